@@ -1,0 +1,1 @@
+"""Networks, neurons, training and evaluation of one run; never loads ray."""

@@ -1,0 +1,17 @@
+"""The verbs of `python -m pipeline`: from caches to trained and evaluated networks."""
+
+from __future__ import annotations
+
+from preprocess.command_line import Verb, run_main
+
+VERBS = {
+    "presets": Verb("list the named configurations", "pipeline.commands.presets"),
+    "train": Verb("train one network", "pipeline.commands.train"),
+    "evaluate": Verb("test a trained network and draw its confusion matrix", "pipeline.commands.evaluate"),
+    "runs": Verb("list the runs below a folder", "pipeline.commands.runs"),
+}
+
+
+def main() -> int:
+    """Run one verb; the exit code."""
+    return run_main(VERBS, prog="python -m pipeline", description=__doc__ or "")

@@ -1,0 +1,1 @@
+"""Raw recordings to event stores and frame caches; never loads torch or ray."""

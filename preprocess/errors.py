@@ -1,0 +1,47 @@
+"""The faults a user can mend: each is one line that says where, what was expected, what was found, what next."""
+
+from __future__ import annotations
+
+
+class SpikeloomError(Exception):
+    """A fault in the user's arguments or files.
+
+    The command line prints every fault as one line, without a traceback, and exits with 2.
+    Faults that can be found together are reported together.
+    """
+
+    def __init__(self, *faults: str) -> None:
+        # All faults go to Exception.args, so that the error survives pickling between processes.
+        super().__init__(*faults)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """One line for each fault."""
+        return tuple(str(fault) for fault in self.args)
+
+    def __str__(self) -> str:
+        return "\n".join(self.faults)
+
+
+class RecordingError(SpikeloomError):
+    """A raw recording is damaged, truncated, or of another sensor or format."""
+
+
+class LayoutError(SpikeloomError):
+    """A data set folder is missing or not laid out as its format demands."""
+
+
+class CacheError(SpikeloomError):
+    """An event store or a frame cache is missing, damaged or cannot be written."""
+
+
+class CacheMismatchError(CacheError):
+    """A cache was made from other files, by another version, or with another binning."""
+
+
+class ConfigError(SpikeloomError):
+    """A configuration, a preset name or a field's value is not valid."""
+
+
+class RunError(SpikeloomError):
+    """A run, search or comparison folder is missing, damaged or cannot be continued."""

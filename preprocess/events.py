@@ -1,0 +1,67 @@
+"""Events: what an event camera says, as four columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Events:
+    """Events in recording order, never sorted, and the sensor that saw them.
+
+    Attributes:
+        t: Timestamps in µs, int64, shape (N,); not always monotonic.
+        x: Column 0 .. width - 1, uint16, shape (N,).
+        y: Row 0 .. height - 1, uint16, shape (N,).
+        p: Polarity, uint8, shape (N,); 0 is OFF (darker), 1 is ON (brighter).
+        height: Sensor rows.
+        width: Sensor columns.
+    """
+
+    t: NDArray[np.int64]
+    x: NDArray[np.uint16]
+    y: NDArray[np.uint16]
+    p: NDArray[np.uint8]
+    height: int
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def __getitem__(self, which: Any) -> Events:
+        """The events of a slice, a boolean mask or an index array; the sensor stays."""
+        return Events(self.t[which], self.x[which], self.y[which], self.p[which], self.height, self.width)
+
+    def address(self) -> NDArray[Any]:
+        """Linear addresses ``(p*H + y)*W + x`` in the smallest unsigned type that holds ``2*H*W - 1``."""
+        dtype = np.min_scalar_type(2 * self.height * self.width - 1)
+        row = self.p.astype(np.int64) * self.height + self.y
+        return (row * self.width + self.x).astype(dtype)
+
+    @staticmethod
+    def from_address(address: NDArray[Any], t: NDArray[np.int64], height: int, width: int) -> Events:
+        """The inverse of `address`."""
+        row, x = np.divmod(address.astype(np.int64), width)
+        p, y = np.divmod(row, height)
+        return Events(t, x.astype(np.uint16), y.astype(np.uint16), p.astype(np.uint8), height, width)
+
+    @staticmethod
+    def empty(height: int, width: int) -> Events:
+        """No events."""
+        return Events(
+            np.empty(0, np.int64), np.empty(0, np.uint16), np.empty(0, np.uint16), np.empty(0, np.uint8), height, width
+        )
+
+    @staticmethod
+    def concatenate(parts: Iterable[Events], height: int, width: int) -> Events:
+        """All events of the parts, in order; the sensor is given because there may be no part."""
+        parts = list(parts)
+        if not parts:
+            return Events.empty(height, width)
+        t, x, y, p = (np.concatenate([getattr(part, column) for part in parts]) for column in "txyp")
+        return Events(t, x, y, p, height, width)
