@@ -188,9 +188,9 @@ class RunConfig:
     def faults(self) -> Iterator[str]:
         """Every fault of every part, a line each."""
         for part in dataclasses.fields(self):
-            value = getattr(self, part.name)
-            if dataclasses.is_dataclass(value):
-                yield from value.faults()  # type: ignore[attr-defined]
+            faults = getattr(getattr(self, part.name), "faults", None)
+            if faults is not None:
+                yield from faults()
         if self.batch_size < 1:
             yield f"batch_size: expected at least 1, found {self.batch_size}"
         if self.grad_steps is not None and not 1 <= self.grad_steps <= self.binning.timesteps:
@@ -333,7 +333,8 @@ def load_config(path: Path) -> RunConfig:
     try:
         nested = json.loads(path.read_text())
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration file. A run's config.json or a search's best.json fits") from None
+        fits = "a run's config.json or a search's best.json fits"
+        raise ConfigError(f"{path}: no such configuration file; {fits}") from None
     except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         raise ConfigError(f"{path}: expected a JSON configuration, but {error}") from None
     if not isinstance(nested, dict):

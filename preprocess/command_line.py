@@ -111,7 +111,7 @@ def run_main(verbs: Mapping[str, Verb], *, prog: str, description: str, argv: Se
         return EXIT_TERMINATED
     except BrokenPipeError:
         # The reader, such as `head`, has what it wanted.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 0
     finally:
         signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,44 @@
+# make demo and make test need Python 3.11 and make, and nothing else: both create .venv and install into it.
+
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo install dev lint test test-all clean
+
+demo: $(VENV)/.installed
+	$(BIN)/spikeloom demo
+
+install: $(VENV)/.installed
+
+dev: $(VENV)/.installed-dev
+	$(BIN)/pre-commit install
+
+# An up-to-date .venv is used again; a changed dependency or pin installs anew.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@ $(VENV)/.installed
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/mypy
+
+# Every kind of test, with a fixed small share of the long fault and fuzz counts.
+test: lint
+	$(BIN)/python -m pytest
+
+# The full counts.
+test-all: lint
+	SPIKELOOM_TEST_SHARE=1.0 $(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,123 @@
+"""What every verb shares: quick help, faults in one line, exit codes, light imports."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from preprocess.command_line import Verb, default_cache, default_out, parse, run_main
+from preprocess.errors import SpikeloomError
+from tune.cli import PIPELINE_VERBS, PREPROCESS_VERBS, VERBS
+
+ALL_VERBS = PREPROCESS_VERBS | PIPELINE_VERBS | VERBS
+
+
+def spikeloom(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "tune", *words], capture_output=True, text=True, timeout=120)
+
+
+def loaded_modules(code: str) -> set[str]:
+    """Top-level modules in a fresh interpreter after `code`."""
+    script = f"{code}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}}, file=sys.stderr)"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    return set(result.stderr.split())
+
+
+def test_help_answers_in_under_a_second():
+    spikeloom("--help")  # byte code is compiled at the first start
+    start = time.perf_counter()
+    result = spikeloom("--help")
+    assert result.returncode == 0
+    assert time.perf_counter() - start < 1.0
+    assert all(verb in result.stdout for verb in ALL_VERBS)
+
+
+@pytest.mark.parametrize("code", ["import preprocess, pipeline, tune", "from tune.cli import main; main(['--help'])"])
+def test_packages_and_help_load_neither_torch_nor_ray(code: str):
+    if "main" in code:
+        code = "import sys; sys.argv = ['spikeloom', '--help']; from tune.cli import main; main()"
+    assert not {"torch", "ray", "spikingjelly", "tonic"} & loaded_modules(code)
+
+
+@pytest.mark.parametrize("name", PREPROCESS_VERBS)
+def test_preprocess_verbs_load_neither_torch_nor_ray(name: str):
+    code = f"import importlib; importlib.import_module({PREPROCESS_VERBS[name].module!r})"
+    assert not {"torch", "ray", "spikingjelly", "tonic"} & loaded_modules(code)
+
+
+@pytest.mark.parametrize("name", ALL_VERBS)
+def test_help_of_every_verb_shows_an_example(name: str):
+    result = spikeloom(name, "--help")
+    assert result.returncode == 0, result.stderr
+    assert "xample" in result.stdout
+    assert f"spikeloom {name}" in result.stdout
+
+
+def test_unknown_verb_is_one_line_with_the_nearest_name():
+    result = spikeloom("tran")
+    assert result.returncode == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "Did you mean 'train'?" in result.stderr
+
+
+def test_unknown_flag_is_one_line_without_a_box():
+    result = spikeloom("inspect", "--no-such-flag", "1")
+    assert result.returncode == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stderr.startswith("spikeloom: ")
+    assert "│" not in result.stderr
+    assert "See: spikeloom inspect --help" in result.stderr
+
+
+def test_every_fault_is_a_line_and_the_exit_code_is_two(monkeypatch, capsys):
+    def refuse(words: list[str]) -> None:
+        raise SpikeloomError("first fault", "second fault")
+
+    monkeypatch.setattr("preprocess.commands.run", refuse, raising=False)
+    code = run_main({"x": Verb("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"])
+    assert code == 2
+    assert capsys.readouterr().err == "spikeloom: first fault\nspikeloom: second fault\n"
+
+
+def test_ctrl_c_exits_with_130_and_sigterm_with_143(monkeypatch, capsys):
+    def interrupt(words: list[str]) -> None:
+        os.kill(os.getpid(), getattr(signal, words[0]))
+        time.sleep(5)
+
+    monkeypatch.setattr("preprocess.commands.run", interrupt, raising=False)
+    verbs = {"x": Verb("", "preprocess.commands")}
+    assert run_main(verbs, prog="spikeloom", description="", argv=["x", "SIGINT"]) == 130
+    assert run_main(verbs, prog="spikeloom", description="", argv=["x", "SIGTERM"]) == 143
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_parse_names_what_is_missing_and_where_to_read_on():
+    def verb(*, timesteps: int) -> None:
+        """A verb."""
+
+    with pytest.raises(SpikeloomError, match=r"--timesteps.*See: spikeloom verb --help"):
+        parse(verb, [], prog="spikeloom verb")
+    with pytest.raises(SpikeloomError, match=r"--timesteps.*'x'.*See: spikeloom verb --help"):
+        parse(verb, ["--timesteps", "x"], prog="spikeloom verb")
+
+
+def test_cache_folder_is_the_word_then_the_environment_then_here(monkeypatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SPIKELOOM_CACHE", raising=False)
+    assert default_cache(None) == tmp_path / "cache"
+    monkeypatch.setenv("SPIKELOOM_CACHE", str(tmp_path / "elsewhere"))
+    assert default_cache(None) == tmp_path / "elsewhere"
+    assert default_cache(Path("mine")) == tmp_path / "mine"
+
+
+def test_output_folders_are_numbered(monkeypatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    assert default_out(None, "train", "n-mnist-small") == tmp_path / "runs" / "train-n-mnist-small-1"
+    (tmp_path / "runs" / "train-n-mnist-small-1").mkdir(parents=True)
+    assert default_out(None, "train", "n-mnist-small") == tmp_path / "runs" / "train-n-mnist-small-2"
