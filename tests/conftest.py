@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Before anything imports Ray or starts a thread pool: no telemetry, few threads, no display.
@@ -21,3 +23,23 @@ def real_data() -> Path:
     if not (folder / "n-mnist").is_dir():
         pytest.skip(f"no real recordings: set SPIKELOOM_TEST_DATA to their folder (looked in {folder})")
     return folder
+
+
+# The share of the long fault and fuzz counts that runs: make test takes this default, make test-all takes 1.
+SHARE = float(os.environ.get("SPIKELOOM_TEST_SHARE") or 0.02)
+
+hypothesis.settings.register_profile(
+    "spikeloom",
+    max_examples=max(20, round(1000 * SHARE)),
+    deadline=None,
+    derandomize=True,
+    # Fixtures such as tmp_path are only read by the tests that use them with Hypothesis.
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("spikeloom")
+
+
+@pytest.fixture(scope="session")
+def share_of() -> Callable[[int], int]:
+    """Scales a full count of cases to this run's share; at least two."""
+    return lambda full: max(2, round(full * SHARE))
