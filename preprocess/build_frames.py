@@ -1,0 +1,122 @@
+"""Building frame caches from an event store: several binnings in one pass over its events."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from preprocess.binning import Binning, bin_addresses
+from preprocess.cache_file import writing
+from preprocess.errors import CacheError
+from preprocess.event_store import EventStore, events_path, open_events
+from preprocess.frame_cache import create_frames, frames_path, open_frames, write_frames
+from preprocess.locking import building
+from preprocess.progress import Progress
+
+
+def ensure_frames(cache: Path, name: str, binning: Binning, *, progress: Progress | None = None) -> Path:
+    """The path of ``CACHE/<name>/frames/<key>.h5``, built from the event store if it is missing or stale.
+
+    Raises:
+        CacheError: If there is no event store, it is damaged, or the frame cache cannot be written.
+    """
+    return ensure_every_frames(cache, name, [binning], progress=progress)[0]
+
+
+def ensure_every_frames(
+    cache: Path, name: str, binnings: Sequence[Binning], *, progress: Progress | None = None
+) -> list[Path]:
+    """As `ensure_frames`, for several binnings: every sample is read once for all that are missing."""
+    progress = progress or Progress()
+    for binning in binnings:
+        binning.check()
+    cache = cache.expanduser().absolute()
+    store = open_events(events_path(cache, name))
+    wanted = _paths(cache, name, binnings, store)
+    # The lock is only for building: caches that fit are found without it.
+    if any(_find_stale(path, binning, store) for path, binning in wanted.items()):
+        with building(cache / name, progress):
+            # Waiting for the lock may have meant waiting for another event store.
+            store = open_events(events_path(cache, name))
+            try:
+                _build_stale(_paths(cache, name, binnings, store), store, progress)
+            finally:
+                store.close()
+    return [frames_path(cache, name, binning, store.height, store.width) for binning in binnings]
+
+
+def _paths(cache: Path, name: str, binnings: Sequence[Binning], store: EventStore) -> dict[Path, Binning]:
+    return {frames_path(cache, name, binning, store.height, store.width): binning for binning in binnings}
+
+
+def _find_stale(path: Path, binning: Binning, store: EventStore) -> str | None:
+    """Why a frame cache does not fit, or None if it does."""
+    if not path.exists():
+        return "missing"
+    try:
+        frames = open_frames(path)
+    except CacheError as error:
+        return str(error).removeprefix(f"{path}: ").split(". ")[0]
+    if frames.binning != binning:
+        return f"expected {binning}, found {frames.binning}"
+    if frames.fingerprint != store.fingerprint:
+        return f"made from another event store (fingerprint {frames.fingerprint}, now {store.fingerprint})"
+    return None
+
+
+def _build_stale(wanted: dict[Path, Binning], store: EventStore, progress: Progress) -> None:
+    """With the lock held: build what still does not fit."""
+    dtypes: dict[Path, Any] = {}
+    for path, binning in wanted.items():
+        stale = _find_stale(path, binning, store)
+        if stale:
+            dtypes[path] = np.uint8
+            if stale != "missing":
+                progress.note(f"{path}: {stale}; making it again")
+    # Counts above 255 are rare. A cache that meets one is begun again, once, in the type that its largest needs.
+    while dtypes:
+        dtypes = _build_pass(wanted, dtypes, store, progress)
+
+
+def _build_pass(
+    wanted: dict[Path, Binning], dtypes: dict[Path, Any], store: EventStore, progress: Progress
+) -> dict[Path, Any]:
+    """One pass over all samples; the caches that need a wider type than they were given, and which."""
+    wider: dict[Path, Any] = {}
+    needs_times = any(wanted[path].split_by == "time" for path in dtypes)
+    names = ", ".join(path.stem for path in dtypes)
+    task = progress.task(f"{store.path.parent.name}: {names}", len(store), "samples")
+    with task as advance, contextlib.ExitStack() as files:
+        datasets: dict[Path, Any] = {}
+        for path, dtype in dtypes.items():
+            file = files.enter_context(_writing_unless(path, wider))
+            datasets[path] = create_frames(file, store, wanted[path], dtype)
+        for i in range(len(store)):
+            address = store.addresses(i)
+            t = store.times(i) if needs_times else None
+            for path, dataset in datasets.items():
+                frames = bin_addresses(address, t, wanted[path], store.height, store.width)
+                if frames.dtype.itemsize > np.dtype(dtypes[path]).itemsize:
+                    wider[path] = np.promote_types(frames.dtype, wider.get(path, frames.dtype))
+                elif path not in wider:
+                    write_frames(dataset, i, frames.astype(dtypes[path], copy=False))
+            advance(1)
+    return wider
+
+
+@contextlib.contextmanager
+def _writing_unless(path: Path, refused: dict[Path, Any]) -> Iterator[h5py.File]:
+    """As `writing`, but the file is dropped where its path was refused meanwhile."""
+    with contextlib.suppress(_Dropped), writing(path) as file:
+        yield file
+        if path in refused:
+            raise _Dropped
+
+
+class _Dropped(Exception):
+    """Leaves `writing` without a file."""

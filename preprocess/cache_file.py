@@ -1,0 +1,196 @@
+"""What event stores and frame caches share: written whole or not at all, described, sealed, opened lazily."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import h5py
+import hdf5plugin  # noqa: F401  (registers the Blosc filter with HDF5)
+
+from preprocess.errors import CacheError, CacheMismatchError
+from preprocess.samples import SampleTable
+
+# Since 1.10 HDF5 keeps checksums of its own structures too; 1.14 still reads what is written.
+_HDF5_VERSIONS = ("v110", "v114")
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[h5py.File]:
+    """An HDF5 file that gets its name only when it is whole and on the disk.
+
+    It is written as ``.<name>.tmp`` in the same folder, which an error or a signal removes and the next builder
+    overwrites; the caller holds the lock of the folder.
+
+    Raises:
+        CacheError: If the disk is full or the folder cannot be written.
+    """
+    temporary = path.parent / f".{path.name}.tmp"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(temporary, "w", libver=_HDF5_VERSIONS) as file:
+            yield file
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        hint = "Check the free space and the folder's permissions, then run the same command again."
+        raise CacheError(f"{path}: cannot be written ({_reason(error)}). {hint}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def seal(file: h5py.File, table: SampleTable, attributes: Mapping[str, Any]) -> None:
+    """Write the sample table, the root attributes, and the seal over both."""
+    table.write(file.create_group("samples"))
+    for name, value in attributes.items():
+        file.attrs[name] = value
+    file.attrs["table_sha256"] = table.sha256(_plain(attributes))
+
+
+def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes as Python values, the same before writing and after reading."""
+    plain = {}
+    for name, value in attributes.items():
+        if isinstance(value, tuple | list):
+            plain[name] = [str(item) for item in value]
+        elif hasattr(value, "tolist"):
+            plain[name] = value.tolist()
+        else:
+            plain[name] = value
+    return plain
+
+
+class CacheFile:
+    """An HDF5 cache that describes itself.
+
+    Making one reads and checks the description; the file itself opens at the first read in each process that reads,
+    so an object may be pickled (it travels as its path and fingerprint), forked with, and shared by threads.
+    """
+
+    FORMAT: ClassVar[str]
+    VERSION: ClassVar[int]
+    KIND: ClassVar[str]
+
+    def __init__(self, path: Path | str) -> None:
+        """Read and check the description.
+
+        Raises:
+            CacheError: If there is no such file, or it is of another format or damaged.
+            CacheMismatchError: If another version of the format wrote it.
+        """
+        self.path = Path(path).expanduser().absolute()
+        self._handles: dict[int, tuple[h5py.File, Any]] = {}
+        if not self.path.is_file():
+            raise CacheError(f"{self.path}: expected {self.KIND}, found no such file. {self._next()}")
+        try:
+            with h5py.File(self.path, "r", locking=False) as file:
+                self._check_format(file.attrs)
+                self.attributes = _plain(dict(file.attrs))
+                self.samples = SampleTable.read(file["samples"])
+                self._read_description(file)
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError, UnicodeError) as error:
+            raise CacheError(
+                f"{self.path}: expected {self.KIND}, but it cannot be read ({_reason(error)}). {self._next()}"
+            ) from None
+        self._check_seal()
+
+    dataset: str
+    classes: tuple[str, ...]
+    height: int
+    width: int
+    fingerprint: str
+
+    def _read_description(self, file: h5py.File) -> None:
+        """Take what is needed from the open file; subclasses add to it."""
+        self.dataset = str(self.attributes["dataset"])
+        self.classes = tuple(self.attributes["classes"])
+        self.height, self.width = int(self.attributes["height"]), int(self.attributes["width"])
+        self.fingerprint = str(self.attributes["fingerprint"])
+
+    def _check_format(self, attributes: Mapping[str, Any]) -> None:
+        found = attributes.get("format")
+        if found != self.FORMAT:
+            raise CacheError(f"{self.path}: expected format {self.FORMAT}, found {found}. Give {self.KIND}.")
+        version = attributes.get("version")
+        if version != self.VERSION:
+            raise CacheMismatchError(
+                f"{self.path}: expected {self.FORMAT} version {self.VERSION}, found {version}. {self._next()}"
+            )
+
+    def _check_seal(self) -> None:
+        attributes = {name: value for name, value in self.attributes.items() if name != "table_sha256"}
+        sealed = self.samples.sha256(attributes)
+        fault = self.samples.fault(len(self.classes))
+        if sealed != self.attributes.get("table_sha256"):
+            fault = "the sample table or an attribute does not fit its seal (table_sha256)"
+        if fault:
+            raise CacheError(f"{self.path}: damaged: {fault}. {self._next()}")
+
+    def _next(self) -> str:
+        """What the user does about a file that is missing or of no use."""
+        attributes = getattr(self, "attributes", {})
+        dataset, source = attributes.get("dataset", "DATASET"), attributes.get("source", "DIR")
+        return f"Make it: spikeloom preprocess {dataset} --source {source} --cache {self.path.parent.parent}"
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (type(self), self.path, self.fingerprint)
+
+    def _handle(self) -> Any:
+        """This process's open file, opened at the first call."""
+        # Keyed by process: a child of a fork opens its own. Without a lock, because a lock held by another thread
+        # while forking stays locked in the child; of two threads that open at once the first one in stays.
+        handle = self._handles.get(os.getpid())
+        if handle is None:
+            try:
+                file = h5py.File(self.path, "r", locking=False)
+                handle = self._handles.setdefault(os.getpid(), (file, self._readers(file)))
+            except (OSError, KeyError, ValueError) as error:
+                raise CacheError(f"{self.path}: cannot be opened ({_reason(error)}). {self._next()}") from None
+        return handle[1]
+
+    def _readers(self, file: h5py.File) -> Any:
+        """What reads from the open file."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close this process's file; the next read opens it again."""
+        handle = self._handles.pop(os.getpid(), None)
+        if handle is not None:
+            handle[0].close()
+
+    def _damaged(self, i: int, error: Exception) -> CacheError:
+        name = self.samples.name[i]
+        return CacheError(f"{self.path}: sample {i} ('{name}') is damaged ({_reason(error)}). {self._repair()}")
+
+    def _repair(self) -> str:
+        return f"Delete the file. {self._next()}"
+
+
+def _reopen(kind: type[Any], path: Path, fingerprint: str) -> Any:
+    """Unpickle: the same cache, or an error where the file was rebuilt from something else meanwhile."""
+    cache = kind(path)
+    if cache.fingerprint != fingerprint:
+        raise CacheMismatchError(
+            f"{path}: expected fingerprint {fingerprint}, found {cache.fingerprint}; it was rebuilt. Start again."
+        )
+    return cache

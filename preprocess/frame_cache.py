@@ -1,0 +1,150 @@
+"""The frame cache: every sample of a data set binned one way, in one HDF5 file.
+
+/frames        counts, the smallest unsigned type that holds the largest, shape (N, T, 2, H, W); a chunk a sample
+/samples/...   the event store's `SampleTable`
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.binning import Binning
+from preprocess.cache_file import CacheFile, seal
+from preprocess.chunks import ChunkReader, create, write_chunk
+from preprocess.event_store import EventStore
+
+FORMAT = "spikeloom-frames"
+VERSION = 1
+LARGEST_CHUNK_BYTES = 64 << 20
+
+
+def frames_path(cache: Path, name: str, binning: Binning, height: int, width: int) -> Path:
+    """``CACHE/<name>/frames/<key>.h5`` for a sensor of the given size."""
+    return cache / name / "frames" / f"{binning.key(height, width)}.h5"
+
+
+def open_frames(path: Path | str) -> FrameCache:
+    """Open a frame cache.
+
+    Raises:
+        CacheError: If it is missing, damaged or of another format.
+        CacheMismatchError: If another version of the format wrote it.
+    """
+    return FrameCache(path)
+
+
+class FrameCache(CacheFile):
+    """Samples of frames, read one or many at a time.
+
+    Attributes:
+        binning: How the frames were made.
+        timesteps: T.
+        height: Rows of the frames.
+        width: Columns of the frames.
+        dtype: Of the counts.
+        fingerprint: The event store's that the frames were made from.
+    """
+
+    FORMAT: ClassVar[str] = FORMAT
+    VERSION: ClassVar[int] = VERSION
+    KIND: ClassVar[str] = "a frame cache"
+
+    binning: Binning
+    dtype: np.dtype[Any]
+
+    def _read_description(self, file: h5py.File) -> None:
+        super()._read_description(file)
+        names = (field.name for field in dataclasses.fields(Binning))
+        self.binning = Binning(**{name: self.attributes[name] for name in names})
+        self.timesteps = self.binning.timesteps
+        frames = file["frames"]
+        self.dtype = frames.dtype
+        if frames.shape != (len(self.samples), *self.sample_shape):
+            raise ValueError(f"/frames has shape {frames.shape}")
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int, int]:
+        """(T, 2, H, W)."""
+        return self.timesteps, 2, self.height, self.width
+
+    def _readers(self, file: h5py.File) -> ChunkReader:
+        return ChunkReader(file["frames"])
+
+    def read(self, i: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Sample i's counts.
+
+        Args:
+            i: 0 .. N - 1.
+            out: Where to put them: contiguous, this cache's dtype, shape (T, 2, H, W); a new array if None.
+
+        Raises:
+            CacheError: If a byte of it changed since it was written.
+        """
+        if not 0 <= i < len(self):
+            raise IndexError(f"{self.path}: expected a sample number below {len(self)}, found {i}")
+        if out is None:
+            out = np.empty(self.sample_shape, self.dtype)
+        elif out.shape != self.sample_shape or out.dtype != self.dtype or not out.flags.c_contiguous:
+            raise ValueError(f"expected a contiguous {self.dtype} buffer of shape {self.sample_shape}")
+        reader = self._handle()
+        steps = reader.chunks[1]
+        try:
+            for t in range(0, self.timesteps, steps):
+                if t + steps <= self.timesteps:
+                    reader.read((i, t, 0, 0, 0), out[None, t : t + steps])
+                else:
+                    reader.dataset.read_direct(out, np.s_[i, t:], np.s_[t:])
+        except (OSError, ValueError) as error:
+            raise self._damaged(i, error) from None
+        return out
+
+    def read_batch(self, indices: Sequence[int] | NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """The counts of several samples, shape (B, T, 2, H, W); into `out`, of that shape, where given."""
+        if out is None:
+            out = np.empty((len(indices), *self.sample_shape), self.dtype)
+        elif len(out) != len(indices):
+            raise ValueError(f"expected a buffer for {len(indices)} samples, found one for {len(out)}")
+        for row, i in zip(out, indices, strict=True):
+            self.read(int(i), row)
+        return out
+
+    def _repair(self) -> str:
+        return "Delete the file; the next spikeloom preprocess, train or tune makes it again from the event store."
+
+    def _next(self) -> str:
+        return self._repair() if self.path.is_file() else "spikeloom preprocess, train and tune make it."
+
+
+def create_frames(file: h5py.File, store: EventStore, binning: Binning, dtype: Any) -> h5py.Dataset:
+    """Lay out an empty frame cache for every sample of a store: the dataset to fill, the table and the attributes."""
+    rows, columns = binning.size(store.height, store.width)
+    per_step = 2 * rows * columns * np.dtype(dtype).itemsize
+    steps = max(1, min(binning.timesteps, LARGEST_CHUNK_BYTES // per_step))
+    shape = (len(store), binning.timesteps, 2, rows, columns)
+    attributes: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "dataset": store.dataset,
+        "classes": list(store.classes),
+        "height": rows,
+        "width": columns,
+        "sensor_height": store.height,
+        "sensor_width": store.width,
+        "fingerprint": store.fingerprint,
+    }
+    seal(file, store.samples, attributes | dataclasses.asdict(binning))
+    return create(file, "frames", shape, dtype, (1, steps, 2, rows, columns))
+
+
+def write_frames(dataset: h5py.Dataset, i: int, frames: NDArray[Any]) -> None:
+    """Write sample i's counts, (T, 2, H, W) of the dataset's type."""
+    steps = dataset.chunks[1]
+    for t in range(0, len(frames), steps):
+        write_chunk(dataset, (i, t, 0, 0, 0), frames[None, t : t + steps])

@@ -1,0 +1,121 @@
+"""The loops over events and bytes, compiled by Numba; every one of them releases the GIL.
+
+`error_model="numpy"` drops the check for division by zero; no kernel divides by a number that may be zero.
+None of them checks bounds: callers do, once for a whole array.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+# Compiled once for each set of types and kept on disk beside this file, so a new process starts in milliseconds.
+_compile = njit(cache=True, nogil=True, error_model="numpy")
+
+
+@_compile
+def time_ranges(t: Any, timesteps: int, l: Any, r: Any) -> None:
+    """Fill l and r, int64 (T,), with the first and last + 1 index of the events of T equally long bins.
+
+    One pass: an event is compared with the bin of the event before it, and divides only where it leaves that bin.
+    Events before t[0], or from t[0] + T * width on, belong to no bin. A bin without events gets l = r = the r before.
+    """
+    n = len(t)
+    t0 = t[0]
+    width = (t[n - 1] - t0) // timesteps
+    for i in range(timesteps):
+        l[i] = -1
+    if width > 0:
+        i = 0
+        low = t0
+        high = t0 + width
+        for k in range(n):
+            now = t[k]
+            if now < low or now >= high:
+                j = (now - t0) // width
+                if now < t0 or j >= timesteps:
+                    continue
+                i = j
+                low = t0 + i * width
+                high = low + width
+            if l[i] < 0:
+                l[i] = k
+            r[i] = k + 1
+    previous = 0
+    for i in range(timesteps):
+        if l[i] < 0:
+            l[i] = previous
+            r[i] = previous
+        previous = r[i]
+
+
+@_compile
+def count_events(address: Any, l: Any, r: Any, frames: Any, largest: int) -> bool:
+    """Add every event to its frames: ``frames[i, address[k]] += 1`` for l[i] <= k < r[i].
+
+    Args:
+        address: Pixel numbers, any unsigned type, shape (N,), all < P.
+        l: First event of each frame, int64 (T,).
+        r: Last event + 1 of each frame, int64 (T,).
+        frames: Zeros, any unsigned type, shape (T, P).
+        largest: What the frames' type holds at most.
+
+    Returns:
+        False as soon as a count would pass `largest`; the frames are then of no use.
+    """
+    for i in range(frames.shape[0]):
+        frame = frames[i]
+        for k in range(l[i], r[i]):
+            a = address[k]
+            count = np.int64(frame[a]) + 1
+            if count > largest:
+                return False
+            frame[a] = count
+    return True
+
+
+@_compile
+def select_events(
+    t: Any, x: Any, y: Any, p: Any, start: int, end: int, height: int, width: int, address: Any, times: Any
+) -> int:
+    """Copy the events with start <= t < end, in order, as linear addresses and times; how many there are.
+
+    -1 where an event lies outside the sensor.
+    """
+    n = 0
+    for k in range(len(t)):
+        if t[k] < start or t[k] >= end:
+            continue
+        if x[k] >= width or y[k] >= height or p[k] > 1:
+            return -1
+        address[n] = (np.int64(p[k]) * height + np.int64(y[k])) * width + np.int64(x[k])
+        times[n] = t[k]
+        n += 1
+    return n
+
+
+@_compile
+def fletcher32(data: Any) -> Any:
+    """HDF5's Fletcher-32 checksum of uint8 (N,): big-endian 16-bit words, ones' complement sums."""
+    low = np.uint64(0)
+    high = np.uint64(0)
+    words = len(data) // 2
+    k = 0
+    while k < words:
+        # 360 words are the most whose sums cannot pass 32 bits in C; here 64 bits leave ample room.
+        stop = min(k + 360, words)
+        while k < stop:
+            low += (np.uint64(data[2 * k]) << np.uint64(8)) | np.uint64(data[2 * k + 1])
+            high += low
+            k += 1
+        low = (low & np.uint64(0xFFFF)) + (low >> np.uint64(16))
+        high = (high & np.uint64(0xFFFF)) + (high >> np.uint64(16))
+    if len(data) % 2:
+        low += np.uint64(data[len(data) - 1]) << np.uint64(8)
+        high += low
+    for _ in range(3):
+        low = (low & np.uint64(0xFFFF)) + (low >> np.uint64(16))
+        high = (high & np.uint64(0xFFFF)) + (high >> np.uint64(16))
+    return (high << np.uint64(16)) | low

@@ -1,0 +1,39 @@
+"""One builder a cache folder: others wait, and the lock of a process that dies is free at once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from preprocess.errors import CacheError
+from preprocess.progress import Progress
+
+
+@contextlib.contextmanager
+def building(folder: Path, progress: Progress) -> Iterator[None]:
+    """Hold the lock of a cache folder, ``folder/.lock``; waits for whoever holds it.
+
+    What the waiting was for may be done by then: callers look again once they hold the lock.
+
+    Raises:
+        CacheError: If the folder cannot be made or its file system has no locks.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            progress.note(f"{folder}: another process builds here; waiting for it")
+            lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise CacheError(
+            f"{folder}: expected a folder that can be written and locked, found: {error}. Choose another --cache."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

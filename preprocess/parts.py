@@ -1,0 +1,311 @@
+"""Parts: recordings decoded once into ``.parts/<id>.h5``, so that an interrupted build resumes where it stopped.
+
+A part holds one recording, or several small ones. Its events lie in the order in which they were decoded, as segments
+of samples, because label intervals may overlap and nothing waits in memory; merging puts each sample together.
+The id is made of everything that the part is made of, so a part of another state of the files is never taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess import event_store, fingerprint
+from preprocess.errors import CacheError, RecordingError
+from preprocess.event_store import CHUNK_EVENTS
+from preprocess.events import Events
+from preprocess.fingerprint import Source
+from preprocess.samples import SampleTable
+
+if TYPE_CHECKING:
+    from preprocess.datasets.layout import Layout, Sample, SourceRecording
+
+# Recordings of a few kilobytes share a part: a file each would cost more than decoding them.
+_PART_BYTES = 1 << 20
+
+# HDF5 takes as long for ten events as for ten thousand, so small segments are written together.
+_EVENTS_A_WRITE = 1 << 18
+
+_EVERY_TIME = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
+
+
+@dataclass(frozen=True)
+class PartPlan:
+    """What one part will hold."""
+
+    id: str
+    recordings: tuple[SourceRecording, ...]
+    size: int
+
+    def path(self, folder: Path) -> Path:
+        return folder / f"{self.id}.h5"
+
+
+def plan_parts(layout: Layout) -> list[PartPlan]:
+    """Cut the recordings, in source order, into parts of about a megabyte or of one recording.
+
+    Raises:
+        RecordingError: Where a recording is gone, every one of them.
+    """
+    plans: list[PartPlan] = []
+    pending: list[SourceRecording] = []
+    states: list[tuple[int, int]] = []
+    faults: list[str] = []
+    general = fingerprint.describe_layout(layout, event_store.VERSION)
+
+    def finish() -> None:
+        if pending:
+            described = [fingerprint.describe_recording(r) for r in pending]
+            part_id = fingerprint.digest([general, described, states])
+            plans.append(PartPlan(part_id, tuple(pending), sum(size for size, _ in states)))
+            pending.clear()
+            states.clear()
+
+    for recording in layout.recordings:
+        try:
+            state = fingerprint.stat_source(recording)
+        except RecordingError as error:
+            faults += error.faults
+            continue
+        if sum(size for size, _ in states) + state[0] > _PART_BYTES:
+            finish()
+        pending.append(recording)
+        states.append(state)
+    finish()
+    if faults:
+        raise RecordingError(*faults)
+    return plans
+
+
+def build_part(layout: Layout, plan: PartPlan, folder: Path) -> tuple[str, ...]:
+    """Decode a part's recordings into its file, unless it is there; the faults of those that cannot be.
+
+    Runs in a worker process. The file gets its name when it is whole; with a fault there is none.
+    """
+    path = plan.path(folder)
+    if path.exists():
+        return ()
+    temporary = folder / f".{plan.id}.{os.getpid()}.tmp"
+    try:
+        with h5py.File(temporary, "w", libver=("v110", "v114")) as file:
+            faults = _decode_into(file, layout, plan.recordings)
+        if not faults:
+            temporary.replace(path)
+        return tuple(faults)
+    except OSError as error:
+        hint = "Check the free space, then run the same command again."
+        raise CacheError(f"{temporary}: cannot be written ({error}). {hint}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _decode_into(file: h5py.File, layout: Layout, recordings: Sequence[SourceRecording]) -> list[str]:
+    writer = _PartWriter(file, layout)
+    sources: list[Source] = []
+    faults: list[str] = []
+    for recording in recordings:
+        try:
+            before = fingerprint.stat_source(recording)
+            writer.decode(recording)
+            content = fingerprint.hash_file(recording.path)
+            if fingerprint.stat_source(recording) != before:
+                raise RecordingError(f"{recording.path}: changed while it was read. Run the same command again.")
+            sources.append(Source(recording.relative, *before, content))
+        except RecordingError as error:
+            faults += error.faults
+    if not faults:
+        writer.finish(sources)
+    return faults
+
+
+@dataclass
+class _Growing:
+    """A sample while its events arrive."""
+
+    sample: Sample
+    count: int = 0
+    start_us: int = 0
+    previous_us: int | None = None
+    bounds: list[int] = field(default_factory=list)
+    address_crc: int = 0
+    time_crc: int = 0
+
+    def interval(self) -> tuple[int, int]:
+        """[start, end) within which events belong to it."""
+        start, end = self.sample.start_us, self.sample.end_us
+        return (_EVERY_TIME[0] if start is None else start), (_EVERY_TIME[1] if end is None else end)
+
+
+class _PartWriter:
+    def __init__(self, file: h5py.File, layout: Layout) -> None:
+        self._file = file
+        self._layout = layout
+        self._dtype = np.min_scalar_type(2 * layout.height * layout.width - 1)
+        self._address = self._column("address", self._dtype)
+        self._delta = self._column("time_delta", np.uint32)
+        self._samples: list[_Growing] = []
+        self._segments: list[tuple[int, int, int]] = []
+        self._jumps: list[tuple[int, int]] = []
+        self._pending: list[tuple[NDArray[Any], NDArray[np.uint32]]] = []
+        self._events = 0
+        self._notes: dict[str, int] = {}
+
+    def _column(self, name: str, dtype: Any) -> h5py.Dataset:
+        # Uncompressed: a part lives for minutes, and merging compresses once.
+        shape: tuple[int] = (0,)
+        return self._file.create_dataset(name, shape, dtype, maxshape=(None,), chunks=(CHUNK_EVENTS,), fletcher32=True)
+
+    def decode(self, recording: SourceRecording) -> None:
+        """Take the events of every sample of one recording, chunk by chunk."""
+        first = len(self._samples)
+        growing = [_Growing(sample) for sample in recording.samples]
+        self._samples += growing
+        opened = self._layout.open(recording)
+        if (opened.height, opened.width) != (self._layout.height, self._layout.width):
+            raise RecordingError(
+                f"{recording.path}: expected a sensor of {self._layout.height}x{self._layout.width} pixels, found "
+                f"{opened.height}x{opened.width}. Leave the file out."
+            )
+        for chunk in opened.chunks():
+            if len(chunk):
+                low, high = int(chunk.t.min()), int(chunk.t.max())
+                for number, sample in enumerate(growing, first):
+                    start, end = sample.interval()
+                    if high >= start and low < end:
+                        self._take(number, sample, chunk, start, end, recording)
+        for note, count in opened.notes.items():
+            self._notes[note] = self._notes.get(note, 0) + count
+        _refuse_empty(recording, growing)
+
+    def _take(
+        self, number: int, sample: _Growing, chunk: Events, start: int, end: int, recording: SourceRecording
+    ) -> None:
+        from preprocess.kernels import select_events
+
+        address = np.empty(len(chunk), self._dtype)
+        t = np.empty(len(chunk), np.int64)
+        height, width = self._layout.height, self._layout.width
+        n = select_events(chunk.t, chunk.x, chunk.y, chunk.p, start, end, height, width, address, t)
+        if n < 0:
+            raise RecordingError(
+                f"{recording.path}: expected events within {height}x{width} pixels, found others. Leave the file out."
+            )
+        if n == 0:
+            return
+        address, t = address[:n], t[:n]
+        delta, at, lacking = event_store.time_deltas(t, sample.previous_us)
+        self._jumps += [(self._events + int(k), int(us)) for k, us in zip(at, lacking, strict=True)]
+        self._segments.append((number, self._events, self._events + n))
+        self._events += n
+        self._pending.append((address, delta))
+        if self._events - self._address.shape[0] >= _EVENTS_A_WRITE:
+            self._flush()
+        if sample.previous_us is None:
+            sample.start_us = int(t[0])
+        sample.previous_us = int(t[-1])
+        sample.bounds = [min([*sample.bounds[:1], int(t.min())]), max([*sample.bounds[1:], int(t.max())])]
+        sample.address_crc = zlib.crc32(address.data, sample.address_crc)
+        sample.time_crc = zlib.crc32(t.data, sample.time_crc)
+        sample.count += n
+
+    def _flush(self) -> None:
+        if self._pending:
+            for column, values in zip((self._address, self._delta), zip(*self._pending, strict=True), strict=True):
+                written = column.shape[0]
+                column.resize((self._events,))
+                column[written:] = np.concatenate(values)
+            self._pending.clear()
+
+    def finish(self, sources: Sequence[Source]) -> None:
+        """Write what is known of the samples and sources."""
+        self._flush()
+        self._file["segments"] = np.array(self._segments, np.int64)
+        self._file["jumps"] = np.array(self._jumps, np.int64).reshape(-1, 2)
+        _table(self._samples).write(self._file.create_group("samples"))
+        fingerprint.write_sources(self._file.create_group("sources"), sources)
+        self._file.attrs["notes"] = json.dumps(self._notes)
+
+
+def _refuse_empty(recording: SourceRecording, growing: Sequence[_Growing]) -> None:
+    faults = []
+    for g in growing:
+        if g.count == 0:
+            start, end = g.sample.start_us, g.sample.end_us
+            within = "" if start is None and end is None else f" in [{start}, {end}) µs"
+            faults.append(
+                f"{recording.path}: sample '{g.sample.name}': expected at least one event{within}, found none. "
+                "Copy the recording again, or take the sample out of the source."
+            )
+    if faults:
+        raise RecordingError(*faults)
+
+
+def _table(growing: Sequence[_Growing]) -> SampleTable:
+    samples = [g.sample for g in growing]
+    intervals = [
+        (
+            g.bounds[0] if g.sample.start_us is None else g.sample.start_us,
+            g.bounds[1] + 1 if g.sample.end_us is None else g.sample.end_us,
+        )
+        for g in growing
+    ]
+    return SampleTable.of(
+        {
+            "label": [s.label for s in samples],
+            "split": [s.split for s in samples],
+            "index": [s.index for s in samples],
+            "group": [s.group for s in samples],
+            "name": [s.name for s in samples],
+            "start_us": [g.start_us for g in growing],
+            "interval_us": np.array(intervals, np.int64).reshape(-1, 2),
+            "crc32": [event_store.join_crc32(g.address_crc, g.time_crc) for g in growing],
+            "offset": np.cumsum([0] + [g.count for g in growing]),
+        }
+    )
+
+
+class Part:
+    """A finished part, opened to be merged; CacheError where its file is damaged."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._deleted_if_damaged(), h5py.File(path, "r", locking=False) as file:
+            self.samples = SampleTable.read(file["samples"])
+            self.sources = fingerprint.read_sources(file["sources"])
+            self.notes: dict[str, int] = json.loads(file.attrs["notes"])
+            self._segments: NDArray[np.int64] = file["segments"][...]
+            self._jumps: NDArray[np.int64] = file["jumps"][...]
+
+    @contextlib.contextmanager
+    def _deleted_if_damaged(self) -> Iterator[None]:
+        # A part is not forced to the disk, so a power failure may leave one damaged.
+        try:
+            yield
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+            again = "it is deleted. Run the same command again."
+            raise CacheError(f"{self.path}: expected a whole part, but {error}; {again}") from None
+
+    def segments(self) -> Iterator[tuple[NDArray[Any], NDArray[np.uint32], NDArray[np.int64]]]:
+        """Addresses, time differences and jumps (number within the segment, µs), sample by sample."""
+        with self._deleted_if_damaged():
+            file = h5py.File(self.path, "r", locking=False)
+        with file:
+            for _, l, r in self._segments[np.argsort(self._segments[:, 0], kind="stable")]:
+                first, last = np.searchsorted(self._jumps[:, 0], (l, r))
+                # What the taker of a segment does is outside of this: its errors are not the part's.
+                with self._deleted_if_damaged():
+                    address, delta = file["address"][l:r], file["time_delta"][l:r]
+                yield address, delta, self._jumps[first:last] - (l, 0)
