@@ -190,6 +190,7 @@ def _merge(layout: Layout, plans: list[PartPlan], folder: Path, path: Path, prog
     for part in opened:
         for note, count in part.notes.items():
             notes[note] = notes.get(note, 0) + count
+    layout_digest = fingerprint.digest_layout(layout, event_store.VERSION)
     attributes: dict[str, Any] = {
         "format": event_store.FORMAT,
         "version": event_store.VERSION,
@@ -197,8 +198,8 @@ def _merge(layout: Layout, plans: list[PartPlan], folder: Path, path: Path, prog
         "height": layout.height,
         "width": layout.width,
         "classes": list(layout.classes),
-        "fingerprint": fingerprint.fingerprint(layout, event_store.VERSION, sources),
-        "layout_digest": fingerprint.digest_layout(layout, event_store.VERSION),
+        "fingerprint": fingerprint.fingerprint(layout_digest, sources),
+        "layout_digest": layout_digest,
         "source": _source_folder(layout),
         "notes": json.dumps(notes, sort_keys=True),
     }

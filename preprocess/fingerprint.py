@@ -80,9 +80,9 @@ def digest_layout(layout: Layout, version: int) -> str:
     return digest([describe_layout(layout, version), [describe_recording(r) for r in layout.recordings]])
 
 
-def fingerprint(layout: Layout, version: int, sources: Sequence[Source]) -> str:
+def fingerprint(layout_digest: str, sources: Sequence[Source]) -> str:
     """What an event store is made of: the layout, and every recording's name, size and content."""
-    return digest([digest_layout(layout, version), [[s.relative, s.size, s.sha256] for s in sources]])
+    return digest([layout_digest, [[s.relative, s.size, s.sha256] for s in sources]])
 
 
 def write_sources(group: h5py.Group, sources: Sequence[Source]) -> None:

@@ -1,0 +1,53 @@
+"""spikeloom verify: prove that a cache is whole and belongs to its recordings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from preprocess.command_line import parse
+from preprocess.errors import CacheError
+from preprocess.verify import Verified
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Read all of a cache, bin its events again, and compare with the recordings where they still are.
+
+    Example: spikeloom verify cache/n-mnist
+    """
+
+    cache_dir: Annotated[Path, tyro.conf.Positional]
+    """A data set's folder in the cache, or the cache itself for all of them."""
+
+
+def run(words: list[str]) -> None:
+    """Print what was read and whether it is whole; CacheError with every fault otherwise."""
+    from preprocess.progress import progress_on_stderr
+    from preprocess.verify import verify_cache
+
+    arguments = parse(Arguments, words, prog="spikeloom verify")
+    results = verify_cache(arguments.cache_dir, progress=progress_on_stderr())
+    _print_table(results)
+    faults = [fault for result in results for fault in result.faults]
+    if faults:
+        raise CacheError(*faults)
+
+
+def _print_table(results: list[Verified]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Verified")
+    table.add_column("what", overflow="fold")
+    for name in ("samples", "events", "MB", "seconds"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict", overflow="fold")
+    for result in results:
+        verdict = "damaged" if result.faults else result.note or "whole"
+        numbers = (f"{result.samples:,}", f"{result.events:,}" if result.events else "", f"{result.size / 1e6:,.1f}")
+        table.add_row(str(result.path), *numbers, f"{result.seconds:.2f}", verdict)
+    Console().print(table)
