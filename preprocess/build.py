@@ -6,8 +6,10 @@ import contextlib
 import dataclasses
 import json
 import multiprocessing
+import os
 import shutil
 import signal
+import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -76,7 +78,7 @@ def find_stale(path: Path, layout: Layout) -> str | None:
     """
     try:
         store = open_events(path)
-        with h5py.File(path, "r", locking=False) as file:
+        with h5py.File(path, "r") as file:
             sources = fingerprint.read_sources(file["sources"])
     except CacheError as error:
         return str(error).removeprefix(f"{path}: ").split(". ")[0]
@@ -152,7 +154,7 @@ def _decode_apart(
     # Workers need the layout's name and ways, not its thousands of samples, which each part carries.
     slim = dataclasses.replace(layout, recordings=())
     # Spawned, not forked: a fork of a process with threads or open HDF5 files may hang.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_ignore_ctrl_c)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_prepare_worker)
     try:
         waiting = iter(missing)
         running: dict[Future[tuple[str, ...]], int] = {}
@@ -176,9 +178,18 @@ def _decode_apart(
         pool.shutdown(cancel_futures=True)
 
 
-def _ignore_ctrl_c() -> None:
-    """The terminal sends Ctrl-C to every process; the builder alone decides, and its workers finish their part."""
+def _prepare_worker() -> None:
+    """The terminal sends Ctrl-C to every process: the builder alone decides, and its workers finish their part."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Nothing else tells a worker that its builder was killed; it would wait for work for ever.
+    threading.Thread(target=_leave_with_builder, daemon=True).start()
+
+
+def _leave_with_builder() -> None:
+    builder = multiprocessing.parent_process()
+    if builder is not None:
+        builder.join()
+        os._exit(1)
 
 
 def _merge(layout: Layout, plans: list[PartPlan], folder: Path, path: Path, progress: Progress) -> None:

@@ -100,7 +100,7 @@ class CacheFile:
         if not self.path.is_file():
             raise CacheError(f"{self.path}: expected {self.KIND}, found no such file. {self._next()}")
         try:
-            with h5py.File(self.path, "r", locking=False) as file:
+            with h5py.File(self.path, "r") as file:
                 self._check_format(file.attrs)
                 self.attributes = _plain(dict(file.attrs))
                 self.samples = SampleTable.read(file["samples"])
@@ -162,7 +162,7 @@ class CacheFile:
         handle = self._handles.get(os.getpid())
         if handle is None:
             try:
-                file = h5py.File(self.path, "r", locking=False)
+                file = h5py.File(self.path, "r")
                 handle = self._handles.setdefault(os.getpid(), (file, self._readers(file)))
             except (OSError, KeyError, ValueError) as error:
                 raise CacheError(f"{self.path}: cannot be opened ({_reason(error)}). {self._next()}") from None

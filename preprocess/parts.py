@@ -280,7 +280,7 @@ class Part:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._deleted_if_damaged(), h5py.File(path, "r", locking=False) as file:
+        with self._deleted_if_damaged(), h5py.File(path, "r") as file:
             self.samples = SampleTable.read(file["samples"])
             self.sources = fingerprint.read_sources(file["sources"])
             self.notes: dict[str, int] = json.loads(file.attrs["notes"])
@@ -301,7 +301,7 @@ class Part:
     def segments(self) -> Iterator[tuple[NDArray[Any], NDArray[np.uint32], NDArray[np.int64]]]:
         """Addresses, time differences and jumps (number within the segment, µs), sample by sample."""
         with self._deleted_if_damaged():
-            file = h5py.File(self.path, "r", locking=False)
+            file = h5py.File(self.path, "r")
         with file:
             for _, l, r in self._segments[np.argsort(self._segments[:, 0], kind="stable")]:
                 first, last = np.searchsorted(self._jumps[:, 0], (l, r))

@@ -45,7 +45,7 @@ def print_summary(events: Path, frames: list[Path], built: list[Path], seconds: 
 def _source_bytes(events: Path) -> int:
     import h5py
 
-    with h5py.File(events, "r", locking=False) as file:
+    with h5py.File(events, "r") as file:
         return int(file["sources/size"][...].sum())
 
 

@@ -127,7 +127,7 @@ def _verify_recordings(store: EventStore, progress: Progress) -> Verified:
 
 def _sources(store: EventStore) -> list[Source]:
     try:
-        with h5py.File(store.path, "r", locking=False) as file:
+        with h5py.File(store.path, "r") as file:
             return read_sources(file["sources"])
     except (OSError, KeyError, ValueError) as error:
         remedy = "Delete the file and preprocess again."
