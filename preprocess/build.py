@@ -104,12 +104,7 @@ def _build(layout: Layout, path: Path, folder: Path, workers: int, progress: Pro
         _clear_leftovers(folder, plans)
     except OSError as error:
         raise CacheError(f"{folder}: cannot be written ({error}). Check its permissions.") from None
-    faults = _decode(layout, plans, folder, workers, progress)
-    if faults:
-        shown = faults[:_MOST_FAULTS]
-        if len(faults) > len(shown):
-            shown.append(f"{layout.name}: {len(faults) - len(shown)} more faults of this kind. Mend these first.")
-        raise RecordingError(*shown)
+    _decode(layout, plans, folder, workers, progress)
     _merge(layout, plans, folder, path, progress)
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -122,8 +117,8 @@ def _clear_leftovers(folder: Path, plans: Sequence[PartPlan]) -> None:
             found.unlink()
 
 
-def _decode(layout: Layout, plans: list[PartPlan], folder: Path, workers: int, progress: Progress) -> list[str]:
-    """Make every part that is missing; the faults, in source order."""
+def _decode(layout: Layout, plans: list[PartPlan], folder: Path, workers: int, progress: Progress) -> None:
+    """Make every part that is missing; RecordingError with the faults of all recordings, in source order."""
     total = sum(plan.size for plan in plans) / 1e6
     faults: dict[int, tuple[str, ...]] = {}
     with progress.task(f"{layout.name}: decoding", total, "MB") as advance:
@@ -144,7 +139,15 @@ def _decode(layout: Layout, plans: list[PartPlan], folder: Path, workers: int, p
                 for number, found in apart:
                     faults[number] = found
                     advance(plans[number].size / 1e6)
-    return [fault for number in sorted(faults) for fault in faults[number]]
+        _raise_all(layout, [fault for number in sorted(faults) for fault in faults[number]])
+
+
+def _raise_all(layout: Layout, faults: list[str]) -> None:
+    if faults:
+        shown = faults[:_MOST_FAULTS]
+        if len(faults) > len(shown):
+            shown.append(f"{layout.name}: {len(faults) - len(shown)} more faults of this kind. Mend these first.")
+        raise RecordingError(*shown)
 
 
 def _decode_apart(

@@ -83,7 +83,7 @@ def _is_test(samples: SampleTable, name: str, split: str) -> NDArray[np.bool_]:
             raise ConfigError(f"dataset.split: some samples of {name} belong to no official split. Preprocess again.")
         return np.asarray(samples.split == TEST)
     if split == "random-0.9":
-        return _share_of_each(samples.label, 0.1, _RANDOM_SPLIT_SEED)
+        return _share_of_each(samples, np.arange(len(samples)), 0.1, _RANDOM_SPLIT_SEED)
     if split not in SPLITS:
         raise ConfigError(f"dataset.split: expected one of {', '.join(SPLITS)}, found {split}.")
     if has_official:
@@ -104,7 +104,7 @@ def _validates(samples: SampleTable, train: NDArray[np.int64], name: str, fracti
     groups, first, counts = np.unique(group, return_index=True, return_counts=True)
     if len(groups) == 1 or counts.max() == 1:
         # One group, or one for each sample: nothing that whole groups would keep together.
-        return _share_of_each(label, fraction, _VALIDATION_SEED)
+        return _share_of_each(samples, train, fraction, _VALIDATION_SEED)
     if all(len(np.unique(label[group == g])) == 1 for g in groups):
         return _whole_groups_of_each_class(group, label, groups, first, counts, fraction)
     return np.isin(group, _whole_groups(groups, counts, fraction, _VALIDATION_SEED))
@@ -115,11 +115,16 @@ def _user(group: str) -> int | None:
     return int(number.group()) if number else None
 
 
-def _share_of_each(label: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """A seeded share of each class: at least one sample, never all."""
-    drawn = np.zeros(len(label), bool)
+def _share_of_each(
+    samples: SampleTable, chosen: NDArray[np.int64], fraction: float, seed: int
+) -> NDArray[np.bool_]:
+    """A seeded share of each class of the chosen samples: at least one, never all."""
+    label, index, name = samples.label[chosen], samples.index[chosen], samples.name[chosen]
+    drawn = np.zeros(len(chosen), bool)
     for c in np.unique(label):
         members = np.flatnonzero(label == c)
+        # By number and name, so that the order of the source plays no part.
+        members = members[np.lexsort((name[members], index[members]))]
         order = np.random.default_rng([seed, int(c)]).permutation(len(members))
         count = min(len(members) - 1, max(1, round(fraction * len(members))))
         drawn[members[order[:count]]] = True
