@@ -88,13 +88,11 @@ def plan_parts(layout: Layout) -> list[PartPlan]:
 
 
 def build_part(layout: Layout, plan: PartPlan, folder: Path) -> tuple[str, ...]:
-    """Decode a part's recordings into its file, unless it is there; the faults of those that cannot be.
+    """Decode a part's recordings into its file; the faults of those that cannot be.
 
     Runs in a worker process. The file gets its name when it is whole; with a fault there is none.
     """
     path = plan.path(folder)
-    if path.exists():
-        return ()
     temporary = folder / f".{plan.id}.{os.getpid()}.tmp"
     try:
         with h5py.File(temporary, "w", libver=("v110", "v114")) as file:
