@@ -2,7 +2,8 @@
 
 The files are plain HDF5: any h5py with hdf5plugin reads them. Going past the pipeline is for speed. It takes one Blosc
 block for a whole chunk (the filter cuts blocks of 32 KiB, which on count frames read 1.7 times slower and take 5 %
-more room), writes straight into the caller's array, and decompresses outside HDF5's global lock and the GIL. Where the plugin's library does not offer its functions, the pipeline does the same work.
+more room), writes straight into the caller's array, and decompresses outside HDF5's global lock and the GIL. Where
+the plugin's library does not offer its functions, the pipeline does the same work.
 """
 
 from __future__ import annotations
