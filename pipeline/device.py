@@ -1,0 +1,68 @@
+"""Where and how precisely a run computes: device, threads, autocast."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import sys
+from collections.abc import Iterator
+
+import torch
+
+from pipeline.config import RunConfig
+from preprocess.errors import ConfigError
+
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a configuration; ``auto`` is CUDA where there is a device, else the CPU.
+
+    Raises:
+        ConfigError: If the name is none, or the machine lacks the device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device: expected auto, cpu, cuda or cuda:<number>, found '{name}'") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise ConfigError(f"device: expected a device of this machine ({found} CUDA devices), found '{name}'. Use auto.")
+    return device
+
+
+def default_threads() -> int:
+    """This process's share of the machine: OMP_NUM_THREADS where set, as Ray does for a trial, else its CPUs."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdigit() and int(told) > 0 else len(os.sched_getaffinity(0))
+
+
+@contextlib.contextmanager
+def computing(config: RunConfig) -> Iterator[torch.device]:
+    """The device to compute on, with the configuration's threads while it is held."""
+    device = choose_device(config.device)
+    before = torch.get_num_threads()
+    torch.set_num_threads(config.threads or default_threads())
+    try:
+        yield device
+    finally:
+        torch.set_num_threads(before)
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
+    """Mixed precision for the forward pass; nothing for fp32."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, _TYPES[precision])
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The most memory that was in use so far: on CUDA by this process's tensors, else by the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    # Linux counts kibibytes, macOS bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
