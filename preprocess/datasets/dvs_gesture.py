@@ -1,0 +1,161 @@
+"""DVS128-Gesture as IBM ships it: recordings of eleven gestures each, label files and the lists of the official split.
+
+    DvsGesture/trials_to_train.txt          a recording's name a line: users 1 to 23
+    DvsGesture/trials_to_test.txt           users 24 to 29
+    DvsGesture/user01_fluorescent.aedat     AEDAT 3.1
+    DvsGesture/user01_fluorescent_labels.csv
+
+Source: Amir et al., A Low Power, Fully Event-Based Gesture Recognition System, CVPR 2017.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from preprocess.datasets.layout import Layout, Sample, SourceRecording, locate, raise_all
+from preprocess.errors import LayoutError
+from preprocess.samples import TEST, TRAIN
+
+LISTS = {TRAIN: "trials_to_train.txt", TEST: "trials_to_test.txt"}
+
+CLASSES = (
+    "hand_clapping",
+    "right_hand_wave",
+    "left_hand_wave",
+    "right_arm_clockwise",
+    "right_arm_counter_clockwise",
+    "left_arm_clockwise",
+    "left_arm_counter_clockwise",
+    "arm_roll",
+    "air_drums",
+    "air_guitar",
+    "other_gestures",
+)
+
+_HEADER = "class,startTime_usec,endTime_usec"
+_LATEST_US = 1 << 62
+
+
+def find(source: Path, dataset: str) -> Layout:
+    """The layout of a DvsGesture folder, or of one up to two levels above it.
+
+    Raises:
+        LayoutError: With a line for every list, recording and label file that is missing or damaged.
+    """
+    names = " and ".join(LISTS.values())
+    expected = f"{names}, the lists of the original DvsGesture folder (AEDAT 3.1)"
+    folder = locate(source, lambda f: any((f / name).is_file() for name in LISTS.values()), expected)
+    faults: list[str] = []
+    listed = _read_lists(folder, faults)
+    counted: Counter[tuple[int, int]] = Counter()
+    recordings = []
+    for name, split in listed.items():
+        path = folder / name
+        if not path.is_file():
+            faults.append(
+                f"{path}: expected the recording that {LISTS[split]} lists, found no such file. Copy it again, or take "
+                "it off the list."
+            )
+            continue
+        try:
+            labels = read_labels(path.with_name(f"{path.stem}_labels.csv"))
+        except LayoutError as error:
+            faults += error.faults
+            continue
+        recordings.append(SourceRecording(path, name, _samples(path.stem, split, labels, counted)))
+    raise_all(folder, faults)
+    return Layout(dataset, dataset, "aedat31", 128, 128, CLASSES, tuple(recordings))
+
+
+def _read_lists(folder: Path, faults: list[str]) -> dict[str, int]:
+    """Names of recordings, each with its split, in the lists' order."""
+    listed: dict[str, int] = {}
+    for split, list_name in LISTS.items():
+        path = folder / list_name
+        try:
+            lines = path.read_text("utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            faults.append(f"{path}: cannot be read ({reason}). Copy the whole folder again.")
+            continue
+        for number, line in enumerate(lines, 1):
+            name = line.strip()
+            if not name:
+                continue
+            if not name.endswith(".aedat") or "/" in name:
+                expected = "expected the name of a recording, such as user01_led.aedat"
+                faults.append(f"{path}: line {number}: {expected}, found '{name[:60]}'. Copy the file again.")
+            elif name in listed:
+                faults.append(
+                    f"{path}: line {number}: expected every recording in one list once, found {name} again. "
+                    "Take the line out."
+                )
+            else:
+                listed[name] = split
+    if not listed and not faults:
+        names = " or ".join(LISTS.values())
+        faults.append(f"{folder}: expected at least one recording in {names}, found none. Copy them again.")
+    return listed
+
+
+def read_labels(path: Path) -> list[tuple[int, int, int]]:
+    """Class 1 to 11, start and end in µs, of each line of a label file.
+
+    Classes may repeat and come in any order; intervals may overlap.
+
+    Raises:
+        LayoutError: With a line for every line that is damaged.
+    """
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except OSError as error:
+        expected = "expected the labels of a recording"
+        raise LayoutError(f"{path}: {expected}, but it cannot be read ({error.strerror}). Copy it again.") from None
+    except UnicodeDecodeError:
+        raise LayoutError(f"{path}: expected text, found other bytes. Copy the file again.") from None
+    faults = []
+    if not lines or lines[0].replace(" ", "").lower() != _HEADER.lower():
+        found = f"'{lines[0][:60]}'" if lines else "an empty file"
+        faults.append(f"{path}: line 1: expected {_HEADER}, found {found}. Copy the file again.")
+    labels = []
+    for number, line in enumerate(lines[1:], 2):
+        if not line.strip():
+            continue
+        label = _parse_label(line)
+        if isinstance(label, str):
+            faults.append(f"{path}: line {number}: {label}. Copy the file again, or mend the line.")
+        else:
+            labels.append(label)
+    if not labels and not faults:
+        faults.append(f"{path}: expected at least one labelled interval, found none. Copy the file again.")
+    raise_all(path, faults)
+    return labels
+
+
+def _parse_label(line: str) -> tuple[int, int, int] | str:
+    """Class, start and end of a line, or what is wrong with it."""
+    try:
+        label, start, end = (int(field) for field in line.split(","))
+    except ValueError:
+        return f"expected three whole numbers ({_HEADER}), found '{line[:60]}'"
+    if not 1 <= label <= len(CLASSES):
+        return f"expected a class from 1 to {len(CLASSES)}, found {label}"
+    if not 0 <= start < end < _LATEST_US:
+        return f"expected an interval that starts at 0 µs or later and ends after its start, found [{start}, {end})"
+    return label, start, end
+
+
+def _samples(
+    stem: str, split: int, labels: list[tuple[int, int, int]], counted: Counter[tuple[int, int]]
+) -> tuple[Sample, ...]:
+    """A recording's samples; `counted` holds how many of each split and class came before."""
+    user = stem.split("_")[0]
+    within: Counter[int] = Counter()
+    samples = []
+    for label, start, end in labels:
+        name = f"{stem}/{CLASSES[label - 1]}_{within[label]}"
+        samples.append(Sample(label - 1, split, counted[split, label], user, name, start, end))
+        within[label] += 1
+        counted[split, label] += 1
+    return tuple(samples)

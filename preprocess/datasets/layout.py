@@ -1,0 +1,154 @@
+"""What a data set folder holds: recordings, and the labelled samples within each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from preprocess.errors import LayoutError
+from preprocess.formats import FORMATS, Recording, open_recording
+
+_MOST_FAULTS = 20
+_MOST_NAMES = 4
+_ARCHIVES = (".gz", ".tgz", ".tar", ".zip")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A labelled slice of a recording: every event with start_us <= t < end_us.
+
+    Attributes:
+        label: Class number, from 0.
+        split: TRAIN, TEST or NO_SPLIT of `preprocess.samples`.
+        index: Number within its class and split, or the one its file name gives.
+        group: Who or what was recorded: samples of one group stay together in a split.
+        name: Names it for people; no two samples of a data set share one.
+        start_us: None where the slice begins with the recording.
+        end_us: None where it ends with the recording.
+    """
+
+    label: int
+    split: int
+    index: int
+    group: str
+    name: str
+    start_us: int | None = None
+    end_us: int | None = None
+
+
+@dataclass(frozen=True)
+class SourceRecording:
+    """A raw file and its samples; `relative` is its path below the data set's folder."""
+
+    path: Path
+    relative: str
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A data set in a folder.
+
+    Attributes:
+        name: Of its caches, ``CACHE/<name>``.
+        dataset: One of DATASETS.
+        format: A key of FORMATS; all recordings are of it.
+        height: Sensor rows.
+        width: Sensor columns.
+        classes: Names, by label.
+        recordings: In the order of the data set.
+        orientation: Which way up, where the format leaves it open.
+    """
+
+    name: str
+    dataset: str
+    format: str
+    height: int
+    width: int
+    classes: tuple[str, ...]
+    recordings: tuple[SourceRecording, ...]
+    orientation: str | None = None
+
+    @property
+    def decoder(self) -> str:
+        """The format and its version, for fingerprints."""
+        return f"{self.format} {FORMATS[self.format].VERSION}"
+
+    def open(self, recording: SourceRecording) -> Recording:
+        """Open one of the recordings.
+
+        Raises:
+            RecordingError: If it is missing, damaged, or of another format or sensor.
+        """
+        opened = open_recording(recording.path, format=self.format)
+        return opened if self.orientation is None else dataclasses.replace(opened, orientation=self.orientation)
+
+
+def locate(source: Path, fits: Callable[[Path], bool], expected: str) -> Path:
+    """The folder that fits: the source, or the only one up to two levels below it.
+
+    Archives unpack into a folder of their own, and SpikingJelly keeps the recordings in ``extract/``.
+
+    Args:
+        source: What the user named.
+        fits: Whether a folder is laid out as it should be, at a glance.
+        expected: What it should hold, for people.
+
+    Raises:
+        LayoutError: If none fits, or several do.
+    """
+
+    def fault(found: str, hint: str) -> LayoutError:
+        return LayoutError(f"{source}: expected {expected}, found {found}. {hint}")
+
+    if not source.exists():
+        raise fault("no such folder", "Check --source.")
+    if not source.is_dir():
+        hint = "Unpack it and give the folder." if source.suffix in _ARCHIVES else "Give the folder."
+        raise fault("a file", hint)
+    if fits(source):
+        return source
+    found = [folder for folder in _below(source) if fits(folder)]
+    if len(found) > 1:
+        names = [str(folder.relative_to(source)) for folder in found]
+        raise fault(f"{len(found)} folders that hold them: {_few(names)}", "Give one of them.")
+    if not found:
+        names = sorted(path.name for path in source.iterdir())
+        archives = [name for name in names if Path(name).suffix in _ARCHIVES]
+        hint = f"Unpack {archives[0]} first." if archives else "Give the folder that holds them."
+        raise fault(_few(names) if names else "an empty folder", hint)
+    return found[0]
+
+
+def _below(source: Path) -> Iterator[Path]:
+    for child in folders(source):
+        yield child
+        yield from folders(child)
+
+
+def folders(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted, without hidden ones; none where it cannot be read."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError:
+        return []
+
+
+def files(folder: Path, suffix: str) -> list[Path]:
+    """The files in a folder whose names end with `suffix`, sorted, without hidden ones."""
+    return sorted(p for p in folder.iterdir() if p.suffix == suffix and not p.name.startswith(".") and p.is_file())
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MOST_NAMES]) + (" and more" if len(names) > _MOST_NAMES else "")
+
+
+def raise_all(folder: Path, faults: Sequence[str]) -> None:
+    """LayoutError with the faults, if there are any; many of them end in a count."""
+    if faults:
+        shown = list(faults[:_MOST_FAULTS])
+        if len(faults) > len(shown):
+            shown.append(f"{folder}: {len(faults) - len(shown)} more faults of this kind. Mend these first.")
+        raise LayoutError(*shown)

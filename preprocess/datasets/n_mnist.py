@@ -1,0 +1,52 @@
+"""N-MNIST: a file for each MNIST image, filmed in three saccades of an ATIS; the split is MNIST's.
+
+    Train/0/00002.bin ..      the number is the image's, from 1
+    Test/9/09999.bin ..
+
+Source: Orchard et al., Converting Static Image Datasets to Spiking Neuromorphic Datasets Using Saccades, 2015.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from preprocess.datasets.layout import Layout, Sample, SourceRecording, files, folders, locate, raise_all
+from preprocess.samples import TEST, TRAIN
+
+CLASSES = tuple("0123456789")
+
+_FOLDERS = {"Train": TRAIN, "Test": TEST}
+
+
+def find(source: Path, dataset: str) -> Layout:
+    """The layout of a folder with Train and Test, or of one up to two levels above it.
+
+    Some digits may be missing: a few classes are enough to try something.
+
+    Raises:
+        LayoutError: If there is no such folder, or a part of it holds no recordings.
+    """
+    expected = "the folders Train and Test with the folders 0 to 9 of .bin recordings in each"
+    folder = locate(source, lambda f: all((f / name).is_dir() for name in _FOLDERS), expected)
+    faults: list[str] = []
+    recordings = [r for name, split in _FOLDERS.items() for r in _recordings(folder, name, split, faults)]
+    raise_all(folder, faults)
+    return Layout(dataset, dataset, "atis", 34, 34, CLASSES, tuple(recordings))
+
+
+def _recordings(folder: Path, part: str, split: int, faults: list[str]) -> list[SourceRecording]:
+    """Those of Train or of Test, digit by digit."""
+    recordings = []
+    for digits in folders(folder / part):
+        if digits.name not in CLASSES:
+            faults.append(f"{digits}: expected folders named 0 to 9, found '{digits.name}'. Move it away.")
+            continue
+        label = int(digits.name)
+        for index, path in enumerate(files(digits, ".bin")):
+            relative = f"{part}/{digits.name}/{path.name}"
+            # Each recording is of another image: no two samples share a group.
+            image = f"{part.lower()}/{digits.name}/{path.stem}"
+            recordings.append(SourceRecording(path, relative, (Sample(label, split, index, image, image),)))
+    if not recordings and not faults:
+        faults.append(f"{folder / part}: expected folders 0 to 9 of .bin recordings, found none. Unpack it again.")
+    return recordings

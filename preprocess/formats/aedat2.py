@@ -1,0 +1,93 @@
+"""AEDAT 2.0 of a DVS128: text lines, then 8-byte big-endian events; what CIFAR10-DVS is recorded in.
+
+An event is an address u32 and a timestamp u32 in µs. A DVS128's address has 16 bits: bit 0 is b (1 is OFF),
+bits 1-7 xr, bits 8-14 yr, and bit 15 marks a special event, which as in SpikingJelly counts like the others.
+Source: https://docs.inivation.com/software/software-advanced-usage/file-formats/aedat-2.0.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from preprocess.errors import RecordingError
+from preprocess.events import Events
+from preprocess.formats.header import find_in_header, read_header
+from preprocess.formats.recording import Recording, file_size, reading
+
+_EVENT_BYTES = 8
+
+Orientation = Literal["spikingjelly", "clif"]
+
+# Where x and y lie in an address, and whether each is counted from the other edge.
+_TURNS: dict[str, tuple[int, int, int, int]] = {
+    "spikingjelly": (8, 127, 1, 127),  # x = 127 - yr, y = 127 - xr
+    "clif": (1, 127, 8, 0),  # x = 127 - xr, y = yr: the same picture turned by 90 degrees
+}
+
+# The DVS128's names among jAER's chip classes; the older one is its prototype's.
+_CHIPS = ("DVS128", "Tmpdiff128")
+
+
+@dataclass(frozen=True)
+class Aedat2Recording(Recording):
+    """A DVS128's events, turned as SpikingJelly does unless `orientation` is ``clif``."""
+
+    NAME: ClassVar[str] = "aedat2"
+    TITLE: ClassVar[str] = "AEDAT 2.0"
+    SUFFIX: ClassVar[str] = ".aedat"
+    MAGIC: ClassVar[bytes] = b"#!AER-DAT2.0"
+    VERSION: ClassVar[int] = 1
+
+    @classmethod
+    def open(cls, path: Path) -> Aedat2Recording:
+        """Read the header.
+
+        Raises:
+            RecordingError: If the file cannot be read, ends within an event, or comes from another sensor.
+        """
+        size = file_size(path)
+        header, start = read_header(path, b"#End Of ASCII Header", end_required=False)
+        for chip in find_in_header(header, r"#\s*AEChip:(.*)"):
+            if not chip.rsplit(".", 1)[-1].startswith(_CHIPS):
+                raise RecordingError(
+                    f"{path}: expected a recording of a DVS128 (128x128 pixels), found AEChip {chip!r} in the header. "
+                    "Its addresses mean other pixels; leave the file out."
+                )
+        beyond = (size - start) % _EVENT_BYTES
+        if beyond:
+            raise RecordingError(
+                f"{path}: expected events of {_EVENT_BYTES} bytes, found {beyond} bytes left at byte {size - beyond}. "
+                "The file is truncated; copy it again."
+            )
+        return cls(path, 128, 128, start, size, header, "spikingjelly")
+
+    def chunks(self) -> Iterator[Events]:
+        """All events in recording order; RecordingError at the first whose address is no DVS128's."""
+        from preprocess.formats.kernels import decode_aedat2
+
+        turn = _TURNS[self.orientation or "spikingjelly"]
+        special = np.zeros(1, np.int64)
+        position = self.start
+        with reading(self, _EVENT_BYTES) as read:
+            while position < self.size:
+                data = read(position)
+                n = len(data) // _EVENT_BYTES
+                t, p = np.empty(n, np.int64), np.empty(n, np.uint8)
+                x, y = np.empty(n, np.uint16), np.empty(n, np.uint16)
+                words = data.view(np.uint32)
+                foreign = decode_aedat2(words, *turn, special, t, x, y, p)
+                if foreign >= 0:
+                    address = int(words[2 * foreign].byteswap())
+                    raise RecordingError(
+                        f"{self.path}: expected DVS128 addresses of 16 bits, found 0x{address:08X} in the event at "
+                        f"byte {position + _EVENT_BYTES * foreign}. It comes from another sensor (a DAVIS?) or is "
+                        "damaged; leave the file out."
+                    )
+                position += len(data)
+                self.note("events_marked_special", int(special[0]))
+                yield Events(t, x, y, p, self.height, self.width)

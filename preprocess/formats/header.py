@@ -1,0 +1,64 @@
+"""The text at the beginning of AEDAT files: lines that start with ``#``, ended by LF or CRLF."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from preprocess.errors import RecordingError
+from preprocess.formats.recording import unreadable
+
+# jAER writes its preferences into headers, some 200 kB of them; a damaged file must not be read whole as one line.
+_LONGEST_LINE = 1 << 16
+_LONGEST_HEADER = 1 << 24
+
+
+def read_header(path: Path, end: bytes, *, end_required: bool) -> tuple[tuple[str, ...], int]:
+    """The header's lines and the byte at which the data begins.
+
+    The header ends after the line `end`, or, where that is not required, before the first line without ``#``.
+
+    Args:
+        path: The file.
+        end: The line that ends the header, without its line end.
+        end_required: Whether there must be one.
+
+    Raises:
+        RecordingError: If the header does not end.
+    """
+    lines: list[str] = []
+    position = 0
+
+    def fault(expected: str, found: str) -> RecordingError:
+        return RecordingError(
+            f"{path}: expected {expected}, found {found} at byte {position}. The file is damaged or no recording; "
+            "copy it again."
+        )
+
+    try:
+        with path.open("rb") as file:
+            while position < _LONGEST_HEADER:
+                line = file.readline(_LONGEST_LINE)
+                if not line.startswith(b"#"):
+                    break
+                if len(line) == _LONGEST_LINE:
+                    raise fault(f"header lines of less than {_LONGEST_LINE} bytes", "a longer one")
+                if not line.endswith(b"\n"):
+                    raise fault("the header to end", "its last line cut off by the end of the file")
+                position += len(line)
+                text = line.rstrip(b"\r\n")
+                lines.append(text.decode("utf-8", "replace"))
+                if text == end:
+                    return tuple(lines), position
+    except OSError as error:
+        raise unreadable(path, error) from None
+    if position >= _LONGEST_HEADER:
+        raise fault(f"a header of less than {_LONGEST_HEADER} bytes", "more header lines")
+    if end_required:
+        raise fault(f"the line {end.decode()} at the end of the header", "bytes that are no header line")
+    return tuple(lines), position
+
+
+def find_in_header(lines: tuple[str, ...], pattern: str) -> list[str]:
+    """What the pattern's group matches, for each line that the pattern fits."""
+    return [found.group(1).strip() for line in lines if (found := re.match(pattern, line))]
