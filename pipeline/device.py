@@ -30,7 +30,7 @@ def choose_device(name: str) -> torch.device:
         raise ConfigError(f"device: expected auto, cpu, cuda or cuda:<number>, found '{name}'") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
-        raise ConfigError(f"device: expected a device of this machine ({found} CUDA devices), found '{name}'. Use auto.")
+        raise ConfigError(f"device: expected one of this machine's {found} CUDA devices, found '{name}'. Use auto.")
     return device
 
 

@@ -1,4 +1,4 @@
-"""The optimiser, and the learning rate of each epoch in closed form, so that a resumed run needs no scheduler's state."""
+"""The optimiser, and each epoch's learning rate in closed form, so that resuming needs no scheduler's state."""
 
 from __future__ import annotations
 

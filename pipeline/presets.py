@@ -31,7 +31,7 @@ class Preset:
         name: ``<dataset>-<network>[-t<T>][-<split>]``, or ``<dataset>-small`` for one that a CPU trains in minutes.
         config: What it stands for.
         summary: What it is for, in a line.
-        paper: What the paper reports for it, test accuracy in per cent, for LIF and CLIF; None where it reports nothing.
+        paper: What the paper reports for it, test accuracy in per cent, for LIF and CLIF; None where nothing.
     """
 
     name: str

@@ -1,0 +1,100 @@
+"""What a network reaches on a split: loss, accuracy, confusion, firing rates, and the logits of every sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.config import LossConfig
+from pipeline.data import FrameLoader
+from pipeline.losses import spiking_loss
+from pipeline.networks import SpikeCounter, reset_network
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """One pass over a split, without gradients and in float32.
+
+    Attributes:
+        loss: Mean over the samples.
+        labels: Class numbers, int64 (N,).
+        logits: Summed over time steps, float32 (N, classes).
+        firing_rates: Spikes / (neurons * T * samples) of each spiking layer, by its name.
+        firing_rate: The same over all layers.
+    """
+
+    loss: float
+    labels: NDArray[np.int64]
+    logits: NDArray[np.float32]
+    firing_rates: dict[str, float]
+    firing_rate: float
+
+    @property
+    def predictions(self) -> NDArray[np.int64]:
+        """Class numbers, int64 (N,)."""
+        return np.asarray(self.logits.argmax(1), np.int64)
+
+    @property
+    def correct(self) -> int:
+        return int((self.predictions == self.labels).sum())
+
+    @property
+    def accuracy(self) -> float:
+        """A fraction."""
+        return self.correct / len(self.labels)
+
+    def confusion(self) -> NDArray[np.int64]:
+        """How often class `row` was taken for class `column`, int64 (classes, classes)."""
+        classes = self.logits.shape[1]
+        matrix = np.zeros((classes, classes), np.int64)
+        np.add.at(matrix, (self.labels, self.predictions), 1)
+        return matrix
+
+    def per_class_accuracy(self) -> list[float | None]:
+        """A fraction for each class; None for a class without samples."""
+        confusion = self.confusion()
+        totals = confusion.sum(1)
+        return [int(confusion[c, c]) / int(n) if n else None for c, n in enumerate(totals)]
+
+
+def evaluate(network: torch.nn.Module, loader: FrameLoader, config: LossConfig) -> Evaluation:
+    """Run a network in evaluation mode over all batches of a loader; its training mode is as before afterwards."""
+    training = network.training
+    network.eval()
+    losses, labels, logits = [], [], []
+    try:
+        with torch.no_grad(), SpikeCounter(network) as counter:
+            for batch in loader.batches():
+                out = network(batch.frames)
+                reset_network(network)
+                losses.append(spiking_loss(out, batch.labels, config) * len(batch.labels))
+                labels.append(batch.labels.cpu())
+                logits.append(out.float().sum(0).cpu())
+    finally:
+        network.train(training)
+    total = len(loader.indices)
+    return Evaluation(
+        float(torch.stack(losses).sum()) / total,
+        torch.cat(labels).numpy(),
+        torch.cat(logits).numpy(),
+        counter.rates(),
+        counter.rate(),
+    )
+
+
+def describe_test(evaluation: Evaluation) -> dict[str, Any]:
+    """What `result.json` says of the test split, as plain values."""
+    return {
+        "test_loss": evaluation.loss,
+        "test_accuracy": evaluation.accuracy,
+        "test_samples": len(evaluation.labels),
+        "correct": evaluation.correct,
+        "per_class_accuracy": evaluation.per_class_accuracy(),
+        "confusion": evaluation.confusion().tolist(),
+        "firing_rate": evaluation.firing_rate,
+        "firing_rates": evaluation.firing_rates,
+    }
