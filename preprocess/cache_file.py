@@ -146,7 +146,7 @@ class CacheFile:
     def _next(self) -> str:
         """What the user does about a file that is missing or of no use."""
         attributes = getattr(self, "attributes", {})
-        dataset, source = attributes.get("dataset", "DATASET"), attributes.get("source", "DIR")
+        dataset, source = attributes.get("dataset", self.path.parent.name), attributes.get("source", "DIR")
         return f"Make it: spikeloom preprocess {dataset} --source {source} --cache {self.path.parent.parent}"
 
     def __len__(self) -> int:

@@ -166,7 +166,7 @@ def test_missing_store_names_the_command(tmp_path: Path):
         open_events(tmp_path / "n-mnist" / "events.h5")
     assert str(error.value) == (
         f"{tmp_path}/n-mnist/events.h5: expected an event store, found no such file. "
-        f"Make it: spikeloom preprocess DATASET --source DIR --cache {tmp_path}"
+        f"Make it: spikeloom preprocess n-mnist --source DIR --cache {tmp_path}"
     )
 
 
