@@ -1,0 +1,117 @@
+"""How figures look: one palette, drawn for a file or for a page whose style sheet gives the ink its colour."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Told apart by people who see no red or no green, and readable on white and on near black.
+PALETTE = ("#3b7dd8", "#e07b27", "#2f9e77", "#c2508d", "#8a6fd1", "#9a8a2c", "#5d6b7a")
+
+# What a page draws in these is replaced by the variables of its style sheet, so that it follows light and dark.
+_PAGE_COLOURS = {"#010203": "var(--ink)", "#040506": "var(--soft)", "#070809": "var(--line)"}
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of what is not data: text, axes' labels and ticks, grid."""
+
+    ink: str
+    soft: str
+    line: str
+
+
+PAPER = Theme("#1c2127", "#5b6570", "#d9dee3")
+PAGE = Theme(*_PAGE_COLOURS)
+
+
+def colour_of(names: Sequence[str], name: str) -> str:
+    """The colour of one of several series, by its place among them."""
+    return PALETTE[list(names).index(name) % len(PALETTE)]
+
+
+@contextlib.contextmanager
+def drawing(theme: Theme) -> Iterator[None]:
+    """Figures made inside look as the theme says; the text of SVG files stays text."""
+    import matplotlib as mpl
+
+    settings: Any = {
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "savefig.facecolor": "none" if theme is PAGE else "white",
+        "figure.constrained_layout.use": True,
+        "font.size": 10,
+        "font.family": ["sans-serif"],
+        "text.color": theme.ink,
+        "axes.labelcolor": theme.soft,
+        "axes.titlecolor": theme.ink,
+        "axes.titlesize": 10.5,
+        "axes.titlelocation": "left",
+        "axes.edgecolor": theme.line,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "grid.color": theme.line,
+        "grid.linewidth": 0.7,
+        "xtick.color": theme.line,
+        "ytick.color": theme.line,
+        "xtick.labelcolor": theme.soft,
+        "ytick.labelcolor": theme.soft,
+        "legend.frameon": False,
+        "lines.linewidth": 2.0,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "spikeloom",
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of so many inches with axes side by side; no window, and nothing that must be closed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def save(figure: Figure, folder: Path, name: str) -> None:
+    """Write ``<name>.svg`` and ``<name>.png``, each whole or not at all."""
+    from pipeline.runs import write_whole
+
+    folder.mkdir(parents=True, exist_ok=True)
+    # No date in the file: the same numbers give the same bytes.
+    write_whole(folder / f"{name}.svg", lambda path: figure.savefig(path, format="svg", metadata={"Date": None}))
+    write_whole(folder / f"{name}.png", lambda path: figure.savefig(path, format="png", dpi=160))
+
+
+def inline_svg(figure: Figure, name: str) -> str:
+    """The figure as an ``<svg>`` element for a page: no ids that clash, no metadata, the page's font and colours.
+
+    Args:
+        figure: Drawn under `PAGE`.
+        name: Letters, digits and dashes, unique on the page.
+    """
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    svg = buffer.getvalue()
+    # The XML and document type declarations have no place inside HTML.
+    opening, rest = svg[svg.index("<svg") :].strip().split(">", 1)
+    # The style sheet gives the width; the height follows from the viewBox.
+    opening = re.sub(r' (?:width|height)="[^"]*"', "", opening)
+    rest = re.sub(r"\s*<(metadata|style)\b.*?</\1>", "", rest, flags=re.DOTALL)
+    rest = re.sub(r" font-family: [^;\"]*;", "", rest)
+    rest = re.sub(r'\bid="', f'id="{name}-', rest)
+    rest = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", rest)
+    for sentinel, variable in _PAGE_COLOURS.items():
+        rest = rest.replace(sentinel, variable)
+    return f"{opening}>{rest}"

@@ -1,0 +1,65 @@
+"""A table once, shown as Markdown, on a terminal, and (by the report's template) as HTML."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Wider than any table.
+_NO_WIDTH = 1000
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of words under named columns.
+
+    Attributes:
+        title: What it shows.
+        columns: Their names.
+        rows: As many words each as there are columns.
+        align: A letter a column: l for words, r for numbers.
+        note: A line below, such as what an abbreviation means; "" for none.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    align: str
+    note: str = ""
+
+    def markdown(self) -> str:
+        """As a Markdown section, ending with a line break."""
+        rules = ["--:" if side == "r" else "---" for side in self.align]
+        lines = [_markdown_row(row) for row in (self.columns, rules, *self.rows)]
+        note = f"\n{self.note}\n" if self.note else ""
+        return f"## {self.title}\n\n" + "\n".join(lines) + f"\n{note}"
+
+    def print(self) -> None:
+        """On stdout: on a terminal too narrow for it words wrap, in a file or a pipe it is as wide as it needs."""
+        from rich import box
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table as RichTable
+
+        table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
+        table.title, table.caption = escape(self.title), escape(self.note)
+        for name, side in zip(self.columns, self.align, strict=True):
+            table.add_column(name, justify="right" if side == "r" else "left", overflow="fold")
+        for row in self.rows:
+            table.add_row(*(escape(word) for word in row))
+        Console(width=None if sys.stdout.isatty() else _NO_WIDTH).print(table)
+
+
+def _markdown_row(words: Sequence[str]) -> str:
+    return "| " + " | ".join(word.replace("|", "\\|").replace("\n", " ") for word in words) + " |"
+
+
+def per_cent(share: float | None) -> str:
+    """A share as per cent with one decimal, or a dash where there is none."""
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def points(share: float) -> str:
+    """A difference of shares in points, with its sign."""
+    return f"{100 * share:+.1f}".replace("-", "−")
