@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -112,7 +113,9 @@ def restore_random_states(states: list[torch.Tensor]) -> None:
 def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RunError(f"{path}: expected a checkpoint, found no such file. Train first: spikeloom train --help")
-    with _named_faults(path):
+    with _named_faults(path), warnings.catch_warnings():
+        # Torch warns of files that others wrote before it refuses them.
+        warnings.simplefilter("ignore")
         state = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise TypeError(f"it holds a {type(state).__name__}")

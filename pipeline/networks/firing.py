@@ -1,0 +1,61 @@
+"""Spiking layers of a network: which they are, how often they fire, and how their state is cleared."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+import torch
+from spikingjelly.activation_based import functional
+from torch import nn
+
+
+def neuron_layers(network: nn.Module) -> dict[str, nn.Module]:
+    """Every spiking layer by its dotted name, in the order of the network's definition."""
+    return {name: module for name, module in network.named_modules() if getattr(module, "is_neuron", False)}
+
+
+def reset_network(network: nn.Module) -> None:
+    """Forget the membrane potentials and dropout masks of the last sequence."""
+    functional.reset_net(network)
+
+
+class SpikeCounter:
+    """Counts the spikes of every spiking layer while it is entered.
+
+    Exact: counts are whole numbers on the device; nothing waits for it until the rates are asked for.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._layers = neuron_layers(network)
+        self._spikes: dict[str, torch.Tensor] = {}
+        self._elements = dict.fromkeys(self._layers, 0)
+        self._hooks: list[Any] = []
+
+    def __enter__(self) -> SpikeCounter:
+        for name, module in self._layers.items():
+            self._hooks.append(module.register_forward_hook(lambda _m, _i, out, name=name: self._count(name, out)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    def _count(self, name: str, spikes: torch.Tensor) -> None:
+        found = torch.count_nonzero(spikes.detach())
+        self._spikes[name] = self._spikes[name] + found if name in self._spikes else found
+        self._elements[name] += spikes.numel()
+
+    def rates(self) -> dict[str, float]:
+        """Spikes / (neurons * T * samples) of each layer; 0 for one that never ran."""
+        return {
+            name: int(self._spikes[name]) / elements if elements else 0.0 for name, elements in self._elements.items()
+        }
+
+    def rate(self) -> float:
+        """The same over all layers together."""
+        elements = sum(self._elements.values())
+        return sum(int(spikes) for spikes in self._spikes.values()) / elements if elements else 0.0

@@ -1,0 +1,93 @@
+"""What spiking convolutional networks are made of; every layer takes and gives sequences (T, B, ...)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from spikingjelly.activation_based import layer
+from torch import nn
+
+from pipeline.config import NetworkConfig
+from pipeline.networks.batch_norm import SequenceBatchNorm
+from preprocess.errors import ConfigError
+
+MakeNeuron = Callable[[], nn.Module]
+Plan = Sequence[int | Literal["P"]]
+"""Channels of each convolution, P for a 2x2 average pooling."""
+
+
+def over_time(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Apply a module without state to all T*B images at once."""
+    return module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+class Stateless(nn.Module):
+    """A layer without state, such as a pooling, for sequences."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(T, B, ...) to (T, B, ...)."""
+        return over_time(self.module, x)
+
+
+class ConvBlock(nn.Module):
+    """Convolution 3x3 with bias, batch norm, neuron, and dropout with one mask for all time steps."""
+
+    def __init__(
+        self, channels: int, out: int, batch_norm: Literal["per-step", "joint"], make_neuron: MakeNeuron, dropout: float
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out, 3, padding=1)
+        self.norm = SequenceBatchNorm(out, batch_norm)
+        self.neuron = make_neuron()
+        self.dropout = layer.Dropout(dropout, step_mode="m") if dropout > 0 else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(T, B, C, H, W) to (T, B, out, H, W)."""
+        return self.dropout(self.neuron(self.norm(over_time(self.conv, x))))
+
+
+def make_features(
+    plan: Plan, channels: int, config: NetworkConfig, make_neuron: MakeNeuron, dropout: float
+) -> nn.Sequential:
+    """The convolutions and poolings of a plan, its channels multiplied by `config.width`."""
+    blocks: list[nn.Module] = []
+    for step in plan:
+        if step == "P":
+            blocks.append(Stateless(nn.AvgPool2d(2)))
+        else:
+            out = scaled(step, config.width)
+            blocks.append(ConvBlock(channels, out, config.batch_norm, make_neuron, dropout))
+            channels = out
+    return nn.Sequential(*blocks)
+
+
+def scaled(channels: int, width: float) -> int:
+    """Channels times width, at least 1."""
+    return max(1, round(channels * width))
+
+
+def last_channels(plan: Plan, width: float) -> int:
+    """Channels behind the last convolution of a plan."""
+    return scaled([step for step in plan if step != "P"][-1], width)
+
+
+def pooled_size(plan: Plan, size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width behind all poolings of a plan.
+
+    Raises:
+        ConfigError: If nothing is left of the input.
+    """
+    halvings = plan.count("P")
+    rows, columns = size[0] >> halvings, size[1] >> halvings
+    if rows < 1 or columns < 1:
+        raise ConfigError(
+            f"network.name: its {halvings} poolings need frames of {1 << halvings} pixels and more, "
+            f"found {size[0]}x{size[1]}. Set input.size, or a smaller binning.downsample."
+        )
+    return rows, columns

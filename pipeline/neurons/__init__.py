@@ -1,0 +1,4 @@
+"""Spiking neurons, multi-step: input current (T, B, ...) to spikes of the same shape."""
+
+from pipeline.neurons.registry import NEURONS as NEURONS
+from pipeline.neurons.registry import make_neuron as make_neuron

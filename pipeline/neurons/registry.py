@@ -1,0 +1,67 @@
+"""Neurons by name; names from outside point to a class."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+
+from torch import nn
+
+from pipeline.config import NeuronConfig
+from pipeline.neurons.clif import make_clif
+from pipeline.neurons.lif import make_lif
+from pipeline.neurons.surrogates import make_surrogate
+from pipeline.outside import is_outside, load_outside
+from preprocess.errors import ConfigError
+
+NEURONS: dict[str, Callable[[NeuronConfig], nn.Module]] = {"lif": make_lif, "clif": make_clif}
+
+
+def make_neuron(config: NeuronConfig) -> nn.Module:
+    """A multi-step neuron, input current (T, B, ...) to spikes of the same shape.
+
+    A class from outside is called with those of tau, v_threshold, surrogate_function and step_mode that its
+    constructor takes; v_reset=None, decay_input=False and detach_reset=False where it has SpikingJelly's words.
+
+    Raises:
+        ConfigError: If there is no neuron of the name, or no kernel for the backend.
+    """
+    if config.backend == "fused":
+        raise ConfigError(
+            f"neuron.backend: no fused kernel for neuron '{config.name}' yet, found fused. Use auto or torch."
+        )
+    if is_outside(config.name):
+        neuron = _make_outside(config)
+    elif config.name in NEURONS:
+        neuron = NEURONS[config.name](config)
+    else:
+        near = difflib.get_close_matches(config.name, NEURONS, n=1, cutoff=0.4)
+        hint = f"Did you mean '{near[0]}'?" if near else "A class of your own is named path/to/file.py:Class."
+        raise ConfigError(f"neuron.name: expected one of {', '.join(NEURONS)}, found '{config.name}'. {hint}")
+    # What marks a spiking layer for counters, whatever class it is.
+    neuron.is_neuron = True  # type: ignore[assignment]
+    return neuron
+
+
+def _make_outside(config: NeuronConfig) -> nn.Module:
+    kind = load_outside(config.name, "neuron.name")
+    known = {
+        "tau": config.tau,
+        "v_threshold": config.v_threshold,
+        "v_reset": None,
+        "decay_input": False,
+        "detach_reset": False,
+        "surrogate_function": make_surrogate(config),
+        "step_mode": "m",
+    }
+    taken = inspect.signature(kind).parameters
+    try:
+        neuron = kind(**{name: value for name, value in known.items() if name in taken})
+    except Exception as error:  # whatever a user's constructor does
+        raise ConfigError(
+            f"neuron.name: '{config.name}' cannot be made ({type(error).__name__}: {error})"
+        ) from None
+    if not isinstance(neuron, nn.Module):
+        raise ConfigError(f"neuron.name: expected a torch.nn.Module, '{config.name}' is a {type(neuron).__name__}")
+    return neuron
