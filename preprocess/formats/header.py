@@ -10,7 +10,7 @@ from preprocess.formats.recording import unreadable
 
 # jAER writes its preferences into headers, some 200 kB of them; a damaged file must not be read whole as one line.
 _LONGEST_LINE = 1 << 16
-_LONGEST_HEADER = 1 << 24
+_LONGEST_HEADER = 1 << 21
 
 
 def read_header(path: Path, end: bytes, *, end_required: bool) -> tuple[tuple[str, ...], int]:

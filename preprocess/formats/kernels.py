@@ -53,7 +53,7 @@ def decode_aedat31(
             # Divided, because the product of two 32-bit numbers may pass 63 bits.
             if size != 0 and capacity > (left - at - 28) // size:
                 return BEYOND_FILE, at, n
-            if polarity and size != 8:
+            if polarity and size != 8 and capacity > 0:
                 return WRONG_SIZE, at, n
             if number > capacity:
                 return WRONG_NUMBER, at, n

@@ -1,0 +1,124 @@
+"""spikeloom inspect: what a recording, an event store or a frame cache holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from preprocess.command_line import UsageError, parse
+
+# jAER's headers have thousands of lines.
+_MOST_HEADER_LINES = 10
+_MOST_CLASSES = 12
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Tell what a file holds: a raw recording, an event store (events.h5) or a frame cache (frames/*.h5).
+
+    Example: spikeloom inspect user01_natural.aedat --plot picture.png
+    """
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """The recording or cache."""
+    plot: Path | None = None
+    """Draw the recording, or the sample of a cache, into this PNG."""
+    sample: int | None = None
+    """Number of the sample of a cache to look at; the first if not given."""
+    json: bool = False
+    """Print one JSON object instead of lines."""
+
+    def check(self) -> None:
+        """Raise a UsageError with every fault that can be seen without the files."""
+        faults = []
+        if self.plot is not None and self.plot.suffix.lower() != ".png":
+            faults.append(f"--plot: expected a file name that ends with .png, found '{self.plot}'")
+        if self.sample is not None and self.sample < 0:
+            faults.append(f"--sample: expected 0 or more, found {self.sample}")
+        if faults:
+            raise UsageError(*faults)
+
+
+def run(words: list[str]) -> None:
+    """Print what there is to know, and draw it where asked."""
+    arguments = parse(Arguments, words, prog="spikeloom inspect")
+    arguments.check()
+    from preprocess.inspection import inspect_file
+
+    found = inspect_file(arguments.file.expanduser().absolute(), sample=arguments.sample)
+    if arguments.plot is not None:
+        found.draw(arguments.plot.expanduser().absolute())
+    if arguments.json:
+        print(json.dumps(found.facts))
+    else:
+        print(found.facts["path"])
+        for name, text in _lines(found.facts):
+            print(f"  {name:<12}  {text}")
+
+
+def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name and text of each line for people; a name is empty where its line goes on."""
+    size = f"{facts['bytes'] / 1e6:,.2f} MB, {facts['height']}x{facts['width']} pixels"
+    yield facts["kind"], f"{facts['format']}, {size}"
+    if facts["kind"] == "recording":
+        yield from _lines_of_header(facts["header"])
+        yield from _lines_of_events(facts)
+        for note, count in facts["notes"].items():
+            yield "note", f"{note.replace('_', ' ')}: {count:,}"
+        return
+    yield from _lines_of_cache(facts)
+    sample = facts["sample"]
+    place = f"class {sample['class']}, {sample['split']}, index {sample['index']}, group '{sample['group']}'"
+    yield f"sample {sample['number']}", f"'{sample['name']}', {place}"
+    yield from _lines_of_events(sample) if facts["kind"] == "event store" else _lines_of_frames(sample)
+
+
+def _lines_of_header(header: list[str]) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(header[:_MOST_HEADER_LINES]):
+        yield "" if number else "header", line
+    if len(header) > _MOST_HEADER_LINES:
+        yield "", f"... and {len(header) - _MOST_HEADER_LINES:,} more lines"
+
+
+def _lines_of_events(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    share = 100 * facts["on_share"]
+    yield "events", f"{facts['events']:,}: {share:.1f} % ON, {100 - share:.1f} % OFF" if facts["events"] else "none"
+    if not facts["events"]:
+        return
+    start, end = facts["start_us"] / 1e6, facts["end_us"] / 1e6
+    yield "time", f"{facts['duration_us'] / 1e6:,.6f} s, from {start:,.6f} s to {end:,.6f} s"
+    earlier = f"{facts['backwards']:,} events are earlier than the one before"
+    yield "order", earlier if facts["backwards"] else "never backwards"
+    window = f"{facts['rate_window_us'] / 1e3:.1f} ms"
+    yield "rate", f"{facts['mean_rate']:,.0f} events/s on average, {facts['peak_rate']:,.0f} in the fullest {window}"
+
+
+def _lines_of_cache(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if facts["kind"] == "frame cache":
+        by = {"number": "equally many events each", "time": "equally long"}[facts["split_by"]]
+        blocks = f", {facts['downsample']}x{facts['downsample']} pixels summed" if facts["downsample"] > 1 else ""
+        yield "binning", f"{facts['timesteps']} frames, {by}{blocks}, {facts['dtype']} counts"
+    yield "data set", facts["dataset"]
+    yield "samples", f"{facts['samples']:,}: " + ", ".join(f"{n:,} {split}" for split, n in facts["splits"].items())
+    names = list(facts["classes"])
+    sizes = [sum(splits.values()) for splits in facts["classes"].values()]
+    listed = ", ".join(names[:_MOST_CLASSES]) + (", ..." if len(names) > _MOST_CLASSES else "")
+    yield "classes", f"{len(names)}, of {min(sizes):,} to {max(sizes):,} samples: {listed}"
+    yield "events", f"{facts['events']:,}: {facts['events_of_smallest']:,} to {facts['events_of_largest']:,} a sample"
+    if "source" in facts:
+        yield "source", facts["source"]
+    yield "fingerprint", facts["fingerprint"]
+
+
+def _lines_of_frames(sample: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    share = 100 * sample["on_share"]
+    yield "events", f"{sample['events']:,}: {share:.1f} % ON, {100 - share:.1f} % OFF"
+    counts = sample["events_of_frames"]
+    empty = f", {counts.count(0)} of {len(counts)} frames are empty" if 0 in counts else ""
+    most = f"at most {sample['largest_count']:,} a pixel"
+    yield "frames", f"{min(counts):,} to {max(counts):,} events a frame, {most}{empty}"

@@ -1,0 +1,217 @@
+"""What inspect tells of a file: facts as plain values, and how to draw it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from preprocess.cache_file import CacheFile
+from preprocess.errors import CacheError, RecordingError
+from preprocess.event_store import EventStore, open_events
+from preprocess.formats import open_recording
+from preprocess.frame_cache import FORMAT as FRAMES_FORMAT
+from preprocess.frame_cache import FrameCache, open_frames
+from preprocess.samples import NO_SPLIT, TEST, TRAIN, SampleTable
+from preprocess.survey import Chunks, Survey, survey_events, take_excerpt
+
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+_SPLITS = {TRAIN: "train", TEST: "test", NO_SPLIT: "no split"}
+
+# What a picture shows of a stream.
+_EXCERPT_US = 1_500_000
+_EXCERPT_BINS = 8
+_EXCERPT_EVENTS = 40_000
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Facts by name, as plain values for JSON, and how to draw the file into a PNG."""
+
+    facts: dict[str, Any]
+    draw: Callable[[Path], None]
+
+
+def inspect_file(path: Path, *, sample: int | None = None) -> Inspection:
+    """Look at a recording, which is decoded whole, or at a cache's tables and one of its samples.
+
+    Args:
+        path: A raw recording, an event store or a frame cache.
+        sample: Number of a cache's sample; None is the first.
+
+    Raises:
+        RecordingError: If a recording is damaged or of no known format, or has no samples to choose from.
+        CacheError: If a cache is damaged or of another format, or has no such sample.
+    """
+    if _is_hdf5(path):
+        return _inspect_cache(path, sample or 0)
+    recording = open_recording(path)
+    if sample is not None:
+        raise RecordingError(f"{path}: expected a cache to take sample {sample} from, found a recording. Leave it out.")
+    survey = survey_events(recording.chunks)
+    facts = {
+        "path": str(path),
+        "kind": "recording",
+        "format": recording.format,
+        "bytes": recording.size,
+        "header": list(recording.header),
+        "height": recording.height,
+        "width": recording.width,
+        "orientation": recording.orientation,
+        **_facts_of(survey),
+        "notes": recording.notes,
+    }
+    title = f"{path.name}: {recording.format}, {_in_short(survey)}"
+    return Inspection(facts, _drawing(title, recording.chunks, survey, recording.height, recording.width))
+
+
+def _is_hdf5(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_HDF5_MAGIC)) == _HDF5_MAGIC
+    except OSError:
+        return False  # Opening it as a recording says what is wrong.
+
+
+def _inspect_cache(path: Path, i: int) -> Inspection:
+    try:
+        with h5py.File(path, "r") as file:
+            is_frames = file.attrs.get("format") == FRAMES_FORMAT
+    except OSError:
+        is_frames = False  # Opening it as an event store says what is wrong.
+    cache: EventStore | FrameCache = open_frames(path) if is_frames else open_events(path)
+    try:
+        if i >= len(cache):
+            expected = f"expected a sample number below {len(cache)}"
+            raise CacheError(f"{path}: {expected}, found {i}. Give another --sample.")
+        return _inspect_events(cache, i) if isinstance(cache, EventStore) else _inspect_frames(cache, i)
+    finally:
+        cache.close()
+
+
+def _inspect_events(store: EventStore, i: int) -> Inspection:
+    events = store.read(i)
+    survey = survey_events(lambda: [events])
+    facts = {
+        **_facts_of_cache("event store", store),
+        "source": store.attributes["source"],
+        "sample": _facts_of_sample(store, i) | _facts_of(survey),
+    }
+    title = f"{_title_of(store, i)}, {_in_short(survey)}"
+    return Inspection(facts, _drawing(title, lambda: [events], survey, store.height, store.width))
+
+
+def _inspect_frames(cache: FrameCache, i: int) -> Inspection:
+    frames = cache.read(i)
+    counts = frames.sum(axis=(2, 3), dtype=np.int64)
+    on, events = int(counts[:, 1].sum()), int(counts.sum())
+    sample = {
+        "events": events,
+        "on": on,
+        "off": events - on,
+        "on_share": round(on / max(1, events), 4),
+        "events_of_frames": counts.sum(axis=1).tolist(),
+        "largest_count": int(frames.max()),
+    }
+    binning = {
+        "timesteps": cache.timesteps,
+        "split_by": cache.binning.split_by,
+        "downsample": cache.binning.downsample,
+        "dtype": str(cache.dtype),
+    }
+    facts = {**_facts_of_cache("frame cache", cache), **binning, "sample": _facts_of_sample(cache, i) | sample}
+    title = f"{_title_of(cache, i)}, {events:,} events in {cache.timesteps} frames by {cache.binning.split_by}"
+
+    def draw(picture: Path) -> None:
+        from preprocess.pictures import draw_frames
+
+        draw_frames(picture, title, frames)
+
+    return Inspection(facts, draw)
+
+
+def _facts_of_cache(kind: str, cache: CacheFile) -> dict[str, Any]:
+    samples = cache.samples
+    per_class = {name: _by_split(samples, label) for label, name in enumerate(cache.classes)}
+    return {
+        "path": str(cache.path),
+        "kind": kind,
+        "format": f"{cache.FORMAT} {cache.VERSION}",
+        "bytes": cache.path.stat().st_size,
+        "dataset": cache.dataset,
+        "height": cache.height,
+        "width": cache.width,
+        "samples": len(samples),
+        "splits": _by_split(samples, None),
+        "classes": per_class,
+        "events": int(samples.offset[-1]),
+        "events_of_smallest": int(samples.events.min()),
+        "events_of_largest": int(samples.events.max()),
+        "fingerprint": cache.fingerprint,
+    }
+
+
+def _by_split(samples: SampleTable, label: int | None) -> dict[str, int]:
+    """How many samples, of one class or of all, each split has that has any in the data set."""
+    mine = np.ones(len(samples), bool) if label is None else samples.label == label
+    present = [(code, name) for code, name in _SPLITS.items() if np.any(samples.split == code)]
+    return {name: int(np.sum(mine & (samples.split == code))) for code, name in present}
+
+
+def _facts_of_sample(cache: CacheFile, i: int) -> dict[str, Any]:
+    samples = cache.samples
+    return {
+        "number": i,
+        "name": str(samples.name[i]),
+        "class": cache.classes[samples.label[i]],
+        "label": int(samples.label[i]),
+        "split": _SPLITS[int(samples.split[i])],
+        "index": int(samples.index[i]),
+        "group": str(samples.group[i]),
+        "interval_us": samples.interval_us[i].tolist(),
+    }
+
+
+def _facts_of(survey: Survey) -> dict[str, Any]:
+    return {
+        "events": survey.events,
+        "on": survey.on,
+        "off": survey.events - survey.on,
+        "on_share": round(survey.on_share, 4),
+        "start_us": survey.start_us,
+        "end_us": survey.end_us,
+        "duration_us": survey.duration_us,
+        "mean_rate": round(survey.mean_rate, 1),
+        "peak_rate": round(survey.peak_rate, 1),
+        "rate_window_us": survey.window_us,
+        "backwards": survey.backwards,
+    }
+
+
+def _title_of(cache: CacheFile, i: int) -> str:
+    samples = cache.samples
+    folder = cache.path.parent.parent if isinstance(cache, FrameCache) else cache.path.parent
+    return f"{folder.name}, sample {i} '{samples.name[i]}' of class {cache.classes[samples.label[i]]}"
+
+
+def _in_short(survey: Survey) -> str:
+    seconds = survey.duration_us / 1e6
+    return f"{survey.events:,} events in {seconds:,.3f} s, {100 * survey.on_share:.0f} % ON"
+
+
+def _drawing(title: str, chunks: Chunks, survey: Survey, height: int, width: int) -> Callable[[Path], None]:
+    def draw(picture: Path) -> None:
+        from preprocess.pictures import draw_events
+
+        if survey.events == 0:
+            raise RecordingError(f"{title}: expected events to draw, found none. Leave out --plot.")
+        start, end = survey.busiest(_EXCERPT_US)
+        excerpt = take_excerpt(chunks, start, end, height, width, bins=_EXCERPT_BINS, most_events=_EXCERPT_EVENTS)
+        draw_events(picture, title, survey, excerpt)
+
+    return draw

@@ -1,0 +1,264 @@
+"""Damaged, truncated and foreign recordings are refused in one line that says where and what; nothing crashes."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from raw_files import AEDAT2_HEADER, AEDAT31_HEADER, Packet, aedat2, aedat31, atis, polarity_payload, text_header
+
+from preprocess.errors import RecordingError
+from preprocess.events import Events
+from preprocess.formats import open_recording
+
+EVENTS = [(10 * k, k % 34, (k * 7) % 34, k % 2) for k in range(40)]
+WORDS = [(y << 8 | x << 1 | p, t) for t, x, y, p in EVENTS]
+GESTURE = aedat31([Packet(polarity_payload(EVENTS[:20])), Packet(bytes(24), 0), Packet(polarity_payload(EVENTS[20:]))])
+START = len(aedat31([]))
+
+
+def decode(path: Path) -> Events:
+    opened = open_recording(path)
+    return Events.concatenate(opened.chunks(), opened.height, opened.width)
+
+
+def refusal(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    with pytest.raises(RecordingError) as refused:
+        decode(path)
+    (line,) = refused.value.faults
+    assert line.startswith(f"{path}: ") and "\n" not in line
+    assert re.search(r"\. [A-Z][^.]*\.$|; [^.]*\.$", line), "the line ends with what to do"
+    return line.removeprefix(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            GESTURE[:-3],
+            "expected a packet that ends within the file (157 bytes after its header), found one of 20 x 8 bytes "
+            f"(type 1) at byte {START + 28 + 160 + 28 + 24}. The file is truncated or damaged; copy it again.",
+        ),
+        (GESTURE[: START + 20], f"expected a packet header of 28 bytes, found the last 20 bytes at byte {START}."),
+        (
+            aedat31([Packet(bytes(24), size=12)]),
+            f"expected polarity events of 8 bytes, found 12 bytes in the packet at byte {START}.",
+        ),
+        (aedat31([Packet(b"", size=0, capacity=7)]), f"found 0 bytes in the packet at byte {START}."),
+        (aedat31([Packet(bytes(16), number=3)]), "expected at most 2 events (its capacity), found 3 in the packet"),
+        (
+            aedat31([Packet(bytes(16), capacity=2**32 - 1, size=2**32 - 1, kind=9)]),
+            f"(16 bytes after its header), found one of 4294967295 x 4294967295 bytes (type 9) at byte {START}.",
+        ),
+        (
+            aedat31([Packet(polarity_payload([*EVENTS[:5], (1, 130, 9, 0)]))]),
+            "expected a pixel within 128x128 (rows x columns), found row 9, column 130 in the event at byte "
+            f"{START + 28 + 40}.",
+        ),
+        (
+            aedat31([Packet(polarity_payload([(1, 0, 128, 0)]))]),
+            f"found row 128, column 0 in the event at byte {START + 28}.",
+        ),
+        (
+            text_header(AEDAT31_HEADER) + GESTURE[START:],
+            "expected the line #!END-HEADER at the end of the header, found bytes that are no header line at byte "
+            f"{START - 14}.",
+        ),
+        (text_header(AEDAT31_HEADER), "expected the line #!END-HEADER at the end of the header"),
+        (b"#!AER-DAT3.1", "expected the header to end, found its last line cut off by the end of the file at byte 0."),
+        (
+            b"#!AER-DAT3.1\n#" + bytes(1 << 17),
+            "expected header lines of less than 65536 bytes, found a longer one at byte 13.",
+        ),
+        (
+            b"#!AER-DAT3.1\n" + (b"#" * 60_000 + b"\n") * 40,
+            "expected a header of less than 2097152 bytes, found more header lines",
+        ),
+        (
+            aedat31([], ("#!AER-DAT3.1", "#Source 1: DAVIS240C")),
+            "expected a DVS128 (128x128 pixels) as the source of the events, found 'DAVIS240C' in the header.",
+        ),
+    ],
+)
+def test_aedat31_faults(tmp_path: Path, content: bytes, message: str):
+    assert message in refusal(tmp_path / "a.aedat", content)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (aedat2(WORDS)[:-3], f"expected events of 8 bytes, found 5 bytes left at byte {len(aedat2(WORDS)) - 8}."),
+        (
+            aedat2([*WORDS, (0x10000, 5)]),
+            f"expected DVS128 addresses of 16 bits, found 0x00010000 in the event at byte {len(aedat2(WORDS))}.",
+        ),
+        (
+            aedat2(WORDS, (*AEDAT2_HEADER, "# AEChip: eu.seebetter.ini.chips.davis.DAVIS240C")),
+            "expected a recording of a DVS128 (128x128 pixels), found AEChip "
+            "'eu.seebetter.ini.chips.davis.DAVIS240C' in the header.",
+        ),
+    ],
+)
+def test_aedat2_faults(tmp_path: Path, content: bytes, message: str):
+    assert message in refusal(tmp_path / "a.aedat", content)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (atis(EVENTS)[:-1], "expected events of 5 bytes, found 4 bytes left at byte 195."),
+        (
+            atis([*EVENTS, (1, 3, 240, 0)]),
+            "expected a pixel within 34x34 (rows x columns), found row 240, column 3 in the event at byte 200.",
+        ),
+        (atis([(1, 34, 0, 0)]), "found row 0, column 34 in the event at byte 0."),
+        (b"", "expected a recording, found an empty file (0 bytes)."),
+    ],
+)
+def test_atis_faults(tmp_path: Path, content: bytes, message: str):
+    assert message in refusal(tmp_path / "a.bin", content)
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04", b"#!AER-DAT4.0\r\n", b"#!AER-DAT1.0\r\n", b"x", b"% evt 3.0\n"])
+def test_other_files_are_told_by_their_first_bytes(tmp_path: Path, content: bytes):
+    found = f"AEDAT 2.0 (.aedat), ATIS .bin (.bin), found a file that begins with {content!r}."
+    assert found in refusal(tmp_path / "a.aedat", content)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, message in (
+        (tmp_path / "none.bin", "cannot be read (No such file or directory)."),
+        (tmp_path, "expected a recording, found a folder."),
+        (tmp_path / "pipe", "expected a recording, found no regular file."),
+    ):
+        with pytest.raises(RecordingError, match=re.escape(f"{path}: {message}")):
+            open_recording(path)
+
+
+def test_another_format_than_asked_for_is_refused(tmp_path: Path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(GESTURE)
+    with pytest.raises(RecordingError, match=r"expected ATIS .bin, found AEDAT 3.1. Leave the file out"):
+        open_recording(path, format="atis")
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_a_fault_and_no_crash(tmp_path: Path):
+    path = tmp_path / "a.aedat"
+    path.write_bytes(aedat2([(0, t) for t in range(300_000)]))
+    opened = open_recording(path)
+    chunks = opened.chunks()
+    assert len(next(chunks)) == 1 << 17
+    os.truncate(path, 2_000_000)
+    with pytest.raises(RecordingError, match=r"found 2000000\. It changed while it was read;"):
+        list(chunks)
+
+
+@pytest.mark.real
+def test_a_real_davis_recording_is_refused_for_its_chip_or_its_addresses(real_data: Path, tmp_path: Path):
+    path = real_data / "readers" / "davis240-with-imu.aedat"
+    content = path.read_bytes()
+    assert "found AEChip 'eu.seebetter.ini.chips.davis.DAVIS240C'" in refusal(tmp_path / "a.aedat", content)
+    unnamed = content.replace(b"# AEChip: ", b"# AnyChip:")
+    assert "found 0x0909C000 in the event at byte 175268." in refusal(tmp_path / "b.aedat", unnamed)
+
+
+def _flip(rng: np.random.Generator, content: bytearray) -> bytearray:
+    for _ in range(rng.integers(1, 4)):
+        content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+    return content
+
+
+def _truncate(rng: np.random.Generator, content: bytearray) -> bytearray:
+    return content[: rng.integers(len(content))]
+
+
+def _reorder(rng: np.random.Generator, content: bytearray) -> bytearray:
+    a, b = sorted(rng.integers(len(content), size=2))
+    return content[b:] + content[a:b] + content[:a]
+
+
+def _oversize(rng: np.random.Generator, content: bytearray) -> bytearray:
+    at = rng.integers(max(1, len(content) - 4))
+    content[at : at + 4] = struct.pack("<I", rng.choice([0, 1, 0x7FFFFFFF, 0xFFFFFFFF, len(content)]))
+    return content
+
+
+def _insert(rng: np.random.Generator, content: bytearray) -> bytearray:
+    at = rng.integers(len(content))
+    return content[:at] + rng.bytes(rng.integers(1, 40)) + content[at:]
+
+
+def _repeat(rng: np.random.Generator, content: bytearray) -> bytearray:
+    a, b = sorted(rng.integers(len(content), size=2))
+    return content[:b] + content[a:b] * int(rng.integers(1, 4)) + content[b:]
+
+
+MUTATORS = (_flip, _truncate, _reorder, _oversize, _insert, _repeat)
+
+
+def _bases(folder: Path) -> list[tuple[str, bytes]]:
+    bases = [("a.aedat", GESTURE), ("b.aedat", aedat2(WORDS)), ("c.bin", atis(EVENTS))]
+    gesture = folder / "dvs-gesture-clips" / "DvsGesture" / "user01_natural.aedat"
+    mug = folder / "dvs128-objects" / "session1" / "mug" / "Caneca.aedat"
+    for path in (gesture, mug):
+        if path.exists():
+            bases.append((f"real-{path.name}", path.read_bytes()[:40_001]))
+    return bases
+
+
+def test_mutated_files_are_decoded_or_refused_and_never_crash(tmp_path: Path, share_of: Callable[[int], int], request):
+    try:
+        bases = _bases(request.getfixturevalue("real_data"))
+    except pytest.skip.Exception:
+        bases = _bases(Path("none"))
+    rng = np.random.default_rng(7)
+    outcomes = {"decoded": 0, "refused": 0}
+    start = time.perf_counter()
+    count = share_of(5000)
+    for k in range(count):
+        name, content = bases[k % len(bases)]
+        mutated = bytearray(content)
+        for _ in range(rng.integers(1, 3)):
+            if mutated:
+                mutated = rng.choice(MUTATORS)(rng, mutated)
+        path = tmp_path / name
+        path.write_bytes(mutated)
+        try:
+            opened = open_recording(path)
+            for chunk in opened.chunks():
+                assert len(chunk.t) == len(chunk.x) == len(chunk.y) == len(chunk.p) <= len(mutated) // 5
+                assert chunk.x.max() < opened.width and chunk.y.max() < opened.height and chunk.p.max() <= 1
+            outcomes["decoded"] += 1
+        except RecordingError as error:
+            (line,) = error.faults
+            assert line.startswith(f"{path}: ") and "\n" not in line and "found" in line, line
+            outcomes["refused"] += 1
+    assert min(outcomes.values()) > count // 20, outcomes
+    assert time.perf_counter() - start < 10 + 0.05 * count
+
+
+def test_flipped_events_decode_to_what_spikingjelly_decodes(tmp_path: Path, share_of: Callable[[int], int]):
+    from spikingjelly.datasets.utils import load_aedat_v3
+
+    rng = np.random.default_rng(8)
+    path = tmp_path / "a.aedat"
+    equal = 0
+    for _ in range(share_of(2000)):
+        path.write_bytes(GESTURE[:START] + _flip(rng, bytearray(GESTURE[START:])))
+        try:
+            events = decode(path)
+        except RecordingError:
+            continue
+        reference = load_aedat_v3(path)
+        for name in "txyp":
+            np.testing.assert_array_equal(getattr(events, name), reference[name])
+        equal += 1
+    assert equal > 2
