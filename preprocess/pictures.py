@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -201,4 +202,5 @@ def _save(figure: Figure, path: Path) -> None:
     except OSError as error:
         raise SpikeloomError(f"{path}: cannot be written ({error.strerror or error}). Give another file.") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()

@@ -5,6 +5,7 @@
     DvsGesture/user01_fluorescent.aedat     AEDAT 3.1
     DvsGesture/user01_fluorescent_labels.csv
 
+Emulated gestures lie in the same layout, with other classes and other users.
 Source: Amir et al., A Low Power, Fully Event-Based Gesture Recognition System, CVPR 2017.
 """
 
@@ -14,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from preprocess.datasets.layout import Layout, Sample, SourceRecording, locate, raise_all
+from preprocess.emulator.paths import GESTURES
 from preprocess.errors import LayoutError
 from preprocess.samples import TEST, TRAIN
 
@@ -33,6 +35,8 @@ CLASSES = (
     "other_gestures",
 )
 
+_CLASSES = {"dvs-gesture": CLASSES, "emulated-gestures": GESTURES}
+
 _HEADER = "class,startTime_usec,endTime_usec"
 _LATEST_US = 1 << 62
 
@@ -46,6 +50,7 @@ def find(source: Path, dataset: str) -> Layout:
     names = " and ".join(LISTS.values())
     expected = f"{names}, the lists of the original DvsGesture folder (AEDAT 3.1)"
     folder = locate(source, lambda f: any((f / name).is_file() for name in LISTS.values()), expected)
+    classes = _CLASSES[dataset]
     faults: list[str] = []
     listed = _read_lists(folder, faults)
     counted: Counter[tuple[int, int]] = Counter()
@@ -63,9 +68,9 @@ def find(source: Path, dataset: str) -> Layout:
         except LayoutError as error:
             faults += error.faults
             continue
-        recordings.append(SourceRecording(path, name, _samples(path.stem, split, labels, counted)))
+        recordings.append(SourceRecording(path, name, _samples(path.stem, split, labels, classes, counted)))
     raise_all(folder, faults)
-    return Layout(dataset, dataset, "aedat31", 128, 128, CLASSES, tuple(recordings))
+    return Layout(dataset, dataset, "aedat31", 128, 128, classes, tuple(recordings))
 
 
 def _read_lists(folder: Path, faults: list[str]) -> dict[str, int]:
@@ -147,14 +152,18 @@ def _parse_label(line: str) -> tuple[int, int, int] | str:
 
 
 def _samples(
-    stem: str, split: int, labels: list[tuple[int, int, int]], counted: Counter[tuple[int, int]]
+    stem: str,
+    split: int,
+    labels: list[tuple[int, int, int]],
+    classes: tuple[str, ...],
+    counted: Counter[tuple[int, int]],
 ) -> tuple[Sample, ...]:
     """A recording's samples; `counted` holds how many of each split and class came before."""
     user = stem.split("_")[0]
     within: Counter[int] = Counter()
     samples = []
     for label, start, end in labels:
-        name = f"{stem}/{CLASSES[label - 1]}_{within[label]}"
+        name = f"{stem}/{classes[label - 1]}_{within[label]}"
         samples.append(Sample(label - 1, split, counted[split, label], user, name, start, end))
         within[label] += 1
         counted[split, label] += 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from preprocess.datasets import cifar10_dvs, dvs_gesture, n_mnist
 from preprocess.datasets.layout import Layout
+from preprocess.emulator.folder import ABOUT
 from preprocess.errors import LayoutError
 
 _FINDERS: dict[str, Callable[[Path, str], Layout]] = {
@@ -40,9 +41,20 @@ def find_layout(dataset: str, source: Path, *, orientation: str = "spikingjelly"
     except OSError as error:
         where = error.filename or source
         raise LayoutError(f"{where}: cannot be read ({error.strerror}). Check its permissions.") from None
+    _refuse_emulated(layout)
     if orientation != "spikingjelly":
         if layout.orientation is None:
             hint = "Its recordings have only one; leave the option out."
             raise LayoutError(f"{dataset}: expected no --orientation, found {orientation}. {hint}")
         layout = dataclasses.replace(layout, orientation=orientation, name=f"{dataset}-{orientation}")
     return layout if name is None else dataclasses.replace(layout, name=name)
+
+
+def _refuse_emulated(layout: Layout) -> None:
+    """Emulated data is called emulated wherever it appears."""
+    if not layout.dataset.startswith("emulated-") and (layout.folder / ABOUT).exists():
+        kinds = " or ".join(name for name in DATASETS if name.startswith("emulated-"))
+        raise LayoutError(
+            f"{layout.folder}: expected what a camera recorded, found {ABOUT}, so an emulator made it. "
+            f"Preprocess it as {kinds}."
+        )

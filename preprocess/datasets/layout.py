@@ -76,6 +76,12 @@ class Layout:
         """The format and its version, for fingerprints."""
         return f"{self.format} {FORMATS[self.format].VERSION}"
 
+    @property
+    def folder(self) -> Path:
+        """What the recordings' relative paths start from."""
+        first = self.recordings[0]
+        return first.path.parents[len(Path(first.relative).parts) - 1]
+
     def open(self, recording: SourceRecording) -> Recording:
         """Open one of the recordings.
 
