@@ -26,8 +26,9 @@ def data_name(result: dict[str, Any]) -> str:
 
 def print_result(result: dict[str, Any], config: RunConfig, folder: Path) -> None:
     """Print what one run reached."""
-    from rich.console import Console
     from rich.table import Table
+
+    from preprocess.console import console
 
     table = Table(title=f"{config.neuron.name} on {data_name(result)}", show_header=False)
     table.add_column("what")
@@ -48,26 +49,27 @@ def print_result(result: dict[str, Any], config: RunConfig, folder: Path) -> Non
         del rows["validation accuracy"]
     for name, value in rows.items():
         table.add_row(name, value)
-    Console().print(table)
+    console().print(table)
 
 
 def print_layers(result: dict[str, Any]) -> None:
     """Print accuracy by class and firing rate by layer."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from preprocess.console import console
+
+    out = console()
     classes = Table(title="Test accuracy by class")
     classes.add_column("class", overflow="fold")
     classes.add_column("samples", justify="right")
     classes.add_column("per cent", justify="right")
     for name, row, accuracy in zip(result["classes"], result["confusion"], result["per_class_accuracy"], strict=True):
         classes.add_row(name, str(sum(row)), per_cent(accuracy))
-    console.print(classes)
+    out.print(classes)
     layers = Table(title="Firing rate by layer (spikes / neurons / T / test samples)")
     layers.add_column("layer", overflow="fold")
     layers.add_column("rate", justify="right")
     for name, rate in result["firing_rates"].items():
         layers.add_row(name, f"{rate:.4f}")
     layers.add_row("all", f"{result['firing_rate']:.4f}", style="bold")
-    console.print(layers)
+    out.print(layers)

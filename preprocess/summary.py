@@ -25,21 +25,21 @@ def print_summary(events: Path, frames: list[Path], built: list[Path], seconds: 
         built: Those of these files that this run made.
         seconds: What it took.
     """
-    from rich.console import Console
+    from preprocess.console import console
 
     store = open_events(events)
-    console = Console()
-    console.print(_samples_table(store))
-    console.print(_files_table(store, frames, built))
+    out = console()
+    out.print(_samples_table(store))
+    out.print(_files_table(store, frames, built))
     for note, count in json.loads(store.attributes["notes"]).items():
-        console.print(f"{note.replace('_', ' ')}: {count:,}", highlight=False)
+        out.print(f"{note.replace('_', ' ')}: {count:,}", highlight=False)
     if built:
         source_mb = _source_bytes(events) / 1e6
         speed = f", {source_mb / seconds:,.0f} MB/s of recordings" if events in built else ""
-        console.print(f"{len(built)} of {1 + len(frames)} caches made in {seconds:.1f} s{speed}.", highlight=False)
+        out.print(f"{len(built)} of {1 + len(frames)} caches made in {seconds:.1f} s{speed}.", highlight=False)
     else:
         line = f"Nothing to do: every cache is there and fits its recordings ({seconds:.1f} s)."
-        console.print(line, highlight=False)
+        out.print(line, highlight=False)
 
 
 def _source_bytes(events: Path) -> int:

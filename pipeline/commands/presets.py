@@ -32,10 +32,10 @@ def run(words: list[str]) -> None:
 
 
 def _print_table() -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from pipeline.presets import PRESETS
+    from preprocess.console import console
 
     table = Table(title="Presets; the paper's test accuracies in per cent, none of them reproduced here")
     for name in ("preset", "data set", "network", "T", "epochs", "selection", "paper", "what it is"):
@@ -45,4 +45,4 @@ def _print_table() -> None:
         timesteps, epochs = str(config.binning.timesteps), str(config.schedule.epochs)
         places = (config.dataset.name, config.network.name, timesteps, epochs, config.selection)
         table.add_row(name, *places, preset.paper or "", preset.summary)
-    Console().print(table)
+    console().print(table)

@@ -70,20 +70,23 @@ def _row(there: Run, below: Path) -> dict[str, Any]:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
+    from rich import box
     from rich.table import Table
 
     from pipeline.tables import data_name, per_cent
+    from preprocess.console import console
 
-    table = Table(title="Runs; accuracies in per cent")
-    for name in ("run", "data set", "split", "network", "neuron", "tau", "T", "seed", "epochs", "selection"):
+    table = Table(title="Runs; accuracies in per cent", box=box.SIMPLE_HEAD)
+    table.add_column("run", overflow="fold", min_width=12)
+    for name in ("data set, split", "network", "neuron", "seed", "epochs", "selection"):
         table.add_column(name, overflow="fold")
     for name in ("validation", "test", "firing rate"):
         table.add_column(name, justify="right")
     for row in rows:
-        told = [row[name] for name in ("run", "split", "network", "neuron", "tau", "timesteps", "seed", "epochs")]
-        words = [str(value) for value in told]
+        data = f"{data_name(row)}, {row['split']}"
+        neuron = f"{row['neuron']}, tau {row['tau']:g}, T {row['timesteps']}"
         rate = "" if row["firing_rate"] is None else f"{row['firing_rate']:.4f}"
         measured = (per_cent(row["validation_accuracy"]), per_cent(row["test_accuracy"]), rate)
-        table.add_row(words[0], data_name(row), *words[1:], row["selection"], *measured)
-    Console().print(table)
+        told = (row["run"], data, row["network"], neuron, str(row["seed"]), row["epochs"], row["selection"])
+        table.add_row(*told, *measured)
+    console().print(table)

@@ -15,9 +15,9 @@ def make_lif(config: NeuronConfig) -> LIFNode:
     (Huang et al., ICML 2024, Eqs. 1-3.)
     """
     return LIFNode(
-        tau=config.tau,
+        tau=float(config.tau),
         decay_input=False,
-        v_threshold=config.v_threshold,
+        v_threshold=float(config.v_threshold),
         v_reset=None,
         surrogate_function=make_surrogate(config),
         detach_reset=False,

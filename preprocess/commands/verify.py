@@ -38,8 +38,9 @@ def run(words: list[str]) -> None:
 
 
 def _print_table(results: list[Verified]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from preprocess.console import console
 
     table = Table(title="Verified")
     table.add_column("what", overflow="fold")
@@ -50,4 +51,4 @@ def _print_table(results: list[Verified]) -> None:
         verdict = "damaged" if result.faults else result.note or "whole"
         numbers = (f"{result.samples:,}", f"{result.events:,}" if result.events else "", f"{result.size / 1e6:,.1f}")
         table.add_row(str(result.path), *numbers, f"{result.seconds:.2f}", verdict)
-    Console().print(table)
+    console().print(table)

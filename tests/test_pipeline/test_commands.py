@@ -1,0 +1,197 @@
+"""train, evaluate, runs and presets: what they print, what they refuse, and in how many lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_run import TINY, tiny_cache
+
+from pipeline.cli import VERBS
+from pipeline.config import load_config, to_dict
+from pipeline.runs import open_run, read_lines
+from preprocess.command_line import run_main
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+
+def run(*words: object) -> int:
+    return run_main(VERBS, prog="spikeloom", description="", argv=[str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tiny_cache(tmp_path_factory.mktemp("commands"))
+
+
+@pytest.fixture(scope="module")
+def config(cache: Path) -> Path:
+    path = cache.parent / "tiny.json"
+    path.write_text(json.dumps(to_dict(TINY)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(cache: Path, config: Path) -> Path:
+    folder = cache.parent / "trained"
+    assert run("train", "--config", config, "--cache", cache, "--out", folder) == 0
+    return folder
+
+
+def test_train_tells_each_epoch_on_stderr_and_the_result_on_stdout(cache: Path, config: Path, tmp_path: Path, capsys):
+    words = ("train", "--config", config, "--cache", cache, "--out", tmp_path / "run", "--neuron.name", "clif")
+    assert run(*words, "--schedule.epochs", 2) == 0
+    printed = capsys.readouterr()
+    assert [line.split(",")[0] for line in printed.err.splitlines()] == ["spikeloom: epoch 1", "spikeloom: epoch 2"]
+    told = ("clif on tiny", "test accuracy", "of 36", "best epoch on a validation split", "official, 7", "T = 3")
+    assert all(text in printed.out for text in told), printed.out
+    there = load_config(tmp_path / "run" / "config.json")
+    assert (there.neuron.name, there.schedule.epochs, there.seed) == ("clif", 2, 7)
+
+
+def test_fields_may_stand_before_the_preset(cache: Path, tmp_path: Path, capsys):
+    assert run("train", "--neuron.tau", "1.5", "n-mnist-small", "--cache", cache, "--out", tmp_path / "run") == 2
+    error = capsys.readouterr().err
+    assert "n-mnist/events.h5: expected an event store" in error
+    assert "Make it: spikeloom preprocess n-mnist --source DIR" in error
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "expected a preset or --config, found neither. List presets: spikeloom presets"),
+        (("n-mnist-smal",), "unknown preset 'n-mnist-smal'"),
+        (("n-mnist-small", "--neuron.tua", "2"), "--neuron.tua"),
+        (("n-mnist-small", "--neuron.tau", "x"), "--neuron.tau"),
+        (("n-mnist-small", "--neuron.tau", "0.5"), "neuron.tau: expected more than 1 time step, found 0.5"),
+        (("n-mnist-small", "--config", "nowhere.json"), "nowhere.json: no such configuration file"),
+        (("--resume", "nowhere"), "nowhere: expected a run folder (with config.json), found none"),
+    ],
+)
+def test_faulty_words_are_one_line(words: tuple[str, ...], message: str, capsys):
+    assert run("train", *words) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err and len(printed.err.splitlines()) == 1 and printed.out == ""
+
+
+def test_faults_of_several_fields_are_a_line_each(capsys):
+    assert run("train", "n-mnist-small", "--neuron.tau", "0.5", "--batch-size", "0") == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_a_network_or_neuron_that_does_not_exist_is_one_line(cache: Path, config: Path, tmp_path: Path, capsys):
+    words = ("train", "--config", config, "--cache", cache)
+    assert run(*words, "--out", tmp_path / "a", "--neuron.name", "clfi") == 2
+    assert "neuron.name: expected one of lif, clif, found 'clfi'. Did you mean 'clif'?" in capsys.readouterr().err
+    assert run(*words, "--out", tmp_path / "b", "--network.name", "spiking-vgg1") == 2
+    assert "network.name: expected one of spiking-vgg11" in capsys.readouterr().err
+    assert run(*words, "--out", tmp_path / "c", "--network.name", "spiking-vgg11") == 2
+    assert "its 5 poolings need frames of 32 pixels and more, found 16x16" in capsys.readouterr().err
+    # Nothing that looks like a run is left of them.
+    assert not list(tmp_path.glob("*/config.json"))
+
+
+def test_resume_of_a_finished_run_prints_its_result_and_takes_no_fields(trained: Path, capsys):
+    before = (trained / "metrics.jsonl").read_bytes()
+    assert run("train", "--resume", trained) == 0
+    assert "test accuracy" in capsys.readouterr().out
+    assert (trained / "metrics.jsonl").read_bytes() == before
+    assert run("train", "--resume", trained, "--seed", "3") == 2
+    assert "goes on with its own configuration" in capsys.readouterr().err
+
+
+def test_evaluate_reports_classes_layers_and_a_picture(trained: Path, capsys):
+    result = open_run(trained).result
+    assert run("evaluate", trained) == 0
+    out = capsys.readouterr().out
+    assert all(text in out for text in ("Test accuracy by class", "class2", "Firing rate by layer", "confusion.png"))
+    assert (trained / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert run("evaluate", trained, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == result | {"firing_rate": result["firing_rate"]}
+
+
+def test_evaluate_of_a_folder_without_weights_is_one_line(trained: Path, tmp_path: Path, capsys):
+    import shutil
+
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "best.pt").unlink()
+    assert run("evaluate", tmp_path / "run") == 2
+    error = capsys.readouterr().err
+    assert "expected selected weights (best.pt), found none after 3 epochs. Train on: spikeloom train --resume" in error
+    assert run("evaluate", tmp_path) == 2
+    assert "expected a run folder (with config.json), found none" in capsys.readouterr().err
+
+
+def test_weights_of_another_network_are_refused(trained: Path, tmp_path: Path, capsys):
+    import shutil
+
+    shutil.copytree(trained, tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config["network"]["width"] = 0.25
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    assert run("evaluate", tmp_path / "run") == 2
+    error = capsys.readouterr().err
+    assert "expected a checkpoint of this run, but it cannot be used" in error and len(error.splitlines()) == 1
+
+
+def test_runs_lists_finished_and_unfinished_runs_and_names_damaged_ones(trained: Path, tmp_path: Path, capsys):
+    import shutil
+
+    for name in ("done", "unfinished", "damaged"):
+        shutil.copytree(trained, tmp_path / name)
+    (tmp_path / "unfinished" / "result.json").unlink()
+    (tmp_path / "damaged" / "metrics.jsonl").write_text("{")
+    assert run("runs", tmp_path, "--json") == 0
+    printed = capsys.readouterr()
+    rows = {row["run"]: row for row in json.loads(printed.out)["runs"]}
+    assert {name: row["finished"] for name, row in rows.items()} == {"done": True, "unfinished": False}
+    assert rows["done"]["test_accuracy"] is not None and rows["unfinished"]["test_accuracy"] is None
+    (line,) = printed.err.splitlines()
+    assert "left out" in line and "damaged/metrics.jsonl: cannot be read" in line
+    assert run("runs", tmp_path) == 0
+    assert "unfinished" in capsys.readouterr().out
+
+
+def test_runs_of_an_empty_or_missing_folder_is_one_line(tmp_path: Path, capsys):
+    assert run("runs", tmp_path) == 2
+    assert "expected at least one run, found none. Make one: spikeloom train PRESET" in capsys.readouterr().err
+    assert run("runs", tmp_path / "none") == 2
+    assert "expected a folder of runs, found none" in capsys.readouterr().err
+
+
+def test_presets_are_listed_as_table_and_json(capsys):
+    assert run("presets") == 0
+    out = capsys.readouterr().out
+    assert "n-mnist-small" in out and "gesture-vgg11" in out
+    assert run("presets", "--json") == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["gesture-vgg11"]["binning"]["timesteps"] == 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_says_how_to_go_on(cache: Path, config: Path, tmp_path: Path, number: int, code: int):
+    folder = tmp_path / "run"
+    words = [sys.executable, "-m", "pipeline", "train", "--config", str(config), "--cache", str(cache)]
+    words += ["--out", str(folder), "--schedule.epochs", "2000"]
+    trainer = subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    )
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoint.pt").exists():
+        assert trainer.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    trainer.send_signal(number)
+    _, error = trainer.communicate(timeout=60)
+    assert trainer.returncode == code, error
+    assert f"the last whole epoch is kept. Go on: spikeloom train --resume {folder}" in error
+    assert "Traceback" not in error
+    rows = read_lines(folder / "metrics.jsonl")
+    assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
