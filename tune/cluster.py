@@ -1,0 +1,152 @@
+"""Ray for our trials: started on this machine or joined, quiet, and gone without a trace afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from preprocess.errors import SpikeloomError
+
+# Read by Ray when it is imported or started, here and in its workers.
+_ENVIRONMENT = {
+    # Nothing is sent anywhere.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Paths mean in a trial what they mean here.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # Else Ray packs the whole environment for its workers when it is started by `uv run`.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    # Ctrl-C unwinds through our own clean-up.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Our ledger is the record; Ray's loggers would write it all once more.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Our view shows the trials; the new output prints even when told to be silent.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # Trials are what the machine is asked to do, not background work.
+    "RAY_worker_niceness": "0",
+    # A trial without a share of a GPU sees none.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+}
+_PREFIX = "spikeloom-ray-"
+# Faults come as exceptions; what Ray logs of them is a traceback for each trial that fails.
+_LOGGING = logging.CRITICAL
+# Trials pass paths, not arrays, so Ray's default of 30 % of the memory would only be taken from the trials.
+_OBJECT_STORE_BYTES = 128 * 2**20
+_CONNECT_S = 10.0
+# Unix socket paths hold 107 bytes, and Ray adds about 60 to its folder.
+_LONGEST_TEMPORARY = 40
+
+
+class ClusterError(SpikeloomError):
+    """A Ray cluster cannot be reached, or Ray cannot be started here."""
+
+
+@contextlib.contextmanager
+def ray_running(address: str | None = None) -> Iterator[None]:
+    """Have Ray while the context is open: a Ray that this process already has, a cluster's, or one of our own.
+
+    Of our own nothing is left afterwards, neither processes nor files; of one killed before it could tidy up, the next
+    start removes the files (its processes die with it).
+
+    Args:
+        address: Of a running cluster's head, ``host:port`` or ``auto``; None starts Ray on this machine.
+
+    Raises:
+        ClusterError: If the cluster does not answer, or Ray does not start.
+    """
+    os.environ.update(_ENVIRONMENT)
+    import ray
+
+    if ray.is_initialized():
+        yield
+    elif address is not None:
+        _join(address)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+    else:
+        with _temporary_folder() as folder:
+            try:
+                _start(folder)
+                yield
+            finally:
+                ray.shutdown()
+
+
+def _start(folder: Path) -> None:
+    import ray
+
+    try:
+        ray.init(
+            address="local",
+            num_cpus=len(os.sched_getaffinity(0)),
+            object_store_memory=_OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=_LOGGING,
+            _temp_dir=str(folder),
+        )
+    except (RuntimeError, OSError, ValueError, TimeoutError) as error:
+        raise ClusterError(f"Ray did not start on this machine: {' '.join(str(error).split())[:300]}") from None
+
+
+def _join(address: str) -> None:
+    import ray
+
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if address != "auto":
+        if not colon or not port.isdigit():
+            raise ClusterError(f"--address: expected host:port of a cluster's head, or auto, found '{address}'")
+        try:
+            socket.create_connection((host, int(port)), _CONNECT_S).close()
+        except OSError as error:
+            raise ClusterError(
+                f"--address {address}: no cluster answers ({error}). Start one with: ray start --head --port {port}"
+            ) from None
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=_LOGGING,
+            runtime_env={"env_vars": _ENVIRONMENT},
+        )
+    except (RuntimeError, OSError, ValueError, TimeoutError) as error:
+        raise ClusterError(f"--address {address}: {' '.join(str(error).split())[:300]}") from None
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """A short folder whose lock dies with its process, by which later processes know that it may be removed."""
+    from filelock import FileLock
+
+    root = Path(tempfile.gettempdir())
+    if len(str(root)) > _LONGEST_TEMPORARY:
+        root = Path("/tmp")
+    _remove_abandoned(root)
+    folder = root / f"{_PREFIX}{secrets.token_hex(4)}"
+    lock = folder.with_suffix(".lock")
+    # The folder is made under the lock: one without a holder was abandoned.
+    with FileLock(lock):
+        try:
+            folder.mkdir(mode=0o700)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.unlink(missing_ok=True)
+
+
+def _remove_abandoned(root: Path) -> None:
+    from filelock import FileLock, Timeout
+
+    for lock in root.glob(f"{_PREFIX}*.lock"):
+        # One in use is held, and another user's cannot be opened: both stay.
+        with contextlib.suppress(Timeout, OSError), FileLock(lock, timeout=0):
+            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+            lock.unlink(missing_ok=True)

@@ -1,0 +1,78 @@
+"""Early stopping that is fair to neurons and to T: successive halving among trials that differ in neither."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+
+from pipeline.config import RunConfig, fingerprint, from_dict
+from tune.ledger import Ledger
+
+GRACE_EPOCHS = 2
+REDUCTION = 4
+
+Stratum = tuple[str, int, int]
+
+
+def stratum_of(config: RunConfig) -> Stratum:
+    """Trials are only ever stopped in favour of others of the same neuron, T and number of epochs.
+
+    Neurons and T learn at other speeds, so an early score would rank them wrongly; and a cosine over more epochs has
+    another learning rate at the same epoch. Within a stratum an epoch costs the same samples x T, so counting epochs
+    is counting the budget.
+    """
+    return config.neuron.name, config.binning.timesteps, config.schedule.epochs
+
+
+class StratifiedASHA(FIFOScheduler):
+    """Asynchronous successive halving (Li et al., MLSys 2020), apart for each stratum.
+
+    At epochs 2, 8, 32, ... a trial goes on if its validation accuracy is in the top quarter of those of its stratum
+    that came so far; the first to come goes on, and so does a trial at its last epoch: it is complete. A stopped trial
+    is recorded as pruned in the ledger.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._strata: dict[Stratum, ASHAScheduler] = {}
+        self._known: set[str] = set()
+
+    def replay(self, config: RunConfig) -> None:
+        """Take in what a trial of the ledger reached, so that a resumed search judges as if it had never stopped."""
+        for row in self._ledger.metrics(config):
+            self.decide(config, row)
+
+    def decide(self, config: RunConfig, row: Mapping[str, Any]) -> str:
+        """Whether a trial goes on after an epoch: CONTINUE or STOP."""
+        stratum = stratum_of(config)
+        if stratum not in self._strata:
+            epochs = config.schedule.epochs
+            self._strata[stratum] = ASHAScheduler(
+                time_attr="epoch",
+                metric="validation_accuracy",
+                mode="max",
+                max_t=epochs,
+                grace_period=min(GRACE_EPOCHS, epochs),
+                reduction_factor=REDUCTION,
+                stop_last_trials=False,
+            )
+        # Known by what it computes: a resumed trial is another one to Ray.
+        trial: Any = SimpleNamespace(trial_id=fingerprint(config))
+        controller: Any = None
+        if trial.trial_id not in self._known:
+            self._known.add(trial.trial_id)
+            self._strata[stratum].on_trial_add(controller, trial)
+        decision = self._strata[stratum].on_trial_result(controller, trial, dict(row))
+        return TrialScheduler.CONTINUE if row["epoch"] >= config.schedule.epochs else decision
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Ray's call after each epoch of a running trial."""
+        config = from_dict(trial.config["order"]["config"])
+        decision = self.decide(config, result)
+        if decision == TrialScheduler.STOP:
+            self._ledger.end(config, "pruned")
+        return decision

@@ -1,0 +1,113 @@
+"""The ledger of a search or comparison: a folder for each trial, and what became of it in an atomic `done.json`.
+
+This, not Ray's own snapshots, is the truth when an interrupted search is resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.config import RunConfig, fingerprint
+from pipeline.runs import read_json, read_lines, write_json, write_whole
+from preprocess.errors import RunError
+
+End = Literal["done", "pruned", "failed"]
+State = Literal["done", "pruned", "failed", "started", "waiting"]
+
+
+class Ledger:
+    """The trials of one folder, found by what they compute.
+
+    A trial that is done or pruned is final. A failed one is recorded with its cause and tried again on resume, from its
+    last checkpoint, because a full disk or a killed process is no fault of the configuration.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.expanduser().absolute()
+
+    def trial_folder(self, config: RunConfig) -> Path:
+        """The run folder of a configuration, there or not."""
+        return self.folder / "trials" / fingerprint(config)
+
+    def read_done(self, config: RunConfig) -> dict[str, Any] | None:
+        """What became of a trial, or None while it has no end; RunError where its `done.json` is damaged."""
+        record = read_json(self.trial_folder(config) / "done.json")
+        if record is not None and record.get("status") not in ("done", "pruned", "failed"):
+            path = self.trial_folder(config) / "done.json"
+            raise RunError(f"{path}: expected status done, pruned or failed, found {record.get('status')}. Delete it.")
+        return record
+
+    def write_done(self, config: RunConfig, record: dict[str, Any]) -> None:
+        """Record a trial's end, whole or not at all."""
+        folder = self.trial_folder(config)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "done.json", record)
+
+    def reopen(self, config: RunConfig) -> None:
+        """Forget how a trial ended, when it starts again."""
+        for name in ("done.json", "error.txt"):
+            (self.trial_folder(config) / name).unlink(missing_ok=True)
+
+    def write_trace(self, config: RunConfig, trace: str) -> None:
+        """Keep the traceback of a failure in `error.txt`, beside the record, which has room for its cause only."""
+        folder = self.trial_folder(config)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / "error.txt", lambda temporary: temporary.write_text(trace))
+
+    def is_final(self, config: RunConfig) -> bool:
+        """Whether a trial never runs again: it is done or pruned."""
+        record = self.read_done(config)
+        return record is not None and record["status"] != "failed"
+
+    def unfinished(self, configs: Sequence[RunConfig]) -> list[RunConfig]:
+        """The trials that are left to run, those that were interrupted or failed among them."""
+        return [config for config in configs if not self.is_final(config)]
+
+    def state(self, config: RunConfig) -> State:
+        """How a trial stands; `started` is running, or was when its search was interrupted."""
+        record = self.read_done(config)
+        if record is not None:
+            status: State = record["status"]
+            return status
+        return "started" if (self.trial_folder(config) / "config.json").exists() else "waiting"
+
+    def metrics(self, config: RunConfig) -> list[dict[str, Any]]:
+        """One row for each epoch that a trial has trained so far."""
+        return read_lines(self.trial_folder(config) / "metrics.jsonl")
+
+    def end(self, config: RunConfig, status: End, error: str | None = None) -> dict[str, Any]:
+        """Record a trial's end from its run folder; the record.
+
+        Args:
+            config: The trial.
+            status: done: trained to its last epoch; pruned: stopped early by the scheduler; failed.
+            error: The cause of a failure, in one line.
+        """
+        folder = self.trial_folder(config)
+        result = (read_json(folder / "result.json") or {}) if status == "done" else {}
+        metrics = self.metrics(config)
+        chosen = result or select_epoch(metrics) or {}
+        record = {
+            "trial": fingerprint(config),
+            "status": status,
+            "epochs": len(metrics),
+            "validation_accuracy": chosen.get("validation_accuracy"),
+            "test_accuracy": result.get("test_accuracy"),
+            "firing_rate": chosen.get("firing_rate"),
+            "seconds": sum(row["epoch_s"] for row in read_lines(folder / "timings.jsonl")),
+            "error": error,
+        }
+        self.write_done(config, record)
+        return record
+
+
+def select_epoch(metrics: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The epoch that validation selects, as training does: highest accuracy, then lowest loss, then the first.
+
+    The last one where nothing was validated; None where there is no epoch.
+    """
+    if not metrics or metrics[-1].get("validation_accuracy") is None:
+        return metrics[-1] if metrics else None
+    return max(metrics, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))

@@ -1,0 +1,123 @@
+"""What the trials of a folder came to, as tables: results.csv has one row a trial, epochs.csv one row an epoch."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import RunConfig, fingerprint, flatten
+from pipeline.runs import write_whole
+from preprocess.errors import RunError
+from tune.ledger import Ledger, select_epoch
+
+_MEASURED = ("epochs", "validation_accuracy", "test_accuracy", "firing_rate", "seconds")
+_WORDS = frozenset({"trial", "status"})
+_SHORT = {"binning.timesteps": "T", "neuron.tau": "tau", "neuron.name": "neuron"}
+
+
+def differing_fields(configs: Sequence[RunConfig]) -> list[str]:
+    """The field paths, but for the seed, in which the configurations differ."""
+    flat = [flatten(config) for config in configs]
+    return [path for path in flat[0] if path != "seed" and any(row[path] != flat[0][path] for row in flat)]
+
+
+def short_name(path: str) -> str:
+    """What a table's head or a figure's axis calls a field."""
+    return _SHORT.get(path, path)
+
+
+def short_value(value: Any) -> str:
+    """A field's value in a table or figure."""
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def collect_results(folder: Path, configs: Sequence[RunConfig], fields: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a trial, in the order of the configurations: the columns of results.csv.
+
+    ``status`` is done, pruned or failed; ``started`` (running, or interrupted) with what it reached so far; or
+    ``waiting``. Accuracies are fractions; a value that does not exist is None.
+    """
+    ledger = Ledger(folder)
+    return [_row(ledger, config, fields) for config in configs]
+
+
+def _row(ledger: Ledger, config: RunConfig, fields: Sequence[str]) -> dict[str, Any]:
+    flat = flatten(config)
+    searched = {path: flat[path] for path in fields if path != "seed"}
+    record: dict[str, Any] = ledger.read_done(config) or {}
+    status = record.get("status") or ledger.state(config)
+    if status == "started":
+        metrics = ledger.metrics(config)
+        record = (select_epoch(metrics) or {}) | {"epochs": len(metrics)}
+    about = {"trial": fingerprint(config), "status": status} | searched | {"seed": config.seed}
+    return about | {name: record.get(name) for name in _MEASURED}
+
+
+def write_results(folder: Path, configs: Sequence[RunConfig], fields: Sequence[str] | None = None) -> None:
+    """Write results.csv and epochs.csv, each whole or not at all.
+
+    Args:
+        folder: Of the search or comparison.
+        configs: All of its trials.
+        fields: The searched field paths, a column each; those that differ if not given.
+    """
+    ledger = Ledger(folder)
+    fields = differing_fields(configs) if fields is None else fields
+    _write_csv(folder / "results.csv", collect_results(folder, configs, fields))
+    _write_csv(
+        folder / "epochs.csv",
+        [{"trial": fingerprint(config)} | row for config in configs for row in ledger.metrics(config)],
+    )
+
+
+def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    # Rows of a search have the same columns; the union keeps a file of mixed ones readable.
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    write_whole(path, write)
+
+
+def read_results(folder: Path) -> list[dict[str, Any]]:
+    """The rows of results.csv: numbers as numbers, empty cells as None.
+
+    Raises:
+        RunError: If there is no such file, or it is damaged.
+    """
+    path = folder / "results.csv"
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise RunError(f"{path}: cannot be read ({error}). Write it anew: spikeloom tune --resume {folder}") from None
+    return [{name: text if name in _WORDS else _value(text) for name, text in row.items()} for row in rows]
+
+
+def _value(text: str | None) -> Any:
+    if not text:
+        return None
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"True": True, "False": False}.get(text, text)
+
+
+def rank(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The complete trials, best validation accuracy first; of equal ones the cheaper T, then the quieter network.
+
+    Pruned, failed and unfinished trials have no rank.
+    """
+    complete = [row for row in rows if row["status"] == "done" and row["validation_accuracy"] is not None]
+    return sorted(
+        complete,
+        key=lambda row: (-row["validation_accuracy"], row.get("binning.timesteps") or 0, row["firing_rate"] or 0.0),
+    )

@@ -1,0 +1,153 @@
+"""How a search or comparison stands, from its files alone: no Ray, no torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import RunConfig
+from preprocess.errors import RunError
+from tune import comparison, search_plan
+from tune.results import collect_results, differing_fields, short_name, short_value
+from tune.tables import Table, per_cent
+
+_SHOWN = 16
+_ORDER = ("running", "interrupted", "failed", "done", "pruned", "waiting")
+
+
+@dataclass(frozen=True, eq=False)
+class Status:
+    """How a folder stands at one moment.
+
+    Attributes:
+        folder: Of the search or comparison.
+        kind: search or comparison.
+        about: What it was asked for, in a few words.
+        alive: Whether a process works in the folder.
+        fields: The field paths in which the trials differ.
+        rows: As `tune.results.collect_results` gives them; what is started is running or interrupted.
+        epochs: Of each trial, when complete.
+        seconds: Since the first trial began, to now or to the last change.
+    """
+
+    folder: Path
+    kind: str
+    about: str
+    alive: bool
+    fields: tuple[str, ...]
+    rows: list[dict[str, Any]]
+    epochs: tuple[int, ...]
+    seconds: float
+
+    def count(self, status: str) -> int:
+        return sum(row["status"] == status for row in self.rows)
+
+    def table(self) -> Table:
+        """What runs or ran and what failed, then the best of the rest, as many as fit on a screen."""
+        scores = [f"{name.removesuffix('_accuracy')} %" for name in self._scores()]
+        columns = ("trial", "status", *map(short_name, self.fields), "seed", "epochs", *scores, "seconds")
+        rows = [(row, epochs) for row, epochs in zip(self.rows, self.epochs, strict=True) if row["status"] != "waiting"]
+        rows.sort(key=lambda pair: (_ORDER.index(pair[0]["status"]), -_score(pair[0])))
+        cells = tuple(self._cells(row, epochs) for row, epochs in rows[:_SHOWN])
+        note = f"{len(rows) - _SHOWN} more are in {self.folder}/results.csv" if len(rows) > _SHOWN else ""
+        return Table(f"{self.kind} {self.about}", columns, cells, "ll" + "r" * (len(columns) - 2), note)
+
+    def _scores(self) -> list[str]:
+        """The accuracies that the trials have: a search opens no test split, a comparison may validate nothing."""
+        names = ("validation_accuracy", "test_accuracy")
+        return [name for name in names if any(row[name] is not None for row in self.rows)]
+
+    def _cells(self, row: dict[str, Any], epochs: int) -> tuple[str, ...]:
+        values = [short_value(row[path]) for path in self.fields]
+        scores = [per_cent(row[name]) for name in self._scores()]
+        seconds = "–" if row["seconds"] is None else f"{row['seconds']:.0f}"
+        done = f"{row['epochs'] or 0}/{epochs}"
+        return (row["trial"], row["status"], *values, str(row["seed"]), done, *scores, seconds)
+
+    def lines(self) -> list[str]:
+        """Counts, the best so far, and how to go on where it stopped."""
+        counts = ", ".join(f"{self.count(status)} {status}" for status in _ORDER if self.count(status))
+        found = [f"{len(self.rows)} trials: {counts}; {_duration(self.seconds)} since the first began"]
+        best = max((row for row in self.rows if row["status"] == "done"), key=_score, default=None)
+        if best is not None and _score(best) >= 0:
+            split = "validation" if best["validation_accuracy"] is not None else "test"
+            values = " ".join(f"{short_name(path)}={short_value(best[path])}" for path in (*self.fields, "seed"))
+            found.append(f"best complete trial so far: {per_cent(_score(best))} % {split} accuracy, {values}")
+        if not self.alive and any(self.count(status) for status in ("interrupted", "waiting", "failed")):
+            verb = "tune" if self.kind == "search" else "compare"
+            found.append(f"nothing runs here now. Go on: spikeloom {verb} --resume {self.folder}")
+        return found
+
+
+def _score(row: dict[str, Any]) -> float:
+    for name in ("validation_accuracy", "test_accuracy"):
+        if row[name] is not None:
+            return float(row[name])
+    return -1.0
+
+
+def _duration(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def read_status(folder: Path) -> Status:
+    """How a search or comparison stands.
+
+    Raises:
+        RunError: If the folder holds neither, or its files are damaged.
+    """
+    kind, about, configs, fields = _asked(folder)
+    alive = _is_held(folder)
+    rows = collect_results(folder, configs, fields)
+    for row in rows:
+        if row["status"] == "started":
+            row["status"] = "running" if alive else "interrupted"
+    epochs = tuple(config.schedule.epochs for config in configs)
+    return Status(folder, kind, about, alive, tuple(fields), rows, epochs, _seconds(folder, alive))
+
+
+def _asked(folder: Path) -> tuple[str, str, list[RunConfig], Sequence[str]]:
+    if (folder / search_plan.FILE).exists():
+        search = search_plan.read_search(folder)
+        fields = [path for path in search.fields if path != "seed"]
+        return "search", f"{search.name}: {search.about}", search.configs(), fields
+    if (folder / comparison.FILE).exists():
+        asked = comparison.read_comparison(folder)
+        dataset = asked.config.dataset
+        neurons = ", ".join(asked.neurons)
+        about = f"{asked.name}: {dataset.name}, {dataset.split} split; {neurons}; {len(asked.seeds)} seeds"
+        return "comparison", about, asked.configs(), differing_fields(asked.configs())
+    raise RunError(
+        f"{folder}: expected a search or comparison (with {search_plan.FILE} or {comparison.FILE}), found neither. "
+        "List runs: spikeloom runs DIR"
+    )
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether a process holds the folder's lock, as `pipeline.runs.holding` takes it."""
+    from filelock import FileLock, Timeout
+
+    if not (folder / ".lock").exists():
+        return False
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        # A folder that may only be read.
+        return False
+
+
+def _seconds(folder: Path, alive: bool) -> float:
+    """From the first trial's first file to now, or to the last line that a trial that no longer runs has written."""
+    starts = [path.stat().st_mtime for path in folder.glob("trials/*/config.json")]
+    ends = [path.stat().st_mtime for path in folder.glob("trials/*/metrics.jsonl")]
+    if not starts:
+        return 0.0
+    return (time.time() if alive else max([*ends, *starts])) - min(starts)

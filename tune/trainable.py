@@ -1,0 +1,90 @@
+"""One trial inside a Ray worker: train its run folder, report every epoch, record its end."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import RunConfig, from_dict, override, to_dict
+from preprocess.errors import SpikeloomError
+from tune.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker is told; plain values, so that it travels as Ray Tune's configuration of a trial.
+
+    Attributes:
+        config: The trial's, as `pipeline.config.to_dict` gives it.
+        folder: Of the search or comparison.
+        cache: The folder of all caches.
+        open_test: Whether the trial reads the test split at its end.
+        device: Where to compute, by the resources that the trial got.
+        threads: How many CPU threads to compute with, likewise.
+        command: The command line of the search, for the record.
+    """
+
+    config: dict[str, Any]
+    folder: str
+    cache: str
+    open_test: bool
+    device: str
+    threads: int
+    command: tuple[str, ...]
+
+    @classmethod
+    def of(cls, config: RunConfig, folder: Path, cache: Path, **others: Any) -> Order:
+        return cls(to_dict(config), str(folder), str(cache), **others)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The inverse of ``Order(**values)``."""
+        return asdict(self)
+
+
+def run_trial(parameters: dict[str, Any]) -> None:
+    """Train the trial of an order from its start or its checkpoint, and write its `done.json`.
+
+    A trial that the scheduler stops leaves by SystemExit out of the report of an epoch; the scheduler records it.
+    """
+    order = Order(**parameters["order"])
+    config = from_dict(order.config)
+    ledger = Ledger(Path(order.folder))
+    ledger.reopen(config)
+    # The record of a run says what the user typed, not how Ray starts its workers.
+    sys.argv = list(order.command)
+    try:
+        import numba
+
+        from pipeline.training import train_run
+
+        numba.set_num_threads(min(order.threads, numba.get_num_threads()))
+        train_run(
+            override(config, {"device": order.device, "threads": order.threads}),
+            ledger.trial_folder(config),
+            Path(order.cache),
+            open_test=order.open_test,
+            on_epoch=_report,
+        )
+    except Exception as error:
+        # A trial that fails is a result, and the search goes on.
+        ledger.write_trace(config, traceback.format_exc())
+        ledger.end(config, "failed", describe(error))
+    else:
+        ledger.end(config, "done")
+
+
+def _report(row: dict[str, Any]) -> None:
+    import ray.tune as ray_tune
+
+    ray_tune.report(dict(row))
+
+
+def describe(error: BaseException) -> str:
+    """The cause of a failure in one line."""
+    if isinstance(error, SpikeloomError):
+        return error.faults[0]
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

@@ -1,0 +1,138 @@
+"""How running trials are shown: a live table on a terminal, a line for each trial that ends elsewhere; on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import RunConfig, fingerprint, flatten
+from tune.ledger import Ledger
+from tune.results import collect_results, short_name, short_value
+from tune.tables import per_cent
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_SHOWN = 16
+
+
+class TrialView(contextlib.AbstractContextManager["TrialView"]):
+    """Keeps a row for each trial and prints a line when one ends; `LiveTable` shows the rows as well.
+
+    Attributes:
+        rows: As `tune.results.collect_results` gives them, by fingerprint, in the order of the trials.
+    """
+
+    def __init__(self, ledger: Ledger, configs: Sequence[RunConfig], fields: Sequence[str]) -> None:
+        self.rows = {row["trial"]: row for row in collect_results(ledger.folder, configs, fields)}
+        self._fields = list(fields)
+        # A running trial is one that starts before our eyes, not one that an earlier session left.
+        self._since: dict[str, float] = {}
+        self._epochs = {fingerprint(config): config.schedule.epochs for config in configs}
+        self._words = {fingerprint(config): self._describe(config) for config in configs}
+
+    def _describe(self, config: RunConfig) -> str:
+        flat = flatten(config)
+        fields = self._fields or ["seed"]
+        return " ".join(f"{short_name(path)}={short_value(flat[path])}" for path in fields)
+
+    def __enter__(self) -> TrialView:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def started(self, trial: str) -> None:
+        """A trial begins or goes on."""
+        self._since[trial] = time.monotonic()
+        self.rows[trial]["status"] = "running"
+
+    def reported(self, trial: str, metrics: dict[str, Any]) -> None:
+        """A trial ended an epoch."""
+        row = self.rows[trial]
+        row["epochs"] = metrics["epoch"]
+        found = metrics.get("validation_accuracy")
+        if found is not None and found > (row["validation_accuracy"] or 0.0):
+            row["validation_accuracy"] = found
+
+    def ended(self, trial: str, record: dict[str, Any]) -> None:
+        """A trial has its `done.json`."""
+        self.rows[trial] |= {name: record[name] for name in self.rows[trial] if name in record}
+        self._since.pop(trial, None)
+        self._tell(self._end_line(trial, record))
+
+    def _tell(self, line: str) -> None:
+        print(f"spikeloom: {line}", file=sys.stderr, flush=True)
+
+    def _end_line(self, trial: str, record: dict[str, Any]) -> str:
+        ended = sum(row["status"] in ("done", "pruned", "failed") for row in self.rows.values())
+        start = f"trial {ended}/{len(self.rows)} {self._words[trial]}: {record['status']}"
+        if record["status"] == "failed":
+            return f"{start}: {record['error']}"
+        epochs = f"{record['epochs']} of {self._epochs[trial]} epochs in {record['seconds']:.1f} s"
+        scores = [
+            f"{split} {per_cent(record[f'{split}_accuracy'])} %"
+            for split in ("validation", "test")
+            if record[f"{split}_accuracy"] is not None
+        ]
+        return ", ".join([f"{start} after {epochs}", *scores])
+
+
+class LiveTable(TrialView):
+    """The running trials and the last that ended, drawn again as they change."""
+
+    def __enter__(self) -> LiveTable:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._live = Live(console=Console(stderr=True), get_renderable=self._table, refresh_per_second=2)
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self._live.__exit__(*details)
+
+    def _tell(self, line: str) -> None:
+        # The table shows the rest; a cause does not fit in it.
+        if ": failed: " in line:
+            self._live.console.print(f"spikeloom: {line}", markup=False, highlight=False, soft_wrap=True)
+
+    def _table(self) -> Table:
+        from rich.table import Table
+
+        counts: dict[str, int] = {}
+        for row in self.rows.values():
+            counts[row["status"]] = counts.get(row["status"], 0) + 1
+        title = f"{len(self.rows)} trials: " + ", ".join(f"{count} {status}" for status, count in counts.items())
+        table = Table(title=title, title_justify="left")
+        for name in ("trial", "status", *map(short_name, self._fields)):
+            table.add_column(name, overflow="fold")
+        for name in ("epoch", "validation %", "test %", "seconds"):
+            table.add_column(name, justify="right")
+        for row in self._shown():
+            table.add_row(*self._cells(row))
+        return table
+
+    def _shown(self) -> list[dict[str, Any]]:
+        """Every running trial, and of the others the best, as many as fit."""
+        running = [row for row in self.rows.values() if row["status"] == "running"]
+        others = [row for row in self.rows.values() if row["status"] not in ("running", "waiting", "started")]
+        others.sort(key=lambda row: (row["status"] != "done", -(row["validation_accuracy"] or 0.0)))
+        return running + others[: max(_SHOWN - len(running), 0)]
+
+    def _cells(self, row: dict[str, Any]) -> list[str]:
+        since = self._since.get(row["trial"])
+        seconds = time.monotonic() - since if since is not None else row["seconds"] or 0.0
+        values = [short_value(row[path]) for path in self._fields]
+        epochs = f"{row['epochs'] or 0}/{self._epochs[row['trial']]}"
+        scores = [per_cent(row["validation_accuracy"]), per_cent(row["test_accuracy"])]
+        return [row["trial"], row["status"], *values, epochs, *scores, f"{seconds:.0f}"]
+
+
+def view_on_stderr(ledger: Ledger, configs: Sequence[RunConfig], fields: Sequence[str]) -> TrialView:
+    """A live table where stderr is a terminal, else lines."""
+    kind = LiveTable if sys.stderr.isatty() else TrialView
+    return kind(ledger, configs, fields)
