@@ -21,6 +21,9 @@ PALETTE = ("#3b7dd8", "#e07b27", "#2f9e77", "#c2508d", "#8a6fd1", "#9a8a2c", "#5
 _PAGE_COLOURS = {"#010203": "var(--ink)", "#040506": "var(--soft)", "#070809": "var(--line)"}
 
 
+_PIXELS_PER_INCH = 108
+
+
 @dataclass(frozen=True)
 class Theme:
     """The colours of what is not data: text, axes' labels and ticks, grid."""
@@ -106,8 +109,9 @@ def inline_svg(figure: Figure, name: str) -> str:
     svg = buffer.getvalue()
     # The XML and document type declarations have no place inside HTML.
     opening, rest = svg[svg.index("<svg") :].strip().split(">", 1)
-    # The style sheet gives the width; the height follows from the viewBox.
+    # As wide as the page has room, up to where its text would be larger than the page's; the viewBox gives the height.
     opening = re.sub(r' (?:width|height)="[^"]*"', "", opening)
+    opening += f' style="max-width: {_PIXELS_PER_INCH * figure.get_figwidth():.0f}px"'
     rest = re.sub(r"\s*<(metadata|style)\b.*?</\1>", "", rest, flags=re.DOTALL)
     rest = re.sub(r" font-family: [^;\"]*;", "", rest)
     rest = re.sub(r'\bid="', f'id="{name}-', rest)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-# Wider than any table.
-_NO_WIDTH = 1000
 
 
 @dataclass(frozen=True)
@@ -36,11 +32,12 @@ class Table:
         return f"## {self.title}\n\n" + "\n".join(lines) + f"\n{note}"
 
     def print(self) -> None:
-        """On stdout: on a terminal too narrow for it words wrap, in a file or a pipe it is as wide as it needs."""
+        """On stdout; words wrap on a terminal too narrow for them."""
         from rich import box
-        from rich.console import Console
         from rich.markup import escape
         from rich.table import Table as RichTable
+
+        from preprocess.console import console
 
         table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
         table.title, table.caption = escape(self.title), escape(self.note)
@@ -48,7 +45,7 @@ class Table:
             table.add_column(name, justify="right" if side == "r" else "left", overflow="fold")
         for row in self.rows:
             table.add_row(*(escape(word) for word in row))
-        Console(width=None if sys.stdout.isatty() else _NO_WIDTH).print(table)
+        console().print(table)
 
 
 def _markdown_row(words: Sequence[str]) -> str:

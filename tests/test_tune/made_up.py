@@ -1,0 +1,122 @@
+"""Run and comparison folders of the real shape with made-up numbers, for tests of what reads folders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tiny_layout import random_events, tiny_layout
+
+from pipeline.config import DatasetConfig, RunConfig, ScheduleConfig, fingerprint, to_dict
+from pipeline.runs import write_json, write_lines
+from preprocess.binning import Binning
+from preprocess.build import build_event_store
+from preprocess.build_frames import ensure_frames
+from preprocess.event_store import open_events
+from tune.comparison import Comparison
+from tune.ledger import Ledger
+
+CLASSES = ("circle", "swipe", "wave")
+
+CONFIG = RunConfig(
+    dataset=DatasetConfig(name="emulated-gestures"),
+    binning=Binning(timesteps=4),
+    schedule=ScheduleConfig(epochs=5),
+    batch_size=4,
+    selection="last",
+)
+
+
+def make_cache(folder: Path) -> Path:
+    """A cache folder with an event store and frames for `CONFIG`, 24 samples, 8x10 pixels."""
+    events = [random_events(seed) for seed in range(24)]
+    layout = replace(tiny_layout(folder / "source", events), name="emulated-gestures", classes=CLASSES)
+    build_event_store(layout, folder / "cache")
+    ensure_frames(folder / "cache", "emulated-gestures", CONFIG.binning)
+    return folder / "cache"
+
+
+def write_run(
+    folder: Path, config: RunConfig, correct: int = 30, *, samples: int = 40, cache: Path | None = None
+) -> dict[str, Any]:
+    """A finished run with so many test samples right; its `result.json`."""
+    rng = np.random.default_rng(config.seed + len(config.neuron.name))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", to_dict(config))
+    epochs = config.schedule.epochs
+    rise = 1 - np.exp(-np.arange(1, epochs + 1) / 3) + rng.normal(0, 0.01, epochs)
+    metrics = [
+        {
+            "epoch": epoch + 1,
+            "train_loss": float(2.2 - 1.5 * rise[epoch]),
+            "train_accuracy": float(min(1, rise[epoch])),
+            "validation_loss": float(2.3 - rise[epoch]) if config.selection == "validation" else None,
+            "validation_accuracy": float(min(1, 0.9 * rise[epoch])) if config.selection == "validation" else None,
+            "learning_rate": 0.1,
+            "firing_rate": 0.08,
+        }
+        for epoch in range(epochs)
+    ]
+    write_lines(folder / "metrics.jsonl", metrics)
+    timings = {"epoch_s": 2.5, "samples_per_s": 100.0, "waiting_share": 0.01, "peak_memory_mb": None}
+    write_lines(folder / "timings.jsonl", [{"epoch": epoch + 1} | timings for epoch in range(epochs)])
+    labels = np.arange(samples) % len(CLASSES)
+    predicted = np.where(np.arange(samples) < correct, labels, (labels + 1) % len(CLASSES))
+    confusion = np.zeros((len(CLASSES), len(CLASSES)), int)
+    np.add.at(confusion, (labels, predicted), 1)
+    result = {
+        "fingerprint": fingerprint(config),
+        "dataset": config.dataset.name,
+        "emulated": config.dataset.name.startswith("emulated-"),
+        "split": config.dataset.split,
+        "selection": config.selection,
+        "timesteps": config.binning.timesteps,
+        "classes": list(CLASSES),
+        "epoch": epochs,
+        "epochs": epochs,
+        "validation_accuracy": metrics[-1]["validation_accuracy"],
+        "test_loss": 0.7,
+        "test_accuracy": correct / samples,
+        "test_samples": samples,
+        "correct": correct,
+        "per_class_accuracy": (confusion.diagonal() / confusion.sum(1)).tolist(),
+        "confusion": confusion.tolist(),
+        "firing_rate": 0.08,
+        "firing_rates": {"layers.0": 0.11, "layers.1": 0.07, "layers.2": 0.05},
+        "seconds": 2.5 * epochs,
+    }
+    write_json(folder / "result.json", result)
+    environment: dict[str, Any] = {"versions": {"python": "3.11", "torch": "2"}, "device": "cpu", "threads": 1}
+    names = np.array([f"sämple{i}" for i in range(samples)])
+    if cache is not None:
+        store = open_events(cache / config.dataset.name / "events.h5")
+        tested = np.flatnonzero(store.samples.split == 1)
+        names[: len(tested)] = store.samples.name[tested]
+        frames = cache / config.dataset.name / "frames" / f"{config.binning.key(store.height, store.width)}.h5"
+        environment |= {"cache": str(cache), "frames": str(frames)}
+    write_json(folder / "environment.json", environment)
+    np.savez_compressed(folder / "predictions.npz", name=names, label=labels, logits=np.eye(len(CLASSES))[predicted])
+    return result
+
+
+def write_comparison(
+    folder: Path, correct: dict[str, list[int | None]], *, config: RunConfig = CONFIG, cache: Path | None = None
+) -> Comparison:
+    """A comparison with so many test samples right by neuron and seed; a run of None failed."""
+    seeds = tuple(range(7, 7 + len(next(iter(correct.values())))))
+    comparison = Comparison("gestures-small", config, tuple(correct), seeds, cache or folder / "no-cache")
+    folder.mkdir(parents=True, exist_ok=True)
+    comparison.write(folder)
+    ledger = Ledger(folder)
+    for neuron, counts in correct.items():
+        for seed, count in zip(seeds, counts, strict=True):
+            run = comparison.config_of(neuron, seed)
+            if count is None:
+                ledger.trial_folder(run).mkdir(parents=True)
+                ledger.end(run, "failed", "the loss was nan at step 3 of epoch 2")
+            else:
+                write_run(ledger.trial_folder(run), run, count, cache=cache)
+                ledger.end(run, "done")
+    return comparison

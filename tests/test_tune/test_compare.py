@@ -1,0 +1,247 @@
+"""A comparison pairs runs by seed, shows what is missing, and says what the data do and do not show."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_up import CONFIG, write_comparison, write_run
+
+from pipeline.config import flatten
+from preprocess.errors import ConfigError, RunError, SpikeloomError
+from tune.commands import compare as command
+from tune.compare import compare, plan_lines, write_verdict
+from tune.comparison import Comparison, read_comparison, read_outcomes
+from tune.ledger import Ledger
+from tune.statistics import sign_flip_p, t_interval
+from tune.verdict import Verdict, neuron_label, seed_words
+
+
+def verdict_of(folder: Path, correct: dict[str, list[int | None]], **options: object) -> Verdict:
+    comparison = write_comparison(folder, correct, **options)  # type: ignore[arg-type]
+    return Verdict(comparison, read_outcomes(comparison, folder))
+
+
+def test_within_a_seed_only_the_neuron_differs_and_between_seeds_only_the_seed():
+    comparison = Comparison("gestures-small", CONFIG, ("lif", "clif"), (3, 4), Path("cache"))
+    lif, clif, lif_next, _ = (flatten(config) for config in comparison.configs())
+    assert {path for path in lif if lif[path] != clif[path]} == {"neuron.name"}
+    assert {path for path in lif if lif[path] != lif_next[path]} == {"seed"}
+
+
+def test_what_was_asked_for_reads_back(tmp_path: Path):
+    comparison = Comparison("gestures-small", CONFIG, ("lif", "clif"), (3, 4), tmp_path / "cache")
+    comparison.write(tmp_path)
+    assert read_comparison(tmp_path) == comparison
+    assert json.loads((tmp_path / "comparison.json").read_text())["primary_metric"] == "test_accuracy"
+
+
+def test_table_rows_say_what_they_were_measured_on(tmp_path: Path):
+    table = verdict_of(tmp_path, {"lif": [30, 29, 31], "clif": [31, 31, 33]}).table()
+    assert table.title == "Emulated data: LIF and CLIF on emulated-gestures"
+    place = ("emulated-gestures", "official", "4", "3: 7–9", "last epoch")
+    assert table.rows == (
+        ("LIF", "75.0 ± 2.5", "0.080 ± 0.000", "12 ± 0", *place),
+        ("CLIF", "79.2 ± 2.9", "0.080 ± 0.000", "12 ± 0", *place),
+        ("CLIF − LIF", "+4.2 ± 1.4", "", "", *place),
+    )
+
+
+def test_seed_table_pairs_by_seed(tmp_path: Path):
+    table = verdict_of(tmp_path, {"lif": [30, 29, 31], "clif": [31, 28, 33]}).seed_table()
+    assert table.columns == ("seed", "LIF, %", "CLIF, %", "CLIF − LIF, points")
+    assert table.rows[0] == ("7", "75.0", "77.5", "+2.5")
+    assert table.rows[1] == ("8", "72.5", "70.0", "−2.5")
+    low, high = t_interval([2.5, -2.5, 5.0])  # type: ignore[misc]
+    assert table.rows[3][0::3] == ("mean ± std", "+1.7 ± 3.8")
+    assert table.rows[4][0::3] == ("95 % interval", f"{low:.1f} to {high:+.1f}".replace("-", "−"))
+
+
+def test_missing_seeds_are_shown_and_in_no_mean(tmp_path: Path):
+    verdict = verdict_of(tmp_path, {"lif": [30, None, 31], "clif": [31, 40, 34]})
+    lif, clif, difference = verdict.table().rows
+    assert lif[1] == "76.2 ± 1.8"
+    assert lif[-2] == difference[-2] == "2: 7, 9; missing 8"
+    assert clif[-2] == "3: 7–9"
+    assert difference[1] == "+5.0 ± 3.5"
+    assert verdict.seed_table().rows[1] == ("8", "missing", "100.0", "missing")
+    assert verdict.faults == ("LIF seed 8: failed: the loss was nan at step 3 of epoch 2",)
+    assert "missing 8" in verdict.table().markdown()
+
+
+def test_csv_holds_fractions_and_names_missing_seeds(tmp_path: Path):
+    verdict = verdict_of(tmp_path, {"lif": [30, None, 31], "clif": [31, 30, 33]})
+    lif, clif, difference = csv.DictReader(verdict.csv().splitlines())
+    assert float(clif["test_accuracy_mean"]) == pytest.approx(np.mean([31, 30, 33]) / 40)
+    assert (lif["seeds"], lif["missing_seeds"]) == ("7 9", "8")
+    assert (difference["neuron"], difference["minus"], difference["row"]) == ("clif", "lif", "difference")
+    assert float(difference["sign_flip_p"]) == sign_flip_p([1 / 40, 2 / 40])
+    assert (lif["dataset"], lif["emulated"], lif["selection"]) == ("emulated-gestures", "true", "last")
+
+
+def test_a_damaged_run_is_listed_and_left_out(tmp_path: Path):
+    comparison = write_comparison(tmp_path, {"lif": [30, 29], "clif": [31, 31]})
+    folder = Ledger(tmp_path).trial_folder(comparison.config_of("clif", 8))
+    (folder / "result.json").write_text("{")
+    verdict = Verdict(comparison, read_outcomes(comparison, tmp_path))
+    assert list(verdict.neurons["clif"].accuracy) == [7]
+    assert verdict.faults[0].startswith("CLIF seed 8: damaged: ")
+
+
+def test_a_result_of_another_run_is_damaged(tmp_path: Path):
+    comparison = write_comparison(tmp_path, {"lif": [30, 29], "clif": [31, 31]})
+    config = comparison.config_of("clif", 8)
+    write_run(Ledger(tmp_path).trial_folder(config), replace(config, seed=99), 40)
+    assert "another run's" in read_outcomes(comparison, tmp_path)["clif", 8].missing
+
+
+def test_a_run_that_never_began_is_missing(tmp_path: Path):
+    comparison = write_comparison(tmp_path, {"lif": [30], "clif": [31]})
+    more = replace(comparison, seeds=(7, 8))
+    assert read_outcomes(more, tmp_path)["lif", 8].missing == "not run yet"
+
+
+def test_few_seeds_are_said_to_show_nothing(tmp_path: Path):
+    said = verdict_of(tmp_path, {"lif": [30, 29, 31], "clif": [33, 33, 34]}).sentences()
+    assert said[0].startswith("CLIF − LIF is +8.3 points over 3 seeds (95 % interval ")
+    assert said[0].endswith("sign-flip p = 0.25): not shown to differ; 3 seeds cannot show it, 6 or more could.")
+    assert said[1] == "One test sample is 2.50 points (40 test samples)."
+    assert "emulated" in said[2]
+
+
+def test_enough_seeds_that_agree_show_who_is_ahead(tmp_path: Path):
+    said = verdict_of(tmp_path, {"lif": [33, 33, 34, 33, 32, 33], "clif": [30, 29, 31, 30, 30, 28]}).sentences()
+    assert "sign-flip p = 0.031" in said[0]
+    assert said[0].endswith("in this setting LIF is ahead by more than chance explains.")
+
+
+def test_seeds_that_disagree_show_nothing(tmp_path: Path):
+    said = verdict_of(tmp_path, {"lif": [30, 30, 30, 30, 30, 30], "clif": [31, 29, 31, 29, 31, 29]}).sentences()
+    assert said[0].endswith("sign-flip p = 1): not shown to differ.")
+
+
+def test_one_seed_and_no_pair_say_so(tmp_path: Path):
+    said = verdict_of(tmp_path / "a", {"lif": [30], "clif": [31]}).sentences()
+    assert "cannot tell a difference from chance" in said[0]
+    said = verdict_of(tmp_path / "b", {"lif": [30, None], "clif": [None, 31]}).sentences()
+    assert said[0].startswith("CLIF − LIF: no seed has both runs")
+
+
+def test_best_test_epoch_is_called_flattering(tmp_path: Path):
+    config = replace(CONFIG, selection="paper")
+    verdict = verdict_of(tmp_path, {"lif": [30, 29], "clif": [31, 31]}, config=config)
+    assert "flattering" in " ".join(verdict.sentences())
+    assert verdict.table().rows[0][-1] == "best test epoch (the paper's convention)"
+
+
+def test_recordings_are_not_called_emulated(tmp_path: Path):
+    config = replace(CONFIG, dataset=replace(CONFIG.dataset, name="n-mnist"))
+    verdict = verdict_of(tmp_path, {"lif": [30, 29], "clif": [31, 31]}, config=config)
+    assert "mulated" not in verdict.table().markdown() + " ".join(verdict.sentences())
+
+
+def test_plan_says_how_many_runs_and_what_so_few_seeds_cannot_show(tmp_path: Path):
+    comparison = write_comparison(tmp_path, {"lif": [30, None], "clif": [31, 31]})
+    runs, warning = plan_lines(comparison, tmp_path)
+    assert runs == "4 runs of 5 epochs: LIF, CLIF, 2 seeds each (7, 8); 3 done already"
+    assert warning.startswith("2 seeds cannot show a difference: a sign-flip test reaches p = 0.5 at best")
+    assert "(--seeds 6)" in warning
+    assert len(plan_lines(replace(comparison, seeds=tuple(range(6))), tmp_path)) == 1
+
+
+def test_tables_and_figures_are_written(tmp_path: Path):
+    comparison = write_comparison(tmp_path, {"lif": [30, None, 31], "clif": [31, 31, 33]})
+    write_verdict(comparison, tmp_path)
+    text = (tmp_path / "table.md").read_text()
+    assert text.count("\n## ") == 2
+    assert "- Missing, in no mean: LIF seed 8: failed" in text
+    figures = {path.name for path in (tmp_path / "figures").iterdir()}
+    names = ("learning-curves", "paired-differences")
+    assert figures == {f"{name}.{kind}" for name in names for kind in ("svg", "png")}
+    again = (tmp_path / "figures" / "learning-curves.svg").read_bytes()
+    write_verdict(comparison, tmp_path)
+    assert (tmp_path / "figures" / "learning-curves.svg").read_bytes() == again
+
+
+def test_nothing_is_written_where_no_run_came_to_a_result(tmp_path: Path):
+    comparison = write_comparison(tmp_path, {"lif": [None], "clif": [None]})
+    with pytest.raises(RunError, match="no run came to a result; the first: LIF seed 7: failed: the loss was nan"):
+        write_verdict(comparison, tmp_path)
+    assert not (tmp_path / "table.md").exists()
+
+
+def test_a_folder_of_other_settings_is_refused_with_the_difference(tmp_path: Path):
+    comparison = write_comparison(tmp_path, {"lif": [30], "clif": [31]})
+    other = replace(comparison, config=replace(CONFIG, batch_size=8))
+    with pytest.raises(RunError, match="comparison with batch_size = 4, expected 8") as caught:
+        compare(other, tmp_path)
+    assert "Choose another --out" in caught.value.faults[-1]
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="expected an empty folder or a comparison"):
+        compare(comparison, tmp_path / "elsewhere")
+
+
+def test_an_unknown_neuron_is_refused_before_anything_is_written(tmp_path: Path):
+    comparison = Comparison("gestures-small", CONFIG, ("lif", "clfi"), (1,), tmp_path / "cache")
+    with pytest.raises(ConfigError, match="clif"):
+        compare(comparison, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["gestures-small", "--neurons", "lif"], "expected two or more different neurons, found: lif"),
+        (["gestures-small", "--neurons", "lif", "lif"], "expected two or more different neurons, found: lif lif"),
+        (["gestures-small", "--seeds", "0"], "--seeds: expected at least 1, found 0"),
+        ([], "expected a preset or --config"),
+        (["gesture-smal"], "Did you mean 'gestures-small'?"),
+        (["--resume", "x", "--seeds", "9"], "--resume: expected no other word than --address"),
+        (["--resume", "nowhere"], "expected a comparison (with comparison.json), found none"),
+    ],
+)
+def test_faulty_words_are_refused(words: list[str], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpikeloomError) as caught:
+        command.run(words)
+    assert fault in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_last_epoch_counts_unless_the_words_say_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    asked: list[Comparison] = []
+
+    def stop(comparison: Comparison, folder: Path, **_: object) -> None:
+        asked.append(comparison)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tune.compare.compare", stop)
+    for words in ([], ["--selection", "paper"], ["--selection=validation", "--seed", "5", "--seeds", "2"]):
+        with pytest.raises(KeyboardInterrupt):
+            command.run(["gesture-vgg11", "--out", str(tmp_path), *words])
+    assert [comparison.config.selection for comparison in asked] == ["last", "paper", "validation"]
+    assert [comparison.seeds for comparison in asked] == [(2022, 2023, 2024, 2025, 2026)] * 2 + [(5, 6)]
+    assert asked[0].config.binning.timesteps == 20
+
+
+def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tune.compare.compare", stop)
+    with pytest.raises(KeyboardInterrupt):
+        command.run(["gestures-small", "--out", str(tmp_path)])
+    assert f"spikeloom compare --resume {tmp_path}" in capsys.readouterr().err
+
+
+def test_names_of_neurons_and_seeds():
+    assert neuron_label("clif") == "CLIF"
+    assert neuron_label("mine/neurons.py:Fast") == "Fast"
+    assert seed_words([2022, 2023]) == "2022, 2023"
+    assert seed_words([2022, 2023, 2024]) == "2022–2024"
+    assert seed_words([2022, 2024, 2025]) == "2022, 2024, 2025"

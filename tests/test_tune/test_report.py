@@ -1,0 +1,205 @@
+"""A report is one well-formed page that loads nothing, with every table and figure, and lists what it leaves out."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from made_up import CLASSES, CONFIG, make_cache, write_comparison, write_run
+
+from pipeline.runs import write_json
+from preprocess.errors import RunError
+from tune.commands import report as command
+from tune.ledger import Ledger
+from tune.report import write_report
+
+# Elements that HTML closes by itself.
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Checks that tags nest, and gathers text by tag, attributes and ids."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: dict[str, list[str]] = {}
+        self.attributes: list[tuple[str, str, str]] = []
+        self.source = path.read_text()
+        self.feed(self.source)
+        self.close()
+        assert not self.open, f"left open: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and data.strip():
+            self.text.setdefault(self.open[-1], []).append(data.strip())
+
+    def values(self, name: str) -> list[str]:
+        return [value for _, attribute, value in self.attributes if attribute == name]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_cache(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def comparison_page(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Page:
+    folder = tmp_path_factory.mktemp("comparison")
+    write_comparison(folder, {"lif": [30, None, 31], "clif": [31, 31, 33]}, cache=cache)
+    return Page(write_report(folder))
+
+
+def assert_loads_nothing(page: Page) -> None:
+    for name in ("src", "href", "xlink:href", "action", "poster", "data"):
+        assert all(value.startswith(("data:image/png;base64,", "#")) for value in page.values(name)), name
+    assert not {"script", "link", "iframe", "object", "embed"} & {tag for tag, _, _ in page.attributes}
+    assert "@import" not in page.source
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page.source))
+
+
+def test_page_is_well_formed_and_loads_nothing(comparison_page: Page):
+    assert_loads_nothing(comparison_page)
+    ids = comparison_page.values("id")
+    assert len(ids) == len(set(ids))
+    targets = [value.removeprefix("#") for name in ("href", "xlink:href") for value in comparison_page.values(name)]
+    targets += re.findall(r"url\(#([^)]*)\)", comparison_page.source)
+    assert set(targets) <= set(ids)
+
+
+def test_comparison_page_has_every_table_and_figure(comparison_page: Page):
+    text = comparison_page.text
+    assert text["h1"] == ["Emulated data: LIF against CLIF on emulated-gestures"]
+    assert text["title"] == ["Emulated data: LIF against CLIF on emulated-gestures · spikeloom"]
+    figures = [
+        "Training loss", "Training accuracy, %", "Test accuracy by seed, %", "Paired difference, points",
+        "Confusion, LIF", "Confusion, CLIF", "Firing rate by layer",
+    ]  # fmt: skip
+    tables = [
+        "Emulated data: LIF and CLIF on emulated-gestures",
+        "Test accuracy by seed: emulated-gestures, official split, T = 4, last epoch",
+    ]
+    assert text["h3"] == [*tables, *figures, "What the network sees"]
+    assert text["summary"] == ["Configuration", "Environment"]
+    assert comparison_page.source.count("<svg") == len(figures)
+    assert {"LIF", "CLIF", "CLIF − LIF", "76.2 ± 1.8", "missing"} <= set(text["td"])
+    assert "4 runs" not in comparison_page.source
+    assert "LIF seed 8: failed: the loss was nan at step 3 of epoch 2" in text["li"]
+    assert "neuron.tau" in text["dt"]
+
+
+def test_strips_show_a_sample_of_each_class_and_what_networks_took_it_for(comparison_page: Page):
+    strips = [value for value in comparison_page.values("src") if value.startswith("data:image/png")]
+    assert len(strips) == len(CLASSES)
+    captions = " ".join(comparison_page.text["span"])
+    assert all(f"{name} · sämple" in captions for name in CLASSES)
+    assert "LIF: ✓" in captions or "LIF: ✗" in captions
+
+
+def test_figures_take_the_page_s_colours_and_light_and_dark_are_both_there(comparison_page: Page):
+    assert "prefers-color-scheme: dark" in comparison_page.source
+    assert "var(--ink)" in comparison_page.source or "var(--soft)" in comparison_page.source
+    assert not re.search(r"#010203|#040506|#070809|#000000", comparison_page.source)
+
+
+def test_run_page_says_what_was_reached(tmp_path: Path, cache: Path):
+    write_run(tmp_path, replace(CONFIG, selection="validation"), 31, cache=cache)
+    page = Page(write_report(tmp_path))
+    assert_loads_nothing(page)
+    assert page.text["h1"] == ["Emulated data: LIF on emulated-gestures, T = 4"]
+    assert "LIF classifies 31 of 40 test samples rightly, 77.5 %" in page.text["p"][1]
+    assert page.source.count("<svg") == 4
+    assert "Weights: best validation epoch, number 5 of 5." in page.text["li"]
+
+
+def test_page_of_an_unfinished_run_says_so(tmp_path: Path):
+    write_run(tmp_path, CONFIG)
+    (tmp_path / "result.json").unlink()
+    page = Page(write_report(tmp_path))
+    assert "LIF has trained 5 of 5 epochs; it is not finished." in page.text["p"]
+    assert page.source.count("<svg") == 2
+
+
+def test_recordings_are_not_called_emulated(tmp_path: Path):
+    write_run(tmp_path, replace(CONFIG, dataset=replace(CONFIG.dataset, name="n-mnist")))
+    page = Page(write_report(tmp_path))
+    assert page.text["h1"] == ["LIF on n-mnist, T = 4"]
+    assert "emulated" not in page.source.lower()
+
+
+def test_a_page_of_several_has_a_section_each_and_lists_what_is_damaged(tmp_path: Path, cache: Path):
+    write_comparison(tmp_path / "b-comparison", {"lif": [30, 29], "clif": [31, 31]}, cache=cache)
+    write_run(tmp_path / "a-run", CONFIG, cache=cache)
+    write_run(tmp_path / "damaged", CONFIG)
+    (tmp_path / "damaged" / "result.json").write_text("{")
+    (tmp_path / "recordings").mkdir()
+    page = Page(write_report(tmp_path))
+    assert_loads_nothing(page)
+    assert page.text["h1"] == ["Emulated data: comparison and run on emulated-gestures"]
+    assert len(page.text["h2"]) == 2
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    assert any(text.startswith(f"{tmp_path}/damaged/result.json: cannot be read") for text in page.text["li"])
+
+
+def test_missing_frames_leave_out_the_strips_only(tmp_path: Path):
+    write_comparison(tmp_path, {"lif": [30, 29], "clif": [31, 31]})
+    page = Page(write_report(tmp_path))
+    assert "No event frames to show" in page.source
+    assert page.source.count("<svg") == 7
+
+
+def test_a_comparison_without_any_result_is_still_a_page(tmp_path: Path):
+    write_comparison(tmp_path, {"lif": [None], "clif": [None]})
+    page = Page(write_report(tmp_path))
+    assert "no seed has both runs" in page.source
+    assert "<svg" not in page.source
+
+
+def test_words_from_files_cannot_break_the_page(tmp_path: Path):
+    comparison = write_comparison(tmp_path, {"lif": [30, None], "clif": [31, 31]})
+    folder = Ledger(tmp_path).trial_folder(comparison.config_of("lif", 8))
+    write_json(folder / "done.json", {"status": "failed", "error": "<script>alert(1)</script>"})
+    page = Page(write_report(tmp_path))
+    assert_loads_nothing(page)
+    assert "&lt;script&gt;" in page.source
+
+
+@pytest.mark.parametrize(("make", "fault"), [(False, "found none"), (True, "found none of comparison.json, search")])
+def test_a_folder_without_anything_to_report_is_refused(tmp_path: Path, make: bool, fault: str):
+    folder = tmp_path / "empty"
+    if make:
+        folder.mkdir()
+    with pytest.raises(RunError, match=fault):
+        command.run([str(folder)])
+
+
+def test_a_damaged_folder_is_refused_and_leaves_no_page(tmp_path: Path):
+    (tmp_path / "comparison.json").write_text("{}")
+    with pytest.raises(RunError, match=r"comparison\.json: damaged"):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_report_prints_where_the_page_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    write_comparison(tmp_path, {"lif": [30] * 5, "clif": [31] * 5})
+    start = time.perf_counter()
+    command.run([str(tmp_path)])
+    assert time.perf_counter() - start < 10
+    assert capsys.readouterr().out == f"{tmp_path}/report.html\n"

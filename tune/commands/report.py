@@ -1,0 +1,32 @@
+"""spikeloom report: tables and pictures of a folder as one HTML page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from preprocess.command_line import parse
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Write DIR/report.html: one page that needs no network, of a run, a search, a comparison, or a folder of these.
+
+    Damaged runs are listed on the page and left out of its numbers.
+
+    Example: spikeloom report runs/compare-n-mnist-small-1
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
+    """What spikeloom train, tune, compare or demo wrote."""
+
+
+def run(words: list[str]) -> None:
+    """Write the page and say where it is."""
+    arguments = parse(Arguments, words, prog="spikeloom report")
+    from tune.report import write_report
+
+    print(write_report(arguments.folder))

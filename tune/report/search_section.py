@@ -1,0 +1,102 @@
+"""A search's part of the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import RunConfig
+from pipeline.runs import read_json
+from tune.drawing import PAGE, drawing, inline_svg
+from tune.figures import draw_accuracy, draw_heat_map
+from tune.findings import Findings, describe_values, read_findings
+from tune.ledger import Ledger
+from tune.report.section import Card, Picture, Section, environment_of, settings_of
+from tune.results import short_name
+from tune.search_plan import read_search
+from tune.tables import per_cent
+
+_T, _TAU = "binning.timesteps", "neuron.tau"
+
+
+def search_section(folder: Path, name: str) -> Section:
+    """The section of a search's folder, finished or not.
+
+    Args:
+        folder: With `search.json`.
+        name: Unique on the page; figures' ids begin with it.
+
+    Raises:
+        RunError: If `search.json` is missing or damaged.
+    """
+    search = read_search(folder)
+    findings = read_findings(search, folder)
+    config = search.config
+    return Section(
+        kind="search",
+        folder=folder,
+        dataset=config.dataset.name,
+        title=f"Search over {', '.join(map(short_name, search.fields))} on {config.dataset.name}",
+        emulated=search.data.emulated,
+        lead=_lead(findings),
+        sentences=(*findings.sentences(), f"Space: {' '.join(search.space)}; scheduler {search.scheduler}."),
+        cards=_cards(findings),
+        tables=(findings.table(),) if findings.ranked else (),
+        pictures=_pictures(findings, name),
+        faults=tuple(findings.failures()),
+        settings=settings_of(config, leave_out=search.fields),
+        environment=_environment(findings, folder),
+    )
+
+
+def _lead(findings: Findings) -> str:
+    search = findings.search
+    if not findings.ranked:
+        return f"No trial of the search on {search.about} is complete yet."
+    best = findings.ranked[0]
+    return (
+        f"Of {len(findings.rows)} trials on {search.about}, {describe_values(best, search.fields)} validates best: "
+        f"{per_cent(best['validation_accuracy'])} % of {search.data.validation} validation samples."
+    )
+
+
+def _cards(findings: Findings) -> tuple[Card, ...]:
+    if not findings.ranked:
+        return ()
+    best = findings.ranked[0]
+    counts = ", ".join(f"{count} {status}" for status, count in findings.counts().items())
+    accuracy = f"{per_cent(best['validation_accuracy'])} %"
+    return (
+        Card("best validation accuracy", accuracy, f"{findings.search.data.validation} samples"),
+        Card("its values", describe_values(best, findings.search.fields), f"trial {best['trial']}"),
+        Card("trials", str(len(findings.rows)), counts),
+    )
+
+
+def _pictures(findings: Findings, name: str) -> tuple[Picture, ...]:
+    if not findings.ranked:
+        return ()
+    search, rows = findings.search, findings.rows
+    pictures = []
+    with drawing(PAGE):
+        svg = inline_svg(draw_accuracy(rows, search.fields, search.about), f"{name}-accuracy")
+        caption = "Complete trials only: one that was stopped early says nothing about its neuron or its T."
+        pictures.append(Picture("Validation accuracy by field", svg, caption, wide=True))
+        if _T in search.fields and _TAU in search.fields:
+            svg = inline_svg(draw_heat_map(rows, search.about), f"{name}-heat")
+            caption = "The best complete trial of each cell; where there is none, what became of its trials."
+            pictures.append(Picture("τ against T", svg, caption, wide=True))
+    return tuple(pictures)
+
+
+def _environment(findings: Findings, folder: Path) -> dict[str, str]:
+    """Of the best trial, or the first that began."""
+    best = findings.ranked[0]["trial"] if findings.ranked else None
+    for row, config in zip(findings.rows, findings.search.configs(), strict=True):
+        if best in (None, row["trial"]) and (environment := _read(folder, config)):
+            return environment_of(environment)
+    return {}
+
+
+def _read(folder: Path, config: RunConfig) -> dict[str, Any] | None:
+    return read_json(Ledger(folder).trial_folder(config) / "environment.json")

@@ -1,0 +1,112 @@
+"""What the page shows of one run, search or comparison, as plain values that the template lays out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import RunConfig, flatten
+from tune.drawing import PAGE, drawing, inline_svg
+from tune.report.figures import Panel, draw_panels
+from tune.tables import Table
+
+
+@dataclass(frozen=True)
+class Card:
+    """One number that matters: what it is, the number, and what it was measured on."""
+
+    name: str
+    value: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as an ``<svg>`` element, with what it shows in words."""
+
+    title: str
+    svg: str
+    caption: str
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One sample's frames side by side, as a PNG in a data URI, and what networks took it for."""
+
+    name: str
+    png: str
+    verdicts: tuple[tuple[str, str, bool], ...] = ()
+    """Network, class it answered, whether that is right."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One run, search or comparison.
+
+    Attributes:
+        kind: ``run``, ``search`` or ``comparison``.
+        folder: Where it is.
+        dataset: The data set's name.
+        title: Names it, without saying that data are emulated.
+        emulated: Whether an emulator made the recordings.
+        lead: The sentence that sums it up.
+        sentences: What else the data do and do not show.
+        cards: The numbers that matter.
+        tables: In the order of the page.
+        pictures: In the order of the page.
+        strips: Samples as the network sees them.
+        strips_note: What the strips show, or why there are none.
+        faults: Runs that are damaged, failed or missing, and why; no number includes them.
+        settings: Field path and value of what was run.
+        environment: What it ran on.
+    """
+
+    kind: str
+    folder: Path
+    dataset: str
+    title: str
+    emulated: bool
+    lead: str
+    sentences: tuple[str, ...] = ()
+    cards: tuple[Card, ...] = ()
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    strips: tuple[Strip, ...] = ()
+    strips_note: str = ""
+    faults: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def draw_pictures(panels: Sequence[Panel], name: str) -> tuple[Picture, ...]:
+    """Each panel as a picture for the page; their ids begin with the name, unique on the page."""
+    with drawing(PAGE):
+        return tuple(
+            Picture(panel.title, inline_svg(draw_panels(panel, titles=False), f"{name}-{k}"), panel.caption)
+            for k, panel in enumerate(panels)
+        )
+
+
+def settings_of(config: RunConfig, leave_out: tuple[str, ...] = ()) -> dict[str, str]:
+    """Field path to value, as the page lists them."""
+    return {path: _word(value) for path, value in flatten(config).items() if path not in leave_out}
+
+
+def environment_of(environment: Mapping[str, Any]) -> dict[str, str]:
+    """`environment.json` as lines of words; what it nests is joined."""
+    lines = {}
+    for name, value in environment.items():
+        if isinstance(value, Mapping):
+            lines[name] = ", ".join(f"{inner} {_word(content)}" for inner, content in value.items())
+        elif isinstance(value, list):
+            lines[name] = " ".join(_word(item) for item in value)
+        else:
+            lines[name] = _word(value)
+    return lines
+
+
+def _word(value: Any) -> str:
+    return "–" if value is None else str(value)
