@@ -66,7 +66,8 @@ def inspect_file(path: Path, *, sample: int | None = None) -> Inspection:
         **_facts_of(survey),
         "notes": recording.notes,
     }
-    title = f"{path.name}: {recording.format}, {_in_short(survey)}"
+    emulated = " (emulated)" if any(line.startswith("# emulated") for line in recording.header) else ""
+    title = f"{path.name}{emulated}: {recording.format}, {_in_short(survey)}"
     return Inspection(facts, _drawing(title, recording.chunks, survey, recording.height, recording.width))
 
 
@@ -195,8 +196,7 @@ def _facts_of(survey: Survey) -> dict[str, Any]:
 
 def _title_of(cache: CacheFile, i: int) -> str:
     samples = cache.samples
-    folder = cache.path.parent.parent if isinstance(cache, FrameCache) else cache.path.parent
-    return f"{folder.name}, sample {i} '{samples.name[i]}' of class {cache.classes[samples.label[i]]}"
+    return f"{cache.dataset}, sample {i} '{samples.name[i]}' of class {cache.classes[samples.label[i]]}"
 
 
 def _in_short(survey: Survey) -> str:

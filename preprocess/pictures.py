@@ -142,7 +142,7 @@ def _draw_frame(axes: Axes, frame: NDArray[Any], label: str, brightest: float) -
 def _draw_rate(axes: Axes, survey: Survey, shown: tuple[float, float], scale: float, unit: str) -> None:
     """Events/s over the whole stream, ON upon OFF, with the stretch that is shown marked."""
     counts, window_us = _merged(survey.counts, survey.window_us, 400)
-    edges = np.arange(counts.shape[1] + 1) * window_us / scale
+    edges = np.arange(counts.shape[1] + 1) * (window_us / scale)
     rate = counts / window_us * 1e3  # thousands of events/s
     axes.stairs(rate[0], edges, fill=True, color=OFF_BLUE, label="OFF", linewidth=0)
     axes.stairs(rate.sum(axis=0), edges, baseline=rate[0], fill=True, color=ON_RED, label="ON", linewidth=0)

@@ -64,7 +64,8 @@ def run(words: list[str]) -> None:
 def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Name and text of each line for people; a name is empty where its line goes on."""
     size = f"{facts['bytes'] / 1e6:,.2f} MB, {facts['height']}x{facts['width']} pixels"
-    yield facts["kind"], f"{facts['format']}, {size}"
+    turned = f", turned as {facts['orientation']} does" if facts.get("orientation") else ""
+    yield facts["kind"], f"{facts['format']}, {size}{turned}"
     if facts["kind"] == "recording":
         yield from _lines_of_header(facts["header"])
         yield from _lines_of_events(facts)

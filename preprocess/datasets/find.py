@@ -8,7 +8,7 @@ from pathlib import Path
 
 from preprocess.datasets import cifar10_dvs, dvs_gesture, n_mnist
 from preprocess.datasets.layout import Layout
-from preprocess.emulator.folder import ABOUT
+from preprocess.emulator.folder import ABOUT, read_about
 from preprocess.errors import LayoutError
 
 _FINDERS: dict[str, Callable[[Path, str], Layout]] = {
@@ -52,9 +52,9 @@ def find_layout(dataset: str, source: Path, *, orientation: str = "spikingjelly"
 
 def _refuse_emulated(layout: Layout) -> None:
     """Emulated data is called emulated wherever it appears."""
-    if not layout.dataset.startswith("emulated-") and (layout.folder / ABOUT).exists():
-        kinds = " or ".join(name for name in DATASETS if name.startswith("emulated-"))
+    about = read_about(layout.folder)
+    if about and not layout.dataset.startswith("emulated-"):
         raise LayoutError(
-            f"{layout.folder}: expected what a camera recorded, found {ABOUT}, so an emulator made it. "
-            f"Preprocess it as {kinds}."
+            f"{layout.folder}: expected what a camera recorded, found what an emulator made ({ABOUT}). "
+            f"Preprocess it as emulated-{about['emulated']}."
         )

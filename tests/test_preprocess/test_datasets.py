@@ -292,8 +292,8 @@ def test_emulated_recordings_are_called_emulated(gestures: Path, objects: Path, 
     assert "swipe_left" in layout.classes and layout.recordings[1].samples[0].name == "user01_led/swipe_left_0"
     (line,) = refusals("dvs-gesture", gestures.parent)
     assert line == (
-        f"{gestures}: expected what a camera recorded, found emulated.json, so an emulator made it. "
-        "Preprocess it as emulated-gestures or emulated-digits."
+        f"{gestures}: expected what a camera recorded, found what an emulator made (emulated.json). "
+        "Preprocess it as emulated-gestures."
     )
     for digit, name in enumerate(OBJECTS):
         for path in (objects / name).iterdir():

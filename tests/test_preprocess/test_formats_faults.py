@@ -58,8 +58,8 @@ def refusal(path: Path, content: bytes) -> str:
             f"(16 bytes after its header), found one of 4294967295 x 4294967295 bytes (type 9) at byte {START}.",
         ),
         (
-            aedat31([Packet(polarity_payload([*EVENTS[:5], (1, 130, 9, 0)]))]),
-            "expected a pixel within 128x128 (rows x columns), found row 9, column 130 in the event at byte "
+            aedat31([Packet(polarity_payload([*EVENTS[:5], (1, 128, 9, 0)]))]),
+            "expected a pixel within 128x128 (rows x columns), found row 9, column 128 in the event at byte "
             f"{START + 28 + 40}.",
         ),
         (
@@ -115,8 +115,8 @@ def test_aedat2_faults(tmp_path: Path, content: bytes, message: str):
     [
         (atis(EVENTS)[:-1], "expected events of 5 bytes, found 4 bytes left at byte 195."),
         (
-            atis([*EVENTS, (1, 3, 240, 0)]),
-            "expected a pixel within 34x34 (rows x columns), found row 240, column 3 in the event at byte 200.",
+            atis([*EVENTS, (1, 3, 34, 0)]),
+            "expected a pixel within 34x34 (rows x columns), found row 34, column 3 in the event at byte 200.",
         ),
         (atis([(1, 34, 0, 0)]), "found row 0, column 34 in the event at byte 0."),
         (b"", "expected a recording, found an empty file (0 bytes)."),
