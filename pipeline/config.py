@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import types
@@ -204,7 +205,7 @@ class RunConfig:
 def field_paths(config_type: type = RunConfig, prefix: str = "") -> dict[str, Any]:
     """Every field path with its type, such as ``{"neuron.tau": float, "batch_size": int}``."""
     paths: dict[str, Any] = {}
-    hints = typing.get_type_hints(config_type)
+    hints = _type_hints(config_type)
     for part in dataclasses.fields(config_type):
         hint = hints[part.name]
         if dataclasses.is_dataclass(hint):
@@ -212,6 +213,12 @@ def field_paths(config_type: type = RunConfig, prefix: str = "") -> dict[str, An
         else:
             paths[f"{prefix}{part.name}"] = hint
     return paths
+
+
+@functools.cache
+def _type_hints(config_type: type) -> dict[str, Any]:
+    """Evaluating the hints is most of what a configuration costs, and a search makes thousands."""
+    return typing.get_type_hints(config_type)
 
 
 def flatten(config: RunConfig) -> dict[str, Any]:
@@ -261,7 +268,7 @@ def _range_faults(flat: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _unflatten(flat: Mapping[str, Any]) -> RunConfig:
-    hints = typing.get_type_hints(RunConfig)
+    hints = _type_hints(RunConfig)
     parts: dict[str, Any] = {}
     for part in dataclasses.fields(RunConfig):
         hint = hints[part.name]
