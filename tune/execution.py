@@ -204,6 +204,10 @@ class _Watcher(ray_tune.Callback):
         self._ledger, self._view, self._refresh = ledger, view, refresh
         self._next_refresh = time.monotonic() + _REFRESH_S
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray saves its callbacks to restore them; this one holds a screen, and the ledger restores what matters."""
+        return {}
+
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._view.started(fingerprint(_config_of(trial)))
 

@@ -111,6 +111,13 @@ def _value(text: str | None) -> Any:
     return {"True": True, "False": False}.get(text, text)
 
 
+def score_columns(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """The accuracies that any trial has: a search opens no test split, a comparison may validate nothing."""
+    rows = list(rows)
+    names = ("validation_accuracy", "test_accuracy")
+    return [name for name in names if any(row[name] is not None for row in rows)]
+
+
 def rank(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The complete trials, best validation accuracy first; of equal ones the cheaper T, then the quieter network.
 

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.config import RunConfig
 from preprocess.errors import RunError
 from tune import comparison, search_plan
-from tune.results import collect_results, differing_fields, short_name, short_value
+from tune.results import collect_results, differing_fields, score_columns, short_name, short_value
 from tune.tables import Table, per_cent
 
 _SHOWN = 16
@@ -47,7 +47,7 @@ class Status:
 
     def table(self) -> Table:
         """What runs or ran and what failed, then the best of the rest, as many as fit on a screen."""
-        scores = [f"{name.removesuffix('_accuracy')} %" for name in self._scores()]
+        scores = [f"{name.removesuffix('_accuracy')} %" for name in score_columns(self.rows)]
         columns = ("trial", "status", *map(short_name, self.fields), "seed", "epochs", *scores, "seconds")
         rows = [(row, epochs) for row, epochs in zip(self.rows, self.epochs, strict=True) if row["status"] != "waiting"]
         rows.sort(key=lambda pair: (_ORDER.index(pair[0]["status"]), -_score(pair[0])))
@@ -55,14 +55,9 @@ class Status:
         note = f"{len(rows) - _SHOWN} more are in {self.folder}/results.csv" if len(rows) > _SHOWN else ""
         return Table(f"{self.kind} {self.about}", columns, cells, "ll" + "r" * (len(columns) - 2), note)
 
-    def _scores(self) -> list[str]:
-        """The accuracies that the trials have: a search opens no test split, a comparison may validate nothing."""
-        names = ("validation_accuracy", "test_accuracy")
-        return [name for name in names if any(row[name] is not None for row in self.rows)]
-
     def _cells(self, row: dict[str, Any], epochs: int) -> tuple[str, ...]:
         values = [short_value(row[path]) for path in self.fields]
-        scores = [per_cent(row[name]) for name in self._scores()]
+        scores = [per_cent(row[name]) for name in score_columns(self.rows)]
         seconds = "–" if row["seconds"] is None else f"{row['seconds']:.0f}"
         done = f"{row['epochs'] or 0}/{epochs}"
         return (row["trial"], row["status"], *values, str(row["seed"]), done, *scores, seconds)

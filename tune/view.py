@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import RunConfig, fingerprint, flatten
 from tune.ledger import Ledger
-from tune.results import collect_results, short_name, short_value
+from tune.results import collect_results, score_columns, short_name, short_value
 from tune.tables import per_cent
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ class LiveTable(TrialView):
         from rich.console import Console
         from rich.live import Live
 
-        self._live = Live(console=Console(stderr=True), get_renderable=self._table, refresh_per_second=2)
+        self._live = Live(
+            console=Console(stderr=True), get_renderable=self._table, refresh_per_second=2, transient=True
+        )
         self._live.__enter__()
         return self
 
@@ -110,7 +112,8 @@ class LiveTable(TrialView):
         table = Table(title=title, title_justify="left")
         for name in ("trial", "status", *map(short_name, self._fields)):
             table.add_column(name, overflow="fold")
-        for name in ("epoch", "validation %", "test %", "seconds"):
+        scores = [f"{name.removesuffix('_accuracy')} %" for name in score_columns(self.rows.values())]
+        for name in ("epoch", *scores, "seconds"):
             table.add_column(name, justify="right")
         for row in self._shown():
             table.add_row(*self._cells(row))
@@ -128,7 +131,7 @@ class LiveTable(TrialView):
         seconds = time.monotonic() - since if since is not None else row["seconds"] or 0.0
         values = [short_value(row[path]) for path in self._fields]
         epochs = f"{row['epochs'] or 0}/{self._epochs[row['trial']]}"
-        scores = [per_cent(row["validation_accuracy"]), per_cent(row["test_accuracy"])]
+        scores = [per_cent(row[name]) for name in score_columns(self.rows.values())]
         return [row["trial"], row["status"], *values, epochs, *scores, f"{seconds:.0f}"]
 
 
