@@ -1,0 +1,62 @@
+"""spikeloom emulate: film moving shapes or digits with an emulated event camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from preprocess.command_line import UsageError, parse
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Write raw recordings that no camera made: eleven gestures in the layout of DVS128-Gesture (AEDAT 3.1), or ten
+    digits in that of CIFAR10-DVS (AEDAT 2.0).
+
+    The same words give the same bytes. Recordings that the same words made before are kept.
+
+    Example: spikeloom emulate gestures --out emulated-gestures --samples-per-class 40
+    """
+
+    what: Annotated[Literal["gestures", "digits"], tyro.conf.Positional]
+    """gestures or digits."""
+    out: Path
+    """The folder to make."""
+    samples_per_class: int = 40
+    """Recordings of each class, for training and test together."""
+    seed: int = 0
+    """Of users, shapes and the camera's noise."""
+
+    def check(self) -> None:
+        """Raise a UsageError with every fault that can be seen without the files."""
+        faults = []
+        if self.samples_per_class < 1:
+            faults.append(f"--samples-per-class: expected at least 1, found {self.samples_per_class}")
+        if self.seed < 0:
+            faults.append(f"--seed: expected 0 or more, found {self.seed}")
+        if faults:
+            raise UsageError(*faults)
+
+
+def run(words: list[str]) -> None:
+    """Make the folder, then say what it holds and what to do with it."""
+    arguments = parse(Arguments, words, prog="spikeloom emulate")
+    arguments.check()
+    from preprocess.emulator.folder import read_about
+    from preprocess.progress import progress_on_stderr
+
+    out = arguments.out.expanduser().absolute()
+    if arguments.what == "gestures":
+        from preprocess.emulator.gestures import emulate_gestures as emulate
+    else:
+        from preprocess.emulator.digits import emulate_digits as emulate
+    emulate(out, samples_per_class=arguments.samples_per_class, seed=arguments.seed, progress=progress_on_stderr())
+    about = read_about(out)
+    print(
+        f"Emulated {arguments.what} in {out}: {about['recordings']:,} recordings, {about['samples']:,} samples, "
+        f"{about['events']:,} events, {about['bytes'] / 1e6:,.1f} MB."
+    )
+    print(f"Next: spikeloom preprocess emulated-{arguments.what} --source {out} --timesteps 10 --downsample 4")
