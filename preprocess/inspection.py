@@ -67,7 +67,9 @@ def inspect_file(path: Path, *, sample: int | None = None) -> Inspection:
         "notes": recording.notes,
     }
     emulated = " (emulated)" if any(line.startswith("# emulated") for line in recording.header) else ""
-    title = f"{path.name}{emulated}: {recording.format}, {_in_short(survey)}"
+    title = f"{path.name}{emulated}\n{recording.format}, {_in_short(survey)}"
+    if survey.events == 0:
+        return Inspection(facts, _refuse_to_draw(path))
     return Inspection(facts, _drawing(title, recording.chunks, survey, recording.height, recording.width))
 
 
@@ -103,7 +105,7 @@ def _inspect_events(store: EventStore, i: int) -> Inspection:
         "source": store.attributes["source"],
         "sample": _facts_of_sample(store, i) | _facts_of(survey),
     }
-    title = f"{_title_of(store, i)}, {_in_short(survey)}"
+    title = f"{_title_of(store, i)}\n{_in_short(survey)}"
     return Inspection(facts, _drawing(title, lambda: [events], survey, store.height, store.width))
 
 
@@ -126,7 +128,7 @@ def _inspect_frames(cache: FrameCache, i: int) -> Inspection:
         "dtype": str(cache.dtype),
     }
     facts = {**_facts_of_cache("frame cache", cache), **binning, "sample": _facts_of_sample(cache, i) | sample}
-    title = f"{_title_of(cache, i)}, {events:,} events in {cache.timesteps} frames by {cache.binning.split_by}"
+    title = f"{_title_of(cache, i)}\n{events:,} events in {cache.timesteps} frames by {cache.binning.split_by}"
 
     def draw(picture: Path) -> None:
         from preprocess.pictures import draw_frames
@@ -204,12 +206,17 @@ def _in_short(survey: Survey) -> str:
     return f"{survey.events:,} events in {seconds:,.3f} s, {100 * survey.on_share:.0f} % ON"
 
 
+def _refuse_to_draw(path: Path) -> Callable[[Path], None]:
+    def draw(picture: Path) -> None:
+        raise RecordingError(f"{path}: expected events to draw, found none. Leave out --plot.")
+
+    return draw
+
+
 def _drawing(title: str, chunks: Chunks, survey: Survey, height: int, width: int) -> Callable[[Path], None]:
     def draw(picture: Path) -> None:
         from preprocess.pictures import draw_events
 
-        if survey.events == 0:
-            raise RecordingError(f"{title}: expected events to draw, found none. Leave out --plot.")
         start, end = survey.busiest(_EXCERPT_US)
         excerpt = take_excerpt(chunks, start, end, height, width, bins=_EXCERPT_BINS, most_events=_EXCERPT_EVENTS)
         draw_events(picture, title, survey, excerpt)

@@ -30,14 +30,14 @@ def draw_events(path: Path, title: str, survey: Survey, excerpt: Excerpt) -> Non
 
     Args:
         path: The PNG to write; it appears when it is whole.
-        title: One line above all.
+        title: One or two lines above all.
         survey: Of the whole stream.
         excerpt: The stretch to show.
 
     Raises:
         SpikeloomError: If the file cannot be written.
     """
-    figure = _new_figure(title, 9.6, above=0.6, below=0.55)
+    figure = _new_figure(title, 9.6, above=0.65, below=0.55)
     rows = figure.add_gridspec(3, 1, height_ratios=(5.0, 1.9, 1.7), hspace=0.22)
     unit, scale = ("s", 1e6) if survey.duration_us > 2_000_000 else ("ms", 1e3)
     start, end = ((us - survey.start_us) / scale for us in (excerpt.start_us, excerpt.end_us))
@@ -54,7 +54,7 @@ def draw_frames(path: Path, title: str, frames: NDArray[Any]) -> None:
 
     Args:
         path: The PNG to write; it appears when it is whole.
-        title: One line above all.
+        title: One or two lines above all.
         frames: Counts, shape (T, 2, H, W).
 
     Raises:
@@ -84,7 +84,7 @@ def _new_figure(title: str, height: float, *, above: float, below: float) -> Fig
 
     figure = Figure(figsize=(13, height), dpi=_DOTS_PER_INCH, facecolor="white")
     figure.subplots_adjust(left=0.055, right=0.985, top=1 - above / height, bottom=below / height)
-    figure.suptitle(title, x=0.055, y=1 - 0.2 / height, ha="left", va="top", fontsize=12, color=_INK)
+    figure.suptitle(title, x=0.055, y=1 - 0.12 / height, ha="left", va="top", fontsize=11, color=_INK)
     return figure
 
 
