@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 from collections.abc import Callable
 
+from spikingjelly.activation_based.base import StepModule
 from torch import nn
 
 from pipeline.config import NeuronConfig
 from pipeline.neurons.clif import make_clif
 from pipeline.neurons.lif import make_lif
 from pipeline.neurons.surrogates import make_surrogate
-from pipeline.outside import is_outside, load_outside
+from pipeline.outside import is_outside, make_outside
 from preprocess.errors import ConfigError
 
 NEURONS: dict[str, Callable[[NeuronConfig], nn.Module]] = {"lif": make_lif, "clif": make_clif}
+FUSED = ("lif", "clif")
 
 
 def make_neuron(config: NeuronConfig) -> nn.Module:
@@ -27,10 +28,9 @@ def make_neuron(config: NeuronConfig) -> nn.Module:
     Raises:
         ConfigError: If there is no neuron of the name, or no kernel for the backend.
     """
-    if config.backend == "fused":
-        raise ConfigError(
-            f"neuron.backend: no fused kernel for neuron '{config.name}' yet, found fused. Use auto or torch."
-        )
+    if config.backend == "fused" and config.name not in FUSED:
+        kernels = " and ".join(FUSED)
+        raise ConfigError(f"neuron.backend: fused kernels are for {kernels}, found '{config.name}'. Use auto or torch.")
     if is_outside(config.name):
         neuron = _make_outside(config)
     elif config.name in NEURONS:
@@ -45,23 +45,19 @@ def make_neuron(config: NeuronConfig) -> nn.Module:
 
 
 def _make_outside(config: NeuronConfig) -> nn.Module:
-    kind = load_outside(config.name, "neuron.name")
-    known = {
-        "tau": config.tau,
-        "v_threshold": config.v_threshold,
+    words = {
+        "tau": float(config.tau),
+        "v_threshold": float(config.v_threshold),
         "v_reset": None,
         "decay_input": False,
         "detach_reset": False,
         "surrogate_function": make_surrogate(config),
         "step_mode": "m",
     }
-    taken = inspect.signature(kind).parameters
-    try:
-        neuron = kind(**{name: value for name, value in known.items() if name in taken})
-    except Exception as error:  # whatever a user's constructor does
-        raise ConfigError(
-            f"neuron.name: '{config.name}' cannot be made ({type(error).__name__}: {error})"
-        ) from None
-    if not isinstance(neuron, nn.Module):
-        raise ConfigError(f"neuron.name: expected a torch.nn.Module, '{config.name}' is a {type(neuron).__name__}")
+    neuron = make_outside(config.name, "neuron.name", words)
+    if isinstance(neuron, StepModule) and neuron.step_mode != "m":
+        # A constructor without the word leaves SpikingJelly's single step, which would take T for the batch.
+        if "m" not in neuron.supported_step_mode():
+            raise ConfigError(f"neuron.name: expected a multi-step neuron, found '{config.name}' of single steps only")
+        neuron.step_mode = "m"
     return neuron

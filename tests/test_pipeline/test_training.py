@@ -155,7 +155,7 @@ def test_the_papers_selection_takes_the_best_test_epoch_and_last_the_last(cache:
 
 def test_another_configuration_in_the_folder_is_refused(cache: Path, tmp_path: Path):
     train_run(TINY, tmp_path / "run", cache)
-    with pytest.raises(RunError, match=r"expected run \w{12}, found run \w{12} of another configuration. Choose another"):
+    with pytest.raises(RunError, match=r"expected run \w{12}, found run \w{12} of another configuration"):
         train_run(replace(TINY, seed=8), tmp_path / "run", cache)
 
 

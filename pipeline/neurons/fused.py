@@ -1,0 +1,65 @@
+"""Which neurons run fused over time, on which input, and what the fused operators share."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from spikingjelly.activation_based import surrogate
+
+from pipeline.neurons.surrogate_kernels import KINDS
+from preprocess.errors import ConfigError
+
+Backend = Literal["auto", "fused", "torch"]
+
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+class BackendError(ConfigError):
+    """A neuron was asked to run fused where it cannot."""
+
+
+def find_obstacle(x: torch.Tensor, surrogate_function: surrogate.SurrogateFunctionBase) -> str | None:
+    """Why a fused kernel cannot take this input or surrogate, or None if it can."""
+    if x.device.type != "cpu":
+        return f"expected a tensor on the CPU, found one on {x.device}"
+    if x.dtype not in _DTYPES:
+        return f"expected float32, bfloat16 or float16, found {x.dtype}"
+    name = type(surrogate_function).__name__
+    if name not in KINDS or not surrogate_function.spiking:
+        return f"expected a spiking surrogate of {', '.join(KINDS)}, found {name}"
+    return None
+
+
+def chooses_fused(backend: Backend, obstacle: str | None) -> bool:
+    """Whether to run fused.
+
+    Raises:
+        BackendError: If the backend is ``fused`` and something is in the way.
+    """
+    if backend == "fused" and obstacle is not None:
+        raise BackendError(f"backend='fused': {obstacle}. Use backend='auto' or 'torch'.")
+    return backend != "torch" and obstacle is None
+
+
+def check_backend(backend: str) -> None:
+    """Raise a BackendError where there is no such backend."""
+    if backend not in ("auto", "fused", "torch"):
+        raise BackendError(f"backend: expected auto, fused or torch, found {backend!r}")
+
+
+def surrogate_kind(surrogate_function: Any) -> tuple[int, float]:
+    """The kind that the kernels know, and alpha."""
+    return KINDS[type(surrogate_function).__name__], float(surrogate_function.alpha)
+
+
+def rows(x: torch.Tensor) -> torch.Tensor:
+    """A sequence (T, ...) as contiguous float32 rows (T, N)."""
+    return x.detach().to(torch.float32).contiguous().view(len(x), -1)
+
+
+def array(x: torch.Tensor) -> NDArray[np.float32]:
+    """The tensor's memory as a NumPy array."""
+    return x.detach().numpy()
