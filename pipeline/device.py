@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import torch
 
 from pipeline.config import RunConfig
+from pipeline.memory import keep_freed_memory
 from preprocess.errors import ConfigError
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -44,6 +45,8 @@ def default_threads() -> int:
 def computing(config: RunConfig) -> Iterator[torch.device]:
     """The device to compute on, with the configuration's threads while it is held."""
     device = choose_device(config.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads or default_threads())
     try:

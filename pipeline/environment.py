@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from pipeline.config import RunConfig
+from pipeline.outside import outside_sources
 from pipeline.runs import FORMAT_VERSION
 
 _PACKAGES = ("spikeloom", "torch", "spikingjelly", "numpy", "numba", "h5py")
@@ -27,6 +28,7 @@ def describe_environment(config: RunConfig, network: torch.nn.Module, device: to
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "outside": outside_sources(config),
         "command": sys.argv,
         "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }

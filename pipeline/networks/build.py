@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Callable
 
-import torch
 from torch import nn
 
 from pipeline.config import NetworkConfig, NeuronConfig
-from pipeline.networks.initialisation import initialise
+from pipeline.networks.initialisation import initialise, seeded
+from pipeline.networks.layers import MakeNeuron
 from pipeline.networks.spiking_vgg import PLANS, SpikingVGG
 from pipeline.networks.vggsnn import VGGSNN
 from pipeline.neurons import make_neuron
-from pipeline.outside import is_outside, load_outside
+from pipeline.outside import is_outside, make_outside
 from preprocess.errors import ConfigError
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {**dict.fromkeys(PLANS, SpikingVGG), "vggsnn": VGGSNN}
@@ -31,8 +32,8 @@ def build_network(
 ) -> nn.Module:
     """A network that maps frames (T, B, channels, H, W), float, to logits (T, B, classes).
 
-    A class from outside is called as those here are: ``Class(config, make_neuron, channels=, classes=, size=)``,
-    where `make_neuron()` gives a spiking layer.
+    A class from outside is called with those of config, make_neuron, channels, classes, size and timesteps that its
+    constructor takes, where `make_neuron()` gives a spiking layer; it keeps the initial weights that it draws itself.
 
     Args:
         network: Which, how wide, how it normalises.
@@ -40,22 +41,38 @@ def build_network(
         channels: Of a frame, 2 for OFF and ON.
         classes: How many logits.
         size: Height and width of a frame.
-        timesteps: T; the neurons here work with any.
-        seed: Of the initial weights.
+        timesteps: T; the networks here work with any.
+        seed: Of the initial weights: equal seeds start equal whatever the neuron.
 
     Raises:
         ConfigError: If there is no such network or neuron, or frames are too small for it.
     """
-    if is_outside(network.name):
-        kind: Callable[..., nn.Module] = load_outside(network.name, "network.name")
-    elif network.name in NETWORKS:
-        kind = NETWORKS[network.name]
-    else:
+    outside = is_outside(network.name)
+    if not outside and network.name not in NETWORKS:
         near = difflib.get_close_matches(network.name, NETWORKS, n=1, cutoff=0.4)
         hint = f"Did you mean '{near[0]}'?" if near else "A class of your own is named path/to/file.py:Class."
         raise ConfigError(f"network.name: expected one of {', '.join(NETWORKS)}, found '{network.name}'. {hint}")
-    # Constructors draw weights that are drawn again below: the global random state must not show it.
-    with torch.random.fork_rng(devices=[]):
-        built = kind(network, lambda: make_neuron(neuron), channels=channels, classes=classes, size=size)
+    words = {
+        "config": network,
+        "make_neuron": _seeded_neurons(neuron, seed),
+        "channels": channels,
+        "classes": classes,
+        "size": size,
+    }
+    with seeded(seed, "network"):
+        if outside:
+            return make_outside(network.name, "network.name", words | {"timesteps": timesteps})
+        built = NETWORKS[network.name](**words)
     initialise(built, seed)
     return built
+
+
+def _seeded_neurons(config: NeuronConfig, seed: int) -> MakeNeuron:
+    """Makes the neuron of each layer in turn, its own random numbers apart from those of the layers around it."""
+    numbers = itertools.count(1)
+
+    def make() -> nn.Module:
+        with seeded(seed, f"neuron {next(numbers)}"):
+            return make_neuron(config)
+
+    return make

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -19,8 +21,8 @@ def initialise(network: nn.Module, seed: int) -> None:
         seed: The run's.
     """
     for name, module in network.named_modules():
+        generator = torch.Generator().manual_seed(_derive(seed, name))
         if isinstance(module, nn.Conv2d):
-            generator = _generator(seed, name)
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -28,11 +30,19 @@ def initialise(network: nn.Module, seed: int) -> None:
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=0.01, generator=_generator(seed, name))
+            nn.init.normal_(module.weight, std=0.01, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
 
-def _generator(seed: int, name: str) -> torch.Generator:
+@contextlib.contextmanager
+def seeded(seed: int, name: str) -> Iterator[None]:
+    """Random numbers of a named part of a run; the global random state neither decides nor notices them."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(_derive(seed, name))
+        yield
+
+
+def _derive(seed: int, name: str) -> int:
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return int.from_bytes(digest[:8], "little") >> 1

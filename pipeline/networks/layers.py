@@ -55,16 +55,20 @@ class ConvBlock(nn.Module):
 def make_features(
     plan: Plan, channels: int, config: NetworkConfig, make_neuron: MakeNeuron, dropout: float
 ) -> nn.Sequential:
-    """The convolutions and poolings of a plan, its channels multiplied by `config.width`."""
-    blocks: list[nn.Module] = []
+    """The convolutions and poolings of a plan, conv1, conv2, pool1 ..., its channels multiplied by `config.width`."""
+    features = nn.Sequential()
+    counts = {"conv": 0, "pool": 0}
     for step in plan:
+        kind = "pool" if step == "P" else "conv"
+        counts[kind] += 1
         if step == "P":
-            blocks.append(Stateless(nn.AvgPool2d(2)))
+            block: nn.Module = Stateless(nn.AvgPool2d(2))
         else:
             out = scaled(step, config.width)
-            blocks.append(ConvBlock(channels, out, config.batch_norm, make_neuron, dropout))
+            block = ConvBlock(channels, out, config.batch_norm, make_neuron, dropout)
             channels = out
-    return nn.Sequential(*blocks)
+        features.add_module(f"{kind}{counts[kind]}", block)
+    return features
 
 
 def scaled(channels: int, width: float) -> int:
@@ -77,7 +81,7 @@ def last_channels(plan: Plan, width: float) -> int:
     return scaled([step for step in plan if step != "P"][-1], width)
 
 
-def pooled_size(plan: Plan, size: tuple[int, int]) -> tuple[int, int]:
+def pooled_size(name: str, plan: Plan, size: tuple[int, int]) -> tuple[int, int]:
     """Height and width behind all poolings of a plan.
 
     Raises:
@@ -87,7 +91,7 @@ def pooled_size(plan: Plan, size: tuple[int, int]) -> tuple[int, int]:
     rows, columns = size[0] >> halvings, size[1] >> halvings
     if rows < 1 or columns < 1:
         raise ConfigError(
-            f"network.name: its {halvings} poolings need frames of {1 << halvings} pixels and more, "
+            f"{name}: expected frames of at least {1 << halvings}x{1 << halvings} pixels for its {halvings} poolings, "
             f"found {size[0]}x{size[1]}. Set input.size, or a smaller binning.downsample."
         )
     return rows, columns

@@ -40,7 +40,7 @@ class SpikingVGG(nn.Module):
     ) -> None:
         super().__init__()
         plan = PLANS[config.name]
-        pooled_size(plan, size)
+        pooled_size(config.name, plan, size)
         self.features = make_features(plan, channels, config, make_neuron, config.dropout)
         side = 7 if config.head == "paper" else 1
         self.pool = nn.AdaptiveAvgPool2d((side, side))

@@ -34,7 +34,7 @@ class VGGSNN(nn.Module):
         self, config: NetworkConfig, make_neuron: MakeNeuron, *, channels: int, classes: int, size: tuple[int, int]
     ) -> None:
         super().__init__()
-        rows, columns = pooled_size(PLAN, size)
+        rows, columns = pooled_size(config.name, PLAN, size)
         self.features = make_features(PLAN, channels, config, make_neuron, dropout=0.0)
         last = last_channels(PLAN, config.width)
         self.pool = nn.AdaptiveAvgPool2d(1) if config.head == "gap" else nn.Identity()
