@@ -70,14 +70,23 @@ def ray_running(address: str | None = None) -> Iterator[None]:
         try:
             yield
         finally:
-            ray.shutdown()
+            with stdout_without_ray():
+                ray.shutdown()
     else:
         with _temporary_folder() as folder:
             try:
                 _start(folder)
                 yield
             finally:
-                ray.shutdown()
+                with stdout_without_ray():
+                    ray.shutdown()
+
+
+@contextlib.contextmanager
+def stdout_without_ray() -> Iterator[None]:
+    """Keep stdout for results: Ray's own thread prints there when a worker dies, whatever it is told about logs."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 def _start(folder: Path) -> None:

@@ -20,7 +20,7 @@ from pipeline.runs import holding
 from preprocess.build_frames import ensure_every_frames
 from preprocess.errors import ConfigError, RunError
 from preprocess.progress import Progress
-from tune.cluster import ray_running
+from tune.cluster import ray_running, stdout_without_ray
 from tune.early_stopping import StratifiedASHA
 from tune.ledger import Ledger
 from tune.results import differing_fields, write_results
@@ -81,7 +81,7 @@ def run_trials(
             if waiting:
                 _ensure_frames(waiting, cache, progress)
                 _wait_for_orphans(ledger, waiting)
-                with ray_running(address), view_on_stderr(ledger, configs, fields) as view:
+                with ray_running(address), stdout_without_ray(), view_on_stderr(ledger, configs, fields) as view:
                     share = share_machine(waiting, concurrent)
                     orders = _orders(waiting, ledger.folder, cache, open_test, share)
                     scheduler = _replayed(ledger, configs) if early_stopping else None

@@ -88,8 +88,13 @@ class LiveTable(TrialView):
         from rich.console import Console
         from rich.live import Live
 
+        # Results go to stdout, and Rich would catch them for the table's screen.
         self._live = Live(
-            console=Console(stderr=True), get_renderable=self._table, refresh_per_second=2, transient=True
+            console=Console(stderr=True),
+            get_renderable=self._table,
+            refresh_per_second=2,
+            transient=True,
+            redirect_stdout=False,
         )
         self._live.__enter__()
         return self

@@ -1,0 +1,95 @@
+"""Early stopping: within a neuron and a T, never across them, and the same after an interruption."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from test_ledger import begin, rows
+
+from pipeline.config import RunConfig, override, to_dict
+from tune.early_stopping import StratifiedASHA, stratum_of
+from tune.ledger import Ledger
+
+pytestmark = pytest.mark.ray
+
+GO, STOP = "CONTINUE", "STOP"
+
+
+def trial(name: str = "lif", timesteps: int = 4, epochs: int = 20, **changes: object) -> RunConfig:
+    fields = {"neuron.name": name, "binning.timesteps": timesteps, "schedule.epochs": epochs}
+    return override(RunConfig(), fields | {path.replace("_", ".", 1): value for path, value in changes.items()})
+
+
+def decide(scheduler: StratifiedASHA, config: RunConfig, epoch: int, accuracy: float) -> str:
+    return scheduler.decide(config, {"epoch": epoch, "validation_accuracy": accuracy})
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> StratifiedASHA:
+    return StratifiedASHA(Ledger(tmp_path))
+
+
+def test_trial_below_the_top_quarter_of_its_stratum_stops_at_a_rung(scheduler: StratifiedASHA):
+    came = enumerate((0.5, 0.4, 0.6))
+    assert [decide(scheduler, trial(neuron_tau=1.5 + k), 2, accuracy) for k, accuracy in came] == [GO, STOP, GO]
+    # Between rungs nothing is judged; the next rung is epoch 8.
+    assert decide(scheduler, trial(neuron_tau=1.5), 3, 0.0) == GO
+    assert decide(scheduler, trial(neuron_tau=3.5), 8, 0.7) == GO
+    assert decide(scheduler, trial(neuron_tau=1.5), 8, 0.1) == STOP
+
+
+def test_first_epoch_is_grace(scheduler: StratifiedASHA):
+    assert [decide(scheduler, trial(neuron_tau=1.5 + k), 1, 1.0 - k / 10) for k in range(4)] == [GO] * 4
+
+
+def test_trials_of_another_neuron_or_t_or_length_never_stop_each_other(scheduler: StratifiedASHA):
+    """The worst of all goes on as long as it is the best of its own stratum."""
+    strata = list(itertools.product(("lif", "clif"), (4, 8), (20, 40)))
+    for k, (name, timesteps, epochs) in enumerate(strata):
+        for epoch in (2, 8):
+            assert decide(scheduler, trial(name, timesteps, epochs), epoch, 0.9 - k / 10) == GO
+    for name, timesteps, epochs in strata:
+        assert decide(scheduler, trial(name, timesteps, epochs, neuron_tau=3.0), 2, 0.05) == STOP
+    assert len({stratum_of(trial(*stratum)) for stratum in strata}) == len(strata)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 8])
+def test_trial_at_its_last_epoch_is_complete_and_never_stopped(scheduler: StratifiedASHA, epochs: int):
+    assert decide(scheduler, trial(epochs=epochs), epochs, 0.9) == GO
+    assert decide(scheduler, trial(epochs=epochs, neuron_tau=3.0), epochs, 0.1) == GO
+
+
+def test_replayed_ledger_judges_as_the_uninterrupted_search(tmp_path: Path):
+    ledger = Ledger(tmp_path)
+    earlier = [(1.5, rows(0.1, 0.5, 0.6)), (2.0, rows(0.2, 0.3)), (3.0, rows(0.3))]
+    uninterrupted, resumed = StratifiedASHA(ledger), StratifiedASHA(ledger)
+    for tau, metrics in earlier:
+        begin(ledger, trial(neuron_tau=tau), metrics)
+        for row in metrics:
+            uninterrupted.decide(trial(neuron_tau=tau), row)
+    for tau in (1.5, 2.0, 3.0, 4.0):
+        resumed.replay(trial(neuron_tau=tau))
+    # The one that was interrupted between rungs is itself, not another trial, when it goes on.
+    later = [(3.0, 2, 0.45), (4.0, 2, 0.44), (3.0, 3, 0.1), (1.5, 8, 0.7), (4.0, 8, 0.6)]
+    decisions = [
+        [decide(one, trial(neuron_tau=tau), epoch, accuracy) for tau, epoch, accuracy in later]
+        for one in (uninterrupted, resumed)
+    ]
+    assert decisions[0] == decisions[1] == [GO, STOP, GO, GO, STOP]
+
+
+def test_stopped_trial_is_pruned_in_the_ledger(tmp_path: Path):
+    ledger = Ledger(tmp_path)
+    scheduler = StratifiedASHA(ledger)
+    good, poor = trial(neuron_tau=2.0), trial(neuron_tau=3.0)
+    for config, accuracy in ((good, 0.9), (poor, 0.2)):
+        begin(ledger, config, rows(0.1, accuracy))
+        of_ray = SimpleNamespace(trial_id="x", config={"order": {"config": to_dict(config)}})
+        scheduler.on_trial_result(None, of_ray, {"epoch": 2, "validation_accuracy": accuracy})
+    assert ledger.read_done(good) is None
+    record = ledger.read_done(poor)
+    assert record is not None
+    assert (record["status"], record["epochs"], record["validation_accuracy"]) == ("pruned", 2, 0.2)

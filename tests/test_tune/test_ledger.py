@@ -1,0 +1,109 @@
+"""The ledger: what became of each trial, whole or absent, found by what the trial computes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config import RunConfig, fingerprint, override, to_dict
+from pipeline.runs import write_json, write_lines
+from preprocess.errors import RunError
+from tune.ledger import Ledger, select_epoch
+
+CONFIG = RunConfig()
+
+
+def rows(*accuracies: float | None, loss: float = 1.0) -> list[dict[str, Any]]:
+    return [
+        {"epoch": k + 1, "validation_accuracy": accuracy, "validation_loss": loss - k / 100, "firing_rate": k / 10}
+        for k, accuracy in enumerate(accuracies)
+    ]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path)
+
+
+def begin(ledger: Ledger, config: RunConfig, metrics: list[dict[str, Any]]) -> Path:
+    folder = ledger.trial_folder(config)
+    folder.mkdir(parents=True)
+    write_json(folder / "config.json", to_dict(config))
+    write_lines(folder / "metrics.jsonl", metrics)
+    write_lines(folder / "timings.jsonl", [{"epoch": row["epoch"], "epoch_s": 1.5} for row in metrics])
+    return folder
+
+
+def test_trial_is_found_by_what_it_computes_wherever_it_runs(ledger: Ledger):
+    there = override(CONFIG, {"device": "cpu", "threads": 1})
+    other = override(CONFIG, {"neuron.tau": 3.0})
+    assert ledger.trial_folder(CONFIG) == ledger.folder / "trials" / fingerprint(CONFIG)
+    assert ledger.trial_folder(CONFIG) == ledger.trial_folder(there) != ledger.trial_folder(other)
+
+
+def test_states_follow_a_trial_from_waiting_to_its_end(ledger: Ledger):
+    assert (ledger.state(CONFIG), ledger.read_done(CONFIG)) == ("waiting", None)
+    begin(ledger, CONFIG, rows(0.5))
+    assert (ledger.state(CONFIG), ledger.read_done(CONFIG)) == ("started", None)
+    ledger.end(CONFIG, "failed", "the disk is full")
+    assert ledger.state(CONFIG) == "failed"
+    assert ledger.unfinished([CONFIG]) == [CONFIG]
+    ledger.reopen(CONFIG)
+    assert ledger.state(CONFIG) == "started"
+    ledger.end(CONFIG, "done")
+    assert ledger.state(CONFIG) == "done"
+    assert ledger.unfinished([CONFIG]) == []
+
+
+def test_record_of_a_pruned_trial_is_its_best_epoch_and_that_of_a_done_one_its_result(ledger: Ledger):
+    folder = begin(ledger, CONFIG, rows(0.2, 0.6, 0.4))
+    expected = {
+        "trial": fingerprint(CONFIG),
+        "status": "pruned",
+        "epochs": 3,
+        "validation_accuracy": 0.6,
+        "test_accuracy": None,
+        "firing_rate": 0.1,
+        "seconds": 4.5,
+        "error": None,
+    }
+    assert ledger.end(CONFIG, "pruned") == expected == ledger.read_done(CONFIG)
+    write_json(folder / "result.json", {"validation_accuracy": 0.6, "test_accuracy": 0.7, "firing_rate": 0.3})
+    done = ledger.end(CONFIG, "done")
+    assert (done["status"], done["test_accuracy"], done["firing_rate"]) == ("done", 0.7, 0.3)
+
+
+def test_selected_epoch_is_the_most_accurate_then_the_one_of_least_loss_then_the_first():
+    assert select_epoch([]) is None
+    assert select_epoch(rows(0.2, 0.6, 0.4))["epoch"] == 2  # type: ignore[index]
+    tied = rows(0.6, 0.6, 0.4)
+    assert select_epoch(tied)["epoch"] == 2  # type: ignore[index]
+    for row in tied:
+        row["validation_loss"] = 1.0
+    assert select_epoch(tied)["epoch"] == 1  # type: ignore[index]
+    assert select_epoch(rows(None, None))["epoch"] == 2  # type: ignore[index]
+
+
+def test_record_that_cannot_be_written_leaves_the_old_one_and_no_debris(ledger: Ledger, monkeypatch):
+    folder = begin(ledger, CONFIG, rows(0.5))
+    ledger.end(CONFIG, "failed", "first")
+
+    def refuse(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(RunError, match=r"done\.json: cannot be written \(No space left on device\)"):
+        ledger.end(CONFIG, "done")
+    assert json.loads((folder / "done.json").read_text())["error"] == "first"
+    assert not [path for path in folder.iterdir() if path.name.endswith(".tmp")]
+
+
+@pytest.mark.parametrize(("text", "told"), [("{", "cannot be read"), ('{"status": "ok"}', "expected status done,")])
+def test_damaged_record_is_named(ledger: Ledger, text: str, told: str):
+    folder = begin(ledger, CONFIG, rows(0.5))
+    (folder / "done.json").write_text(text)
+    with pytest.raises(RunError, match=f"done.json: {told}"):
+        ledger.is_final(CONFIG)
