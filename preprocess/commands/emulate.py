@@ -13,8 +13,10 @@ from preprocess.command_line import UsageError, parse
 
 @dataclass(frozen=True)
 class Arguments:
-    """Write raw recordings that no camera made: eleven gestures in the layout of DVS128-Gesture (AEDAT 3.1), or ten
-    digits in that of CIFAR10-DVS (AEDAT 2.0).
+    """Write raw recordings that no camera made: gestures as DVS128-Gesture has them, or digits as CIFAR10-DVS.
+
+    Eleven gestures of moving shapes, which mostly differ in the order of time alone, by several users in several lights
+    (AEDAT 3.1), or the ten digits moving in a closed loop (AEDAT 2.0).
 
     The same words give the same bytes. Recordings that the same words made before are kept.
 
@@ -53,10 +55,11 @@ def run(words: list[str]) -> None:
         from preprocess.emulator.gestures import emulate_gestures as emulate
     else:
         from preprocess.emulator.digits import emulate_digits as emulate
+    was_there = bool(read_about(out))
     emulate(out, samples_per_class=arguments.samples_per_class, seed=arguments.seed, progress=progress_on_stderr())
     about = read_about(out)
     print(
         f"Emulated {arguments.what} in {out}: {about['recordings']:,} recordings, {about['samples']:,} samples, "
-        f"{about['events']:,} events, {about['bytes'] / 1e6:,.1f} MB."
+        f"{about['events']:,} events, {about['bytes'] / 1e6:,.1f} MB{' (was there)' if was_there else ''}."
     )
     print(f"Next: spikeloom preprocess emulated-{arguments.what} --source {out} --timesteps 10 --downsample 4")

@@ -91,16 +91,17 @@ class Sensor:
             The events from the time of the last frame before up to, not including, that of the last frame given; by
             time, and by pixel within a µs.
         """
-        film = np.ascontiguousarray(film, np.float32).reshape(len(times_us), -1)
-        if film.shape[1] != self.height * self.width or not film.min(initial=np.inf) > 0:
-            raise ValueError(f"expected frames of {self.height}x{self.width} pixels above 0, found {film.shape}")
-        if self._frame is None:
+        expected = (len(times_us), self.height, self.width)
+        if film.shape != expected or not film.min(initial=np.inf) > 0:
+            raise ValueError(f"expected luminance above 0, shape {expected}, found shape {film.shape}")
+        film = np.ascontiguousarray(film, np.float32).reshape(len(film), self.height * self.width)
+        if self._frame is None and len(film):
             self._begin(film[0], int(times_us[0]))
             film, times_us = film[1:], times_us[1:]
-        if np.any(np.diff(times_us, prepend=self._time_us) <= 0):
-            raise ValueError("expected times of frames that increase")
         if len(film) == 0:
             return Events.empty(self.height, self.width)
+        if np.any(np.diff(times_us, prepend=self._time_us) <= 0):
+            raise ValueError("expected times of frames that increase")
         keys = _expose(
             film, times_us, self._frame, self._time_us, self._level, self._memory, self._awake_at, self._noise_at,
             self._streams, self.thresholds, self.model.refractory_us, self._noise_gap_us, self._noise_on_share,
