@@ -6,12 +6,14 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from made_up import CONFIG, write_comparison, write_run
 
-from pipeline.config import flatten
+from pipeline.config import RunConfig, fingerprint, flatten, override, to_dict
+from pipeline.runs import write_json
 from preprocess.errors import ConfigError, RunError, SpikeloomError
 from tune.commands import compare as command
 from tune.compare import compare, plan_lines, write_verdict
@@ -31,6 +33,70 @@ def test_within_a_seed_only_the_neuron_differs_and_between_seeds_only_the_seed()
     lif, clif, lif_next, _ = (flatten(config) for config in comparison.configs())
     assert {path for path in lif if lif[path] != clif[path]} == {"neuron.name"}
     assert {path for path in lif if lif[path] != lif_next[path]} == {"seed"}
+
+
+def test_within_a_seed_first_weights_and_every_batch_are_the_same(
+    tiny_cache: Path, tiny_config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import torch
+
+    from pipeline import training
+
+    seen: list[list[torch.Tensor]] = []
+    build, step = training.build_network, training._Training._step
+
+    def build_and_note(*words: Any, **named: Any) -> torch.nn.Module:
+        network = build(*words, **named)
+        seen.append([value.clone() for value in network.state_dict().values()])
+        return network
+
+    def step_and_note(self: Any, frames: torch.Tensor, labels: torch.Tensor) -> Any:
+        seen[-1] += [frames.clone(), labels.clone()]
+        return step(self, frames, labels)
+
+    monkeypatch.setattr(training, "build_network", build_and_note)
+    monkeypatch.setattr(training._Training, "_step", step_and_note)
+    config = override(tiny_config, {"selection": "last"})
+    comparison = Comparison("tiny", config, ("lif", "clif"), (3, 4), tiny_cache)
+    for config in comparison.configs():
+        training.train_run(config, tmp_path / fingerprint(config), tiny_cache)
+    lif, clif, lif_next, clif_next = seen
+    assert len(lif) > 2 * 6 * 3
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(lif, clif, strict=True))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(lif_next, clif_next, strict=True))
+    assert not all(torch.equal(ours, theirs) for ours, theirs in zip(lif, lif_next, strict=True))
+
+
+@pytest.mark.ray
+def test_a_comparison_runs_through_ray_and_more_seeds_run_only_what_is_new(
+    tiny_cache: Path, tiny_config: RunConfig, tmp_path: Path, shared_ray: None, capsys: pytest.CaptureFixture[str]
+):
+    config = override(tiny_config, {"selection": "last", "seed": 5})
+    folder = tmp_path / "out"
+    write_json(tmp_path / "config.json", to_dict(config))
+    words = ["--config", str(tmp_path / "config.json"), "--cache", str(tiny_cache), "--out", str(folder)]
+    command.run([*words, "--seeds", "1"])
+    said = capsys.readouterr()
+    assert "2 runs of 3 epochs: LIF, CLIF, 1 seed each (5); 0 done already" in said.err
+    assert "1 seed cannot show a difference" in said.err
+    assert "1: 5" in said.out
+    first = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/done.json")}
+    assert len(first) == 2
+
+    command.run([*words, "--seeds", "2"])
+    said = capsys.readouterr()
+    assert "4 runs of 3 epochs: LIF, CLIF, 2 seeds each (5, 6); 2 done already" in said.err
+    assert "One test sample is 3.33 points (30 test samples)." in said.out
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+    rows = list(csv.DictReader((folder / "results.csv").open()))
+    assert [(row["neuron.name"], row["seed"], row["status"]) for row in rows] == [
+        (neuron, seed, "done") for seed in ("5", "6") for neuron in ("lif", "clif")
+    ]
+    table = (folder / "table.md").read_text()
+
+    command.run(["--resume", str(folder)])
+    assert "4 done already" in capsys.readouterr().err
+    assert (folder / "table.md").read_text() == table
 
 
 def test_what_was_asked_for_reads_back(tmp_path: Path):

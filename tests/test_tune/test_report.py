@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from made_up import CLASSES, CONFIG, make_cache, write_comparison, write_run
+from made_up import CLASSES, CONFIG, make_cache, write_comparison, write_run, write_search
 
 from pipeline.runs import write_json
 from preprocess.errors import RunError
@@ -109,7 +109,15 @@ def test_strips_show_a_sample_of_each_class_and_what_networks_took_it_for(compar
     assert len(strips) == len(CLASSES)
     captions = " ".join(comparison_page.text["span"])
     assert all(f"{name} · sämple" in captions for name in CLASSES)
-    assert "LIF: ✓" in captions or "LIF: ✗" in captions
+    assert captions.count("LIF: ✓") == 2 * len(CLASSES)
+
+
+def test_strips_say_which_class_a_network_took_instead(tmp_path: Path, cache: Path):
+    write_run(tmp_path, CONFIG, correct=1, cache=cache)
+    captions = Page(write_report(tmp_path)).text["span"]
+    verdicts = [text for text in captions if text.startswith("LIF")]
+    # The first test sample is right; every other is taken for the next class.
+    assert sorted(verdicts) == ["LIF: ✓", "LIF: ✗ circle", "LIF: ✗ swipe"]
 
 
 def test_figures_take_the_page_s_colours_and_light_and_dark_are_both_there(comparison_page: Page):
@@ -156,6 +164,25 @@ def test_a_page_of_several_has_a_section_each_and_lists_what_is_damaged(tmp_path
     ids = page.values("id")
     assert len(ids) == len(set(ids))
     assert any(text.startswith(f"{tmp_path}/damaged/result.json: cannot be read") for text in page.text["li"])
+
+
+def test_search_page_shows_complete_trials_and_lists_the_failed(tmp_path: Path):
+    write_search(tmp_path)
+    page = Page(write_report(tmp_path))
+    assert_loads_nothing(page)
+    assert page.text["h1"] == ["Emulated data: search over T, tau, neuron on emulated-gestures"]
+    assert {"Validation accuracy by field", "τ against T"} <= set(page.text["h3"])
+    assert page.source.count("<svg") == 2
+    assert page.source.count("<tbody>") == 1
+    assert any("failed: its process died: out of memory" in text for text in page.text["li"])
+    assert "55 validation samples" in page.text["p"][1]
+
+
+def test_page_of_a_search_without_a_complete_trial_says_so(tmp_path: Path):
+    write_search(tmp_path, failed=8)
+    page = Page(write_report(tmp_path))
+    assert "is complete yet" in page.text["p"][1]
+    assert "<svg" not in page.source
 
 
 def test_missing_frames_leave_out_the_strips_only(tmp_path: Path):

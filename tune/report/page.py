@@ -79,16 +79,21 @@ def render_page(sections: Sequence[Section], faults: Sequence[str] = ()) -> str:
     templates = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    title = _title(sections)
     emulated = any(section.emulated for section in sections)
+    templates.filters["capitalised"] = _capitalise
     return templates.get_template("page.html.j2").render(
-        headline=("Emulated data: " if emulated else "") + _title(sections),
-        emulated=emulated,
+        headline=f"Emulated data: {title}" if emulated else _capitalise(title),
         sections=sections,
         faults=faults,
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         version=version("spikeloom"),
         written=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def _capitalise(title: str) -> str:
+    return title[:1].upper() + title[1:]
 
 
 def _title(sections: Sequence[Section]) -> str:

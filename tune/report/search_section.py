@@ -36,7 +36,7 @@ def search_section(folder: Path, name: str) -> Section:
         kind="search",
         folder=folder,
         dataset=config.dataset.name,
-        title=f"Search over {', '.join(map(short_name, search.fields))} on {config.dataset.name}",
+        title=f"search over {', '.join(map(short_name, search.fields))} on {config.dataset.name}",
         emulated=search.data.emulated,
         lead=_lead(findings),
         sentences=(*findings.sentences(), f"Space: {' '.join(search.space)}; scheduler {search.scheduler}."),
