@@ -17,6 +17,7 @@ from preprocess.event_store import EventStore, events_path, open_events
 from preprocess.frame_cache import create_frames, frames_path, open_frames, write_frames
 from preprocess.locking import building
 from preprocess.progress import Progress
+from preprocess.steps import Steps, measure_steps
 
 
 def ensure_frames(cache: Path, name: str, binning: Binning, *, progress: Progress | None = None) -> Path:
@@ -62,7 +63,7 @@ def _find_stale(path: Path, binning: Binning, store: EventStore) -> str | None:
         frames = open_frames(path)
     except CacheError as error:
         return str(error).removeprefix(f"{path}: ").split(". ")[0]
-    if frames.binning != binning:
+    if frames.binning.plain() != binning.plain():
         return f"expected {binning}, found {frames.binning}"
     if frames.fingerprint != store.fingerprint:
         return f"made from another event store (fingerprint {frames.fingerprint}, now {store.fingerprint})"
@@ -78,24 +79,29 @@ def _build_stale(wanted: dict[Path, Binning], store: EventStore, progress: Progr
             dtypes[path] = np.uint8
             if stale != "missing":
                 progress.note(f"{path}: {stale}; making it again")
+    steps = dict(zip(dtypes, measure_steps(store, [wanted[path] for path in dtypes], progress), strict=True))
     # Counts above 255 are rare. A cache that meets one is begun again, once, in the type that its largest needs.
     while dtypes:
-        dtypes = _build_pass(wanted, dtypes, store, progress)
+        dtypes = _build_pass(wanted, dtypes, steps, store, progress)
 
 
 def _build_pass(
-    wanted: dict[Path, Binning], dtypes: dict[Path, Any], store: EventStore, progress: Progress
+    wanted: dict[Path, Binning],
+    dtypes: dict[Path, Any],
+    steps: dict[Path, Steps],
+    store: EventStore,
+    progress: Progress,
 ) -> dict[Path, Any]:
     """One pass over all samples; the caches that need a wider type than they were given, and which."""
     wider: dict[Path, Any] = {}
-    needs_times = any(wanted[path].split_by == "time" for path in dtypes)
+    needs_times = any(wanted[path].needs_times for path in dtypes)
     names = ", ".join(path.stem for path in dtypes)
     task = progress.task(f"{store.path.parent.name}: {names}", len(store), "samples")
     with task as advance, contextlib.ExitStack() as files:
         datasets: dict[Path, Any] = {}
         for path, dtype in dtypes.items():
             file = files.enter_context(_writing_unless(path, wider))
-            datasets[path] = create_frames(file, store, wanted[path], dtype)
+            datasets[path] = create_frames(file, store, wanted[path], steps[path], dtype)
         for i in range(len(store)):
             address = store.addresses(i)
             t = store.times(i) if needs_times else None

@@ -1,12 +1,13 @@
 """The frame cache: every sample of a data set binned one way, in one HDF5 file.
 
-/frames        counts, the smallest unsigned type that holds the largest, shape (N, T, 2, H, W); a chunk a sample
-/samples/...   the event store's `SampleTable`
+/frames            counts, the smallest unsigned type that holds the largest, shape (N, T, 2, H, W); a chunk a sample
+/length            frames that a sample fills, int64 (N,), where the rule lets T vary; the others up to T are zero
+/samples/...       the event store's `SampleTable`
+/samples/dropped   events that lie in no frame, int64 (N,), where the rule drops any
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from preprocess.binning import Binning
 from preprocess.cache_file import CacheFile, seal
 from preprocess.chunks import ChunkReader, create, write_chunk
 from preprocess.event_store import EventStore
+from preprocess.steps import Steps
 
 FORMAT = "spikeloom-frames"
 VERSION = 1
@@ -45,7 +47,9 @@ class FrameCache(CacheFile):
 
     Attributes:
         binning: How the frames were made.
-        timesteps: T.
+        timesteps: T, the longest sample's where it varies.
+        lengths: Frames that each sample fills, int64 (N,); T where it does not vary.
+        dropped: Events of each sample that lie in no frame, int64 (N,).
         height: Rows of the frames.
         width: Columns of the frames.
         dtype: Of the counts.
@@ -61,9 +65,11 @@ class FrameCache(CacheFile):
 
     def _read_description(self, file: h5py.File) -> None:
         super()._read_description(file)
-        names = (field.name for field in dataclasses.fields(Binning))
-        self.binning = Binning(**{name: self.attributes[name] for name in names})
-        self.timesteps = self.binning.timesteps
+        self.binning = Binning.from_attributes(self.attributes)
+        steps = Steps.read(file, self.binning, len(self.samples))
+        if steps.sha256() != self.attributes.get("steps_sha256", steps.sha256()):
+            raise ValueError("/length or /samples/dropped does not fit its seal (steps_sha256)")
+        self.lengths, self.dropped, self.timesteps = steps.lengths, steps.dropped, steps.longest
         frames = file["frames"]
         self.dtype = frames.dtype
         if frames.shape != (len(self.samples), *self.sample_shape):
@@ -122,12 +128,12 @@ class FrameCache(CacheFile):
         return self._repair() if self.path.is_file() else "spikeloom preprocess, train and tune make it."
 
 
-def create_frames(file: h5py.File, store: EventStore, binning: Binning, dtype: Any) -> h5py.Dataset:
-    """Lay out an empty frame cache for every sample of a store: the dataset to fill, the table and the attributes."""
+def create_frames(file: h5py.File, store: EventStore, binning: Binning, steps: Steps, dtype: Any) -> h5py.Dataset:
+    """Lay out an empty frame cache for every sample of a store: the dataset to fill, the tables and the attributes."""
     rows, columns = binning.size(store.height, store.width)
     per_step = 2 * rows * columns * np.dtype(dtype).itemsize
-    steps = max(1, min(binning.timesteps, LARGEST_CHUNK_BYTES // per_step))
-    shape = (len(store), binning.timesteps, 2, rows, columns)
+    chunk_steps = max(1, min(steps.longest, LARGEST_CHUNK_BYTES // per_step))
+    shape = (len(store), steps.longest, 2, rows, columns)
     attributes: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -138,13 +144,18 @@ def create_frames(file: h5py.File, store: EventStore, binning: Binning, dtype: A
         "sensor_height": store.height,
         "sensor_width": store.width,
         "fingerprint": store.fingerprint,
+        "steps_sha256": steps.sha256(),
     }
-    seal(file, store.samples, attributes | dataclasses.asdict(binning))
-    return create(file, "frames", shape, dtype, (1, steps, 2, rows, columns))
+    seal(file, store.samples, attributes | binning.to_attributes())
+    steps.write(file, binning)
+    return create(file, "frames", shape, dtype, (1, chunk_steps, 2, rows, columns))
 
 
 def write_frames(dataset: h5py.Dataset, i: int, frames: NDArray[Any]) -> None:
-    """Write sample i's counts, (T, 2, H, W) of the dataset's type."""
+    """Write sample i's counts, (F, 2, H, W) of the dataset's type; F is at most T, and zeros follow."""
+    if len(frames) < dataset.shape[1]:
+        padding = np.zeros((dataset.shape[1] - len(frames), *frames.shape[1:]), frames.dtype)
+        frames = np.concatenate([frames, padding])
     steps = dataset.chunks[1]
     for t in range(0, len(frames), steps):
         write_chunk(dataset, (i, t, 0, 0, 0), frames[None, t : t + steps])

@@ -52,6 +52,25 @@ def time_ranges(t: Any, timesteps: int, l: Any, r: Any) -> None:
 
 
 @_compile
+def search_borders(t: Any, start: int, duration: int, borders: Any) -> None:
+    """Fill borders[1:-1], int64 (F + 1,), with where a binary search finds t >= start + i * duration.
+
+    One search over all of t for each border: where times are not sorted, that is what SpikingJelly finds.
+    """
+    for i in range(1, len(borders) - 1):
+        wanted = start + i * duration
+        low = 0
+        high = len(t)
+        while low < high:
+            middle = low + ((high - low) >> 1)
+            if t[middle] < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        borders[i] = low
+
+
+@_compile
 def count_events(address: Any, l: Any, r: Any, frames: Any, largest: int) -> bool:
     """Add every event to its frames: ``frames[i, address[k]] += 1`` for l[i] <= k < r[i].
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
-from preprocess.binning import bin_addresses
+from preprocess.binning import Binning, bin_addresses, measure_sample
 from preprocess.errors import CacheError
 from preprocess.event_store import EventStore, open_events
 from preprocess.fingerprint import Source, fingerprint, hash_file, read_sources
@@ -159,16 +160,34 @@ def _verify_frames(path: Path, store: EventStore, progress: Progress) -> Verifie
 
 
 def _compare_sample(frames: FrameCache, store: EventStore, i: int) -> int:
-    """The number of counts in sample i's frames, which are what its events bin to."""
+    """The number of counts in sample i's frames, which are what its events bin to, none lost and none invented."""
     found = frames.read(i)
-    t = store.times(i) if frames.binning.split_by == "time" else None
-    expected = bin_addresses(store.addresses(i), t, frames.binning, store.height, store.width)
-    if not np.array_equal(found, expected):
-        raise CacheError(
-            f"{frames.path}: sample {i} ('{store.samples.name[i]}') differs from its events binned again. "
-            f"{_REMAKE}"
-        )
-    return int(found.sum(dtype=np.int64))
+    address, t = store.addresses(i), store.times(i) if frames.binning.needs_times else None
+    expected = bin_addresses(address, t, frames.binning, store.height, store.width)
+    length, dropped = measure_sample(len(address), t, frames.binning)
+    fits = (
+        np.array_equal(found[:length], expected)
+        and not found[length:].any()
+        and (int(frames.lengths[i]), int(frames.dropped[i])) == (length, dropped)
+    )
+    counts = int(found.sum(dtype=np.int64))
+    if not fits:
+        fault = "differs from its events binned again"
+    elif not _conserves(counts, len(address) - dropped, t, frames.binning):
+        fault = f"holds {counts:,} of {len(address) - dropped:,} events"
+    else:
+        return counts
+    raise CacheError(f"{frames.path}: sample {i} ('{store.samples.name[i]}') {fault}. {_REMAKE}")
+
+
+def _conserves(counts: int, events: int, t: NDArray[np.int64] | None, binning: Binning) -> bool:
+    """Whether the counts are all events that lie in frames.
+
+    Where frames overlap, or times are not sorted, an event counts more than once: comparing frames is then all the
+    proof there is.
+    """
+    once = binning.overlap == 0 and (t is None or bool(np.all(t[1:] >= t[:-1])))
+    return counts == events or not once
 
 
 def _few(path: Path, faults: list[str]) -> tuple[str, ...]:
