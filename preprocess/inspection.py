@@ -110,7 +110,8 @@ def _inspect_events(store: EventStore, i: int) -> Inspection:
 
 
 def _inspect_frames(cache: FrameCache, i: int) -> Inspection:
-    frames = cache.read(i)
+    length = int(cache.lengths[i])
+    frames = cache.read(i)[:length]
     counts = frames.sum(axis=(2, 3), dtype=np.int64)
     on, events = int(counts[:, 1].sum()), int(counts.sum())
     sample = {
@@ -120,15 +121,18 @@ def _inspect_frames(cache: FrameCache, i: int) -> Inspection:
         "on_share": round(on / max(1, events), 4),
         "events_of_frames": counts.sum(axis=1).tolist(),
         "largest_count": int(frames.max()),
+        "length": length,
+        "dropped": int(cache.dropped[i]),
     }
     binning = {
+        **cache.binning.to_attributes(),
         "timesteps": cache.timesteps,
-        "split_by": cache.binning.split_by,
-        "downsample": cache.binning.downsample,
+        "lengths": [int(cache.lengths.min()), int(cache.lengths.max())],
+        "dropped": int(cache.dropped.sum()),
         "dtype": str(cache.dtype),
     }
     facts = {**_facts_of_cache("frame cache", cache), **binning, "sample": _facts_of_sample(cache, i) | sample}
-    title = f"{_title_of(cache, i)}\n{events:,} events in {cache.timesteps} frames by {cache.binning.split_by}"
+    title = f"{_title_of(cache, i)}\n{events:,} events in {length} frames by {cache.binning.split_by}"
 
     def draw(picture: Path) -> None:
         from preprocess.pictures import draw_frames

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ def print_summary(events: Path, frames: list[Path], built: list[Path], seconds: 
     out = console()
     out.print(_samples_table(store))
     out.print(_files_table(store, frames, built))
+    for line in _dropped(store, frames):
+        out.print(line, highlight=False)
     for note, count in json.loads(store.attributes["notes"]).items():
         out.print(f"{note.replace('_', ' ')}: {count:,}", highlight=False)
     if built:
@@ -40,6 +43,16 @@ def print_summary(events: Path, frames: list[Path], built: list[Path], seconds: 
     else:
         line = f"Nothing to do: every cache is there and fits its recordings ({seconds:.1f} s)."
         out.print(line, highlight=False)
+
+
+def _dropped(store: EventStore, frames: list[Path]) -> Iterator[str]:
+    """A line for each frame cache whose rule leaves events out."""
+    total = int(store.samples.offset[-1])
+    for path in frames:
+        cache = open_frames(path)
+        if cache.binning.drops:
+            lost = int(cache.dropped.sum())
+            yield f"{path.stem}: {lost:,} of {total:,} events ({100 * lost / total:.2f} %) lie in no frame."
 
 
 def _source_bytes(events: Path) -> int:
@@ -105,7 +118,10 @@ def _files_table(store: EventStore, frames: list[Path], built: list[Path]) -> ob
             holds = f"{total:,} events"
         else:
             cache = open_frames(path)
-            holds = f"{' x '.join(str(n) for n in (len(cache), *cache.sample_shape))} {cache.dtype}"
+            steps = str(cache.timesteps)
+            if cache.lengths.min() < cache.timesteps:
+                steps = f"({cache.lengths.min()} to {cache.timesteps})"
+            holds = f"{len(cache)} x {steps} x 2 x {cache.height} x {cache.width} {cache.dtype}"
         state = "made" if path in built else "was there"
         table.add_row(str(path), holds, f"{size / 1e6:,.2f}", f"{size / total:.2f}", state)
     return table

@@ -101,9 +101,11 @@ def _lines_of_events(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _lines_of_cache(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if facts["kind"] == "frame cache":
-        by = {"number": "equally many events each", "time": "equally long"}[facts["split_by"]]
         blocks = f", {facts['downsample']}x{facts['downsample']} pixels summed" if facts["downsample"] > 1 else ""
-        yield "binning", f"{facts['timesteps']} frames, {by}{blocks}, {facts['dtype']} counts"
+        yield "binning", f"{_frames_in_words(facts)}{blocks}, {facts['dtype']} counts"
+        if facts["dropped"]:
+            share = 100 * facts["dropped"] / facts["events"]
+            yield "", f"{facts['dropped']:,} events ({share:.2f} %) lie in no frame"
     yield "data set", facts["dataset"]
     yield "samples", f"{facts['samples']:,}: " + ", ".join(f"{n:,} {split}" for split, n in facts["splits"].items())
     names = list(facts["classes"])
@@ -114,6 +116,24 @@ def _lines_of_cache(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if "source" in facts:
         yield "source", facts["source"]
     yield "fingerprint", facts["fingerprint"]
+
+
+def _frames_in_words(facts: dict[str, Any]) -> str:
+    """How many frames, and what each holds, such as ``10 frames, equally long``."""
+    shortest, longest = facts["lengths"]
+    frames = f"{longest} frames" if shortest == longest else f"{shortest} to {longest} frames"
+    words = {
+        "number": "equally many events each",
+        "time": "equally long",
+        "duration": f"{facts.get('duration_us')} us each",
+        "time_window": f"windows of {facts.get('duration_us')} us",
+        "event_count": f"{facts.get('event_count')} events each",
+        "n_time_bins": "equally long, the rest left out",
+        "n_event_bins": "equally many events each, the rest left out",
+        "fixed_window": f"{facts.get('duration_us')} us each, from {facts.get('start_us')} us on",
+    }
+    overlap = f", {facts['overlap']} of it shared with the next" if facts.get("overlap") else ""
+    return f"{frames}, {words[facts['split_by']]}{overlap}"
 
 
 def _lines_of_frames(sample: dict[str, Any]) -> Iterator[tuple[str, str]]:

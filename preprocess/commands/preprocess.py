@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,7 +34,18 @@ class Arguments:
     timesteps: tuple[int, ...] = ()
     """Numbers of frames T to bin for; train and tune bin what they lack by themselves."""
     split_by: SplitBy = "number"
-    """number: equally many events a frame; time: equally long frames."""
+    """SpikingJelly's number (equally many events a frame), time (equally long frames) and duration; tonic's
+    time_window, event_count, n_time_bins and n_event_bins; fixed_window: T frames from a start."""
+    duration_us: int | None = None
+    """Length of a frame in us: duration, time_window, fixed_window."""
+    event_count: int | None = None
+    """Events of a frame: event_count."""
+    overlap: int = 0
+    """What a frame shares with the next, in us (time_window) or events (event_count)."""
+    include_incomplete: bool = False
+    """Keep a last frame that is not full: time_window, event_count."""
+    start_us: int = 0
+    """Where the first frame begins, after the first event: fixed_window."""
     downsample: int = 1
     """Sum k x k blocks of pixels."""
     orientation: Literal["spikingjelly", "clif"] = "spikingjelly"
@@ -55,8 +68,7 @@ class Arguments:
             near = difflib.get_close_matches(self.dataset, DATASETS, n=1, cutoff=0.4)
             hint = f"Did you mean '{near[0]}'?" if near else "See: spikeloom preprocess --help"
             faults.append(f"unknown data set '{self.dataset}', expected one of: {', '.join(DATASETS)}. {hint}")
-        for binning in self.binnings():
-            faults += binning.faults()
+        faults += self._binning_faults()
         if self.workers < 1:
             faults.append(f"--workers: expected at least 1, found {self.workers}")
         if self.name is not None and (not self.name or "/" in self.name or self.name.startswith(".")):
@@ -65,8 +77,26 @@ class Arguments:
             raise UsageError(*dict.fromkeys(faults))
 
     def binnings(self) -> list[Binning]:
-        """One for each T asked for."""
-        return [Binning(t, self.split_by, self.downsample) for t in dict.fromkeys(self.timesteps)]
+        """One for each T asked for, or one where the rule finds T by itself."""
+        first = self._binning(Binning.timesteps)
+        return [first] if first.varies else [self._binning(t) for t in dict.fromkeys(self.timesteps)]
+
+    def _binning(self, timesteps: int) -> Binning:
+        names = (field.name for field in dataclasses.fields(Binning) if field.name != "timesteps")
+        return Binning(timesteps, **{name: getattr(self, name) for name in names})
+
+    def _binning_faults(self) -> Iterator[str]:
+        first = self._binning(Binning.timesteps)
+        if first.varies and self.timesteps:
+            yield f"--timesteps: expected none, as --split-by {self.split_by} finds T for each sample. Leave it out."
+        elif not first.varies and not self.timesteps and self.split_by != "number":
+            yield f"--split-by {self.split_by}: expected --timesteps, found none. Add, for example, --timesteps 10"
+        for binning in self.binnings() or [first]:
+            yield from binning.faults()
+        for name, value in dataclasses.asdict(first.plain()).items():
+            if name != "timesteps" and getattr(first, name) != value:
+                flag = "--" + name.replace("_", "-")
+                yield f"{flag}: --split-by {self.split_by} does not use it. Leave it out, or give another --split-by."
 
 
 def run(words: list[str]) -> None:
