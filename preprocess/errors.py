@@ -24,7 +24,13 @@ class SpikeloomError(Exception):
 
 
 class RecordingError(SpikeloomError):
-    """A raw recording is damaged, truncated, or of another sensor or format."""
+    """A raw recording is damaged, truncated, or of another sensor or format.
+
+    Attributes:
+        at: Byte of the file up to which its events are good; None where nothing of it can be used.
+    """
+
+    at: int | None = None
 
 
 class LayoutError(SpikeloomError):

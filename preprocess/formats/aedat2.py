@@ -17,7 +17,7 @@ import numpy as np
 from preprocess.errors import RecordingError
 from preprocess.events import Events
 from preprocess.formats.header import find_in_header, read_header
-from preprocess.formats.recording import Recording, file_size, reading
+from preprocess.formats.recording import Recording, Size, damaged, ends_within_event, file_size, reading
 
 _EVENT_BYTES = 8
 
@@ -44,13 +44,13 @@ class Aedat2Recording(Recording):
     VERSION: ClassVar[int] = 1
 
     @classmethod
-    def open(cls, path: Path) -> Aedat2Recording:
+    def open(cls, path: Path, size: Size | None = None) -> Aedat2Recording:
         """Read the header.
 
         Raises:
-            RecordingError: If the file cannot be read, ends within an event, or comes from another sensor.
+            RecordingError: If the file cannot be read or comes from another sensor.
         """
-        size = file_size(path)
+        end = file_size(path)
         header, start = read_header(path, b"#End Of ASCII Header", end_required=False)
         for chip in find_in_header(header, r"#\s*AEChip:(.*)"):
             if not chip.rsplit(".", 1)[-1].startswith(_CHIPS):
@@ -58,36 +58,38 @@ class Aedat2Recording(Recording):
                     f"{path}: expected a recording of a DVS128 (128x128 pixels), found AEChip {chip!r} in the header. "
                     "Its addresses mean other pixels; leave the file out."
                 )
-        beyond = (size - start) % _EVENT_BYTES
-        if beyond:
-            raise RecordingError(
-                f"{path}: expected events of {_EVENT_BYTES} bytes, found {beyond} bytes left at byte {size - beyond}. "
-                "The file is truncated; copy it again."
-            )
-        return cls(path, 128, 128, start, size, header, "spikingjelly")
+        return cls(path, 128, 128, start, end, header, "spikingjelly")
 
-    def chunks(self) -> Iterator[Events]:
-        """All events in recording order; RecordingError at the first whose address is no DVS128's."""
+    def decode(self) -> Iterator[Events]:
+        """All events in recording order; RecordingError at the first whose address is no DVS128's, or is cut off."""
         from preprocess.formats.kernels import decode_aedat2
 
         turn = _TURNS[self.orientation or "spikingjelly"]
         special = np.zeros(1, np.int64)
         position = self.start
         with reading(self, _EVENT_BYTES) as read:
-            while position < self.size:
+            while self.size - position >= _EVENT_BYTES:
                 data = read(position)
                 n = len(data) // _EVENT_BYTES
+                data = data[: n * _EVENT_BYTES]
                 t, p = np.empty(n, np.int64), np.empty(n, np.uint8)
                 x, y = np.empty(n, np.uint16), np.empty(n, np.uint16)
                 words = data.view(np.uint32)
                 foreign = decode_aedat2(words, *turn, special, t, x, y, p)
-                if foreign >= 0:
-                    address = int(words[2 * foreign].byteswap())
-                    raise RecordingError(
-                        f"{self.path}: expected DVS128 addresses of 16 bits, found 0x{address:08X} in the event at "
-                        f"byte {position + _EVENT_BYTES * foreign}. It comes from another sensor (a DAVIS?) or is "
-                        "damaged; leave the file out."
-                    )
-                position += len(data)
+                good = n if foreign < 0 else foreign
                 self.note("events_marked_special", int(special[0]))
-                yield Events(t, x, y, p, self.height, self.width)
+                if good:
+                    yield Events(t[:good], x[:good], y[:good], p[:good], self.height, self.width)
+                if foreign >= 0:
+                    raise self._foreign(words[2 * foreign], position + _EVENT_BYTES * foreign)
+                position += len(data)
+        fault = ends_within_event(self, _EVENT_BYTES)
+        if fault:
+            raise fault
+
+    def _foreign(self, word: np.uint32, position: int) -> RecordingError:
+        return damaged(
+            f"{self.path}: expected DVS128 addresses of 16 bits, found 0x{int(word.byteswap()):08X} in the event at "
+            f"byte {position}. It comes from another sensor (a DAVIS?) or is damaged; leave the file out.",
+            position,
+        )

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from preprocess.errors import RecordingError
 from preprocess.events import Events
 from preprocess.formats.header import find_in_header, read_header
-from preprocess.formats.recording import Recording, file_size, outside_sensor, reading
+from preprocess.formats.recording import Recording, Size, damaged, file_size, outside_sensor, reading
 
 _EVENT_BYTES = 8
 _PACKET_HEADER_BYTES = 28
@@ -41,13 +41,13 @@ class Aedat31Recording(Recording):
     VERSION: ClassVar[int] = 1
 
     @classmethod
-    def open(cls, path: Path) -> Aedat31Recording:
+    def open(cls, path: Path, size: Size | None = None) -> Aedat31Recording:
         """Read the header; a file that names no source is taken for a DVS128's, which its pixels must then fit.
 
         Raises:
             RecordingError: If the file cannot be read, its header does not end, or another sensor recorded it.
         """
-        size = file_size(path)
+        end = file_size(path)
         header, start = read_header(path, b"#!END-HEADER", end_required=True)
         foreign = [s for s in find_in_header(header, r"#Source \d+:(.*)") if s.split()[:1] != ["DVS128"]]
         if foreign:
@@ -55,9 +55,9 @@ class Aedat31Recording(Recording):
                 f"{path}: expected a DVS128 (128x128 pixels) as the source of the events, found {foreign[0]!r} in the "
                 "header. Leave the file out."
             )
-        return cls(path, 128, 128, start, size, header)
+        return cls(path, 128, 128, start, end, header)
 
-    def chunks(self) -> Iterator[Events]:
+    def decode(self) -> Iterator[Events]:
         """All polarity events in recording order; RecordingError at the first packet or event that does not fit."""
         from preprocess.formats.kernels import GOOD, decode_aedat31
 
@@ -72,13 +72,13 @@ class Aedat31Recording(Recording):
                 ended, consumed, events = decode_aedat31(
                     data, self.size - position, self.height, self.width, packet, notes, t, x, y, p
                 )
-                if ended != GOOD or consumed == 0:
-                    raise self._fault(ended, data[consumed:], position + consumed)
-                position += consumed
                 self.note("events_marked_invalid", int(notes[0]))
                 self.note("events_beyond_the_number_of_their_packet", int(notes[1]))
                 if events:
                     yield Events(t[:events], x[:events], y[:events], p[:events], self.height, self.width)
+                if ended != GOOD or consumed == 0:
+                    raise self._fault(ended, data[consumed:], position + consumed)
+                position += consumed
 
     def _fault(self, ended: int, data: NDArray[Any], position: int) -> RecordingError:
         """What is wrong with the bytes at `position`, of which `data` are the first."""
@@ -101,4 +101,4 @@ class Aedat31Recording(Recording):
 
     def _damaged(self, position: int, expected: str, found: str) -> RecordingError:
         hint = "The file is truncated or damaged; copy it again."
-        return RecordingError(f"{self.path}: expected {expected}, found {found} at byte {position}. {hint}")
+        return damaged(f"{self.path}: expected {expected}, found {found} at byte {position}. {hint}", position)

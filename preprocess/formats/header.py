@@ -1,4 +1,4 @@
-"""The text at the beginning of AEDAT files: lines that start with ``#``, ended by LF or CRLF."""
+"""The text at the beginning of AEDAT and Prophesee files: lines of one mark, ``#`` or ``%``, ended by LF or CRLF."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ _LONGEST_LINE = 1 << 16
 _LONGEST_HEADER = 1 << 21
 
 
-def read_header(path: Path, end: bytes, *, end_required: bool) -> tuple[tuple[str, ...], int]:
+def read_header(
+    path: Path, end: bytes, *, end_required: bool, mark: bytes = b"#"
+) -> tuple[tuple[str, ...], int]:
     """The header's lines and the byte at which the data begins.
 
-    The header ends after the line `end`, or, where that is not required, before the first line without ``#``.
+    The header ends after the line `end`, or, where that is not required, before the first line without the mark.
 
     Args:
         path: The file.
         end: The line that ends the header, without its line end.
         end_required: Whether there must be one.
+        mark: How every line begins.
 
     Raises:
         RecordingError: If the header does not end.
@@ -39,7 +42,7 @@ def read_header(path: Path, end: bytes, *, end_required: bool) -> tuple[tuple[st
         with path.open("rb") as file:
             while position < _LONGEST_HEADER:
                 line = file.readline(_LONGEST_LINE)
-                if not line.startswith(b"#"):
+                if not line.startswith(mark):
                     break
                 if len(line) == _LONGEST_LINE:
                     raise fault(f"header lines of less than {_LONGEST_LINE} bytes", "a longer one")

@@ -18,6 +18,12 @@ from preprocess.events import Events
 # What is read and decoded at once: it stays in the processor's second cache, and so do the columns made of it.
 BLOCK_BYTES = 1 << 20
 
+# By how much of its beginning a file is recognised; Prophesee's headers tell the encoding within.
+HEAD_BYTES = 4096
+
+Size = tuple[int, int]
+"""Rows and columns of a sensor."""
+
 
 @dataclass(frozen=True)
 class Recording(ABC):
@@ -32,6 +38,7 @@ class Recording(ABC):
         header: Its lines of text, without line ends.
         orientation: Which way up, where the format leaves that open; None elsewhere.
         notes: Counts of what is odd about the events, known when all chunks were taken; nothing odd, no entry.
+        salvage: Whether a damaged file gives the events before the damage instead of an error.
     """
 
     path: Path
@@ -42,6 +49,7 @@ class Recording(ABC):
     header: tuple[str, ...] = ()
     orientation: str | None = None
     notes: dict[str, int] = field(default_factory=dict)
+    salvage: bool = False
 
     NAME: ClassVar[str]
     """The format in file names and fingerprints, such as ``aedat31``."""
@@ -53,6 +61,8 @@ class Recording(ABC):
     """How such a file's content begins; empty where nothing marks it."""
     VERSION: ClassVar[int]
     """Counted up when the same file gives other events, so that caches of the old ones are made again."""
+    TELLS_SIZE: ClassVar[bool] = True
+    """Whether such a file tells how large its sensor is."""
 
     @property
     def format(self) -> str:
@@ -60,21 +70,43 @@ class Recording(ABC):
         return self.TITLE
 
     @classmethod
+    def recognises(cls, head: bytes) -> bool:
+        """Whether a file that begins with these bytes, at most HEAD_BYTES of it, is of this format."""
+        return bool(cls.MAGIC) and head.startswith(cls.MAGIC)
+
+    @classmethod
     @abstractmethod
-    def open(cls, path: Path) -> Recording:
+    def open(cls, path: Path, size: Size | None = None) -> Recording:
         """Read the header.
 
+        Args:
+            path: The file.
+            size: Rows and columns of the sensor, taken only where the file does not tell them.
+
         Raises:
-            RecordingError: If the file cannot be read, is truncated, or comes from another sensor.
+            RecordingError: If the file cannot be read, or comes from another sensor.
         """
 
     @abstractmethod
+    def decode(self) -> Iterator[Events]:
+        """All events up to the first byte that does not fit the format; there it raises a RecordingError."""
+
     def chunks(self) -> Iterator[Events]:
         """All events in recording order, about a hundred thousand at a time; may be called again.
+
+        With `salvage` they end quietly at the first damage, and what is lost is noted: ``recordings_salvaged`` and
+        ``bytes_lost_to_damage``.
 
         Raises:
             RecordingError: At the first byte that does not fit the format.
         """
+        try:
+            yield from self.decode()
+        except RecordingError as error:
+            if not self.salvage or error.at is None:
+                raise
+            self.note("recordings_salvaged", 1)
+            self.note("bytes_lost_to_damage", self.size - error.at)
 
     def note(self, name: str, count: int) -> None:
         """Set a note, or leave it out where there is nothing to tell."""
@@ -144,10 +176,38 @@ def reading(recording: Recording, multiple: int = 1) -> Iterator[Callable[[int],
         yield read
 
 
-def outside_sensor(recording: Recording, position: int, x: int, y: int) -> RecordingError:
-    """The fault of an event beyond the sensor's edge."""
-    return RecordingError(
+def damaged(message: str, position: int) -> RecordingError:
+    """The fault of a file whose events up to the byte `position` are good."""
+    error = RecordingError(message)
+    error.at = position
+    return error
+
+
+def outside_sensor(recording: Recording, position: int, x: int, y: int, where: str = "") -> RecordingError:
+    """The fault of an event beyond the sensor's edge; `where` it is, if not at the byte `position`."""
+    return damaged(
         f"{recording.path}: expected a pixel within {recording.height}x{recording.width} (rows x columns), found row "
-        f"{y}, column {x} in the event at byte {position}. The file is damaged or comes from another sensor; copy it "
-        "again or leave it out."
+        f"{y}, column {x} in {where or f'the event at byte {position}'}. The file is damaged or comes from another "
+        "sensor; copy it again or leave it out.",
+        position,
+    )
+
+
+def first_outside(x: NDArray[Any], y: NDArray[Any], height: int, width: int) -> int:
+    """The first of the events that is beyond the sensor's edge, or -1; x and y may be of any integer type."""
+    if len(x) == 0 or (x.min() >= 0 and y.min() >= 0 and x.max() < width and y.max() < height):
+        return -1
+    return int(np.argmax((x < 0) | (y < 0) | (x >= width) | (y >= height)))
+
+
+def ends_within_event(recording: Recording, event_bytes: int) -> RecordingError | None:
+    """The fault of a file whose last event is cut off, or None."""
+    beyond = (recording.size - recording.start) % event_bytes
+    if beyond == 0:
+        return None
+    whole = recording.size - beyond
+    return damaged(
+        f"{recording.path}: expected events of {event_bytes} bytes, found {beyond} bytes left at byte {whole}. "
+        "The file is truncated; copy it again.",
+        whole,
     )

@@ -6,47 +6,72 @@ from pathlib import Path
 
 from preprocess.errors import RecordingError
 from preprocess.formats.aedat2 import Aedat2Recording
+from preprocess.formats.aedat4 import Aedat4Recording
 from preprocess.formats.aedat31 import Aedat31Recording
+from preprocess.formats.arrays import NpyRecording, NpzRecording, TonicNpyRecording
 from preprocess.formats.atis import AtisRecording
-from preprocess.formats.recording import Recording, file_size, unreadable
+from preprocess.formats.prophesee import DatRecording, Evt2Recording, Evt3Recording
+from preprocess.formats.recording import HEAD_BYTES, Recording, Size, file_size, unreadable
 
-_KINDS: tuple[type[Recording], ...] = (Aedat31Recording, Aedat2Recording, AtisRecording)
+# Where several recognise a file, the first is it: tonic's arrays are told from others only by who asks.
+_KINDS: tuple[type[Recording], ...] = (
+    Aedat31Recording,
+    Aedat2Recording,
+    Aedat4Recording,
+    Evt2Recording,
+    Evt3Recording,
+    DatRecording,
+    NpyRecording,
+    NpzRecording,
+    TonicNpyRecording,
+    AtisRecording,
+)
 
 FORMATS: dict[str, type[Recording]] = {kind.NAME: kind for kind in _KINDS}
 
+SUFFIXES: tuple[str, ...] = tuple(dict.fromkeys(kind.SUFFIX for kind in _KINDS))
 
-def open_recording(path: Path | str, *, format: str | None = None) -> Recording:
+
+def open_recording(path: Path | str, *, format: str | None = None, size: Size | None = None) -> Recording:
     """Open a raw recording; its events are decoded when its chunks are taken.
 
     Args:
         path: The file.
         format: A key of FORMATS, where only that one will do; None takes any.
+        size: Rows and columns of the sensor, taken only where the file does not tell them.
 
     Raises:
-        RecordingError: If the file cannot be read, is of no format or of another than asked for, is truncated, or
-            comes from another sensor.
+        RecordingError: If the file cannot be read, is of no format or of another than asked for, or comes from
+            another sensor.
     """
     path = Path(path).expanduser()
     file_size(path)
     head = _first_bytes(path)
-    marked = next((kind for kind in _KINDS if kind.MAGIC and head.startswith(kind.MAGIC)), None)
-    named = next((kind for kind in _KINDS if not kind.MAGIC and path.suffix.lower() == kind.SUFFIX), None)
-    kind = marked or named
-    if format is not None and kind is not FORMATS[format]:
-        found = kind.TITLE if kind else f"a file that begins with {head!r}"
+    kind = next((kind for kind in _KINDS if _is(kind, head, path)), None)
+    if format is not None and not _is(FORMATS[format], head, path):
+        found = kind.TITLE if kind else f"a file that begins with {head[:16]!r}"
         raise RecordingError(f"{path}: expected {FORMATS[format].TITLE}, found {found}. Leave the file out.")
+    if format is not None:
+        kind = FORMATS[format]
     if kind is None:
-        known = ", ".join(f"{k.TITLE} ({k.SUFFIX})" for k in _KINDS)
+        known = ", ".join(dict.fromkeys(f"{k.TITLE} ({k.SUFFIX})" for k in _KINDS if k is not TonicNpyRecording))
         raise RecordingError(
-            f"{path}: expected a recording of a known format, one of {known}, found a file that begins with {head!r}. "
-            "Convert it, or give another file."
+            f"{path}: expected a recording of a known format, one of {known}, found a file that begins with "
+            f"{head[:16]!r}. Convert it, or give another file."
         )
-    return kind.open(path)
+    return kind.open(path, size)
+
+
+def _is(kind: type[Recording], head: bytes, path: Path) -> bool:
+    if kind.MAGIC:
+        return kind.recognises(head)
+    # A file with another format's mark is not taken for its name's.
+    return path.suffix.lower() == kind.SUFFIX and not any(k.MAGIC and k.recognises(head) for k in _KINDS)
 
 
 def _first_bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(16)
+            return file.read(HEAD_BYTES)
     except OSError as error:
         raise unreadable(path, error) from None
