@@ -23,13 +23,12 @@ from numpy.typing import NDArray
 
 from preprocess.emulator.folder import make_folder
 from preprocess.emulator.sensor import PixelModel, Sensor
-from preprocess.emulator.writers import write_aedat2
+from preprocess.emulator.writers import DVS128_SIZE, write_aedat2
 from preprocess.errors import ConfigError
 from preprocess.events import Events
 from preprocess.progress import Progress
 
 CLASSES = 10
-SIZE = 128
 
 _FRAME_US = 4000
 _BLOCK_FRAMES = 25
@@ -38,7 +37,7 @@ _LOOP_FRAMES = 100
 # How far a corner of the diamond is from its middle, in pixels.
 _SWING = 8
 _DIGIT = 96
-_MARGIN = (SIZE - _DIGIT) // 2 + _SWING + 1
+_MARGIN = (DVS128_SIZE - _DIGIT) // 2 + _SWING + 1
 
 
 def emulate_digits(out: Path, *, samples_per_class: int, seed: int, progress: Progress | None = None) -> Path:
@@ -98,10 +97,10 @@ def _record(image: NDArray[np.float64], seed: list[int]) -> Iterator[Events]:
     contrast = rng.uniform(0.8, 1.2)
     luminance = np.exp(contrast * enlarge(image, _DIGIT)).astype(np.float32)
     scene = np.pad(luminance, _MARGIN, constant_values=1.0)
-    sensor = Sensor(PixelModel(shot_hz=rng.uniform(0.2, 0.6)), SIZE, SIZE, [*seed, 1])
+    sensor = Sensor(PixelModel(shot_hz=rng.uniform(0.2, 0.6)), DVS128_SIZE, DVS128_SIZE, [*seed, 1])
     x, y = diamond(_LOOPS, _LOOP_FRAMES)
     times = _FRAME_US * np.arange(len(x))
-    frames = np.empty((_BLOCK_FRAMES, SIZE, SIZE), np.float32)
+    frames = np.empty((_BLOCK_FRAMES, DVS128_SIZE, DVS128_SIZE), np.float32)
     for start in range(0, len(x), _BLOCK_FRAMES):
         which = slice(start, start + _BLOCK_FRAMES)
         piece = frames[: len(x[which])]

@@ -19,22 +19,20 @@ from preprocess.emulator.folder import make_folder
 from preprocess.emulator.paths import GESTURES, path_of
 from preprocess.emulator.sensor import PixelModel, Sensor
 from preprocess.emulator.shapes import SHAPES, Motion, film
-from preprocess.emulator.writers import write_aedat31
+from preprocess.emulator.writers import DVS128_SIZE, write_aedat31
 from preprocess.errors import ConfigError
 from preprocess.events import Events
 from preprocess.progress import Progress
 
-SIZE = 128
-
-# The fastest shapes move by less than a pixel in this time.
+# No shape moves further in this time than its edge is wide.
 _FRAME_US = 2000
 _FADE_FRAMES = 30
 _TEST_SHARE = 0.2
 _THRESHOLD = 0.15
-# A pixel that has risen must fall by a threshold more before it says so: a bright shape leaves fewer OFF events than ON
-# events behind, a dark one fewer ON events. That trace of dark or bright would tell the direction of a swipe from a sum
-# over time (a convolutional network then told 75 % of pairs apart). A camera's settings of the two thresholds differ
-# between recordings; here by up to this factor's logarithm, which covers the trace.
+# A pixel that has risen must fall by a threshold more before it says so. A bright shape thus leaves fewer OFF than ON
+# events behind, a dark one fewer ON events, and whoever knows dark from bright knows a swipe's direction from its sum
+# over time. A camera's two thresholds are set anew for each recording, by up to this factor's logarithm: far enough to
+# cover the trace.
 _BIAS = 0.4
 
 
@@ -87,8 +85,8 @@ class User:
             radius=rng.uniform(8, 12),
             seconds=rng.uniform(0.55, 0.85),
             reach=rng.uniform(26, 34),
-            x=SIZE / 2 + rng.uniform(-9, 9),
-            y=SIZE / 2 + rng.uniform(-9, 9),
+            x=DVS128_SIZE / 2 + rng.uniform(-9, 9),
+            y=DVS128_SIZE / 2 + rng.uniform(-9, 9),
             tilt=np.radians(rng.uniform(-8, 8)),
         )
 
@@ -169,12 +167,12 @@ class _Recorder:
         self._rng = np.random.default_rng(seed)
         on, off = _THRESHOLD * np.exp(self._rng.uniform(-_BIAS, _BIAS, 2))
         model = PixelModel(on_threshold=on, off_threshold=off, shot_hz=light.shot_hz)
-        self._sensor = Sensor(model, SIZE, SIZE, [*seed, 1])
+        self._sensor = Sensor(model, DVS128_SIZE, DVS128_SIZE, [*seed, 1])
         self._time_us = 0
 
     def chunks(self) -> Iterator[Events]:
         """The events of the whole recording."""
-        empty = np.ones((1, SIZE, SIZE), np.float32)
+        empty = np.ones((1, DVS128_SIZE, DVS128_SIZE), np.float32)
         self._sensor.expose(empty, np.zeros(1, np.int64))
         for k in self._rng.permutation(len(GESTURES)):
             self._time_us += round(self._rng.uniform(0.15, 0.3) * 1e6)
@@ -185,7 +183,7 @@ class _Recorder:
         motion = self._motion(GESTURES[k])
         times = self._time_us + _FRAME_US * np.arange(1, 1 + len(motion.poses))
         self.labels.append((int(k) + 1, int(times[_FADE_FRAMES]), int(times[-_FADE_FRAMES - 1]) + 1))
-        for which, frames in film(motion, SIZE, SIZE):
+        for which, frames in film(motion, DVS128_SIZE, DVS128_SIZE):
             yield self._sensor.expose(frames, times[which])
         self._time_us = int(times[-1])
 

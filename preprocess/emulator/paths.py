@@ -2,7 +2,7 @@
 
 Ten of them are five pairs, each a path and the same path run backwards. Backwards and with dark for bright, the film of
 one is the film of the other, and shapes are dark or bright by chance: neither a moment nor the sum over all moments
-tells the two apart, only the order in time does.
+tells the two apart, only the order in time does. What a pixel's hysteresis adds to that is covered up in `gestures`.
 """
 
 from __future__ import annotations

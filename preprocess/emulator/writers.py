@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from preprocess.events import Events
 
+# Rows and columns of a DVS128.
+DVS128_SIZE = 128
+
 _PACKET_EVENTS = 4096
 
 _PACKET_HEADER = np.dtype(
@@ -27,7 +30,6 @@ _PACKET_HEADER = np.dtype(
 _AEDAT31_EVENT = np.dtype([("data", "<u4"), ("time", "<u4")])
 _AEDAT2_EVENT = np.dtype([("address", ">u4"), ("time", ">u4")])
 _POLARITY = 1
-_DVS128 = 128
 
 
 def write_aedat31(path: Path, chunks: Iterable[Events], comments: Sequence[str] = ()) -> int:
@@ -107,12 +109,12 @@ def write_aedat2(path: Path, chunks: Iterable[Events], comments: Sequence[str] =
 
 def _dvs128_address(events: Events) -> NDArray[np.integer]:
     """Bits 8-14 yr, bits 1-7 xr, bit 0 set for OFF."""
-    xr, yr = _DVS128 - 1 - events.y, _DVS128 - 1 - events.x
+    xr, yr = DVS128_SIZE - 1 - events.y, DVS128_SIZE - 1 - events.x
     return yr << 8 | xr << 1 | (1 - events.p)
 
 
 def _check(events: Events, end_us: int) -> None:
-    if (events.height, events.width) != (_DVS128, _DVS128):
+    if (events.height, events.width) != (DVS128_SIZE, DVS128_SIZE):
         raise ValueError(f"expected events of a DVS128 (128x128), found {events.height}x{events.width} pixels")
     if len(events) and not (events.t.min() >= 0 and events.t.max() < end_us):
         raise ValueError(f"expected times from 0 to {end_us - 1} µs, found {events.t.min()} to {events.t.max()}")
