@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config import PLACE_FIELDS, flatten
 from pipeline.runs import read_json, write_whole
 from preprocess.errors import RunError
+from preprocess.event_store import events_path, open_events
 from preprocess.progress import Progress
+from preprocess.splits import split_samples
 from tune.comparison import FILE, Comparison, read_comparison, read_outcomes
 from tune.statistics import LEVEL, pairs_needed, smallest_p
 from tune.verdict import Verdict, neuron_label, seed_words
@@ -32,16 +35,14 @@ def compare(
 
     Raises:
         RunError: If the folder holds a comparison of another configuration, or no run came to a result.
-        ConfigError: If a neuron does not exist.
+        ConfigError: If a neuron or the split does not exist.
         CacheError: If there is no event store.
     """
-    from pipeline.neurons import make_neuron
     from tune.execution import run_trials
 
     progress = progress or Progress()
-    for neuron in comparison.neurons:
-        make_neuron(comparison.config_of(neuron, comparison.seeds[0]).neuron)
     _check_folder(comparison, folder)
+    _check_runs(comparison)
     folder.mkdir(parents=True, exist_ok=True)
     comparison.write(folder)
     for line in plan_lines(comparison, folder):
@@ -105,6 +106,18 @@ def _markdown(verdict: Verdict) -> str:
 def missing_lines(verdict: Verdict) -> list[str]:
     """The runs that no number includes, a line each."""
     return [f"Missing, in no mean: {fault}" for fault in verdict.faults]
+
+
+def _check_runs(comparison: Comparison) -> None:
+    """Refuse at once, and before anything is written, what every run would fail of."""
+    from pipeline.neurons import make_neuron
+
+    config = comparison.config
+    for neuron in comparison.neurons:
+        make_neuron(replace(config.neuron, name=neuron))
+    dataset = config.dataset
+    samples = open_events(events_path(comparison.cache, dataset.name)).samples
+    split_samples(samples, dataset.name, dataset.split, dataset.validation_fraction, config.selection)
 
 
 def _check_folder(comparison: Comparison, folder: Path) -> None:

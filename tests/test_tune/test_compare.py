@@ -14,7 +14,7 @@ from made_up import CONFIG, write_comparison, write_run
 
 from pipeline.config import RunConfig, fingerprint, flatten, override, to_dict
 from pipeline.runs import write_json
-from preprocess.errors import ConfigError, RunError, SpikeloomError
+from preprocess.errors import CacheError, ConfigError, RunError, SpikeloomError
 from tune.commands import compare as command
 from tune.compare import compare, plan_lines, write_verdict
 from tune.comparison import Comparison, read_comparison, read_outcomes
@@ -254,7 +254,14 @@ def test_a_folder_of_other_settings_is_refused_with_the_difference(tmp_path: Pat
 
 def test_an_unknown_neuron_is_refused_before_anything_is_written(tmp_path: Path):
     comparison = Comparison("gestures-small", CONFIG, ("lif", "clfi"), (1,), tmp_path / "cache")
-    with pytest.raises(ConfigError, match="clif"):
+    with pytest.raises(ConfigError, match="Did you mean 'clif'"):
+        compare(comparison, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_event_store_is_refused_before_anything_is_written(tmp_path: Path):
+    comparison = Comparison("gestures-small", CONFIG, ("lif", "clif"), (1,), tmp_path / "cache")
+    with pytest.raises(CacheError, match="Make it: spikeloom preprocess emulated-gestures"):
         compare(comparison, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
