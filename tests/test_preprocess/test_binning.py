@@ -1,8 +1,9 @@
-"""Frames equal SpikingJelly's wherever it returns a result, and the plain NumPy twin's everywhere."""
+"""Frames equal SpikingJelly's and tonic's wherever these return a result, and the plain NumPy twin's everywhere."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis
@@ -11,11 +12,12 @@ import pytest
 from hypothesis import strategies as st
 from reference import binning as reference
 
-from preprocess.binning import Binning, bin_addresses, bin_events, bin_ranges
+from preprocess.binning import Binning, bin_addresses, bin_addresses_into, bin_events, bin_ranges, measure_sample
 from preprocess.errors import ConfigError, RecordingError
 from preprocess.events import Events
 
 SPLITS = ("number", "time")
+TONIC = ("time_window", "event_count", "n_time_bins", "n_event_bins", "fixed_window")
 
 
 def spikingjelly_frames(events: Events, timesteps: int, split_by: str) -> np.ndarray | None:
@@ -44,15 +46,144 @@ def events(draw: st.DrawFn, *, ordered: bool | None = None) -> Events:
     return Events(t, x.astype(np.uint16), y.astype(np.uint16), p.astype(np.uint8), height, width)
 
 
-@hypothesis.given(events(), st.integers(1, 12), st.sampled_from(SPLITS), st.integers(1, 4))
-def test_frames_equal_the_plain_twin(sample: Events, timesteps: int, split_by: str, downsample: int):
-    binning = Binning(timesteps, split_by, downsample)
+@st.composite
+def binnings(draw: st.DrawFn, rules: tuple[str, ...], span_us: int) -> Binning:
+    """Any binning by one of the rules; frames of a sample of the given span stay few."""
+    fields: dict[str, object] = {"split_by": draw(st.sampled_from(rules)), "downsample": draw(st.integers(1, 4))}
+    fields["timesteps"] = draw(st.integers(1, 12))
+    # No more than about a hundred frames, and often one that ends where the last event lies.
+    fields["duration_us"] = max(1, draw(st.sampled_from([span_us // 3, span_us, 2 * span_us, span_us // 97 + 1, 7])))
+    fields["duration_us"] = max(fields["duration_us"], span_us // 100)
+    fields["event_count"] = draw(st.integers(1, 70))
+    least = fields["event_count"] if fields["split_by"] == "event_count" else fields["duration_us"]
+    fields["overlap"] = draw(st.sampled_from([0, least // 3, least // 2]))
+    fields["include_incomplete"] = draw(st.booleans())
+    fields["start_us"] = draw(st.sampled_from([0, 1, span_us // 2, 3 * span_us]))
+    return Binning(**fields)  # type: ignore[arg-type]
+
+
+def span_of(sample: Events) -> int:
+    return int(sample.t.max() - sample.t.min())
+
+
+def tonic_frames(events: Events, binning: Binning) -> tuple[np.ndarray, int]:
+    """tonic's frames, and how many events lie in none of its slices."""
+    from tonic import slicers
+    from tonic.transforms import ToFrame
+
+    columns = np.zeros(len(events), np.dtype([("x", int), ("y", int), ("t", int), ("p", int)]))
+    for name in "txyp":
+        columns[name] = getattr(events, name)
+    shared = {"overlap": binning.overlap, "include_incomplete": binning.include_incomplete}
+    first = int(events.t[0]) + binning.start_us
+    ends = {"start_time": first, "end_time": first + binning.timesteps * (binning.duration_us or 0)}
+    words, slicer = {
+        "time_window": ({"time_window": binning.duration_us, **shared}, slicers.SliceByTime),
+        "event_count": ({"event_count": binning.event_count, **shared}, slicers.SliceByEventCount),
+        "n_time_bins": ({"n_time_bins": binning.timesteps}, slicers.SliceByTimeBins),
+        "n_event_bins": ({"n_event_bins": binning.timesteps}, slicers.SliceByEventBins),
+        "fixed_window": ({"time_window": binning.duration_us, **ends}, slicers.SliceByTime),
+    }[binning.split_by]
+    renamed = {
+        name.replace("n_time_bins", "bin_count").replace("n_event_bins", "bin_count"): v for name, v in words.items()
+    }
+    numbers = columns.copy()
+    numbers["p"] = np.arange(len(events))
+    held = [part["p"] for part in slicer(**renamed).slice(numbers, None)[0]]
+    dropped = len(events) - len(np.unique(np.concatenate(held)))
+    return ToFrame((events.width, events.height, 2), **words)(columns), dropped
+
+
+@hypothesis.given(st.data(), events(ordered=True))
+def test_frames_equal_the_plain_twin(data: st.DataObject, sample: Events):
+    binning = data.draw(binnings((*SPLITS, "duration", *TONIC), span_of(sample)))
     l, r = bin_ranges(sample.t, binning)
-    assert list(zip(l.tolist(), r.tolist(), strict=True)) == reference.bin_ranges(sample.t, timesteps, split_by)
-    expected = reference.bin_events(sample, timesteps, split_by, downsample)
+    assert list(zip(l.tolist(), r.tolist(), strict=True)) == reference.bin_ranges(sample.t, binning)
     frames = bin_events(sample, binning)
-    assert frames.shape == (timesteps, 2, *binning.size(sample.height, sample.width))
-    np.testing.assert_array_equal(frames, expected)
+    assert frames.shape == (len(l), 2, *binning.size(sample.height, sample.width))
+    assert binning.varies or len(l) == binning.timesteps
+    np.testing.assert_array_equal(frames, reference.bin_events(sample, binning))
+
+
+@hypothesis.given(st.data(), events(ordered=False))
+def test_frames_of_unsorted_times_equal_the_plain_twin(data: st.DataObject, sample: Events):
+    # tonic's rules search times that are not sorted, which no plain words describe: they are compared with tonic.
+    binning = data.draw(binnings((*SPLITS, "duration", "event_count", "n_event_bins"), span_of(sample)))
+    l, r = bin_ranges(sample.t, binning)
+    assert list(zip(l.tolist(), r.tolist(), strict=True)) == reference.bin_ranges(sample.t, binning)
+    np.testing.assert_array_equal(bin_events(sample, binning), reference.bin_events(sample, binning))
+
+
+@hypothesis.given(st.data(), events())
+def test_frames_of_a_fixed_duration_equal_spikingjelly_wherever_it_returns_a_result(
+    data: st.DataObject, sample: Events
+):
+    from spikingjelly.datasets.utils import integrate_events_by_fixed_duration
+
+    binning = replace(data.draw(binnings(("duration",), span_of(sample))), downsample=1)
+    columns = {name: getattr(sample, name).astype(np.int64) for name in "txyp"}
+    try:
+        expected = integrate_events_by_fixed_duration(columns, binning.duration_us, sample.height, sample.width)
+    except IndexError:
+        assert sample.t[-1] == sample.t.min()
+        assert bin_events(sample, binning).sum() == len(sample)
+    else:
+        np.testing.assert_array_equal(bin_events(sample, binning), expected)
+
+
+@hypothesis.given(st.data(), events())
+def test_frames_and_dropped_events_equal_tonic(data: st.DataObject, sample: Events):
+    binning = replace(data.draw(binnings(TONIC, span_of(sample))), downsample=1)
+    expected, dropped = tonic_frames(sample, binning)
+    np.testing.assert_array_equal(bin_events(sample, binning), expected)
+    t = sample.t if binning.needs_times else None
+    assert measure_sample(len(sample), t, binning) == (len(expected), dropped)
+
+
+@hypothesis.given(st.data(), events(ordered=True))
+def test_every_event_lies_in_one_frame_or_is_counted_as_dropped(data: st.DataObject, sample: Events):
+    binning = replace(data.draw(binnings(("duration", *TONIC), span_of(sample))), overlap=0)
+    _, dropped = measure_sample(len(sample), sample.t, binning)
+    assert bin_events(sample, binning).sum() + dropped == len(sample)
+    assert dropped == 0 or binning.drops
+
+
+def test_tonics_remainder_is_dropped_and_spikingjellys_kept():
+    zeros = np.zeros(10, np.uint16)
+    sample = Events(np.arange(10), zeros, zeros, zeros.astype(np.uint8), 1, 1)
+    assert bin_events(sample, Binning(3, "n_event_bins")).sum((1, 2, 3)).tolist() == [3, 3, 3]
+    assert bin_events(sample, Binning(3, "number")).sum((1, 2, 3)).tolist() == [3, 3, 4]
+    assert measure_sample(10, None, Binning(3, "n_event_bins")) == (3, 1)
+
+
+def test_an_event_at_the_end_of_the_last_duration_belongs_to_it():
+    l, r = bin_ranges(np.array([100, 105, 110, 120]), Binning(split_by="duration", duration_us=10))
+    assert (l.tolist(), r.tolist()) == ([0, 2], [2, 4])
+
+
+def test_a_time_stamp_gone_wild_does_not_fill_the_memory():
+    with pytest.raises(
+        ConfigError, match=r"expected at most 65,536 frames a sample, found 1,000,000,000\. Give longer"
+    ):
+        bin_ranges(np.array([0, 10**15]), Binning(split_by="duration", duration_us=10**6))
+
+
+@hypothesis.given(st.data(), events())
+def test_given_frames_hold_the_same_counts_with_zeros_behind(data: st.DataObject, sample: Events):
+    binning = data.draw(binnings((*SPLITS, "duration", *TONIC), span_of(sample)))
+    expected = bin_events(sample, binning)
+    frames = np.full((len(expected) + 2, *expected.shape[1:]), 9, np.uint16)
+    length = bin_addresses_into(frames, sample.address(), sample.t, binning, sample.height, sample.width)
+    assert length == len(expected) and not frames[length:].any()
+    np.testing.assert_array_equal(frames[:length], expected)
+
+
+def test_frames_too_few_or_too_small_are_refused():
+    address = np.zeros(300, np.uint8)
+    with pytest.raises(RecordingError, match="expected counts that uint8 holds, found larger ones"):
+        bin_addresses_into(np.empty((1, 2, 2, 2), np.uint8), address, None, Binning(1), 2, 2)
+    with pytest.raises(RecordingError, match="expected at most 3 frames, found 4"):
+        bin_addresses_into(np.empty((3, 2, 2, 2), np.uint16), address, None, Binning(4), 2, 2)
 
 
 @hypothesis.given(events(), st.integers(1, 12), st.sampled_from(SPLITS))
@@ -141,9 +272,27 @@ def test_every_fault_of_a_binning_is_told():
     )
 
 
+def test_fields_of_a_rule_are_asked_for_and_others_are_not():
+    assert list(Binning(split_by="duration").faults()) == [
+        "binning.duration_us: expected the length of a frame in us for split_by duration, found none"
+    ]
+    assert list(Binning(split_by="event_count", event_count=5, overlap=5).faults()) == [
+        "binning.overlap: expected 0 to less than a frame (5), found 5"
+    ]
+    assert list(Binning(split_by="number", duration_us=1000, event_count=7, start_us=3).faults()) == []
+    assert Binning(7, "number", duration_us=1000, event_count=7, start_us=3).plain() == Binning(7)
+    assert Binning(7, "duration", duration_us=9).plain() == Binning(8, "duration", duration_us=9, overlap=1).plain()
+
+
 def test_key_is_readable():
     assert Binning(20).key(128, 128) == "number-T20-128x128"
     assert Binning(4, "time", 3).key(128, 34) == "time-T4-43x12"
+    assert Binning(split_by="duration", duration_us=10_000).key(128, 128) == "duration-10000us-128x128"
+    window = Binning(split_by="time_window", duration_us=10_000, overlap=200, include_incomplete=True)
+    assert window.key(34, 34) == "time_window-10000us-overlap200-incomplete-34x34"
+    assert Binning(split_by="event_count", event_count=700).key(34, 34) == "event_count-700-34x34"
+    fixed = Binning(8, "fixed_window", duration_us=500, start_us=70)
+    assert fixed.key(34, 34) == "fixed_window-T8-500us-from70us-34x34"
 
 
 def real_samples(folder: Path) -> Iterator[tuple[str, Events]]:
@@ -152,9 +301,7 @@ def real_samples(folder: Path) -> Iterator[tuple[str, Events]]:
 
     def of(columns: dict[str, np.ndarray], height: int, width: int) -> Events:
         t, x, y, p = (columns[name] for name in "txyp")
-        return Events(
-            t.astype(np.int64), x.astype(np.uint16), y.astype(np.uint16), p.astype(np.uint8), height, width
-        )
+        return Events(t.astype(np.int64), x.astype(np.uint16), y.astype(np.uint16), p.astype(np.uint8), height, width)
 
     for path in sorted((folder / "n-mnist").rglob("*.bin")):
         yield path.name, of(load_ATIS_bin(path), 34, 34)
