@@ -14,7 +14,7 @@ import json
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from preprocess.errors import ConfigError
 Selection = Literal["validation", "paper", "last"]
 
 # What says where and how fast a run runs, never what it computes: left out of the fingerprint.
-PLACE_FIELDS = frozenset({"device", "threads", "neuron.backend"})
+PLACE_FIELDS = frozenset({"device", "threads", "neuron.backend", "input.source"})
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class DatasetConfig:
     """Which samples are test samples; `official` needs a data set that has an official split."""
     validation_fraction: float = 0.1
     """Share of the training samples held out for selection; whole groups where the data set has groups."""
+    augmentation: Literal["none", "time-jitter", "spatial-jitter", "drop-events"] = "none"
+    """Changes the events of training samples anew each epoch, as `pipeline.augmentation` has it; needs input.source
+    events."""
 
     def faults(self) -> Iterator[str]:
         if not self.name or "/" in self.name:
@@ -49,6 +52,9 @@ class DatasetConfig:
 class InputConfig:
     """How frames enter the network."""
 
+    source: Literal["cache", "events"] = "cache"
+    """cache: from a frame cache, made where it is missing; events: binned from the event store batch by batch, so that
+    no frame cache is made. Both give the same frames."""
     size: int | None = None
     """Height and width in pixels after resizing; None keeps the frames' own."""
     resize: Literal["bilinear", "bilinear-antialias", "nearest"] = "bilinear"
@@ -194,12 +200,28 @@ class RunConfig:
                 yield from faults()
         if self.batch_size < 1:
             yield f"batch_size: expected at least 1, found {self.batch_size}"
-        if self.grad_steps is not None and not 1 <= self.grad_steps <= self.binning.timesteps:
-            yield f"grad_steps: expected 1 to binning.timesteps = {self.binning.timesteps}, found {self.grad_steps}"
+        yield from self._augmentation_faults()
+        if self.grad_steps is not None:
+            yield from self._grad_steps_faults(self.grad_steps)
         if self.threads is not None and self.threads < 1:
             yield f"threads: expected at least 1, found {self.threads}"
         if self.seed < 0:
             yield f"seed: expected at least 0, found {self.seed}"
+
+    def _grad_steps_faults(self, steps: int) -> Iterator[str]:
+        if self.binning.varies and steps < 1:
+            yield f"grad_steps: expected at least 1, found {steps}"
+        elif not self.binning.varies and not 1 <= steps <= self.binning.timesteps:
+            yield f"grad_steps: expected 1 to binning.timesteps = {self.binning.timesteps}, found {steps}"
+
+    def _augmentation_faults(self) -> Iterator[str]:
+        if self.dataset.augmentation == "none":
+            return
+        if self.input.source != "events":
+            found = f"input.source {self.input.source} with augmentation {self.dataset.augmentation}"
+            yield f"dataset.augmentation: expected input.source events, found {found}"
+        if self.binning.varies:
+            yield f"dataset.augmentation: expected a binning.split_by of fixed T, found {self.binning.split_by}"
 
 
 def field_paths(config_type: type = RunConfig, prefix: str = "") -> dict[str, Any]:
@@ -352,6 +374,8 @@ def load_config(path: Path) -> RunConfig:
 
 def fingerprint(config: RunConfig) -> str:
     """Twelve hexadecimal digits that are equal exactly where two runs compute the same thing."""
-    flat = {path: value for path, value in flatten(config).items() if path not in PLACE_FIELDS}
+    # Fields that the binning's rule does not read compute nothing.
+    plain = replace(config, binning=config.binning.plain())
+    flat = {path: value for path, value in flatten(plain).items() if path not in PLACE_FIELDS}
     text = json.dumps(flat, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,23 +1,29 @@
-"""Batches: a run's samples, from the frame cache to the device that trains, read ahead by one thread."""
+"""Batches: a run's samples, from frame cache or event store to the device that trains, read ahead by one thread."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.data import Dataset
 
+from pipeline.augmentation import augment_events
 from pipeline.config import InputConfig, RunConfig
 from pipeline.inputs import encode, input_size
+from pipeline.losses import step_mask
 from preprocess.build_frames import ensure_frames
 from preprocess.errors import ConfigError
-from preprocess.frame_cache import FrameCache, open_frames
+from preprocess.event_store import events_path, open_events
+from preprocess.frame_cache import open_frames
+from preprocess.frame_source import EventFrames, FrameSource
 from preprocess.progress import Progress
 from preprocess.splits import Splits, split_samples
 
@@ -27,12 +33,12 @@ class RunData:
     """What a configuration reads.
 
     Attributes:
-        frames: The frame cache of its binning.
+        frames: The frame cache of its binning, or its event store's frames.
         splits: Sample numbers that train, validate and test.
         size: Height and width of what enters the network.
     """
 
-    frames: FrameCache
+    frames: FrameSource
     splits: Splits
     size: tuple[int, int]
 
@@ -47,14 +53,14 @@ class RunData:
 
 
 def open_data(config: RunConfig, cache: Path, progress: Progress | None = None) -> RunData:
-    """Open a configuration's frame cache, made from the event store where it is missing, and cut its splits.
+    """Open what a configuration reads, and cut its splits; a frame cache is made where one is asked for and missing.
 
     Raises:
         CacheError: If there is no event store, with the command that makes it.
         ConfigError: If the split does not exist for the data set, or a batch is larger than the training set.
     """
-    frames = open_frames(ensure_frames(cache, config.dataset.name, config.binning, progress=progress))
     dataset = config.dataset
+    frames = _open_frames(config, cache, progress)
     splits = split_samples(frames.samples, dataset.name, dataset.split, dataset.validation_fraction, config.selection)
     if config.batch_size > len(splits.train):
         raise ConfigError(
@@ -64,15 +70,29 @@ def open_data(config: RunConfig, cache: Path, progress: Progress | None = None) 
     return RunData(frames, splits, input_size(config.input, frames.height, frames.width))
 
 
+def _open_frames(config: RunConfig, cache: Path, progress: Progress | None) -> FrameSource:
+    name = config.dataset.name
+    if config.input.source == "events":
+        return EventFrames(open_events(events_path(cache, name)), config.binning, progress=progress)
+    return open_frames(ensure_frames(cache, name, config.binning, progress=progress))
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Attributes:
     frames: What enters the network, float32, shape (T, B, 2, H, W), on the device.
     labels: Class numbers, int64, shape (B,), on the device.
+    lengths: Steps that hold frames, int64, shape (B,), on the device; None where all do.
     """
 
     frames: torch.Tensor
     labels: torch.Tensor
+    lengths: torch.Tensor | None = None
+
+    @cached_property
+    def mask(self) -> torch.Tensor | None:
+        """Which steps hold frames, bool (T, B); None where all do."""
+        return None if self.lengths is None else step_mask(self.lengths, len(self.frames))
 
 
 class FrameLoader:
@@ -84,13 +104,14 @@ class FrameLoader:
 
     def __init__(
         self,
-        frames: FrameCache,
+        frames: FrameSource,
         indices: NDArray[np.int64],
         batch_size: int,
         config: InputConfig,
         device: torch.device,
         *,
         shuffle_seed: int | None = None,
+        augmentation: str = "none",
     ) -> None:
         """
         Args:
@@ -100,6 +121,7 @@ class FrameLoader:
             config: How counts become the network's input.
             device: Where batches go.
             shuffle_seed: Draws another order each epoch, which no other setting changes; None keeps the order.
+            augmentation: As `dataset.augmentation`; other than none, `frames` are `EventFrames` and there is a seed.
         """
         self.indices = indices
         self.waited_s = 0.0
@@ -108,8 +130,19 @@ class FrameLoader:
         self._config = config
         self._device = device
         self._shuffle_seed = shuffle_seed
+        self._augmentation = augmentation
         self._labels = torch.from_numpy(frames.samples.label)
-        self._buffer = np.empty((batch_size, *frames.sample_shape), frames.dtype)
+        self._lengths = torch.from_numpy(frames.lengths) if frames.binning.varies else None
+        self._counts = np.empty((batch_size, *frames.sample_shape), frames.dtype)
+        self._buffers = [self._new_buffer() for _ in range(2)]
+
+    def _new_buffer(self) -> _Buffer:
+        """Room for a batch, time first, in memory that a GPU can fetch by itself."""
+        # Torch computes with few unsigned types.
+        steps, *frame = self._frames.sample_shape
+        dtype = {1: torch.uint8, 2: torch.int32}.get(self._frames.dtype.itemsize, torch.int64)
+        pinned = self._device.type == "cuda"
+        return _Buffer(torch.empty((steps, self._batch_size, *frame), dtype=dtype, pin_memory=pinned))
 
     @property
     def samples(self) -> int:
@@ -123,16 +156,33 @@ class FrameLoader:
     def batches(self, epoch: int = 0) -> Iterator[Batch]:
         """The batches of one epoch; adds to `waited_s` the seconds that the network waits for them."""
         plan = self._plan(epoch)
+        frames = self._frames_of(epoch)
         with ThreadPoolExecutor(1, thread_name_prefix="frames") as reader:
-            ahead = reader.submit(self._read, plan[0])
+            ahead = reader.submit(self._read, frames, plan[0], self._buffers[0])
             for number, indices in enumerate(plan):
                 start = time.perf_counter()
                 counts = ahead.result()
                 if number + 1 < len(plan):
-                    ahead = reader.submit(self._read, plan[number + 1])
-                labels = self._labels[indices].to(self._device, non_blocking=True)
+                    # The other buffer: this batch's may still be on its way to the device.
+                    ahead = reader.submit(self._read, frames, plan[number + 1], self._buffers[(number + 1) % 2])
+                sent = self._send(counts)
+                self._buffers[number % 2].mark(self._device)
+                labels = self._send(self._labels[indices])
+                lengths = None if self._lengths is None else self._send(self._lengths[indices])
                 self.waited_s += time.perf_counter() - start
-                yield Batch(encode(counts.to(self._device, non_blocking=True), self._config), labels)
+                yield Batch(encode(sent, self._config), labels, lengths)
+
+    def _send(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self._device, non_blocking=True)
+
+    def _frames_of(self, epoch: int) -> FrameSource:
+        if self._augmentation == "none":
+            return self._frames
+        if not isinstance(self._frames, EventFrames) or self._shuffle_seed is None:
+            raise ValueError("augmentation needs events and a seed")
+        store = self._frames.store
+        change = augment_events(self._augmentation, store.height, store.width, self._shuffle_seed, epoch)
+        return self._frames.changed(change)
 
     def _plan(self, epoch: int) -> list[NDArray[np.int64]]:
         order = self.indices
@@ -144,13 +194,66 @@ class FrameLoader:
             batches.pop()
         return batches
 
-    def _read(self, indices: NDArray[np.int64]) -> torch.Tensor:
-        """Counts, time first, shape (T, B, 2, H, W), in memory that a GPU can fetch by itself."""
-        counts = self._frames.read_batch(indices, self._buffer[: len(indices)]).swapaxes(0, 1)
-        # Torch computes with few unsigned types.
-        dtype: Any = {1: np.uint8, 2: np.int32}.get(counts.dtype.itemsize, np.int64)
-        out = torch.empty(
-            counts.shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype, pin_memory=self._device.type == "cuda"
-        )
+    def _read(self, frames: FrameSource, indices: NDArray[np.int64], buffer: _Buffer) -> torch.Tensor:
+        """Counts, time first, shape (T, B, 2, H, W), in a buffer that the batch after the next takes again."""
+        counts = frames.read_batch(indices, self._counts[: len(indices)]).swapaxes(0, 1)
+        buffer.wait()
+        out = buffer.counts[:, : len(indices)]
         np.copyto(out.numpy(), counts, casting="unsafe")
         return out
+
+
+class _Buffer:
+    """Memory that batches take turns in."""
+
+    def __init__(self, counts: torch.Tensor) -> None:
+        self.counts = counts
+        self._fetched: torch.cuda.Event | None = None
+
+    def mark(self, device: torch.device) -> None:
+        """Note that a copy to the device was begun."""
+        if device.type == "cuda":
+            self._fetched = torch.cuda.Event()
+            self._fetched.record()
+
+    def wait(self) -> None:
+        """Until the copy has left this memory."""
+        if self._fetched is not None:
+            self._fetched.synchronize()
+
+
+class FrameDataset(Dataset[tuple[torch.Tensor, int]]):
+    """Samples one by one, (frames, label), for users' own loops and torch's `DataLoader`.
+
+    Frames are float32, shape (T, 2, H, W), as they enter the network. Works in forked and spawned workers, in threads
+    and in Ray tasks: it pickles by path, and each process opens the file when it first reads.
+    """
+
+    def __init__(
+        self,
+        frames: FrameSource,
+        indices: Sequence[int] | NDArray[Any] | None = None,
+        config: InputConfig | None = None,
+    ) -> None:
+        """
+        Args:
+            frames: `preprocess.open_frames(path)`, or `EventFrames`.
+            indices: Which samples, such as those of a split; all where None.
+            config: How counts become the network's input; as they are where None.
+        """
+        self.frames = frames
+        self.indices = np.arange(len(frames)) if indices is None else np.asarray(indices, np.int64)
+        self._config = config or InputConfig()
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Frames that each sample fills before padding, int64 (N,)."""
+        return self.frames.lengths[self.indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, k: int) -> tuple[torch.Tensor, int]:
+        i = int(self.indices[k])
+        counts = torch.from_numpy(self.frames.read(i).astype(np.int64))
+        return encode(counts[:, None], self._config)[:, 0], int(self.frames.samples.label[i])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import LossConfig
 from pipeline.data import FrameLoader
-from pipeline.losses import spiking_loss
+from pipeline.losses import spiking_loss, sum_logits
 from pipeline.networks import SpikeCounter, reset_network
 
 
@@ -69,11 +69,12 @@ def evaluate(network: torch.nn.Module, loader: FrameLoader, config: LossConfig) 
     try:
         with torch.no_grad(), SpikeCounter(network) as counter:
             for batch in loader.batches():
+                counter.mask = batch.mask
                 out = network(batch.frames)
                 reset_network(network)
-                losses.append(spiking_loss(out, batch.labels, config) * len(batch.labels))
+                losses.append(spiking_loss(out, batch.labels, config, batch.mask) * len(batch.labels))
                 labels.append(batch.labels.cpu())
-                logits.append(out.float().sum(0).cpu())
+                logits.append(sum_logits(out, batch.mask).cpu())
     finally:
         network.train(training)
     total = len(loader.indices)

@@ -8,16 +8,25 @@ from torch.nn import functional
 from pipeline.config import LossConfig
 
 
-def spiking_loss(logits: torch.Tensor, labels: torch.Tensor, config: LossConfig) -> torch.Tensor:
+def step_mask(lengths: torch.Tensor, timesteps: int) -> torch.Tensor:
+    """Which steps hold frames and which padding: True where t < length, bool (T, B), of lengths, int64 (B,)."""
+    return torch.arange(timesteps, device=lengths.device)[:, None] < lengths
+
+
+def spiking_loss(
+    logits: torch.Tensor, labels: torch.Tensor, config: LossConfig, mask: torch.Tensor | None = None
+) -> torch.Tensor:
     """(1 - lambda) * mean CE(o_t, y) + lambda * MSE(o_t, target), each the mean over time steps and samples.
 
     After temporal efficient training (Deng et al., ICLR 2022) as the CLIF authors' code has it: the target is 1 for
-    every class, a regulariser, or the one-hot label.
+    every class, a regulariser, or the one-hot label. Where T varies, each sample's mean is over its own steps, so that
+    a long sample weighs as much as a short one.
 
     Args:
         logits: o, shape (T, B, classes); computed with in float32.
         labels: Class numbers, int64, shape (B,).
         config: lambda (`mse_weight`), the target and the label smoothing.
+        mask: Of `step_mask`, shape (T, B), at least one step of every sample; None counts all steps.
 
     Returns:
         A scalar, float32.
@@ -25,16 +34,28 @@ def spiking_loss(logits: torch.Tensor, labels: torch.Tensor, config: LossConfig)
     steps, batch, classes = logits.shape
     flat = logits.float().reshape(steps * batch, classes)
     repeated = labels.repeat(steps)
-    loss = functional.cross_entropy(flat, repeated, label_smoothing=config.label_smoothing)
-    if config.mse_weight == 0.0:
+    reduction = "mean" if mask is None else "none"
+    loss = functional.cross_entropy(flat, repeated, label_smoothing=config.label_smoothing, reduction=reduction)
+    if config.mse_weight != 0.0:
+        if config.mse_target == "one-hot":
+            target = functional.one_hot(repeated, classes).float()
+        else:
+            target = torch.ones_like(flat)
+        error = functional.mse_loss(flat, target, reduction=reduction)
+        error = error if mask is None else error.mean(1)
+        loss = (1.0 - config.mse_weight) * loss + config.mse_weight * error
+    if mask is None:
         return loss
-    if config.mse_target == "one-hot":
-        target = functional.one_hot(repeated, classes).float()
-    else:
-        target = torch.ones_like(flat)
-    return (1.0 - config.mse_weight) * loss + config.mse_weight * functional.mse_loss(flat, target)
+    kept = torch.where(mask, loss.reshape(steps, batch), 0.0)
+    return (kept.sum(0) / mask.sum(0)).mean()
 
 
-def predict(logits: torch.Tensor) -> torch.Tensor:
+def sum_logits(logits: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Logits (T, B, classes) summed over time steps, those of the mask alone where given; float32 (B, classes)."""
+    logits = logits.float()
+    return logits.sum(0) if mask is None else torch.where(mask[..., None], logits, 0.0).sum(0)
+
+
+def predict(logits: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
     """Class numbers, int64 (B,), of logits (T, B, classes): the largest sum over time steps."""
-    return logits.float().sum(0).argmax(1)
+    return sum_logits(logits, mask).argmax(1)

@@ -60,7 +60,7 @@ def retest_run(there: Run, cache: Path | None, *, progress: Progress | None = No
             channels=2,
             classes=len(data.classes),
             size=data.size,
-            timesteps=config.binning.timesteps,
+            timesteps=data.frames.timesteps,
             seed=config.seed,
         )
         epoch = load_weights(there.folder / "best.pt", network)

@@ -14,7 +14,7 @@ import torch
 from pipeline import checkpoint as checkpoints
 from pipeline.checkpoint import Best, Checkpoint
 from pipeline.config import RunConfig, fingerprint, to_dict
-from pipeline.data import FrameLoader, RunData, open_data
+from pipeline.data import Batch, FrameLoader, RunData, open_data
 from pipeline.device import autocast, computing, peak_memory_mb
 from pipeline.environment import describe_environment
 from pipeline.evaluation import Evaluation, describe_test, evaluate
@@ -105,7 +105,7 @@ class _Training:
             channels=2,
             classes=len(data.classes),
             size=data.size,
-            timesteps=config.binning.timesteps,
+            timesteps=data.frames.timesteps,
             seed=config.seed,
         ).to(device)
         self.optimiser = make_optimiser(self.network, config.optimiser)
@@ -118,8 +118,16 @@ class _Training:
         self.timings: list[dict[str, Any]] = []
 
     def _loader(self, indices: np.ndarray, shuffle_seed: int | None = None) -> FrameLoader:
+        config = self.config
+        augmentation = "none" if shuffle_seed is None else config.dataset.augmentation
         return FrameLoader(
-            self.data.frames, indices, self.config.batch_size, self.config.input, self.device, shuffle_seed=shuffle_seed
+            self.data.frames,
+            indices,
+            config.batch_size,
+            config.input,
+            self.device,
+            shuffle_seed=shuffle_seed,
+            augmentation=augmentation,
         )
 
     def begin_or_continue(self, cache: Path) -> None:
@@ -189,9 +197,9 @@ class _Training:
         name = f"epoch {epoch}/{self.config.schedule.epochs}"
         with self.progress.task(name, len(loader), "batches") as advance, SpikeCounter(self.network) as counter:
             for batch in loader.batches(epoch):
-                loss, logits = self._step(batch.frames, batch.labels)
+                loss, logits = self._step(batch, counter)
                 losses.append(loss)
-                correct += (predict(logits) == batch.labels).sum()
+                correct += (predict(logits, batch.mask) == batch.labels).sum()
                 advance(1)
         self._refuse_nan(epoch, torch.stack(losses))
         return {
@@ -203,15 +211,19 @@ class _Training:
             "firing_rate": counter.rate(),
         }
 
-    def _step(self, frames: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _step(self, batch: Batch, counter: SpikeCounter) -> tuple[torch.Tensor, torch.Tensor]:
         """One step of the optimiser; the loss and the logits, both without gradient."""
+        frames, mask = batch.frames, batch.mask
         steps = self.config.grad_steps or len(frames)
+        begin, rest = (None, None) if mask is None else (mask[:steps], mask[steps:])
         self.optimiser.zero_grad(set_to_none=True)
         with autocast(self.device, self.config.precision):
+            counter.mask = begin
             logits = self.network(frames[:steps])
-            loss = spiking_loss(logits, labels, self.config.loss)
+            loss = spiking_loss(logits, batch.labels, self.config.loss, begin)
             if steps < len(frames):
                 # The rest goes on from the carried state; its outputs predict, but no gradient comes from them.
+                counter.mask = rest
                 with torch.no_grad():
                     logits = torch.cat([logits, self.network(frames[steps:])])
         self.scaler.scale(loss).backward()
@@ -286,7 +298,7 @@ def describe_run(
         "emulated": data.emulated,
         "split": config.dataset.split,
         "selection": config.selection,
-        "timesteps": config.binning.timesteps,
+        "timesteps": data.frames.timesteps,
         "classes": list(data.classes),
         "epoch": epoch,
         "epochs": len(rows),

@@ -38,12 +38,16 @@ class SpikeCounter:
     """Counts the spikes of every spiking layer while it is entered: outputs other than zero.
 
     Exact: counts are whole numbers on the device; nothing waits for it until the rates are asked for.
+
+    Attributes:
+        mask: Which steps of the next forward pass count, bool (T, B); None counts all. Padding never does.
     """
 
     def __init__(self, network: nn.Module) -> None:
         self._layers = neuron_layers(network)
         self._spikes: dict[str, torch.Tensor] = {}
-        self._elements = dict.fromkeys(self._layers, 0)
+        self._elements: dict[str, int | torch.Tensor] = dict.fromkeys(self._layers, 0)
+        self.mask: torch.Tensor | None = None
         self._hooks: list[Any] = []
 
     def __enter__(self) -> SpikeCounter:
@@ -60,17 +64,22 @@ class SpikeCounter:
 
     def _count(self, name: str, spikes: torch.Tensor) -> None:
         # Torch counts whole numbers seven times as fast as floats, and only zero has no bit set.
-        found = torch.count_nonzero(spikes.detach().view(_WORDS[spikes.element_size()]))
+        words = spikes.detach().view(_WORDS[spikes.element_size()])
+        if self.mask is None:
+            found = torch.count_nonzero(words)
+            elements: int | torch.Tensor = spikes.numel()
+        else:
+            found = (torch.count_nonzero(words.flatten(2), 2) * self.mask).sum()
+            elements = self.mask.sum() * spikes[0, 0].numel()
         self._spikes[name] = self._spikes[name] + found if name in self._spikes else found
-        self._elements[name] += spikes.numel()
+        self._elements[name] = self._elements[name] + elements
 
     def rates(self) -> dict[str, float]:
         """Spikes / (neurons * T * samples) of each layer; 0 for one that never ran."""
-        return {
-            name: int(self._spikes[name]) / elements if elements else 0.0 for name, elements in self._elements.items()
-        }
+        totals = {name: int(elements) for name, elements in self._elements.items()}
+        return {name: int(self._spikes[name]) / total if total else 0.0 for name, total in totals.items()}
 
     def rate(self) -> float:
         """The same over all layers together."""
-        elements = sum(self._elements.values())
+        elements = sum(int(elements) for elements in self._elements.values())
         return sum(int(spikes) for spikes in self._spikes.values()) / elements if elements else 0.0
