@@ -104,7 +104,7 @@ def _record(image: NDArray[np.float64], seed: list[int]) -> Iterator[Events]:
     for start in range(0, len(x), _BLOCK_FRAMES):
         which = slice(start, start + _BLOCK_FRAMES)
         piece = frames[: len(x[which])]
-        _shift(scene, x[which], y[which], piece)
+        shift(scene, x[which], y[which], piece)
         yield sensor.expose(piece, times[which])
 
 
@@ -136,8 +136,11 @@ def diamond(loops: int, frames: int) -> tuple[NDArray[np.float64], NDArray[np.fl
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _shift(scene: Any, x: Any, y: Any, frames: Any) -> None:
-    """Frames of the middle of the scene, moved by x and y pixels; between pixels bilinear."""
+def shift(scene: Any, x: Any, y: Any, frames: Any) -> None:
+    """Fill frames, (F, H, W), with the middle of a scene that is moved right by x and down by y pixels, (F,).
+
+    Between pixels it is bilinear. The scene, float32, must reach beyond the frames by more than the largest move.
+    """
     height, width = frames.shape[1], frames.shape[2]
     for f in range(len(frames)):
         left = (scene.shape[1] - width) / 2 - x[f]

@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from preprocess.datasets import find_layout
-from preprocess.emulator.digits import diamond, emulate_digits, enlarge
+from preprocess.emulator.digits import diamond, emulate_digits, enlarge, shift
 from preprocess.errors import ConfigError
 from preprocess.events import Events
 
@@ -64,6 +64,17 @@ def test_diamond_is_a_closed_loop_of_four_straight_paths_at_even_speed():
     np.testing.assert_allclose(np.abs(steps), 0.8)
     assert [tuple(np.sign(steps[:, 10 * k])) for k in range(4)] == [(1, 1), (-1, 1), (-1, -1), (1, -1)]
     assert np.all(np.abs(np.diff(steps[:, :10])) < 1e-12)
+
+
+def test_scenes_move_right_and_down():
+    scene = np.zeros((26, 28), np.float32)
+    scene[12, 14] = 1
+    frames = np.empty((3, 16, 16), np.float32)
+    shift(scene, np.array([0, 3, -2.25]), np.array([0, -2, 0.5]), frames)
+    # The middle 16x16 pixels of the scene begin at row 5 and column 6.
+    assert frames.sum(axis=(1, 2)) == pytest.approx(1)
+    assert frames[0, 7, 8] == 1 and frames[1, 5, 11] == 1
+    np.testing.assert_allclose(frames[2, 7:9, 5:7], [[0.125, 0.375], [0.125, 0.375]])
 
 
 def test_enlarged_images_are_smooth_and_keep_their_ink():

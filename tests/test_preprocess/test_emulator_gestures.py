@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from preprocess.datasets import find_layout
-from preprocess.emulator.gestures import LIGHTS, emulate_gestures
+from preprocess.emulator.gestures import LIGHTS, User, emulate_gestures
 from preprocess.emulator.paths import GESTURES, PAIRS, path_of
 from preprocess.emulator.shapes import SHAPES, Motion, film
 from preprocess.errors import ConfigError
@@ -127,7 +127,16 @@ def test_dark_for_bright_and_backwards_is_the_same_film(shape: str):
     assert bright.max() == pytest.approx(np.exp(0.9)) and bright.min() == 1
 
 
-@pytest.mark.parametrize(("shape", "area"), [("disc", np.pi), ("square", 2.25), ("ring", np.pi * (1 - 0.16))])
+@pytest.mark.parametrize(
+    ("shape", "area"),
+    [
+        ("disc", np.pi),
+        ("square", 1.5**2),
+        ("triangle", 0.75 * np.sqrt(3)),
+        ("ring", np.pi * (1 - 0.4**2)),
+        ("cross", 2 * 2 * 0.7 - 0.7**2),
+    ],
+)
 def test_shapes_have_their_size_and_place(shape: str, area: float):
     pose = np.array([[30.25, 33.5, 15.0, 0.4, np.log(2)]])
     ((_, frames),) = film(Motion(shape, pose), 64, 64)
@@ -152,6 +161,19 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path: Path):
     assert first == again
     assert first.keys() == other.keys()
     assert all(first[name] != other[name] for name in first if name.endswith((".aedat", ".csv")))
+
+
+def test_a_user_has_the_same_habits_in_every_light_and_others_with_another_seed(tmp_path: Path, monkeypatch):
+    random, met = User.random, []
+
+    def meet(rng: np.random.Generator) -> User:
+        met.append(random(rng))
+        return met[-1]
+
+    monkeypatch.setattr(User, "random", meet)
+    for seed in (0, 1):
+        emulate_gestures(tmp_path / str(seed), samples_per_class=4, seed=seed)
+    assert (len(met), len(set(met))) == (8, 4)
 
 
 def test_too_few_samples_for_two_users_are_refused(tmp_path: Path):
