@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from preprocess.datasets.layout import Layout, Sample, SourceRecording, locate, raise_all
+from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, raise_all
 from preprocess.emulator.paths import GESTURES
 from preprocess.errors import LayoutError
 from preprocess.samples import TEST, TRAIN
@@ -41,15 +41,11 @@ _HEADER = "class,startTime_usec,endTime_usec"
 _LATEST_US = 1 << 62
 
 
-def find(source: Path, dataset: str) -> Layout:
-    """The layout of a DvsGesture folder, or of one up to two levels above it.
+def _fits(folder: Path, dataset: str) -> bool:
+    return any((folder / name).is_file() for name in LISTS.values())
 
-    Raises:
-        LayoutError: With a line for every list, recording and label file that is missing or damaged.
-    """
-    names = " and ".join(LISTS.values())
-    expected = f"{names}, the lists of the original DvsGesture folder (AEDAT 3.1)"
-    folder = locate(source, lambda f: any((f / name).is_file() for name in LISTS.values()), expected)
+
+def _read(folder: Path, dataset: str) -> Layout:
     classes = _CLASSES[dataset]
     faults: list[str] = []
     listed = _read_lists(folder, faults)
@@ -168,3 +164,11 @@ def _samples(
         within[label] += 1
         counted[split, label] += 1
     return tuple(samples)
+
+
+FORM = Form(
+    "IBM's recordings (AEDAT 3.1)",
+    f"{' and '.join(LISTS.values())}, the lists of the original DvsGesture folder (AEDAT 3.1)",
+    _fits,
+    _read,
+)

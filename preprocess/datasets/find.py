@@ -3,44 +3,78 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from preprocess.datasets import cifar10_dvs, dvs_gesture, n_mnist
-from preprocess.datasets.layout import Layout
+from preprocess.datasets import cifar10_dvs, dvs_gesture, dvs_gesture_samples, n_mnist
+from preprocess.datasets.archives import unpack_archive, unpack_known
+from preprocess.datasets.layout import Form, Layout, first_folder, folders, locate_form
 from preprocess.emulator.folder import ABOUT, read_about
 from preprocess.errors import LayoutError
 
-_FINDERS: dict[str, Callable[[Path, str], Layout]] = {
-    "dvs-gesture": dvs_gesture.find,
-    "cifar10-dvs": cifar10_dvs.find,
-    "n-mnist": n_mnist.find,
-    "emulated-gestures": dvs_gesture.find,
-    "emulated-digits": cifar10_dvs.find,
+_FORMS: dict[str, tuple[Form, ...]] = {
+    "dvs-gesture": (dvs_gesture.FORM, dvs_gesture_samples.SPIKINGJELLY_FORM, dvs_gesture_samples.TONIC_FORM),
+    "cifar10-dvs": (cifar10_dvs.FORM, cifar10_dvs.SPIKINGJELLY_FORM, cifar10_dvs.TONIC_FORM),
+    "n-mnist": (n_mnist.FORM,),
+    "emulated-gestures": (dvs_gesture.FORM,),
+    "emulated-digits": (cifar10_dvs.FORM,),
 }
 
-DATASETS: tuple[str, ...] = tuple(_FINDERS)
+# The archives in which a data set is published, and the folder that each one becomes.
+_ARCHIVES: dict[str, Mapping[str, str]] = {
+    "dvs-gesture": {
+        "DvsGesture.tar.gz": "DvsGesture",
+        "ibmGestureTrain.tar.gz": "ibmGestureTrain",
+        "ibmGestureTest.tar.gz": "ibmGestureTest",
+    },
+    "cifar10-dvs": {"CIFAR10DVS.zip": "CIFAR10DVS"} | {f"{name}.zip": name for name in cifar10_dvs.CLASSES},
+    "n-mnist": {"train.zip": "Train", "test.zip": "Test", "Train.zip": "Train", "Test.zip": "Test"},
+}
+
+DATASETS: tuple[str, ...] = tuple(_FORMS)
+
+Tell = Callable[[str], None]
 
 
-def find_layout(dataset: str, source: Path, *, orientation: str = "spikingjelly", name: str | None = None) -> Layout:
-    """The recordings and samples of a data set.
+def find_layout(
+    dataset: str,
+    source: Path,
+    *,
+    orientation: str = "spikingjelly",
+    name: str | None = None,
+    salvage: bool = False,
+    tell: Tell | None = None,
+) -> Layout:
+    """The recordings and samples of a data set; the archives it is published in are unpacked beside themselves.
 
     Args:
         dataset: One of DATASETS.
-        source: Its folder, or one above it.
+        source: Its folder, or one above it, or an archive of it.
         orientation: ``spikingjelly`` or ``clif``; which way up the events of cifar10-dvs and emulated-digits come out.
-        name: Of its caches; the data set's, with the orientation where that is not the default, if None.
+        name: Of its caches; the data set's, with the form and orientation where those are not the default, if None.
+        salvage: Whether damaged recordings give the events before the damage.
+        tell: Called with a line for people about what was found.
 
     Raises:
         LayoutError: With a line for everything that is missing or damaged.
     """
-    if dataset not in _FINDERS:
+    if dataset not in _FORMS:
         raise LayoutError(f"unknown data set '{dataset}', expected one of: {', '.join(DATASETS)}.")
+    tell = tell or (lambda _: None)
     try:
-        layout = _FINDERS[dataset](source, dataset)
+        archives = _ARCHIVES.get(dataset, {})
+        if source.is_file() and archives:
+            source = unpack_archive(source, archives.get(source.name), tell)
+        # Beside what fits already only its like is unpacked: five classes of ten, when the others came later.
+        fitting = first_folder(source, lambda folder: any(form.fits(folder, dataset) for form in _FORMS[dataset]))
+        unpack_known([fitting] if fitting else [source, *folders(source)], archives, tell)
+        form, folder = locate_form(source, _FORMS[dataset], dataset)
+        layout = dataclasses.replace(form.read(folder, dataset), form=form.title, salvage=salvage)
     except OSError as error:
         where = error.filename or source
         raise LayoutError(f"{where}: cannot be read ({error.strerror}). Check its permissions.") from None
+    if len(_FORMS[dataset]) > 1:
+        tell(f"{folder}: {form.title}")
     _refuse_emulated(layout)
     if orientation != "spikingjelly":
         if layout.orientation is None:

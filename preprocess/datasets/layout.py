@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from preprocess.errors import LayoutError
 from preprocess.formats import FORMATS, Recording, open_recording
+from preprocess.windows import Windows
 
 _MOST_FAULTS = 20
 _MOST_NAMES = 4
-_ARCHIVES = (".gz", ".tgz", ".tar", ".zip")
 
 
 @dataclass(frozen=True)
@@ -54,27 +56,36 @@ class Layout:
     Attributes:
         name: Of its caches, ``CACHE/<name>``.
         dataset: One of DATASETS.
-        format: A key of FORMATS; all recordings are of it.
+        format: A key of FORMATS; all recordings are of it, or of any of them where it is None.
         height: Sensor rows.
         width: Sensor columns.
         classes: Names, by label.
         recordings: In the order of the data set.
         orientation: Which way up, where the format leaves it open.
+        form: What lies in the folder, for people, such as ``SpikingJelly's events_np``.
+        windows: How every sample is cut into samples of equal length; None leaves them whole.
+        salvage: Whether damaged recordings give the events before the damage.
     """
 
     name: str
     dataset: str
-    format: str
+    format: str | None
     height: int
     width: int
     classes: tuple[str, ...]
     recordings: tuple[SourceRecording, ...]
     orientation: str | None = None
+    form: str = ""
+    windows: Windows | None = None
+    salvage: bool = False
 
     @property
     def decoder(self) -> str:
-        """The format and its version, for fingerprints."""
-        return f"{self.format} {FORMATS[self.format].VERSION}"
+        """The format, its version and how it is decoded, for fingerprints."""
+        formats = FORMATS if self.format is None else (self.format,)
+        words = [f"{name} {FORMATS[name].VERSION}" for name in formats]
+        words += [f"windows {self.windows}"] if self.windows else []
+        return ", ".join(words + ["salvage"] * self.salvage)
 
     @property
     def folder(self) -> Path:
@@ -88,8 +99,53 @@ class Layout:
         Raises:
             RecordingError: If it is missing, damaged, or of another format or sensor.
         """
-        opened = open_recording(recording.path, format=self.format)
-        return opened if self.orientation is None else dataclasses.replace(opened, orientation=self.orientation)
+        opened = open_recording(recording.path, format=self.format, size=(self.height, self.width))
+        orientation = opened.orientation if self.orientation is None else self.orientation
+        return dataclasses.replace(opened, orientation=orientation, salvage=self.salvage)
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way in which a data set's recordings lie on a disk.
+
+    Attributes:
+        title: For people, such as ``SpikingJelly's events_np``.
+        expected: What its folder holds, for people.
+        fits: Whether a folder is laid out as the data set of this name should be, at a glance.
+        read: The layout of such a folder; LayoutError with a line for everything that is missing or damaged.
+    """
+
+    title: str
+    expected: str
+    fits: Callable[[Path, str], bool]
+    read: Callable[[Path, str], Layout]
+
+
+def locate_form(source: Path, forms: Sequence[Form], dataset: str) -> tuple[Form, Path]:
+    """The first of the forms that lies in the source or up to two levels below it, and its folder.
+
+    Raises:
+        LayoutError: If none does, or a form does so several times.
+    """
+    for form in forms:
+        fits = partial(_fits, form, dataset)
+        if first_folder(source, fits):
+            return form, locate(source, fits, form.expected)
+    others = [form.title for form in forms[1:]]
+    expected = forms[0].expected + (f" (or {', or '.join(others)})" if others else "")
+    locate(source, lambda _: False, expected)
+    raise AssertionError("nothing fits")
+
+
+def _fits(form: Form, dataset: str, folder: Path) -> bool:
+    return form.fits(folder, dataset)
+
+
+def first_folder(source: Path, fits: Callable[[Path], bool]) -> Path | None:
+    """The first folder that fits of the source and those up to two levels below it."""
+    if not source.is_dir():
+        return None
+    return next((folder for folder in chain([source], _below(source)) if fits(folder)), None)
 
 
 def locate(source: Path, fits: Callable[[Path], bool], expected: str) -> Path:
@@ -112,8 +168,7 @@ def locate(source: Path, fits: Callable[[Path], bool], expected: str) -> Path:
     if not source.exists():
         raise fault("no such folder", "Check --source.")
     if not source.is_dir():
-        hint = "Unpack it and give the folder." if source.suffix in _ARCHIVES else "Give the folder."
-        raise fault("a file", hint)
+        raise fault("a file", "Give the folder.")
     if fits(source):
         return source
     found = [folder for folder in _below(source) if fits(folder)]
@@ -122,9 +177,7 @@ def locate(source: Path, fits: Callable[[Path], bool], expected: str) -> Path:
         raise fault(f"{len(found)} folders that hold them: {_few(names)}", "Give one of them.")
     if not found:
         names = sorted(path.name for path in source.iterdir())
-        archives = [name for name in names if Path(name).suffix in _ARCHIVES]
-        hint = f"Unpack {archives[0]} first." if archives else "Give the folder that holds them."
-        raise fault(_few(names) if names else "an empty folder", hint)
+        raise fault(_few(names) if names else "an empty folder", "Give the folder that holds them.")
     return found[0]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from preprocess.datasets.layout import Layout, Sample, SourceRecording, files, folders, locate, raise_all
+from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, files, folders, raise_all
 from preprocess.samples import TEST, TRAIN
 
 CLASSES = tuple("0123456789")
@@ -18,16 +18,12 @@ CLASSES = tuple("0123456789")
 _FOLDERS = {"Train": TRAIN, "Test": TEST}
 
 
-def find(source: Path, dataset: str) -> Layout:
-    """The layout of a folder with Train and Test, or of one up to two levels above it.
+def _fits(folder: Path, dataset: str) -> bool:
+    return all((folder / name).is_dir() for name in _FOLDERS)
 
-    Some digits may be missing: a few classes are enough to try something.
 
-    Raises:
-        LayoutError: If there is no such folder, or a part of it holds no recordings.
-    """
-    expected = "the folders Train and Test with the folders 0 to 9 of .bin recordings in each"
-    folder = locate(source, lambda f: all((f / name).is_dir() for name in _FOLDERS), expected)
+def _read(folder: Path, dataset: str) -> Layout:
+    """The layout of a folder with Train and Test; some digits may be missing, a few are enough to try something."""
     faults: list[str] = []
     recordings = [r for name, split in _FOLDERS.items() for r in _recordings(folder, name, split, faults)]
     raise_all(folder, faults)
@@ -50,3 +46,8 @@ def _recordings(folder: Path, part: str, split: int, faults: list[str]) -> list[
     if not recordings and not faults:
         faults.append(f"{folder / part}: expected folders 0 to 9 of .bin recordings, found none. Unpack it again.")
     return recordings
+
+
+FORM = Form(
+    "ATIS .bin", "the folders Train and Test with the folders 0 to 9 of .bin recordings in each", _fits, _read
+)

@@ -314,3 +314,12 @@ def _no_array(path: Path, found: str) -> RecordingError:
         f"{path}: expected events with the columns t, x, y and p, found {' '.join(found.split())}. Save it "
         "with these names by numpy's savez, or copy it again."
     )
+
+
+def holds_events(path: Path) -> bool:
+    """Whether an .npz names the four columns; False where it cannot be read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {f"{name}.npy" for name in _COLUMNS} <= set(archive.namelist())
+    except _ZIP_FAULTS:
+        return False

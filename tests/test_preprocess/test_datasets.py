@@ -257,12 +257,11 @@ def test_missing_and_wrong_sources(tmp_path: Path, dataset: str):
     (tmp_path / "empty").mkdir()
     (line,) = refusals(dataset, tmp_path / "empty")
     assert line.endswith("found an empty folder. Give the folder that holds them.")
-    archive = tmp_path / "empty" / "DvsGesture.tar.gz"
-    archive.write_bytes(b"")
+    (tmp_path / "empty" / "notes.txt").write_bytes(b"")
     (line,) = refusals(dataset, tmp_path / "empty")
-    assert line.endswith("found DvsGesture.tar.gz. Unpack DvsGesture.tar.gz first.")
-    (line,) = refusals(dataset, archive)
-    assert line.endswith("found a file. Unpack it and give the folder.")
+    assert line.endswith("found notes.txt. Give the folder that holds them.")
+    (line,) = refusals(dataset, tmp_path / "empty" / "notes.txt")
+    assert line.endswith("found a file. Give the folder.")
 
 
 def test_a_gesture_folder_without_recordings_in_its_lists(gestures: Path):

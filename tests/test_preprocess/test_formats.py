@@ -220,7 +220,7 @@ def test_content_goes_before_the_name(tmp_path: Path):
     named_otherwise = write(tmp_path / "a.bin", aedat31([]))
     assert open_recording(named_otherwise).format == "AEDAT 3.1"
     assert open_recording(write(tmp_path / "B.BIN", atis([(1, 2, 3, 1)]))).format == "ATIS .bin"
-    assert set(FORMATS) == set("aedat31 aedat2 aedat4 evt2 evt3 dat npy npz npy-tonic atis".split())
+    assert set(FORMATS) == {"aedat31", "aedat2", "aedat4", "evt2", "evt3", "dat", "npy", "npz", "npy-tonic", "atis"}
 
 
 def test_an_opened_recording_travels_to_another_process(tmp_path: Path):

@@ -1,0 +1,151 @@
+"""Unpacking archives of recordings: beside themselves, whole or not at all, and nothing outside of their folder.
+
+What an archive may hold are files and folders with relative names; all else is refused before it is written: absolute
+names, ``..``, links, devices. A file becomes no larger than the archive says, and the disk must have room for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from preprocess.errors import LayoutError
+
+_ENDS = (".tar.gz", ".tgz", ".tar", ".zip")
+_BLOCK_BYTES = 1 << 20
+
+_FAULTS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
+
+Tell = Callable[[str], None]
+
+
+def unpack_known(places: Iterable[Path], archives: Mapping[str, str], tell: Tell) -> None:
+    """Unpack the archives of these names in the folders, where what they become is not there.
+
+    Args:
+        places: The folders; where one is none, nothing happens.
+        archives: The folder that each archive becomes.
+        tell: Called with a line for people.
+
+    Raises:
+        LayoutError: If an archive is damaged, or holds what it must not.
+    """
+    waiting = list(places)
+    for place in waiting:
+        for name, becomes in archives.items():
+            if (place / name).is_file() and not (place / becomes).exists():
+                # tonic's CIFAR10-DVS is an archive of archives.
+                waiting.append(unpack_archive(place / name, becomes, tell))
+
+
+def unpack_archive(archive: Path, name: str | None, tell: Tell) -> Path:
+    """The folder of an archive's content, beside the archive; one that is there is taken as it is.
+
+    Args:
+        archive: A .tar.gz, .tgz, .tar or .zip.
+        name: Of the folder; the archive's without its end, if None.
+        tell: Called with a line for people.
+
+    Raises:
+        LayoutError: If the file is no archive, is damaged, or holds what it must not; or the disk is full.
+    """
+    end = next((end for end in _ENDS if archive.name.lower().endswith(end)), None)
+    if end is None:
+        known = ", ".join(_ENDS)
+        raise LayoutError(f"{archive}: expected a folder or an archive ({known}), found a file. Give the folder.")
+    name = name or archive.name[: -len(end)]
+    folder = archive.with_name(name)
+    if folder.exists():
+        return folder
+    tell(f"{archive}: unpacking into {folder}")
+    temporary = archive.with_name(f".{name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir()
+        (_unpack_zip if end == ".zip" else _unpack_tar)(archive, temporary)
+        # Archives mostly hold one folder of their own name.
+        inner = temporary / name
+        alone = inner.is_dir() and sum(1 for path in temporary.iterdir() if not path.name.startswith(("_", "."))) == 1
+        with contextlib.suppress(FileExistsError):
+            (inner if alone else temporary).rename(folder)
+    except _FAULTS as error:
+        raise _refused(archive, "a whole archive", f"a damaged one ({error or type(error).__name__})") from None
+    except OSError as error:
+        where = error.filename or archive
+        hint = "Make room, or unpack it elsewhere and give that folder."
+        raise LayoutError(f"{where}: cannot be unpacked ({error.strerror or error}). {hint}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _unpack_tar(archive: Path, folder: Path) -> None:
+    # As a stream: a compressed archive is read once, from its beginning to its end.
+    with tarfile.open(archive, "r|*") as tar:
+        for member in tar:
+            target = _target(archive, folder, member.name)
+            if member.isdir():
+                target.mkdir(parents=True, exist_ok=True)
+            elif member.isreg():
+                content = tar.extractfile(member)
+                assert content is not None
+                _write(archive, target, content, member.size)
+            else:
+                kind = "a link" if member.islnk() or member.issym() else "a device or another special file"
+                raise _refused(archive, "files and folders only", f"{kind}, '{member.name[:100]}'")
+
+
+def _unpack_zip(archive: Path, folder: Path) -> None:
+    with zipfile.ZipFile(archive) as zipped:
+        for member in zipped.infolist():
+            target = _target(archive, folder, member.filename)
+            # The upper half holds a Unix mode, whose upper four bits tell a link or device from a file.
+            kind = member.external_attr >> 28
+            if kind not in (0, 0x4, 0x8):
+                raise _refused(archive, "files and folders only", f"a link or device, '{member.filename[:100]}'")
+            if member.is_dir():
+                target.mkdir(parents=True, exist_ok=True)
+            else:
+                with zipped.open(member) as content:
+                    _write(archive, target, content, member.file_size)
+
+
+def _target(archive: Path, folder: Path, name: str) -> Path:
+    """Where a member belongs; LayoutError where that is not within the folder."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name:
+        raise _refused(archive, "names within its own folder", f"'{name[:100]}'")
+    return folder / path
+
+
+def _write(archive: Path, target: Path, content: IO[bytes], size: int) -> None:
+    """Write a member of the size that the archive gives."""
+    if size > shutil.disk_usage(archive.parent).free:
+        raise _refused(archive, "members that the disk has room for", f"one of {size:,} bytes, '{target.name[:100]}'")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    # Exclusive: no member replaces another.
+    with target.open("xb") as file:
+        for block in _blocks(content):
+            written += len(block)
+            if written > size:
+                break
+            file.write(block)
+    if written != size:
+        raise _refused(archive, f"{size:,} bytes in '{target.name[:100]}'", f"{'more' if written > size else written}")
+
+
+def _blocks(content: IO[bytes]) -> Iterator[bytes]:
+    while block := content.read(_BLOCK_BYTES):
+        yield block
+
+
+def _refused(archive: Path, expected: str, found: str) -> LayoutError:
+    hint = "Nothing was unpacked; download it again."
+    return LayoutError(f"{archive}: expected {expected}, found {' '.join(found.split())}. {hint}")
