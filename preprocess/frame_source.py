@@ -25,7 +25,6 @@ class FrameSource(Protocol):
         path: The file behind it.
         dataset: The data set's own name.
         classes: Names, by class number.
-        samples: What is known of every sample.
         fingerprint: The event store's.
         binning: How the frames are made.
         timesteps: T, the longest sample's where it varies.
@@ -38,7 +37,6 @@ class FrameSource(Protocol):
     path: Path
     dataset: str
     classes: tuple[str, ...]
-    samples: SampleTable
     fingerprint: str
     binning: Binning
     timesteps: int
@@ -46,6 +44,11 @@ class FrameSource(Protocol):
     height: int
     width: int
     dtype: np.dtype[Any]
+
+    @property
+    def samples(self) -> SampleTable:
+        """What is known of every sample."""
+        ...
 
     @property
     def sample_shape(self) -> tuple[int, int, int, int]:
@@ -89,7 +92,7 @@ class EventFrames:
         self.binning = binning.plain()
         self._change: Callable[[int, Events], Events] | None = None
         self.path, self.dataset, self.classes = store.path, store.dataset, store.classes
-        self.samples, self.fingerprint = store.samples, store.fingerprint
+        self.fingerprint = store.fingerprint
         self.height, self.width = binning.size(store.height, store.width)
         self.lengths = np.full(len(store), binning.timesteps, np.int64)
         if binning.varies:
@@ -97,6 +100,11 @@ class EventFrames:
         self.timesteps = int(self.lengths.max())
         # No pixel of a frame counts more than all events of its sample.
         self.dtype: np.dtype[Any] = np.min_scalar_type(int(store.samples.events.max()))
+
+    @property
+    def samples(self) -> SampleTable:
+        """What is known of every sample."""
+        return self.store.samples
 
     @property
     def sample_shape(self) -> tuple[int, int, int, int]:
