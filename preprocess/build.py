@@ -198,7 +198,7 @@ def _leave_with_builder() -> None:
 def _merge(layout: Layout, plans: list[PartPlan], folder: Path, path: Path, progress: Progress) -> None:
     """Write the event store from the parts, in source order."""
     opened = [Part(plan.path(folder)) for plan in plans]
-    table = SampleTable.concatenate([part.samples for part in opened])
+    table = _merged_table(layout, [part.samples for part in opened])
     sources = [source for part in opened for source in part.sources]
     notes: dict[str, int] = {}
     for part in opened:
@@ -221,6 +221,19 @@ def _merge(layout: Layout, plans: list[PartPlan], folder: Path, path: Path, prog
         _write_events(file, opened, table, layout, advance)
         seal(file, table, attributes)
         fingerprint.write_sources(file.create_group("sources"), sources)
+
+
+def _merged_table(layout: Layout, tables: list[SampleTable]) -> SampleTable:
+    table = SampleTable.concatenate(tables)
+    if layout.windows is None:
+        return table
+    if len(table) == 0:
+        w = layout.windows
+        raise RecordingError(
+            f"{layout.folder}: expected windows of {w.window_us} µs with at least {w.min_events} events, found none in "
+            f"{len(layout.recordings)} recordings. Give a smaller --window-us or --min-events."
+        )
+    return table.renumbered()
 
 
 def _source_folder(layout: Layout) -> str:

@@ -26,6 +26,7 @@ from preprocess.event_store import CHUNK_EVENTS
 from preprocess.events import Events
 from preprocess.fingerprint import Source
 from preprocess.samples import SampleTable
+from preprocess.windows import WindowCutter
 
 if TYPE_CHECKING:
     from preprocess.datasets.layout import Layout, Sample, SourceRecording
@@ -138,6 +139,7 @@ class _Growing:
     bounds: list[int] = field(default_factory=list)
     address_crc: int = 0
     time_crc: int = 0
+    dropped: bool = False
 
     def interval(self) -> tuple[int, int]:
         """[start, end) within which events belong to it."""
@@ -167,8 +169,10 @@ class _PartWriter:
     def decode(self, recording: SourceRecording) -> None:
         """Take the events of every sample of one recording, chunk by chunk."""
         first = len(self._samples)
-        growing = [_Growing(sample) for sample in recording.samples]
-        self._samples += growing
+        windows = self._layout.windows
+        cutters = [WindowCutter(windows, sample) for sample in recording.samples] if windows else []
+        if not windows:
+            self._samples += [_Growing(sample) for sample in recording.samples]
         opened = self._layout.open(recording)
         if (opened.height, opened.width) != (self._layout.height, self._layout.width):
             raise RecordingError(
@@ -178,13 +182,50 @@ class _PartWriter:
         for chunk in opened.chunks():
             if len(chunk):
                 low, high = int(chunk.t.min()), int(chunk.t.max())
-                for number, sample in enumerate(growing, first):
+                for number in self._windows_of(chunk, cutters) if windows else range(first, len(self._samples)):
+                    sample = self._samples[number]
                     start, end = sample.interval()
                     if high >= start and low < end:
                         self._take(number, sample, chunk, start, end, recording)
         for note, count in opened.notes.items():
+            self._note(note, count)
+        growing = self._samples[first:]
+        if windows:
+            self._drop_windows(cutters, windows.min_events)
+        elif "recordings_salvaged" in opened.notes and any(g.count for g in growing):
+            self._drop_lost(growing)
+        else:
+            _refuse_empty(recording, growing)
+
+    def _note(self, note: str, count: int) -> None:
+        if count:
             self._notes[note] = self._notes.get(note, 0) + count
-        _refuse_empty(recording, growing)
+
+    def _windows_of(self, chunk: Events, cutters: Sequence[WindowCutter]) -> Iterator[int]:
+        """The samples that the events of a chunk belong to, new ones among them."""
+        for cutter in cutters:
+            for k in cutter.touched(chunk.t):
+                if k not in cutter.numbers:
+                    cutter.numbers[k] = len(self._samples)
+                    self._samples.append(_Growing(cutter.sample(k)))
+                yield cutter.numbers[k]
+
+    def _drop_windows(self, cutters: Sequence[WindowCutter], min_events: int) -> None:
+        """Keep the windows that are complete and have events enough."""
+        kept = 0
+        for cutter in cutters:
+            for k, number in cutter.numbers.items():
+                sample = self._samples[number]
+                sample.dropped = not cutter.is_complete(k) or sample.count < min_events
+                kept += not sample.dropped
+                self._note("windows_of_too_few_events", cutter.is_complete(k) and sample.dropped)
+        self._note("recordings_without_a_window", kept == 0)
+
+    def _drop_lost(self, growing: Sequence[_Growing]) -> None:
+        """Drop the samples of which a damaged recording gave nothing."""
+        for sample in growing:
+            sample.dropped = sample.count == 0
+            self._note("samples_lost_to_damage", sample.dropped)
 
     def _take(
         self, number: int, sample: _Growing, chunk: Events, start: int, end: int, recording: SourceRecording
@@ -228,9 +269,13 @@ class _PartWriter:
     def finish(self, sources: Sequence[Source]) -> None:
         """Write what is known of the samples and sources."""
         self._flush()
-        self._file["segments"] = np.array(self._segments, np.int64)
+        kept = np.flatnonzero([not sample.dropped for sample in self._samples])
+        segments = np.array(self._segments, np.int64).reshape(-1, 3)
+        segments = segments[np.isin(segments[:, 0], kept)]
+        segments[:, 0] = np.searchsorted(kept, segments[:, 0])
+        self._file["segments"] = segments
         self._file["jumps"] = np.array(self._jumps, np.int64).reshape(-1, 2)
-        _table(self._samples).write(self._file.create_group("samples"))
+        _table([self._samples[k] for k in kept]).write(self._file.create_group("samples"))
         fingerprint.write_sources(self._file.create_group("sources"), sources)
         self._file.attrs["notes"] = json.dumps(self._notes)
 

@@ -73,15 +73,24 @@ class SampleTable:
         counts = np.concatenate([t.events for t in tables])
         return SampleTable.of(columns | {"offset": np.concatenate([[0], np.cumsum(counts)])})
 
+    def renumbered(self) -> SampleTable:
+        """The same samples with indices that count within their class and split, in order."""
+        key = self.label * 256 + self.split
+        order = np.argsort(key, kind="stable")
+        first = np.searchsorted(key[order], key[order])
+        index = np.empty(len(self), np.int64)
+        index[order] = np.arange(len(self)) - first
+        return dataclasses.replace(self, index=index)
+
     def write(self, group: h5py.Group) -> None:
         """Write every column as a dataset of its name."""
         for name, values in self._columns().items():
             if values.dtype.kind == "U":
                 encoded = np.char.encode(values, "utf-8")
                 dtype = h5py.string_dtype("utf-8", max(1, encoded.dtype.itemsize))
-                group.create_dataset(name, data=encoded.astype(dtype), chunks=True, fletcher32=True)
-            else:
-                group.create_dataset(name, data=values, chunks=True, fletcher32=True)
+                values = encoded.astype(dtype)
+            # HDF5 has no chunks of nothing; a part may have no samples.
+            group.create_dataset(name, data=values, **({"chunks": True, "fletcher32": True} if len(values) else {}))
 
     @staticmethod
     def read(group: h5py.Group) -> SampleTable:

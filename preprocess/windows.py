@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from preprocess.datasets.layout import Sample
 
 
 @dataclass(frozen=True)
@@ -25,13 +30,47 @@ class Windows:
     stride_us: int
     min_events: int = 1
 
-    def start_of(self, k: int, start_us: int) -> int:
-        """When window k begins."""
-        return start_us + k * self.stride_us
+    def faults(self) -> list[str]:
+        """What is wrong with the numbers, a line each."""
+        numbers = {"--window-us": self.window_us, "--stride-us": self.stride_us, "--min-events": self.min_events}
+        return [f"{flag}: expected at least 1, found {n}" for flag, n in numbers.items() if n < 1]
 
-    def touched(self, t: NDArray[np.int64], start_us: int) -> list[int]:
-        """The numbers of the windows in which some of the times lie, ascending."""
-        last = np.unique((t[t >= start_us] - start_us) // self.stride_us)
-        overlapping = -(-self.window_us // self.stride_us)
-        found = {int(k) - back for k in last for back in range(overlapping)}
-        return sorted(k for k in found if k >= 0)
+
+class WindowCutter:
+    """The windows of one sample of a recording, as its events arrive.
+
+    Attributes:
+        numbers: What the taker calls each window that it has begun.
+    """
+
+    def __init__(self, windows: Windows, whole: Sample) -> None:
+        self._windows = windows
+        self._whole = whole
+        self._start_us = whole.start_us
+        self._latest_us = 0
+        self.numbers: dict[int, int] = {}
+
+    def touched(self, t: NDArray[np.int64]) -> list[int]:
+        """The windows in which some of these times lie, ascending; times (N,), N >= 1, in recording order."""
+        if self._start_us is None:
+            self._start_us = self._latest_us = int(t[0])
+        self._latest_us = max(self._latest_us, int(t.max()))
+        w = self._windows
+        last = np.unique((t[t >= self._start_us] - self._start_us) // w.stride_us)
+        overlapping = range(-(-w.window_us // w.stride_us))
+        return sorted({int(k) - back for k in last for back in overlapping if k >= back})
+
+    def sample(self, k: int) -> Sample:
+        """Window k as a sample; its index is given when all recordings are known."""
+        start, end = self._bounds(k)
+        name = f"{self._whole.name}/window_{k}"
+        return dataclasses.replace(self._whole, name=name, start_us=start, end_us=end)
+
+    def is_complete(self, k: int) -> bool:
+        """Whether window k ends within the interval, or no later than the latest event; known at the end."""
+        limit = self._latest_us + 1 if self._whole.end_us is None else self._whole.end_us
+        return self._bounds(k)[1] <= limit
+
+    def _bounds(self, k: int) -> tuple[int, int]:
+        start = (self._start_us or 0) + k * self._windows.stride_us
+        return start, start + self._windows.window_us

@@ -87,6 +87,7 @@ class TinyLayout:
     recordings: tuple[TinySource, ...]
     decoder: str = "npy 1"
     orientation: str | None = None
+    windows: None = None
     chunk: int = 128
     delay_s: float = 0.0
 

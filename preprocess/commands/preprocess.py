@@ -14,6 +14,7 @@ import tyro
 
 from preprocess.binning import Binning, SplitBy
 from preprocess.command_line import UsageError, default_cache, parse
+from preprocess.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class Arguments:
     """
 
     dataset: Annotated[str, tyro.conf.Positional]
-    """n-mnist, dvs-gesture, cifar10-dvs, emulated-gestures or emulated-digits."""
+    """n-mnist, dvs-gesture, cifar10-dvs, emulated-gestures or emulated-digits; folder for your own recordings."""
     source: Path
-    """The folder of the recordings."""
+    """The folder of the recordings, or the archive they came in."""
     cache: Path | None = None
     """The folder of all caches; $SPIKELOOM_CACHE or ./cache if not given."""
     timesteps: tuple[int, ...] = ()
@@ -50,6 +51,16 @@ class Arguments:
     """Sum k x k blocks of pixels."""
     orientation: Literal["spikingjelly", "clif"] = "spikingjelly"
     """Which way up CIFAR10-DVS is."""
+    window_us: int | None = None
+    """Cut the recordings of a folder into samples of this length in us."""
+    stride_us: int | None = None
+    """From the start of a window to the start of the next; the window's length if not given."""
+    min_events: int = 1
+    """What a window needs to become a sample."""
+    sensor_size: tuple[int, int] | None = None
+    """Rows and columns, where the recordings of a folder do not tell them: .npy, .npz, .bin."""
+    salvage: bool = False
+    """Keep the events before the damage of damaged recordings instead of stopping."""
     workers: int = 1
     """Processes that decode."""
     name: str | None = None
@@ -69,6 +80,7 @@ class Arguments:
             hint = f"Did you mean '{near[0]}'?" if near else "See: spikeloom preprocess --help"
             faults.append(f"unknown data set '{self.dataset}', expected one of: {', '.join(DATASETS)}. {hint}")
         faults += self._binning_faults()
+        faults += self._folder_faults()
         if self.workers < 1:
             faults.append(f"--workers: expected at least 1, found {self.workers}")
         if self.name is not None and (not self.name or "/" in self.name or self.name.startswith(".")):
@@ -84,6 +96,26 @@ class Arguments:
     def _binning(self, timesteps: int) -> Binning:
         names = (field.name for field in dataclasses.fields(Binning) if field.name != "timesteps")
         return Binning(timesteps, **{name: getattr(self, name) for name in names})
+
+    def windows(self) -> Windows | None:
+        """How recordings are cut, or None."""
+        if self.window_us is None:
+            return None
+        return Windows(self.window_us, self.stride_us or self.window_us, self.min_events)
+
+    def _folder_faults(self) -> Iterator[str]:
+        if self.dataset != "folder" and (self.window_us is not None or self.sensor_size is not None):
+            yield "--window-us, --sensor-size: expected for folder only, where they say what recordings do not"
+        if self.dataset == "folder" and self.name is None:
+            yield "--name: expected a name for the caches of a folder, such as my-gestures, found none"
+        if self.window_us is None and (self.stride_us is not None or self.min_events != 1):
+            yield "--stride-us, --min-events: expected with --window-us only"
+        if self.stride_us is not None and self.stride_us < 1:
+            yield f"--stride-us: expected at least 1, found {self.stride_us}"
+        windows = self.windows()
+        yield from windows.faults() if windows else ()
+        if self.sensor_size is not None and not all(1 <= side <= 1 << 15 for side in self.sensor_size):
+            yield f"--sensor-size: expected 1 to {1 << 15} rows and columns, found {self.sensor_size}"
 
     def _binning_faults(self) -> Iterator[str]:
         first = self._binning(Binning.timesteps)
@@ -112,7 +144,16 @@ def run(words: list[str]) -> None:
     progress = progress_on_stderr()
     cache = default_cache(arguments.cache)
     source = arguments.source.expanduser().absolute()
-    layout = find_layout(arguments.dataset, source, orientation=arguments.orientation, name=arguments.name)
+    layout = find_layout(
+        arguments.dataset,
+        source,
+        orientation=arguments.orientation,
+        name=arguments.name,
+        windows=arguments.windows(),
+        size=arguments.sensor_size,
+        salvage=arguments.salvage,
+        tell=progress.note,
+    )
     before = _states(cache / layout.name)
     events = build_event_store(layout, cache, workers=arguments.workers, progress=progress)
     frames = ensure_every_frames(cache, layout.name, arguments.binnings(), progress=progress)

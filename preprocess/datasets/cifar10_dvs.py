@@ -31,11 +31,12 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class _Files:
-    """The recordings of one form: their format, how their names end, and what is added to the caches' name."""
+    """The recordings of one form: their format, how their names end and look, what is added to the caches' name."""
 
     format: str
     suffix: str
     orientation: str | None
+    named: str = r"{prefix}_{name}_(\d{{1,9}})"
     added: str = ""
 
     def fits(self, folder: Path, dataset: str) -> bool:
@@ -69,7 +70,7 @@ class _Files:
         numbered: dict[int, Path] = {}
         wanted = f"{prefix}_{name}_NUMBER{self.suffix}"
         for path in files(folder / name, self.suffix):
-            found = re.fullmatch(rf"{prefix}_{name}_(\d{{1,9}})", path.stem)
+            found = re.fullmatch(self.named.format(prefix=prefix, name=name), path.stem)
             if not found:
                 faults.append(f"{path}: expected {wanted}, found another name. Move the file away.")
             elif int(found.group(1)) in numbered:
@@ -80,9 +81,12 @@ class _Files:
             faults.append(f"{folder / name}: expected recordings {wanted}, found none. Unpack it again.")
         return [
             # Each recording is of another image: no two samples share a group.
-            SourceRecording(path, f"{name}/{path.name}", (Sample(label, NO_SPLIT, i, f"{name}_{i}", path.stem),))
+            SourceRecording(path, f"{name}/{path.name}", (self._sample(label, i, name, prefix),))
             for i, path in sorted(numbered.items())
         ]
+
+    def _sample(self, label: int, number: int, name: str, prefix: str) -> Sample:
+        return Sample(label, NO_SPLIT, number, f"{name}_{number}", f"{prefix}_{name}_{number}")
 
 
 def _form(title: str, kind: _Files) -> Form:
@@ -90,6 +94,9 @@ def _form(title: str, kind: _Files) -> Form:
     return Form(title, expected, kind.fits, kind.read)
 
 
+# Names that end in the number, or are nothing else.
+_TONICS_FILES = _Files("aedat4", ".aedat4", None, r"(?:\D.*_)?(\d{{1,9}})", "-tonic")
+
 FORM = _form("the recordings as published (AEDAT 2.0)", _Files("aedat2", ".aedat", "spikingjelly"))
 SPIKINGJELLY_FORM = _form("SpikingJelly's events_np (.npz)", _Files("npz", ".npz", None))
-TONIC_FORM = _form("the recordings as tonic ships them (AEDAT 4)", _Files("aedat4", ".aedat4", None, "-tonic"))
+TONIC_FORM = _form("the recordings as tonic ships them (AEDAT 4)", _TONICS_FILES)

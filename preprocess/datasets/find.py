@@ -6,16 +6,19 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from preprocess.datasets import cifar10_dvs, dvs_gesture, dvs_gesture_samples, n_mnist
+from preprocess.datasets import cifar10_dvs, dvs_gesture, dvs_gesture_samples, folder, n_mnist
 from preprocess.datasets.archives import unpack_archive, unpack_known
 from preprocess.datasets.layout import Form, Layout, first_folder, folders, locate_form
 from preprocess.emulator.folder import ABOUT, read_about
 from preprocess.errors import LayoutError
+from preprocess.formats import Size
+from preprocess.windows import Windows
 
 _FORMS: dict[str, tuple[Form, ...]] = {
     "dvs-gesture": (dvs_gesture.FORM, dvs_gesture_samples.SPIKINGJELLY_FORM, dvs_gesture_samples.TONIC_FORM),
     "cifar10-dvs": (cifar10_dvs.FORM, cifar10_dvs.SPIKINGJELLY_FORM, cifar10_dvs.TONIC_FORM),
     "n-mnist": (n_mnist.FORM,),
+    "folder": folder.FORMS,
     "emulated-gestures": (dvs_gesture.FORM,),
     "emulated-digits": (cifar10_dvs.FORM,),
 }
@@ -42,6 +45,8 @@ def find_layout(
     *,
     orientation: str = "spikingjelly",
     name: str | None = None,
+    windows: Windows | None = None,
+    size: Size | None = None,
     salvage: bool = False,
     tell: Tell | None = None,
 ) -> Layout:
@@ -51,7 +56,10 @@ def find_layout(
         dataset: One of DATASETS.
         source: Its folder, or one above it, or an archive of it.
         orientation: ``spikingjelly`` or ``clif``; which way up the events of cifar10-dvs and emulated-digits come out.
-        name: Of its caches; the data set's, with the form and orientation where those are not the default, if None.
+        name: Of its caches, needed for ``folder``; the data set's, with the form and orientation where those are not
+            the default, if None.
+        windows: How the recordings of a ``folder`` are cut into samples; None takes each whole, or by its manifest.
+        size: Rows and columns of the sensor of a ``folder``, where its recordings do not tell them.
         salvage: Whether damaged recordings give the events before the damage.
         tell: Called with a line for people about what was found.
 
@@ -60,21 +68,27 @@ def find_layout(
     """
     if dataset not in _FORMS:
         raise LayoutError(f"unknown data set '{dataset}', expected one of: {', '.join(DATASETS)}.")
+    if dataset == "folder" and name is None:
+        raise LayoutError("folder: expected a name for its caches, found none. Give it: --name NAME")
+    if dataset != "folder" and (windows or size):
+        raise LayoutError(f"{dataset}: expected neither windows nor a sensor's size, found one. They are for folder.")
     tell = tell or (lambda _: None)
     try:
         archives = _ARCHIVES.get(dataset, {})
         if source.is_file() and archives:
             source = unpack_archive(source, archives.get(source.name), tell)
         # Beside what fits already only its like is unpacked: five classes of ten, when the others came later.
-        fitting = first_folder(source, lambda folder: any(form.fits(folder, dataset) for form in _FORMS[dataset]))
+        fitting = first_folder(source, lambda place: any(form.fits(place, dataset) for form in _FORMS[dataset]))
         unpack_known([fitting] if fitting else [source, *folders(source)], archives, tell)
-        form, folder = locate_form(source, _FORMS[dataset], dataset)
-        layout = dataclasses.replace(form.read(folder, dataset), form=form.title, salvage=salvage)
+        form, found = locate_form(source, _FORMS[dataset], dataset)
+        layout = dataclasses.replace(form.read(found, dataset), form=form.title, windows=windows, salvage=salvage)
     except OSError as error:
         where = error.filename or source
         raise LayoutError(f"{where}: cannot be read ({error.strerror}). Check its permissions.") from None
     if len(_FORMS[dataset]) > 1:
-        tell(f"{folder}: {form.title}")
+        tell(f"{found}: {form.title}")
+    if dataset == "folder":
+        layout = folder.with_sensor(layout, size)
     _refuse_emulated(layout)
     if orientation != "spikingjelly":
         if layout.orientation is None:

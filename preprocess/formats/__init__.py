@@ -1,5 +1,7 @@
 """Raw recordings: one format a file, each opened by its path and streamed as `Events`."""
 
 from preprocess.formats.recording import Recording as Recording
+from preprocess.formats.recording import Size as Size
 from preprocess.formats.registry import FORMATS as FORMATS
+from preprocess.formats.registry import SUFFIXES as SUFFIXES
 from preprocess.formats.registry import open_recording as open_recording

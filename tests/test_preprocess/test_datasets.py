@@ -252,15 +252,15 @@ def test_faults_of_an_n_mnist_folder(digits: Path):
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_missing_and_wrong_sources(tmp_path: Path, dataset: str):
-    (line,) = refusals(dataset, tmp_path / "none")
+    (line,) = refusals(dataset, tmp_path / "none", name="mine")
     assert line.startswith(f"{tmp_path / 'none'}: expected ") and line.endswith("found no such folder. Check --source.")
     (tmp_path / "empty").mkdir()
-    (line,) = refusals(dataset, tmp_path / "empty")
+    (line,) = refusals(dataset, tmp_path / "empty", name="mine")
     assert line.endswith("found an empty folder. Give the folder that holds them.")
     (tmp_path / "empty" / "notes.txt").write_bytes(b"")
-    (line,) = refusals(dataset, tmp_path / "empty")
+    (line,) = refusals(dataset, tmp_path / "empty", name="mine")
     assert line.endswith("found notes.txt. Give the folder that holds them.")
-    (line,) = refusals(dataset, tmp_path / "empty" / "notes.txt")
+    (line,) = refusals(dataset, tmp_path / "empty" / "notes.txt", name="mine")
     assert line.endswith("found a file. Give the folder.")
 
 

@@ -1,0 +1,210 @@
+"""A folder of one's own recordings, of any format and any sensor, with the classes as folders or in a table.
+
+    SOURCE/train/box/a.aedat  SOURCE/test/box/b.aedat     SOURCE/<split>/<class>/*
+    SOURCE/box/a.aedat  SOURCE/mug/c.raw                  SOURCE/<class>/*
+    SOURCE/manifest.csv                                   path,label,split,group,start_us,end_us
+
+A manifest needs path (below SOURCE) and label; where it names an interval only the events in [start_us, end_us) count.
+A group is what stays together in a split: the recording, unless the manifest names another.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, folders, raise_all
+from preprocess.errors import LayoutError
+from preprocess.formats import SUFFIXES, Size, open_recording
+from preprocess.samples import NO_SPLIT, TEST, TRAIN
+
+MANIFEST = "manifest.csv"
+
+_SPLITS = {"train": TRAIN, "test": TEST}
+_COLUMNS = ("path", "label", "split", "group", "start_us", "end_us")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One labelled stretch of a recording; `path` is relative."""
+
+    path: str
+    label: str
+    split: int
+    group: str
+    start_us: int | None = None
+    end_us: int | None = None
+
+    @property
+    def name(self) -> str:
+        stem = _stem(self.path)
+        if self.start_us is None and self.end_us is None:
+            return stem
+        return f"{stem}/{'' if self.start_us is None else self.start_us}-{'' if self.end_us is None else self.end_us}us"
+
+
+def with_sensor(layout: Layout, size: Size | None) -> Layout:
+    """The layout with the sensor of its first recording, or of the size given where the format does not tell it.
+
+    Raises:
+        LayoutError: If neither tells it.
+        RecordingError: If the first recording is damaged.
+    """
+    first = layout.recordings[0].path
+    if size is None and first.suffix.lower() in (".npy", ".npz"):
+        raise LayoutError(
+            f"{first}: expected the size of the sensor, which NumPy's files do not tell, found none. Give it: "
+            "--sensor-size ROWS COLUMNS"
+        )
+    opened = open_recording(first, size=size)
+    return dataclasses.replace(layout, height=opened.height, width=opened.width)
+
+
+def _fits_manifest(folder: Path, dataset: str) -> bool:
+    return (folder / MANIFEST).is_file()
+
+
+def _fits_splits(folder: Path, dataset: str) -> bool:
+    return any(part.name.lower() in _SPLITS and _has_classes(part) for part in folders(folder))
+
+
+def _has_classes(folder: Path) -> bool:
+    return any(_recordings_in(of_class) for of_class in folders(folder))
+
+
+def _recordings_in(folder: Path) -> list[Path]:
+    """The files whose names end as recordings' do, sorted."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    return sorted(path for path in found if path.is_file())
+
+
+def _read_splits(folder: Path, dataset: str) -> Layout:
+    faults: list[str] = []
+    entries: list[_Entry] = []
+    for part in sorted(folders(folder), key=lambda part: part.name.lower() != "train"):
+        if part.name.lower() in _SPLITS:
+            entries += _entries_of_classes(part, f"{part.name}/", _SPLITS[part.name.lower()], faults)
+        else:
+            faults.append(f"{part}: expected the folders train and test only, found '{part.name}'. Move it away.")
+    return _layout(folder, dataset, entries, faults)
+
+
+def _read_classes(folder: Path, dataset: str) -> Layout:
+    faults: list[str] = []
+    return _layout(folder, dataset, list(_entries_of_classes(folder, "", NO_SPLIT, faults)), faults)
+
+
+def _entries_of_classes(folder: Path, above: str, split: int, faults: list[str]) -> Iterator[_Entry]:
+    for of_class in folders(folder):
+        found = _recordings_in(of_class)
+        if not found:
+            known = ", ".join(SUFFIXES)
+            faults.append(f"{of_class}: expected recordings ({known}), found none. Move the folder away.")
+        for path in found:
+            relative = f"{above}{of_class.name}/{path.name}"
+            yield _Entry(relative, of_class.name, split, _stem(relative))
+
+
+def _read_manifest(folder: Path, dataset: str) -> Layout:
+    path = folder / MANIFEST
+    faults: list[str] = []
+    try:
+        lines = list(csv.reader(path.read_text("utf-8-sig").splitlines(), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LayoutError(f"{path}: expected a table as text, found something else ({error}). Write it anew.") from None
+    header = [name.strip() for name in lines[0]] if lines else []
+    unknown = [name for name in header if name not in _COLUMNS]
+    if unknown or "path" not in header or "label" not in header or len(set(header)) < len(header):
+        raise LayoutError(
+            f"{path}: line 1: expected the columns path and label, and any of {', '.join(_COLUMNS[2:])}, found "
+            f"'{','.join(header)[:80]}'. Mend the line."
+        )
+    entries = []
+    for number, line in enumerate(lines[1:], 2):
+        if not any(field.strip() for field in line):
+            continue
+        entry = _entry(folder, dict.fromkeys(_COLUMNS, "") | dict(zip(header, map(str.strip, line), strict=False)))
+        if len(line) != len(header):
+            entry = f"expected {len(header)} fields, found {len(line)}"
+        if isinstance(entry, str):
+            faults.append(f"{path}: line {number}: {entry}. Mend the line.")
+        else:
+            entries.append(entry)
+    if entries and len({entry.split == NO_SPLIT for entry in entries}) > 1:
+        faults.append(f"{path}: expected a split in every line or in none, found both. Fill the column.")
+    return _layout(folder, dataset, entries, faults)
+
+
+def _entry(folder: Path, fields: dict[str, str]) -> _Entry | str:
+    """A line's stretch, or what is wrong with it."""
+    name = fields["path"]
+    if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        return f"expected a path below the folder of the manifest, found '{name[:80]}'"
+    name = str(PurePosixPath(name))
+    if not (folder / name).is_file():
+        return f"expected a recording, found no file {name[:80]}"
+    if not fields["label"]:
+        return "expected a label, found none"
+    if fields["split"] not in ("", *_SPLITS):
+        return f"expected train, test or nothing as split, found '{fields['split'][:80]}'"
+    bounds: list[int | None] = []
+    for column in ("start_us", "end_us"):
+        if not re.fullmatch(r"\d{0,18}", fields[column]):
+            return f"expected a whole number of µs as {column}, found '{fields[column][:80]}'"
+        bounds.append(int(fields[column]) if fields[column] else None)
+    start, end = bounds
+    if end is not None and end <= (start or 0):
+        return f"expected an interval that ends after its start, found [{start or 0}, {end})"
+    split = _SPLITS.get(fields["split"], NO_SPLIT)
+    return _Entry(name, fields["label"], split, fields["group"] or _stem(name), start, end)
+
+
+def _layout(folder: Path, dataset: str, entries: list[_Entry], faults: list[str]) -> Layout:
+    """The samples, numbered within their class and split; every recording once, in the order of its first stretch."""
+    if not entries and not faults:
+        faults.append(f"{folder}: expected at least one recording, found none. Check --source.")
+    for group in sorted({e.group for e in entries if e.split == TRAIN} & {e.group for e in entries if e.split == TEST}):
+        faults.append(f"{folder}: expected every group on one side, found '{group}' in train and in test. Move one.")
+    for name, times in Counter(entry.name for entry in entries).items():
+        if times > 1:
+            faults.append(f"{folder}: expected every sample once, found '{name}' {times} times. Leave one.")
+    raise_all(folder, faults)
+    classes = _in_order({entry.label for entry in entries})
+    counted: Counter[tuple[int, str]] = Counter()
+    samples: dict[str, list[Sample]] = {}
+    for entry in entries:
+        index = counted[entry.split, entry.label]
+        counted[entry.split, entry.label] += 1
+        label = classes.index(entry.label)
+        sample = Sample(label, entry.split, index, entry.group, entry.name, entry.start_us, entry.end_us)
+        samples.setdefault(entry.path, []).append(sample)
+    recordings = tuple(SourceRecording(folder / path, path, tuple(found)) for path, found in samples.items())
+    return Layout(dataset, dataset, None, 0, 0, classes, recordings)
+
+
+def _in_order(labels: set[str]) -> tuple[str, ...]:
+    """Numbers by value, else names by their letters."""
+    return tuple(sorted(labels, key=int if all(label.isascii() and label.isdigit() for label in labels) else None))
+
+
+def _stem(path: str) -> str:
+    return str(PurePosixPath(path).with_suffix("")) if PurePosixPath(path).suffix else path
+
+
+FORMS = (
+    Form(
+        "recordings of a manifest",
+        f"{MANIFEST}, or recordings ({', '.join(SUFFIXES)}) in folders CLASS or SPLIT/CLASS",
+        _fits_manifest,
+        _read_manifest,
+    ),
+    Form("folders of a split and class", "train and test with a folder of each class", _fits_splits, _read_splits),
+    Form(
+        "folders of a class each", "a folder of recordings for each class", lambda f, _: _has_classes(f), _read_classes
+    ),
+)
