@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from preprocess.binning import Binning
 from preprocess.errors import ConfigError
+from preprocess.splits import title_of_split
 
 Selection = Literal["validation", "paper", "last"]
 
@@ -33,13 +34,20 @@ class DatasetConfig:
 
     name: str = "n-mnist"
     """Name of the cache folder, such as n-mnist or dvs-gesture."""
-    split: Literal["official", "first-900-train", "first-100-test", "random-0.9"] = "official"
+    split: Literal[
+        "official", "first-900-train", "first-100-test", "random-0.9", "by-group", "split-in-time"
+    ] = "official"
     """Which samples are test samples; `official` needs a data set that has an official split."""
     validation_fraction: float = 0.1
     """Share of the training samples held out for selection; whole groups where the data set has groups."""
     augmentation: Literal["none", "time-jitter", "spatial-jitter", "drop-events"] = "none"
     """Changes the events of training samples anew each epoch, as `pipeline.augmentation` has it; needs input.source
     events."""
+
+    @property
+    def split_title(self) -> str:
+        """The split for people; it says so where training and test share recordings."""
+        return title_of_split(self.split)
 
     def faults(self) -> Iterator[str]:
         if not self.name or "/" in self.name:

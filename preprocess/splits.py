@@ -14,10 +14,17 @@ from numpy.typing import NDArray
 from preprocess.errors import ConfigError
 from preprocess.samples import NO_SPLIT, TEST, TRAIN, SampleTable
 
-SPLITS = ("official", "first-900-train", "first-100-test", "random-0.9")
+SPLITS = ("official", "first-900-train", "first-100-test", "random-0.9", "by-group", "split-in-time")
+
+# Splits that have one recording in training and in test: near copies of what was trained on.
+_SAME_RECORDING = frozenset({"split-in-time"})
 
 _RANDOM_SPLIT_SEED = 900
+_GROUP_SPLIT_SEED = 200
+_TEST_SHARE_OF_GROUPS = 0.2
+_TEST_SHARE_OF_TIME = 0.2
 _VALIDATION_SEED = 100
+_MOST_LABELS = 12
 
 # DVS128-Gesture's official training users are 1 to 23; its last four select.
 _GESTURE_VALIDATION_USERS = frozenset({20, 21, 22, 23})
@@ -25,7 +32,7 @@ _GESTURE_VALIDATION_USERS = frozenset({20, 21, 22, 23})
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Sample numbers, int64, ascending; no sample is in two of them.
+    """Sample numbers, int64, ascending; no sample is in two of them, and only a split in time leaves some out.
 
     Attributes:
         train: What weights are fitted to.
@@ -38,6 +45,11 @@ class Splits:
     test: NDArray[np.int64]
 
 
+def title_of_split(split: str) -> str:
+    """The split for people, who must see where training and test share recordings."""
+    return f"{split} (same-recording)" if split in _SAME_RECORDING else split
+
+
 def split_samples(
     samples: SampleTable, dataset_name: str, split: str, validation_fraction: float, selection: str
 ) -> Splits:
@@ -47,7 +59,9 @@ def split_samples(
         samples: The cache's table.
         dataset_name: The cache's name; of ``dvs-gesture`` caches users 20 to 23 validate.
         split: ``official``, or for data sets without one: ``first-900-train`` (per class indices 0 to 899 train),
-            ``first-100-test`` (indices 0 to 99 test) or ``random-0.9`` (per class, seeded).
+            ``first-100-test`` (indices 0 to 99 test), ``random-0.9`` (per class, seeded), ``by-group`` (a fifth of the
+            samples of each class in whole groups, seeded) or ``split-in-time`` (of each group and class the last fifth
+            of its time tests; what is nearer to the training samples than the longest sample lasts is left out).
         validation_fraction: Share of the training samples that validates, in (0, 1): whole groups where the data set
             has groups, else stratified by class.
         selection: ``validation``; ``paper`` and ``last`` train on all training samples.
@@ -55,22 +69,32 @@ def split_samples(
     Raises:
         ConfigError: If the split does not exist for this data set or leaves a part empty.
     """
-    test = _is_test(samples, dataset_name, split)
-    train = np.flatnonzero(~test)
+    left_out = np.zeros(len(samples), bool)
+    if split == "split-in-time":
+        _refuse_official(samples, dataset_name, split)
+        train, test = _in_time(samples, np.arange(len(samples)), _TEST_SHARE_OF_TIME)
+        left_out = ~train & ~test
+    else:
+        test = _is_test(samples, dataset_name, split)
+    train = np.flatnonzero(~test & ~left_out)
     if len(train) == 0 or not test.any():
         raise ConfigError(
             f"dataset.split: expected training and test samples from {split}, found {len(train)} and "
             f"{int(test.sum())} in {dataset_name}. Choose another of {', '.join(SPLITS)}."
         )
-    validates = np.zeros(len(train), bool)
+    trains, validates = np.ones(len(train), bool), np.zeros(len(train), bool)
     if selection == "validation":
-        validates = _validates(samples, train, dataset_name, validation_fraction)
-        if validates.all() or not validates.any():
+        if split == "split-in-time":
+            trains, validates = _in_time(samples, train, validation_fraction)
+        else:
+            validates = _validates(samples, train, dataset_name, validation_fraction)
+            trains = ~validates
+        if not trains.any() or not validates.any():
             raise ConfigError(
                 f"dataset.validation_fraction: expected training and validation samples, found {len(train)} samples "
                 f"in all in {dataset_name}. Add samples, or choose --selection last."
             )
-    return Splits(train[~validates], train[validates], np.flatnonzero(test))
+    return Splits(train[trains], train[validates], np.flatnonzero(test))
 
 
 def _is_test(samples: SampleTable, name: str, split: str) -> NDArray[np.bool_]:
@@ -82,16 +106,91 @@ def _is_test(samples: SampleTable, name: str, split: str) -> NDArray[np.bool_]:
         if np.any(samples.split == NO_SPLIT):
             raise ConfigError(f"dataset.split: some samples of {name} belong to no official split. Preprocess again.")
         return np.asarray(samples.split == TEST)
-    if split == "random-0.9":
-        return _share_of_each(samples, np.arange(len(samples)), 0.1, _RANDOM_SPLIT_SEED)
     if split not in SPLITS:
         raise ConfigError(f"dataset.split: expected one of {', '.join(SPLITS)}, found {split}.")
+    if split == "by-group":
+        _refuse_official(samples, name, split)
+        return _by_group(samples, name)
+    if not has_official:
+        _refuse_shared_groups(samples, name, split)
+    if split == "random-0.9":
+        return _share_of_each(samples, np.arange(len(samples)), 0.1, _RANDOM_SPLIT_SEED)
     if has_official:
         raise ConfigError(
             f"dataset.split: {split} goes by the number within a class, and in {name} the official training and test "
             "samples are numbered apart. Choose official or random-0.9."
         )
     return np.asarray(samples.index >= 900 if split == "first-900-train" else samples.index < 100)
+
+
+def _refuse_official(samples: SampleTable, name: str, split: str) -> None:
+    if np.any(samples.split != NO_SPLIT):
+        raise ConfigError(
+            f"dataset.split: {split} is for recordings without a split of their own, and {name} has one. "
+            "Choose official."
+        )
+
+
+def _refuse_shared_groups(samples: SampleTable, name: str, split: str) -> None:
+    """Windows of one recording are near copies of each other: a split by sample would test what it trained."""
+    groups, counts = np.unique(samples.group[samples.group != ""], return_counts=True)
+    if len(groups) > 1 and counts.max() > 1:
+        most = groups[counts.argmax()]
+        raise ConfigError(
+            f"dataset.split: {split} goes by sample, and in {name} samples share recordings ('{most}' has "
+            f"{counts.max()}), which would fall on both sides. Choose by-group."
+        )
+
+
+def _by_group(samples: SampleTable, name: str) -> NDArray[np.bool_]:
+    """Which samples test: whole groups, class by class where each group is of one class."""
+    group, label = samples.group, samples.label
+    single = [int(c) for c in np.unique(label) if len(np.unique(group[label == c])) == 1]
+    if single:
+        raise ConfigError(
+            f"dataset.split: by-group needs two groups (recordings) of every class, and in {name} these have one: "
+            f"{_listed(single)}. Record more, or choose split-in-time, which tests on the recordings it trains on."
+        )
+    groups, first, counts = np.unique(group, return_index=True, return_counts=True)
+    chosen: list[str] = []
+    if all(len(np.unique(label[group == g])) == 1 for g in groups):
+        for c in np.unique(label):
+            of_class = label[first] == c
+            seed = _GROUP_SPLIT_SEED + int(c)
+            chosen += _whole_groups(groups[of_class], counts[of_class], _TEST_SHARE_OF_GROUPS, seed)
+    else:
+        chosen = _whole_groups(groups, counts, _TEST_SHARE_OF_GROUPS, _GROUP_SPLIT_SEED)
+    return np.isin(group, chosen)
+
+
+def _listed(labels: list[int]) -> str:
+    shown = ", ".join(f"class {label}" for label in labels[:_MOST_LABELS])
+    return shown + (f" and {len(labels) - _MOST_LABELS} more" if len(labels) > _MOST_LABELS else "")
+
+
+def _in_time(
+    samples: SampleTable, chosen: NDArray[np.int64], share: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which of the chosen samples lie before, and which after, a gap as long as the longest sample of their group.
+
+    The gap begins where the first 1 - share of the time of a group's samples of one class ends; what reaches into it
+    is neither. Where nothing lies after it, all of the group and class are before.
+    """
+    before, after = np.zeros(len(chosen), bool), np.zeros(len(chosen), bool)
+    start, end = samples.interval_us[chosen, 0], samples.interval_us[chosen, 1]
+    keys = np.stack([np.unique(samples.group[chosen], return_inverse=True)[1], samples.label[chosen]])
+    for key in np.unique(keys, axis=1).T:
+        own = np.all(keys == key[:, None], axis=0)
+        first, last = int(start[own].min()), int(end[own].max())
+        gap_from = first + round((1 - share) * (last - first))
+        gap_to = gap_from + int((end[own] - start[own]).max())
+        ends, begins = own & (end <= gap_from), own & (start >= gap_to)
+        if ends.any() and begins.any():
+            before |= ends
+            after |= begins
+        else:
+            before |= own
+    return before, after
 
 
 def _validates(samples: SampleTable, train: NDArray[np.int64], name: str, fraction: float) -> NDArray[np.bool_]:

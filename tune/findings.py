@@ -136,7 +136,7 @@ def _write_best(findings: Findings, folder: Path) -> None:
         "validation_samples": search.data.validation,
         "selection": search.config.selection,
         "dataset": search.config.dataset.name,
-        "split": search.config.dataset.split,
+        "split": search.config.dataset.split_title,
         "emulated": search.data.emulated,
         "searched": {path: best[path] for path in search.fields},
         "trials": findings.counts(),

@@ -72,7 +72,7 @@ class Search:
     def about(self) -> str:
         """Data set and split, and that the data are emulated where they are."""
         dataset = self.config.dataset
-        return f"{dataset.name}, {dataset.split} split{' (emulated data)' if self.data.emulated else ''}"
+        return f"{dataset.name}, {dataset.split_title} split{' (emulated data)' if self.data.emulated else ''}"
 
     def write(self, folder: Path) -> None:
         """Write `search.json`, whole or not at all."""

@@ -115,7 +115,7 @@ def _asked(folder: Path) -> tuple[str, str, list[RunConfig], Sequence[str]]:
         asked = comparison.read_comparison(folder)
         dataset = asked.config.dataset
         neurons = ", ".join(asked.neurons)
-        about = f"{asked.name}: {dataset.name}, {dataset.split} split; {neurons}; {len(asked.seeds)} seeds"
+        about = f"{asked.name}: {dataset.name}, {dataset.split_title} split; {neurons}; {len(asked.seeds)} seeds"
         return "comparison", about, asked.configs(), differing_fields(asked.configs())
     raise RunError(
         f"{folder}: expected a search or comparison (with {search_plan.FILE} or {comparison.FILE}), found neither. "

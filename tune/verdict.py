@@ -114,7 +114,7 @@ class Verdict:
 
     def _place(self) -> tuple[str, str, str]:
         config = self.comparison.config
-        return self.dataset, config.dataset.split, str(config.binning.timesteps)
+        return self.dataset, config.dataset.split_title, str(config.binning.timesteps)
 
     def _neuron_row(self, figures: NeuronFigures) -> tuple[str, ...]:
         return (
@@ -186,7 +186,7 @@ class Verdict:
         return {
             "dataset": config.dataset.name,
             "emulated": str(self.emulated).lower(),
-            "split": config.dataset.split,
+            "split": config.dataset.split_title,
             "timesteps": config.binning.timesteps,
             "selection": config.selection,
             "network": config.network.name,

@@ -53,7 +53,7 @@ def _row(there: Run, below: Path) -> dict[str, Any]:
     return {
         "run": str(there.folder.relative_to(below)),
         "dataset": config.dataset.name,
-        "split": config.dataset.split,
+        "split": config.dataset.split_title,
         "network": config.network.name,
         "neuron": config.neuron.name,
         "tau": config.neuron.tau,

@@ -7,7 +7,7 @@ import pytest
 
 from preprocess.errors import ConfigError
 from preprocess.samples import SampleTable
-from preprocess.splits import Splits, split_samples
+from preprocess.splits import Splits, split_samples, title_of_split
 
 
 def table(label, *, split=255, index=None, group="") -> SampleTable:
@@ -144,9 +144,9 @@ def test_one_group_for_all_or_for_each_is_no_group():
 @pytest.mark.parametrize(
     ("samples", "split", "message"),
     [
-        (CIFAR, "official", "x has no official split. Choose one of first-900-train, first-100-test, random-0.9."),
+        (CIFAR, "official", "x has no official split. Choose one of first-900-train, first-100-test, random-0.9, by-group,"),
         (OFFICIAL, "first-900-train", "first-900-train goes by the number within a class, and in x the official"),
-        (CIFAR, "half", "expected one of official, first-900-train, first-100-test, random-0.9, found half."),
+        (CIFAR, "half", "random-0.9, by-group, split-in-time, found half."),
         (table([0, 1]), "first-900-train", "expected training and test samples from first-900-train, found 2 and 0"),
         (table([0, 1], split=[0, 1]), "official", "expected training and validation samples, found 1 samples in all"),
         (table([0, 1, 1], split=[0, 1, 255]), "official", "some samples of x belong to no official split"),
@@ -156,3 +156,65 @@ def test_a_split_that_does_not_exist_is_told(samples: SampleTable, split: str, m
     with pytest.raises(ConfigError) as error:
         split_samples(samples, "x", split, 0.1, "validation")
     assert message in str(error.value)
+
+
+def recordings(per_class: int, *, classes: int = 3, windows: int = 20, window_us: int = 100, stride_us: int = 50):
+    """Windows of recordings of one class each, every recording on a clock of its own."""
+    label = np.repeat(np.arange(classes), per_class * windows)
+    recording = np.repeat(np.arange(classes * per_class), windows)
+    samples = table(label, group=np.array([f"rec{r}" for r in recording]))
+    start = recording * 7919 + np.tile(np.arange(windows), classes * per_class) * stride_us
+    columns = {name: getattr(samples, name) for name in vars(samples)}
+    return SampleTable.of(columns | {"interval_us": np.stack([start, start + window_us], axis=1)})
+
+
+def test_by_group_holds_whole_recordings_of_every_class_out():
+    samples = recordings(5)
+    found = cut(samples, "by-group", fraction=0.25)
+    sides = [set(samples.group[part]) for part in (found.train, found.validation, found.test)]
+    assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
+    assert np.bincount(samples.label[found.test]).tolist() == [20] * 3
+    assert np.bincount(samples.label[found.validation]).tolist() == [20] * 3
+    np.testing.assert_array_equal(found.test, cut(samples, "by-group").test)
+
+
+def test_by_group_names_the_classes_of_a_single_recording():
+    samples = recordings(2)
+    lone = SampleTable.of(vars(samples) | {"group": np.where(samples.label == 1, "rec2", samples.group)})
+    with pytest.raises(ConfigError, match=r"in x these have one: class 1\. Record more, or choose split-in-time"):
+        split_samples(lone, "x", "by-group", 0.1, "validation")
+
+
+@pytest.mark.parametrize("split", ["random-0.9", "first-900-train", "first-100-test"])
+def test_a_split_by_sample_is_refused_where_samples_share_recordings(split: str):
+    with pytest.raises(ConfigError, match=r"samples share recordings \('rec0' has 20\).* Choose by-group."):
+        split_samples(recordings(5), "x", split, 0.1, "validation")
+
+
+@pytest.mark.parametrize("stride_us", [25, 50, 100, 300])
+@pytest.mark.parametrize("selection", ["validation", "last"])
+def test_split_in_time_leaves_a_window_between_training_and_test(stride_us: int, selection: str):
+    samples = recordings(1, windows=60, stride_us=stride_us)
+    found = split_samples(samples, "x", "split-in-time", 0.2, selection)
+    interval = samples.interval_us
+    for group in np.unique(samples.group):
+        train, validation, test = (
+            interval[part[samples.group[part] == group]] for part in (found.train, found.validation, found.test)
+        )
+        assert len(train) > len(test) > 0
+        assert test[:, 0].min() - train[:, 1].max() >= 100
+        if selection == "validation":
+            assert validation[:, 0].min() - train[:, 1].max() >= 100
+            assert test[:, 0].min() - validation[:, 1].max() >= 100
+    assert len(found.validation) == 0 or selection == "validation"
+
+
+def test_split_in_time_says_that_recordings_are_shared():
+    assert title_of_split("split-in-time") == "split-in-time (same-recording)"
+    assert title_of_split("by-group") == "by-group"
+
+
+@pytest.mark.parametrize("split", ["by-group", "split-in-time"])
+def test_an_official_split_is_not_passed_over(split: str):
+    with pytest.raises(ConfigError, match=f"{split} is for recordings without a split of their own, and x has one"):
+        split_samples(OFFICIAL, "x", split, 0.1, "validation")

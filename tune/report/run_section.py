@@ -60,7 +60,7 @@ def _lead(run: Run, label: str) -> str:
     result, config = run.result, run.config
     if result is None:
         return f"{label} has trained {len(run.metrics)} of {config.schedule.epochs} epochs; it is not finished."
-    where = f"{config.dataset.name}, {config.dataset.split} split, T = {config.binning.timesteps}, seed {config.seed}"
+    where = f"{config.dataset.name}, {config.dataset.split_title} split, T = {config.binning.timesteps}, seed {config.seed}"
     if result.get("test_accuracy") is None:
         return f"{label} reaches {per_cent(result['validation_accuracy'])} % validation accuracy ({where})."
     return (
@@ -101,7 +101,7 @@ def _class_table(run: Run, label: str) -> Table:
     ):
         rows.append((name, str(sum(row)), per_cent(accuracy)))
     config = run.config
-    title = f"{label} by class: {config.dataset.name}, {config.dataset.split} split, T = {config.binning.timesteps}"
+    title = f"{label} by class: {config.dataset.name}, {config.dataset.split_title} split, T = {config.binning.timesteps}"
     return Table(title, ("class", "test samples", "accuracy, %"), tuple(rows), "lrr")
 
 
