@@ -31,10 +31,12 @@ _EXCERPT_EVENTS = 40_000
 
 @dataclass(frozen=True)
 class Inspection:
-    """Facts by name, as plain values for JSON, and how to draw the file into a PNG."""
+    """Facts by name, as plain values for JSON, and how to draw the file into a PNG and to play it in a GIF."""
 
     facts: dict[str, Any]
     draw: Callable[[Path], None]
+    animate: Callable[[Path, float], None]
+    """Called with the GIF, and how much slower than the recording it plays."""
 
 
 def inspect_file(path: Path, *, sample: int | None = None) -> Inspection:
@@ -69,8 +71,11 @@ def inspect_file(path: Path, *, sample: int | None = None) -> Inspection:
     emulated = " (emulated)" if any(line.startswith("# emulated") for line in recording.header) else ""
     title = f"{path.name}{emulated}\n{recording.format}, {_in_short(survey)}"
     if survey.events == 0:
-        return Inspection(facts, _refuse_to_draw(path))
-    return Inspection(facts, _drawing(title, recording.chunks, survey, recording.height, recording.width))
+        refuse = _refuse_to_draw(path)
+        return Inspection(facts, refuse, refuse)
+    height, width = recording.height, recording.width
+    draw = _drawing(title, recording.chunks, survey, height, width)
+    return Inspection(facts, draw, _animating(f"{path.stem}{emulated}", recording.chunks, survey, height, width))
 
 
 def _is_hdf5(path: Path) -> bool:
@@ -106,7 +111,10 @@ def _inspect_events(store: EventStore, i: int) -> Inspection:
         "sample": _facts_of_sample(store, i) | _facts_of(survey),
     }
     title = f"{_title_of(store, i)}\n{_in_short(survey)}"
-    return Inspection(facts, _drawing(title, lambda: [events], survey, store.height, store.width))
+    draw = _drawing(title, lambda: [events], survey, store.height, store.width)
+    return Inspection(
+        facts, draw, _animating(_caption_of(store, i), lambda: [events], survey, store.height, store.width)
+    )
 
 
 def _inspect_frames(cache: FrameCache, i: int) -> Inspection:
@@ -139,7 +147,14 @@ def _inspect_frames(cache: FrameCache, i: int) -> Inspection:
 
         draw_frames(picture, title, frames)
 
-    return Inspection(facts, draw)
+    def animate(gif: Path, slower: float) -> None:
+        from preprocess.animation import Film, write_film
+
+        # How long each frame lasted only `duration` says; the sample as a whole takes its time by every rule.
+        start, end = cache.samples.interval_us[i]
+        write_film(gif, Film(frames, max(1, int(end - start)) / length), _caption_of(cache, i), slower)
+
+    return Inspection(facts, draw, animate)
 
 
 def _facts_of_cache(kind: str, cache: CacheFile) -> dict[str, Any]:
@@ -210,9 +225,14 @@ def _in_short(survey: Survey) -> str:
     return f"{survey.events:,} events in {seconds:,.3f} s, {100 * survey.on_share:.0f} % ON"
 
 
-def _refuse_to_draw(path: Path) -> Callable[[Path], None]:
-    def draw(picture: Path) -> None:
-        raise RecordingError(f"{path}: expected events to draw, found none. Leave out --plot.")
+def _caption_of(cache: CacheFile, i: int) -> str:
+    """In a few words, for below an animation; the names of emulated data sets say so."""
+    return f"{cache.dataset}: {cache.classes[cache.samples.label[i]]}"
+
+
+def _refuse_to_draw(path: Path) -> Callable[..., None]:
+    def draw(*_: Any) -> None:
+        raise RecordingError(f"{path}: expected events to draw, found none. Leave out --plot and --animate.")
 
     return draw
 
@@ -226,3 +246,12 @@ def _drawing(title: str, chunks: Chunks, survey: Survey, height: int, width: int
         draw_events(picture, title, survey, excerpt)
 
     return draw
+
+
+def _animating(caption: str, chunks: Chunks, survey: Survey, height: int, width: int) -> Callable[[Path, float], None]:
+    def animate(gif: Path, slower: float) -> None:
+        from preprocess.animation import film_events, write_film
+
+        write_film(gif, film_events(chunks, survey, height, width, slower), caption, slower)
+
+    return animate

@@ -44,7 +44,7 @@ def draw_events(path: Path, title: str, survey: Survey, excerpt: Excerpt) -> Non
     _draw_space_time(figure, rows[0], excerpt.shown, (excerpt.shown.t - survey.start_us) / scale, (start, end), unit)
     edges = np.linspace(start, end, len(excerpt.frames), endpoint=False)
     labels = [f"{edge:,.2f} s" if unit == "s" else f"{edge:,.0f} ms" for edge in edges]
-    _draw_strip(figure, rows[1], excerpt.frames, labels, _brightest(excerpt.frames), len(labels))
+    _draw_strip(figure, rows[1], excerpt.frames, labels, brightest_count(excerpt.frames), len(labels))
     _draw_rate(figure.add_subplot(rows[2]), survey, (start, end), scale, unit)
     _save(figure, path)
 
@@ -67,12 +67,12 @@ def draw_frames(path: Path, title: str, frames: NDArray[Any]) -> None:
     heights = [min(cell, 3.0) * frames.shape[2] / frames.shape[3] + 0.15] * len(strips) + [2.1]
     figure = _new_figure(title, sum(heights) + 1.7, above=0.75, below=0.55)
     rows = figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0.22)
-    brightest = _brightest(frames[chosen])
+    brightest = brightest_count(frames[chosen])
     for row, part in enumerate(strips):
         _draw_strip(figure, rows[row], frames[part], [f"step {i}" for i in part], brightest, columns)
     below = rows[len(strips)].subgridspec(1, 2, width_ratios=(1, 4.5), wspace=0.12)
     whole = frames.sum(axis=0, dtype=np.int64)
-    _draw_frame(figure.add_subplot(below[0]), whole, "all steps", _brightest(whole))
+    _draw_frame(figure.add_subplot(below[0]), whole, "all steps", brightest_count(whole))
     _draw_steps(figure.add_subplot(below[1]), frames)
     _save(figure, path)
 
@@ -182,7 +182,7 @@ def _merged(counts: NDArray[np.int64], window_us: int, most: int) -> tuple[NDArr
     return padded.reshape(2, -1, merge).sum(axis=2), window_us * merge
 
 
-def _brightest(frames: NDArray[Any]) -> float:
+def brightest_count(frames: NDArray[Any]) -> float:
     """How many events of a pixel are drawn in full colour: few pixels, often hot ones, have more."""
     total = frames.sum(axis=-3, dtype=np.int64)
     seen = total[total > 0]

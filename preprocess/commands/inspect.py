@@ -21,13 +21,17 @@ _MOST_CLASSES = 12
 class Arguments:
     """Tell what a file holds: a raw recording, an event store (events.h5) or a frame cache (frames/*.h5).
 
-    Example: spikeloom inspect user01_natural.aedat --plot picture.png
+    Example: spikeloom inspect user01_natural.aedat --plot picture.png --animate film.gif
     """
 
     file: Annotated[Path, tyro.conf.Positional]
     """The recording or cache."""
     plot: Path | None = None
     """Draw the recording, or the sample of a cache, into this PNG."""
+    animate: Path | None = None
+    """Play the recording, or the sample of a cache, in this GIF; of more than ten seconds the busiest ten."""
+    slower: float = 1.0
+    """Play this many times slower than it happened."""
     sample: int | None = None
     """Number of the sample of a cache to look at; the first if not given."""
     json: bool = False
@@ -38,6 +42,10 @@ class Arguments:
         faults = []
         if self.plot is not None and self.plot.suffix.lower() != ".png":
             faults.append(f"--plot: expected a file name that ends with .png, found '{self.plot}'")
+        if self.animate is not None and self.animate.suffix.lower() != ".gif":
+            faults.append(f"--animate: expected a file name that ends with .gif, found '{self.animate}'")
+        if not 0.01 <= self.slower <= 10_000:
+            faults.append(f"--slower: expected 0.01 to 10000, found {self.slower:g}")
         if self.sample is not None and self.sample < 0:
             faults.append(f"--sample: expected 0 or more, found {self.sample}")
         if faults:
@@ -53,6 +61,8 @@ def run(words: list[str]) -> None:
     found = inspect_file(arguments.file.expanduser().absolute(), sample=arguments.sample)
     if arguments.plot is not None:
         found.draw(arguments.plot.expanduser().absolute())
+    if arguments.animate is not None:
+        found.animate(arguments.animate.expanduser().absolute(), arguments.slower)
     if arguments.json:
         print(json.dumps(found.facts))
     else:

@@ -119,7 +119,7 @@ def test_a_recording_without_events(tmp_path: Path, capsys):
     assert run(path) == 0
     assert "events        none" in capsys.readouterr().out
     line = refusal(capsys, path, "--plot", tmp_path / "a.png")
-    assert line.endswith("expected events to draw, found none. Leave out --plot.")
+    assert line.endswith("expected events to draw, found none. Leave out --plot and --animate.")
     assert not (tmp_path / "a.png").exists()
 
 
