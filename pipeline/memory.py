@@ -13,7 +13,7 @@ def keep_freed_memory() -> None:
     """Tell glibc's allocator to keep freed memory, for the rest of the process; nothing under another C library.
 
     Large tensors otherwise come from the system at each step of training and go back to it, and each of their pages
-    faults once. Keeping them takes a fifth off a step of `spiking-vgg-small`, for 7 % more memory at its peak.
+    faults once. Keeping them takes about a quarter off a step of `spiking-vgg-small`, for 7 % more memory at its peak.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

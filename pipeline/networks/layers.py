@@ -11,6 +11,7 @@ from torch import nn
 
 from pipeline.config import NetworkConfig
 from pipeline.networks.batch_norm import SequenceBatchNorm
+from pipeline.networks.pooling import AveragePool
 from preprocess.errors import ConfigError
 
 MakeNeuron = Callable[[], nn.Module]
@@ -21,18 +22,6 @@ Plan = Sequence[int | Literal["P"]]
 def over_time(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """Apply a module without state to all T*B images at once."""
     return module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-
-
-class Stateless(nn.Module):
-    """A layer without state, such as a pooling, for sequences."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(T, B, ...) to (T, B, ...)."""
-        return over_time(self.module, x)
 
 
 class ConvBlock(nn.Module):
@@ -62,7 +51,7 @@ def make_features(
         kind = "pool" if step == "P" else "conv"
         counts[kind] += 1
         if step == "P":
-            block: nn.Module = Stateless(nn.AvgPool2d(2))
+            block: nn.Module = AveragePool()
         else:
             out = scaled(step, config.width)
             block = ConvBlock(channels, out, config.batch_norm, make_neuron, dropout)

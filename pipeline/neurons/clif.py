@@ -57,10 +57,20 @@ class CLIFNode(ComplementaryLIFNode):
         """SpikingJelly's hook for a whole sequence: x (T, B, ...) and v, m (B, ...) to spikes and the new v, m."""
         (x,) = inputs
         if not chooses_fused(self.fused_backend, find_obstacle(x, self.surrogate_function)):
-            return super().multi_step_functional_forward(inputs, states, **kwargs)
+            return self._step_by_step(x, states)
         kind, alpha = surrogate_kind(self.surrogate_function)
         spikes, v, m = _CLIF.apply(x, *states, self.tau, self.v_threshold, kind, alpha)
         return (spikes,), (v, m)
+
+    def _step_by_step(
+        self, x: torch.Tensor, states: tuple[Any, ...]
+    ) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
+        # SpikingJelly indexes the sequence at each step, and the gradient of each index is as large as the sequence.
+        steps = []
+        for current in x.unbind(0):
+            (spikes,), states = self.single_step_functional_forward((current,), states)
+            steps.append(spikes)
+        return (torch.stack(steps),), states
 
 
 class _CLIF(torch.autograd.Function):
@@ -107,4 +117,4 @@ class _CLIF(torch.autograd.Function):
 
 def make_clif(config: NeuronConfig) -> CLIFNode:
     """CLIF as the paper has it: soft reset, undecayed input."""
-    return CLIFNode(config.tau, config.v_threshold, make_surrogate(config), "m", backend=config.backend)
+    return CLIFNode(float(config.tau), float(config.v_threshold), make_surrogate(config), "m", backend=config.backend)

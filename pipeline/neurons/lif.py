@@ -110,9 +110,9 @@ class _LIF(torch.autograd.Function):
 def make_lif(config: NeuronConfig) -> LIFNode:
     """LIF as the CLIF paper has it: undecayed input, soft reset, gradient through the reset."""
     return LIFNode(
-        config.tau,
+        float(config.tau),
         decay_input=False,
-        v_threshold=config.v_threshold,
+        v_threshold=float(config.v_threshold),
         v_reset=None,
         surrogate_function=make_surrogate(config),
         step_mode="m",

@@ -1,0 +1,44 @@
+"""Average pooling over 2x2 pixels, for sequences.
+
+Torch's kernel sums pixel by pixel on the CPU; adding rows, then columns, runs in vector registers: 34 ms of CPU time
+forward and backward become 16 ms at (T, B, C, H, W) = (10, 32, 24, 34, 34). `interpolate` backward gains nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class AveragePool(nn.Module):
+    """Mean of each 2x2 block of pixels; an odd last row or column is left out, as torch.nn.AvgPool2d(2) does."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(T, B, C, H, W) to (T, B, C, H // 2, W // 2)."""
+        if x.device.type == "cpu":
+            return _Average.apply(x)
+        return functional.avg_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2])
+
+
+class _Average(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.shape = x.shape
+        rows, columns = x.shape[-2] // 2 * 2, x.shape[-1] // 2 * 2
+        halved = x[..., 0:rows:2, :] + x[..., 1:rows:2, :]
+        return (halved[..., 0:columns:2] + halved[..., 1:columns:2]).mul_(0.25)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        rows, columns = 2 * grad.shape[-2], 2 * grad.shape[-1]
+        whole = (rows, columns) == tuple(ctx.shape[-2:])
+        grad_x = grad.new_empty(ctx.shape) if whole else grad.new_zeros(ctx.shape)
+        share = grad * 0.25
+        for row in (0, 1):
+            for column in (0, 1):
+                grad_x[..., row:rows:2, column:columns:2] = share
+        return grad_x
