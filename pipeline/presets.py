@@ -76,9 +76,10 @@ _CIFAR10_DVS_VGGSNN = replace(
     schedule=ScheduleConfig(epochs=200),
 )
 
-# A VGG of four convolutions learns these in minutes on two cores.
+# A VGG of three convolutions learns these in minutes on two cores; the paper's head, because global pooling forgets
+# where things are, which tells digits and gestures apart (N-MNIST, LIF, 8 epochs: 77 % with it, 98 % without).
 _SMALL = RunConfig(
-    network=NetworkConfig(name="spiking-vgg-small", head="gap"),
+    network=NetworkConfig(name="spiking-vgg-small", head="paper"),
     optimiser=OptimiserConfig(learning_rate=0.1),
     schedule=ScheduleConfig(epochs=8),
     batch_size=32,
@@ -97,8 +98,6 @@ def _presets() -> Iterator[Preset]:
             _SMALL,
             dataset=DatasetConfig(name="emulated-gestures"),
             binning=Binning(timesteps=10, downsample=4),
-            # Where the shape is tells gestures apart: global pooling would forget it.
-            network=NetworkConfig(name="spiking-vgg-small", head="paper"),
             # Some hundred samples are few steps of SGD.
             optimiser=OptimiserConfig(name="adamw", learning_rate=3e-3),
             schedule=ScheduleConfig(epochs=12),

@@ -56,7 +56,7 @@ def test_within_a_seed_first_weights_and_every_batch_are_the_same(
 
     monkeypatch.setattr(training, "build_network", build_and_note)
     monkeypatch.setattr(training._Training, "_step", step_and_note)
-    config = override(tiny_config, {"selection": "last"})
+    config = override(tiny_config, {"selection": "last", "threads": 1})
     comparison = Comparison("tiny", config, ("lif", "clif"), (3, 4), tiny_cache)
     for config in comparison.configs():
         training.train_run(config, tmp_path / fingerprint(config), tiny_cache)
