@@ -7,8 +7,10 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,8 +53,8 @@ class ClusterError(SpikeloomError):
 def ray_running(address: str | None = None) -> Iterator[None]:
     """Have Ray while the context is open: a Ray that this process already has, a cluster's, or one of our own.
 
-    Of our own nothing is left afterwards, neither processes nor files; of one killed before it could tidy up, the next
-    start removes the files (its processes die with it).
+    Of our own nothing is left afterwards, neither processes nor files. Where this process is killed before it can tidy
+    up, trials and servers die with it, two idle agents within a minute, and the next start removes the files.
 
     Args:
         address: Of a running cluster's head, ``host:port`` or ``auto``; None starts Ray on this machine.
@@ -65,21 +67,17 @@ def ray_running(address: str | None = None) -> Iterator[None]:
 
     if ray.is_initialized():
         yield
-    elif address is not None:
-        _join(address)
-        try:
+        return
+    with contextlib.ExitStack() as clean_up:
+        if address is None:
+            folder = clean_up.enter_context(_temporary_folder())
+            clean_up.callback(_stop)
+            _start(folder)
+        else:
+            clean_up.callback(_stop)
+            _join(address)
+        with _signals_unwrapped():
             yield
-        finally:
-            with stdout_without_ray():
-                ray.shutdown()
-    else:
-        with _temporary_folder() as folder:
-            try:
-                _start(folder)
-                yield
-            finally:
-                with stdout_without_ray():
-                    ray.shutdown()
 
 
 @contextlib.contextmanager
@@ -89,10 +87,28 @@ def stdout_without_ray() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _signals_unwrapped() -> Iterator[None]:
+    """Let SIGTERM unwind as it does elsewhere: where it arrives inside Ray's C++, Ray wraps it in a SystemError."""
+    try:
+        yield
+    except SystemError as error:
+        if isinstance(error.__cause__, BaseException) and not isinstance(error.__cause__, Exception):
+            raise error.__cause__ from None
+        raise
+
+
+def _stop() -> None:
+    import ray
+
+    with stdout_without_ray():
+        ray.shutdown()
+
+
 def _start(folder: Path) -> None:
     import ray
 
-    try:
+    with _own_sigterm(), _named_faults("Ray did not start on this machine"):
         ray.init(
             address="local",
             num_cpus=len(os.sched_getaffinity(0)),
@@ -102,8 +118,6 @@ def _start(folder: Path) -> None:
             logging_level=_LOGGING,
             _temp_dir=str(folder),
         )
-    except (RuntimeError, OSError, ValueError, TimeoutError) as error:
-        raise ClusterError(f"Ray did not start on this machine: {' '.join(str(error).split())[:300]}") from None
 
 
 def _join(address: str) -> None:
@@ -119,15 +133,31 @@ def _join(address: str) -> None:
             raise ClusterError(
                 f"--address {address}: no cluster answers ({error}). Start one with: ray start --head --port {port}"
             ) from None
-    try:
+    with _own_sigterm(), _named_faults(f"--address {address}"):
         ray.init(
             address=address,
             log_to_driver=False,
             logging_level=_LOGGING,
             runtime_env={"env_vars": _ENVIRONMENT},
         )
+
+
+@contextlib.contextmanager
+def _named_faults(what: str) -> Iterator[None]:
+    try:
+        yield
     except (RuntimeError, OSError, ValueError, TimeoutError) as error:
-        raise ClusterError(f"--address {address}: {' '.join(str(error).split())[:300]}") from None
+        raise ClusterError(f"{what}: {' '.join(str(error).split())[:300]}") from None
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the process's answer to SIGTERM, which Ray would replace by leaving with exit code 15."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    # Only the main thread may set it, and only there does Ray.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

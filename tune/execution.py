@@ -91,9 +91,10 @@ def run_trials(
 
 
 def _ensure_frames(configs: Sequence[RunConfig], cache: Path, progress: Progress | None) -> None:
-    """Build every frame cache that trials need, in one pass over the events of each data set."""
+    """Build every frame cache that trials read, in one pass over the events of each data set."""
     for name in dict.fromkeys(config.dataset.name for config in configs):
-        binnings = dict.fromkeys(config.binning for config in configs if config.dataset.name == name)
+        reading = [config for config in configs if config.dataset.name == name and config.input.source == "cache"]
+        binnings = dict.fromkeys(config.binning.plain() for config in reading)
         ensure_every_frames(cache, name, list(binnings), progress=progress)
 
 
@@ -130,6 +131,10 @@ class Share:
 def share_machine(configs: Sequence[RunConfig], concurrent: int | None = None) -> Share:
     """Cut what Ray has into equal shares for the trials that run at once.
 
+    Args:
+        configs: The trials that are to run; where they name a number of threads, each gets so many.
+        concurrent: Trials at once; None is one for each GPU, or as many as there are CPUs for.
+
     Raises:
         ConfigError: If the configurations ask for a GPU and there is none.
     """
@@ -141,9 +146,11 @@ def share_machine(configs: Sequence[RunConfig], concurrent: int | None = None) -
         raise ConfigError(f"device: expected a GPU for '{asked}', found none that Ray knows. Use auto or cpu.")
     if asked == "cpu":
         gpus = 0.0
-    at_once = min(len(configs), concurrent or int(gpus) or sum(cpus) or 1)
     # A trial's CPUs are of one machine, the smallest that has any.
-    threads = max(1, min(sum(cpus) // at_once, *(count for count in cpus if count)))
+    most = min(count for count in cpus if count)
+    wanted = min(configs[0].threads or 1, most)
+    at_once = min(len(configs), concurrent or int(gpus) or sum(cpus) // wanted)
+    threads = wanted if configs[0].threads else max(1, min(sum(cpus) // at_once, most))
     if not gpus:
         return Share(at_once, threads, 0.0, "cpu")
     # Ray knows four digits of a share of a GPU; more than one trial never spreads over two.

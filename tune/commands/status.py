@@ -18,7 +18,7 @@ class Arguments:
     Example: spikeloom status runs/tune-n-mnist-small-1
     """
 
-    folder: Annotated[Path, tyro.conf.Positional]
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """Of a search or comparison."""
 
 
