@@ -68,14 +68,15 @@ def inspect_file(path: Path, *, sample: int | None = None) -> Inspection:
         **_facts_of(survey),
         "notes": recording.notes,
     }
-    emulated = " (emulated)" if any(line.startswith("# emulated") for line in recording.header) else ""
-    title = f"{path.name}{emulated}\n{recording.format}, {_in_short(survey)}"
+    is_emulated = any(line.startswith("# emulated") for line in recording.header)
+    title = f"{path.name}{' (emulated)' if is_emulated else ''}\n{recording.format}, {_in_short(survey)}"
     if survey.events == 0:
         refuse = _refuse_to_draw(path)
         return Inspection(facts, refuse, refuse)
     height, width = recording.height, recording.width
+    caption = f"emulated {path.stem}" if is_emulated else path.stem
     draw = _drawing(title, recording.chunks, survey, height, width)
-    return Inspection(facts, draw, _animating(f"{path.stem}{emulated}", recording.chunks, survey, height, width))
+    return Inspection(facts, draw, _animating(caption, recording.chunks, survey, height, width))
 
 
 def _is_hdf5(path: Path) -> bool:
