@@ -35,7 +35,7 @@ def print_result(result: dict[str, Any], config: RunConfig, folder: Path) -> Non
     table.add_column("value", overflow="fold")
     rows = {
         "network": f"{config.network.name}, width {config.network.width:g}",
-        "neuron": f"{config.neuron.name}, tau {config.neuron.tau:g}, T = {config.binning.timesteps}",
+        "neuron": f"{config.neuron.name}, tau {config.neuron.tau:g}, {config.binning.steps_title}",
         "split, seed": f"{result['split']}, {config.seed}",
         "selection": f"{result['selection']}: {_SELECTION_WORDS[result['selection']]}",
         "epoch taken": f"{result['epoch']} of {result['epochs']}",

@@ -102,8 +102,17 @@ class Binning:
         """Height and width of the frames of a sensor's events: ceil(H / k), ceil(W / k)."""
         return -(-height // self.downsample), -(-width // self.downsample)
 
+    @property
+    def steps_title(self) -> str:
+        """For tables: ``T = 20``, or the rule where T varies, such as ``T by duration-10000us``."""
+        return f"T by {self._rule()}" if self.varies else f"T = {self.timesteps}"
+
     def key(self, height: int, width: int) -> str:
         """The readable name of the frame cache, such as ``number-T20-128x128`` or ``duration-10000us-128x128``."""
+        rows, columns = self.size(height, width)
+        return f"{self._rule()}-{rows}x{columns}"
+
+    def _rule(self) -> str:
         plain = self.plain()
         words: list[str] = [self.split_by]
         if not self.varies:
@@ -118,8 +127,7 @@ class Binning:
             words.append("incomplete")
         if plain.start_us:
             words.append(f"from{self.start_us}us")
-        rows, columns = self.size(height, width)
-        return "-".join([*words, f"{rows}x{columns}"])
+        return "-".join(words)
 
     def to_attributes(self) -> dict[str, Any]:
         """The fields that matter, as plain values that a cache's attributes hold."""
