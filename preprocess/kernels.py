@@ -1,6 +1,5 @@
 """The loops over events and bytes, compiled by Numba; every one of them releases the GIL.
 
-`error_model="numpy"` drops the check for division by zero; no kernel divides by a number that may be zero.
 None of them checks bounds: callers do, once for a whole array.
 """
 
@@ -9,13 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-# Compiled once for each set of types and kept on disk beside this file, so a new process starts in milliseconds.
-_compile = njit(cache=True, nogil=True, error_model="numpy")
+from preprocess.compiling import compile_kernel
 
 
-@_compile
+@compile_kernel
 def time_ranges(t: Any, timesteps: int, l: Any, r: Any) -> None:
     """Fill l and r, int64 (T,), with the first and last + 1 index of the events of T equally long bins.
 
@@ -51,7 +48,7 @@ def time_ranges(t: Any, timesteps: int, l: Any, r: Any) -> None:
         previous = r[i]
 
 
-@_compile
+@compile_kernel
 def search_borders(t: Any, start: int, duration: int, borders: Any) -> None:
     """Fill borders[1:-1], int64 (F + 1,), with where a binary search finds t >= start + i * duration.
 
@@ -70,7 +67,7 @@ def search_borders(t: Any, start: int, duration: int, borders: Any) -> None:
         borders[i] = low
 
 
-@_compile
+@compile_kernel
 def count_events(address: Any, l: Any, r: Any, frames: Any, largest: int) -> bool:
     """Add every event to its frames: ``frames[i, address[k]] += 1`` for l[i] <= k < r[i].
 
@@ -95,7 +92,7 @@ def count_events(address: Any, l: Any, r: Any, frames: Any, largest: int) -> boo
     return True
 
 
-@_compile
+@compile_kernel
 def select_events(
     t: Any, x: Any, y: Any, p: Any, start: int, end: int, height: int, width: int, address: Any, times: Any
 ) -> int:
@@ -115,7 +112,7 @@ def select_events(
     return n
 
 
-@_compile
+@compile_kernel
 def fletcher32(data: Any) -> Any:
     """HDF5's Fletcher-32 checksum of uint8 (N,): big-endian 16-bit words, ones' complement sums."""
     low = np.uint64(0)

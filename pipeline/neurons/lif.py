@@ -102,7 +102,7 @@ class _LIF(torch.autograd.Function):
         gradient, before_v = rows(grad_spikes), rows(grad_v[None])[0].clone()
         grad_x = torch.empty_like(u)
         arrays = (array(gradient), array(before_v), array(u), *ctx.settings, ctx.alpha, array(grad_x))
-        for_ranges(lambda l, r: lif_kernels.backward(*arrays, l, r), u.shape[1], len(u))  # type: ignore[call-arg]
+        for_ranges(lambda l, r: lif_kernels.backward(*arrays, l, r), u.shape[1], len(u))
         types = ctx.types
         return grad_x.view(grad_spikes.shape).to(types[0]), before_v.view(grad_v.shape).to(types[1]), *(None,) * 4
 

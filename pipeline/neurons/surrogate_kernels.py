@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-# error_model="numpy" drops the check for division by zero, which would keep loops from vectorising; fastmath's
-# contraction alone lets a product and a sum become one instruction, and changes nothing for NaN and infinity.
-compile_kernel = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+from preprocess import compiling
+
+# fastmath's contraction alone lets a product and a sum become one instruction; NaN and infinity stay as they are.
+compile_kernel = partial(compiling.compile_kernel, fastmath={"contract"})
 _inline = njit(inline="always", error_model="numpy", fastmath={"contract"})
 
 RECT, TRIANGLE, SIGMOID, ATAN = range(4)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from preprocess.compiling import compile_kernel
 from preprocess.emulator.folder import make_folder
 from preprocess.emulator.sensor import PixelModel, Sensor
 from preprocess.emulator.writers import DVS128_SIZE, write_aedat2
@@ -135,7 +135,7 @@ def diamond(loops: int, frames: int) -> tuple[NDArray[np.float64], NDArray[np.fl
     return x, y
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compile_kernel
 def shift(scene: Any, x: Any, y: Any, frames: Any) -> None:
     """Fill frames, (F, H, W), with the middle of a scene that is moved right by x and down by y pixels, (F,).
 

@@ -17,12 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from preprocess.compiling import compile_kernel
 from preprocess.events import Events
-
-_compile = njit(cache=True, nogil=True, error_model="numpy")
 
 # An event as one number, whose order is that of time, then pixel: (t << _TIME_SHIFT) | (pixel << 1) | polarity.
 _TIME_SHIFT = 24
@@ -122,7 +120,7 @@ class Sensor:
         return Events(keys >> _TIME_SHIFT, x.astype(np.uint16), y.astype(np.uint16), p, self.height, self.width)
 
 
-@_compile
+@compile_kernel
 def _uniform(streams: Any, k: int) -> float:
     """A number in (0, 1) from stream k: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
     streams[k] += np.uint64(0x9E3779B97F4A7C15)
@@ -133,13 +131,13 @@ def _uniform(streams: Any, k: int) -> float:
     return (np.float64(z >> np.uint64(11)) + 0.5) * 2.0**-53
 
 
-@_compile
+@compile_kernel
 def _draw_first_noise(noise_at: Any, streams: Any, time_us: float, gap_us: float) -> None:
     for k in range(len(noise_at)):
         noise_at[k] = time_us - gap_us * np.log(_uniform(streams, k))
 
 
-@_compile
+@compile_kernel
 def _expose(
     film: Any, times: Any, frame: Any, time: int, level: Any, memory: Any, awake_at: Any, noise_at: Any,
     streams: Any, thresholds: Any, refractory: float, noise_gap: float, noise_on_share: float,

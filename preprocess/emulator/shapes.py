@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-SHAPES = ("disc", "square", "triangle", "ring", "cross")
+from preprocess.compiling import compile_kernel
 
-_compile = njit(cache=True, nogil=True, error_model="numpy")
+SHAPES = ("disc", "square", "triangle", "ring", "cross")
 
 # No shape reaches further than this times its radius.
 _REACH = 1.1
@@ -48,7 +47,7 @@ def film(motion: Motion, height: int, width: int) -> Iterator[tuple[slice, NDArr
         yield slice(start, start + len(poses)), frames[: len(poses)]
 
 
-@_compile
+@compile_kernel
 def _distance(kind: int, x: float, y: float) -> float:
     """To the edge of a shape of radius 1 about 0, negative inside; near the edge in every case, exact for the disc."""
     if kind == 0:
@@ -63,7 +62,7 @@ def _distance(kind: int, x: float, y: float) -> float:
     return min(max(x - 1.0, y - 0.35), max(y - 1.0, x - 0.35))
 
 
-@_compile
+@compile_kernel
 def _draw(frames: Any, kind: int, poses: Any) -> None:
     height, width = frames.shape[1], frames.shape[2]
     for f in range(len(frames)):

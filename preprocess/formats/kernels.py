@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-# Compiled once and kept on disk beside this file, so a new process starts in milliseconds.
-_compile = njit(cache=True, nogil=True, error_model="numpy")
+from preprocess.compiling import compile_kernel
 
 # How an AEDAT 3.1 block ended.
 GOOD, BEYOND_FILE, WRONG_SIZE, WRONG_NUMBER, OUTSIDE_SENSOR = range(5)
 
 
-@_compile
+@compile_kernel
 def decode_aedat31(
     data: Any, left: int, height: int, width: int, packet: Any, notes: Any, t: Any, x: Any, y: Any, p: Any
 ) -> tuple[int, int, int]:
@@ -105,7 +104,7 @@ def _decode_polarity(words: Any, high: int, t: Any, x: Any, y: Any, p: Any) -> A
     return valid, right, bottom
 
 
-@_compile
+@compile_kernel
 def decode_aedat2(
     words: Any, x_shift: int, x_flip: int, y_shift: int, y_flip: int, notes: Any, t: Any, x: Any, y: Any, p: Any
 ) -> int:
@@ -152,7 +151,7 @@ def _swapped(word: Any) -> Any:
     return np.uint32(outer | inner)  # Numba widens shifts to 64 bits
 
 
-@_compile
+@compile_kernel
 def decode_atis(data: Any, height: int, width: int, t: Any, x: Any, y: Any, p: Any) -> int:
     """Decode 40-bit ATIS events: x 8 bits, y 8, p 1, t 23.
 

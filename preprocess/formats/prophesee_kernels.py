@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-_compile = njit(cache=True, nogil=True, error_model="numpy")
+from preprocess.compiling import compile_kernel
 
 # How a block ended.
 GOOD, UNKNOWN_WORD, OUTSIDE_SENSOR = range(3)
@@ -20,7 +19,7 @@ GOOD, UNKNOWN_WORD, OUTSIDE_SENSOR = range(3)
 MOST_EVENTS_A_WORD = 12
 
 
-@_compile
+@compile_kernel
 def decode_evt3(words: Any, height: int, width: int, state: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
     """Decode EVT 3.0: a row, a column or the base of a vector of columns, and the two halves of the time, each a word.
 
@@ -86,7 +85,7 @@ def decode_evt3(words: Any, height: int, width: int, state: Any, t: Any, x: Any,
     return ended, at, n
 
 
-@_compile
+@compile_kernel
 def decode_evt2(words: Any, height: int, width: int, state: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
     """Decode EVT 2.0: an event a word, and the upper 28 bits of the time in words of their own.
 
@@ -127,7 +126,7 @@ def decode_evt2(words: Any, height: int, width: int, state: Any, t: Any, x: Any,
     return GOOD, at, n
 
 
-@_compile
+@compile_kernel
 def decode_dat(words: Any, height: int, width: int, state: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
     """Decode .dat events of two words: the time in µs; x 14 bits, y 14, p 4.
 
