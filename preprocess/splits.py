@@ -72,8 +72,8 @@ def split_samples(
     left_out = np.zeros(len(samples), bool)
     if split == "split-in-time":
         _refuse_official(samples, dataset_name, split)
-        train, test = _in_time(samples, np.arange(len(samples)), _TEST_SHARE_OF_TIME)
-        left_out = ~train & ~test
+        before, test = _in_time(samples, np.arange(len(samples)), _TEST_SHARE_OF_TIME)
+        left_out = ~before & ~test
     else:
         test = _is_test(samples, dataset_name, split)
     train = np.flatnonzero(~test & ~left_out)

@@ -35,6 +35,7 @@ _COLUMNS = "txyp"
 _EVENTS_A_CHUNK = 1 << 17
 _LONGEST_HEADER = 1 << 14
 _LARGEST_SIDE = 1 << 15
+_MOST_BYTES_A_ROW = 1 << 12
 
 # What zipfile and zlib raise at damaged archives.
 _ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError)
@@ -296,7 +297,7 @@ def _array_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
         shape, by_columns, dtype = read(file, max_header_size=_LONGEST_HEADER)
     except (SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:
         raise ValueError(f"a header that does not parse ({type(error).__name__})") from None
-    if dtype.hasobject or dtype.itemsize == 0:
+    if dtype.hasobject or not 0 < dtype.itemsize <= _MOST_BYTES_A_ROW:
         raise ValueError(f"an array of {dtype}")
     if by_columns and len(shape) > 1:
         raise ValueError("an array that lies by columns (save it with numpy.ascontiguousarray)")

@@ -148,7 +148,7 @@ def reading(recording: Recording, multiple: int = 1) -> Iterator[Callable[[int],
     Raises:
         RecordingError: If the file cannot be read, or ends before the size it had when it was opened.
     """
-    block = BLOCK_BYTES // multiple * multiple
+    block = max(1, BLOCK_BYTES // multiple) * multiple
     buffer = np.empty(min(block, recording.size - recording.start), np.uint8)
     try:
         file = recording.path.open("rb", buffering=0)

@@ -144,7 +144,7 @@ def test_one_group_for_all_or_for_each_is_no_group():
 @pytest.mark.parametrize(
     ("samples", "split", "message"),
     [
-        (CIFAR, "official", "x has no official split. Choose one of first-900-train, first-100-test, random-0.9, by-group,"),
+        (CIFAR, "official", "x has no official split. Choose one of first-900-train, first-100-test, random-0.9,"),
         (OFFICIAL, "first-900-train", "first-900-train goes by the number within a class, and in x the official"),
         (CIFAR, "half", "random-0.9, by-group, split-in-time, found half."),
         (table([0, 1]), "first-900-train", "expected training and test samples from first-900-train, found 2 and 0"),

@@ -60,7 +60,8 @@ def _lead(run: Run, label: str) -> str:
     result, config = run.result, run.config
     if result is None:
         return f"{label} has trained {len(run.metrics)} of {config.schedule.epochs} epochs; it is not finished."
-    where = f"{config.dataset.name}, {config.dataset.split_title} split, T = {config.binning.timesteps}, seed {config.seed}"
+    dataset, timesteps = config.dataset, config.binning.timesteps
+    where = f"{dataset.name}, {dataset.split_title} split, T = {timesteps}, seed {config.seed}"
     if result.get("test_accuracy") is None:
         return f"{label} reaches {per_cent(result['validation_accuracy'])} % validation accuracy ({where})."
     return (
@@ -100,8 +101,8 @@ def _class_table(run: Run, label: str) -> Table:
         run.result["classes"], run.result["per_class_accuracy"], run.result["confusion"], strict=True
     ):
         rows.append((name, str(sum(row)), per_cent(accuracy)))
-    config = run.config
-    title = f"{label} by class: {config.dataset.name}, {config.dataset.split_title} split, T = {config.binning.timesteps}"
+    dataset, timesteps = run.config.dataset, run.config.binning.timesteps
+    title = f"{label} by class: {dataset.name}, {dataset.split_title} split, T = {timesteps}"
     return Table(title, ("class", "test samples", "accuracy, %"), tuple(rows), "lrr")
 
 
