@@ -88,6 +88,8 @@ def test_each_augmentation_changes_what_it_says():
     moved = change("spatial-jitter")
     assert 1700 < len(moved) < 2000
     assert moved.x.max() < 40 and moved.y.max() < 30 and np.isin(moved.t, events.t).all()
+    other = augment_events("spatial-jitter", 30, 40, seed=1, epoch=1)(8, events)
+    assert len(other) != len(moved) or not np.array_equal(other.x, moved.x)
     dropped = change("drop-events")
     assert 1400 <= len(dropped) < 2000 and np.isin(dropped.t, events.t).all()
 

@@ -90,6 +90,15 @@ def test_verify_finds_lengths_that_are_not_the_events(cache: Path, monkeypatch: 
     assert all(str(path) in fault for fault in faults)
 
 
+def test_verify_finds_events_in_the_padding(cache: Path):
+    path = ensure_frames(cache, "tiny", VARYING[0])
+    shortest = int(np.argmin(open_frames(path).lengths))
+    with h5py.File(path, "r+") as file:
+        file["frames"][shortest, -1, 0, 0, 0] = 1
+    (fault,) = [fault for result in verify_cache(cache) for fault in result.faults]
+    assert f"sample {shortest} ('sämple{shortest}') differs from its events binned again" in fault
+
+
 @pytest.mark.parametrize(("binning", "name"), [(VARYING[0], "length"), (BINNINGS[4], "samples/dropped")])
 def test_a_length_or_dropped_count_that_was_tampered_with_is_refused(cache: Path, binning: Binning, name: str):
     path = ensure_frames(cache, "tiny", binning)
