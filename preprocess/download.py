@@ -1,0 +1,158 @@
+"""Downloading the published data sets through tonic: its addresses, its checksums and its download code.
+
+A file that is there whole is not fetched again; one that broke is taken away, so that the same command goes on with
+the file that it stopped at. Nothing fetches the raw DVS128-Gesture: its page asks for a person.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from preprocess.errors import LayoutError
+
+DOWNLOADS = ("dvs-gesture", "cifar10-dvs", "n-mnist")
+
+GESTURE_PAGE = "https://ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8/folder/50167556794"
+GESTURE_LAYOUT = """\
+DvsGesture/trials_to_train.txt            98 names
+DvsGesture/trials_to_test.txt             24 names
+DvsGesture/user01_fluorescent.aedat       AEDAT 3.1, 122 recordings
+DvsGesture/user01_fluorescent_labels.csv  class,startTime_usec,endTime_usec"""
+
+_CHECKED = "user01_natural.aedat"
+_CHECKED_BYTES = 67_386_381
+_CHECKED_SHA256 = "c32f9c9e465424794fcddb0b31317c5d7ef627c3ef95277b364f3728fff79f04"
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A published file.
+
+    Attributes:
+        url: Where it lies.
+        name: What it is called here; `preprocess` unpacks it under this name.
+        md5: Of its content, hexadecimal.
+    """
+
+    url: str
+    name: str
+    md5: str
+
+
+def list_remotes(dataset: str) -> tuple[Remote, ...]:
+    """The files of a data set, as tonic knows them; loads tonic and with it torch."""
+    from tonic.datasets import CIFAR10DVS, NMNIST, DVSGesture
+
+    if dataset == "dvs-gesture":
+        t = DVSGesture
+    elif dataset == "n-mnist":
+        t = NMNIST
+    else:
+        c = CIFAR10DVS
+        return (Remote(c.url, c.filename, c.file_md5),)
+    return (
+        Remote(t.train_url, t.train_filename, t.train_md5),
+        Remote(t.test_url, t.test_filename, t.test_md5),
+    )
+
+
+def download(dataset: str, out: Path, *, tell: Tell) -> list[Path]:
+    """Fetch a data set's archives into a folder, in the form that `preprocess` takes.
+
+    Args:
+        dataset: One of DOWNLOADS; of dvs-gesture what tonic publishes, cut into samples, with times in whole ms.
+        out: The folder.
+        tell: Called with a line for people.
+
+    Raises:
+        LayoutError: For every file that could not be fetched, with what to do by hand; the others are fetched.
+    """
+    from tonic.download_utils import check_md5
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LayoutError(f"{out}: cannot be written ({error.strerror}). Give another --out.") from None
+    paths, faults = [], []
+    for remote in list_remotes(dataset):
+        path = out / remote.name
+        if path.is_file() and check_md5(str(path), remote.md5):
+            tell(f"{path}: is there and whole")
+        else:
+            tell(f"{remote.url}: fetching into {path}")
+            fault = _fetch(remote, path)
+            if fault:
+                faults.append(fault)
+                continue
+        paths.append(path)
+    if faults:
+        raise LayoutError(*faults)
+    return paths
+
+
+def _fetch(remote: Remote, path: Path) -> str | None:
+    """Fetch one file under a temporary name; what to do by hand if that fails."""
+    from tonic.download_utils import check_md5, download_url
+
+    temporary = path.with_name(f".{path.name}.download")
+    try:
+        # tonic tells what it does on stdout, which belongs to the result.
+        with contextlib.redirect_stdout(io.StringIO()):
+            download_url(remote.url, str(path.parent), temporary.name)
+        if not check_md5(str(temporary), remote.md5):
+            size = temporary.stat().st_size
+            return _by_hand(remote, path, f"{size:,} bytes of another content (MD5), as after a broken transfer")
+        temporary.replace(path)
+    except Exception as error:  # urllib, http and tonic raise many kinds
+        return _by_hand(remote, path, " ".join(str(error).split()) or type(error).__name__)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return None
+
+
+def _by_hand(remote: Remote, path: Path, found: str) -> str:
+    return (
+        f"{remote.url}: expected the archive {remote.name}, found {found.rstrip('.')}. Run the same command again, or "
+        f"fetch it with a browser, save it as {path} (MD5 {remote.md5}), and go on with preprocess."
+    )
+
+
+def check_raw_gestures(out: Path) -> str:
+    """Whether IBM's recordings lie in a folder, or how they get there, for people.
+
+    Raises:
+        LayoutError: If they are there, but the recording that is checked is damaged.
+    """
+    folder = next((f for f in (out / "DvsGesture", out) if (f / "trials_to_train.txt").is_file()), None)
+    if folder is None:
+        archive = out / "DvsGesture.tar.gz"
+        if archive.is_file():
+            return f"{archive} is there; preprocess unpacks it: spikeloom preprocess dvs-gesture --source {out}"
+        return (
+            "The raw recordings (1,176 and 288 samples, times in µs) are IBM's, whose page no program may fetch from:\n"
+            f"  1. open {GESTURE_PAGE}\n"
+            f"  2. download DvsGesture.tar.gz into {out}\n"
+            "  3. run this command again to check it, or at once: "
+            f"spikeloom preprocess dvs-gesture --source {out}\n"
+            "What it holds:\n" + "\n".join(f"  {line}" for line in GESTURE_LAYOUT.splitlines())
+        )
+    path = folder / _CHECKED
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest() if size == _CHECKED_BYTES else "not computed"
+    except OSError as error:
+        raise LayoutError(f"{path}: cannot be read ({error.strerror}). Unpack DvsGesture.tar.gz again.") from None
+    if found != _CHECKED_SHA256:
+        raise LayoutError(
+            f"{path}: expected {_CHECKED_BYTES:,} bytes with sha256 {_CHECKED_SHA256}, found {size:,} bytes with "
+            f"sha256 {found}. Download DvsGesture.tar.gz again."
+        )
+    return f"{folder} holds IBM's recordings: {_CHECKED} is whole"
