@@ -94,21 +94,71 @@ def count_events(address: Any, l: Any, r: Any, frames: Any, largest: int) -> boo
 
 @compile_kernel
 def select_events(
-    t: Any, x: Any, y: Any, p: Any, start: int, end: int, height: int, width: int, address: Any, times: Any
+    t: Any,
+    x: Any,
+    y: Any,
+    p: Any,
+    start: int,
+    end: int,
+    height: int,
+    width: int,
+    fresh: bool,
+    previous: int,
+    address: Any,
+    times: Any,
+    delta: Any,
+    found: Any,
 ) -> int:
-    """Copy the events with start <= t < end, in order, as linear addresses and times; how many there are.
+    """Copy the events with start <= t < end, in order, as linear addresses, times and time differences.
 
-    -1 where an event lies outside the sensor.
+    Args:
+        t: Times in µs, int64 (N,).
+        x: Columns, uint16 (N,).
+        y: Rows, uint16 (N,).
+        p: Polarities, uint8 (N,).
+        start: The first time that belongs.
+        end: The first time that no longer does.
+        height: Sensor rows.
+        width: Sensor columns.
+        fresh: Whether the first event that belongs has none before it.
+        previous: The time of that event, else.
+        address: To fill, any unsigned type that holds 2 * height * width - 1, (N,).
+        times: To fill, int64 (N,).
+        delta: To fill with differences modulo 2^32, uint32 (N,).
+        found: To fill, int64 (3,): the earliest and the latest time, and how many differences lie outside of
+            [-2^31, 2^31).
+
+    Returns:
+        How many events belong; -1 where one of them lies outside the sensor.
     """
     n = 0
+    jumps = 0
+    low = np.int64(0)
+    high = np.int64(0)
+    before = np.int64(previous)
     for k in range(len(t)):
-        if t[k] < start or t[k] >= end:
+        now = t[k]
+        if now < start or now >= end:
             continue
         if x[k] >= width or y[k] >= height or p[k] > 1:
             return -1
+        if n == 0:
+            low = high = now
+            if fresh:
+                before = now
+        low = min(low, now)
+        high = max(high, now)
+        step = now - before
+        before = now
+        if step < -2147483648 or step >= 2147483648:
+            jumps += 1
         address[n] = (np.int64(p[k]) * height + np.int64(y[k])) * width + np.int64(x[k])
-        times[n] = t[k]
+        times[n] = now
+        delta[n] = np.uint32(step)
         n += 1
+    found[0] = low
+    found[1] = high
+    found[2] = jumps
     return n
 
 

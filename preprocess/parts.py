@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from preprocess import event_store, fingerprint
 from preprocess.errors import CacheError, RecordingError
-from preprocess.event_store import CHUNK_EVENTS
 from preprocess.events import Events
 from preprocess.fingerprint import Source
 from preprocess.samples import SampleTable
+from preprocess.segments import SegmentWriter, read_segments
 from preprocess.windows import WindowCutter
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
 # Recordings of a few kilobytes share a part: a file each would cost more than decoding them.
 _PART_BYTES = 1 << 20
-
-# HDF5 takes as long for ten events as for ten thousand, so small segments are written together.
-_EVENTS_A_WRITE = 1 << 18
 
 _EVERY_TIME = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
 
@@ -151,20 +148,10 @@ class _PartWriter:
     def __init__(self, file: h5py.File, layout: Layout) -> None:
         self._file = file
         self._layout = layout
-        self._dtype = np.min_scalar_type(2 * layout.height * layout.width - 1)
-        self._address = self._column("address", self._dtype)
-        self._delta = self._column("time_delta", np.uint32)
+        self._segments = SegmentWriter(file, np.min_scalar_type(2 * layout.height * layout.width - 1))
         self._samples: list[_Growing] = []
-        self._segments: list[tuple[int, int, int]] = []
-        self._jumps: list[tuple[int, int]] = []
-        self._pending: list[tuple[NDArray[Any], NDArray[np.uint32]]] = []
-        self._events = 0
+        self._times = np.empty(0, np.int64)
         self._notes: dict[str, int] = {}
-
-    def _column(self, name: str, dtype: Any) -> h5py.Dataset:
-        # Uncompressed: a part lives for minutes, and merging compresses once.
-        shape: tuple[int] = (0,)
-        return self._file.create_dataset(name, shape, dtype, maxshape=(None,), chunks=(CHUNK_EVENTS,), fletcher32=True)
 
     def decode(self, recording: SourceRecording) -> None:
         """Take the events of every sample of one recording, chunk by chunk."""
@@ -232,49 +219,40 @@ class _PartWriter:
     ) -> None:
         from preprocess.kernels import select_events
 
-        address = np.empty(len(chunk), self._dtype)
-        t = np.empty(len(chunk), np.int64)
+        address, delta = self._segments.room(len(chunk))
+        if len(self._times) < len(chunk):
+            self._times = np.empty(len(chunk), np.int64)
         height, width = self._layout.height, self._layout.width
-        n = select_events(chunk.t, chunk.x, chunk.y, chunk.p, start, end, height, width, address, t)
+        found = np.empty(3, np.int64)
+        fresh, previous = sample.previous_us is None, sample.previous_us or 0
+        n = select_events(
+            chunk.t, chunk.x, chunk.y, chunk.p, start, end, height, width,
+            fresh, previous, address, self._times, delta, found,
+        )  # fmt: skip
         if n < 0:
             raise RecordingError(
                 f"{recording.path}: expected events within {height}x{width} pixels, found others. Leave the file out."
             )
         if n == 0:
             return
-        address, t = address[:n], t[:n]
-        delta, at, lacking = event_store.time_deltas(t, sample.previous_us)
-        self._jumps += [(self._events + int(k), int(us)) for k, us in zip(at, lacking, strict=True)]
-        self._segments.append((number, self._events, self._events + n))
-        self._events += n
-        self._pending.append((address, delta))
-        if self._events - self._address.shape[0] >= _EVENTS_A_WRITE:
-            self._flush()
-        if sample.previous_us is None:
+        t = self._times[:n]
+        low, high, jumps = found.tolist()
+        at = lacking = np.empty(0, np.int64)
+        if jumps:
+            _, at, lacking = event_store.time_deltas(t, sample.previous_us)
+        self._segments.add(number, n, at, lacking)
+        if fresh:
             sample.start_us = int(t[0])
         sample.previous_us = int(t[-1])
-        sample.bounds = [min([*sample.bounds[:1], int(t.min())]), max([*sample.bounds[1:], int(t.max())])]
-        sample.address_crc = zlib.crc32(address.data, sample.address_crc)
+        sample.bounds = [min([*sample.bounds[:1], low]), max([*sample.bounds[1:], high])]
+        sample.address_crc = zlib.crc32(address[:n].data, sample.address_crc)
         sample.time_crc = zlib.crc32(t.data, sample.time_crc)
         sample.count += n
 
-    def _flush(self) -> None:
-        if self._pending:
-            for column, values in zip((self._address, self._delta), zip(*self._pending, strict=True), strict=True):
-                written = column.shape[0]
-                column.resize((self._events,))
-                column[written:] = np.concatenate(values)
-            self._pending.clear()
-
     def finish(self, sources: Sequence[Source]) -> None:
         """Write what is known of the samples and sources."""
-        self._flush()
         kept = np.flatnonzero([not sample.dropped for sample in self._samples])
-        segments = np.array(self._segments, np.int64).reshape(-1, 3)
-        segments = segments[np.isin(segments[:, 0], kept)]
-        segments[:, 0] = np.searchsorted(kept, segments[:, 0])
-        self._file["segments"] = segments
-        self._file["jumps"] = np.array(self._jumps, np.int64).reshape(-1, 2)
+        self._segments.finish(kept)
         _table([self._samples[k] for k in kept]).write(self._file.create_group("samples"))
         fingerprint.write_sources(self._file.create_group("sources"), sources)
         self._file.attrs["notes"] = json.dumps(self._notes)
@@ -327,8 +305,6 @@ class Part:
             self.samples = SampleTable.read(file["samples"])
             self.sources = fingerprint.read_sources(file["sources"])
             self.notes: dict[str, int] = json.loads(file.attrs["notes"])
-            self._segments: NDArray[np.int64] = file["segments"][...]
-            self._jumps: NDArray[np.int64] = file["jumps"][...]
 
     @contextlib.contextmanager
     def _deleted_if_damaged(self) -> Iterator[None]:
@@ -346,9 +322,11 @@ class Part:
         with self._deleted_if_damaged():
             file = h5py.File(self.path, "r")
         with file:
-            for _, l, r in self._segments[np.argsort(self._segments[:, 0], kind="stable")]:
-                first, last = np.searchsorted(self._jumps[:, 0], (l, r))
+            segments = read_segments(file)
+            while True:
                 # What the taker of a segment does is outside of this: its errors are not the part's.
                 with self._deleted_if_damaged():
-                    address, delta = file["address"][l:r], file["time_delta"][l:r]
-                yield address, delta, self._jumps[first:last] - (l, 0)
+                    segment = next(segments, None)
+                if segment is None:
+                    return
+                yield segment

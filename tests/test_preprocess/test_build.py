@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from tiny_layout import TinyLayout, random_events, save_events, tiny_layout
 
-from preprocess import build, parts
+from preprocess import build, parts, segments
 from preprocess.binning import Binning
 from preprocess.build import build_event_store, ensure_frames
 from preprocess.command_line import Terminated
@@ -125,7 +125,7 @@ def test_small_recordings_share_parts_and_large_ones_stand_alone(tmp_path: Path,
 @pytest.mark.parametrize("chunk", [7, 128, 10_000])
 def test_store_does_not_depend_on_parts_or_chunks(tmp_path: Path, samples, monkeypatch, part_bytes: int, chunk: int):
     monkeypatch.setattr(parts, "_PART_BYTES", part_bytes)
-    monkeypatch.setattr(parts, "_EVENTS_A_WRITE", 300)
+    monkeypatch.setattr(segments, "_EVENTS_AT_ONCE", 300)
     path = build_event_store(tiny_layout(tmp_path / "src", samples, chunk=chunk), tmp_path / "cache")
     check(path, samples)
     with h5py.File(path) as file:

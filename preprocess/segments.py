@@ -1,0 +1,124 @@
+"""Segments: events as they were decoded, some of one sample and then some of another, kept until they are merged.
+
+/address      (E,), and /time_delta, uint32 (E,): as in the event store, but in the order of decoding, uncompressed
+/segments     sample, first event, last event + 1 and crc32 of a run of events of one sample, int64 (S, 4)
+/jumps        number of an event, and what its difference lacks in µs, int64 (J, 2)
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+# HDF5 takes as long for ten events as for ten thousand, so small segments are written and read together.
+_EVENTS_AT_ONCE = 1 << 18
+_CHUNK_EVENTS = 1 << 15
+
+Column = NDArray[Any]
+
+
+class SegmentWriter:
+    """Fills an HDF5 file with segments."""
+
+    def __init__(self, file: h5py.File, dtype: Any) -> None:
+        """
+        Args:
+            file: To fill.
+            dtype: Of the addresses.
+        """
+        self._file = file
+        # Neither compressed nor checked by HDF5: merging does both, once, and a crc32 is faster than its checksum.
+        shape: tuple[int] = (0,)
+        self._columns = [
+            file.create_dataset(name, shape, kind, maxshape=(None,), chunks=(_CHUNK_EVENTS,))
+            for name, kind in (("address", dtype), ("time_delta", np.uint32))
+        ]
+        self._buffers = [np.empty(_EVENTS_AT_ONCE, column.dtype) for column in self._columns]
+        self._filled = 0
+        self._written = 0
+        self._segments: list[tuple[int, int, int, int]] = []
+        self._jumps: list[tuple[int, int]] = []
+
+    def room(self, events: int) -> tuple[Column, Column]:
+        """Where the addresses and time differences of the next segment go, at most `events`, until the next call."""
+        if self._filled + events > len(self._buffers[0]):
+            self._flush()
+            if events > len(self._buffers[0]):
+                self._buffers = [np.empty(events, buffer.dtype) for buffer in self._buffers]
+        address, delta = (buffer[self._filled : self._filled + events] for buffer in self._buffers)
+        return address, delta
+
+    def add(self, sample: int, events: int, at: NDArray[np.int64], lacking: NDArray[np.int64]) -> None:
+        """Take the first events of the room given as the sample's next.
+
+        Args:
+            sample: Its number in this file.
+            events: How many, at least one.
+            at: Which of them jump, int64 (j,).
+            lacking: What their differences lack in µs, int64 (j,).
+        """
+        l = self._written + self._filled
+        address, delta = (buffer[self._filled : self._filled + events] for buffer in self._buffers)
+        self._segments.append((sample, l, l + events, _crc32(address, delta)))
+        self._jumps += [(l + int(k), int(us)) for k, us in zip(at, lacking, strict=True)]
+        self._filled += events
+
+    def _flush(self) -> None:
+        if self._filled:
+            for column, buffer in zip(self._columns, self._buffers, strict=True):
+                column.resize((self._written + self._filled,))
+                column[self._written :] = buffer[: self._filled]
+            self._written += self._filled
+            self._filled = 0
+
+    def finish(self, kept: NDArray[np.int64]) -> None:
+        """Write what is left, and the segments of the samples kept, ascending, under their new numbers."""
+        self._flush()
+        segments = np.array(self._segments, np.int64).reshape(-1, 4)
+        segments = segments[np.isin(segments[:, 0], kept)]
+        segments[:, 0] = np.searchsorted(kept, segments[:, 0])
+        self._file["segments"] = segments
+        self._file["jumps"] = np.array(self._jumps, np.int64).reshape(-1, 2)
+
+
+def read_segments(file: h5py.File) -> Iterator[tuple[Column, Column, NDArray[np.int64]]]:
+    """Addresses, time differences and jumps (number within these events, µs), sample by sample.
+
+    Raises:
+        OSError: If the file cannot be read.
+        KeyError: If it lacks a part.
+        ValueError: If a segment does not fit its checksum.
+    """
+    jumps = file["jumps"][...]
+    segments = file["segments"][...]
+    address, delta = file["address"], file["time_delta"]
+    for run in _runs(segments[np.argsort(segments[:, 0], kind="stable")]):
+        l, r = int(run[0, 1]), int(run[-1, 2])
+        addresses, deltas = address[l:r], delta[l:r]
+        for _, first, last, crc in run.tolist():
+            if _crc32(addresses[first - l : last - l], deltas[first - l : last - l]) != crc:
+                raise ValueError(f"events {first} to {last} do not fit their crc32")
+        which = slice(*np.searchsorted(jumps[:, 0], (l, r)))
+        yield addresses, deltas, jumps[which] - (l, 0)
+
+
+def _runs(segments: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Segments that lie one behind the other, to be read at once."""
+    start = 0
+    for k in range(1, len(segments) + 1):
+        if (
+            k == len(segments)
+            or segments[k, 1] != segments[k - 1, 2]
+            or segments[k, 2] - segments[start, 1] > _EVENTS_AT_ONCE
+        ):
+            yield segments[start:k]
+            start = k
+
+
+def _crc32(address: Column, delta: Column) -> int:
+    return zlib.crc32(delta.data, zlib.crc32(address.data))
