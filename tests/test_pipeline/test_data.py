@@ -94,3 +94,15 @@ def test_no_sample_is_in_two_splits_and_selection_last_trains_on_all(cache: Path
     everything = open_data(replace(TINY, selection="last"), cache).splits
     assert len(everything.train) == len(data.splits.train) + len(data.splits.validation)
     assert np.array_equal(everything.test, data.splits.test) and len(everything.validation) == 0
+
+
+@pytest.mark.gpu
+def test_a_gpu_gets_the_same_batches_from_pinned_buffers(data: RunData):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    indices = np.tile(data.splits.train, 20)
+    on_gpu = FrameLoader(data.frames, indices, 8, InputConfig(), torch.device("cuda"))
+    on_cpu = FrameLoader(data.frames, indices, 8, InputConfig(), CPU)
+    for one, other in zip(on_gpu.batches(), on_cpu.batches(), strict=True):
+        assert one.frames.is_cuda and torch.equal(one.frames.cpu(), other.frames)
+        assert torch.equal(one.labels.cpu(), other.labels)

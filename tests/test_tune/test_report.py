@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from dataclasses import replace
@@ -118,6 +119,16 @@ def test_strips_say_which_class_a_network_took_instead(tmp_path: Path, cache: Pa
     verdicts = [text for text in captions if text.startswith("LIF")]
     # The first test sample is right; every other is taken for the next class.
     assert sorted(verdicts) == ["LIF: ✓", "LIF: ✗ circle", "LIF: ✗ swipe"]
+
+
+def test_strips_of_a_run_that_read_events_are_binned_for_the_page(tmp_path: Path, cache: Path):
+    write_run(tmp_path / "cache", CONFIG, cache=cache)
+    write_run(tmp_path / "events", replace(CONFIG, input=replace(CONFIG.input, source="events")), cache=cache)
+    environment = json.loads((tmp_path / "events" / "environment.json").read_text())
+    environment["frames"] = str(cache / CONFIG.dataset.name / "events.h5")
+    (tmp_path / "events" / "environment.json").write_text(json.dumps(environment))
+    one, other = (Page(write_report(tmp_path / name)).values("src") for name in ("cache", "events"))
+    assert one == other and len(one) >= len(CLASSES)
 
 
 def test_figures_take_the_page_s_colours_and_light_and_dark_are_both_there(comparison_page: Page):

@@ -1,4 +1,4 @@
-"""Strips of event frames: what a network sees of a sample, read from the frame cache."""
+"""Strips of event frames: what a network sees of a sample, read from where its run read it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.runs import Run
+from preprocess import EventFrames, open_events, open_frames
 from preprocess.errors import CacheError, RunError
+from preprocess.frame_source import FrameSource
 from tune.report.section import Strip
 
 _MOST_STRIPS = 12
@@ -34,13 +36,10 @@ def read_strips(runs: Mapping[str, Run]) -> tuple[tuple[Strip, ...], str]:
     Returns:
         The strips, at most twelve, and what they show or why there are none.
     """
-    from preprocess.frame_cache import open_frames
-
     run = next(iter(runs.values()))
-    path = run.environment.get("frames")
     try:
         answers = {name: read_answers(run.folder) for name, run in runs.items()}
-        frames = open_frames(Path(str(path)))
+        frames = _open_frames(run)
         strips = []
         for sample in _one_of_each_class(next(iter(answers.values()))):
             i = int(np.flatnonzero(frames.samples.name == sample)[0])
@@ -50,7 +49,8 @@ def read_strips(runs: Mapping[str, Run]) -> tuple[tuple[Strip, ...], str]:
                 for name, (_, found) in answers.items()
                 if sample in found
             )
-            strips.append(Strip(f"{frames.classes[label]} · {sample}", _png(frames.read(i)), verdicts))
+            counts = frames.read(i)[: frames.lengths[i]]
+            strips.append(Strip(f"{frames.classes[label]} · {sample}", _png(counts), verdicts))
         frames.close()
     except (CacheError, RunError, IndexError) as error:
         return (), f"No event frames to show: {error}"
@@ -60,6 +60,14 @@ def read_strips(runs: Mapping[str, Run]) -> tuple[tuple[Strip, ...], str]:
         f"The first test sample of each class as the network sees it: {frames.timesteps} frames{some} of "
         f"{frames.height} × {frames.width} pixels, in order of time. Red: brighter (ON). Blue: darker (OFF)."
     )
+
+
+def _open_frames(run: Run) -> FrameSource:
+    """What the run read its frames from."""
+    path = Path(str(run.environment.get("frames")))
+    if run.config.input.source == "events":
+        return EventFrames(open_events(path), run.config.binning)
+    return open_frames(path)
 
 
 def read_answers(folder: Path) -> tuple[dict[str, int], dict[str, int]]:
