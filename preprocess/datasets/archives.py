@@ -7,18 +7,21 @@ names, ``..``, links, devices. A file becomes no larger than the archive says, a
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import shutil
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from preprocess.errors import LayoutError
 
 _ENDS = (".tar.gz", ".tgz", ".tar", ".zip")
+_GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK_BYTES = 1 << 20
 
 _FAULTS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
@@ -76,6 +79,8 @@ def unpack_archive(archive: Path, name: str | None, tell: Tell) -> Path:
             (inner if alone else temporary).rename(folder)
     except _FAULTS as error:
         raise _refused(archive, "a whole archive", f"a damaged one ({error or type(error).__name__})") from None
+    except gzip.BadGzipFile as error:
+        raise _refused(archive, "a whole archive", f"a damaged one ({error})") from None
     except OSError as error:
         where = error.filename or archive
         hint = "Make room, or unpack it elsewhere and give that folder."
@@ -86,19 +91,26 @@ def unpack_archive(archive: Path, name: str | None, tell: Tell) -> Path:
 
 
 def _unpack_tar(archive: Path, folder: Path) -> None:
-    # As a stream: a compressed archive is read once, from its beginning to its end.
-    with tarfile.open(archive, "r|*") as tar:
+    # As a stream, read once from its beginning to its end. tarfile's own streams do not compare gzip's checksum.
+    with archive.open("rb") as file, _inflated(file) as content, tarfile.open(fileobj=content, mode="r|") as tar:
         for member in tar:
             target = _target(archive, folder, member.name)
             if member.isdir():
                 target.mkdir(parents=True, exist_ok=True)
             elif member.isreg():
-                content = tar.extractfile(member)
-                assert content is not None
-                _write(archive, target, content, member.size)
+                inside = tar.extractfile(member)
+                assert inside is not None
+                _write(archive, target, inside, member.size)
             else:
                 kind = "a link" if member.islnk() or member.issym() else "a device or another special file"
                 raise _refused(archive, "files and folders only", f"{kind}, '{member.name[:100]}'")
+        for _ in _blocks(content):
+            pass
+
+
+def _inflated(file: BufferedReader) -> IO[bytes]:
+    compressed = file.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if compressed else file
 
 
 def _unpack_zip(archive: Path, folder: Path) -> None:
