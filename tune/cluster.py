@@ -108,7 +108,7 @@ def _stop() -> None:
 def _start(folder: Path) -> None:
     import ray
 
-    with _own_sigterm(), _named_faults("Ray did not start on this machine"):
+    with _own_sigterm(), _named_faults("Ray did not start on this machine", "Check free memory and disk"):
         ray.init(
             address="local",
             num_cpus=len(os.sched_getaffinity(0)),
@@ -133,7 +133,9 @@ def _join(address: str) -> None:
             raise ClusterError(
                 f"--address {address}: no cluster answers ({error}). Start one with: ray start --head --port {port}"
             ) from None
-    with _own_sigterm(), _named_faults(f"--address {address}"):
+    # Ray never sends a token to an address unasked.
+    hint = "If the cluster asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN where ~/.ray has another"
+    with _own_sigterm(), _named_faults(f"--address {address}", hint):
         ray.init(
             address=address,
             log_to_driver=False,
@@ -143,11 +145,11 @@ def _join(address: str) -> None:
 
 
 @contextlib.contextmanager
-def _named_faults(what: str) -> Iterator[None]:
+def _named_faults(what: str, hint: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError, ValueError, TimeoutError) as error:
-        raise ClusterError(f"{what}: {' '.join(str(error).split())[:300]}") from None
+        raise ClusterError(f"{what}: {' '.join(str(error).split())[:300]}. {hint}.") from None
 
 
 @contextlib.contextmanager
