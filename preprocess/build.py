@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -24,9 +24,10 @@ from preprocess.build_frames import ensure_every_frames, ensure_frames
 from preprocess.cache_file import seal, writing
 from preprocess.errors import CacheError, CacheMismatchError, RecordingError
 from preprocess.event_store import CHUNK_EVENTS, events_path, open_events
+from preprocess.in_order import map_in_order
 from preprocess.locking import building
 from preprocess.parts import Part, PartPlan, build_part, plan_parts
-from preprocess.progress import Progress
+from preprocess.progress import Advance, Progress
 from preprocess.samples import SampleTable
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def build_event_store(layout: Layout, cache: Path, *, workers: int = 1, progress
     Args:
         layout: The recordings and their samples.
         cache: The folder of all caches.
-        workers: Processes that decode; 1 decodes in this one.
+        workers: Processes that decode, and threads that compress; 1 does both in this one.
         progress: Where to tell how far it is; None tells only notes.
 
     Raises:
@@ -105,7 +106,7 @@ def _build(layout: Layout, path: Path, folder: Path, workers: int, progress: Pro
     except OSError as error:
         raise CacheError(f"{folder}: cannot be written ({error}). Check its permissions.") from None
     _decode(layout, plans, folder, workers, progress)
-    _merge(layout, plans, folder, path, progress)
+    _merge(layout, plans, folder, path, workers, progress)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -195,7 +196,7 @@ def _leave_with_builder() -> None:
         os._exit(1)
 
 
-def _merge(layout: Layout, plans: list[PartPlan], folder: Path, path: Path, progress: Progress) -> None:
+def _merge(layout: Layout, plans: list[PartPlan], folder: Path, path: Path, workers: int, progress: Progress) -> None:
     """Write the event store from the parts, in source order."""
     opened = [Part(plan.path(folder)) for plan in plans]
     table = _merged_table(layout, [part.samples for part in opened])
@@ -218,7 +219,7 @@ def _merge(layout: Layout, plans: list[PartPlan], folder: Path, path: Path, prog
         "notes": json.dumps(notes, sort_keys=True),
     }
     with progress.task(f"{layout.name}: merging", len(table), "samples") as advance, writing(path) as file:
-        _write_events(file, opened, table, layout, advance)
+        _write_events(file, opened, table, layout, workers, advance)
         seal(file, table, attributes)
         fingerprint.write_sources(file.create_group("sources"), sources)
 
@@ -241,23 +242,30 @@ def _source_folder(layout: Layout) -> str:
     return str(first.path.absolute().parents[len(Path(first.relative).parts) - 1])
 
 
-def _write_events(file: h5py.File, parts: list[Part], table: SampleTable, layout: Layout, advance: Any) -> None:
+def _write_events(
+    file: h5py.File, parts: list[Part], table: SampleTable, layout: Layout, threads: int, advance: Advance
+) -> None:
     events = file.create_group("events")
     total = (int(table.offset[-1]),)
     dtype = np.min_scalar_type(2 * layout.height * layout.width - 1)
-    address = chunks.ColumnWriter(chunks.create(events, "address", total, dtype, (CHUNK_EVENTS,)))
-    delta = chunks.ColumnWriter(chunks.create(events, "time_delta", total, np.uint32, (CHUNK_EVENTS,)))
+    address = chunks.ColumnCutter(chunks.create(events, "address", total, dtype, (CHUNK_EVENTS,)))
+    delta = chunks.ColumnCutter(chunks.create(events, "time_delta", total, np.uint32, (CHUNK_EVENTS,)))
     jumps: list[np.ndarray] = []
-    written = 0
-    for part in parts:
-        for addresses, deltas, part_jumps in part.segments():
-            address.append(addresses)
-            delta.append(deltas)
-            jumps.append(part_jumps + np.array([written, 0]))
-            written += len(addresses)
-        advance(len(part.samples))
-    address.flush()
-    delta.flush()
+
+    def cut() -> Iterator[chunks.Chunk]:
+        written = 0
+        for part in parts:
+            for addresses, deltas, part_jumps in part.segments():
+                yield from address.append(addresses)
+                yield from delta.append(deltas)
+                jumps.append(part_jumps + np.array([written, 0]))
+                written += len(addresses)
+            advance(len(part.samples))
+        yield from address.rest()
+        yield from delta.rest()
+
+    for chunk in map_in_order(chunks.Chunk.pack, cut(), threads):
+        chunk.write()
     found = np.concatenate(jumps)
     for name, values in (("jump_at", found[:, 0]), ("jump_us", found[:, 1])):
         events.create_dataset(name, data=values, **({"chunks": True, "fletcher32": True} if len(values) else {}))

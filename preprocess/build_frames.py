@@ -12,9 +12,11 @@ import numpy as np
 
 from preprocess.binning import Binning, bin_addresses
 from preprocess.cache_file import writing
+from preprocess.chunks import Chunk
 from preprocess.errors import CacheError
 from preprocess.event_store import EventStore, events_path, open_events
-from preprocess.frame_cache import create_frames, frames_path, open_frames, write_frames
+from preprocess.frame_cache import create_frames, cut_frames, frames_path, open_frames
+from preprocess.in_order import map_in_order
 from preprocess.locking import building
 from preprocess.progress import Progress
 from preprocess.steps import Steps, measure_steps
@@ -30,9 +32,12 @@ def ensure_frames(cache: Path, name: str, binning: Binning, *, progress: Progres
 
 
 def ensure_every_frames(
-    cache: Path, name: str, binnings: Sequence[Binning], *, progress: Progress | None = None
+    cache: Path, name: str, binnings: Sequence[Binning], *, workers: int = 1, progress: Progress | None = None
 ) -> list[Path]:
-    """As `ensure_frames`, for several binnings: every sample is read once for all that are missing."""
+    """As `ensure_frames`, for several binnings: every sample is read once for all that are missing.
+
+    With several workers as many samples are binned at once, in threads.
+    """
     progress = progress or Progress()
     for binning in binnings:
         binning.check()
@@ -45,7 +50,7 @@ def ensure_every_frames(
             # Waiting for the lock may have meant waiting for another event store.
             store = open_events(events_path(cache, name))
             try:
-                _build_stale(_paths(cache, name, binnings, store), store, progress)
+                _build_stale(_paths(cache, name, binnings, store), store, workers, progress)
             finally:
                 store.close()
     return [frames_path(cache, name, binning, store.height, store.width) for binning in binnings]
@@ -70,7 +75,7 @@ def _find_stale(path: Path, binning: Binning, store: EventStore) -> str | None:
     return None
 
 
-def _build_stale(wanted: dict[Path, Binning], store: EventStore, progress: Progress) -> None:
+def _build_stale(wanted: dict[Path, Binning], store: EventStore, threads: int, progress: Progress) -> None:
     """With the lock held: build what still does not fit."""
     dtypes: dict[Path, Any] = {}
     for path, binning in wanted.items():
@@ -82,7 +87,7 @@ def _build_stale(wanted: dict[Path, Binning], store: EventStore, progress: Progr
     steps = dict(zip(dtypes, measure_steps(store, [wanted[path] for path in dtypes], progress), strict=True))
     # Counts above 255 are rare. A cache that meets one is begun again, once, in the type that its largest needs.
     while dtypes:
-        dtypes = _build_pass(wanted, dtypes, steps, store, progress)
+        dtypes = _build_pass(wanted, dtypes, steps, store, threads, progress)
 
 
 def _build_pass(
@@ -90,6 +95,7 @@ def _build_pass(
     dtypes: dict[Path, Any],
     steps: dict[Path, Steps],
     store: EventStore,
+    threads: int,
     progress: Progress,
 ) -> dict[Path, Any]:
     """One pass over all samples; the caches that need a wider type than they were given, and which."""
@@ -102,15 +108,26 @@ def _build_pass(
         for path, dtype in dtypes.items():
             file = files.enter_context(_writing_unless(path, wider))
             datasets[path] = create_frames(file, store, wanted[path], steps[path], dtype)
-        for i in range(len(store)):
+
+        def bin_sample(i: int) -> list[tuple[Path, Any, list[Chunk]]]:
+            """Each cache's path, the type that its counts need, and its chunks unless that is too wide."""
             address = store.addresses(i)
             t = store.times(i) if needs_times else None
+            made = []
             for path, dataset in datasets.items():
                 frames = bin_addresses(address, t, wanted[path], store.height, store.width)
-                if frames.dtype.itemsize > np.dtype(dtypes[path]).itemsize:
-                    wider[path] = np.promote_types(frames.dtype, wider.get(path, frames.dtype))
+                fits = frames.dtype.itemsize <= dataset.dtype.itemsize and path not in wider
+                cut = cut_frames(dataset, i, frames.astype(dataset.dtype, copy=False)) if fits else ()
+                made.append((path, frames.dtype, [chunk.pack() for chunk in cut]))
+            return made
+
+        for made in map_in_order(bin_sample, range(len(store)), threads):
+            for path, dtype, chunks in made:
+                if np.dtype(dtype).itemsize > np.dtype(dtypes[path]).itemsize:
+                    wider[path] = np.promote_types(dtype, wider.get(path, dtype))
                 elif path not in wider:
-                    write_frames(dataset, i, frames.astype(dtypes[path], copy=False))
+                    for chunk in chunks:
+                        chunk.write()
             advance(1)
     return wider
 

@@ -9,8 +9,10 @@ the plugin's library does not offer its functions, the pipeline does the same wo
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -33,26 +35,50 @@ def create(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any, chu
     return group.create_dataset(name, shape, dtype, chunks=chunks, fletcher32=True, **filters)
 
 
-def write_chunk(dataset: h5py.Dataset, start: tuple[int, ...], values: NDArray[Any]) -> None:
-    """Write one chunk that begins at `start`; values may be cut short only where the dataset ends."""
-    blosc = _blosc()
-    if blosc is None or values.shape != dataset.chunks:
-        # Chunks at the end of a dataset are stored at full size: the pipeline fills them up.
-        dataset[tuple(slice(s, s + n) for s, n in zip(start, values.shape, strict=True))] = values
-        return
-    from preprocess.kernels import fletcher32
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """A chunk on its way into a dataset.
 
-    values = np.ascontiguousarray(values)
-    packed = np.empty(values.nbytes + 16 + _CHECKSUM_BYTES, np.uint8)
-    size = blosc.blosc_compress_ctx(
-        LEVEL, _BITSHUFFLE, values.itemsize, values.nbytes, values.ctypes.data,
-        packed.ctypes.data, values.nbytes + 16, b"zstd", values.nbytes, 1,
-    )  # fmt: skip
-    if size <= 0:
-        raise CacheError(f"{dataset.file.filename}: Blosc could not compress a chunk of {dataset.name} (code {size}).")
-    checksum = fletcher32(packed[:size])
-    packed[size : size + _CHECKSUM_BYTES] = np.frombuffer(int(checksum).to_bytes(4, "little"), np.uint8)
-    dataset.id.write_direct_chunk(start, packed[: size + _CHECKSUM_BYTES].tobytes())
+    Attributes:
+        dataset: Where it goes.
+        start: Where it begins.
+        values: What it holds; cut short only where the dataset ends.
+        packed: The same as it lies in the file; None leaves packing to HDF5.
+    """
+
+    dataset: h5py.Dataset
+    start: tuple[int, ...]
+    values: NDArray[Any]
+    packed: bytes | None = None
+
+    def pack(self) -> Chunk:
+        """The chunk, compressed and with its checksum; threads may do so at once."""
+        blosc = _blosc()
+        if blosc is None or self.values.shape != self.dataset.chunks:
+            # Chunks at the end of a dataset are stored at full size: the pipeline fills them up.
+            return self
+        from preprocess.kernels import fletcher32
+
+        values = np.ascontiguousarray(self.values)
+        packed = np.empty(values.nbytes + 16 + _CHECKSUM_BYTES, np.uint8)
+        size = blosc.blosc_compress_ctx(
+            LEVEL, _BITSHUFFLE, values.itemsize, values.nbytes, values.ctypes.data,
+            packed.ctypes.data, values.nbytes + 16, b"zstd", values.nbytes, 1,
+        )  # fmt: skip
+        if size <= 0:
+            name = f"{self.dataset.file.filename}: Blosc could not compress a chunk of {self.dataset.name}"
+            raise CacheError(f"{name} (code {size}). Run the same command again.")
+        checksum = fletcher32(packed[:size])
+        packed[size : size + _CHECKSUM_BYTES] = np.frombuffer(int(checksum).to_bytes(4, "little"), np.uint8)
+        return dataclasses.replace(self, packed=packed[: size + _CHECKSUM_BYTES].tobytes())
+
+    def write(self) -> None:
+        """Put it into its dataset."""
+        if self.packed is not None:
+            self.dataset.id.write_direct_chunk(self.start, self.packed)
+        else:
+            ends = zip(self.start, self.values.shape, strict=True)
+            self.dataset[tuple(slice(s, s + n) for s, n in ends)] = self.values
 
 
 class ChunkReader:
@@ -110,16 +136,17 @@ class ChunkReader:
         return buffer[l - first * length : r - first * length]
 
 
-class ColumnWriter:
-    """Appends to a one-dimensional dataset of known length, chunk by chunk."""
+class ColumnCutter:
+    """Cuts what is appended to a one-dimensional dataset of known length into its chunks."""
 
     def __init__(self, dataset: h5py.Dataset) -> None:
         self.dataset = dataset
         self._buffer = np.empty(dataset.chunks[0], dataset.dtype)
         self._filled = 0
-        self._written = 0
+        self._cut = 0
 
-    def append(self, values: NDArray[Any]) -> None:
+    def append(self, values: NDArray[Any]) -> Iterator[Chunk]:
+        """The chunks that are full now."""
         done = 0
         while done < len(values):
             take = min(len(values) - done, len(self._buffer) - self._filled)
@@ -127,14 +154,16 @@ class ColumnWriter:
             self._filled += take
             done += take
             if self._filled == len(self._buffer):
-                self.flush()
+                yield from self.rest()
 
-    def flush(self) -> None:
-        """Write what is there; only the end of the dataset may be a part of a chunk."""
+    def rest(self) -> Iterator[Chunk]:
+        """The chunk that is there, if any; only the end of the dataset may be a part of one."""
         if self._filled:
-            write_chunk(self.dataset, (self._written,), self._buffer[: self._filled])
-            self._written += self._filled
+            yield Chunk(self.dataset, (self._cut,), self._buffer[: self._filled])
+            self._cut += self._filled
             self._filled = 0
+            # The chunk keeps the old one.
+            self._buffer = np.empty_like(self._buffer)
 
 
 def chunk_starts(dataset: h5py.Dataset) -> Iterator[tuple[int, ...]]:

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from preprocess.binning import Binning
 from preprocess.cache_file import CacheFile, seal
-from preprocess.chunks import ChunkReader, create, write_chunk
+from preprocess.chunks import Chunk, ChunkReader, create
 from preprocess.event_store import EventStore
 from preprocess.steps import Steps
 
@@ -151,11 +151,11 @@ def create_frames(file: h5py.File, store: EventStore, binning: Binning, steps: S
     return create(file, "frames", shape, dtype, (1, chunk_steps, 2, rows, columns))
 
 
-def write_frames(dataset: h5py.Dataset, i: int, frames: NDArray[Any]) -> None:
-    """Write sample i's counts, (F, 2, H, W) of the dataset's type; F is at most T, and zeros follow."""
+def cut_frames(dataset: h5py.Dataset, i: int, frames: NDArray[Any]) -> Iterator[Chunk]:
+    """The chunks of sample i's counts, (F, 2, H, W) of the dataset's type; F is at most T, and zeros follow."""
     if len(frames) < dataset.shape[1]:
         padding = np.zeros((dataset.shape[1] - len(frames), *frames.shape[1:]), frames.dtype)
         frames = np.concatenate([frames, padding])
     steps = dataset.chunks[1]
     for t in range(0, len(frames), steps):
-        write_chunk(dataset, (i, t, 0, 0, 0), frames[None, t : t + steps])
+        yield Chunk(dataset, (i, t, 0, 0, 0), frames[None, t : t + steps])

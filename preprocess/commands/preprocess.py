@@ -62,7 +62,7 @@ class Arguments:
     salvage: bool = False
     """Keep the events before the damage of damaged recordings instead of stopping."""
     workers: int = 1
-    """Processes that decode."""
+    """Processes that decode, and threads that bin and compress."""
     name: str | None = None
     """The cache's name, where the data set's own will not do."""
     json: bool = False
@@ -156,7 +156,9 @@ def run(words: list[str]) -> None:
     )
     before = _states(cache / layout.name)
     events = build_event_store(layout, cache, workers=arguments.workers, progress=progress)
-    frames = ensure_every_frames(cache, layout.name, arguments.binnings(), progress=progress)
+    frames = ensure_every_frames(
+        cache, layout.name, arguments.binnings(), workers=arguments.workers, progress=progress
+    )
     seconds = time.perf_counter() - start
     built = [path for path in (events, *frames) if before.get(path) != _states(path.parent).get(path)]
     if arguments.json:

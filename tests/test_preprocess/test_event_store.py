@@ -256,10 +256,10 @@ def test_chunks_read_the_same_with_and_without_the_pipeline(tmp_path: Path, monk
     if not direct:
         monkeypatch.setattr(chunks, "_blosc", lambda: None)
     with h5py.File(tmp_path / "x.h5", "w") as file:
-        writer = chunks.ColumnWriter(chunks.create(file, "x", values.shape, values.dtype, (1000,)))
-        for part in np.array_split(values, 13):
-            writer.append(part)
-        writer.flush()
+        cutter = chunks.ColumnCutter(chunks.create(file, "x", values.shape, values.dtype, (1000,)))
+        cut = [chunk for part in np.array_split(values, 13) for chunk in cutter.append(part)]
+        for chunk in [*cut, *cutter.rest()]:
+            chunk.pack().write()
     with h5py.File(tmp_path / "x.h5") as file:
         np.testing.assert_array_equal(file["x"][...], values)
         reader = chunks.ChunkReader(file["x"])
