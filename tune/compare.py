@@ -92,9 +92,10 @@ def write_verdict(comparison: Comparison, folder: Path) -> Verdict:
         raise RunError(f"{folder}: no run came to a result; the first: {verdict.faults[0]}")
     write_whole(folder / "table.md", lambda path: path.write_text(_markdown(verdict)))
     write_whole(folder / "table.csv", lambda path: path.write_text(verdict.csv()))
+    about = f"{verdict.about}{'; emulated data' if verdict.emulated else ''}"
     with drawing(PAPER):
-        save(draw_panels(*learning_panels(outcomes)), folder / "figures", "learning-curves")
-        save(draw_panels(*difference_panels(verdict)), folder / "figures", "paired-differences")
+        save(draw_panels(*learning_panels(outcomes), about=about), folder / "figures", "learning-curves")
+        save(draw_panels(*difference_panels(verdict), about=about), folder / "figures", "paired-differences")
     return verdict
 
 

@@ -98,6 +98,12 @@ class Verdict:
         name = self.comparison.config.dataset.name
         return f"{name} (emulated)" if self.emulated and not name.startswith("emulated-") else name
 
+    @property
+    def about(self) -> str:
+        """Data set, split and T."""
+        config = self.comparison.config
+        return f"{self.dataset}, {config.dataset.split_title} split, {config.binning.steps_title}"
+
     def table(self) -> Table:
         """A row a neuron and a row a difference; every row says what it was measured on."""
         rows = [self._neuron_row(figures) for figures in self.neurons.values()]
@@ -114,7 +120,7 @@ class Verdict:
 
     def _place(self) -> tuple[str, str, str]:
         config = self.comparison.config
-        return self.dataset, config.dataset.split_title, str(config.binning.timesteps)
+        return self.dataset, config.dataset.split_title, config.binning.steps_title.removeprefix("T = ")
 
     def _neuron_row(self, figures: NeuronFigures) -> tuple[str, ...]:
         return (
@@ -155,8 +161,7 @@ class Verdict:
         values = [(list(held.values()), form) for _, held, form in columns]
         rows.append(("mean ± std", *(_mean_std(summarise(held), 100, form) for held, form in values)))
         rows.append(("95 % interval", *(_interval(held, form) for held, form in values)))
-        dataset, split, timesteps = self._place()
-        title = f"Test accuracy by seed: {dataset}, {split} split, T = {timesteps}, {self._selection()}"
+        title = f"Test accuracy by seed: {self.about}, {self._selection()}"
         names = ("seed", *(name for name, _, _ in columns))
         return Table(title, names, tuple(rows), "l" + "r" * len(columns), "Intervals are Student's t over seeds.")
 
@@ -187,7 +192,7 @@ class Verdict:
             "dataset": config.dataset.name,
             "emulated": str(self.emulated).lower(),
             "split": config.dataset.split_title,
-            "timesteps": config.binning.timesteps,
+            "timesteps": None if config.binning.varies else config.binning.timesteps,
             "selection": config.selection,
             "network": config.network.name,
             "epochs": config.schedule.epochs,

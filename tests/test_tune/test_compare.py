@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,21 +42,23 @@ def test_within_a_seed_first_weights_and_every_batch_are_the_same(
     import torch
 
     from pipeline import training
+    from pipeline.data import Batch, FrameLoader
 
     seen: list[list[torch.Tensor]] = []
-    build, step = training.build_network, training._Training._step
+    build, batches = training.build_network, FrameLoader.batches
 
     def build_and_note(*words: Any, **named: Any) -> torch.nn.Module:
         network = build(*words, **named)
         seen.append([value.clone() for value in network.state_dict().values()])
         return network
 
-    def step_and_note(self: Any, frames: torch.Tensor, labels: torch.Tensor) -> Any:
-        seen[-1] += [frames.clone(), labels.clone()]
-        return step(self, frames, labels)
+    def read_and_note(self: FrameLoader, epoch: int = 0) -> Iterator[Batch]:
+        for batch in batches(self, epoch):
+            seen[-1] += [batch.frames.clone(), batch.labels.clone()]
+            yield batch
 
     monkeypatch.setattr(training, "build_network", build_and_note)
-    monkeypatch.setattr(training._Training, "_step", step_and_note)
+    monkeypatch.setattr(FrameLoader, "batches", read_and_note)
     config = override(tiny_config, {"selection": "last", "threads": 1})
     comparison = Comparison("tiny", config, ("lif", "clif"), (3, 4), tiny_cache)
     for config in comparison.configs():
@@ -228,6 +231,7 @@ def test_tables_and_figures_are_written(tmp_path: Path):
     figures = {path.name for path in (tmp_path / "figures").iterdir()}
     names = ("learning-curves", "paired-differences")
     assert figures == {f"{name}.{kind}" for name in names for kind in ("svg", "png")}
+    assert "emulated data" in (tmp_path / "figures" / "learning-curves.svg").read_text()
     again = (tmp_path / "figures" / "learning-curves.svg").read_bytes()
     write_verdict(comparison, tmp_path)
     assert (tmp_path / "figures" / "learning-curves.svg").read_bytes() == again

@@ -44,7 +44,7 @@ def comparison_section(folder: Path, name: str) -> Section:
         sentences=(
             *sentences,
             f"Within a seed only the neuron differs: first weights, order of data and every setting are the same. "
-            f"Seeds {seed_words(comparison.seeds)}; T = {config.binning.timesteps}; {config.network.name}, "
+            f"Seeds {seed_words(comparison.seeds)}; {config.binning.steps_title}; {config.network.name}, "
             f"{config.schedule.epochs} epochs; {SELECTIONS[config.selection]}; {config.dataset.split_title} split.",
         ),
         cards=_cards(verdict),

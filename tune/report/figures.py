@@ -35,14 +35,21 @@ class Panel:
     height: float = 3.2
 
 
-def draw_panels(*panels: Panel, titles: bool = True) -> Figure:
-    """A figure of panels side by side; call it inside `tune.tune.drawing.drawing(theme)`."""
+def draw_panels(*panels: Panel, about: str = "") -> Figure:
+    """A figure of panels side by side; call it inside `tune.drawing.drawing(theme)`.
+
+    Args:
+        *panels: From left to right.
+        about: For a figure that stands alone: what it was measured on, above the panels and their titles.
+    """
     width, height = sum(panel.width for panel in panels), max(panel.height for panel in panels)
     figure, every_axes = new_figure(width, height, len(panels))
     for axes, panel in zip(every_axes, panels, strict=True):
         panel.draw(axes)
-        if titles:
+        if about:
             axes.set_title(panel.title)
+    if about:
+        figure.suptitle(about, x=0.01, ha="left", fontsize=9)
     return figure
 
 

@@ -35,7 +35,7 @@ def run_section(folder: Path, name: str) -> Section:
             kind="run",
             folder=folder,
             dataset=config.dataset.name,
-            title=f"{label} on {config.dataset.name}, T = {config.binning.timesteps}",
+            title=f"{label} on {config.dataset.name}, {config.binning.steps_title}",
             emulated=_is_emulated(run),
             lead=_lead(run, label),
             sentences=_sentences(run),
@@ -60,8 +60,8 @@ def _lead(run: Run, label: str) -> str:
     result, config = run.result, run.config
     if result is None:
         return f"{label} has trained {len(run.metrics)} of {config.schedule.epochs} epochs; it is not finished."
-    dataset, timesteps = config.dataset, config.binning.timesteps
-    where = f"{dataset.name}, {dataset.split_title} split, T = {timesteps}, seed {config.seed}"
+    dataset = config.dataset
+    where = f"{dataset.name}, {dataset.split_title} split, {config.binning.steps_title}, seed {config.seed}"
     if result.get("test_accuracy") is None:
         return f"{label} reaches {per_cent(result['validation_accuracy'])} % validation accuracy ({where})."
     return (
@@ -101,8 +101,8 @@ def _class_table(run: Run, label: str) -> Table:
         run.result["classes"], run.result["per_class_accuracy"], run.result["confusion"], strict=True
     ):
         rows.append((name, str(sum(row)), per_cent(accuracy)))
-    dataset, timesteps = run.config.dataset, run.config.binning.timesteps
-    title = f"{label} by class: {dataset.name}, {dataset.split_title} split, T = {timesteps}"
+    dataset = run.config.dataset
+    title = f"{label} by class: {dataset.name}, {dataset.split_title} split, {run.config.binning.steps_title}"
     return Table(title, ("class", "test samples", "accuracy, %"), tuple(rows), "lrr")
 
 

@@ -85,7 +85,7 @@ def draw_pictures(panels: Sequence[Panel], name: str) -> tuple[Picture, ...]:
     """Each panel as a picture for the page; their ids begin with the name, unique on the page."""
     with drawing(PAGE):
         return tuple(
-            Picture(panel.title, inline_svg(draw_panels(panel, titles=False), f"{name}-{k}"), panel.caption)
+            Picture(panel.title, inline_svg(draw_panels(panel), f"{name}-{k}"), panel.caption)
             for k, panel in enumerate(panels)
         )
 
