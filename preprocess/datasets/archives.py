@@ -7,6 +7,7 @@ names, ``..``, links, devices. A file becomes no larger than the archive says, a
 from __future__ import annotations
 
 import contextlib
+import glob
 import gzip
 import os
 import shutil
@@ -69,6 +70,7 @@ def unpack_archive(archive: Path, name: str | None, tell: Tell) -> Path:
         return folder
     tell(f"{archive}: unpacking into {folder}")
     temporary = archive.with_name(f".{name}.{os.getpid()}.tmp")
+    _remove_leftovers(archive.parent, name)
     try:
         temporary.mkdir()
         (_unpack_zip if end == ".zip" else _unpack_tar)(archive, temporary)
@@ -88,6 +90,24 @@ def unpack_archive(archive: Path, name: str | None, tell: Tell) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _remove_leftovers(folder: Path, name: str) -> None:
+    """Take away what killed processes had half unpacked."""
+    for path in folder.glob(f".{glob.escape(name)}.*.tmp"):
+        process = path.suffixes[-2].removeprefix(".")
+        if process.isdigit() and not _runs(int(process)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # Another user's.
+    return True
 
 
 def _unpack_tar(archive: Path, folder: Path) -> None:

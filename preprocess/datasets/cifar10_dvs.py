@@ -89,8 +89,9 @@ class _Files:
         return Sample(label, NO_SPLIT, number, f"{name}_{number}", f"{prefix}_{name}_{number}")
 
 
-def _form(title: str, kind: _Files) -> Form:
-    expected = f"a folder of each class (such as {CLASSES[0]} to {CLASSES[-1]}) of cifar10_CLASS_NUMBER{kind.suffix}"
+def _form(title: str, kind: _Files, dataset: str = "cifar10-dvs") -> Form:
+    classes, prefix = _KINDS[dataset]
+    expected = f"folders {classes[0]} to {classes[-1]} of {prefix}_CLASS_NUMBER{kind.suffix}"
     return Form(title, expected, kind.fits, kind.read)
 
 
@@ -98,5 +99,6 @@ def _form(title: str, kind: _Files) -> Form:
 _TONICS_FILES = _Files("aedat4", ".aedat4", None, r"(?:\D.*_)?(\d{{1,9}})", "-tonic")
 
 FORM = _form("the recordings as published (AEDAT 2.0)", _Files("aedat2", ".aedat", "spikingjelly"))
+EMULATED_FORM = _form("emulated digits (AEDAT 2.0)", _Files("aedat2", ".aedat", "spikingjelly"), "emulated-digits")
 SPIKINGJELLY_FORM = _form("SpikingJelly's events_np (.npz)", _Files("npz", ".npz", None))
 TONIC_FORM = _form("the recordings as tonic ships them (AEDAT 4)", _TONICS_FILES)

@@ -20,7 +20,7 @@ _FORMS: dict[str, tuple[Form, ...]] = {
     "n-mnist": (n_mnist.FORM,),
     "folder": folder.FORMS,
     "emulated-gestures": (dvs_gesture.FORM,),
-    "emulated-digits": (cifar10_dvs.FORM,),
+    "emulated-digits": (cifar10_dvs.EMULATED_FORM,),
 }
 
 # The archives in which a data set is published, and the folder that each one becomes.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import zipfile
 import zlib
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,13 +63,13 @@ class ArrayRecording(Recording):
                 width, height = max(width, int(columns["x"].max()) + 1), max(height, int(columns["y"].max()) + 1)
         return min(height, _LARGEST_SIDE), min(width, _LARGEST_SIDE)
 
+    @abstractmethod
     def _blocks(self) -> Iterator[tuple[Mapping[str, NDArray[Any]], int]]:
         """The columns by their letters, block by block, each with the byte at which it lies."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _position(self, block: int, event: int) -> int:
-        """The byte of an event of a block."""
-        raise NotImplementedError
+        """The byte of an event of a block; 0 where the bytes are compressed."""
 
     def decode(self) -> Iterator[Events]:
         """All events in recording order; RecordingError at the first that no sensor of this size says."""

@@ -9,6 +9,7 @@ Source: https://docs.prophesee.ai/stable/data/encoding_formats/index.html and ..
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,8 +118,9 @@ class PropheseeRecording(Recording):
             position,
         )
 
+    @abstractmethod
     def _kernel(self) -> Any:
-        raise NotImplementedError
+        """The decoding loop; it is compiled where it is first taken."""
 
 
 @dataclass(frozen=True)

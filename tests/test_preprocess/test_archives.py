@@ -159,3 +159,15 @@ def test_train_and_test_of_n_mnist_are_unpacked(tmp_path: Path):
     assert len(find_layout("n-mnist", tmp_path).recordings) == 20
     (tmp_path / "other").mkdir()
     assert refusals("n-mnist", tmp_path / "other")[0].endswith("Give the folder that holds them.")
+
+
+def test_what_a_killed_process_had_half_unpacked_is_taken_away(tmp_path: Path):
+    import os
+    import subprocess
+
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for process in (ended.pid, os.getppid()):
+        (tmp_path / f".s.{process}.tmp" / "half").mkdir(parents=True)
+    unpack_archive(tar(tmp_path / "s.tar.gz", [("a", b"x")]), None, lambda _: None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["s", "s.tar.gz", f".s.{os.getppid()}.tmp"])
