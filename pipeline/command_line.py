@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import tyro
 
-from pipeline.config import RunConfig, load_config
+from pipeline.config import RunConfig, load_config, override
 from pipeline.presets import PRESETS, find_preset
 from preprocess.command_line import UsageError, parse
 
@@ -48,7 +48,16 @@ def parse_configured(kind: type[Arguments], words: Sequence[str], *, prog: str) 
     arguments = parse(kind, words, prog=prog, default=kind(fields=base))
     if arguments.preset is not None and arguments.config is not None:
         raise UsageError(f"expected a preset or --config, found both. See: {prog} --help")
-    return arguments
+    return replace(arguments, fields=_with_absolute_paths(arguments.fields))
+
+
+def _with_absolute_paths(config: RunConfig) -> RunConfig:
+    """Classes from files named from here on by absolute paths: a resumed run or a Ray worker stands elsewhere."""
+    names = {"network": config.network.name, "neuron": config.neuron.name}
+    return override(
+        config,
+        {f"{path}.name": str(Path(name).expanduser().absolute()) for path, name in names.items() if ".py:" in name},
+    )
 
 
 def _base(words: Sequence[str]) -> RunConfig:

@@ -63,6 +63,18 @@ def test_fields_may_stand_before_the_preset(cache: Path, tmp_path: Path, capsys)
     assert not (tmp_path / "run").exists()
 
 
+def test_a_neuron_of_ones_own_is_recorded_by_its_absolute_path(cache: Path, config: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("from spikingjelly.activation_based.neuron import LIFNode as Mine\n")
+    words = ("train", "--config", config, "--cache", cache, "--out", "run", "--neuron.name", "mine.py:Mine")
+    assert run(*words, "--schedule.epochs", 1) == 0
+    there = open_run(tmp_path / "run")
+    assert there.config.neuron.name == f"{tmp_path}/mine.py:Mine"
+    assert there.environment["outside"]
+    monkeypatch.chdir("/")
+    assert run("train", "--resume", tmp_path / "run") == 0
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
