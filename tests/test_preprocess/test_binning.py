@@ -334,3 +334,22 @@ def test_frames_of_every_real_recording_equal_spikingjelly(real_data: Path):
                 compared[split_by] += 1
     assert compared["number"] >= 1000
     assert compared["time"] >= 1000
+
+
+@pytest.mark.real
+def test_durations_and_tonics_rules_equal_their_originals_on_real_recordings(real_data: Path):
+    from spikingjelly.datasets.utils import integrate_events_by_fixed_duration
+
+    recordings = list(real_samples(real_data))
+    for name, whole in [*recordings[:1000:100], *recordings[1000:]]:
+        sample = whole[:20_000]  # tonic takes a second for a whole one
+        width = span_of(sample) // 9 + 1
+        columns = {column: getattr(sample, column).astype(np.int64) for column in "txyp"}
+        duration = Binning(split_by="duration", duration_us=width)
+        expected = integrate_events_by_fixed_duration(columns, width, sample.height, sample.width)
+        assert np.array_equal(bin_events(sample, duration), expected), f"{name} by duration"
+        for split_by in TONIC:
+            binning = Binning(7, split_by, duration_us=width, event_count=len(sample) // 6, start_us=width // 2)
+            expected, dropped = tonic_frames(sample, binning)
+            assert np.array_equal(bin_events(sample, binning), expected), f"{name} by {split_by}"
+            assert measure_sample(len(sample), sample.t, binning) == (len(expected), dropped), f"{name} by {split_by}"
