@@ -77,7 +77,7 @@ _CIFAR10_DVS_VGGSNN = replace(
 )
 
 # A VGG of three convolutions learns these in minutes on two cores; the paper's head, because global pooling forgets
-# where things are, which tells digits and gestures apart (N-MNIST, LIF, 6 epochs, validation: 59 % with it, 97 % without).
+# where things are, which tells digits apart (N-MNIST, LIF, 6 epochs, validation: 59 % with it, 97 % without).
 _SMALL = RunConfig(
     network=NetworkConfig(name="spiking-vgg-small", head="paper"),
     # Some hundred samples are few steps: SGD at 0.1 takes twice the epochs to get as far.
