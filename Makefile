@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo install dev lint test test-all clean
+.PHONY: demo install dev lint test test-all bench bench-full clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spikeloom demo
@@ -39,6 +39,14 @@ test: lint
 # The full counts.
 test-all: lint
 	SPIKELOOM_TEST_SHARE=1.0 $(BIN)/python -m pytest
+
+# Beside SpikingJelly and tonic, on the same files; equality first.
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.preprocessing
+
+# Also a recording of 10^8 events and a data set of full size.
+bench-full: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.preprocessing --full --plot docs/preprocessing-time.png
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,86 @@
+"""Timing two ways of doing the same work, and the table of what came out."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        work: What was done.
+        ours: spikeloom's figure, as it is printed.
+        peer: Whose figure stands beside it, and the figure.
+        ratio: How many times better ours is; for disk, what share of the peer's it takes.
+        target: What it must reach.
+        less: Whether less is better.
+        of_processor: The ratio of processor time, which other work on the machine disturbs less.
+    """
+
+    work: str
+    ours: str
+    peer: str
+    ratio: float
+    target: float
+    less: bool = False
+    of_processor: float | None = None
+
+    @property
+    def reached(self) -> bool:
+        return self.ratio <= self.target if self.less else self.ratio >= self.target
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Medians of interleaved repeats, in seconds."""
+
+    wall_s: float
+    processor_s: float
+
+    def __str__(self) -> str:
+        return f"{self.wall_s:.2f} s" if self.wall_s >= 1 else f"{1000 * self.wall_s:.3g} ms"
+
+
+def time_in_turns(works: Sequence[Callable[[], object]], repeats: int) -> list[Timing]:
+    """Run each work `repeats` times, taking turns, so that whatever else the machine does meets all of them alike."""
+    taken: list[list[tuple[float, float]]] = [[] for _ in works]
+    for _ in range(repeats):
+        for times, work in zip(taken, works, strict=True):
+            gc.collect()
+            wall, processor = time.perf_counter(), time.process_time()
+            work()
+            times.append((time.perf_counter() - wall, time.process_time() - processor))
+    return [Timing(*(statistics.median(column) for column in zip(*times, strict=True))) for times in taken]
+
+
+def compare(
+    work: str, ours: Callable[[], object], peer: Callable[[], object], name: str, target: float, repeats: int
+) -> Row:
+    """Time ours against a peer's."""
+    mine, other = time_in_turns([ours, peer], repeats)
+    return Row(
+        work,
+        str(mine),
+        f"{name} {other}",
+        other.wall_s / mine.wall_s,
+        target,
+        of_processor=other.processor_s / max(mine.processor_s, 1e-9),
+    )
+
+
+def format_table(rows: Sequence[Row]) -> str:
+    """The table in Markdown."""
+    heads = ("work", "spikeloom", "peer", "ratio", "of processor time", "target", "reached")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in rows:
+        sign = "<=" if row.less else ">="
+        processor = "" if row.of_processor is None else f"{row.of_processor:.3g}"
+        cells = [row.work, row.ours, row.peer, f"{row.ratio:.3g}", processor, f"{sign} {row.target:g}"]
+        lines.append(f"| {' | '.join([*cells, 'yes' if row.reached else 'NO'])} |")
+    return "\n".join(lines)
