@@ -74,6 +74,7 @@ def ray_running(address: str | None = None) -> Iterator[None]:
             clean_up.callback(_stop)
             _start(folder)
         else:
+            _check_answers(address)
             clean_up.callback(_stop)
             _join(address)
         with _signals_unwrapped():
@@ -120,19 +121,24 @@ def _start(folder: Path) -> None:
         )
 
 
+def _check_answers(address: str) -> None:
+    """Find out in seconds what Ray takes half a minute for."""
+    if address == "auto":
+        return
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        raise ClusterError(f"--address: expected host:port of a cluster's head, or auto, found '{address}'")
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_S).close()
+    except OSError as error:
+        raise ClusterError(
+            f"--address {address}: no cluster answers ({error}). Start one with: ray start --head --port {port}"
+        ) from None
+
+
 def _join(address: str) -> None:
     import ray
 
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if address != "auto":
-        if not colon or not port.isdigit():
-            raise ClusterError(f"--address: expected host:port of a cluster's head, or auto, found '{address}'")
-        try:
-            socket.create_connection((host, int(port)), _CONNECT_S).close()
-        except OSError as error:
-            raise ClusterError(
-                f"--address {address}: no cluster answers ({error}). Start one with: ray start --head --port {port}"
-            ) from None
     # Ray never sends a token to an address unasked.
     hint = "If the cluster asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN where ~/.ray has another"
     with _own_sigterm(), _named_faults(f"--address {address}", hint):
@@ -156,10 +162,12 @@ def _named_faults(what: str, hint: str) -> Iterator[None]:
 def _own_sigterm() -> Iterator[None]:
     """Keep the process's answer to SIGTERM, which Ray would replace by leaving with exit code 15."""
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    # Only the main thread may set it, and only there does Ray.
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        # Only the main thread may set it, and only there does Ray.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

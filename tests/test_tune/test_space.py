@@ -56,14 +56,14 @@ def test_own_word_takes_the_place_of_the_named_spaces():
 
 
 def test_every_fault_of_every_word_is_told_in_one_go():
-    told = faults_of("tau", "neuron.tua=1,2", "neuron.tau=0.5,x", "batch_size=8:4", "binning.split_by=foo")
+    told = faults_of("tau", "neuron.tua=1,2", "neuron.tau=0.5,x", "batch_size=8:4", "network.head=foo")
     assert told == (
         "--space tau: expected a named space (timesteps-tau-neuron) or field=a,b,c, field=lo:hi or field=lo:hi:log",
         "--space neuron.tua=1,2: no such field. Did you mean 'neuron.tau'?",
         "--space batch_size=8:4: expected lo < hi, both finite, found 8 and 4",
         "--space neuron.tau=0.5,x: expected more than 1 time step, found 0.5",
         "--space neuron.tau=0.5,x: expected a number, found 'x'",
-        "--space binning.split_by=foo: expected one of number, time, found 'foo'",
+        "--space network.head=foo: expected one of paper, gap, found 'foo'",
     )
 
 
