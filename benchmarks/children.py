@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-
 # The system's own count of a child's largest memory (getrusage) begins with its parent's; this one does not.
 _TELL_MEMORY = """
 import sys

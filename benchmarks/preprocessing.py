@@ -63,9 +63,7 @@ def main(arguments: Arguments) -> None:
         rows += tell(scaling.growth_rows(children))
         print(format_table(rows))
         if real is None:
-            print(
-                "\nNot run: loading and disk, for want of the real recordings. SPIKELOOM_TEST_DATA names their folder."
-            )
+            print("\nNot run for want of real recordings: loading and disk. SPIKELOOM_TEST_DATA names their folder.")
         print(f"\n{scaling.format_growth(children)}")
         if arguments.plot:
             scaling.plot_growth(children, arguments.plot)
