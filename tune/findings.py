@@ -89,9 +89,9 @@ class Findings:
         counts = ", ".join(f"{count} {status}" for status, count in self.counts().items())
         spent, full = self.budget()
         validation = self.search.data.validation
+        unranked = "; pruned trials have no rank" if self.count("pruned") else ""
         return [
-            f"{len(self.rows)} trials: {counts}; pruned trials have no rank. "
-            f"Trained on {spent / 1e6:.2f} M of {full / 1e6:.2f} M samples x T.",
+            f"{len(self.rows)} trials: {counts}{unranked}. Trained on {spent:,} of {full:,} samples x T.",
             f"One validation sample is {100 / validation:.2f} points, and the best of many flatters itself; "
             "the test samples stay closed until the choice is trained.",
         ]
