@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from spikingjelly.activation_based import surrogate
+from spikingjelly.activation_based.neuron import BaseNode
 
 from pipeline.neurons.surrogate_kernels import KINDS
 from preprocess.errors import ConfigError
@@ -48,6 +49,18 @@ def check_backend(backend: str) -> None:
     """Raise a BackendError where there is no such backend."""
     if backend not in ("auto", "fused", "torch"):
         raise BackendError(f"backend: expected auto, fused or torch, found {backend!r}")
+
+
+def step_by_step(
+    node: BaseNode, x: torch.Tensor, states: tuple[Any, ...]
+) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
+    """A sequence x (T, B, ...) by a node's single steps: spikes and the new states."""
+    # SpikingJelly indexes the sequence at each step, and the gradient of each index is as large as the sequence.
+    steps = []
+    for current in x.unbind(0):
+        (spikes,), states = node.single_step_functional_forward((current,), states)
+        steps.append(spikes)
+    return (torch.stack(steps),), states
 
 
 def surrogate_kind(surrogate_function: Any) -> tuple[int, float]:

@@ -1,0 +1,150 @@
+"""CLIF over all time steps as one operator of torch: what runs where, and its gradient.
+
+Run eagerly it is an `autograd.Function`, which costs less a call; inside `torch.compile`, which cannot look into
+compiled loops, it is the custom operator ``spikeloom::clif`` over the same two functions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.neurons import clif_kernels
+from pipeline.neurons.fused import array, rows
+from pipeline.neurons.threads import for_ranges
+
+_float = np.float32
+
+
+def run(
+    x: Tensor, v: Tensor, m: Tensor, tau: float, v_threshold: float, kind: int, alpha: float, detach_m: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Spikes (T, ...) and the new v and m (...) of input x (T, ...) from the states before it; differentiable once.
+
+    Args:
+        x: Input current, float32, bfloat16 or float16.
+        v: Potential after the reset.
+        m: Complementary potential.
+        tau: Time constant.
+        v_threshold: Threshold.
+        kind: Of surrogate, as `surrogate_kernels.KINDS` numbers them.
+        alpha: Of surrogate.
+        detach_m: Whether m counts as a constant for the gradient.
+    """
+    settings = (float(tau), float(v_threshold), kind, alpha, detach_m)
+    if torch.compiler.is_compiling():
+        saves = torch.is_grad_enabled() and (x.requires_grad or v.requires_grad or m.requires_grad)
+        return _operator(x, v, m, *settings, saves)[:3]
+    return _CLIF.apply(x, v, m, *settings)
+
+
+def _forward(
+    x: Tensor, v: Tensor, m: Tensor, tau: float, v_threshold: float, saves: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    current, v_after, m_after = rows(x), rows(v[None])[0].clone(), rows(m[None])[0].clone()
+    spikes = torch.empty_like(current)
+    u = torch.empty_like(current) if saves else current.new_empty(0, current.shape[1])
+    state = (array(v_after), array(m_after), _float(tau), _float(v_threshold))
+    arrays = (array(current), *state, array(spikes), array(u))
+    for_ranges(lambda l, r: clif_kernels.forward(*arrays, l, r), current.shape[1], len(current))
+    return spikes.view(x.shape).to(x.dtype), v_after.view(v.shape).to(v.dtype), m_after.view(m.shape).to(m.dtype), u
+
+
+def _backward(
+    grad_spikes: Tensor,
+    grad_v: Tensor,
+    grad_m: Tensor,
+    u: Tensor,
+    m: Tensor,
+    tau: float,
+    v_threshold: float,
+    kind: int,
+    alpha: float,
+    detach_m: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    gradient, before_v, before_m = rows(grad_spikes), rows(grad_v[None])[0].clone(), rows(grad_m[None])[0].clone()
+    grad_x = torch.empty_like(u)
+    arrays = (array(gradient), array(before_v), array(before_m), array(u), array(rows(m[None])[0]))
+    settings = (_float(tau), _float(v_threshold), kind, _float(alpha), detach_m)
+    out = array(grad_x)
+    for_ranges(lambda l, r: clif_kernels.backward(*arrays, *settings, out, l, r), u.shape[1], len(u))
+    return (
+        grad_x.view(grad_spikes.shape).to(grad_spikes.dtype),
+        before_v.view(grad_v.shape).to(grad_v.dtype),
+        before_m.view(grad_m.shape).to(grad_m.dtype),
+    )
+
+
+class _CLIF(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, v: Tensor, m: Tensor, *settings: Any) -> tuple[Tensor, Tensor, Tensor]:
+        tau, v_threshold, *_ = ctx.settings = settings
+        *after, u = _forward(x, v, m, tau, v_threshold, any(ctx.needs_input_grad[:3]))
+        ctx.save_for_backward(u, m)
+        return tuple(after)  # type: ignore[return-value]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_spikes: Tensor, grad_v: Tensor, grad_m: Tensor) -> tuple[Tensor | None, ...]:
+        return *_backward(grad_spikes, grad_v, grad_m, *ctx.saved_tensors, *ctx.settings), *(None,) * 5
+
+
+@torch.library.custom_op("spikeloom::clif", mutates_args=())
+def _operator(
+    x: Tensor,
+    v: Tensor,
+    m: Tensor,
+    tau: float,
+    v_threshold: float,
+    kind: int,
+    alpha: float,
+    detach_m: bool,
+    saves: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _forward(x, v, m, tau, v_threshold, saves)
+
+
+@_operator.register_fake
+def _shapes(x: Tensor, v: Tensor, m: Tensor, *settings: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    saves = settings[-1]
+    u = x.new_empty(x.shape[0] if saves else 0, x[0].numel(), dtype=torch.float32)
+    return x.new_empty(x.shape), v.new_empty(v.shape), m.new_empty(m.shape), u
+
+
+@torch.library.custom_op("spikeloom::clif_backward", mutates_args=())
+def _operator_backward(
+    grad_spikes: Tensor,
+    grad_v: Tensor,
+    grad_m: Tensor,
+    u: Tensor,
+    m: Tensor,
+    tau: float,
+    v_threshold: float,
+    kind: int,
+    alpha: float,
+    detach_m: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _backward(grad_spikes, grad_v, grad_m, u, m, tau, v_threshold, kind, alpha, detach_m)
+
+
+@_operator_backward.register_fake
+def _backward_shapes(grad_spikes: Tensor, grad_v: Tensor, grad_m: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return grad_spikes.new_empty(grad_spikes.shape), grad_v.new_empty(grad_v.shape), grad_m.new_empty(grad_m.shape)
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(output[3], inputs[2])
+    ctx.settings = inputs[3:8]
+
+
+def _differentiate(
+    ctx: Any, grad_spikes: Tensor, grad_v: Tensor, grad_m: Tensor, _: Tensor
+) -> tuple[Tensor | None, ...]:
+    grads = _operator_backward(grad_spikes, grad_v, grad_m, *ctx.saved_tensors, *ctx.settings)
+    return *grads, *(None,) * 6
+
+
+_operator.register_autograd(_differentiate, setup_context=_remember)

@@ -1,0 +1,160 @@
+"""LIF over all time steps as one operator of torch; see `clif_operator` for why there are two ways in."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.neurons import lif_kernels
+from pipeline.neurons.fused import array, rows
+from pipeline.neurons.threads import for_ranges
+
+_float = np.float32
+
+
+class Update(NamedTuple):
+    """u[t] = keep v[t-1] + gain x[t] + offset; a spike sets v to `reset` (hard) or lowers it by `reset` (soft)."""
+
+    keep: float
+    gain: float
+    offset: float
+    v_threshold: float
+    hard: bool
+    reset: float
+    detach_reset: bool
+    kind: int
+    """Of surrogate, as `surrogate_kernels.KINDS` numbers them."""
+    alpha: float
+
+
+def run(x: Tensor, v: Tensor, update: Update) -> tuple[Tensor, Tensor]:
+    """Spikes (T, ...) and the new v (...) of input x (T, ...) from the potential before it; differentiable once."""
+    if torch.compiler.is_compiling():
+        saves = torch.is_grad_enabled() and (x.requires_grad or v.requires_grad)
+        return _operator(x, v, *update, saves)[:2]
+    return _LIF.apply(x, v, *update)
+
+
+def _forward(
+    x: Tensor,
+    v: Tensor,
+    keep: float,
+    gain: float,
+    offset: float,
+    v_threshold: float,
+    hard: bool,
+    reset: float,
+    saves: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    current, v_after = rows(x), rows(v[None])[0].clone()
+    spikes = torch.empty_like(current)
+    u = torch.empty_like(current) if saves else current.new_empty(0, current.shape[1])
+    settings = (_float(keep), _float(gain), _float(offset), _float(v_threshold), hard, _float(reset))
+    arrays = (array(current), array(v_after), *settings, array(spikes), array(u))
+    for_ranges(lambda l, r: lif_kernels.forward(*arrays, l, r), current.shape[1], len(current))
+    return spikes.view(x.shape).to(x.dtype), v_after.view(v.shape).to(v.dtype), u
+
+
+def _backward(
+    grad_spikes: Tensor,
+    grad_v: Tensor,
+    u: Tensor,
+    keep: float,
+    gain: float,
+    v_threshold: float,
+    hard: bool,
+    reset: float,
+    detach_reset: bool,
+    kind: int,
+    alpha: float,
+) -> tuple[Tensor, Tensor]:
+    gradient, before_v = rows(grad_spikes), rows(grad_v[None])[0].clone()
+    grad_x = torch.empty_like(u)
+    settings = (_float(keep), _float(gain), _float(v_threshold), hard, _float(reset), detach_reset, kind, _float(alpha))
+    arrays = (array(gradient), array(before_v), array(u), *settings, array(grad_x))
+    for_ranges(lambda l, r: lif_kernels.backward(*arrays, l, r), u.shape[1], len(u))
+    return grad_x.view(grad_spikes.shape).to(grad_spikes.dtype), before_v.view(grad_v.shape).to(grad_v.dtype)
+
+
+def _for_backward(update: Update) -> tuple[Any, ...]:
+    # The offset has no gradient.
+    return *update[:2], *update[3:]
+
+
+class _LIF(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, v: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
+        update = Update(*settings)
+        spikes, v_after, u = _forward(x, v, *update[:6], any(ctx.needs_input_grad[:2]))
+        ctx.save_for_backward(u)
+        ctx.update = update
+        return spikes, v_after
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_spikes: Tensor, grad_v: Tensor) -> tuple[Tensor | None, ...]:
+        grads = _backward(grad_spikes, grad_v, *ctx.saved_tensors, *_for_backward(ctx.update))
+        return *grads, *(None,) * 9
+
+
+@torch.library.custom_op("spikeloom::lif", mutates_args=())
+def _operator(
+    x: Tensor,
+    v: Tensor,
+    keep: float,
+    gain: float,
+    offset: float,
+    v_threshold: float,
+    hard: bool,
+    reset: float,
+    detach_reset: bool,
+    kind: int,
+    alpha: float,
+    saves: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _forward(x, v, keep, gain, offset, v_threshold, hard, reset, saves)
+
+
+@_operator.register_fake
+def _shapes(x: Tensor, v: Tensor, *settings: Any) -> tuple[Tensor, Tensor, Tensor]:
+    saves = settings[-1]
+    u = x.new_empty(x.shape[0] if saves else 0, x[0].numel(), dtype=torch.float32)
+    return x.new_empty(x.shape), v.new_empty(v.shape), u
+
+
+@torch.library.custom_op("spikeloom::lif_backward", mutates_args=())
+def _operator_backward(
+    grad_spikes: Tensor,
+    grad_v: Tensor,
+    u: Tensor,
+    keep: float,
+    gain: float,
+    v_threshold: float,
+    hard: bool,
+    reset: float,
+    detach_reset: bool,
+    kind: int,
+    alpha: float,
+) -> tuple[Tensor, Tensor]:
+    return _backward(grad_spikes, grad_v, u, keep, gain, v_threshold, hard, reset, detach_reset, kind, alpha)
+
+
+@_operator_backward.register_fake
+def _backward_shapes(grad_spikes: Tensor, grad_v: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    return grad_spikes.new_empty(grad_spikes.shape), grad_v.new_empty(grad_v.shape)
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(output[2])
+    ctx.update = Update(*inputs[2:11])
+
+
+def _differentiate(ctx: Any, grad_spikes: Tensor, grad_v: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    grads = _operator_backward(grad_spikes, grad_v, *ctx.saved_tensors, *_for_backward(ctx.update))
+    return *grads, *(None,) * 10
+
+
+_operator.register_autograd(_differentiate, setup_context=_remember)
