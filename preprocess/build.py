@@ -21,7 +21,7 @@ import numpy as np
 
 from preprocess import chunks, event_store, fingerprint
 from preprocess.build_frames import ensure_every_frames, ensure_frames
-from preprocess.cache_file import seal, writing
+from preprocess.cache_file import NewFile, seal, writing
 from preprocess.errors import CacheError, CacheMismatchError, RecordingError
 from preprocess.event_store import CHUNK_EVENTS, events_path, open_events
 from preprocess.in_order import map_in_order
@@ -243,7 +243,7 @@ def _source_folder(layout: Layout) -> str:
 
 
 def _write_events(
-    file: h5py.File, parts: list[Part], table: SampleTable, layout: Layout, threads: int, advance: Advance
+    file: NewFile, parts: list[Part], table: SampleTable, layout: Layout, threads: int, advance: Advance
 ) -> None:
     events = file.create_group("events")
     total = (int(table.offset[-1]),)
@@ -266,6 +266,7 @@ def _write_events(
 
     for chunk in map_in_order(chunks.Chunk.pack, cut(), threads):
         chunk.write()
+        file.check()
     found = np.concatenate(jumps)
     for name, values in (("jump_at", found[:, 0]), ("jump_us", found[:, 1])):
         events.create_dataset(name, data=values, **({"chunks": True, "fletcher32": True} if len(values) else {}))

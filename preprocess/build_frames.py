@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from preprocess.binning import Binning, bin_addresses
-from preprocess.cache_file import writing
+from preprocess.cache_file import NewFile, writing
 from preprocess.chunks import Chunk
 from preprocess.errors import CacheError
 from preprocess.event_store import EventStore, events_path, open_events
@@ -104,10 +103,11 @@ def _build_pass(
     names = ", ".join(path.stem for path in dtypes)
     task = progress.task(f"{store.path.parent.name}: {names}", len(store), "samples")
     with task as advance, contextlib.ExitStack() as files:
-        datasets: dict[Path, Any] = {}
-        for path, dtype in dtypes.items():
-            file = files.enter_context(_writing_unless(path, wider))
-            datasets[path] = create_frames(file, store, wanted[path], steps[path], dtype)
+        written = {path: files.enter_context(_writing_unless(path, wider)) for path in dtypes}
+        datasets = {
+            path: create_frames(written[path], store, wanted[path], steps[path], dtype)
+            for path, dtype in dtypes.items()
+        }
 
         def bin_sample(i: int) -> list[tuple[Path, Any, list[Chunk]]]:
             """Each cache's path, the type that its counts need, and its chunks unless that is too wide."""
@@ -128,12 +128,13 @@ def _build_pass(
                 elif path not in wider:
                     for chunk in chunks:
                         chunk.write()
+                    written[path].check()
             advance(1)
     return wider
 
 
 @contextlib.contextmanager
-def _writing_unless(path: Path, refused: dict[Path, Any]) -> Iterator[h5py.File]:
+def _writing_unless(path: Path, refused: dict[Path, Any]) -> Iterator[NewFile]:
     """As `writing`, but the file is dropped where its path was refused meanwhile."""
     with contextlib.suppress(_Dropped), writing(path) as file:
         yield file

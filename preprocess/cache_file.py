@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
+from io import FileIO
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ _HDF5_VERSIONS = ("v110", "v114")
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[h5py.File]:
+def writing(path: Path) -> Iterator[NewFile]:
     """An HDF5 file that gets its name only when it is whole and on the disk.
 
     It is written as ``.<name>.tmp`` in the same folder, which an error or a signal removes and the next builder
@@ -31,7 +32,7 @@ def writing(path: Path) -> Iterator[h5py.File]:
     temporary = path.parent / f".{path.name}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(temporary, "w", libver=_HDF5_VERSIONS) as file:
+        with new_file(temporary) as file:
             yield file
         _sync(temporary)
         temporary.replace(path)
@@ -42,6 +43,64 @@ def writing(path: Path) -> Iterator[h5py.File]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+class NewFile(h5py.File):
+    """An HDF5 file to fill, which tells by `check` whether the disk still takes it."""
+
+    def __init__(self, path: Path, disk: _Disk) -> None:
+        super().__init__(path, "w", driver="fileobj", fileobj=disk, libver=_HDF5_VERSIONS)
+        self._disk = disk
+
+    def check(self) -> None:
+        """Raise the OSError that a write met, if any did."""
+        if self._disk.error is not None:
+            raise self._disk.error
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[NewFile]:
+    """An HDF5 file to fill; OSError where the disk does not take it, at the latest when all is written."""
+    with path.open("w+b", buffering=0) as raw:
+        disk = _Disk(raw)
+        try:
+            with NewFile(path, disk) as file:
+                yield file
+        except (OSError, RuntimeError) as error:
+            # HDF5 says where in its code it gave up, the disk says why.
+            raise (disk.error or error) from None
+        if disk.error is not None:
+            raise disk.error
+
+
+class _Disk:
+    """A file as HDF5 sees it through h5py; it keeps its first error, and takes all that follows to nowhere.
+
+    HDF5 cannot close a file that it cannot write: it fails again, says so on stderr, and keeps the file open.
+    """
+
+    def __init__(self, raw: FileIO) -> None:
+        self._raw = raw
+        self.error: OSError | None = None
+        self.seek, self.tell, self.flush, self.readinto = raw.seek, raw.tell, raw.flush, raw.readinto
+
+    def write(self, data: memoryview) -> int:
+        """All of the data."""
+        try:
+            written = 0 if self.error is None else len(data)
+            while written < len(data):
+                written += self._raw.write(data[written:])
+        except OSError as error:
+            self.error = error
+        return len(data)
+
+    def truncate(self, size: int) -> int:
+        """Cut or lengthen the file."""
+        try:
+            return self._raw.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size
 
 
 def _sync(path: Path) -> None:

@@ -23,7 +23,8 @@ def building(folder: Path, progress: Progress) -> Iterator[None]:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
+        # A soft lock, made of a file alone, would outlive a killed builder.
+        lock = FileLock(folder / ".lock", fallback_to_soft=False)
         try:
             lock.acquire(timeout=0)
         except Timeout:

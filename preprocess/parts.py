@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess import event_store, fingerprint
+from preprocess.cache_file import NewFile, new_file
 from preprocess.errors import CacheError, RecordingError
 from preprocess.events import Events
 from preprocess.fingerprint import Source
@@ -93,7 +94,7 @@ def build_part(layout: Layout, plan: PartPlan, folder: Path) -> tuple[str, ...]:
     path = plan.path(folder)
     temporary = folder / f".{plan.id}.{os.getpid()}.tmp"
     try:
-        with h5py.File(temporary, "w", libver=("v110", "v114")) as file:
+        with new_file(temporary) as file:
             faults = _decode_into(file, layout, plan.recordings)
         if not faults:
             temporary.replace(path)
@@ -106,7 +107,7 @@ def build_part(layout: Layout, plan: PartPlan, folder: Path) -> tuple[str, ...]:
             temporary.unlink()
 
 
-def _decode_into(file: h5py.File, layout: Layout, recordings: Sequence[SourceRecording]) -> list[str]:
+def _decode_into(file: NewFile, layout: Layout, recordings: Sequence[SourceRecording]) -> list[str]:
     writer = _PartWriter(file, layout)
     sources: list[Source] = []
     faults: list[str] = []
@@ -145,7 +146,7 @@ class _Growing:
 
 
 class _PartWriter:
-    def __init__(self, file: h5py.File, layout: Layout) -> None:
+    def __init__(self, file: NewFile, layout: Layout) -> None:
         self._file = file
         self._layout = layout
         self._segments = SegmentWriter(file, np.min_scalar_type(2 * layout.height * layout.width - 1))

@@ -15,6 +15,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.cache_file import NewFile
+
 # HDF5 takes as long for ten events as for ten thousand, so small segments are written and read together.
 _EVENTS_AT_ONCE = 1 << 18
 _CHUNK_EVENTS = 1 << 15
@@ -25,7 +27,7 @@ Column = NDArray[Any]
 class SegmentWriter:
     """Fills an HDF5 file with segments."""
 
-    def __init__(self, file: h5py.File, dtype: Any) -> None:
+    def __init__(self, file: NewFile, dtype: Any) -> None:
         """
         Args:
             file: To fill.
@@ -73,6 +75,7 @@ class SegmentWriter:
             for column, buffer in zip(self._columns, self._buffers, strict=True):
                 column.resize((self._written + self._filled,))
                 column[self._written :] = buffer[: self._filled]
+            self._file.check()
             self._written += self._filled
             self._filled = 0
 
