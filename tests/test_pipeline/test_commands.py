@@ -101,11 +101,12 @@ def test_faults_of_several_fields_are_a_line_each(capsys):
 def test_a_network_or_neuron_that_does_not_exist_is_one_line(cache: Path, config: Path, tmp_path: Path, capsys):
     words = ("train", "--config", config, "--cache", cache)
     assert run(*words, "--out", tmp_path / "a", "--neuron.name", "clfi") == 2
-    assert "neuron.name: expected one of lif, clif, found 'clfi'. Did you mean 'clif'?" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "neuron.name: expected one of lif, clif" in error and "found 'clfi'. Did you mean 'clif'?" in error
     assert run(*words, "--out", tmp_path / "b", "--network.name", "spiking-vgg1") == 2
     assert "network.name: expected one of spiking-vgg11" in capsys.readouterr().err
     assert run(*words, "--out", tmp_path / "c", "--network.name", "spiking-vgg11") == 2
-    assert "its 5 poolings need frames of 32 pixels and more, found 16x16" in capsys.readouterr().err
+    assert "expected frames of at least 32x32 pixels for its 5 poolings, found 16x16" in capsys.readouterr().err
     # Nothing that looks like a run is left of them.
     assert not list(tmp_path.glob("*/config.json"))
 
