@@ -1,0 +1,28 @@
+"""The benchmarks' own check, on little: SpikingJelly and tonic give the events and frames that we give."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.measuring import Row, format_table
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def test_peers_give_equal_results():
+    words = [sys.executable, "-m", "benchmarks.preprocessing", "--tiny"]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("| work | spikeloom | peer | ratio |")
+    for work in ("decode AEDAT 3.1", "another T from the events", "second process", "| 10,000 |"):
+        assert any(work in line for line in lines), work
+
+
+def test_table_says_what_was_reached():
+    rows = [Row("a", "1 ms", "peer 9 ms", 9.0, 8), Row("b", "6 MB", "peer 7 MB", 6 / 7, 0.75, less=True)]
+    first, second = format_table(rows).splitlines()[2:]
+    assert first.endswith("| >= 8 | yes |")
+    assert second.endswith("| <= 0.75 | NO |")
