@@ -29,7 +29,7 @@ PRESET = "gestures-small"
 DATASET = "emulated-gestures"
 PARTS = ("recordings", "cache", "search", "comparison", "report.html")
 
-# Chosen by measurement: what two CPU cores finish in four minutes, and still learn.
+# Chosen by measurement: about 160 s of one CPU in all, so that two slow or busy ones still finish within five minutes.
 SAMPLES_PER_CLASS = 40
 RECORDING_SEED = 1
 SMALLER = {"network.width": 0.5}
