@@ -109,7 +109,8 @@ def _stop() -> None:
 def _start(folder: Path) -> None:
     import ray
 
-    with _own_sigterm(), _named_faults("Ray did not start on this machine", "Check free memory and disk"):
+    hint = "Run again when the machine is less busy; if that does not help, check free memory and disk"
+    with _own_sigterm(), _named_faults("Ray did not start on this machine", hint):
         ray.init(
             address="local",
             num_cpus=len(os.sched_getaffinity(0)),
@@ -117,7 +118,8 @@ def _start(folder: Path) -> None:
             include_dashboard=False,
             log_to_driver=False,
             logging_level=_LOGGING,
-            _temp_dir=str(folder),
+            # Ray opens its folder to every user of the machine; the one around it is ours alone.
+            _temp_dir=str(folder / "r"),
         )
 
 
@@ -154,8 +156,9 @@ def _join(address: str) -> None:
 def _named_faults(what: str, hint: str) -> Iterator[None]:
     try:
         yield
-    except (RuntimeError, OSError, ValueError, TimeoutError) as error:
-        raise ClusterError(f"{what}: {' '.join(str(error).split())[:300]}. {hint}.") from None
+    except Exception as error:  # Ray raises plain ones, too
+        reason = " ".join(str(error).split())[:300].rstrip(".")
+        raise ClusterError(f"{what}: {reason}. {hint}.") from None
 
 
 @contextlib.contextmanager
@@ -194,8 +197,10 @@ def _temporary_folder() -> Iterator[Path]:
 def _remove_abandoned(root: Path) -> None:
     from filelock import FileLock, Timeout
 
-    for lock in root.glob(f"{_PREFIX}*.lock"):
+    # A folder may be there without a lock, where servers of a Ray that did not start wrote on after its removal.
+    for folder in {path.with_suffix("") for path in root.glob(f"{_PREFIX}*")}:
+        lock = folder.with_suffix(".lock")
         # One in use is held, and another user's cannot be opened: both stay.
         with contextlib.suppress(Timeout, OSError), FileLock(lock, timeout=0):
-            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
             lock.unlink(missing_ok=True)

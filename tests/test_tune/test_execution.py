@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from pipeline.config import RunConfig, override
 from preprocess.errors import ConfigError
@@ -113,3 +118,37 @@ def test_trials_have_the_working_folder_of_the_command_that_starts_them(shared_r
         return os.getcwd()
 
     assert ray.get(folder.remote()) == os.getcwd()
+
+
+@pytest.fixture
+def no_ray(monkeypatch) -> Iterator[Path]:
+    """Pretends that no Ray runs and that none can start; yields the folder for temporary files."""
+    import ray
+
+    def refuse(**_: object) -> None:
+        raise Exception("The current node timed out\nduring startup.")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray, "init", refuse)
+    # Ray's sockets need a short path, which pytest's folders have not.
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
+def test_ray_that_does_not_start_is_one_line_and_leaves_no_file(no_ray: Path):
+    told = r"Ray did not start on this machine: The current node timed out during startup\. Run again when"
+    with pytest.raises(ClusterError, match=told), ray_running():
+        pass
+    assert not list(no_ray.iterdir())
+
+
+def test_next_start_removes_what_killed_ones_left_but_nothing_in_use(no_ray: Path):
+    for name in ("killed", "late", "alive"):
+        (no_ray / f"spikeloom-ray-{name}").mkdir()
+    (no_ray / "spikeloom-ray-killed.lock").touch()
+    with FileLock(no_ray / "spikeloom-ray-alive.lock"):
+        with contextlib.suppress(ClusterError), ray_running():
+            pass
+        assert {path.name for path in no_ray.iterdir()} == {"spikeloom-ray-alive", "spikeloom-ray-alive.lock"}
