@@ -25,7 +25,8 @@ from preprocess.splits import title_of_split
 Selection = Literal["validation", "paper", "last"]
 
 # What says where and how fast a run runs, never what it computes: left out of the fingerprint.
-PLACE_FIELDS = frozenset({"device", "threads", "neuron.backend", "input.source"})
+# neuron.timesteps follows from the binning.
+PLACE_FIELDS = frozenset({"device", "threads", "neuron.backend", "neuron.timesteps", "input.source"})
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,8 @@ class NeuronConfig:
     """SpikingJelly's alpha: the rectangle is alpha * 1[|x| < 0.5 / alpha]."""
     v_threshold: float = 1.0
     backend: Literal["auto", "fused", "torch"] = "auto"
+    timesteps: int | None = None
+    """T, for neurons with weights for each time step (glif, psn); the network fills it in from the frames."""
 
     def faults(self) -> Iterator[str]:
         if not self.tau > 1.0:
@@ -115,6 +118,8 @@ class NeuronConfig:
             yield f"neuron.alpha: expected more than 0, found {self.alpha}"
         if not self.v_threshold > 0:
             yield f"neuron.v_threshold: expected more than 0, found {self.v_threshold}"
+        if self.timesteps is not None and self.timesteps < 1:
+            yield f"neuron.timesteps: expected at least 1, found {self.timesteps}"
 
 
 @dataclass(frozen=True)

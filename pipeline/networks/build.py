@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 from torch import nn
 
@@ -41,7 +42,7 @@ def build_network(
         channels: Of a frame, 2 for OFF and ON.
         classes: How many logits.
         size: Height and width of a frame.
-        timesteps: T; the networks here work with any.
+        timesteps: T; the networks here work with any, neurons with weights for each time step with this one alone.
         seed: Of the initial weights: equal seeds start equal whatever the neuron.
 
     Raises:
@@ -52,6 +53,11 @@ def build_network(
         near = difflib.get_close_matches(network.name, NETWORKS, n=1, cutoff=0.4)
         hint = f"Did you mean '{near[0]}'?" if near else "A class of your own is named path/to/file.py:Class."
         raise ConfigError(f"network.name: expected one of {', '.join(NETWORKS)}, found '{network.name}'. {hint}")
+    if neuron.timesteps not in (None, timesteps):
+        raise ConfigError(
+            f"neuron.timesteps: expected T = {timesteps} as the frames have, found {neuron.timesteps}. Leave it out."
+        )
+    neuron = replace(neuron, timesteps=timesteps)
     words = {
         "config": network,
         "make_neuron": _seeded_neurons(neuron, seed),

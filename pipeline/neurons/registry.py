@@ -9,13 +9,24 @@ from spikingjelly.activation_based.base import StepModule
 from torch import nn
 
 from pipeline.config import NeuronConfig
+from pipeline.neurons.bound import make_glif, make_psn
 from pipeline.neurons.clif import make_clif
 from pipeline.neurons.lif import make_lif
+from pipeline.neurons.others import make_if, make_klif, make_plif, make_relu
 from pipeline.neurons.surrogates import make_surrogate
 from pipeline.outside import is_outside, make_outside
 from preprocess.errors import ConfigError
 
-NEURONS: dict[str, Callable[[NeuronConfig], nn.Module]] = {"lif": make_lif, "clif": make_clif}
+NEURONS: dict[str, Callable[[NeuronConfig], nn.Module]] = {
+    "lif": make_lif,
+    "clif": make_clif,
+    "plif": make_plif,
+    "klif": make_klif,
+    "glif": make_glif,
+    "psn": make_psn,
+    "if": make_if,
+    "relu": make_relu,
+}
 FUSED = ("lif", "clif")
 
 
@@ -26,7 +37,7 @@ def make_neuron(config: NeuronConfig) -> nn.Module:
     constructor takes; v_reset=None, decay_input=False and detach_reset=False where it has SpikingJelly's words.
 
     Raises:
-        ConfigError: If there is no neuron of the name, or no kernel for the backend.
+        ConfigError: If there is no neuron of the name, no kernel for the backend, or no T for one that is bound to it.
     """
     if config.backend == "fused" and config.name not in FUSED:
         kernels = " and ".join(FUSED)
