@@ -37,20 +37,27 @@ def run(
     settings = (float(tau), float(v_threshold), kind, alpha, detach_m)
     if torch.compiler.is_compiling():
         saves = torch.is_grad_enabled() and (x.requires_grad or v.requires_grad or m.requires_grad)
-        return _operator(x, v, m, *settings, saves)[:3]
+        spikes, v, m, *_ = _operator(x, v, m, *settings, saves)
+        return spikes, v, m
     return _CLIF.apply(x, v, m, *settings)
 
 
 def _forward(
     x: Tensor, v: Tensor, m: Tensor, tau: float, v_threshold: float, saves: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    if x.is_cuda:
+        from pipeline.neurons import clif_triton
+
+        return clif_triton.forward(x, v, m, tau, v_threshold, saves)
     current, v_after, m_after = rows(x), rows(v[None])[0].clone(), rows(m[None])[0].clone()
     spikes = torch.empty_like(current)
     u = torch.empty_like(current) if saves else current.new_empty(0, current.shape[1])
     state = (array(v_after), array(m_after), _float(tau), _float(v_threshold))
     arrays = (array(current), *state, array(spikes), array(u))
     for_ranges(lambda l, r: clif_kernels.forward(*arrays, l, r), current.shape[1], len(current))
-    return spikes.view(x.shape).to(x.dtype), v_after.view(v.shape).to(v.dtype), m_after.view(m.shape).to(m.dtype), u
+    after = v_after.view(v.shape).to(v.dtype), m_after.view(m.shape).to(m.dtype)
+    # On the CPU m is recomputed from its value before the first step: nothing to keep of the others.
+    return spikes.view(x.shape).to(x.dtype), *after, u, current.new_empty(0, current.shape[1])
 
 
 def _backward(
@@ -58,6 +65,7 @@ def _backward(
     grad_v: Tensor,
     grad_m: Tensor,
     u: Tensor,
+    past: Tensor,
     m: Tensor,
     tau: float,
     v_threshold: float,
@@ -65,6 +73,10 @@ def _backward(
     alpha: float,
     detach_m: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    if u.is_cuda:
+        from pipeline.neurons import clif_triton
+
+        return clif_triton.backward(grad_spikes, grad_v, grad_m, u, past, tau, v_threshold, kind, alpha, detach_m)
     gradient, before_v, before_m = rows(grad_spikes), rows(grad_v[None])[0].clone(), rows(grad_m[None])[0].clone()
     grad_x = torch.empty_like(u)
     arrays = (array(gradient), array(before_v), array(before_m), array(u), array(rows(m[None])[0]))
@@ -82,9 +94,9 @@ class _CLIF(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, v: Tensor, m: Tensor, *settings: Any) -> tuple[Tensor, Tensor, Tensor]:
         tau, v_threshold, *_ = ctx.settings = settings
-        *after, u = _forward(x, v, m, tau, v_threshold, any(ctx.needs_input_grad[:3]))
-        ctx.save_for_backward(u, m)
-        return tuple(after)  # type: ignore[return-value]
+        spikes, v_after, m_after, u, past = _forward(x, v, m, tau, v_threshold, any(ctx.needs_input_grad[:3]))
+        ctx.save_for_backward(u, past, m)
+        return spikes, v_after, m_after
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -103,15 +115,16 @@ def _operator(
     alpha: float,
     detach_m: bool,
     saves: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     return _forward(x, v, m, tau, v_threshold, saves)
 
 
 @_operator.register_fake
-def _shapes(x: Tensor, v: Tensor, m: Tensor, *settings: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    saves = settings[-1]
-    u = x.new_empty(x.shape[0] if saves else 0, x[0].numel(), dtype=torch.float32)
-    return x.new_empty(x.shape), v.new_empty(v.shape), m.new_empty(m.shape), u
+def _shapes(x: Tensor, v: Tensor, m: Tensor, *settings: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    saves, elements = settings[-1], x[0].numel()
+    u = x.new_empty(x.shape[0] if saves else 0, elements, dtype=torch.float32)
+    past = x.new_empty(x.shape[0] if saves and x.is_cuda else 0, elements, dtype=torch.float32)
+    return x.new_empty(x.shape), v.new_empty(v.shape), m.new_empty(m.shape), u, past
 
 
 @torch.library.custom_op("spikeloom::clif_backward", mutates_args=())
@@ -120,6 +133,7 @@ def _operator_backward(
     grad_v: Tensor,
     grad_m: Tensor,
     u: Tensor,
+    past: Tensor,
     m: Tensor,
     tau: float,
     v_threshold: float,
@@ -127,7 +141,7 @@ def _operator_backward(
     alpha: float,
     detach_m: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _backward(grad_spikes, grad_v, grad_m, u, m, tau, v_threshold, kind, alpha, detach_m)
+    return _backward(grad_spikes, grad_v, grad_m, u, past, m, tau, v_threshold, kind, alpha, detach_m)
 
 
 @_operator_backward.register_fake
@@ -136,12 +150,12 @@ def _backward_shapes(grad_spikes: Tensor, grad_v: Tensor, grad_m: Tensor, *_: An
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.save_for_backward(output[3], inputs[2])
+    ctx.save_for_backward(*output[3:], inputs[2])
     ctx.settings = inputs[3:8]
 
 
 def _differentiate(
-    ctx: Any, grad_spikes: Tensor, grad_v: Tensor, grad_m: Tensor, _: Tensor
+    ctx: Any, grad_spikes: Tensor, grad_v: Tensor, grad_m: Tensor, *_: Tensor
 ) -> tuple[Tensor | None, ...]:
     grads = _operator_backward(grad_spikes, grad_v, grad_m, *ctx.saved_tensors, *ctx.settings)
     return *grads, *(None,) * 6

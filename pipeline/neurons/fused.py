@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
@@ -24,8 +25,10 @@ class BackendError(ConfigError):
 
 def find_obstacle(x: torch.Tensor, surrogate_function: surrogate.SurrogateFunctionBase) -> str | None:
     """Why a fused kernel cannot take this input or surrogate, or None if it can."""
-    if x.device.type != "cpu":
-        return f"expected a tensor on the CPU, found one on {x.device}"
+    if x.device.type not in ("cpu", "cuda"):
+        return f"expected a tensor on the CPU or on CUDA, found one on {x.device}"
+    if x.is_cuda and find_spec("triton") is None:
+        return "expected the package triton for a tensor on CUDA, found none"
     if x.dtype not in _DTYPES:
         return f"expected float32, bfloat16 or float16, found {x.dtype}"
     name = type(surrogate_function).__name__

@@ -49,6 +49,10 @@ def _forward(
     reset: float,
     saves: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    if x.is_cuda:
+        from pipeline.neurons import lif_triton
+
+        return lif_triton.forward(x, v, keep, gain, offset, v_threshold, hard, reset, saves)
     current, v_after = rows(x), rows(v[None])[0].clone()
     spikes = torch.empty_like(current)
     u = torch.empty_like(current) if saves else current.new_empty(0, current.shape[1])
@@ -71,10 +75,15 @@ def _backward(
     kind: int,
     alpha: float,
 ) -> tuple[Tensor, Tensor]:
+    if u.is_cuda:
+        from pipeline.neurons import lif_triton
+
+        settings = (keep, gain, v_threshold, hard, reset, detach_reset, kind, alpha)
+        return lif_triton.backward(grad_spikes, grad_v, u, *settings)
     gradient, before_v = rows(grad_spikes), rows(grad_v[None])[0].clone()
     grad_x = torch.empty_like(u)
-    settings = (_float(keep), _float(gain), _float(v_threshold), hard, _float(reset), detach_reset, kind, _float(alpha))
-    arrays = (array(gradient), array(before_v), array(u), *settings, array(grad_x))
+    update = (_float(keep), _float(gain), _float(v_threshold), hard, _float(reset), detach_reset, kind, _float(alpha))
+    arrays = (array(gradient), array(before_v), array(u), *update, array(grad_x))
     for_ranges(lambda l, r: lif_kernels.backward(*arrays, l, r), u.shape[1], len(u))
     return grad_x.view(grad_spikes.shape).to(grad_spikes.dtype), before_v.view(grad_v.shape).to(grad_v.dtype)
 
