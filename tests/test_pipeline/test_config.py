@@ -68,9 +68,9 @@ def test_fields_named_in_the_design_exist():
     named = """dataset.name dataset.split dataset.validation_fraction binning.timesteps binning.split_by
     binning.downsample input.size input.resize input.encoding network.name network.width network.dropout
     network.batch_norm network.head neuron.name neuron.tau neuron.surrogate neuron.alpha neuron.v_threshold
-    neuron.backend neuron.timesteps loss.mse_weight loss.mse_target loss.label_smoothing optimiser.name optimiser.learning_rate
-    optimiser.momentum optimiser.weight_decay schedule.name schedule.epochs schedule.warmup_epochs batch_size
-    grad_steps precision device threads seed selection"""
+    neuron.backend neuron.timesteps loss.mse_weight loss.mse_target loss.label_smoothing
+    optimiser.name optimiser.learning_rate optimiser.momentum optimiser.weight_decay schedule.name schedule.epochs
+    schedule.warmup_epochs batch_size grad_steps precision device threads seed selection"""
     assert set(named.split()) <= set(field_paths())
 
 

@@ -72,7 +72,8 @@ def test_clif_without_kernels_equals_spikingjellys_node_bit_for_bit():
 
 
 def test_unknown_neurons_name_the_nearest_or_how_to_bring_ones_own():
-    with pytest.raises(ConfigError, match=r"neuron.name: .* one of lif, clif, plif, klif, glif, psn, if, relu, found 'cliff'. Did you mean 'clif'"):
+    names = "lif, clif, plif, klif, glif, psn, if, relu"
+    with pytest.raises(ConfigError, match=rf"neuron.name: .* one of {names}, found 'cliff'. Did you mean 'clif'"):
         make_neuron(NeuronConfig("cliff"))
     with pytest.raises(ConfigError, match=r"found 'zzz'. A class of your own is named path/to/file.py:Class"):
         make_neuron(NeuronConfig("zzz"))

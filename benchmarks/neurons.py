@@ -1,0 +1,141 @@
+"""Fused neurons beside SpikingJelly 2.0 and `torch.compile`, on the CPU: ``python -m benchmarks.neurons``.
+
+Every pair must give equal spikes and gradients before it is timed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import tyro
+from spikingjelly.activation_based import functional
+from torch import Tensor, nn
+
+from benchmarks import neuron_peers as peers
+from benchmarks.measuring import Row, compare, format_table, time_in_turns
+from pipeline.config import NetworkConfig, NeuronConfig
+from pipeline.networks import build_network
+
+# Speed against SpikingJelly's multi-step node and against torch.compile of the plain loop; 0 is recorded only.
+TARGETS = {"clif": (8.0, 3.0), "lif": (4.0, 0.0)}
+MEMORY_TARGET = {"clif": 1 / 3, "lif": 1.0}
+NETWORK_TARGETS = {"fp32": 1.08, "bf16": 1.12}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Compare the fused neurons with SpikingJelly's and with torch.compile.
+
+    Example: python -m benchmarks.neurons
+    """
+
+    tiny: bool = False
+    """Only prove that the results are equal, on little; what it prints of time says nothing."""
+    repeats: int = 9
+    """Timings, in turns, of which the median counts."""
+
+
+def main(arguments: Arguments) -> None:
+    """Print the table."""
+    repeats = 1 if arguments.tiny else arguments.repeats
+    # Element-steps: within the cache, and far beyond it.
+    sizes = [10_000] if arguments.tiny else [1_000_000, 10_500_000, 42_000_000]
+    rows: list[Row] = []
+    for kind in TARGETS:
+        for steps in (4, 10, 20):
+            for size in sizes:
+                rows += node_rows(kind, steps, size // steps, repeats, compiles=not arguments.tiny)
+        rows.append(memory_row(kind, 10, sizes[0] // 10))
+    rows += network_rows(arguments.tiny, repeats)
+    print(format_table(rows))
+
+
+def node_rows(kind: str, steps: int, elements: int, repeats: int, *, compiles: bool) -> Iterator[Row]:
+    """Forward and backward through autograd of one layer."""
+    x, grad = peers.draw(steps, elements)
+    ours, theirs = peers.make_ours(kind), peers.make_spikingjellys(kind)
+    plain: Callable[[Tensor], Tensor] = peers.PLAIN[kind]
+    if compiles:
+        torch.compiler.reset()
+        plain = torch.compile(plain)
+    left_out = peers.check_equal(kind, x, grad, {"SpikingJelly": theirs, "the plain loop": plain})
+    work = f"{kind.upper()} forward + backward, T = {steps}, {steps * elements / 1e6:g} M element-steps"
+    print(f"{work}: equal, {left_out:.1e} of the elements left out", file=sys.stderr)
+    others = [("SpikingJelly", theirs), ("torch.compile" if compiles else "plain loop", plain)]
+    for (name, node), target in zip(others, TARGETS[kind], strict=True):
+        yield compare(
+            work,
+            lambda: peers.step(ours, x, grad),
+            lambda node=node: peers.step(node, x, grad),  # type: ignore[misc]
+            name,
+            target,
+            repeats,
+        )
+
+
+def memory_row(kind: str, steps: int, elements: int) -> Row:
+    """Bytes that the graph holds from forward to backward."""
+    x, _ = peers.draw(steps, elements)
+    ours, theirs = (_saved_bytes(make(kind), x) for make in (peers.make_ours, peers.make_spikingjellys))
+    return Row(
+        f"{kind.upper()} saved for backward, T = {steps}, bytes an element-step",
+        f"{ours / x.numel():.3g}",
+        f"SpikingJelly {theirs / x.numel():.3g}",
+        ours / theirs,
+        MEMORY_TARGET[kind],
+        less=True,
+    )
+
+
+def _saved_bytes(node: nn.Module, x: Tensor) -> int:
+    storages: dict[int, torch.UntypedStorage] = {}
+
+    def pack(saved: Tensor) -> Tensor:
+        storages[saved.untyped_storage().data_ptr()] = saved.untyped_storage()
+        return saved
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
+        node(x.clone().requires_grad_())
+    return sum(storage.nbytes() for storage in storages.values())
+
+
+def network_rows(tiny: bool, repeats: int) -> Iterator[Row]:
+    """A training step of VGGSNN beside the same network with ReLU."""
+    steps, batch, width = (2, 2, 0.125) if tiny else (10, 8, 1.0)
+    frames = torch.rand(steps, batch, 2, 48, 48, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(batch) % 10
+    networks = [_build(name, width, steps) for name in ("clif", "relu")]
+    for precision, target in NETWORK_TARGETS.items():
+        works = [lambda network=network: _train(network, frames, labels, precision) for network in networks]  # noqa: B023
+        for work in works:
+            work()
+        clif, relu = time_in_turns(works, repeats)
+        yield Row(
+            f"VGGSNN at 48x48, T = {steps}, B = {batch}, training step, {precision}",
+            str(clif),
+            f"ReLU in the neuron's place {relu}",
+            clif.wall_s / relu.wall_s,
+            target,
+            less=True,
+            of_processor=clif.processor_s / relu.processor_s,
+        )
+
+
+def _build(name: str, width: float, steps: int) -> nn.Module:
+    config = NetworkConfig("vggsnn", width=width)
+    return build_network(config, NeuronConfig(name), channels=2, classes=10, size=(48, 48), timesteps=steps, seed=0)
+
+
+def _train(network: nn.Module, frames: Tensor, labels: Tensor, precision: str) -> None:
+    functional.reset_net(network)
+    network.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        loss = nn.functional.cross_entropy(network(frames).float().mean(0), labels)
+    loss.backward()
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments))
