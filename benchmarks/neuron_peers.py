@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from spikingjelly.activation_based import functional, neuron, surrogate
@@ -103,7 +104,7 @@ def check_equal(kind: str, x: Tensor, grad: Tensor, others: dict[str, Callable[[
 
 def _far_from_edges(kind: str, x: Tensor) -> Tensor:
     """Which elements (1, N) stay away from the threshold and the rectangle's edges, in float64."""
-    node = make_spikingjellys(kind)
+    node: Any = make_spikingjellys(kind)
     node.step_mode = "s"
     keep = torch.ones_like(x[0], dtype=torch.bool)
     v = torch.zeros_like(x[0], dtype=torch.float64)

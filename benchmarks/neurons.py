@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import tyro
@@ -64,12 +65,15 @@ def node_rows(kind: str, steps: int, elements: int, repeats: int, *, compiles: b
     left_out = peers.check_equal(kind, x, grad, {"SpikingJelly": theirs, "the plain loop": plain})
     work = f"{kind.upper()} forward + backward, T = {steps}, {steps * elements / 1e6:g} M element-steps"
     print(f"{work}: equal, {left_out:.1e} of the elements left out", file=sys.stderr)
-    others = [("SpikingJelly", theirs), ("torch.compile" if compiles else "plain loop", plain)]
+    others: list[tuple[str, Callable[[Tensor], Tensor]]] = [
+        ("SpikingJelly", theirs),
+        ("torch.compile" if compiles else "plain loop", plain),
+    ]
     for (name, node), target in zip(others, TARGETS[kind], strict=True):
         yield compare(
             work,
-            lambda: peers.step(ours, x, grad),
-            lambda node=node: peers.step(node, x, grad),  # type: ignore[misc]
+            partial(peers.step, ours, x, grad),
+            partial(peers.step, node, x, grad),
             name,
             target,
             repeats,
@@ -109,7 +113,7 @@ def network_rows(tiny: bool, repeats: int) -> Iterator[Row]:
     labels = torch.arange(batch) % 10
     networks = [_build(name, width, steps) for name in ("clif", "relu")]
     for precision, target in NETWORK_TARGETS.items():
-        works = [lambda network=network: _train(network, frames, labels, precision) for network in networks]  # noqa: B023
+        works = [partial(_train, network, frames, labels, precision) for network in networks]
         for work in works:
             work()
         clif, relu = time_in_turns(works, repeats)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import tyro
@@ -73,10 +74,13 @@ def node_rows(kind: str, steps: int, elements: int, repeats: int) -> Iterator[Ro
     x, grad = peers.draw(steps, elements, "cuda")
     torch.compiler.reset()
     ours = peers.make_ours(kind)
-    others = {"SpikingJelly": peers.make_spikingjellys(kind), "torch.compile": torch.compile(peers.PLAIN[kind])}
+    others: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "SpikingJelly": peers.make_spikingjellys(kind),
+        "torch.compile": torch.compile(peers.PLAIN[kind]),
+    }
     peers.check_equal(kind, x, grad, others)
     nodes = [ours, *others.values()]
-    mine, *theirs = time_on_gpu([lambda node=node: peers.step(node, x, grad) for node in nodes], repeats)
+    mine, *theirs = time_on_gpu([partial(peers.step, node, x, grad) for node in nodes], repeats)
     bandwidth = MOVED_BYTES[kind] * x.numel() / mine / 1e9
     for name, taken in zip(others, theirs, strict=True):
         yield Row(
@@ -108,8 +112,8 @@ def gesture_rows(repeats: int) -> Iterator[Row]:
                 logits = network(frames)
             spiking_loss(logits, labels, config.loss).backward()
 
-        peaks = [peak_memory_mb(lambda network=network: train(network)) for network in networks]  # type: ignore[misc]
-        works = [lambda network=network: train(network) for network in networks]  # type: ignore[misc]
+        peaks = [peak_memory_mb(partial(train, network)) for network in networks]
+        works = [partial(train, network) for network in networks]
         fused, plain = time_on_gpu(works, repeats)
         work = f"Gesture training step, T = {steps}, B = {batch}, {precision}"
         yield Row(work, f"{1000 * fused:.3g} ms", f"SpikingJelly's code {1000 * plain:.3g} ms", plain / fused, 1.0)
@@ -118,7 +122,7 @@ def gesture_rows(repeats: int) -> Iterator[Row]:
         )
 
 
-def time_on_gpu(works: list[Callable[[], object]], repeats: int) -> list[float]:
+def time_on_gpu(works: Sequence[Callable[[], object]], repeats: int) -> list[float]:
     """Medians in seconds of works that take turns, by the GPU's own clock."""
     taken: list[list[float]] = [[] for _ in works]
     for _ in range(repeats + 2):

@@ -10,7 +10,16 @@ from spikingjelly.activation_based.neuron import ComplementaryLIFNode
 
 from pipeline.config import NeuronConfig
 from pipeline.neurons import clif_operator
-from pipeline.neurons.fused import Backend, check_backend, chooses_fused, find_obstacle, step_by_step, surrogate_kind
+from pipeline.neurons.fused import (
+    Backend,
+    check_backend,
+    check_window,
+    chooses_fused,
+    find_obstacle,
+    in_windows,
+    step_by_step,
+    surrogate_kind,
+)
 from pipeline.neurons.surrogates import make_surrogate
 
 
@@ -28,9 +37,12 @@ class CLIFNode(ComplementaryLIFNode):
         step_mode: ``s`` for one step (B, ...), ``m`` for sequences (T, B, ...).
         store_state_seqs: Keep v and m of every step; runs SpikingJelly's code.
         detach_m: Whether m counts as a constant for the gradient: the control for what m's gradient is worth.
+        temporal_window: Gradients reach back through at most so many steps of a sequence, 0 through none: the sequence
+            runs in spans of temporal_window + 1 steps with no gradient between them. None lets them reach everywhere.
         backend: ``auto`` runs fused where it can, ``torch`` never, ``fused`` always.
 
     Raises:
+        ConfigError: If temporal_window is negative, or states are stored.
         BackendError: If the backend is ``fused`` and input or surrogate cannot run fused.
     """
 
@@ -43,11 +55,14 @@ class CLIFNode(ComplementaryLIFNode):
         store_state_seqs: bool = False,
         *,
         detach_m: bool = False,
+        temporal_window: int | None = None,
         backend: Backend = "auto",
     ) -> None:
         check_backend(backend)
+        check_window(temporal_window, store_state_seqs)
         super().__init__(tau, v_threshold, surrogate_function or surrogate.Rect(alpha=1.0), step_mode, store_state_seqs)
         self.detach_m = detach_m
+        self.temporal_window = temporal_window
         self.fused_backend = backend
 
     def single_step_functional_forward(
@@ -67,7 +82,9 @@ class CLIFNode(ComplementaryLIFNode):
         self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], **kwargs: object
     ) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
         """SpikingJelly's hook for a whole sequence: x (T, B, ...) and v, m (B, ...) to spikes and the new v, m."""
-        (x,) = inputs
+        return in_windows(self.temporal_window, inputs[0], states, self._run)
+
+    def _run(self, x: torch.Tensor, states: tuple[Any, ...]) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
         if not chooses_fused(self.fused_backend, find_obstacle(x, self.surrogate_function)):
             return step_by_step(self, x, states)
         kind, alpha = surrogate_kind(self.surrogate_function)

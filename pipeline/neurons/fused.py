@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -52,6 +53,32 @@ def check_backend(backend: str) -> None:
     """Raise a BackendError where there is no such backend."""
     if backend not in ("auto", "fused", "torch"):
         raise BackendError(f"backend: expected auto, fused or torch, found {backend!r}")
+
+
+def check_window(temporal_window: int | None, stores: bool) -> None:
+    """Raise a ConfigError where a window is negative, or where every step's state is stored, which knows no window."""
+    if temporal_window is not None and (temporal_window < 0 or stores):
+        found = f"{temporal_window} with stored states" if stores else temporal_window
+        raise ConfigError(f"temporal_window: expected None, or 0 and more without stored states, found {found}")
+
+
+def in_windows(
+    temporal_window: int | None,
+    x: torch.Tensor,
+    states: tuple[Any, ...],
+    run: Callable[[torch.Tensor, tuple[Any, ...]], tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]],
+) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
+    """Run a sequence x (T, B, ...) in spans of temporal_window + 1 steps that hand states on and no gradient.
+
+    None runs it whole. Spans begin at the first step of x, whose own states hand no gradient on either.
+    """
+    if temporal_window is None:
+        return run(x, states)
+    spans = []
+    for span in x.split(temporal_window + 1):
+        (spikes,), states = run(span, tuple(state.detach() for state in states))
+        spans.append(spikes)
+    return (torch.cat(spans),), states
 
 
 def step_by_step(

@@ -9,7 +9,16 @@ from spikingjelly.activation_based import neuron, surrogate
 
 from pipeline.config import NeuronConfig
 from pipeline.neurons import lif_operator
-from pipeline.neurons.fused import Backend, check_backend, chooses_fused, find_obstacle, step_by_step, surrogate_kind
+from pipeline.neurons.fused import (
+    Backend,
+    check_backend,
+    check_window,
+    chooses_fused,
+    find_obstacle,
+    in_windows,
+    step_by_step,
+    surrogate_kind,
+)
 from pipeline.neurons.lif_operator import Update
 from pipeline.neurons.surrogates import make_surrogate
 from preprocess.errors import ConfigError
@@ -32,10 +41,12 @@ class LIFNode(neuron.LIFNode):
         step_mode: ``s`` for one step (B, ...), ``m`` for sequences (T, B, ...).
         store_v_seq: Keep v of every step; runs SpikingJelly's code.
         reset_scale: The soft reset lowers the potential by reset_scale * v_th: the control for CLIF's deeper reset.
+        temporal_window: Gradients reach back through at most so many steps of a sequence, 0 through none: the sequence
+            runs in spans of temporal_window + 1 steps with no gradient between them. None lets them reach everywhere.
         backend: ``auto`` runs fused where it can, ``torch`` never, ``fused`` always.
 
     Raises:
-        ConfigError: If reset_scale is not 1 and the reset is hard.
+        ConfigError: If reset_scale is not 1 and the reset is hard, or temporal_window is negative or states are stored.
         BackendError: If the backend is ``fused`` and input or surrogate cannot run fused.
     """
 
@@ -51,9 +62,11 @@ class LIFNode(neuron.LIFNode):
         store_v_seq: bool = False,
         *,
         reset_scale: float = 1.0,
+        temporal_window: int | None = None,
         backend: Backend = "auto",
     ) -> None:
         check_backend(backend)
+        check_window(temporal_window, store_v_seq)
         if reset_scale != 1.0 and v_reset is not None:
             raise ConfigError(
                 f"reset_scale: expected 1 with the hard reset (v_reset={v_reset}), found {reset_scale}. "
@@ -62,6 +75,7 @@ class LIFNode(neuron.LIFNode):
         function = surrogate_function or surrogate.Sigmoid()
         super().__init__(tau, decay_input, v_threshold, v_reset, function, detach_reset, step_mode, store_v_seq)
         self.reset_scale = float(reset_scale)
+        self.temporal_window = temporal_window
         self.fused_backend = backend
 
     def single_step_functional_forward(
@@ -80,10 +94,12 @@ class LIFNode(neuron.LIFNode):
         self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], **kwargs: object
     ) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
         """SpikingJelly's hook for a whole sequence: x (T, B, ...) and v (B, ...) to spikes and the new v."""
-        (x,) = inputs
+        return in_windows(self.temporal_window, inputs[0], states, self._run)
+
+    def _run(self, x: torch.Tensor, states: tuple[Any, ...]) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
         if not chooses_fused(self.fused_backend, find_obstacle(x, self.surrogate_function)):
             if self.reset_scale == 1.0:
-                return super().multi_step_functional_forward(inputs, states, **kwargs)
+                return super().multi_step_functional_forward((x,), states)
             return step_by_step(self, x, states)
         hard = self.v_reset is not None
         kind, alpha = surrogate_kind(self.surrogate_function)

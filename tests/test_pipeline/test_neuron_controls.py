@@ -99,6 +99,53 @@ def test_single_steps_equal_the_sequence():
         assert torch.equal(torch.stack([single(current) for current in x]), many(x))
 
 
+def make_windowed(kind: str, window: int | None, backend: str) -> torch.nn.Module:
+    if kind == "clif":
+        return CLIFNode(step_mode="m", temporal_window=window, backend=backend)
+    return LIFNode(v_reset=None, step_mode="m", temporal_window=window, backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["fused", "torch"])
+@pytest.mark.parametrize("kind", ["lif", "clif"])
+def test_gradients_reach_back_through_no_more_steps_than_the_window(kind: str, backend: str):
+    x, weights = drawn()
+    whole = make_windowed(kind, None, backend)(x)
+    for window in (0, 2):
+        inputs = x.clone().requires_grad_()
+        spikes = make_windowed(kind, window, backend)(inputs)
+        assert torch.equal(spikes, whole)
+        for t in (2, 5, 8):
+            (grad,) = torch.autograd.grad((spikes[t] * weights[t]).sum(), inputs, retain_graph=True)
+            reached = [step for step in range(len(x)) if grad[step].any()]
+            assert reached == list(range(t - window, t + 1))
+
+
+@pytest.mark.parametrize("kind", ["lif", "clif"])
+def test_a_window_as_long_as_the_sequence_changes_no_gradient(kind: str):
+    x, weights = drawn()
+    found = []
+    for window in (None, len(x) - 1):
+        inputs = x.clone().requires_grad_()
+        (make_windowed(kind, window, "fused")(inputs) * weights).sum().backward()
+        found.append(inputs.grad)
+    assert torch.equal(*found)
+
+
+def test_a_window_of_none_past_is_that_of_steps_alone():
+    x, weights = drawn()
+    inputs = x.clone().requires_grad_()
+    (make_windowed("clif", 0, "fused")(inputs) * weights).sum().backward()
+    # Without a past in the gradient, what is left is the surrogate's slope at each step.
+    assert set((inputs.grad / weights).round(decimals=4).unique().tolist()) == {0.0, 1.0}
+
+
+def test_windows_that_cannot_be_are_refused():
+    with pytest.raises(ConfigError, match=r"temporal_window: expected None, or 0 and more .*, found -1$"):
+        CLIFNode(temporal_window=-1)
+    with pytest.raises(ConfigError, match=r"found 2 with stored states$"):
+        LIFNode(store_v_seq=True, temporal_window=2)
+
+
 def test_a_scaled_hard_reset_is_refused():
     with pytest.raises(
         ConfigError, match=r"reset_scale: expected 1 with the hard reset \(v_reset=0.0\), found 1.5. Use"
