@@ -79,7 +79,7 @@ def node_rows(kind: str, steps: int, elements: int, repeats: int) -> Iterator[Ro
         "torch.compile": torch.compile(peers.PLAIN[kind]),
     }
     peers.check_equal(kind, x, grad, others)
-    nodes = [ours, *others.values()]
+    nodes: list[Callable[[torch.Tensor], torch.Tensor]] = [ours, *others.values()]
     mine, *theirs = time_on_gpu([partial(peers.step, node, x, grad) for node in nodes], repeats)
     bandwidth = MOVED_BYTES[kind] * x.numel() / mine / 1e9
     for name, taken in zip(others, theirs, strict=True):
