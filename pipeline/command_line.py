@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+import difflib
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import tyro
 
-from pipeline.config import RunConfig, load_config, override
+from pipeline.config import RunConfig, field_paths, load_config, override
 from pipeline.presets import PRESETS, find_preset
 from preprocess.command_line import UsageError, parse
 
@@ -44,32 +46,57 @@ def parse_configured(kind: type[Arguments], words: Sequence[str], *, prog: str) 
         UsageError: If the words do not fit, or name both a preset and a file.
         ConfigError: If the preset or file is unknown or the configuration is faulty.
     """
-    base = _base(words)
-    arguments = parse(kind, words, prog=prog, default=kind(fields=base))
-    if arguments.preset is not None and arguments.config is not None:
-        raise UsageError(f"expected a preset or --config, found both. See: {prog} --help")
-    return replace(arguments, fields=_with_absolute_paths(arguments.fields))
+    named = _positional(words, {f"--{part.name}" for part in fields(kind) if "tuple" in str(part.type)})
+    try:
+        arguments = parse(kind, words, prog=prog, default=kind(fields=_base(words, named)))
+    except UsageError as error:
+        raise UsageError(*(_with_nearest_flag(fault, kind) for fault in error.faults)) from None
+    if arguments.preset is not None:
+        find_preset(arguments.preset)
+        if arguments.config is not None:
+            raise UsageError(f"expected a preset or --config, found both. See: {prog} --help")
+    elif arguments.config is None and words and words[-1] in PRESETS:
+        raise UsageError(f"expected the preset in front of the flags, such as: {prog} {words[-1]} {words[0]} ...")
+    config = arguments.fields
+    names = {"network.name": config.network.name, "neuron.name": config.neuron.name}
+    return replace(arguments, fields=override(config, {path: absolute_class(name) for path, name in names.items()}))
 
 
-def _with_absolute_paths(config: RunConfig) -> RunConfig:
-    """Classes from files named from here on by absolute paths: a resumed run or a Ray worker stands elsewhere."""
-    names = {"network": config.network.name, "neuron": config.neuron.name}
-    return override(
-        config,
-        {f"{path}.name": str(Path(name).expanduser().absolute()) for path, name in names.items() if ".py:" in name},
-    )
+def absolute_class(name: str) -> str:
+    """A class of a file by its absolute path: a resumed run or a Ray worker stands elsewhere; other names stay."""
+    return str(Path(name).expanduser().absolute()) if ".py:" in name else name
 
 
-def _base(words: Sequence[str]) -> RunConfig:
-    """The configuration that the flags change: the words name it, wherever among the flags they do."""
+def _positional(words: Sequence[str], variadic: Collection[str]) -> str | None:
+    """The word that no flag takes; flags take one word, variadic ones all up to the next flag."""
+    k = 0
+    while k < len(words):
+        word = words[k]
+        if not word.startswith("-"):
+            return word
+        k += 1
+        if word in variadic:
+            while k < len(words) and not words[k].startswith("-"):
+                k += 1
+        elif "=" not in word and word not in ("-h", "--help"):
+            k += 1
+    return None
+
+
+def _base(words: Sequence[str], named: str | None) -> RunConfig:
+    """The configuration that the flags change."""
     for k, word in enumerate(words):
         if word == "--config" and k + 1 < len(words):
             return load_config(Path(words[k + 1]).expanduser())
         if word.startswith("--config="):
             return load_config(Path(word.partition("=")[2]).expanduser())
-    for word in words:
-        if word in PRESETS:
-            return PRESETS[word].config
-    if words and not words[0].startswith("-"):
-        return find_preset(words[0]).config
-    return RunConfig()
+    return find_preset(named).config if named is not None else RunConfig()
+
+
+def _with_nearest_flag(fault: str, kind: type[ConfiguredArguments]) -> str:
+    unknown = re.match(r"Unrecognized options?.*?(--[^\s,=-][^\s,=]*)", fault)
+    if unknown is None:
+        return fault
+    flags = [f"--{name.replace('_', '-')}" for name in (*field_paths(), *(part.name for part in fields(kind)))]
+    near = difflib.get_close_matches(unknown.group(1), flags, n=1)
+    return f"{fault}. Did you mean '{near[0]}'?" if near else fault

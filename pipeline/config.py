@@ -11,6 +11,7 @@ import difflib
 import functools
 import hashlib
 import json
+import math
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -90,7 +91,7 @@ class NetworkConfig:
     """paper: adaptive pooling to 7x7, then one linear layer; gap: global average pooling instead."""
 
     def faults(self) -> Iterator[str]:
-        if not self.width > 0:
+        if not 0 < self.width < math.inf:
             yield f"network.width: expected more than 0, found {self.width}"
         if not 0.0 <= self.dropout < 1.0:
             yield f"network.dropout: expected a share in [0, 1), found {self.dropout}"
@@ -112,11 +113,11 @@ class NeuronConfig:
     """T, for neurons with weights for each time step (glif, psn); the network fills it in from the frames."""
 
     def faults(self) -> Iterator[str]:
-        if not self.tau > 1.0:
+        if not 1.0 < self.tau < math.inf:
             yield f"neuron.tau: expected more than 1 time step, found {self.tau}"
-        if not self.alpha > 0:
+        if not 0 < self.alpha < math.inf:
             yield f"neuron.alpha: expected more than 0, found {self.alpha}"
-        if not self.v_threshold > 0:
+        if not 0 < self.v_threshold < math.inf:
             yield f"neuron.v_threshold: expected more than 0, found {self.v_threshold}"
         if self.timesteps is not None and self.timesteps < 1:
             yield f"neuron.timesteps: expected at least 1, found {self.timesteps}"
@@ -148,11 +149,11 @@ class OptimiserConfig:
     weight_decay: float = 5e-4
 
     def faults(self) -> Iterator[str]:
-        if not self.learning_rate > 0:
+        if not 0 < self.learning_rate < math.inf:
             yield f"optimiser.learning_rate: expected more than 0, found {self.learning_rate}"
         if not 0.0 <= self.momentum < 1.0:
             yield f"optimiser.momentum: expected a share in [0, 1), found {self.momentum}"
-        if not self.weight_decay >= 0:
+        if not 0 <= self.weight_decay < math.inf:
             yield f"optimiser.weight_decay: expected at least 0, found {self.weight_decay}"
 
 
@@ -377,12 +378,13 @@ def load_config(path: Path) -> RunConfig:
     except FileNotFoundError:
         fits = "a run's config.json or a search's best.json fits"
         raise ConfigError(f"{path}: no such configuration file; {fits}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+    except (ValueError, OSError) as error:
         raise ConfigError(f"{path}: expected a JSON configuration, but {error}") from None
+    # best.json holds the configuration beside what the search says of it.
+    nested = nested.get("config", nested) if isinstance(nested, dict) else nested
     if not isinstance(nested, dict):
         raise ConfigError(f"{path}: expected a JSON object, found {type(nested).__name__}")
-    # best.json holds the configuration beside what the search says of it.
-    return from_dict(nested.get("config", nested))
+    return from_dict(nested)
 
 
 def fingerprint(config: RunConfig) -> str:

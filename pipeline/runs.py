@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,24 +79,40 @@ def find_runs(folder: Path) -> list[Path]:
 def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object, or None where there is no such file; RunError where it is damaged."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(_read(path))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read ({error}). Delete the run folder and train again.") from None
+    except ValueError as error:
+        raise _damaged(path, error) from None
     if not isinstance(value, dict):
-        raise RunError(f"{path}: expected a JSON object, found {type(value).__name__}. Delete the run folder.")
+        raise _damaged(path, f"it holds a {type(value).__name__}")
     return value
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The rows of a JSON-lines file, none where there is no such file; RunError where one is damaged."""
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        rows = [json.loads(line) for line in _read(path).splitlines()]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read ({error}). Delete the run folder and train again.") from None
+    except ValueError as error:
+        raise _damaged(path, error) from None
+    if not all(isinstance(row, dict) and "epoch" in row for row in rows):
+        raise _damaged(path, "a line is no row of an epoch")
+    return rows
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror}). Check the path and its permissions.") from None
+
+
+def _damaged(path: Path, reason: object) -> RunError:
+    return RunError(f"{path}: cannot be read ({reason}). Delete the run folder and train again.")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -128,6 +145,16 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink()
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for what is written; RunError where a file is in the way or nothing may be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{folder}: expected a folder that can be written, found: {error.strerror}. Choose another --out."
+        ) from None
+
+
 @contextlib.contextmanager
 def holding(folder: Path) -> Iterator[None]:
     """Make a run folder and keep other processes from training in it; the lock dies with its process.
@@ -148,4 +175,7 @@ def holding(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        # A run that was refused before its first file leaves nothing behind.
+        if [path.name for path in folder.iterdir()] == [".lock"]:
+            shutil.rmtree(folder, ignore_errors=True)
         lock.release()

@@ -82,13 +82,21 @@ def parse(target: Callable[..., T], words: Sequence[str], *, prog: str, **option
 
 def _words_of_box(box: str) -> str:
     """The text of tyro's box up to its first rule, in one line."""
-    lines = []
+    lines: list[str] = []
+    titled = "╭" in box
     for line in box.splitlines():
         text = line.strip("│ ").strip()
         if line.startswith("╭") or not text:
             continue
         if set(text) <= {"─", "╰", "╯"}:
             break
+        if set(text) == {"-"}:
+            # Without Unicode the box is rules of hyphens: the title stands above the first, the hint below the second.
+            if titled:
+                break
+            titled = True
+            lines.clear()
+            continue
         lines.append(text)
     return " ".join(" ".join(lines).split()).rstrip(".") or "these words do not fit"
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config import PLACE_FIELDS, flatten
-from pipeline.runs import read_json, write_whole
+from pipeline.runs import holding, make_folder, write_whole
 from preprocess.errors import RunError
 from preprocess.event_store import events_path, open_events
 from preprocess.progress import Progress
@@ -41,10 +41,12 @@ def compare(
     from tune.execution import run_trials
 
     progress = progress or Progress()
-    _check_folder(comparison, folder)
+    comparison = _with_earlier(comparison, folder)
     _check_runs(comparison)
-    folder.mkdir(parents=True, exist_ok=True)
-    comparison.write(folder)
+    make_folder(folder)
+    # Under the lock: a comparison that runs there already keeps its own.
+    with holding(folder):
+        comparison.write(folder)
     for line in plan_lines(comparison, folder):
         progress.note(line)
     run_trials(
@@ -121,16 +123,23 @@ def _check_runs(comparison: Comparison) -> None:
     split_samples(samples, dataset.name, dataset.split, dataset.validation_fraction, config.selection)
 
 
-def _check_folder(comparison: Comparison, folder: Path) -> None:
-    """Refuse a folder that holds runs of another kind: they must never meet in one table."""
-    if read_json(folder / FILE) is None:
-        if folder.exists() and any(folder.iterdir()):
-            raise RunError(f"{folder}: expected an empty folder or a comparison, found others. Choose another --out.")
-        return
-    theirs, ours = flatten(read_comparison(folder).config), flatten(comparison.config)
+def _with_earlier(comparison: Comparison, folder: Path) -> Comparison:
+    """The comparison with the neurons and seeds that the folder was asked for before: none is dropped after the fact.
+
+    Raises:
+        RunError: If the folder holds runs of another kind: they must never meet in one table.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).exists():
+        raise RunError(f"{folder}: expected an empty folder or a comparison, found others. Choose another --out.")
+    if not (folder / FILE).is_file():
+        return comparison
+    earlier = read_comparison(folder)
+    theirs, ours = flatten(earlier.config), flatten(comparison.config)
     changed = [path for path in ours if path not in _FREE_FIELDS and ours[path] != theirs[path]]
     if changed:
         raise RunError(
             *(f"{folder}: holds a comparison with {path} = {theirs[path]}, expected {ours[path]}" for path in changed),
             f"{folder}: runs of different settings do not compare. Choose another --out.",
         )
+    neurons = tuple(dict.fromkeys((*earlier.neurons, *comparison.neurons)))
+    return replace(comparison, neurons=neurons, seeds=tuple(sorted({*earlier.seeds, *comparison.seeds})))

@@ -16,9 +16,11 @@ import ray.tune as ray_tune
 from ray.tune.schedulers import TrialScheduler
 
 from pipeline.config import RunConfig, fingerprint, from_dict
+from pipeline.outside import outside_sources
 from pipeline.runs import holding
 from preprocess.build_frames import ensure_every_frames
 from preprocess.errors import ConfigError, RunError
+from preprocess.event_store import events_path, open_events
 from preprocess.progress import Progress
 from tune.cluster import ray_running, stdout_without_ray
 from tune.early_stopping import StratifiedASHA
@@ -76,6 +78,7 @@ def run_trials(
     fields = differing_fields(configs) if fields is None else fields
     refresh = refresh or partial(write_results, ledger.folder, configs, fields)
     with holding(ledger.folder):
+        ledger.bind(_basis(configs, cache))
         waiting = ledger.unfinished(configs)
         try:
             if waiting:
@@ -88,6 +91,15 @@ def run_trials(
                     _tune(orders, share, scheduler, _Watcher(ledger, view, refresh), ledger.folder / ".ray")
         finally:
             refresh()
+
+
+def _basis(configs: Sequence[RunConfig], cache: Path) -> dict[str, str]:
+    """The data sets' fingerprints, and the hashes of the files that classes from outside come from."""
+    names = dict.fromkeys(config.dataset.name for config in configs)
+    facts = {f"data set {name}": open_events(events_path(cache, name)).fingerprint for name in names}
+    for config in configs:
+        facts |= {f"the file {source['file']}": source["sha256"] for source in outside_sources(config).values()}
+    return facts
 
 
 def _ensure_frames(configs: Sequence[RunConfig], cache: Path, progress: Progress | None) -> None:

@@ -39,6 +39,29 @@ class Ledger:
             raise RunError(f"{path}: expected status done, pruned or failed, found {record.get('status')}. Delete it.")
         return record
 
+    def bind(self, facts: dict[str, str]) -> None:
+        """Keep what the trials rest on besides their configurations, in `basis.json`.
+
+        Args:
+            facts: What, such as a data set or a file with a neuron, to its fingerprint or hash.
+
+        Raises:
+            RunError: If the folder's trials rest on another state of one of them: they must never meet in one table.
+        """
+        path = self.folder / "basis.json"
+        known = read_json(path) or {}
+        changed = [what for what in facts if known.get(what, facts[what]) != facts[what]]
+        if changed:
+            raise RunError(
+                *(
+                    f"{self.folder}: its trials rest on {what} {known[what][:12]}, found {facts[what][:12]}: it "
+                    "changed since. Choose another --out."
+                    for what in changed
+                )
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, known | facts)
+
     def write_done(self, config: RunConfig, record: dict[str, Any]) -> None:
         """Record a trial's end, whole or not at all."""
         folder = self.trial_folder(config)

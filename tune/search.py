@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.runs import holding, make_folder
 from preprocess.errors import RunError
 from preprocess.progress import Progress
 from tune.findings import Findings, read_findings, write_findings
@@ -36,8 +37,10 @@ def run_search(
     from tune.execution import run_trials
 
     _check_folder(search, folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    search.write(folder)
+    make_folder(folder)
+    # Under the lock: a search that runs there already keeps its own.
+    with holding(folder):
+        search.write(folder)
     run_trials(
         search.configs(),
         folder,
@@ -60,7 +63,7 @@ def run_search(
 def _check_folder(search: Search, folder: Path) -> None:
     """Refuse a folder that holds anything but this very search."""
     if not (folder / FILE).exists():
-        if folder.exists() and any(folder.iterdir()):
+        if folder.is_dir() and any(folder.iterdir()):
             raise RunError(f"{folder}: expected an empty folder or a search, found other files. Choose another --out.")
     elif read_search(folder) != search:
         raise RunError(

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipeline.command_line import absolute_class
 from pipeline.config import PLACE_FIELDS, RunConfig, field_paths, fingerprint, override
 from preprocess.errors import ConfigError
 
@@ -171,7 +172,7 @@ def _parse_word(word: str) -> Dimension:
 
 
 def _parse_choice(word: str, path: str, text: str, kind: Any) -> Choice:
-    words = [item.strip() for item in text.split(",")]
+    words = [absolute_class(item.strip()) for item in text.split(",")]
     if not all(words):
         raise ConfigError(f"--space {word}: expected values between the commas, as in {path}=a,b,c")
     return Choice(path, tuple(dict.fromkeys(_typed(item, kind) for item in words)))

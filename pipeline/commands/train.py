@@ -55,14 +55,13 @@ def _resumed(arguments: Arguments, words: list[str]) -> tuple[Any, Path, Path]:
     from pipeline.runs import open_run
 
     assert arguments.resume is not None
-    if arguments.preset or arguments.config or arguments.out:
-        raise UsageError("--resume: expected nothing beside it but --cache, found a preset, --config or --out")
-    there = open_run(arguments.resume)
-    if arguments.fields != type(arguments.fields)():
+    names = {word.partition("=")[0] for word in words if word.startswith("--")}
+    if arguments.preset is not None or names - {"--resume", "--cache"}:
         raise UsageError(
-            f"--resume: {there.folder} goes on with its own configuration; expected no fields, found some in: "
-            f"{' '.join(words)}"
+            f"--resume: a run goes on with its own configuration; expected no other word than --cache, found: "
+            f"{' '.join(words)}. For a longer run train anew: spikeloom train --config {arguments.resume}/config.json"
         )
+    there = open_run(arguments.resume)
     return there.config, there.folder, run_cache(there, arguments.cache)
 
 

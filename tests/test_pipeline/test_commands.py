@@ -80,7 +80,10 @@ def test_a_neuron_of_ones_own_is_recorded_by_its_absolute_path(cache: Path, conf
     [
         ((), "expected a preset or --config, found neither. List presets: spikeloom presets"),
         (("n-mnist-smal",), "unknown preset 'n-mnist-smal'"),
-        (("n-mnist-small", "--neuron.tua", "2"), "--neuron.tua"),
+        (("--out", "somewhere", "nope"), "unknown preset 'nope'"),
+        (("--neuron.tau", "2", "n-mnist-small", "--config", "x.json"), "x.json: no such configuration file"),
+        (("n-mnist-small", "--neuron.tua", "2"), "Did you mean '--neuron.tau'?"),
+        (("n-mnist-small", "--optimiser.learning-rate", "inf"), "learning_rate: expected more than 0, found inf"),
         (("n-mnist-small", "--neuron.tau", "x"), "--neuron.tau"),
         (("n-mnist-small", "--neuron.tau", "0.5"), "neuron.tau: expected more than 1 time step, found 0.5"),
         (("n-mnist-small", "--config", "nowhere.json"), "nowhere.json: no such configuration file"),
@@ -109,6 +112,17 @@ def test_a_network_or_neuron_that_does_not_exist_is_one_line(cache: Path, config
     assert "expected frames of at least 32x32 pixels for its 5 poolings, found 16x16" in capsys.readouterr().err
     # Nothing that looks like a run is left of them.
     assert not list(tmp_path.glob("*/config.json"))
+
+
+def test_a_value_that_is_named_like_a_preset_is_no_preset(cache: Path, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run("train", "--out", "n-mnist-small", "gestures-small", "--cache", cache) == 2
+    assert "emulated-gestures/events.h5: expected an event store" in capsys.readouterr().err
+
+
+def test_resume_of_a_run_takes_no_field_even_at_its_default(trained: Path, capsys):
+    assert run("train", "--resume", trained, "--schedule.epochs", "300") == 2
+    assert "For a longer run train anew: spikeloom train --config" in capsys.readouterr().err
 
 
 def test_resume_of_a_finished_run_prints_its_result_and_takes_no_fields(trained: Path, capsys):
@@ -160,7 +174,7 @@ def test_runs_lists_finished_and_unfinished_runs_and_names_damaged_ones(trained:
     for name in ("done", "unfinished", "damaged"):
         shutil.copytree(trained, tmp_path / name)
     (tmp_path / "unfinished" / "result.json").unlink()
-    (tmp_path / "damaged" / "metrics.jsonl").write_text("{")
+    (tmp_path / "damaged" / "metrics.jsonl").write_text("5\n")
     assert run("runs", tmp_path, "--json") == 0
     printed = capsys.readouterr()
     rows = {row["run"]: row for row in json.loads(printed.out)["runs"]}

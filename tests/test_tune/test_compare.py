@@ -17,7 +17,7 @@ from pipeline.config import RunConfig, fingerprint, flatten, override, to_dict
 from pipeline.runs import write_json
 from preprocess.errors import CacheError, ConfigError, RunError, SpikeloomError
 from tune.commands import compare as command
-from tune.compare import compare, plan_lines, write_verdict
+from tune.compare import _with_earlier, compare, plan_lines, write_verdict
 from tune.comparison import Comparison, read_comparison, read_outcomes
 from tune.ledger import Ledger
 from tune.statistics import sign_flip_p, t_interval
@@ -322,3 +322,10 @@ def test_names_of_neurons_and_seeds():
     assert seed_words([2022, 2023]) == "2022, 2023"
     assert seed_words([2022, 2023, 2024]) == "2022–2024"
     assert seed_words([2022, 2024, 2025]) == "2022, 2024, 2025"
+
+
+def test_neurons_and_seeds_of_before_are_never_dropped(tmp_path: Path):
+    earlier = Comparison("x", CONFIG, ("lif", "clif"), (1, 2, 3), tmp_path)
+    earlier.write(tmp_path)
+    found = _with_earlier(replace(earlier, neurons=("lif", "plif"), seeds=(3, 4)), tmp_path)
+    assert found.neurons == ("lif", "clif", "plif") and found.seeds == (1, 2, 3, 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def test_words_become_dimensions_of_the_fields_type():
         Choice("neuron.tau", (1.5, 2.0)),
         Range("batch_size", 8, 64, log=True, whole=True),
         Range("optimiser.learning_rate", 0.01, 1.0, log=True, whole=False),
-        Choice("neuron.name", ("lif", "my.py:N")),
+        Choice("neuron.name", ("lif", f"{Path.cwd()}/my.py:N")),
         Choice("input.size", (None, 16)),
         Choice("binning.split_by", ("time",)),
     )

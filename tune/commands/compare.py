@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.command_line import ConfiguredArguments, parse_configured
+from pipeline.command_line import ConfiguredArguments, absolute_class, parse_configured
 from pipeline.config import override
 from preprocess.command_line import Terminated, UsageError, default_cache, default_out
 from preprocess.progress import progress_on_stderr
@@ -62,7 +62,7 @@ def _started(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Pa
 
     faults = []
     if arguments.preset is None and arguments.config is None:
-        faults.append(f"expected a preset or --config. See: {PROG} --help")
+        faults.append("expected a preset or --config, found neither. List presets: spikeloom presets")
     if len(arguments.neurons) < 2 or len(set(arguments.neurons)) < len(arguments.neurons):
         found = " ".join(arguments.neurons) or "none"
         faults.append(f"--neurons: expected two or more different neurons, found: {found}")
@@ -76,7 +76,8 @@ def _started(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Pa
     seeds = tuple(range(config.seed, config.seed + arguments.seeds))
     cache = default_cache(arguments.cache)
     folder = default_out(arguments.out, "compare", arguments.label)
-    return Comparison(arguments.label, config, arguments.neurons, seeds, cache), folder
+    neurons = tuple(map(absolute_class, arguments.neurons))
+    return Comparison(arguments.label, config, neurons, seeds, cache), folder
 
 
 def _resumed(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Path]:
