@@ -48,5 +48,9 @@ bench: $(VENV)/.installed-dev
 bench-full: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.preprocessing --full --plot docs/preprocessing-time.png
 
+# Where there is a CUDA device.
+test-gpu: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m gpu
+
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
