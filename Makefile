@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo install dev lint test test-all bench bench-full clean
+.PHONY: demo install dev lint test test-all test-gpu bench bench-full clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spikeloom demo
