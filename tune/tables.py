@@ -59,4 +59,10 @@ def per_cent(share: float | None) -> str:
 
 def points(share: float) -> str:
     """A difference of shares in points, with its sign."""
-    return f"{100 * share:+.1f}".replace("-", "−")
+    return number(100 * share, "+.1f")
+
+
+def number(value: float, form: str) -> str:
+    """A formatted number, its minus as wide as a plus; what rounds to nothing has no minus."""
+    text = format(value, form)
+    return format(0.0, form) if float(text) == 0 else text.replace("-", "−")

@@ -10,7 +10,7 @@ from typing import Any
 
 from tune.comparison import Comparison, Outcome
 from tune.statistics import LEVEL, Summary, pairs_needed, sign_flip_p, smallest_p, summarise, t_interval
-from tune.tables import Table, points
+from tune.tables import Table, number, points
 
 SELECTIONS = {
     "last": "last epoch",
@@ -156,14 +156,15 @@ class Verdict:
         columns += [(f"{difference.label}, points", difference.by_seed, "+.1f") for difference in self.differences]
         rows = []
         for seed in self.comparison.seeds:
-            words = (_signed(100 * held[seed], form) if seed in held else "missing" for _, held, form in columns)
+            words = (number(100 * held[seed], form) if seed in held else "missing" for _, held, form in columns)
             rows.append((str(seed), *words))
         values = [(list(held.values()), form) for _, held, form in columns]
         rows.append(("mean ± std", *(_mean_std(summarise(held), 100, form) for held, form in values)))
         rows.append(("95 % interval", *(_interval(held, form) for held, form in values)))
         title = f"Test accuracy by seed: {self.about}, {self._selection()}"
         names = ("seed", *(name for name, _, _ in columns))
-        return Table(title, names, tuple(rows), "l" + "r" * len(columns), "Intervals are Student's t over seeds.")
+        note = "Intervals are Student's t over seeds; near 100 % they may reach beyond it."
+        return Table(title, names, tuple(rows), "l" + "r" * len(columns), note)
 
     def _selection(self) -> str:
         return SELECTIONS[self.comparison.config.selection]
@@ -254,18 +255,13 @@ def _named_emulated(comparison: Comparison) -> bool:
 def _mean_std(summary: Summary | None, scale: float, form: str) -> str:
     if summary is None:
         return "–"
-    mean = _signed(scale * summary.mean, form)
-    return mean if summary.std is None else f"{mean} ± {_signed(scale * summary.std, form.lstrip('+'))}"
+    mean = number(scale * summary.mean, form)
+    return mean if summary.std is None else f"{mean} ± {number(scale * summary.std, form.lstrip('+'))}"
 
 
 def _interval(values: Sequence[float], form: str) -> str:
     interval = t_interval(values)
-    return "–" if interval is None else " to ".join(_signed(100 * end, form) for end in interval)
-
-
-def _signed(value: float, form: str) -> str:
-    """A formatted number with a minus sign that is as wide as a plus."""
-    return format(value, form).replace("-", "−")
+    return "–" if interval is None else " to ".join(number(100 * end, form) for end in interval)
 
 
 def _csv_summary(name: str, summary: Summary | None) -> dict[str, float | None]:

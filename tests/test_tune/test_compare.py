@@ -21,6 +21,7 @@ from tune.compare import _with_earlier, compare, plan_lines, write_verdict
 from tune.comparison import Comparison, read_comparison, read_outcomes
 from tune.ledger import Ledger
 from tune.statistics import sign_flip_p, t_interval
+from tune.tables import number, points
 from tune.verdict import Verdict, neuron_label, seed_words
 
 
@@ -314,6 +315,12 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     with pytest.raises(KeyboardInterrupt):
         command.run(["gestures-small", "--out", str(tmp_path)])
     assert f"spikeloom compare --resume {tmp_path}" in capsys.readouterr().err
+
+
+def test_numbers_that_round_to_nothing_have_no_minus():
+    assert points(-0.0004) == "+0.0"
+    assert points(-0.0006) == "−0.1"
+    assert number(-1e-9, ".1f") == "0.0"
 
 
 def test_names_of_neurons_and_seeds():
