@@ -160,7 +160,8 @@ def test_search_survives_kill_ctrl_c_and_terminate(tmp_path: Path, words: list[o
     assert continued(folder, running)
     assert ended.items() <= trials.ended().items()
     ended, running = trials.ended(), trials.running()
-    assert {row["status"] for row in read_results(folder)} == {"done", "started", "waiting"}
+    statuses = {row["status"] for row in read_results(folder)}
+    assert {"done", "started"} <= statuses <= {"done", "started", "waiting"}
 
     driver = Driver(temporary, "--resume", folder, "--concurrent", 2)
     code, out, err = driver.end()
