@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
-import multiprocessing
-import os
+import functools
 import shutil
-import signal
-import threading
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import h5py
-import numpy as np
 
-from preprocess import chunks, event_store, fingerprint
+from preprocess import event_store, fingerprint
 from preprocess.build_frames import ensure_every_frames, ensure_frames
-from preprocess.cache_file import NewFile, seal, writing
 from preprocess.errors import CacheError, CacheMismatchError, RecordingError
-from preprocess.event_store import CHUNK_EVENTS, events_path, open_events
-from preprocess.in_order import map_in_order
+from preprocess.event_store import events_path, open_events
 from preprocess.locking import building
+from preprocess.merging import merge_parts
 from preprocess.parts import Part, PartPlan, build_part, plan_parts
-from preprocess.progress import Advance, Progress
-from preprocess.samples import SampleTable
+from preprocess.progress import Progress
+from preprocess.workers import Workers
 
 if TYPE_CHECKING:
     from preprocess.datasets.layout import Layout
@@ -47,7 +39,7 @@ def build_event_store(layout: Layout, cache: Path, *, workers: int = 1, progress
     Args:
         layout: The recordings and their samples.
         cache: The folder of all caches.
-        workers: Processes that decode, and threads that compress; 1 does both in this one.
+        workers: Processes that decode and compress, this one among them.
         progress: Where to tell how far it is; None tells only notes.
 
     Raises:
@@ -105,8 +97,9 @@ def _build(layout: Layout, path: Path, folder: Path, workers: int, progress: Pro
         _clear_leftovers(folder, plans)
     except OSError as error:
         raise CacheError(f"{folder}: cannot be written ({error}). Check its permissions.") from None
-    _decode(layout, plans, folder, workers, progress)
-    _merge(layout, plans, folder, path, workers, progress)
+    with Workers(workers) as pool:
+        _decode(layout, plans, folder, pool, progress)
+        merge_parts(layout, [Part(plan.path(folder)) for plan in plans], path, pool, progress)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -118,29 +111,22 @@ def _clear_leftovers(folder: Path, plans: Sequence[PartPlan]) -> None:
             found.unlink()
 
 
-def _decode(layout: Layout, plans: list[PartPlan], folder: Path, workers: int, progress: Progress) -> None:
+def _decode(layout: Layout, plans: list[PartPlan], folder: Path, workers: Workers, progress: Progress) -> None:
     """Make every part that is missing; RecordingError with the faults of all recordings, in source order."""
     total = sum(plan.size for plan in plans) / 1e6
-    faults: dict[int, tuple[str, ...]] = {}
+    missing = [plan for plan in plans if not plan.path(folder).exists()]
+    faults: list[str] = []
     with progress.task(f"{layout.name}: decoding", total, "MB") as advance:
-        missing = []
-        for number, plan in enumerate(plans):
-            if plan.path(folder).exists():
+        if len(missing) < len(plans):
+            advance(total - sum(plan.size for plan in missing) / 1e6)
+        # Workers need the layout's name and ways, not its thousands of samples, which each part carries.
+        build = functools.partial(build_part, dataclasses.replace(layout, recordings=()), folder)
+        # Closed at once when Ctrl-C arrives, so that no worker outlives the message.
+        with contextlib.closing(workers.map(build, missing)) as built:
+            for plan, found in zip(missing, built, strict=True):
+                faults += found
                 advance(plan.size / 1e6)
-            else:
-                missing.append(number)
-        if workers <= 1 or len(missing) <= 1:
-            for number in missing:
-                faults[number] = build_part(layout, plans[number], folder)
-                advance(plans[number].size / 1e6)
-        else:
-            apart = _decode_apart(layout, plans, missing, folder, min(workers, len(missing)))
-            # Closed at once when Ctrl-C arrives, so that no worker outlives the message.
-            with contextlib.closing(apart):
-                for number, found in apart:
-                    faults[number] = found
-                    advance(plans[number].size / 1e6)
-        _raise_all(layout, [fault for number in sorted(faults) for fault in faults[number]])
+        _raise_all(layout, faults)
 
 
 def _raise_all(layout: Layout, faults: list[str]) -> None:
@@ -149,124 +135,3 @@ def _raise_all(layout: Layout, faults: list[str]) -> None:
         if len(faults) > len(shown):
             shown.append(f"{layout.name}: {len(faults) - len(shown)} more faults of this kind. Mend these first.")
         raise RecordingError(*shown)
-
-
-def _decode_apart(
-    layout: Layout, plans: list[PartPlan], missing: list[int], folder: Path, workers: int
-) -> Generator[tuple[int, tuple[str, ...]], None, None]:
-    """Decode in worker processes; yields the number and the faults of each part when it is done."""
-    # Workers need the layout's name and ways, not its thousands of samples, which each part carries.
-    slim = dataclasses.replace(layout, recordings=())
-    # Spawned, not forked: a fork of a process with threads or open HDF5 files may hang.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_prepare_worker)
-    try:
-        waiting = iter(missing)
-        running: dict[Future[tuple[str, ...]], int] = {}
-        while True:
-            # Few parts are handed out at a time, so that Ctrl-C waits for few.
-            for number in waiting:
-                running[pool.submit(build_part, slim, plans[number], folder)] = number
-                if len(running) >= 2 * workers:
-                    break
-            if not running:
-                return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield running.pop(future), future.result()
-    except BrokenProcessPool:
-        raise CacheError(
-            f"{folder}: a decoding process was killed, perhaps for want of memory. Run again with fewer --workers; "
-            "what is decoded is kept."
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _prepare_worker() -> None:
-    """The terminal sends Ctrl-C to every process: the builder alone decides, and its workers finish their part."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Nothing else tells a worker that its builder was killed; it would wait for work for ever.
-    threading.Thread(target=_leave_with_builder, daemon=True).start()
-
-
-def _leave_with_builder() -> None:
-    builder = multiprocessing.parent_process()
-    if builder is not None:
-        builder.join()
-        os._exit(1)
-
-
-def _merge(layout: Layout, plans: list[PartPlan], folder: Path, path: Path, workers: int, progress: Progress) -> None:
-    """Write the event store from the parts, in source order."""
-    opened = [Part(plan.path(folder)) for plan in plans]
-    table = _merged_table(layout, [part.samples for part in opened])
-    sources = [source for part in opened for source in part.sources]
-    notes: dict[str, int] = {}
-    for part in opened:
-        for note, count in part.notes.items():
-            notes[note] = notes.get(note, 0) + count
-    layout_digest = fingerprint.digest_layout(layout, event_store.VERSION)
-    attributes: dict[str, Any] = {
-        "format": event_store.FORMAT,
-        "version": event_store.VERSION,
-        "dataset": layout.dataset,
-        "height": layout.height,
-        "width": layout.width,
-        "classes": list(layout.classes),
-        "fingerprint": fingerprint.fingerprint(layout_digest, sources),
-        "layout_digest": layout_digest,
-        "source": _source_folder(layout),
-        "notes": json.dumps(notes, sort_keys=True),
-    }
-    with progress.task(f"{layout.name}: merging", len(table), "samples") as advance, writing(path) as file:
-        _write_events(file, opened, table, layout, workers, advance)
-        seal(file, table, attributes)
-        fingerprint.write_sources(file.create_group("sources"), sources)
-
-
-def _merged_table(layout: Layout, tables: list[SampleTable]) -> SampleTable:
-    table = SampleTable.concatenate(tables)
-    if layout.windows is None:
-        return table
-    if len(table) == 0:
-        w = layout.windows
-        raise RecordingError(
-            f"{layout.folder}: expected windows of {w.window_us} µs with at least {w.min_events} events, found none in "
-            f"{len(layout.recordings)} recordings. Give a smaller --window-us or --min-events."
-        )
-    return table.renumbered()
-
-
-def _source_folder(layout: Layout) -> str:
-    first = layout.recordings[0]
-    return str(first.path.absolute().parents[len(Path(first.relative).parts) - 1])
-
-
-def _write_events(
-    file: NewFile, parts: list[Part], table: SampleTable, layout: Layout, threads: int, advance: Advance
-) -> None:
-    events = file.create_group("events")
-    total = (int(table.offset[-1]),)
-    dtype = np.min_scalar_type(2 * layout.height * layout.width - 1)
-    address = chunks.ColumnCutter(chunks.create(events, "address", total, dtype, (CHUNK_EVENTS,)))
-    delta = chunks.ColumnCutter(chunks.create(events, "time_delta", total, np.uint32, (CHUNK_EVENTS,)))
-    jumps: list[np.ndarray] = []
-
-    def cut() -> Iterator[chunks.Chunk]:
-        written = 0
-        for part in parts:
-            for addresses, deltas, part_jumps in part.segments():
-                yield from address.append(addresses)
-                yield from delta.append(deltas)
-                jumps.append(part_jumps + np.array([written, 0]))
-                written += len(addresses)
-            advance(len(part.samples))
-        yield from address.rest()
-        yield from delta.rest()
-
-    for chunk in map_in_order(chunks.Chunk.pack, cut(), threads):
-        chunk.write()
-        file.check()
-    found = np.concatenate(jumps)
-    for name, values in (("jump_at", found[:, 0]), ("jump_us", found[:, 1])):
-        events.create_dataset(name, data=values, **({"chunks": True, "fletcher32": True} if len(values) else {}))

@@ -11,14 +11,14 @@ import numpy as np
 
 from preprocess.binning import Binning, bin_addresses
 from preprocess.cache_file import NewFile, writing
-from preprocess.chunks import Chunk
+from preprocess.chunks import Packed
 from preprocess.errors import CacheError
 from preprocess.event_store import EventStore, events_path, open_events
-from preprocess.frame_cache import create_frames, cut_frames, frames_path, open_frames
-from preprocess.in_order import map_in_order
+from preprocess.frame_cache import create_frames, frames_path, open_frames, pack_frames, write_frames
 from preprocess.locking import building
 from preprocess.progress import Progress
 from preprocess.steps import Steps, measure_steps
+from preprocess.workers import Workers
 
 
 def ensure_frames(cache: Path, name: str, binning: Binning, *, progress: Progress | None = None) -> Path:
@@ -47,7 +47,8 @@ def ensure_every_frames(
     if any(_find_stale(path, binning, store) for path, binning in wanted.items()):
         with building(cache / name, progress):
             # Waiting for the lock may have meant waiting for another event store.
-            store = open_events(events_path(cache, name))
+            if not store.is_current():
+                store = open_events(events_path(cache, name))
             try:
                 _build_stale(_paths(cache, name, binnings, store), store, workers, progress)
             finally:
@@ -109,7 +110,7 @@ def _build_pass(
             for path, dtype in dtypes.items()
         }
 
-        def bin_sample(i: int) -> list[tuple[Path, Any, list[Chunk]]]:
+        def bin_sample(i: int) -> list[tuple[Path, Any, list[Packed]]]:
             """Each cache's path, the type that its counts need, and its chunks unless that is too wide."""
             address = store.addresses(i)
             t = store.times(i) if needs_times else None
@@ -117,17 +118,17 @@ def _build_pass(
             for path, dataset in datasets.items():
                 frames = bin_addresses(address, t, wanted[path], store.height, store.width)
                 fits = frames.dtype.itemsize <= dataset.dtype.itemsize and path not in wider
-                cut = cut_frames(dataset, i, frames.astype(dataset.dtype, copy=False)) if fits else ()
-                made.append((path, frames.dtype, [chunk.pack() for chunk in cut]))
+                packed = pack_frames(dataset, frames.astype(dataset.dtype, copy=False)) if fits else []
+                made.append((path, frames.dtype, packed))
             return made
 
-        for made in map_in_order(bin_sample, range(len(store)), threads):
-            for path, dtype, chunks in made:
+        pool = files.enter_context(Workers(min(threads, len(store)), "threads"))
+        for i, made in enumerate(pool.map(bin_sample, range(len(store)), ahead=4 * threads)):
+            for path, dtype, packed in made:
                 if np.dtype(dtype).itemsize > np.dtype(dtypes[path]).itemsize:
                     wider[path] = np.promote_types(dtype, wider.get(path, dtype))
                 elif path not in wider:
-                    for chunk in chunks:
-                        chunk.write()
+                    write_frames(datasets[path], i, packed)
                     written[path].check()
             advance(1)
     return wider

@@ -158,6 +158,7 @@ class CacheFile:
         self._handles: dict[int, tuple[h5py.File, Any]] = {}
         if not self.path.is_file():
             raise CacheError(f"{self.path}: expected {self.KIND}, found no such file. {self._next()}")
+        self._state = self._stat()
         try:
             with h5py.File(self.path, "r") as file:
                 self._check_format(file.attrs)
@@ -207,6 +208,16 @@ class CacheFile:
         attributes = getattr(self, "attributes", {})
         dataset, source = attributes.get("dataset", self.path.parent.name), attributes.get("source", "DIR")
         return f"Make it: spikeloom preprocess {dataset} --source {source} --cache {self.path.parent.parent}"
+
+    def _stat(self) -> tuple[int, int, int] | None:
+        with contextlib.suppress(OSError):
+            found = self.path.stat()
+            return found.st_ino, found.st_size, found.st_mtime_ns
+        return None
+
+    def is_current(self) -> bool:
+        """Whether the file of that name is still the one that was opened."""
+        return self._state is not None and self._stat() == self._state
 
     def __len__(self) -> int:
         return len(self.samples)

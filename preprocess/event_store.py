@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from preprocess.cache_file import CacheFile
 from preprocess.chunks import ChunkReader
+from preprocess.columns import read_column
 from preprocess.events import Events
 
 FORMAT = "spikeloom-events"
@@ -61,8 +62,8 @@ class EventStore(CacheFile):
     def _read_description(self, file: h5py.File) -> None:
         super()._read_description(file)
         events = file["events"]
-        self._jump_at: NDArray[np.int64] = events["jump_at"][...]
-        self._jump_us: NDArray[np.int64] = events["jump_us"][...]
+        self._jump_at: NDArray[np.int64] = read_column(events, "jump_at")
+        self._jump_us: NDArray[np.int64] = read_column(events, "jump_us")
         for name in ("address", "time_delta"):
             if events[name].shape != (self.samples.offset[-1],):
                 raise ValueError(f"/events/{name} has shape {events[name].shape}")

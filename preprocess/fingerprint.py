@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
+from preprocess.columns import read_column, write_column
 from preprocess.errors import RecordingError
 
 if TYPE_CHECKING:
@@ -87,19 +88,15 @@ def fingerprint(layout_digest: str, sources: Sequence[Source]) -> str:
 
 def write_sources(group: h5py.Group, sources: Sequence[Source]) -> None:
     """Keep the sources as columns."""
-    relative = np.char.encode(np.array([s.relative for s in sources]), "utf-8")
-    text = h5py.string_dtype("utf-8", max(1, relative.dtype.itemsize))
-    group.create_dataset("relative", data=relative.astype(text), chunks=True, fletcher32=True)
+    write_column(group, "relative", np.array([s.relative for s in sources]))
     for name in ("size", "mtime_ns"):
-        values = np.array([getattr(s, name) for s in sources], np.int64)
-        group.create_dataset(name, data=values, chunks=True, fletcher32=True)
-    hashes = np.array([s.sha256 for s in sources]).astype("S64")
-    group.create_dataset("sha256", data=hashes, chunks=True, fletcher32=True)
+        write_column(group, name, np.array([getattr(s, name) for s in sources], np.int64))
+    write_column(group, "sha256", np.array([s.sha256 for s in sources]).astype("S64"))
 
 
 def read_sources(group: h5py.Group) -> list[Source]:
     """The inverse of `write_sources`."""
-    columns = [group[name][...] for name in ("relative", "size", "mtime_ns", "sha256")]
+    columns = [read_column(group, name) for name in ("relative", "size", "mtime_ns", "sha256")]
     return [Source(r.decode(), int(s), int(m), h.decode()) for r, s, m, h in zip(*columns, strict=True)]
 
 

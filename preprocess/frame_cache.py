@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from preprocess.binning import Binning
 from preprocess.cache_file import CacheFile, seal
-from preprocess.chunks import Chunk, ChunkReader, create
+from preprocess.chunks import FRAMES, ChunkReader, Packed, create, pack, write
 from preprocess.event_store import EventStore
 from preprocess.steps import Steps
 
@@ -148,14 +148,20 @@ def create_frames(file: h5py.File, store: EventStore, binning: Binning, steps: S
     }
     seal(file, store.samples, attributes | binning.to_attributes())
     steps.write(file, binning)
-    return create(file, "frames", shape, dtype, (1, chunk_steps, 2, rows, columns))
+    return create(file, "frames", shape, dtype, (1, chunk_steps, 2, rows, columns), FRAMES)
 
 
-def cut_frames(dataset: h5py.Dataset, i: int, frames: NDArray[Any]) -> Iterator[Chunk]:
-    """The chunks of sample i's counts, (F, 2, H, W) of the dataset's type; F is at most T, and zeros follow."""
+def pack_frames(dataset: h5py.Dataset, frames: NDArray[Any]) -> list[Packed]:
+    """The chunks of one sample's counts, (F, 2, H, W) of the dataset's type; F is at most T, and zeros follow."""
     if len(frames) < dataset.shape[1]:
         padding = np.zeros((dataset.shape[1] - len(frames), *frames.shape[1:]), frames.dtype)
         frames = np.concatenate([frames, padding])
+    shape = dataset.chunks
+    return [pack(frames[None, t : t + shape[1]], FRAMES, shape) for t in range(0, len(frames), shape[1])]
+
+
+def write_frames(dataset: h5py.Dataset, i: int, packed: list[Packed]) -> None:
+    """Put the chunks of sample i into its place."""
     steps = dataset.chunks[1]
-    for t in range(0, len(frames), steps):
-        yield Chunk(dataset, (i, t, 0, 0, 0), frames[None, t : t + steps])
+    for k, chunk in enumerate(packed):
+        write(dataset, (i, k * steps, 0, 0, 0), chunk)

@@ -131,57 +131,92 @@ def select_events(
     Returns:
         How many events belong; -1 where one of them lies outside the sensor.
     """
-    n = 0
-    jumps = 0
-    low = np.int64(0)
-    high = np.int64(0)
-    before = np.int64(previous)
+    belong = 0
+    widest = 0
+    tallest = 0
+    highest = 0
     for k in range(len(t)):
-        now = t[k]
-        if now < start or now >= end:
-            continue
-        if x[k] >= width or y[k] >= height or p[k] > 1:
-            return -1
-        if n == 0:
-            low = high = now
-            if fresh:
-                before = now
-        low = min(low, now)
-        high = max(high, now)
-        step = now - before
-        before = now
-        if step < -2147483648 or step >= 2147483648:
-            jumps += 1
-        address[n] = (np.int64(p[k]) * height + np.int64(y[k])) * width + np.int64(x[k])
-        times[n] = now
+        belong += t[k] >= start and t[k] < end
+        widest = max(widest, x[k])
+        tallest = max(tallest, y[k])
+        highest = max(highest, p[k])
+    if belong == 0:
+        return 0
+    first = 0
+    while t[first] < start or t[first] >= end:
+        first += 1
+    last = len(t) - 1
+    while t[last] < start or t[last] >= end:
+        last -= 1
+    if last - first + 1 == belong and widest < width and tallest < height and highest < 2:
+        # They lie together, as they nearly always do: loops without a branch compile to vectors.
+        times[:belong] = t[first : last + 1]
+        for n in range(belong):
+            k = first + n
+            address[n] = (np.int64(p[k]) * height + np.int64(y[k])) * width + np.int64(x[k])
+    else:
+        n = 0
+        for k in range(first, last + 1):
+            if t[k] >= start and t[k] < end:
+                if x[k] >= width or y[k] >= height or p[k] > 1:
+                    return -1
+                address[n] = (np.int64(p[k]) * height + np.int64(y[k])) * width + np.int64(x[k])
+                times[n] = t[k]
+                n += 1
+    step = times[0] - (times[0] if fresh else previous)
+    delta[0] = np.uint32(step)
+    jumps = np.int64(step < -2147483648 or step >= 2147483648)
+    low = times[0]
+    high = times[0]
+    for n in range(1, belong):
+        step = times[n] - times[n - 1]
         delta[n] = np.uint32(step)
-        n += 1
+        jumps += step < -2147483648 or step >= 2147483648
+        low = min(low, times[n])
+        high = max(high, times[n])
     found[0] = low
     found[1] = high
     found[2] = jumps
-    return n
+    return belong
 
 
 @compile_kernel
 def fletcher32(data: Any) -> Any:
-    """HDF5's Fletcher-32 checksum of uint8 (N,): big-endian 16-bit words, ones' complement sums."""
+    """HDF5's Fletcher-32 checksum of uint8 (N,): sums of big-endian 16-bit words modulo 65535, and of those sums.
+
+    The words are summed as they lie, little-endian, for that needs no shifts: swapping bytes is multiplying by 256
+    modulo 65535, so it is done once, at the end. A block's sum of sums is a weighted sum, which compiles to vectors.
+    """
+    modulus = np.uint64(65535)
+    words = data[: len(data) // 2 * 2].view(np.uint16)
     low = np.uint64(0)
     high = np.uint64(0)
-    words = len(data) // 2
+    seen = np.uint32(0)
     k = 0
-    while k < words:
-        # 360 words are the most whose sums cannot pass 32 bits in C; here 64 bits leave ample room.
-        stop = min(k + 360, words)
-        while k < stop:
-            low += (np.uint64(data[2 * k]) << np.uint64(8)) | np.uint64(data[2 * k + 1])
-            high += low
-            k += 1
-        low = (low & np.uint64(0xFFFF)) + (low >> np.uint64(16))
-        high = (high & np.uint64(0xFFFF)) + (high >> np.uint64(16))
+    while k < len(words):
+        # 256 words are what two 32-bit sums hold: 65535 * 256 * 255 / 2 < 2^32.
+        block = words[k : k + 256]
+        plain = np.uint32(0)
+        weighted = np.uint32(0)
+        for i in range(np.uint32(len(block))):
+            word = np.uint32(block[i])
+            plain = np.uint32(plain + word)
+            weighted = np.uint32(weighted + np.uint32(word * np.uint32(i)))
+        size = np.uint64(len(block))
+        high = (high + low * size + np.uint64(plain) * size - np.uint64(weighted)) % modulus
+        low = (low + np.uint64(plain)) % modulus
+        seen |= plain
+        k += 256
     if len(data) % 2:
-        low += np.uint64(data[len(data) - 1]) << np.uint64(8)
-        high += low
-    for _ in range(3):
-        low = (low & np.uint64(0xFFFF)) + (low >> np.uint64(16))
-        high = (high & np.uint64(0xFFFF)) + (high >> np.uint64(16))
+        last = data[len(data) - 1]
+        low = (low + np.uint64(last)) % modulus
+        high = (high + low) % modulus
+        seen |= np.uint32(last)
+    low = (low * np.uint64(256)) % modulus
+    high = (high * np.uint64(256)) % modulus
+    # HDF5 adds carries back instead of dividing: its sums are 0 only where all words are.
+    if seen and low == 0:
+        low = modulus
+    if seen and high == 0:
+        high = modulus
     return (high << np.uint64(16)) | low

@@ -26,7 +26,7 @@ from preprocess.errors import CacheError, RecordingError
 from preprocess.events import Events
 from preprocess.fingerprint import Source
 from preprocess.samples import SampleTable
-from preprocess.segments import SegmentWriter, read_segments
+from preprocess.segments import SegmentReader, SegmentWriter
 from preprocess.windows import WindowCutter
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def plan_parts(layout: Layout) -> list[PartPlan]:
     return plans
 
 
-def build_part(layout: Layout, plan: PartPlan, folder: Path) -> tuple[str, ...]:
+def build_part(layout: Layout, folder: Path, plan: PartPlan) -> tuple[str, ...]:
     """Decode a part's recordings into its file; the faults of those that cannot be.
 
     Runs in a worker process. The file gets its name when it is whole; with a fault there is none.
@@ -311,32 +311,39 @@ class Part:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._deleted_if_damaged(), h5py.File(path, "r") as file:
+        with _deleted_if_damaged(path), h5py.File(path, "r") as file:
             self.samples = SampleTable.read(file["samples"])
             self.sources = fingerprint.read_sources(file["sources"])
             self.notes: dict[str, int] = json.loads(file.attrs["notes"])
 
-    @contextlib.contextmanager
-    def _deleted_if_damaged(self) -> Iterator[None]:
-        # A part is not forced to the disk, so a power failure may leave one damaged.
-        try:
-            yield
-        except (OSError, KeyError, ValueError, TypeError) as error:
-            with contextlib.suppress(OSError):
-                self.path.unlink()
-            again = "it is deleted. Run the same command again."
-            raise CacheError(f"{self.path}: expected a whole part, but {error}; {again}") from None
+    def jumps(self) -> NDArray[np.int64]:
+        """Numbers of the events that jump, sample by sample, and what their differences lack in µs, int64 (J, 2)."""
+        with _deleted_if_damaged(self.path), h5py.File(self.path, "r") as file:
+            return SegmentReader(file).jumps()
 
-    def segments(self) -> Iterator[tuple[NDArray[Any], NDArray[np.uint32], NDArray[np.int64]]]:
-        """Addresses, time differences and jumps (number within the segment, µs), sample by sample."""
-        with self._deleted_if_damaged():
-            file = h5py.File(self.path, "r")
-        with file:
-            segments = read_segments(file)
-            while True:
-                # What the taker of a segment does is outside of this: its errors are not the part's.
-                with self._deleted_if_damaged():
-                    segment = next(segments, None)
-                if segment is None:
-                    return
-                yield segment
+    @property
+    def events(self) -> int:
+        """Of all its samples."""
+        return int(self.samples.offset[-1])
+
+
+def read_part(path: Path, l: int, r: int) -> Iterator[tuple[NDArray[Any], NDArray[np.uint32]]]:
+    """Addresses and time differences of a part's events [l, r), sample by sample, in pieces.
+
+    Raises:
+        CacheError: If the part is damaged.
+    """
+    with _deleted_if_damaged(path), h5py.File(path, "r") as file:
+        yield from SegmentReader(file).read(l, r)
+
+
+@contextlib.contextmanager
+def _deleted_if_damaged(path: Path) -> Iterator[None]:
+    # A part is not forced to the disk, so a power failure may leave one damaged.
+    try:
+        yield
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        again = "it is deleted. Run the same command again."
+        raise CacheError(f"{path}: expected a whole part, but {error}; {again}") from None

@@ -12,6 +12,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.columns import read_column, write_column
+
 TRAIN, TEST, NO_SPLIT = 0, 1, 255
 
 _TYPES: dict[str, Any] = {
@@ -85,19 +87,14 @@ class SampleTable:
     def write(self, group: h5py.Group) -> None:
         """Write every column as a dataset of its name."""
         for name, values in self._columns().items():
-            if values.dtype.kind == "U":
-                encoded = np.char.encode(values, "utf-8")
-                dtype = h5py.string_dtype("utf-8", max(1, encoded.dtype.itemsize))
-                values = encoded.astype(dtype)
-            # HDF5 has no chunks of nothing; a part may have no samples.
-            group.create_dataset(name, data=values, **({"chunks": True, "fletcher32": True} if len(values) else {}))
+            write_column(group, name, values)
 
     @staticmethod
     def read(group: h5py.Group) -> SampleTable:
         """The inverse of `write`; KeyError, OSError or ValueError where the group holds no table."""
         columns = {}
         for name, dtype in _TYPES.items():
-            values = group[name][...]
+            values = read_column(group, name)
             columns[name] = np.char.decode(values, "utf-8") if dtype is np.str_ else values
         return SampleTable.of(columns)
 

@@ -1,13 +1,12 @@
 """Segments: events as they were decoded, some of one sample and then some of another, kept until they are merged.
 
 /address      (E,), and /time_delta, uint32 (E,): as in the event store, but in the order of decoding, uncompressed
-/segments     sample, first event, last event + 1 and crc32 of a run of events of one sample, int64 (S, 4)
+/segments     sample, first event, last event + 1 and checksum of a run of events of one sample, int64 (S, 4)
 /jumps        number of an event, and what its difference lacks in µs, int64 (J, 2)
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.cache_file import NewFile
+from preprocess.columns import read_column, write_column
 
 # HDF5 takes as long for ten events as for ten thousand, so small segments are written and read together.
 _EVENTS_AT_ONCE = 1 << 18
@@ -34,7 +34,7 @@ class SegmentWriter:
             dtype: Of the addresses.
         """
         self._file = file
-        # Neither compressed nor checked by HDF5: merging does both, once, and a crc32 is faster than its checksum.
+        # Neither compressed nor checked by HDF5: merging does both, once, and here one checksum a segment will do.
         shape: tuple[int] = (0,)
         self._columns = [
             file.create_dataset(name, shape, kind, maxshape=(None,), chunks=(_CHUNK_EVENTS,))
@@ -66,7 +66,7 @@ class SegmentWriter:
         """
         l = self._written + self._filled
         address, delta = (buffer[self._filled : self._filled + events] for buffer in self._buffers)
-        self._segments.append((sample, l, l + events, _crc32(address, delta)))
+        self._segments.append((sample, l, l + events, _checksum(address, delta)))
         self._jumps += [(l + int(k), int(us)) for k, us in zip(at, lacking, strict=True)]
         self._filled += events
 
@@ -85,29 +85,52 @@ class SegmentWriter:
         segments = np.array(self._segments, np.int64).reshape(-1, 4)
         segments = segments[np.isin(segments[:, 0], kept)]
         segments[:, 0] = np.searchsorted(kept, segments[:, 0])
-        self._file["segments"] = segments
-        self._file["jumps"] = np.array(self._jumps, np.int64).reshape(-1, 2)
+        write_column(self._file, "segments", segments)
+        write_column(self._file, "jumps", np.array(self._jumps, np.int64).reshape(-1, 2))
 
 
-def read_segments(file: h5py.File) -> Iterator[tuple[Column, Column, NDArray[np.int64]]]:
-    """Addresses, time differences and jumps (number within these events, µs), sample by sample.
+class SegmentReader:
+    """Reads an HDF5 file of segments as if its events lay sample by sample.
 
     Raises:
         OSError: If the file cannot be read.
         KeyError: If it lacks a part.
-        ValueError: If a segment does not fit its checksum.
+        ValueError: If a segment read does not fit its checksum.
     """
-    jumps = file["jumps"][...]
-    segments = file["segments"][...]
-    address, delta = file["address"], file["time_delta"]
-    for run in _runs(segments[np.argsort(segments[:, 0], kind="stable")]):
-        l, r = int(run[0, 1]), int(run[-1, 2])
-        addresses, deltas = address[l:r], delta[l:r]
-        for _, first, last, crc in run.tolist():
-            if _crc32(addresses[first - l : last - l], deltas[first - l : last - l]) != crc:
-                raise ValueError(f"events {first} to {last} do not fit their crc32")
-        which = slice(*np.searchsorted(jumps[:, 0], (l, r)))
-        yield addresses, deltas, jumps[which] - (l, 0)
+
+    def __init__(self, file: h5py.File) -> None:
+        self._address, self._delta = file["address"], file["time_delta"]
+        segments = read_column(file, "segments")
+        self._segments = segments[np.argsort(segments[:, 0], kind="stable")]
+        counts = self._segments[:, 2] - self._segments[:, 1]
+        # Where each segment begins, and the last one ends, among the events sample by sample.
+        self._starts = np.concatenate([[0], np.cumsum(counts)])
+        self._jumps: NDArray[np.int64] = read_column(file, "jumps")
+
+    def jumps(self) -> NDArray[np.int64]:
+        """Numbers of the events that jump, sample by sample, and what their differences lack in µs, int64 (J, 2)."""
+        if not len(self._jumps):
+            return self._jumps
+        by_place = np.argsort(self._segments[:, 1])
+        k = by_place[np.searchsorted(self._segments[by_place, 1], self._jumps[:, 0], "right") - 1]
+        moved = self._jumps + np.stack([self._starts[k] - self._segments[k, 1], np.zeros_like(k)], axis=1)
+        # Those of samples that were dropped lie in no segment.
+        moved = moved[self._jumps[:, 0] < self._segments[k, 2]]
+        return moved[np.argsort(moved[:, 0])]
+
+    def read(self, l: int, r: int) -> Iterator[tuple[Column, Column]]:
+        """Addresses and time differences of events [l, r), sample by sample, in pieces."""
+        first, last = np.searchsorted(self._starts, l, "right") - 1, np.searchsorted(self._starts, r, "left")
+        start = int(self._starts[first])
+        for run in _runs(self._segments[first:last]):
+            begin, end = int(run[0, 1]), int(run[-1, 2])
+            addresses, deltas = self._address[begin:end], self._delta[begin:end]
+            for _, a, b, checksum in run.tolist():
+                if _checksum(addresses[a - begin : b - begin], deltas[a - begin : b - begin]) != checksum:
+                    raise ValueError(f"events {a} to {b} do not fit their checksum")
+            wanted = slice(max(l - start, 0), r - start)
+            yield addresses[wanted], deltas[wanted]
+            start += end - begin
 
 
 def _runs(segments: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
@@ -123,5 +146,8 @@ def _runs(segments: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
             start = k
 
 
-def _crc32(address: Column, delta: Column) -> int:
-    return zlib.crc32(delta.data, zlib.crc32(address.data))
+def _checksum(address: Column, delta: Column) -> int:
+    from preprocess.kernels import fletcher32
+
+    # 63 bits.
+    return int(fletcher32(address.view(np.uint8))) << 31 ^ int(fletcher32(delta.view(np.uint8)))

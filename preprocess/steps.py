@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.binning import Binning, measure_sample
+from preprocess.columns import read_column, write_column
 from preprocess.event_store import EventStore
 from preprocess.progress import Progress
 
@@ -39,15 +40,15 @@ class Steps:
     def write(self, file: h5py.File, binning: Binning) -> None:
         """Write ``/length`` where it varies and ``/samples/dropped`` where the rule drops events."""
         if binning.varies:
-            file.create_dataset("length", data=self.lengths, chunks=True, fletcher32=True)
+            write_column(file, "length", self.lengths)
         if binning.drops:
-            file["samples"].create_dataset("dropped", data=self.dropped, chunks=True, fletcher32=True)
+            write_column(file["samples"], "dropped", self.dropped)
 
     @staticmethod
     def read(file: h5py.File, binning: Binning, samples: int) -> Steps:
         """The inverse of `write`; KeyError or OSError where the file lacks what its binning calls for."""
-        lengths = file["length"][...] if binning.varies else np.full(samples, binning.timesteps, np.int64)
-        dropped = file["samples/dropped"][...] if binning.drops else np.zeros(samples, np.int64)
+        lengths = read_column(file, "length") if binning.varies else np.full(samples, binning.timesteps, np.int64)
+        dropped = read_column(file, "samples/dropped") if binning.drops else np.zeros(samples, np.int64)
         return Steps(lengths, dropped)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from tiny_layout import TinyLayout, random_events, save_events, tiny_layout
 
-from preprocess import build, parts, segments
+from preprocess import parts, segments
 from preprocess.binning import Binning
 from preprocess.build import build_event_store, ensure_frames
 from preprocess.command_line import Terminated
@@ -314,7 +314,7 @@ def test_an_interrupt_while_merging_leaves_nothing_half_written(tmp_path: Path, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(build, "seal", interrupt)
+        patched.setattr("preprocess.merging.seal", interrupt)
         with pytest.raises(KeyboardInterrupt):
             build_event_store(layout, tmp_path / "cache")
     assert whole_files(tmp_path / "cache" / "tiny") == set()
@@ -326,7 +326,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, samples, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(build.chunks.Chunk, "write", full)
+    monkeypatch.setattr("preprocess.chunks.write", full)
     with pytest.raises(CacheError, match=r"events.h5: cannot be written \(.*No space left on device\). Check the free"):
         build_event_store(tiny_layout(tmp_path / "src", samples), tmp_path / "cache")
     assert whole_files(tmp_path / "cache" / "tiny") == set()

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from tiny_layout import TinyLayout, TinySample, TinySource, random_events, save_events, tiny_layout
 
-from preprocess import chunks, kernels
+from preprocess import blosc, chunks, kernels
 from preprocess.build import build_event_store
 from preprocess.errors import CacheError, CacheMismatchError
 from preprocess.event_store import CHUNK_EVENTS, EventStore, open_events, time_deltas
@@ -239,9 +239,12 @@ def test_no_flipped_byte_is_ever_read_as_events(tmp_path: Path, share_of):
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 719, 720, 721, 5000, 100_001])
-def test_checksum_is_the_one_of_hdf5(tmp_path: Path, size: int):
+@pytest.mark.parametrize("kind", ["any", "zeros", "ones"])
+def test_checksum_is_the_one_of_hdf5(tmp_path: Path, size: int, kind: str):
     data = np.random.default_rng(size).integers(0, 256, max(size, 1)).astype(np.uint8)
     data[: size // 3] = 255
+    if kind != "any":
+        data[:] = 255 * (kind == "ones")
     with h5py.File(tmp_path / "x.h5", "w") as file:
         dataset = file.create_dataset("x", data=data, chunks=data.shape, fletcher32=True)
         file.flush()
@@ -250,16 +253,18 @@ def test_checksum_is_the_one_of_hdf5(tmp_path: Path, size: int):
     assert int(kernels.fletcher32(data)) == int.from_bytes(stored[-4:], "little")
 
 
+@pytest.mark.parametrize("codec", [chunks.FRAMES, chunks.ADDRESSES, chunks.TIMES], ids=str)
 @pytest.mark.parametrize("direct", [True, False])
-def test_chunks_read_the_same_with_and_without_the_pipeline(tmp_path: Path, monkeypatch, direct: bool):
+def test_chunks_read_the_same_with_and_without_the_pipeline(
+    tmp_path: Path, monkeypatch, direct: bool, codec: chunks.Codec
+):
     values = np.random.default_rng(1).integers(0, 9, 10_007).astype(np.uint16)
     if not direct:
-        monkeypatch.setattr(chunks, "_blosc", lambda: None)
+        monkeypatch.setattr(blosc, "load", lambda: None)
     with h5py.File(tmp_path / "x.h5", "w") as file:
-        cutter = chunks.ColumnCutter(chunks.create(file, "x", values.shape, values.dtype, (1000,)))
-        cut = [chunk for part in np.array_split(values, 13) for chunk in cutter.append(part)]
-        for chunk in [*cut, *cutter.rest()]:
-            chunk.pack().write()
+        dataset = chunks.create(file, "x", values.shape, values.dtype, (1000,), codec)
+        for k in range(0, len(values), 1000):
+            chunks.write(dataset, (k,), chunks.pack(values[k : k + 1000], codec, dataset.chunks))
     with h5py.File(tmp_path / "x.h5") as file:
         np.testing.assert_array_equal(file["x"][...], values)
         reader = chunks.ChunkReader(file["x"])

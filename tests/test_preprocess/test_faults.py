@@ -214,12 +214,12 @@ def test_a_part_with_a_flipped_byte_is_not_merged(tmp_path: Path, layout: TinyLa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("preprocess.build._merge", stop)
+        patched.setattr("preprocess.build.merge_parts", stop)
         with pytest.raises(KeyboardInterrupt):
             build_event_store(layout, tmp_path / "cache")
     (part,) = (tmp_path / "cache" / "tiny" / ".parts").iterdir()
     with h5py.File(part, "r+") as file:
         file["address"][1000] ^= 1
-    with pytest.raises(CacheError, match=r"events \d+ to \d+ do not fit their crc32; it is deleted. Run the same"):
+    with pytest.raises(CacheError, match=r"events \d+ to \d+ do not fit their checksum; it is deleted. Run the same"):
         build_event_store(layout, tmp_path / "cache")
     assert build(layout, tmp_path / "cache") == build(layout, tmp_path / "reference")

@@ -1,0 +1,183 @@
+"""Workers that share work with whoever builds: results come in order, and nobody waits for a start."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+from typing import Any, Generic, Literal, Self, TypeVar
+
+from preprocess.errors import CacheError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Workers:
+    """Processes or threads to call by `map`; with a count of 1 there are none, and the builder works alone."""
+
+    def __init__(self, count: int, kind: Literal["processes", "threads"] = "processes") -> None:
+        """
+        Args:
+            count: How many work, the builder among them.
+            kind: Threads start at once, and gain where the work is done outside of the GIL.
+        """
+        self.count = count
+        self._kind = kind
+        self._pool: Executor | None = None
+
+    def __enter__(self) -> Self:
+        if self.count > 1 and self._kind == "threads":
+            self._pool = ThreadPoolExecutor(self.count - 1)
+        elif self.count > 1:
+            context = multiprocessing.get_context(_start_method())
+            self._pool = ProcessPoolExecutor(self.count - 1, context, initializer=_prepare_worker)
+            # The first call starts the processes: here, before anything else in this process makes threads.
+            self._pool.submit(os.getpid)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def map(
+        self, work: Callable[[Item], Result], items: Sequence[Item], ahead: int | None = None
+    ) -> Generator[Result, None, None]:
+        """``work(item)`` for each item, in the order of the items; the builder takes items too.
+
+        Args:
+            work: For processes, a function of a module.
+            items: For processes, what can be pickled.
+            ahead: How many results may wait for those before them; any number if None.
+
+        Raises:
+            CacheError: If a process was killed.
+        """
+        if self._pool is None or len(items) <= 1:
+            yield from map(work, items)
+            return
+        sharing = _Sharing(self._pool, self.count - 1, work, items, len(items) if ahead is None else ahead)
+        try:
+            yield from sharing.results()
+        except BrokenProcessPool:
+            raise CacheError(
+                "preprocess: a worker process was killed, perhaps for want of memory. Run again with fewer --workers; "
+                "what is decoded is kept."
+            ) from None
+        finally:
+            sharing.stop()
+
+
+class _Sharing(Generic[Item, Result]):
+    """Items handed out one at a time: to a worker as soon as it is free, to the builder when it has nothing to give.
+
+    An item is given to a worker only when it begins at once, so that none sits at the end on several.
+    """
+
+    def __init__(
+        self,
+        pool: Executor,
+        others: int,
+        work: Callable[[Item], Result],
+        items: Sequence[Item],
+        ahead: int,
+    ) -> None:
+        self._pool, self._work, self._items, self._ahead = pool, work, items, ahead
+        self._next = 0
+        self._free = others
+        self._queue: deque[Future[Result]] = deque()
+        self._lock = threading.RLock()
+
+    def results(self) -> Iterator[Result]:
+        while True:
+            self._feed()
+            with self._lock:
+                head = self._queue[0] if self._queue else None
+                mine = None if head is not None and head.done() else self._take()
+            if mine is not None:
+                future, item = mine
+                future.set_result(self._work(item))
+            elif head is not None:
+                result = head.result()
+                with self._lock:
+                    self._queue.popleft()
+                yield result
+            else:
+                return
+
+    def _take(self) -> tuple[Future[Result], Item] | None:
+        """The next item and the place of its result, unless enough results wait already."""
+        if self._next == len(self._items) or len(self._queue) >= self._ahead:
+            return None
+        item = self._items[self._next]
+        self._next += 1
+        future: Future[Result] = Future()
+        self._queue.append(future)
+        return future, item
+
+    def _feed(self) -> None:
+        """Give every free worker an item."""
+        with self._lock:
+            while self._free:
+                taken = self._take()
+                if taken is None:
+                    return
+                self._free -= 1
+                place, item = taken
+                try:
+                    self._pool.submit(self._work, item).add_done_callback(functools.partial(self._put, place))
+                except (BrokenProcessPool, RuntimeError) as error:
+                    place.set_exception(BrokenProcessPool(str(error)))
+                    return
+
+    def _put(self, place: Future[Result], done: Future[Result]) -> None:
+        """Runs in the pool's own thread, when a worker has finished."""
+        error = BrokenProcessPool("cancelled") if done.cancelled() else done.exception()
+        with self._lock:
+            self._free += 1
+            if error is not None:
+                place.set_exception(error)
+                self.stop()
+            else:
+                place.set_result(done.result())
+                self._feed()
+
+    def stop(self) -> None:
+        """Hand out nothing more."""
+        with self._lock:
+            self._next = len(self._items)
+
+
+def _start_method() -> str:
+    """A fork costs nothing, but a fork of a process with threads of Python's may hang: those spawn, which takes 0.5 s.
+
+    torch has threads that Python does not count.
+    """
+    alone = threading.active_count() == 1 and "torch" not in sys.modules
+    return "fork" if alone and "fork" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+def _prepare_worker() -> None:
+    """The terminal sends Ctrl-C to every process: the builder alone decides, and its workers finish their item."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What the builder does when it is told to end is not for a fork of it to do.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Nothing else tells a worker that its builder was killed; it would wait for work for ever.
+    threading.Thread(target=_leave_with_builder, daemon=True).start()
+
+
+def _leave_with_builder() -> None:
+    builder: Any = multiprocessing.parent_process()
+    if builder is not None:
+        builder.join()
+        os._exit(1)
