@@ -19,11 +19,12 @@ from benchmarks import equality, peers, recordings, scaling
 from benchmarks.cached_samples import compare_samples, real_recordings
 from benchmarks.measuring import Row, compare, format_table
 from preprocess.binning import Binning
-from preprocess.build import build_event_store, ensure_frames
+from preprocess.build import build_event_store, ensure_every_frames, ensure_frames
 from preprocess.datasets import find_layout
 from preprocess.event_store import events_path, open_events
 from preprocess.events import Events
 from preprocess.frame_cache import frames_path, open_frames
+from preprocess.memory import keep_freed_memory
 
 T, OTHER_T = Binning(20), Binning(10)
 
@@ -47,6 +48,7 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Print the tables; rows come on stderr as they are measured."""
+    keep_freed_memory()  # As the command does; the peers, in the same process, have it too.
     tiny = arguments.tiny
     repeats = 1 if tiny else arguments.repeats
     sizes = [10_000] if tiny else [10**5, 10**6, 10**7, *([10**8] if arguments.full else [])]
@@ -100,8 +102,9 @@ def compare_recording(folder: Path, clips: list[Events], events: int, repeats: i
         peers.spikingjelly_frames(root, T.timesteps, layout.height, layout.width)
 
     def ours_again() -> None:
+        # SpikingJelly makes frames in sixteen threads.
         paths[OTHER_T].unlink(missing_ok=True)
-        ensure_frames(cache, layout.name, OTHER_T)
+        ensure_every_frames(cache, layout.name, [OTHER_T], workers=2)
 
     def spikingjelly_again() -> None:
         shutil.rmtree(equality.frames_folder(root, OTHER_T), ignore_errors=True)

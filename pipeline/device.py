@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 
 from pipeline.config import RunConfig
-from pipeline.memory import keep_freed_memory
+from preprocess.memory import keep_freed_memory
 from preprocess.errors import ConfigError
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}

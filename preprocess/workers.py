@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
 from preprocess.errors import CacheError
+from preprocess.memory import keep_freed_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -174,6 +175,7 @@ def _prepare_worker() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Nothing else tells a worker that its builder was killed; it would wait for work for ever.
     threading.Thread(target=_leave_with_builder, daemon=True).start()
+    keep_freed_memory()
 
 
 def _leave_with_builder() -> None:

@@ -136,10 +136,14 @@ def run(words: list[str]) -> None:
     arguments = parse(Arguments, words, prog="spikeloom preprocess")
     arguments.check()
     from preprocess.build import build_event_store, ensure_every_frames
+    from preprocess.compiling import start_numba
     from preprocess.datasets import find_layout
+    from preprocess.memory import keep_freed_memory
     from preprocess.progress import progress_on_stderr
     from preprocess.summary import print_summary
 
+    keep_freed_memory()
+    start_numba()
     start = time.perf_counter()
     progress = progress_on_stderr()
     cache = default_cache(arguments.cache)
