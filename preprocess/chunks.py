@@ -9,7 +9,8 @@ the plugin's library does not offer its functions, the pipeline does the same wo
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -96,45 +97,17 @@ class ChunkReader:
         self.chunks: tuple[int, ...] = dataset.chunks
         self.dtype: np.dtype[Any] = dataset.dtype
         self._chunk_bytes = int(np.prod(self.chunks)) * self.dtype.itemsize
-        self._direct = blosc.load() is not None and _filters(dataset) == ["blosc", "fletcher32"]
+        direct = blosc.load() is not None and _filters(dataset) == ["blosc", "fletcher32"]
+        # HDF5's own descriptor, open as long as its file is.
+        self._descriptor: int | None = dataset.file.id.get_vfd_handle() if direct else None
 
     def read(self, start: tuple[int, ...], out: NDArray[Any]) -> None:
         """Fill `out`, contiguous and of the chunk's shape and type, with the chunk that begins at `start`."""
-        if self._direct:
-            mask, packed = self.dataset.id.read_direct_chunk(start)
-            if mask == 0:
-                self._unpack(packed, out)
-                return
-        # Also where a chunk was never written or skipped a filter: HDF5 knows what that means.
-        full = tuple(slice(s, min(s + n, e)) for s, n, e in zip(start, self.chunks, self.shape, strict=True))
-        part = tuple(slice(0, s.stop - s.start) for s in full)
-        self.dataset.read_direct(out, full, part)
-
-    def _unpack(self, packed: bytes, out: NDArray[Any]) -> None:
-        from preprocess.kernels import fletcher32
-
-        data = np.frombuffer(packed, np.uint8)
-        size = len(data) - _CHECKSUM_BYTES
-        if size < 16 or fletcher32(data[:size]) != int.from_bytes(packed[-_CHECKSUM_BYTES:], "little"):
-            raise ValueError("a chunk's checksum does not fit its bytes")
-        if out.nbytes != self._chunk_bytes or not out.flags.c_contiguous or not out.flags.writeable:
-            raise ValueError(f"expected a contiguous buffer of {self._chunk_bytes} bytes, found {out.nbytes}")
-        if int.from_bytes(packed[4:8], "little") != out.nbytes:
-            raise ValueError("a chunk's header does not fit its dataset")
-        done = blosc.decompress(packed, out)
-        if done != out.nbytes:
-            raise ValueError(f"a chunk does not decompress (Blosc code {done})")
-
-    def _unpack_all(self, packed: list[bytes], out: NDArray[Any]) -> None:
-        """Chunks one behind the other; outside of the GIL from the first to the last."""
-        from preprocess.unpacking import Decompress, unpack_chunks
-
-        ends = np.cumsum([len(chunk) for chunk in packed])
-        data = np.frombuffer(b"".join(packed), np.uint8)
-        good = unpack_chunks(Decompress(), data, ends, out.view(np.uint8), self._chunk_bytes)
-        if good < len(packed):
-            # Unpacked alone, it says what is wrong with it.
-            self._unpack(packed[good], out[good * self.chunks[0] : (good + 1) * self.chunks[0]])
+        packed = self._fetch([start])
+        if packed is None:
+            self._read_through_hdf5(start, out)
+        else:
+            self._unpack(packed[0], out)
 
     def read_range(self, l: int, r: int) -> NDArray[Any]:
         """Elements [l, r) of a one-dimensional dataset, as a new array."""
@@ -144,15 +117,72 @@ class ChunkReader:
         last = max(first + 1, -(-r // length))
         buffer = np.empty((last - first) * length, self.dtype)
         starts = [(k * length,) for k in range(first, last if r > l else first)]
-        if self._direct and len(starts) > 1:
-            found = [self.dataset.id.read_direct_chunk(start) for start in starts]
-            if not any(mask for mask, _ in found):
-                self._unpack_all([packed for _, packed in found], buffer)
-                starts = []
-        for start in starts:
-            at = start[0] - first * length
-            self.read(start, buffer[at : at + length])
+        packed = self._fetch(starts)
+        if packed is not None:
+            self._unpack_all(packed, buffer)
+        else:
+            for start in starts:
+                at = start[0] - first * length
+                self.read(start, buffer[at : at + length])
         return buffer[l - first * length : r - first * length]
+
+    def _fetch(self, starts: Sequence[tuple[int, ...]]) -> list[NDArray[np.uint8]] | None:
+        """Chunks as they lie in the file, one behind the other in memory; None where HDF5 has to read them.
+
+        HDF5 tells where they are; reading them past it takes neither its lock nor the GIL, and a tenth of the time.
+        """
+        if self._descriptor is None:
+            return None
+        places = [self.dataset.id.get_chunk_info_by_coord(start) for start in starts]
+        if any(place.byte_offset is None or place.filter_mask for place in places):
+            # Never written, or without a filter: HDF5 knows what that means.
+            return None
+        if any(place.size > self._chunk_bytes + blosc.OVERHEAD + _CHECKSUM_BYTES for place in places):
+            raise ValueError("a chunk is larger than it can be")
+        ends = list(itertools.accumulate((place.size for place in places), initial=0))
+        data = np.empty(ends[-1], np.uint8)
+        k = 0
+        while k < len(places):
+            # Those that lie together are read together.
+            j = k + 1
+            while j < len(places) and places[j].byte_offset == places[j - 1].byte_offset + places[j - 1].size:
+                j += 1
+            piece = data[ends[k] : ends[j]]
+            if os.preadv(self._descriptor, [piece.data], places[k].byte_offset) != len(piece):
+                raise ValueError("a chunk lies beyond the end of the file")
+            k = j
+        return [data[l:r] for l, r in itertools.pairwise(ends)]
+
+    def _unpack(self, packed: NDArray[np.uint8], out: NDArray[Any]) -> None:
+        from preprocess.kernels import fletcher32
+
+        size = len(packed) - _CHECKSUM_BYTES
+        if size < blosc.OVERHEAD or fletcher32(packed[:size]) != int.from_bytes(packed[size:].tobytes(), "little"):
+            raise ValueError("a chunk's checksum does not fit its bytes")
+        if out.nbytes != self._chunk_bytes or not out.flags.c_contiguous or not out.flags.writeable:
+            raise ValueError(f"expected a contiguous buffer of {self._chunk_bytes} bytes, found {out.nbytes}")
+        if int.from_bytes(packed[4:8].tobytes(), "little") != out.nbytes:
+            raise ValueError("a chunk's header does not fit its dataset")
+        done = blosc.decompress(packed, out)
+        if done != out.nbytes:
+            raise ValueError(f"a chunk does not decompress (Blosc code {done})")
+
+    def _unpack_all(self, packed: list[NDArray[np.uint8]], out: NDArray[Any]) -> None:
+        """Chunks into places one behind the other; outside of the GIL from the first to the last."""
+        good = 0
+        if len(packed) > 1:
+            from preprocess.unpacking import Decompress, unpack_chunks
+
+            data, ends = packed[0].base, np.cumsum([len(chunk) for chunk in packed])
+            good = unpack_chunks(Decompress(), data, ends, out.view(np.uint8), self._chunk_bytes)
+        # A lone one takes less time so, and a bad one says what is wrong with it.
+        for k in range(good, len(packed)):
+            self._unpack(packed[k], out[k * self.chunks[0] : (k + 1) * self.chunks[0]])
+
+    def _read_through_hdf5(self, start: tuple[int, ...], out: NDArray[Any]) -> None:
+        full = tuple(slice(s, min(s + n, e)) for s, n, e in zip(start, self.chunks, self.shape, strict=True))
+        part = tuple(slice(0, s.stop - s.start) for s in full)
+        self.dataset.read_direct(out, full, part)
 
 
 def chunk_starts(dataset: h5py.Dataset) -> Iterator[tuple[int, ...]]:

@@ -33,7 +33,7 @@ def compile_kernel(function: Callable[..., Any], **options: Any) -> Any:
 
 
 def start_numba() -> None:
-    """Load what Numba loads at a process's first call of a kernel, 0.3 s of modules; forks of the process have it too."""
+    """Load what Numba loads at its first call, 0.3 s of modules; forks of this process have it too."""
     numba.core.registry.cpu_target.target_context.refresh()
     numba.core.registry.cpu_target.typing_context.refresh()
 

@@ -106,8 +106,12 @@ class _Sharing(Generic[Item, Result]):
                 head = self._queue[0] if self._queue else None
                 mine = None if head is not None and head.done() else self._take()
             if mine is not None:
-                future, item = mine
-                future.set_result(self._work(item))
+                place, item = mine
+                try:
+                    place.set_result(self._work(item))
+                except Exception as error:  # told in its turn
+                    place.set_exception(error)
+                    self.stop()
             elif head is not None:
                 result = head.result()
                 with self._lock:
