@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import torch
 
 from pipeline.config import RunConfig
-from preprocess.memory import keep_freed_memory
 from preprocess.errors import ConfigError
+from preprocess.memory import keep_freed_memory
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
