@@ -24,7 +24,7 @@ def load() -> Any:
         return None
     size, address, number = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int
     compress.argtypes = [number, number, size, size, address, address, size, ctypes.c_char_p, size, number]
-    decompress.argtypes = [address, address, size, number]
+    decompress.argtypes = [ctypes.c_char_p, address, size, number]
     compress.restype = decompress.restype = number
     return library
 
@@ -40,7 +40,7 @@ def compress(
     return size
 
 
-def decompress(packed: NDArray[np.uint8], out: NDArray[Any]) -> int:
+def decompress(packed: bytes, out: NDArray[Any]) -> int:
     """Unpack into a contiguous array; bytes written, or a code <= 0. The caller has checked the header."""
-    size: int = load().blosc_decompress_ctx(packed.ctypes.data, out.ctypes.data, out.nbytes, 1)
+    size: int = load().blosc_decompress_ctx(packed, out.ctypes.data, out.nbytes, 1)
     return size
