@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.neurons.surrogate_kernels import compile_kernel, fill_surrogate, sigmoid
+from pipeline.neurons.surrogate_kernels import RECT, compile_kernel, fill_surrogate, inline, rect, sigmoid
 
-# Elements a block: its few rows of float32 stay in the first-level cache.
-_BLOCK = 512
+# Elements a block: a row of them is a page of memory, and all rows of a block stay in the second-level cache.
+_BLOCK = 1024
 
 
 @compile_kernel
@@ -35,12 +35,14 @@ def forward(x: Any, v: Any, m: Any, tau: Any, v_threshold: Any, spikes: Any, u: 
     one, zero = np.float32(1.0), np.float32(0.0)
     keep, rate = one - one / tau, one / tau
     saves = len(u) > 0
+    room = np.empty(_BLOCK, np.float32)
     for first in range(l, r, _BLOCK):
         last = min(first + _BLOCK, r)
         vb, mb = v[first:last], m[first:last]
         for t in range(len(x)):
             xb, sb = x[t, first:last], spikes[t, first:last]
-            ub = u[t, first:last] if saves else sb
+            # Where nothing is saved it goes to a row that nobody reads: one array for two would stop the vectors.
+            ub = u[t, first:last] if saves else room[: last - first]
             for i in range(last - first):
                 un = vb[i] * keep + xb[i]
                 s = one if un >= v_threshold else zero
@@ -49,6 +51,26 @@ def forward(x: Any, v: Any, m: Any, tau: Any, v_threshold: Any, spikes: Any, u: 
                 mb[i] = mn
                 ub[i] = un
                 sb[i] = s
+
+
+@inline
+def _back(
+    dv: Any,
+    dm: Any,
+    ds: Any,
+    s: Any,
+    raised: Any,
+    slope: Any,
+    before: Any,
+    decay: Any,
+    v_threshold: Any,
+    rate: Any,
+) -> tuple[Any, Any]:
+    """du[t] and dm[t] of one element, as `backward` says; raised is sigma(m[t]), before m[t-1], decay sigma(u/tau)."""
+    one = np.float32(1.0)
+    dm = dm - dv * s * raised * (one - raised)
+    ds = ds + dm - dv * (v_threshold + raised)
+    return dv + ds * slope + dm * before * decay * (one - decay) * rate, dm
 
 
 @compile_kernel
@@ -92,42 +114,57 @@ def backward(
     """
     one, zero = np.float32(1.0), np.float32(0.0)
     keep, rate = one - one / tau, one / tau
+    edge = np.float32(0.5) / alpha
     steps = len(u)
-    # past[t] is m[t-1] and decay[t] is sigma(u[t]/tau); they are this thread's own and stay in its cache.
-    past = np.empty((steps + 1, _BLOCK), np.float32)
-    decay = np.empty((steps, _BLOCK), np.float32)
-    slope, raised = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
-    # The compiler turns a loop into vector instructions only where few arrays might overlap: many short loops are fast.
+    # Rows of a block, two a step: sigma(u[t]/tau) and m[t-1]. They are this thread's own and stay in its cache, and lie
+    # in one array each with what else a loop writes, at known distances: only so does the compiler see that nothing
+    # overlaps, and make vectors of the whole loop.
+    path = np.empty(2 * (steps + 1) * _BLOCK, np.float32)
+    work = np.empty(3 * _BLOCK, np.float32)  # dv, dm and the surrogate's slope
     for first in range(l, r, _BLOCK):
         last = min(first + _BLOCK, r)
         n = last - first
-        past[0, :n] = m[first:last]
+        path[_BLOCK : _BLOCK + n] = m[first:last]
         for t in range(steps):
-            ub, ab, mb, after = u[t, first:last], decay[t], past[t], past[t + 1]
+            ub = u[t, first:last]
+            row = path[2 * t * _BLOCK : (2 * t + 4) * _BLOCK]
             for i in range(n):
-                ab[i] = sigmoid(ub[i] * rate)
-            for i in range(n):
-                after[i] = mb[i] * ab[i] + (one if ub[i] >= v_threshold else zero)
-        gv, gm = grad_v[first:last], grad_m[first:last]
+                decay = sigmoid(ub[i] * rate)
+                row[i] = decay
+                row[i + 3 * _BLOCK] = row[i + _BLOCK] * decay + (one if ub[i] >= v_threshold else zero)
+        work[:n] = grad_v[first:last]
+        work[_BLOCK : _BLOCK + n] = grad_m[first:last]
         for t in range(steps - 1, -1, -1):
-            ub, ab, mb, after = u[t, first:last], decay[t], past[t], past[t + 1]
-            gs, gx = grad_spikes[t, first:last], grad_x[t, first:last]
-            fill_surrogate(kind, alpha, v_threshold, ub, slope[:n])
-            for i in range(n):
-                raised[i] = sigmoid(after[i])
+            ub, gs, gx = u[t, first:last], grad_spikes[t, first:last], grad_x[t, first:last]
+            row = path[2 * t * _BLOCK : (2 * t + 4) * _BLOCK]
             if detach_m:
+                fill_surrogate(kind, alpha, v_threshold, ub, work[2 * _BLOCK : 2 * _BLOCK + n])
                 for i in range(n):
-                    gx[i] = gv[i] + (gs[i] - gv[i] * (v_threshold + raised[i])) * slope[i]
-            else:
+                    dv, slope = work[i], work[i + 2 * _BLOCK]
+                    du = dv + (gs[i] - dv * (v_threshold + sigmoid(row[i + 3 * _BLOCK]))) * slope
+                    gx[i] = du
+                    work[i] = du * keep
+            elif kind == RECT:
                 for i in range(n):
+                    decay, before, raised = row[i], row[i + _BLOCK], sigmoid(row[i + 3 * _BLOCK])
+                    slope = rect(ub[i] - v_threshold, alpha, edge)
                     s = one if ub[i] >= v_threshold else zero
-                    gm[i] -= gv[i] * s * raised[i] * (one - raised[i])
+                    du, dm = _back(work[i], work[i + _BLOCK], gs[i], s, raised, slope, before, decay, v_threshold, rate)
+                    gx[i] = du
+                    work[i] = du * keep
+                    work[i + _BLOCK] = dm * decay
+            else:
+                fill_surrogate(kind, alpha, v_threshold, ub, work[2 * _BLOCK : 2 * _BLOCK + n])
                 for i in range(n):
-                    ds = gs[i] + gm[i] - gv[i] * (v_threshold + raised[i])
-                    gx[i] = gv[i] + ds * slope[i] + gm[i] * mb[i] * ab[i] * (one - ab[i]) * rate
-                for i in range(n):
-                    gm[i] *= ab[i]
-            for i in range(n):
-                gv[i] = gx[i] * keep
+                    decay, before, raised = row[i], row[i + _BLOCK], sigmoid(row[i + 3 * _BLOCK])
+                    slope = work[i + 2 * _BLOCK]
+                    s = one if ub[i] >= v_threshold else zero
+                    du, dm = _back(work[i], work[i + _BLOCK], gs[i], s, raised, slope, before, decay, v_threshold, rate)
+                    gx[i] = du
+                    work[i] = du * keep
+                    work[i + _BLOCK] = dm * decay
+        grad_v[first:last] = work[:n]
         if detach_m:
-            gm[:] = zero
+            grad_m[first:last] = zero
+        else:
+            grad_m[first:last] = work[_BLOCK : _BLOCK + n]

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.neurons import clif_kernels
-from pipeline.neurons.fused import array, rows
+from pipeline.neurons import buffers, clif_kernels
+from pipeline.neurons.fused import array, no_gradient, own_row, rows
 from pipeline.neurons.threads import for_ranges
 
 _float = np.float32
@@ -49,9 +49,9 @@ def _forward(
         from pipeline.neurons import clif_triton
 
         return clif_triton.forward(x, v, m, tau, v_threshold, saves)
-    current, v_after, m_after = rows(x), rows(v[None])[0].clone(), rows(m[None])[0].clone()
-    spikes = torch.empty_like(current)
-    u = torch.empty_like(current) if saves else current.new_empty(0, current.shape[1])
+    current, v_after, m_after = rows(x), own_row(v), own_row(m)
+    spikes = buffers.like(current)
+    u = buffers.like(current) if saves else current.new_empty(0, current.shape[1])
     state = (array(v_after), array(m_after), _float(tau), _float(v_threshold))
     arrays = (array(current), *state, array(spikes), array(u))
     for_ranges(lambda l, r: clif_kernels.forward(*arrays, l, r), current.shape[1], len(current))
@@ -77,8 +77,8 @@ def _backward(
         from pipeline.neurons import clif_triton
 
         return clif_triton.backward(grad_spikes, grad_v, grad_m, u, past, tau, v_threshold, kind, alpha, detach_m)
-    gradient, before_v, before_m = rows(grad_spikes), rows(grad_v[None])[0].clone(), rows(grad_m[None])[0].clone()
-    grad_x = torch.empty_like(u)
+    gradient, before_v, before_m = rows(grad_spikes), own_row(grad_v), own_row(grad_m)
+    grad_x = buffers.like(u)
     arrays = (array(gradient), array(before_v), array(before_m), array(u), array(rows(m[None])[0]))
     settings = (_float(tau), _float(v_threshold), kind, _float(alpha), detach_m)
     out = array(grad_x)
@@ -96,12 +96,15 @@ class _CLIF(torch.autograd.Function):
         tau, v_threshold, *_ = ctx.settings = settings
         spikes, v_after, m_after, u, past = _forward(x, v, m, tau, v_threshold, any(ctx.needs_input_grad[:3]))
         ctx.save_for_backward(u, past, m)
+        ctx.set_materialize_grads(False)
+        ctx.outputs = [no_gradient(output) for output in (spikes, v_after, m_after)]
         return spikes, v_after, m_after
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_spikes: Tensor, grad_v: Tensor, grad_m: Tensor) -> tuple[Tensor | None, ...]:
-        return *_backward(grad_spikes, grad_v, grad_m, *ctx.saved_tensors, *ctx.settings), *(None,) * 5
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        known: Any = [none if grad is None else grad for grad, none in zip(grads, ctx.outputs, strict=True)]
+        return *_backward(*known, *ctx.saved_tensors, *ctx.settings), *(None,) * 5
 
 
 @torch.library.custom_op("spikeloom::clif", mutates_args=())

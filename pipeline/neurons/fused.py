@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from spikingjelly.activation_based import surrogate
 from spikingjelly.activation_based.neuron import BaseNode
 
+from pipeline.neurons import buffers
 from pipeline.neurons.surrogate_kernels import KINDS
 from preprocess.errors import ConfigError
 
@@ -81,6 +82,19 @@ def in_windows(
     return (torch.cat(spans),), states
 
 
+def spread_states(
+    node: BaseNode, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], step_mode: str
+) -> tuple[Any, ...]:
+    """Numbers among the states as tensors (B, ...), which take no memory; SpikingJelly fills tensors with them."""
+    x = inputs[0][0] if step_mode == "m" else inputs[0]
+    precision = getattr(node, "_neuron_precision", None)
+    dtype = x.dtype if step_mode == "s" or precision is None else precision[0]
+    return tuple(
+        torch.full((), state, dtype=dtype, device=x.device).expand(x.shape) if isinstance(state, float) else state
+        for state in states
+    )
+
+
 def step_by_step(
     node: BaseNode, x: torch.Tensor, states: tuple[Any, ...]
 ) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
@@ -101,6 +115,18 @@ def surrogate_kind(surrogate_function: Any) -> tuple[int, float]:
 def rows(x: torch.Tensor) -> torch.Tensor:
     """A sequence (T, ...) as contiguous float32 rows (T, N)."""
     return x.detach().to(torch.float32).contiguous().view(len(x), -1)
+
+
+def own_row(x: torch.Tensor) -> torch.Tensor:
+    """A copy of a state (...) as a float32 row (N,), for a kernel to change."""
+    row = buffers.empty_rows(1, x.numel())[0]
+    row.view(x.shape).copy_(x.detach())
+    return row
+
+
+def no_gradient(like: torch.Tensor) -> torch.Tensor:
+    """Zeros of the shape and dtype of a tensor that nothing was made of; they take no memory."""
+    return like.new_zeros(()).expand(like.shape)
 
 
 def array(x: torch.Tensor) -> NDArray[np.float32]:

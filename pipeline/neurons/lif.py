@@ -16,6 +16,7 @@ from pipeline.neurons.fused import (
     chooses_fused,
     find_obstacle,
     in_windows,
+    spread_states,
     step_by_step,
     surrogate_kind,
 )
@@ -77,6 +78,12 @@ class LIFNode(neuron.LIFNode):
         self.reset_scale = float(reset_scale)
         self.temporal_window = temporal_window
         self.fused_backend = backend
+
+    def materialize_states(
+        self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], step_mode: str
+    ) -> tuple[Any, ...]:
+        """SpikingJelly's hook for states that are numbers still."""
+        return super().materialize_states(inputs, spread_states(self, inputs, states, step_mode), step_mode)
 
     def single_step_functional_forward(
         self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], **kwargs: object

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.neurons.surrogate_kernels import compile_kernel, fill_surrogate
+from pipeline.neurons.surrogate_kernels import RECT, compile_kernel, fill_surrogate, rect
 
 _BLOCK = 1024
 
@@ -48,12 +48,14 @@ def forward(
     """
     one, zero = np.float32(1.0), np.float32(0.0)
     saves = len(u) > 0
+    room = np.empty(_BLOCK, np.float32)
     for first in range(l, r, _BLOCK):
         last = min(first + _BLOCK, r)
         vb = v[first:last]
         for t in range(len(x)):
             xb, sb = x[t, first:last], spikes[t, first:last]
-            ub = u[t, first:last] if saves else sb
+            # Where nothing is saved it goes to a row that nobody reads: one array for two would stop the vectors.
+            ub = u[t, first:last] if saves else room[: last - first]
             if hard:
                 for i in range(last - first):
                     un = vb[i] * keep + xb[i] * gain + offset
@@ -110,7 +112,8 @@ def backward(
         r: Last element + 1.
     """
     zero = np.float32(0.0)
-    slope = np.empty(_BLOCK, np.float32)
+    slopes = np.empty(_BLOCK, np.float32)
+    edge = np.float32(0.5) / alpha
     through = zero if detach_reset else np.float32(1.0)
     for first in range(l, r, _BLOCK):
         last = min(first + _BLOCK, r)
@@ -118,15 +121,23 @@ def backward(
         gv = grad_v[first:last]
         for t in range(len(u) - 1, -1, -1):
             ub, gs, gx = u[t, first:last], grad_spikes[t, first:last], grad_x[t, first:last]
-            fill_surrogate(kind, alpha, v_threshold, ub, slope[:n])
+            if kind == RECT and not hard:
+                for i in range(n):
+                    slope = rect(ub[i] - v_threshold, alpha, edge)
+                    du = gv[i] + (gs[i] - through * gv[i] * reset) * slope
+                    gx[i] = du * gain
+                    gv[i] = du * keep
+                continue
+            fill_surrogate(kind, alpha, v_threshold, ub, slopes[:n])
             if hard:
                 for i in range(n):
                     ds = gs[i] + through * gv[i] * (reset - ub[i])
                     kept = zero if ub[i] >= v_threshold else gv[i]
-                    gx[i] = kept + ds * slope[i]
+                    du = kept + ds * slopes[i]
+                    gx[i] = du * gain
+                    gv[i] = du * keep
             else:
                 for i in range(n):
-                    gx[i] = gv[i] + (gs[i] - through * gv[i] * reset) * slope[i]
-            for i in range(n):
-                gv[i] = gx[i] * keep
-                gx[i] *= gain
+                    du = gv[i] + (gs[i] - through * gv[i] * reset) * slopes[i]
+                    gx[i] = du * gain
+                    gv[i] = du * keep

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.neurons import lif_kernels
-from pipeline.neurons.fused import array, rows
+from pipeline.neurons import buffers, lif_kernels
+from pipeline.neurons.fused import array, no_gradient, own_row, rows
 from pipeline.neurons.threads import for_ranges
 
 _float = np.float32
@@ -53,9 +53,9 @@ def _forward(
         from pipeline.neurons import lif_triton
 
         return lif_triton.forward(x, v, keep, gain, offset, v_threshold, hard, reset, saves)
-    current, v_after = rows(x), rows(v[None])[0].clone()
-    spikes = torch.empty_like(current)
-    u = torch.empty_like(current) if saves else current.new_empty(0, current.shape[1])
+    current, v_after = rows(x), own_row(v)
+    spikes = buffers.like(current)
+    u = buffers.like(current) if saves else current.new_empty(0, current.shape[1])
     settings = (_float(keep), _float(gain), _float(offset), _float(v_threshold), hard, _float(reset))
     arrays = (array(current), array(v_after), *settings, array(spikes), array(u))
     for_ranges(lambda l, r: lif_kernels.forward(*arrays, l, r), current.shape[1], len(current))
@@ -80,8 +80,8 @@ def _backward(
 
         settings = (keep, gain, v_threshold, hard, reset, detach_reset, kind, alpha)
         return lif_triton.backward(grad_spikes, grad_v, u, *settings)
-    gradient, before_v = rows(grad_spikes), rows(grad_v[None])[0].clone()
-    grad_x = torch.empty_like(u)
+    gradient, before_v = rows(grad_spikes), own_row(grad_v)
+    grad_x = buffers.like(u)
     update = (_float(keep), _float(gain), _float(v_threshold), hard, _float(reset), detach_reset, kind, _float(alpha))
     arrays = (array(gradient), array(before_v), array(u), *update, array(grad_x))
     for_ranges(lambda l, r: lif_kernels.backward(*arrays, l, r), u.shape[1], len(u))
@@ -99,14 +99,16 @@ class _LIF(torch.autograd.Function):
         update = Update(*settings)
         spikes, v_after, u = _forward(x, v, *update[:6], any(ctx.needs_input_grad[:2]))
         ctx.save_for_backward(u)
+        ctx.set_materialize_grads(False)
+        ctx.outputs = [no_gradient(output) for output in (spikes, v_after)]
         ctx.update = update
         return spikes, v_after
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_spikes: Tensor, grad_v: Tensor) -> tuple[Tensor | None, ...]:
-        grads = _backward(grad_spikes, grad_v, *ctx.saved_tensors, *_for_backward(ctx.update))
-        return *grads, *(None,) * 9
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        known: Any = [none if grad is None else grad for grad, none in zip(grads, ctx.outputs, strict=True)]
+        return *_backward(*known, *ctx.saved_tensors, *_for_backward(ctx.update)), *(None,) * 9
 
 
 @torch.library.custom_op("spikeloom::lif", mutates_args=())

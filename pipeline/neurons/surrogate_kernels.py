@@ -12,7 +12,7 @@ from preprocess import compiling
 
 # fastmath's contraction alone lets a product and a sum become one instruction; NaN and infinity stay as they are.
 compile_kernel = partial(compiling.compile_kernel, fastmath={"contract"})
-_inline = njit(inline="always", error_model="numpy", fastmath={"contract"})
+inline = njit(inline="always", error_model="numpy", fastmath={"contract"})
 
 RECT, TRIANGLE, SIGMOID, ATAN = range(4)
 KINDS = {"Rect": RECT, "PiecewiseQuadratic": TRIANGLE, "Sigmoid": SIGMOID, "ATan": ATAN}
@@ -25,11 +25,11 @@ _P0, _P1, _P2 = np.float32(0.249999992), np.float32(0.00839886728), np.float32(5
 _P3, _P4 = np.float32(8.50514745e-08), np.float32(1.4708705e-11)
 _Q1, _Q2 = np.float32(0.116928771), np.float32(0.00163349999)
 _Q3, _Q4 = np.float32(5.31120721e-06), np.float32(3.30219644e-09)
-_HALF, _ONE = np.float32(0.5), np.float32(1.0)
+_ZERO, _HALF, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 _PI = np.float32(np.pi)
 
 
-@_inline
+@inline
 def sigmoid(z: Any) -> Any:
     """1 / (1 + exp(-z)) in float32; NaN stays NaN."""
     # Comparisons with NaN are false, so that it passes both.
@@ -41,6 +41,13 @@ def sigmoid(z: Any) -> Any:
     return _HALF + z * p / q
 
 
+@inline
+def rect(distance: Any, alpha: Any, edge: Any) -> Any:
+    """The rectangle's slope at u - v_threshold, edge being 0.5 / alpha; NaN stays NaN."""
+    far = abs(distance)
+    return alpha if far < edge else (_ZERO if far >= edge else far)
+
+
 @njit(error_model="numpy", fastmath={"contract"})
 def fill_surrogate(kind: int, alpha: Any, v_threshold: Any, u: Any, slope: Any) -> None:
     """slope[i] = ds/du at x = u[i] - v_threshold, as SpikingJelly's classes define it.
@@ -48,16 +55,14 @@ def fill_surrogate(kind: int, alpha: Any, v_threshold: Any, u: Any, slope: Any) 
     rect: alpha where |x| < 0.5 / alpha; triangle: alpha - alpha^2 |x| where |x| <= 1 / alpha; sigmoid:
     alpha s (1 - s) with s = sigma(alpha x); atan: alpha / 2 / (1 + (pi / 2 alpha x)^2).
     """
-    zero = np.float32(0.0)
     if kind == RECT:
         edge = _HALF / alpha
         for i in range(len(u)):
-            x = abs(u[i] - v_threshold)
-            slope[i] = alpha if x < edge else (zero if x >= edge else x)
+            slope[i] = rect(u[i] - v_threshold, alpha, edge)
     elif kind == TRIANGLE:
         for i in range(len(u)):
             x = alpha * abs(u[i] - v_threshold)
-            slope[i] = zero if x > _ONE else alpha * (_ONE - x)
+            slope[i] = _ZERO if x > _ONE else alpha * (_ONE - x)
     elif kind == SIGMOID:
         for i in range(len(u)):
             s = sigmoid(alpha * (u[i] - v_threshold))

@@ -1,21 +1,29 @@
-"""Sharing a kernel's elements among threads.
+"""Sharing a kernel's elements among threads: torch's own, where they can be called.
 
-Compiled kernels release the GIL, so plain Python threads run them side by side. Numba's own parallel loops would do
-the same, but its layers abort when two threads enter them at once (workqueue) or when a forked child does (OpenMP).
+Compiled kernels release the GIL, so whatever threads there are run them side by side. torch's OpenMP threads keep
+spinning for milliseconds after each of its operations, in wait of the next: threads of our own would wait for a
+processor behind them, which doubles the time of a neuron in a network. Numba's parallel loops would start such threads
+too, and abort when two threads enter them at once (workqueue) or when a forked child does (OpenMP).
 Every element's result is the same whichever thread computes it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import torch
 
 # Less than this many element-steps a thread is done sooner than another thread wakes up.
 _LEAST = 1 << 16
+
+_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 def for_ranges(kernel: Callable[[int, int], None], elements: int, steps: int) -> None:
@@ -33,10 +41,55 @@ def for_ranges(kernel: Callable[[int, int], None], elements: int, steps: int) ->
     # Ranges end at multiples of 64 elements, so that no two threads write to one cache line.
     width = -(-elements // (threads * 64)) * 64
     bounds = [(l, min(l + width, elements)) for l in range(0, elements, width)]
-    others = [_pool(threads, os.getpid()).submit(kernel, l, r) for l, r in bounds[1:]]
-    kernel(*bounds[0])
-    for other in others:
-        other.result()
+    openmp = _openmp(os.getpid())
+    if openmp is None:
+        others = [_pool(threads, os.getpid()).submit(kernel, l, r) for l, r in bounds[1:]]
+        kernel(*bounds[0])
+        for other in others:
+            other.result()
+    else:
+        _run_on_openmp(openmp, kernel, bounds)
+
+
+def _run_on_openmp(openmp: Any, kernel: Callable[[int, int], None], bounds: list[tuple[int, int]]) -> None:
+    waiting, errors = deque(bounds), deque[BaseException]()
+
+    def member(_: int) -> None:
+        # OpenMP may give fewer threads than asked for.
+        while waiting:
+            try:
+                kernel(*waiting.popleft())
+            except IndexError:
+                return
+            except BaseException as error:  # Ctrl-C too: nothing may leave through C
+                errors.append(error)
+
+    openmp.GOMP_parallel(_CALLBACK(member), None, len(bounds), 0)
+    if errors:
+        raise errors[0]
+
+
+_AT_HOME = os.getpid()
+
+
+@cache
+def _openmp(process: int) -> Any:
+    """torch's OpenMP library, or None where it has none of GNU's interface, or this process is a fork.
+
+    GNU's threads do not survive a fork, and a child that calls for them waits for ever.
+    """
+    if process != _AT_HOME:
+        return None
+    folder = Path(torch.__file__).parent / "lib"
+    for path in sorted([*folder.glob("libgomp*.so*"), *folder.glob("libiomp5*.so*")]):
+        try:
+            library = ctypes.CDLL(str(path))
+            library.GOMP_parallel.argtypes = [_CALLBACK, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+            library.GOMP_parallel.restype = None
+        except (AttributeError, OSError):
+            continue
+        return library
+    return None
 
 
 @cache
