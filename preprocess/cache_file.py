@@ -13,6 +13,7 @@ import h5py
 import hdf5plugin  # noqa: F401  (registers the Blosc filter with HDF5)
 
 from preprocess.errors import CacheError, CacheMismatchError
+from preprocess.heap import check_heap
 from preprocess.samples import SampleTable
 
 # Since 1.10 HDF5 keeps checksums of its own structures too; 1.14 still reads what is written.
@@ -116,11 +117,11 @@ def _reason(error: Exception) -> str:
 
 
 def seal(file: h5py.File, table: SampleTable, attributes: Mapping[str, Any]) -> None:
-    """Write the sample table, the root attributes, and the seal over both."""
-    table.write(file.create_group("samples"))
+    """Write the sample table, the root attributes, and the seal over both; before anything else (see `heap`)."""
     for name, value in attributes.items():
         file.attrs[name] = value
     file.attrs["table_sha256"] = table.sha256(_plain(attributes))
+    table.write(file.create_group("samples"))
 
 
 def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,6 +161,7 @@ class CacheFile:
             raise CacheError(f"{self.path}: expected {self.KIND}, found no such file. {self._next()}")
         self._state = self._stat()
         try:
+            check_heap(self.path)
             with h5py.File(self.path, "r") as file:
                 self._check_format(file.attrs)
                 self.attributes = _plain(dict(file.attrs))

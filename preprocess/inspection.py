@@ -16,6 +16,7 @@ from preprocess.event_store import EventStore, open_events
 from preprocess.formats import open_recording
 from preprocess.frame_cache import FORMAT as FRAMES_FORMAT
 from preprocess.frame_cache import FrameCache, open_frames
+from preprocess.heap import check_heap
 from preprocess.samples import NO_SPLIT, TEST, TRAIN, SampleTable
 from preprocess.survey import Chunks, Survey, survey_events, take_excerpt
 
@@ -89,9 +90,10 @@ def _is_hdf5(path: Path) -> bool:
 
 def _inspect_cache(path: Path, i: int) -> Inspection:
     try:
+        check_heap(path)
         with h5py.File(path, "r") as file:
             is_frames = file.attrs.get("format") == FRAMES_FORMAT
-    except OSError:
+    except (OSError, ValueError):
         is_frames = False  # Opening it as an event store says what is wrong.
     cache: EventStore | FrameCache = open_frames(path) if is_frames else open_events(path)
     try:

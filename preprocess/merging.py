@@ -64,8 +64,8 @@ def merge_parts(layout: Layout, opened: list[Part], path: Path, workers: Workers
         "notes": json.dumps(notes, sort_keys=True),
     }
     with progress.task(f"{layout.name}: merging", len(table), "samples") as advance, writing(path) as file:
-        _write_events(file, opened, table, layout, workers, advance)
         seal(file, table, attributes)
+        _write_events(file, opened, table, layout, workers, advance)
         fingerprint.write_sources(file.create_group("sources"), sources)
 
 

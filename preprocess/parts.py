@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from preprocess import event_store, fingerprint
 from preprocess.cache_file import NewFile, new_file
+from preprocess.columns import read_column, write_column
 from preprocess.errors import CacheError, RecordingError
 from preprocess.events import Events
 from preprocess.fingerprint import Source
@@ -259,7 +260,7 @@ class _PartWriter:
         self._segments.finish(kept)
         _table([self._samples[k] for k in kept]).write(self._file.create_group("samples"))
         fingerprint.write_sources(self._file.create_group("sources"), sources)
-        self._file.attrs["notes"] = json.dumps(self._notes)
+        write_column(self._file, "notes", np.array([json.dumps(self._notes)]))
 
 
 def _piece(chunk: Events, start_us: int, end_us: int) -> Events:
@@ -314,7 +315,7 @@ class Part:
         with _deleted_if_damaged(path), h5py.File(path, "r") as file:
             self.samples = SampleTable.read(file["samples"])
             self.sources = fingerprint.read_sources(file["sources"])
-            self.notes: dict[str, int] = json.loads(file.attrs["notes"])
+            self.notes: dict[str, int] = json.loads(read_column(file, "notes")[0])
 
     def jumps(self) -> NDArray[np.int64]:
         """Numbers of the events that jump, sample by sample, and what their differences lack in µs, int64 (J, 2)."""
