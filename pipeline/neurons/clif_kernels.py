@@ -11,46 +11,65 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.neurons.surrogate_kernels import RECT, compile_kernel, fill_surrogate, inline, rect, sigmoid
+from pipeline.neurons.surrogate_kernels import RECT, compile_kernel, fill_row, fill_surrogate, inline, rect, sigmoid
 
-# Elements a block: a row of them is a page of memory, and all rows of a block stay in the second-level cache.
-_BLOCK = 1024
+# Elements a block: its rows are long enough to be fetched ahead, and all of them stay in the second-level cache.
+_BLOCK = 2048
 
 
 @compile_kernel
-def forward(x: Any, v: Any, m: Any, tau: Any, v_threshold: Any, spikes: Any, u: Any, l: int, r: int) -> None:
+def forward(
+    x: Any,
+    v: Any,
+    m: Any,
+    tau: Any,
+    v_threshold: Any,
+    spikes: Any,
+    u: Any,
+    v_after: Any,
+    m_after: Any,
+    l: int,
+    r: int,
+) -> None:
     """Algorithm 1 of Huang et al. (ICML 2024) for elements l <= i < r.
 
     Args:
         x: Input current, float32 (T, N).
-        v: Potential after the reset, float32 (N,); before the first step on entry, after the last on return.
-        m: Complementary potential, float32 (N,); likewise.
+        v: Potential after the reset, before the first step, float32 (N,), or (1,) where all are equal.
+        m: Complementary potential, likewise.
         tau: Time constant, float32.
         v_threshold: float32.
         spikes: 0 or 1, float32 (T, N); filled.
         u: Potential before firing, float32 (T, N); filled, unless of length 0.
+        v_after: v after the last step, float32 (N,); filled.
+        m_after: m, likewise.
         l: First element.
         r: Last element + 1.
     """
     one, zero = np.float32(1.0), np.float32(0.0)
     keep, rate = one - one / tau, one / tau
     saves = len(u) > 0
+    # Where nothing is saved it goes to a row that nobody reads: one array for two would stop the vectors.
     room = np.empty(_BLOCK, np.float32)
+    state = np.empty(2 * _BLOCK, np.float32)  # v and m
     for first in range(l, r, _BLOCK):
         last = min(first + _BLOCK, r)
-        vb, mb = v[first:last], m[first:last]
+        n = last - first
+        fill_row(state[:n], v, first)
+        fill_row(state[_BLOCK : _BLOCK + n], m, first)
         for t in range(len(x)):
             xb, sb = x[t, first:last], spikes[t, first:last]
-            # Where nothing is saved it goes to a row that nobody reads: one array for two would stop the vectors.
-            ub = u[t, first:last] if saves else room[: last - first]
-            for i in range(last - first):
-                un = vb[i] * keep + xb[i]
+            ub = u[t, first:last] if saves else room[:n]
+            for i in range(n):
+                un = state[i] * keep + xb[i]
                 s = one if un >= v_threshold else zero
-                mn = mb[i] * sigmoid(un * rate) + s
-                vb[i] = un - s * (v_threshold + sigmoid(mn))
-                mb[i] = mn
+                mn = state[i + _BLOCK] * sigmoid(un * rate) + s
+                state[i] = un - s * (v_threshold + sigmoid(mn))
+                state[i + _BLOCK] = mn
                 ub[i] = un
                 sb[i] = s
+        v_after[first:last] = state[:n]
+        m_after[first:last] = state[_BLOCK : _BLOCK + n]
 
 
 @inline
@@ -86,6 +105,8 @@ def backward(
     alpha: Any,
     detach_m: bool,
     grad_x: Any,
+    before_v: Any,
+    before_m: Any,
     l: int,
     r: int,
 ) -> None:
@@ -99,16 +120,18 @@ def backward(
 
     Args:
         grad_spikes: Of the spikes, float32 (T, N).
-        grad_v: Of v, float32 (N,); after the last step on entry, before the first on return.
-        grad_m: Of m, float32 (N,); likewise.
+        grad_v: Of v after the last step, float32 (N,), or (1,) where all are equal.
+        grad_m: Of m, likewise.
         u: From `forward`, float32 (T, N).
-        m: Before the first step, float32 (N,).
+        m: Before the first step, float32 (N,), or (1,).
         tau: Time constant, float32.
         v_threshold: float32.
         kind: Of surrogate.
         alpha: Of surrogate, float32.
         detach_m: Whether sigma(m) counts as a constant.
         grad_x: Of the input, float32 (T, N); filled.
+        before_v: Gradient of v before the first step, float32 (N,); filled, unless of length 0.
+        before_m: Of m, likewise.
         l: First element.
         r: Last element + 1.
     """
@@ -124,7 +147,7 @@ def backward(
     for first in range(l, r, _BLOCK):
         last = min(first + _BLOCK, r)
         n = last - first
-        path[_BLOCK : _BLOCK + n] = m[first:last]
+        fill_row(path[_BLOCK : _BLOCK + n], m, first)
         for t in range(steps):
             ub = u[t, first:last]
             row = path[2 * t * _BLOCK : (2 * t + 4) * _BLOCK]
@@ -132,8 +155,8 @@ def backward(
                 decay = sigmoid(ub[i] * rate)
                 row[i] = decay
                 row[i + 3 * _BLOCK] = row[i + _BLOCK] * decay + (one if ub[i] >= v_threshold else zero)
-        work[:n] = grad_v[first:last]
-        work[_BLOCK : _BLOCK + n] = grad_m[first:last]
+        fill_row(work[:n], grad_v, first)
+        fill_row(work[_BLOCK : _BLOCK + n], grad_m, first)
         for t in range(steps - 1, -1, -1):
             ub, gs, gx = u[t, first:last], grad_spikes[t, first:last], grad_x[t, first:last]
             row = path[2 * t * _BLOCK : (2 * t + 4) * _BLOCK]
@@ -163,8 +186,9 @@ def backward(
                     gx[i] = du
                     work[i] = du * keep
                     work[i + _BLOCK] = dm * decay
-        grad_v[first:last] = work[:n]
-        if detach_m:
-            grad_m[first:last] = zero
-        else:
-            grad_m[first:last] = work[_BLOCK : _BLOCK + n]
+        if len(before_v):
+            before_v[first:last] = work[:n]
+        if len(before_m):
+            before_m[first:last] = work[_BLOCK : _BLOCK + n]
+        if len(before_m) and detach_m:
+            before_m[first:last] = zero

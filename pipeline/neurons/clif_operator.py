@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.neurons import buffers, clif_kernels
-from pipeline.neurons.fused import array, no_gradient, own_row, rows
+from pipeline.neurons.fused import array, no_gradient, row, rows
 from pipeline.neurons.threads import for_ranges
 
 _float = np.float32
@@ -49,12 +49,14 @@ def _forward(
         from pipeline.neurons import clif_triton
 
         return clif_triton.forward(x, v, m, tau, v_threshold, saves)
-    current, v_after, m_after = rows(x), own_row(v), own_row(m)
+    current = rows(x)
     spikes = buffers.like(current)
     u = buffers.like(current) if saves else current.new_empty(0, current.shape[1])
-    state = (array(v_after), array(m_after), _float(tau), _float(v_threshold))
-    arrays = (array(current), *state, array(spikes), array(u))
-    for_ranges(lambda l, r: clif_kernels.forward(*arrays, l, r), current.shape[1], len(current))
+    v_after, m_after = (buffers.empty_rows(1, current.shape[1])[0] for _ in range(2))
+    arrays = [array(tensor) for tensor in (current, row(v), row(m))]
+    filled = [array(tensor) for tensor in (spikes, u, v_after, m_after)]
+    settings = _float(tau), _float(v_threshold)
+    for_ranges(lambda l, r: clif_kernels.forward(*arrays, *settings, *filled, l, r), current.shape[1], len(current))
     after = v_after.view(v.shape).to(v.dtype), m_after.view(m.shape).to(m.dtype)
     # On the CPU m is recomputed from its value before the first step: nothing to keep of the others.
     return spikes.view(x.shape).to(x.dtype), *after, u, current.new_empty(0, current.shape[1])
@@ -72,22 +74,25 @@ def _backward(
     kind: int,
     alpha: float,
     detach_m: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+    wants_state: bool = True,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
     if u.is_cuda:
         from pipeline.neurons import clif_triton
 
         return clif_triton.backward(grad_spikes, grad_v, grad_m, u, past, tau, v_threshold, kind, alpha, detach_m)
-    gradient, before_v, before_m = rows(grad_spikes), own_row(grad_v), own_row(grad_m)
     grad_x = buffers.like(u)
-    arrays = (array(gradient), array(before_v), array(before_m), array(u), array(rows(m[None])[0]))
-    settings = (_float(tau), _float(v_threshold), kind, _float(alpha), detach_m)
-    out = array(grad_x)
-    for_ranges(lambda l, r: clif_kernels.backward(*arrays, *settings, out, l, r), u.shape[1], len(u))
-    return (
-        grad_x.view(grad_spikes.shape).to(grad_spikes.dtype),
-        before_v.view(grad_v.shape).to(grad_v.dtype),
-        before_m.view(grad_m.shape).to(grad_m.dtype),
+    befores = [buffers.empty_rows(1, u.shape[1] if wants_state else 0)[0] for _ in range(2)]
+    arrays = [array(tensor) for tensor in (rows(grad_spikes), row(grad_v), row(grad_m), u, row(m))]
+    settings = _float(tau), _float(v_threshold), kind, _float(alpha), detach_m
+    filled = [array(tensor) for tensor in (grad_x, *befores)]
+    for_ranges(lambda l, r: clif_kernels.backward(*arrays, *settings, *filled, l, r), u.shape[1], len(u))
+    found = grad_x.view(grad_spikes.shape).to(grad_spikes.dtype)
+    if not wants_state:
+        return found, None, None
+    before_v, before_m = (
+        before.view(grad.shape).to(grad.dtype) for before, grad in zip(befores, (grad_v, grad_m), strict=True)
     )
+    return found, before_v, before_m
 
 
 class _CLIF(torch.autograd.Function):
@@ -104,7 +109,8 @@ class _CLIF(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         known: Any = [none if grad is None else grad for grad, none in zip(grads, ctx.outputs, strict=True)]
-        return *_backward(*known, *ctx.saved_tensors, *ctx.settings), *(None,) * 5
+        arguments: Any = *known, *ctx.saved_tensors, *ctx.settings, any(ctx.needs_input_grad[1:3])
+        return *_backward(*arguments), *(None,) * 5
 
 
 @torch.library.custom_op("spikeloom::clif", mutates_args=())
@@ -144,7 +150,8 @@ def _operator_backward(
     alpha: float,
     detach_m: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _backward(grad_spikes, grad_v, grad_m, u, past, m, tau, v_threshold, kind, alpha, detach_m)
+    found: Any = _backward(grad_spikes, grad_v, grad_m, u, past, m, tau, v_threshold, kind, alpha, detach_m)
+    return found
 
 
 @_operator_backward.register_fake

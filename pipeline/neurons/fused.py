@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from spikingjelly.activation_based import surrogate
 from spikingjelly.activation_based.neuron import BaseNode
 
-from pipeline.neurons import buffers
 from pipeline.neurons.surrogate_kernels import KINDS
 from preprocess.errors import ConfigError
 
@@ -117,11 +116,12 @@ def rows(x: torch.Tensor) -> torch.Tensor:
     return x.detach().to(torch.float32).contiguous().view(len(x), -1)
 
 
-def own_row(x: torch.Tensor) -> torch.Tensor:
-    """A copy of a state (...) as a float32 row (N,), for a kernel to change."""
-    row = buffers.empty_rows(1, x.numel())[0]
-    row.view(x.shape).copy_(x.detach())
-    return row
+def row(x: torch.Tensor) -> torch.Tensor:
+    """A state (...) as a contiguous float32 row (N,), or (1,) where it is one number spread over all elements."""
+    x = x.detach()
+    if x.numel() and not any(x.stride()):
+        x = x.as_strided((1,), (1,))
+    return x.to(torch.float32).contiguous().view(-1)
 
 
 def no_gradient(like: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.neurons.surrogate_kernels import RECT, compile_kernel, fill_surrogate, rect
+from pipeline.neurons.surrogate_kernels import RECT, compile_kernel, fill_row, fill_surrogate, rect
 
 _BLOCK = 1024
 
@@ -27,6 +27,7 @@ def forward(
     reset: Any,
     spikes: Any,
     u: Any,
+    v_after: Any,
     l: int,
     r: int,
 ) -> None:
@@ -34,7 +35,7 @@ def forward(
 
     Args:
         x: Input current, float32 (T, N).
-        v: Potential after the reset, float32 (N,); before the first step on entry, after the last on return.
+        v: Potential after the reset, before the first step, float32 (N,), or (1,) where all are equal.
         keep: Share of the potential that a step keeps, float32.
         gain: Of the input, float32.
         offset: Added each step, float32.
@@ -43,6 +44,7 @@ def forward(
         reset: float32.
         spikes: 0 or 1, float32 (T, N); filled.
         u: Potential before firing, float32 (T, N); filled, unless of length 0.
+        v_after: v after the last step, float32 (N,); filled.
         l: First element.
         r: Last element + 1.
     """
@@ -51,7 +53,8 @@ def forward(
     room = np.empty(_BLOCK, np.float32)
     for first in range(l, r, _BLOCK):
         last = min(first + _BLOCK, r)
-        vb = v[first:last]
+        vb = v_after[first:last]
+        fill_row(vb, v, first)
         for t in range(len(x)):
             xb, sb = x[t, first:last], spikes[t, first:last]
             # Where nothing is saved it goes to a row that nobody reads: one array for two would stop the vectors.
@@ -86,6 +89,7 @@ def backward(
     kind: int,
     alpha: Any,
     grad_x: Any,
+    before_v: Any,
     l: int,
     r: int,
 ) -> None:
@@ -97,7 +101,7 @@ def backward(
 
     Args:
         grad_spikes: Of the spikes, float32 (T, N).
-        grad_v: Of v, float32 (N,); after the last step on entry, before the first on return.
+        grad_v: Of v after the last step, float32 (N,), or (1,) where all are equal.
         u: From `forward`, float32 (T, N).
         keep: As in `forward`, like gain, v_threshold, hard and reset.
         gain: See keep.
@@ -108,17 +112,19 @@ def backward(
         kind: Of surrogate.
         alpha: Of surrogate, float32.
         grad_x: Of the input, float32 (T, N); filled.
+        before_v: Gradient of v before the first step, float32 (N,); filled, unless of length 0.
         l: First element.
         r: Last element + 1.
     """
     zero = np.float32(0.0)
-    slopes = np.empty(_BLOCK, np.float32)
+    slopes, work = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
     edge = np.float32(0.5) / alpha
     through = zero if detach_reset else np.float32(1.0)
     for first in range(l, r, _BLOCK):
         last = min(first + _BLOCK, r)
         n = last - first
-        gv = grad_v[first:last]
+        gv = work[:n]
+        fill_row(gv, grad_v, first)
         for t in range(len(u) - 1, -1, -1):
             ub, gs, gx = u[t, first:last], grad_spikes[t, first:last], grad_x[t, first:last]
             if kind == RECT and not hard:
@@ -141,3 +147,5 @@ def backward(
                     du = gv[i] + (gs[i] - through * gv[i] * reset) * slopes[i]
                     gx[i] = du * gain
                     gv[i] = du * keep
+        if len(before_v):
+            before_v[first:last] = gv

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.neurons import buffers, lif_kernels
-from pipeline.neurons.fused import array, no_gradient, own_row, rows
+from pipeline.neurons.fused import array, no_gradient, row, rows
 from pipeline.neurons.threads import for_ranges
 
 _float = np.float32
@@ -53,11 +53,12 @@ def _forward(
         from pipeline.neurons import lif_triton
 
         return lif_triton.forward(x, v, keep, gain, offset, v_threshold, hard, reset, saves)
-    current, v_after = rows(x), own_row(v)
+    current = rows(x)
     spikes = buffers.like(current)
     u = buffers.like(current) if saves else current.new_empty(0, current.shape[1])
+    v_after = buffers.empty_rows(1, current.shape[1])[0]
     settings = (_float(keep), _float(gain), _float(offset), _float(v_threshold), hard, _float(reset))
-    arrays = (array(current), array(v_after), *settings, array(spikes), array(u))
+    arrays = (array(current), array(row(v)), *settings, array(spikes), array(u), array(v_after))
     for_ranges(lambda l, r: lif_kernels.forward(*arrays, l, r), current.shape[1], len(current))
     return spikes.view(x.shape).to(x.dtype), v_after.view(v.shape).to(v.dtype), u
 
@@ -74,18 +75,20 @@ def _backward(
     detach_reset: bool,
     kind: int,
     alpha: float,
-) -> tuple[Tensor, Tensor]:
+    wants_state: bool = True,
+) -> tuple[Tensor, Tensor | None]:
     if u.is_cuda:
         from pipeline.neurons import lif_triton
 
         settings = (keep, gain, v_threshold, hard, reset, detach_reset, kind, alpha)
         return lif_triton.backward(grad_spikes, grad_v, u, *settings)
-    gradient, before_v = rows(grad_spikes), own_row(grad_v)
     grad_x = buffers.like(u)
+    before_v = buffers.empty_rows(1, u.shape[1] if wants_state else 0)[0]
     update = (_float(keep), _float(gain), _float(v_threshold), hard, _float(reset), detach_reset, kind, _float(alpha))
-    arrays = (array(gradient), array(before_v), array(u), *update, array(grad_x))
+    arrays = (array(rows(grad_spikes)), array(row(grad_v)), array(u), *update, array(grad_x), array(before_v))
     for_ranges(lambda l, r: lif_kernels.backward(*arrays, l, r), u.shape[1], len(u))
-    return grad_x.view(grad_spikes.shape).to(grad_spikes.dtype), before_v.view(grad_v.shape).to(grad_v.dtype)
+    found = grad_x.view(grad_spikes.shape).to(grad_spikes.dtype)
+    return found, before_v.view(grad_v.shape).to(grad_v.dtype) if wants_state else None
 
 
 def _for_backward(update: Update) -> tuple[Any, ...]:
@@ -108,7 +111,8 @@ class _LIF(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         known: Any = [none if grad is None else grad for grad, none in zip(grads, ctx.outputs, strict=True)]
-        return *_backward(*known, *ctx.saved_tensors, *_for_backward(ctx.update)), *(None,) * 9
+        arguments: Any = *known, *ctx.saved_tensors, *_for_backward(ctx.update), ctx.needs_input_grad[1]
+        return *_backward(*arguments), *(None,) * 9
 
 
 @torch.library.custom_op("spikeloom::lif", mutates_args=())
@@ -150,7 +154,8 @@ def _operator_backward(
     kind: int,
     alpha: float,
 ) -> tuple[Tensor, Tensor]:
-    return _backward(grad_spikes, grad_v, u, keep, gain, v_threshold, hard, reset, detach_reset, kind, alpha)
+    found: Any = _backward(grad_spikes, grad_v, u, keep, gain, v_threshold, hard, reset, detach_reset, kind, alpha)
+    return found
 
 
 @_operator_backward.register_fake

@@ -48,6 +48,15 @@ def rect(distance: Any, alpha: Any, edge: Any) -> Any:
     return alpha if far < edge else (_ZERO if far >= edge else far)
 
 
+@njit(error_model="numpy")
+def fill_row(row: Any, values: Any, first: int) -> None:
+    """Elements from `first` on of values (N,), or everywhere the one of values (1,)."""
+    if len(values) == 1:
+        row[:] = values[0]
+    else:
+        row[:] = values[first : first + len(row)]
+
+
 @njit(error_model="numpy", fastmath={"contract"})
 def fill_surrogate(kind: int, alpha: Any, v_threshold: Any, u: Any, slope: Any) -> None:
     """slope[i] = ds/du at x = u[i] - v_threshold, as SpikingJelly's classes define it.

@@ -240,7 +240,7 @@ torch.ones(10_000_000).sum()
 f, x = np.float32, np.ones((4, 200_000), np.float32)
 def spikes():
     v, m, out = np.zeros_like(x[0]), np.zeros_like(x[0]), np.zeros_like(x)
-    for_ranges(lambda l, r: clif_kernels.forward(x, v, m, f(2), f(1), out, x[:0], l, r), 200_000, 4)
+    for_ranges(lambda l, r: clif_kernels.forward(x, v, m, f(2), f(1), out, x[:0], v.copy(), m.copy(), l, r), 200_000, 4)
     return out
 expected = spikes()
 child = os.fork()
