@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +19,11 @@ _LEAST_BYTES = 1 << 17
 _idle: dict[int, deque[NDArray[np.uint8]]] = {}
 
 
-def empty_rows(steps: int, elements: int) -> torch.Tensor:
-    """An uninitialised float32 tensor (T, N) on the CPU."""
-    size = 4 * steps * elements
+def empty_rows(steps: int, elements: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """An uninitialised tensor (T, N) on the CPU."""
+    size = dtype.itemsize * steps * elements
     if size < _LEAST_BYTES:
-        return torch.empty(steps, elements)
+        return torch.empty(steps, elements, dtype=dtype)
     # Sizes an eighth apart at most, so that a batch that is a little smaller finds memory too.
     unit = 1 << max(size.bit_length() - 4, 0)
     room = -(-size // unit) * unit
@@ -37,7 +36,7 @@ def empty_rows(steps: int, elements: int) -> torch.Tensor:
     lent = memory[:size]
     finalizer = weakref.finalize(lent, idle.append, memory)
     finalizer.atexit = False
-    return torch.from_numpy(lent).view(torch.float32).view(steps, elements)
+    return torch.from_numpy(lent).view(dtype).view(steps, elements)
 
 
 def like(x: torch.Tensor) -> torch.Tensor:
@@ -45,12 +44,17 @@ def like(x: torch.Tensor) -> torch.Tensor:
     return empty_rows(*x.shape)
 
 
+def converted(rows: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Rows (T, N) in another dtype; themselves where it is theirs."""
+    return rows if rows.dtype == dtype else empty_rows(*rows.shape, dtype).copy_(rows)
+
+
 def idle_bytes() -> int:
     """What waits to be used again."""
     return sum(memory.nbytes for idle in _idle.values() for memory in idle)
 
 
-def release(_: Any = None) -> None:
+def release() -> None:
     """Give everything that lies idle back to the system."""
     for idle in _idle.values():
         idle.clear()

@@ -59,7 +59,7 @@ def _forward(
     for_ranges(lambda l, r: clif_kernels.forward(*arrays, *settings, *filled, l, r), current.shape[1], len(current))
     after = v_after.view(v.shape).to(v.dtype), m_after.view(m.shape).to(m.dtype)
     # On the CPU m is recomputed from its value before the first step: nothing to keep of the others.
-    return spikes.view(x.shape).to(x.dtype), *after, u, current.new_empty(0, current.shape[1])
+    return buffers.converted(spikes, x.dtype).view(x.shape), *after, u, current.new_empty(0, current.shape[1])
 
 
 def _backward(
@@ -86,7 +86,7 @@ def _backward(
     settings = _float(tau), _float(v_threshold), kind, _float(alpha), detach_m
     filled = [array(tensor) for tensor in (grad_x, *befores)]
     for_ranges(lambda l, r: clif_kernels.backward(*arrays, *settings, *filled, l, r), u.shape[1], len(u))
-    found = grad_x.view(grad_spikes.shape).to(grad_spikes.dtype)
+    found = buffers.converted(grad_x, grad_spikes.dtype).view(grad_spikes.shape)
     if not wants_state:
         return found, None, None
     before_v, before_m = (

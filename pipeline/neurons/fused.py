@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from spikingjelly.activation_based import surrogate
 from spikingjelly.activation_based.neuron import BaseNode
 
+from pipeline.neurons import buffers
 from pipeline.neurons.surrogate_kernels import KINDS
 from preprocess.errors import ConfigError
 
@@ -113,7 +114,7 @@ def surrogate_kind(surrogate_function: Any) -> tuple[int, float]:
 
 def rows(x: torch.Tensor) -> torch.Tensor:
     """A sequence (T, ...) as contiguous float32 rows (T, N)."""
-    return x.detach().to(torch.float32).contiguous().view(len(x), -1)
+    return buffers.converted(x.detach().contiguous().view(len(x), -1), torch.float32)
 
 
 def row(x: torch.Tensor) -> torch.Tensor:

@@ -60,7 +60,7 @@ def _forward(
     settings = (_float(keep), _float(gain), _float(offset), _float(v_threshold), hard, _float(reset))
     arrays = (array(current), array(row(v)), *settings, array(spikes), array(u), array(v_after))
     for_ranges(lambda l, r: lif_kernels.forward(*arrays, l, r), current.shape[1], len(current))
-    return spikes.view(x.shape).to(x.dtype), v_after.view(v.shape).to(v.dtype), u
+    return buffers.converted(spikes, x.dtype).view(x.shape), v_after.view(v.shape).to(v.dtype), u
 
 
 def _backward(
@@ -87,7 +87,7 @@ def _backward(
     update = (_float(keep), _float(gain), _float(v_threshold), hard, _float(reset), detach_reset, kind, _float(alpha))
     arrays = (array(rows(grad_spikes)), array(row(grad_v)), array(u), *update, array(grad_x), array(before_v))
     for_ranges(lambda l, r: lif_kernels.backward(*arrays, l, r), u.shape[1], len(u))
-    found = grad_x.view(grad_spikes.shape).to(grad_spikes.dtype)
+    found = buffers.converted(grad_x, grad_spikes.dtype).view(grad_spikes.shape)
     return found, before_v.view(grad_v.shape).to(grad_v.dtype) if wants_state else None
 
 
