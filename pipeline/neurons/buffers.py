@@ -46,7 +46,7 @@ def like(x: torch.Tensor) -> torch.Tensor:
 
 def converted(rows: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Rows (T, N) in another dtype; themselves where it is theirs."""
-    return rows if rows.dtype == dtype else empty_rows(*rows.shape, dtype).copy_(rows)
+    return rows if rows.dtype == dtype else empty_rows(rows.shape[0], rows.shape[1], dtype).copy_(rows)
 
 
 def idle_bytes() -> int:
