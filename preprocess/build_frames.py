@@ -14,7 +14,7 @@ from preprocess.cache_file import NewFile, writing
 from preprocess.chunks import Packed
 from preprocess.errors import CacheError
 from preprocess.event_store import EventStore, events_path, open_events
-from preprocess.frame_cache import create_frames, frames_path, open_frames, pack_frames, write_frames
+from preprocess.frame_cache import chunk_shape, create_frames, frames_path, open_frames, pack_frames, write_frames
 from preprocess.locking import building
 from preprocess.progress import Progress
 from preprocess.steps import Steps, measure_steps
@@ -103,27 +103,30 @@ def _build_pass(
     needs_times = any(wanted[path].needs_times for path in dtypes)
     names = ", ".join(path.stem for path in dtypes)
     task = progress.task(f"{store.path.parent.name}: {names}", len(store), "samples")
+    chunks = {path: chunk_shape(store, wanted[path], steps[path], dtype) for path, dtype in dtypes.items()}
+
+    def bin_sample(i: int) -> list[tuple[Path, Any, list[Packed]]]:
+        """Each cache's path, the type that its counts need, and its chunks unless that is too wide."""
+        address = store.addresses(i)
+        t = store.times(i) if needs_times else None
+        made = []
+        for path, dtype in dtypes.items():
+            frames = bin_addresses(address, t, wanted[path], store.height, store.width)
+            fits = frames.dtype.itemsize <= np.dtype(dtype).itemsize and path not in wider
+            counts = frames.astype(dtype, copy=False)
+            made.append((path, frames.dtype, pack_frames(counts, steps[path].longest, chunks[path]) if fits else []))
+        return made
+
     with task as advance, contextlib.ExitStack() as files:
+        pool = files.enter_context(Workers(min(threads, len(store)), "threads"))
+        # While the tables are written, the first samples are binned.
+        results = pool.map(bin_sample, range(len(store)), ahead=4 * threads)
         written = {path: files.enter_context(_writing_unless(path, wider)) for path in dtypes}
         datasets = {
             path: create_frames(written[path], store, wanted[path], steps[path], dtype)
             for path, dtype in dtypes.items()
         }
-
-        def bin_sample(i: int) -> list[tuple[Path, Any, list[Packed]]]:
-            """Each cache's path, the type that its counts need, and its chunks unless that is too wide."""
-            address = store.addresses(i)
-            t = store.times(i) if needs_times else None
-            made = []
-            for path, dataset in datasets.items():
-                frames = bin_addresses(address, t, wanted[path], store.height, store.width)
-                fits = frames.dtype.itemsize <= dataset.dtype.itemsize and path not in wider
-                packed = pack_frames(dataset, frames.astype(dataset.dtype, copy=False)) if fits else []
-                made.append((path, frames.dtype, packed))
-            return made
-
-        pool = files.enter_context(Workers(min(threads, len(store)), "threads"))
-        for i, made in enumerate(pool.map(bin_sample, range(len(store)), ahead=4 * threads)):
+        for i, made in enumerate(results):
             for path, dtype, packed in made:
                 if np.dtype(dtype).itemsize > np.dtype(dtypes[path]).itemsize:
                     wider[path] = np.promote_types(dtype, wider.get(path, dtype))

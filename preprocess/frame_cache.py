@@ -128,12 +128,17 @@ class FrameCache(CacheFile):
         return self._repair() if self.path.is_file() else "spikeloom preprocess, train and tune make it."
 
 
-def create_frames(file: h5py.File, store: EventStore, binning: Binning, steps: Steps, dtype: Any) -> h5py.Dataset:
-    """Lay out an empty frame cache for every sample of a store: the dataset to fill, the tables and the attributes."""
+def chunk_shape(store: EventStore, binning: Binning, steps: Steps, dtype: Any) -> tuple[int, int, int, int, int]:
+    """The shape of a chunk: a sample, or as many of its frames as a chunk may hold."""
     rows, columns = binning.size(store.height, store.width)
     per_step = 2 * rows * columns * np.dtype(dtype).itemsize
-    chunk_steps = max(1, min(steps.longest, LARGEST_CHUNK_BYTES // per_step))
-    shape = (len(store), steps.longest, 2, rows, columns)
+    return 1, max(1, min(steps.longest, LARGEST_CHUNK_BYTES // per_step)), 2, rows, columns
+
+
+def create_frames(file: h5py.File, store: EventStore, binning: Binning, steps: Steps, dtype: Any) -> h5py.Dataset:
+    """Lay out an empty frame cache for every sample of a store: the dataset to fill, the tables and the attributes."""
+    chunk = chunk_shape(store, binning, steps, dtype)
+    rows, columns = chunk[3:]
     attributes: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -148,16 +153,15 @@ def create_frames(file: h5py.File, store: EventStore, binning: Binning, steps: S
     }
     seal(file, store.samples, attributes | binning.to_attributes())
     steps.write(file, binning)
-    return create(file, "frames", shape, dtype, (1, chunk_steps, 2, rows, columns), FRAMES)
+    return create(file, "frames", (len(store), steps.longest, 2, rows, columns), dtype, chunk, FRAMES)
 
 
-def pack_frames(dataset: h5py.Dataset, frames: NDArray[Any]) -> list[Packed]:
-    """The chunks of one sample's counts, (F, 2, H, W) of the dataset's type; F is at most T, and zeros follow."""
-    if len(frames) < dataset.shape[1]:
-        padding = np.zeros((dataset.shape[1] - len(frames), *frames.shape[1:]), frames.dtype)
+def pack_frames(frames: NDArray[Any], longest: int, chunk: tuple[int, int, int, int, int]) -> list[Packed]:
+    """The chunks of one sample's counts, (F, 2, H, W) of the dataset's type; F is at most `longest`; zeros follow."""
+    if len(frames) < longest:
+        padding = np.zeros((longest - len(frames), *frames.shape[1:]), frames.dtype)
         frames = np.concatenate([frames, padding])
-    shape = dataset.chunks
-    return [pack(frames[None, t : t + shape[1]], FRAMES, shape) for t in range(0, len(frames), shape[1])]
+    return [pack(frames[None, t : t + chunk[1]], FRAMES, chunk) for t in range(0, len(frames), chunk[1])]
 
 
 def write_frames(dataset: h5py.Dataset, i: int, packed: list[Packed]) -> None:

@@ -21,6 +21,8 @@ from preprocess.memory import keep_freed_memory
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_SWITCH_S = 5e-4
+
 
 class Workers:
     """Processes or threads to call by `map`; with a count of 1 there are none, and the builder works alone."""
@@ -34,10 +36,14 @@ class Workers:
         self.count = count
         self._kind = kind
         self._pool: Executor | None = None
+        self._switch_s: float | None = None
 
     def __enter__(self) -> Self:
         if self.count > 1 and self._kind == "threads":
             self._pool = ThreadPoolExecutor(self.count - 1)
+            # A thread that comes back from compiled code waits so long for one that does not leave Python.
+            self._switch_s = sys.getswitchinterval()
+            sys.setswitchinterval(min(self._switch_s, _SWITCH_S))
         elif self.count > 1:
             context = multiprocessing.get_context(_start_method())
             self._pool = ProcessPoolExecutor(self.count - 1, context, initializer=_prepare_worker)
@@ -50,11 +56,15 @@ class Workers:
     ) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+        if self._switch_s is not None:
+            sys.setswitchinterval(self._switch_s)
 
     def map(
         self, work: Callable[[Item], Result], items: Sequence[Item], ahead: int | None = None
     ) -> Generator[Result, None, None]:
         """``work(item)`` for each item, in the order of the items; the builder takes items too.
+
+        The others begin at once, the builder when a result is asked for.
 
         Args:
             work: For processes, a function of a module.
@@ -65,9 +75,12 @@ class Workers:
             CacheError: If a process was killed.
         """
         if self._pool is None or len(items) <= 1:
-            yield from map(work, items)
-            return
+            return (work(item) for item in items)
         sharing = _Sharing(self._pool, self.count - 1, work, items, len(items) if ahead is None else ahead)
+        sharing.feed()
+        return self._results(sharing)
+
+    def _results(self, sharing: _Sharing[Any, Result]) -> Generator[Result, None, None]:
         try:
             yield from sharing.results()
         except BrokenProcessPool:
@@ -101,7 +114,7 @@ class _Sharing(Generic[Item, Result]):
 
     def results(self) -> Iterator[Result]:
         while True:
-            self._feed()
+            self.feed()
             with self._lock:
                 head = self._queue[0] if self._queue else None
                 mine = None if head is not None and head.done() else self._take()
@@ -130,7 +143,7 @@ class _Sharing(Generic[Item, Result]):
         self._queue.append(future)
         return future, item
 
-    def _feed(self) -> None:
+    def feed(self) -> None:
         """Give every free worker an item."""
         with self._lock:
             while self._free:
@@ -155,7 +168,7 @@ class _Sharing(Generic[Item, Result]):
                 self.stop()
             else:
                 place.set_result(done.result())
-                self._feed()
+                self.feed()
 
     def stop(self) -> None:
         """Hand out nothing more."""
