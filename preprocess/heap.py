@@ -25,15 +25,16 @@ def check_heap(path: Path) -> int:
         OSError: If the file cannot be read.
     """
     with path.open("rb") as file:
-        head = file.read(SEARCHED_BYTES)
-        found, at = 0, head.find(_SIGNATURE)
+        head = file.read(SEARCHED_BYTES + _HEADER_BYTES)
+        end = SEARCHED_BYTES + len(_SIGNATURE)
+        found, at = 0, head.find(_SIGNATURE, 0, end)
         while at >= 0:
             size = int.from_bytes(head[at + 8 : at + _HEADER_BYTES], "little")
             if not _HEADER_BYTES <= size <= path.stat().st_size - at:
                 raise ValueError(f"a heap of {size} bytes at byte {at}")
             file.seek(at)
             _walk(file.read(size), at)
-            found, at = found + 1, head.find(_SIGNATURE, at + size)
+            found, at = found + 1, head.find(_SIGNATURE, at + size, end)
     return found
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from preprocess import chunks, event_store, fingerprint
 from preprocess.cache_file import NewFile, seal, writing
 from preprocess.columns import write_column
-from preprocess.errors import RecordingError
+from preprocess.errors import CacheError, RecordingError
 from preprocess.event_store import CHUNK_EVENTS
 from preprocess.parts import Part, read_part
 from preprocess.progress import Advance, Progress
@@ -145,6 +145,11 @@ def _pack_range(dtype: Any, chunk: tuple[int], cut: _Range) -> tuple[list[chunks
             address[filled : filled + len(addresses)] = addresses
             delta[filled : filled + len(deltas)] = deltas
             filled += len(addresses)
+    if filled != cut.last - cut.first:
+        paths = ", ".join(str(path) for path, _, _ in cut.pieces)
+        raise CacheError(
+            f"{paths}: expected {cut.last - cut.first} events, found {filled}. Delete the folder; run again."
+        )
     return _pack_column(address, chunks.ADDRESSES, chunk), _pack_column(delta, chunks.TIMES, chunk)
 
 

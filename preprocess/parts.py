@@ -344,6 +344,9 @@ def _deleted_if_damaged(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, KeyError, ValueError, TypeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            # The system's, not HDF5's: too many open files, say. The part may be whole.
+            raise CacheError(f"{path}: cannot be read ({error}). Run the same command again.") from None
         with contextlib.suppress(OSError):
             path.unlink()
         again = "it is deleted. Run the same command again."

@@ -109,13 +109,13 @@ class SegmentReader:
 
     def jumps(self) -> NDArray[np.int64]:
         """Numbers of the events that jump, sample by sample, and what their differences lack in µs, int64 (J, 2)."""
-        if not len(self._jumps):
-            return self._jumps
         by_place = np.argsort(self._segments[:, 1])
-        k = by_place[np.searchsorted(self._segments[by_place, 1], self._jumps[:, 0], "right") - 1]
-        moved = self._jumps + np.stack([self._starts[k] - self._segments[k, 1], np.zeros_like(k)], axis=1)
-        # Those of samples that were dropped lie in no segment.
-        moved = moved[self._jumps[:, 0] < self._segments[k, 2]]
+        found = np.searchsorted(self._segments[by_place, 1], self._jumps[:, 0], "right") - 1
+        # Those of samples that were dropped lie in no segment: before the first one, or behind the end of one.
+        jumps, k = self._jumps[found >= 0], by_place[found[found >= 0]]
+        inside = jumps[:, 0] < self._segments[k, 2]
+        jumps, k = jumps[inside], k[inside]
+        moved = jumps + np.stack([self._starts[k] - self._segments[k, 1], np.zeros_like(k)], axis=1)
         return moved[np.argsort(moved[:, 0])]
 
     def read(self, l: int, r: int) -> Iterator[tuple[Column, Column]]:

@@ -37,6 +37,7 @@ class Workers:
         self._kind = kind
         self._pool: Executor | None = None
         self._switch_s: float | None = None
+        self._sharings: list[_Sharing[Any, Any]] = []
 
     def __enter__(self) -> Self:
         if self.count > 1 and self._kind == "threads":
@@ -54,10 +55,15 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-        if self._switch_s is not None:
-            sys.setswitchinterval(self._switch_s)
+        # Whoever still shares work, as after an error, must not hand out more to a pool that ends.
+        for sharing in self._sharings:
+            sharing.stop()
+        try:
+            if self._pool is not None:
+                self._pool.shutdown(cancel_futures=True)
+        finally:
+            if self._switch_s is not None:
+                sys.setswitchinterval(self._switch_s)
 
     def map(
         self, work: Callable[[Item], Result], items: Sequence[Item], ahead: int | None = None
@@ -77,6 +83,7 @@ class Workers:
         if self._pool is None or len(items) <= 1:
             return (work(item) for item in items)
         sharing = _Sharing(self._pool, self.count - 1, work, items, len(items) if ahead is None else ahead)
+        self._sharings = [sharing]
         sharing.feed()
         return self._results(sharing)
 
@@ -145,30 +152,32 @@ class _Sharing(Generic[Item, Result]):
 
     def feed(self) -> None:
         """Give every free worker an item."""
-        with self._lock:
-            while self._free:
-                taken = self._take()
+        while True:
+            with self._lock:
+                taken = self._take() if self._free else None
                 if taken is None:
                     return
                 self._free -= 1
-                place, item = taken
-                try:
-                    self._pool.submit(self._work, item).add_done_callback(functools.partial(self._put, place))
-                except (BrokenProcessPool, RuntimeError) as error:
-                    place.set_exception(BrokenProcessPool(str(error)))
-                    return
+            place, item = taken
+            # Without the lock: the pool has one of its own, under which it calls `_put`.
+            try:
+                future = self._pool.submit(self._work, item)
+            except RuntimeError as error:  # the pool is broken, or shut down
+                place.set_exception(BrokenProcessPool(str(error)))
+                return
+            future.add_done_callback(functools.partial(self._put, place))
 
     def _put(self, place: Future[Result], done: Future[Result]) -> None:
         """Runs in the pool's own thread, when a worker has finished."""
         error = BrokenProcessPool("cancelled") if done.cancelled() else done.exception()
         with self._lock:
             self._free += 1
-            if error is not None:
-                place.set_exception(error)
-                self.stop()
-            else:
-                place.set_result(done.result())
-                self.feed()
+        if error is not None:
+            place.set_exception(error)
+            self.stop()
+        else:
+            place.set_result(done.result())
+            self.feed()
 
     def stop(self) -> None:
         """Hand out nothing more."""

@@ -6,8 +6,9 @@ is at most what was in use at once.
 
 from __future__ import annotations
 
+import threading
 import weakref
-from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +17,19 @@ from numpy.typing import NDArray
 # Less than this comes from memory that the C library keeps itself.
 _LEAST_BYTES = 1 << 17
 
-_idle: dict[int, deque[NDArray[np.uint8]]] = {}
+_lock = threading.RLock()
+_idle: dict[int, list[NDArray[np.uint8]]] = {}
+"""By size, the sizes used last at the end."""
+
+
+@dataclass
+class _Bytes:
+    lent: int = 0
+    most: int = 0
+    idle: int = 0
+
+
+_bytes = _Bytes()
 
 
 def empty_rows(steps: int, elements: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -26,17 +39,35 @@ def empty_rows(steps: int, elements: int, dtype: torch.dtype = torch.float32) ->
         return torch.empty(steps, elements, dtype=dtype)
     # Sizes an eighth apart at most, so that a batch that is a little smaller finds memory too.
     unit = 1 << max(size.bit_length() - 4, 0)
-    room = -(-size // unit) * unit
-    idle = _idle.setdefault(room, deque())
-    try:
-        memory = idle.pop()
-    except IndexError:
-        memory = np.empty(room, np.uint8)
+    memory = _lend(-(-size // unit) * unit)
     # torch keeps this view for as long as a tensor over it lives; its end is how the memory comes back.
     lent = memory[:size]
-    finalizer = weakref.finalize(lent, idle.append, memory)
+    finalizer = weakref.finalize(lent, _take_back, memory)
     finalizer.atexit = False
     return torch.from_numpy(lent).view(dtype).view(steps, elements)
+
+
+def _lend(room: int) -> NDArray[np.uint8]:
+    with _lock:
+        idle = _idle.pop(room, [])
+        _idle[room] = idle
+        memory = idle.pop() if idle else None
+        _bytes.idle -= 0 if memory is None else room
+        _bytes.lent += room
+        _bytes.most = max(_bytes.most, _bytes.lent)
+    return np.empty(room, np.uint8) if memory is None else memory
+
+
+def _take_back(memory: NDArray[np.uint8]) -> None:
+    room = memory.nbytes
+    with _lock:
+        _bytes.lent -= room
+        _idle.setdefault(room, []).append(memory)
+        _bytes.idle += room
+        for size, idle in list(_idle.items()):
+            while idle and _bytes.idle + _bytes.lent > _bytes.most:
+                idle.pop()
+                _bytes.idle -= size
 
 
 def like(x: torch.Tensor) -> torch.Tensor:
@@ -51,10 +82,11 @@ def converted(rows: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 def idle_bytes() -> int:
     """What waits to be used again."""
-    return sum(memory.nbytes for idle in _idle.values() for memory in idle)
+    return _bytes.idle
 
 
 def release() -> None:
     """Give everything that lies idle back to the system."""
-    for idle in _idle.values():
-        idle.clear()
+    with _lock:
+        _idle.clear()
+        _bytes.idle, _bytes.most = 0, _bytes.lent

@@ -10,7 +10,9 @@ Every element's result is the same whichever thread computes it.
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -52,21 +54,26 @@ def for_ranges(kernel: Callable[[int, int], None], elements: int, steps: int) ->
 
 
 def _run_on_openmp(openmp: Any, kernel: Callable[[int, int], None], bounds: list[tuple[int, int]]) -> None:
-    waiting, errors = deque(bounds), deque[BaseException]()
+    waiting, errors, through = deque(bounds), deque[BaseException](), set[int]()
 
     def member(_: int) -> None:
-        # OpenMP may give fewer threads than asked for.
-        while waiting:
-            try:
+        try:
+            while waiting:
                 kernel(*waiting.popleft())
-            except IndexError:
-                return
-            except BaseException as error:  # Ctrl-C too: nothing may leave through C
-                errors.append(error)
+            through.add(threading.get_ident())
+        except IndexError:  # another was quicker
+            through.add(threading.get_ident())
+        except BaseException as error:  # Ctrl-C too: nothing may leave through C
+            errors.append(error)
 
     openmp.GOMP_parallel(_CALLBACK(member), None, len(bounds), 0)
     if errors:
         raise errors[0]
+    if threading.get_ident() not in through:
+        # Ctrl-C came before the first line of `member`, where C can only drop it.
+        raise KeyboardInterrupt
+    while waiting:
+        kernel(*waiting.popleft())
 
 
 _AT_HOME = os.getpid()
@@ -78,7 +85,8 @@ def _openmp(process: int) -> Any:
 
     GNU's threads do not survive a fork, and a child that calls for them waits for ever.
     """
-    if process != _AT_HOME:
+    forked = type(multiprocessing.current_process()).__name__ == "ForkProcess"
+    if process != _AT_HOME or forked:
         return None
     folder = Path(torch.__file__).parent / "lib"
     for path in sorted([*folder.glob("libgomp*.so*"), *folder.glob("libiomp5*.so*")]):

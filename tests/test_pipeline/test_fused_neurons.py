@@ -10,6 +10,7 @@ import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import hypothesis
@@ -23,7 +24,7 @@ from spikingjelly.activation_based import functional, neuron, surrogate
 from pipeline.config import NeuronConfig
 from pipeline.neurons import CLIFNode, LIFNode, make_neuron
 from pipeline.neurons.surrogates import make_surrogate
-from pipeline.neurons.threads import for_ranges
+from pipeline.neurons.threads import _run_on_openmp, for_ranges
 
 SURROGATES = ("rect", "triangle", "sigmoid", "atan")
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
@@ -298,3 +299,33 @@ def test_nodes_keep_spikingjellys_words_attributes_and_state():
     steps = torch.randn(6, 2, 5)
     many = LIFNode(decay_input=False, step_mode="m")
     assert torch.equal(torch.stack([single(x) for x in steps]), many(steps))
+
+
+class Team:
+    """OpenMP that lets a function run so often, in the caller's thread."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def GOMP_parallel(self, member: Callable[[None], None], *_: object) -> None:
+        for _ in range(self.times):
+            member(None)
+
+
+def test_a_team_smaller_than_asked_for_does_everything():
+    seen: list[tuple[int, int]] = []
+    _run_on_openmp(Team(1), lambda l, r: seen.append((l, r)), [(0, 64), (64, 128), (128, 130)])
+    assert seen == [(0, 64), (64, 128), (128, 130)]
+
+
+def test_an_interrupt_that_c_dropped_is_raised_again():
+    with pytest.raises(KeyboardInterrupt):
+        _run_on_openmp(Team(0), lambda l, r: None, [(0, 64), (64, 128)])
+
+
+def test_an_error_in_a_team_comes_out():
+    def fail(l: int, _: int) -> None:
+        raise ZeroDivisionError(l)
+
+    with pytest.raises(ZeroDivisionError):
+        _run_on_openmp(Team(2), fail, [(0, 64), (64, 128)])

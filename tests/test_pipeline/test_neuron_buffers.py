@@ -97,3 +97,10 @@ def test_threads_share_no_memory_in_use():
     for thread in threads:
         thread.join()
     assert not faults
+
+
+def test_what_lies_idle_is_never_more_than_what_was_in_use_at_once():
+    largest = 0
+    for elements in [10_000 * k for k in (1, 2, 3, 5, 8, 13, 21, 13, 5, 1)]:
+        largest = max(largest, buffers.empty_rows(10, elements).untyped_storage().nbytes())
+        assert buffers.idle_bytes() <= 1.13 * largest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -97,3 +98,12 @@ def test_a_process_with_threads_does_not_fork(monkeypatch):
     thread.join()
     monkeypatch.setitem(__import__("sys").modules, "torch", object())
     assert _start_method() == "spawn"
+
+
+@KINDS
+def test_an_error_while_others_work_leaves_nothing_waiting(kind):
+    for _ in range(200 if kind == "threads" else 5):
+        with contextlib.suppress(OSError), Workers(5, kind) as workers:
+            results = workers.map(abs, range(1000))  # kept, and not begun
+            raise OSError
+        assert results is not None
