@@ -113,8 +113,10 @@ def _build_pass(
         for path, dtype in dtypes.items():
             frames = bin_addresses(address, t, wanted[path], store.height, store.width)
             fits = frames.dtype.itemsize <= np.dtype(dtype).itemsize and path not in wider
-            counts = frames.astype(dtype, copy=False)
-            made.append((path, frames.dtype, pack_frames(counts, steps[path].longest, chunks[path]) if fits else []))
+            packed: list[Packed] = []
+            if fits:
+                packed = pack_frames(frames.astype(dtype, copy=False), steps[path].longest, chunks[path])
+            made.append((path, frames.dtype, packed))
         return made
 
     with task as advance, contextlib.ExitStack() as files:

@@ -8,9 +8,8 @@ the plugin's library does not offer its functions, the pipeline does the same wo
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -175,12 +174,6 @@ def _join_runs(intervals: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             joined.append((begin, end))
     return joined
-
-
-def chunk_starts(dataset: h5py.Dataset) -> Iterator[tuple[int, ...]]:
-    """Where each chunk of a dataset begins."""
-    steps = (range(0, size, step) for size, step in zip(dataset.shape, dataset.chunks, strict=True))
-    return itertools.product(*steps)
 
 
 def _filters(dataset: h5py.Dataset) -> list[str]:
