@@ -15,6 +15,9 @@ import torch
 from pipeline.runs import write_whole
 from preprocess.errors import RunError
 
+# What a learner is made of; see `pipeline.learner.Learner.state`.
+PARTS = ("network", "optimiser", "scaler", "average")
+
 
 @dataclass(frozen=True)
 class Best:
@@ -46,6 +49,7 @@ class Checkpoint:
         network: State dict.
         optimiser: State dict.
         scaler: State dict of the gradient scaler; empty without one.
+        average: State dict of the weights' moving average; empty without one.
         best: The selection so far.
         random: Torch's random states, uint8 tensors: the CPU's, then one for each CUDA device.
     """
@@ -57,6 +61,7 @@ class Checkpoint:
     network: dict[str, Any]
     optimiser: dict[str, Any]
     scaler: dict[str, Any]
+    average: dict[str, Any]
     best: Best
     random: list[torch.Tensor]
 

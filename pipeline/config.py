@@ -11,7 +11,6 @@ import difflib
 import functools
 import hashlib
 import json
-import math
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -19,158 +18,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.augmentation_names import EVENT_AUGMENTATIONS, augmentation_faults, parse_augmentation
+from pipeline.config_sections import DatasetConfig as DatasetConfig
+from pipeline.config_sections import InputConfig as InputConfig
+from pipeline.config_sections import LossConfig as LossConfig
+from pipeline.config_sections import NetworkConfig as NetworkConfig
+from pipeline.config_sections import NeuronConfig as NeuronConfig
+from pipeline.config_sections import OptimiserConfig as OptimiserConfig
+from pipeline.config_sections import ScheduleConfig as ScheduleConfig
 from preprocess.binning import Binning
 from preprocess.errors import ConfigError
-from preprocess.splits import title_of_split
 
 Selection = Literal["validation", "paper", "last"]
 
 # What says where and how fast a run runs, never what it computes: left out of the fingerprint.
 # neuron.timesteps follows from the binning.
-PLACE_FIELDS = frozenset({"device", "threads", "neuron.backend", "neuron.timesteps", "input.source"})
-
-
-@dataclass(frozen=True)
-class DatasetConfig:
-    """Which cache, and which of its samples train, select and test."""
-
-    name: str = "n-mnist"
-    """Name of the cache folder, such as n-mnist or dvs-gesture."""
-    split: Literal[
-        "official", "first-900-train", "first-100-test", "random-0.9", "by-group", "split-in-time"
-    ] = "official"
-    """Which samples are test samples; `official` needs a data set that has an official split."""
-    validation_fraction: float = 0.1
-    """Share of the training samples held out for selection; whole groups where the data set has groups."""
-    augmentation: Literal["none", "time-jitter", "spatial-jitter", "drop-events"] = "none"
-    """Changes the events of training samples anew each epoch, as `pipeline.augmentation` has it; needs input.source
-    events."""
-
-    @property
-    def split_title(self) -> str:
-        """The split for people; it says so where training and test share recordings."""
-        return title_of_split(self.split)
-
-    def faults(self) -> Iterator[str]:
-        if not self.name or "/" in self.name:
-            yield f"dataset.name: expected a cache name such as n-mnist, found '{self.name}'"
-        if not 0.0 < self.validation_fraction < 1.0:
-            yield f"dataset.validation_fraction: expected a share in (0, 1), found {self.validation_fraction}"
-
-
-@dataclass(frozen=True)
-class InputConfig:
-    """How frames enter the network."""
-
-    source: Literal["cache", "events"] = "cache"
-    """cache: from a frame cache, made where it is missing; events: binned from the event store batch by batch, so that
-    no frame cache is made. Both give the same frames."""
-    size: int | None = None
-    """Height and width in pixels after resizing; None keeps the frames' own."""
-    resize: Literal["bilinear", "bilinear-antialias", "nearest"] = "bilinear"
-    encoding: Literal["counts", "binary", "pil-la"] = "counts"
-    """counts: events per pixel, unscaled; binary: 1 where any; pil-la: as the CLIF authors' CIFAR10-DVS loader."""
-
-    def faults(self) -> Iterator[str]:
-        if self.size is not None and self.size < 1:
-            yield f"input.size: expected at least 1 pixel, found {self.size}"
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Which network, how wide, and how it normalises."""
-
-    name: str = "spiking-vgg-small"
-    width: float = 1.0
-    """Multiplies every hidden layer's channels; 1 is the paper's."""
-    dropout: float = 0.0
-    """One mask a sample for all time steps."""
-    batch_norm: Literal["per-step", "joint"] = "per-step"
-    """per-step: each time step over its own B images (the paper's); joint: over T*B images at once."""
-    head: Literal["paper", "gap"] = "paper"
-    """paper: adaptive pooling to 7x7, then one linear layer; gap: global average pooling instead."""
-
-    def faults(self) -> Iterator[str]:
-        if not 0 < self.width < math.inf:
-            yield f"network.width: expected more than 0, found {self.width}"
-        if not 0.0 <= self.dropout < 1.0:
-            yield f"network.dropout: expected a share in [0, 1), found {self.dropout}"
-
-
-@dataclass(frozen=True)
-class NeuronConfig:
-    """The spiking neuron; the defaults are the CLIF paper's settings for LIF and CLIF alike."""
-
-    name: str = "lif"
-    tau: float = 2.0
-    """Membrane time constant in time steps, > 1."""
-    surrogate: Literal["rect", "triangle", "sigmoid", "atan"] = "rect"
-    alpha: float = 1.0
-    """SpikingJelly's alpha: the rectangle is alpha * 1[|x| < 0.5 / alpha]."""
-    v_threshold: float = 1.0
-    backend: Literal["auto", "fused", "torch"] = "auto"
-    timesteps: int | None = None
-    """T, for neurons with weights for each time step (glif, psn); the network fills it in from the frames."""
-
-    def faults(self) -> Iterator[str]:
-        if not 1.0 < self.tau < math.inf:
-            yield f"neuron.tau: expected more than 1 time step, found {self.tau}"
-        if not 0 < self.alpha < math.inf:
-            yield f"neuron.alpha: expected more than 0, found {self.alpha}"
-        if not 0 < self.v_threshold < math.inf:
-            yield f"neuron.v_threshold: expected more than 0, found {self.v_threshold}"
-        if self.timesteps is not None and self.timesteps < 1:
-            yield f"neuron.timesteps: expected at least 1, found {self.timesteps}"
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """(1 - mse_weight) * mean CE(o_t, y) + mse_weight * MSE(o_t, target), over time steps and samples."""
-
-    mse_weight: float = 0.05
-    """The paper's lambda."""
-    mse_target: Literal["constant", "one-hot"] = "constant"
-    """constant: 1.0 for every class, a regulariser; one-hot: the label."""
-    label_smoothing: float = 0.0
-
-    def faults(self) -> Iterator[str]:
-        for name in ("mse_weight", "label_smoothing"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                yield f"loss.{name}: expected a share in [0, 1), found {getattr(self, name)}"
-
-
-@dataclass(frozen=True)
-class OptimiserConfig:
-    """How weights follow gradients."""
-
-    name: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-
-    def faults(self) -> Iterator[str]:
-        if not 0 < self.learning_rate < math.inf:
-            yield f"optimiser.learning_rate: expected more than 0, found {self.learning_rate}"
-        if not 0.0 <= self.momentum < 1.0:
-            yield f"optimiser.momentum: expected a share in [0, 1), found {self.momentum}"
-        if not 0 <= self.weight_decay < math.inf:
-            yield f"optimiser.weight_decay: expected at least 0, found {self.weight_decay}"
-
-
-@dataclass(frozen=True)
-class ScheduleConfig:
-    """How long to train and how the learning rate falls."""
-
-    name: Literal["cosine", "constant"] = "cosine"
-    """cosine: from the learning rate to 0 over all epochs."""
-    epochs: int = 300
-    warmup_epochs: int = 0
-
-    def faults(self) -> Iterator[str]:
-        if self.epochs < 1:
-            yield f"schedule.epochs: expected at least 1, found {self.epochs}"
-        if not 0 <= self.warmup_epochs < max(self.epochs, 1):
-            yield f"schedule.warmup_epochs: expected 0 to epochs - 1, found {self.warmup_epochs}"
+PLACE_FIELDS = frozenset(
+    {"device", "threads", "compile", "deterministic", "neuron.backend", "neuron.timesteps", "input.source"}
+)
 
 
 @dataclass(frozen=True)
@@ -192,7 +57,13 @@ class RunConfig:
     batch_size: int = 16
     grad_steps: int | None = None
     """k: gradient through the outputs of the first k time steps only; None is all T."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of convolutions and linear layers; a neuron's state is always float32. auto: fp32 on the CPU, on CUDA bf16 where
+    the device has it, else fp16."""
+    compile: bool = False
+    """Have torch.compile fuse what lies between the neurons; the first step takes a minute longer."""
+    deterministic: bool = False
+    """Use deterministic algorithms only, which may be slower on CUDA; the CPU's are deterministic anyway."""
     device: str = "auto"
     """auto: CUDA where there is a device, else cpu."""
     threads: int | None = None
@@ -215,6 +86,8 @@ class RunConfig:
         if self.batch_size < 1:
             yield f"batch_size: expected at least 1, found {self.batch_size}"
         yield from self._augmentation_faults()
+        if self.schedule.patience is not None and self.selection == "last":
+            yield "schedule.patience: expected selection validation or paper, which watch an accuracy, found last"
         if self.grad_steps is not None:
             yield from self._grad_steps_faults(self.grad_steps)
         if self.threads is not None and self.threads < 1:
@@ -229,10 +102,11 @@ class RunConfig:
             yield f"grad_steps: expected 1 to binning.timesteps = {self.binning.timesteps}, found {steps}"
 
     def _augmentation_faults(self) -> Iterator[str]:
-        if self.dataset.augmentation == "none":
+        text = self.dataset.augmentation
+        if any(augmentation_faults(text)) or not set(parse_augmentation(text)) & set(EVENT_AUGMENTATIONS):
             return
         if self.input.source != "events":
-            found = f"input.source {self.input.source} with augmentation {self.dataset.augmentation}"
+            found = f"input.source {self.input.source} with augmentation {text}"
             yield f"dataset.augmentation: expected input.source events, found {found}"
         if self.binning.varies:
             yield f"dataset.augmentation: expected a binning.split_by of fixed T, found {self.binning.split_by}"
@@ -388,9 +262,15 @@ def load_config(path: Path) -> RunConfig:
 
 
 def fingerprint(config: RunConfig) -> str:
-    """Twelve hexadecimal digits that are equal exactly where two runs compute the same thing."""
+    """Twelve hexadecimal digits that are equal exactly where two runs compute the same thing.
+
+    Made of the fields that are not at their defaults, so that a field that a later version adds changes no run's.
+    """
     # Fields that the binning's rule does not read compute nothing.
-    plain = replace(config, binning=config.binning.plain())
-    flat = {path: value for path, value in flatten(plain).items() if path not in PLACE_FIELDS}
-    text = json.dumps(flat, sort_keys=True, separators=(",", ":"))
+    plain = flatten(replace(config, binning=config.binning.plain()))
+    # Whatever order its names are given in, they apply in one.
+    plain["dataset.augmentation"] = "+".join(sorted(parse_augmentation(config.dataset.augmentation))) or "none"
+    defaults = flatten(RunConfig())
+    told = {path: value for path, value in plain.items() if path not in PLACE_FIELDS and value != defaults[path]}
+    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from pipeline.augmentation import augment_events
+from pipeline.augmentation_names import EVENT_AUGMENTATIONS, FRAME_AUGMENTATIONS, parse_augmentation
 from pipeline.config import InputConfig, RunConfig
+from pipeline.distributed import Group, share_of
+from pipeline.frame_augmentation import augment_frames
 from pipeline.inputs import encode, input_size
 from pipeline.losses import step_mask
 from preprocess.build_frames import ensure_frames
@@ -112,6 +115,7 @@ class FrameLoader:
         *,
         shuffle_seed: int | None = None,
         augmentation: str = "none",
+        group: Group | None = None,
     ) -> None:
         """
         Args:
@@ -121,8 +125,11 @@ class FrameLoader:
             config: How counts become the network's input.
             device: Where batches go.
             shuffle_seed: Draws another order each epoch, which no other setting changes; None keeps the order.
-            augmentation: As `dataset.augmentation`; other than none, `frames` are `EventFrames` and there is a seed.
+            augmentation: As `dataset.augmentation`; other than none there is a seed, and `frames` are `EventFrames`
+                where it changes events.
+            group: Processes that share each batch; this one takes every so manieth of its samples.
         """
+        group = group or Group()
         self.indices = indices
         self.waited_s = 0.0
         self._frames = frames
@@ -130,10 +137,13 @@ class FrameLoader:
         self._config = config
         self._device = device
         self._shuffle_seed = shuffle_seed
-        self._augmentation = augmentation
+        names = parse_augmentation(augmentation)
+        self._of_frames = [name for name in names if name in FRAME_AUGMENTATIONS]
+        self._of_events = [name for name in names if name in EVENT_AUGMENTATIONS]
+        self._group = group
         self._labels = torch.from_numpy(frames.samples.label)
         self._lengths = torch.from_numpy(frames.lengths) if frames.binning.varies else None
-        self._counts = np.empty((batch_size, *frames.sample_shape), frames.dtype)
+        self._counts = np.empty((share_of(batch_size, group), *frames.sample_shape), frames.dtype)
         self._buffers = [self._new_buffer() for _ in range(2)]
 
     def _new_buffer(self) -> _Buffer:
@@ -142,11 +152,11 @@ class FrameLoader:
         steps, *frame = self._frames.sample_shape
         dtype = {1: torch.uint8, 2: torch.int32}.get(self._frames.dtype.itemsize, torch.int64)
         pinned = self._device.type == "cuda"
-        return _Buffer(torch.empty((steps, self._batch_size, *frame), dtype=dtype, pin_memory=pinned))
+        return _Buffer(torch.empty((steps, len(self._counts), *frame), dtype=dtype, pin_memory=pinned))
 
     @property
     def samples(self) -> int:
-        """How many samples an epoch has."""
+        """How many samples an epoch has, of this process."""
         return sum(len(batch) for batch in self._plan(0))
 
     def __len__(self) -> int:
@@ -157,6 +167,7 @@ class FrameLoader:
         """The batches of one epoch; adds to `waited_s` the seconds that the network waits for them."""
         plan = self._plan(epoch)
         frames = self._frames_of(epoch)
+        change = self._change_of(epoch)
         with ThreadPoolExecutor(1, thread_name_prefix="frames") as reader:
             ahead = reader.submit(self._read, frames, plan[0], self._buffers[0])
             for number, indices in enumerate(plan):
@@ -170,19 +181,26 @@ class FrameLoader:
                 labels = self._send(self._labels[indices])
                 lengths = None if self._lengths is None else self._send(self._lengths[indices])
                 self.waited_s += time.perf_counter() - start
-                yield Batch(encode(sent, self._config), labels, lengths)
+                yield Batch(change(encode(sent, self._config), indices), labels, lengths)
 
     def _send(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self._device, non_blocking=True)
 
     def _frames_of(self, epoch: int) -> FrameSource:
-        if self._augmentation == "none":
+        if not self._of_events:
             return self._frames
         if not isinstance(self._frames, EventFrames) or self._shuffle_seed is None:
             raise ValueError("augmentation needs events and a seed")
         store = self._frames.store
-        change = augment_events(self._augmentation, store.height, store.width, self._shuffle_seed, epoch)
+        change = augment_events(self._of_events[0], store.height, store.width, self._shuffle_seed, epoch)
         return self._frames.changed(change)
+
+    def _change_of(self, epoch: int) -> Callable[[torch.Tensor, NDArray[np.int64]], torch.Tensor]:
+        if not self._of_frames:
+            return lambda frames, _: frames
+        if self._shuffle_seed is None:
+            raise ValueError("augmentation needs a seed")
+        return augment_frames(self._of_frames, self._shuffle_seed, epoch)
 
     def _plan(self, epoch: int) -> list[NDArray[np.int64]]:
         order = self.indices
@@ -192,7 +210,7 @@ class FrameLoader:
         batches = [order[start : start + size] for start in range(0, len(order), size)]
         if self._shuffle_seed is not None and len(batches[-1]) < size:
             batches.pop()
-        return batches
+        return [batch[self._group.rank :: self._group.size] for batch in batches]
 
     def _read(self, frames: FrameSource, indices: NDArray[np.int64], buffer: _Buffer) -> torch.Tensor:
         """Counts, time first, shape (T, B, 2, H, W), in a buffer that the batch after the next takes again."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import torch
 
 from pipeline.config import RunConfig
+from pipeline.distributed import local_device
 from preprocess.errors import ConfigError
 from preprocess.memory import keep_freed_memory
 
@@ -41,18 +42,34 @@ def default_threads() -> int:
     return int(told) if told.isdigit() and int(told) > 0 else len(os.sched_getaffinity(0))
 
 
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """``fp32``, ``bf16`` or ``fp16``: of auto, fp32 on the CPU; on CUDA bf16 where the device has it, else fp16."""
+    if precision != "auto":
+        return precision
+    if device.type != "cuda":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
 @contextlib.contextmanager
 def computing(config: RunConfig) -> Iterator[torch.device]:
-    """The device to compute on, with the configuration's threads while it is held."""
-    device = choose_device(config.device)
+    """The device to compute on, with the configuration's threads and determinism while it is held."""
+    device = choose_device(local_device(config.device))
     if device.type == "cpu":
         keep_freed_memory()
-    before = torch.get_num_threads()
+    else:
+        torch.cuda.set_device(device)
+    before, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(config.threads or default_threads())
+    if config.deterministic:
+        # What cuBLAS asks for; read when it starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
     try:
         yield device
     finally:
         torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(deterministic)
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:

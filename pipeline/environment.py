@@ -11,6 +11,9 @@ from typing import Any
 import torch
 
 from pipeline.config import RunConfig
+from pipeline.device import resolve_precision
+from pipeline.distributed import told_group
+from pipeline.networks import neuron_layers
 from pipeline.outside import outside_sources
 from pipeline.runs import FORMAT_VERSION
 
@@ -27,11 +30,22 @@ def describe_environment(config: RunConfig, network: torch.nn.Module, device: to
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
+        "processes": told_group().size,
+        "precision": resolve_precision(config.precision, device),
+        "neurons": _backends(network),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "outside": outside_sources(config),
         "command": sys.argv,
         "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
+
+
+def _backends(network: torch.nn.Module) -> list[str]:
+    """The kinds of spiking layers, and where a layer may run fused, what its backend says."""
+    kinds = {
+        f"{type(node).__name__} ({getattr(node, 'fused_backend', 'torch')})" for node in neuron_layers(network).values()
+    }
+    return sorted(kinds)
 
 
 def _version(package: str) -> str | None:

@@ -1,80 +1,16 @@
-"""Presets: the named configurations, as Python values; each line shows how a row differs from its base.
-
-The values are the paper's (Huang et al., ICML 2024: Tables 2, 4 and 5, and the authors' code); where these disagree the
-preset's name says which it follows.
-"""
+"""Presets: the named configurations, as Python values; each line shows how a row differs from its base."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from pipeline.config import (
-    DatasetConfig,
-    InputConfig,
-    LossConfig,
-    NetworkConfig,
-    OptimiserConfig,
-    RunConfig,
-    ScheduleConfig,
-)
+from pipeline.config import DatasetConfig, NetworkConfig, OptimiserConfig, RunConfig, ScheduleConfig
+from pipeline.paper_presets import paper_presets
+from pipeline.preset import Preset
 from preprocess.binning import Binning
 from preprocess.errors import ConfigError
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A named configuration.
-
-    Attributes:
-        name: ``<dataset>-<network>[-t<T>][-<split>]``, or ``<dataset>-small`` for one that a CPU trains in minutes.
-        config: What it stands for.
-        summary: What it is for, in a line.
-        paper: What the paper reports for it, test accuracy in per cent, for LIF and CLIF; None where nothing.
-    """
-
-    name: str
-    config: RunConfig
-    summary: str
-    paper: str | None = None
-
-
-_PAPER_TRAINING = RunConfig(
-    schedule=ScheduleConfig(epochs=300),
-    optimiser=OptimiserConfig(learning_rate=0.1, momentum=0.9, weight_decay=5e-4),
-    precision="fp16",
-    selection="paper",
-)
-
-_GESTURE = replace(
-    _PAPER_TRAINING,
-    dataset=DatasetConfig(name="dvs-gesture"),
-    binning=Binning(timesteps=20),
-    network=NetworkConfig(name="spiking-vgg11", dropout=0.4),
-    batch_size=16,
-)
-
-_CIFAR10_DVS = replace(
-    _PAPER_TRAINING,
-    dataset=DatasetConfig(name="cifar10-dvs-clif", split="first-900-train"),
-    binning=Binning(timesteps=16),
-    input=InputConfig(size=48),
-    network=NetworkConfig(name="spiking-vgg11", dropout=0.3),
-    loss=LossConfig(mse_target="one-hot"),
-    optimiser=OptimiserConfig(learning_rate=0.05),
-    batch_size=128,
-)
-
-_CIFAR10_DVS_VGGSNN = replace(
-    _CIFAR10_DVS,
-    dataset=DatasetConfig(name="cifar10-dvs", split="first-100-test"),
-    binning=Binning(timesteps=10),
-    network=NetworkConfig(name="vggsnn", dropout=0.25),
-    optimiser=OptimiserConfig(learning_rate=0.1),
-    batch_size=32,
-    schedule=ScheduleConfig(epochs=200),
-)
 
 # A VGG of three convolutions learns these in minutes on two cores; the paper's head, because global pooling forgets
 # where things are, which tells digits apart (N-MNIST, LIF, 6 epochs, validation: 59 % with it, 97 % without).
@@ -87,7 +23,7 @@ _SMALL = RunConfig(
 )
 
 
-def _presets() -> Iterator[Preset]:
+def _small_presets() -> Iterator[Preset]:
     yield Preset(
         "n-mnist-small",
         replace(_SMALL, dataset=DatasetConfig(name="n-mnist"), binning=Binning(timesteps=10)),
@@ -113,27 +49,18 @@ def _presets() -> Iterator[Preset]:
         ),
         "emulated digits at 32x32 on a CPU",
     )
-    yield Preset("gesture-vgg11", _GESTURE, "Table 2, DVS-Gesture: Spiking-VGG11, T = 20", "LIF 97.57, CLIF 97.92")
     yield Preset(
-        "cifar10dvs-vgg11",
-        _CIFAR10_DVS,
-        "Table 2, CIFAR10-DVS: Spiking-VGG11, T = 16",
-        "LIF 78.05, CLIF 79.00",
-    )
-    yield Preset(
-        "cifar10dvs-vgg11-t10",
-        replace(_CIFAR10_DVS, binning=Binning(timesteps=10)),
-        "the same with T = 10, as Table 6 and the authors' README have it",
-    )
-    yield Preset(
-        "cifar10dvs-vggsnn",
-        _CIFAR10_DVS_VGGSNN,
-        "Table 2, CIFAR10-DVS: VGGSNN, T = 10; settings assumed, the paper does not give them",
-        "LIF 84.90, CLIF 86.10",
+        "folder-small",
+        replace(
+            _SMALL,
+            dataset=DatasetConfig(name="folder", split="by-group"),
+            binning=Binning(timesteps=10, downsample=4),
+        ),
+        "recordings of your own (preprocess folder --name folder), a quarter of the camera's size, on a CPU",
     )
 
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in _presets()}
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*_small_presets(), *paper_presets())}
 
 
 def find_preset(name: str) -> Preset:
@@ -145,5 +72,6 @@ def find_preset(name: str) -> Preset:
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.4)
         hint = f"Did you mean '{near[0]}'?" if near else "See: spikeloom presets"
-        raise ConfigError(f"unknown preset '{name}', expected one of: {', '.join(PRESETS)}. {hint}")
+        rows = ", ".join(preset.name for preset in PRESETS.values() if not preset.variant)
+        raise ConfigError(f"unknown preset '{name}', expected one of: {rows}, or a variant. {hint}")
     return PRESETS[name]

@@ -26,5 +26,8 @@ class Scalars:
                     self._writer.add_scalar(grouped, value, epoch)
         self._writer.flush()
 
-    def close(self) -> None:
+    def __enter__(self) -> Scalars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._writer.close()

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from pipeline import checkpoint as checkpoints
-from pipeline.checkpoint import Best, Checkpoint
+from pipeline.checkpoint import PARTS, Best, Checkpoint
 from pipeline.config import RunConfig, fingerprint, to_dict
 from pipeline.data import Batch, FrameLoader, RunData, open_data
-from pipeline.device import autocast, computing, peak_memory_mb
+from pipeline.device import computing, peak_memory_mb
+from pipeline.distributed import Group, joined, share_of, told_group
 from pipeline.environment import describe_environment
 from pipeline.evaluation import Evaluation, describe_test, evaluate
-from pipeline.losses import predict, spiking_loss
-from pipeline.networks import SpikeCounter, build_network, reset_network
-from pipeline.optimisation import learning_rate, make_optimiser
+from pipeline.learner import Learner
+from pipeline.losses import predict
+from pipeline.networks import SpikeCounter, build_network
+from pipeline.non_finite import find_layer
+from pipeline.optimisation import learning_rate
 from pipeline.runs import holding, open_run, read_json, read_lines, write_json, write_lines, write_whole
 from pipeline.scalars import Scalars
 from preprocess.errors import ConfigError, RunError
 from preprocess.progress import Progress
 
-OnEpoch = Callable[[dict[str, Any]], None]
+OnEpoch = Callable[[dict[str, Any], dict[str, Any]], None]
+
+_CUDA_CHECK_STEPS = 16
 
 
 def train_run(
@@ -40,12 +46,15 @@ def train_run(
 ) -> dict[str, Any]:
     """Train the run of a folder from its start, or from its checkpoint, to its end.
 
+    Where torchrun started several processes, each calls this; the first alone writes and calls `on_epoch`.
+
     Args:
         config: What to compute. A folder that holds the same run is continued; a finished one is only read.
         folder: The run folder, made if it is not there.
         cache: The folder of all caches; a missing frame cache is made from the event store.
         open_test: Whether the test split is read at the end; a search's trials leave it closed.
-        on_epoch: Called after each epoch with its row of ``metrics.jsonl``, once its checkpoint is on the disk.
+        on_epoch: Called after each epoch with its rows of ``metrics.jsonl`` and ``timings.jsonl``, once its checkpoint
+            is on the disk.
         progress: Where to tell how far an epoch is.
 
     Returns:
@@ -62,21 +71,25 @@ def train_run(
     # Data first: a configuration that does not fit its data leaves no folder behind.
     _refuse_another_run(folder, config)
     data = open_data(config, cache.expanduser().absolute(), progress)
-    with holding(folder), computing(config) as device:
-        finished = read_json(folder / "result.json")
-        if finished is not None and ("test_accuracy" in finished or not open_test):
+    group = told_group()
+    share_of(config.batch_size, group)
+    with contextlib.ExitStack() as stack:
+        if group.first:
+            stack.enter_context(holding(folder))
+        device = stack.enter_context(computing(config))
+        stack.enter_context(joined(group, device))
+        finished = group.tell(read_json(folder / "result.json") if group.first else None)
+        if isinstance(finished, dict) and ("test_accuracy" in finished or not open_test):
             return finished
-        training = _Training(config, folder, data, device, progress or Progress())
+        training = _Training(config, folder, data, device, progress or Progress(), group)
         training.begin_or_continue(cache)
-        scalars = Scalars(folder, training.epoch + 1)
-        try:
-            while training.epoch < config.schedule.epochs:
-                row = training.run_epoch()
+        scalars = stack.enter_context(Scalars(folder, training.epoch + 1)) if group.first else None
+        while not training.done:
+            row = training.run_epoch()
+            if scalars is not None:
                 scalars.write(training.epoch, row, training.timings[-1])
                 if on_epoch is not None:
-                    on_epoch(row)
-        finally:
-            scalars.close()
+                    on_epoch(row, training.timings[-1])
         return training.finish(open_test)
 
 
@@ -95,11 +108,18 @@ class _Training:
     """The state of one run while it trains."""
 
     def __init__(
-        self, config: RunConfig, folder: Path, data: RunData, device: torch.device, progress: Progress
+        self,
+        config: RunConfig,
+        folder: Path,
+        data: RunData,
+        device: torch.device,
+        progress: Progress,
+        group: Group,
     ) -> None:
-        self.config, self.folder, self.data, self.device, self.progress = config, folder, data, device, progress
+        self.config, self.folder, self.data, self.device = config, folder, data, device
+        self.progress, self.group = progress, group
         torch.manual_seed(config.seed)
-        self.network = build_network(
+        network = build_network(
             config.network,
             config.neuron,
             channels=2,
@@ -108,18 +128,23 @@ class _Training:
             timesteps=data.frames.timesteps,
             seed=config.seed,
         ).to(device)
-        self.optimiser = make_optimiser(self.network, config.optimiser)
-        # Half precision's small gradients vanish unless the loss is scaled up.
-        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+        self.learner = Learner(config, network, device, group)
         self.train_loader = self._loader(data.splits.train, shuffle_seed=config.seed)
         self.epoch = 0
         self.best = Best()
         self.rows: list[dict[str, Any]] = []
         self.timings: list[dict[str, Any]] = []
 
+    @property
+    def done(self) -> bool:
+        """Whether all epochs are trained, or nothing better came for as many as patience allows."""
+        schedule = self.config.schedule
+        waits = schedule.patience is not None and self.epoch - self.best.epoch >= schedule.patience
+        return self.epoch >= schedule.epochs or (waits and self.best.epoch > 0)
+
     def _loader(self, indices: np.ndarray, shuffle_seed: int | None = None) -> FrameLoader:
         config = self.config
-        augmentation = "none" if shuffle_seed is None else config.dataset.augmentation
+        trains = shuffle_seed is not None
         return FrameLoader(
             self.data.frames,
             indices,
@@ -127,15 +152,18 @@ class _Training:
             config.input,
             self.device,
             shuffle_seed=shuffle_seed,
-            augmentation=augmentation,
+            augmentation=config.dataset.augmentation if trains else "none",
+            group=self.group if trains else None,
         )
 
     def begin_or_continue(self, cache: Path) -> None:
         """Write what the run is, or take up its last checkpoint and cut what was measured after it."""
         if (self.folder / "checkpoint.pt").exists():
             self._restore(checkpoints.load_checkpoint(self.folder / "checkpoint.pt"))
+        if not self.group.first:
+            return
         write_json(self.folder / "config.json", to_dict(self.config))
-        about = describe_environment(self.config, self.network, self.device)
+        about = describe_environment(self.config, self.learner.network, self.device)
         data = {"cache": str(cache), "frames": str(self.data.frames.path), "data": self.data.frames.fingerprint}
         write_json(self.folder / "environment.json", about | data)
 
@@ -152,9 +180,7 @@ class _Training:
                 "results will differ in the last digits from those of an uninterrupted run"
             )
         try:
-            self.network.load_state_dict(state.network)
-            self.optimiser.load_state_dict(state.optimiser)
-            self.scaler.load_state_dict(state.scaler)
+            self.learner.restore({part: getattr(state, part) for part in PARTS})
         except (RuntimeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
             raise RunError(f"{path}: does not fit its configuration ({reason}). Train anew in another --out.") from None
@@ -167,78 +193,70 @@ class _Training:
         """Train one epoch, measure, select, and write; the row of ``metrics.jsonl``."""
         start = time.perf_counter()
         epoch = self.epoch + 1
+        if self.group.size > 1:
+            # A checkpoint keeps the first process's random states alone; each process's masks must differ.
+            seeds = np.random.SeedSequence([self.config.seed, epoch, self.group.rank])
+            torch.manual_seed(int(seeds.generate_state(1)[0]))
         row = {"epoch": epoch} | self._train_epoch(epoch)
         spent = time.perf_counter() - start
-        row |= self._select(epoch, row)
+        if self.group.first:
+            row |= self._select(epoch, row)
+        self.best = cast(Best, self.group.tell(self.best))
         self.rows.append(row)
         self.timings.append(
             {
                 "epoch": epoch,
                 "epoch_s": time.perf_counter() - start,
-                "samples_per_s": self.train_loader.samples / spent,
+                "samples_per_s": self.train_loader.samples * self.group.size / spent,
                 "waiting_share": self.train_loader.waited_s / spent,
                 "peak_memory_mb": peak_memory_mb(self.device),
             }
         )
         self.epoch = epoch
-        write_lines(self.folder / "metrics.jsonl", self.rows)
-        write_lines(self.folder / "timings.jsonl", self.timings)
-        self._save()
+        if self.group.first:
+            write_lines(self.folder / "metrics.jsonl", self.rows)
+            write_lines(self.folder / "timings.jsonl", self.timings)
+            self._save()
         return row
 
     def _train_epoch(self, epoch: int) -> dict[str, Any]:
+        learner, loader = self.learner, self.train_loader
         rate = learning_rate(self.config, epoch)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        loader = self.train_loader
+        learner.set_learning_rate(rate)
         loader.waited_s = 0.0
         losses, correct = [], torch.zeros((), dtype=torch.int64, device=self.device)
-        self.network.train()
+        learner.network.train()
         name = f"epoch {epoch}/{self.config.schedule.epochs}"
-        with self.progress.task(name, len(loader), "batches") as advance, SpikeCounter(self.network) as counter:
+        # On a GPU reading a loss waits for all that was asked of it: there, every so many steps.
+        often = 1 if self.device.type == "cpu" else _CUDA_CHECK_STEPS
+        with self.progress.task(name, len(loader), "batches") as advance, SpikeCounter(learner.network) as counter:
             for batch in loader.batches(epoch):
-                loss, logits = self._step(batch, counter)
-                losses.append(loss)
+                loss, logits = learner.loss(batch, counter)
+                losses.append(loss.detach())
+                if len(losses) % often == 0 or len(losses) == len(loader):
+                    self._refuse_nan(epoch, losses, batch)
+                learner.follow(loss)
                 correct += (predict(logits, batch.mask) == batch.labels).sum()
                 advance(1)
-        self._refuse_nan(epoch, torch.stack(losses))
+        total = self.group.sum(torch.stack([torch.stack(losses).double().sum(), correct.double()]))
+        spikes = self.group.sum(counter.totals())
         return {
-            "train_loss": float(torch.stack(losses).mean()),
-            "train_accuracy": int(correct) / loader.samples,
+            "train_loss": float(total[0]) / (len(losses) * self.group.size),
+            "train_accuracy": int(total[1]) / (loader.samples * self.group.size),
             "validation_loss": None,
             "validation_accuracy": None,
             "learning_rate": rate,
-            "firing_rate": counter.rate(),
+            "firing_rate": float(spikes[0] / spikes[1]) if spikes[1] else 0.0,
         }
 
-    def _step(self, batch: Batch, counter: SpikeCounter) -> tuple[torch.Tensor, torch.Tensor]:
-        """One step of the optimiser; the loss and the logits, both without gradient."""
-        frames, mask = batch.frames, batch.mask
-        steps = self.config.grad_steps or len(frames)
-        begin, rest = (None, None) if mask is None else (mask[:steps], mask[steps:])
-        self.optimiser.zero_grad(set_to_none=True)
-        with autocast(self.device, self.config.precision):
-            counter.mask = begin
-            logits = self.network(frames[:steps])
-            loss = spiking_loss(logits, batch.labels, self.config.loss, begin)
-            if steps < len(frames):
-                # The rest goes on from the carried state; its outputs predict, but no gradient comes from them.
-                counter.mask = rest
-                with torch.no_grad():
-                    logits = torch.cat([logits, self.network(frames[steps:])])
-        self.scaler.scale(loss).backward()
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        reset_network(self.network)
-        return loss.detach(), logits.detach()
-
-    def _refuse_nan(self, epoch: int, losses: torch.Tensor) -> None:
-        wrong = torch.nonzero(~torch.isfinite(losses))
+    def _refuse_nan(self, epoch: int, losses: list[torch.Tensor], batch: Batch) -> None:
+        wrong = torch.nonzero(~torch.isfinite(torch.stack(losses[-_CUDA_CHECK_STEPS:])))
         if len(wrong):
-            step = int(wrong[0]) + 1
+            step = max(0, len(losses) - _CUDA_CHECK_STEPS) + int(wrong[0]) + 1
+            layer = find_layer(self.learner.network, batch.frames)
             raise RunError(
                 f"{self.folder}: expected a finite loss, found {float(losses[step - 1])} at step {step} of epoch "
-                f"{epoch}. Lower optimiser.learning_rate, or choose precision fp32."
+                f"{epoch}; the first that is not finite: {layer}. {_advice(self.config)}"
             )
 
     def _select(self, epoch: int, row: dict[str, Any]) -> dict[str, Any]:
@@ -247,44 +265,56 @@ class _Training:
             return {}
         split = "validation" if self.config.selection == "validation" else "test"
         found = self._evaluate(split)
+        if not math.isfinite(found.loss):
+            raise RunError(
+                f"{self.folder}: expected a finite loss, found {found.loss} on the {split} split after epoch {epoch}. "
+                f"{_advice(self.config)}"
+            )
         if self.best.is_beaten_by(found.accuracy, found.loss):
             self.best = Best(epoch, found.accuracy, found.loss)
-            checkpoints.save_weights(self.folder / "best.pt", self.network, epoch)
+            checkpoints.save_weights(self.folder / "best.pt", self.learner.evaluated, epoch)
         measured: dict[str, Any] = {f"{split}_loss": found.loss, f"{split}_accuracy": found.accuracy}
         return measured | ({"firing_rate": found.firing_rate} if split == "validation" else {})
 
     def _evaluate(self, split: str) -> Evaluation:
-        return evaluate(self.network, self._loader(getattr(self.data.splits, split)), self.config.loss)
+        return evaluate(self.learner.evaluated, self._loader(getattr(self.data.splits, split)), self.config.loss)
 
     def _save(self) -> None:
         checkpoints.save_checkpoint(
             self.folder / "checkpoint.pt",
             Checkpoint(
-                fingerprint(self.config),
-                self.data.frames.fingerprint,
-                self.epoch,
-                torch.get_num_threads(),
-                self.network.state_dict(),
-                self.optimiser.state_dict(),
-                self.scaler.state_dict(),
-                self.best,
-                checkpoints.random_states(),
+                fingerprint=fingerprint(self.config),
+                data=self.data.frames.fingerprint,
+                epoch=self.epoch,
+                threads=torch.get_num_threads(),
+                **self.learner.state(),
+                best=self.best,
+                random=checkpoints.random_states(),
             ),
         )
 
     def finish(self, open_test: bool) -> dict[str, Any]:
         """Take the selected weights, open the test split if it may be, and write the result."""
-        config = self.config
+        if not self.group.first:
+            return cast(dict[str, Any], self.group.tell(None))
+        config, network = self.config, self.learner.evaluated
         if config.selection == "last":
-            checkpoints.save_weights(self.folder / "best.pt", self.network, self.epoch)
-        epoch = checkpoints.load_weights(self.folder / "best.pt", self.network)
+            checkpoints.save_weights(self.folder / "best.pt", network, self.epoch)
+        epoch = checkpoints.load_weights(self.folder / "best.pt", network)
         result = describe_run(config, self.data, self.rows, self.timings, epoch)
         if open_test:
             tested = self._evaluate("test")
             result |= describe_test(tested)
             save_predictions(self.folder / "predictions.npz", self.data, tested)
         write_json(self.folder / "result.json", result)
-        return result
+        return cast(dict[str, Any], self.group.tell(result))
+
+
+def _advice(config: RunConfig) -> str:
+    """What to do about a loss that is no number."""
+    clips = "" if config.optimiser.clip_norm is not None else ", set optimiser.clip_norm 1"
+    precise = "" if config.precision == "fp32" else ", or choose precision fp32"
+    return f"Lower optimiser.learning_rate{clips}{precise}."
 
 
 def describe_run(

@@ -137,6 +137,25 @@ def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
+# Caches that preprocess makes of a data set in one form or another; every other name is of a folder of one's own.
+_WORDS = {
+    "dvs-gesture": "dvs-gesture",
+    "dvs-gesture-tonic": "dvs-gesture",
+    "cifar10-dvs": "cifar10-dvs",
+    "cifar10-dvs-clif": "cifar10-dvs --orientation clif",
+    "cifar10-dvs-tonic": "cifar10-dvs",
+    "n-mnist": "n-mnist",
+    "emulated-gestures": "emulated-gestures",
+    "emulated-gestures-hard": "emulated-gestures",
+    "emulated-digits": "emulated-digits",
+}
+
+
+def _words_for(name: str, dataset: str | None) -> str:
+    """What preprocess is told to make the cache of a name, of a data set where it is known."""
+    return _WORDS.get(name) or f"{_WORDS.get(dataset or '', 'folder')} --name {name}"
+
+
 class CacheFile:
     """An HDF5 cache that describes itself.
 
@@ -208,8 +227,9 @@ class CacheFile:
     def _next(self) -> str:
         """What the user does about a file that is missing or of no use."""
         attributes = getattr(self, "attributes", {})
-        dataset, source = attributes.get("dataset", self.path.parent.name), attributes.get("source", "DIR")
-        return f"Make it: spikeloom preprocess {dataset} --source {source} --cache {self.path.parent.parent}"
+        what = _words_for(self.path.parent.name, attributes.get("dataset"))
+        source, cache = attributes.get("source", "DIR"), self.path.parent.parent
+        return f"Make it: spikeloom preprocess {what} --source {source} --cache {cache}"
 
     def _stat(self) -> tuple[int, int, int] | None:
         with contextlib.suppress(OSError):

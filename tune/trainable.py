@@ -76,7 +76,7 @@ def run_trial(parameters: dict[str, Any]) -> None:
         ledger.end(config, "done")
 
 
-def _report(row: dict[str, Any]) -> None:
+def _report(row: dict[str, Any], _: dict[str, Any]) -> None:
     import ray.tune as ray_tune
 
     ray_tune.report(dict(row))

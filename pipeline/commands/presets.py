@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from preprocess.command_line import parse
+
+if TYPE_CHECKING:
+    from pipeline.preset import Preset
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,44 @@ def run(words: list[str]) -> None:
 
 
 def _print_table() -> None:
+    from rich import box
     from rich.table import Table
 
     from pipeline.presets import PRESETS
     from preprocess.console import console
 
-    table = Table(title="Presets; the paper's test accuracies in per cent, none of them reproduced here")
-    for name in ("preset", "data set", "network", "T", "epochs", "selection", "paper", "what it is"):
+    title = "Presets; the paper's test accuracies in per cent, none of them reproduced here"
+    table = Table(title=title, box=box.SIMPLE_HEAD)
+    heads = ("preset", "data set, split", "network", "T", "epochs", "selection", "time of a run", "paper", "what it is")
+    for name in heads:
         table.add_column(name, overflow="fold", justify="right" if name in ("T", "epochs") else "left")
-    for name, preset in PRESETS.items():
-        config = preset.config
-        timesteps, epochs = str(config.binning.timesteps), str(config.schedule.epochs)
-        places = (config.dataset.name, config.network.name, timesteps, epochs, config.selection)
-        table.add_row(name, *places, preset.paper or "", preset.summary)
+    for preset in PRESETS.values():
+        if not preset.variant:
+            table.add_row(*_cells(preset))
     console().print(table)
+    print(_VARIANTS)
+
+
+# One line for each family; `--json` lists every name.
+_VARIANTS = """Variants:
+  cifar10dvs-vgg11[-t10][-pil][-aug][-first-100-test|-random-0.9]
+      T = 10, input as the released loader has it, flip and rotation (ours), another split
+  cifar10dvs-vggsnn[-aug][-first-900-train|-random-0.9]
+  gesture-vgg11-k<1|4|8|12|16|20>-tau<1.1|1.3|1.5|1.8|2>
+      Table 3's DVS-Gesture half: gradient from the outputs of the first k steps alone
+The neuron of any: --neuron.name clif. Every field: spikeloom train --help. Memory and work: train PRESET --dry-run."""
+
+
+def _cells(preset: Preset) -> tuple[str, ...]:
+    config = preset.config
+    return (
+        preset.name,
+        f"{config.dataset.name}, {config.dataset.split_title}",
+        config.network.name,
+        str(config.binning.timesteps),
+        str(config.schedule.epochs),
+        config.selection,
+        preset.time or "not run here",
+        preset.paper or "",
+        preset.summary,
+    )

@@ -12,13 +12,22 @@ from torch import nn
 from pipeline.config import NetworkConfig, NeuronConfig
 from pipeline.networks.initialisation import initialise, seeded
 from pipeline.networks.layers import MakeNeuron
-from pipeline.networks.spiking_vgg import PLANS, SpikingVGG
+from pipeline.networks.plif_net import PLANS as PLIF_PLANS
+from pipeline.networks.plif_net import PLIFNet
+from pipeline.networks.snn5 import SNN5
+from pipeline.networks.spiking_vgg import PLANS as VGG_PLANS
+from pipeline.networks.spiking_vgg import SpikingVGG
 from pipeline.networks.vggsnn import VGGSNN
 from pipeline.neurons import make_neuron
 from pipeline.outside import is_outside, make_outside
 from preprocess.errors import ConfigError
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {**dict.fromkeys(PLANS, SpikingVGG), "vggsnn": VGGSNN}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    **dict.fromkeys(VGG_PLANS, SpikingVGG),
+    **dict.fromkeys(PLIF_PLANS, PLIFNet),
+    "snn5": SNN5,
+    "vggsnn": VGGSNN,
+}
 
 
 def build_network(

@@ -74,6 +74,12 @@ class SpikeCounter:
         self._spikes[name] = self._spikes[name] + found if name in self._spikes else found
         self._elements[name] = self._elements[name] + elements
 
+    def totals(self) -> torch.Tensor:
+        """Spikes, and neurons * T * samples, of all layers together; float64 (2,), exact below 2^53."""
+        device = next(iter(self._spikes.values())).device if self._spikes else None
+        both = (sum(int(spikes) for spikes in self._spikes.values()), sum(int(n) for n in self._elements.values()))
+        return torch.tensor(both, dtype=torch.float64, device=device)
+
     def rates(self) -> dict[str, float]:
         """Spikes / (neurons * T * samples) of each layer; 0 for one that never ran."""
         totals = {name: int(elements) for name, elements in self._elements.items()}

@@ -11,15 +11,29 @@ from torch import nn
 
 
 def initialise(network: nn.Module, seed: int) -> None:
-    """Draw weights as the CLIF authors' code does.
+    """Draw weights by the rule that the network's class names in its attribute `initialisation`.
 
-    Convolutions: normal with fan-out scaling for ReLU (He et al., 2015), biases 0; batch norm 1 and 0; linear layers:
-    normal with standard deviation 0.01, biases 0. The global random state is neither used nor changed.
+    ``paper``, also where there is no such attribute, draws as the CLIF authors' code does. Convolutions: normal with
+    fan-out scaling for ReLU (He et al., 2015), biases 0; batch norm 1 and 0; linear layers: normal with standard
+    deviation 0.01, biases 0. ``default`` draws as torch's layers do by themselves, for networks whose authors left it
+    at that. The global random state is neither used nor changed.
 
     Args:
         network: Any; parameters of other layers stay as they are.
         seed: The run's.
     """
+    draw = {"paper": _draw_papers, "default": _draw_defaults}[getattr(network, "initialisation", "paper")]
+    draw(network, seed)
+
+
+def _draw_defaults(network: nn.Module, seed: int) -> None:
+    for name, module in network.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, nn.Linear)):
+            with seeded(seed, name):
+                module.reset_parameters()
+
+
+def _draw_papers(network: nn.Module, seed: int) -> None:
     for name, module in network.named_modules():
         generator = torch.Generator().manual_seed(_derive(seed, name))
         if isinstance(module, nn.Conv2d):

@@ -11,12 +11,14 @@ from torch import nn
 
 from pipeline.config import NetworkConfig
 from pipeline.networks.batch_norm import SequenceBatchNorm
-from pipeline.networks.pooling import AveragePool
+from pipeline.networks.pooling import AveragePool, MaxPool
 from preprocess.errors import ConfigError
 
 MakeNeuron = Callable[[], nn.Module]
-Plan = Sequence[int | Literal["P"]]
-"""Channels of each convolution, P for a 2x2 average pooling."""
+Plan = Sequence[int | Literal["P", "M"]]
+"""Channels of each convolution, P for a 2x2 average pooling, M for a 2x2 max pooling."""
+
+_POOLINGS: dict[str, type[nn.Module]] = {"P": AveragePool, "M": MaxPool}
 
 
 def over_time(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -24,38 +26,51 @@ def over_time(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
+def make_dropout(share: float) -> nn.Module:
+    """Dropout with one mask for all time steps until the reset; nothing at a share of 0."""
+    return layer.Dropout(share, step_mode="m") if share > 0 else nn.Identity()
+
+
 class ConvBlock(nn.Module):
-    """Convolution 3x3 with bias, batch norm, neuron, and dropout with one mask for all time steps."""
+    """Convolution 3x3, batch norm, neuron, and dropout with one mask for all time steps."""
 
     def __init__(
-        self, channels: int, out: int, batch_norm: Literal["per-step", "joint"], make_neuron: MakeNeuron, dropout: float
+        self,
+        channels: int,
+        out: int,
+        batch_norm: Literal["per-step", "joint"],
+        make_neuron: MakeNeuron,
+        dropout: float,
+        *,
+        stride: int = 1,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, out, 3, padding=1)
+        self.conv = nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=bias)
         self.norm = SequenceBatchNorm(out, batch_norm)
         self.neuron = make_neuron()
-        self.dropout = layer.Dropout(dropout, step_mode="m") if dropout > 0 else nn.Identity()
+        self.dropout = make_dropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(T, B, C, H, W) to (T, B, out, H, W)."""
+        """(T, B, C, H, W) to (T, B, out, H / stride, W / stride), rounded up."""
         return self.dropout(self.neuron(self.norm(over_time(self.conv, x))))
 
 
 def make_features(
-    plan: Plan, channels: int, config: NetworkConfig, make_neuron: MakeNeuron, dropout: float
+    plan: Plan, channels: int, config: NetworkConfig, make_neuron: MakeNeuron, dropout: float, *, bias: bool = True
 ) -> nn.Sequential:
     """The convolutions and poolings of a plan, conv1, conv2, pool1 ..., its channels multiplied by `config.width`."""
     features = nn.Sequential()
     counts = {"conv": 0, "pool": 0}
     for step in plan:
-        kind = "pool" if step == "P" else "conv"
+        kind = "conv" if isinstance(step, int) else "pool"
         counts[kind] += 1
-        if step == "P":
-            block: nn.Module = AveragePool()
-        else:
+        if isinstance(step, int):
             out = scaled(step, config.width)
-            block = ConvBlock(channels, out, config.batch_norm, make_neuron, dropout)
+            block: nn.Module = ConvBlock(channels, out, config.batch_norm, make_neuron, dropout, bias=bias)
             channels = out
+        else:
+            block = _POOLINGS[step]()
         features.add_module(f"{kind}{counts[kind]}", block)
     return features
 
@@ -67,7 +82,7 @@ def scaled(channels: int, width: float) -> int:
 
 def last_channels(plan: Plan, width: float) -> int:
     """Channels behind the last convolution of a plan."""
-    return scaled([step for step in plan if step != "P"][-1], width)
+    return scaled([step for step in plan if isinstance(step, int)][-1], width)
 
 
 def pooled_size(name: str, plan: Plan, size: tuple[int, int]) -> tuple[int, int]:
@@ -76,7 +91,7 @@ def pooled_size(name: str, plan: Plan, size: tuple[int, int]) -> tuple[int, int]
     Raises:
         ConfigError: If nothing is left of the input.
     """
-    halvings = plan.count("P")
+    halvings = sum(step in _POOLINGS for step in plan)
     rows, columns = size[0] >> halvings, size[1] >> halvings
     if rows < 1 or columns < 1:
         raise ConfigError(

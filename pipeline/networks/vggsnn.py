@@ -7,11 +7,18 @@ Dropout stands in front of the linear layer alone, as in the parallel spiking ne
 from __future__ import annotations
 
 import torch
-from spikingjelly.activation_based import layer
 from torch import nn
 
 from pipeline.config import NetworkConfig
-from pipeline.networks.layers import MakeNeuron, Plan, last_channels, make_features, over_time, pooled_size
+from pipeline.networks.layers import (
+    MakeNeuron,
+    Plan,
+    last_channels,
+    make_dropout,
+    make_features,
+    over_time,
+    pooled_size,
+)
 
 PLAN: Plan = (64, 128, "P", 256, 256, "P", 512, 512, "P", 512, 512, "P")
 
@@ -38,7 +45,7 @@ class VGGSNN(nn.Module):
         self.features = make_features(PLAN, channels, config, make_neuron, dropout=0.0)
         last = last_channels(PLAN, config.width)
         self.pool = nn.AdaptiveAvgPool2d(1) if config.head == "gap" else nn.Identity()
-        self.dropout = layer.Dropout(config.dropout, step_mode="m") if config.dropout > 0 else nn.Identity()
+        self.dropout = make_dropout(config.dropout)
         self.classifier = nn.Linear(last if config.head == "gap" else last * rows * columns, classes)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:

@@ -126,13 +126,14 @@ class LIFNode(neuron.LIFNode):
 
 
 def make_lif(config: NeuronConfig) -> LIFNode:
-    """LIF as the CLIF paper has it: undecayed input, soft reset, gradient through the reset."""
+    """LIF; by default as the CLIF paper has it: undecayed input, soft reset, gradient through the reset."""
     return LIFNode(
         float(config.tau),
-        decay_input=False,
+        decay_input=config.decay_input,
         v_threshold=float(config.v_threshold),
-        v_reset=None,
+        v_reset=0.0 if config.reset == "hard" else None,
         surrogate_function=make_surrogate(config),
+        detach_reset=config.detach_reset,
         step_mode="m",
         backend=config.backend,
     )

@@ -1,4 +1,4 @@
-"""Neurons to compare with, SpikingJelly's own code: the CLIF paper's settings wherever a neuron has them."""
+"""Neurons to compare with, SpikingJelly's own code: by default the CLIF paper's settings wherever one has them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pipeline.neurons.surrogates import make_surrogate
 
 def make_plif(config: NeuronConfig) -> nn.Module:
     """LIF whose time constant is learnt, from tau on (Fang et al., ICCV 2021)."""
-    return neuron.ParametricLIFNode(float(config.tau), decay_input=False, **_words(config))
+    return neuron.ParametricLIFNode(float(config.tau), decay_input=config.decay_input, **_words(config))
 
 
 def make_klif(config: NeuronConfig) -> nn.Module:
     """LIF with a learnt slope in front of the threshold (Jiang and Zhang, 2023)."""
-    return neuron.KLIFNode(False, float(config.tau), decay_input=False, **_words(config))
+    return neuron.KLIFNode(False, float(config.tau), decay_input=config.decay_input, **_words(config))
 
 
 def make_if(config: NeuronConfig) -> nn.Module:
@@ -34,8 +34,8 @@ def make_relu(_: NeuronConfig) -> nn.Module:
 def _words(config: NeuronConfig) -> dict[str, Any]:
     return {
         "v_threshold": float(config.v_threshold),
-        "v_reset": None,
+        "v_reset": 0.0 if config.reset == "hard" else None,
         "surrogate_function": make_surrogate(config),
-        "detach_reset": False,
+        "detach_reset": config.detach_reset,
         "step_mode": "m",
     }

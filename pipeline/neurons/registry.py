@@ -34,7 +34,7 @@ def make_neuron(config: NeuronConfig) -> nn.Module:
     """A multi-step neuron, input current (T, B, ...) to spikes of the same shape.
 
     A class from outside is called with those of tau, v_threshold, surrogate_function and step_mode that its
-    constructor takes; v_reset=None, decay_input=False and detach_reset=False where it has SpikingJelly's words.
+    constructor takes; v_reset, decay_input and detach_reset where it has SpikingJelly's words.
 
     Raises:
         ConfigError: If there is no neuron of the name, no kernel for the backend, or no T for one that is bound to it.
@@ -59,9 +59,9 @@ def _make_outside(config: NeuronConfig) -> nn.Module:
     words = {
         "tau": float(config.tau),
         "v_threshold": float(config.v_threshold),
-        "v_reset": None,
-        "decay_input": False,
-        "detach_reset": False,
+        "v_reset": 0.0 if config.reset == "hard" else None,
+        "decay_input": config.decay_input,
+        "detach_reset": config.detach_reset,
         "surrogate_function": make_surrogate(config),
         "step_mode": "m",
     }

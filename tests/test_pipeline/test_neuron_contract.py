@@ -9,7 +9,7 @@ import torch
 from spikingjelly.activation_based import functional
 
 from pipeline.config import NetworkConfig, NeuronConfig, RunConfig
-from pipeline.networks import build_network
+from pipeline.networks import NETWORKS, build_network
 from pipeline.neurons import NEURONS, make_neuron
 from preprocess.errors import ConfigError
 
@@ -69,20 +69,21 @@ def test_neurons_with_weights_for_each_step_refuse_another_t(name: str):
 
 
 @pytest.mark.parametrize("name", list(NEURONS))
-def test_networks_are_built_from_every_neuron_and_their_seed_decides_all(name: str):
+@pytest.mark.parametrize("network", list(NETWORKS))
+def test_networks_are_built_from_every_neuron_and_their_seed_decides_all(network: str, name: str):
     def build() -> torch.nn.Module:
         return build_network(
-            NetworkConfig("spiking-vgg-small", width=0.25),
+            NetworkConfig(network, width=1 / 16),
             NeuronConfig(name),
             channels=2,
             classes=3,
-            size=(16, 16),
+            size=(32, 32),
             timesteps=T,
             seed=5,
         )
 
     first = build()
-    assert first(drawn(2, 2, 16, 16)).shape == (T, 2, 3)
+    assert first(drawn(2, 2, 32, 32)).shape == (T, 2, 3)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), build().parameters(), strict=True))
 
 

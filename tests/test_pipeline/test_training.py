@@ -52,7 +52,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 def test_a_run_learns_and_leaves_a_whole_folder(cache: Path, tmp_path: Path, neuron: str):
     config = override(TINY, {"neuron.name": neuron, "schedule.epochs": 6})
     rows: list[dict] = []
-    result = train_run(config, tmp_path / "run", cache, on_epoch=rows.append)
+    result = train_run(config, tmp_path / "run", cache, on_epoch=lambda row, _: rows.append(row))
     there = open_run(tmp_path / "run")
     assert there.config == config and there.result == result and there.metrics == rows
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
@@ -81,7 +81,7 @@ def test_predictions_are_the_tests_samples_and_give_its_accuracy(cache: Path, tm
 def test_a_finished_run_is_read_and_not_trained_again(cache: Path, tmp_path: Path):
     first = train_run(TINY, tmp_path / "run", cache)
     before = (tmp_path / "run" / "checkpoint.pt").stat().st_mtime_ns
-    again = train_run(TINY, tmp_path / "run", cache, on_epoch=lambda row: pytest.fail("an epoch ran"))
+    again = train_run(TINY, tmp_path / "run", cache, on_epoch=lambda *_: pytest.fail("an epoch ran"))
     assert again == first and (tmp_path / "run" / "checkpoint.pt").stat().st_mtime_ns == before
 
 
@@ -94,7 +94,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(cache: Path, tmp_path: Path, cha
     config = override(TINY, changes)
     alone = train_run(config, tmp_path / "alone", cache)
 
-    def stop(row: dict) -> None:
+    def stop(row: dict, timing: dict) -> None:
         if row["epoch"] == 2:
             raise Stop
 
@@ -102,7 +102,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(cache: Path, tmp_path: Path, cha
         train_run(config, tmp_path / "broken", cache, on_epoch=stop)
     torch.manual_seed(999)
     rest: list[dict] = []
-    resumed = train_run(config, tmp_path / "broken", cache, on_epoch=rest.append)
+    resumed = train_run(config, tmp_path / "broken", cache, on_epoch=lambda row, _: rest.append(row))
     assert [row["epoch"] for row in rest] == [3]
     assert read_lines(tmp_path / "broken" / "metrics.jsonl") == read_lines(tmp_path / "alone" / "metrics.jsonl")
     assert same(weights(tmp_path / "broken"), weights(tmp_path / "alone"))
@@ -140,7 +140,7 @@ def test_the_test_split_stays_closed_where_it_must(cache: Path, tmp_path: Path, 
     with pytest.raises(ConfigError, match="expected validation or last where the test split stays closed, found paper"):
         train_run(replace(TINY, selection="paper"), tmp_path / "paper", cache, open_test=False)
     # Opening it afterwards trains nothing anew.
-    opened = train_run(TINY, tmp_path / "trial", cache, on_epoch=lambda row: pytest.fail("an epoch ran"))
+    opened = train_run(TINY, tmp_path / "trial", cache, on_epoch=lambda *_: pytest.fail("an epoch ran"))
     assert opened["test_samples"] == 36 and opened["epoch"] == result["epoch"]
 
 
@@ -160,7 +160,7 @@ def test_another_configuration_in_the_folder_is_refused(cache: Path, tmp_path: P
 
 
 def test_two_trainers_in_one_folder_are_refused(cache: Path, tmp_path: Path):
-    def second(row: dict) -> None:
+    def second(row: dict, timing: dict) -> None:
         with pytest.raises(RunError, match="another process trains here"):
             train_run(TINY, tmp_path / "run", cache)
         raise Stop
@@ -178,7 +178,7 @@ def test_a_configuration_that_does_not_fit_leaves_no_folder(cache: Path, tmp_pat
 def test_a_damaged_checkpoint_is_named_and_runs_no_code(cache: Path, tmp_path: Path):
     import pickle
 
-    def stop(row: dict) -> None:
+    def stop(row: dict, timing: dict) -> None:
         raise Stop
 
     with pytest.raises(Stop):
@@ -199,7 +199,7 @@ def test_a_damaged_checkpoint_is_named_and_runs_no_code(cache: Path, tmp_path: P
 
 
 def test_frames_of_other_recordings_stop_a_resumed_run(cache: Path, tmp_path: Path):
-    def stop(row: dict) -> None:
+    def stop(row: dict, timing: dict) -> None:
         raise Stop
 
     with pytest.raises(Stop):
@@ -211,7 +211,8 @@ def test_frames_of_other_recordings_stop_a_resumed_run(cache: Path, tmp_path: Pa
 
 def test_a_loss_that_is_no_number_stops_with_step_and_advice(cache: Path, tmp_path: Path):
     config = override(TINY, {"optimiser.learning_rate": 1e30, "optimiser.momentum": 0.0})
-    with pytest.raises(RunError, match=r"expected a finite loss, found \w+ at step \d+ of epoch \d+. Lower optimiser"):
+    told = r"expected a finite loss, found \w+ at step \d+ of epoch \d+; the first .* Lower optimiser"
+    with pytest.raises(RunError, match=told):
         train_run(config, tmp_path / "run", cache)
 
 

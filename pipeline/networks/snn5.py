@@ -1,0 +1,54 @@
+"""SNN5: a 5-layer network without pooling, standing in for the one behind Figure 2 of the CLIF paper.
+
+The paper gives "a simple convolutional 5-layer SNN model" for CIFAR-10 and nothing more; its code was not released.
+Everything else is assumed:
+
+- Five layers with weights: four convolutions and one linear layer without neurons, which reads the last map.
+- 64, 128, 256 and 512 channels, as the steps of Spiking-VGG11 have them.
+- Strided convolutions in place of average pooling: the first keeps the size, the three behind it halve it, so that
+  CIFAR-10's 32x32 end as 4x4. All that a layer sees are spikes, or the frames.
+- Blocks (3x3 with bias, batch norm, neuron, dropout) and initial weights of the authors' Spiking-VGG.
+
+So accuracies of Figure 2 are not expected to be met; what it shows, how accuracy depends on T, tau and k, can be tried.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from pipeline.config import NetworkConfig
+from pipeline.networks.layers import ConvBlock, MakeNeuron, over_time, scaled
+
+# Channels and stride of each convolution.
+PLAN = ((64, 1), (128, 2), (256, 2), (512, 2))
+
+
+class SNN5(nn.Module):
+    """Four convolutions, three of them with stride 2, and one linear layer on the last map (`gap`: on its mean).
+
+    Args:
+        config: Width, dropout (behind each neuron), batch norm and head.
+        make_neuron: Called for each spiking layer.
+        channels: Of a frame.
+        classes: How many logits.
+        size: Height and width of a frame; any, because strides round up.
+    """
+
+    def __init__(
+        self, config: NetworkConfig, make_neuron: MakeNeuron, *, channels: int, classes: int, size: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        self.features = nn.Sequential()
+        rows, columns = size
+        for number, (step, stride) in enumerate(PLAN, 1):
+            out = scaled(step, config.width)
+            block = ConvBlock(channels, out, config.batch_norm, make_neuron, config.dropout, stride=stride)
+            self.features.add_module(f"conv{number}", block)
+            channels, rows, columns = out, -(-rows // stride), -(-columns // stride)
+        self.pool = nn.AdaptiveAvgPool2d(1) if config.head == "gap" else nn.Identity()
+        self.classifier = nn.Linear(channels if config.head == "gap" else channels * rows * columns, classes)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """(T, B, channels, H, W) to logits (T, B, classes)."""
+        return self.classifier(over_time(self.pool, self.features(frames)).flatten(2))
