@@ -1,0 +1,241 @@
+"""A training step of VGGSNN beside the same network built from SpikingJelly 2.0: ``python -m benchmarks.training``.
+
+Both must give equal losses and gradients before they are timed. The C library keeps freed memory for both alike, as
+`spikeloom train` has it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+import tyro
+from spikingjelly.activation_based import functional, layer
+from torch import Tensor, nn
+
+from benchmarks.measuring import Row, Timing, format_table, time_in_turns
+from benchmarks.neuron_peers import make_spikingjellys
+from pipeline.config import LossConfig, NetworkConfig, NeuronConfig, OptimiserConfig, RunConfig
+from pipeline.data import Batch
+from pipeline.distributed import Group
+from pipeline.learner import Learner
+from pipeline.losses import spiking_loss
+from pipeline.networks import SpikeCounter, build_network
+from pipeline.networks.layers import scaled
+from pipeline.networks.vggsnn import PLAN
+from preprocess.memory import keep_freed_memory
+
+SIZE, CLASSES = 48, 10
+TARGETS = {"fp32": 1.4, "bf16": 1.35}
+BF16_AGAINST_FP32 = 2.4
+LOSS = LossConfig()
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Compare training steps.
+
+    Example: python -m benchmarks.training
+    """
+
+    tiny: bool = False
+    """Only prove that the results are equal, on little; what it prints of time says nothing."""
+    repeats: int = 7
+    """Timings, in turns, of which the median counts."""
+    compiled: bool = False
+    """Also measure torch.compile, which takes minutes to get ready."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    steps: int
+    batch: int
+    width: float
+
+
+def main(arguments: Arguments) -> None:
+    """Print the table."""
+    keep_freed_memory()
+    shape = Shape(2, 4, 0.125) if arguments.tiny else Shape(10, 8, 1.0)
+    frames = torch.randint(0, 4, (shape.steps, shape.batch, 2, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
+    batch = Batch(frames.float(), torch.arange(shape.batch) % CLASSES)
+    for neuron in ("clif", "lif"):
+        check_equal(neuron, shape, batch)
+    repeats = 1 if arguments.tiny else arguments.repeats
+    print(format_table(list(rows(shape, batch, repeats, arguments.compiled))))
+
+
+def rows(shape: Shape, batch: Batch, repeats: int, compiled: bool) -> Iterator[Row]:
+    """Every neuron and precision against SpikingJelly's, then what else there is to choose."""
+    for neuron in ("clif", "lif"):
+        works = {
+            "ours fp32": our_step(shape, batch, neuron, "fp32"),
+            "ours bf16": our_step(shape, batch, neuron, "bf16"),
+            "theirs fp32": their_step(shape, batch, neuron, "fp32"),
+            "theirs bf16": their_step(shape, batch, neuron, "bf16"),
+        }
+        found = timed(works, repeats)
+        # The targets are CLIF's.
+        kept = neuron == "clif"
+        for precision, target in TARGETS.items():
+            ours, theirs = f"ours {precision}", f"theirs {precision}"
+            yield row(f"{neuron.upper()}, {precision}", found, ours, theirs, target * kept)
+        yield row(f"{neuron.upper()}, bf16", found, "ours bf16", "theirs fp32", BF16_AGAINST_FP32 * kept)
+    works = {
+        "joint": our_step(shape, batch, "clif", "fp32"),
+        "per-step": our_step(shape, batch, "clif", "fp32", batch_norm="per-step"),
+        "one forward a time step": loop_step(shape, batch, "clif", "fp32"),
+    }
+    if compiled:
+        works["torch.compile"] = our_step(shape, batch, "clif", "fp32", compiles=True)
+    found = timed(works, repeats)
+    for name in list(works)[1:]:
+        yield row(f"CLIF, fp32: joint batch norm against {name}", found, "joint", name, 0.0, peer="spikeloom")
+
+
+def timed(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, Timing]:
+    """Once before the clock, then in turns."""
+    for work in works.values():
+        work()
+    return dict(zip(works, time_in_turns(list(works.values()), repeats), strict=True))
+
+
+def row(work: str, found: dict[str, Timing], ours: str, other: str, target: float, peer: str = "SpikingJelly") -> Row:
+    mine, theirs = found[ours], found[other]
+    return Row(
+        f"VGGSNN {SIZE}x{SIZE} training step, {work}",
+        str(mine),
+        f"{peer} {other.removeprefix('theirs ')} {theirs}",
+        theirs.wall_s / mine.wall_s,
+        target,
+        of_processor=theirs.processor_s / mine.processor_s,
+    )
+
+
+def configured(
+    shape: Shape, neuron: str, precision: str, batch_norm: str = "joint", compiles: bool = False
+) -> RunConfig:
+    network = NetworkConfig("vggsnn", width=shape.width, batch_norm=batch_norm)  # type: ignore[arg-type]
+    return replace(
+        RunConfig(network=network, neuron=NeuronConfig(neuron), loss=LOSS, optimiser=OptimiserConfig()),
+        precision=precision,
+        compile=compiles,
+    )
+
+
+def build_ours(shape: Shape, config: RunConfig) -> nn.Module:
+    return build_network(
+        config.network,
+        config.neuron,
+        channels=2,
+        classes=CLASSES,
+        size=(SIZE, SIZE),
+        timesteps=shape.steps,
+        seed=0,
+    ).train()
+
+
+def our_step(
+    shape: Shape, batch: Batch, neuron: str, precision: str, batch_norm: str = "joint", compiles: bool = False
+) -> Callable[[], Tensor]:
+    """A step as `spikeloom train` takes it, spikes counted too."""
+    config = configured(shape, neuron, precision, batch_norm, compiles)
+    learner = Learner(config, build_ours(shape, config), torch.device("cpu"), Group())
+    counter = SpikeCounter(learner.network)
+    counter.__enter__()
+
+    def step() -> Tensor:
+        loss, _ = learner.loss(batch, counter)
+        learner.follow(loss)
+        return loss.detach()
+
+    return step
+
+
+def build_theirs(shape: Shape, neuron: str) -> nn.Sequential:
+    """VGGSNN as one builds it from SpikingJelly's multi-step layers."""
+    modules: list[nn.Module] = []
+    channels, side = 2, SIZE
+    for step in PLAN:
+        if step == "P":
+            modules.append(layer.AvgPool2d(2))
+            side //= 2
+            continue
+        out = scaled(step, shape.width)
+        modules += [layer.Conv2d(channels, out, 3, padding=1), layer.BatchNorm2d(out), make_spikingjellys(neuron)]
+        channels = out
+    modules += [layer.Flatten(), layer.Linear(channels * side * side, CLASSES)]
+    network = nn.Sequential(*modules)
+    functional.set_step_mode(network, "m")
+    return network
+
+
+def copy_weights(ours: nn.Module, theirs: nn.Module) -> None:
+    """Ours into theirs: the layers stand in the same order."""
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
+
+
+def their_step(shape: Shape, batch: Batch, neuron: str, precision: str) -> Callable[[], Tensor]:
+    """The same step with SpikingJelly's network."""
+    network = build_theirs(shape, neuron)
+    copy_weights(build_ours(shape, configured(shape, neuron, precision)), network)
+    return _plain_step(network, network, batch, precision, partial(functional.reset_net, network))
+
+
+def loop_step(shape: Shape, batch: Batch, neuron: str, precision: str) -> Callable[[], Tensor]:
+    """As the CLIF authors' code has it: SpikingJelly's network called once for each time step."""
+    network = build_theirs(shape, neuron)
+    functional.set_step_mode(network, "s")
+
+    def forward(frames: Tensor) -> Tensor:
+        return torch.stack([network(frame) for frame in frames])
+
+    return _plain_step(network, forward, batch, precision, partial(functional.reset_net, network))
+
+
+def _plain_step(
+    network: nn.Module, forward: Callable[[Tensor], Tensor], batch: Batch, precision: str, reset: Callable[[], None]
+) -> Callable[[], Tensor]:
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+
+    def step() -> Tensor:
+        optimiser.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            loss = spiking_loss(forward(batch.frames), batch.labels, LOSS)
+        loss.backward()
+        optimiser.step()
+        reset()
+        return loss.detach()
+
+    return step
+
+
+def check_equal(neuron: str, shape: Shape, batch: Batch) -> None:
+    """Stop unless both networks give the same logits, loss and gradients, in float64 where nothing is near an edge.
+
+    Raises:
+        SystemExit: If they do not.
+    """
+    config = configured(shape, neuron, "fp32")
+    ours, theirs = build_ours(shape, config), build_theirs(shape, neuron)
+    copy_weights(ours, theirs)
+    results = []
+    for network in (ours, theirs):
+        loss = spiking_loss(network(batch.frames), batch.labels, LOSS)
+        gradient = torch.autograd.grad(loss, list(network.parameters()))
+        results.append((float(loss.detach()), torch.cat([part.flatten() for part in gradient])))
+    (loss, gradient), (their_loss, their_gradient) = results
+    # A potential within rounding of the threshold may fire in one and not in the other; few do.
+    apart = float((gradient - their_gradient).norm() / their_gradient.norm())
+    if abs(loss - their_loss) > 1e-4 * abs(their_loss) or not apart < 0.02:
+        raise SystemExit(
+            f"benchmarks: {neuron}: loss {loss:.6f} and {their_loss:.6f}, gradients {apart:.2g} apart; expected 0.02"
+        )
+    print(f"{neuron}: losses {loss:.6f} and {their_loss:.6f}, gradients {apart:.1e} apart", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments))
