@@ -1,4 +1,4 @@
-"""What a network reaches on a split: loss, accuracy, confusion, firing rates, and the logits of every sample."""
+"""What a network reaches on a split: loss, accuracy over time, confusion, firing rates, and every sample's logits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline.config import LossConfig
 from pipeline.data import FrameLoader
+from pipeline.intervals import accuracy_interval
+from pipeline.latency import correct_by_step, looks_ahead
 from pipeline.losses import spiking_loss, sum_logits
 from pipeline.networks import SpikeCounter, reset_network
 
@@ -25,6 +27,8 @@ class Evaluation:
         logits: Summed over time steps, float32 (N, classes).
         firing_rates: Spikes / (neurons * T * samples) of each spiking layer, by its name.
         firing_rate: The same over all layers.
+        correct_by_step: Samples that the first t steps get right, t = 1 .. T, int64 (T,); None where a step's output
+            depends on later frames.
     """
 
     loss: float
@@ -32,6 +36,7 @@ class Evaluation:
     logits: NDArray[np.float32]
     firing_rates: dict[str, float]
     firing_rate: float
+    correct_by_step: NDArray[np.int64] | None
 
     @property
     def predictions(self) -> NDArray[np.int64]:
@@ -46,6 +51,12 @@ class Evaluation:
     def accuracy(self) -> float:
         """A fraction."""
         return self.correct / len(self.labels)
+
+    def latency_curve(self) -> list[float] | None:
+        """A fraction for each t = 1 .. T: the accuracy of the first t steps; the last is `accuracy`."""
+        if self.correct_by_step is None:
+            return None
+        return [int(correct) / len(self.labels) for correct in self.correct_by_step]
 
     def confusion(self) -> NDArray[np.int64]:
         """How often class `row` was taken for class `column`, int64 (classes, classes)."""
@@ -65,7 +76,7 @@ def evaluate(network: torch.nn.Module, loader: FrameLoader, config: LossConfig) 
     """Run a network in evaluation mode over all batches of a loader; its training mode is as before afterwards."""
     training = network.training
     network.eval()
-    losses, labels, logits = [], [], []
+    losses, labels, logits, correct = [], [], [], []
     try:
         with torch.no_grad(), SpikeCounter(network) as counter:
             for batch in loader.batches():
@@ -75,6 +86,7 @@ def evaluate(network: torch.nn.Module, loader: FrameLoader, config: LossConfig) 
                 losses.append(spiking_loss(out, batch.labels, config, batch.mask) * len(batch.labels))
                 labels.append(batch.labels.cpu())
                 logits.append(sum_logits(out, batch.mask).cpu())
+                correct.append(correct_by_step(out, batch.labels, batch.mask))
     finally:
         network.train(training)
     total = len(loader.indices)
@@ -84,18 +96,23 @@ def evaluate(network: torch.nn.Module, loader: FrameLoader, config: LossConfig) 
         torch.cat(logits).numpy(),
         counter.rates(),
         counter.rate(),
+        None if looks_ahead(network) else torch.stack(correct).sum(0).cpu().numpy(),
     )
 
 
 def describe_test(evaluation: Evaluation) -> dict[str, Any]:
     """What `result.json` says of the test split, as plain values."""
+    low, high = accuracy_interval(evaluation.correct, len(evaluation.labels))
     return {
         "test_loss": evaluation.loss,
         "test_accuracy": evaluation.accuracy,
+        "test_accuracy_low": low,
+        "test_accuracy_high": high,
         "test_samples": len(evaluation.labels),
         "correct": evaluation.correct,
         "per_class_accuracy": evaluation.per_class_accuracy(),
         "confusion": evaluation.confusion().tolist(),
+        "latency_curve": evaluation.latency_curve(),
         "firing_rate": evaluation.firing_rate,
         "firing_rates": evaluation.firing_rates,
     }

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.checkpoint import load_weights
-from pipeline.data import FrameLoader, open_data
 from pipeline.device import computing
-from pipeline.evaluation import describe_test, evaluate
-from pipeline.networks import build_network
+from pipeline.evaluation import describe_test
+from pipeline.nir_export import ReadNetwork, export_nir, refuse_inexpressible
+from pipeline.other_timesteps import accuracy_by_timesteps, refuse_timesteps
 from pipeline.runs import Run, write_json
+from pipeline.selected import evaluate_test, load_selected, open_run_data, require_weights
 from pipeline.training import describe_run, save_predictions
 from preprocess.command_line import default_cache
-from preprocess.errors import RunError
 from preprocess.progress import Progress
 
 
@@ -25,48 +25,52 @@ def run_cache(there: Run, cache: Path | None) -> Path:
     return default_cache(cache)
 
 
-def retest_run(there: Run, cache: Path | None, *, progress: Progress | None = None) -> dict[str, Any]:
+def retest_run(
+    there: Run,
+    cache: Path | None,
+    *,
+    timesteps: Sequence[int] = (),
+    nir: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
     """Evaluate a run's ``best.pt`` on the test split; writes ``evaluation.json`` and ``predictions.npz``.
 
     Args:
         there: The run.
         cache: See `run_cache`.
+        timesteps: Other T to evaluate the same weights at.
+        nir: A file to write the network to.
         progress: Where to tell of a frame cache that must be made.
 
     Returns:
-        The same keys as ``result.json``.
+        The keys of ``result.json``; `accuracy_by_timesteps` (by T as text, as JSON has keys, the trained T among them)
+        and `nir` (see `export_nir`) where asked for.
 
     Raises:
         RunError: If the run has no selected weights yet, or its data were preprocessed from other files since.
+        ConfigError: If a T or the NIR export is not possible for this run; nothing is written then.
         CacheError: If the data set has no event store.
     """
-    config = there.config
-    if not (there.folder / "best.pt").is_file():
-        raise RunError(
-            f"{there.folder}: expected selected weights (best.pt), found none after {len(there.metrics)} epochs. "
-            f"Train on: spikeloom train --resume {there.folder}"
-        )
-    data = open_data(config, run_cache(there, cache), progress)
-    trained_on = there.environment.get("data")
-    if trained_on not in (None, data.frames.fingerprint):
-        raise RunError(
-            f"{there.folder}: expected frames {trained_on}, found {data.frames.fingerprint} in {data.frames.path}: the "
-            "data set was preprocessed from other files since. Give the run's own --cache."
-        )
+    config, cache = there.config, run_cache(there, cache)
+    refuse_timesteps(config, timesteps)
+    if nir is not None:
+        refuse_inexpressible(config)
+    require_weights(there)
+    data = open_run_data(there, config, cache, progress)
     with computing(config) as device:
-        network = build_network(
-            config.network,
-            config.neuron,
-            channels=2,
-            classes=len(data.classes),
-            size=data.size,
-            timesteps=data.frames.timesteps,
-            seed=config.seed,
-        )
-        epoch = load_weights(there.folder / "best.pt", network)
-        loader = FrameLoader(data.frames, data.splits.test, config.batch_size, config.input, device)
-        tested = evaluate(network.to(device), loader, config.loss)
-    result = describe_run(config, data, there.metrics, there.timings, epoch) | describe_test(tested)
+        network, epoch = load_selected(there, data, device)
+        tested = evaluate_test(there, network, data, device)
+        result = describe_run(config, data, there.metrics, there.timings, epoch) | describe_test(tested)
+        if timesteps:
+            trained = data.frames.timesteps
+            others = [steps for steps in timesteps if steps != trained]
+            reached = {trained: tested.accuracy} | accuracy_by_timesteps(there, cache, others, device, progress)
+            result["accuracy_by_timesteps"] = {str(steps): reached[steps] for steps in sorted(reached)}
+        if nir is not None:
+            result["nir"] = export_nir(network, data.size, nir)
+            # The file is only as good as what it computes when it is read again.
+            read = evaluate_test(there, ReadNetwork(nir, device), data, device)
+            result["nir"]["same_predictions"] = int((read.predictions == tested.predictions).sum())
     save_predictions(there.folder / "predictions.npz", data, tested)
     write_json(there.folder / "evaluation.json", result)
     return result

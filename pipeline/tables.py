@@ -24,6 +24,15 @@ def data_name(result: dict[str, Any]) -> str:
     return f"{result['dataset']} (emulated)" if result["emulated"] else str(result["dataset"])
 
 
+def test_accuracy_words(result: dict[str, Any]) -> str:
+    """Such as ``98.00 % (98 of 100; 95 % interval 93.0 to 99.4)``; results of older versions have no interval."""
+    counts = f"{result['correct']} of {result['test_samples']}"
+    if "test_accuracy_low" in result:
+        low, high = result["test_accuracy_low"], result["test_accuracy_high"]
+        counts += f"; 95 % interval {100 * low:.1f} to {100 * high:.1f}"
+    return f"{per_cent(result['test_accuracy'])} % ({counts})"
+
+
 def print_result(result: dict[str, Any], config: RunConfig, folder: Path) -> None:
     """Print what one run reached."""
     from rich.table import Table
@@ -40,7 +49,7 @@ def print_result(result: dict[str, Any], config: RunConfig, folder: Path) -> Non
         "selection": f"{result['selection']}: {_SELECTION_WORDS[result['selection']]}",
         "epoch taken": f"{result['epoch']} of {result['epochs']}",
         "validation accuracy": f"{per_cent(result['validation_accuracy'])} %",
-        "test accuracy": f"{per_cent(result['test_accuracy'])} % ({result['correct']} of {result['test_samples']})",
+        "test accuracy": test_accuracy_words(result),
         "firing rate (test)": f"{result['firing_rate']:.4f}",
         "seconds": f"{result['seconds']:.1f}",
         "run folder": str(folder),
@@ -73,3 +82,66 @@ def print_layers(result: dict[str, Any]) -> None:
         layers.add_row(name, f"{rate:.4f}")
     layers.add_row("all", f"{result['firing_rate']:.4f}", style="bold")
     out.print(layers)
+
+
+def print_steps(result: dict[str, Any], config: RunConfig) -> None:
+    """Print accuracy by the number of first time steps, and by other T where they were evaluated."""
+    from rich.table import Table
+
+    from pipeline.other_timesteps import why_bound
+    from preprocess.console import console
+
+    out = console()
+    curve = result["latency_curve"]
+    if curve is None:
+        out.print(f"no accuracy of first time steps: '{config.neuron.name}' computes each step from all of them")
+    else:
+        table = Table(title=f"Test accuracy of the first t steps ({config.binning.steps_title})")
+        table.add_column("t", justify="right")
+        table.add_column("per cent", justify="right")
+        for t in _some_steps(len(curve)):
+            table.add_row(str(t), per_cent(curve[t - 1]))
+        out.print(table)
+    if "accuracy_by_timesteps" in result:
+        out.print(_timesteps_table(result))
+    bound = why_bound(config)
+    if bound is not None:
+        out.print(f"no accuracy at other T: {bound}")
+
+
+_MOST_STEPS = 12
+
+
+def _some_steps(steps: int) -> list[int]:
+    """Evenly spaced among 1 .. T, first and last among them; all are in evaluation.json and in the picture."""
+    rows = min(steps, _MOST_STEPS)
+    return sorted({1 + round(k * (steps - 1) / max(rows - 1, 1)) for k in range(rows)})
+
+
+def _timesteps_table(result: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    from pipeline.intervals import accuracy_interval
+
+    samples = result["test_samples"]
+    table = Table(title="Test accuracy by T: same weights, samples binned anew")
+    for name in ("T", "per cent", "95 % interval"):
+        table.add_column(name, justify="right")
+    for steps, accuracy in result["accuracy_by_timesteps"].items():
+        low, high = accuracy_interval(round(accuracy * samples), samples)
+        trained = int(steps) == result["timesteps"]
+        name = f"{steps} (trained)" if trained else steps
+        interval = f"{100 * low:.1f} to {100 * high:.1f}"
+        table.add_row(name, per_cent(accuracy), interval, style="bold" if trained else None)
+    return table
+
+
+def print_nir(result: dict[str, Any]) -> None:
+    """Print where a NIR graph was written, and whether it computes the same when it is read again."""
+    if "nir" not in result:
+        return
+    written = result["nir"]
+    print(
+        f"NIR graph: {written['file']} ({written['nodes']} nodes, a time step is {written['time_step_s']:g} s; read "
+        f"again, it makes {written['same_predictions']} of {result['test_samples']} test predictions as the run does)"
+    )

@@ -1,0 +1,72 @@
+"""A finished run's selected weights and its test split, from its folder alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pipeline.checkpoint import load_weights
+from pipeline.config import RunConfig
+from pipeline.data import FrameLoader, RunData, open_data
+from pipeline.evaluation import Evaluation, evaluate
+from pipeline.networks import build_network
+from pipeline.runs import Run
+from preprocess.errors import RunError
+from preprocess.progress import Progress
+
+
+def require_weights(there: Run) -> Path:
+    """The path of a run's ``best.pt``; RunError where it has none yet."""
+    path = there.folder / "best.pt"
+    if not path.is_file():
+        raise RunError(
+            f"{there.folder}: expected selected weights (best.pt), found none after {len(there.metrics)} epochs. "
+            f"Train on: spikeloom train --resume {there.folder}"
+        )
+    return path
+
+
+def open_run_data(there: Run, config: RunConfig, cache: Path, progress: Progress | None = None) -> RunData:
+    """The data of a run's configuration, or of one that bins the same samples otherwise.
+
+    Raises:
+        RunError: If the data set was preprocessed from other files since the run was trained.
+        CacheError: If the data set has no event store.
+    """
+    data = open_data(config, cache, progress)
+    trained_on = there.environment.get("data")
+    if trained_on not in (None, data.frames.fingerprint):
+        raise RunError(
+            f"{there.folder}: expected frames {trained_on}, found {data.frames.fingerprint} in {data.frames.path}: the "
+            "data set was preprocessed from other files since. Give the run's own --cache."
+        )
+    return data
+
+
+def load_selected(there: Run, data: RunData, device: torch.device) -> tuple[nn.Module, int]:
+    """The network with the weights of ``best.pt``, and the epoch they are of.
+
+    Raises:
+        RunError: If there are no such weights, or they are damaged or do not fit.
+    """
+    config = there.config
+    network = build_network(
+        config.network,
+        config.neuron,
+        channels=2,
+        classes=len(data.classes),
+        size=data.size,
+        timesteps=data.frames.timesteps,
+        seed=config.seed,
+    )
+    epoch = load_weights(require_weights(there), network)
+    return network.to(device), epoch
+
+
+def evaluate_test(there: Run, network: nn.Module, data: RunData, device: torch.device) -> Evaluation:
+    """What a network reaches on the run's test split."""
+    config = there.config
+    loader = FrameLoader(data.frames, data.splits.test, config.batch_size, config.input, device)
+    return evaluate(network, loader, config.loss)
