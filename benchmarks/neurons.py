@@ -63,6 +63,8 @@ def main(arguments: Arguments) -> None:
 
 def apart(arguments: Arguments, kind: str, steps: int, elements: int) -> list[Row]:
     """The rows of one layer, from a process of its own."""
+    if arguments.tiny:
+        return _measure(arguments, kind, steps, elements)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_measure, arguments, kind, steps, elements).result()
 

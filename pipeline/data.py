@@ -64,7 +64,14 @@ def open_data(config: RunConfig, cache: Path, progress: Progress | None = None) 
     """
     dataset = config.dataset
     frames = _open_frames(config, cache, progress)
-    splits = split_samples(frames.samples, dataset.name, dataset.split, dataset.validation_fraction, config.selection)
+    splits = split_samples(
+        frames.samples,
+        dataset.name,
+        dataset.split,
+        dataset.validation_fraction,
+        config.selection,
+        frames.classes,
+    )
     if config.batch_size > len(splits.train):
         raise ConfigError(
             f"batch_size: expected at most the {len(splits.train)} training samples of {dataset.name}, "

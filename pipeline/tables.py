@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig
+from preprocess.splits import title_of_split
 
 _SELECTION_WORDS = {
     "validation": "best epoch on a validation split of the training samples",
@@ -20,8 +21,10 @@ def per_cent(fraction: float | None) -> str:
 
 
 def data_name(result: dict[str, Any]) -> str:
-    """The data set's name, and that it is emulated where it is."""
-    return f"{result['dataset']} (emulated)" if result["emulated"] else str(result["dataset"])
+    """The data set's name, and that it is emulated, or tested on recordings that it trained on, where it is."""
+    same = title_of_split(result["split"]) != result["split"]
+    told = [word for word, holds in (("emulated", result["emulated"]), ("same-recording", same)) if holds]
+    return f"{result['dataset']} ({', '.join(told)})" if told else str(result["dataset"])
 
 
 def test_accuracy_words(result: dict[str, Any]) -> str:
@@ -45,7 +48,7 @@ def print_result(result: dict[str, Any], config: RunConfig, folder: Path) -> Non
     rows = {
         "network": f"{config.network.name}, width {config.network.width:g}",
         "neuron": f"{config.neuron.name}, tau {config.neuron.tau:g}, {config.binning.steps_title}",
-        "split, seed": f"{result['split']}, {config.seed}",
+        "split, seed": f"{config.dataset.split_title}, {config.seed}",
         "selection": f"{result['selection']}: {_SELECTION_WORDS[result['selection']]}",
         "epoch taken": f"{result['epoch']} of {result['epochs']}",
         "validation accuracy": f"{per_cent(result['validation_accuracy'])} %",

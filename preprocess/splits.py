@@ -6,6 +6,7 @@ Every split has its own fixed seed, independent of a run's: two runs of differen
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +52,12 @@ def title_of_split(split: str) -> str:
 
 
 def split_samples(
-    samples: SampleTable, dataset_name: str, split: str, validation_fraction: float, selection: str
+    samples: SampleTable,
+    dataset_name: str,
+    split: str,
+    validation_fraction: float,
+    selection: str,
+    classes: Sequence[str] = (),
 ) -> Splits:
     """Cut a data set into training, validation and test samples.
 
@@ -65,6 +71,7 @@ def split_samples(
         validation_fraction: Share of the training samples that validates, in (0, 1): whole groups where the data set
             has groups, else stratified by class.
         selection: ``validation``; ``paper`` and ``last`` train on all training samples.
+        classes: Their names, for errors.
 
     Raises:
         ConfigError: If the split does not exist for this data set or leaves a part empty.
@@ -75,7 +82,7 @@ def split_samples(
         before, test = _in_time(samples, np.arange(len(samples)), _TEST_SHARE_OF_TIME)
         left_out = ~before & ~test
     else:
-        test = _is_test(samples, dataset_name, split)
+        test = _is_test(samples, dataset_name, split, classes)
     train = np.flatnonzero(~test & ~left_out)
     if len(train) == 0 or not test.any():
         raise ConfigError(
@@ -97,7 +104,7 @@ def split_samples(
     return Splits(train[trains], train[validates], np.flatnonzero(test))
 
 
-def _is_test(samples: SampleTable, name: str, split: str) -> NDArray[np.bool_]:
+def _is_test(samples: SampleTable, name: str, split: str, classes: Sequence[str]) -> NDArray[np.bool_]:
     has_official = bool(np.any(samples.split != NO_SPLIT))
     if split == "official":
         if not has_official:
@@ -110,7 +117,7 @@ def _is_test(samples: SampleTable, name: str, split: str) -> NDArray[np.bool_]:
         raise ConfigError(f"dataset.split: expected one of {', '.join(SPLITS)}, found {split}.")
     if split == "by-group":
         _refuse_official(samples, name, split)
-        return _by_group(samples, name)
+        return _by_group(samples, name, classes)
     if not has_official:
         _refuse_shared_groups(samples, name, split)
     if split == "random-0.9":
@@ -142,14 +149,14 @@ def _refuse_shared_groups(samples: SampleTable, name: str, split: str) -> None:
         )
 
 
-def _by_group(samples: SampleTable, name: str) -> NDArray[np.bool_]:
+def _by_group(samples: SampleTable, name: str, classes: Sequence[str]) -> NDArray[np.bool_]:
     """Which samples test: whole groups, class by class where each group is of one class."""
     group, label = samples.group, samples.label
     single = [int(c) for c in np.unique(label) if len(np.unique(group[label == c])) == 1]
     if single:
         raise ConfigError(
             f"dataset.split: by-group needs two groups (recordings) of every class, and in {name} these have one: "
-            f"{_listed(single)}. Record more, or choose split-in-time, which tests on the recordings it trains on."
+            f"{_listed(single, classes)}. Record more, or choose split-in-time, which tests on the recordings it trains on."
         )
     groups, first, counts = np.unique(group, return_index=True, return_counts=True)
     chosen: list[str] = []
@@ -163,8 +170,8 @@ def _by_group(samples: SampleTable, name: str) -> NDArray[np.bool_]:
     return np.isin(group, chosen)
 
 
-def _listed(labels: list[int]) -> str:
-    shown = ", ".join(f"class {label}" for label in labels[:_MOST_LABELS])
+def _listed(labels: list[int], classes: Sequence[str]) -> str:
+    shown = ", ".join(classes[label] if label < len(classes) else f"class {label}" for label in labels[:_MOST_LABELS])
     return shown + (f" and {len(labels) - _MOST_LABELS} more" if len(labels) > _MOST_LABELS else "")
 
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.measuring import Row, format_table
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -19,6 +21,14 @@ def test_peers_give_equal_results():
     assert lines[0].startswith("| work | spikeloom | peer | ratio |")
     for work in ("decode AEDAT 3.1", "another T from the events", "second process", "| 10,000 |"):
         assert any(work in line for line in lines), work
+
+
+@pytest.mark.parametrize("name", ["neurons", "training"])
+def test_networks_of_peers_give_equal_results(name: str):
+    words = [sys.executable, "-m", f"benchmarks.{name}", "--tiny"]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("| work | spikeloom | peer | ratio |") and "clif" in done.stdout.lower()
 
 
 def test_table_says_what_was_reached():

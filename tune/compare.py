@@ -119,8 +119,10 @@ def _check_runs(comparison: Comparison) -> None:
     for neuron in comparison.neurons:
         make_neuron(replace(config.neuron, name=neuron))
     dataset = config.dataset
-    samples = open_events(events_path(comparison.cache, dataset.name)).samples
-    split_samples(samples, dataset.name, dataset.split, dataset.validation_fraction, config.selection)
+    store = open_events(events_path(comparison.cache, dataset.name))
+    split_samples(
+        store.samples, dataset.name, dataset.split, dataset.validation_fraction, config.selection, store.classes
+    )
 
 
 def _with_earlier(comparison: Comparison, folder: Path) -> Comparison:

@@ -154,7 +154,9 @@ def plan_search(
 
 def _describe_data(config: RunConfig, store: EventStore) -> SearchData:
     dataset = config.dataset
-    splits = split_samples(store.samples, dataset.name, dataset.split, dataset.validation_fraction, config.selection)
+    splits = split_samples(
+        store.samples, dataset.name, dataset.split, dataset.validation_fraction, config.selection, store.classes
+    )
     return SearchData(store.dataset.startswith("emulated-"), len(splits.train), len(splits.validation))
 
 

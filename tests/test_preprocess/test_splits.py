@@ -183,6 +183,8 @@ def test_by_group_names_the_classes_of_a_single_recording():
     lone = SampleTable.of(vars(samples) | {"group": np.where(samples.label == 1, "rec2", samples.group)})
     with pytest.raises(ConfigError, match=r"in x these have one: class 1\. Record more, or choose split-in-time"):
         split_samples(lone, "x", "by-group", 0.1, "validation")
+    with pytest.raises(ConfigError, match=r"in x these have one: mug\. Record more"):
+        split_samples(lone, "x", "by-group", 0.1, "validation", ("box", "mug", "pencil"))
 
 
 @pytest.mark.parametrize("split", ["random-0.9", "first-900-train", "first-100-test"])
