@@ -46,7 +46,7 @@ def parse_configured(kind: type[Arguments], words: Sequence[str], *, prog: str) 
         UsageError: If the words do not fit, or name both a preset and a file.
         ConfigError: If the preset or file is unknown or the configuration is faulty.
     """
-    named = _positional(words, {f"--{part.name}" for part in fields(kind) if "tuple" in str(part.type)})
+    named = _positional(words, {f"--{part.name}" for part in fields(kind) if "tuple" in str(part.type)}, _bare(kind))
     try:
         arguments = parse(kind, words, prog=prog, default=kind(fields=_base(words, named)))
     except UsageError as error:
@@ -67,8 +67,24 @@ def absolute_class(name: str) -> str:
     return str(Path(name).expanduser().absolute()) if ".py:" in name else name
 
 
-def _positional(words: Sequence[str], variadic: Collection[str]) -> str | None:
-    """The word that no flag takes; flags take one word, variadic ones all up to the next flag."""
+def _bare(kind: type[ConfiguredArguments]) -> frozenset[str]:
+    """Flags of truth values, which take no word, in both forms that tyro gives them: --compile, --no-compile."""
+    paths = [path for path, hint in field_paths().items() if hint is bool]
+    paths += [part.name for part in fields(kind) if part.type in (bool, "bool")]
+    flags = set()
+    for path in paths:
+        section, dot, name = path.rpartition(".")
+        flags |= {f"--{section}{dot}{name}", f"--{section}{dot}no-{name}"}
+    return frozenset(_hyphened(flag) for flag in flags)
+
+
+def _hyphened(flag: str) -> str:
+    """A flag as tyro spells it; it takes underscores as well."""
+    return flag.replace("_", "-")
+
+
+def _positional(words: Sequence[str], variadic: Collection[str], bare: Collection[str]) -> str | None:
+    """The word that no flag takes; flags take one word, bare ones none, variadic ones all up to the next flag."""
     k = 0
     while k < len(words):
         word = words[k]
@@ -78,7 +94,7 @@ def _positional(words: Sequence[str], variadic: Collection[str]) -> str | None:
         if word in variadic:
             while k < len(words) and not words[k].startswith("-"):
                 k += 1
-        elif "=" not in word and word not in ("-h", "--help"):
+        elif "=" not in word and word not in ("-h", "--help") and _hyphened(word) not in bare:
             k += 1
     return None
 

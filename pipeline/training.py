@@ -78,6 +78,8 @@ def train_run(
             stack.enter_context(holding(folder))
         device = stack.enter_context(computing(config))
         stack.enter_context(joined(group, device))
+        # Where none was asked for, the first process's folder is there before the others look for a free one.
+        folder = cast(Path, group.tell(folder))
         finished = group.tell(read_json(folder / "result.json") if group.first else None)
         if isinstance(finished, dict) and ("test_accuracy" in finished or not open_test):
             return finished

@@ -156,7 +156,8 @@ def _by_group(samples: SampleTable, name: str, classes: Sequence[str]) -> NDArra
     if single:
         raise ConfigError(
             f"dataset.split: by-group needs two groups (recordings) of every class, and in {name} these have one: "
-            f"{_listed(single, classes)}. Record more, or choose split-in-time, which tests on the recordings it trains on."
+            f"{_listed(single, classes)}. Record more, or choose split-in-time, which tests on the recordings it "
+            "trains on."
         )
     groups, first, counts = np.unique(group, return_index=True, return_counts=True)
     chosen: list[str] = []

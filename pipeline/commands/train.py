@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.command_line import ConfiguredArguments, parse_configured
+from pipeline.config import RunConfig
 from preprocess.command_line import Terminated, UsageError, default_cache, default_out
 
 
@@ -18,10 +20,17 @@ class Arguments(ConfiguredArguments):
     Example: spikeloom train n-mnist-small --neuron.name clif --binning.timesteps 8
 
     Go on with an interrupted run: spikeloom train --resume runs/train-n-mnist-small-1
+
+    What a run will take: spikeloom train gesture-vgg11 --dry-run
     """
 
     resume: Path | None = None
     """Go on with the run of this folder, from its last checkpoint."""
+    dry_run: bool = False
+    """Only compute operations and memory, and train one step of two samples; made-up frames will do for data sets of a
+    known form. Writes nothing."""
+    json: bool = False
+    """Print one JSON object instead of tables: what result.json holds, or what the dry run found."""
 
 
 def run(words: list[str]) -> None:
@@ -33,21 +42,44 @@ def run(words: list[str]) -> None:
         if arguments.preset is None and arguments.config is None:
             raise UsageError("expected a preset or --config, found neither. List presets: spikeloom presets")
         config, cache = arguments.fields, default_cache(arguments.cache)
+        if arguments.dry_run:
+            _dry_run(config, cache, arguments.json)
+            return
         folder = default_out(arguments.out, "train", arguments.label)
+    from pipeline.distributed import told_group
     from pipeline.tables import print_result
     from pipeline.training import train_run
     from preprocess.progress import Bars, Progress
 
     progress = Bars() if sys.stderr.isatty() else Progress()
+
+    def tell(row: dict[str, Any], timing: dict[str, Any]) -> None:
+        progress.note(_epoch_line(row, timing))
+
     try:
-        result = train_run(
-            config, folder, cache, on_epoch=lambda row: progress.note(_epoch_line(row)), progress=progress
-        )
+        result = train_run(config, folder, cache, on_epoch=tell, progress=progress)
     except (KeyboardInterrupt, Terminated):
         if (folder / "checkpoint.pt").exists():
             progress.note(f"the last whole epoch is kept. Go on: spikeloom train --resume {folder}")
         raise
-    print_result(result, config, folder)
+    if not told_group().first:
+        return
+    if arguments.json:
+        print(json.dumps(result))
+    else:
+        print_result(result, config, folder)
+
+
+def _dry_run(config: RunConfig, cache: Path, as_json: bool) -> None:
+    from pipeline.dry_run import dry_run
+    from pipeline.dry_run_table import print_dry_run
+    from preprocess.progress import progress_on_stderr
+
+    report = dry_run(config, cache, progress_on_stderr())
+    if as_json:
+        print(json.dumps(report))
+    else:
+        print_dry_run(report, config)
 
 
 def _resumed(arguments: Arguments, words: list[str]) -> tuple[Any, Path, Path]:
@@ -56,18 +88,20 @@ def _resumed(arguments: Arguments, words: list[str]) -> tuple[Any, Path, Path]:
 
     assert arguments.resume is not None
     names = {word.partition("=")[0] for word in words if word.startswith("--")}
-    if arguments.preset is not None or names - {"--resume", "--cache"}:
+    if arguments.preset is not None or names - {"--resume", "--cache", "--json"}:
         raise UsageError(
-            f"--resume: a run goes on with its own configuration; expected no other word than --cache, found: "
+            f"--resume: a run goes on with its own configuration; expected no word but --cache and --json, found: "
             f"{' '.join(words)}. For a longer run train anew: spikeloom train --config {arguments.resume}/config.json"
         )
     there = open_run(arguments.resume)
     return there.config, there.folder, run_cache(there, arguments.cache)
 
 
-def _epoch_line(row: dict[str, Any]) -> str:
+def _epoch_line(row: dict[str, Any], timing: dict[str, Any]) -> str:
     parts = [f"epoch {row['epoch']}"]
     for split in ("train", "validation", "test"):
         if row.get(f"{split}_loss") is not None:
             parts.append(f"{split} loss {row[f'{split}_loss']:.4f} accuracy {100 * row[f'{split}_accuracy']:.2f} %")
-    return ", ".join([*parts, f"firing rate {row['firing_rate']:.4f}"])
+    parts.append(f"firing rate {row['firing_rate']:.4f}")
+    told = f"{timing['epoch_s']:.1f} s, {timing['samples_per_s']:.0f} samples/s"
+    return ", ".join([*parts, told, f"waiting for data {100 * timing['waiting_share']:.0f} %"])

@@ -23,8 +23,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
 def cache(real_data: Path, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("objects")
     with pytest.MonkeyPatch.context() as patch:
-        source = real_data / "dvs128-objects"
-        assert run(patch, "preprocess", "folder", "--name", "folder", "--source", source, "--cache", folder, *WINDOWS) == 0
+        words = ("--name", "folder", "--source", real_data / "dvs128-objects", "--cache", folder, *WINDOWS)
+        assert run(patch, "preprocess", "folder", *words) == 0
     return folder
 
 

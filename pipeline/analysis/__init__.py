@@ -1,0 +1,1 @@
+"""What can be said of a network besides its accuracy: operations, memory, energy."""
