@@ -41,6 +41,16 @@ def _small_presets() -> Iterator[Preset]:
         "emulated gestures at 32x32 on a CPU",
     )
     yield Preset(
+        "gestures-hard-small",
+        replace(
+            _SMALL,
+            dataset=DatasetConfig(name="emulated-gestures-hard"),
+            binning=Binning(timesteps=8, downsample=4),
+            schedule=ScheduleConfig(epochs=12),
+        ),
+        "emulated gestures in a dim, noisy, crowded scene, 1,100 of them for the test: for T, tau and neurons on a CPU",
+    )
+    yield Preset(
         "digits-small",
         replace(
             _SMALL,

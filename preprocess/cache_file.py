@@ -150,6 +150,14 @@ _WORDS = {
     "emulated-digits": "emulated-digits",
 }
 
+# The recordings of these are made too.
+_FILMED = {
+    "emulated-gestures": "spikeloom emulate gestures --out DIR, then ",
+    "emulated-gestures-hard": "spikeloom emulate gestures --difficulty hard --samples-per-class 200 --test-share 0.5 "
+    "--out DIR, then ",
+    "emulated-digits": "spikeloom emulate digits --out DIR, then ",
+}
+
 
 def _words_for(name: str, dataset: str | None) -> str:
     """What preprocess is told to make the cache of a name, of a data set where it is known."""
@@ -229,7 +237,8 @@ class CacheFile:
         attributes = getattr(self, "attributes", {})
         what = _words_for(self.path.parent.name, attributes.get("dataset"))
         source, cache = attributes.get("source", "DIR"), self.path.parent.parent
-        return f"Make it: spikeloom preprocess {what} --source {source} --cache {cache}"
+        first = "" if source != "DIR" else _FILMED.get(self.path.parent.name, "")
+        return f"Make it: {first}spikeloom preprocess {what} --source {source} --cache {cache}"
 
     def _stat(self) -> tuple[int, int, int] | None:
         with contextlib.suppress(OSError):

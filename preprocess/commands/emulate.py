@@ -16,7 +16,8 @@ class Arguments:
     """Write raw recordings that no camera made: gestures as DVS128-Gesture has them, or digits as CIFAR10-DVS.
 
     Eleven gestures of moving shapes, which mostly differ in the order of time alone, by several users in several lights
-    (AEDAT 3.1), or the ten digits moving in a closed loop (AEDAT 2.0).
+    (AEDAT 3.1), or the ten digits moving in a closed loop (AEDAT 2.0). Hard gestures are made up to three times in a
+    row, in a dim and noisy scene that smaller shapes cross, by users who differ more.
 
     The same words give the same bytes. Recordings that the same words made before are kept.
 
@@ -31,6 +32,10 @@ class Arguments:
     """Recordings of each class, for training and test together."""
     seed: int = 0
     """Of users, shapes and the camera's noise."""
+    difficulty: Literal["plain", "hard"] = "plain"
+    """Of gestures: hard ones make the data set emulated-gestures-hard."""
+    test_share: float = 0.2
+    """Of gestures: the share of the users who test; the others train."""
 
     def check(self) -> None:
         """Raise a UsageError with every fault that can be seen without the files."""
@@ -39,6 +44,12 @@ class Arguments:
             faults.append(f"--samples-per-class: expected at least 1, found {self.samples_per_class}")
         if self.seed < 0:
             faults.append(f"--seed: expected 0 or more, found {self.seed}")
+        if not 0 < self.test_share < 1:
+            faults.append(f"--test-share: expected a share between 0 and 1, found {self.test_share}")
+        elif self.what != "gestures" and self.test_share != Arguments.test_share:
+            faults.append(f"--test-share: {self.what} have no users. Leave it out.")
+        if self.what != "gestures" and self.difficulty != Arguments.difficulty:
+            faults.append(f"--difficulty: {self.what} are plain only. Leave it out.")
         if faults:
             raise UsageError(*faults)
 
@@ -51,15 +62,30 @@ def run(words: list[str]) -> None:
     from preprocess.progress import progress_on_stderr
 
     out = arguments.out.expanduser().absolute()
-    if arguments.what == "gestures":
-        from preprocess.emulator.gestures import emulate_gestures as emulate
-    else:
-        from preprocess.emulator.digits import emulate_digits as emulate
     was_there = bool(read_about(out))
-    emulate(out, samples_per_class=arguments.samples_per_class, seed=arguments.seed, progress=progress_on_stderr())
+    count, seed, progress = arguments.samples_per_class, arguments.seed, progress_on_stderr()
+    if arguments.what == "gestures":
+        from preprocess.emulator.gestures import emulate_gestures
+
+        emulate_gestures(
+            out,
+            samples_per_class=count,
+            seed=seed,
+            difficulty=arguments.difficulty,
+            test_share=arguments.test_share,
+            progress=progress,
+        )
+    else:
+        from preprocess.emulator.digits import emulate_digits
+
+        emulate_digits(out, samples_per_class=count, seed=seed, progress=progress)
     about = read_about(out)
+    # As many time steps as the preset that trains on them takes.
+    hard = about.get("difficulty") == "hard"
+    timesteps = 8 if hard else 10
     print(
-        f"Emulated {arguments.what} in {out}: {about['recordings']:,} recordings, {about['samples']:,} samples, "
-        f"{about['events']:,} events, {about['bytes'] / 1e6:,.1f} MB{' (was there)' if was_there else ''}."
+        f"Emulated {'hard ' if hard else ''}{arguments.what} in {out}: {about['recordings']:,} recordings, "
+        f"{about['samples']:,} samples, {about['events']:,} events, {about['bytes'] / 1e6:,.1f} MB"
+        f"{' (was there)' if was_there else ''}."
     )
-    print(f"Next: spikeloom preprocess emulated-{arguments.what} --source {out} --timesteps 10 --downsample 4")
+    print(f"Next: spikeloom preprocess emulated-{arguments.what} --source {out} --timesteps {timesteps} --downsample 4")

@@ -9,6 +9,7 @@ from pathlib import Path
 from preprocess.datasets import cifar10_dvs, dvs_gesture, dvs_gesture_samples, folder, n_mnist
 from preprocess.datasets.archives import unpack_archive, unpack_known
 from preprocess.datasets.layout import Form, Layout, first_folder, folders, locate_form
+from preprocess.emulator.difficulty import DIFFICULTIES, PLAIN
 from preprocess.emulator.folder import ABOUT, read_about
 from preprocess.errors import LayoutError
 from preprocess.formats import Size
@@ -56,8 +57,8 @@ def find_layout(
         dataset: One of DATASETS.
         source: Its folder, or one above it, or an archive of it.
         orientation: ``spikingjelly`` or ``clif``; which way up the events of cifar10-dvs and emulated-digits come out.
-        name: Of its caches, needed for ``folder``; the data set's, with the form and orientation where those are not
-            the default, if None.
+        name: Of its caches, needed for ``folder``; the data set's, with the form, orientation and difficulty where
+            those are not the default, if None.
         windows: How the recordings of a ``folder`` are cut into samples; None takes each whole, or by its manifest.
         size: Rows and columns of the sensor of a ``folder``, where its recordings do not tell them.
         salvage: Whether damaged recordings give the events before the damage.
@@ -89,7 +90,7 @@ def find_layout(
         tell(f"{found}: {form.title}")
     if dataset == "folder":
         layout = folder.with_sensor(layout, size)
-    _refuse_emulated(layout)
+    layout = _name_emulated(layout)
     if orientation != "spikingjelly":
         if layout.orientation is None:
             hint = "Its recordings have only one; leave the option out."
@@ -98,11 +99,18 @@ def find_layout(
     return layout if name is None else dataclasses.replace(layout, name=name)
 
 
-def _refuse_emulated(layout: Layout) -> None:
-    """Emulated data is called emulated wherever it appears."""
+def _name_emulated(layout: Layout) -> Layout:
+    """Emulated data is called emulated wherever it appears, and hard where it is hard."""
     about = read_about(layout.folder)
     if about and not layout.dataset.startswith("emulated-"):
         raise LayoutError(
             f"{layout.folder}: expected what a camera recorded, found what an emulator made ({ABOUT}). "
             f"Preprocess it as emulated-{about['emulated']}."
         )
+    difficulty = about.get("difficulty", PLAIN.name)
+    if difficulty not in DIFFICULTIES:
+        raise LayoutError(
+            f"{layout.folder / ABOUT}: expected difficulty {' or '.join(DIFFICULTIES)}, found {difficulty!r}. "
+            "Emulate the folder again."
+        )
+    return layout if difficulty == PLAIN.name else dataclasses.replace(layout, name=f"{layout.name}-{difficulty}")

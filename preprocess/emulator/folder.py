@@ -15,9 +15,12 @@ EMULATOR_VERSION = 1
 
 ABOUT = "emulated.json"
 
+# What gestures were before one could ask for anything else: older folders do not say it.
+_UNSAID = {"difficulty": "plain", "test_share": 0.2}
+
 
 def make_folder(
-    out: Path, kind: str, samples_per_class: int, seed: int, fill: Callable[[Path], dict[str, int]]
+    out: Path, kind: str, samples_per_class: int, seed: int, fill: Callable[[Path], dict[str, int]], **more: Any
 ) -> None:
     """Fill a folder under a temporary name beside it, describe it in ``emulated.json``, then give it its name.
 
@@ -27,11 +30,13 @@ def make_folder(
         samples_per_class: Asked for.
         seed: Asked for.
         fill: Writes the files into the folder given; its answer, such as the number of events, is kept.
+        **more: What else was asked for.
 
     Raises:
         LayoutError: If there is something else, or the folder cannot be written.
     """
     request = {"emulated": kind, "version": EMULATOR_VERSION, "samples_per_class": samples_per_class, "seed": seed}
+    request |= more
     try:
         if not _is_there(out, request):
             _make(out, request, fill)
@@ -61,7 +66,9 @@ def read_about(out: Path) -> dict[str, Any]:
         about = json.loads((out / ABOUT).read_text())
     except (OSError, ValueError):
         return {}
-    return about if isinstance(about, dict) and "emulated" in about else {}
+    if not isinstance(about, dict) or "emulated" not in about:
+        return {}
+    return _UNSAID | about if about["emulated"] == "gestures" else about
 
 
 def _is_there(out: Path, request: dict[str, Any]) -> bool:
@@ -91,7 +98,6 @@ def _files(folder: Path) -> dict[str, int]:
 
 
 def _describe(about: dict[str, Any]) -> str:
-    return (
-        f"emulated {about['emulated']} (--samples-per-class {about.get('samples_per_class')} --seed "
-        f"{about.get('seed')}, version {about.get('version')})"
-    )
+    asked = ["samples_per_class", "seed", *(key for key in _UNSAID if key in about)]
+    words = " ".join(f"--{key.replace('_', '-')} {about.get(key)}" for key in asked)
+    return f"emulated {about['emulated']} ({words}, version {about.get('version')})"

@@ -3,7 +3,7 @@
     OUT/user01_led.aedat               AEDAT 3.1: all eleven gestures, one after another, in random order
     OUT/user01_led_labels.csv
     OUT/trials_to_train.txt            the first users
-    OUT/trials_to_test.txt             the last fifth of the users
+    OUT/trials_to_test.txt             the last users: a fifth, or the share asked for
     OUT/emulated.json                  says that an emulator made them
 """
 
@@ -15,7 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from preprocess.emulator.difficulty import PLAIN, Difficulty, find_difficulty
 from preprocess.emulator.folder import make_folder
+from preprocess.emulator.passers import passer
 from preprocess.emulator.paths import GESTURES, path_of
 from preprocess.emulator.sensor import PixelModel, Sensor
 from preprocess.emulator.shapes import SHAPES, Motion, film
@@ -27,7 +29,8 @@ from preprocess.progress import Progress
 # No shape moves further in this time than its edge is wide.
 _FRAME_US = 2000
 _FADE_FRAMES = 30
-_TEST_SHARE = 0.2
+# How far the strokes of one gesture lie apart, in pixels, along each axis.
+_STROKE_SHIFT = 4
 _THRESHOLD = 0.15
 # A pixel that has risen must fall by a threshold more before it says so. A bright shape thus leaves fewer OFF than ON
 # events behind, a dark one fewer ON events, and whoever knows dark from bright knows a swipe's direction from its sum
@@ -65,7 +68,7 @@ class User:
 
     Attributes:
         radius: Of the shape, in pixels.
-        seconds: A gesture takes.
+        seconds: A stroke of a gesture takes.
         reach: Half the way of a swipe, in pixels.
         x: Column about which the gestures happen.
         y: Row.
@@ -80,37 +83,50 @@ class User:
     tilt: float
 
     @staticmethod
-    def random(rng: np.random.Generator) -> User:
+    def random(rng: np.random.Generator, among: Difficulty = PLAIN) -> User:
         return User(
-            radius=rng.uniform(8, 12),
-            seconds=rng.uniform(0.55, 0.85),
-            reach=rng.uniform(26, 34),
-            x=DVS128_SIZE / 2 + rng.uniform(-9, 9),
-            y=DVS128_SIZE / 2 + rng.uniform(-9, 9),
-            tilt=np.radians(rng.uniform(-8, 8)),
+            radius=rng.uniform(*among.radius),
+            seconds=rng.uniform(*among.seconds),
+            reach=rng.uniform(*among.reach),
+            x=DVS128_SIZE / 2 + rng.uniform(-among.offset, among.offset),
+            y=DVS128_SIZE / 2 + rng.uniform(-among.offset, among.offset),
+            tilt=np.radians(rng.uniform(-among.tilt, among.tilt)),
         )
 
 
-def emulate_gestures(out: Path, *, samples_per_class: int, seed: int, progress: Progress | None = None) -> Path:
+def emulate_gestures(
+    out: Path,
+    *,
+    samples_per_class: int,
+    seed: int,
+    difficulty: str = PLAIN.name,
+    test_share: float = 0.2,
+    progress: Progress | None = None,
+) -> Path:
     """Film `samples_per_class` recordings of all gestures by as many users as that takes in five lights.
 
     Args:
         out: The folder to make.
         samples_per_class: Recordings, for training and test together.
         seed: Equal seeds give equal bytes.
+        difficulty: plain or hard, see `difficulty`.
+        test_share: Of the users, between 0 and 1: so many test, to the nearest user, at least one; at least one trains.
         progress: Where to tell how far it is.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: If there are too few samples for a training and a test user.
+        ConfigError: If there are too few samples for a training and a test user, or the difficulty or share is none.
         LayoutError: If the folder holds something else or cannot be written.
     """
     if samples_per_class < 2:
         raise ConfigError(
             f"samples per class: expected at least 2 (one user to train, one to test), found {samples_per_class}"
         )
+    if not 0 < test_share < 1:
+        raise ConfigError(f"test share: expected a share of the users between 0 and 1, found {test_share}")
+    scene = find_difficulty(difficulty)
     progress = progress or Progress()
 
     def fill(folder: Path) -> dict[str, int]:
@@ -120,17 +136,17 @@ def emulate_gestures(out: Path, *, samples_per_class: int, seed: int, progress: 
         events = 0
         with progress.task("emulating gestures", samples_per_class, "recordings") as advance:
             for user, light in trials:
-                events += _record(folder, user, light, seed)
+                events += _record(folder, user, light, seed, scene)
                 advance(1)
-        _write_lists(folder, sorted(trials), users)
+        _write_lists(folder, sorted(trials), users, test_share)
         return {"recordings": len(trials), "samples": len(trials) * len(GESTURES), "events": events}
 
-    make_folder(out, "gestures", samples_per_class, seed, fill)
+    make_folder(out, "gestures", samples_per_class, seed, fill, difficulty=difficulty, test_share=test_share)
     return out
 
 
-def _write_lists(folder: Path, trials: list[tuple[int, str]], users: int) -> None:
-    train_users = users - max(1, round(_TEST_SHARE * users))
+def _write_lists(folder: Path, trials: list[tuple[int, str]], users: int, test_share: float) -> None:
+    train_users = users - min(users - 1, max(1, round(test_share * users)))
     for name, chosen in (
         ("trials_to_train.txt", [trial for trial in trials if trial[0] < train_users]),
         ("trials_to_test.txt", [trial for trial in trials if trial[0] >= train_users]),
@@ -142,12 +158,13 @@ def _stem(user: int, light: str) -> str:
     return f"user{user + 1:02d}_{light}"
 
 
-def _record(folder: Path, user: int, light: str, seed: int) -> int:
+def _record(folder: Path, user: int, light: str, seed: int, scene: Difficulty) -> int:
     """Write a recording and its labels; how many events it holds."""
     stem = _stem(user, light)
-    habits = User.random(np.random.default_rng([seed, user]))
-    recorder = _Recorder(habits, LIGHTS[light], [seed, user, list(LIGHTS).index(light)])
-    comments = [f"emulated by spikeloom: no camera recorded this; user {user + 1}, light {light}, seed {seed}"]
+    habits = User.random(np.random.default_rng([seed, user]), scene)
+    recorder = _Recorder(habits, LIGHTS[light], [seed, user, list(LIGHTS).index(light)], scene)
+    about = f"user {user + 1}, light {light}, seed {seed}" + ("" if scene == PLAIN else f", {scene.name}")
+    comments = [f"emulated by spikeloom: no camera recorded this; {about}"]
     events = write_aedat31(folder / f"{stem}.aedat", recorder.chunks(), comments)
     lines = ["class,startTime_usec,endTime_usec", *(",".join(map(str, label)) for label in recorder.labels)]
     (folder / f"{stem}_labels.csv").write_text("".join(f"{line}\n" for line in lines))
@@ -161,12 +178,16 @@ class _Recorder:
         labels: Class from 1, start and end in µs of the gestures filmed so far.
     """
 
-    def __init__(self, user: User, light: Light, seed: list[int]) -> None:
+    def __init__(self, user: User, light: Light, seed: list[int], scene: Difficulty) -> None:
         self.labels: list[tuple[int, int, int]] = []
-        self._user, self._light = user, light
+        self._user, self._scene = user, scene
+        self._contrast = light.contrast * scene.contrast
         self._rng = np.random.default_rng(seed)
+        # Another stream for what plain scenes lack: theirs stay as they are.
+        self._around = np.random.default_rng([*seed, 2])
         on, off = _THRESHOLD * np.exp(self._rng.uniform(-_BIAS, _BIAS, 2))
-        model = PixelModel(on_threshold=on, off_threshold=off, shot_hz=light.shot_hz)
+        shot_hz = light.shot_hz * scene.shot
+        model = PixelModel(on_threshold=on, off_threshold=off, shot_hz=shot_hz, leak_hz=scene.leak_hz)
         self._sensor = Sensor(model, DVS128_SIZE, DVS128_SIZE, [*seed, 1])
         self._time_us = 0
 
@@ -180,10 +201,11 @@ class _Recorder:
             yield from self._gesture(k)
 
     def _gesture(self, k: int) -> Iterator[Events]:
-        motion = self._motion(GESTURES[k])
+        motion = self._repeated(self._motion(GESTURES[k]))
+        passers = self._passers(len(motion.poses))
         times = self._time_us + _FRAME_US * np.arange(1, 1 + len(motion.poses))
         self.labels.append((int(k) + 1, int(times[_FADE_FRAMES]), int(times[-_FADE_FRAMES - 1]) + 1))
-        for which, frames in film(motion, DVS128_SIZE, DVS128_SIZE):
+        for which, frames in film(motion, DVS128_SIZE, DVS128_SIZE, passers):
             yield self._sensor.expose(frames, times[which])
         self._time_us = int(times[-1])
 
@@ -202,9 +224,26 @@ class _Recorder:
         poses[:, 1] = user.y + rng.uniform(-6, 6) + reach * (np.sin(tilt) * x + np.cos(tilt) * y)
         poses[:, 2] = user.radius * rng.uniform(0.9, 1.1) * 2**size
         poses[:, 3] = rng.uniform(0, 2 * np.pi)
-        poses[:, 4] = self._light.contrast * rng.uniform(0.85, 1.15) * rng.choice([-1, 1])
-        fade = np.linspace(0, 1, _FADE_FRAMES)
-        appear, vanish = poses[[0] * _FADE_FRAMES], poses[[-1] * _FADE_FRAMES]
-        appear[:, 4] *= fade
-        vanish[:, 4] *= fade[::-1]
-        return Motion(SHAPES[rng.integers(len(SHAPES))], np.concatenate([appear, poses, vanish]))
+        poses[:, 4] = self._contrast * rng.uniform(0.85, 1.15) * rng.choice([-1, 1])
+        poses = poses[np.r_[[0] * _FADE_FRAMES, :count, [-1] * _FADE_FRAMES]]
+        return Motion(SHAPES[rng.integers(len(SHAPES))], poses).faded(_FADE_FRAMES)
+
+    def _repeated(self, stroke: Motion) -> Motion:
+        """The stroke, several times in a row where the scene has it so, each a little elsewhere."""
+        low, high = self._scene.strokes
+        strokes = [stroke.poses]
+        for _ in range(1, self._around.integers(low, high + 1)):
+            moved = stroke.poses.copy()
+            moved[:, :2] += self._around.uniform(-_STROKE_SHIFT, _STROKE_SHIFT, 2)
+            strokes.append(moved)
+        return Motion(stroke.shape, np.concatenate(strokes))
+
+    def _passers(self, frames: int) -> list[Motion]:
+        """Who crosses the picture meanwhile; faded, for some are in it already or still."""
+        rng, (low, high) = self._around, self._scene.passers
+        motions = []
+        for _ in range(rng.integers(low, high + 1)):
+            radius = self._user.radius * rng.uniform(*self._scene.passer_radius)
+            contrast = self._contrast * rng.uniform(0.85, 1.15)
+            motions.append(passer(rng, radius, contrast, frames, _FRAME_US, DVS128_SIZE).faded(_FADE_FRAMES))
+        return motions

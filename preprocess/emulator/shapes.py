@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,18 +33,35 @@ class Motion:
     shape: str
     poses: NDArray[np.float64]
 
+    def faded(self, frames: int) -> Motion:
+        """The same, but the shape appears during the first frames, and vanishes during as many at the end."""
+        poses = self.poses.copy()
+        fade = np.linspace(0, 1, frames)
+        poses[:frames, 4] *= fade
+        poses[-frames:, 4] *= fade[::-1]
+        return Motion(self.shape, poses)
 
-def film(motion: Motion, height: int, width: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+
+def film(
+    motion: Motion, height: int, width: int, behind: Sequence[Motion] = ()
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """The film in pieces: which frames, and their luminance, float32, shape (f, height, width); the background is 1.
 
     A piece is good until the next: they share their memory.
+
+    Args:
+        motion: What is in front.
+        height: Rows.
+        width: Columns.
+        behind: Further shapes of as many frames, the farthest first; what is nearer covers them.
     """
-    kind = SHAPES.index(motion.shape)
     frames = np.empty((_BLOCK_FRAMES, height, width), np.float32)
     for start in range(0, len(motion.poses), _BLOCK_FRAMES):
-        poses = motion.poses[start : start + _BLOCK_FRAMES]
-        _draw(frames[: len(poses)], kind, poses)
-        yield slice(start, start + len(poses)), frames[: len(poses)]
+        piece = frames[: len(motion.poses) - start]
+        piece[:] = 1.0
+        for one in (*behind, motion):
+            _draw(piece, SHAPES.index(one.shape), one.poses[start : start + len(piece)])
+        yield slice(start, start + len(piece)), piece
 
 
 @compile_kernel
@@ -64,10 +81,10 @@ def _distance(kind: int, x: float, y: float) -> float:
 
 @compile_kernel
 def _draw(frames: Any, kind: int, poses: Any) -> None:
+    """Draw a shape over what the frames show: in log luminance, its edge goes smoothly from the one to the other."""
     height, width = frames.shape[1], frames.shape[2]
     for f in range(len(frames)):
         frame = frames[f]
-        frame[:] = 1.0
         x, y, radius, angle, contrast = poses[f]
         if contrast == 0.0:
             continue
@@ -78,4 +95,6 @@ def _draw(frames: Any, kind: int, poses: Any) -> None:
                 dx, dy = column - x, row - y
                 inside = 0.5 - _distance(kind, cosine * dx + sine * dy, cosine * dy - sine * dx) * radius / _BLUR
                 if inside > 0.0:
-                    frame[row, column] = np.exp(contrast * min(inside, 1.0))
+                    share = min(inside, 1.0)
+                    behind = (1.0 - share) * np.log(np.float64(frame[row, column]))
+                    frame[row, column] = np.exp(contrast * share + behind)

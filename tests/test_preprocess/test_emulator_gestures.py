@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from preprocess.datasets import find_layout
+from preprocess.emulator.difficulty import Difficulty
 from preprocess.emulator.gestures import LIGHTS, User, emulate_gestures
 from preprocess.emulator.paths import GESTURES, PAIRS, path_of
 from preprocess.emulator.shapes import SHAPES, Motion, film
@@ -166,8 +167,8 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path: Path):
 def test_a_user_has_the_same_habits_in_every_light_and_others_with_another_seed(tmp_path: Path, monkeypatch):
     random, met = User.random, []
 
-    def meet(rng: np.random.Generator) -> User:
-        met.append(random(rng))
+    def meet(rng: np.random.Generator, among: Difficulty) -> User:
+        met.append(random(rng, among))
         return met[-1]
 
     monkeypatch.setattr(User, "random", meet)
