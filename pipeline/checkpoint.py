@@ -81,7 +81,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     state = _load(path)
     with _named_faults(path):
-        return Checkpoint(**(state | {"best": Best(**state["best"])}))
+        found = Checkpoint(**(state | {"best": Best(**state["best"])}))
+        whole = (
+            type(found.epoch) is int
+            and type(found.best.epoch) is int
+            and 0 <= found.best.epoch <= found.epoch
+            and isinstance(found.random, list)
+            and len(found.random) > 0
+            and all(isinstance(state, torch.Tensor) and state.dtype == torch.uint8 for state in found.random)
+        )
+        if not whole:
+            raise ValueError("its epoch, selection or random states make no sense")
+        return found
 
 
 def save_weights(path: Path, network: torch.nn.Module, epoch: int) -> None:
@@ -132,7 +143,11 @@ def _named_faults(path: Path) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):
+            # Torch's own words advise to load it unsafely.
+            reason = "it is cut off, or holds more than tensors and plain values; none of it was run"
+        else:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise RunError(
             f"{path}: expected a checkpoint of this run, but it cannot be used ({reason}). Delete it and train again."
         ) from None

@@ -37,6 +37,13 @@ PLACE_FIELDS = frozenset(
     {"device", "threads", "compile", "deterministic", "neuron.backend", "neuron.timesteps", "input.source"}
 )
 
+_MOST_THREADS = 1024
+# Torch's generators take what fits a signed word.
+_SEEDS = 1 << 63
+
+# Neurons with weights for each time step, made for one T.
+BOUND_NEURONS = ("psn", "glif")
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -90,14 +97,17 @@ class RunConfig:
             yield "schedule.patience: expected selection validation or paper, which watch an accuracy, found last"
         if self.grad_steps is not None:
             yield from self._grad_steps_faults(self.grad_steps)
-        if self.threads is not None and self.threads < 1:
-            yield f"threads: expected at least 1, found {self.threads}"
-        if self.seed < 0:
-            yield f"seed: expected at least 0, found {self.seed}"
+        if self.threads is not None and not 1 <= self.threads <= _MOST_THREADS:
+            yield f"threads: expected 1 to {_MOST_THREADS}, found {self.threads}"
+        if not 0 <= self.seed < _SEEDS:
+            yield f"seed: expected 0 to {_SEEDS - 1}, found {self.seed}"
 
     def _grad_steps_faults(self, steps: int) -> Iterator[str]:
         if self.binning.varies and steps < 1:
             yield f"grad_steps: expected at least 1, found {steps}"
+        elif self.neuron.name in BOUND_NEURONS and steps != self.binning.timesteps:
+            found = f"found {steps} of T = {self.binning.timesteps}"
+            yield f"grad_steps: '{self.neuron.name}' has weights for each step and needs all of them, {found}"
         elif not self.binning.varies and not 1 <= steps <= self.binning.timesteps:
             yield f"grad_steps: expected 1 to binning.timesteps = {self.binning.timesteps}, found {steps}"
 

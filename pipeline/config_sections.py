@@ -85,6 +85,7 @@ class NetworkConfig:
 
 _RESETS = ("lif", "plif", "klif", "if")
 _DECAYS = ("lif", "plif", "klif")
+_NO_TAU = ("if", "psn", "glif", "relu")
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,18 @@ class NeuronConfig:
             yield f"neuron.timesteps: expected at least 1, found {self.timesteps}"
         yield from self._reset_faults()
 
+    @property
+    def title(self) -> str:
+        """For tables: the name, and tau where the neuron has one, such as ``lif, tau 2``."""
+        words = [self.name]
+        if self.name not in _NO_TAU:
+            words.append(f"tau {self.tau:g}")
+        if self.reset != "soft":
+            words.append(f"{self.reset} reset")
+        return ", ".join(words)
+
     def _reset_faults(self) -> Iterator[str]:
-        """A neuron that would not hear a field refuses it, so that no table names a setting that had no part."""
+        """A neuron that does not hear one of these refuses it; tau and v_threshold every neuron is given alike."""
         if ":" in self.name:
             return
         for name, taken_by in (("reset", _RESETS), ("detach_reset", _RESETS), ("decay_input", _DECAYS)):
@@ -157,7 +168,7 @@ class OptimiserConfig:
     clip_norm: float | None = None
     """The largest norm of all gradients together; longer ones are shortened to it."""
     ema_decay: float | None = None
-    """Evaluate and keep the weights' exponential moving average with this decay a step instead of the last weights."""
+    """Evaluate and keep the moving average of the weights instead, with this decay a step: 0.99 looks back some 100."""
 
     def faults(self) -> Iterator[str]:
         if not 0 < self.learning_rate < math.inf:

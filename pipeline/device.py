@@ -12,7 +12,7 @@ import torch
 
 from pipeline.config import RunConfig
 from pipeline.distributed import local_device
-from preprocess.errors import ConfigError
+from preprocess.errors import ConfigError, FullMemoryError
 from preprocess.memory import keep_freed_memory
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -66,10 +66,25 @@ def computing(config: RunConfig) -> Iterator[torch.device]:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     try:
-        yield device
+        with _naming_full_memory(device):
+            yield device
     finally:
         torch.set_num_threads(before)
         torch.use_deterministic_algorithms(deterministic)
+
+
+@contextlib.contextmanager
+def _naming_full_memory(device: torch.device) -> Iterator[None]:
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        # Torch's CPU allocator has no error class of its own.
+        if type(error) is RuntimeError and "can't allocate memory" not in str(error):
+            raise
+        raise FullMemoryError(
+            f"{device}: out of memory. Lower batch_size, input.size, network.width or binning.timesteps; what a "
+            "configuration takes: spikeloom train ... --dry-run"
+        ) from None
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:

@@ -20,7 +20,7 @@ from spikingjelly.activation_based.base import MemoryModule
 from torch import nn
 
 from pipeline.analysis.operations import Operations, count_operations
-from pipeline.config import OptimiserConfig, RunConfig
+from pipeline.config import BOUND_NEURONS, OptimiserConfig, RunConfig
 from pipeline.data import Batch
 from pipeline.device import computing, resolve_precision
 from pipeline.distributed import Group, told_group
@@ -29,7 +29,6 @@ from pipeline.learner import Learner
 from pipeline.networks import SpikeCounter, build_network, reset_network
 from pipeline.networks.pooling import AveragePool
 from pipeline.neurons import CLIFNode
-from pipeline.neurons.bound import BOUND
 from pipeline.non_finite import find_layer
 from pipeline.optimisation import learning_rate
 from preprocess.errors import ConfigError, RunError
@@ -104,7 +103,7 @@ def _build(config: RunConfig, tiny: TinyFrames, device: torch.device) -> nn.Modu
 
 
 def _count(config: RunConfig, network: nn.Module, tiny: TinyFrames, device: torch.device) -> Operations:
-    bound = config.neuron.name in BOUND or ":" in config.neuron.name or ":" in config.network.name
+    bound = config.neuron.name in BOUND_NEURONS or ":" in config.neuron.name or ":" in config.network.name
     shape = (tiny.timesteps if bound else 1, 1, *tiny.batch.frames.shape[2:])
     return count_operations(network, torch.ones(shape, device=device))
 

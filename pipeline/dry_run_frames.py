@@ -11,6 +11,7 @@ import torch
 from pipeline.config import RunConfig
 from pipeline.data import Batch, FrameLoader, open_data
 from pipeline.inputs import encode, input_size
+from preprocess.errors import ConfigError
 from preprocess.event_store import events_path
 from preprocess.progress import Progress
 
@@ -121,7 +122,11 @@ def _real(config: RunConfig, cache: Path, samples: int, device: torch.device, pr
 
 
 def _made_up(config: RunConfig, path: Path, form: _Form, samples: int, device: torch.device) -> TinyFrames:
-    binning = config.binning
+    binning, dataset = config.binning, config.dataset
+    if form.train is not None and dataset.split not in form.splits:
+        raise ConfigError(
+            f"dataset.split: expected one of {', '.join(form.splits)} for {dataset.name}, found {dataset.split}"
+        )
     height, width = binning.size(form.height, form.width)
     # Downsampling sums over blocks of pixels.
     mean = torch.full((binning.timesteps, samples, 2, height, width), _MEAN_COUNT * binning.downsample**2)
@@ -141,7 +146,7 @@ def _made_up(config: RunConfig, path: Path, form: _Form, samples: int, device: t
 
 def _official_number(config: RunConfig, form: _Form) -> tuple[int | None, str | None]:
     dataset = config.dataset
-    if form.train is None or dataset.split not in form.splits:
+    if form.train is None:
         return None, None
     if config.selection != "validation":
         return form.train, "official number"

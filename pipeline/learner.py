@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from pipeline.averaging import moving_average
 from pipeline.config import RunConfig
 from pipeline.data import Batch
 from pipeline.device import autocast, resolve_precision
@@ -22,17 +23,18 @@ class Learner:
 
     Attributes:
         network: Its weights follow the gradients.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
     """
 
     def __init__(self, config: RunConfig, network: nn.Module, device: torch.device, group: Group) -> None:
         self.network = network
         self._config, self._device = config, device
-        self._precision = resolve_precision(config.precision, device)
+        self.precision = resolve_precision(config.precision, device)
         self._optimiser = make_optimiser(network, config.optimiser)
         # Half precision's small gradients vanish unless the loss is scaled up.
-        self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision == "fp16")
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         decay = config.optimiser.ema_decay
-        self._average = None if decay is None else AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self._average = None if decay is None else moving_average(network, decay)
         if config.compile:
             network.compile()
         self._forward = group.wrap(network)
@@ -46,13 +48,17 @@ class Learner:
         for group in self._optimiser.param_groups:
             group["lr"] = rate
 
+    def precisely(self) -> contextlib.AbstractContextManager[object]:
+        """The forward pass's precision, while it is held."""
+        return autocast(self._device, self.precision)
+
     def loss(self, batch: Batch, counter: SpikeCounter) -> tuple[torch.Tensor, torch.Tensor]:
         """Forward: the loss, with gradient, and the logits (T, B, classes), of which `grad_steps` may have none."""
         frames, mask = batch.frames, batch.mask
         steps = self._config.grad_steps or len(frames)
         begin, rest = (None, None) if mask is None else (mask[:steps], mask[steps:])
         self._optimiser.zero_grad(set_to_none=True)
-        with autocast(self._device, self._precision):
+        with self.precisely():
             counter.mask = begin
             logits = self._forward(frames[:steps])
             loss = spiking_loss(logits, batch.labels, self._config.loss, begin)

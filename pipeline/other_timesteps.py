@@ -12,8 +12,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.config import RunConfig, override
-from pipeline.neurons.bound import BOUND
+from pipeline.config import BOUND_NEURONS, RunConfig, override
 from pipeline.runs import Run
 from pipeline.selected import evaluate_test, load_selected, open_run_data
 from preprocess.errors import ConfigError, RunError
@@ -22,7 +21,7 @@ from preprocess.progress import Progress
 
 def why_bound(config: RunConfig) -> str | None:
     """Why a run's weights fit one T alone, or None where they fit any."""
-    if config.neuron.name not in BOUND:
+    if config.neuron.name not in BOUND_NEURONS:
         return None
     steps = config.binning.timesteps
     return f"'{config.neuron.name}' has weights for each of its {steps} steps, so only T = {steps} can be evaluated"

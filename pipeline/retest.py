@@ -10,9 +10,9 @@ from pipeline.device import computing
 from pipeline.evaluation import describe_test
 from pipeline.nir_export import ReadNetwork, export_nir, refuse_inexpressible
 from pipeline.other_timesteps import accuracy_by_timesteps, refuse_timesteps
+from pipeline.outcome import describe_run, save_predictions
 from pipeline.runs import Run, write_json
 from pipeline.selected import evaluate_test, load_selected, open_run_data, require_weights
-from pipeline.training import describe_run, save_predictions
 from preprocess.command_line import default_cache
 from preprocess.progress import Progress
 

@@ -47,7 +47,7 @@ def print_result(result: dict[str, Any], config: RunConfig, folder: Path) -> Non
     table.add_column("value", overflow="fold")
     rows = {
         "network": f"{config.network.name}, width {config.network.width:g}",
-        "neuron": f"{config.neuron.name}, tau {config.neuron.tau:g}, {config.binning.steps_title}",
+        "neuron": f"{config.neuron.title}, {config.binning.steps_title}",
         "split, seed": f"{config.dataset.split_title}, {config.seed}",
         "selection": f"{result['selection']}: {_SELECTION_WORDS[result['selection']]}",
         "epoch taken": f"{result['epoch']} of {result['epochs']}",

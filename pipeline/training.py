@@ -25,7 +25,8 @@ from pipeline.losses import predict
 from pipeline.networks import SpikeCounter, build_network
 from pipeline.non_finite import find_layer
 from pipeline.optimisation import learning_rate
-from pipeline.runs import holding, open_run, read_json, read_lines, write_json, write_lines, write_whole
+from pipeline.outcome import describe_run, save_predictions
+from pipeline.runs import holding, open_run, read_json, read_lines, write_json, write_lines
 from pipeline.scalars import Scalars
 from preprocess.errors import ConfigError, RunError
 from preprocess.progress import Progress
@@ -166,8 +167,22 @@ class _Training:
             return
         write_json(self.folder / "config.json", to_dict(self.config))
         about = describe_environment(self.config, self.learner.network, self.device)
-        data = {"cache": str(cache), "frames": str(self.data.frames.path), "data": self.data.frames.fingerprint}
+        frames = self.data.frames
+        data: dict[str, Any] = {"cache": str(cache), "frames": str(frames.path), "data": frames.fingerprint}
+        before = read_json(self.folder / "environment.json") or {}
+        if self.epoch > 0:
+            self._warn_of_another_place(before, about)
+            # Where the epochs so far were trained, the newest first.
+            data["earlier"] = [{k: v for k, v in before.items() if k != "earlier"}, *before.get("earlier", [])]
         write_json(self.folder / "environment.json", about | data)
+
+    def _warn_of_another_place(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+        for what in ("device", "precision", "processes", "threads"):
+            if what in before and before[what] != now[what]:
+                self.progress.note(
+                    f"{self.folder}: trained with {what} {before[what]} and continued with {now[what]}: results will "
+                    "differ in the last digits from those of an uninterrupted run"
+                )
 
     def _restore(self, state: Checkpoint) -> None:
         path = self.folder / "checkpoint.pt"
@@ -176,19 +191,24 @@ class _Training:
                 f"{path}: expected frames {state.data}, found {self.data.frames.fingerprint}: the data set was "
                 "preprocessed from other files since. Train anew in another --out."
             )
-        if state.threads != torch.get_num_threads():
-            self.progress.note(
-                f"{path}: trained with {state.threads} threads and continued with {torch.get_num_threads()}: "
-                "results will differ in the last digits from those of an uninterrupted run"
+        if state.fingerprint != fingerprint(self.config):
+            raise RunError(
+                f"{path}: expected the checkpoint of run {fingerprint(self.config)}, found that of "
+                f"{state.fingerprint}. Put this run's own back, or train anew in another --out."
+            )
+        rows = [row for row in read_lines(self.folder / "metrics.jsonl") if row["epoch"] <= state.epoch]
+        if [row["epoch"] for row in rows] != list(range(1, state.epoch + 1)):
+            raise RunError(
+                f"{self.folder}/metrics.jsonl: expected the rows of epochs 1 to {state.epoch}, found "
+                f"{len(rows)}. Put the file back, or train anew in another --out."
             )
         try:
             self.learner.restore({part: getattr(state, part) for part in PARTS})
+            checkpoints.restore_random_states(state.random)
         except (RuntimeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
             raise RunError(f"{path}: does not fit its configuration ({reason}). Train anew in another --out.") from None
-        checkpoints.restore_random_states(state.random)
-        self.epoch, self.best = state.epoch, state.best
-        self.rows = [row for row in read_lines(self.folder / "metrics.jsonl") if row["epoch"] <= state.epoch]
+        self.epoch, self.best, self.rows = state.epoch, state.best, rows
         self.timings = [row for row in read_lines(self.folder / "timings.jsonl") if row["epoch"] <= state.epoch]
 
     def run_epoch(self) -> dict[str, Any]:
@@ -201,8 +221,9 @@ class _Training:
             torch.manual_seed(int(seeds.generate_state(1)[0]))
         row = {"epoch": epoch} | self._train_epoch(epoch)
         spent = time.perf_counter() - start
+        better = False
         if self.group.first:
-            row |= self._select(epoch, row)
+            better = self._select(epoch, row)
         self.best = cast(Best, self.group.tell(self.best))
         self.rows.append(row)
         self.timings.append(
@@ -218,6 +239,9 @@ class _Training:
         if self.group.first:
             write_lines(self.folder / "metrics.jsonl", self.rows)
             write_lines(self.folder / "timings.jsonl", self.timings)
+            if better:
+                # Behind the row of its epoch, in front of the checkpoint that names it.
+                checkpoints.save_weights(self.folder / "best.pt", self.learner.evaluated, epoch)
             self._save()
         return row
 
@@ -255,31 +279,41 @@ class _Training:
         wrong = torch.nonzero(~torch.isfinite(torch.stack(losses[-_CUDA_CHECK_STEPS:])))
         if len(wrong):
             step = max(0, len(losses) - _CUDA_CHECK_STEPS) + int(wrong[0]) + 1
-            layer = find_layer(self.learner.network, batch.frames)
+            with self.learner.precisely():
+                layer = find_layer(self.learner.network, batch.frames)
             raise RunError(
                 f"{self.folder}: expected a finite loss, found {float(losses[step - 1])} at step {step} of epoch "
-                f"{epoch}; the first that is not finite: {layer}. {_advice(self.config)}"
+                f"{epoch}; the first that is not finite: {layer}. {self._advice()}"
             )
 
-    def _select(self, epoch: int, row: dict[str, Any]) -> dict[str, Any]:
-        """Measure the split that selects, and keep the weights where they are the best so far."""
+    def _select(self, epoch: int, row: dict[str, Any]) -> bool:
+        """Measure the split that selects, into the row; whether the weights are the best so far."""
         if self.config.selection == "last":
-            return {}
+            return False
         split = "validation" if self.config.selection == "validation" else "test"
         found = self._evaluate(split)
-        if not math.isfinite(found.loss):
-            raise RunError(
-                f"{self.folder}: expected a finite loss, found {found.loss} on the {split} split after epoch {epoch}. "
-                f"{_advice(self.config)}"
-            )
-        if self.best.is_beaten_by(found.accuracy, found.loss):
-            self.best = Best(epoch, found.accuracy, found.loss)
-            checkpoints.save_weights(self.folder / "best.pt", self.learner.evaluated, epoch)
-        measured: dict[str, Any] = {f"{split}_loss": found.loss, f"{split}_accuracy": found.accuracy}
-        return measured | ({"firing_rate": found.firing_rate} if split == "validation" else {})
+        row |= {f"{split}_loss": found.loss, f"{split}_accuracy": found.accuracy}
+        if split == "validation":
+            row["firing_rate"] = found.firing_rate
+        if not self.best.is_beaten_by(found.accuracy, found.loss):
+            return False
+        self.best = Best(epoch, found.accuracy, found.loss)
+        return True
 
     def _evaluate(self, split: str) -> Evaluation:
-        return evaluate(self.learner.evaluated, self._loader(getattr(self.data.splits, split)), self.config.loss)
+        found = evaluate(self.learner.evaluated, self._loader(getattr(self.data.splits, split)), self.config.loss)
+        if not math.isfinite(found.loss):
+            raise RunError(
+                f"{self.folder}: expected a finite loss, found {found.loss} on the {split} split. "
+                f"{self._advice()}"
+            )
+        return found
+
+    def _advice(self) -> str:
+        """What to do about a loss that is no number."""
+        clips = "" if self.config.optimiser.clip_norm is not None else ", set optimiser.clip_norm 1"
+        precise = "" if self.learner.precision == "fp32" else ", or choose precision fp32"
+        return f"Lower optimiser.learning_rate{clips}{precise}."
 
     def _save(self) -> None:
         checkpoints.save_checkpoint(
@@ -310,42 +344,3 @@ class _Training:
             save_predictions(self.folder / "predictions.npz", self.data, tested)
         write_json(self.folder / "result.json", result)
         return cast(dict[str, Any], self.group.tell(result))
-
-
-def _advice(config: RunConfig) -> str:
-    """What to do about a loss that is no number."""
-    clips = "" if config.optimiser.clip_norm is not None else ", set optimiser.clip_norm 1"
-    precise = "" if config.precision == "fp32" else ", or choose precision fp32"
-    return f"Lower optimiser.learning_rate{clips}{precise}."
-
-
-def describe_run(
-    config: RunConfig, data: RunData, rows: list[dict[str, Any]], timings: list[dict[str, Any]], epoch: int
-) -> dict[str, Any]:
-    """What `result.json` says besides the test split: what was run, and what the selected epoch measured."""
-    chosen = rows[epoch - 1]
-    return {
-        "fingerprint": fingerprint(config),
-        "dataset": config.dataset.name,
-        "emulated": data.emulated,
-        "split": config.dataset.split,
-        "selection": config.selection,
-        "timesteps": data.frames.timesteps,
-        "classes": list(data.classes),
-        "epoch": epoch,
-        "epochs": len(rows),
-        "validation_accuracy": chosen["validation_accuracy"],
-        "firing_rate": chosen["firing_rate"],
-        "seconds": math.fsum(row["epoch_s"] for row in timings),
-    }
-
-
-def save_predictions(path: Path, data: RunData, tested: Evaluation) -> None:
-    """Write name, label and summed logits of every test sample, in the order of the split."""
-    names = data.frames.samples.name[data.splits.test]
-
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, name=names, label=tested.labels, logits=tested.logits)
-
-    write_whole(path, write)

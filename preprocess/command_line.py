@@ -111,6 +111,10 @@ def run_main(verbs: Mapping[str, Verb], *, prog: str, description: str, argv: Se
         for fault in error.faults:
             print(f"spikeloom: {fault}", file=sys.stderr)
         return EXIT_FAULT
+    except MemoryError as error:
+        told = " ".join(str(error).split())[:200] or "no more was to be had"
+        print(f"spikeloom: out of memory ({told}). Ask for less at once: see {prog} --help", file=sys.stderr)
+        return EXIT_FAULT
     except KeyboardInterrupt:
         print("spikeloom: stopped by Ctrl-C; nothing is half-written", file=sys.stderr)
         return EXIT_INTERRUPTED

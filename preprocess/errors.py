@@ -49,5 +49,9 @@ class ConfigError(SpikeloomError):
     """A configuration, a preset name or a field's value is not valid."""
 
 
+class FullMemoryError(SpikeloomError):
+    """What was asked for does not fit into the memory of the machine or its GPU."""
+
+
 class RunError(SpikeloomError):
     """A run, search or comparison folder is missing, damaged or cannot be continued."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +28,8 @@ class Arguments:
     """The folder of all caches; the run's own, else $SPIKELOOM_CACHE or ./cache, if not given."""
     timesteps: tuple[int, ...] = ()
     """Also the accuracy at these T, of samples binned anew; not for psn and glif, whose weights are bound to T."""
+    device: str | None = None
+    """Where to compute; the run's own device if not given."""
     nir: Path | None = None
     """Also write the network as a NIR graph: LIF and IF with the hard reset, Spiking-VGG, vggsnn and snn5."""
     json: bool = False
@@ -38,6 +40,7 @@ def run(words: list[str]) -> None:
     """Evaluate, write ``evaluation.json``, ``predictions.npz``, ``confusion.png`` and ``latency.png``, and print."""
     arguments = parse(Arguments, words, prog="spikeloom evaluate")
     nir = _writable(arguments.nir)
+    from pipeline.config import override
     from pipeline.pictures import draw_confusion, draw_latency
     from pipeline.retest import retest_run
     from pipeline.runs import open_run
@@ -45,6 +48,8 @@ def run(words: list[str]) -> None:
     from preprocess.progress import Bars, Progress
 
     there = open_run(arguments.run_dir)
+    if arguments.device is not None:
+        there = replace(there, config=override(there.config, {"device": arguments.device}))
     progress = Bars() if sys.stderr.isatty() else Progress()
     result = retest_run(there, arguments.cache, timesteps=arguments.timesteps, nir=nir, progress=progress)
     confusion, latency = there.folder / "confusion.png", there.folder / "latency.png"

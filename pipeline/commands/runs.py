@@ -57,6 +57,7 @@ def _row(there: Run, below: Path) -> dict[str, Any]:
         "network": config.network.name,
         "neuron": config.neuron.name,
         "tau": config.neuron.tau,
+        "neuron_title": config.neuron.title,
         "timesteps": result.get("timesteps", None if config.binning.varies else config.binning.timesteps),
         "steps": config.binning.steps_title,
         "seed": config.seed,
@@ -85,7 +86,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         table.add_column(name, justify="right")
     for row in rows:
         data = f"{data_name(row)}, {row['split']}"
-        neuron = f"{row['neuron']}, tau {row['tau']:g}, {row['steps']}"
+        neuron = f"{row['neuron_title']}, {row['steps']}"
         rate = "" if row["firing_rate"] is None else f"{row['firing_rate']:.4f}"
         measured = (per_cent(row["validation_accuracy"]), per_cent(row["test_accuracy"]), rate)
         told = (row["run"], data, row["network"], neuron, str(row["seed"]), row["epochs"], row["selection"])

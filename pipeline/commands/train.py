@@ -83,18 +83,22 @@ def _dry_run(config: RunConfig, cache: Path, as_json: bool) -> None:
 
 
 def _resumed(arguments: Arguments, words: list[str]) -> tuple[Any, Path, Path]:
+    from pipeline.config import override
     from pipeline.retest import run_cache
     from pipeline.runs import open_run
 
     assert arguments.resume is not None
     names = {word.partition("=")[0] for word in words if word.startswith("--")}
-    if arguments.preset is not None or names - {"--resume", "--cache", "--json"}:
+    if arguments.preset is not None or names - {"--resume", "--cache", "--device", "--threads", "--json"}:
         raise UsageError(
-            f"--resume: a run goes on with its own configuration; expected no word but --cache and --json, found: "
-            f"{' '.join(words)}. For a longer run train anew: spikeloom train --config {arguments.resume}/config.json"
+            "--resume: a run goes on with its own configuration; expected no word but --cache, --device, --threads and "
+            f"--json, found: {' '.join(words)}. For a longer run train anew: spikeloom train --config "
+            f"{arguments.resume}/config.json"
         )
     there = open_run(arguments.resume)
-    return there.config, there.folder, run_cache(there, arguments.cache)
+    # Where it runs may change, for a machine that lacks the run's own device.
+    place = {name: getattr(arguments.fields, name) for name in ("device", "threads") if f"--{name}" in names}
+    return override(there.config, place), there.folder, run_cache(there, arguments.cache)
 
 
 def _epoch_line(row: dict[str, Any], timing: dict[str, Any]) -> str:

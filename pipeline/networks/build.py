@@ -11,7 +11,7 @@ from torch import nn
 
 from pipeline.config import NetworkConfig, NeuronConfig
 from pipeline.networks.initialisation import initialise, seeded
-from pipeline.networks.layers import MakeNeuron
+from pipeline.networks.layers import ConvBlock, MakeNeuron
 from pipeline.networks.plif_net import PLANS as PLIF_PLANS
 from pipeline.networks.plif_net import PLIFNet
 from pipeline.networks.snn5 import SNN5
@@ -79,6 +79,10 @@ def build_network(
             return make_outside(network.name, "network.name", words | {"timesteps": timesteps})
         built = NETWORKS[network.name](**words)
     initialise(built, seed)
+    # Random numbers fill weights in the order of memory: only now may it change.
+    for module in built.modules():
+        if isinstance(module, ConvBlock):
+            module.lay_out()
     return built
 
 

@@ -65,6 +65,9 @@ class SpikeCounter:
     def _count(self, name: str, spikes: torch.Tensor) -> None:
         # Torch counts whole numbers seven times as fast as floats, and only zero has no bit set.
         words = spikes.detach().view(_WORDS[spikes.element_size()])
+        if words.dim() == 5 and not words.is_contiguous():
+            # In the order of memory, where the channel may be the fastest.
+            words = words.movedim(2, -1)
         if self.mask is None:
             found = torch.count_nonzero(words)
             elements: int | torch.Tensor = spikes.numel()

@@ -12,6 +12,7 @@ from torch import nn
 from pipeline.config import NetworkConfig
 from pipeline.networks.batch_norm import SequenceBatchNorm
 from pipeline.networks.pooling import AveragePool, MaxPool
+from pipeline.neurons.norm_neuron import can_fuse
 from preprocess.errors import ConfigError
 
 MakeNeuron = Callable[[], nn.Module]
@@ -24,6 +25,11 @@ _POOLINGS: dict[str, type[nn.Module]] = {"P": AveragePool, "M": MaxPool}
 def over_time(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """Apply a module without state to all T*B images at once."""
     return module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+def channels_last(x: torch.Tensor) -> torch.Tensor:
+    """A sequence (T, B, C, H, W) that lies in memory as T, B, H, W, C; itself where it does."""
+    return x.movedim(2, -1).contiguous().movedim(-1, 2)
 
 
 def make_dropout(share: float) -> nn.Module:
@@ -53,7 +59,30 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(T, B, C, H, W) to (T, B, out, H / stride, W / stride), rounded up."""
-        return self.dropout(self.neuron(self.norm(over_time(self.conv, x))))
+        if self.neuron_takes_norm and x.device.type == "cpu":
+            # The convolution's output lies in memory as its input does.
+            x = channels_last(x)
+        current = over_time(self.conv, x)
+        if can_fuse(self.neuron, self.norm, current):
+            return self.dropout(self.neuron(current, norm=self.norm))
+        return self.dropout(self.neuron(self.norm(current)))
+
+    @property
+    def neuron_takes_norm(self) -> bool:
+        """Whether batch norm and neuron run as one on the CPU, if nothing stands between them."""
+        return bool(getattr(self.neuron, "takes_norm", False))
+
+    def lay_out(self) -> None:
+        """Put the weights where their gradients will lie: with the channel fastest in memory on the CPU."""
+        weight = self.conv.weight
+        fits = self.neuron_takes_norm and weight.device.type == "cpu"
+        weight.data = weight.data.contiguous(memory_format=torch.channels_last if fits else torch.contiguous_format)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> ConvBlock:
+        # Called where a network moves to another device or type.
+        super()._apply(fn, recurse)
+        self.lay_out()
+        return self
 
 
 def make_features(

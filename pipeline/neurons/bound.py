@@ -12,9 +12,6 @@ from pipeline.config import NeuronConfig
 from pipeline.neurons.surrogates import make_surrogate
 from preprocess.errors import ConfigError
 
-BOUND = ("glif", "psn")
-"""Names of the neurons of this file."""
-
 
 class PSN(neuron.PSN):
     """The parallel spiking neuron (Fang et al., NeurIPS 2023): spikes where W x >= b, with W (T, T) learnt.

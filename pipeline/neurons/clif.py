@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import surrogate
+from spikingjelly.activation_based import base, surrogate
 from spikingjelly.activation_based.neuron import ComplementaryLIFNode
 
 from pipeline.config import NeuronConfig
-from pipeline.neurons import clif_operator
+from pipeline.neurons import clif_operator, norm_neuron
 from pipeline.neurons.fused import (
     Backend,
     check_backend,
@@ -20,6 +20,7 @@ from pipeline.neurons.fused import (
     spread_states,
     step_by_step,
     surrogate_kind,
+    takes_norm,
 )
 from pipeline.neurons.surrogates import make_surrogate
 
@@ -85,10 +86,28 @@ class CLIFNode(ComplementaryLIFNode):
             m = m * torch.sigmoid(u / self.tau) + spikes
         return (spikes,), (u - spikes * (self.v_threshold + torch.sigmoid(m)), m)
 
+    @property
+    def takes_norm(self) -> bool:
+        """Whether a call may come with the batch norm in front of it, as ``norm``; see `norm_neuron.can_fuse`."""
+        return takes_norm(self, self.store_state_seqs) and not self.detach_m
+
+    def multi_step_forward(self, x_seq: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """(T, B, ...) to spikes of the same shape; SpikingJelly's takes no words."""
+        if self.store_state_seqs:
+            return super().multi_step_forward(x_seq)
+        return base.MemoryModule.multi_step_forward(self, x_seq, *args, **kwargs)
+
     def multi_step_functional_forward(
-        self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], **kwargs: object
+        self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], *, norm: Any = None, **kwargs: object
     ) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
-        """SpikingJelly's hook for a whole sequence: x (T, B, ...) and v, m (B, ...) to spikes and the new v, m."""
+        """SpikingJelly's hook for a whole sequence: x (T, B, ...) and v, m (B, ...) to spikes and the new v, m.
+
+        With a batch norm x is its input.
+        """
+        if norm is not None:
+            steps = norm_neuron.CLIFSteps(self.tau, self.v_threshold, *surrogate_kind(self.surrogate_function))
+            spikes, *after = norm_neuron.run(inputs[0], norm, states, steps)
+            return (spikes,), tuple(after)
         return in_windows(self.temporal_window, inputs[0], states, self._run)
 
     def _run(self, x: torch.Tensor, states: tuple[Any, ...]) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.neurons import buffers, clif_kernels
-from pipeline.neurons.fused import array, no_gradient, row, rows
+from pipeline.neurons.fused import array, has_fastest_channel, no_gradient, row, rows
 from pipeline.neurons.threads import for_ranges
 
 _float = np.float32
@@ -39,7 +39,11 @@ def run(
         saves = torch.is_grad_enabled() and (x.requires_grad or v.requires_grad or m.requires_grad)
         spikes, v, m, *_ = _operator(x, v, m, *settings, saves)
         return spikes, v, m
-    return _CLIF.apply(x, v, m, *settings)
+    if not has_fastest_channel(x):
+        return _CLIF.apply(x, v, m, *settings)
+    # Elements are independent: they are taken and given back in the order of memory.
+    spikes, v, m = _CLIF.apply(x.movedim(2, -1), v.movedim(1, -1), m.movedim(1, -1), *settings)
+    return spikes.movedim(-1, 2), v.movedim(-1, 1), m.movedim(-1, 1)
 
 
 def _forward(

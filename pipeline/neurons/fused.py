@@ -50,6 +50,14 @@ def chooses_fused(backend: Backend, obstacle: str | None) -> bool:
     return backend != "torch" and obstacle is None
 
 
+def takes_norm(node: Any, stores: bool) -> bool:
+    """Whether a node of ours, set as it is, has kernels that take the batch norm in front of it too."""
+    function = node.surrogate_function
+    known = type(function).__name__ in KINDS and function.spiking
+    plain = node.temporal_window is None and node._neuron_precision is None and not stores
+    return known and plain and node.step_mode == "m" and node.fused_backend != "torch"
+
+
 def check_backend(backend: str) -> None:
     """Raise a BackendError where there is no such backend."""
     if backend not in ("auto", "fused", "torch"):
@@ -115,6 +123,12 @@ def surrogate_kind(surrogate_function: Any) -> tuple[int, float]:
 def rows(x: torch.Tensor) -> torch.Tensor:
     """A sequence (T, ...) as contiguous float32 rows (T, N)."""
     return buffers.converted(x.detach().contiguous().view(len(x), -1), torch.float32)
+
+
+def has_fastest_channel(x: torch.Tensor) -> bool:
+    """Whether a sequence on the CPU lies in memory as T, B, H, W, C; what is contiguous too counts as contiguous."""
+    fits = x.device.type == "cpu" and x.dim() == 5 and x.numel() > 0 and not torch.compiler.is_compiling()
+    return fits and not x.is_contiguous() and x.movedim(2, -1).is_contiguous()
 
 
 def row(x: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 from spikingjelly.activation_based import neuron, surrogate
 
 from pipeline.config import NeuronConfig
-from pipeline.neurons import lif_operator
+from pipeline.neurons import lif_operator, norm_neuron
 from pipeline.neurons.fused import (
     Backend,
     check_backend,
@@ -19,6 +19,7 @@ from pipeline.neurons.fused import (
     spread_states,
     step_by_step,
     surrogate_kind,
+    takes_norm,
 )
 from pipeline.neurons.lif_operator import Update
 from pipeline.neurons.surrogates import make_surrogate
@@ -97,10 +98,31 @@ class LIFNode(neuron.LIFNode):
         reset = spikes.detach() if self.detach_reset else spikes
         return (spikes,), (u - reset * (self.reset_scale * self.v_threshold),)
 
+    @property
+    def takes_norm(self) -> bool:
+        """Whether a call may come with the batch norm in front of it, as ``norm``; see `norm_neuron.can_fuse`."""
+        return takes_norm(self, self.store_v_seq) and self.v_reset is None
+
     def multi_step_functional_forward(
-        self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], **kwargs: object
+        self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], *, norm: Any = None, **kwargs: object
     ) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
-        """SpikingJelly's hook for a whole sequence: x (T, B, ...) and v (B, ...) to spikes and the new v."""
+        """SpikingJelly's hook for a whole sequence: x (T, B, ...) and v (B, ...) to spikes and the new v.
+
+        With a batch norm x is its input.
+        """
+        if norm is not None:
+            kind, alpha = surrogate_kind(self.surrogate_function)
+            steps = norm_neuron.LIFSteps(
+                keep=1.0 - 1.0 / self.tau,
+                gain=1.0 / self.tau if self.decay_input else 1.0,
+                v_threshold=float(self.v_threshold),
+                reset=self.reset_scale * self.v_threshold,
+                detach_reset=self.detach_reset,
+                kind=kind,
+                alpha=alpha,
+            )
+            spikes, *after = norm_neuron.run(inputs[0], norm, states, steps)
+            return (spikes,), tuple(after)
         return in_windows(self.temporal_window, inputs[0], states, self._run)
 
     def _run(self, x: torch.Tensor, states: tuple[Any, ...]) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.neurons import buffers, lif_kernels
-from pipeline.neurons.fused import array, no_gradient, row, rows
+from pipeline.neurons.fused import array, has_fastest_channel, no_gradient, row, rows
 from pipeline.neurons.threads import for_ranges
 
 _float = np.float32
@@ -35,7 +35,11 @@ def run(x: Tensor, v: Tensor, update: Update) -> tuple[Tensor, Tensor]:
     if torch.compiler.is_compiling():
         saves = torch.is_grad_enabled() and (x.requires_grad or v.requires_grad)
         return _operator(x, v, *update, saves)[:2]
-    return _LIF.apply(x, v, *update)
+    if not has_fastest_channel(x):
+        return _LIF.apply(x, v, *update)
+    # Elements are independent: they are taken and given back in the order of memory.
+    spikes, v = _LIF.apply(x.movedim(2, -1), v.movedim(1, -1), *update)
+    return spikes.movedim(-1, 2), v.movedim(-1, 1)
 
 
 def _forward(

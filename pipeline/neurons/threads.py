@@ -10,6 +10,7 @@ Every element's result is the same whichever thread computes it.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import multiprocessing
 import os
 import threading
@@ -42,7 +43,26 @@ def for_ranges(kernel: Callable[[int, int], None], elements: int, steps: int) ->
         return
     # Ranges end at multiples of 64 elements, so that no two threads write to one cache line.
     width = -(-elements // (threads * 64)) * 64
-    bounds = [(l, min(l + width, elements)) for l in range(0, elements, width)]
+    _run([(l, min(l + width, elements)) for l in range(0, elements, width)], kernel, threads)
+
+
+def for_parts(kernel: Callable[[int, int], None], parts: int, work: int) -> None:
+    """Call ``kernel(l, r)`` for ranges [l, r) that cover all parts, whatever a part is, as `for_ranges` does.
+
+    Args:
+        kernel: Works on parts l <= part < r; releases the GIL.
+        parts: How many there are.
+        work: Element-steps of all parts together.
+    """
+    threads = max(1, min(torch.get_num_threads(), work // _LEAST, parts))
+    if threads == 1:
+        kernel(0, parts)
+        return
+    bounds = [parts * k // threads for k in range(threads + 1)]
+    _run(list(itertools.pairwise(bounds)), kernel, threads)
+
+
+def _run(bounds: list[tuple[int, int]], kernel: Callable[[int, int], None], threads: int) -> None:
     openmp = _openmp(os.getpid())
     if openmp is None:
         others = [_pool(threads, os.getpid()).submit(kernel, l, r) for l, r in bounds[1:]]

@@ -281,7 +281,7 @@ def test_a_result_of_an_older_version_has_no_interval_and_is_printed(trained: Pa
 
 def test_without_anything_to_draw_no_picture_of_an_earlier_evaluation_stays(tmp_path: Path):
     result: dict[str, Any] = {"latency_curve": [0.5, 0.75], "test_samples": 8, "timesteps": 2, "classes": ["a", "b"]}
-    result |= {"dataset": "tiny", "emulated": False}
+    result |= {"dataset": "tiny", "emulated": False, "split": "official"}
     picture = tmp_path / "latency.png"
     assert draw_latency(picture, result) and picture.is_file()
     assert not draw_latency(picture, result | {"latency_curve": None}) and not picture.exists()

@@ -83,18 +83,28 @@ def test_gradients_longer_than_the_clip_are_shortened_to_it_and_shorter_ones_sta
             assert torch.nn.functional.cosine_similarity(moved[0], moved[1], dim=0) > 0.999
 
 
-def test_the_moving_average_is_the_closed_form_and_is_what_is_evaluated():
-    learner = learner_of({"optimiser.ema_decay": 0.9})
+@pytest.mark.parametrize("decay", [0.2, 0.99])
+def test_the_moving_average_is_the_closed_form_and_is_what_is_evaluated(decay: float):
+    learner = learner_of({"optimiser.ema_decay": decay})
     assert learner.evaluated is not learner.network
+
+    def state() -> dict[str, torch.Tensor]:
+        return {name: value.clone() for name, value in learner.network.state_dict().items()}
+
     step(learner, batch_of(0))
-    expected = weights(learner.network)  # the average begins at the first step's weights
-    for seed in range(1, 6):
-        step(learner, batch_of(seed))
-        expected = [0.9 * a + 0.1 * w for a, w in zip(expected, weights(learner.network), strict=True)]
-    for found, wanted in zip(weights(learner.evaluated), expected, strict=True):
-        assert torch.allclose(found, wanted, atol=1e-6)
-    for found, wanted in zip(learner.evaluated.buffers(), learner.network.buffers(), strict=True):
-        assert torch.equal(found, wanted)
+    expected = state()
+    for n in range(1, 30):
+        step(learner, batch_of(n))
+        # Early steps count less than the decay says, for the first weights are random.
+        share = 1 - min(decay, (1 + n) / (10 + n))
+        expected = {name: was + share * (state()[name] - was) for name, was in expected.items()}
+    found = learner.evaluated.state_dict()
+    for name, wanted in expected.items():
+        if "num_batches" in name:
+            assert found[name] == learner.network.state_dict()[name]
+        else:
+            # Running statistics too: they belong to the averaged weights.
+            assert torch.allclose(found[name], wanted, atol=1e-5), name
 
 
 def test_a_run_keeps_the_averaged_weights_and_goes_on_with_them_bit_for_bit(cache: Path, tmp_path: Path):
@@ -168,7 +178,25 @@ def test_a_run_that_diverges_says_step_layer_and_what_to_do(cache: Path, tmp_pat
         train_run(config, tmp_path / "run", cache)
     text = str(caught.value)
     assert "at step 2 of epoch 1; the first that is not finite: the loss alone, of logits up to " in text
-    assert text.endswith("Lower optimiser.learning_rate, or choose precision fp32.")
+    # It is fp32 already, and clipped.
+    assert text.endswith("Lower optimiser.learning_rate.")
+
+
+def test_an_overflow_of_half_precision_is_found_where_it_happens():
+    learner = learner_of({"precision": "fp16", "neuron.name": "relu"})
+    with torch.no_grad():
+        learner.network.classifier.weight.fill_(1e6)
+    with learner.precisely():
+        assert find_layer(learner.network, batch_of().frames).startswith("the output of")
+    assert find_layer(learner.network, batch_of().frames).startswith("the loss alone")
+
+
+def test_a_run_that_diverges_in_its_last_step_does_not_finish(cache: Path, tmp_path: Path):
+    # One step, no selection: only the test split shows what it did.
+    changes = {"optimiser.learning_rate": 1e38, "selection": "last", "schedule.epochs": 1, "batch_size": 36}
+    with pytest.raises(RunError, match=r"expected a finite loss, found \w+ on the test split. Lower"):
+        train_run(override(TINY, changes), tmp_path / "run", cache)
+    assert not (tmp_path / "run" / "result.json").exists()
 
 
 def test_precision_follows_the_device_unless_it_is_named():
