@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from pipeline.config import NetworkConfig
 from pipeline.networks.batch_norm import SequenceBatchNorm
 from pipeline.networks.pooling import AveragePool, MaxPool
+from pipeline.networks.spike_conv import convolve
 from pipeline.neurons.norm_neuron import can_fuse
 from preprocess.errors import ConfigError
 
@@ -22,7 +24,7 @@ Plan = Sequence[int | Literal["P", "M"]]
 _POOLINGS: dict[str, type[nn.Module]] = {"P": AveragePool, "M": MaxPool}
 
 
-def over_time(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+def over_time(module: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     """Apply a module without state to all T*B images at once."""
     return module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
@@ -62,7 +64,8 @@ class ConvBlock(nn.Module):
         if self.neuron_takes_norm and x.device.type == "cpu":
             # The convolution's output lies in memory as its input does.
             x = channels_last(x)
-        current = over_time(self.conv, x)
+        # On the CPU zeros of spikes are left out where it pays.
+        current = over_time(partial(convolve, self.conv), x)
         if can_fuse(self.neuron, self.norm, current):
             return self.dropout(self.neuron(current, norm=self.norm))
         return self.dropout(self.neuron(self.norm(current)))

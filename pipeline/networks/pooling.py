@@ -89,4 +89,6 @@ class MaxPool(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(T, B, C, H, W) to (T, B, C, H // 2, W // 2)."""
-        return functional.max_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2])
+        out = functional.max_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2])
+        # Of a single image torch may not see in which order it lies.
+        return _pixels(out).contiguous().movedim(-1, 2) if has_fastest_channel(x) else out

@@ -79,7 +79,7 @@ def test_missing_frames_are_made_and_found_again(cache: Path):
 
 
 def test_a_missing_event_store_names_the_command_that_makes_it(cache: Path):
-    with pytest.raises(CacheError, match="Make it: spikeloom preprocess elsewhere --source DIR --cache"):
+    with pytest.raises(CacheError, match="Make it: spikeloom preprocess folder --name elsewhere --source DIR --cache"):
         open_data(replace(TINY, dataset=DatasetConfig(name="elsewhere")), cache)
 
 
