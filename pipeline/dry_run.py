@@ -64,10 +64,10 @@ def dry_run(config: RunConfig, cache: Path, progress: Progress | None = None) ->
         tiny = tiny_frames(config, cache, min(_STEP_SAMPLES + 1, config.batch_size), device, progress)
         network = _build(config, tiny, device)
         operations = _count(config, network, tiny, device)
-        measured, notes = _train_step(config, tiny, device)
+        # Of auto, CUDA would take another precision than the CPU.
+        planned_for_cuda = device.type == "cpu" and config.device == "auto" and config.precision != "auto"
+        measured, notes = _train_step(config, tiny, device, apart=planned_for_cuda)
     memory = _memory(config, operations, measured, tiny)
-    # Of auto, CUDA would take another precision than the CPU.
-    planned_for_cuda = device.type == "cpu" and config.device == "auto" and config.precision != "auto"
     return {
         "dataset": config.dataset.name,
         "network": config.network.name,
@@ -164,7 +164,9 @@ def _cuda_besides(config: RunConfig, network: nn.Module, operations: Operations,
     return per_step * learns * config.batch_size
 
 
-def _train_step(config: RunConfig, tiny: TinyFrames, device: torch.device) -> tuple[dict[str, Any], list[str]]:
+def _train_step(
+    config: RunConfig, tiny: TinyFrames, device: torch.device, apart: bool
+) -> tuple[dict[str, Any], list[str]]:
     """The step in the configured precision where the device has it, else in the nearest; and why, for people."""
     notes = []
     if config.compile:
@@ -175,22 +177,28 @@ def _train_step(config: RunConfig, tiny: TinyFrames, device: torch.device) -> tu
         notes.append("the step ran in bf16, as wide as fp16, for which CPUs have no fast kernels")
         config = replace(config, precision="bf16")
     try:
-        return _measure(config, tiny, device), notes
+        return _measure(config, tiny, device, apart), notes
     except (RuntimeError, NotImplementedError) as error:
         if configured == "fp32" or device.type != "cpu":
             raise
         reason = " ".join(str(error).split())[:200]
         notes.append(f"the step ran in fp32, whose activations are larger: on the CPU {configured} failed ({reason})")
-        return _measure(replace(config, precision="fp32"), tiny, device), notes
+        return _measure(replace(config, precision="fp32"), tiny, device, apart), notes
 
 
-def _measure(config: RunConfig, tiny: TinyFrames, device: torch.device) -> dict[str, Any]:
+def _measure(config: RunConfig, tiny: TinyFrames, device: torch.device, apart: bool) -> dict[str, Any]:
     """Train one step of two samples, after a forward pass of another number of them: the difference is a sample's.
 
     Samples that keep very much are trained one at a time; there all of it counts as growing with the batch.
     """
     samples = min(_STEP_SAMPLES, config.batch_size)
     network = _build(config, tiny, device)
+    if apart:
+        # CUDA keeps what the CPU does not where it runs batch norm and neuron as one and leaves out zeros of spikes,
+        # neither of which it does where somebody looks at the layers.
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+                module.register_forward_hook(lambda *_: None)
     learner = Learner(config, network, device, Group())
     learner.set_learning_rate(learning_rate(config, 1))
     network.train()

@@ -103,7 +103,7 @@ def test_the_optimisers_share_is_what_it_keeps_after_a_step(cache: Path, changes
     "changes",
     [
         # At this width the weights' copies in half precision, which do not grow, are a good part.
-        {"precision": "bf16", "network.dropout": 0.5, "network.width": 1.0},
+        {"precision": "bf16", "network.dropout": 0.5, "network.width": 1.0, "device": "cpu"},
         {"neuron.name": "clif", "network.batch_norm": "joint"},
         {"neuron.name": "plif", "grad_steps": 2},
         {"neuron.name": "psn", "network.width": 0.5},
@@ -226,6 +226,14 @@ def test_fp16_on_a_cpu_runs_in_bf16_and_says_so(tmp_path: Path):
     assert report["cuda_besides_bytes"] == 2 * pooled * 3 * 8
     clif = override(SMALL_GESTURES, {"precision": "fp16", "neuron.name": "clif"})
     assert dry_run(clif, tmp_path)["cuda_besides_bytes"] == (2 * pooled + 4 * report["neurons"]) * 3 * 8
+
+
+def test_memory_on_cuda_is_not_that_of_the_cpus_fused_layers(tmp_path: Path):
+    half = override(SMALL_GESTURES, {"precision": "bf16", "batch_size": 8})
+    on_cuda, on_cpu = (dry_run(config, tmp_path)["memory_bytes"] for config in (half, replace(half, device="cpu")))
+    # Batch norm and neuron as one do not keep what lies between them: an element each, 2 or 4 bytes a step.
+    neurons = dry_run(half, tmp_path)["neurons"]
+    assert 2 * 3 * 8 * neurons <= on_cuda["activations"] - on_cpu["activations"] <= 5 * 3 * 8 * neurons
 
 
 def test_a_precision_that_the_cpu_lacks_gives_way_to_fp32(tmp_path: Path, monkeypatch):
