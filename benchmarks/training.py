@@ -1,7 +1,7 @@
 """A training step of VGGSNN beside the same network built from SpikingJelly 2.0: ``python -m benchmarks.training``.
 
-Every block of both must give equal outputs and gradients before they are timed. The C library keeps freed memory for both alike, as
-`spikeloom train` has it.
+Every block of both must give equal outputs and gradients before they are timed. The C library keeps freed memory for
+both alike, as `spikeloom train` has it.
 """
 
 from __future__ import annotations
