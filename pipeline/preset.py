@@ -17,7 +17,7 @@ class Preset:
         config: What it stands for.
         summary: What it is for, in a line.
         paper: What the paper reports for it, test accuracy in per cent by neuron; None where nothing.
-        time: What one run takes, as measured, and where; None where none has been run.
+        time: What one run takes on two CPU cores, as measured, and on how many samples; None where none has been run.
         variant: Whether it differs from a row in one or two settings, and is listed beneath it.
     """
 

@@ -28,6 +28,7 @@ def _small_presets() -> Iterator[Preset]:
         "n-mnist-small",
         replace(_SMALL, dataset=DatasetConfig(name="n-mnist"), binning=Binning(timesteps=10)),
         "N-MNIST on a CPU; a smoke test where only 100 samples test",
+        time="40 s (900 samples)",
     )
     yield Preset(
         "gestures-small",
@@ -39,6 +40,7 @@ def _small_presets() -> Iterator[Preset]:
             batch_size=16,
         ),
         "emulated gestures at 32x32 on a CPU",
+        time="15 s (440 samples)",
     )
     yield Preset(
         "gestures-hard-small",
@@ -49,6 +51,7 @@ def _small_presets() -> Iterator[Preset]:
             schedule=ScheduleConfig(epochs=12),
         ),
         "emulated gestures in a dim, noisy, crowded scene, 1,100 of them for the test: for T, tau and neurons on a CPU",
+        time="1 minute (2,200 samples)",
     )
     yield Preset(
         "digits-small",
@@ -58,6 +61,7 @@ def _small_presets() -> Iterator[Preset]:
             binning=Binning(timesteps=10, downsample=4),
         ),
         "emulated digits at 32x32 on a CPU",
+        time="15 s (400 samples)",
     )
     yield Preset(
         "folder-small",
@@ -67,6 +71,7 @@ def _small_presets() -> Iterator[Preset]:
             binning=Binning(timesteps=10, downsample=4),
         ),
         "recordings of your own (preprocess folder --name folder), a quarter of the camera's size, on a CPU",
+        time="1 minute (1,700 samples)",
     )
 
 

@@ -44,7 +44,7 @@ def _print_table() -> None:
 
     title = "Presets; the paper's test accuracies in per cent, none of them reproduced here"
     table = Table(title=title, box=box.SIMPLE_HEAD)
-    heads = ("preset", "data set, split", "network", "T", "epochs", "selection", "time of a run", "paper", "what it is")
+    heads = ("preset", "data set, split", "network", "T", "epochs", "selection", "time, 2 cores", "paper", "what it is")
     for name in heads:
         table.add_column(name, overflow="fold", justify="right" if name in ("T", "epochs") else "left")
     for preset in PRESETS.values():
