@@ -27,5 +27,5 @@ def test_only_what_trials_read_is_made(tiny_cache: Path, tiny_config: RunConfig,
 
 
 def test_a_missing_store_is_told_before_the_first_trial(tiny_config: RunConfig, tmp_path: Path):
-    with pytest.raises(CacheError, match="Make it: spikeloom preprocess tiny"):
+    with pytest.raises(CacheError, match="Make it: spikeloom preprocess folder --name tiny"):
         _ensure_frames([override(tiny_config, {"input.source": "events"})], tmp_path, Progress())
