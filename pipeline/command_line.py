@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
@@ -59,7 +59,10 @@ def parse_configured(kind: type[Arguments], words: Sequence[str], *, prog: str) 
         raise UsageError(f"expected the preset in front of the flags, such as: {prog} {words[-1]} {words[0]} ...")
     config = arguments.fields
     names = {"network.name": config.network.name, "neuron.name": config.neuron.name}
-    return replace(arguments, fields=override(config, {path: absolute_class(name) for path, name in names.items()}))
+    places: dict[str, Any] = {path: absolute_class(name) for path, name in names.items()}
+    if config.start_from is not None:
+        places["start_from"] = str(Path(config.start_from).expanduser().absolute())
+    return replace(arguments, fields=override(config, places))
 
 
 def absolute_class(name: str) -> str:

@@ -76,6 +76,9 @@ class RunConfig:
     threads: int | None = None
     """CPU threads; None is the machine's share of this process."""
     seed: int = 2022
+    start_from: str | None = None
+    """A run folder, or the name of one beside this run's own: go on from its last checkpoint, with its weights, epochs
+    and optimiser state, by this configuration from there."""
     selection: Selection = "validation"
     """validation: best epoch on held-out training samples; paper: best test accuracy; last: the last epoch."""
 

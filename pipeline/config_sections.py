@@ -196,6 +196,13 @@ class ScheduleConfig:
     step_factor: float = 0.1
     patience: int | None = None
     """Stop after so many epochs in which nothing better was selected; None never does. Not with selection last."""
+    stop_epoch: int | None = None
+    """End the run after this epoch of the schedule, which still counts all its epochs; None is its last."""
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch after which the run ends."""
+        return self.epochs if self.stop_epoch is None else self.stop_epoch
 
     def faults(self) -> Iterator[str]:
         if self.epochs < 1:
@@ -208,3 +215,5 @@ class ScheduleConfig:
             yield f"schedule.step_factor: expected a share in (0, 1], found {self.step_factor}"
         if self.patience is not None and self.patience < 1:
             yield f"schedule.patience: expected at least 1 epoch, found {self.patience}"
+        if self.stop_epoch is not None and not 1 <= self.stop_epoch <= max(self.epochs, 1):
+            yield f"schedule.stop_epoch: expected 1 to epochs = {self.epochs}, found {self.stop_epoch}"

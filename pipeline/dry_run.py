@@ -119,9 +119,9 @@ def _work(config: RunConfig, operations: Operations, tiny: TinyFrames) -> dict[s
         "train_samples": tiny.train_samples,
         "train_samples_from": tiny.train_samples_from,
         "steps_per_epoch": steps,
-        "epochs": config.schedule.epochs,
+        "epochs": config.schedule.last_epoch,
         "flops_per_step": step,
-        "flops_of_run": None if steps is None else step * steps * config.schedule.epochs,
+        "flops_of_run": None if steps is None else step * steps * config.schedule.last_epoch,
     }
 
 

@@ -94,7 +94,11 @@ class Learner:
     def restore(self, state: dict[str, dict[str, Any]]) -> None:
         """The inverse of `state`; RuntimeError, ValueError or KeyError where it is another network's."""
         self.network.load_state_dict(state["network"])
+        # A run that goes on from another takes its momentum, not its settings.
+        own = [{name: value for name, value in g.items() if name != "params"} for g in self._optimiser.param_groups]
         self._optimiser.load_state_dict(state["optimiser"])
+        for group, settings in zip(self._optimiser.param_groups, own, strict=True):
+            group.update(settings)
         self._scaler.load_state_dict(state["scaler"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])

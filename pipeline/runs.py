@@ -145,6 +145,11 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink()
 
 
+def copy_whole(source: Path, path: Path) -> None:
+    """Copy a file, whole or not at all; RunError where either end fails."""
+    write_whole(path, lambda temporary: shutil.copyfile(source, temporary))
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder for what is written; RunError where a file is in the way or nothing may be written."""
     try:

@@ -26,8 +26,9 @@ from pipeline.networks import SpikeCounter, build_network
 from pipeline.non_finite import find_layer
 from pipeline.optimisation import learning_rate
 from pipeline.outcome import describe_run, save_predictions
-from pipeline.runs import holding, open_run, read_json, read_lines, write_json, write_lines
+from pipeline.runs import Run, copy_whole, holding, open_run, read_json, read_lines, write_json, write_lines
 from pipeline.scalars import Scalars
+from pipeline.starting_point import find_start, selects_alike
 from preprocess.errors import ConfigError, RunError
 from preprocess.progress import Progress
 
@@ -143,7 +144,7 @@ class _Training:
         """Whether all epochs are trained, or nothing better came for as many as patience allows."""
         schedule = self.config.schedule
         waits = schedule.patience is not None and self.epoch - self.best.epoch >= schedule.patience
-        return self.epoch >= schedule.epochs or (waits and self.best.epoch > 0)
+        return self.epoch >= schedule.last_epoch or (waits and self.best.epoch > 0)
 
     def _loader(self, indices: np.ndarray, shuffle_seed: int | None = None) -> FrameLoader:
         config = self.config
@@ -162,7 +163,10 @@ class _Training:
     def begin_or_continue(self, cache: Path) -> None:
         """Write what the run is, or take up its last checkpoint and cut what was measured after it."""
         if (self.folder / "checkpoint.pt").exists():
-            self._restore(checkpoints.load_checkpoint(self.folder / "checkpoint.pt"))
+            self._restore(self.folder, fingerprint(self.config))
+            self.timings = [row for row in read_lines(self.folder / "timings.jsonl") if row["epoch"] <= self.epoch]
+        elif self.config.start_from is not None:
+            self._start_from(find_start(self.config, self.folder))
         if not self.group.first:
             return
         write_json(self.folder / "config.json", to_dict(self.config))
@@ -170,7 +174,9 @@ class _Training:
         frames = self.data.frames
         data: dict[str, Any] = {"cache": str(cache), "frames": str(frames.path), "data": frames.fingerprint}
         before = read_json(self.folder / "environment.json") or {}
-        if self.epoch > 0:
+        if self.config.start_from is not None:
+            data["started_from"] = str(self.folder.parent / self.config.start_from)
+        if before and self.epoch > 0:
             self._warn_of_another_place(before, about)
             # Where the epochs so far were trained, the newest first.
             data["earlier"] = [{k: v for k, v in before.items() if k != "earlier"}, *before.get("earlier", [])]
@@ -184,22 +190,37 @@ class _Training:
                     "differ in the last digits from those of an uninterrupted run"
                 )
 
-    def _restore(self, state: Checkpoint) -> None:
-        path = self.folder / "checkpoint.pt"
+    def _start_from(self, origin: Run) -> None:
+        """Take up the end of another run, with its rows; the epochs' timings stay its own."""
+        self._restore(origin.folder, fingerprint(origin.config))
+        last = self.config.schedule.last_epoch
+        if self.epoch >= last:
+            raise RunError(
+                f"{origin.folder}: expected a run of fewer than {last} epochs to go on from, found {self.epoch}. "
+                "Raise schedule.epochs, or start from a run with schedule.stop_epoch."
+            )
+        if not selects_alike(origin.config, self.config):
+            self.best = Best()
+        elif self.best.epoch > 0 and self.group.first:
+            copy_whole(origin.folder / "best.pt", self.folder / "best.pt")
+
+    def _restore(self, folder: Path, run: str) -> None:
+        path = folder / "checkpoint.pt"
+        state = checkpoints.load_checkpoint(path)
         if state.data != self.data.frames.fingerprint:
             raise RunError(
                 f"{path}: expected frames {state.data}, found {self.data.frames.fingerprint}: the data set was "
                 "preprocessed from other files since. Train anew in another --out."
             )
-        if state.fingerprint != fingerprint(self.config):
+        if state.fingerprint != run:
             raise RunError(
-                f"{path}: expected the checkpoint of run {fingerprint(self.config)}, found that of "
+                f"{path}: expected the checkpoint of run {run}, found that of "
                 f"{state.fingerprint}. Put this run's own back, or train anew in another --out."
             )
-        rows = [row for row in read_lines(self.folder / "metrics.jsonl") if row["epoch"] <= state.epoch]
+        rows = [row for row in read_lines(folder / "metrics.jsonl") if row["epoch"] <= state.epoch]
         if [row["epoch"] for row in rows] != list(range(1, state.epoch + 1)):
             raise RunError(
-                f"{self.folder}/metrics.jsonl: expected the rows of epochs 1 to {state.epoch}, found "
+                f"{folder}/metrics.jsonl: expected the rows of epochs 1 to {state.epoch}, found "
                 f"{len(rows)}. Put the file back, or train anew in another --out."
             )
         try:
@@ -209,7 +230,6 @@ class _Training:
             reason = " ".join(str(error).split())[:200]
             raise RunError(f"{path}: does not fit its configuration ({reason}). Train anew in another --out.") from None
         self.epoch, self.best, self.rows = state.epoch, state.best, rows
-        self.timings = [row for row in read_lines(self.folder / "timings.jsonl") if row["epoch"] <= state.epoch]
 
     def run_epoch(self) -> dict[str, Any]:
         """Train one epoch, measure, select, and write; the row of ``metrics.jsonl``."""

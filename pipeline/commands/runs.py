@@ -61,7 +61,7 @@ def _row(there: Run, below: Path) -> dict[str, Any]:
         "timesteps": result.get("timesteps", None if config.binning.varies else config.binning.timesteps),
         "steps": config.binning.steps_title,
         "seed": config.seed,
-        "epochs": f"{len(there.metrics)}/{config.schedule.epochs}",
+        "epochs": f"{len(there.metrics)}/{config.schedule.last_epoch}",
         "selection": config.selection,
         "validation_accuracy": result.get("validation_accuracy", last.get("validation_accuracy")),
         "test_accuracy": result.get("test_accuracy"),

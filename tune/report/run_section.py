@@ -59,7 +59,7 @@ def _is_emulated(run: Run) -> bool:
 def _lead(run: Run, label: str) -> str:
     result, config = run.result, run.config
     if result is None:
-        return f"{label} has trained {len(run.metrics)} of {config.schedule.epochs} epochs; it is not finished."
+        return f"{label} has trained {len(run.metrics)} of {config.schedule.last_epoch} epochs; it is not finished."
     dataset = config.dataset
     where = f"{dataset.name}, {dataset.split_title} split, {config.binning.steps_title}, seed {config.seed}"
     if result.get("test_accuracy") is None:
