@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import sys
@@ -85,6 +86,13 @@ def _naming_full_memory(device: torch.device) -> Iterator[None]:
             f"{device}: out of memory. Lower batch_size, input.size, network.width or binning.timesteps; what a "
             "configuration takes: spikeloom train ... --dry-run"
         ) from None
+
+
+def free_memory() -> None:
+    """Give back what nothing holds any more: what a step that did not fit has left."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:

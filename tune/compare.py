@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.config import PLACE_FIELDS, flatten
 from pipeline.runs import holding, make_folder, write_whole
@@ -12,15 +13,19 @@ from preprocess.event_store import events_path, open_events
 from preprocess.progress import Progress
 from preprocess.splits import split_samples
 from tune.comparison import FILE, Comparison, read_comparison, read_outcomes
+from tune.sources import FixedTrials
 from tune.statistics import LEVEL, pairs_needed, smallest_p
 from tune.verdict import Verdict, neuron_label, seed_words
+
+if TYPE_CHECKING:
+    from tune.place import Place
 
 # What each run of a comparison sets by itself, and what never changes what it computes.
 _FREE_FIELDS = frozenset({"neuron.name", "seed"}) | PLACE_FIELDS
 
 
 def compare(
-    comparison: Comparison, folder: Path, *, address: str | None = None, progress: Progress | None = None
+    comparison: Comparison, folder: Path, *, place: Place | None = None, progress: Progress | None = None
 ) -> Verdict:
     """Run what the folder lacks, then write its tables and figures.
 
@@ -30,7 +35,7 @@ def compare(
     Args:
         comparison: What to run.
         folder: The comparison's folder, made if missing.
-        address: Of a Ray cluster; None starts Ray on this machine.
+        place: Where and how long; None is this machine, without an end.
         progress: Where to tell how far it is.
 
     Raises:
@@ -50,11 +55,11 @@ def compare(
     for line in plan_lines(comparison, folder):
         progress.note(line)
     run_trials(
-        comparison.configs(),
+        FixedTrials(comparison.configs()),
         folder,
         comparison.cache,
         open_test=True,
-        address=address,
+        place=place,
         fields=["neuron.name", "seed"],
         progress=progress,
     )

@@ -101,9 +101,10 @@ def _step(progress: Progress, number: int, text: str) -> Iterator[None]:
 def _search(folder: Path, cache: Path, progress: Progress) -> Findings:
     from tune.search import run_search
     from tune.search_plan import FILE, plan_search, read_search
+    from tune.search_words import SearchWords
 
     config = override(find_preset(PRESET).config, SMALLER | {"schedule.epochs": EPOCHS})
-    search = plan_search(PRESET, config, SPACE, TRIALS, "none", cache)
+    search = plan_search(PRESET, config, SearchWords(SPACE, samples=TRIALS, scheduler="none"), cache)
     if (folder / FILE).exists() and read_search(folder) != search:
         hint = f"Choose another --out, or delete {folder.parent}."
         raise RunError(f"{folder}: expected the search of this demo, found one with other settings. {hint}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,37 +14,29 @@ from tune.ledger import Ledger
 GRACE_EPOCHS = 2
 REDUCTION = 4
 
-Stratum = tuple[str, int, int]
+Stratum = tuple[str, int, int, int]
 
 
 def stratum_of(config: RunConfig) -> Stratum:
-    """Trials are only ever stopped in favour of others of the same neuron, T and number of epochs.
+    """Trials are only ever stopped in favour of others of the same neuron, T, number of epochs and seed.
 
     Neurons and T learn at other speeds, so an early score would rank them wrongly; and a cosine over more epochs has
     another learning rate at the same epoch. Within a stratum an epoch costs the same samples x T, so counting epochs
-    is counting the budget.
+    is counting the budget. Where configurations are repeated, a seed is compared with the same seed.
     """
-    return config.neuron.name, config.binning.timesteps, config.schedule.epochs
+    return config.neuron.name, config.binning.timesteps, config.schedule.epochs, config.seed
 
 
-class StratifiedASHA(FIFOScheduler):
+class StratifiedASHA:
     """Asynchronous successive halving (Li et al., MLSys 2020), apart for each stratum.
 
     At epochs 2, 8, 32, ... a trial goes on if its validation accuracy is in the top quarter of those of its stratum
-    that came so far; the first to come goes on, and so does a trial at its last epoch: it is complete. A stopped trial
-    is recorded as pruned in the ledger.
+    that came so far; the first to come goes on, and so does a trial at its last epoch: it is complete.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        super().__init__()
-        self._ledger = ledger
+    def __init__(self) -> None:
         self._strata: dict[Stratum, ASHAScheduler] = {}
         self._known: set[str] = set()
-
-    def replay(self, config: RunConfig) -> None:
-        """Take in what a trial of the ledger reached, so that a resumed search judges as if it had never stopped."""
-        for row in self._ledger.metrics(config):
-            self.decide(config, row)
 
     def decide(self, config: RunConfig, row: Mapping[str, Any]) -> str:
         """Whether a trial goes on after an epoch: CONTINUE or STOP."""
@@ -67,12 +59,33 @@ class StratifiedASHA(FIFOScheduler):
             self._known.add(trial.trial_id)
             self._strata[stratum].on_trial_add(controller, trial)
         decision = self._strata[stratum].on_trial_result(controller, trial, dict(row))
-        return TrialScheduler.CONTINUE if row["epoch"] >= config.schedule.epochs else decision
+        return TrialScheduler.CONTINUE if row["epoch"] >= config.schedule.last_epoch else decision
+
+
+class EpochScheduler(FIFOScheduler):
+    """What becomes of a trial after each epoch: poor ones are stopped, and all of them once the time is up.
+
+    A trial that is stopped for its score is recorded as pruned in the ledger; one that is stopped for the time has no
+    end and goes on when the search is resumed.
+    """
+
+    def __init__(self, ledger: Ledger, early_stopping: bool, late: Callable[[], bool]) -> None:
+        super().__init__()
+        self._ledger, self._late = ledger, late
+        self._asha = StratifiedASHA() if early_stopping else None
+
+    def replay(self, configs: Iterable[RunConfig]) -> None:
+        """Take in what trials of the ledger reached, so that a resumed search judges as if it had never stopped."""
+        if self._asha is not None:
+            for config in configs:
+                for row in self._ledger.metrics(config):
+                    self._asha.decide(config, row)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Ray's call after each epoch of a running trial."""
         config = from_dict(trial.config["order"]["config"])
-        decision = self.decide(config, result)
-        if decision == TrialScheduler.STOP:
+        if self._asha is not None and self._asha.decide(config, result) == TrialScheduler.STOP:
             self._ledger.end(config, "pruned")
-        return decision
+            return TrialScheduler.STOP
+        last = result["epoch"] >= config.schedule.last_epoch
+        return TrialScheduler.STOP if self._late() and not last else TrialScheduler.CONTINUE

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
 import ray.tune as ray_tune
-from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
 
 from pipeline.config import RunConfig, fingerprint, from_dict
 from pipeline.outside import outside_sources
-from pipeline.runs import holding
+from pipeline.runs import holding, read_json, write_json
 from preprocess.build_frames import ensure_every_frames
-from preprocess.errors import ConfigError, RunError
+from preprocess.errors import RunError
 from preprocess.event_store import events_path, open_events
 from preprocess.progress import Progress
 from tune.cluster import ray_running, stdout_without_ray
-from tune.early_stopping import StratifiedASHA
+from tune.early_stopping import EpochScheduler
 from tune.ledger import Ledger
+from tune.memory import costliest, measure_need
+from tune.place import Place
+from tune.queue import Attempt, TrialQueue
 from tune.results import differing_fields, write_results
+from tune.shares import Need, Node, Share, places, plan_share
+from tune.sources import TrialSource
 from tune.trainable import Order, run_trial
 from tune.view import TrialView, view_on_stderr
 
@@ -34,63 +39,75 @@ _REFRESH_S = 5.0
 _REFRESH_SHARE = 0.05
 # Workers of a killed driver may take this long to die; they hold their trial folders until then.
 _ORPHANS_S = 60.0
+# How often it is looked whether machines came or went.
+_NODES_S = 10.0
 
 
 def run_trials(
-    configs: Sequence[RunConfig],
+    source: TrialSource,
     folder: Path,
     cache: Path,
     *,
     open_test: bool,
-    address: str | None = None,
-    concurrent: int | None = None,
+    count: int | None = None,
+    place: Place | None = None,
     early_stopping: bool = False,
     fields: Sequence[str] | None = None,
     refresh: Callable[[], None] | None = None,
+    callbacks: Sequence[ray_tune.Callback] = (),
     progress: Progress | None = None,
-) -> None:
+) -> bool:
     """Run those of the trials that the folder's ledger lacks, and write what came of them as they end.
 
     Each trial is a run of `pipeline.training.train_run` in its ledger folder, from its checkpoint where it has one.
-    A trial that fails is recorded with its cause, and the others go on. Ctrl-C and SIGTERM leave finished trials in the
-    ledger and running ones with their last checkpoint.
+    A trial that fails is recorded with its cause, and the others go on; one whose process died under it is tried again
+    first. Ctrl-C and SIGTERM leave finished trials in the ledger and running ones with their last checkpoint.
 
     Args:
-        configs: All trials of the search or comparison.
+        source: Of the trials of the search or comparison.
         folder: Of the search or comparison.
-        cache: The folder of all caches; frame caches that the trials lack are built before the first trial.
+        cache: The folder of all caches; frame caches that trials lack are built before they start.
         open_test: Whether trials read the test split at their end.
-        address: Of a Ray cluster; None uses the Ray that this process has, or starts one on this machine.
-        concurrent: Trials at once; None is one for each GPU, or for each CPU where there is no GPU.
+        count: How many trials there will be; None is as many as the source knows already.
+        place: Where and how long trials run.
         early_stopping: Whether poor trials are stopped before their last epoch, as `tune.early_stopping` has it.
         fields: The searched field paths, for tables; None is those that differ.
         refresh: Writes what came of the trials so far; None writes results.csv and epochs.csv. Called now and then as
             trials end, and at the end or the interruption.
+        callbacks: Others that Ray tells of the trials.
         progress: Where to tell how far the frame caches are.
+
+    Returns:
+        Whether every trial came to an end, if only to a failure; False where the time was up before.
 
     Raises:
         CacheError: If there is no event store.
-        ConfigError: If the device asked for is not there.
+        ConfigError: If the device asked for is not there, or a trial fits no machine.
         RunError: If another process works in the folder.
         ClusterError: If Ray does not start or the cluster does not answer.
     """
-    ledger = Ledger(folder)
-    fields = differing_fields(configs) if fields is None else fields
-    refresh = refresh or partial(write_results, ledger.folder, configs, fields)
+    ledger, place = Ledger(folder), place or Place()
+    fields = differing_fields(source.configs) if fields is None else fields
+    refresh = refresh or partial(write_results, ledger.folder, source.configs, fields)
     with holding(ledger.folder):
-        ledger.bind(_basis(configs, cache))
-        waiting = ledger.unfinished(configs)
+        ledger.bind(_basis(source.configs, cache))
+        waiting = ledger.unfinished(source.open)
         try:
-            if waiting:
+            if waiting or not source.exhausted:
                 _ensure_frames(waiting, cache, progress)
                 _wait_for_orphans(ledger, waiting)
-                with ray_running(address), stdout_without_ray(), view_on_stderr(ledger, configs, fields) as view:
-                    share = share_machine(waiting, concurrent)
-                    orders = _orders(waiting, ledger.folder, cache, open_test, share)
-                    scheduler = _replayed(ledger, configs) if early_stopping else None
-                    _tune(orders, share, scheduler, _Watcher(ledger, view, refresh), ledger.folder / ".ray")
+                with (
+                    ray_running(place.address),
+                    stdout_without_ray(),
+                    view_on_stderr(ledger, source.configs, fields) as view,
+                ):
+                    todo = len(waiting) + (0 if count is None else count - len(source.configs))
+                    driver = _Driver(source, ledger, cache, view, refresh, place, progress)
+                    driver.run(max(1, todo), open_test, early_stopping, callbacks)
         finally:
             refresh()
+        left = [config for config in source.open if ledger.state(config) in ("started", "waiting")]
+        return source.exhausted and not left
 
 
 def _basis(configs: Sequence[RunConfig], cache: Path) -> dict[str, str]:
@@ -123,104 +140,162 @@ def _wait_for_orphans(ledger: Ledger, configs: Sequence[RunConfig]) -> None:
                 raise RunError(f"{path.parent}: another process trains here. Wait for it, or stop it.") from None
 
 
-@dataclass(frozen=True)
-class Share:
-    """What each trial gets of the machine or cluster.
+class _Driver:
+    """One session of trials: what is handed to Ray, and what is done as Ray tells how they end."""
 
-    Attributes:
-        trials: How many run at once.
-        threads: CPUs, and so threads, of each.
-        gpu: Share of a GPU of each, 0 without.
-        device: What each computes on.
-    """
+    def __init__(
+        self,
+        source: TrialSource,
+        ledger: Ledger,
+        cache: Path,
+        view: TrialView,
+        refresh: Callable[[], None],
+        place: Place,
+        progress: Progress | None,
+    ) -> None:
+        self._source, self._ledger, self._cache = source, ledger, cache.expanduser().absolute()
+        self._view, self._refresh, self._place, self._progress = view, refresh, place, progress
 
-    trials: int
-    threads: int
-    gpu: float
-    device: str
+    def run(
+        self, count: int, open_test: bool, early_stopping: bool, callbacks: Sequence[ray_tune.Callback]
+    ) -> None:
+        """Have Ray Tune run the trials; what it writes for itself goes to a folder that does not stay."""
+        deadline = None if self._place.hours is None else time.monotonic() + 3600 * self._place.hours
+        seats = _Seats()
+        queue = TrialQueue(self._source, self._ledger, seats, deadline)
+        # The first trial says what trials are like; where none is known, the source gives one.
+        known = self._ledger.unfinished(self._source.open) or [queue.peek()]
+        share = self._share(known, count)
+        seats.open(share, self._place.asked.concurrent)
+        suggestions = _Suggestions(queue, partial(self._order, share, open_test), self._prepare)
+        scheduler = EpochScheduler(self._ledger, early_stopping, lambda: queue.late)
+        scheduler.replay(self._source.configs)
+        watcher = _Watcher(queue, self._view, self._refresh)
+        resources = {"cpu": share.threads, "gpu": share.gpu}
+        if share.memory:
+            resources["memory"] = share.memory
+        scratch = self._ledger.folder / ".ray"
+        shutil.rmtree(scratch, ignore_errors=True)
+        # As many actors start at once as may run: else Ray starts one after another.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(share.trials)
+        tuner = ray_tune.Tuner(
+            ray_tune.with_resources(run_trial, resources),
+            tune_config=ray_tune.TuneConfig(
+                search_alg=suggestions,
+                scheduler=scheduler,
+                num_samples=-1,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=ray_tune.RunConfig(
+                name="trials", storage_path=str(scratch), callbacks=[watcher, *callbacks], verbose=0
+            ),
+        )
+        try:
+            tuner.fit()
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
+    def _share(self, configs: Sequence[RunConfig], count: int) -> Share:
+        """Cut the cluster into shares, by what the costliest trial was measured to take where several may run."""
+        nodes, asked = _nodes(), self._place.asked
+        share = plan_share(configs[0], count, nodes, asked)
+        if share.trials == 1:
+            return share
+        return plan_share(configs[0], count, nodes, asked, self._need(costliest(configs), share.device == "cuda"))
 
-def share_machine(configs: Sequence[RunConfig], concurrent: int | None = None) -> Share:
-    """Cut what Ray has into equal shares for the trials that run at once.
+    def _need(self, config: RunConfig, gpu: bool) -> Need:
+        """As measured, now or by an earlier session."""
+        path = self._ledger.folder / "memory.json"
+        key = f"{fingerprint(config)} on {'cuda' if gpu else 'cpu'}"
+        known = read_json(path) or {}
+        if key not in known:
+            need = measure_need(config, self._cache, gpu=gpu)
+            if not need.memory:
+                return need
+            known |= {key: {"memory": need.memory, "gpu_memory": need.gpu_memory}}
+            write_json(path, known)
+        return Need(**known[key])
 
-    Args:
-        configs: The trials that are to run; where they name a number of threads, each gets so many.
-        concurrent: Trials at once; None is one for each GPU, or as many as there are CPUs for.
+    def _prepare(self, config: RunConfig) -> None:
+        """What a trial needs on this machine that was not known before the first: its frame cache, its row."""
+        _ensure_frames([config], self._cache, self._progress)
+        self._view.add(config)
 
-    Raises:
-        ConfigError: If the configurations ask for a GPU and there is none.
-    """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    cpus = [int(node.get("CPU", 0)) for node in nodes]
-    gpus = sum(float(node.get("GPU", 0)) for node in nodes)
-    asked = configs[0].device
-    if asked.startswith("cuda") and not gpus:
-        raise ConfigError(f"device: expected a GPU for '{asked}', found none that Ray knows. Use auto or cpu.")
-    if asked == "cpu":
-        gpus = 0.0
-    # A trial's CPUs are of one machine, the smallest that has any.
-    most = min(count for count in cpus if count)
-    wanted = min(configs[0].threads or 1, most)
-    at_once = min(len(configs), concurrent or int(gpus) or sum(cpus) // wanted)
-    threads = wanted if configs[0].threads else max(1, min(sum(cpus) // at_once, most))
-    if not gpus:
-        return Share(at_once, threads, 0.0, "cpu")
-    # Ray knows four digits of a share of a GPU; more than one trial never spreads over two.
-    return Share(at_once, threads, min(1.0, int(gpus / at_once * 10_000) / 10_000), "cuda")
-
-
-def _orders(
-    configs: Sequence[RunConfig], folder: Path, cache: Path, open_test: bool, share: Share
-) -> list[dict[str, Any]]:
-    return [
-        Order.of(
-            config,
-            folder,
-            cache.expanduser().absolute(),
+    def _order(self, share: Share, open_test: bool, attempt: Attempt) -> dict[str, Any]:
+        return Order.of(
+            attempt.config,
+            self._ledger.folder,
+            self._cache,
             open_test=open_test,
             device=share.device,
             threads=share.threads,
+            micro_batch=attempt.micro_batch,
             command=tuple(sys.argv),
         ).to_dict()
-        for config in configs
+
+
+def _nodes() -> list[Node]:
+    """The machines of the cluster, as Ray knows them."""
+    return [
+        Node(int(has.get("CPU", 0)), float(has.get("GPU", 0)), float(has.get("memory", 0)))
+        for has in (node["Resources"] for node in ray.nodes() if node["Alive"])
     ]
 
 
-def _replayed(ledger: Ledger, configs: Sequence[RunConfig]) -> StratifiedASHA:
-    """Early stopping that knows what the ledger's trials reached."""
-    scheduler = StratifiedASHA(ledger)
-    for config in configs:
-        scheduler.replay(config)
-    return scheduler
+class _Seats:
+    """How many trials run at once, as machines come and go."""
+
+    def __init__(self) -> None:
+        self._count, self._share, self._most, self._next = 1, Share(1, 1, 0.0, "cpu"), 1, 0.0
+
+    def open(self, share: Share, most: int | None) -> None:
+        """From now on as many as the cluster has room for, at most so many if given."""
+        self._count, self._share, self._most = share.trials, share, most or sys.maxsize
+        self._next = time.monotonic() + _NODES_S
+
+    def __call__(self) -> int:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _NODES_S
+            share = self._share
+            room = sum(places(node, share.threads, share.gpu, share.memory) for node in _nodes() if node.cpus)
+            self._count = max(1, min(room, self._most))
+        return self._count
 
 
-def _tune(
-    orders: list[dict[str, Any]], share: Share, scheduler: TrialScheduler | None, watcher: _Watcher, scratch: Path
-) -> None:
-    """Have Ray Tune run the orders; what it writes for itself goes to a folder that does not stay."""
-    shutil.rmtree(scratch, ignore_errors=True)
-    tuner = ray_tune.Tuner(
-        ray_tune.with_resources(run_trial, {"cpu": share.threads, "gpu": share.gpu}),
-        param_space={"order": ray_tune.grid_search(orders)},
-        tune_config=ray_tune.TuneConfig(
-            scheduler=scheduler,
-            max_concurrent_trials=share.trials,
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: trial.trial_id,
-        ),
-        run_config=ray_tune.RunConfig(name="trials", storage_path=str(scratch), callbacks=[watcher], verbose=0),
-    )
-    try:
-        tuner.fit()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+class _Suggestions(Searcher):
+    """Gives Ray the trials of a queue as it asks for them."""
+
+    def __init__(
+        self, queue: TrialQueue, order: Callable[[Attempt], dict[str, Any]], prepare: Callable[[RunConfig], None]
+    ) -> None:
+        super().__init__()
+        self._queue, self._order, self._prepare = queue, order, prepare
+
+    def suggest(self, trial_id: str) -> Any:
+        if self._queue.finished:
+            return Searcher.FINISHED
+        attempt = self._queue.next()
+        if attempt is None:
+            return None
+        self._prepare(attempt.config)
+        return {"order": self._order(attempt)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The watcher hears more of it."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """The ledger is what a resumed search starts from."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """See `save`."""
 
 
 class _Watcher(ray_tune.Callback):
-    """Passes on what Ray tells of the trials: to the view, to the files, and to the ledger where a process died."""
+    """Passes on what Ray tells of the trials: to the queue, to the view and to the files."""
 
-    def __init__(self, ledger: Ledger, view: TrialView, refresh: Callable[[], None]) -> None:
-        self._ledger, self._view, self._refresh = ledger, view, refresh
+    def __init__(self, queue: TrialQueue, view: TrialView, refresh: Callable[[], None]) -> None:
+        self._queue, self._view, self._refresh = queue, view, refresh
         self._next_refresh = time.monotonic() + _REFRESH_S
 
     def __getstate__(self) -> dict[str, Any]:
@@ -236,15 +311,18 @@ class _Watcher(ray_tune.Callback):
         self._view.reported(fingerprint(_config_of(trial)), result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._end(_config_of(trial), "it ended without a word")
+        config = _config_of(trial)
+        self._show(config, self._queue.ended(config), "stopped, because the time is up")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._end(_config_of(trial), f"its process died: {_cause(trial)}")
+        config, cause = _config_of(trial), _cause(trial)
+        self._show(config, self._queue.died(config, cause), f"its process died and it is tried again: {cause}")
 
-    def _end(self, config: RunConfig, otherwise: str) -> None:
-        """Show how a trial ended; one that could not record its end itself failed, for the cause given."""
-        record = self._ledger.read_done(config) or self._ledger.end(config, "failed", otherwise)
-        self._view.ended(fingerprint(config), record)
+    def _show(self, config: RunConfig, record: dict[str, Any] | None, otherwise: str) -> None:
+        if record is None:
+            self._view.interrupted(fingerprint(config), otherwise)
+        else:
+            self._view.ended(fingerprint(config), record)
         start = time.monotonic()
         if start > self._next_refresh:
             self._refresh()
@@ -257,9 +335,10 @@ def _config_of(trial: Any) -> RunConfig:
 
 
 def _cause(trial: Any) -> str:
-    """The last line of what Ray wrote down of a trial's error."""
+    """The last line of what Ray wrote down of a trial's error, behind Ray's own name for it where it says that."""
     try:
         lines = [line.strip() for line in Path(trial.error_file).read_text().splitlines() if line.strip()]
     except (TypeError, OSError):
         return "Ray does not say why"
-    return lines[-1][:300]
+    memory = "OutOfMemoryError: " if any("OutOfMemoryError" in line for line in lines) else ""
+    return f"{memory if memory not in lines[-1] else ''}{lines[-1][:300]}"

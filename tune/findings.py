@@ -26,16 +26,19 @@ class Findings:
         search: What was asked for.
         rows: As `tune.results.collect_results` gives them, in the order of the trials.
         errors: The causes of failed trials, by trial.
+        complete: Whether no trial is left to run.
     """
 
     search: Search
     rows: list[dict[str, Any]]
     errors: dict[str, str]
+    complete: bool = True
 
     @property
     def ranked(self) -> list[dict[str, Any]]:
-        """The complete trials, the best first."""
-        return rank(self.rows)
+        """The complete trials, the best first; a part of one that others go on from is none."""
+        ends = [config.schedule.stop_epoch is None for config in self.search.configs()]
+        return rank([row for row, whole in zip(self.rows, ends, strict=True) if whole])
 
     def count(self, status: str) -> int:
         return sum(row["status"] == status for row in self.rows)
@@ -58,7 +61,7 @@ class Findings:
         for row, config in zip(self.rows, self.search.configs(), strict=True):
             step = self.search.data.train * config.binning.timesteps
             spent += step * (row["epochs"] or 0)
-            full += step * config.schedule.epochs
+            full += step * config.schedule.last_epoch
         return spent, full
 
     def table(self) -> Table:

@@ -1,22 +1,29 @@
-"""A search: the trials that its folder lacks, through Ray, ranked by validation accuracy."""
+"""A search: the trials that its folder lacks, through Ray, ranked by validation accuracy; then its choice, tested once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipeline.runs import holding, make_folder
 from preprocess.errors import RunError
 from preprocess.progress import Progress
 from tune.findings import Findings, read_findings, write_findings
 from tune.search_plan import FILE, Search, read_search
+from tune.sources import FixedTrials, TrialSource
+
+if TYPE_CHECKING:
+    from tune.place import Place
 
 
 def run_search(
     search: Search,
     folder: Path,
     *,
-    address: str | None = None,
-    concurrent: int | None = None,
+    place: Place | None = None,
+    callbacks: Sequence[Any] = (),
     progress: Progress | None = None,
 ) -> Findings:
     """Run what the folder lacks, and write what came of it: as trials end, and at the end or the interruption.
@@ -24,13 +31,13 @@ def run_search(
     Args:
         search: What to run.
         folder: The search's folder, made if missing.
-        address: Of a Ray cluster; None starts Ray on this machine.
-        concurrent: Trials at once; None is what the machine has CPUs or GPUs for.
+        place: Where and how long; None is this machine, without an end.
+        callbacks: Others that Ray tells of the trials.
         progress: Where to tell how far the frame caches are.
 
     Raises:
         RunError: If the folder holds something else, or no trial came to its end, with the causes.
-        ConfigError: If the device is not there.
+        ConfigError: If the device is not there, or a trial fits no machine.
         CacheError: If there is no event store.
         ClusterError: If Ray does not start or the cluster does not answer.
     """
@@ -40,24 +47,43 @@ def run_search(
     make_folder(folder)
     # Under the lock: a search that runs there already keeps its own.
     with holding(folder):
-        search.write(folder)
-    run_trials(
-        search.configs(),
+        if not (folder / FILE).exists():
+            search.write(folder)
+        search = read_search(folder)
+    source, now = _source(search, folder)
+    complete = run_trials(
+        source,
         folder,
         search.cache,
         open_test=False,
-        address=address,
-        concurrent=concurrent,
+        count=search.runs,
+        place=place,
         early_stopping=search.scheduler == "asha",
         fields=search.fields,
-        refresh=lambda: write_findings(search, folder),
+        refresh=lambda: write_findings(now(), folder),
+        callbacks=callbacks,
         progress=progress,
     )
-    findings = read_findings(search, folder)
-    if not findings.ranked:
+    findings = replace(read_findings(now(), folder), complete=complete)
+    if complete and not findings.ranked:
         causes = dict.fromkeys(findings.errors.values())
         raise RunError(f"{folder}: no trial came to its end, because:", *causes)
     return findings
+
+
+def _source(search: Search, folder: Path) -> tuple[TrialSource, Callable[[], Search]]:
+    """Where the trials come from, and how to read the search with those that were asked for so far."""
+    if search.method == "tpe":
+        from tune.tpe import TpeTrials
+
+        tpe = TpeTrials(search, folder)
+        return tpe, lambda: tpe.search
+    if search.method == "pbt":
+        from tune.population import PopulationTrials
+
+        population = PopulationTrials(search, folder)
+        return population, lambda: population.search
+    return FixedTrials(search.configs()), lambda: search
 
 
 def _check_folder(search: Search, folder: Path) -> None:
@@ -65,7 +91,11 @@ def _check_folder(search: Search, folder: Path) -> None:
     if not (folder / FILE).exists():
         if folder.is_dir() and any(folder.iterdir()):
             raise RunError(f"{folder}: expected an empty folder or a search, found other files. Choose another --out.")
-    elif read_search(folder) != search:
+        return
+    there = read_search(folder)
+    if search.grows:
+        search, there = replace(search, trials=()), replace(there, trials=())
+    if there != search:
         raise RunError(
             f"{folder}: holds another search. Go on with that one: spikeloom tune --resume {folder}; or choose another "
             "--out."

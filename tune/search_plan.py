@@ -8,7 +8,9 @@ results.csv, epochs.csv, best.json, figures/    what came of it (`tune.findings`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,10 +21,11 @@ from pipeline.runs import read_json, write_json
 from preprocess.errors import ConfigError, RunError, SpikeloomError
 from preprocess.event_store import EventStore, events_path, open_events
 from preprocess.splits import split_samples
-from tune.space import NEURONS, Changes, parse_space, sample_space
+from tune.sampling import grid_space, sample_space
+from tune.search_words import METHODS, SCHEDULERS, SearchWords
+from tune.space import NEURONS, Changes, Space, parse_space
 
 FILE = "search.json"
-SCHEDULERS = ("asha", "none")
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,17 @@ class Search:
         config: What all trials share.
         space: The words of `--space`.
         fields: The searched field paths.
-        trials: What each trial changes in the configuration, in the order in which they start.
+        trials: What each trial changes in the configuration, in the order in which they start; of tpe and pbt those
+            that were asked for so far.
         scheduler: asha, or none.
         cache: The folder of all caches.
         data: What the trials learn from.
+        method: random (a Latin hypercube), grid, tpe or pbt.
+        samples: How many configurations at most; of pbt, how many are trained side by side.
+        seeds: One run of every configuration for each.
+        objectives: What they are ranked by; several have a Pareto front in place of a best.
+        interval: Epochs after which pbt looks who goes on from whom.
+        final_seeds: How many times the choice is trained anew and tested; 0 leaves the test samples closed.
     """
 
     name: str
@@ -63,10 +73,40 @@ class Search:
     scheduler: str
     cache: Path
     data: SearchData = field(repr=False)
+    method: str = "random"
+    samples: int = 0
+    seeds: tuple[int, ...] = ()
+    objectives: tuple[str, ...] = ("accuracy",)
+    interval: int = 0
+    final_seeds: int = 0
 
     def configs(self) -> list[RunConfig]:
-        """Every trial's configuration."""
-        return [override(self.config, changes) for changes in self.trials]
+        """Every run's configuration, trial by trial."""
+        return [config for changes in self.trials for config in self.repeats(changes)]
+
+    def repeats(self, changes: Changes) -> list[RunConfig]:
+        """The runs of a trial, one for each seed."""
+        return [override(self.config, {"seed": seed} | changes) for seed in self.seeds or (self.config.seed,)]
+
+    def fits(self, changes: Changes) -> bool:
+        """Whether a trial of these changes is a valid configuration of which the data fill a batch."""
+        try:
+            return override(self.config, changes).batch_size <= self.data.train
+        except ConfigError:
+            return False
+
+    @property
+    def grows(self) -> bool:
+        """Whether trials are asked for one after another, by what came of the earlier ones."""
+        return self.method in ("tpe", "pbt")
+
+    @property
+    def runs(self) -> int:
+        """How many runs there will be at most."""
+        repeats = max(1, len(self.seeds))
+        if self.method == "pbt":
+            return self.samples * math.ceil(self.config.schedule.epochs / self.interval)
+        return repeats * (self.samples if self.method == "tpe" else len(self.trials))
 
     @property
     def about(self) -> str:
@@ -84,6 +124,12 @@ class Search:
             "selection": self.config.selection,
             "cache": str(self.cache),
             "data": asdict(self.data),
+            "method": self.method,
+            "samples": self.samples,
+            "seeds": list(self.seeds),
+            "objectives": list(self.objectives),
+            "interval": self.interval,
+            "final_seeds": self.final_seeds,
             "config": to_dict(self.config),
             "trials": list(self.trials),
         }
@@ -110,19 +156,23 @@ def read_search(folder: Path) -> Search:
             str(asked["scheduler"]),
             Path(asked["cache"]),
             SearchData(**asked["data"]),
+            str(asked.get("method", "random")),
+            int(asked.get("samples", 0)),
+            tuple(int(seed) for seed in asked.get("seeds", ())),
+            tuple(str(name) for name in asked.get("objectives", ("accuracy",))),
+            int(asked.get("interval", 0)),
+            int(asked.get("final_seeds", 0)),
         )
-        if not search.trials or search.scheduler not in SCHEDULERS:
-            raise ValueError("no trials" if not search.trials else f"scheduler {search.scheduler}")
+        if not (search.trials or search.grows) or search.scheduler not in SCHEDULERS or search.method not in METHODS:
+            raise ValueError(f"{len(search.trials)} trials, method {search.method}, scheduler {search.scheduler}")
         search.configs()
     except (KeyError, TypeError, ValueError, AttributeError, SpikeloomError) as error:
         raise RunError(f"{path}: damaged ({error!r}). Start the search again in another folder.") from None
     return search
 
 
-def plan_search(
-    name: str, config: RunConfig, space: Sequence[str], samples: int, scheduler: str, cache: Path
-) -> Search:
-    """Draw the trials of a search, with the configuration's own seed.
+def plan_search(name: str, config: RunConfig, words: SearchWords, cache: Path) -> Search:
+    """Plan a search, with the configuration's own seed; draw its trials where they do not depend on each other.
 
     Trials are ranked on validation samples taken from the training set, whatever the configuration selects by: the test
     samples stay closed.
@@ -130,26 +180,55 @@ def plan_search(
     Args:
         name: The preset, or what else names the configuration.
         config: What all trials share.
-        space: The words of `--space`.
-        samples: How many trials at most; a smaller space is tried in full.
-        scheduler: asha, or none.
+        words: How to search.
         cache: The folder of all caches.
 
     Raises:
-        ConfigError: With every fault of the space; or if the split does not exist for the data set, it has fewer
-            training samples than a batch, or a neuron or network does not exist.
+        ConfigError: With every fault of the words and the space; or if the split does not exist for the data set, it
+            has fewer training samples than a batch, or a neuron or network does not exist.
         CacheError: If there is no event store.
     """
+    faults = list(words.faults())
     config = override(config, {"selection": "validation"})
-    dimensions = parse_space(space, config)
-    trials = sample_space(dimensions, config, samples, config.seed)
-    fields = tuple(dimension.path for dimension in dimensions)
+    try:
+        space = parse_space(words.space, config)
+        faults += words.space_faults(space)
+    except ConfigError as error:
+        faults += error.faults
+    if faults:
+        raise ConfigError(*faults)
     store = open_events(events_path(cache, config.dataset.name))
-    search = Search(name, config, tuple(space), fields, tuple(trials), scheduler, cache, _describe_data(config, store))
-    faults = [*_size_faults(search), *_name_faults(search.configs(), store)]
+    samples = words.samples or DEFAULT_SAMPLES.get(words.method, 0)
+    search = Search(
+        name,
+        config,
+        tuple(words.space),
+        space.fields,
+        tuple(_draw(words, space, config, samples)),
+        words.plain_scheduler(),
+        cache,
+        _describe_data(config, store),
+        words.method,
+        samples,
+        tuple(range(config.seed, config.seed + words.repeats)),
+        tuple(words.objectives),
+        (words.interval or max(1, config.schedule.epochs // 10)) if words.method == "pbt" else 0,
+        words.final_seeds,
+    )
+    faults = [*_size_faults(search), *_name_faults(search, space, store)]
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
     return search
+
+
+def _draw(words: SearchWords, space: Space, config: RunConfig, samples: int) -> list[Changes]:
+    """The trials that are known beforehand."""
+    if words.method == "grid":
+        points = grid_space(space, config)
+        return points if words.samples is None else points[:samples]
+    # Those of the other methods are asked for; a draw shows that there are valid ones.
+    drawn = sample_space(space, config, samples, config.seed)
+    return drawn if words.method == "random" else []
 
 
 def _describe_data(config: RunConfig, store: EventStore) -> SearchData:
@@ -161,28 +240,33 @@ def _describe_data(config: RunConfig, store: EventStore) -> SearchData:
 
 
 def _size_faults(search: Search) -> Iterator[str]:
-    for config in search.configs():
+    for config in search.configs() or [search.config]:
         if config.batch_size > search.data.train:
             yield f"batch_size: expected at most the {search.data.train} training samples, found {config.batch_size}"
 
 
-def _name_faults(configs: Sequence[RunConfig], store: EventStore) -> Iterator[str]:
+def _name_faults(search: Search, space: Space, store: EventStore) -> Iterator[str]:
     """Neurons and networks that do not exist: told before the first trial, not by each of them.
 
     Torch takes seconds to load, so names that presets use are taken for granted.
     """
     known = {preset.config.network.name for preset in PRESETS.values()} | set(NEURONS)
-    strange = {}
-    for config in configs:
-        if not {config.network.name, config.neuron.name} <= known:
-            strange[config.network.name, config.neuron.name] = config
-    if not strange:
+    asked = {path: [getattr(search.config, path.split(".")[0]).name] for path in ("network.name", "neuron.name")}
+    asked |= {part.path: list(part.values) for part in space.dimensions if part.path in asked}
+    if set(itertools.chain(*asked.values())) <= known:
         return
     from pipeline.inputs import input_size
     from pipeline.networks import build_network
     from pipeline.neurons import make_neuron
 
-    for config in strange.values():
+    for network, neuron in itertools.product(*asked.values()):
+        if {network, neuron} <= known:
+            continue
+        try:
+            config = override(search.config, {"network.name": network, "neuron.name": neuron})
+        except ConfigError as error:
+            yield from error.faults
+            continue
         size = input_size(config.input, *config.binning.size(store.height, store.width))
         build = partial(
             build_network, channels=2, classes=len(store.classes), size=size, timesteps=config.binning.timesteps, seed=0

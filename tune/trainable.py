@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig, from_dict, override, to_dict
-from preprocess.errors import SpikeloomError
+from preprocess.errors import FullMemoryError, SpikeloomError
 from tune.ledger import Ledger
 
 
@@ -24,6 +24,7 @@ class Order:
         open_test: Whether the trial reads the test split at its end.
         device: Where to compute, by the resources that the trial got.
         threads: How many CPU threads to compute with, likewise.
+        micro_batch: The largest piece of a batch that may be held at once; None is what the configuration says.
         command: The command line of the search, for the record.
     """
 
@@ -33,6 +34,7 @@ class Order:
     open_test: bool
     device: str
     threads: int
+    micro_batch: int | None
     command: tuple[str, ...]
 
     @classmethod
@@ -56,24 +58,40 @@ def run_trial(parameters: dict[str, Any]) -> None:
     # The record of a run says what the user typed, not how Ray starts its workers.
     sys.argv = list(order.command)
     try:
-        import numba
-
-        from pipeline.training import train_run
-
-        numba.set_num_threads(min(order.threads, numba.get_num_threads()))
-        train_run(
-            override(config, {"device": order.device, "threads": order.threads}),
-            ledger.trial_folder(config),
-            Path(order.cache),
-            open_test=order.open_test,
-            on_epoch=_report,
-        )
+        _train(order, config, ledger)
     except Exception as error:
         # A trial that fails is a result, and the search goes on.
         ledger.write_trace(config, traceback.format_exc())
         ledger.end(config, "failed", describe(error))
     else:
         ledger.end(config, "done")
+
+
+def _train(order: Order, config: RunConfig, ledger: Ledger) -> None:
+    """Train; where memory is full, go on with batches in pieces of half the size, from the last checkpoint."""
+    import numba
+
+    from pipeline.device import free_memory
+    from pipeline.training import train_run
+
+    numba.set_num_threads(min(order.threads, numba.get_num_threads()))
+    piece = order.micro_batch
+    while True:
+        try:
+            train_run(
+                override(config, {"device": order.device, "threads": order.threads}),
+                ledger.trial_folder(config),
+                Path(order.cache),
+                open_test=order.open_test,
+                micro_batch=piece,
+                on_epoch=_report,
+            )
+            return
+        except FullMemoryError:
+            piece = (piece or config.micro_batch or config.batch_size) // 2
+            if piece < 1:
+                raise
+        free_memory()
 
 
 def _report(row: dict[str, Any], _: dict[str, Any]) -> None:

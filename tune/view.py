@@ -31,7 +31,8 @@ class TrialView(contextlib.AbstractContextManager["TrialView"]):
         self._fields = list(fields)
         # A running trial is one that starts before our eyes, not one that an earlier session left.
         self._since: dict[str, float] = {}
-        self._epochs = {fingerprint(config): config.schedule.epochs for config in configs}
+        self._ledger = ledger
+        self._epochs = {fingerprint(config): config.schedule.last_epoch for config in configs}
         self._words = {fingerprint(config): self._describe(config) for config in configs}
 
     def _describe(self, config: RunConfig) -> str:
@@ -44,6 +45,19 @@ class TrialView(contextlib.AbstractContextManager["TrialView"]):
 
     def __exit__(self, *_: object) -> None:
         pass
+
+    def add(self, config: RunConfig) -> None:
+        """A trial that was not known before, if it was not."""
+        trial = fingerprint(config)
+        if trial not in self.rows:
+            self.rows[trial] = collect_results(self._ledger.folder, [config], self._fields)[0]
+            self._epochs[trial], self._words[trial] = config.schedule.last_epoch, self._describe(config)
+
+    def interrupted(self, trial: str, why: str) -> None:
+        """A trial stopped before its end, and keeps its last checkpoint."""
+        self._since.pop(trial, None)
+        self.rows[trial]["status"] = "started"
+        self._tell(f"trial {self._words[trial]}: {why}")
 
     def started(self, trial: str) -> None:
         """A trial begins or goes on."""
@@ -104,7 +118,7 @@ class LiveTable(TrialView):
 
     def _tell(self, line: str) -> None:
         # The table shows the rest; a cause does not fit in it.
-        if ": failed: " in line:
+        if ": failed: " in line or ": its process" in line:
             self._live.console.print(f"spikeloom: {line}", markup=False, highlight=False, soft_wrap=True)
 
     def _table(self) -> Table:

@@ -70,5 +70,5 @@ def test_run_that_does_not_exist_or_is_too_long_is_refused(cache: Path, origin: 
 
 
 def test_stop_beyond_the_schedule_is_a_fault():
-    with pytest.raises(ConfigError, match="schedule.stop_epoch: expected 1 to epochs = 3, found 4"):
+    with pytest.raises(ConfigError, match=r"schedule\.stop_epoch: expected 1 to epochs = 3, found 4"):
         override(TINY, {"schedule.stop_epoch": 4})

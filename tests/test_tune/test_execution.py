@@ -1,4 +1,4 @@
-"""How trials share a machine, and which Ray they run on."""
+"""Which Ray trials run on, and what is left of it."""
 
 from __future__ import annotations
 
@@ -15,59 +15,9 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from pipeline.config import RunConfig, override
-from preprocess.errors import ConfigError
 from tune.cluster import ClusterError, ray_running
-from tune.execution import Share, share_machine
 
 pytestmark = pytest.mark.ray
-
-
-def machine(monkeypatch: pytest.MonkeyPatch, *nodes: dict[str, float]) -> None:
-    import ray
-
-    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in nodes])
-
-
-def trials(count: int, **changes: Any) -> list[RunConfig]:
-    return [override(RunConfig(), changes)] * count
-
-
-@pytest.mark.parametrize(
-    ("nodes", "count", "concurrent", "expected"),
-    [
-        # One trial a CPU; fewer trials share all of them.
-        ([{"CPU": 8.0}], 20, None, Share(8, 1, 0.0, "cpu")),
-        ([{"CPU": 8.0}], 3, None, Share(3, 2, 0.0, "cpu")),
-        ([{"CPU": 8.0}], 20, 2, Share(2, 4, 0.0, "cpu")),
-        ([{"CPU": 2.0}], 20, 5, Share(5, 1, 0.0, "cpu")),
-        # One trial a GPU, or several on each; none is spread over two.
-        ([{"CPU": 8.0, "GPU": 2.0}], 20, None, Share(2, 4, 1.0, "cuda")),
-        ([{"CPU": 8.0, "GPU": 2.0}], 20, 4, Share(4, 2, 0.5, "cuda")),
-        ([{"CPU": 8.0, "GPU": 1.0}], 20, 3, Share(3, 2, 0.3333, "cuda")),
-        ([{"CPU": 8.0, "GPU": 2.0}], 1, None, Share(1, 8, 1.0, "cuda")),
-        # A trial fits on the smallest machine of a cluster.
-        ([{"CPU": 4.0}, {"CPU": 16.0}], 2, None, Share(2, 4, 0.0, "cpu")),
-        ([{"CPU": 4.0}, {"memory": 1e9}], 9, None, Share(4, 1, 0.0, "cpu")),
-    ],
-)
-def test_trials_get_equal_shares(monkeypatch, nodes, count, concurrent, expected):
-    machine(monkeypatch, *nodes)
-    assert share_machine(trials(count), concurrent) == expected
-
-
-def test_threads_and_device_that_the_configuration_names_are_kept(monkeypatch):
-    machine(monkeypatch, {"CPU": 8.0, "GPU": 1.0})
-    assert share_machine(trials(20, device="cpu")) == Share(8, 1, 0.0, "cpu")
-    assert share_machine(trials(20, device="cpu", threads=3)) == Share(2, 3, 0.0, "cpu")
-    # More threads than CPUs would wait for ever.
-    assert share_machine(trials(20, device="cpu", threads=64)) == Share(1, 8, 0.0, "cpu")
-
-
-def test_gpu_that_is_not_there_is_one_line(monkeypatch):
-    machine(monkeypatch, {"CPU": 8.0})
-    with pytest.raises(ConfigError, match=r"device: expected a GPU for 'cuda:0', found none that Ray knows"):
-        share_machine(trials(2, device="cuda:0"))
 
 
 def test_cluster_that_does_not_answer_is_one_line_within_seconds(monkeypatch):

@@ -11,6 +11,7 @@ from pipeline.command_line import ConfiguredArguments, absolute_class, parse_con
 from pipeline.config import override
 from preprocess.command_line import Terminated, UsageError, default_cache, default_out
 from preprocess.progress import progress_on_stderr
+from tune.place import Place
 
 if TYPE_CHECKING:
     from tune.comparison import Comparison
@@ -46,7 +47,7 @@ def run(words: list[str]) -> None:
     from tune.compare import compare, missing_lines
 
     try:
-        verdict = compare(comparison, folder, address=arguments.address, progress=progress_on_stderr())
+        verdict = compare(comparison, folder, place=Place(arguments.address), progress=progress_on_stderr())
     except (KeyboardInterrupt, Terminated):
         progress_on_stderr().note(f"finished runs are kept; go on with: spikeloom compare --resume {folder}")
         raise

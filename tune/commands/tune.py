@@ -10,77 +10,121 @@ from typing import TYPE_CHECKING, Literal
 from pipeline.command_line import ConfiguredArguments, parse_configured
 from preprocess.command_line import Terminated, UsageError, default_cache, default_out
 from preprocess.progress import progress_on_stderr
+from tune.place import Place
+from tune.search_words import SearchWords
+from tune.shares import Asked
 
 if TYPE_CHECKING:
     from tune.search_plan import Search
 
 PROG = "spikeloom tune"
 # What a resumed search may do otherwise than it began.
-_PLACE_WORDS = frozenset({"--resume", "--address", "--concurrent"})
+_PLACE_WORDS = frozenset({"--resume", "--address", "--concurrent", "--cpus-per-trial", "--gpus-per-trial", "--hours"})
 
 
 @dataclass(frozen=True)
 class Arguments(ConfiguredArguments):
-    """Search for the best T, tau and neuron, or any other fields, by validation accuracy; test samples stay closed.
+    """Search for the best T, tau and neuron, or any other fields, by validation accuracy; then test the choice once.
 
-    Trials run in parallel within the machine's CPUs or GPUs. Poor ones are stopped early, but only in favour of others
-    of the same neuron and T. The best configuration is written where train --config takes it.
+    Trials run in parallel within the CPUs, GPUs and memory of a machine or a cluster. Poor ones are stopped early, but
+    only in favour of others of the same neuron and T. At the end the best is trained anew on all training samples, over
+    several seeds, and tested; it is also written where train --config takes it.
 
     Example: spikeloom tune n-mnist-small --samples 8
 
     With another space: spikeloom tune n-mnist-small --space neuron.tau=1.1:4:log optimiser.learning_rate=0.03,0.1,0.3
+
+    Accuracy against energy: spikeloom tune n-mnist-small --search tpe --objectives accuracy energy
 
     Go on with an interrupted search: spikeloom tune --resume runs/tune-n-mnist-small-1
     """
 
     space: tuple[str, ...] = ("timesteps-tau-neuron",)
     """Words: timesteps-tau-neuron, field=a,b,c, field=lo:hi or field=lo:hi:log, such as neuron.tau=1.5,2,4."""
-    samples: int = 24
-    """Trials at most; a smaller space is tried in full. They are drawn with --seed."""
-    scheduler: Literal["asha", "none"] = "asha"
-    """asha stops poor trials early; none trains all of them to the end."""
+    search: Literal["random", "grid", "tpe", "pbt"] = "random"
+    """random: a Latin hypercube; grid: every combination; tpe: each trial follows from those before (Optuna); pbt: a
+    population that trains side by side, poor members go on from better ones (training settings only)."""
+    samples: int | None = None
+    """Configurations at most, 24 if not given; a smaller space is tried in full. Of grid all, of pbt 8 members."""
+    scheduler: Literal["asha", "none"] | None = None
+    """asha stops poor trials early; none trains all of them to the end, and is what pbt and several objectives take."""
+    repeats: int = 1
+    """Runs of every configuration, with seeds --seed, --seed + 1, ...; ranked by their mean."""
+    objectives: tuple[str, ...] = ("accuracy",)
+    """accuracy, and with it energy, timesteps or firing-rate: then the trials have a Pareto front."""
+    interval: int | None = None
+    """Of pbt: epochs until poor members go on from better ones; a tenth of all if not given."""
+    final_seeds: int = 3
+    """How often the best is trained anew and tested; 0 leaves the test samples closed."""
+    hours: float | None = None
+    """Time for this session: then no trial starts, running ones stop at the end of their epoch, and --resume goes on."""
     concurrent: int | None = None
-    """Trials at once, which share the machine; one a GPU, else one a CPU, if not given."""
+    """Trials at once, which share the machine; if not given, as many as its CPUs or GPUs and its memory are for."""
+    cpus_per_trial: int | None = None
+    """CPUs, and so threads, of each trial."""
+    gpus_per_trial: float | None = None
+    """Share of a GPU of each trial, such as 0.5; 0 computes on CPUs."""
     resume: Path | None = None
     """Go on with the search of this folder: finished trials are kept, interrupted ones continue."""
     address: str | None = None
-    """host:port of a Ray cluster whose machines see the cache and --out at these paths; this machine if not given."""
+    """host:port of a Ray cluster, or auto; this machine if not given. See spikeloom cluster."""
+
+    def words(self) -> SearchWords:
+        """How to search."""
+        return SearchWords(
+            self.space,
+            self.search,
+            self.samples,
+            self.scheduler,
+            self.repeats,
+            self.objectives,
+            self.interval,
+            self.final_seeds,
+        )
+
+    def place(self) -> Place:
+        """Where and how long."""
+        return Place(self.address, Asked(self.concurrent, self.cpus_per_trial, self.gpus_per_trial), self.hours)
 
 
 def run(words: list[str]) -> None:
-    """Run what is missing, with the trials on stderr, then print the best of them."""
+    """Run what is missing, with the trials on stderr, then print the best of them and what it is on the test samples."""
     arguments = parse_configured(Arguments, words, prog=PROG)
+    place = arguments.place()
+    faults = list(place.faults())
+    if faults:
+        raise UsageError(*faults)
     search, folder = _resumed(arguments, words) if arguments.resume is not None else _started(arguments)
+    from tune.final import run_final
     from tune.search import run_search
 
     progress = progress_on_stderr()
-    progress.note(f"{len(search.trials)} trials of {search.about}, in {folder}")
+    progress.note(f"{search.runs} trials of {search.about}, in {folder}")
     try:
-        findings = run_search(
-            search, folder, address=arguments.address, concurrent=arguments.concurrent, progress=progress
-        )
+        findings = run_search(search, folder, place=place, progress=progress)
+        final = None
+        if findings.complete:
+            final = run_final(findings, folder, place=place, progress=progress)
     except (KeyboardInterrupt, Terminated):
         progress.note(f"finished trials are kept. Go on: {PROG} --resume {folder}")
         raise
     findings.table().print()
     for sentence in (*findings.sentences(), *findings.failures()):
         print(sentence)
+    if not findings.complete:
+        print(f"The time is up, and trials are left. Go on: {PROG} --resume {folder}")
+        return
+    if final is not None:
+        print(final.sentence())
     print(f"Written: {folder}/results.csv, epochs.csv, best.json, figures/. As a page: spikeloom report {folder}")
-    print(f"Train the best and test it once: spikeloom train --config {folder}/best.json")
+    print(f"Train the best again: spikeloom train --config {folder}/best.json")
 
 
 def _started(arguments: Arguments) -> tuple[Search, Path]:
     from tune.search_plan import plan_search
 
-    faults = []
     if arguments.preset is None and arguments.config is None:
-        faults.append("expected a preset or --config, found neither. List presets: spikeloom presets")
-    for name in ("samples", "concurrent"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            faults.append(f"--{name}: expected at least 1, found {value}")
-    if faults:
-        raise UsageError(*faults)
+        raise UsageError("expected a preset or --config, found neither. List presets: spikeloom presets")
     config = arguments.fields
     if config.selection != "validation":
         progress_on_stderr().note(
@@ -88,9 +132,7 @@ def _started(arguments: Arguments) -> tuple[Search, Path]:
             "configuration has it"
         )
     folder = default_out(arguments.out, "tune", arguments.label)
-    cache = default_cache(arguments.cache)
-    search = plan_search(arguments.label, config, arguments.space, arguments.samples, arguments.scheduler, cache)
-    return search, folder
+    return plan_search(arguments.label, config, arguments.words(), default_cache(arguments.cache)), folder
 
 
 def _resumed(arguments: Arguments, words: Sequence[str]) -> tuple[Search, Path]:
@@ -98,11 +140,11 @@ def _resumed(arguments: Arguments, words: Sequence[str]) -> tuple[Search, Path]:
     from tune.search_plan import read_search
 
     assert arguments.resume is not None
-    names = {word.partition("=")[0] for word in words if word.startswith("--")}
+    names = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
     if arguments.preset is not None or names - _PLACE_WORDS:
+        allowed = ", ".join(sorted(_PLACE_WORDS - {"--resume"}))
         raise UsageError(
-            f"--resume: expected no other words than --address and --concurrent, found: {' '.join(words)}. "
-            f"See: {PROG} --help"
+            f"--resume: expected no other words than {allowed}, found: {' '.join(words)}. See: {PROG} --help"
         )
     folder = arguments.resume.expanduser().absolute()
     return read_search(folder), folder

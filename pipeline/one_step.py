@@ -1,0 +1,56 @@
+"""One training step and one validation batch of a run, at its own batch size, to measure the memory that they take."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+from pipeline.config import RunConfig
+from pipeline.data import FrameLoader, open_data
+from pipeline.device import computing
+from pipeline.distributed import Group
+from pipeline.evaluation import evaluate
+from pipeline.learner import Learner
+from pipeline.networks import SpikeCounter, build_network
+
+
+def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
+    """The most bytes of main memory and of CUDA memory that this process has held after a step; nothing is written.
+
+    Args:
+        config: Of the run.
+        cache: The folder of all caches.
+
+    Raises:
+        FullMemoryError: If the step does not fit.
+        ConfigError: If the configuration does not fit the data.
+        CacheError: If the data set has no event store.
+    """
+    data = open_data(config, cache)
+    with computing(config) as device:
+        network = build_network(
+            config.network,
+            config.neuron,
+            channels=2,
+            classes=len(data.classes),
+            size=data.size,
+            timesteps=data.frames.timesteps,
+            seed=config.seed,
+        ).to(device)
+        learner = Learner(config, network, device, Group())
+        network.train()
+        samples = data.splits.train[: config.batch_size]
+        loader = FrameLoader(data.frames, samples, config.batch_size, config.input, device, shuffle_seed=config.seed)
+        with SpikeCounter(network) as counter:
+            for batch in loader.batches(1):
+                loss, _ = learner.loss(batch, counter)
+                learner.follow(loss)
+        if len(data.splits.validation):
+            part = data.splits.validation[: config.batch_size]
+            evaluate(network, FrameLoader(data.frames, part, config.batch_size, config.input, device), config.loss)
+        on_gpu = float(torch.cuda.max_memory_reserved(device)) if device.type == "cuda" else 0.0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit), on_gpu

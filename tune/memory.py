@@ -1,0 +1,61 @@
+"""What one trial takes: a dry run in a process of its own, on a machine of the cluster, before the first trial.
+
+Run are a training step and a validation batch at the configuration's own batch size, because what PyTorch, its allocator
+and the kernels keep besides the network's tensors is known only afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import RunConfig, from_dict, override, to_dict
+from preprocess.errors import FullMemoryError, SpikeloomError
+from tune.shares import Need
+
+# Later epochs keep rows, read-ahead batches and freed blocks besides.
+_MARGIN = 1.2
+
+
+def costliest(configs: Iterable[RunConfig]) -> RunConfig:
+    """The trial that takes the most memory: activations grow with T, batch size, width and the square of the size."""
+
+    def cost(config: RunConfig) -> float:
+        piece = getattr(config, "micro_batch", None) or config.batch_size
+        side = config.input.size or 1
+        return config.binning.timesteps * piece * config.network.width * side**2
+
+    return max(configs, key=cost)
+
+
+def measure_need(config: RunConfig, cache: Path, *, gpu: bool) -> Need:
+    """Have one machine of the cluster train a step of a trial, and measure what it took.
+
+    Nothing is measured where the dry run fails: the trial itself will say why.
+
+    Args:
+        config: The costliest of the trials.
+        cache: The folder of all caches.
+        gpu: Whether trials compute on GPUs.
+    """
+    import ray
+
+    # A process of its own, which ends with the call: the next trial must not find its memory taken.
+    task = ray.remote(_measure).options(num_cpus=1, num_gpus=1 if gpu else 0, max_calls=1, max_retries=0)
+    try:
+        found: tuple[float, float] = ray.get(task.remote(to_dict(config), str(cache), gpu))
+    except (SpikeloomError, ray.exceptions.RayError):
+        return Need()
+    return Need(found[0] * _MARGIN, found[1] * _MARGIN)
+
+
+def _measure(plain: dict[str, Any], cache: str, gpu: bool) -> tuple[float, float]:
+    """Peak bytes of main memory and of the GPU, for one step; 0 for memory that was full."""
+    from pipeline.one_step import peak_of_one_step
+
+    config = override(from_dict(plain), {"device": "cuda" if gpu else "cpu", "threads": 1})
+    try:
+        return peak_of_one_step(config, Path(cache))
+    except FullMemoryError:
+        return 0.0, 0.0

@@ -1,0 +1,30 @@
+"""Where and how long trials run, as the command line has it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tune.shares import Asked
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how long trials run; never what they compute.
+
+    Attributes:
+        address: Of a Ray cluster; None uses the Ray that this process has, or starts one on this machine.
+        asked: What each trial gets.
+        hours: The time after which no trial starts and running ones stop at the end of their epoch; None has no end.
+    """
+
+    address: str | None = None
+    asked: Asked = field(default_factory=Asked)
+    hours: float | None = None
+
+    def faults(self) -> Iterator[str]:
+        """Every fault, a line each."""
+        yield from self.asked.faults()
+        if self.hours is not None and not 0 < self.hours < math.inf:
+            yield f"--hours: expected more than 0, found {self.hours}"
