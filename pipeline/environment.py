@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +27,8 @@ def describe_environment(config: RunConfig, network: torch.nn.Module, device: to
         "format": FORMAT_VERSION,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
         "platform": platform.platform(),
+        "host": platform.node(),
+        "process": os.getpid(),
         "processor": _processor(),
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),

@@ -249,6 +249,7 @@ class _Training:
         self.timings.append(
             {
                 "epoch": epoch,
+                "ended": time.time(),
                 "epoch_s": time.perf_counter() - start,
                 "samples_per_s": self.train_loader.samples * self.group.size / spent,
                 "waiting_share": self.train_loader.waited_s / spent,

@@ -10,7 +10,7 @@ import pytest
 from test_ledger import begin, rows
 
 from pipeline.config import RunConfig, override, to_dict
-from tune.early_stopping import StratifiedASHA, stratum_of
+from tune.early_stopping import EpochScheduler, StratifiedASHA, stratum_of
 from tune.ledger import Ledger
 
 pytestmark = pytest.mark.ray
@@ -28,8 +28,8 @@ def decide(scheduler: StratifiedASHA, config: RunConfig, epoch: int, accuracy: f
 
 
 @pytest.fixture
-def scheduler(tmp_path: Path) -> StratifiedASHA:
-    return StratifiedASHA(Ledger(tmp_path))
+def scheduler() -> StratifiedASHA:
+    return StratifiedASHA()
 
 
 def test_trial_below_the_top_quarter_of_its_stratum_stops_at_a_rung(scheduler: StratifiedASHA):
@@ -62,20 +62,33 @@ def test_trial_at_its_last_epoch_is_complete_and_never_stopped(scheduler: Strati
     assert decide(scheduler, trial(epochs=epochs, neuron_tau=3.0), epochs, 0.1) == GO
 
 
+def test_repeats_are_compared_with_the_same_seed(scheduler: StratifiedASHA):
+    assert decide(scheduler, override(trial(), {"seed": 1}), 2, 0.9) == GO
+    assert decide(scheduler, override(trial(neuron_tau=3.0), {"seed": 2}), 2, 0.1) == GO
+    assert decide(scheduler, override(trial(neuron_tau=3.0), {"seed": 1}), 2, 0.1) == STOP
+
+
+def of_ray(config: RunConfig) -> SimpleNamespace:
+    return SimpleNamespace(trial_id="x", config={"order": {"config": to_dict(config)}})
+
+
+def judge(scheduler: EpochScheduler, config: RunConfig, epoch: int, accuracy: float) -> str:
+    return scheduler.on_trial_result(None, of_ray(config), {"epoch": epoch, "validation_accuracy": accuracy})
+
+
 def test_replayed_ledger_judges_as_the_uninterrupted_search(tmp_path: Path):
     ledger = Ledger(tmp_path)
     earlier = [(1.5, rows(0.1, 0.5, 0.6)), (2.0, rows(0.2, 0.3)), (3.0, rows(0.3))]
-    uninterrupted, resumed = StratifiedASHA(ledger), StratifiedASHA(ledger)
+    uninterrupted, resumed = [EpochScheduler(ledger, True, lambda: False) for _ in range(2)]
     for tau, metrics in earlier:
         begin(ledger, trial(neuron_tau=tau), metrics)
         for row in metrics:
-            uninterrupted.decide(trial(neuron_tau=tau), row)
-    for tau in (1.5, 2.0, 3.0, 4.0):
-        resumed.replay(trial(neuron_tau=tau))
+            judge(uninterrupted, trial(neuron_tau=tau), row["epoch"], row["validation_accuracy"])
+    resumed.replay(trial(neuron_tau=tau) for tau in (1.5, 2.0, 3.0, 4.0))
     # The one that was interrupted between rungs is itself, not another trial, when it goes on.
     later = [(3.0, 2, 0.45), (4.0, 2, 0.44), (3.0, 3, 0.1), (1.5, 8, 0.7), (4.0, 8, 0.6)]
     decisions = [
-        [decide(one, trial(neuron_tau=tau), epoch, accuracy) for tau, epoch, accuracy in later]
+        [judge(one, trial(neuron_tau=tau), epoch, accuracy) for tau, epoch, accuracy in later]
         for one in (uninterrupted, resumed)
     ]
     assert decisions[0] == decisions[1] == [GO, STOP, GO, GO, STOP]
@@ -83,13 +96,21 @@ def test_replayed_ledger_judges_as_the_uninterrupted_search(tmp_path: Path):
 
 def test_stopped_trial_is_pruned_in_the_ledger(tmp_path: Path):
     ledger = Ledger(tmp_path)
-    scheduler = StratifiedASHA(ledger)
+    scheduler = EpochScheduler(ledger, True, lambda: False)
     good, poor = trial(neuron_tau=2.0), trial(neuron_tau=3.0)
     for config, accuracy in ((good, 0.9), (poor, 0.2)):
         begin(ledger, config, rows(0.1, accuracy))
-        of_ray = SimpleNamespace(trial_id="x", config={"order": {"config": to_dict(config)}})
-        scheduler.on_trial_result(None, of_ray, {"epoch": 2, "validation_accuracy": accuracy})
+        judge(scheduler, config, 2, accuracy)
     assert ledger.read_done(good) is None
     record = ledger.read_done(poor)
     assert record is not None
     assert (record["status"], record["epochs"], record["validation_accuracy"]) == ("pruned", 2, 0.2)
+
+
+def test_trial_stops_for_the_time_without_an_end_but_not_at_its_last_epoch(tmp_path: Path):
+    ledger = Ledger(tmp_path)
+    scheduler = EpochScheduler(ledger, False, lambda: True)
+    begin(ledger, trial(epochs=4), rows(0.5))
+    assert judge(scheduler, trial(epochs=4), 3, 0.5) == STOP
+    assert ledger.read_done(trial(epochs=4)) is None
+    assert judge(scheduler, trial(epochs=4), 4, 0.5) == GO

@@ -22,7 +22,10 @@ from tune.findings import read_findings
 from tune.ledger import Ledger
 from tune.results import read_results
 from tune.search import run_search
+from tune.place import Place
 from tune.search_plan import FILE, Search, plan_search, read_search
+from tune.search_words import SearchWords
+from tune.shares import Asked
 from tune.view import LiveTable
 
 OUTSIDE = '''
@@ -39,8 +42,13 @@ class Dies(LIFNode):
 '''
 
 
-def plan(config: RunConfig, cache: Path, *space: str, samples: int = 24, scheduler: str = "none") -> Search:
-    return plan_search("tiny", config, space, samples, scheduler, cache)
+def plan(config: RunConfig, cache: Path, *space: str, scheduler: str | None = "none", **words: Any) -> Search:
+    return plan_search("tiny", config, SearchWords(space, scheduler=scheduler, **words), cache)
+
+
+def on(concurrent: int, **place: Any) -> Place:
+    """This machine, so many trials at once."""
+    return Place(asked=Asked(concurrent=concurrent), **place)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +70,7 @@ def finished(
     folder = tmp_path_factory.mktemp("search") / "out"
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        run_search(search, folder, concurrent=2)
+        run_search(search, folder, place=on(2))
     assert printed.getvalue() == ""
     return search, folder
 
@@ -154,7 +162,7 @@ def test_poor_trials_are_pruned_and_have_no_rank(
     config = override(tiny_config, {"schedule.epochs": 4})
     search = plan(config, tiny_cache, "optimiser.learning_rate=0.1,1e-7,2e-7", scheduler="asha")
     trials = sorted(search.trials, key=lambda changes: -changes["optimiser.learning_rate"])
-    findings = run_search(replace(search, trials=tuple(trials)), tmp_path / "out", concurrent=1)
+    findings = run_search(replace(search, trials=tuple(trials)), tmp_path / "out", place=on(1))
     assert [row["status"] for row in findings.rows] == ["done", "pruned", "pruned"]
     assert [row["epochs"] for row in findings.rows] == [4, 2, 2]
     assert [row["optimiser.learning_rate"] for row in findings.ranked] == [0.1]

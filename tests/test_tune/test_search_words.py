@@ -1,0 +1,68 @@
+"""What goes together in a search is told at once, fault by fault."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.presets import PRESETS
+from tune.search_words import SearchWords
+from tune.space import parse_space
+
+CONFIG = PRESETS["n-mnist-small"].config
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ({"samples": 0}, "--samples: expected at least 1, found 0"),
+        ({"repeats": 0}, "--repeats: expected at least 1, found 0"),
+        ({"final_seeds": -1}, "--final-seeds: expected at least 0, found -1"),
+        ({"interval": 2}, "--interval: is for --search pbt, found random"),
+        ({"objectives": ("energy",)}, "--objectives: expected accuracy, and others once each, found energy"),
+        ({"objectives": ("accuracy", "speed")}, "--objectives: expected some of accuracy, energy, timesteps, firing-rate, found 'speed'"),
+        (
+            {"objectives": ("accuracy", "energy"), "scheduler": "asha"},
+            "--scheduler asha: stops trials by accuracy alone, and so the cheap ones; with several objectives use none",
+        ),
+        ({"method": "pbt", "repeats": 2}, "--search pbt: expected --repeats 1, found 2: its members learn from each other"),
+        (
+            {"method": "pbt", "scheduler": "asha"},
+            "--search pbt: expected --scheduler none, found asha: poor members go on from better ones instead",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_one_line_each(words: dict[str, object], text: str):
+    assert list(SearchWords(**words).faults()) == [text]  # type: ignore[arg-type]
+
+
+def test_every_fault_is_told_in_one_go():
+    words = SearchWords(method="pbt", samples=0, objectives=("accuracy", "energy"), repeats=3)
+    assert len(list(words.faults())) == 3
+
+
+def test_population_changes_training_settings_only():
+    space = parse_space(["training", "neuron.tau=1.5,2", "network.width=0.5,1"], CONFIG)
+    faults = list(SearchWords(method="pbt").space_faults(space))
+    assert [fault.split()[2] for fault in faults] == ["neuron.tau", "network.width"]
+    assert "free are optimiser.*, loss.*, network.dropout, dataset.augmentation, batch_size" in faults[0]
+    assert not list(SearchWords(method="pbt").space_faults(parse_space(["training"], CONFIG)))
+
+
+def test_seeds_are_searched_or_repeated():
+    space = parse_space(["seed=1,2"], CONFIG)
+    assert not list(SearchWords().space_faults(space))
+    assert len(list(SearchWords(repeats=2).space_faults(space))) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "scheduler"),
+    [
+        ({}, "asha"),
+        ({"scheduler": "none"}, "none"),
+        ({"method": "tpe"}, "asha"),
+        ({"method": "pbt"}, "none"),
+        ({"objectives": ("accuracy", "energy")}, "none"),
+    ],
+)
+def test_early_stopping_is_what_suits_the_rest(words: dict[str, object], scheduler: str):
+    assert SearchWords(**words).plain_scheduler() == scheduler  # type: ignore[arg-type]
