@@ -1,15 +1,16 @@
-"""What a search costs beside plain training, and what early stopping saves: ``python -m benchmarks.tune PART --cache CACHE``.
+"""What a search costs beside plain training, and what early stopping saves: ``python -m benchmarks.tune PART``.
 
     overhead    seconds from the command to the first epoch, beside `spikeloom train`; from one trial to the next
     throughput  trials at once, one CPU each, beside the same ones trained one after another
     asha        early stopping beside the whole grid: what it finds, and for how many epochs
     many        200 short trials: memory of the driver, object store, processes and files left
 
-Each part runs real commands in processes of their own. A grid's trials are kept in --out, and a part goes on where it was.
+Each part runs real commands in processes of their own. A grid's trials are kept in --out: a part goes on where it was.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -83,17 +84,30 @@ def _overhead(arguments: Arguments) -> Iterator[Row]:
     train, tune = [], []
     for k in range(arguments.repeats):
         train.append(_first_epoch(arguments, config, "train", f"train-{k}", []))
-        words = ["--space", "neuron.tau=1.5,2,3,4,5,6", "--scheduler", "none", "--final-seeds", "0", "--concurrent", "1"]
+        words = [
+            "--space",
+            "neuron.tau=1.5,2,3,4,5,6",
+            "--scheduler",
+            "none",
+            "--final-seeds",
+            "0",
+            "--concurrent",
+            "1",
+        ]
         tune.append(_first_epoch(arguments, config, "tune", f"tune-{k}", words))
     over = statistics.median(tune) - statistics.median(train)
-    yield Row("command to first epoch", _s(statistics.median(tune)), f"train {_s(statistics.median(train))}", over, 12, True)
+    yield Row(
+        "command to first epoch", _s(statistics.median(tune)), f"train {_s(statistics.median(train))}", over, 12, True
+    )
     gaps: list[float] = []
     processes: list[int] = []
     for k in range(arguments.repeats):
         found, count = _gaps(arguments.out / f"tune-{k}", epochs)
         gaps += found
         processes.append(count)
-    yield Row("end of a trial to first batch of the next", _s(statistics.median(gaps)), "", statistics.median(gaps), 3, True)
+    yield Row(
+        "end of a trial to first batch of the next", _s(statistics.median(gaps)), "", statistics.median(gaps), 3, True
+    )
     yield Row("processes for trials one after another", str(max(processes)), "", max(processes), 1, True)
 
 
@@ -126,7 +140,7 @@ class _running:
     """A command of its own session, whose output is thrown away; SystemExit where it fails."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=self._errors, start_new_session=True, text=True
         )
@@ -153,7 +167,7 @@ def _gaps(folder: Path, epochs: int) -> tuple[list[float], int]:
             environment = json.loads((trial / "environment.json").read_text())
             processes.add((environment["host"], environment["process"]))
     spans.sort()
-    return [after[0] - before[1] for before, after in zip(spans, spans[1:], strict=False)], len(processes)
+    return [after[0] - before[1] for before, after in itertools.pairwise(spans)], len(processes)
 
 
 def _throughput(arguments: Arguments) -> Iterator[Row]:
@@ -173,7 +187,13 @@ def _throughput(arguments: Arguments) -> Iterator[Row]:
         others.append(one_by_one)
         ratios.append(one_by_one / ours[-1])
     ratio = statistics.median(ratios)
-    yield Row(f"{len(taus)} trials, two at once", _s(statistics.median(ours)), f"train {_s(statistics.median(others))}", ratio, 1.7)
+    yield Row(
+        f"{len(taus)} trials, two at once",
+        _s(statistics.median(ours)),
+        f"train {_s(statistics.median(others))}",
+        ratio,
+        1.7,
+    )
 
 
 def _fresh(path: Path) -> Path:
@@ -213,8 +233,12 @@ def _asha(arguments: Arguments) -> Iterator[Row]:
         gaps.append(whole - asha)
         shares.append(some_epochs / all_epochs)
     print()
-    yield Row("points below the grid's best, mean", f"{statistics.fmean(gaps):.2f}", "", statistics.fmean(gaps), 1, True)
-    yield Row("epochs, share of the grid's, mean", f"{statistics.fmean(shares):.2f}", "", statistics.fmean(shares), 0.4, True)
+    yield Row(
+        "points below the grid's best, mean", f"{statistics.fmean(gaps):.2f}", "", statistics.fmean(gaps), 1, True
+    )
+    yield Row(
+        "epochs, share of the grid's, mean", f"{statistics.fmean(shares):.2f}", "", statistics.fmean(shares), 0.4, True
+    )
 
 
 def _best_and_epochs(folder: Path) -> tuple[float, int]:
@@ -254,7 +278,14 @@ def _many(arguments: Arguments) -> Iterator[Row]:
     yield Row(f"{trials} trials", f"{seconds:.0f} s", "", seconds / trials, 60, True)
     if half and end:
         early, late = (statistics.median(row[1] for row in rows) for rows in (half, end))
-        yield Row("driver memory, second half over second quarter", f"{late:.0f} MB", f"then {early:.0f} MB", late / early, 1.1, True)
+        yield Row(
+            "driver memory, second half over second quarter",
+            f"{late:.0f} MB",
+            f"then {early:.0f} MB",
+            late / early,
+            1.1,
+            True,
+        )
     store = max(row[2] for row in samples)
     yield Row("object store at most, MB", f"{store:.1f}", "", store, 32, True)
     yield Row("processes left", str(len(alive)), "", len(alive), 0, True)
@@ -270,7 +301,7 @@ def _memory_mb(process: int) -> float:
 
 
 def _object_store_mb(temporary: Path) -> float:
-    """Shared memory that Ray's store has touched: its files under /dev/shm, or in its own folder where that is small."""
+    """Shared memory that Ray's store has touched: files under /dev/shm, or in its own folder where that is small."""
     used = 0
     for folder in (Path("/dev/shm"), temporary):
         for path in folder.rglob("plasma*"):
@@ -295,12 +326,12 @@ def _processes_that_know(word: str) -> list[int]:
 
 
 def _draw(samples: Sequence[tuple[float, float, float]], path: Path) -> None:
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
 
-    figure, axes = pyplot.subplots(figsize=(6, 3.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
     done, memory, store = zip(*samples, strict=True)
     axes.plot(done, memory, label="driver, resident")
     axes.plot(done, store, label="object store")

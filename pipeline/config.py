@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.augmentation_names import EVENT_AUGMENTATIONS, augmentation_faults, parse_augmentation
+from pipeline.config_effects import idle_fields
 from pipeline.config_sections import DatasetConfig as DatasetConfig
 from pipeline.config_sections import InputConfig as InputConfig
 from pipeline.config_sections import LossConfig as LossConfig
@@ -62,6 +63,9 @@ class RunConfig:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     batch_size: int = 16
+    micro_batch: int | None = None
+    """The most samples that are held at once: gradients of so large pieces of a batch add up to one step, for networks
+    that memory does not hold otherwise. Batch norm sees a piece at a time. None is the whole batch."""
     grad_steps: int | None = None
     """k: gradient through the outputs of the first k time steps only; None is all T."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -95,6 +99,8 @@ class RunConfig:
                 yield from faults()
         if self.batch_size < 1:
             yield f"batch_size: expected at least 1, found {self.batch_size}"
+        if self.micro_batch is not None and not 1 <= self.micro_batch <= max(self.batch_size, 1):
+            yield f"micro_batch: expected 1 to batch_size = {self.batch_size}, found {self.micro_batch}"
         yield from self._augmentation_faults()
         if self.schedule.patience is not None and self.selection == "last":
             yield "schedule.patience: expected selection validation or paper, which watch an accuracy, found last"
@@ -284,6 +290,7 @@ def fingerprint(config: RunConfig) -> str:
     # Whatever order its names are given in, they apply in one.
     plain["dataset.augmentation"] = "+".join(sorted(parse_augmentation(config.dataset.augmentation))) or "none"
     defaults = flatten(RunConfig())
+    plain |= {path: defaults[path] for path in idle_fields(config)}
     told = {path: value for path, value in plain.items() if path not in PLACE_FIELDS and value != defaults[path]}
     text = json.dumps(told, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.augmentation_names import augmentation_faults
+from pipeline.config_effects import NO_TAU
 from preprocess.splits import title_of_split
 
 
@@ -20,9 +21,9 @@ class DatasetConfig:
 
     name: str = "n-mnist"
     """Name of the cache folder, such as n-mnist or dvs-gesture."""
-    split: Literal[
-        "official", "first-900-train", "first-100-test", "random-0.9", "by-group", "split-in-time"
-    ] = "official"
+    split: Literal["official", "first-900-train", "first-100-test", "random-0.9", "by-group", "split-in-time"] = (
+        "official"
+    )
     """Which samples are test samples; `official` needs a data set that has an official split."""
     validation_fraction: float = 0.1
     """Share of the training samples held out for selection; whole groups where the data set has groups."""
@@ -85,7 +86,6 @@ class NetworkConfig:
 
 _RESETS = ("lif", "plif", "klif", "if")
 _DECAYS = ("lif", "plif", "klif")
-_NO_TAU = ("if", "psn", "glif", "relu")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class NeuronConfig:
     def title(self) -> str:
         """For tables: the name, and tau where the neuron has one, such as ``lif, tau 2``."""
         words = [self.name]
-        if self.name not in _NO_TAU:
+        if self.name not in NO_TAU:
             words.append(f"tau {self.tau:g}")
         if self.reset != "soft":
             words.append(f"{self.reset} reset")

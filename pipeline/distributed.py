@@ -45,6 +45,12 @@ class Group:
             return network
         return nn.parallel.DistributedDataParallel(network)
 
+    def without_sync(self, network: nn.Module) -> contextlib.AbstractContextManager[object]:
+        """While it is held, backward passes of a wrapped network add to gradients without averaging them."""
+        if isinstance(network, nn.parallel.DistributedDataParallel):
+            return network.no_sync()
+        return contextlib.nullcontext()
+
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """The sum over all processes, in each of them."""
         if self.size > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -24,11 +25,20 @@ class Learner:
     Attributes:
         network: Its weights follow the gradients.
         precision: ``fp32``, ``bf16`` or ``fp16``.
+        micro_batch: The most samples that are held at once; gradients of the pieces of a batch add up to one step.
     """
 
-    def __init__(self, config: RunConfig, network: nn.Module, device: torch.device, group: Group) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        network: nn.Module,
+        device: torch.device,
+        group: Group,
+        micro_batch: int | None = None,
+    ) -> None:
+        self.micro_batch = micro_batch or config.micro_batch or config.batch_size
         self.network = network
-        self._config, self._device = config, device
+        self._config, self._device, self._group = config, device, group
         self.precision = resolve_precision(config.precision, device)
         self._optimiser = make_optimiser(network, config.optimiser)
         # Half precision's small gradients vanish unless the loss is scaled up.
@@ -53,11 +63,34 @@ class Learner:
         return autocast(self._device, self.precision)
 
     def loss(self, batch: Batch, counter: SpikeCounter) -> tuple[torch.Tensor, torch.Tensor]:
-        """Forward: the loss, with gradient, and the logits (T, B, classes), of which `grad_steps` may have none."""
+        """Forward: the loss, with gradient, and the logits (T, B, classes), of which `grad_steps` may have none.
+
+        Of a batch in pieces the loss is that of all of them, its graph the last one's: the gradients of the others are
+        there already. Batch norm sees a piece at a time.
+        """
+        self._optimiser.zero_grad(set_to_none=True)
+        pieces = _pieces(batch, self.micro_batch)
+        if len(pieces) == 1:
+            return self._forward_piece(batch, counter)
+        total, found = torch.zeros((), device=self._device), []
+        for k, piece in enumerate(pieces):
+            last = k + 1 == len(pieces)
+            with contextlib.nullcontext() if last else self._group.without_sync(self._forward):
+                loss, logits = self._forward_piece(piece, counter)
+                loss = loss * (len(piece.labels) / len(batch.labels))
+                if not last:
+                    self._scaler.scale(loss).backward()
+            found.append(logits)
+            if last:
+                return total + loss, torch.cat(found, 1)
+            total += loss.detach()
+            reset_network(self.network)
+        raise AssertionError("a batch has a last piece")
+
+    def _forward_piece(self, batch: Batch, counter: SpikeCounter) -> tuple[torch.Tensor, torch.Tensor]:
         frames, mask = batch.frames, batch.mask
         steps = self._config.grad_steps or len(frames)
         begin, rest = (None, None) if mask is None else (mask[:steps], mask[steps:])
-        self._optimiser.zero_grad(set_to_none=True)
         with self.precisely():
             counter.mask = begin
             logits = self._forward(frames[:steps])
@@ -102,3 +135,15 @@ class Learner:
         self._scaler.load_state_dict(state["scaler"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
+
+
+def _pieces(batch: Batch, most: int) -> list[Batch]:
+    """A batch in pieces of at most so many samples, as even as can be; itself where it is small enough."""
+    samples = len(batch.labels)
+    if samples <= most:
+        return [batch]
+    ends = [round(samples * k / -(-samples // most)) for k in range(-(-samples // most) + 1)]
+    return [
+        Batch(batch.frames[:, a:b], batch.labels[a:b], None if batch.lengths is None else batch.lengths[a:b])
+        for a, b in pairwise(ends)
+    ]

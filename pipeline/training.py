@@ -43,6 +43,7 @@ def train_run(
     cache: Path,
     *,
     open_test: bool = True,
+    micro_batch: int | None = None,
     on_epoch: OnEpoch | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -55,6 +56,8 @@ def train_run(
         folder: The run folder, made if it is not there.
         cache: The folder of all caches; a missing frame cache is made from the event store.
         open_test: Whether the test split is read at the end; a search's trials leave it closed.
+        micro_batch: Pieces of a batch for a machine with less memory than the run was meant for; it stays the same run,
+            and its environment and result say so. None is what the configuration says.
         on_epoch: Called after each epoch with its rows of ``metrics.jsonl`` and ``timings.jsonl``, once its checkpoint
             is on the disk.
         progress: Where to tell how far an epoch is.
@@ -85,7 +88,7 @@ def train_run(
         finished = group.tell(read_json(folder / "result.json") if group.first else None)
         if isinstance(finished, dict) and ("test_accuracy" in finished or not open_test):
             return finished
-        training = _Training(config, folder, data, device, progress or Progress(), group)
+        training = _Training(config, folder, data, device, progress or Progress(), group, micro_batch)
         training.begin_or_continue(cache)
         scalars = stack.enter_context(Scalars(folder, training.epoch + 1)) if group.first else None
         while not training.done:
@@ -119,6 +122,7 @@ class _Training:
         device: torch.device,
         progress: Progress,
         group: Group,
+        micro_batch: int | None,
     ) -> None:
         self.config, self.folder, self.data, self.device = config, folder, data, device
         self.progress, self.group = progress, group
@@ -132,7 +136,7 @@ class _Training:
             timesteps=data.frames.timesteps,
             seed=config.seed,
         ).to(device)
-        self.learner = Learner(config, network, device, group)
+        self.learner = Learner(config, network, device, group, micro_batch)
         self.train_loader = self._loader(data.splits.train, shuffle_seed=config.seed)
         self.epoch = 0
         self.best = Best()
@@ -174,16 +178,17 @@ class _Training:
         frames = self.data.frames
         data: dict[str, Any] = {"cache": str(cache), "frames": str(frames.path), "data": frames.fingerprint}
         before = read_json(self.folder / "environment.json") or {}
+        data["micro_batch"] = self.learner.micro_batch
         if self.config.start_from is not None:
             data["started_from"] = str(self.folder.parent / self.config.start_from)
         if before and self.epoch > 0:
-            self._warn_of_another_place(before, about)
+            self._warn_of_another_place(before, about | data)
             # Where the epochs so far were trained, the newest first.
             data["earlier"] = [{k: v for k, v in before.items() if k != "earlier"}, *before.get("earlier", [])]
         write_json(self.folder / "environment.json", about | data)
 
     def _warn_of_another_place(self, before: dict[str, Any], now: dict[str, Any]) -> None:
-        for what in ("device", "precision", "processes", "threads"):
+        for what in ("device", "precision", "processes", "threads", "micro_batch"):
             if what in before and before[what] != now[what]:
                 self.progress.note(
                     f"{self.folder}: trained with {what} {before[what]} and continued with {now[what]}: results will "
@@ -325,8 +330,7 @@ class _Training:
         found = evaluate(self.learner.evaluated, self._loader(getattr(self.data.splits, split)), self.config.loss)
         if not math.isfinite(found.loss):
             raise RunError(
-                f"{self.folder}: expected a finite loss, found {found.loss} on the {split} split. "
-                f"{self._advice()}"
+                f"{self.folder}: expected a finite loss, found {found.loss} on the {split} split. {self._advice()}"
             )
         return found
 
@@ -359,6 +363,7 @@ class _Training:
             checkpoints.save_weights(self.folder / "best.pt", network, self.epoch)
         epoch = checkpoints.load_weights(self.folder / "best.pt", network)
         result = describe_run(config, self.data, self.rows, self.timings, epoch)
+        result["micro_batch"] = self.learner.micro_batch
         if open_test:
             tested = self._evaluate("test")
             result |= describe_test(tested)

@@ -1,10 +1,10 @@
 """The whole road in minutes on a CPU: emulate gestures, preprocess, search, compare LIF with CLIF, report.
 
-    OUT/recordings    emulated gestures in DVS128-Gesture's format and layout
-    OUT/cache         their event store and frame caches
-    OUT/search        a search over T, tau and neuron
-    OUT/comparison    LIF against CLIF with the T and tau that the search chose
-    OUT/report.html   both on one page
+OUT/recordings    emulated gestures in DVS128-Gesture's format and layout
+OUT/cache         their event store and frame caches
+OUT/search        a search over T, tau and neuron
+OUT/comparison    LIF against CLIF with the T and tau that the search chose
+OUT/report.html   both on one page
 """
 
 from __future__ import annotations

@@ -156,9 +156,7 @@ class _Driver:
         self._source, self._ledger, self._cache = source, ledger, cache.expanduser().absolute()
         self._view, self._refresh, self._place, self._progress = view, refresh, place, progress
 
-    def run(
-        self, count: int, open_test: bool, early_stopping: bool, callbacks: Sequence[ray_tune.Callback]
-    ) -> None:
+    def run(self, count: int, open_test: bool, early_stopping: bool, callbacks: Sequence[ray_tune.Callback]) -> None:
         """Have Ray Tune run the trials; what it writes for itself goes to a folder that does not stay."""
         deadline = None if self._place.hours is None else time.monotonic() + 3600 * self._place.hours
         seats = _Seats()

@@ -1,7 +1,8 @@
 """The end of a search: its choice is trained anew on all training samples over several seeds, and tested once.
 
-Trials are ranked on few validation samples, and the best of many flatters itself. So the choice is trained again, on train
-and validation samples together, with seeds of its own, for as many epochs as validation chose; its last epoch is tested.
+Trials are ranked on few validation samples, and the best of many flatters itself. So the choice is trained again, on
+train and validation samples together, with seeds of its own, for as many epochs as validation chose; its last epoch is
+tested.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What one trial takes: a dry run in a process of its own, on a machine of the cluster, before the first trial.
 
-Run are a training step and a validation batch at the configuration's own batch size, because what PyTorch, its allocator
-and the kernels keep besides the network's tensors is known only afterwards.
+Run are a training step and a validation batch at the configuration's own batch size, because what PyTorch, its
+allocator and the kernels keep besides the network's tensors is known only afterwards.
 """
 
 from __future__ import annotations

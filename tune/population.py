@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import RunConfig, fingerprint
+from tune.dimensions import Choice, Dimension
 from tune.ledger import Ledger
 from tune.sampling import sample_space
 from tune.search_plan import Search
-from tune.space import Changes, Choice, Dimension, parse_space
+from tune.space import Changes, parse_space
 
 _QUARTER = 4
 # A setting is drawn anew this often; else it moves by the factor, or to a neighbouring choice.
@@ -111,15 +112,19 @@ class PopulationTrials:
         best = [k for k in ranked[:quarter] if self._score(last[k]) >= 0]
         poor = {k for k in ranked[len(last) - quarter :] if k not in best}
         poor |= {k for k in ranked if self._score(last[k]) < 0}
-        return [self._successor(last, k, best if k in poor else [k], generation) for k in range(len(last))]
+        members: list[Changes] = []
+        for k in range(len(last)):
+            successor = self._successor(last, k, best if k in poor else [k], generation, members)
+            members.append(successor)
+        return members
 
-    def _successor(self, last: Sequence[Changes], k: int, origins: Sequence[int], generation: int) -> Changes:
+    def _successor(
+        self, last: Sequence[Changes], k: int, origins: Sequence[int], generation: int, others: Sequence[Changes]
+    ) -> Changes:
         rng = np.random.default_rng([self.search.config.seed, generation, k])
         origin = last[origins[int(rng.integers(len(origins)))]]
-        start = {"start_from": fingerprint(self._config(origin))} | self._until(generation)
         kept = {path: value for path, value in origin.items() if path not in ("start_from", "schedule.stop_epoch")}
-        # A member's seed is its own: where two begin alike, they must not stay so.
-        kept |= {"seed": last[k]["seed"]} if "seed" in last[k] else {}
+        start = {"start_from": fingerprint(self._config(origin))} | self._until(generation)
         if list(origins) == [k]:
             return kept | start
         for _ in range(_TRIES):
@@ -128,9 +133,10 @@ class PopulationTrials:
                 for dimension in self._space.dimensions
                 if dimension.path in kept
             }
-            if self.search.fits(changed):
+            if self.search.fits(changed) and changed | start not in others:
                 return changed | start
-        return kept | start
+        # Nothing near it is new: then another order of the samples.
+        return kept | {"seed": self.search.config.seed + len(last) * generation + k + 1} | start
 
 
 def _explored(dimension: Dimension, value: Any, rng: np.random.Generator) -> Any:

@@ -1,4 +1,4 @@
-"""A search: the trials that its folder lacks, through Ray, ranked by validation accuracy; then its choice, tested once."""
+"""A search: the trials that its folder lacks, through Ray, ranked by validation accuracy."""
 
 from __future__ import annotations
 

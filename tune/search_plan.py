@@ -21,9 +21,10 @@ from pipeline.runs import read_json, write_json
 from preprocess.errors import ConfigError, RunError, SpikeloomError
 from preprocess.event_store import EventStore, events_path, open_events
 from preprocess.splits import split_samples
+from tune.named_spaces import NEURONS
 from tune.sampling import grid_space, sample_space
-from tune.search_words import METHODS, SCHEDULERS, SearchWords
-from tune.space import NEURONS, Changes, Space, parse_space
+from tune.search_words import DEFAULT_SAMPLES, METHODS, SCHEDULERS, SearchWords
+from tune.space import Changes, Space, parse_space
 
 FILE = "search.json"
 

@@ -1,11 +1,12 @@
-"""How to search, as the command line has it: method, number, early stopping, repeats, objectives; and what goes together."""
+"""How to search, as the command line has it: method, number, early stopping, repeats, objectives."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tune.space import DEFAULT_SPACE, Space
+from tune.named_spaces import DEFAULT_SPACE
+from tune.space import Space
 
 METHODS = ("random", "grid", "tpe", "pbt")
 SCHEDULERS = ("asha", "none")
@@ -62,7 +63,7 @@ class SearchWords:
             yield f"--objectives: expected accuracy, and others once each, found {found}"
         several = len(self.objectives) > 1
         if several and self.scheduler == "asha":
-            yield "--scheduler asha: stops trials by accuracy alone, and so the cheap ones; with several objectives use none"
+            yield "--scheduler asha: stops trials by accuracy alone; with several objectives use none"
         if self.method == "pbt":
             if several:
                 yield "--search pbt: expected the objective accuracy alone, which says who goes on from whom"
@@ -82,7 +83,7 @@ class SearchWords:
         for path in space.fields:
             if not path.startswith(PBT_SECTIONS) and path not in PBT_FIELDS:
                 free = ", ".join((*(f"{section}*" for section in PBT_SECTIONS), *PBT_FIELDS))
-                yield f"--search pbt: {path} cannot change while a network trains; free are {free}. Try --space training"
+                yield f"--search pbt: {path} cannot change while a network trains; free are {free}"
 
     def plain_scheduler(self) -> str:
         """asha, unless something else is asked for or it does not fit."""

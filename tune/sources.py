@@ -21,7 +21,7 @@ class TrialSource(Protocol):
 
     @property
     def open(self) -> Sequence[RunConfig]:
-        """Those of `configs` that run now if they are unfinished, the ones that failed in an earlier session among them."""
+        """Those of `configs` that run now where they are unfinished; ones that failed in an earlier session too."""
 
     @property
     def exhausted(self) -> bool:

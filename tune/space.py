@@ -1,124 +1,91 @@
-"""Search spaces: words such as ``neuron.tau=1.5:4:log`` become dimensions, and dimensions distinct configurations.
+"""Search spaces: words such as ``neuron.tau=1.5:4:log`` become dimensions of one space.
 
-A word is the name of a space or names a field and its values:
+A word names a space, a file of words (one a line, # begins a comment), or a field and its values:
 
-    field=a,b,c        choices
-    field=lo:hi        from lo to hi, both included, evenly; whole numbers where the field holds whole numbers
-    field=lo:hi:log    the same, evenly in the logarithm
+    field=a,b,c          choices
+    field=lo:hi          from lo to hi, both included, evenly; whole numbers where the field holds whole numbers
+    field=lo:hi:log      the same, evenly in the logarithm
+    field=lo:hi:5        five values, evenly spaced; with :log:5 in the logarithm
+
+Behind each may stand where the field is searched: ``neuron.tau=1.5:4 if neuron.name=lif,plif`` and, joined by
+``and``, further conditions. Elsewhere the field keeps the configuration's value. Fields without effect are left out by
+themselves: psn has no time constant, so no two of its trials differ in one.
 """
 
 from __future__ import annotations
 
 import difflib
-import itertools
 import math
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from pipeline.command_line import absolute_class
-from pipeline.config import PLACE_FIELDS, RunConfig, field_paths, fingerprint, override
+from pipeline.config import PLACE_FIELDS, RunConfig, field_paths, flatten, override
+from pipeline.config_effects import idle_fields
 from preprocess.errors import ConfigError
+from tune.dimensions import Choice, Condition, Dimension, Range
+from tune.named_spaces import NAMED_SPACES
 
 Changes = dict[str, Any]
 """Field path to value: what a trial changes in the configuration that all trials share."""
 
-DEFAULT_SPACE = "timesteps-tau-neuron"
-NEURONS = ("lif", "clif")
-"""What the default space compares."""
-
 _FORMS = "field=a,b,c, field=lo:hi or field=lo:hi:log"
-# Spaces of up to so many configurations are listed in full before samples are drawn from them.
-_LISTED = 10_000
-_ROUNDS = 100
+_MOST_VALUES = 1000
+# What decides which samples score a trial; an augmentation changes training samples alone.
+_SCORED_ON = ("dataset.name", "dataset.split", "dataset.validation_fraction", "selection")
+_NOT_SEARCHED = ("schedule.stop_epoch", "start_from")
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A field that takes one of a few values."""
+class Space:
+    """Dimensions, each behind those that its conditions name.
 
-    path: str
-    values: tuple[Any, ...]
+    Attributes:
+        dimensions: In an order in which a point can be drawn.
+    """
 
-    @property
-    def count(self) -> float:
-        return len(self.values)
-
-    def at(self, share: float) -> Any:
-        """The value at a share in [0, 1) of the way through all of them."""
-        return self.values[int(share * len(self.values))]
-
-    def ends(self) -> tuple[Any, ...]:
-        """The values that must be valid for all of them to be."""
-        return self.values
-
-    def describe(self) -> str:
-        """In the form of a word of `--space`."""
-        return f"{self.path}={','.join('none' if value is None else str(value) for value in self.values)}"
-
-
-@dataclass(frozen=True)
-class Range:
-    """A numeric field that takes any value from `low` to `high`, both included."""
-
-    path: str
-    low: float
-    high: float
-    log: bool
-    whole: bool
+    dimensions: tuple[Dimension, ...]
 
     @property
-    def count(self) -> float:
-        return self.high - self.low + 1 if self.whole else math.inf
+    def fields(self) -> tuple[str, ...]:
+        """The searched field paths."""
+        return tuple(dimension.path for dimension in self.dimensions)
 
-    @property
-    def values(self) -> tuple[Any, ...]:
-        """All of them, where they are whole numbers."""
-        return tuple(range(int(self.low), int(self.high) + 1))
+    def active(self, dimension: Dimension, point: Changes, config: RunConfig) -> bool:
+        """Whether a dimension's conditions hold in a point, or in the configuration where the point says nothing."""
+        return all(_value(part.path, point, config) in part.values for part in dimension.when)
 
-    def at(self, share: float) -> Any:
-        """The value at a share in [0, 1) of the way from low to high; four digits, so that tables stay readable."""
-        # A whole number k stands for [k - 1/2, k + 1/2): both ends are drawn as often as their neighbours.
-        low, high = (self.low - 0.5, self.high + 0.5) if self.whole else (self.low, self.high)
-        value = low * (high / low) ** share if self.log else low + (high - low) * share
-        value = round(value) if self.whole else float(f"{value:.4g}")
-        return min(max(value, self.low), self.high)
+    def clean(self, point: Changes, config: RunConfig) -> Changes:
+        """The point without what its conditions rule out, and without fields that have no effect in it.
 
-    def ends(self) -> tuple[Any, ...]:
-        """The values that must be valid for all of them to be."""
-        return self.low, self.high
+        Raises:
+            ConfigError: If the point is no valid configuration.
+        """
+        kept: Changes = {}
+        for dimension in self.dimensions:
+            if dimension.path in point and self.active(dimension, kept, config):
+                kept[dimension.path] = point[dimension.path]
+        idle = set(idle_fields(override(config, kept)))
+        return {path: value for path, value in kept.items() if path not in idle}
 
-    def describe(self) -> str:
-        """In the form of a word of `--space`."""
-        return f"{self.path}={self.low}:{self.high}{':log' if self.log else ''}"
-
-
-Dimension = Choice | Range
+    def size(self) -> float:
+        """How many points there are at most."""
+        return math.prod(dimension.count for dimension in self.dimensions)
 
 
-def _timesteps_tau_neuron(config: RunConfig) -> list[str]:
-    """T 4, 8 and 12 where the configuration has T <= 12, else its T, a half and a quarter of it."""
-    t = config.binning.timesteps
-    steps = (4, 8, 12) if t <= 12 else (t // 4, t // 2, t)
-    return [
-        f"binning.timesteps={','.join(map(str, steps))}",
-        "neuron.tau=1.5,2,3,4",
-        f"neuron.name={','.join(NEURONS)}",
-    ]
+def _value(path: str, point: Changes, config: RunConfig) -> Any:
+    return point[path] if path in point else flatten(config)[path]
 
 
-NAMED_SPACES: dict[str, Callable[[RunConfig], list[str]]] = {DEFAULT_SPACE: _timesteps_tau_neuron}
-
-
-def parse_space(words: Sequence[str], config: RunConfig) -> tuple[Dimension, ...]:
-    """The dimensions that the words of `--space` name.
+def parse_space(words: Sequence[str], config: RunConfig) -> Space:
+    """The space that the words of `--space` name.
 
     Args:
-        words: Names of spaces, and fields with values; a field's own word takes the place of a named space's.
+        words: Names of spaces, files, and fields with values; a field's own word takes the place of a named space's.
         config: What all trials share; named spaces take their values from it.
 
     Raises:
@@ -127,73 +94,142 @@ def parse_space(words: Sequence[str], config: RunConfig) -> tuple[Dimension, ...
     faults: list[str] = []
     named: dict[str, Dimension] = {}
     own: dict[str, Dimension] = {}
-    for word in words:
+    for where, word in _read_words(words, faults):
         if word in NAMED_SPACES:
             named |= {dimension.path: dimension for dimension in map(_parse_word, NAMED_SPACES[word](config))}
             continue
         try:
             dimension = _parse_word(word)
         except ConfigError as error:
-            faults += error.faults
+            faults += [f"--space {where}{fault}" for fault in error.faults]
             continue
         if dimension.path in own:
-            faults.append(f"--space {word}: {dimension.path} was given before. Give each field once.")
+            faults.append(f"--space {where}{word}: {dimension.path} was given before. Give each field once.")
         own[dimension.path] = dimension
-    space = tuple((named | own).values())
-    faults += _range_faults(space, config)
-    if not space and not faults:
+    dimensions = _in_order(tuple((named | own).values()), faults)
+    faults += _range_faults(dimensions, config)
+    if not dimensions and not faults:
         faults.append(f"--space: expected a named space ({', '.join(NAMED_SPACES)}) or {_FORMS}, found no word")
     if faults:
         raise ConfigError(*faults)
-    return space
+    return Space(dimensions)
+
+
+def _read_words(words: Sequence[str], faults: list[str]) -> Iterator[tuple[str, str]]:
+    """Each word with where it stands: nothing for one of the command line, file and line for the others."""
+    for word in words:
+        path = Path(word).expanduser()
+        if "=" in word or word in NAMED_SPACES or not (word.endswith(".txt") or path.is_file()):
+            yield "", word
+            continue
+        try:
+            lines = path.read_text().splitlines()
+        except (OSError, ValueError) as error:
+            faults.append(f"--space {word}: cannot be read ({getattr(error, 'strerror', None) or error})")
+            continue
+        for number, line in enumerate(lines, 1):
+            text = line.partition("#")[0].strip()
+            if text:
+                yield f"{word}, line {number}: ", text
+
+
+def _in_order(dimensions: Sequence[Dimension], faults: list[str]) -> tuple[Dimension, ...]:
+    """Each behind those that its conditions name; adds a fault where two wait for each other."""
+    paths = {dimension.path for dimension in dimensions}
+    ordered: list[Dimension] = []
+    left = list(dimensions)
+    while left:
+        there = {dimension.path for dimension in ordered}
+        free = [d for d in left if all(part.path in there or part.path not in paths for part in d.when)]
+        if not free:
+            names = ", ".join(dimension.path for dimension in left)
+            faults.append(f"--space: expected conditions that do not go round in a circle, found {names}")
+            return tuple(ordered)
+        ordered += free
+        left = [dimension for dimension in left if dimension not in free]
+    return tuple(ordered)
 
 
 def _parse_word(word: str) -> Dimension:
+    text, with_conditions, rest = word.partition(" if ")
+    dimension = _parse_dimension(text.strip())
+    if not with_conditions:
+        return dimension
+    conditions = []
+    for part in rest.split(" and "):
+        try:
+            condition = _parse_dimension(part.strip(), searched=False)
+        except ConfigError as error:
+            raise ConfigError(f"{dimension.path}=... if {error.faults[0]}") from None
+        if not isinstance(condition, Choice):
+            raise ConfigError(f"{word}: expected a condition such as neuron.name=lif,plif, found '{part.strip()}'")
+        if condition.path == dimension.path:
+            raise ConfigError(f"{word}: expected a condition on another field, found {dimension.path} itself")
+        conditions.append(Condition(condition.path, condition.values))
+    return replace(dimension, when=tuple(conditions))
+
+
+def _parse_dimension(word: str, *, searched: bool = True) -> Dimension:
     path, equals, text = word.partition("=")
     if not equals:
-        near = difflib.get_close_matches(word, NAMED_SPACES, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(word, NAMED_SPACES, n=1)
         hint = f". Did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(f"--space {word}: expected a named space ({', '.join(NAMED_SPACES)}) or {_FORMS}{hint}")
+        raise ConfigError(f"{word}: expected a named space ({', '.join(NAMED_SPACES)}) or {_FORMS}{hint}")
     kinds = field_paths()
     if path not in kinds:
         near = difflib.get_close_matches(path, kinds, n=1)
         hint = f"Did you mean '{near[0]}'?" if near else "The field paths are in: spikeloom train --help"
-        raise ConfigError(f"--space {word}: no such field. {hint}")
-    if path in PLACE_FIELDS:
-        raise ConfigError(f"--space {word}: {path} says where a run runs, not what it computes. Set it with --{path}.")
-    if path == "selection" or path.startswith("dataset."):
-        raise ConfigError(
-            f"--space {word}: trials with another {path} are scored on other samples and cannot be ranked. "
-            "Search once for each."
-        )
-    if ":" in text and _number_kind(kinds[path]) is not None:
+        raise ConfigError(f"{word}: no such field. {hint}")
+    if searched:
+        _refuse_fixed(word, path)
+    if ":" in text and _number_kind(kinds[path]) is not None and not text.startswith(("/", ".", "~")):
         return _parse_range(word, path, text, kinds[path])
     return _parse_choice(word, path, text, kinds[path])
+
+
+def _refuse_fixed(word: str, path: str) -> None:
+    """Fields in which trials may not differ."""
+    if path in PLACE_FIELDS:
+        raise ConfigError(f"{word}: {path} says where a run runs, not what it computes. Set it with --{path}.")
+    if path in _SCORED_ON:
+        raise ConfigError(
+            f"{word}: trials with another {path} are scored on other samples and cannot be ranked. "
+            "Search once for each."
+        )
+    if path in _NOT_SEARCHED:
+        raise ConfigError(f"{word}: {path} says which part of a training a run is, and is no setting to search.")
 
 
 def _parse_choice(word: str, path: str, text: str, kind: Any) -> Choice:
     words = [absolute_class(item.strip()) for item in text.split(",")]
     if not all(words):
-        raise ConfigError(f"--space {word}: expected values between the commas, as in {path}=a,b,c")
+        raise ConfigError(f"{word}: expected values between the commas, as in {path}=a,b,c")
     return Choice(path, tuple(dict.fromkeys(_typed(item, kind) for item in words)))
 
 
-def _parse_range(word: str, path: str, text: str, kind: Any) -> Range:
+def _parse_range(word: str, path: str, text: str, kind: Any) -> Dimension:
     parts = text.split(":")
     whole = _number_kind(kind) is int
     try:
         low, high = (int(part) if whole else float(part) for part in parts[:2])
     except ValueError:
         numbers = "whole numbers" if whole else "numbers"
-        raise ConfigError(f"--space {word}: expected {numbers} as in {path}=lo:hi, found '{text}'") from None
-    if len(parts) > 3 or (len(parts) == 3 and parts[2] != "log"):
-        raise ConfigError(f"--space {word}: expected {path}=lo:hi or {path}=lo:hi:log, found '{text}'")
+        raise ConfigError(f"{word}: expected {numbers} as in {path}=lo:hi, found '{text}'") from None
+    log = len(parts) > 2 and parts[2] == "log"
+    rest = parts[3:] if log else parts[2:]
+    if len(rest) > 1 or not all(part.isdigit() for part in rest):
+        forms = f"{path}=lo:hi, {path}=lo:hi:log or, behind either, :N for so many values"
+        raise ConfigError(f"{word}: expected {forms}, found '{text}'")
     if not low < high or math.isinf(low) or math.isinf(high):
-        raise ConfigError(f"--space {word}: expected lo < hi, both finite, found {low} and {high}")
-    log = len(parts) == 3
+        raise ConfigError(f"{word}: expected lo < hi, both finite, found {low} and {high}")
     if log and low <= 0:
-        raise ConfigError(f"--space {word}: expected lo > 0 for a logarithmic range, found {low}")
-    return Range(path, low, high, log, whole)
+        raise ConfigError(f"{word}: expected lo > 0 for a logarithmic range, found {low}")
+    found = Range(path, low, high, log, whole)
+    if not rest:
+        return found
+    if not 2 <= int(rest[0]) <= _MOST_VALUES:
+        raise ConfigError(f"{word}: expected 2 to {_MOST_VALUES} values, found {rest[0]}")
+    return Choice(path, found.grid(int(rest[0])))
 
 
 def _options(kind: Any) -> tuple[Any, ...]:
@@ -224,79 +260,29 @@ def _typed(text: str, kind: Any) -> Any:
     return text
 
 
-def _range_faults(space: Sequence[Dimension], config: RunConfig) -> Iterator[str]:
+def _range_faults(dimensions: Sequence[Dimension], config: RunConfig) -> Iterator[str]:
     """Values that are of another type or out of range, whatever the other fields are.
 
     Fields may bound each other (k <= T), so each value is tried beside the largest values of the others.
     """
-    largest = {dimension.path: _largest(dimension) for dimension in space}
-    for dimension in space:
+    largest = {dimension.path: _largest(dimension) for dimension in dimensions}
+    for dimension in dimensions:
         for value in dimension.ends():
-            try:
-                override(config, {**largest, dimension.path: value})
-            except ConfigError as error:
-                for fault in error.faults:
-                    if fault.startswith(f"{dimension.path}:"):
-                        yield f"--space {dimension.describe()}: {fault.removeprefix(f'{dimension.path}: ')}"
+            yield from _value_faults(dimension.describe(), dimension.path, value, largest, config)
+        for condition in dimension.when:
+            for value in condition.values:
+                yield from _value_faults(dimension.describe(), condition.path, value, largest, config)
+
+
+def _value_faults(word: str, path: str, value: Any, largest: Changes, config: RunConfig) -> Iterator[str]:
+    try:
+        override(config, {**largest, path: value})
+    except ConfigError as error:
+        for fault in error.faults:
+            if fault.startswith(f"{path}:"):
+                yield f"--space {word}: {fault.removeprefix(f'{path}: ')}"
 
 
 def _largest(dimension: Dimension) -> Any:
     numbers = [value for value in dimension.ends() if isinstance(value, (int, float))]
     return max(numbers) if numbers else dimension.ends()[0]
-
-
-def sample_space(space: Sequence[Dimension], config: RunConfig, samples: int, seed: int) -> list[Changes]:
-    """Distinct valid points of a space: all of them, shuffled, where there are no more than `samples`.
-
-    Else Latin hypercube sampling (McKay et al., Technometrics 1979): each dimension is cut into as many equal parts
-    as there are samples, and each part is drawn once, so that few samples still cover every choice evenly.
-
-    Args:
-        space: As from `parse_space`.
-        config: What all trials share.
-        samples: How many, at least 1.
-        seed: The same seed gives the same points in the same order.
-
-    Raises:
-        ConfigError: If no point is valid.
-    """
-    rng = np.random.default_rng(seed)
-    found: dict[str, Changes] = {}
-    faults: tuple[str, ...] = ()
-
-    def take(points: Iterator[Changes] | list[Changes]) -> None:
-        nonlocal faults
-        for point in points:
-            try:
-                found.setdefault(fingerprint(override(config, point)), point)
-            except ConfigError as error:
-                faults = error.faults
-
-    if math.prod(dimension.count for dimension in space) <= _LISTED:
-        take(_grid(space))
-        points = list(found.values())
-        if not points:
-            raise ConfigError(*(f"--space: no combination is valid, because {fault}" for fault in faults))
-        if len(points) <= samples:
-            return [points[k] for k in rng.permutation(len(points))]
-        found.clear()
-    for _ in range(_ROUNDS):
-        if len(found) >= samples:
-            break
-        take(_latin_hypercube(space, samples - len(found), rng))
-    if not found:
-        raise ConfigError(*(f"--space: no valid combination was found, because {fault}" for fault in faults))
-    return list(found.values())
-
-
-def _grid(space: Sequence[Dimension]) -> Iterator[Changes]:
-    for values in itertools.product(*(dimension.values for dimension in space)):
-        yield {dimension.path: value for dimension, value in zip(space, values, strict=True)}
-
-
-def _latin_hypercube(space: Sequence[Dimension], count: int, rng: np.random.Generator) -> list[Changes]:
-    shares = [(rng.permutation(count) + rng.random(count)) / count for _ in space]
-    return [
-        {dimension.path: dimension.at(column[k]) for dimension, column in zip(space, shares, strict=True)}
-        for k in range(count)
-    ]

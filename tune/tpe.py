@@ -1,11 +1,12 @@
-"""The tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), by Optuna: each trial follows from those before.
+"""The tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), by Optuna: trials follow from those before.
 
-Every proposal is computed anew from the search's trials and the ledger, with a seed of its own: nothing is lost with the
-driver, and the same trials in the same order give the same proposal.
+Every proposal is computed anew from the search's trials and the ledger, with a seed of its own: nothing is lost with
+the driver, and the same trials in the same order give the same proposal.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,11 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import RunConfig, fingerprint, override
+from tune.dimensions import Choice, Dimension, Range
 from tune.ledger import Ledger
 from tune.sampling import sample_space
 from tune.search_plan import Search
-from tune.space import Changes, Choice, Dimension, Range, parse_space
+from tune.space import Changes, parse_space
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -81,14 +83,18 @@ class TpeTrials:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         for again in range(_TRIES):
             seed = self.search.config.seed + 1000 * number + again
-            sampler = optuna.samplers.TPESampler(n_startup_trials=1, multivariate=True, group=True, seed=seed)
+            with warnings.catch_warnings():
+                # `group` is how conditional fields are estimated together; its words may change, says Optuna.
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                sampler = optuna.samplers.TPESampler(n_startup_trials=1, multivariate=True, group=True, seed=seed)
             directions = [_DIRECTIONS[name] for name in self.search.objectives]
-            study = optuna.create_study(directions=directions, sampler=sampler)
+            study = optuna.create_study(directions=directions, sampler=sampler)  # type: ignore[arg-type]
             study.add_trials([trial for trial in map(self._history, range(number)) if trial is not None])
             changes = self._suggest(study.ask())
             if self._is_new(changes):
                 return changes
-        drawn = sample_space(self._space, self.search.config, 10 * self.search.samples, self.search.config.seed + number)
+        config = self.search.config
+        drawn = sample_space(self._space, config, 10 * self.search.samples, config.seed + number)
         return next((changes for changes in drawn if self._is_new(changes)), None)
 
     def _is_new(self, changes: Changes) -> bool:
@@ -119,7 +125,8 @@ class TpeTrials:
         ends = {record["status"] for record in records if record is not None}
         if ends == {"done"}:
             values = [self._value(name, records, runs[0]) for name in self.search.objectives]
-            found = create_trial(values=values, **known) if None not in values else None
+            told = [value for value in values if value is not None]
+            found = create_trial(values=told, **known) if len(told) == len(values) else None
         elif "failed" in ends:
             found = None
         else:
@@ -135,7 +142,7 @@ class TpeTrials:
         """The mean over the runs of a trial; None where one has none."""
         if objective == "timesteps":
             return float(config.binning.timesteps)
-        values = [record and record.get(_COLUMNS[objective]) for record in records]
+        values = [record.get(_COLUMNS[objective]) for record in records if record is not None]
         return None if None in values else fmean(float(value) for value in values if value is not None)
 
     def _parameters(self, changes: Changes) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:

@@ -20,15 +20,15 @@ from preprocess.errors import CacheError, ConfigError, RunError
 from tune.cli import VERBS
 from tune.findings import read_findings
 from tune.ledger import Ledger
+from tune.place import Place
 from tune.results import read_results
 from tune.search import run_search
-from tune.place import Place
 from tune.search_plan import FILE, Search, plan_search, read_search
 from tune.search_words import SearchWords
 from tune.shares import Asked
 from tune.view import LiveTable
 
-OUTSIDE = '''
+OUTSIDE = """
 import os, signal
 from spikingjelly.activation_based.neuron import LIFNode
 
@@ -39,7 +39,7 @@ class Raises(LIFNode):
 class Dies(LIFNode):
     def multi_step_forward(self, x):
         os.kill(os.getpid(), signal.SIGKILL)
-'''
+"""
 
 
 def plan(config: RunConfig, cache: Path, *space: str, scheduler: str | None = "none", **words: Any) -> Search:

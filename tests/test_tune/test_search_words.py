@@ -19,12 +19,18 @@ CONFIG = PRESETS["n-mnist-small"].config
         ({"final_seeds": -1}, "--final-seeds: expected at least 0, found -1"),
         ({"interval": 2}, "--interval: is for --search pbt, found random"),
         ({"objectives": ("energy",)}, "--objectives: expected accuracy, and others once each, found energy"),
-        ({"objectives": ("accuracy", "speed")}, "--objectives: expected some of accuracy, energy, timesteps, firing-rate, found 'speed'"),
+        (
+            {"objectives": ("accuracy", "speed")},
+            "--objectives: expected some of accuracy, energy, timesteps, firing-rate, found 'speed'",
+        ),
         (
             {"objectives": ("accuracy", "energy"), "scheduler": "asha"},
-            "--scheduler asha: stops trials by accuracy alone, and so the cheap ones; with several objectives use none",
+            "--scheduler asha: stops trials by accuracy alone; with several objectives use none",
         ),
-        ({"method": "pbt", "repeats": 2}, "--search pbt: expected --repeats 1, found 2: its members learn from each other"),
+        (
+            {"method": "pbt", "repeats": 2},
+            "--search pbt: expected --repeats 1, found 2: its members learn from each other",
+        ),
         (
             {"method": "pbt", "scheduler": "asha"},
             "--search pbt: expected --scheduler none, found asha: poor members go on from better ones instead",

@@ -1,4 +1,4 @@
-"""The Parzen estimator: learns from what the ledger says, repeats nothing, and goes on after an interruption as before."""
+"""The Parzen estimator: learns from what the ledger says, repeats nothing, and goes on as it would have."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Arguments(ConfiguredArguments):
     final_seeds: int = 3
     """How often the best is trained anew and tested; 0 leaves the test samples closed."""
     hours: float | None = None
-    """Time for this session: then no trial starts, running ones stop at the end of their epoch, and --resume goes on."""
+    """Time for this session: then no trial starts, running ones stop at an epoch's end, and --resume goes on."""
     concurrent: int | None = None
     """Trials at once, which share the machine; if not given, as many as its CPUs or GPUs and its memory are for."""
     cpus_per_trial: int | None = None
@@ -88,7 +88,7 @@ class Arguments(ConfiguredArguments):
 
 
 def run(words: list[str]) -> None:
-    """Run what is missing, with the trials on stderr, then print the best of them and what it is on the test samples."""
+    """Run what is missing, with the trials on stderr, then print the best of them and what it came to."""
     arguments = parse_configured(Arguments, words, prog=PROG)
     place = arguments.place()
     faults = list(place.faults())

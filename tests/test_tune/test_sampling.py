@@ -1,0 +1,148 @@
+"""Points of a space: distinct, valid, even and repeatable, and without what has no effect in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config import RunConfig, fingerprint, override
+from pipeline.presets import PRESETS
+from preprocess.errors import ConfigError
+from tune.named_spaces import DEFAULT_SPACE
+from tune.sampling import grid_space, sample_space
+from tune.space import parse_space
+
+BASE = PRESETS["n-mnist-small"].config
+
+
+def sample(words: list[str], samples: int, seed: int = 0, config: RunConfig = BASE) -> list[dict[str, Any]]:
+    return sample_space(parse_space(words, config), config, samples, seed)
+
+
+def grid(*words: str) -> list[dict[str, Any]]:
+    return grid_space(parse_space(words, BASE), BASE)
+
+
+def test_small_space_is_tried_in_full_and_in_another_order_for_another_seed():
+    points = sample([DEFAULT_SPACE], 24)
+    assert len(points) == 24
+    assert {(p["binning.timesteps"], p["neuron.tau"], p["neuron.name"]) for p in points} == {
+        (t, tau, name) for t in (4, 8, 12) for tau in (1.5, 2.0, 3.0, 4.0) for name in ("lif", "clif")
+    }
+    assert points == sample([DEFAULT_SPACE], 1000) != sample([DEFAULT_SPACE], 24, seed=1)
+
+
+def test_few_samples_cover_every_choice_evenly():
+    points = sample([DEFAULT_SPACE, "optimiser.learning_rate=0.01:1:log"], 12)
+    assert Counter(p["neuron.name"] for p in points) == {"lif": 6, "clif": 6}
+    assert Counter(p["binning.timesteps"] for p in points) == {4: 4, 8: 4, 12: 4}
+    # One in each twelfth of the two decades.
+    decades = sorted(p["optimiser.learning_rate"] for p in points)
+    assert all(10 ** (k / 6 - 2) * 0.999 <= rate <= 10 ** ((k + 1) / 6 - 2) * 1.001 for k, rate in enumerate(decades))
+
+
+@given(st.integers(1, 40), st.integers(0, 2**31))
+def test_samples_are_distinct_valid_and_repeatable(samples: int, seed: int):
+    words = ["binning.timesteps=2:6", "grad_steps=none,2,4,6", "neuron.tau=1.5,2"]
+    points = sample(words, samples, seed)
+    configs = [override(BASE, point) for point in points]  # raises where k > T
+    assert len({fingerprint(config) for config in configs}) == len(points)
+    # Of 40 combinations 28 have k <= T, and in six of these k = T is no other setting than none.
+    assert len(points) == min(samples, 22)
+    assert points == sample(words, samples, seed)
+
+
+def test_ranges_stay_within_their_ends_and_reach_them():
+    points = sample(["batch_size=2:5", "neuron.tau=1.5:2.5"], 200)
+    assert Counter(p["batch_size"] for p in points).keys() == {2, 3, 4, 5}
+    assert all(1.5 <= p["neuron.tau"] <= 2.5 for p in points)
+    assert min(p["neuron.tau"] for p in points) < 1.51 and max(p["neuron.tau"] for p in points) > 2.49
+    assert {p["batch_size"] for p in sample(["batch_size=1:3:log", "neuron.tau=2:3"], 60)} == {1, 2, 3}
+
+
+def test_values_that_only_other_values_allow_are_kept():
+    # k = 12 is out of range for the preset's T = 10, but not for T = 16.
+    points = sample(["grad_steps=12", "binning.timesteps=8,16"], 10)
+    assert points == [{"grad_steps": 12, "binning.timesteps": 16}]
+
+
+def test_space_without_a_valid_combination_says_why():
+    with pytest.raises(ConfigError, match=r"no combination is valid, because grad_steps: expected 1 to .*, found 9"):
+        sample(["binning.timesteps=4,8"], 10, config=override(BASE, {"grad_steps": 9}))
+
+
+def test_grid_has_every_combination_in_order():
+    points = grid("neuron.name=lif,clif", "neuron.tau=1.5:3:4", "optimiser.learning_rate=0.001:0.1:log:3")
+    assert [tuple(point.values()) for point in points[:4]] == [
+        *(("lif", 1.5, 0.001), ("lif", 1.5, 0.01), ("lif", 1.5, 0.1), ("lif", 2.0, 0.001)),
+    ]
+    assert len(points) == 2 * 4 * 3
+    assert [point["batch_size"] for point in grid("batch_size=4:7")] == [4, 5, 6, 7]
+
+
+def test_grid_without_an_end_says_how_to_give_it_one():
+    with pytest.raises(
+        ConfigError, match=r"neuron\.tau=1\.5:3\.0 has no end of values\. Give it a number: neuron\.tau=1\.5:3\.0:5"
+    ):
+        grid("neuron.tau=1.5:3", "neuron.name=lif,clif")
+    with pytest.raises(ConfigError, match="expected at most 1,000,000 combinations, found 1,048,576"):
+        grid("seed=0:1023", "batch_size=1:1024")
+
+
+def test_field_is_searched_where_its_condition_holds():
+    points = grid("neuron.alpha=0.5,2 if neuron.surrogate=atan,sigmoid", "neuron.surrogate=rect,atan,sigmoid")
+    assert points == [
+        {"neuron.surrogate": "rect"},
+        *({"neuron.surrogate": name, "neuron.alpha": alpha} for name in ("atan", "sigmoid") for alpha in (0.5, 2.0)),
+    ]
+
+
+def test_condition_on_a_field_that_is_not_searched_is_the_configurations():
+    word = "neuron.tau=1.5,2,3 if network.name=spiking-vgg-small and schedule.name=cosine"
+    assert len(grid(word, "seed=1,2")) == 6
+    elsewhere = override(BASE, {"network.name": "vggsnn"})
+    assert grid_space(parse_space([word, "seed=1,2"], elsewhere), elsewhere) == [{"seed": 1}, {"seed": 2}]
+
+
+def test_conditions_depend_on_each_other_in_whatever_order_they_are_given():
+    points = grid(
+        "loss.mse_target=constant,one-hot if loss.mse_weight=0.1",
+        "loss.mse_weight=0.05,0.1 if neuron.name=clif",
+        "neuron.name=lif,clif",
+    )
+    assert points == [
+        {"neuron.name": "lif"},
+        {"neuron.name": "clif", "loss.mse_weight": 0.05},
+        {"neuron.name": "clif", "loss.mse_weight": 0.1, "loss.mse_target": "constant"},
+        {"neuron.name": "clif", "loss.mse_weight": 0.1, "loss.mse_target": "one-hot"},
+    ]
+
+
+def test_fields_without_effect_make_no_trials_that_compute_the_same():
+    points = grid(
+        "neuron.name=lif,psn,relu", "neuron.tau=1.5,2,3", "optimiser.name=sgd,adamw", "optimiser.momentum=0,0.9"
+    )
+    # lif has three tau, psn and relu none; sgd two momenta, adamw none.
+    assert len(points) == (3 + 1 + 1) * (2 + 1)
+    assert len({fingerprint(override(BASE, point)) for point in points}) == len(points)
+
+
+@given(st.integers(1, 60), st.integers(0, 2**31))
+def test_conditional_samples_are_distinct_and_repeatable(samples: int, seed: int):
+    words = [
+        "neuron.name=lif,clif,psn",
+        "neuron.tau=1.1:4",
+        "neuron.reset=soft,hard if neuron.name=lif",
+        "neuron.detach_reset=false,true if neuron.reset=hard",
+    ]
+    points = sample(words, samples, seed)
+    assert len({fingerprint(override(BASE, point)) for point in points}) == len(points) == samples
+    assert points == sample(words, samples, seed)
+    for point in points:
+        assert ("neuron.tau" in point) == (point["neuron.name"] != "psn")
+        assert ("neuron.reset" in point) == (point["neuron.name"] == "lif")
+        assert ("neuron.detach_reset" in point) == (point.get("neuron.reset") == "hard")
