@@ -19,8 +19,8 @@ import torch
 from spikingjelly.activation_based.base import MemoryModule
 from torch import nn
 
-from pipeline.analysis.operations import Operations, count_operations
-from pipeline.config import BOUND_NEURONS, OptimiserConfig, RunConfig
+from pipeline.analysis.operations import Operations, count_run_operations
+from pipeline.config import OptimiserConfig, RunConfig
 from pipeline.data import Batch
 from pipeline.device import computing, resolve_precision
 from pipeline.distributed import Group, told_group
@@ -85,7 +85,7 @@ def dry_run(config: RunConfig, cache: Path, progress: Progress | None = None) ->
         "memory_bytes": memory,
         "cuda_besides_bytes": _cuda_besides(config, network, operations, tiny) if planned_for_cuda else None,
         "step": measured,
-        "layers": [asdict(layer) for layer in operations.layers],
+        "layers": [asdict(layer) | {"binary_input": layer.binary_input} for layer in operations.layers],
         "notes": notes,
     }
 
@@ -103,9 +103,7 @@ def _build(config: RunConfig, tiny: TinyFrames, device: torch.device) -> nn.Modu
 
 
 def _count(config: RunConfig, network: nn.Module, tiny: TinyFrames, device: torch.device) -> Operations:
-    bound = config.neuron.name in BOUND_NEURONS or ":" in config.neuron.name or ":" in config.network.name
-    shape = (tiny.timesteps if bound else 1, 1, *tiny.batch.frames.shape[2:])
-    return count_operations(network, torch.ones(shape, device=device))
+    return count_run_operations(config, network, tiny.size, tiny.timesteps, device)
 
 
 def _work(config: RunConfig, operations: Operations, tiny: TinyFrames) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.config import LossConfig
-from pipeline.data import FrameLoader
+from pipeline.data import FrameLoader, RunData
 from pipeline.intervals import accuracy_interval
 from pipeline.latency import correct_by_step, looks_ahead
 from pipeline.losses import spiking_loss, sum_logits
@@ -29,6 +30,7 @@ class Evaluation:
         firing_rate: The same over all layers.
         correct_by_step: Samples that the first t steps get right, t = 1 .. T, int64 (T,); None where a step's output
             depends on later frames.
+        input_rates: `firing_rates`, and those of the other modules that were asked for.
     """
 
     loss: float
@@ -37,6 +39,7 @@ class Evaluation:
     firing_rates: dict[str, float]
     firing_rate: float
     correct_by_step: NDArray[np.int64] | None
+    input_rates: dict[str, float]
 
     @property
     def predictions(self) -> NDArray[np.int64]:
@@ -72,13 +75,22 @@ class Evaluation:
         return [int(confusion[c, c]) / int(n) if n else None for c, n in enumerate(totals)]
 
 
-def evaluate(network: torch.nn.Module, loader: FrameLoader, config: LossConfig) -> Evaluation:
-    """Run a network in evaluation mode over all batches of a loader; its training mode is as before afterwards."""
+def evaluate(
+    network: torch.nn.Module, loader: FrameLoader, config: LossConfig, also: Iterable[str] = ()
+) -> Evaluation:
+    """Run a network in evaluation mode over all batches of a loader; its training mode is as before afterwards.
+
+    Args:
+        network: On the loader's device.
+        loader: Of a split.
+        config: Of the loss.
+        also: Modules whose spikes are counted besides; see `SpikeCounter`.
+    """
     training = network.training
     network.eval()
     losses, labels, logits, correct = [], [], [], []
     try:
-        with torch.no_grad(), SpikeCounter(network) as counter:
+        with torch.no_grad(), SpikeCounter(network, also) as counter:
             for batch in loader.batches():
                 counter.mask = batch.mask
                 out = network(batch.frames)
@@ -97,7 +109,13 @@ def evaluate(network: torch.nn.Module, loader: FrameLoader, config: LossConfig) 
         counter.rates(),
         counter.rate(),
         None if looks_ahead(network) else torch.stack(correct).sum(0).cpu().numpy(),
+        counter.input_rates(),
     )
+
+
+def mean_steps(data: RunData, indices: NDArray[np.int64]) -> float:
+    """Steps of a sample of a split: T, or the mean of their lengths where it varies."""
+    return float(np.mean(data.frames.lengths[indices]))
 
 
 def describe_test(evaluation: Evaluation) -> dict[str, Any]:

@@ -48,6 +48,8 @@ def describe_run(
         "epochs": len(rows),
         "validation_accuracy": chosen["validation_accuracy"],
         "firing_rate": chosen["firing_rate"],
+        # Runs of earlier versions have none.
+        "energy_uj": chosen.get("energy_uj"),
         "seconds": math.fsum(row.get("epoch_s", 0.0) for row in timings),
     }
 

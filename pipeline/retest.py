@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.analysis.energy import EnergyCount
 from pipeline.device import computing
-from pipeline.evaluation import describe_test
+from pipeline.evaluation import describe_test, mean_steps
 from pipeline.nir_export import ReadNetwork, export_nir, refuse_inexpressible
 from pipeline.other_timesteps import accuracy_by_timesteps, refuse_timesteps
 from pipeline.outcome import describe_run, save_predictions
@@ -59,8 +60,10 @@ def retest_run(
     data = open_run_data(there, config, cache, progress)
     with computing(config) as device:
         network, epoch = load_selected(there, data, device)
-        tested = evaluate_test(there, network, data, device)
+        count = EnergyCount(config, network, data.size, data.frames.timesteps, device)
+        tested = evaluate_test(there, network, data, device, count.watched)
         result = describe_run(config, data, there.metrics, there.timings, epoch) | describe_test(tested)
+        result["energy"] = count.energy(tested.input_rates, mean_steps(data, data.splits.test)).describe()
         if timesteps:
             trained = data.frames.timesteps
             others = [steps for steps in timesteps if steps != trained]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -65,8 +66,10 @@ def load_selected(there: Run, data: RunData, device: torch.device) -> tuple[nn.M
     return network.to(device), epoch
 
 
-def evaluate_test(there: Run, network: nn.Module, data: RunData, device: torch.device) -> Evaluation:
-    """What a network reaches on the run's test split."""
+def evaluate_test(
+    there: Run, network: nn.Module, data: RunData, device: torch.device, also: Iterable[str] = ()
+) -> Evaluation:
+    """What a network reaches on the run's test split; `also` as `pipeline.evaluation.evaluate` has it."""
     config = there.config
     loader = FrameLoader(data.frames, data.splits.test, config.batch_size, config.input, device)
-    return evaluate(network, loader, config.loss)
+    return evaluate(network, loader, config.loss, also)

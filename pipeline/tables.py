@@ -54,14 +54,28 @@ def print_result(result: dict[str, Any], config: RunConfig, folder: Path) -> Non
         "validation accuracy": f"{per_cent(result['validation_accuracy'])} %",
         "test accuracy": test_accuracy_words(result),
         "firing rate (test)": f"{result['firing_rate']:.4f}",
+        "energy (counted)": _energy_words(result),
         "seconds": f"{result['seconds']:.1f}",
         "run folder": str(folder),
     }
     if result["validation_accuracy"] is None:
         del rows["validation accuracy"]
     for name, value in rows.items():
-        table.add_row(name, value)
+        if value:
+            table.add_row(name, value)
     console().print(table)
+
+
+def _energy_words(result: dict[str, Any]) -> str:
+    """Such as ``3.21 µJ an inference: 10 steps of 0.062 M MACs and 0.039 M ACs``; "" for results of older versions."""
+    if "energy" not in result:
+        return ""
+    found = result["energy"]
+    macs, acs = found["macs_per_step"] / 1e6, found["acs_per_step"] / 1e6
+    return (
+        f"{found['per_inference_uj']:.3g} µJ an inference: {found['timesteps']:g} steps of {macs:.3g} M MACs and "
+        f"{acs:.3g} M ACs (Table 6's rule; memory is not in it)"
+    )
 
 
 def print_layers(result: dict[str, Any]) -> None:

@@ -13,13 +13,14 @@ import numpy as np
 import torch
 
 from pipeline import checkpoint as checkpoints
+from pipeline.analysis.energy import Energy, EnergyCount
 from pipeline.checkpoint import PARTS, Best, Checkpoint
 from pipeline.config import RunConfig, fingerprint, to_dict
 from pipeline.data import Batch, FrameLoader, RunData, open_data
 from pipeline.device import computing, peak_memory_mb
 from pipeline.distributed import Group, joined, share_of, told_group
 from pipeline.environment import describe_environment
-from pipeline.evaluation import Evaluation, describe_test, evaluate
+from pipeline.evaluation import Evaluation, describe_test, evaluate, mean_steps
 from pipeline.learner import Learner
 from pipeline.losses import predict
 from pipeline.networks import SpikeCounter, build_network
@@ -136,6 +137,8 @@ class _Training:
             timesteps=data.frames.timesteps,
             seed=config.seed,
         ).to(device)
+        # Counted before the network is compiled or trained; it only looks.
+        self.energy_count = EnergyCount(config, network, data.size, data.frames.timesteps, device)
         self.learner = Learner(config, network, device, group, micro_batch)
         self.train_loader = self._loader(data.splits.train, shuffle_seed=config.seed)
         self.epoch = 0
@@ -299,6 +302,7 @@ class _Training:
             "validation_accuracy": None,
             "learning_rate": rate,
             "firing_rate": float(spikes[0] / spikes[1]) if spikes[1] else 0.0,
+            "energy_uj": None,
         }
 
     def _refuse_nan(self, epoch: int, losses: list[torch.Tensor], batch: Batch) -> None:
@@ -319,6 +323,7 @@ class _Training:
         split = "validation" if self.config.selection == "validation" else "test"
         found = self._evaluate(split)
         row |= {f"{split}_loss": found.loss, f"{split}_accuracy": found.accuracy}
+        row["energy_uj"] = self._energy(found, split).per_inference_uj
         if split == "validation":
             row["firing_rate"] = found.firing_rate
         if not self.best.is_beaten_by(found.accuracy, found.loss):
@@ -327,12 +332,16 @@ class _Training:
         return True
 
     def _evaluate(self, split: str) -> Evaluation:
-        found = evaluate(self.learner.evaluated, self._loader(getattr(self.data.splits, split)), self.config.loss)
+        loader = self._loader(getattr(self.data.splits, split))
+        found = evaluate(self.learner.evaluated, loader, self.config.loss, self.energy_count.watched)
         if not math.isfinite(found.loss):
             raise RunError(
                 f"{self.folder}: expected a finite loss, found {found.loss} on the {split} split. {self._advice()}"
             )
         return found
+
+    def _energy(self, found: Evaluation, split: str) -> Energy:
+        return self.energy_count.energy(found.input_rates, mean_steps(self.data, getattr(self.data.splits, split)))
 
     def _advice(self) -> str:
         """What to do about a loss that is no number."""
@@ -366,7 +375,7 @@ class _Training:
         result["micro_batch"] = self.learner.micro_batch
         if open_test:
             tested = self._evaluate("test")
-            result |= describe_test(tested)
+            result |= describe_test(tested) | {"energy": self._energy(tested, "test").describe()}
             save_predictions(self.folder / "predictions.npz", self.data, tested)
         write_json(self.folder / "result.json", result)
         return cast(dict[str, Any], self.group.tell(result))

@@ -119,6 +119,7 @@ class Ledger:
             "validation_accuracy": chosen.get("validation_accuracy"),
             "test_accuracy": result.get("test_accuracy"),
             "firing_rate": chosen.get("firing_rate"),
+            "energy_uj": chosen.get("energy_uj"),
             "seconds": sum(row["epoch_s"] for row in read_lines(folder / "timings.jsonl")),
             "error": error,
         }

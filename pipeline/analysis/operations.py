@@ -15,13 +15,16 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from pipeline.config import BOUND_NEURONS, RunConfig
 from pipeline.networks.firing import neuron_layers, reset_network
 from pipeline.networks.pooling import AveragePool, MaxPool
 
 Kind = Literal["conv", "linear", "norm", "pool", "neuron"]
 
-MACS_PER_NEURON = {"lif": 2, "clif": 6, "relu": 4}
-"""What Table 6 of the CLIF paper counts for updating one neuron once; relu is its ANN column."""
+MACS_PER_NEURON = {"lif": 2, "clif": 6, "relu": 4, "plif": 2, "klif": 3, "if": 1, "glif": 4}
+"""What updating one neuron once takes. lif, clif and relu (its ANN column) are Table 6's of the CLIF paper; the others
+are counted alike, one for each product with a state or a spike: plif decays and resets as lif does, klif has a slope
+besides, if only resets, glif weighs decay, gated reset, input and reset. psn's are T, a row of its matrix."""
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _MAX_POOLS = (MaxPool, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
@@ -48,7 +51,8 @@ class Layer:
             output of a 2x2 average pooling; 0 for all others.
         parameters: Weights of its own.
         outputs: Elements that it gives; of a spiking layer, its neurons.
-        binary_input: Whether it sees spikes alone, 0 or 1, so that it needs no multiplication.
+        source: The spiking layer, or the pooling behind it, whose spikes it sees alone, 0 or 1, so that it needs no
+            multiplication; "" where it sees other numbers.
     """
 
     name: str
@@ -56,7 +60,12 @@ class Layer:
     macs: int
     parameters: int
     outputs: int
-    binary_input: bool
+    source: str
+
+    @property
+    def binary_input(self) -> bool:
+        """Whether it sees spikes alone."""
+        return bool(self.source)
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,22 @@ def count_operations(network: nn.Module, frames: torch.Tensor) -> Operations:
         with torch.no_grad():
             network(frames)
     return Operations(tuple(watch.layers.values()), sum(parameter.numel() for parameter in network.parameters()))
+
+
+def count_run_operations(
+    config: RunConfig, network: nn.Module, size: tuple[int, int], timesteps: int, device: torch.device
+) -> Operations:
+    """As `count_operations`, on one sample of event frames; one step, where no neuron is bound to T.
+
+    Args:
+        config: What the network was made of.
+        network: On the device.
+        size: Height and width of the frames.
+        timesteps: T.
+        device: Where to compute.
+    """
+    bound = config.neuron.name in BOUND_NEURONS or ":" in config.neuron.name or ":" in config.network.name
+    return count_operations(network, torch.ones((timesteps if bound else 1, 1, 2, *size), device=device))
 
 
 def macs_per_step(operations: Operations, per_neuron: int) -> int:
@@ -157,21 +182,21 @@ class _Watch:
         self.layers: dict[str, Layer] = {}
         self._totals: dict[str, tuple[int, int]] = {}
         self._images = images
-        self._spikes: dict[int, torch.Tensor] = {}
+        self._spikes: dict[int, tuple[torch.Tensor, str]] = {}
 
     def hook(self, name: str, kind: Kind) -> Any:
         def see(module: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
-            binary = self._memory(inputs[0]) in self._spikes
-            if self._gives_spikes(module, kind, binary, out):
-                self._spikes[self._memory(out)] = out
+            _, source = self._spikes.get(self._memory(inputs[0]), (None, ""))
+            if self._gives_spikes(module, kind, bool(source), out):
+                self._spikes[self._memory(out)] = out, name
             macs, outputs = self._totals.get(name, (0, 0))
             macs, outputs = macs + _macs(module, kind, out), outputs + out.numel()
             self._totals[name] = macs, outputs
             if name in self.layers:
-                binary = binary and self.layers[name].binary_input
+                source = source and self.layers[name].source
             weights = sum(parameter.numel() for parameter in module.parameters())
             per_image = round(macs / self._images), weights, round(outputs / self._images)
-            self.layers[name] = Layer(name, kind, *per_image, binary)
+            self.layers[name] = Layer(name, kind, *per_image, source)
 
         return see
 

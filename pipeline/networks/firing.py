@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
@@ -39,12 +40,18 @@ class SpikeCounter:
 
     Exact: counts are whole numbers on the device; nothing waits for it until the rates are asked for.
 
+    Args:
+        network: Any.
+        also: Names of other modules whose outputs are spikes, such as poolings: only `input_rates` knows them.
+
     Attributes:
         mask: Which steps of the next forward pass count, bool (T, B); None counts all. Padding never does.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self._layers = neuron_layers(network)
+    def __init__(self, network: nn.Module, also: Iterable[str] = ()) -> None:
+        neurons = neuron_layers(network)
+        self._neurons = frozenset(neurons)
+        self._layers = neurons | {name: network.get_submodule(name) for name in also if name not in neurons}
         self._spikes: dict[str, torch.Tensor] = {}
         self._elements: dict[str, int | torch.Tensor] = dict.fromkeys(self._layers, 0)
         self.mask: torch.Tensor | None = None
@@ -80,15 +87,22 @@ class SpikeCounter:
     def totals(self) -> torch.Tensor:
         """Spikes, and neurons * T * samples, of all layers together; float64 (2,), exact below 2^53."""
         device = next(iter(self._spikes.values())).device if self._spikes else None
-        both = (sum(int(spikes) for spikes in self._spikes.values()), sum(int(n) for n in self._elements.values()))
-        return torch.tensor(both, dtype=torch.float64, device=device)
+        return torch.tensor(self._both(), dtype=torch.float64, device=device)
 
-    def rates(self) -> dict[str, float]:
-        """Spikes / (neurons * T * samples) of each layer; 0 for one that never ran."""
+    def _both(self) -> tuple[int, int]:
+        spikes = sum(int(count) for name, count in self._spikes.items() if name in self._neurons)
+        return spikes, sum(int(self._elements[name]) for name in self._neurons)
+
+    def input_rates(self) -> dict[str, float]:
+        """Spikes / (elements * T * samples) of everything that is counted; 0 for what never ran."""
         totals = {name: int(elements) for name, elements in self._elements.items()}
         return {name: int(self._spikes[name]) / total if total else 0.0 for name, total in totals.items()}
 
+    def rates(self) -> dict[str, float]:
+        """Spikes / (neurons * T * samples) of each spiking layer; 0 for one that never ran."""
+        return {name: rate for name, rate in self.input_rates().items() if name in self._neurons}
+
     def rate(self) -> float:
-        """The same over all layers together."""
-        elements = sum(int(elements) for elements in self._elements.values())
-        return sum(int(spikes) for spikes in self._spikes.values()) / elements if elements else 0.0
+        """The same over all spiking layers together."""
+        spikes, elements = self._both()
+        return spikes / elements if elements else 0.0

@@ -55,7 +55,8 @@ def test_own_word_takes_the_place_of_the_named_spaces():
 def test_every_fault_of_every_word_is_told_in_one_go():
     told = faults_of("tau", "neuron.tua=1,2", "neuron.tau=0.5,x", "batch_size=8:4", "network.head=foo")
     assert told == (
-        "--space tau: expected a named space (timesteps-tau-neuron, table3, training, everything) or field=a,b,c, field=lo:hi or field=lo:hi:log",
+        "--space tau: expected a named space (timesteps-tau-neuron, table3, training, everything) or "
+        "field=a,b,c, field=lo:hi or field=lo:hi:log",
         "--space neuron.tua=1,2: no such field. Did you mean 'neuron.tau'?",
         "--space batch_size=8:4: expected lo < hi, both finite, found 8 and 4",
         "--space neuron.tau=0.5,x: expected more than 1 time step, found 0.5",
