@@ -74,6 +74,10 @@ class EpochScheduler(FIFOScheduler):
         self._ledger, self._late = ledger, late
         self._asha = StratifiedASHA() if early_stopping else None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray saves what it is given to restore it; here that is the ledger's part."""
+        return {}
+
     def replay(self, configs: Iterable[RunConfig]) -> None:
         """Take in what trials of the ledger reached, so that a resumed search judges as if it had never stopped."""
         if self._asha is not None:

@@ -270,6 +270,10 @@ class _Suggestions(Searcher):
         super().__init__()
         self._queue, self._order, self._prepare = queue, order, prepare
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray saves what it is given to restore it; here that is the ledger's part."""
+        return {}
+
     def suggest(self, trial_id: str) -> Any:
         if self._queue.finished:
             return Searcher.FINISHED
@@ -339,4 +343,6 @@ def _cause(trial: Any) -> str:
     except (TypeError, OSError):
         return "Ray does not say why"
     memory = "OutOfMemoryError: " if any("OutOfMemoryError" in line for line in lines) else ""
-    return f"{memory if memory not in lines[-1] else ''}{lines[-1][:300]}"
+    # Behind what happened Ray lists what might have been the reason.
+    told = lines[-1].partition(" Some common causes include")[0][:300]
+    return told if memory in told else f"{memory}{told}"

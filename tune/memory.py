@@ -42,7 +42,7 @@ def measure_need(config: RunConfig, cache: Path, *, gpu: bool) -> Need:
     import ray
 
     # A process of its own, which ends with the call: the next trial must not find its memory taken.
-    task = ray.remote(_measure).options(num_cpus=1, num_gpus=1 if gpu else 0, max_calls=1, max_retries=0)
+    task = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0, max_calls=1, max_retries=0)(_measure)
     try:
         found: tuple[float, float] = ray.get(task.remote(to_dict(config), str(cache), gpu))
     except (SpikeloomError, ray.exceptions.RayError):
