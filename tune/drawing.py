@@ -79,6 +79,13 @@ def drawing(theme: Theme) -> Iterator[None]:
         yield
 
 
+def drawing_ink() -> str:
+    """The colour of text under the theme that is drawn with."""
+    import matplotlib as mpl
+
+    return str(mpl.rcParams["text.color"])
+
+
 def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure of so many inches with axes side by side; no window, and nothing that must be closed."""
     from matplotlib.figure import Figure

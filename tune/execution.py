@@ -25,6 +25,7 @@ from preprocess.progress import Progress
 from tune.cluster import ray_running, stdout_without_ray
 from tune.early_stopping import EpochScheduler
 from tune.ledger import Ledger
+from tune.live_status import LiveStatus
 from tune.memory import costliest, measure_need
 from tune.place import Place
 from tune.queue import Attempt, TrialQueue
@@ -99,7 +100,7 @@ def run_trials(
                 with (
                     ray_running(place.address),
                     stdout_without_ray(),
-                    view_on_stderr(ledger, source.configs, fields) as view,
+                    view_on_stderr(ledger, source.configs, fields, count) as view,
                 ):
                     todo = len(waiting) + (0 if count is None else count - len(source.configs))
                     driver = _Driver(source, ledger, cache, view, refresh, place, progress)
@@ -168,7 +169,8 @@ class _Driver:
         suggestions = _Suggestions(queue, partial(self._order, share, open_test), self._prepare)
         scheduler = EpochScheduler(self._ledger, early_stopping, lambda: queue.late)
         scheduler.replay(self._source.configs)
-        watcher = _Watcher(queue, self._view, self._refresh)
+        status = LiveStatus(self._ledger.folder, self._view)
+        watcher = _Watcher(queue, self._view, status, self._refresh)
         resources = {"cpu": share.threads, "gpu": share.gpu}
         if share.memory:
             resources["memory"] = share.memory
@@ -193,6 +195,7 @@ class _Driver:
             tuner.fit()
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+            status.update(now=True)
 
     def _share(self, configs: Sequence[RunConfig], count: int) -> Share:
         """Cut the cluster into shares, by what the costliest trial was measured to take where several may run."""
@@ -296,13 +299,16 @@ class _Suggestions(Searcher):
 class _Watcher(ray_tune.Callback):
     """Passes on what Ray tells of the trials: to the queue, to the view and to the files."""
 
-    def __init__(self, queue: TrialQueue, view: TrialView, refresh: Callable[[], None]) -> None:
-        self._queue, self._view, self._refresh = queue, view, refresh
+    def __init__(self, queue: TrialQueue, view: TrialView, status: LiveStatus, refresh: Callable[[], None]) -> None:
+        self._queue, self._view, self._status, self._refresh = queue, view, status, refresh
         self._next_refresh = time.monotonic() + _REFRESH_S
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray saves its callbacks to restore them; this one holds a screen, and the ledger restores what matters."""
         return {}
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._status.update()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._view.started(fingerprint(_config_of(trial)))

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tune.drawing import PAPER, colour_of, drawing, new_figure, save
+from tune.drawing import PAPER, colour_of, drawing, drawing_ink, new_figure, save
+from tune.pareto import pareto_front
 from tune.results import short_name, short_value
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def write_figures(folder: Path, rows: Rows, fields: Sequence[str], about: str) -
         save(draw_accuracy(rows, fields, about), folder, "accuracy")
         if T in fields and TAU in fields:
             save(draw_heat_map(rows, about), folder, "tau-timesteps")
+        if any(row["energy_uj"] is not None for row in _complete(rows)):
+            save(draw_front(rows, about), folder, "pareto")
 
 
 def _complete(rows: Rows) -> list[dict[str, Any]]:
@@ -138,6 +141,41 @@ def draw_heat_map(rows: Rows, about: str) -> Figure:
     figure.colorbar(image, ax=list(panels), label="best validation accuracy, %")
     figure.suptitle(about, **_title())
     return figure
+
+
+def draw_front(rows: Rows, about: str) -> Figure:
+    """Validation accuracy against the energy of an inference: a point a trial, its T beside those on the front."""
+    done = [row for row in _complete(rows) if row["energy_uj"] is not None]
+    front = sorted(pareto_front(done, ("accuracy", "energy")), key=lambda row: row["energy_uj"])
+    neurons = _neurons(rows)
+    figure, (axes,) = new_figure(5.6, 3.6)
+    for neuron in neurons:
+        own = [row for row in done if row[NEURON] == neuron]
+        places = [row["energy_uj"] for row in own], [100 * row["validation_accuracy"] for row in own]
+        axes.scatter(*places, color=colour_of(neurons, neuron), s=30, alpha=0.75, linewidth=0, label=neuron)
+    steps = [row["energy_uj"] for row in front], [100 * row["validation_accuracy"] for row in front]
+    axes.step(*steps, where="post", color=drawing_ink(), linewidth=1.0, zorder=1)
+    for row in _apart(front):
+        at = (row["energy_uj"], 100 * row["validation_accuracy"])
+        axes.annotate(f"T={row[T]}", at, textcoords="offset points", xytext=(4, -11), fontsize=8)
+    energies = [row["energy_uj"] for row in done]
+    if max(energies) > 10 * min(energies):
+        axes.set_xscale("log")
+    axes.set_xlabel("energy of an inference, µJ (counted by Table 6's rule)")
+    axes.set_ylabel("validation accuracy, %")
+    axes.legend(labelcolor="linecolor")
+    figure.suptitle(f"{about}\n{len(front)} of {len(done)} complete trials are on the front (line)", **_title())
+    return figure
+
+
+def _apart(front: Rows) -> list[dict[str, Any]]:
+    """Those of a front that lie far enough from each other for a label each."""
+    found: list[dict[str, Any]] = []
+    most = max((row["energy_uj"] for row in front), default=1.0)
+    for row in front:
+        if not found or abs(row["energy_uj"] - found[-1]["energy_uj"]) > 0.05 * most:
+            found.append(row)
+    return found
 
 
 def _draw_cells(axes: Axes, rows: Rows, steps: list[Any], taus: list[Any], scale: dict[str, Any]) -> Any:

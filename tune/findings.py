@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import to_dict
+from pipeline.config import fingerprint, override, to_dict
 from pipeline.runs import write_json
+from tune.groups import group_rows
 from tune.ledger import Ledger
+from tune.pareto import pareto_front
 from tune.results import collect_results, rank, short_name, short_value, write_results
 from tune.search_plan import Search
 from tune.tables import Table, per_cent
@@ -38,7 +41,16 @@ class Findings:
     def ranked(self) -> list[dict[str, Any]]:
         """The complete trials, the best first; a part of one that others go on from is none."""
         ends = [config.schedule.stop_epoch is None for config in self.search.configs()]
-        return rank([row for row, whole in zip(self.rows, ends, strict=True) if whole])
+        return rank(group_rows([row for row, whole in zip(self.rows, ends, strict=True) if whole], self._repeats))
+
+    @property
+    def _repeats(self) -> int:
+        return max(1, len(self.search.seeds))
+
+    @property
+    def front(self) -> list[dict[str, Any]]:
+        """Of several objectives, the complete trials that no other beats in all of them, the most accurate first."""
+        return pareto_front(self.ranked, self.search.objectives)
 
     def count(self, status: str) -> int:
         return sum(row["status"] == status for row in self.rows)
@@ -60,31 +72,42 @@ class Findings:
         spent = full = 0
         for row, config in zip(self.rows, self.search.configs(), strict=True):
             step = self.search.data.train * config.binning.timesteps
-            spent += step * (row["epochs"] or 0)
-            full += step * config.schedule.last_epoch
+            spent += step * (row["own_epochs"] if row.get("own_epochs") is not None else row["epochs"] or 0)
+            begins = self._ends.get(config.start_from or "", 0)
+            full += step * (config.schedule.last_epoch - begins)
         return spent, full
 
+    @cached_property
+    def _ends(self) -> dict[str, int]:
+        """The epoch at which each run ends, by trial."""
+        return {fingerprint(config): config.schedule.last_epoch for config in self.search.configs()}
+
     def table(self) -> Table:
-        """The best trials."""
-        ranked = self.ranked
+        """The best trials; of several objectives those on the Pareto front."""
+        several = len(self.search.objectives) > 1
+        ranked = self.front if several else self.ranked
         shown = list(dict.fromkeys((*_SHOWN, *self.search.fields)))
-        columns = ("trial", *map(short_name, shown), "validation %", "firing rate", "epochs", "seconds")
+        energy = all(row["energy_uj"] is not None for row in ranked)
+        columns = ("trial", *map(short_name, shown), "validation %", "firing rate")
+        columns += (*(("energy, µJ",) if energy else ()), "epochs", "seconds")
         rows = tuple(
             (
                 row["trial"],
                 *(short_value(row[path]) for path in shown),
-                per_cent(row["validation_accuracy"]),
+                _with_spread(row),
                 f"{row['firing_rate']:.3f}",
-                str(row["epochs"]),
+                *((f"{row['energy_uj']:.3g}",) if energy else ()),
+                f"{row['epochs']:g}",
                 f"{row['seconds']:.1f}",
             )
             for row in ranked[:_BEST]
         )
-        which = "complete trials"
+        which = f"Pareto front of {' and '.join(self.search.objectives)}" if several else "complete trials"
         if len(ranked) > len(rows):
-            which = f"the best {len(rows)} of {len(ranked)} complete trials"
+            which = f"the best {len(rows)} of {len(ranked)} {'on the front' if several else 'complete trials'}"
         samples = self.search.data.validation
-        title = f"{self.search.about}: {which}, selected by validation accuracy on {samples} samples"
+        means = f", means over {self._repeats} seeds" if self._repeats > 1 else ""
+        title = f"{self.search.about}: {which}{means}, by validation accuracy on {samples} samples"
         return Table(title, columns, rows, "l" + "r" * (len(columns) - 1))
 
     def sentences(self) -> list[str]:
@@ -92,12 +115,29 @@ class Findings:
         counts = ", ".join(f"{count} {status}" for status, count in self.counts().items())
         spent, full = self.budget()
         validation = self.search.data.validation
+        pieces = sum(row["micro_batch"] is not None for row in self.rows)
         unranked = "; pruned trials have no rank" if self.count("pruned") else ""
         return [
             f"{len(self.rows)} trials: {counts}{unranked}. Trained on {spent:,} of {full:,} samples x T.",
             f"One validation sample is {100 / validation:.2f} points, and the best of many flatters itself; "
             "the test samples stay closed until the choice is trained.",
+            *self._front_words(),
+            *([f"{pieces} trials did not fit the memory and were trained in pieces of a batch."] if pieces else []),
         ]
+
+    def _front_words(self) -> list[str]:
+        if len(self.search.objectives) == 1:
+            return []
+        objectives = " and ".join(self.search.objectives)
+        return [
+            f"{len(self.front)} of {len(self.ranked)} complete trials are on the Pareto front of {objectives}: each of "
+            "the others is equalled or beaten in all of them by one that is."
+        ]
+
+
+def _with_spread(row: dict[str, Any]) -> str:
+    spread = row.get("validation_accuracy_std")
+    return per_cent(row["validation_accuracy"]) + ("" if spread is None else f" ± {100 * spread:.1f}")
 
 
 def describe_values(row: dict[str, Any], fields: Sequence[str]) -> str:
@@ -113,35 +153,47 @@ def read_findings(search: Search, folder: Path) -> Findings:
     ledger = Ledger(folder)
     errors = {}
     for row, config in zip(rows, configs, strict=True):
+        record = ledger.read_done(config) or {}
+        row["own_epochs"] = record.get("own_epochs")
         if row["status"] == "failed":
-            errors[row["trial"]] = str((ledger.read_done(config) or {}).get("error"))
+            errors[row["trial"]] = str(record.get("error"))
     return Findings(search, rows, errors)
 
 
 def write_findings(search: Search, folder: Path) -> None:
     """Write results.csv, epochs.csv and, once a trial is complete, best.json and figures/."""
     from tune.figures import write_figures
+    from tune.progress_figure import write_progress
 
     write_results(folder, search.configs(), search.fields)
     findings = read_findings(search, folder)
     if findings.ranked:
         _write_best(findings, folder)
         write_figures(folder / "figures", findings.rows, search.fields, search.about)
+        write_progress(folder, search)
 
 
 def _write_best(findings: Findings, folder: Path) -> None:
     """The best configuration, as `train --config` takes it, and what the search says of it."""
     search, best = findings.search, findings.ranked[0]
     number = [row["trial"] for row in findings.rows].index(best["trial"])
+    config = search.configs()[number]
+    if config.start_from is not None:
+        # Beside other trials its name is enough; elsewhere it is found by its path.
+        config = override(config, {"start_from": str(folder.absolute() / "trials" / config.start_from)})
     said = {
         "trial": best["trial"],
         "validation_accuracy": best["validation_accuracy"],
+        "validation_accuracy_std": best.get("validation_accuracy_std"),
+        "energy_uj": best["energy_uj"],
         "validation_samples": search.data.validation,
         "selection": search.config.selection,
         "dataset": search.config.dataset.name,
         "split": search.config.dataset.split_title,
         "emulated": search.data.emulated,
         "searched": {path: best[path] for path in search.fields},
+        "objectives": list(search.objectives),
+        "front": [row["trial"] for row in findings.front] if len(search.objectives) > 1 else None,
         "trials": findings.counts(),
     }
-    write_json(folder / "best.json", {"config": to_dict(search.configs()[number]), "search": said})
+    write_json(folder / "best.json", {"config": to_dict(config), "search": said})

@@ -5,6 +5,7 @@ This, not Ray's own snapshots, is the truth when an interrupted search is resume
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -112,6 +113,9 @@ class Ledger:
         result = (read_json(folder / "result.json") or {}) if status == "done" else {}
         metrics = self.metrics(config)
         chosen = result or select_epoch(metrics) or {}
+        timings = read_lines(folder / "timings.jsonl")
+        environment = read_json(folder / "environment.json") or {}
+        micro_batch = environment.get("micro_batch")
         record = {
             "trial": fingerprint(config),
             "status": status,
@@ -120,7 +124,13 @@ class Ledger:
             "test_accuracy": result.get("test_accuracy"),
             "firing_rate": chosen.get("firing_rate"),
             "energy_uj": chosen.get("energy_uj"),
-            "seconds": sum(row["epoch_s"] for row in read_lines(folder / "timings.jsonl")),
+            "seconds": sum(row["epoch_s"] for row in timings),
+            # A trial that goes on from another has that one's rows, but took only its own epochs' time.
+            "own_epochs": len(timings),
+            "memory_mb": max((row.get("peak_memory_mb") or 0.0 for row in timings), default=None),
+            # Smaller than asked for where memory was full.
+            "micro_batch": micro_batch if micro_batch != (config.micro_batch or config.batch_size) else None,
+            "ended": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             "error": error,
         }
         self.write_done(config, record)

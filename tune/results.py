@@ -12,7 +12,7 @@ from pipeline.runs import write_whole
 from preprocess.errors import RunError
 from tune.ledger import Ledger, select_epoch
 
-_MEASURED = ("epochs", "validation_accuracy", "test_accuracy", "firing_rate", "seconds")
+_MEASURED = ("epochs", "validation_accuracy", "test_accuracy", "firing_rate", "energy_uj", "seconds", "micro_batch")
 _WORDS = frozenset({"trial", "status"})
 _SHORT = {"binning.timesteps": "T", "neuron.tau": "tau", "neuron.name": "neuron"}
 
@@ -56,7 +56,7 @@ def _row(ledger: Ledger, config: RunConfig, fields: Sequence[str]) -> dict[str, 
 
 
 def write_results(folder: Path, configs: Sequence[RunConfig], fields: Sequence[str] | None = None) -> None:
-    """Write results.csv and epochs.csv, each whole or not at all.
+    """Write results.csv and epochs.csv, and the same as .parquet, each whole or not at all.
 
     Args:
         folder: Of the search or comparison.
@@ -65,16 +65,41 @@ def write_results(folder: Path, configs: Sequence[RunConfig], fields: Sequence[s
     """
     ledger = Ledger(folder)
     fields = differing_fields(configs) if fields is None else fields
-    _write_csv(folder / "results.csv", collect_results(folder, configs, fields))
-    _write_csv(
-        folder / "epochs.csv",
-        [{"trial": fingerprint(config)} | row for config in configs for row in ledger.metrics(config)],
-    )
+    _write_tables(folder / "results", collect_results(folder, configs, fields))
+    epochs: list[dict[str, Any]] = []
+    for config in configs:
+        flat = flatten(config)
+        about = {"trial": fingerprint(config)} | {path: flat[path] for path in (*fields, "seed")}
+        epochs += [about | row for row in ledger.metrics(config)]
+    _write_tables(folder / "epochs", epochs)
 
 
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def _write_tables(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     # Rows of a search have the same columns; the union keeps a file of mixed ones readable.
     columns = list(dict.fromkeys(name for row in rows for name in row))
+    _write_csv(path.with_suffix(".csv"), rows, columns)
+    _write_parquet(path.with_suffix(".parquet"), rows, columns)
+
+
+def _write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+    """Numbers stay numbers and None is null; a column of several types is of words."""
+    import pyarrow
+    from pyarrow import parquet
+
+    arrays = {name: _column([row.get(name) for row in rows]) for name in columns}
+    write_whole(path, lambda temporary: parquet.write_table(pyarrow.table(arrays), temporary))
+
+
+def _column(values: list[Any]) -> Any:
+    import pyarrow
+
+    try:
+        return pyarrow.array(values)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
+        return pyarrow.array([None if value is None else str(value) for value in values])
+
+
+def _write_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
 
     def write(temporary: Path) -> None:
         with temporary.open("w", newline="") as file:

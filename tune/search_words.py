@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tune.named_spaces import DEFAULT_SPACE
+from tune.pareto import OBJECTIVES
 from tune.space import Space
 
 METHODS = ("random", "grid", "tpe", "pbt")
 SCHEDULERS = ("asha", "none")
-OBJECTIVES = ("accuracy", "energy", "timesteps", "firing-rate")
-"""What trials may be ranked by: validation accuracy, the higher the better; the others, the lower the better."""
-
 # Trials where the user names no number.
 DEFAULT_SAMPLES = {"random": 24, "tpe": 24, "pbt": 8}
 

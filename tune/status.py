@@ -11,8 +11,10 @@ from typing import Any
 from pipeline.config import RunConfig
 from preprocess.errors import RunError
 from tune import comparison, search_plan
+from tune.live_status import STALE_S, read_live_status
 from tune.results import collect_results, differing_fields, score_columns, short_name, short_value
 from tune.tables import Table, per_cent
+from tune.view import duration
 
 _SHOWN = 16
 _ORDER = ("running", "interrupted", "failed", "done", "pruned", "waiting")
@@ -31,6 +33,7 @@ class Status:
         rows: As `tune.results.collect_results` gives them; what is started is running or interrupted.
         epochs: Of each trial, when complete.
         seconds: Since the first trial began, to now or to the last change.
+        live: What the driver wrote last (`tune.live_status`), while one works there.
     """
 
     folder: Path
@@ -41,6 +44,7 @@ class Status:
     rows: list[dict[str, Any]]
     epochs: tuple[int, ...]
     seconds: float
+    live: dict[str, Any] | None = None
 
     def count(self, status: str) -> int:
         return sum(row["status"] == status for row in self.rows)
@@ -65,7 +69,8 @@ class Status:
     def lines(self) -> list[str]:
         """Counts, the best so far, and how to go on where it stopped."""
         counts = ", ".join(f"{self.count(status)} {status}" for status in _ORDER if self.count(status))
-        found = [f"{len(self.rows)} trials: {counts}; {_duration(self.seconds)} since the first began"]
+        found = [f"{len(self.rows)} trials: {counts}; {duration(self.seconds)} since the first began"]
+        found += self._live_lines()
         best = max((row for row in self.rows if row["status"] == "done"), key=_score, default=None)
         if best is not None and _score(best) >= 0:
             split = "validation" if best["validation_accuracy"] is not None else "test"
@@ -76,18 +81,35 @@ class Status:
             found.append(f"nothing runs here now. Go on: spikeloom {verb} --resume {self.folder}")
         return found
 
+    def _live_lines(self) -> list[str]:
+        if self.live is None or not self.alive:
+            return []
+        if self.live["age_s"] > STALE_S:
+            where = f"process {self.live['process']} on {self.live['host']}"
+            return [f"{where} has written nothing for {duration(self.live['age_s'])}: look whether it still works"]
+        done, whole = self.live["steps"]["done"], self.live["steps"]["all"]
+        left = self.live["left_s"]
+        told = "" if left is None else f"; about {duration(left)} left"
+        return [f"{100 * done / max(whole, 1):.0f} % of the samples x T are trained{told}"]
+
+    def describe(self) -> dict[str, Any]:
+        """As one JSON object."""
+        return {
+            "folder": str(self.folder),
+            "kind": self.kind,
+            "about": self.about,
+            "alive": self.alive,
+            "trials": [row | {"of_epochs": epochs} for row, epochs in zip(self.rows, self.epochs, strict=True)],
+            "seconds": self.seconds,
+            "live": self.live,
+        }
+
 
 def _score(row: dict[str, Any]) -> float:
     for name in ("validation_accuracy", "test_accuracy"):
         if row[name] is not None:
             return float(row[name])
     return -1.0
-
-
-def _duration(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    minutes, rest = divmod(rest, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def read_status(folder: Path) -> Status:
@@ -102,8 +124,10 @@ def read_status(folder: Path) -> Status:
     for row in rows:
         if row["status"] == "started":
             row["status"] = "running" if alive else "interrupted"
-    epochs = tuple(config.schedule.epochs for config in configs)
-    return Status(folder, kind, about, alive, tuple(fields), rows, epochs, _seconds(folder, alive))
+    epochs = tuple(config.schedule.last_epoch for config in configs)
+    return Status(
+        folder, kind, about, alive, tuple(fields), rows, epochs, _seconds(folder, alive), read_live_status(folder)
+    )
 
 
 def _asked(folder: Path) -> tuple[str, str, list[RunConfig], Sequence[str]]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import RunConfig, fingerprint, override
 from tune.dimensions import Choice, Dimension, Range
 from tune.ledger import Ledger
+from tune.pareto import OBJECTIVES
 from tune.sampling import sample_space
 from tune.search_plan import Search
 from tune.space import Changes, parse_space
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 _STARTUP = 10
 # A proposal that was made before is asked for again so often; then a point that was not is drawn.
 _TRIES = 20
-_DIRECTIONS = {"accuracy": "maximize", "energy": "minimize", "timesteps": "minimize", "firing-rate": "minimize"}
-_COLUMNS = {"accuracy": "validation_accuracy", "energy": "energy_uj", "firing-rate": "firing_rate"}
 
 
 class TpeTrials:
@@ -87,7 +86,7 @@ class TpeTrials:
                 # `group` is how conditional fields are estimated together; its words may change, says Optuna.
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 sampler = optuna.samplers.TPESampler(n_startup_trials=1, multivariate=True, group=True, seed=seed)
-            directions = [_DIRECTIONS[name] for name in self.search.objectives]
+            directions = ["maximize" if OBJECTIVES[name][1] > 0 else "minimize" for name in self.search.objectives]
             study = optuna.create_study(directions=directions, sampler=sampler)  # type: ignore[arg-type]
             study.add_trials([trial for trial in map(self._history, range(number)) if trial is not None])
             changes = self._suggest(study.ask())
@@ -142,7 +141,7 @@ class TpeTrials:
         """The mean over the runs of a trial; None where one has none."""
         if objective == "timesteps":
             return float(config.binning.timesteps)
-        values = [record.get(_COLUMNS[objective]) for record in records if record is not None]
+        values = [record.get(OBJECTIVES[objective][0]) for record in records if record is not None]
         return None if None in values else fmean(float(value) for value in values if value is not None)
 
     def _parameters(self, changes: Changes) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:

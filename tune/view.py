@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import RunConfig, fingerprint, flatten
+from pipeline.runs import read_lines
 from tune.ledger import Ledger
 from tune.results import collect_results, score_columns, short_name, short_value
 from tune.tables import per_cent
@@ -26,14 +27,23 @@ class TrialView(contextlib.AbstractContextManager["TrialView"]):
         rows: As `tune.results.collect_results` gives them, by fingerprint, in the order of the trials.
     """
 
-    def __init__(self, ledger: Ledger, configs: Sequence[RunConfig], fields: Sequence[str]) -> None:
-        self.rows = {row["trial"]: row for row in collect_results(ledger.folder, configs, fields)}
+    def __init__(
+        self, ledger: Ledger, configs: Sequence[RunConfig], fields: Sequence[str], expected: int | None = None
+    ) -> None:
+        self.rows: dict[str, dict[str, Any]] = {}
         self._fields = list(fields)
         # A running trial is one that starts before our eyes, not one that an earlier session left.
         self._since: dict[str, float] = {}
         self._ledger = ledger
-        self._epochs = {fingerprint(config): config.schedule.last_epoch for config in configs}
-        self._words = {fingerprint(config): self._describe(config) for config in configs}
+        self._nodes: dict[str, str | None] = {}
+        self._epochs: dict[str, int] = {}
+        self._begins: dict[str, int] = {}
+        self._steps: dict[str, int] = {}
+        self._words: dict[str, str] = {}
+        for config in configs:
+            self.add(config)
+        self._expected = expected
+        self._opened, self._opening = time.monotonic(), self.budget()[0]
 
     def _describe(self, config: RunConfig) -> str:
         flat = flatten(config)
@@ -52,6 +62,50 @@ class TrialView(contextlib.AbstractContextManager["TrialView"]):
         if trial not in self.rows:
             self.rows[trial] = collect_results(self._ledger.folder, [config], self._fields)[0]
             self._epochs[trial], self._words[trial] = config.schedule.last_epoch, self._describe(config)
+            self._steps[trial], self._begins[trial] = config.binning.timesteps, _begin(self._ledger, config)
+
+    def counts(self) -> dict[str, int]:
+        """How many trials have each status that occurs; those that are not asked for yet wait."""
+        found: dict[str, int] = {}
+        for row in self.rows.values():
+            found[row["status"]] = found.get(row["status"], 0) + 1
+        unasked = (self._expected or 0) - len(self.rows)
+        return found | ({"waiting": found.get("waiting", 0) + unasked} if unasked > 0 else {})
+
+    def running(self) -> list[dict[str, Any]]:
+        """The trials that run now, with their values, their epoch, and for how long."""
+        return [
+            {
+                "trial": trial,
+                "values": {path: self.rows[trial][path] for path in self._fields if path in self.rows[trial]},
+                "epoch": self.rows[trial]["epochs"] or 0,
+                "epochs": self._epochs[trial],
+                "validation_accuracy": self.rows[trial]["validation_accuracy"],
+                "seconds": round(time.monotonic() - since, 1),
+                "node": self._nodes.get(trial),
+            }
+            for trial, since in self._since.items()
+        ]
+
+    def budget(self) -> tuple[int, int]:
+        """Time steps per sample that are trained, and that all known trials need: of pruned ones what they took."""
+        done = whole = 0
+        for trial, row in self.rows.items():
+            epochs = max(0, (row["epochs"] or 0) - self._begins[trial])
+            ended = row["status"] in ("done", "pruned", "failed")
+            done += self._steps[trial] * epochs
+            whole += self._steps[trial] * (epochs if ended else self._epochs[trial] - self._begins[trial])
+        unasked = (self._expected or 0) - len(self.rows)
+        return done, whole + (round(unasked * whole / len(self.rows)) if unasked > 0 and self.rows else 0)
+
+    def elapsed(self) -> float:
+        """Seconds of this session."""
+        return time.monotonic() - self._opened
+
+    def left(self) -> float | None:
+        """Seconds until the last trial ends, at the speed of this session; None before its first epoch."""
+        done, whole = self.budget()
+        return None if done <= self._opening else self.elapsed() * (whole - done) / (done - self._opening)
 
     def interrupted(self, trial: str, why: str) -> None:
         """A trial stopped before its end, and keeps its last checkpoint."""
@@ -68,6 +122,7 @@ class TrialView(contextlib.AbstractContextManager["TrialView"]):
         """A trial ended an epoch."""
         row = self.rows[trial]
         row["epochs"] = metrics["epoch"]
+        self._nodes[trial] = metrics.get("hostname")
         found = metrics.get("validation_accuracy")
         if found is not None and found > (row["validation_accuracy"] or 0.0):
             row["validation_accuracy"] = found
@@ -83,7 +138,7 @@ class TrialView(contextlib.AbstractContextManager["TrialView"]):
 
     def _end_line(self, trial: str, record: dict[str, Any]) -> str:
         ended = sum(row["status"] in ("done", "pruned", "failed") for row in self.rows.values())
-        start = f"trial {ended}/{len(self.rows)} {self._words[trial]}: {record['status']}"
+        start = f"trial {ended}/{max(len(self.rows), self._expected or 0)} {self._words[trial]}: {record['status']}"
         if record["status"] == "failed":
             return f"{start}: {record['error']}"
         epochs = f"{record['epochs']} of {self._epochs[trial]} epochs in {record['seconds']:.1f} s"
@@ -124,10 +179,10 @@ class LiveTable(TrialView):
     def _table(self) -> Table:
         from rich.table import Table
 
-        counts: dict[str, int] = {}
-        for row in self.rows.values():
-            counts[row["status"]] = counts.get(row["status"], 0) + 1
-        title = f"{len(self.rows)} trials: " + ", ".join(f"{count} {status}" for status, count in counts.items())
+        told = ", ".join(f"{count} {status}" for status, count in self.counts().items())
+        title = f"{max(len(self.rows), self._expected or 0)} trials: {told}"
+        left = self.left()
+        title += "" if left is None else f"; about {duration(left)} left"
         table = Table(title=title, title_justify="left")
         for name in ("trial", "status", *map(short_name, self._fields)):
             table.add_column(name, overflow="fold")
@@ -154,7 +209,23 @@ class LiveTable(TrialView):
         return [row["trial"], row["status"], *values, epochs, *scores, f"{seconds:.0f}"]
 
 
-def view_on_stderr(ledger: Ledger, configs: Sequence[RunConfig], fields: Sequence[str]) -> TrialView:
+def _begin(ledger: Ledger, config: RunConfig) -> int:
+    """The epoch at which a trial takes up another's weights; 0 where it starts by itself."""
+    if config.start_from is None:
+        return 0
+    return len(read_lines(ledger.folder / "trials" / config.start_from / "metrics.jsonl"))
+
+
+def duration(seconds: float) -> str:
+    """Such as ``2 h 05 min``."""
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def view_on_stderr(
+    ledger: Ledger, configs: Sequence[RunConfig], fields: Sequence[str], expected: int | None = None
+) -> TrialView:
     """A live table where stderr is a terminal, else lines."""
     kind = LiveTable if sys.stderr.isatty() else TrialView
-    return kind(ledger, configs, fields)
+    return kind(ledger, configs, fields, expected)

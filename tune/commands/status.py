@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +12,8 @@ from typing import Annotated
 import tyro
 
 from preprocess.command_line import parse
+
+_EVERY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,10 @@ class Arguments:
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """Of a search or comparison."""
+    watch: bool = False
+    """Show it anew every two seconds, until nothing runs there."""
+    json: bool = False
+    """Print one JSON object instead."""
 
 
 def run(words: list[str]) -> None:
@@ -27,7 +36,17 @@ def run(words: list[str]) -> None:
     arguments = parse(Arguments, words, prog="spikeloom status")
     from tune.status import read_status
 
-    status = read_status(arguments.folder.expanduser().absolute())
-    status.table().print()
-    for line in status.lines():
-        print(line)
+    folder = arguments.folder.expanduser().absolute()
+    while True:
+        status = read_status(folder)
+        if arguments.json:
+            print(json.dumps(status.describe()))
+            return
+        if arguments.watch and sys.stdout.isatty():
+            print("\033[H\033[2J", end="")
+        status.table().print()
+        for line in status.lines():
+            print(line, flush=True)
+        if not (arguments.watch and status.alive):
+            return
+        time.sleep(_EVERY_S)

@@ -13,13 +13,16 @@ from preprocess.progress import progress_on_stderr
 from tune.place import Place
 from tune.search_words import SearchWords
 from tune.shares import Asked
+from tune.trackers import tracker_callbacks, tracker_faults
 
 if TYPE_CHECKING:
     from tune.search_plan import Search
 
 PROG = "spikeloom tune"
 # What a resumed search may do otherwise than it began.
-_PLACE_WORDS = frozenset({"--resume", "--address", "--concurrent", "--cpus-per-trial", "--gpus-per-trial", "--hours"})
+_PLACE_WORDS = frozenset(
+    {"--resume", "--address", "--concurrent", "--cpus-per-trial", "--gpus-per-trial", "--hours", "--log"}
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Arguments(ConfiguredArguments):
     """CPUs, and so threads, of each trial."""
     gpus_per_trial: float | None = None
     """Share of a GPU of each trial, such as 0.5; 0 computes on CPUs."""
+    log: tuple[str, ...] = ()
+    """mlflow, wandb: trials are shown there, too. TensorBoard's events are in every trial's folder anyway."""
     resume: Path | None = None
     """Go on with the search of this folder: finished trials are kept, interrupted ones continue."""
     address: str | None = None
@@ -91,7 +96,7 @@ def run(words: list[str]) -> None:
     """Run what is missing, with the trials on stderr, then print the best of them and what it came to."""
     arguments = parse_configured(Arguments, words, prog=PROG)
     place = arguments.place()
-    faults = list(place.faults())
+    faults = [*place.faults(), *tracker_faults(arguments.log)]
     if faults:
         raise UsageError(*faults)
     search, folder = _resumed(arguments, words) if arguments.resume is not None else _started(arguments)
@@ -101,7 +106,8 @@ def run(words: list[str]) -> None:
     progress = progress_on_stderr()
     progress.note(f"{search.runs} trials of {search.about}, in {folder}")
     try:
-        findings = run_search(search, folder, place=place, progress=progress)
+        callbacks = tracker_callbacks(arguments.log, search.name, search.fields) if arguments.log else []
+        findings = run_search(search, folder, place=place, callbacks=callbacks, progress=progress)
         final = None
         if findings.complete:
             final = run_final(findings, folder, place=place, progress=progress)

@@ -1,0 +1,100 @@
+"""What a running search tells of itself, and what becomes of it when its driver stops writing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import pytest
+from made_up import write_search
+from test_ledger import begin, rows
+
+from pipeline.config import RunConfig, fingerprint, override
+from preprocess.command_line import run_main
+from tune.cli import VERBS
+from tune.ledger import Ledger
+from tune.live_status import LiveStatus, read_live_status
+from tune.status import read_status
+from tune.view import TrialView, duration
+
+TRIALS = [override(RunConfig(), {"binning.timesteps": t, "schedule.epochs": 10}) for t in (4, 8, 8)]
+TRIALS[2] = override(TRIALS[2], {"neuron.tau": 3.0})
+
+
+@pytest.fixture
+def view(tmp_path: Path) -> TrialView:
+    ledger = Ledger(tmp_path)
+    begin(ledger, TRIALS[0], rows(*[0.5] * 10))
+    ledger.end(TRIALS[0], "done")
+    return TrialView(ledger, TRIALS, ["binning.timesteps", "neuron.tau"], expected=4)
+
+
+def test_budget_counts_time_steps_and_trials_that_are_not_asked_for_yet(view: TrialView):
+    # 40 of the first, 80 each of the others; a fourth is taken for their mean, 67.
+    assert view.budget() == (40, 267)
+    assert view.left() is None
+    assert view.counts() == {"done": 1, "waiting": 3}
+    view.started(fingerprint(TRIALS[1]))
+    view.reported(fingerprint(TRIALS[1]), {"epoch": 5, "validation_accuracy": 0.7, "hostname": "n1"})
+    assert view.budget() == (80, 267)
+    left = view.left()
+    assert left is not None and left == pytest.approx(view.elapsed() * (267 - 80) / 40, rel=0.1)
+
+
+def test_pruned_trials_need_no_more_than_they_took(view: TrialView):
+    view.ended(
+        fingerprint(TRIALS[2]),
+        {"status": "pruned", "epochs": 2, "validation_accuracy": 0.1, "test_accuracy": None, "seconds": 1.0},
+    )
+    done, whole = view.budget()
+    assert done == 40 + 16 and whole == 40 + 80 + 16 + round((40 + 80 + 16) / 3)
+
+
+def test_file_tells_what_runs_and_how_long_it_will_take(view: TrialView, tmp_path: Path):
+    status = LiveStatus(tmp_path, view)
+    status.update()
+    view.started(fingerprint(TRIALS[1]))
+    view.reported(fingerprint(TRIALS[1]), {"epoch": 3, "validation_accuracy": 0.7, "hostname": "n1"})
+    status.update()
+    found = read_live_status(tmp_path)
+    assert found is not None and found["running"] == []
+    status.update(now=True)
+    found = read_live_status(tmp_path)
+    assert found is not None
+    (running,) = found["running"]
+    assert running["values"] == {"binning.timesteps": 8, "neuron.tau": 2.0}
+    assert (running["epoch"], running["epochs"], running["validation_accuracy"], running["node"]) == (3, 10, 0.7, "n1")
+    assert found["left_s"] is not None and found["steps"] == {"done": 64, "all": 267}
+    assert 0 <= found["age_s"] < 60
+
+
+def test_damaged_file_is_no_status(tmp_path: Path):
+    assert read_live_status(tmp_path) is None
+    (tmp_path / "status.json").write_text("{")
+    assert read_live_status(tmp_path) is None
+
+
+def test_silent_driver_is_named(tmp_path: Path):
+    from filelock import FileLock
+
+    write_search(tmp_path)
+    before = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=300)
+    live = {"updated": before.isoformat(), "host": "laptop", "process": 17, "running": [], "left_s": 10.0}
+    (tmp_path / "status.json").write_text(json.dumps(live | {"steps": {"done": 5, "all": 10}}))
+    with FileLock(tmp_path / ".lock"):
+        lines = read_status(tmp_path).lines()
+    assert any(line.startswith("process 17 on laptop has written nothing for 5 min") for line in lines)
+    # One that has ended is not silent.
+    assert not any("has written nothing" in line for line in read_status(tmp_path).lines())
+
+
+def test_status_is_one_json_object(tmp_path: Path, capsys):
+    write_search(tmp_path)
+    assert run_main(VERBS, prog="", description="", argv=["status", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["kind"], found["alive"], len(found["trials"])) == ("search", False, 8)
+
+
+def test_durations_are_for_people():
+    assert [duration(seconds) for seconds in (7.2, 125, 7500)] == ["7 s", "2 min 05 s", "2 h 05 min"]

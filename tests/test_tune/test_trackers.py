@@ -1,0 +1,105 @@
+"""Trackers: what is not there is one line, and what is there gets each trial as a run with its values and epochs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipeline.config import RunConfig, fingerprint, override, to_dict
+from preprocess.command_line import run_main
+from preprocess.errors import ConfigError
+from tune.cli import VERBS
+from tune.trackers import tracker_callbacks, tracker_faults
+
+pytestmark = pytest.mark.ray
+
+CONFIG = override(RunConfig(), {"neuron.tau": 3.0})
+
+
+def test_tracker_that_is_not_there_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert list(tracker_faults(["mlflow", "comet"])) == [
+        "--log mlflow: expected it to be installed, found no such package: pip install 'spikeloom[mlflow]'",
+        "--log: expected some of mlflow, wandb, found 'comet'. Runs have TensorBoard's events",
+    ]
+    with pytest.raises(ConfigError, match="--log wandb: expected it to be installed"):
+        tracker_callbacks(["wandb"], "p", [])
+    assert run_main(VERBS, prog="", description="", argv=["tune", "n-mnist-small", "--log", "mlflow"]) == 2
+    assert "pip install 'spikeloom[mlflow]'" in capsys.readouterr().err
+
+
+class FakeTrial:
+    """What the callbacks ask of Ray's trial."""
+
+    trial_id = "1"
+    experiment_dir_name = "e"
+
+    def __init__(self, folder: Path) -> None:
+        self.config = {"order": {"config": to_dict(CONFIG)}}
+        self.local_path = self.path = str(folder)
+
+
+def test_mlflow_gets_a_run_for_each_trial_with_its_values_and_epochs(tmp_path: Path, monkeypatch):
+    """Through Ray's own callback; MLflow itself is played by a recorder of Ray's calls."""
+    from ray.air.integrations import mlflow as integration
+
+    calls: list[tuple[str, Any]] = []
+
+    class Recorder:
+        def setup_mlflow(self, **words: Any) -> bool:
+            calls.append(("setup", words.get("experiment_name")))
+            return True
+
+        def start_run(self, run_name: str, **words: Any) -> Any:
+            calls.append(("start", run_name))
+            return SimpleNamespace(info=SimpleNamespace(run_id=run_name))
+
+        def log_params(self, params_to_log: Any, **words: Any) -> None:
+            calls.append(("params", dict(params_to_log)))
+
+        def log_metrics(self, step: int, metrics_to_log: Any, **words: Any) -> None:
+            calls.append(("metrics", dict(metrics_to_log)))
+
+        def save_artifacts(self, **words: Any) -> None:
+            pass
+
+        def end_run(self, **words: Any) -> None:
+            calls.append(("end", words.get("status")))
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: ModuleType(name))
+    monkeypatch.setitem(sys.modules, "mlflow", ModuleType("mlflow"))
+    monkeypatch.setattr(integration, "_MLflowLoggerUtil", Recorder)
+    (callback,) = tracker_callbacks(["mlflow"], "n-mnist-small", ["neuron.tau"])
+    callback.setup()
+    trial = FakeTrial(tmp_path)
+    callback.log_trial_start(trial)
+    row = {"epoch": 1, "validation_accuracy": 0.5, "test_loss": None, "training_iteration": 1, "timesteps_total": None}
+    callback.log_trial_result(0, trial, row | {"config": trial.config})
+    callback.log_trial_end(trial)
+    words = dict(calls)
+    assert words["setup"] == "n-mnist-small"
+    assert words["start"] == fingerprint(CONFIG)
+    assert words["params"] == {"neuron.tau": 3.0, "seed": 2022}
+    assert words["metrics"]["validation_accuracy"] == 0.5 and "test_loss" not in words["metrics"]
+    assert words["end"] == "FINISHED"
+
+
+def test_wandb_writes_a_run_without_a_network(tmp_path: Path, monkeypatch, shared_ray: None):
+    pytest.importorskip("wandb", reason="wandb is not installed")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    (callback,) = tracker_callbacks(["wandb"], "n-mnist-small", ["neuron.tau"])
+    callback.setup()
+    trial = FakeTrial(tmp_path)
+    callback.log_trial_start(trial)
+    callback.log_trial_result(0, trial, {"epoch": 1, "validation_accuracy": 0.5})
+    callback.log_trial_end(trial)
+    callback.on_experiment_end(trials=[])
+    assert list(tmp_path.rglob("*.wandb"))
+    assert json.dumps(callback.kwargs)

@@ -1,0 +1,37 @@
+"""The Pareto front: trials that no other one beats in every objective."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+OBJECTIVES = {
+    "accuracy": ("validation_accuracy", 1.0),
+    "energy": ("energy_uj", -1.0),
+    "timesteps": ("binning.timesteps", -1.0),
+    "firing-rate": ("firing_rate", -1.0),
+}
+"""The column of each objective, and 1 where more is better, -1 where less is."""
+
+
+def pareto_front(rows: Sequence[dict[str, Any]], objectives: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows that no other row equals or beats in every objective and beats in one, in their order.
+
+    Args:
+        rows: With the columns of the objectives; a row that lacks one is on no front.
+        objectives: Names in `OBJECTIVES`.
+    """
+    whole = [(row, _values(row, objectives)) for row in rows]
+    known = [(row, values) for row, values in whole if None not in values]
+    return [row for row, values in known if not any(_beats(other, values) for _, other in known)]
+
+
+def _values(row: dict[str, Any], objectives: Sequence[str]) -> list[float | None]:
+    """The more the better."""
+    found = [(row.get(OBJECTIVES[name][0]), OBJECTIVES[name][1]) for name in objectives]
+    return [None if value is None else sign * value for value, sign in found]
+
+
+def _beats(one: Sequence[float | None], other: Sequence[float | None]) -> bool:
+    pairs = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
+    return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
