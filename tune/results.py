@@ -83,20 +83,20 @@ def _write_tables(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 def _write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
     """Numbers stay numbers and None is null; a column of several types is of words."""
-    import pyarrow
+    import pyarrow as pa
     from pyarrow import parquet
 
     arrays = {name: _column([row.get(name) for row in rows]) for name in columns}
-    write_whole(path, lambda temporary: parquet.write_table(pyarrow.table(arrays), temporary))
+    write_whole(path, lambda temporary: parquet.write_table(pa.table(arrays), temporary))
 
 
 def _column(values: list[Any]) -> Any:
-    import pyarrow
+    import pyarrow as pa
 
     try:
-        return pyarrow.array(values)
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
-        return pyarrow.array([None if value is None else str(value) for value in values])
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if value is None else str(value) for value in values])
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from pipeline.config import fingerprint, flatten, from_dict
@@ -26,13 +27,14 @@ def tracker_faults(names: Sequence[str]) -> Iterator[str]:
             yield f"--log {name}: expected it to be installed, found no such package: pip install 'spikeloom[{name}]'"
 
 
-def tracker_callbacks(names: Sequence[str], project: str, fields: Sequence[str]) -> list[Any]:
+def tracker_callbacks(names: Sequence[str], project: str, fields: Sequence[str], folder: Path) -> list[Any]:
     """Ray's callbacks: each trial is a run of its own, named by its fingerprint, with the searched fields.
 
     Args:
         names: Of `TRACKERS`.
         project: The experiment's name there.
         fields: The searched field paths.
+        folder: Of the search; W&B keeps its files there until they are sent.
 
     Raises:
         ConfigError: If a tracker does not exist or is not installed.
@@ -40,17 +42,17 @@ def tracker_callbacks(names: Sequence[str], project: str, fields: Sequence[str])
     faults = list(tracker_faults(names))
     if faults:
         raise ConfigError(*faults)
-    return [_tracker(name, project, (*fields, "seed")) for name in dict.fromkeys(names)]
+    return [_tracker(name, project, (*fields, "seed"), folder) for name in dict.fromkeys(names)]
 
 
-def _tracker(name: str, project: str, fields: Sequence[str]) -> Any:
+def _tracker(name: str, project: str, fields: Sequence[str], folder: Path) -> Any:
     if name == "mlflow":
         from ray.air.integrations.mlflow import MLflowLoggerCallback
 
         return _plain(MLflowLoggerCallback, fields)(experiment_name=project)
     from ray.air.integrations.wandb import WandbLoggerCallback
 
-    return _plain(WandbLoggerCallback, fields)(project=project, log_config=True)
+    return _plain(WandbLoggerCallback, fields)(project=project, log_config=True, dir=str(folder))
 
 
 def _plain(kind: Any, fields: Sequence[str]) -> Any:

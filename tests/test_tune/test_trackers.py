@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -21,14 +23,14 @@ pytestmark = pytest.mark.ray
 CONFIG = override(RunConfig(), {"neuron.tau": 3.0})
 
 
-def test_tracker_that_is_not_there_is_one_line(monkeypatch, capsys):
+def test_tracker_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert list(tracker_faults(["mlflow", "comet"])) == [
         "--log mlflow: expected it to be installed, found no such package: pip install 'spikeloom[mlflow]'",
         "--log: expected some of mlflow, wandb, found 'comet'. Runs have TensorBoard's events",
     ]
     with pytest.raises(ConfigError, match="--log wandb: expected it to be installed"):
-        tracker_callbacks(["wandb"], "p", [])
+        tracker_callbacks(["wandb"], "p", [], tmp_path)
     assert run_main(VERBS, prog="", description="", argv=["tune", "n-mnist-small", "--log", "mlflow"]) == 2
     assert "pip install 'spikeloom[mlflow]'" in capsys.readouterr().err
 
@@ -74,7 +76,7 @@ def test_mlflow_gets_a_run_for_each_trial_with_its_values_and_epochs(tmp_path: P
     monkeypatch.setattr("importlib.util.find_spec", lambda name: ModuleType(name))
     monkeypatch.setitem(sys.modules, "mlflow", ModuleType("mlflow"))
     monkeypatch.setattr(integration, "_MLflowLoggerUtil", Recorder)
-    (callback,) = tracker_callbacks(["mlflow"], "n-mnist-small", ["neuron.tau"])
+    (callback,) = tracker_callbacks(["mlflow"], "n-mnist-small", ["neuron.tau"], tmp_path)
     callback.setup()
     trial = FakeTrial(tmp_path)
     callback.log_trial_start(trial)
@@ -89,17 +91,20 @@ def test_mlflow_gets_a_run_for_each_trial_with_its_values_and_epochs(tmp_path: P
     assert words["end"] == "FINISHED"
 
 
-def test_wandb_writes_a_run_without_a_network(tmp_path: Path, monkeypatch, shared_ray: None):
-    pytest.importorskip("wandb", reason="wandb is not installed")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    (callback,) = tracker_callbacks(["wandb"], "n-mnist-small", ["neuron.tau"])
-    callback.setup()
-    trial = FakeTrial(tmp_path)
-    callback.log_trial_start(trial)
-    callback.log_trial_result(0, trial, {"epoch": 1, "validation_accuracy": 0.5})
-    callback.log_trial_end(trial)
-    callback.on_experiment_end(trials=[])
-    assert list(tmp_path.rglob("*.wandb"))
-    assert json.dumps(callback.kwargs)
+@pytest.mark.slow
+def test_wandb_keeps_a_run_for_each_trial_without_a_network(tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path):
+    """A real search, with W&B itself."""
+    pytest.importorskip("wandb", reason="wandb is not installed: pip install 'spikeloom[wandb]'")
+    (tmp_path / "c.json").write_text(json.dumps(to_dict(tiny_config)))
+    words = ["--config", "c.json", "--cache", str(tiny_cache), "--out", "out", "--space", "neuron.tau=2,3"]
+    words += ["--log", "wandb", "--final-seeds", "0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tune", "tune", *words],
+        cwd=tmp_path,
+        env=os.environ | {"WANDB_MODE": "offline", "WANDB_SILENT": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out" / "wandb").glob("offline-run-*/*.wandb"))) == 2

@@ -106,7 +106,7 @@ def run(words: list[str]) -> None:
     progress = progress_on_stderr()
     progress.note(f"{search.runs} trials of {search.about}, in {folder}")
     try:
-        callbacks = tracker_callbacks(arguments.log, search.name, search.fields) if arguments.log else []
+        callbacks = tracker_callbacks(arguments.log, search.name, search.fields, folder) if arguments.log else []
         findings = run_search(search, folder, place=place, callbacks=callbacks, progress=progress)
         final = None
         if findings.complete:
