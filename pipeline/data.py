@@ -23,6 +23,7 @@ from pipeline.frame_augmentation import augment_frames
 from pipeline.inputs import encode, input_size
 from pipeline.losses import step_mask
 from preprocess.build_frames import ensure_frames
+from preprocess.copied_cache import open_copied
 from preprocess.errors import ConfigError
 from preprocess.event_store import events_path, open_events
 from preprocess.frame_cache import open_frames
@@ -84,7 +85,8 @@ def _open_frames(config: RunConfig, cache: Path, progress: Progress | None) -> F
     name = config.dataset.name
     if config.input.source == "events":
         return EventFrames(open_events(events_path(cache, name)), config.binning, progress=progress)
-    return open_frames(ensure_frames(cache, name, config.binning, progress=progress))
+    copied = open_copied(cache, name, config.binning)
+    return copied or open_frames(ensure_frames(cache, name, config.binning, progress=progress))
 
 
 @dataclass(frozen=True, eq=False)

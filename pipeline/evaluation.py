@@ -75,9 +75,7 @@ class Evaluation:
         return [int(confusion[c, c]) / int(n) if n else None for c, n in enumerate(totals)]
 
 
-def evaluate(
-    network: torch.nn.Module, loader: FrameLoader, config: LossConfig, also: Iterable[str] = ()
-) -> Evaluation:
+def evaluate(network: torch.nn.Module, loader: FrameLoader, config: LossConfig, also: Iterable[str] = ()) -> Evaluation:
     """Run a network in evaluation mode over all batches of a loader; its training mode is as before afterwards.
 
     Args:

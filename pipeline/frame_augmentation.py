@@ -90,9 +90,7 @@ def augment_frames(
     return change
 
 
-def _move(
-    frames: torch.Tensor, flips: list[Generator], rolls: list[Generator], crops: list[Generator]
-) -> torch.Tensor:
+def _move(frames: torch.Tensor, flips: list[Generator], rolls: list[Generator], crops: list[Generator]) -> torch.Tensor:
     """Flip, roll and crop; what they do to a row of pixels, they do to the row's pixel numbers, and those gather."""
     if not (flips or rolls or crops):
         return frames

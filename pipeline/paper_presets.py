@@ -67,9 +67,7 @@ _VGGSNN = replace(
 # no gradient, arctangent surrogate, and the mean squared error of the voting layer's rates. Theirs is the rate over all
 # steps, here each step's: the loss of this package is per step. Their learning rate rises and falls again every 128
 # epochs; here it falls once.
-_PLIF_NEURON = NeuronConfig(
-    name="plif", surrogate="atan", alpha=2.0, reset="hard", decay_input=True, detach_reset=True
-)
+_PLIF_NEURON = NeuronConfig(name="plif", surrogate="atan", alpha=2.0, reset="hard", decay_input=True, detach_reset=True)
 _PLIF_TRAINING = replace(
     _TRAINING,
     binning=Binning(timesteps=20),

@@ -10,6 +10,7 @@ VERBS = {
     "tune": Verb("search over T, tau, neuron and any other field", "tune.commands.tune"),
     "compare": Verb("the same runs with one neuron and another, paired by seed", "tune.commands.compare"),
     "status": Verb("how a search or comparison stands, from another shell", "tune.commands.status"),
+    "cluster": Verb("this machine's part of a Ray cluster: up, down, status", "tune.commands.cluster"),
     "report": Verb("tables and pictures of a folder as one HTML page", "tune.commands.report"),
     "demo": Verb("emulate, preprocess, tune, compare and report, in minutes on a CPU", "tune.commands.demo"),
 }

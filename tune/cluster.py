@@ -9,15 +9,17 @@ import secrets
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from preprocess.errors import SpikeloomError
 
 # Read by Ray when it is imported or started, here and in its workers.
-_ENVIRONMENT = {
+ENVIRONMENT = {
     # Nothing is sent anywhere.
     "RAY_USAGE_STATS_ENABLED": "0",
     # Paths mean in a trial what they mean here.
@@ -41,6 +43,9 @@ _LOGGING = logging.CRITICAL
 # Trials pass paths, not arrays, so Ray's default of 30 % of the memory would only be taken from the trials.
 _OBJECT_STORE_BYTES = 128 * 2**20
 _CONNECT_S = 10.0
+# How often the head of a cluster is looked for, and how long it may be silent.
+_PING_S = 2.0
+_LOST_S = 15.0
 # Unix socket paths hold 107 bytes, and Ray adds about 60 to its folder.
 _LONGEST_TEMPORARY = 40
 
@@ -50,7 +55,7 @@ class ClusterError(SpikeloomError):
 
 
 @contextlib.contextmanager
-def ray_running(address: str | None = None) -> Iterator[None]:
+def ray_running(address: str | None = None, resume: str = "") -> Iterator[None]:
     """Have Ray while the context is open: a Ray that this process already has, a cluster's, or one of our own.
 
     Of our own nothing is left afterwards, neither processes nor files. Where this process is killed before it can tidy
@@ -58,11 +63,12 @@ def ray_running(address: str | None = None) -> Iterator[None]:
 
     Args:
         address: Of a running cluster's head, ``host:port`` or ``auto``; None starts Ray on this machine.
+        resume: The command that goes on where the cluster was lost.
 
     Raises:
         ClusterError: If the cluster does not answer, or Ray does not start.
     """
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update(ENVIRONMENT)
     import ray
 
     if ray.is_initialized():
@@ -77,6 +83,7 @@ def ray_running(address: str | None = None) -> Iterator[None]:
             _check_answers(address)
             clean_up.callback(_stop)
             _join(address)
+            clean_up.enter_context(_watching_head(resume))
         with _signals_unwrapped():
             yield
 
@@ -123,6 +130,25 @@ def _start(folder: Path) -> None:
         )
 
 
+def token_file() -> Path:
+    """Where Ray keeps this user's token, without which a cluster obeys nobody."""
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
+
+
+def use_token() -> bool:
+    """Have this process and its children show the token, where there is one and the user has set no mode; whether so.
+
+    Ray itself shows a token only to a cluster that it starts; to one whose address the user has typed it may be shown.
+    """
+    if "RAY_AUTH_MODE" not in os.environ and ("RAY_AUTH_TOKEN" in os.environ or token_file().exists()):
+        os.environ["RAY_AUTH_MODE"] = "token"
+        from ray._raylet import Config
+
+        # Ray has read its environment when it was imported.
+        Config.initialize("")
+    return os.environ.get("RAY_AUTH_MODE") == "token"
+
+
 def _check_answers(address: str) -> None:
     """Find out in seconds what Ray takes half a minute for."""
     if address == "auto":
@@ -130,26 +156,66 @@ def _check_answers(address: str) -> None:
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit():
         raise ClusterError(f"--address: expected host:port of a cluster's head, or auto, found '{address}'")
-    try:
-        socket.create_connection((host, int(port)), _CONNECT_S).close()
-    except OSError as error:
+    fault = answers(host, int(port))
+    if fault is not None:
         raise ClusterError(
-            f"--address {address}: no cluster answers ({error}). Start one with: ray start --head --port {port}"
-        ) from None
+            f"--address {address}: no cluster answers ({fault}). Start one: spikeloom cluster up --port {port}"
+        )
+
+
+def answers(host: str, port: int) -> str | None:
+    """Why nothing answers at a port; None where something does."""
+    try:
+        socket.create_connection((host, port), _CONNECT_S).close()
+    except OSError as error:
+        return str(error)
+    return None
 
 
 def _join(address: str) -> None:
     import ray
 
-    # Ray never sends a token to an address unasked.
-    hint = "If the cluster asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN where ~/.ray has another"
+    use_token()
+    hint = f"If the cluster asks for a token, copy {token_file()} from its head, or set RAY_AUTH_TOKEN"
     with _own_sigterm(), _named_faults(f"--address {address}", hint):
         ray.init(
             address=address,
             log_to_driver=False,
             logging_level=_LOGGING,
-            runtime_env={"env_vars": _ENVIRONMENT},
+            runtime_env={"env_vars": ENVIRONMENT},
         )
+
+
+@contextlib.contextmanager
+def _watching_head(resume: str) -> Iterator[None]:
+    """End this process with one line where the cluster's head is gone: Ray would wait for it, then die in many words.
+
+    Nothing is lost by that: finished trials are in the ledger, locks die with the process.
+    """
+    import ray
+
+    host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
+    done = threading.Event()
+
+    def watch() -> None:
+        silent_since: float | None = None
+        while not done.wait(_PING_S):
+            if answers(host, int(port)) is None:
+                silent_since = None
+                continue
+            silent_since = silent_since or time.monotonic()
+            if time.monotonic() - silent_since > _LOST_S and not done.is_set():
+                go_on = f" Start it again, then: {resume}" if resume else ""
+                line = f"spikeloom: the cluster's head {host}:{port} is gone. Finished trials are kept.{go_on}\n"
+                os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, line.encode())
+                os._exit(1)
+
+    thread = threading.Thread(target=watch, name="head-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 @contextlib.contextmanager
@@ -178,9 +244,7 @@ def _temporary_folder() -> Iterator[Path]:
     """A short folder whose lock dies with its process, by which later processes know that it may be removed."""
     from filelock import FileLock
 
-    root = Path(tempfile.gettempdir())
-    if len(str(root)) > _LONGEST_TEMPORARY:
-        root = Path("/tmp")
+    root = short_temporary_root()
     _remove_abandoned(root)
     folder = root / f"{_PREFIX}{secrets.token_hex(4)}"
     lock = folder.with_suffix(".lock")
@@ -192,6 +256,12 @@ def _temporary_folder() -> Iterator[Path]:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             lock.unlink(missing_ok=True)
+
+
+def short_temporary_root() -> Path:
+    """A folder for temporary files with a path that leaves room for Ray's sockets."""
+    root = Path(tempfile.gettempdir())
+    return root if len(str(root)) <= _LONGEST_TEMPORARY else Path("/tmp")
 
 
 def _remove_abandoned(root: Path) -> None:

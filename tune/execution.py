@@ -27,12 +27,16 @@ from tune.early_stopping import EpochScheduler
 from tune.ledger import Ledger
 from tune.live_status import LiveStatus
 from tune.memory import costliest, measure_need
+from tune.node_caches import plan_node_caches
+from tune.nodes import check_software
 from tune.place import Place
 from tune.queue import Attempt, TrialQueue
 from tune.results import differing_fields, write_results
 from tune.shares import Need, Node, Share, places, plan_share
 from tune.sources import TrialSource
+from tune.storage_check import agree_on_storage, write_token
 from tune.trainable import Order, run_trial
+from tune.trial_storage import TrialStorage
 from tune.view import TrialView, view_on_stderr
 
 # What is written as trials end is written this seldom, and takes this share of the time at most.
@@ -88,6 +92,7 @@ def run_trials(
         ClusterError: If Ray does not start or the cluster does not answer.
     """
     ledger, place = Ledger(folder), place or Place()
+    resume = f"spikeloom {'compare' if open_test else 'tune'} --resume {ledger.folder}"
     fields = differing_fields(source.configs) if fields is None else fields
     refresh = refresh or partial(write_results, ledger.folder, source.configs, fields)
     with holding(ledger.folder):
@@ -98,7 +103,7 @@ def run_trials(
                 _ensure_frames(waiting, cache, progress)
                 _wait_for_orphans(ledger, waiting)
                 with (
-                    ray_running(place.address),
+                    ray_running(place.address, resume),
                     stdout_without_ray(),
                     view_on_stderr(ledger, source.configs, fields, count) as view,
                 ):
@@ -166,6 +171,9 @@ class _Driver:
         known = self._ledger.unfinished(self._source.open) or [queue.peek()]
         share = self._share(known, count)
         seats.open(share, self._place.asked.concurrent)
+        alone = len(_nodes()) == 1
+        storage = self._storage(alone)
+        caches = plan_node_caches([*self._source.configs, *known], self._cache, alone=alone)
         suggestions = _Suggestions(queue, partial(self._order, share, open_test), self._prepare)
         scheduler = EpochScheduler(self._ledger, early_stopping, lambda: queue.late)
         scheduler.replay(self._source.configs)
@@ -179,7 +187,7 @@ class _Driver:
         # As many actors start at once as may run: else Ray starts one after another.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(share.trials)
         tuner = ray_tune.Tuner(
-            ray_tune.with_resources(run_trial, resources),
+            ray_tune.with_resources(ray_tune.with_parameters(run_trial, storage=storage, caches=caches), resources),
             tune_config=ray_tune.TuneConfig(
                 search_alg=suggestions,
                 scheduler=scheduler,
@@ -196,6 +204,14 @@ class _Driver:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
             status.update(now=True)
+
+    def _storage(self, alone: bool) -> TrialStorage:
+        """How trials come home; several machines must run the same software, and reach what they are to reach."""
+        if alone and self._place.storage is None:
+            return TrialStorage(self._ledger.folder, write_token(self._ledger.folder))
+        if not alone:
+            check_software()
+        return agree_on_storage(self._ledger.folder, self._place.storage, self._progress or Progress())
 
     def _share(self, configs: Sequence[RunConfig], count: int) -> Share:
         """Cut the cluster into shares, by what the costliest trial was measured to take where several may run."""
@@ -226,8 +242,6 @@ class _Driver:
     def _order(self, share: Share, open_test: bool, attempt: Attempt) -> dict[str, Any]:
         return Order.of(
             attempt.config,
-            self._ledger.folder,
-            self._cache,
             open_test=open_test,
             device=share.device,
             threads=share.threads,

@@ -16,12 +16,14 @@ class Place:
     Attributes:
         address: Of a Ray cluster; None uses the Ray that this process has, or starts one on this machine.
         asked: What each trial gets.
+        storage: A path or URL for the trials' checkpoints; None keeps them in the search's folder.
         hours: The time after which no trial starts and running ones stop at the end of their epoch; None has no end.
     """
 
     address: str | None = None
     asked: Asked = field(default_factory=Asked)
     hours: float | None = None
+    storage: str | None = None
 
     def faults(self) -> Iterator[str]:
         """Every fault, a line each."""

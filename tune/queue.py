@@ -72,6 +72,8 @@ class TrialQueue:
         if not self._waiting:
             return None
         attempt = self._waiting.popleft()
+        # What an earlier session or try recorded of its end no longer holds.
+        self._ledger.reopen(attempt.config)
         self._running[fingerprint(attempt.config)] = attempt
         return attempt
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import traceback
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from pipeline.config import RunConfig, from_dict, override, to_dict
+from pipeline.config import RunConfig, fingerprint, from_dict, override, to_dict
 from preprocess.errors import FullMemoryError, SpikeloomError
 from tune.ledger import Ledger
+from tune.node_caches import NodeCaches
+from tune.trial_storage import TrialSite, TrialStorage
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,6 @@ class Order:
 
     Attributes:
         config: The trial's, as `pipeline.config.to_dict` gives it.
-        folder: Of the search or comparison.
-        cache: The folder of all caches.
         open_test: Whether the trial reads the test split at its end.
         device: Where to compute, by the resources that the trial got.
         threads: How many CPU threads to compute with, likewise.
@@ -29,8 +28,6 @@ class Order:
     """
 
     config: dict[str, Any]
-    folder: str
-    cache: str
     open_test: bool
     device: str
     threads: int
@@ -38,53 +35,67 @@ class Order:
     command: tuple[str, ...]
 
     @classmethod
-    def of(cls, config: RunConfig, folder: Path, cache: Path, **others: Any) -> Order:
-        return cls(to_dict(config), str(folder), str(cache), **others)
+    def of(cls, config: RunConfig, **others: Any) -> Order:
+        return cls(to_dict(config), **others)
 
     def to_dict(self) -> dict[str, Any]:
         """The inverse of ``Order(**values)``."""
         return asdict(self)
 
 
-def run_trial(parameters: dict[str, Any]) -> None:
+def run_trial(parameters: dict[str, Any], storage: TrialStorage, caches: NodeCaches) -> None:
     """Train the trial of an order from its start or its checkpoint, and write its `done.json`.
 
     A trial that the scheduler stops leaves by SystemExit out of the report of an epoch; the scheduler records it.
     """
     order = Order(**parameters["order"])
     config = from_dict(order.config)
-    ledger = Ledger(Path(order.folder))
-    ledger.reopen(config)
+    site = storage.site(fingerprint(config))
+    ledger = Ledger(site.root)
     # The record of a run says what the user typed, not how Ray starts its workers.
     sys.argv = list(order.command)
+    ended = False
     try:
-        _train(order, config, ledger)
-    except Exception as error:
-        # A trial that fails is a result, and the search goes on.
-        ledger.write_trace(config, traceback.format_exc())
-        ledger.end(config, "failed", describe(error))
-    else:
-        ledger.end(config, "done")
+        try:
+            site.fetch()
+            if config.start_from is not None:
+                site.fetch(config.start_from)
+            _train(order, config, ledger, site, caches)
+        except Exception as error:
+            # A trial that fails is a result, and the search goes on.
+            ledger.write_trace(config, traceback.format_exc())
+            ledger.end(config, "failed", describe(error))
+        else:
+            ledger.end(config, "done")
+        ended = True
+    finally:
+        site.close(ended=ended)
 
 
-def _train(order: Order, config: RunConfig, ledger: Ledger) -> None:
+def _train(order: Order, config: RunConfig, ledger: Ledger, site: TrialSite, caches: NodeCaches) -> None:
     """Train; where memory is full, go on with batches in pieces of half the size, from the last checkpoint."""
     import numba
+    import ray.tune as ray_tune
 
     from pipeline.device import free_memory
     from pipeline.training import train_run
 
     numba.set_num_threads(min(order.threads, numba.get_num_threads()))
-    piece = order.micro_batch
+    piece, cache = order.micro_batch, caches.here(config)
+
+    def report(row: dict[str, Any], _: dict[str, Any]) -> None:
+        site.keep()
+        ray_tune.report(dict(row))
+
     while True:
         try:
             train_run(
                 override(config, {"device": order.device, "threads": order.threads}),
                 ledger.trial_folder(config),
-                Path(order.cache),
+                cache,
                 open_test=order.open_test,
                 micro_batch=piece,
-                on_epoch=_report,
+                on_epoch=report,
             )
             return
         except FullMemoryError:
@@ -92,12 +103,6 @@ def _train(order: Order, config: RunConfig, ledger: Ledger) -> None:
             if piece < 1:
                 raise
         free_memory()
-
-
-def _report(row: dict[str, Any], _: dict[str, Any]) -> None:
-    import ray.tune as ray_tune
-
-    ray_tune.report(dict(row))
 
 
 def describe(error: BaseException) -> str:

@@ -279,7 +279,7 @@ def test_a_missing_event_store_is_refused_before_anything_is_written(tmp_path: P
         (["gestures-small", "--seeds", "0"], "--seeds: expected at least 1, found 0"),
         ([], "expected a preset or --config"),
         (["gesture-smal"], "Did you mean 'gestures-small'?"),
-        (["--resume", "x", "--seeds", "9"], "--resume: expected no other word than --address"),
+        (["--resume", "x", "--seeds", "9"], "--resume: expected no other word than --address and --storage"),
         (["--resume", "nowhere"], "expected a comparison (with comparison.json), found none"),
     ],
 )

@@ -37,7 +37,9 @@ class Arguments(ConfiguredArguments):
     resume: Path | None = None
     """Continue this comparison instead."""
     address: str | None = None
-    """A Ray cluster, as ray.init takes it; this machine if not given."""
+    """host:port of a Ray cluster, or auto; this machine if not given. See spikeloom cluster."""
+    storage: str | None = None
+    """A path that all machines share, or a URL such as s3://bucket/path, for checkpoints."""
 
 
 def run(words: list[str]) -> None:
@@ -47,7 +49,9 @@ def run(words: list[str]) -> None:
     from tune.compare import compare, missing_lines
 
     try:
-        verdict = compare(comparison, folder, place=Place(arguments.address), progress=progress_on_stderr())
+        verdict = compare(
+            comparison, folder, place=Place(arguments.address, storage=arguments.storage), progress=progress_on_stderr()
+        )
     except (KeyboardInterrupt, Terminated):
         progress_on_stderr().note(f"finished runs are kept; go on with: spikeloom compare --resume {folder}")
         raise
@@ -87,8 +91,10 @@ def _resumed(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Pa
 
     assert arguments.resume is not None
     names = {word.partition("=")[0] for word in words if word.startswith("--")}
-    if arguments.preset is not None or names - {"--resume", "--address"}:
+    if arguments.preset is not None or names - {"--resume", "--address", "--storage"}:
         found = " ".join(words)
-        raise UsageError(f"--resume: expected no other word than --address, found: {found}. See: {PROG} --help")
+        raise UsageError(
+            f"--resume: expected no other word than --address and --storage, found: {found}. See: {PROG} --help"
+        )
     folder = arguments.resume.expanduser().absolute()
     return read_comparison(folder), folder

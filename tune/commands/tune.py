@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PROG = "spikeloom tune"
 # What a resumed search may do otherwise than it began.
 _PLACE_WORDS = frozenset(
-    {"--resume", "--address", "--concurrent", "--cpus-per-trial", "--gpus-per-trial", "--hours", "--log"}
+    {"--resume", "--address", "--concurrent", "--cpus-per-trial", "--gpus-per-trial", "--hours", "--log", "--storage"}
 )
 
 
@@ -67,6 +67,9 @@ class Arguments(ConfiguredArguments):
     """CPUs, and so threads, of each trial."""
     gpus_per_trial: float | None = None
     """Share of a GPU of each trial, such as 0.5; 0 computes on CPUs."""
+    storage: str | None = None
+    """A path that all machines share, or a URL such as s3://bucket/path, for checkpoints; if not given they are in the
+    search's folder, where machines that do not see it send them."""
     log: tuple[str, ...] = ()
     """mlflow, wandb: trials are shown there, too. TensorBoard's events are in every trial's folder anyway."""
     resume: Path | None = None
@@ -89,7 +92,9 @@ class Arguments(ConfiguredArguments):
 
     def place(self) -> Place:
         """Where and how long."""
-        return Place(self.address, Asked(self.concurrent, self.cpus_per_trial, self.gpus_per_trial), self.hours)
+        return Place(
+            self.address, Asked(self.concurrent, self.cpus_per_trial, self.gpus_per_trial), self.hours, self.storage
+        )
 
 
 def run(words: list[str]) -> None:

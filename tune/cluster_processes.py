@@ -1,0 +1,244 @@
+"""One machine's part of a Ray cluster: started as a process of its own, known by a file, and stopped without a trace.
+
+``ray stop`` would end every Ray of the user on the machine; what was started here is one session of processes, and only
+that is stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tune.cluster import ENVIRONMENT, ClusterError, answers, short_temporary_root, token_file, use_token
+
+PORT = 6379
+_LOOPBACK = "127.0.0.1"
+_START_S = 60.0
+_STOP_S = 15.0
+
+
+@dataclass(frozen=True)
+class Member:
+    """What `cluster up` started on this machine.
+
+    Attributes:
+        role: head or worker.
+        address: host:port of the cluster's head.
+        process: The session's first process, which ends all others when it ends.
+        folder: Ray's own, with its logs.
+    """
+
+    role: str
+    address: str
+    process: int
+    folder: str
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs; another process of the same number is not taken for it."""
+        try:
+            return b"ray" in Path(f"/proc/{self.process}/cmdline").read_bytes()
+        except OSError:
+            return False
+
+
+def state_file() -> Path:
+    """Where this user's member on this machine is written down."""
+    return Path(tempfile.gettempdir()) / f"spikeloom-cluster-{os.getuid()}.json"
+
+
+def read_member() -> Member | None:
+    """What `cluster up` started on this machine and still runs; None where nothing does."""
+    try:
+        found = Member(**json.loads(state_file().read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if found.alive else None
+
+
+def start_member(
+    address: str | None,
+    *,
+    port: int = PORT,
+    node_ip: str | None = None,
+    cpus: int | None = None,
+    gpus: int | None = None,
+) -> Member:
+    """Start a head, or join the cluster of an address, and wait until it is there.
+
+    Args:
+        address: host:port of the head to join; None starts a head.
+        port: Of a new head.
+        node_ip: By which other machines reach this one; None is what the machine's routes say.
+        cpus: To offer; None is all.
+        gpus: To offer; None is all.
+
+    Raises:
+        ClusterError: If a member runs here already, the port is in use, the head does not answer, or Ray ends again.
+    """
+    there = read_member()
+    if there is not None:
+        raise ClusterError(
+            f"this machine is the {there.role} of {there.address} already. Leave first: spikeloom cluster down"
+        )
+    if address is None:
+        ip = node_ip or own_address()
+        if answers(ip, port) is None:
+            raise ClusterError(f"--port {port}: expected a free port of {ip}, found one in use. Choose another --port.")
+        words = ["--head", "--port", str(port), "--include-dashboard=false", "--node-ip-address", ip]
+        member_of = f"{ip}:{port}"
+        _have_token()
+    else:
+        member_of = address
+        _check_head(address)
+        if not use_token():
+            raise ClusterError(
+                f"--address {address}: expected the cluster's token, found none. Copy {token_file()} from its head, or "
+                "set RAY_AUTH_TOKEN."
+            )
+        words = ["--address", address, *(["--node-ip-address", node_ip] if node_ip else [])]
+    for name, value in (("--num-cpus", cpus), ("--num-gpus", gpus)):
+        words += [] if value is None else [name, str(value)]
+    folder = Path(tempfile.mkdtemp(prefix="spikeloom-cluster-", dir=short_temporary_root()))
+    # A worker takes the head's folder; where that is not there it makes its own.
+    words += ["--temp-dir", str(folder / "r")] if address is None else []
+    process = _spawn(words, folder)
+    member = Member("head" if address is None else "worker", member_of, process.pid, str(folder))
+    state_file().write_text(json.dumps(asdict(member)))
+    try:
+        _wait(process, member, folder)
+    except BaseException:
+        stop_member(member)
+        raise
+    return member
+
+
+def _have_token() -> None:
+    """A token of this user for all clusters of theirs, made when the first head starts."""
+    path = token_file()
+    if "RAY_AUTH_TOKEN" not in os.environ and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+
+
+def _check_head(address: str) -> None:
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        raise ClusterError(f"--address: expected host:port of a cluster's head, found '{address}'")
+    fault = answers(host, int(port))
+    if fault is not None:
+        raise ClusterError(
+            f"--address {address}: no cluster answers ({fault}). Start its head first: spikeloom cluster up"
+        )
+
+
+def _spawn(words: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    """`ray start --block` in a session of its own, with its output in a file."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *words]
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # Workers find what the shell finds: a neuron of one's own, or a checkout.
+            env=os.environ | ENVIRONMENT | {"RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token")},
+        )
+
+
+def _wait(process: subprocess.Popen[bytes], member: Member, folder: Path) -> None:
+    """Until Ray says that it runs; ClusterError where it ends or takes a minute."""
+    end = time.monotonic() + _START_S
+    while b"Ray runtime started" not in (log := (folder / "log").read_bytes()):
+        if process.poll() is not None:
+            raise ClusterError(f"Ray did not start as {member.role} of {member.address}: {_last_line(log)}")
+        if time.monotonic() > end:
+            raise ClusterError(f"Ray did not start in {_START_S:.0f} s: {_last_line(log)}. Is the machine very busy?")
+        time.sleep(0.1)
+
+
+def _last_line(log: bytes) -> str:
+    lines = [line.strip() for line in log.decode(errors="replace").splitlines() if line.strip()]
+    faults = [line for line in lines if "Error" in line or "error" in line]
+    return (faults or lines or ["it said nothing"])[-1][:300]
+
+
+def stop_member(member: Member) -> None:
+    """End a member's processes, with force where they do not hear, and remove its files."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        end = time.monotonic() + _STOP_S
+        while (left := _session(member.process)) and time.monotonic() < end:
+            for process in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, number)
+            time.sleep(0.2)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(member.process, os.WNOHANG)
+    shutil.rmtree(member.folder, ignore_errors=True)
+    state_file().unlink(missing_ok=True)
+
+
+def _session(leader: int) -> list[int]:
+    """The living processes of a session, whatever has become of its first one."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        # State, parent, process group, session; a zombie is dead.
+        if fields[0] != "Z" and int(fields[3]) == leader:
+            found.append(int(folder.name))
+    return found
+
+
+def describe_nodes(address: str) -> list[dict[str, Any]]:
+    """The machines of a cluster and what they have, by asking it.
+
+    Raises:
+        ClusterError: If the cluster does not answer, or a machine of it does not.
+    """
+    from tune.cluster import ray_running
+    from tune.nodes import describe_software, node_name, on_every_node
+
+    import ray  # isort: skip
+
+    with ray_running(address):
+        software = {answer.node: answer.value for answer in on_every_node(describe_software)}
+        return [
+            {
+                "node": node_name(node),
+                "alive": node["Alive"],
+                "cpus": node["Resources"].get("CPU", 0),
+                "gpus": node["Resources"].get("GPU", 0),
+                "memory_gb": round(node["Resources"].get("memory", 0) / 1e9, 1),
+                "object_store_gb": round(node["Resources"].get("object_store_memory", 0) / 1e9, 1),
+                "software": software.get(node["NodeID"]),
+            }
+            for node in ray.nodes()
+        ]
+
+
+def own_address() -> str:
+    """The address by which other machines might reach this one; loopback where it has no other."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        # Nothing is sent: the kernel only says which of its addresses it would send from.
+        probe.connect(("192.0.2.1", 9))
+        return str(probe.getsockname()[0])
+    return _LOOPBACK

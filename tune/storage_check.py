@@ -1,0 +1,85 @@
+"""Before the first trial: does every machine reach the search's folder, and the storage that was asked for?"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from pipeline.runs import write_whole
+from preprocess.progress import Progress
+from tune.cluster import ClusterError
+from tune.nodes import actor_here, on_every_node
+from tune.trial_storage import TOKEN, Receiver, TrialStorage, open_storage, sees
+
+
+def agree_on_storage(folder: Path, url: str | None, progress: Progress) -> TrialStorage:
+    """How trials' files come home, after every machine was asked.
+
+    Args:
+        folder: Of the search; made already.
+        url: A path or URL for the large files; None keeps them in the folder.
+        progress: Where to tell which machines do not see the folder.
+
+    Raises:
+        ClusterError: If a machine does not reach the storage.
+    """
+    token = write_token(folder)
+    if url is not None:
+        url = _own_part(url, folder)
+        _check_reached(url)
+        return TrialStorage(folder, token, actor_here(Receiver, str(folder), concurrency=8), url)
+    answers = on_every_node(sees, folder, token)
+    blind = [answer.name for answer in answers if not answer.value]
+    if not blind:
+        return TrialStorage(folder, token)
+    progress.note(
+        f"{len(blind)} of {len(answers)} machines do not see {folder}: {', '.join(blind[:3])}"
+        f"{', ...' if len(blind) > 3 else ''}; their checkpoints come here through Ray after every epoch"
+    )
+    return TrialStorage(folder, token, actor_here(Receiver, str(folder), concurrency=8))
+
+
+def write_token(folder: Path) -> str:
+    """A word in the search's folder by which a machine knows that it sees it."""
+    token = secrets.token_hex(8)
+    write_whole(folder / TOKEN, lambda path: path.write_text(token))
+    return token
+
+
+def _own_part(url: str, folder: Path) -> str:
+    """Each search has a folder of its own in a storage; relative paths mean what they mean here."""
+    if "://" not in url:
+        url = str(Path(url).expanduser().absolute())
+    return f"{url.rstrip('/')}/{folder.name}"
+
+
+def _check_reached(url: str) -> None:
+    """Every machine writes a file into the storage, and this one has to find them all."""
+    system, root = open_storage(url)
+    try:
+        system.create_dir(root, recursive=True)
+    except OSError as error:
+        raise ClusterError(f"--storage {url}: cannot be written ({' '.join(str(error).split())[:200]})") from None
+    word = secrets.token_hex(8)
+    for answer in on_every_node(_leave_word, url, word):
+        name = f"{root}/{word}-{answer.value['process']}-{answer.value['word']}"
+        if answer.value["fault"] or system.get_file_info(name).size is None:
+            told = answer.value["fault"] or "what it wrote there is not seen from here: the path is not shared"
+            raise ClusterError(f"--storage {url}: {answer.name} does not reach it ({told}). Share it, or leave it out.")
+        system.delete_file(name)
+
+
+def _leave_word(url: str, word: str) -> dict[str, object]:
+    """On a machine of the cluster: a file by which the driver knows that the storage is the same."""
+    system, root = open_storage(url)
+    own = {"process": os.getpid(), "word": secrets.token_hex(4), "fault": ""}
+    try:
+        # The driver made it: where it is missing, the path leads elsewhere.
+        if system.get_file_info(root).type.name == "NotFound":
+            return own | {"fault": "there is no such folder"}
+        with system.open_output_stream(f"{root}/{word}-{own['process']}-{own['word']}") as stream:
+            stream.write(b"here")
+    except OSError as error:
+        return own | {"fault": " ".join(str(error).split())[:200]}
+    return own

@@ -1,0 +1,266 @@
+"""Where trials live while they train, and how their files come home to the search's folder.
+
+A machine that sees the search's folder trains there. Any other trains in a folder of its own, and after every epoch
+what changed comes home through Ray's object store: rows first, the checkpoint last, each file whole or not at all. With
+a storage (a shared path, or a URL that Arrow knows, such as s3://bucket/searches) the large files go there instead,
+from every machine. Before a trial starts, what home and storage hold of it is fetched: so it goes on elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.runs import write_whole
+from preprocess.errors import RunError
+from tune.cluster import ClusterError
+
+TOKEN = ".token"
+# Behind the rows that belong to them, because a resumed run cuts rows, and cannot make up for lost ones.
+_ORDER = ("config.json", "environment.json", "metrics.jsonl", "timings.jsonl", "best.pt", "checkpoint.pt")
+_LARGE = ("checkpoint.pt", "best.pt")
+_LAST = ("result.json", "predictions.npz", "error.txt", "done.json")
+_BLOCK = 8 * 2**20
+
+
+class Receiver:
+    """Home's end: an actor beside the driver that reads and writes files of the search's folder."""
+
+    def __init__(self, folder: str) -> None:
+        self._trials = Path(folder) / "trials"
+
+    def names(self, trial: str) -> list[str]:
+        """The files of a trial, relative to its folder; none that is half-written."""
+        root = self._trials / trial
+        paths = [path for path in root.rglob("*") if path.is_file() and not path.name.startswith(".")]
+        return sorted(str(path.relative_to(root)) for path in paths)
+
+    def read(self, trial: str, name: str, offset: int) -> bytes:
+        """A block of a file; empty at its end."""
+        with (self._trials / trial / name).open("rb") as file:
+            file.seek(offset)
+            return file.read(_BLOCK)
+
+    def write(self, trial: str, name: str, part: str, offset: int, data: bytes) -> None:
+        """A block of a file that is not there yet; `part` names this transfer of it."""
+        path = self._trials / trial / f".{name.replace('/', '-')}.{part}"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("r+b" if offset else "wb") as file:
+                file.seek(offset)
+                file.write(data)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise _unwritten(path.with_name(name), error) from None
+
+    def finish(self, trial: str, name: str, part: str, digest: str) -> None:
+        """Give a file its name, if what came is what was sent."""
+        path = self._trials / trial / name
+        temporary = self._trials / trial / f".{name.replace('/', '-')}.{part}"
+        if hashlib.sha256(temporary.read_bytes()).hexdigest() != digest:
+            temporary.unlink()
+            raise RunError(f"{path}: arrived damaged. The trial goes on from its last checkpoint when it is resumed.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, lambda own: temporary.replace(own))
+        temporary.unlink(missing_ok=True)
+
+
+def _unwritten(path: Path, error: OSError) -> RunError:
+    return RunError(f"{path}: cannot be written ({error.strerror or error}). Check the free space, then resume.")
+
+
+@dataclass(frozen=True)
+class TrialStorage:
+    """What a worker is told; travels with its order.
+
+    Attributes:
+        folder: Of the search, as the driver sees it.
+        token: What the driver wrote there: a machine that reads it sees the folder.
+        receiver: The actor at home; None where every machine sees the folder.
+        url: Of the storage for large files; None without one.
+    """
+
+    folder: Path
+    token: str
+    receiver: Any = None
+    url: str | None = None
+
+    def site(self, trial: str) -> TrialSite:
+        """Where a trial trains on this machine."""
+        if self.url is None and sees(self.folder, self.token):
+            return TrialSite(trial, self.folder, self)
+        # Of this trial alone, with a copy of the one that it starts from; what a killed worker left is found again.
+        root = Path(tempfile.gettempdir()) / f"spikeloom-trials-{os.getuid()}" / self.token / trial
+        return TrialSite(trial, root, self, away=True)
+
+
+def sees(folder: Path, token: str) -> bool:
+    """Whether this machine sees the driver's folder at its path."""
+    try:
+        return (folder / TOKEN).read_text() == token
+    except OSError:
+        return False
+
+
+@dataclass
+class TrialSite:
+    """A trial's folder on the machine that trains it.
+
+    Attributes:
+        trial: Its fingerprint.
+        root: What `tune.ledger.Ledger` takes.
+        storage: Where its files come from and go to.
+        away: Whether they have to.
+    """
+
+    trial: str
+    root: Path
+    storage: TrialStorage
+    away: bool = False
+    _sent: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "trials" / self.trial
+
+    def fetch(self, trial: str | None = None) -> None:
+        """Have here what home and storage hold of the trial, or of another that it starts from."""
+        if not self.away:
+            return
+        trial = trial or self.trial
+        folder = self.root / "trials" / trial
+        shutil.rmtree(folder, ignore_errors=True)
+        for name in self._home("names", trial):
+            if self.storage.url is None or name not in _LARGE:
+                self._read(trial, name, folder / name)
+        if self.storage.url is not None:
+            for name in _LARGE:
+                fetch_large(self.storage.url, f"{trial}/{name}", folder / name)
+
+    def keep(self) -> None:
+        """Bring home what changed since the last time, the checkpoint last."""
+        if self.away:
+            self._send(_ORDER)
+
+    def close(self, *, ended: bool) -> None:
+        """Bring home the rest of a trial that has come to its end, `done.json` last; nothing stays here."""
+        if not self.away:
+            return
+        try:
+            if ended:
+                others = [path for path in self.folder.rglob("tensorboard/*") if path.is_file()]
+                self._send([*(str(path.relative_to(self.folder)) for path in others), *_ORDER, *_LAST])
+        finally:
+            shutil.rmtree(self.root, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                # The last trial of the search on this machine.
+                self.root.parent.rmdir()
+
+    def _send(self, names: Any) -> None:
+        for name in names:
+            path = self.folder / name
+            if not path.is_file():
+                continue
+            state = path.stat()
+            mark = state.st_mtime_ns, state.st_size
+            if self._sent.get(name) != mark:
+                if self.storage.url is not None and name in _LARGE:
+                    store_large(self.storage.url, f"{self.trial}/{name}", path)
+                else:
+                    self._write(name, path)
+                self._sent[name] = mark
+
+    def _write(self, name: str, path: Path) -> None:
+        part, digest, offset = secrets.token_hex(4), hashlib.sha256(), 0
+        with path.open("rb") as file:
+            while (data := file.read(_BLOCK)) or not offset:
+                digest.update(data)
+                self._home("write", self.trial, name, part, offset, data)
+                offset += len(data)
+                if len(data) < _BLOCK:
+                    break
+        self._home("finish", self.trial, name, part, digest.hexdigest())
+
+    def _read(self, trial: str, name: str, path: Path) -> None:
+        def fill(temporary: Path) -> None:
+            offset = 0
+            with temporary.open("wb") as file:
+                while data := self._home("read", trial, name, offset):
+                    file.write(data)
+                    offset += len(data)
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, fill)
+
+    def _home(self, method: str, *words: Any) -> Any:
+        import ray
+
+        try:
+            return ray.get(getattr(self.storage.receiver, method).remote(*words))
+        except ray.exceptions.RayTaskError as error:
+            # Home's own words, such as a full disk.
+            cause = error.cause
+            raise cause if isinstance(cause, RunError) else error from None
+
+
+def open_storage(url: str) -> tuple[Any, str]:
+    """The Arrow file system and path of a storage; ClusterError where Arrow knows no such kind."""
+    import pyarrow as pa
+    from pyarrow import fs
+
+    try:
+        if "://" not in url:
+            return fs.LocalFileSystem(), str(Path(url).expanduser().absolute())
+        system, path = fs.FileSystem.from_uri(url)
+        return system, str(path).rstrip("/")
+    except (pa.ArrowException, OSError, ValueError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise ClusterError(f"--storage {url}: expected a path or a URL such as s3://bucket/path, but {told}") from None
+
+
+def store_large(url: str, name: str, path: Path) -> None:
+    """Copy a file into a storage, whole or not at all."""
+    with _named(url, name):
+        system, root = open_storage(url)
+        target = f"{root}/{name}"
+        system.create_dir(target.rpartition("/")[0], recursive=True)
+        # Object stores show a file when it is whole; others need another name until then.
+        with path.open("rb") as source, system.open_output_stream(f"{target}.part") as stream:
+            shutil.copyfileobj(source, stream, _BLOCK)
+        system.move(f"{target}.part", target)
+
+
+def fetch_large(url: str, name: str, path: Path) -> bool:
+    """Copy a file out of a storage; False where there is none."""
+    from pyarrow import fs
+
+    with _named(url, name):
+        system, root = open_storage(url)
+        target = f"{root}/{name}"
+        if system.get_file_info(target).type != fs.FileType.File:
+            return False
+
+        def fill(temporary: Path) -> None:
+            with system.open_input_stream(target) as stream, temporary.open("wb") as file:
+                shutil.copyfileobj(stream, file, _BLOCK)
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, fill)
+        return True
+
+
+@contextlib.contextmanager
+def _named(url: str, name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        told = " ".join(str(error).split())[:200]
+        raise RunError(f"{url}/{name}: cannot be reached ({told}). Check the storage, then resume.") from None
