@@ -63,6 +63,7 @@ def retest_run(
         count = EnergyCount(config, network, data.size, data.frames.timesteps, device)
         tested = evaluate_test(there, network, data, device, count.watched)
         result = describe_run(config, data, there.metrics, there.timings, epoch) | describe_test(tested)
+        result["micro_batch"] = there.environment.get("micro_batch")
         result["energy"] = count.energy(tested.input_rates, mean_steps(data, data.splits.test)).describe()
         if timesteps:
             trained = data.frames.timesteps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import secrets
@@ -46,8 +47,8 @@ _CONNECT_S = 10.0
 # How often the head of a cluster is looked for, and how long it may be silent.
 _PING_S = 2.0
 _LOST_S = 15.0
-# Unix socket paths hold 107 bytes, and Ray adds about 60 to its folder.
-_LONGEST_TEMPORARY = 40
+# Unix socket paths hold 107 bytes; our folder and Ray's session and socket in it take 89 of them.
+_LONGEST_TEMPORARY = 18
 
 
 class ClusterError(SpikeloomError):
@@ -142,10 +143,8 @@ def use_token() -> bool:
     """
     if "RAY_AUTH_MODE" not in os.environ and ("RAY_AUTH_TOKEN" in os.environ or token_file().exists()):
         os.environ["RAY_AUTH_MODE"] = "token"
-        from ray._raylet import Config
-
         # Ray has read its environment when it was imported.
-        Config.initialize("")
+        importlib.import_module("ray._raylet").Config.initialize("")
     return os.environ.get("RAY_AUTH_MODE") == "token"
 
 

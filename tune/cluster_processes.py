@@ -111,7 +111,7 @@ def start_member(
         words = ["--address", address, *(["--node-ip-address", node_ip] if node_ip else [])]
     for name, value in (("--num-cpus", cpus), ("--num-gpus", gpus)):
         words += [] if value is None else [name, str(value)]
-    folder = Path(tempfile.mkdtemp(prefix="spikeloom-cluster-", dir=short_temporary_root()))
+    folder = Path(tempfile.mkdtemp(prefix="spikeloom-", dir=short_temporary_root()))
     # A worker takes the head's folder; where that is not there it makes its own.
     words += ["--temp-dir", str(folder / "r")] if address is None else []
     process = _spawn(words, folder)

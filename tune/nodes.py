@@ -46,8 +46,8 @@ def on_every_node(ask: Callable[..., Any], *words: Any) -> list[Answer]:
 
     own = ray.get_runtime_context().get_node_id()
     nodes = sorted((node for node in ray.nodes() if node["Alive"]), key=lambda node: node["NodeID"] != own)
-    remote: Any = ray.remote(num_cpus=0, max_retries=0)
-    task = remote(ask)
+    remote: Any = ray.remote
+    task = remote(num_cpus=0, max_retries=0)(ask)
     asked = []
     for node in nodes:
         affinity = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
@@ -70,8 +70,8 @@ def actor_here(kind: type[Any], *words: Any, concurrency: int = 1) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    remote: Any = ray.remote(num_cpus=0, max_concurrency=concurrency)
-    return remote(kind).options(scheduling_strategy=here).remote(*words)
+    remote: Any = ray.remote
+    return remote(num_cpus=0, max_concurrency=concurrency)(kind).options(scheduling_strategy=here).remote(*words)
 
 
 def node_name(node: dict[str, Any]) -> str:

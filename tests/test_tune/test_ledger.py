@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,17 @@ def test_record_of_a_pruned_trial_is_its_best_epoch_and_that_of_a_done_one_its_r
         "validation_accuracy": 0.6,
         "test_accuracy": None,
         "firing_rate": 0.1,
+        "energy_uj": None,
         "seconds": 4.5,
+        "own_epochs": 3,
+        "memory_mb": 0.0,
+        "micro_batch": None,
         "error": None,
     }
-    assert ledger.end(CONFIG, "pruned") == expected == ledger.read_done(CONFIG)
+    record = ledger.end(CONFIG, "pruned")
+    assert record == ledger.read_done(CONFIG)
+    ended = dt.datetime.fromisoformat(record.pop("ended"))
+    assert record == expected and abs((dt.datetime.now(dt.UTC) - ended).total_seconds()) < 60
     write_json(folder / "result.json", {"validation_accuracy": 0.6, "test_accuracy": 0.7, "firing_rate": 0.3})
     done = ledger.end(CONFIG, "done")
     assert (done["status"], done["test_accuracy"], done["firing_rate"]) == ("done", 0.7, 0.3)

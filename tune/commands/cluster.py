@@ -23,9 +23,9 @@ class Arguments:
 
     Then, on any of them: spikeloom tune n-mnist-small --address 10.0.0.1:6379
 
-    Ray listens on every address of a machine, and a cluster obeys whoever shows its token (~/.ray/auth_token of the head,
-    made if there is none): copy it to the other machines, or set RAY_AUTH_TOKEN there. Nothing is encrypted: use a
-    network that you trust.
+    Ray listens on every address of a machine, and a cluster obeys whoever shows its token (~/.ray/auth_token of the
+    head, made if there is none): copy it to the other machines, or set RAY_AUTH_TOKEN there. Nothing is encrypted: use
+    a network that you trust.
     """
 
     do: Annotated[Literal["up", "down", "status"], tyro.conf.Positional]
