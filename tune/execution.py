@@ -35,7 +35,7 @@ from tune.results import differing_fields, write_results
 from tune.shares import Need, Node, Share, places, plan_share
 from tune.sources import TrialSource
 from tune.storage_check import agree_on_storage, write_token
-from tune.trainable import Order, run_trial
+from tune.trainable import Order, describe, run_trial
 from tune.trial_storage import TrialStorage
 from tune.view import TrialView, view_on_stderr
 
@@ -347,7 +347,11 @@ class _Watcher(ray_tune.Callback):
             self._view.ended(fingerprint(config), record)
         start = time.monotonic()
         if start > self._next_refresh:
-            self._refresh()
+            try:
+                self._refresh()
+            except Exception as error:
+                # The trials go on; what stands in the way is told again at the end, where it counts.
+                self._view.tell(f"results cannot be written at the moment: {describe(error)}")
             end = time.monotonic()
             self._next_refresh = end + max(_REFRESH_S, (end - start) / _REFRESH_SHARE)
 

@@ -61,7 +61,7 @@ def draw_accuracy(rows: Rows, fields: Sequence[str], about: str) -> Figure:
     for axes, path in zip(panels, paths, strict=True):
         for neuron in neurons:
             points = [row for row in done if row[NEURON] == neuron]
-            _draw_points(axes, points, path, _values(done, path), colour_of(neurons, neuron), neuron)
+            _draw_points(axes, points, path, _values(done, path), colour_of(neurons, neuron), short_value(neuron))
         axes.set_xlabel(short_name(path))
     panels[0].set_ylabel("validation accuracy, %")
     panels[0].legend(labelcolor="linecolor", title=None)
@@ -135,7 +135,7 @@ def draw_heat_map(rows: Rows, about: str) -> Figure:
             if len(steps) <= _FEW:
                 axes.set_xticks(steps)
             axes.set_ylim(taus[0] - 0.1, taus[-1] + 0.1)
-        axes.set_title(neuron)
+        axes.set_title(short_value(neuron))
         axes.set_xlabel(short_name(T))
     panels[0].set_ylabel(short_name(TAU))
     figure.colorbar(image, ax=list(panels), label="best validation accuracy, %")
@@ -152,7 +152,9 @@ def draw_front(rows: Rows, about: str) -> Figure:
     for neuron in neurons:
         own = [row for row in done if row[NEURON] == neuron]
         places = [row["energy_uj"] for row in own], [100 * row["validation_accuracy"] for row in own]
-        axes.scatter(*places, color=colour_of(neurons, neuron), s=30, alpha=0.75, linewidth=0, label=neuron)
+        axes.scatter(
+            *places, color=colour_of(neurons, neuron), s=30, alpha=0.75, linewidth=0, label=short_value(neuron)
+        )
     steps = [row["energy_uj"] for row in front], [100 * row["validation_accuracy"] for row in front]
     axes.step(*steps, where="post", color=drawing_ink(), linewidth=1.0, zorder=1)
     for row in _apart(front):

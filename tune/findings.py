@@ -122,7 +122,7 @@ class Findings:
             f"One validation sample is {100 / validation:.2f} points, and the best of many flatters itself; "
             "the test samples stay closed until the choice is trained.",
             *self._front_words(),
-            *([f"{pieces} trials did not fit the memory and were trained in pieces of a batch."] if pieces else []),
+            *([f"{pieces} of them did not fit the memory and were trained in pieces of a batch."] if pieces else []),
         ]
 
     def _front_words(self) -> list[str]:

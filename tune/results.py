@@ -30,6 +30,9 @@ def short_name(path: str) -> str:
 
 def short_value(value: Any) -> str:
     """A field's value in a table or figure."""
+    if isinstance(value, str) and ".py:" in value:
+        # A class from a file of one's own: its path fits in no column.
+        return value.rpartition(":")[2]
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -111,7 +111,7 @@ class TrialView(contextlib.AbstractContextManager["TrialView"]):
         """A trial stopped before its end, and keeps its last checkpoint."""
         self._since.pop(trial, None)
         self.rows[trial]["status"] = "started"
-        self._tell(f"trial {self._words[trial]}: {why}")
+        self.tell(f"trial {self._words[trial]}: {why}")
 
     def started(self, trial: str) -> None:
         """A trial begins or goes on."""
@@ -131,9 +131,10 @@ class TrialView(contextlib.AbstractContextManager["TrialView"]):
         """A trial has its `done.json`."""
         self.rows[trial] |= {name: record[name] for name in self.rows[trial] if name in record}
         self._since.pop(trial, None)
-        self._tell(self._end_line(trial, record))
+        self.tell(self._end_line(trial, record))
 
-    def _tell(self, line: str) -> None:
+    def tell(self, line: str) -> None:
+        """One line on stderr."""
         print(f"spikeloom: {line}", file=sys.stderr, flush=True)
 
     def _end_line(self, trial: str, record: dict[str, Any]) -> str:
@@ -171,7 +172,7 @@ class LiveTable(TrialView):
     def __exit__(self, *details: Any) -> None:
         self._live.__exit__(*details)
 
-    def _tell(self, line: str) -> None:
+    def tell(self, line: str) -> None:
         # The table shows the rest; a cause does not fit in it.
         if ": failed: " in line or ": its process" in line:
             self._live.console.print(f"spikeloom: {line}", markup=False, highlight=False, soft_wrap=True)

@@ -207,3 +207,26 @@ def test_machine_joins_and_leaves_with_a_line_each(tmp_path: Path):
         assert code == 0 and f"this machine, the head of {address}, has left" in out
         assert head.processes() == []
         assert head.shell(f"ls {head.own}/t") == ""
+
+
+def test_full_disk_loses_no_finished_trial_and_leaves_no_half_file():
+    """The search's folder fills up in mid-search; when there is room again, the search goes on."""
+    with machines(1) as (head,):
+        make(head)
+        own = head.own
+        head.shell(f"mkdir {own}/s && mount -t tmpfs -o size=8m tmpfs {own}/s")
+        place = ["--config", own / "long.json", "--cache", own / "cache", "--out", own / "s"]
+        others = ["--space", "neuron.tau=1.5,2,3,4", "--scheduler", "none", "--final-seeds", "0", "--concurrent", "1"]
+        search = head.start(sys.executable, "-m", "tune", "tune", *place, *others)
+        wait_for(lambda: len(records(head, "s")) >= 1, "a finished trial")
+        finished = {record["trial"]: record["ended"] for record in records(head, "s")}
+        head.shell(f"head -c 20m /dev/zero > {own}/s/filler 2>/dev/null; true")
+        _, err = search.communicate(timeout=240)
+        assert "No space left on device" in err, err
+        head.shell(f"rm {own}/s/filler")
+        assert head.shell(f"find {own}/s -name '.*.tmp' | wc -l") == "0"
+        code, out, err = head.spikeloom("tune", "--resume", own / "s")
+        assert code == 0, err
+        assert "4 done" in out
+        after = {record["trial"]: record["ended"] for record in records(head, "s")}
+        assert {trial: after[trial] for trial in finished} == finished
