@@ -31,6 +31,24 @@ def test_networks_of_peers_give_equal_results(name: str):
     assert done.stdout.startswith("| work | spikeloom | peer | ratio |") and "clif" in done.stdout.lower()
 
 
+@pytest.mark.ray
+@pytest.mark.slow
+def test_searches_leave_nothing_behind(tmp_path: Path):
+    """The part of the benchmark that counts processes and files, on four trials of emulated digits."""
+    def run(*words: object) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *map(str, words)], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("tune", "emulate", "digits", "--out", tmp_path / "raw", "--samples-per-class", 8)
+    run("tune", "preprocess", "emulated-digits", "--source", tmp_path / "raw", "--cache", tmp_path / "cache")
+    words = ["benchmarks.tune", "many", "--tiny", "--preset", "digits-small", "--cache", tmp_path / "cache"]
+    table = run(*words, "--out", tmp_path / "out")
+    assert "| processes left | 0 |" in table and "| temporary files left | none |" in table
+
+
 def test_table_says_what_was_reached():
     rows = [Row("a", "1 ms", "peer 9 ms", 9.0, 8), Row("b", "6 MB", "peer 7 MB", 6 / 7, 0.75, less=True)]
     first, second = format_table(rows).splitlines()[2:]

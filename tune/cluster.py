@@ -29,7 +29,8 @@ ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     # Ctrl-C unwinds through our own clean-up.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    # Our ledger is the record; Ray's loggers would write it all once more.
+    # Our ledger is the record; Ray's loggers would write it all once more, its snapshots grow with every trial.
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Our view shows the trials; the new output prints even when told to be silent.
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -75,7 +76,7 @@ def ray_running(address: str | None = None, resume: str = "") -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    with contextlib.ExitStack() as clean_up:
+    with contextlib.nullcontext(_kept[-1]) if _kept else contextlib.ExitStack() as clean_up:
         if address is None:
             folder = clean_up.enter_context(_temporary_folder())
             clean_up.callback(_stop)
@@ -87,6 +88,20 @@ def ray_running(address: str | None = None, resume: str = "") -> Iterator[None]:
             clean_up.enter_context(_watching_head(resume))
         with _signals_unwrapped():
             yield
+
+
+_kept: list[contextlib.ExitStack] = []
+
+
+@contextlib.contextmanager
+def one_ray() -> Iterator[None]:
+    """Have the Ray that `ray_running` starts first serve all that follows, until this ends; this starts none."""
+    with contextlib.ExitStack() as clean_up:
+        _kept.append(clean_up)
+        try:
+            yield
+        finally:
+            _kept.remove(clean_up)
 
 
 @contextlib.contextmanager

@@ -65,7 +65,9 @@ class Receiver:
         """Give a file its name, if what came is what was sent."""
         path = self._trials / trial / name
         temporary = self._trials / trial / f".{name.replace('/', '-')}.{part}"
-        if hashlib.sha256(temporary.read_bytes()).hexdigest() != digest:
+        with temporary.open("rb") as file:
+            arrived = hashlib.file_digest(file, "sha256").hexdigest()
+        if arrived != digest:
             temporary.unlink()
             raise RunError(f"{path}: arrived damaged. The trial goes on from its last checkpoint when it is resumed.")
         path.parent.mkdir(parents=True, exist_ok=True)

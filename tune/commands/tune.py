@@ -105,6 +105,7 @@ def run(words: list[str]) -> None:
     if faults:
         raise UsageError(*faults)
     search, folder = _resumed(arguments, words) if arguments.resume is not None else _started(arguments)
+    from tune.cluster import one_ray
     from tune.final import run_final
     from tune.search import run_search
 
@@ -112,10 +113,9 @@ def run(words: list[str]) -> None:
     progress.note(f"{search.runs} trials of {search.about}, in {folder}")
     try:
         callbacks = tracker_callbacks(arguments.log, search.name, search.fields, folder) if arguments.log else []
-        findings = run_search(search, folder, place=place, callbacks=callbacks, progress=progress)
-        final = None
-        if findings.complete:
-            final = run_final(findings, folder, place=place, progress=progress)
+        with one_ray():
+            findings = run_search(search, folder, place=place, callbacks=callbacks, progress=progress)
+            final = run_final(findings, folder, place=place, progress=progress) if findings.complete else None
     except (KeyboardInterrupt, Terminated):
         progress.note(f"finished trials are kept. Go on: {PROG} --resume {folder}")
         raise
