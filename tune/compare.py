@@ -59,6 +59,8 @@ def compare(
         folder,
         comparison.cache,
         open_test=True,
+        # In pieces a network is normalised otherwise: runs would differ in more than the neuron.
+        in_pieces=False,
         place=place,
         fields=["neuron.name", "seed"],
         progress=progress,

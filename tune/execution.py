@@ -27,7 +27,7 @@ from tune.early_stopping import EpochScheduler
 from tune.ledger import Ledger
 from tune.live_status import LiveStatus
 from tune.memory import costliest, measure_need
-from tune.node_caches import plan_node_caches
+from tune.node_caches import NodeCaches, plan_node_caches
 from tune.nodes import check_software
 from tune.place import Place
 from tune.queue import Attempt, TrialQueue
@@ -57,6 +57,7 @@ def run_trials(
     count: int | None = None,
     place: Place | None = None,
     early_stopping: bool = False,
+    in_pieces: bool = True,
     fields: Sequence[str] | None = None,
     refresh: Callable[[], None] | None = None,
     callbacks: Sequence[ray_tune.Callback] = (),
@@ -76,6 +77,7 @@ def run_trials(
         count: How many trials there will be; None is as many as the source knows already.
         place: Where and how long trials run.
         early_stopping: Whether poor trials are stopped before their last epoch, as `tune.early_stopping` has it.
+        in_pieces: Whether a trial that memory does not hold is tried again with smaller pieces of its batches.
         fields: The searched field paths, for tables; None is those that differ.
         refresh: Writes what came of the trials so far; None writes results.csv and epochs.csv. Called now and then as
             trials end, and at the end or the interruption.
@@ -109,7 +111,8 @@ def run_trials(
                 ):
                     todo = len(waiting) + (0 if count is None else count - len(source.configs))
                     driver = _Driver(source, ledger, cache, view, refresh, place, progress)
-                    driver.run(max(1, todo), open_test, early_stopping, callbacks)
+                    kind = {"open_test": open_test, "in_pieces": in_pieces}
+                    driver.run(max(1, todo), kind, early_stopping, callbacks)
         finally:
             refresh()
         left = [config for config in source.open if ledger.state(config) in ("started", "waiting")]
@@ -162,19 +165,21 @@ class _Driver:
         self._source, self._ledger, self._cache = source, ledger, cache.expanduser().absolute()
         self._view, self._refresh, self._place, self._progress = view, refresh, place, progress
 
-    def run(self, count: int, open_test: bool, early_stopping: bool, callbacks: Sequence[ray_tune.Callback]) -> None:
+    def run(
+        self, count: int, kind: dict[str, bool], early_stopping: bool, callbacks: Sequence[ray_tune.Callback]
+    ) -> None:
         """Have Ray Tune run the trials; what it writes for itself goes to a folder that does not stay."""
         deadline = None if self._place.hours is None else time.monotonic() + 3600 * self._place.hours
         seats = _Seats()
-        queue = TrialQueue(self._source, self._ledger, seats, deadline)
+        queue = TrialQueue(self._source, self._ledger, seats, deadline, in_pieces=kind["in_pieces"])
         # The first trial says what trials are like; where none is known, the source gives one.
         known = self._ledger.unfinished(self._source.open) or [queue.peek()]
-        share = self._share(known, count)
-        seats.open(share, self._place.asked.concurrent)
         alone = len(_nodes()) == 1
         storage = self._storage(alone)
         caches = plan_node_caches([*self._source.configs, *known], self._cache, alone=alone)
-        suggestions = _Suggestions(queue, partial(self._order, share, open_test), self._prepare)
+        share = self._share(known, count, caches)
+        seats.open(share, self._place.asked.concurrent)
+        suggestions = _Suggestions(queue, partial(self._order, share, kind), self._prepare)
         scheduler = EpochScheduler(self._ledger, early_stopping, lambda: queue.late)
         scheduler.replay(self._source.configs)
         status = LiveStatus(self._ledger.folder, self._view)
@@ -213,21 +218,22 @@ class _Driver:
             check_software()
         return agree_on_storage(self._ledger.folder, self._place.storage, self._progress or Progress())
 
-    def _share(self, configs: Sequence[RunConfig], count: int) -> Share:
+    def _share(self, configs: Sequence[RunConfig], count: int, caches: NodeCaches) -> Share:
         """Cut the cluster into shares, by what the costliest trial was measured to take where several may run."""
         nodes, asked = _nodes(), self._place.asked
         share = plan_share(configs[0], count, nodes, asked)
         if share.trials == 1:
             return share
-        return plan_share(configs[0], count, nodes, asked, self._need(costliest(configs), share.device == "cuda"))
+        need = self._need(costliest(configs), caches, share.device == "cuda")
+        return plan_share(configs[0], count, nodes, asked, need)
 
-    def _need(self, config: RunConfig, gpu: bool) -> Need:
+    def _need(self, config: RunConfig, caches: NodeCaches, gpu: bool) -> Need:
         """As measured, now or by an earlier session."""
         path = self._ledger.folder / "memory.json"
         key = f"{fingerprint(config)} on {'cuda' if gpu else 'cpu'}"
         known = read_json(path) or {}
         if key not in known:
-            need = measure_need(config, self._cache, gpu=gpu)
+            need = measure_need(config, caches, gpu=gpu)
             if not need.memory:
                 return need
             known |= {key: {"memory": need.memory, "gpu_memory": need.gpu_memory}}
@@ -239,10 +245,10 @@ class _Driver:
         _ensure_frames([config], self._cache, self._progress)
         self._view.add(config)
 
-    def _order(self, share: Share, open_test: bool, attempt: Attempt) -> dict[str, Any]:
+    def _order(self, share: Share, kind: dict[str, bool], attempt: Attempt) -> dict[str, Any]:
         return Order.of(
             attempt.config,
-            open_test=open_test,
+            **kind,
             device=share.device,
             threads=share.threads,
             micro_batch=attempt.micro_batch,

@@ -7,11 +7,11 @@ allocator and the kernels keep besides the network's tensors is known only after
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig, from_dict, override, to_dict
 from preprocess.errors import FullMemoryError, SpikeloomError
+from tune.node_caches import NodeCaches
 from tune.shares import Need
 
 # Later epochs keep rows, read-ahead batches and freed blocks besides.
@@ -29,14 +29,14 @@ def costliest(configs: Iterable[RunConfig]) -> RunConfig:
     return max(configs, key=cost)
 
 
-def measure_need(config: RunConfig, cache: Path, *, gpu: bool) -> Need:
+def measure_need(config: RunConfig, caches: NodeCaches, *, gpu: bool) -> Need:
     """Have one machine of the cluster train a step of a trial, and measure what it took.
 
     Nothing is measured where the dry run fails: the trial itself will say why.
 
     Args:
         config: The costliest of the trials.
-        cache: The folder of all caches.
+        caches: Where the machine that measures finds its frames.
         gpu: Whether trials compute on GPUs.
     """
     import ray
@@ -44,18 +44,18 @@ def measure_need(config: RunConfig, cache: Path, *, gpu: bool) -> Need:
     # A process of its own, which ends with the call: the next trial must not find its memory taken.
     task = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0, max_calls=1, max_retries=0)(_measure)
     try:
-        found: tuple[float, float] = ray.get(task.remote(to_dict(config), str(cache), gpu))
+        found: tuple[float, float] = ray.get(task.remote(to_dict(config), caches, gpu))
     except (SpikeloomError, ray.exceptions.RayError):
         return Need()
     return Need(found[0] * _MARGIN, found[1] * _MARGIN)
 
 
-def _measure(plain: dict[str, Any], cache: str, gpu: bool) -> tuple[float, float]:
+def _measure(plain: dict[str, Any], caches: NodeCaches, gpu: bool) -> tuple[float, float]:
     """Peak bytes of main memory and of the GPU, for one step; 0 for memory that was full."""
     from pipeline.one_step import peak_of_one_step
 
     config = override(from_dict(plain), {"device": "cuda" if gpu else "cpu", "threads": 1})
     try:
-        return peak_of_one_step(config, Path(cache))
+        return peak_of_one_step(config, caches.here(config))
     except FullMemoryError:
         return 0.0, 0.0

@@ -34,12 +34,20 @@ class TrialQueue:
         source: Where trials come from.
         ledger: What is finished already is not run again.
         places: How many trials may run at once, as it is now; a cluster grows and shrinks.
+        in_pieces: Whether a trial that took all memory comes back with smaller pieces of its batches.
         deadline: No trial starts from then on, in seconds of `time.monotonic`; None is never.
     """
 
     def __init__(
-        self, source: TrialSource, ledger: Ledger, places: Callable[[], int], deadline: float | None = None
+        self,
+        source: TrialSource,
+        ledger: Ledger,
+        places: Callable[[], int],
+        deadline: float | None = None,
+        *,
+        in_pieces: bool = True,
     ) -> None:
+        self._in_pieces = in_pieces
         self._source, self._ledger, self._places = source, ledger, places
         self._deadline = deadline
         self._waiting = deque(Attempt(config) for config in ledger.unfinished(source.open))
@@ -94,7 +102,7 @@ class TrialQueue:
         record = self._ledger.read_done(config)
         if record is None and attempt.number < TRIES:
             again = replace(attempt, number=attempt.number + 1)
-            if _OUT_OF_MEMORY in cause:
+            if _OUT_OF_MEMORY in cause and self._in_pieces:
                 again = replace(again, micro_batch=max(1, (attempt.micro_batch or config.batch_size) // 2))
             self._waiting.appendleft(again)
             return None

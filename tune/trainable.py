@@ -21,6 +21,7 @@ class Order:
     Attributes:
         config: The trial's, as `pipeline.config.to_dict` gives it.
         open_test: Whether the trial reads the test split at its end.
+        in_pieces: Whether batches may be cut into pieces where memory is full.
         device: Where to compute, by the resources that the trial got.
         threads: How many CPU threads to compute with, likewise.
         micro_batch: The largest piece of a batch that may be held at once; None is what the configuration says.
@@ -29,6 +30,7 @@ class Order:
 
     config: dict[str, Any]
     open_test: bool
+    in_pieces: bool
     device: str
     threads: int
     micro_batch: int | None
@@ -100,7 +102,7 @@ def _train(order: Order, config: RunConfig, ledger: Ledger, site: TrialSite, cac
             return
         except FullMemoryError:
             piece = (piece or config.micro_batch or config.batch_size) // 2
-            if piece < 1:
+            if piece < 1 or not order.in_pieces:
                 raise
         free_memory()
 

@@ -75,6 +75,13 @@ def test_trial_that_took_all_memory_comes_back_in_halves(ledger: Ledger):
     assert pieces == [8, 4]
 
 
+def test_run_of_a_comparison_never_comes_back_in_pieces(ledger: Ledger):
+    queue = queue_of(ledger, in_pieces=False)
+    queue.died(taken(queue), "ray.exceptions.OutOfMemoryError: Task was killed")
+    attempt = queue.next()
+    assert attempt is not None and attempt.micro_batch is None
+
+
 def test_trial_that_died_behind_its_record_is_done(ledger: Ledger):
     """Its process was killed between the record and its word to Ray."""
     queue = queue_of(ledger)
