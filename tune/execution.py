@@ -109,7 +109,9 @@ def run_trials(
                     stdout_without_ray(),
                     view_on_stderr(ledger, source.configs, fields, count) as view,
                 ):
-                    todo = len(waiting) + (0 if count is None else count - len(source.configs))
+                    todo = len(ledger.unfinished(source.configs)) + (
+                        0 if count is None else count - len(source.configs)
+                    )
                     driver = _Driver(source, ledger, cache, view, refresh, place, progress)
                     kind = {"open_test": open_test, "in_pieces": in_pieces}
                     driver.run(max(1, todo), kind, early_stopping, callbacks)
