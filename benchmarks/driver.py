@@ -38,9 +38,8 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Print a row for each number of trials."""
-    print(
-        "| trials | read the ledger | write results and figures | search.json | one TPE proposal |\n|---|---|---|---|---|"
-    )
+    heads = ("trials", "read the ledger", "write results and figures", "read search.json", "one TPE proposal")
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for count in arguments.trials:
         with tempfile.TemporaryDirectory() as folder:
             cells = _measure(Path(folder), count)

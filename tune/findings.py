@@ -107,7 +107,7 @@ class Findings:
             which = f"the best {len(rows)} of {len(ranked)} {'on the front' if several else 'complete trials'}"
         samples = self.search.data.validation
         means = f", means over {self._repeats} seeds" if self._repeats > 1 else ""
-        title = f"{self.search.about}: {which}{means}, by validation accuracy on {samples} samples"
+        title = f"{self.search.about}: {which}{means}, selected by validation accuracy on {samples} samples"
         return Table(title, columns, rows, "l" + "r" * (len(columns) - 1))
 
     def sentences(self) -> list[str]:

@@ -93,7 +93,7 @@ def test_tables_hold_every_trial_and_epoch(finished: tuple[Search, Path]):
     rows = read_results(folder)
     assert list(rows[0]) == [
         *("trial", "status", "binning.timesteps", "neuron.tau", "neuron.name", "seed"),
-        *("epochs", "validation_accuracy", "test_accuracy", "firing_rate", "seconds"),
+        *("epochs", "validation_accuracy", "test_accuracy", "firing_rate", "energy_uj", "seconds", "micro_batch"),
     ]
     assert len(rows) == 6
     done = [row for row in rows if row["status"] == "done"]
@@ -127,7 +127,7 @@ def test_best_configuration_is_one_that_train_takes(finished: tuple[Search, Path
 def test_figures_are_drawn_and_nothing_of_ray_stays(finished: tuple[Search, Path]):
     _, folder = finished
     assert {path.name for path in (folder / "figures").iterdir()} == {
-        *("accuracy.svg", "accuracy.png", "tau-timesteps.svg", "tau-timesteps.png")
+        f"{name}.{kind}" for name in ("accuracy", "tau-timesteps", "pareto", "budget") for kind in ("svg", "png")
     }
     assert not (folder / ".ray").exists()
     assert not [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
@@ -246,7 +246,7 @@ def test_live_table_shows_what_runs_and_the_best_of_the_rest(tmp_path: Path, tin
     screen = io.StringIO()
     Console(file=screen, width=120).print(view._table())
     lines = screen.getvalue().splitlines()
-    assert lines[0].strip() == "3 trials: 1 running, 1 done, 1 waiting"
+    assert lines[0].strip() == "3 trials: 1 running, 1 done, 1 waiting; about 0 s left"
     assert "test %" not in lines[2]
     (running,) = (line for line in lines if first in line)
     assert "running" in running and "2/3" in running and "75.0" in running
