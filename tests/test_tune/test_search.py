@@ -82,8 +82,8 @@ def test_search_goes_on_when_trials_fail_or_die(finished: tuple[Search, Path]):
     assert findings.counts() == {"done": 4, "failed": 2}
     assert {row["neuron.name"] for row in findings.ranked} == {"lif"}
     raised, died = findings.failures()
-    assert raised.endswith("bad.py:Raises) failed: ValueError: no spikes today")
-    assert "bad.py:Dies) failed: its process died 3 times: " in died
+    assert raised.endswith("neuron=Raises) failed: ValueError: no spikes today")
+    assert "neuron=Dies) failed: its process died 3 times: " in died
     assert "\n" not in died
 
 
