@@ -127,9 +127,12 @@ def parse_space(words: Sequence[str], config: RunConfig) -> Space:
         faults += [f"{where[dimension.path]}: {fault}" for fault in _value_faults(dimension, dimensions, config)]
     if not faults:
         reasons = {part.path: _why_never(part, dimensions, config) for part in dimensions}
-        # A named space suits many configurations; what has no effect in this one is left out without a word.
-        faults += [f"{where[path]}: {reason}" for path, reason in reasons.items() if reason is not None and path in own]
+        # Named spaces, and conditions on what is not searched, are for many configurations: what they rule out in this
+        # one is left out without a word.
+        told = [p.path for p in dimensions if p.path in own and not _is_for_another(p, dimensions, config)]
         dimensions = tuple(part for part in dimensions if reasons[part.path] is None)
+        told = told if dimensions else list(reasons)
+        faults += [f"{where[path]}: {reasons[path]}" for path in told if reasons[path] is not None]
     if not dimensions and not faults:
         faults.append(f"--space: expected {FORMS}, found no word")
     if faults:
@@ -214,6 +217,12 @@ def _own_faults(config: RunConfig, changes: Changes, path: str) -> list[str]:
 def _largest(dimension: Dimension) -> Any:
     numbers = [value for value in dimension.ends() if isinstance(value, (int, float))]
     return max(numbers) if numbers else dimension.ends()[0]
+
+
+def _is_for_another(dimension: Dimension, dimensions: Sequence[Dimension], config: RunConfig) -> bool:
+    """Whether a condition on a field that is not searched does not hold in the configuration."""
+    searched, values = {part.path for part in dimensions}, flatten(config)
+    return any(part.path not in searched and values[part.path] not in part.values for part in dimension.when)
 
 
 def _why_never(dimension: Dimension, dimensions: Sequence[Dimension], config: RunConfig) -> str | None:
