@@ -33,7 +33,7 @@ Changes = dict[str, Any]
 
 # Of larger spaces the size is told as if every dimension were searched everywhere.
 _COUNTED = 10_000
-_TRIED = 100_000
+_TRIED = 10_000
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,11 @@ class Space:
 
 
 def _is_active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
-    return all(values[part.path] in part.values for part in dimension.when) and not is_idle(dimension.path, values)
+    return _conditions_hold(dimension, values) and not is_idle(dimension.path, values)
+
+
+def _conditions_hold(dimension: Dimension, values: Mapping[str, Any]) -> bool:
+    return all(values[part.path] in part.values for part in dimension.when)
 
 
 def parse_space(words: Sequence[str], config: RunConfig) -> Space:
@@ -235,16 +239,16 @@ def _why_never(dimension: Dimension, dimensions: Sequence[Dimension], config: Ru
             found = other.describe() if other else f"{part.path}={listed((values[part.path],))}"
             return f"expected a condition that can hold, found {part.describe()} with {found}"
     deciding = Space(tuple(_in_few(part, dimensions) for part in _ancestors(dimension, searched)))
-    tried = itertools.islice(deciding.combinations(config), _TRIED)
-    if any(_is_active(dimension, values | point) for point in tried):
+    points = [values | point for point in itertools.islice(deciding.combinations(config), _TRIED)]
+    if any(_is_active(dimension, point) for point in points):
         return None
-    if governors_of(dimension.path):
-        found = " and ".join(
-            (searched[path].describe() if path in searched else f"{path}={listed((values[path],))}")
-            for path in governors_of(dimension.path)
-        )
-        return f"expected a field that has an effect, found {dimension.path} with {found}. Leave it out."
-    return "expected conditions that can hold together, found none of them in one point"
+    if not any(_conditions_hold(dimension, point) for point in points):
+        return "expected conditions that can hold together, found none of them in one point"
+    found = " and ".join(
+        searched[path].describe() if path in searched else f"{path}={listed((values[path],))}"
+        for path in governors_of(dimension.path)
+    )
+    return f"expected a field that has an effect, found {dimension.path} with {found}. Leave it out."
 
 
 def _ancestors(dimension: Dimension, searched: Mapping[str, Dimension]) -> list[Dimension]:

@@ -99,7 +99,7 @@ def _divide(text: str) -> tuple[str, Any, str]:
     """A field's path, its type, and what stands behind the =."""
     path, equals, values = text.partition("=")
     if not equals:
-        near = difflib.get_close_matches(text, NAMED_SPACES, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(text, NAMED_SPACES, n=1)
         hint = f". Did you mean '{near[0]}'?" if near else ""
         raise ConfigError(f"expected {FORMS}{hint}")
     kinds = field_paths()
