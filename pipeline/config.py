@@ -11,15 +11,16 @@ import difflib
 import functools
 import hashlib
 import json
+import operator
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.augmentation_names import EVENT_AUGMENTATIONS, augmentation_faults, parse_augmentation
-from pipeline.config_effects import idle_fields
+from pipeline.config_effects import idle_fields, needless_fields
 from pipeline.config_sections import DatasetConfig as DatasetConfig
 from pipeline.config_sections import InputConfig as InputConfig
 from pipeline.config_sections import LossConfig as LossConfig
@@ -152,13 +153,14 @@ def _type_hints(config_type: type) -> dict[str, Any]:
 
 def flatten(config: RunConfig) -> dict[str, Any]:
     """Field path to value."""
-    flat: dict[str, Any] = {}
-    for path in field_paths():
-        value: Any = config
-        for name in path.split("."):
-            value = getattr(value, name)
-        flat[path] = value
-    return flat
+    paths = _run_paths()
+    return dict(zip(paths, operator.attrgetter(*paths)(config), strict=True))
+
+
+@functools.cache
+def _run_paths() -> Mapping[str, Any]:
+    """`field_paths` of a run, once: a search asks for thousands of configurations."""
+    return types.MappingProxyType(field_paths())
 
 
 def override(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
@@ -167,7 +169,7 @@ def override(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: With every unknown path, every value of another type, and every value out of range.
     """
-    paths = field_paths()
+    paths = _run_paths()
     flat = flatten(config)
     faults = []
     for path, value in changes.items():
@@ -176,9 +178,9 @@ def override(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
             hint = f"did you mean '{near[0]}'" if near else "the field paths are in: spikeloom train --help"
             faults.append(f"{path}: no such field; {hint}")
             continue
-        typed, fits = _typed(value, paths[path])
+        typed, fits = typed_value(value, paths[path])
         if not fits:
-            faults.append(f"{path}: expected {_describe(paths[path])}, found {value!r}")
+            faults.append(f"{path}: expected {describe_type(paths[path])}, found {value!r}")
             continue
         flat[path] = typed
     if faults:
@@ -209,14 +211,14 @@ def _unflatten(flat: Mapping[str, Any]) -> RunConfig:
     return RunConfig(**parts)
 
 
-def _typed(value: Any, hint: Any) -> tuple[Any, bool]:
+def typed_value(value: Any, hint: Any) -> tuple[Any, bool]:
     """The value as the hint's type, and whether it is one; an int is a float, a bool is no int."""
     origin = typing.get_origin(hint)
     if origin is Literal:
         return value, value in typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         for option in typing.get_args(hint):
-            typed, fits = _typed(value, option)
+            typed, fits = typed_value(value, option)
             if fits:
                 return typed, True
         return value, False
@@ -229,12 +231,12 @@ def _typed(value: Any, hint: Any) -> tuple[Any, bool]:
     return value, isinstance(value, hint)
 
 
-def _describe(hint: Any) -> str:
+def describe_type(hint: Any) -> str:
     origin = typing.get_origin(hint)
     if origin is Literal:
         return "one of " + ", ".join(str(choice) for choice in typing.get_args(hint))
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_describe(option) for option in typing.get_args(hint))
+        return " or ".join(describe_type(option) for option in typing.get_args(hint))
     if hint is type(None):
         return "null"
     return {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}.get(hint, str(hint))
@@ -285,12 +287,10 @@ def fingerprint(config: RunConfig) -> str:
 
     Made of the fields that are not at their defaults, so that a field that a later version adds changes no run's.
     """
-    # Fields that the binning's rule does not read compute nothing.
-    plain = flatten(replace(config, binning=config.binning.plain()))
+    plain, defaults = flatten(config), flatten(RunConfig())
     # Whatever order its names are given in, they apply in one.
     plain["dataset.augmentation"] = "+".join(sorted(parse_augmentation(config.dataset.augmentation))) or "none"
-    defaults = flatten(RunConfig())
-    plain |= {path: defaults[path] for path in idle_fields(config)}
+    plain |= {path: defaults[path] for path in (*idle_fields(plain), *needless_fields(plain))}
     told = {path: value for path, value in plain.items() if path not in PLACE_FIELDS and value != defaults[path]}
     text = json.dumps(told, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -16,7 +16,7 @@ class Condition:
 
     def describe(self) -> str:
         """In the form of a word of `--space`."""
-        return f"{self.path}={_listed(self.values)}"
+        return f"{self.path}={listed(self.values)}"
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Choice:
 
     @property
     def count(self) -> float:
+        """How many values it has."""
         return len(self.values)
 
     def at(self, share: float) -> Any:
@@ -51,7 +52,7 @@ class Choice:
 
     def describe(self) -> str:
         """In the form of a word of `--space`."""
-        return f"{self.path}={_listed(self.values)}{_conditions(self.when)}"
+        return f"{self.path}={listed(self.values)}{_conditions(self.when)}"
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Range:
 
     @property
     def count(self) -> float:
+        """How many values it has."""
         return self.high - self.low + 1 if self.whole else math.inf
 
     @property
@@ -115,7 +117,7 @@ class Range:
 Dimension = Choice | Range
 
 
-def _listed(values: tuple[Any, ...]) -> str:
+def listed(values: tuple[Any, ...]) -> str:
     return ",".join("none" if value is None else str(value) for value in values)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pipeline.config import RunConfig
 from pipeline.paper_presets import TABLE3, TAUS
@@ -12,8 +12,8 @@ NEURONS = ("lif", "clif")
 """What the default space compares."""
 
 
-def _listed(values: object) -> str:
-    return ",".join(map(str, values))  # type: ignore[call-overload]
+# Left-right flips of digits are no digits, and of gestures other gestures (DVS-Gesture has one class for each hand).
+_FLIPPED = "cifar10-dvs"
 
 
 def _timesteps_tau_neuron(config: RunConfig) -> list[str]:
@@ -30,21 +30,25 @@ def _timesteps_tau_neuron(config: RunConfig) -> list[str]:
 def _table3(config: RunConfig) -> list[str]:
     """The paper's Table 3: how many steps carry gradient and tau, for both neurons; k beyond T is T."""
     t = config.binning.timesteps
-    steps = dict.fromkeys(min(k, t) for k in TABLE3)
+    steps = [*TABLE3, "none"] if config.binning.varies else [min(k, t) for k in TABLE3]
     return [f"grad_steps={_listed(steps)}", f"neuron.tau={_listed(TAUS)}", f"neuron.name={_listed(NEURONS)}"]
 
 
 def _training(config: RunConfig) -> list[str]:
-    """Learning rate, weight decay, dropout, batch size and augmentation, around the configuration's own."""
+    """Learning rate, weight decay, dropout, batch size and augmentation of frames, around the configuration's own."""
     rate, batch = config.optimiser.learning_rate, config.batch_size
-    names = ("none", "flip", "roll+crop") if config.input.source == "cache" else ("none", "drop-events")
-    own = config.dataset.augmentation
+    # No batch is larger than the configuration's, which fits into memory and into the training set.
+    batches = sorted({min(batch, max(2, batch // k)) for k in (1, 2, 4)})
+    augmentations = [config.dataset.augmentation, "none", "roll", "roll+rotation", "event-drop"]
+    if config.dataset.name.startswith(_FLIPPED):
+        augmentations.append("flip+crop")
     return [
-        f"optimiser.learning_rate={rate / 30:g}:{rate * 3:g}:log",
+        # Rates that are too high fail sooner than those that are too low.
+        f"optimiser.learning_rate={rate / 30:.4g}:{rate * 3:.4g}:log",
         "optimiser.weight_decay=1e-5:1e-2:log",
-        "network.dropout=0,0.1,0.2,0.4",
-        f"batch_size={_listed(dict.fromkeys((max(1, batch // 2), batch, 2 * batch)))}",
-        f"dataset.augmentation={_listed(dict.fromkeys((own, *names)))}",
+        "network.dropout=0:0.5",
+        f"batch_size={_listed(batches)}",
+        f"dataset.augmentation={_listed(augmentations)}",
     ]
 
 
@@ -56,9 +60,15 @@ def _everything(config: RunConfig) -> list[str]:
         "neuron.surrogate=rect,triangle,sigmoid,atan",
         "neuron.alpha=0.5:4:log",
         "network.batch_norm=per-step,joint",
-        "loss.mse_weight=0,0.05,0.1",
+        "optimiser.momentum=0.8,0.9,0.95",
+        f"loss.mse_weight={_listed((config.loss.mse_weight, 0.0, 0.05, 0.1))}",
+        "loss.mse_target=constant,one-hot",
         "loss.label_smoothing=0,0.1",
     ]
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ",".join(dict.fromkeys(map(str, values)))
 
 
 NAMED_SPACES: dict[str, Callable[[RunConfig], list[str]]] = {
@@ -67,3 +77,4 @@ NAMED_SPACES: dict[str, Callable[[RunConfig], list[str]]] = {
     "training": _training,
     "everything": _everything,
 }
+"""What `--space` takes by name, as the words that it stands for in a configuration."""

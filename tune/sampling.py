@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from tune.space import Changes, Space
 
 # Spaces of up to so many combinations are listed in full before samples are drawn from them.
 _LISTED = 10_000
-_MOST_OF_A_GRID = 1_000_000
+_MOST_OF_A_GRID = 100_000
 _ROUNDS = 100
 
 
@@ -34,18 +35,22 @@ def sample_space(space: Space, config: RunConfig, samples: int, seed: int) -> li
         ConfigError: If no point is valid.
     """
     rng = np.random.default_rng(seed)
-    found = _Distinct(space, config)
-    if space.size() <= _LISTED:
-        found.take(_combinations(space))
-        points = found.points("no combination is valid")
-        if len(points) <= samples:
-            return [points[k] for k in rng.permutation(len(points))]
-        found = _Distinct(space, config)
+    listed: list[Changes] = []
+    if space.size(config) <= _LISTED:
+        everything = _Distinct(config)
+        everything.take(space.combinations(config))
+        listed = everything.points("no combination is valid")
+        if len(listed) <= samples:
+            return [listed[k] for k in rng.permutation(len(listed))]
+    found = _Distinct(config)
     for _ in range(_ROUNDS):
         if len(found) >= samples:
             break
-        found.take(_latin_hypercube(space, samples - len(found), rng))
-    return found.points("no valid combination was found")
+        found.take(space.clean(point, config) for point in _latin_hypercube(space, samples - len(found), rng))
+    if len(found) < samples:
+        # Points that are seldom drawn, where many draws come to the same or to nothing valid.
+        found.take(listed[k] for k in rng.permutation(len(listed)))
+    return found.points("no valid combination was found")[:samples]
 
 
 def grid_space(space: Space, config: RunConfig) -> list[Changes]:
@@ -54,29 +59,32 @@ def grid_space(space: Space, config: RunConfig) -> list[Changes]:
     Raises:
         ConfigError: If a range has no end of values, there are too many combinations, or none is valid.
     """
-    endless = [dimension for dimension in space.dimensions if isinstance(dimension, Range) and not dimension.whole]
+    endless = [part for part in space.dimensions if isinstance(part, Range) and not part.whole]
     if endless:
+        words = [replace(part, when=()).describe() for part in endless]
         raise ConfigError(
             *(
-                f"--search grid: {part.describe()} has no end of values. Give it a number: {part.describe()}:5"
-                for part in endless
+                f"--search grid: expected values that end, found {word}. Give it a number of values: "
+                f"{part.path}=lo:hi:N, such as {word}:5"
+                for part, word in zip(endless, words, strict=True)
             )
         )
-    if space.size() > _MOST_OF_A_GRID:
+    combinations = list(itertools.islice(space.combinations(config), _MOST_OF_A_GRID + 1))
+    if len(combinations) > _MOST_OF_A_GRID:
         raise ConfigError(
-            f"--search grid: expected at most {_MOST_OF_A_GRID:,} combinations, found {space.size():,.0f}. "
-            "Draw some of them: --search random"
+            f"--search grid: expected at most {_MOST_OF_A_GRID:,} combinations, found more. Draw some of them: "
+            "--search random"
         )
-    found = _Distinct(space, config)
-    found.take(_combinations(space))
+    found = _Distinct(config)
+    found.take(combinations)
     return found.points("no combination is valid")
 
 
 class _Distinct:
     """Valid points, each once, in the order in which they came."""
 
-    def __init__(self, space: Space, config: RunConfig) -> None:
-        self._space, self._config = space, config
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
         self._found: dict[str, Changes] = {}
         self._faults: tuple[str, ...] = ()
 
@@ -86,8 +94,7 @@ class _Distinct:
     def take(self, points: Iterable[Changes]) -> None:
         for point in points:
             try:
-                clean = self._space.clean(point, self._config)
-                self._found.setdefault(fingerprint(override(self._config, clean)), clean)
+                self._found.setdefault(fingerprint(override(self._config, point)), point)
             except ConfigError as error:
                 self._faults = error.faults
 
@@ -98,14 +105,7 @@ class _Distinct:
         return list(self._found.values())
 
 
-def _combinations(space: Space) -> Iterator[Changes]:
-    for values in itertools.product(*(dimension.values for dimension in space.dimensions)):
-        yield dict(zip(space.fields, values, strict=True))
-
-
-def _latin_hypercube(space: Space, count: int, rng: np.random.Generator) -> list[Changes]:
+def _latin_hypercube(space: Space, count: int, rng: np.random.Generator) -> Iterator[Changes]:
     shares = [(rng.permutation(count) + rng.random(count)) / count for _ in space.dimensions]
-    return [
-        {dimension.path: dimension.at(column[k]) for dimension, column in zip(space.dimensions, shares, strict=True)}
-        for k in range(count)
-    ]
+    for k in range(count):
+        yield {part.path: part.at(column[k]) for part, column in zip(space.dimensions, shares, strict=True)}

@@ -51,7 +51,7 @@ class Search:
     Attributes:
         name: The preset, or what else names the configuration.
         config: What all trials share.
-        space: The words of `--space`.
+        space: The words of `--space`, files and named spaces spelled out.
         fields: The searched field paths.
         trials: What each trial changes in the configuration, in the order in which they start; of tpe and pbt those
             that were asked for so far.
@@ -203,7 +203,7 @@ def plan_search(name: str, config: RunConfig, words: SearchWords, cache: Path) -
     search = Search(
         name,
         config,
-        tuple(words.space),
+        space.words,
         space.fields,
         tuple(_draw(words, space, config, samples)),
         words.plain_scheduler(),

@@ -1,48 +1,44 @@
 """Search spaces: words such as ``neuron.tau=1.5:4:log`` become dimensions of one space.
 
-A word names a space, a file of words (one a line, # begins a comment), or a field and its values:
+A word names a space (`tune.named_spaces`), a file of words (one a line, # begins a comment), or a field and its values:
 
     field=a,b,c          choices
     field=lo:hi          from lo to hi, both included, evenly; whole numbers where the field holds whole numbers
     field=lo:hi:log      the same, evenly in the logarithm
-    field=lo:hi:5        five values, evenly spaced; with :log:5 in the logarithm
+    field=lo:hi:5        five values, evenly spaced; lo:hi:log:5 in the logarithm (whole numbers that fall together are
+                         one value)
 
 Behind each may stand where the field is searched: ``neuron.tau=1.5:4 if neuron.name=lif,plif`` and, joined by
-``and``, further conditions. Elsewhere the field keeps the configuration's value. Fields without effect are left out by
-themselves: psn has no time constant, so no two of its trials differ in one.
+``and``, further conditions on fields that are searched or the configuration's. Elsewhere the field keeps the
+configuration's value. Fields without effect are left out by themselves: psn has no time constant, so that no two of its
+trials differ in one. Several words go together, in any order; a field's own word takes the place of a named space's.
 """
 
 from __future__ import annotations
 
-import difflib
+import itertools
 import math
-import types
-import typing
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from pipeline.command_line import absolute_class
-from pipeline.config import PLACE_FIELDS, RunConfig, field_paths, flatten, override
-from pipeline.config_effects import idle_fields
+from pipeline.config import RunConfig, flatten, override
+from pipeline.config_effects import governors_of, is_idle
 from preprocess.errors import ConfigError
-from tune.dimensions import Choice, Condition, Dimension, Range
-from tune.named_spaces import NAMED_SPACES
+from tune.dimensions import Choice, Dimension, listed
+from tune.space_words import FORMS, Word, parse_word, read_words
 
 Changes = dict[str, Any]
 """Field path to value: what a trial changes in the configuration that all trials share."""
 
-_FORMS = "field=a,b,c, field=lo:hi or field=lo:hi:log"
-_MOST_VALUES = 1000
-# What decides which samples score a trial; an augmentation changes training samples alone.
-_SCORED_ON = ("dataset.name", "dataset.split", "dataset.validation_fraction", "selection")
-_NOT_SEARCHED = ("schedule.stop_epoch", "start_from")
+# Of larger spaces the size is told as if every dimension were searched everywhere.
+_COUNTED = 10_000
+_TRIED = 10_000
 
 
 @dataclass(frozen=True)
 class Space:
-    """Dimensions, each behind those that its conditions name.
+    """Dimensions, each behind those that decide where it is searched.
 
     Attributes:
         dimensions: In an order in which a point can be drawn.
@@ -55,30 +51,58 @@ class Space:
         """The searched field paths."""
         return tuple(dimension.path for dimension in self.dimensions)
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What `parse_space` makes the same space of, without files and names that may come to mean something else."""
+        return tuple(dimension.describe() for dimension in self.dimensions)
+
     def active(self, dimension: Dimension, point: Changes, config: RunConfig) -> bool:
-        """Whether a dimension's conditions hold in a point, or in the configuration where the point says nothing."""
-        return all(_value(part.path, point, config) in part.values for part in dimension.when)
+        """Whether a dimension is searched in a point: its conditions hold, and its field has an effect.
+
+        Args:
+            dimension: One of the space's.
+            point: Values of the dimensions before it; of others the configuration's hold.
+            config: What all trials share.
+        """
+        return _is_active(dimension, flatten(config) | point)
 
     def clean(self, point: Changes, config: RunConfig) -> Changes:
-        """The point without what its conditions rule out, and without fields that have no effect in it.
-
-        Raises:
-            ConfigError: If the point is no valid configuration.
-        """
-        kept: Changes = {}
+        """The point without what is not searched in it; it need not be a valid configuration."""
+        values = flatten(config) | {path: value for path, value in point.items() if path not in self.fields}
+        kept = {path: value for path, value in point.items() if path not in self.fields}
         for dimension in self.dimensions:
-            if dimension.path in point and self.active(dimension, kept, config):
-                kept[dimension.path] = point[dimension.path]
-        idle = set(idle_fields(override(config, kept)))
-        return {path: value for path, value in kept.items() if path not in idle}
+            if dimension.path in point and _is_active(dimension, values):
+                kept[dimension.path] = values[dimension.path] = point[dimension.path]
+        return kept
 
-    def size(self) -> float:
-        """How many points there are at most."""
-        return math.prod(dimension.count for dimension in self.dimensions)
+    def combinations(self, config: RunConfig) -> Iterator[Changes]:
+        """Every point, valid or not, the last dimension's values first; the dimensions must have ends of values."""
+        return self._combinations(0, {}, flatten(config))
+
+    def _combinations(self, done: int, point: Changes, values: dict[str, Any]) -> Iterator[Changes]:
+        if done == len(self.dimensions):
+            yield point
+            return
+        dimension = self.dimensions[done]
+        if not _is_active(dimension, values):
+            yield from self._combinations(done + 1, point, values)
+            return
+        for value in dimension.values:
+            changed = {dimension.path: value}
+            yield from self._combinations(done + 1, point | changed, values | changed)
+
+    def size(self, config: RunConfig) -> float:
+        """How many points there are at most; infinitely many where a dimension has no end of values."""
+        most = math.prod(dimension.count for dimension in self.dimensions)
+        return sum(1 for _ in self.combinations(config)) if most <= _COUNTED else most
 
 
-def _value(path: str, point: Changes, config: RunConfig) -> Any:
-    return point[path] if path in point else flatten(config)[path]
+def _is_active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
+    return _conditions_hold(dimension, values) and not is_idle(dimension.path, values)
+
+
+def _conditions_hold(dimension: Dimension, values: Mapping[str, Any]) -> bool:
+    return all(values[part.path] in part.values for part in dimension.when)
 
 
 def parse_space(words: Sequence[str], config: RunConfig) -> Space:
@@ -94,195 +118,161 @@ def parse_space(words: Sequence[str], config: RunConfig) -> Space:
     faults: list[str] = []
     named: dict[str, Dimension] = {}
     own: dict[str, Dimension] = {}
-    for where, word in _read_words(words, faults):
-        if word in NAMED_SPACES:
-            named |= {dimension.path: dimension for dimension in map(_parse_word, NAMED_SPACES[word](config))}
-            continue
+    where: dict[str, str] = {}
+    for word in read_words(words, config, faults):
         try:
-            dimension = _parse_word(word)
+            dimension = parse_word(word.text)
         except ConfigError as error:
-            faults += [f"--space {where}{fault}" for fault in error.faults]
+            faults += [f"{word.where}: {fault}" for fault in error.faults]
             continue
-        if dimension.path in own:
-            faults.append(f"--space {where}{word}: {dimension.path} was given before. Give each field once.")
-        own[dimension.path] = dimension
+        _place(word, dimension, named, own, where, faults)
     dimensions = _in_order(tuple((named | own).values()), faults)
-    faults += _range_faults(dimensions, config)
+    for dimension in dimensions:
+        faults += [f"{where[dimension.path]}: {fault}" for fault in _value_faults(dimension, dimensions, config)]
+    if not faults:
+        reasons = {part.path: _why_never(part, dimensions, config) for part in dimensions}
+        # Named spaces, and conditions on what is not searched, are for many configurations: what they rule out in this
+        # one is left out without a word.
+        told = [p.path for p in dimensions if p.path in own and not _is_for_another(p, dimensions, config)]
+        dimensions = tuple(part for part in dimensions if reasons[part.path] is None)
+        told = told if dimensions else list(reasons)
+        faults += [f"{where[path]}: {reasons[path]}" for path in told if reasons[path] is not None]
     if not dimensions and not faults:
-        faults.append(f"--space: expected a named space ({', '.join(NAMED_SPACES)}) or {_FORMS}, found no word")
+        faults.append(f"--space: expected {FORMS}, found no word")
     if faults:
-        raise ConfigError(*faults)
+        raise ConfigError(*dict.fromkeys(faults))
     return Space(dimensions)
 
 
-def _read_words(words: Sequence[str], faults: list[str]) -> Iterator[tuple[str, str]]:
-    """Each word with where it stands: nothing for one of the command line, file and line for the others."""
-    for word in words:
-        path = Path(word).expanduser()
-        if "=" in word or word in NAMED_SPACES or not (word.endswith(".txt") or path.is_file()):
-            yield "", word
-            continue
-        try:
-            lines = path.read_text().splitlines()
-        except (OSError, ValueError) as error:
-            faults.append(f"--space {word}: cannot be read ({getattr(error, 'strerror', None) or error})")
-            continue
-        for number, line in enumerate(lines, 1):
-            text = line.partition("#")[0].strip()
-            if text:
-                yield f"{word}, line {number}: ", text
+def _place(
+    word: Word,
+    dimension: Dimension,
+    named: dict[str, Dimension],
+    own: dict[str, Dimension],
+    where: dict[str, str],
+    faults: list[str],
+) -> None:
+    """Put a dimension where it belongs; later named spaces replace earlier ones, and own words all of them."""
+    path = dimension.path
+    if word.named:
+        named[path] = dimension
+        if path not in own:
+            where[path] = word.where
+        return
+    if path in own:
+        faults.append(f"{word.where}: {path} was given before. Give each field once.")
+    own[path], where[path] = dimension, word.where
+
+
+def _governors(dimension: Dimension) -> tuple[str, ...]:
+    """The fields that decide whether a dimension is searched."""
+    return (*(part.path for part in dimension.when), *governors_of(dimension.path))
 
 
 def _in_order(dimensions: Sequence[Dimension], faults: list[str]) -> tuple[Dimension, ...]:
-    """Each behind those that its conditions name; adds a fault where two wait for each other."""
-    paths = {dimension.path for dimension in dimensions}
+    """Each behind those that decide where it is searched; adds a fault where two wait for each other."""
+    left = {dimension.path: dimension for dimension in dimensions}
     ordered: list[Dimension] = []
-    left = list(dimensions)
     while left:
-        there = {dimension.path for dimension in ordered}
-        free = [d for d in left if all(part.path in there or part.path not in paths for part in d.when)]
-        if not free:
-            names = ", ".join(dimension.path for dimension in left)
-            faults.append(f"--space: expected conditions that do not go round in a circle, found {names}")
-            return tuple(ordered)
-        ordered += free
-        left = [dimension for dimension in left if dimension not in free]
+        free = next((d for d in left.values() if not any(path in left for path in _governors(d))), None)
+        if free is None:
+            faults.append(f"--space: expected fields that do not wait for each other, found {_circle(left)}")
+            break
+        ordered.append(left.pop(free.path))
     return tuple(ordered)
 
 
-def _parse_word(word: str) -> Dimension:
-    text, with_conditions, rest = word.partition(" if ")
-    dimension = _parse_dimension(text.strip())
-    if not with_conditions:
-        return dimension
-    conditions = []
-    for part in rest.split(" and "):
-        try:
-            condition = _parse_dimension(part.strip(), searched=False)
-        except ConfigError as error:
-            raise ConfigError(f"{dimension.path}=... if {error.faults[0]}") from None
-        if not isinstance(condition, Choice):
-            raise ConfigError(f"{word}: expected a condition such as neuron.name=lif,plif, found '{part.strip()}'")
-        if condition.path == dimension.path:
-            raise ConfigError(f"{word}: expected a condition on another field, found {dimension.path} itself")
-        conditions.append(Condition(condition.path, condition.values))
-    return replace(dimension, when=tuple(conditions))
+def _circle(left: Mapping[str, Dimension]) -> str:
+    """Fields that wait for each other, such as ``neuron.alpha (if neuron.tau), neuron.tau (if neuron.alpha)``."""
+    awaits = {path: next(name for name in _governors(d) if name in left) for path, d in left.items()}
+    seen: list[str] = []
+    path = next(iter(left))
+    while path not in seen:
+        seen.append(path)
+        path = awaits[path]
+    return ", ".join(f"{name} (decided by {awaits[name]})" for name in seen[seen.index(path) :])
 
 
-def _parse_dimension(word: str, *, searched: bool = True) -> Dimension:
-    path, equals, text = word.partition("=")
-    if not equals:
-        near = difflib.get_close_matches(word, NAMED_SPACES, n=1)
-        hint = f". Did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(f"{word}: expected a named space ({', '.join(NAMED_SPACES)}) or {_FORMS}{hint}")
-    kinds = field_paths()
-    if path not in kinds:
-        near = difflib.get_close_matches(path, kinds, n=1)
-        hint = f"Did you mean '{near[0]}'?" if near else "The field paths are in: spikeloom train --help"
-        raise ConfigError(f"{word}: no such field. {hint}")
-    if searched:
-        _refuse_fixed(word, path)
-    if ":" in text and _number_kind(kinds[path]) is not None and not text.startswith(("/", ".", "~")):
-        return _parse_range(word, path, text, kinds[path])
-    return _parse_choice(word, path, text, kinds[path])
-
-
-def _refuse_fixed(word: str, path: str) -> None:
-    """Fields in which trials may not differ."""
-    if path in PLACE_FIELDS:
-        raise ConfigError(f"{word}: {path} says where a run runs, not what it computes. Set it with --{path}.")
-    if path in _SCORED_ON:
-        raise ConfigError(
-            f"{word}: trials with another {path} are scored on other samples and cannot be ranked. "
-            "Search once for each."
-        )
-    if path in _NOT_SEARCHED:
-        raise ConfigError(f"{word}: {path} says which part of a training a run is, and is no setting to search.")
-
-
-def _parse_choice(word: str, path: str, text: str, kind: Any) -> Choice:
-    words = [absolute_class(item.strip()) for item in text.split(",")]
-    if not all(words):
-        raise ConfigError(f"{word}: expected values between the commas, as in {path}=a,b,c")
-    return Choice(path, tuple(dict.fromkeys(_typed(item, kind) for item in words)))
-
-
-def _parse_range(word: str, path: str, text: str, kind: Any) -> Dimension:
-    parts = text.split(":")
-    whole = _number_kind(kind) is int
-    try:
-        low, high = (int(part) if whole else float(part) for part in parts[:2])
-    except ValueError:
-        numbers = "whole numbers" if whole else "numbers"
-        raise ConfigError(f"{word}: expected {numbers} as in {path}=lo:hi, found '{text}'") from None
-    log = len(parts) > 2 and parts[2] == "log"
-    rest = parts[3:] if log else parts[2:]
-    if len(rest) > 1 or not all(part.isdigit() for part in rest):
-        forms = f"{path}=lo:hi, {path}=lo:hi:log or, behind either, :N for so many values"
-        raise ConfigError(f"{word}: expected {forms}, found '{text}'")
-    if not low < high or math.isinf(low) or math.isinf(high):
-        raise ConfigError(f"{word}: expected lo < hi, both finite, found {low} and {high}")
-    if log and low <= 0:
-        raise ConfigError(f"{word}: expected lo > 0 for a logarithmic range, found {low}")
-    found = Range(path, low, high, log, whole)
-    if not rest:
-        return found
-    if not 2 <= int(rest[0]) <= _MOST_VALUES:
-        raise ConfigError(f"{word}: expected 2 to {_MOST_VALUES} values, found {rest[0]}")
-    return Choice(path, found.grid(int(rest[0])))
-
-
-def _options(kind: Any) -> tuple[Any, ...]:
-    """The types that a field's values may have."""
-    union = typing.get_origin(kind) in (typing.Union, types.UnionType)
-    return typing.get_args(kind) if union else (kind,)
-
-
-def _number_kind(kind: Any) -> type | None:
-    return next((option for option in _options(kind) if option in (int, float)), None)
-
-
-def _typed(text: str, kind: Any) -> Any:
-    """The word as a value of the field's type, or as it is where it is none: `override` then tells what fits."""
-    options = _options(kind)
-    if type(None) in options and text.lower() == "none":
-        return None
-    for option in options:
-        if typing.get_origin(option) is Literal:
-            return next((choice for choice in typing.get_args(option) if str(choice) == text), text)
-        if option is bool and text.lower() in ("true", "false"):
-            return text.lower() == "true"
-        if option in (int, float):
-            try:
-                return option(text)
-            except ValueError:
-                continue
-    return text
-
-
-def _range_faults(dimensions: Sequence[Dimension], config: RunConfig) -> Iterator[str]:
+def _value_faults(dimension: Dimension, dimensions: Sequence[Dimension], config: RunConfig) -> Iterator[str]:
     """Values that are of another type or out of range, whatever the other fields are.
 
-    Fields may bound each other (k <= T), so each value is tried beside the largest values of the others.
+    Fields may bound each other (k <= T, resets of some neurons), so a value is faulty only if it is beside the largest
+    values of the others, and beside each single value of them.
     """
-    largest = {dimension.path: _largest(dimension) for dimension in dimensions}
-    for dimension in dimensions:
-        for value in dimension.ends():
-            yield from _value_faults(dimension.describe(), dimension.path, value, largest, config)
-        for condition in dimension.when:
-            for value in condition.values:
-                yield from _value_faults(dimension.describe(), condition.path, value, largest, config)
+    needed = {part.path: part.values[0] for part in dimension.when}
+    largest = {part.path: _largest(part) for part in dimensions} | needed
+    others = [{part.path: value} | needed for part in dimensions if part is not dimension for value in part.ends()]
+    for value in dimension.ends():
+        changes = {dimension.path: value}
+        faults = _own_faults(config, largest | changes, dimension.path)
+        if faults and all(_own_faults(config, largest | other | changes, dimension.path) for other in others):
+            yield from faults
 
 
-def _value_faults(word: str, path: str, value: Any, largest: Changes, config: RunConfig) -> Iterator[str]:
+def _own_faults(config: RunConfig, changes: Changes, path: str) -> list[str]:
+    """Those of one field, without its name."""
     try:
-        override(config, {**largest, path: value})
+        override(config, changes)
     except ConfigError as error:
-        for fault in error.faults:
-            if fault.startswith(f"{path}:"):
-                yield f"--space {word}: {fault.removeprefix(f'{path}: ')}"
+        return [fault.removeprefix(f"{path}: ") for fault in error.faults if fault.startswith(f"{path}:")]
+    return []
 
 
 def _largest(dimension: Dimension) -> Any:
     numbers = [value for value in dimension.ends() if isinstance(value, (int, float))]
     return max(numbers) if numbers else dimension.ends()[0]
+
+
+def _is_for_another(dimension: Dimension, dimensions: Sequence[Dimension], config: RunConfig) -> bool:
+    """Whether a condition on a field that is not searched does not hold in the configuration."""
+    searched, values = {part.path for part in dimensions}, flatten(config)
+    return any(part.path not in searched and values[part.path] not in part.values for part in dimension.when)
+
+
+def _why_never(dimension: Dimension, dimensions: Sequence[Dimension], config: RunConfig) -> str | None:
+    """Why a dimension is searched in no point at all; None where it is in some."""
+    searched = {part.path: part for part in dimensions}
+    values = flatten(config)
+    for part in dimension.when:
+        other = searched.get(part.path)
+        if not any(_takes(other, value) if other else values[part.path] == value for value in part.values):
+            found = other.describe() if other else f"{part.path}={listed((values[part.path],))}"
+            return f"expected a condition that can hold, found {part.describe()} with {found}"
+    deciding = Space(tuple(_in_few(part, dimensions) for part in _ancestors(dimension, searched)))
+    points = [values | point for point in itertools.islice(deciding.combinations(config), _TRIED)]
+    if any(_is_active(dimension, point) for point in points):
+        return None
+    if not any(_conditions_hold(dimension, point) for point in points):
+        return "expected conditions that can hold together, found none of them in one point"
+    found = " and ".join(
+        searched[path].describe() if path in searched else f"{path}={listed((values[path],))}"
+        for path in governors_of(dimension.path)
+    )
+    return f"expected a field that has an effect, found {dimension.path} with {found}. Leave it out."
+
+
+def _ancestors(dimension: Dimension, searched: Mapping[str, Dimension]) -> list[Dimension]:
+    """The searched fields that decide whether it is searched, and those that decide that, in the space's order."""
+    found: set[str] = set()
+    left = [dimension]
+    while left:
+        fresh = {path for path in _governors(left.pop()) if path in searched} - found
+        found |= fresh
+        left += [searched[path] for path in fresh]
+    return [part for path, part in searched.items() if path in found]
+
+
+def _in_few(dimension: Dimension, dimensions: Sequence[Dimension]) -> Choice:
+    """A dimension's values that can decide something: all choices; of a range its ends and what conditions name."""
+    if isinstance(dimension, Choice):
+        return dimension
+    named = [value for part in dimensions for when in part.when if when.path == dimension.path for value in when.values]
+    few = (*dimension.ends(), *(value for value in named if _takes(dimension, value)))
+    return Choice(dimension.path, tuple(dict.fromkeys(few)), dimension.when)
+
+
+def _takes(dimension: Dimension, value: Any) -> bool:
+    """Whether a dimension may take a value."""
+    if isinstance(dimension, Choice):
+        return value in dimension.values
+    return isinstance(value, (int, float)) and dimension.low <= value <= dimension.high

@@ -43,7 +43,9 @@ class Arguments(ConfiguredArguments):
     """
 
     space: tuple[str, ...] = ("timesteps-tau-neuron",)
-    """Words: timesteps-tau-neuron, field=a,b,c, field=lo:hi or field=lo:hi:log, such as neuron.tau=1.5,2,4."""
+    """Named spaces (timesteps-tau-neuron, table3, training, everything), files of words (one a line), and fields:
+    field=a,b,c, field=lo:hi, field=lo:hi:log; lo:hi:N and lo:hi:log:N are N values. Behind it, where it is searched:
+    'neuron.tau=1.5:4 if neuron.name=lif,plif'. A field's own word goes before a named space's."""
     search: Literal["random", "grid", "tpe", "pbt"] = "random"
     """random: a Latin hypercube; grid: every combination; tpe: each trial follows from those before (Optuna); pbt: a
     population that trains side by side, poor members go on from better ones (training settings only)."""
