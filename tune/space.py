@@ -42,19 +42,17 @@ class Space:
 
     Attributes:
         dimensions: In an order in which a point can be drawn.
+        fields: Their paths, in the order of the words: that of a table's columns.
     """
 
     dimensions: tuple[Dimension, ...]
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The searched field paths."""
-        return tuple(dimension.path for dimension in self.dimensions)
+    fields: tuple[str, ...]
 
     @property
     def words(self) -> tuple[str, ...]:
         """What `parse_space` makes the same space of, without files and names that may come to mean something else."""
-        return tuple(dimension.describe() for dimension in self.dimensions)
+        told = {dimension.path: dimension.describe() for dimension in self.dimensions}
+        return tuple(told[path] for path in self.fields)
 
     def active(self, dimension: Dimension, point: Changes, config: RunConfig) -> bool:
         """Whether a dimension is searched in a point: its conditions hold, and its field has an effect.
@@ -126,7 +124,8 @@ def parse_space(words: Sequence[str], config: RunConfig) -> Space:
             faults += [f"{word.where}: {fault}" for fault in error.faults]
             continue
         _place(word, dimension, named, own, where, faults)
-    dimensions = _in_order(tuple((named | own).values()), faults)
+    asked = named | own
+    dimensions = _in_order(tuple(asked.values()), faults)
     for dimension in dimensions:
         faults += [f"{where[dimension.path]}: {fault}" for fault in _value_faults(dimension, dimensions, config)]
     if not faults:
@@ -141,7 +140,8 @@ def parse_space(words: Sequence[str], config: RunConfig) -> Space:
         faults.append(f"--space: expected {FORMS}, found no word")
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
-    return Space(dimensions)
+    left = {part.path for part in dimensions}
+    return Space(dimensions, tuple(path for path in asked if path in left))
 
 
 def _place(
@@ -238,7 +238,8 @@ def _why_never(dimension: Dimension, dimensions: Sequence[Dimension], config: Ru
         if not any(_takes(other, value) if other else values[part.path] == value for value in part.values):
             found = other.describe() if other else f"{part.path}={listed((values[part.path],))}"
             return f"expected a condition that can hold, found {part.describe()} with {found}"
-    deciding = Space(tuple(_in_few(part, dimensions) for part in _ancestors(dimension, searched)))
+    ancestors = _ancestors(dimension, searched)
+    deciding = Space(tuple(_in_few(part, dimensions) for part in ancestors), tuple(part.path for part in ancestors))
     points = [values | point for point in itertools.islice(deciding.combinations(config), _TRIED)]
     if any(_is_active(dimension, point) for point in points):
         return None

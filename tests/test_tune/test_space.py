@@ -124,7 +124,9 @@ def test_conditions_stand_behind_what_they_name():
     words = ["neuron.alpha=1,2 if neuron.surrogate=atan and neuron.name=lif", "neuron.surrogate=rect,atan"]
     when = (Condition("neuron.surrogate", ("atan",)), Condition("neuron.name", ("lif",)))
     assert parse_space(words, BASE) == Space(
-        (Choice("neuron.surrogate", ("rect", "atan")), Choice("neuron.alpha", (1.0, 2.0), when))
+        (Choice("neuron.surrogate", ("rect", "atan")), Choice("neuron.alpha", (1.0, 2.0), when)),
+        # Columns of tables stay as they were asked for.
+        fields=("neuron.alpha", "neuron.surrogate"),
     )
 
 

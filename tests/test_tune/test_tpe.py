@@ -130,5 +130,5 @@ def test_several_objectives_are_told_with_their_directions(tmp_path: Path):
 def test_points_that_are_no_configuration_are_asked_for_again(tmp_path: Path):
     # k = 8 of 4 steps: half of the proposals.
     source = TpeTrials(search_of(tmp_path, 14, ("binning.timesteps=4,8", "grad_steps=4,8", "seed=1:50")), tmp_path)
-    configs = run(source, tmp_path, 14, lambda config: 0.5 + config.grad_steps / 100)
+    configs = run(source, tmp_path, 14, lambda config: config.seed / 100)
     assert len({fingerprint(config) for config in configs}) == 14
