@@ -42,6 +42,16 @@ def colour_of(names: Sequence[str], name: str) -> str:
     return PALETTE[list(names).index(name) % len(PALETTE)]
 
 
+def neurons_of(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """LIF first, as in comparisons, so that it has the same colour in all figures."""
+    return sorted({row["neuron.name"] for row in rows}, key=lambda name: (name != "lif", name))
+
+
+def head(figure: Figure, words: str) -> None:
+    """The lines above all axes of a figure."""
+    figure.suptitle(words, x=0.01, ha="left", fontsize=10.5)
+
+
 @contextlib.contextmanager
 def drawing(theme: Theme) -> Iterator[None]:
     """Figures made inside look as the theme says; the text of SVG files stays text."""

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tune.drawing import PAPER, colour_of, drawing, drawing_ink, new_figure, save
-from tune.pareto import pareto_front
-from tune.results import short_name, short_value
+from tune.drawing import PAPER, colour_of, drawing, head, neurons_of, new_figure, save
+from tune.results import complete_rows, short_name, short_value
+from tune.trade_off import costs_of, draw_trade_off
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,34 +30,32 @@ Rows = Sequence[dict[str, Any]]
 
 
 def write_figures(folder: Path, rows: Rows, fields: Sequence[str], about: str) -> None:
-    """Write accuracy.svg/.png and, where T and tau vary, tau-timesteps.svg/.png; nothing without a complete trial.
+    """Write accuracy.svg/.png and, where these vary, tau-timesteps (T and tau) and pareto (energy or T).
+
+    Nothing without a complete trial.
 
     Args:
         folder: ``figures`` of the search.
-        rows: As `tune.results.collect_results` gives them, with the columns T, tau and neuron.
+        rows: As `tune.groups.group_rows` gives them, with the columns T, tau and neuron.
         fields: The searched field paths.
         about: Data set and split, and that the data are emulated where they are; heads the figures.
     """
-    if not _complete(rows):
+    if not complete_rows(rows):
         return
     with drawing(PAPER):
         save(draw_accuracy(rows, fields, about), folder, "accuracy")
         if T in fields and TAU in fields:
             save(draw_heat_map(rows, about), folder, "tau-timesteps")
-        if any(row["energy_uj"] is not None for row in _complete(rows)):
-            save(draw_front(rows, about), folder, "pareto")
-
-
-def _complete(rows: Rows) -> list[dict[str, Any]]:
-    return [row for row in rows if row["status"] == "done" and row["validation_accuracy"] is not None]
+        if costs_of(rows):
+            save(draw_trade_off(rows, about), folder, "pareto")
 
 
 def draw_accuracy(rows: Rows, fields: Sequence[str], about: str) -> Figure:
     """Validation accuracy over T and over each other searched field: complete trials, and a line along the best."""
     paths = [path for path in dict.fromkeys((T, *fields)) if path not in (NEURON, "seed")][:_PANELS]
-    neurons = _neurons(rows)
-    figure, panels = new_figure(max(4.6, 3.6 * len(paths)), 3.5, len(paths))
-    done = _complete(rows)
+    neurons = neurons_of(rows)
+    figure, panels = new_figure(max(5.8, 3.6 * len(paths)), 3.5, len(paths))
+    done = complete_rows(rows)
     for axes, path in zip(panels, paths, strict=True):
         for neuron in neurons:
             points = [row for row in done if row[NEURON] == neuron]
@@ -65,17 +63,11 @@ def draw_accuracy(rows: Rows, fields: Sequence[str], about: str) -> Figure:
         axes.set_xlabel(short_name(path))
     panels[0].set_ylabel("validation accuracy, %")
     panels[0].legend(labelcolor="linecolor", title=None)
-    figure.suptitle(f"{about}\n{len(done)} complete of {len(rows)} trials; lines: the best", **_title())
+    runs = max(row.get("runs") or 1 for row in done)
+    what = "trials" if runs == 1 else f"configurations, means of {runs} seeds"
+    bars = "" if runs == 1 else ", bars: deviation"
+    head(figure, f"{about}\n{len(done)} complete of {len(rows)} {what}; lines: the best{bars}")
     return figure
-
-
-def _neurons(rows: Rows) -> list[str]:
-    """LIF first, as in comparisons, so that it has the same colour in all figures."""
-    return sorted({row[NEURON] for row in rows}, key=lambda name: (name != "lif", name))
-
-
-def _title() -> dict[str, Any]:
-    return {"x": 0.01, "ha": "left", "fontsize": 10.5}
 
 
 def _values(rows: Rows, path: str) -> list[Any]:
@@ -102,6 +94,10 @@ def _draw_points(axes: Axes, points: Rows, path: str, values: list[Any], colour:
         linewidth=0,
         label=None if few else label,
     )
+    spreads = [100 * (row.get("validation_accuracy_std") or 0.0) for row in shown]
+    if any(spreads):
+        where = [places[row[path]] for row in shown], [100 * row["validation_accuracy"] for row in shown]
+        axes.errorbar(*where, yerr=spreads, fmt="none", ecolor=colour, elinewidth=1.0, alpha=0.4)
     if few:
         tops = [(places[value], top) for value in values if (top := _best(shown, path, value)) is not None]
         axes.plot([place for place, _ in tops], [top for _, top in tops], color=colour, label=label)
@@ -118,10 +114,10 @@ def _best(rows: Rows, path: str, value: Any) -> float | None:
 
 def draw_heat_map(rows: Rows, about: str) -> Figure:
     """The best validation accuracy of each pair of tau and T, a panel for each neuron; empty cells have no trial."""
-    neurons = _neurons(rows)
+    neurons = neurons_of(rows)
     steps, taus = _values(rows, T), _values(rows, TAU)
     figure, panels = new_figure(max(4.6, 3.7 * len(neurons)), 3.5, len(neurons))
-    scores = [100 * row["validation_accuracy"] for row in _complete(rows)]
+    scores = [100 * row["validation_accuracy"] for row in complete_rows(rows)]
     scale = {"cmap": _COLOURS, "vmin": min(scores), "vmax": max(max(scores), min(scores) + 0.1)}
     image: Any = None
     for axes, neuron in zip(panels, neurons, strict=True):
@@ -129,7 +125,7 @@ def draw_heat_map(rows: Rows, about: str) -> Figure:
         if max(len(steps), len(taus)) <= _FEW:
             image = _draw_cells(axes, own, steps, taus, scale)
         else:
-            done = _complete(own)
+            done = complete_rows(own)
             colours = [100 * row["validation_accuracy"] for row in done]
             image = axes.scatter([row[T] for row in done], [row[TAU] for row in done], c=colours, s=70, **scale)
             if len(steps) <= _FEW:
@@ -139,49 +135,12 @@ def draw_heat_map(rows: Rows, about: str) -> Figure:
         axes.set_xlabel(short_name(T))
     panels[0].set_ylabel(short_name(TAU))
     figure.colorbar(image, ax=list(panels), label="best validation accuracy, %")
-    figure.suptitle(about, **_title())
+    head(figure, about)
     return figure
-
-
-def draw_front(rows: Rows, about: str) -> Figure:
-    """Validation accuracy against the energy of an inference: a point a trial, its T beside those on the front."""
-    done = [row for row in _complete(rows) if row["energy_uj"] is not None]
-    front = sorted(pareto_front(done, ("accuracy", "energy")), key=lambda row: row["energy_uj"])
-    neurons = _neurons(rows)
-    figure, (axes,) = new_figure(5.6, 3.6)
-    for neuron in neurons:
-        own = [row for row in done if row[NEURON] == neuron]
-        places = [row["energy_uj"] for row in own], [100 * row["validation_accuracy"] for row in own]
-        axes.scatter(
-            *places, color=colour_of(neurons, neuron), s=30, alpha=0.75, linewidth=0, label=short_value(neuron)
-        )
-    steps = [row["energy_uj"] for row in front], [100 * row["validation_accuracy"] for row in front]
-    axes.step(*steps, where="post", color=drawing_ink(), linewidth=1.0, zorder=1)
-    for row in _apart(front):
-        at = (row["energy_uj"], 100 * row["validation_accuracy"])
-        axes.annotate(f"T={row[T]}", at, textcoords="offset points", xytext=(4, -11), fontsize=8)
-    energies = [row["energy_uj"] for row in done]
-    if max(energies) > 10 * min(energies):
-        axes.set_xscale("log")
-    axes.set_xlabel("energy of an inference, µJ (counted by Table 6's rule)")
-    axes.set_ylabel("validation accuracy, %")
-    axes.legend(labelcolor="linecolor")
-    figure.suptitle(f"{about}\n{len(front)} of {len(done)} complete trials are on the front (line)", **_title())
-    return figure
-
-
-def _apart(front: Rows) -> list[dict[str, Any]]:
-    """Those of a front that lie far enough from each other for a label each."""
-    found: list[dict[str, Any]] = []
-    most = max((row["energy_uj"] for row in front), default=1.0)
-    for row in front:
-        if not found or abs(row["energy_uj"] - found[-1]["energy_uj"]) > 0.05 * most:
-            found.append(row)
-    return found
 
 
 def _draw_cells(axes: Axes, rows: Rows, steps: list[Any], taus: list[Any], scale: dict[str, Any]) -> Any:
-    done = _complete(rows)
+    done = complete_rows(rows)
     cells = [[_best([row for row in done if row[T] == t], TAU, tau) for t in steps] for tau in taus]
     numbers = [[math.nan if cell is None else cell for cell in line] for line in cells]
     image = axes.pcolormesh(numbers, edgecolors="none", linewidth=0, **scale)

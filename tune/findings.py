@@ -37,11 +37,16 @@ class Findings:
     errors: dict[str, str]
     complete: bool = True
 
+    @cached_property
+    def points(self) -> list[dict[str, Any]]:
+        """A row for each configuration, as `tune.groups.group_rows` has it; a part that others go on from is none."""
+        ends = [config.schedule.stop_epoch is None for config in self.search.configs()]
+        return group_rows([row for row, whole in zip(self.rows, ends, strict=True) if whole], self._repeats)
+
     @property
     def ranked(self) -> list[dict[str, Any]]:
-        """The complete trials, the best first; a part of one that others go on from is none."""
-        ends = [config.schedule.stop_epoch is None for config in self.search.configs()]
-        return rank(group_rows([row for row, whole in zip(self.rows, ends, strict=True) if whole], self._repeats))
+        """The complete configurations, the best first."""
+        return rank(self.points)
 
     @property
     def _repeats(self) -> int:
@@ -121,8 +126,18 @@ class Findings:
             f"{len(self.rows)} trials: {counts}{unranked}. Trained on {spent:,} of {full:,} samples x T.",
             f"One validation sample is {100 / validation:.2f} points, and the best of many flatters itself; "
             "the test samples stay closed until the choice is trained.",
+            *self._repeat_words(),
             *self._front_words(),
             *([f"{pieces} of them did not fit the memory and were trained in pieces of a batch."] if pieces else []),
+        ]
+
+    def _repeat_words(self) -> list[str]:
+        if self._repeats == 1:
+            return []
+        ranked, points = len(self.ranked), len(self.points)
+        return [
+            f"{ranked} of {points} configurations were trained to the end with all of {self._repeats} seeds; the "
+            "others have no rank. ± is the deviation over the seeds."
         ]
 
     def _front_words(self) -> list[str]:
@@ -161,16 +176,16 @@ def read_findings(search: Search, folder: Path) -> Findings:
 
 
 def write_findings(search: Search, folder: Path) -> None:
-    """Write results.csv, epochs.csv and, once a trial is complete, best.json and figures/."""
+    """Write results and epochs (.csv, .parquet) and, once a trial is complete, best.json and figures/."""
+    from tune.budget_figure import write_budget
     from tune.figures import write_figures
-    from tune.progress_figure import write_progress
 
     write_results(folder, search.configs(), search.fields)
     findings = read_findings(search, folder)
     if findings.ranked:
         _write_best(findings, folder)
-        write_figures(folder / "figures", findings.rows, search.fields, search.about)
-        write_progress(folder, search)
+        write_figures(folder / "figures", findings.points, search.fields, search.about)
+        write_budget(folder, search)
 
 
 def _write_best(findings: Findings, folder: Path) -> None:

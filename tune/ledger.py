@@ -101,6 +101,10 @@ class Ledger:
         """One row for each epoch that a trial has trained so far."""
         return read_lines(self.trial_folder(config) / "metrics.jsonl")
 
+    def timings(self, config: RunConfig) -> list[dict[str, Any]]:
+        """One row for each epoch that a trial has trained itself, with what depends on the machine."""
+        return read_lines(self.trial_folder(config) / "timings.jsonl")
+
     def end(self, config: RunConfig, status: End, error: str | None = None) -> dict[str, Any]:
         """Record a trial's end from its run folder; the record.
 
@@ -113,7 +117,8 @@ class Ledger:
         result = (read_json(folder / "result.json") or {}) if status == "done" else {}
         metrics = self.metrics(config)
         chosen = result or select_epoch(metrics) or {}
-        timings = read_lines(folder / "timings.jsonl")
+        timings = self.timings(config)
+        peaks = [row["peak_memory_mb"] for row in timings if row.get("peak_memory_mb") is not None]
         environment = read_json(folder / "environment.json") or {}
         micro_batch = environment.get("micro_batch")
         record = {
@@ -127,7 +132,7 @@ class Ledger:
             "seconds": sum(row["epoch_s"] for row in timings),
             # A trial that goes on from another has that one's rows, but took only its own epochs' time.
             "own_epochs": len(timings),
-            "memory_mb": max((row.get("peak_memory_mb") or 0.0 for row in timings), default=None),
+            "memory_mb": max(peaks, default=None),
             # Smaller than asked for where memory was full.
             "micro_batch": micro_batch if micro_batch != (config.micro_batch or config.batch_size) else None,
             "ended": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),

@@ -11,6 +11,7 @@ from pipeline.config import RunConfig, fingerprint, flatten
 from pipeline.runs import write_whole
 from preprocess.errors import RunError
 from tune.ledger import Ledger, select_epoch
+from tune.parquet import write_parquet
 
 _MEASURED = ("epochs", "validation_accuracy", "test_accuracy", "firing_rate", "energy_uj", "seconds", "micro_batch")
 _WORDS = frozenset({"trial", "status"})
@@ -59,51 +60,43 @@ def _row(ledger: Ledger, config: RunConfig, fields: Sequence[str]) -> dict[str, 
 
 
 def write_results(folder: Path, configs: Sequence[RunConfig], fields: Sequence[str] | None = None) -> None:
-    """Write results.csv and epochs.csv, and the same as .parquet, each whole or not at all.
+    """Write results and epochs, each as .csv and as .parquet, each file whole or not at all.
 
     Args:
         folder: Of the search or comparison.
         configs: All of its trials.
         fields: The searched field paths, a column each; those that differ if not given.
     """
-    ledger = Ledger(folder)
     fields = differing_fields(configs) if fields is None else fields
-    _write_tables(folder / "results", collect_results(folder, configs, fields))
-    epochs: list[dict[str, Any]] = []
+    _write_tables(folder / "results", collect_results(folder, configs, fields), [])
+    _write_tables(folder / "epochs", collect_epochs(folder, configs, fields), ["trial", *fields, "seed", "epoch"])
+
+
+def collect_epochs(folder: Path, configs: Sequence[RunConfig], fields: Sequence[str]) -> list[dict[str, Any]]:
+    """Every epoch of every trial, each row with the trial's searched fields and seed, as it can be plotted.
+
+    Besides what ``metrics.jsonl`` has: ``epoch_s`` and ``ended`` (unix seconds) of ``timings.jsonl``; an epoch that a
+    trial took over from another has neither.
+    """
+    ledger, rows = Ledger(folder), []
     for config in configs:
         flat = flatten(config)
         about = {"trial": fingerprint(config)} | {path: flat[path] for path in (*fields, "seed")}
-        epochs += [about | row for row in ledger.metrics(config)]
-    _write_tables(folder / "epochs", epochs)
+        spent = {row["epoch"]: row for row in ledger.timings(config)}
+        for row in ledger.metrics(config):
+            timing = spent.get(row["epoch"], {})
+            rows.append(about | row | {"epoch_s": timing.get("epoch_s"), "ended": timing.get("ended")})
+    return rows
 
 
-def _write_tables(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def _write_tables(path: Path, rows: Sequence[dict[str, Any]], first: Sequence[str]) -> None:
     # Rows of a search have the same columns; the union keeps a file of mixed ones readable.
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = list(dict.fromkeys((*first, *(name for row in rows for name in row))))
     _write_csv(path.with_suffix(".csv"), rows, columns)
-    _write_parquet(path.with_suffix(".parquet"), rows, columns)
-
-
-def _write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
-    """Numbers stay numbers and None is null; a column of several types is of words."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    arrays = {name: _column([row.get(name) for row in rows]) for name in columns}
-    write_whole(path, lambda temporary: parquet.write_table(pa.table(arrays), temporary))
-
-
-def _column(values: list[Any]) -> Any:
-    import pyarrow as pa
-
-    try:
-        return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return pa.array([None if value is None else str(value) for value in values])
+    write_parquet(path.with_suffix(".parquet"), rows, columns)
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
-
     def write(temporary: Path) -> None:
         with temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
@@ -146,13 +139,17 @@ def score_columns(rows: Iterable[dict[str, Any]]) -> list[str]:
     return [name for name in names if any(row[name] is not None for row in rows)]
 
 
+def complete_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that were trained to their last epoch and validated."""
+    return [row for row in rows if row["status"] == "done" and row["validation_accuracy"] is not None]
+
+
 def rank(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The complete trials, best validation accuracy first; of equal ones the cheaper T, then the quieter network.
 
     Pruned, failed and unfinished trials have no rank.
     """
-    complete = [row for row in rows if row["status"] == "done" and row["validation_accuracy"] is not None]
     return sorted(
-        complete,
+        complete_rows(rows),
         key=lambda row: (-row["validation_accuracy"], row.get("binning.timesteps") or 0, row["firing_rate"] or 0.0),
     )

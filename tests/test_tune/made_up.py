@@ -41,7 +41,13 @@ def make_cache(folder: Path) -> Path:
 
 
 def write_run(
-    folder: Path, config: RunConfig, correct: int = 30, *, samples: int = 40, cache: Path | None = None
+    folder: Path,
+    config: RunConfig,
+    correct: int = 30,
+    *,
+    samples: int = 40,
+    cache: Path | None = None,
+    began: float = 1000.0,
 ) -> dict[str, Any]:
     """A finished run with so many test samples right; its `result.json`."""
     rng = np.random.default_rng(config.seed + len(config.neuron.name))
@@ -58,12 +64,15 @@ def write_run(
             "validation_accuracy": float(min(1, 0.9 * rise[epoch])) if config.selection == "validation" else None,
             "learning_rate": 0.1,
             "firing_rate": 0.08,
+            "energy_uj": 4.0 * config.binning.timesteps + len(config.neuron.name),
         }
         for epoch in range(epochs)
     ]
     write_lines(folder / "metrics.jsonl", metrics)
     timings = {"epoch_s": 2.5, "samples_per_s": 100.0, "waiting_share": 0.01, "peak_memory_mb": None}
-    write_lines(folder / "timings.jsonl", [{"epoch": epoch + 1} | timings for epoch in range(epochs)])
+    write_lines(
+        folder / "timings.jsonl", [{"epoch": k + 1, "ended": began + 2.5 * (k + 1)} | timings for k in range(epochs)]
+    )
     environment: dict[str, Any] = {"versions": {"python": "3.11", "torch": "2"}, "device": "cpu", "threads": 1}
     names = np.array([f"sämple{i}" for i in range(samples)])
     labels = np.arange(samples) % len(CLASSES)
@@ -94,6 +103,7 @@ def write_run(
         "per_class_accuracy": (confusion.diagonal() / confusion.sum(1)).tolist(),
         "confusion": confusion.tolist(),
         "firing_rate": 0.08,
+        "energy_uj": metrics[-1]["energy_uj"],
         "firing_rates": {"layers.0": 0.11, "layers.1": 0.07, "layers.2": 0.05},
         "seconds": 2.5 * epochs,
     }
@@ -124,8 +134,8 @@ def write_comparison(
     return comparison
 
 
-def write_search(folder: Path, *, failed: int = 1) -> Search:
-    """A search over T, tau and neuron on 55 validation samples; its last trials failed."""
+def write_search(folder: Path, *, failed: int = 1, seeds: tuple[int, ...] = ()) -> Search:
+    """A search over T, tau and neuron on 55 validation samples; its last runs failed. They ran one after another."""
     config = replace(CONFIG, selection="validation")
     fields = ("binning.timesteps", "neuron.tau", "neuron.name")
     trials = tuple(
@@ -133,7 +143,7 @@ def write_search(folder: Path, *, failed: int = 1) -> Search:
     )
     words = ("binning.timesteps=2,4", "neuron.tau=1.5,2", "neuron.name=lif,clif")
     data = SearchData(emulated=True, train=275, validation=55)
-    search = Search("gestures-small", config, words, fields, trials, "none", folder / "no-cache", data)
+    search = Search("gestures-small", config, words, fields, trials, "none", folder / "no-cache", data, seeds=seeds)
     folder.mkdir(parents=True, exist_ok=True)
     search.write(folder)
     ledger = Ledger(folder)
@@ -141,7 +151,7 @@ def write_search(folder: Path, *, failed: int = 1) -> Search:
     for k, trial in enumerate(configs):
         trial_folder = ledger.trial_folder(trial)
         if k < len(configs) - failed:
-            write_run(trial_folder, trial)
+            write_run(trial_folder, trial, began=1000.0 + 20 * k)
             ledger.end(trial, "done")
         else:
             trial_folder.mkdir(parents=True)

@@ -16,7 +16,7 @@ FIELDS = ("binning.timesteps", "neuron.tau", "neuron.name")
 
 def row(timesteps: int, tau: float, neuron: str, status: str = "done", accuracy: float | None = 0.5) -> dict[str, Any]:
     values = dict(zip(FIELDS, (timesteps, tau, neuron), strict=True))
-    return values | {"status": status, "seed": 1, "validation_accuracy": accuracy}
+    return values | {"status": status, "seed": 1, "validation_accuracy": accuracy, "energy_uj": None}
 
 
 def words_of(path: Path) -> list[str]:

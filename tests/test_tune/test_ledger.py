@@ -13,6 +13,7 @@ from pipeline.config import RunConfig, fingerprint, override, to_dict
 from pipeline.runs import write_json, write_lines
 from preprocess.errors import RunError
 from tune.ledger import Ledger, select_epoch
+from tune.results import collect_results
 
 CONFIG = RunConfig()
 
@@ -71,17 +72,35 @@ def test_record_of_a_pruned_trial_is_its_best_epoch_and_that_of_a_done_one_its_r
         "energy_uj": None,
         "seconds": 4.5,
         "own_epochs": 3,
-        "memory_mb": 0.0,
+        "memory_mb": None,
         "micro_batch": None,
         "error": None,
     }
     record = ledger.end(CONFIG, "pruned")
     assert record == ledger.read_done(CONFIG)
-    ended = dt.datetime.fromisoformat(record.pop("ended"))
-    assert record == expected and abs((dt.datetime.now(dt.UTC) - ended).total_seconds()) < 60
-    write_json(folder / "result.json", {"validation_accuracy": 0.6, "test_accuracy": 0.7, "firing_rate": 0.3})
+    age = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(record.pop("ended"))
+    assert record == expected and 0 <= age.total_seconds() < 60
+    found = {"validation_accuracy": 0.6, "test_accuracy": 0.7, "firing_rate": 0.3, "energy_uj": 12.5}
+    write_json(folder / "result.json", found)
     done = ledger.end(CONFIG, "done")
-    assert (done["status"], done["test_accuracy"], done["firing_rate"]) == ("done", 0.7, 0.3)
+    assert done["status"] == "done" and {name: done[name] for name in found} == found
+
+
+def test_record_keeps_the_most_memory_and_a_smaller_piece_than_was_asked_for(ledger: Ledger):
+    folder = begin(ledger, CONFIG, rows(0.2, 0.6, 0.4))
+    peaks = [{"epoch": k + 1, "epoch_s": 1.0, "peak_memory_mb": peak} for k, peak in enumerate((100.0, 300.5, None))]
+    write_lines(folder / "timings.jsonl", peaks)
+    write_json(folder / "environment.json", {"micro_batch": CONFIG.batch_size // 4})
+    record = ledger.end(CONFIG, "done")
+    assert (record["memory_mb"], record["micro_batch"]) == (300.5, CONFIG.batch_size // 4)
+    write_json(folder / "environment.json", {"micro_batch": CONFIG.batch_size})
+    assert ledger.end(CONFIG, "done")["micro_batch"] is None
+
+
+def test_record_of_an_earlier_version_is_read(ledger: Ledger):
+    ledger.write_done(CONFIG, {"trial": fingerprint(CONFIG), "status": "done", "epochs": 3, "seconds": 1.0})
+    (row,) = collect_results(ledger.folder, [CONFIG], [])
+    assert (row["status"], row["epochs"], row["energy_uj"]) == ("done", 3, None)
 
 
 def test_selected_epoch_is_the_most_accurate_then_the_one_of_least_loss_then_the_first():

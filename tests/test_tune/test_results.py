@@ -10,7 +10,8 @@ from test_ledger import begin, rows
 from pipeline.config import RunConfig, fingerprint, override
 from preprocess.errors import RunError
 from tune.ledger import Ledger
-from tune.results import differing_fields, rank, read_results, write_results
+from tune.parquet import write_parquet
+from tune.results import collect_epochs, collect_results, differing_fields, rank, read_results, write_results
 
 CONFIGS = [
     override(RunConfig(), {"neuron.tau": tau, "neuron.name": name, "schedule.epochs": 3, "input.size": size, "seed": 7})
@@ -22,7 +23,8 @@ FIELDS = ["neuron.tau", "neuron.name", "input.size"]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     ledger = Ledger(tmp_path)
-    for config, metrics in zip(CONFIGS, (rows(0.2, 0.5, 0.4), rows(0.1), rows(0.9, 0.3)), strict=False):
+    measured = ([row | {"energy_uj": 2.5} for row in rows(0.2, 0.5, 0.4)], rows(0.1), rows(0.9, 0.3))
+    for config, metrics in zip(CONFIGS, measured, strict=False):
         begin(ledger, config, metrics)
     ledger.end(CONFIGS[0], "done")
     ledger.end(CONFIGS[1], "failed", "loss is not a number")
@@ -32,16 +34,64 @@ def folder(tmp_path: Path) -> Path:
 
 def test_one_row_a_trial_with_every_searched_field(folder: Path):
     assert (folder / "results.csv").read_text() == (
-        "trial,status,neuron.tau,neuron.name,input.size,seed,epochs,validation_accuracy,test_accuracy,firing_rate,seconds\n"
-        f"{fingerprint(CONFIGS[0])},done,1.5,lif,,7,3,0.5,,0.1,4.5\n"
-        f"{fingerprint(CONFIGS[1])},failed,2.0,clif,16,7,1,0.1,,0.0,1.5\n"
-        f"{fingerprint(CONFIGS[2])},started,3.0,clif,16,7,2,0.9,,0.0,\n"
-        f"{fingerprint(CONFIGS[3])},waiting,4.0,lif,,7,,,,,\n"
+        "trial,status,neuron.tau,neuron.name,input.size,seed,epochs,validation_accuracy,test_accuracy,firing_rate,energy_uj,seconds,micro_batch\n"
+        f"{fingerprint(CONFIGS[0])},done,1.5,lif,,7,3,0.5,,0.1,2.5,4.5,\n"
+        f"{fingerprint(CONFIGS[1])},failed,2.0,clif,16,7,1,0.1,,0.0,,1.5,\n"
+        f"{fingerprint(CONFIGS[2])},started,3.0,clif,16,7,2,0.9,,0.0,,,\n"
+        f"{fingerprint(CONFIGS[3])},waiting,4.0,lif,,7,,,,,,,\n"
     )
     epochs = (folder / "epochs.csv").read_text().splitlines()
-    assert epochs[0] == "trial,epoch,validation_accuracy,validation_loss,firing_rate"
+    assert epochs[0] == (
+        "trial,neuron.tau,neuron.name,input.size,seed,epoch,validation_accuracy,validation_loss,firing_rate,energy_uj,"
+        "epoch_s,ended"
+    )
     assert len(epochs) == 1 + 3 + 1 + 2
-    assert epochs[2] == f"{fingerprint(CONFIGS[0])},2,0.5,0.99,0.1"
+    assert epochs[2] == f"{fingerprint(CONFIGS[0])},1.5,lif,,7,2,0.5,0.99,0.1,2.5,1.5,"
+
+
+def test_parquet_holds_the_same_rows_with_numbers_as_numbers_and_none_as_null(folder: Path):
+    from pyarrow import parquet
+
+    table = parquet.read_table(folder / "results.parquet")
+    assert table.to_pylist() == collect_results(folder, CONFIGS, FIELDS)
+    assert table.column_names == (folder / "results.csv").read_text().splitlines()[0].split(",")
+    types = {name: str(table.schema.field(name).type) for name in table.column_names}
+    assert (types["neuron.tau"], types["neuron.name"], types["input.size"]) == ("double", "string", "int64")
+    epochs = parquet.read_table(folder / "epochs.parquet")
+    assert epochs.to_pylist() == collect_epochs(folder, CONFIGS, FIELDS)
+    assert len(epochs.filter(epochs["neuron.tau"].to_numpy() == 1.5)) == 3
+
+
+def test_columns_have_their_types_before_the_first_value(tmp_path: Path):
+    """So that the tables of searches that measured other things join."""
+    from pyarrow import parquet
+
+    write_results(tmp_path, CONFIGS, FIELDS)
+    schema = parquet.read_schema(tmp_path / "results.parquet")
+    assert str(schema.field("energy_uj").type) == str(schema.field("test_accuracy").type) == "double"
+    assert str(schema.field("epochs").type) == str(schema.field("micro_batch").type) == "int64"
+    empty = parquet.read_table(tmp_path / "epochs.parquet")
+    assert (empty.num_rows, empty.column_names) == (0, ["trial", *FIELDS, "seed", "epoch"])
+
+
+def test_field_of_words_and_numbers_is_a_column_of_words(tmp_path: Path):
+    from pyarrow import parquet
+
+    write_parquet(tmp_path / "t.parquet", [{"a": 1, "b": 1}, {"a": "x", "b": 2.5}, {"b": None}], ["a", "b"])
+    assert parquet.read_table(tmp_path / "t.parquet").to_pydict() == {"a": ["1", "x", None], "b": [1.0, 2.5, None]}
+
+
+def test_table_that_cannot_be_written_leaves_the_old_one(folder: Path, monkeypatch):
+    before = (folder / "results.parquet").read_bytes()
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pyarrow.parquet.write_table", refuse)
+    with pytest.raises(RunError, match=r"results\.parquet: cannot be written \(No space left on device\)"):
+        write_results(folder, CONFIGS, FIELDS)
+    assert (folder / "results.parquet").read_bytes() == before
+    assert not [path for path in folder.iterdir() if path.name.endswith(".tmp")]
 
 
 def test_rows_are_read_back_as_they_were(folder: Path):

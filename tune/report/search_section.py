@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.runs import read_json
+from tune.budget_figure import draw_budget, read_spending
 from tune.drawing import PAGE, drawing, inline_svg
 from tune.figures import draw_accuracy, draw_heat_map
 from tune.findings import Findings, describe_values, read_findings
@@ -15,6 +16,7 @@ from tune.report.section import Card, Picture, Section, environment_of, settings
 from tune.results import short_name
 from tune.search_plan import read_search
 from tune.tables import per_cent
+from tune.trade_off import costs_of, draw_trade_off
 
 _T, _TAU = "binning.timesteps", "neuron.tau"
 
@@ -42,7 +44,7 @@ def search_section(folder: Path, name: str) -> Section:
         sentences=(*findings.sentences(), f"Space: {' '.join(search.space)}; scheduler {search.scheduler}."),
         cards=_cards(findings),
         tables=(findings.table(),) if findings.ranked else (),
-        pictures=_pictures(findings, name),
+        pictures=_pictures(findings, folder, name),
         faults=tuple(findings.failures()),
         settings=settings_of(config, leave_out=search.fields),
         environment=_environment(findings, folder),
@@ -73,10 +75,11 @@ def _cards(findings: Findings) -> tuple[Card, ...]:
     )
 
 
-def _pictures(findings: Findings, name: str) -> tuple[Picture, ...]:
+def _pictures(findings: Findings, folder: Path, name: str) -> tuple[Picture, ...]:
     if not findings.ranked:
         return ()
-    search, rows = findings.search, findings.rows
+    search, rows = findings.search, findings.points
+    spending = read_spending(search, folder)
     pictures = []
     with drawing(PAGE):
         svg = inline_svg(draw_accuracy(rows, search.fields, search.about), f"{name}-accuracy")
@@ -86,6 +89,16 @@ def _pictures(findings: Findings, name: str) -> tuple[Picture, ...]:
             svg = inline_svg(draw_heat_map(rows, search.about), f"{name}-heat")
             caption = "The best complete trial of each cell; where there is none, what became of its trials."
             pictures.append(Picture("τ against T", svg, caption, wide=True))
+        if costs_of(rows):
+            svg = inline_svg(draw_trade_off(rows, search.about), f"{name}-pareto")
+            caption = (
+                "What is below a line is equalled or beaten in both accuracy and cost. Energy is counted, not measured."
+            )
+            pictures.append(Picture("Accuracy against cost", svg, caption, wide=True))
+        if spending.epochs:
+            svg = inline_svg(draw_budget(spending, search.about), f"{name}-budget")
+            caption = "Pruned trials are in it: what was spent on them, and what they had reached."
+            pictures.append(Picture("Budget over time", svg, caption, wide=True))
     return tuple(pictures)
 
 
