@@ -15,7 +15,7 @@ import tyro
 
 from pipeline.config import RunConfig, override, to_dict
 from pipeline.runs import write_json, write_lines
-from tune.findings import read_findings, write_findings
+from tune.findings import write_findings, write_tables
 from tune.ledger import Ledger
 from tune.sampling import sample_space
 from tune.search_plan import Search, SearchData, read_search
@@ -38,7 +38,7 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Print a row for each number of trials."""
-    heads = ("trials", "read the ledger", "write results and figures", "read search.json", "one TPE proposal")
+    heads = ("trials", "write tables", "write tables and figures", "read search.json", "one TPE proposal")
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for count in arguments.trials:
         with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +57,7 @@ def _measure(folder: Path, count: int) -> list[float]:
     for trial in search.configs():
         _write_trial(folder, trial, rng)
     works = (
-        lambda: read_findings(search, folder),
+        lambda: write_tables(search, folder),
         lambda: write_findings(search, folder),
         lambda: read_search(folder),
         lambda: TpeTrials(replace(search, samples=count + 1), folder)._propose(count),

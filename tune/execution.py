@@ -59,7 +59,7 @@ def run_trials(
     early_stopping: bool = False,
     in_pieces: bool = True,
     fields: Sequence[str] | None = None,
-    refresh: Callable[[], None] | None = None,
+    refresh: Callable[[], object] | None = None,
     callbacks: Sequence[ray_tune.Callback] = (),
     progress: Progress | None = None,
 ) -> bool:
@@ -160,7 +160,7 @@ class _Driver:
         ledger: Ledger,
         cache: Path,
         view: TrialView,
-        refresh: Callable[[], None],
+        refresh: Callable[[], object],
         place: Place,
         progress: Progress | None,
     ) -> None:
@@ -321,7 +321,7 @@ class _Suggestions(Searcher):
 class _Watcher(ray_tune.Callback):
     """Passes on what Ray tells of the trials: to the queue, to the view and to the files."""
 
-    def __init__(self, queue: TrialQueue, view: TrialView, status: LiveStatus, refresh: Callable[[], None]) -> None:
+    def __init__(self, queue: TrialQueue, view: TrialView, status: LiveStatus, refresh: Callable[[], object]) -> None:
         self._queue, self._view, self._status, self._refresh = queue, view, status, refresh
         self._next_refresh = time.monotonic() + _REFRESH_S
 

@@ -175,17 +175,25 @@ def read_findings(search: Search, folder: Path) -> Findings:
     return Findings(search, rows, errors)
 
 
-def write_findings(search: Search, folder: Path) -> None:
-    """Write results and epochs (.csv, .parquet) and, once a trial is complete, best.json and figures/."""
-    from tune.budget_figure import write_budget
-    from tune.figures import write_figures
-
+def write_tables(search: Search, folder: Path) -> Findings:
+    """Write results and epochs (.csv, .parquet) and, once a trial is complete, best.json; what they hold."""
     write_results(folder, search.configs(), search.fields)
     findings = read_findings(search, folder)
     if findings.ranked:
         _write_best(findings, folder)
+    return findings
+
+
+def write_findings(search: Search, folder: Path) -> Findings:
+    """Write the tables and, once a trial is complete, figures/, which take seconds; what they hold."""
+    from tune.budget_figure import write_budget
+    from tune.figures import write_figures
+
+    findings = write_tables(search, folder)
+    if findings.ranked:
         write_figures(folder / "figures", findings.points, search.fields, search.about)
         write_budget(folder, search)
+    return findings
 
 
 def _write_best(findings: Findings, folder: Path) -> None:

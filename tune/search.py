@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.runs import holding, make_folder
 from preprocess.errors import RunError
 from preprocess.progress import Progress
-from tune.findings import Findings, read_findings, write_findings
+from tune.findings import Findings, write_findings, write_tables
 from tune.search_plan import FILE, Search, read_search
 from tune.sources import FixedTrials, TrialSource
 
@@ -51,20 +51,23 @@ def run_search(
             search.write(folder)
         search = read_search(folder)
     source, now = _source(search, folder)
-    complete = run_trials(
-        source,
-        folder,
-        search.cache,
-        open_test=False,
-        count=search.runs,
-        place=place,
-        early_stopping=search.scheduler == "asha",
-        fields=search.fields,
-        refresh=lambda: write_findings(now(), folder),
-        callbacks=callbacks,
-        progress=progress,
-    )
-    findings = replace(read_findings(now(), folder), complete=complete)
+    try:
+        complete = run_trials(
+            source,
+            folder,
+            search.cache,
+            open_test=False,
+            count=search.runs,
+            place=place,
+            early_stopping=search.scheduler == "asha",
+            fields=search.fields,
+            refresh=lambda: write_tables(now(), folder),
+            callbacks=callbacks,
+            progress=progress,
+        )
+    finally:
+        findings = write_findings(now(), folder)
+    findings = replace(findings, complete=complete)
     if complete and not findings.ranked:
         causes = dict.fromkeys(findings.errors.values())
         raise RunError(f"{folder}: no trial came to its end, because:", *causes)
