@@ -84,6 +84,8 @@ def _draw_front(axes: Axes, front: Rows, column: str, *, named: bool) -> None:
     if not named:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return
+    # The scales are due when they are asked for; without it the places below would be of the empty axes.
+    axes.autoscale_view()
     taken: list[tuple[float, float]] = []
     for row, place in zip(front, places, strict=True):
         x, y = axes.transAxes.inverted().transform(axes.transData.transform(place))

@@ -182,8 +182,9 @@ def test_search_page_shows_complete_trials_and_lists_the_failed(tmp_path: Path):
     page = Page(write_report(tmp_path))
     assert_loads_nothing(page)
     assert page.text["h1"] == ["Emulated data: search over T, tau, neuron on emulated-gestures"]
-    assert {"Validation accuracy by field", "τ against T"} <= set(page.text["h3"])
-    assert page.source.count("<svg") == 2
+    pictures = {"Validation accuracy by field", "τ against T", "Accuracy against cost", "Budget over time"}
+    assert pictures <= set(page.text["h3"])
+    assert page.source.count("<svg") == 4
     assert page.source.count("<tbody>") == 1
     assert any("failed: its process died: out of memory" in text for text in page.text["li"])
     assert "55 validation samples" in page.text["p"][1]

@@ -58,7 +58,8 @@ def test_parquet_holds_the_same_rows_with_numbers_as_numbers_and_none_as_null(fo
     types = {name: str(table.schema.field(name).type) for name in table.column_names}
     assert (types["neuron.tau"], types["neuron.name"], types["input.size"]) == ("double", "string", "int64")
     epochs = parquet.read_table(folder / "epochs.parquet")
-    assert epochs.to_pylist() == collect_epochs(folder, CONFIGS, FIELDS)
+    rows = collect_epochs(folder, CONFIGS, FIELDS)
+    assert epochs.to_pylist() == [{name: row.get(name) for name in epochs.column_names} for row in rows]
     assert len(epochs.filter(epochs["neuron.tau"].to_numpy() == 1.5)) == 3
 
 

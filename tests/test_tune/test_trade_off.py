@@ -1,4 +1,4 @@
-"""The figure of accuracy against cost: the front as steps, names that cover nothing, and nothing where nothing costs."""
+"""The figure of accuracy against cost: the front as steps, names with room, and no panel where costs are equal."""
 
 from __future__ import annotations
 
