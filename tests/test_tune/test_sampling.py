@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import RunConfig, fingerprint, override
@@ -144,11 +144,9 @@ def test_size_counts_what_is_searched():
     assert size("neuron.name=lif,psn", "neuron.tau=1.5,2", "seed=1:10000") == 2 * 2 * 10_000
 
 
-@given(st.integers(1, 13), st.integers(0, 2**31))
-@settings(max_examples=30)
-def test_few_points_among_many_draws_that_come_to_the_same_are_found(samples: int, seed: int):
-    words = ["neuron.name=psn,relu,glif,lif", "neuron.tau=1.5:3:10"]
-    assert len(sample(words, samples, seed)) == samples
+def test_points_that_are_seldom_drawn_are_found():
+    # Of 900 combinations six have k <= T.
+    assert len(sample(["binning.timesteps=1:300", "grad_steps=298:300"], 5)) == 5
 
 
 @given(st.integers(1, 60), st.integers(0, 2**31))
