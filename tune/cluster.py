@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -17,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from preprocess.errors import SpikeloomError
+from tune.head import ClusterError, check_answers, check_compatible, check_member, listens, split_address
 
 # Read by Ray when it is imported or started, here and in its workers.
 ENVIRONMENT = {
@@ -44,16 +43,11 @@ _PREFIX = "spikeloom-ray-"
 _LOGGING = logging.CRITICAL
 # Trials pass paths, not arrays, so Ray's default of 30 % of the memory would only be taken from the trials.
 _OBJECT_STORE_BYTES = 128 * 2**20
-_CONNECT_S = 10.0
 # How often the head of a cluster is looked for, and how long it may be silent.
 _PING_S = 2.0
 _LOST_S = 15.0
 # Unix socket paths hold 107 bytes; our folder and Ray's session and socket in it take 89 of them.
 _LONGEST_TEMPORARY = 18
-
-
-class ClusterError(SpikeloomError):
-    """A Ray cluster cannot be reached, or Ray cannot be started here."""
 
 
 @contextlib.contextmanager
@@ -82,7 +76,7 @@ def ray_running(address: str | None = None, resume: str = "") -> Iterator[None]:
             clean_up.callback(_stop)
             _start(folder)
         else:
-            _check_answers(address)
+            _check(address)
             clean_up.callback(_stop)
             _join(address)
             clean_up.enter_context(_watching_head(resume))
@@ -163,27 +157,15 @@ def use_token() -> bool:
     return os.environ.get("RAY_AUTH_MODE") == "token"
 
 
-def _check_answers(address: str) -> None:
-    """Find out in seconds what Ray takes half a minute for."""
+def _check(address: str) -> None:
+    """Find out in seconds what Ray takes a minute for, or dies of."""
     if address == "auto":
         return
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit():
-        raise ClusterError(f"--address: expected host:port of a cluster's head, or auto, found '{address}'")
-    fault = answers(host, int(port))
-    if fault is not None:
-        raise ClusterError(
-            f"--address {address}: no cluster answers ({fault}). Start one: spikeloom cluster up --port {port}"
-        )
-
-
-def answers(host: str, port: int) -> str | None:
-    """Why nothing answers at a port; None where something does."""
-    try:
-        socket.create_connection((host, port), _CONNECT_S).close()
-    except OSError as error:
-        return str(error)
-    return None
+    _, port = split_address(address, ", or auto")
+    check_answers(address, f"Start one: spikeloom cluster up --port {port}")
+    use_token()
+    check_compatible(address, token=str(token_file()))
+    check_member(address)
 
 
 def _join(address: str) -> None:
@@ -214,7 +196,7 @@ def _watching_head(resume: str) -> Iterator[None]:
     def watch() -> None:
         silent_since: float | None = None
         while not done.wait(_PING_S):
-            if answers(host, int(port)) is None:
+            if listens(host, int(port)) is None:
                 silent_since = None
                 continue
             silent_since = silent_since or time.monotonic()

@@ -21,12 +21,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tune.cluster import ENVIRONMENT, ClusterError, answers, short_temporary_root, token_file, use_token
+from tune.cluster import ENVIRONMENT, short_temporary_root, token_file, use_token
+from tune.head import ClusterError, check_answers, check_compatible, listens
 
 PORT = 6379
 _LOOPBACK = "127.0.0.1"
 _START_S = 60.0
-_STOP_S = 15.0
+_STOP_S = 8.0
+# Places in /proc/PID/stat behind the program's name, as proc(5) counts them.
+_STATE, _SESSION, _BEGAN = 0, 3, 19
 
 
 @dataclass(frozen=True)
@@ -36,22 +39,24 @@ class Member:
     Attributes:
         role: head or worker.
         address: host:port of the cluster's head.
-        process: The session's first process, which ends all others when it ends.
+        process: The first of its session of processes.
+        began: When that one began, in clock ticks since the machine did, because numbers of processes come again.
         folder: Ray's own, with its logs.
     """
 
     role: str
     address: str
     process: int
+    began: int
     folder: str
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs; another process of the same number is not taken for it."""
-        try:
-            return b"ray" in Path(f"/proc/{self.process}/cmdline").read_bytes()
-        except OSError:
-            return False
+        """Whether it still runs, if only in part: where the first process was killed, the others are left."""
+        first = _read_stat(self.process)
+        if first is not None and first[_STATE] != "Z":
+            return int(first[_BEGAN]) == self.began
+        return bool(_session(self.process))
 
 
 def state_file() -> Path:
@@ -61,11 +66,38 @@ def state_file() -> Path:
 
 def read_member() -> Member | None:
     """What `cluster up` started on this machine and still runs; None where nothing does."""
+    found = _read_state()
+    return found if found is not None and found.alive else None
+
+
+def _read_state() -> Member | None:
+    path = state_file()
     try:
-        found = Member(**json.loads(state_file().read_text()))
+        # Others may write where temporary files are, and what this file names is killed and removed.
+        if path.lstat().st_uid != os.getuid():
+            return None
+        return Member(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    return found if found.alive else None
+
+
+def _write_state(member: Member) -> None:
+    path = state_file()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, flags, 0o600), "w") as file:
+            file.write(json.dumps(asdict(member)))
+    except OSError as error:
+        raise ClusterError(f"{path}: cannot be written ({error.strerror}). Remove it, or set TMPDIR.") from None
+
+
+def forget_dead() -> None:
+    """Remove the files of a member that was killed, such as by a restart of the machine."""
+    found = _read_state()
+    if found is not None and not found.alive:
+        shutil.rmtree(found.folder, ignore_errors=True)
+        state_file().unlink(missing_ok=True)
 
 
 def start_member(
@@ -93,31 +125,31 @@ def start_member(
         raise ClusterError(
             f"this machine is the {there.role} of {there.address} already. Leave first: spikeloom cluster down"
         )
+    forget_dead()
     if address is None:
         ip = node_ip or own_address()
-        if answers(ip, port) is None:
+        if listens(ip, port) is None:
             raise ClusterError(f"--port {port}: expected a free port of {ip}, found one in use. Choose another --port.")
         words = ["--head", "--port", str(port), "--include-dashboard=false", "--node-ip-address", ip]
         member_of = f"{ip}:{port}"
         _have_token()
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     else:
         member_of = address
-        _check_head(address)
-        if not use_token():
-            raise ClusterError(
-                f"--address {address}: expected the cluster's token, found none. Copy {token_file()} from its head, or "
-                "set RAY_AUTH_TOKEN."
-            )
+        check_answers(address, "Start its head first: spikeloom cluster up")
+        use_token()
+        check_compatible(address, token=str(token_file()))
         words = ["--address", address, *(["--node-ip-address", node_ip] if node_ip else [])]
     for name, value in (("--num-cpus", cpus), ("--num-gpus", gpus)):
         words += [] if value is None else [name, str(value)]
     folder = Path(tempfile.mkdtemp(prefix="spikeloom-", dir=short_temporary_root()))
-    # A worker takes the head's folder; where that is not there it makes its own.
-    words += ["--temp-dir", str(folder / "r")] if address is None else []
-    process = _spawn(words, folder)
-    member = Member("head" if address is None else "worker", member_of, process.pid, str(folder))
-    state_file().write_text(json.dumps(asdict(member)))
+    # A worker would else make one of the head's name, which nobody removes.
+    process = _spawn([*words, "--temp-dir", str(folder / "r")], folder)
+    stat = _read_stat(process.pid)
+    began = int(stat[_BEGAN]) if stat is not None else 0
+    member = Member("head" if address is None else "worker", member_of, process.pid, began, str(folder))
     try:
+        _write_state(member)
         _wait(process, member, folder)
     except BaseException:
         stop_member(member)
@@ -134,17 +166,6 @@ def _have_token() -> None:
             file.write(secrets.token_hex(32))
 
 
-def _check_head(address: str) -> None:
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit():
-        raise ClusterError(f"--address: expected host:port of a cluster's head, found '{address}'")
-    fault = answers(host, int(port))
-    if fault is not None:
-        raise ClusterError(
-            f"--address {address}: no cluster answers ({fault}). Start its head first: spikeloom cluster up"
-        )
-
-
 def _spawn(words: list[str], folder: Path) -> subprocess.Popen[bytes]:
     """`ray start --block` in a session of its own, with its output in a file."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *words]
@@ -156,7 +177,7 @@ def _spawn(words: list[str], folder: Path) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             # Workers find what the shell finds: a neuron of one's own, or a checkout.
-            env=os.environ | ENVIRONMENT | {"RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token")},
+            env=os.environ | ENVIRONMENT,
         )
 
 
@@ -196,16 +217,19 @@ def _session(leader: int) -> list[int]:
     """The living processes of a session, whatever has become of its first one."""
     found = []
     for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        # State, parent, process group, session; a zombie is dead.
-        if fields[0] != "Z" and int(fields[3]) == leader:
+        stat = _read_stat(int(folder.name)) if folder.name.isdigit() else None
+        # A zombie is dead.
+        if stat is not None and stat[_STATE] != "Z" and int(stat[_SESSION]) == leader:
             found.append(int(folder.name))
     return found
+
+
+def _read_stat(process: int) -> list[str] | None:
+    """What the kernel says of a process, from its state on; None where there is none."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
 
 
 def describe_nodes(address: str) -> list[dict[str, Any]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -186,7 +188,7 @@ def test_machine_with_other_sources_is_named(tmp_path: Path):
 
 
 def test_machine_joins_and_leaves_with_a_line_each(tmp_path: Path):
-    with machines(1) as (head,):
+    with machines() as (head, worker):
         code, out, _ = head.spikeloom("cluster", "down")
         assert code == 2
         port = free_port()
@@ -197,15 +199,57 @@ def test_machine_joins_and_leaves_with_a_line_each(tmp_path: Path):
         began = time.monotonic()
         code, _, err = head.spikeloom("tune", "n-mnist-small", "--address", f"127.0.0.1:{port}")
         assert code == 2 and time.monotonic() - began < 20
-        address = up(head, port=port)
+        address = up(head, worker, port=port)
         assert address == f"127.0.0.1:{port}"
+        code, out, _ = worker.spikeloom("cluster", "down")
+        assert code == 0 and f"this machine, the worker of {address}, has left" in out
+        assert worker.processes() == [] and worker.shell(f"ls {worker.own}/t") == ""
         code, _, err = head.spikeloom("cluster", "up", "--port", port)
         assert code == 2 and "this machine is the head of" in err and "spikeloom cluster down" in err
         code, out, _ = head.spikeloom("cluster", "status")
-        assert code == 0 and "1 of 1 machines are there" in out
+        assert code == 0 and "1 of 2 machines are there" in out
         code, out, _ = head.spikeloom("cluster", "down")
         assert code == 0 and f"this machine, the head of {address}, has left" in out
         assert head.processes() == []
+        assert head.shell(f"ls {head.own}/t") == ""
+
+
+def test_stranger_is_told_in_a_line_and_in_seconds(pair: tuple[Machine, Machine, str]):
+    """Without the cluster's token, with another Ray, or on a machine that is not in the cluster."""
+    _, _, address = pair
+    with machines(1) as (stranger,):
+        status = [sys.executable, "-m", "tune", "cluster", "status", "--address", address]
+        old_ray = "import ray, sys; ray.__version__ = '2.0'; from tune.cli import main; sys.exit(main())"
+        # Only in a namespace of its own does the machine not see the processes of the others.
+        alone = ["unshare", "-p", "-f", "--mount-proc"]
+        asked: dict[str, list[object]] = {
+            "expected the cluster's token, found another. Copy ": ["env", "RAY_AUTH_TOKEN=" + "x" * 64, *status],
+            "expected the cluster's token, found none. Copy ": ["env", "-u", "RAY_AUTH_TOKEN", *status],
+            "expected Ray ": [sys.executable, "-c", old_ray, *status[3:]],
+            "this machine is not in the cluster. Join it first: spikeloom cluster up --address ": [*alone, *status],
+        }
+        for told, command in asked.items():
+            for verb in ("status", "up") if "token" in told or "Ray" in told else ("status",):
+                began = time.monotonic()
+                code, out, err = stranger.run(*(verb if word == "status" else word for word in command))
+                assert code == 2 and out == "" and time.monotonic() - began < 20
+                assert err.startswith(f"spikeloom: --address {address}: {told}") and len(err.splitlines()) == 1, err
+        assert stranger.processes() == [] and stranger.shell(f"ls {stranger.own}/t") == ""
+
+
+def test_machine_that_was_half_killed_is_tidied():
+    """`ray start` is killed: what it started is left, and is stopped by `down`; a dead member's files go, too."""
+    with machines(1) as (head,):
+        address = up(head)
+        member = json.loads(head.shell(f"cat {head.own}/t/spikeloom-cluster-*.json"))
+        os.kill(member["process"], signal.SIGKILL)
+        code, out, err = head.spikeloom("cluster", "down")
+        assert (code, out.strip()) == (0, f"this machine, the head of {address}, has left"), err
+        assert head.processes() == [] and head.shell(f"ls {head.own}/t") == ""
+        up(head)
+        head.lose()
+        code, _, err = head.spikeloom("cluster", "down")
+        assert code == 2 and "nothing that spikeloom cluster up started runs on this machine" in err
         assert head.shell(f"ls {head.own}/t") == ""
 
 

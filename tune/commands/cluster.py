@@ -76,19 +76,20 @@ def _up(arguments: Arguments) -> None:
 
 
 def _down() -> None:
-    from tune.cluster import ClusterError
-    from tune.cluster_processes import read_member, stop_member
+    from tune.cluster_processes import forget_dead, read_member, stop_member
+    from tune.head import ClusterError
 
     member = read_member()
     if member is None:
+        forget_dead()
         raise ClusterError("nothing that spikeloom cluster up started runs on this machine")
     stop_member(member)
     print(f"this machine, the {member.role} of {member.address}, has left")
 
 
 def _status(arguments: Arguments) -> None:
-    from tune.cluster import ClusterError
     from tune.cluster_processes import describe_nodes, read_member
+    from tune.head import ClusterError
 
     member = read_member()
     address = arguments.address or (member.address if member else None)

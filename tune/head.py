@@ -1,0 +1,148 @@
+"""The head of a cluster, as found at an address, in seconds: Ray itself takes a minute to say what is wrong there."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import platform
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from preprocess.errors import SpikeloomError
+
+_CONNECT_S = 10.0
+# A head that is busy answers late.
+_ANSWER_S = 10.0
+# What a client of gRPC says first, with empty settings; the server's settings come back.
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
+_SETTINGS = 4
+
+
+class ClusterError(SpikeloomError):
+    """A Ray cluster cannot be reached, or Ray cannot be started here."""
+
+
+def split_address(address: str, otherwise: str = "") -> tuple[str, int]:
+    """Host and port of ``host:port``; ClusterError for anything else, with what else might have been meant."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        raise ClusterError(f"--address: expected host:port of a cluster's head{otherwise}, found '{address}'")
+    return host, int(port)
+
+
+def listens(host: str, port: int) -> str | None:
+    """Why nothing listens at a port; None where something does."""
+    try:
+        socket.create_connection((host, port), _CONNECT_S).close()
+    except OSError as error:
+        return str(error)
+    return None
+
+
+def check_answers(address: str, hint: str) -> None:
+    """Find out whether a server like Ray's is there.
+
+    Raises:
+        ClusterError: With the hint, if none answers in 20 seconds.
+    """
+    host, port = split_address(address)
+    try:
+        with socket.create_connection((host, port), _CONNECT_S) as line:
+            fault = _greet(line)
+    except OSError as error:
+        fault = str(error)
+    if fault is not None:
+        raise ClusterError(f"--address {address}: no cluster answers ({fault}). {hint}")
+
+
+def _greet(line: socket.socket) -> str | None:
+    if os.environ.get("RAY_USE_TLS", "0") not in ("0", ""):
+        # Only Ray knows how to greet there.
+        return None
+    line.settimeout(_ANSWER_S)
+    line.sendall(_HELLO)
+    try:
+        answer = line.recv(9, socket.MSG_WAITALL)
+    except TimeoutError:
+        answer = b""
+    return None if len(answer) == 9 and answer[3] == _SETTINGS else "something else than Ray listens there"
+
+
+def check_compatible(address: str, *, token: str) -> None:
+    """Compare Ray and Python with a head's; Ray would refuse others, in many words.
+
+    Args:
+        address: Where a head answers.
+        token: Where the token that this process shows is kept, for the error.
+
+    Raises:
+        ClusterError: If the head does not take our token, or runs another Ray or Python.
+    """
+    import ray
+    from ray._common.usage.usage_lib import get_cluster_metadata
+
+    try:
+        with _gcs(address) as gcs:
+            theirs = get_cluster_metadata(gcs) or {}
+    except ray.exceptions.AuthenticationError:
+        shown = "another" if os.environ.get("RAY_AUTH_MODE") == "token" else "none"
+        raise ClusterError(
+            f"--address {address}: expected the cluster's token, found {shown}. Copy {token} from its head, or set "
+            "RAY_AUTH_TOKEN."
+        ) from None
+    except Exception as error:  # of Ray's C++, of every kind
+        told = " ".join(str(error).split())[:200].rstrip(".")
+        raise ClusterError(f"--address {address}: its head does not answer as Ray does ({told}).") from None
+    ours = {"Ray": ray.__version__, "Python": platform.python_version()}
+    found = {"Ray": theirs.get("ray_version"), "Python": theirs.get("python_version")}
+    faults = [
+        f"--address {address}: expected {what} {found[what]} as on its head, found {here} on this machine. Install the "
+        "same everywhere."
+        for what, here in ours.items()
+        if found[what] not in (None, here)
+    ]
+    if faults:
+        raise ClusterError(*faults)
+
+
+def check_member(address: str) -> None:
+    """A driver works through the Ray of its own machine, which has to be of the cluster.
+
+    Raises:
+        ClusterError: If this machine is none of the cluster's.
+    """
+    from ray._private.services import find_node_ids
+
+    ours = find_node_ids()
+    if ours:
+        with _gcs(address) as gcs:
+            nodes = gcs.get_all_node_info(timeout=_ANSWER_S)
+        # 0 is alive.
+        ours &= {node.hex() for node, info in nodes.items() if info.state == 0}
+    if not ours:
+        raise ClusterError(
+            f"--address {address}: this machine is not in the cluster. Join it first: spikeloom cluster up --address "
+            f"{address} (with --cpus 0 it trains nothing)"
+        )
+
+
+@contextlib.contextmanager
+def _gcs(address: str) -> Iterator[Any]:
+    """Ask a head; what Ray's C++ has to say is said by the exception as well."""
+    raylet = importlib.import_module("ray._raylet")
+    with _silent_stderr():
+        yield raylet.GcsClient(address=address)
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
