@@ -210,7 +210,7 @@ class _Driver:
             tuner.fit()
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-            status.update(now=True)
+            status.close()
 
     def _storage(self, alone: bool) -> TrialStorage:
         """How trials come home; several machines must run the same software, and reach what they are to reach."""

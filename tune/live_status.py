@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.runs import read_json, write_json
 from preprocess.errors import RunError
+from tune import search_plan
 from tune.view import TrialView
 
 FILE = "status.json"
@@ -25,7 +26,10 @@ class LiveStatus:
 
     def __init__(self, folder: Path, view: TrialView) -> None:
         self._path, self._view = folder / FILE, view
-        self._next = 0.0
+        self._next, self._ended = 0.0, False
+        plan = read_json(folder / search_plan.FILE)
+        # A comparison does not say how many samples train.
+        self._samples = None if plan is None else int(plan["data"]["train"])
 
     def update(self, *, now: bool = False) -> None:
         """Write it if its time has come, or at once; a disk that is full is told by what must be written, not here."""
@@ -34,18 +38,26 @@ class LiveStatus:
             with contextlib.suppress(RunError):
                 write_json(self._path, self._describe())
 
+    def close(self) -> None:
+        """Write that nothing runs any more."""
+        self._ended = True
+        self.update(now=True)
+
     def _describe(self) -> dict[str, Any]:
         view = self._view
         done, of = view.budget()
         return {
+            "state": "ended" if self._ended else "running",
             "updated": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             "host": platform.node(),
             "process": os.getpid(),
             "trials": view.counts(),
-            "running": view.running(),
+            "running": [] if self._ended else view.running(),
+            "best": view.best(),
             "steps": {"done": done, "all": of},
+            "samples_x_t": None if self._samples is None else {"done": self._samples * done, "all": self._samples * of},
             "elapsed_s": round(view.elapsed(), 1),
-            "left_s": None if (left := view.left()) is None else round(left, 1),
+            "left_s": None if self._ended or (left := view.left()) is None else round(left, 1),
         }
 
 

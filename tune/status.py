@@ -30,7 +30,8 @@ class Status:
         about: What it was asked for, in a few words.
         alive: Whether a process works in the folder.
         fields: The field paths in which the trials differ.
-        rows: As `tune.results.collect_results` gives them; what is started is running or interrupted.
+        rows: As `tune.results.collect_results` gives them; what is started is running or interrupted. Where the driver
+            tells of a running one: its `machine`, and the `seconds` since it began or went on.
         epochs: Of each trial, when complete.
         seconds: Since the first trial began, to now or to the last change.
         live: What the driver wrote last (`tune.live_status`), while one works there.
@@ -53,11 +54,18 @@ class Status:
         """What runs or ran and what failed, then the best of the rest, as many as fit on a screen."""
         scores = [f"{name.removesuffix('_accuracy')} %" for name in score_columns(self.rows)]
         columns = ("trial", "status", *map(short_name, self.fields), "seed", "epochs", *scores, "seconds")
+        columns += self._machine_words("machine")
         rows = [(row, epochs) for row, epochs in zip(self.rows, self.epochs, strict=True) if row["status"] != "waiting"]
         rows.sort(key=lambda pair: (_ORDER.index(pair[0]["status"]), -_score(pair[0])))
-        cells = tuple(self._cells(row, epochs) for row, epochs in rows[:_SHOWN])
+        cells = tuple(
+            (*self._cells(row, epochs), *self._machine_words(row.get("machine") or "")) for row, epochs in rows[:_SHOWN]
+        )
         note = f"{len(rows) - _SHOWN} more are in {self.folder}/results.csv" if len(rows) > _SHOWN else ""
         return Table(f"{self.kind} {self.about}", columns, cells, "ll" + "r" * (len(columns) - 2), note)
+
+    def _machine_words(self, word: str) -> tuple[str, ...]:
+        """A column of machines where trials run on several."""
+        return (word,) if len({row.get("machine") for row in self.rows} - {None}) > 1 else ()
 
     def _cells(self, row: dict[str, Any], epochs: int) -> tuple[str, ...]:
         values = [short_value(row[path]) for path in self.fields]
@@ -120,14 +128,30 @@ def read_status(folder: Path) -> Status:
     """
     kind, about, configs, fields = _asked(folder)
     alive = _is_held(folder)
-    rows = collect_results(folder, configs, fields)
-    for row in rows:
-        if row["status"] == "started":
-            row["status"] = "running" if alive else "interrupted"
+    rows, live = collect_results(folder, configs, fields), read_live_status(folder)
+    _tell_running(rows, alive, live)
     epochs = tuple(config.schedule.last_epoch for config in configs)
-    return Status(
-        folder, kind, about, alive, tuple(fields), rows, epochs, _seconds(folder, alive), read_live_status(folder)
-    )
+    return Status(folder, kind, about, alive, tuple(fields), rows, epochs, _seconds(folder, alive), live)
+
+
+def _tell_running(rows: list[dict[str, Any]], alive: bool, live: dict[str, Any] | None) -> None:
+    """Make running or interrupted of what is started, by what the driver wrote last where that is of now.
+
+    A trial on a machine that sends its files later has only the driver's word of how far it is.
+    """
+    told = alive and live is not None and live.get("state") == "running" and live["age_s"] <= STALE_S
+    running = {trial["trial"]: trial for trial in live["running"]} if told and live is not None else None
+    for row in rows:
+        if row["status"] not in ("started", "waiting"):
+            continue
+        if running is None:
+            row["status"] = ("running" if alive else "interrupted") if row["status"] == "started" else "waiting"
+        elif (trial := running.get(row["trial"])) is not None:
+            row["status"], row["epochs"] = "running", max(row["epochs"] or 0, trial["epoch"])
+            row["seconds"], row["machine"] = trial["seconds"], trial["node"]
+            row["validation_accuracy"] = trial["validation_accuracy"] or row["validation_accuracy"]
+        elif row["status"] == "started":
+            row["status"] = "interrupted"
 
 
 def _asked(folder: Path) -> tuple[str, str, list[RunConfig], Sequence[str]]:

@@ -7,7 +7,9 @@ unasked.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,27 @@ TRACKERS = ("mlflow", "wandb")
 
 
 def tracker_faults(names: Sequence[str]) -> Iterator[str]:
-    """Trackers that do not exist, or are not installed, a line each."""
+    """Trackers that do not exist, are not installed, or may not write, a line each."""
     for name in names:
         if name not in TRACKERS:
-            yield f"--log: expected some of {', '.join(TRACKERS)}, found '{name}'. Runs have TensorBoard's events"
+            yield (
+                f"--log: expected some of {', '.join(TRACKERS)}, found '{name}'. TensorBoard needs no word: tensorboard "
+                "--logdir DIR/trials"
+            )
         elif importlib.util.find_spec(name) is None:
             yield f"--log {name}: expected it to be installed, found no such package: pip install 'spikeloom[{name}]'"
+        elif name == "wandb" and not _wandb_may_write():
+            yield "--log wandb: expected to be logged in, found no key. Run: wandb login; or set WANDB_MODE=offline"
+
+
+def _wandb_may_write() -> bool:
+    """Whether Ray's callback finds a key, or needs none; it looks only when the first trial is about to start."""
+    if os.environ.get("WANDB_MODE") in ("offline", "disabled"):
+        return True
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_SETUP_API_KEY_HOOK"):
+        return True
+    wandb: Any = importlib.import_module("wandb")
+    return bool(wandb.api.api_key)
 
 
 def tracker_callbacks(names: Sequence[str], project: str, fields: Sequence[str], folder: Path) -> list[Any]:
@@ -56,14 +73,21 @@ def _tracker(name: str, project: str, fields: Sequence[str], folder: Path) -> An
 
 
 def _plain(kind: Any, fields: Sequence[str]) -> Any:
-    """A callback that sees the searched values as a trial's configuration, not the order that workers get."""
+    """A callback that sees the searched values as a trial's configuration, and the rows of its epochs as its metrics.
+
+    Not the order that workers get, nor what Ray adds to each row of the machine and the time.
+    """
+    from ray.tune.result import AUTO_RESULT_KEYS, DONE, TRAINING_ITERATION
 
     class Plain(kind):
         def log_trial_start(self, trial: Any) -> None:
             super().log_trial_start(_Named(trial, fields))
 
         def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
-            metrics = {k: v for k, v in result.items() if k != "config" and v is not None}
+            metrics = {name: value for name, value in result.items() if isinstance(value, (int, float))}
+            metrics = {name: value for name, value in metrics.items() if name not in (*AUTO_RESULT_KEYS, DONE)}
+            # Both trackers place a row by this; a trial that goes on from its checkpoint goes on from that epoch.
+            metrics[TRAINING_ITERATION] = result["epoch"]
             super().log_trial_result(iteration, _Named(trial, fields), metrics)
 
         def log_trial_end(self, trial: Any, failed: bool = False) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import RunConfig, fingerprint, flatten
 from pipeline.runs import read_lines
 from tune.ledger import Ledger
-from tune.results import collect_results, score_columns, short_name, short_value
+from tune.results import collect_results, rank, score_columns, short_name, short_value
 from tune.tables import per_cent
 
 if TYPE_CHECKING:
@@ -86,6 +86,14 @@ class TrialView(contextlib.AbstractContextManager["TrialView"]):
             }
             for trial, since in self._since.items()
         ]
+
+    def best(self) -> dict[str, Any] | None:
+        """Of the complete trials the one that validates best, by itself; None while there is none."""
+        ranked = rank(list(self.rows.values()))
+        if not ranked:
+            return None
+        values = {path: ranked[0][path] for path in self._fields if path in ranked[0]}
+        return {name: ranked[0][name] for name in ("trial", "validation_accuracy", "seed")} | {"values": values}
 
     def budget(self) -> tuple[int, int]:
         """Time steps per sample that are trained, and that all known trials need: of pruned ones what they took."""
@@ -173,8 +181,8 @@ class LiveTable(TrialView):
         self._live.__exit__(*details)
 
     def tell(self, line: str) -> None:
-        # The table shows the rest; a cause does not fit in it.
-        if ": failed: " in line or ": its process" in line:
+        # The table shows trials that end well; a cause does not fit in it.
+        if not line.startswith("trial ") or ": failed: " in line or ": its process" in line:
             self._live.console.print(f"spikeloom: {line}", markup=False, highlight=False, soft_wrap=True)
 
     def _table(self) -> Table:
@@ -182,6 +190,8 @@ class LiveTable(TrialView):
 
         told = ", ".join(f"{count} {status}" for status, count in self.counts().items())
         title = f"{max(len(self.rows), self._expected or 0)} trials: {told}"
+        done, whole = self.budget()
+        title += f"; {100 * done / max(whole, 1):.0f} % of samples x T"
         left = self.left()
         title += "" if left is None else f"; about {duration(left)} left"
         table = Table(title=title, title_justify="left")
@@ -190,6 +200,8 @@ class LiveTable(TrialView):
         scores = [f"{name.removesuffix('_accuracy')} %" for name in score_columns(self.rows.values())]
         for name in ("epoch", *scores, "seconds"):
             table.add_column(name, justify="right")
+        if self._spread_out():
+            table.add_column("machine", overflow="fold")
         for row in self._shown():
             table.add_row(*self._cells(row))
         return table
@@ -207,7 +219,12 @@ class LiveTable(TrialView):
         values = [short_value(row[path]) for path in self._fields]
         epochs = f"{row['epochs'] or 0}/{self._epochs[row['trial']]}"
         scores = [per_cent(row[name]) for name in score_columns(self.rows.values())]
-        return [row["trial"], row["status"], *values, epochs, *scores, f"{seconds:.0f}"]
+        machine = [self._nodes.get(row["trial"]) or ""] if self._spread_out() else []
+        return [row["trial"], row["status"], *values, epochs, *scores, f"{seconds:.0f}", *machine]
+
+    def _spread_out(self) -> bool:
+        """Whether trials reported from several machines."""
+        return len(set(self._nodes.values()) - {None}) > 1
 
 
 def _begin(ledger: Ledger, config: RunConfig) -> int:

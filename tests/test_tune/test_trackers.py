@@ -27,12 +27,23 @@ def test_tracker_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch, caps
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert list(tracker_faults(["mlflow", "comet"])) == [
         "--log mlflow: expected it to be installed, found no such package: pip install 'spikeloom[mlflow]'",
-        "--log: expected some of mlflow, wandb, found 'comet'. Runs have TensorBoard's events",
+        "--log: expected some of mlflow, wandb, found 'comet'. TensorBoard needs no word: tensorboard --logdir DIR/trials",
     ]
     with pytest.raises(ConfigError, match="--log wandb: expected it to be installed"):
         tracker_callbacks(["wandb"], "p", [], tmp_path)
     assert run_main(VERBS, prog="", description="", argv=["tune", "n-mnist-small", "--log", "mlflow"]) == 2
     assert "pip install 'spikeloom[mlflow]'" in capsys.readouterr().err
+
+
+def test_tracker_that_wants_a_key_is_one_line_before_anything_starts(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: ModuleType(name))
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(api=SimpleNamespace(api_key=None)))
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_SETUP_API_KEY_HOOK"):
+        monkeypatch.delenv(name, raising=False)
+    told = "--log wandb: expected to be logged in, found no key. Run: wandb login; or set WANDB_MODE=offline"
+    assert list(tracker_faults(["wandb"])) == [told]
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert list(tracker_faults(["wandb"])) == []
 
 
 class FakeTrial:
@@ -65,7 +76,7 @@ def test_mlflow_gets_a_run_for_each_trial_with_its_values_and_epochs(tmp_path: P
             calls.append(("params", dict(params_to_log)))
 
         def log_metrics(self, step: int, metrics_to_log: Any, **words: Any) -> None:
-            calls.append(("metrics", dict(metrics_to_log)))
+            calls.extend([("metrics", dict(metrics_to_log)), ("step", step)])
 
         def save_artifacts(self, **words: Any) -> None:
             pass
@@ -80,14 +91,16 @@ def test_mlflow_gets_a_run_for_each_trial_with_its_values_and_epochs(tmp_path: P
     callback.setup()
     trial = FakeTrial(tmp_path)
     callback.log_trial_start(trial)
-    row = {"epoch": 1, "validation_accuracy": 0.5, "test_loss": None, "training_iteration": 1, "timesteps_total": None}
-    callback.log_trial_result(0, trial, row | {"config": trial.config})
+    row = {"epoch": 4, "validation_accuracy": 0.5, "test_loss": None}
+    of_ray = {"training_iteration": 1, "timesteps_total": None, "done": False, "pid": 17, "hostname": "n1", "date": "d"}
+    callback.log_trial_result(0, trial, row | of_ray | {"time_total_s": 3.0, "config": trial.config})
     callback.log_trial_end(trial)
     words = dict(calls)
     assert words["setup"] == "n-mnist-small"
     assert words["start"] == fingerprint(CONFIG)
     assert words["params"] == {"neuron.tau": 3.0, "seed": 2022}
-    assert words["metrics"]["validation_accuracy"] == 0.5 and "test_loss" not in words["metrics"]
+    assert words["metrics"] == {"epoch": 4, "validation_accuracy": 0.5, "training_iteration": 4}
+    assert words["step"] == 4
     assert words["end"] == "FINISHED"
 
 
