@@ -176,7 +176,8 @@ class _Driver:
         queue = TrialQueue(self._source, self._ledger, seats, deadline, in_pieces=kind["in_pieces"])
         # The first trial says what trials are like; where none is known, the source gives one.
         known = self._ledger.unfinished(self._source.open) or [queue.peek()]
-        alone = len(_nodes()) == 1
+        # Machines join a cluster at any time; nobody else joins a Ray of our own.
+        alone = self._place.address is None and len(_nodes()) == 1
         storage = self._storage(alone)
         caches = plan_node_caches([*self._source.configs, *known], self._cache, alone=alone)
         share = self._share(known, count, caches)

@@ -31,12 +31,12 @@ def agree_on_storage(folder: Path, url: str | None, progress: Progress) -> Trial
         return TrialStorage(folder, token, actor_here(Receiver, str(folder), concurrency=8), url)
     answers = on_every_node(sees, folder, token)
     blind = [answer.name for answer in answers if not answer.value]
-    if not blind:
-        return TrialStorage(folder, token)
-    progress.note(
-        f"{len(blind)} of {len(answers)} machines do not see {folder}: {', '.join(blind[:3])}"
-        f"{', ...' if len(blind) > 3 else ''}; their checkpoints come here through Ray after every epoch"
-    )
+    if blind:
+        progress.note(
+            f"{len(blind)} of {len(answers)} machines do not see {folder}: {', '.join(blind[:3])}"
+            f"{', ...' if len(blind) > 3 else ''}; their checkpoints come here through Ray after every epoch"
+        )
+    # A machine that joins later may not see it either.
     return TrialStorage(folder, token, actor_here(Receiver, str(folder), concurrency=8))
 
 

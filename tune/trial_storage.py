@@ -86,7 +86,7 @@ class TrialStorage:
     Attributes:
         folder: Of the search, as the driver sees it.
         token: What the driver wrote there: a machine that reads it sees the folder.
-        receiver: The actor at home; None where every machine sees the folder.
+        receiver: The actor at home; None where no other machine can join.
         url: Of the storage for large files; None without one.
     """
 

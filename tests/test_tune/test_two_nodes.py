@@ -214,6 +214,25 @@ def test_machine_joins_and_leaves_with_a_line_each(tmp_path: Path):
         assert head.shell(f"ls {head.own}/t") == ""
 
 
+def test_machine_that_joins_later_trains_and_fetches_by_itself():
+    """At first the head is alone and busy; trials run on the worker that joins then, which shares nothing with it."""
+    with machines() as (head, worker):
+        make(head)
+        address = up(head)
+        space = ["--space", "neuron.tau=1.5,2,3,4,5,6"]
+        search = head.start(sys.executable, "-m", "tune", *words(head, address, "s", *space, config="long"))
+        wait_for(lambda: head.shell(f"ls {head.own}/s/trials 2>/dev/null | wc -l") != "0", "the first trial")
+        code, _, err = worker.spikeloom("cluster", "up", "--address", address, "--cpus", 1)
+        assert code == 0, err
+        _, err = search.communicate(timeout=240)
+        assert search.returncode == 0, err
+        assert [record["status"] for record in records(head, "s")] == ["done"] * 6
+        processes = head.shell(f"grep -h process.: {head.own}/s/trials/*/environment.json | sort -u")
+        assert len(processes.splitlines()) == 2, "trials ran on both machines"
+        assert worker.shell(f"find {worker.own}/home/.cache/spikeloom -name '*.h5' | wc -l") == "1"
+        assert worker.shell(f"find {worker.own} -name checkpoint.pt | wc -l") == "0"
+
+
 def test_stranger_is_told_in_a_line_and_in_seconds(pair: tuple[Machine, Machine, str]):
     """Without the cluster's token, with another Ray, or on a machine that is not in the cluster."""
     _, _, address = pair
