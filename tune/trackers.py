@@ -25,7 +25,7 @@ def tracker_faults(names: Sequence[str]) -> Iterator[str]:
     for name in names:
         if name not in TRACKERS:
             yield (
-                f"--log: expected some of {', '.join(TRACKERS)}, found '{name}'. TensorBoard needs no word: tensorboard "
+                f"--log: expected some of {', '.join(TRACKERS)}, found '{name}'. TensorBoard needs none: tensorboard "
                 "--logdir DIR/trials"
             )
         elif importlib.util.find_spec(name) is None:

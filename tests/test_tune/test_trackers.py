@@ -27,7 +27,7 @@ def test_tracker_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch, caps
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert list(tracker_faults(["mlflow", "comet"])) == [
         "--log mlflow: expected it to be installed, found no such package: pip install 'spikeloom[mlflow]'",
-        "--log: expected some of mlflow, wandb, found 'comet'. TensorBoard needs no word: tensorboard --logdir DIR/trials",
+        "--log: expected some of mlflow, wandb, found 'comet'. TensorBoard needs none: tensorboard --logdir DIR/trials",
     ]
     with pytest.raises(ConfigError, match="--log wandb: expected it to be installed"):
         tracker_callbacks(["wandb"], "p", [], tmp_path)
