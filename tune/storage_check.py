@@ -10,7 +10,7 @@ from pipeline.runs import write_whole
 from preprocess.progress import Progress
 from tune.cluster import ClusterError
 from tune.nodes import actor_here, on_every_node
-from tune.trial_storage import TOKEN, Receiver, TrialStorage, open_storage, sees
+from tune.trial_storage import TOKEN, Receiver, TrialStorage, open_storage, remove_abandoned, sees
 
 
 def agree_on_storage(folder: Path, url: str | None, progress: Progress) -> TrialStorage:
@@ -29,7 +29,7 @@ def agree_on_storage(folder: Path, url: str | None, progress: Progress) -> Trial
         url = _own_part(url, folder)
         _check_reached(url)
         return TrialStorage(folder, token, actor_here(Receiver, str(folder), concurrency=8), url)
-    answers = on_every_node(sees, folder, token)
+    answers = on_every_node(_look, folder, token)
     blind = [answer.name for answer in answers if not answer.value]
     if blind:
         progress.note(
@@ -38,6 +38,12 @@ def agree_on_storage(folder: Path, url: str | None, progress: Progress) -> Trial
         )
     # A machine that joins later may not see it either.
     return TrialStorage(folder, token, actor_here(Receiver, str(folder), concurrency=8))
+
+
+def _look(folder: Path, token: str) -> bool:
+    """On a machine of the cluster: does it see the folder? What earlier searches left there goes."""
+    remove_abandoned()
+    return sees(folder, token)
 
 
 def write_token(folder: Path) -> str:

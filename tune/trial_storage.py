@@ -17,11 +17,14 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.runs import write_whole
 from preprocess.errors import RunError
 from tune.cluster import ClusterError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 TOKEN = ".token"
 # Behind the rows that belong to them, because a resumed run cuts rows, and cannot make up for lost ones.
@@ -43,6 +46,11 @@ class Receiver:
         paths = [path for path in root.rglob("*") if path.is_file() and not path.name.startswith(".")]
         return sorted(str(path.relative_to(root)) for path in paths)
 
+    def clear(self, trial: str) -> None:
+        """Forget what never arrived whole: a trial begins anew, and the machine that sent it is lost."""
+        for part in (self._trials / trial).glob(".*.part"):
+            part.unlink(missing_ok=True)
+
     def read(self, trial: str, name: str, offset: int) -> bytes:
         """A block of a file; empty at its end."""
         with (self._trials / trial / name).open("rb") as file:
@@ -51,7 +59,7 @@ class Receiver:
 
     def write(self, trial: str, name: str, part: str, offset: int, data: bytes) -> None:
         """A block of a file that is not there yet; `part` names this transfer of it."""
-        path = self._trials / trial / f".{name.replace('/', '-')}.{part}"
+        path = self._part(trial, name, part)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("r+b" if offset else "wb") as file:
@@ -64,7 +72,7 @@ class Receiver:
     def finish(self, trial: str, name: str, part: str, digest: str) -> None:
         """Give a file its name, if what came is what was sent."""
         path = self._trials / trial / name
-        temporary = self._trials / trial / f".{name.replace('/', '-')}.{part}"
+        temporary = self._part(trial, name, part)
         with temporary.open("rb") as file:
             arrived = hashlib.file_digest(file, "sha256").hexdigest()
         if arrived != digest:
@@ -73,6 +81,9 @@ class Receiver:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, lambda own: temporary.replace(own))
         temporary.unlink(missing_ok=True)
+
+    def _part(self, trial: str, name: str, part: str) -> Path:
+        return self._trials / trial / f".{name.replace('/', '-')}.{part}.part"
 
 
 def _unwritten(path: Path, error: OSError) -> RunError:
@@ -99,9 +110,39 @@ class TrialStorage:
         """Where a trial trains on this machine."""
         if self.url is None and sees(self.folder, self.token):
             return TrialSite(trial, self.folder, self)
-        # Of this trial alone, with a copy of the one that it starts from; what a killed worker left is found again.
-        root = Path(tempfile.gettempdir()) / f"spikeloom-trials-{os.getuid()}" / self.token / trial
-        return TrialSite(trial, root, self, away=True)
+        root, lock = _own_root(trial)
+        return TrialSite(trial, root, self, away=True, lock=lock)
+
+
+def _own_root(trial: str) -> tuple[Path, FileLock]:
+    """A folder on this machine for one trial, and a copy of the one that it starts from; its lock dies with us."""
+    from filelock import FileLock
+
+    remove_abandoned()
+    trials = _trials_here()
+    trials.mkdir(mode=0o700, exist_ok=True)
+    root = trials / f"{trial}-{secrets.token_hex(4)}"
+    lock = FileLock(root.with_suffix(".lock"))
+    # The folder is made under the lock: one without a holder was left.
+    lock.acquire()
+    root.mkdir(mode=0o700)
+    return root, lock
+
+
+def remove_abandoned() -> None:
+    """Remove from this machine what workers left that were killed, with their driver or alone: none holds the lock."""
+    from filelock import FileLock, Timeout
+
+    for path in _trials_here().glob("*.lock"):
+        with contextlib.suppress(Timeout, OSError), FileLock(path, timeout=0):
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        _trials_here().rmdir()
+
+
+def _trials_here() -> Path:
+    return Path(tempfile.gettempdir()) / f"spikeloom-trials-{os.getuid()}"
 
 
 def sees(folder: Path, token: str) -> bool:
@@ -121,12 +162,14 @@ class TrialSite:
         root: What `tune.ledger.Ledger` takes.
         storage: Where its files come from and go to.
         away: Whether they have to.
+        lock: Held while the trial trains away.
     """
 
     trial: str
     root: Path
     storage: TrialStorage
     away: bool = False
+    lock: FileLock | None = None
     _sent: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
@@ -137,6 +180,8 @@ class TrialSite:
         """Have here what home and storage hold of the trial, or of another that it starts from."""
         if not self.away:
             return
+        if trial is None:
+            self._home("clear", self.trial)
         trial = trial or self.trial
         folder = self.root / "trials" / trial
         shutil.rmtree(folder, ignore_errors=True)
@@ -162,8 +207,11 @@ class TrialSite:
                 self._send([*(str(path.relative_to(self.folder)) for path in others), *_ORDER, *_LAST])
         finally:
             shutil.rmtree(self.root, ignore_errors=True)
+            if self.lock is not None:
+                Path(self.lock.lock_file).unlink(missing_ok=True)
+                self.lock.release()
             with contextlib.suppress(OSError):
-                # The last trial of the search on this machine.
+                # The last trial on this machine.
                 self.root.parent.rmdir()
 
     def _send(self, names: Any) -> None:

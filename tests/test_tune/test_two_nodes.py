@@ -143,6 +143,29 @@ def test_search_goes_on_with_another_head_and_once_more(tmp_path: Path):
         assert {trial: after[trial] for trial in finished} == finished, "finished trials are not run again"
 
 
+def test_search_that_was_stopped_is_resumed_and_leaves_nothing_on_the_worker(pair: tuple[Machine, Machine, str]):
+    head, worker, address = pair
+    space = ["--space", "neuron.tau=1.5,2,3"]
+    search = head.start(sys.executable, "-m", "tune", *words(head, address, "stopped", *space, config="long"))
+    wait_for(lambda: worker.shell(f"find {worker.own}/t -name checkpoint.pt"), "a trial on the worker")
+    # To the driver, not to what starts it in the machine's namespace.
+    (driver,) = [process for process in head.processes() if b"--out" in arguments(process)]
+    os.kill(driver, signal.SIGINT)
+    _, err = search.communicate(timeout=60)
+    assert search.returncode == 130, err
+    code, out, err = head.spikeloom("tune", "--resume", head.own / "stopped", "--address", address)
+    assert code == 0 and "3 done" in out, err
+    assert worker.shell(f"find {worker.own}/t -name 'spikeloom-trials-*'") == ""
+    assert head.shell(f"find {head.own}/stopped -name '.*.part'") == ""
+
+
+def arguments(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def test_storage_that_a_machine_does_not_reach_is_refused_before_the_first_trial(pair: tuple[Machine, Machine, str]):
     head, _, address = pair
     space = ["--space", "neuron.tau=1.5,2"]
