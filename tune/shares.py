@@ -102,6 +102,8 @@ def plan_share(
         raise ConfigError(f"device: expected a GPU for {wants}, found none that Ray knows. Use auto or cpu.")
     on_gpu = gpus > 0 and device != "cpu" and asked.gpus != 0
     nodes = [node for node in nodes if node.cpus and (node.gpus or not on_gpu)]
+    if not nodes:
+        raise ConfigError("expected a machine that offers CPUs for trials, found none: see spikeloom cluster status")
     # A trial's CPUs are of one machine, the smallest that has any.
     most = min(node.cpus for node in nodes)
     threads = min(asked.cpus or config.threads or 1, most)

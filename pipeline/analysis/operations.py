@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.config import BOUND_NEURONS, RunConfig
 from pipeline.networks.firing import neuron_layers, reset_network
@@ -26,6 +27,7 @@ MACS_PER_NEURON = {"lif": 2, "clif": 6, "relu": 4, "plif": 2, "klif": 3, "if": 1
 are counted alike, one for each product with a state or a spike: plif decays and resets as lif does, klif has a slope
 besides, if only resets, glif weighs decay, gated reset, input and reset. psn's are T, a row of its matrix."""
 
+_COPYING = (torch.ops.aten.clone.default, torch.ops.aten._reshape_copy.default)
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _MAX_POOLS = (MaxPool, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 _POOLS = (
@@ -109,7 +111,7 @@ def count_operations(network: nn.Module, frames: torch.Tensor) -> Operations:
         for name, module, kind in _layers(network):
             hook = module.register_forward_hook(watch.hook(name, kind))
             stack.callback(hook.remove)
-        with torch.no_grad():
+        with torch.no_grad(), _Copies(watch):
             network(frames)
     return Operations(tuple(watch.layers.values()), sum(parameter.numel() for parameter in network.parameters()))
 
@@ -200,6 +202,12 @@ class _Watch:
 
         return see
 
+    def follow(self, source: torch.Tensor, copy: torch.Tensor) -> None:
+        """A copy of spikes is spikes."""
+        known = self._spikes.get(self._memory(source))
+        if known is not None:
+            self._spikes[self._memory(copy)] = copy, known[1]
+
     @staticmethod
     def _memory(x: torch.Tensor) -> int:
         return x.untyped_storage().data_ptr()
@@ -210,6 +218,20 @@ class _Watch:
             # Asked of the numbers, because a layer in a neuron's place may be a ReLU, or spike in several heights.
             return bool(((out == 0) | (out == 1)).all())
         return isinstance(module, _MAX_POOLS) and binary_input
+
+
+class _Copies(TorchDispatchMode):
+    """Tells of copies: flattening makes one of spikes that lie in memory with the channel fastest."""
+
+    def __init__(self, watch: _Watch) -> None:
+        super().__init__()
+        self._watch = watch
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func in _COPYING:
+            self._watch.follow(args[0], out)
+        return out
 
 
 def _macs(module: nn.Module, kind: Kind, out: torch.Tensor) -> int:

@@ -70,6 +70,14 @@ def test_what_follows_a_neuron_or_a_max_pooling_is_binary_and_what_follows_an_av
     assert [name for name, only_spikes in plif.items() if not only_spikes] == ["features.conv1.conv"]
 
 
+def test_flattened_spikes_are_spikes_however_they_lie_in_memory():
+    """At 128x128 the last map of plif-net is larger than a pixel, so that flattening copies it."""
+    operations = count("plif-net-gesture", classes=11, side=128, width=0.1, dropout=0.5)
+    assert [layer.name for layer in operations.of("conv", "linear") if not layer.binary_input] == [
+        "features.conv1.conv"
+    ]
+
+
 def test_neurons_bound_to_t_are_counted_for_one_step():
     steps = count("spiking-vgg-small", "psn", classes=3, side=16, width=0.125)
     one = count("spiking-vgg-small", "lif", classes=3, side=16, width=0.125)

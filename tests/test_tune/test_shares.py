@@ -86,6 +86,11 @@ def test_gpu_that_is_not_there_is_one_line():
         plan_share(trial(), 2, [Node(8)], Asked(gpus=0.5))
 
 
+def test_cluster_without_cpus_is_one_line():
+    with pytest.raises(ConfigError, match="expected a machine that offers CPUs for trials, found none"):
+        plan_share(trial(), 2, [Node(0)])
+
+
 def test_shares_that_make_no_sense_are_told_together():
     assert Asked(0, -1, 1.5).faults() == [
         "--concurrent: expected at least 1, found 0",

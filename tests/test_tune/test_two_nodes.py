@@ -20,6 +20,10 @@ pytestmark = [
     pytest.mark.skipif(bool(namespaces_refused()), reason=f"no mount namespaces here: {namespaces_refused()}"),
 ]
 
+ONLY_IN_FULL = pytest.mark.skipif(
+    float(os.environ.get("SPIKELOOM_TEST_SHARE", "0")) < 1, reason="takes a minute: make test-all runs it"
+)
+
 MAKE = """
 import json, sys
 from pathlib import Path
@@ -62,7 +66,7 @@ def records(machine: Machine, out: str) -> list[dict[str, object]]:
 
 def test_trials_train_on_both_machines_and_come_home(pair: tuple[Machine, Machine, str]):
     head, worker, address = pair
-    code, out, err = head.spikeloom(*words(head, address, "s", "--space", "neuron.tau=1.5,2,3,4,5,6"))
+    code, out, err = head.spikeloom(*words(head, address, "s", "--space", "neuron.tau=1.5,2,3,4,5,6", config="long"))
     assert code == 0, err
     assert "1 of 2 machines do not see" in err and "their checkpoints come here through Ray" in err
     assert [record["status"] for record in records(head, "s")] == ["done"] * 6
@@ -143,6 +147,7 @@ def test_search_goes_on_with_another_head_and_once_more(tmp_path: Path):
         assert {trial: after[trial] for trial in finished} == finished, "finished trials are not run again"
 
 
+@ONLY_IN_FULL
 def test_search_that_was_stopped_is_resumed_and_leaves_nothing_on_the_worker(pair: tuple[Machine, Machine, str]):
     head, worker, address = pair
     space = ["--space", "neuron.tau=1.5,2,3"]
@@ -237,6 +242,7 @@ def test_machine_joins_and_leaves_with_a_line_each(tmp_path: Path):
         assert head.shell(f"ls {head.own}/t") == ""
 
 
+@ONLY_IN_FULL
 def test_machine_that_joins_later_trains_and_fetches_by_itself():
     """At first the head is alone and busy; trials run on the worker that joins then, which shares nothing with it."""
     with machines() as (head, worker):
