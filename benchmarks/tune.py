@@ -258,13 +258,13 @@ def _many(arguments: Arguments) -> Iterator[Row]:
     words = ["--space", "neuron.tau=1.1:8", "--samples", str(trials), "--scheduler", "none", "--final-seeds", "0"]
     command = _command(arguments, "tune", config, out, words)
     samples: list[tuple[float, float, float]] = []
-    spent = 0.0
+    spent, before = 0.0, _shared_memory_mb()
     environment = os.environ | {"TMPDIR": str(temporary)}
     start = time.perf_counter()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
     while process.poll() is None:
         done = len(list(out.glob("trials/*/done.json")))
-        samples.append((done, _memory_mb(process.pid), _object_store_mb(temporary)))
+        samples.append((done, _memory_mb(process.pid), _shared_memory_mb() - before))
         spent = _processor_s(process.pid) or spent
         time.sleep(1.0)
     seconds = time.perf_counter() - start
@@ -313,16 +313,10 @@ def _processor_s(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _object_store_mb(temporary: Path) -> float:
-    """Shared memory that Ray's store has touched: files under /dev/shm, or in its own folder where that is small."""
-    used = 0
-    for folder in (Path("/dev/shm"), temporary):
-        for path in folder.rglob("plasma*"):
-            try:
-                used += path.stat().st_blocks * 512
-            except OSError:
-                continue
-    return used / 1e6
+def _shared_memory_mb() -> float:
+    """What is in use under /dev/shm; Ray's object store is there, in a file that has no name any more."""
+    state = os.statvfs("/dev/shm")
+    return (state.f_blocks - state.f_bfree) * state.f_frsize / 1e6
 
 
 def _processes_that_know(word: str) -> list[int]:

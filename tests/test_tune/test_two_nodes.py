@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 ONLY_IN_FULL = pytest.mark.skipif(
-    float(os.environ.get("SPIKELOOM_TEST_SHARE", "0")) < 1, reason="takes a minute: make test-all runs it"
+    float(os.environ.get("SPIKELOOM_TEST_SHARE") or 0) < 1, reason="takes a minute: make test-all runs it"
 )
 
 MAKE = """
