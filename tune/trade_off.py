@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tune.drawing import colour_of, drawing_ink, head, neurons_of, new_figure
 from tune.pareto import OBJECTIVES, pareto_front
-from tune.results import complete_rows
+from tune.results import complete_rows, short_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +46,7 @@ def draw_trade_off(rows: Rows, about: str) -> Figure:
     for axes, cost in zip(panels, costs, strict=True):
         for neuron in neurons:
             own = [row for row in done if row[NEURON] == neuron]
-            _draw_points(axes, own, OBJECTIVES[cost][0], colour_of(neurons, neuron), neuron)
+            _draw_points(axes, own, OBJECTIVES[cost][0], colour_of(neurons, neuron), short_value(neuron))
         _draw_front(axes, pareto_front(done, ("accuracy", cost)), OBJECTIVES[cost][0], named=cost != "timesteps")
         axes.set_xlabel(_LABELS[cost])
     panels[0].set_ylabel("validation accuracy, %")
