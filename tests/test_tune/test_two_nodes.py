@@ -31,7 +31,7 @@ from tiny_run import TINY, tiny_cache
 from pipeline.config import override, to_dict
 own = Path(sys.argv[1])
 tiny_cache(own)
-for name, epochs in (("short", 2), ("long", 60)):
+for name, epochs in (("short", 2), ("middle", 10), ("long", 60)):
     (own / f"{name}.json").write_text(json.dumps(to_dict(override(TINY, {"schedule.epochs": epochs}))))
 """
 
@@ -66,7 +66,7 @@ def records(machine: Machine, out: str) -> list[dict[str, object]]:
 
 def test_trials_train_on_both_machines_and_come_home(pair: tuple[Machine, Machine, str]):
     head, worker, address = pair
-    code, out, err = head.spikeloom(*words(head, address, "s", "--space", "neuron.tau=1.5,2,3,4,5,6", config="long"))
+    code, out, err = head.spikeloom(*words(head, address, "s", "--space", "neuron.tau=1.5,2,3,4,5,6", config="middle"))
     assert code == 0, err
     assert "1 of 2 machines do not see" in err and "their checkpoints come here through Ray" in err
     assert [record["status"] for record in records(head, "s")] == ["done"] * 6
