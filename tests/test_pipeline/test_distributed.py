@@ -121,7 +121,10 @@ def test_a_fault_under_torchrun_is_still_one_line(cache: Path, tmp_path: Path):
     assert ended.returncode != 0 and not (tmp_path / "run").exists()
     lines = [line for line in ended.stderr.splitlines() if line.startswith("spikeloom: ")]
     expected = "batch_size: expected a multiple of the 2 processes that torchrun started, found 9"
-    assert lines and all(expected in line for line in lines)
+    # torchrun ends the other process when the first has failed, at times before that one has said it, too.
+    ended_by_torchrun = "spikeloom: stopped by SIGTERM; nothing is half-written"
+    told = [line for line in lines if line != ended_by_torchrun]
+    assert told and all(expected in line for line in told)
 
 
 def test_shares_are_even_and_every_sample_is_taken_once():
