@@ -26,8 +26,11 @@ _CSV_COLUMNS = (
 
 
 def neuron_label(name: str) -> str:
-    """How tables and pictures call a neuron: LIF for lif; the class's name for one from outside."""
-    return name.rpartition(":")[2] if ":" in name else name.upper()
+    """How tables and pictures call a neuron: LIF, CLIF-detached; the class's name for one from outside."""
+    if ":" in name:
+        return name.rpartition(":")[2]
+    kind, *words = name.split("-")
+    return "-".join((kind.upper(), *words))
 
 
 @dataclass(frozen=True)

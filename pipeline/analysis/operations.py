@@ -22,10 +22,14 @@ from pipeline.networks.pooling import AveragePool, MaxPool
 
 Kind = Literal["conv", "linear", "norm", "pool", "neuron"]
 
-MACS_PER_NEURON = {"lif": 2, "clif": 6, "relu": 4, "plif": 2, "klif": 3, "if": 1, "glif": 4}
+MACS_PER_NEURON = {
+    "lif": 2, "clif": 6, "relu": 4, "plif": 2, "klif": 3, "if": 1, "glif": 4,
+    "alif": 5, "lif-reset1.8": 2, "clif-detached": 6, "clif-undecayed": 4,
+}  # fmt: skip
 """What updating one neuron once takes. lif, clif and relu (its ANN column) are Table 6's of the CLIF paper; the others
 are counted alike, one for each product with a state or a spike: plif decays and resets as lif does, klif has a slope
-besides, if only resets, glif weighs decay, gated reset, input and reset. psn's are T, a row of its matrix."""
+besides, if only resets, glif weighs decay, gated reset, input and reset, alif has a second state that decays, grows and
+raises the threshold, clif without the decay of m lacks that decay's two. psn's are T, a row of its matrix."""
 
 _COPYING = (torch.ops.aten.clone.default, torch.ops.aten._reshape_copy.default)
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -11,6 +11,7 @@ from torch import nn
 from pipeline.config import NeuronConfig
 from pipeline.neurons.bound import make_glif, make_psn
 from pipeline.neurons.clif import make_clif
+from pipeline.neurons.controls import make_alif, make_clif_detached, make_clif_undecayed, make_lif_deep_reset
 from pipeline.neurons.lif import make_lif
 from pipeline.neurons.others import make_if, make_klif, make_plif, make_relu
 from pipeline.neurons.surrogates import make_surrogate
@@ -26,8 +27,12 @@ NEURONS: dict[str, Callable[[NeuronConfig], nn.Module]] = {
     "psn": make_psn,
     "if": make_if,
     "relu": make_relu,
+    "alif": make_alif,
+    "lif-reset1.8": make_lif_deep_reset,
+    "clif-detached": make_clif_detached,
+    "clif-undecayed": make_clif_undecayed,
 }
-FUSED = ("lif", "clif")
+FUSED = ("lif", "clif", "lif-reset1.8", "clif-detached")
 
 
 def make_neuron(config: NeuronConfig) -> nn.Module:
@@ -40,7 +45,7 @@ def make_neuron(config: NeuronConfig) -> nn.Module:
         ConfigError: If there is no neuron of the name, no kernel for the backend, or no T for one that is bound to it.
     """
     if config.backend == "fused" and config.name not in FUSED:
-        kernels = " and ".join(FUSED)
+        kernels = ", ".join(FUSED)
         raise ConfigError(f"neuron.backend: fused kernels are for {kernels}, found '{config.name}'. Use auto or torch.")
     if is_outside(config.name):
         neuron = _make_outside(config)

@@ -11,10 +11,11 @@ from spikingjelly.activation_based import functional
 from pipeline.config import NetworkConfig, NeuronConfig, RunConfig
 from pipeline.networks import NETWORKS, build_network
 from pipeline.neurons import NEURONS, make_neuron
+from pipeline.neurons.registry import FUSED
 from preprocess.errors import ConfigError
 
 T = 6
-EVERY = [(name, backend) for name in NEURONS for backend in ("auto", "torch")] + [("lif", "fused"), ("clif", "fused")]
+EVERY = [(name, backend) for name in NEURONS for backend in ("auto", "torch")] + [(name, "fused") for name in FUSED]
 
 
 @pytest.fixture(params=EVERY, ids="-".join)

@@ -5,14 +5,18 @@ Twins are plain loops in float64 that autograd differentiates; elements that com
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from spikingjelly.activation_based import functional, surrogate
 
-from pipeline.neurons import CLIFNode, LIFNode
+from pipeline.config import NeuronConfig
+from pipeline.neurons import CLIFNode, LIFNode, make_neuron
 from preprocess.errors import ConfigError
 
 TAU, THRESHOLD = 1.7, 0.9
+CONTROLS = ("alif", "lif-reset1.8", "clif-detached", "clif-undecayed")
 
 
 def drawn() -> tuple[torch.Tensor, torch.Tensor]:
@@ -151,3 +155,54 @@ def test_a_scaled_hard_reset_is_refused():
         ConfigError, match=r"reset_scale: expected 1 with the hard reset \(v_reset=0.0\), found 1.5. Use"
     ):
         LIFNode(reset_scale=1.5)
+
+
+def undecayed_twin(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    function = surrogate.Rect()
+    v, m, spikes, potentials = torch.zeros_like(x[0]), torch.zeros_like(x[0]), [], []
+    for current in x:
+        u = (1 - 1 / TAU) * v + current
+        s = function(u - THRESHOLD)
+        m = m + s
+        v = u - s * (THRESHOLD + torch.sigmoid(m))
+        spikes.append(s)
+        potentials.append(u)
+    return torch.stack(spikes), v, torch.stack(potentials)
+
+
+def adaptive_twin(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The last is the potential above the risen threshold, plus the threshold: what comes near an edge is left out."""
+    function = surrogate.Rect()
+    v, a, spikes, potentials = torch.zeros_like(x[0]), torch.zeros_like(x[0]), [], []
+    for current in x:
+        u = (1 - 1 / TAU) * v + current
+        above = u - THRESHOLD * (1 + 1.8 * a)
+        s = function(above)
+        a = (1 - 1 / (2 * TAU)) * a + s / (2 * TAU)
+        v = u - s * THRESHOLD
+        spikes.append(s)
+        potentials.append(above + THRESHOLD)
+    return torch.stack(spikes), v, torch.stack(potentials)
+
+
+@pytest.mark.parametrize(("name", "twin"), [("clif-undecayed", undecayed_twin), ("alif", adaptive_twin)])
+def test_neurons_of_single_steps_follow_their_equations(name: str, twin: Callable[..., tuple[torch.Tensor, ...]]):
+    node = make_neuron(NeuronConfig(name, tau=TAU, v_threshold=THRESHOLD))
+    long = drawn()[0].double().requires_grad_()
+    assert_equal_to_twin(node, twin(long), long)
+
+
+def test_named_controls_are_lif_and_clif_with_one_thing_changed():
+    x = drawn()[0]
+    spikes = {name: make_neuron(NeuronConfig(name))(x) for name in ("lif", "clif", *CONTROLS)}
+    assert torch.equal(spikes["clif-detached"], spikes["clif"])
+    deep = LIFNode(2.0, False, 1.0, None, surrogate.Rect(), step_mode="m", reset_scale=1.8)
+    assert torch.equal(spikes["lif-reset1.8"], deep(x))
+
+    def agreement(name: str) -> float:
+        return (spikes[name] == spikes["clif"]).double().mean().item()
+
+    # What makes the control needed: its spikes are nearly CLIF's, though nothing complementary is in it.
+    assert agreement("lif-reset1.8") > 0.98 > agreement("lif")
+    different = [name for name in ("lif", *CONTROLS) if not torch.equal(spikes[name], spikes["clif"])]
+    assert different == ["lif", "alif", "lif-reset1.8", "clif-undecayed"]

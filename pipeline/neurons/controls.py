@@ -1,0 +1,124 @@
+"""Neurons that separate causes: each has one part of what distinguishes CLIF from LIF, and not the others.
+
+`lif-reset1.8` has CLIF's deeper reset alone, `clif-detached` CLIF's spikes without the gradient through m,
+`clif-undecayed` m as a plain count of spikes, and `alif` adaptation of another kind.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from spikingjelly.activation_based import neuron, surrogate
+
+from pipeline.config import NeuronConfig
+from pipeline.neurons.clif import CLIFNode
+from pipeline.neurons.fused import step_by_step
+from pipeline.neurons.lif import LIFNode
+from pipeline.neurons.surrogates import make_surrogate
+
+# Under noise LIF with this reset gives 99.5 % of CLIF's spikes: sigma(m) is at least 0.73 after any spike.
+RESET_SCALE = 1.8
+
+
+class UndecayedCLIFNode(CLIFNode):
+    """CLIF whose m never decays: m[t] = m[t-1] + s[t], so that it counts spikes whatever the potential does.
+
+    Runs step by step in PyTorch; all else is `CLIFNode`'s.
+    """
+
+    def single_step_functional_forward(
+        self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], **kwargs: object
+    ) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
+        """SpikingJelly's hook for one step: x, v and m (B, ...) to spikes and the new v, m."""
+        (x,), (v, m) = inputs, states
+        u = v - v / self.tau + x
+        spikes = self.surrogate_function(u - self.v_threshold)
+        m = m + spikes
+        return (spikes,), (u - spikes * (self.v_threshold + torch.sigmoid(m)), m)
+
+    @property
+    def takes_norm(self) -> bool:
+        return False
+
+    def _run(self, x: torch.Tensor, states: tuple[Any, ...]) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
+        return step_by_step(self, x, states)
+
+
+class AdaptiveLIFNode(neuron.BaseNode):
+    """LIF whose threshold rises with each spike and falls back (Bellec et al., NeurIPS 2018, Eqs. 1 and 2).
+
+    u[t] = (1 - 1/tau) v[t-1] + x[t]; s[t] = 1 where u[t] >= v_th (1 + beta a[t-1]), else 0;
+    a[t] = (1 - 1/tau_a) a[t-1] + s[t] / tau_a; v[t] = u[t] - v_th s[t]. Decays are 1 - 1/tau, as LIF's is here.
+
+    Args:
+        tau: Time constant of the membrane in time steps, > 1.
+        v_threshold: v_th.
+        surrogate_function: What differentiates the spike.
+        step_mode: ``s`` for one step (B, ...), ``m`` for sequences (T, B, ...).
+        beta: How far the threshold rises, in thresholds; 1.8 there.
+        tau_a: Time constant of the threshold in time steps, > 1; None is twice tau.
+    """
+
+    def __init__(
+        self,
+        tau: float = 2.0,
+        v_threshold: float = 1.0,
+        surrogate_function: surrogate.SurrogateFunctionBase | None = None,
+        step_mode: str = "s",
+        *,
+        beta: float = 1.8,
+        tau_a: float | None = None,
+    ) -> None:
+        super().__init__(v_threshold, None, surrogate_function or surrogate.Rect(alpha=1.0), False, step_mode)
+        self.tau, self.beta = float(tau), float(beta)
+        self.tau_a = 2 * self.tau if tau_a is None else float(tau_a)
+        self.register_memory("a", 0.0)
+
+    def single_step_functional_forward(
+        self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], **kwargs: object
+    ) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
+        """SpikingJelly's hook for one step: x, v and a (B, ...) to spikes and the new v, a."""
+        (x,), (v, a) = inputs, states
+        u = v - v / self.tau + x
+        spikes = self.surrogate_function(u - self.v_threshold * (1 + self.beta * a))
+        return (spikes,), (u - spikes * self.v_threshold, a + (spikes - a) / self.tau_a)
+
+    def multi_step_functional_forward(
+        self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], **kwargs: object
+    ) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
+        """SpikingJelly's hook for a whole sequence: x (T, B, ...) and v, a (B, ...) to spikes and the new v, a."""
+        return step_by_step(self, inputs[0], states)
+
+
+def make_lif_deep_reset(config: NeuronConfig) -> LIFNode:
+    """LIF whose soft reset lowers the potential by 1.8 thresholds, about as far as CLIF's does."""
+    return LIFNode(
+        float(config.tau),
+        decay_input=False,
+        v_threshold=float(config.v_threshold),
+        v_reset=None,
+        surrogate_function=make_surrogate(config),
+        step_mode="m",
+        reset_scale=RESET_SCALE,
+        backend=config.backend,
+    )
+
+
+def make_clif_detached(config: NeuronConfig) -> CLIFNode:
+    """CLIF whose m counts as a constant for the gradient: the same spikes for the same weights."""
+    return CLIFNode(*_words(config), detach_m=True, backend=config.backend)
+
+
+def make_clif_undecayed(config: NeuronConfig) -> UndecayedCLIFNode:
+    """CLIF without the decay of m."""
+    return UndecayedCLIFNode(*_words(config), backend=config.backend)
+
+
+def make_alif(config: NeuronConfig) -> AdaptiveLIFNode:
+    """LIF with an adaptive threshold."""
+    return AdaptiveLIFNode(*_words(config))
+
+
+def _words(config: NeuronConfig) -> tuple[float, float, surrogate.SurrogateFunctionBase, str]:
+    return float(config.tau), float(config.v_threshold), make_surrogate(config), "m"
