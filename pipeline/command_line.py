@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -39,8 +39,16 @@ class ConfiguredArguments:
 Arguments = TypeVar("Arguments", bound=ConfiguredArguments)
 
 
-def parse_configured(kind: type[Arguments], words: Sequence[str], *, prog: str) -> Arguments:
+def parse_configured(
+    kind: type[Arguments], words: Sequence[str], *, prog: str, others: Mapping[str, RunConfig] | None = None
+) -> Arguments:
     """Parse a verb's words; fields that are not given keep the values of the preset or file.
+
+    Args:
+        kind: The verb's arguments.
+        words: As they stand on the command line.
+        prog: The verb, for messages.
+        others: Names that the verb takes in a preset's place, with the configuration whose values fields keep.
 
     Raises:
         UsageError: If the words do not fit, or name both a preset and a file.
@@ -48,11 +56,13 @@ def parse_configured(kind: type[Arguments], words: Sequence[str], *, prog: str) 
     """
     named = _positional(words, {f"--{part.name}" for part in fields(kind) if "tuple" in str(part.type)}, _bare(kind))
     try:
-        arguments = parse(kind, words, prog=prog, default=kind(fields=_base(words, named)))
+        base = (others or {}).get(named) if named is not None else None
+        arguments = parse(kind, words, prog=prog, default=kind(fields=base or _base(words, named)))
     except UsageError as error:
         raise UsageError(*(_with_nearest_flag(fault, kind) for fault in error.faults)) from None
     if arguments.preset is not None:
-        find_preset(arguments.preset)
+        if arguments.preset not in (others or {}):
+            find_preset(arguments.preset)
         if arguments.config is not None:
             raise UsageError(f"expected a preset or --config, found both. See: {prog} --help")
     elif arguments.config is None and words and words[-1] in PRESETS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +13,12 @@ from preprocess.errors import RunError
 from preprocess.event_store import events_path, open_events
 from preprocess.progress import Progress
 from preprocess.splits import split_samples
+from tune.arms import Setting
 from tune.comparison import FILE, Comparison, read_comparison, read_outcomes
+from tune.conclusion import Conclusion, conclude, missing_lines, seeds_warning
+from tune.fairness import tune_arms
 from tune.sources import FixedTrials
-from tune.statistics import LEVEL, pairs_needed, smallest_p
-from tune.verdict import Verdict, neuron_label, seed_words
+from tune.verdict import seed_words
 
 if TYPE_CHECKING:
     from tune.place import Place
@@ -26,7 +29,7 @@ _FREE_FIELDS = frozenset({"neuron.name", "seed"}) | PLACE_FIELDS
 
 def compare(
     comparison: Comparison, folder: Path, *, place: Place | None = None, progress: Progress | None = None
-) -> Verdict:
+) -> Conclusion:
     """Run what the folder lacks, then write its tables and figures.
 
     Runs are found again by the fingerprint of their configuration, so more seeds or neurons into the same folder run
@@ -43,7 +46,7 @@ def compare(
         ConfigError: If a neuron or the split does not exist.
         CacheError: If there is no event store.
     """
-    from tune.execution import run_trials
+    from tune.cluster import ray_running
 
     progress = progress or Progress()
     comparison = _with_earlier(comparison, folder)
@@ -51,89 +54,99 @@ def compare(
     make_folder(folder)
     # Under the lock: a comparison that runs there already keeps its own.
     with holding(folder):
+        done = sum(outcome.run is not None for outcome in read_outcomes(comparison, folder).values())
+        comparison = comparison.declare(done)
         comparison.write(folder)
     for line in plan_lines(comparison, folder):
         progress.note(line)
-    run_trials(
-        FixedTrials(comparison.configs()),
-        folder,
-        comparison.cache,
-        open_test=True,
-        # In pieces a network is normalised otherwise: runs would differ in more than the neuron.
-        in_pieces=False,
-        place=place,
-        fields=["neuron.name", "seed"],
-        progress=progress,
-    )
-    return write_verdict(comparison, folder)
+    address = place.address if place else None
+    # One Ray for all of its parts: it takes seconds to start.
+    with ray_running(address, f"spikeloom compare --resume {folder}") if _several_parts(comparison) else nullcontext():
+        comparison = tune_arms(comparison, folder, place=place, progress=progress)
+        _run(comparison, folder, place, progress)
+    return write_conclusion(comparison, folder)
+
+
+def _several_parts(comparison: Comparison) -> bool:
+    return bool(comparison.tuning.space) or any(arm.begins for arm in comparison.arms)
+
+
+def _run(comparison: Comparison, folder: Path, place: Place | None, progress: Progress) -> None:
+    """Those from which others start first."""
+    from tune.execution import run_trials
+
+    for configs in (comparison.first_parts(), comparison.configs()):
+        if configs:
+            run_trials(
+                FixedTrials(configs),
+                folder,
+                comparison.cache,
+                open_test=True,
+                # In pieces a network is normalised otherwise: runs would differ in more than the neuron.
+                in_pieces=False,
+                place=place,
+                fields=[*comparison.axes, "neuron.name", "seed"],
+                progress=progress,
+            )
 
 
 def plan_lines(comparison: Comparison, folder: Path) -> list[str]:
     """What is about to run, and what so few seeds cannot show: told before the first run."""
     outcomes = read_outcomes(comparison, folder).values()
     there = sum(outcome.run is not None for outcome in outcomes)
-    names = ", ".join(neuron_label(neuron) for neuron in comparison.neurons)
     count = len(comparison.seeds)
+    epochs = sorted({setting.config.schedule.last_epoch for setting in comparison.settings})
+    settings = f" in {len(comparison.settings)} settings" if len(comparison.settings) > 1 else ""
     lines = [
-        f"{len(outcomes)} runs of {comparison.config.schedule.epochs} epochs: {names}, "
+        f"{len(outcomes)} runs of {' or '.join(map(str, epochs))} epochs: {', '.join(comparison.labels)}{settings}, "
         f"{count} seed{'s' if count > 1 else ''} each ({seed_words(comparison.seeds)}); {there} done already"
     ]
-    if smallest_p(count) > LEVEL:
-        lines.append(
-            f"{count} seed{'s' if count > 1 else ''} cannot show a difference: a sign-flip test reaches p = "
-            f"{smallest_p(count):.2g} at best; p <= {LEVEL} takes {pairs_needed()} or more (--seeds {pairs_needed()})"
-        )
-    return lines
+    warning = seeds_warning(count, len(comparison.settings) * (len(comparison.arms) - 1))
+    return [*lines, warning] if warning else lines
 
 
-def write_verdict(comparison: Comparison, folder: Path) -> Verdict:
+def write_conclusion(comparison: Comparison, folder: Path) -> Conclusion:
     """Write table.md, table.csv and figures/ of the runs that are there.
 
     Raises:
         RunError: If there is none, with the cause of the first.
     """
-    from tune.drawing import PAPER, drawing, save
-    from tune.report.figures import difference_panels, draw_panels, learning_panels
+    from tune.comparison_figures import write_figures
+    from tune.conclusion_tables import csv_text, tables
 
-    outcomes = read_outcomes(comparison, folder)
-    verdict = Verdict(comparison, outcomes)
-    if verdict.test_samples is None:
-        raise RunError(f"{folder}: no run came to a result; the first: {verdict.faults[0]}")
-    write_whole(folder / "table.md", lambda path: path.write_text(_markdown(verdict)))
-    write_whole(folder / "table.csv", lambda path: path.write_text(verdict.csv()))
-    about = f"{verdict.about}{'; emulated data' if verdict.emulated else ''}"
-    with drawing(PAPER):
-        save(draw_panels(*learning_panels(outcomes), about=about), folder / "figures", "learning-curves")
-        save(draw_panels(*difference_panels(verdict), about=about), folder / "figures", "paired-differences")
-    return verdict
-
-
-def _markdown(verdict: Verdict) -> str:
-    said = "".join(f"- {sentence}\n" for sentence in (*verdict.sentences(), *missing_lines(verdict)))
-    return f"{verdict.table().markdown()}\n{verdict.seed_table().markdown()}\n## What the data show\n\n{said}"
-
-
-def missing_lines(verdict: Verdict) -> list[str]:
-    """The runs that no number includes, a line each."""
-    return [f"Missing, in no mean: {fault}" for fault in verdict.faults]
+    conclusion = conclude(comparison, folder)
+    if not conclusion.tested:
+        raise RunError(f"{folder}: no run came to a result; the first: {conclusion.faults[0]}")
+    said = "".join(f"- {line}\n" for line in (*conclusion.sentences(), *missing_lines(conclusion.faults)))
+    parts = [*(table.markdown() for table in tables(conclusion)), f"## What the data show\n\n{said}"]
+    write_whole(folder / "table.md", lambda path: path.write_text("\n".join(parts)))
+    write_whole(folder / "table.csv", lambda path: path.write_text(csv_text(conclusion)))
+    write_figures(conclusion, folder / "figures")
+    return conclusion
 
 
 def _check_runs(comparison: Comparison) -> None:
     """Refuse at once, and before anything is written, what every run would fail of."""
     from pipeline.neurons import make_neuron
 
-    config = comparison.config
-    for neuron in comparison.neurons:
-        make_neuron(replace(config.neuron, name=neuron))
+    for setting, arm in comparison.cells():
+        config = comparison.config_of(setting, arm, comparison.seeds[0])
+        make_neuron(replace(config.neuron, timesteps=config.binning.timesteps))
+    for setting in comparison.settings:
+        _check_split(setting, comparison.cache)
+
+
+def _check_split(setting: Setting, cache: Path) -> None:
+    config = setting.config
     dataset = config.dataset
-    store = open_events(events_path(comparison.cache, dataset.name))
+    store = open_events(events_path(cache, dataset.name))
     split_samples(
         store.samples, dataset.name, dataset.split, dataset.validation_fraction, config.selection, store.classes
     )
 
 
 def _with_earlier(comparison: Comparison, folder: Path) -> Comparison:
-    """The comparison with the neurons and seeds that the folder was asked for before: none is dropped after the fact.
+    """The comparison with the arms and seeds that the folder was asked for before: none is dropped after the fact.
 
     Raises:
         RunError: If the folder holds runs of another kind: they must never meet in one table.
@@ -143,12 +156,43 @@ def _with_earlier(comparison: Comparison, folder: Path) -> Comparison:
     if not (folder / FILE).is_file():
         return comparison
     earlier = read_comparison(folder)
-    theirs, ours = flatten(earlier.config), flatten(comparison.config)
-    changed = [path for path in ours if path not in _FREE_FIELDS and ours[path] != theirs[path]]
+    changed = [*_changed_settings(earlier, comparison), *_changed_tuning(earlier, comparison)]
     if changed:
         raise RunError(
-            *(f"{folder}: holds a comparison with {path} = {theirs[path]}, expected {ours[path]}" for path in changed),
+            *(f"{folder}: holds a comparison with {line}" for line in changed),
             f"{folder}: runs of different settings do not compare. Choose another --out.",
         )
-    neurons = tuple(dict.fromkeys((*earlier.neurons, *comparison.neurons)))
-    return replace(comparison, neurons=neurons, seeds=tuple(sorted({*earlier.seeds, *comparison.seeds})))
+    arms = {arm.name: arm for arm in (*earlier.arms, *comparison.arms)}
+    return replace(
+        comparison,
+        arms=tuple(arms.values()),
+        seeds=tuple(sorted({*earlier.seeds, *comparison.seeds})),
+        tuned=earlier.tuned,
+        declared=earlier.declared,
+    )
+
+
+def _changed_settings(earlier: Comparison, now: Comparison) -> list[str]:
+    """What settings differ in, a line each."""
+    theirs = {setting.name: setting for setting in earlier.settings}
+    ours = {setting.name: setting for setting in now.settings}
+    if list(theirs) != list(ours):
+        found = ", ".join(name or "one setting" for name in theirs)
+        return [f"the settings {found}, expected {', '.join(name or 'one setting' for name in ours)}"]
+    lines = []
+    for name, setting in ours.items():
+        there, here = flatten(theirs[name].config), flatten(setting.config)
+        where = f"in {name}: " if name else ""
+        lines += [
+            f"{where}{path} = {there[path]}, expected {here[path]}"
+            for path in here
+            if path not in _FREE_FIELDS and here[path] != there[path]
+        ]
+    return lines
+
+
+def _changed_tuning(earlier: Comparison, now: Comparison) -> list[str]:
+    if earlier.tuning == now.tuning:
+        return []
+    theirs, ours = (" ".join(tuning.space) or "none" for tuning in (earlier.tuning, now.tuning))
+    return [f"tuning {theirs} ({earlier.tuning.trials or 'all'} trials), expected {ours} ({now.tuning.trials or 'all'})"]

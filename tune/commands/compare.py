@@ -2,38 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.command_line import ConfiguredArguments, absolute_class, parse_configured
-from pipeline.config import override
+from pipeline.config import RunConfig, flatten, override
 from preprocess.command_line import Terminated, UsageError, default_cache, default_out
+from preprocess.errors import ConfigError
 from preprocess.progress import progress_on_stderr
 from tune.place import Place
 
 if TYPE_CHECKING:
     from tune.comparison import Comparison
+    from tune.designs import Design
 
 PROG = "spikeloom compare"
+_NEURONS = ("lif", "clif")
+_SEEDS = 5
 
 
 @dataclass(frozen=True)
 class Arguments(ConfiguredArguments):
     """Train the same network with one neuron and another: same first weights, same order of data, same settings.
 
-    Runs are paired by seed and kept by what they compute: more --seeds or --neurons into the same --out run only what
-    is new. Unless --selection says otherwise, all training samples train, the last epoch counts, and each run opens
-    the test samples once.
+    In a preset's place stands a design: a comparison of many settings that has a name, such as controls-small or
+    table3-small (--list). Runs are paired by seed and kept by what they compute: more --seeds or --neurons into the
+    same --out run only what is new. Unless --selection says otherwise, all training samples train, the last epoch
+    counts, and each run opens the test samples once.
 
     Example: spikeloom compare n-mnist-small --neurons lif clif --seeds 6
     """
 
-    neurons: tuple[str, ...] = ("lif", "clif")
-    """The others are compared with the first."""
-    seeds: int = 5
-    """Runs of each neuron: seeds --seed, --seed + 1, ..."""
+    neurons: tuple[str, ...] = ()
+    """The others are compared with the first; lif and clif, or the design's own, if not given."""
+    seeds: int | None = None
+    """Runs of each neuron: seeds --seed, --seed + 1, ...; 5, or the design's own, if not given."""
+    over: tuple[str, ...] = ()
+    """Settings beside each other: field=a,b,c, such as binning.timesteps=4,8,16; several words make their product."""
+    also: tuple[str, ...] = ()
+    """More presets, other data sets say, beside the first."""
+    fairness: Literal["equal", "tau-grid", "equal-budget"] = "equal"
+    """equal: the same settings for all neurons; tau-grid: tau is searched for each neuron first, from 1.1 to 3;
+    equal-budget: tau and learning rate are searched for each with --budget trials. On validation samples."""
+    budget: int = 8
+    """Trials of each neuron in each setting, of --fairness equal-budget."""
+    list: bool = False
+    """List the designs instead."""
     resume: Path | None = None
     """Continue this comparison instead."""
     address: str | None = None
@@ -43,46 +59,128 @@ class Arguments(ConfiguredArguments):
 
 
 def run(words: list[str]) -> None:
-    """Run what is missing, then print the table and what it shows."""
-    arguments = parse_configured(Arguments, words, prog=PROG)
+    """Run what is missing, then print the tables and what they show."""
+    from tune.designs import DESIGNS, list_table
+
+    # A design that cannot run yet is known by its name, and refused with its reason.
+    others = {name: design.config if design.presets else RunConfig() for name, design in DESIGNS.items()}
+    arguments = parse_configured(Arguments, words, prog=PROG, others=others)
+    if arguments.list:
+        list_table().print()
+        return
     comparison, folder = _resumed(arguments, words) if arguments.resume else _started(arguments, words)
     from tune.compare import compare, missing_lines
+    from tune.conclusion_tables import accuracy_table, difference_table, seed_table
 
+    place = Place(arguments.address, storage=arguments.storage)
     try:
-        verdict = compare(
-            comparison, folder, place=Place(arguments.address, storage=arguments.storage), progress=progress_on_stderr()
-        )
+        conclusion = compare(comparison, folder, place=place, progress=progress_on_stderr())
     except (KeyboardInterrupt, Terminated):
         progress_on_stderr().note(f"finished runs are kept; go on with: spikeloom compare --resume {folder}")
         raise
-    verdict.table().print()
-    verdict.seed_table().print()
-    for sentence in (*verdict.sentences(), *missing_lines(verdict)):
+    accuracy_table(conclusion).print()
+    if len(conclusion.verdicts) == 1:
+        seed_table(conclusion, conclusion.verdicts[0]).print()
+    difference_table(conclusion).print()
+    for sentence in (*conclusion.sentences(), *missing_lines(conclusion.faults)):
         print(sentence)
     print(f"Written: {folder}/table.md, table.csv, results.csv, figures/. As a page: spikeloom report {folder}")
 
 
 def _started(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Path]:
-    from tune.comparison import Comparison
+    from tune.arms import neuron_arm
+    from tune.comparison import Comparison, Tuning
+    from tune.designs import DESIGNS, find_design
+    from tune.fairness import tuning_space
 
+    design = find_design(arguments.preset) if arguments.preset in DESIGNS else None
+    _refuse(arguments, design)
+    config = arguments.fields
+    if design is None and not any(word.partition("=")[0] == "--selection" for word in words):
+        config = override(config, {"selection": "last"})
+    count = arguments.seeds or (design.seeds if design else _SEEDS)
+    neurons = arguments.neurons or _NEURONS
+    arms = tuple(neuron_arm(absolute_class(name)) for name in neurons)
+    if design is not None and not arguments.neurons:
+        arms = design.arms
+    space = tuning_space(arguments.fairness, config.optimiser.learning_rate)
+    comparison = Comparison(
+        arguments.label,
+        _settings(arguments, design, config),
+        arms,
+        tuple(range(config.seed, config.seed + count)),
+        default_cache(arguments.cache),
+        Tuning(space, arguments.budget if arguments.fairness == "equal-budget" else None),
+    )
+    return comparison, default_out(arguments.out, "compare", arguments.label)
+
+
+def _refuse(arguments: Arguments, design: Design | None) -> None:
     faults = []
     if arguments.preset is None and arguments.config is None:
-        faults.append("expected a preset or --config, found neither. List presets: spikeloom presets")
-    if len(arguments.neurons) < 2 or len(set(arguments.neurons)) < len(arguments.neurons):
-        found = " ".join(arguments.neurons) or "none"
-        faults.append(f"--neurons: expected two or more different neurons, found: {found}")
-    if arguments.seeds < 1:
+        faults.append(
+            "expected a preset, a design or --config, found none. List them: spikeloom presets; spikeloom compare --list"
+        )
+    neurons = arguments.neurons or _NEURONS
+    if len(neurons) < 2 or len(set(neurons)) < len(neurons):
+        faults.append(f"--neurons: expected two or more different neurons, found: {' '.join(neurons)}")
+    if arguments.seeds is not None and arguments.seeds < 1:
         faults.append(f"--seeds: expected at least 1, found {arguments.seeds}")
+    if arguments.budget < 1:
+        faults.append(f"--budget: expected at least 1, found {arguments.budget}")
+    if arguments.budget != Arguments.budget and arguments.fairness != "equal-budget":
+        faults.append(f"--budget: is for --fairness equal-budget, found {arguments.fairness}")
+    if design is not None and (arguments.over or arguments.also):
+        faults.append(f"--over, --also: {design.name} has settings of its own. Compare a preset for others.")
     if faults:
         raise UsageError(*faults)
-    config = arguments.fields
-    if not any(word.partition("=")[0] == "--selection" for word in words):
-        config = override(config, {"selection": "last"})
-    seeds = tuple(range(config.seed, config.seed + arguments.seeds))
-    cache = default_cache(arguments.cache)
-    folder = default_out(arguments.out, "compare", arguments.label)
-    neurons = tuple(map(absolute_class, arguments.neurons))
-    return Comparison(arguments.label, config, neurons, seeds, cache), folder
+
+
+def _settings(arguments: Arguments, design: Design | None, config: RunConfig) -> tuple[Any, ...]:
+    """Where the arms are measured."""
+    from pipeline.presets import find_preset
+    from tune.arms import Setting
+    from tune.designs import make_settings
+
+    if design is not None:
+        return design.settings(_changes(design.config, config))
+    axes = _axes(arguments.over, config)
+    if not axes and not arguments.also:
+        return (Setting("", config),)
+    bases = {arguments.label: config}
+    # What the command line changes of the first preset it changes of all.
+    first = find_preset(arguments.preset).config if arguments.preset else config
+    changes = _changes(first, config)
+    bases |= {name: override(find_preset(name).config, changes) for name in arguments.also}
+    return make_settings(bases, axes, {})
+
+
+def _changes(base: RunConfig, config: RunConfig) -> dict[str, Any]:
+    """What one sets otherwise than the other, but for the neuron and the seed, which each run has of its own."""
+    theirs, ours = flatten(base), flatten(config)
+    return {path: ours[path] for path in ours if ours[path] != theirs[path] and path not in ("neuron.name", "seed")}
+
+
+def _axes(words: Sequence[str], config: RunConfig) -> Mapping[str, Sequence[Any]]:
+    """The words of --over as field path to values."""
+    from tune.dimensions import Choice
+    from tune.space import parse_space
+
+    if not words:
+        return {}
+    try:
+        space = parse_space(words, config)
+    except ConfigError as error:
+        raise UsageError(*(fault.replace("--space", "--over") for fault in error.faults)) from None
+    axes: dict[str, Sequence[Any]] = {}
+    for dimension in space.dimensions:
+        if not isinstance(dimension, Choice) or dimension.path in ("seed", "neuron.name"):
+            raise UsageError(
+                f"--over {dimension.path}: expected a list of values, such as binning.timesteps=4,8; seeds and neurons "
+                "have --seeds and --neurons"
+            )
+        axes[dimension.path] = dimension.values
+    return axes
 
 
 def _resumed(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Path]:

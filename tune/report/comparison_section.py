@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.runs import Run
-from tune.comparison import Comparison, Outcome, read_comparison, read_outcomes
-from tune.report.figures import Panel, confusion_panel, difference_panels, learning_panels, rates_panel
-from tune.report.section import Card, Section, draw_pictures, environment_of, settings_of
+from tune.comparison import read_comparison
+from tune.comparison_figures import difference_panels, draw_overview, learning_panels
+from tune.conclusion import Conclusion, conclude
+from tune.conclusion_tables import tables
+from tune.designs import paper_table
+from tune.drawing import PAGE, drawing, inline_svg
+from tune.report.figures import Panel, confusion_panel, rates_panel
+from tune.report.section import Card, Picture, Section, draw_pictures, environment_of, settings_of
 from tune.report.strips import read_strips
 from tune.statistics import summarise
 from tune.tables import per_cent, points
-from tune.verdict import SELECTIONS, Verdict, neuron_label, seed_words
+from tune.verdict import Verdict, seed_words
+
+# Of more settings than these the page shows what they say together; each one's own curves are in figures/.
+_MOST_SETTINGS = 4
+
+_OVERVIEW = {
+    "accuracy": ("Test accuracy", "Lines are means over seeds, bands their 95 % intervals (t)."),
+    "gap": ("The gap", "Mean paired difference and its 95 % interval (t); above the line the later neuron is ahead."),
+    "differences": ("Paired differences", "Dots are seeds, diamonds their means, bars 95 % intervals (t)."),
+    "map": ("Map", "Means over seeds; in the last map blue says that the later neuron is ahead."),
+}
 
 
 def comparison_section(folder: Path, name: str) -> Section:
@@ -26,55 +40,71 @@ def comparison_section(folder: Path, name: str) -> Section:
         RunError: If `comparison.json` is missing or damaged.
     """
     comparison = read_comparison(folder)
-    outcomes = read_outcomes(comparison, folder)
-    verdict = Verdict(comparison, outcomes)
-    shown = _first_pair(comparison, outcomes)
-    labels = [neuron_label(neuron) for neuron in comparison.neurons]
-    config = comparison.config
+    conclusion = conclude(comparison, folder)
+    verdict = conclusion.verdicts[0]
+    shown = _first_runs(conclusion, verdict)
     first = next(iter(shown.values()), None)
     strips, note = read_strips(shown) if shown else ((), "")
-    lead, *sentences = verdict.sentences()
+    lead, *sentences = conclusion.sentences()
+    paper = paper_table(comparison.name)
     return Section(
         kind="comparison",
         folder=folder,
-        dataset=config.dataset.name,
-        title=f"{' against '.join(labels)} on {config.dataset.name}",
-        emulated=verdict.emulated,
+        dataset=", ".join(comparison.datasets),
+        title=" against ".join(comparison.labels) + f" on {', '.join(comparison.datasets)}"
+        if len(comparison.arms) < 4
+        else conclusion.title(),
+        emulated=conclusion.emulated,
         lead=lead,
-        sentences=(
-            *sentences,
-            f"Within a seed only the neuron differs: first weights, order of data and every setting are the same. "
-            f"Seeds {seed_words(comparison.seeds)}; {config.binning.steps_title}; {config.network.name}, "
-            f"{config.schedule.epochs} epochs; {SELECTIONS[config.selection]}; {config.dataset.split_title} split.",
-        ),
-        cards=_cards(verdict),
-        tables=(verdict.table(), verdict.seed_table()),
-        pictures=draw_pictures(_panels(verdict, outcomes, shown), name),
+        sentences=(*sentences, _equal_words(conclusion)),
+        cards=_cards(conclusion),
+        tables=(*tables(conclusion), *((paper,) if paper else ())),
+        pictures=(*_overview(conclusion, name), *_own_pictures(conclusion, shown, name)),
         strips=strips,
         strips_note=note,
-        faults=verdict.faults,
-        settings=settings_of(config, leave_out=("neuron.name", "seed")),
+        faults=conclusion.faults,
+        settings=settings_of(verdict.config, leave_out=("neuron.name", "seed", *comparison.axes)),
         environment=environment_of(first.environment) if first else {},
     )
 
 
-def _first_pair(comparison: Comparison, outcomes: Mapping[tuple[str, int], Outcome]) -> dict[str, Run]:
-    """Each neuron's run of the first seed that any neuron has: what strips and confusions are shown of."""
-    for seed in comparison.seeds:
-        found = {neuron: outcomes[neuron, seed].run for neuron in comparison.neurons}
-        there = {neuron_label(neuron): run for neuron, run in found.items() if run is not None}
+def _equal_words(conclusion: Conclusion) -> str:
+    comparison, verdict = conclusion.comparison, conclusion.verdicts[0]
+    config = verdict.config
+    said = "Within a seed only the neuron differs: first weights, order of data and every setting are the same."
+    said += f" Seeds {seed_words(comparison.seeds)}; "
+    if len(conclusion.verdicts) > 1:
+        return f"{said}{len(conclusion.verdicts)} settings; {config.network.name}; {verdict.selection}."
+    return (
+        f"{said}{config.binning.steps_title}; {config.network.name}, {config.schedule.epochs} epochs; "
+        f"{verdict.selection}; {config.dataset.split_title} split."
+    )
+
+
+def _first_runs(conclusion: Conclusion, verdict: Verdict) -> dict[str, Run]:
+    """Each arm's run of the first seed that any arm has: what strips and confusions are shown of."""
+    for seed in conclusion.comparison.seeds:
+        found = {
+            figures.arm.label: conclusion.outcomes[verdict.setting.name, name, seed].run
+            for name, figures in verdict.arms.items()
+        }
+        there = {label: run for label, run in found.items() if run is not None}
         if there:
             return there
     return {}
 
 
-def _cards(verdict: Verdict) -> tuple[Card, ...]:
+def _cards(conclusion: Conclusion) -> tuple[Card, ...]:
+    """Of one setting each arm and difference; of several each difference over all of them."""
+    if len(conclusion.verdicts) > 1:
+        return tuple(_overall_card(conclusion, arm.name) for arm in conclusion.comparison.arms[1:])
+    verdict = conclusion.verdicts[0]
     cards = []
-    for figures in verdict.neurons.values():
+    for figures in verdict.arms.values():
         summary = figures.summary
         std = "" if summary is None or summary.std is None else f" ± {per_cent(summary.std)}"
         value = "–" if summary is None else f"{per_cent(summary.mean)}{std} %"
-        cards.append(Card(f"{neuron_label(figures.neuron)}, test accuracy", value, f"{len(figures.accuracy)} seeds"))
+        cards.append(Card(f"{figures.arm.label}, test accuracy", value, f"{len(figures.accuracy)} seeds"))
     for difference in verdict.differences:
         summary = summarise(difference.values)
         value = "–" if summary is None else f"{points(summary.mean)} points"
@@ -82,15 +112,54 @@ def _cards(verdict: Verdict) -> tuple[Card, ...]:
     return tuple(cards)
 
 
-def _panels(verdict: Verdict, outcomes: Mapping[tuple[str, int], Outcome], shown: Mapping[str, Run]) -> list[Panel]:
-    """Nothing is drawn where no run is there."""
-    if not shown:
-        return []
+def _overall_card(conclusion: Conclusion, arm: str) -> Card:
+    values = list(conclusion.overall(arm).values())
+    label = next(difference.label for _, difference in conclusion.differences if difference.arm.name == arm)
+    summary = summarise(values)
+    value = "–" if summary is None else f"{points(summary.mean)} points"
+    return Card(label, value, f"mean of {len(conclusion.verdicts)} settings, {len(values)} seeds")
+
+
+def _overview(conclusion: Conclusion, name: str) -> tuple[Picture, ...]:
+    pictures = []
+    with drawing(PAGE):
+        for key, figure in draw_overview(conclusion).items():
+            kind, _, rest = key.partition("-")
+            title, caption = _OVERVIEW[kind]
+            title = f"{title}: {rest}" if rest else title
+            pictures.append(Picture(title, inline_svg(figure, f"{name}-{key}"), caption, wide=True))
+    return tuple(pictures)
+
+
+def _own_pictures(conclusion: Conclusion, shown: dict[str, Run], name: str) -> tuple[Picture, ...]:
+    """Each setting's curves where there are few settings, and what one seed's networks did in the first."""
+    pictures: list[Picture] = []
+    if len(conclusion.verdicts) <= _MOST_SETTINGS:
+        for k, verdict in enumerate(conclusion.verdicts):
+            if verdict.test_samples:
+                panels = [*learning_panels(conclusion, verdict), *difference_panels(verdict)]
+                pictures += draw_pictures(_in_setting(panels, verdict), f"{name}-{k}")
+    if shown:
+        pictures += draw_pictures(_of_networks(conclusion.verdicts[0], shown), f"{name}-n")
+    return tuple(pictures)
+
+
+def _in_setting(panels: list[Panel], verdict: Verdict) -> list[Panel]:
+    """The panels, their titles with the setting's name."""
+    from dataclasses import replace
+
+    if not verdict.setting.name:
+        return panels
+    return [replace(panel, title=f"{panel.title}: {verdict.setting.name}") for panel in panels]
+
+
+def _of_networks(verdict: Verdict, shown: dict[str, Run]) -> list[Panel]:
     seed = next(iter(shown.values())).config.seed
-    panels = [*learning_panels(outcomes), *difference_panels(verdict)]
+    where = f"{verdict.setting.name}, seed {seed}" if verdict.setting.name else f"seed {seed}"
+    panels = []
     for label, run in shown.items():
         assert run.result is not None
-        caption = f"Test samples by label and prediction; seed {seed}."
+        caption = f"Test samples by label and prediction; {where}."
         panels.append(confusion_panel(f"Confusion, {label}", caption, run.result["confusion"], run.result["classes"]))
     rates = {label: run.result["firing_rates"] for label, run in shown.items() if run.result}
-    return [*panels, rates_panel(f"On the test samples; seed {seed}.", rates)]
+    return [*panels, rates_panel(f"On the test samples; {where}.", rates)]

@@ -1,4 +1,4 @@
-"""The panels of runs and comparisons: each draws on one pair of axes, alone on a page or side by side in a file."""
+"""Panels of runs: each draws on one pair of axes, alone on a page or side by side in a file."""
 
 from __future__ import annotations
 
@@ -7,19 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tune.comparison import Outcome
 from tune.drawing import PALETTE, colour_of, new_figure
-from tune.statistics import t_interval
-from tune.verdict import Verdict, neuron_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-# The accuracy that a comparison's learning curve shows: the first of these that its runs have.
-_SPLITS = {"validation": "Validation", "test": "Test", "train": "Training"}
 
 _MOST_LABELLED_CLASSES = 20
 
@@ -53,46 +46,6 @@ def draw_panels(*panels: Panel, about: str = "") -> Figure:
     return figure
 
 
-def learning_panels(outcomes: Mapping[tuple[str, int], Outcome]) -> list[Panel]:
-    """Loss and accuracy by epoch: each neuron's mean over seeds, and the band from lowest to highest."""
-    runs = {key: outcome.run.metrics for key, outcome in outcomes.items() if outcome.run is not None}
-    neurons = list(dict.fromkeys(neuron for neuron, _ in outcomes))
-    split = next((split for split in _SPLITS if _has(runs.values(), f"{split}_accuracy")), "train")
-
-    def draw(axes: Axes, column: str, scale: float) -> None:
-        for neuron in neurons:
-            rows = [metrics for (name, _), metrics in runs.items() if name == neuron]
-            if rows:
-                _draw_band(axes, rows, column, scale, colour_of(neurons, neuron), neuron_label(neuron))
-        _finish_epochs(axes)
-
-    caption = "Lines are means over seeds; bands reach from the lowest to the highest seed."
-    return [
-        Panel("Training loss", caption, lambda axes: draw(axes, "train_loss", 1)),
-        Panel(f"{_SPLITS[split]} accuracy, %", caption, lambda axes: draw(axes, f"{split}_accuracy", 100)),
-    ]
-
-
-def _has(runs: Any, column: str) -> bool:
-    return any(row.get(column) is not None for metrics in runs for row in metrics)
-
-
-def _draw_band(
-    axes: Axes, runs: Sequence[Sequence[Mapping[str, Any]]], column: str, scale: float, colour: str, label: str
-) -> None:
-    """Mean and range, at each epoch, over the runs that have it."""
-    values: dict[int, list[float]] = {}
-    for row in (row for metrics in runs for row in metrics):
-        if row.get(column) is not None:
-            values.setdefault(int(row["epoch"]), []).append(scale * row[column])
-    epochs = sorted(values)
-    means = [float(np.mean(values[epoch])) for epoch in epochs]
-    lows, highs = [min(values[epoch]) for epoch in epochs], [max(values[epoch]) for epoch in epochs]
-    axes.fill_between(epochs, lows, highs, color=colour, alpha=0.2, linewidth=0)
-    # A run of one epoch would draw no line at all.
-    axes.plot(epochs, means, color=colour, label=label, marker="o" if len(epochs) == 1 else None)
-
-
 def run_panels(metrics: Sequence[Mapping[str, Any]], chosen_epoch: int | None) -> list[Panel]:
     """Loss and accuracy of one run by epoch, on every split that was measured, and the epoch whose weights count."""
 
@@ -106,7 +59,7 @@ def run_panels(metrics: Sequence[Mapping[str, Any]], chosen_epoch: int | None) -
                 axes.plot([row["epoch"] for row in rows], values, color=PALETTE[k], label=split, marker=marker)
         if chosen_epoch is not None:
             axes.axvline(chosen_epoch, color=PALETTE[-1], linewidth=1, linestyle=":", label="weights taken")
-        _finish_epochs(axes)
+        finish_epochs(axes)
 
     caption = "The run is not finished." if chosen_epoch is None else "Dotted: the epoch whose weights count."
     return [
@@ -115,57 +68,14 @@ def run_panels(metrics: Sequence[Mapping[str, Any]], chosen_epoch: int | None) -
     ]
 
 
-def _finish_epochs(axes: Axes) -> None:
+def finish_epochs(axes: Axes) -> None:
+    """Whole epochs below, and a legend where there is something to tell apart."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="best", labelcolor="linecolor")
-
-
-def difference_panels(verdict: Verdict) -> list[Panel]:
-    """Test accuracy by neuron with a line for each seed, and each paired difference with its mean and t-interval."""
-    return [
-        Panel("Test accuracy by seed, %", "Runs of one seed are joined.", lambda axes: _draw_seeds(axes, verdict)),
-        Panel(
-            "Paired difference, points",
-            "Dots are seeds, the diamond is their mean, the bar its 95 % interval.",
-            lambda axes: _draw_differences(axes, verdict),
-        ),
-    ]
-
-
-def _draw_seeds(axes: Axes, verdict: Verdict) -> None:
-    neurons = list(verdict.neurons)
-    for seed in verdict.comparison.seeds:
-        places = [k for k, neuron in enumerate(neurons) if seed in verdict.neurons[neuron].accuracy]
-        values = [100 * verdict.neurons[neurons[k]].accuracy[seed] for k in places]
-        axes.plot(places, values, color=PALETTE[-1], alpha=0.5, linewidth=1, zorder=1)
-        axes.scatter(places, values, color=[colour_of(neurons, neurons[k]) for k in places], s=32, zorder=2)
-    axes.set_xticks(range(len(neurons)), [neuron_label(neuron) for neuron in neurons])
-    axes.set_xlim(-0.5, len(neurons) - 0.5)
-    axes.grid(axis="x", visible=False)
-
-
-def _draw_differences(axes: Axes, verdict: Verdict) -> None:
-    neurons = list(verdict.neurons)
-    for k, difference in enumerate(verdict.differences):
-        if difference.by_seed:
-            _draw_difference(axes, k, 100 * np.array(difference.values), colour_of(neurons, difference.neuron))
-    axes.axvline(0, color=PALETTE[-1], linewidth=1)
-    axes.set_yticks(range(len(verdict.differences)), [difference.label for difference in verdict.differences])
-    axes.set_ylim(len(verdict.differences) - 0.4, -0.6)
-    axes.grid(axis="y", visible=False)
-
-
-def _draw_difference(axes: Axes, k: int, values: NDArray[np.float64], colour: str) -> None:
-    """Dots for the seeds, and above them the mean with its interval."""
-    axes.scatter(values, np.full(len(values), k + 0.12), color=colour, s=28, alpha=0.6, linewidth=0)
-    interval = t_interval(values.tolist())
-    if interval is not None:
-        axes.plot(interval, [k - 0.12, k - 0.12], color=colour, linewidth=3, solid_capstyle="butt", alpha=0.5)
-    axes.scatter([values.mean()], [k - 0.12], color=colour, marker="D", s=44, zorder=3)
 
 
 def confusion_panel(title: str, caption: str, confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Panel:

@@ -1,0 +1,235 @@
+"""What a whole comparison says: its settings' verdicts, corrected for how many there are, in plain sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from tune.comparison import Comparison, Outcomes, read_outcomes
+from tune.fairness import equality_notes
+from tune.statistics import LEVEL, holm, pairs_needed, sign_flip_p, smallest_p, summarise, t_interval
+from tune.tables import number, points
+from tune.verdict import Difference, Verdict, judge_setting
+
+# More differences than these are counted instead of told one by one.
+_MOST_TOLD = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Conclusion:
+    """The verdict on each setting, and what they say together.
+
+    Attributes:
+        comparison: What was asked for.
+        outcomes: What each run came to.
+        verdicts: In the order of the settings.
+    """
+
+    comparison: Comparison
+    outcomes: Outcomes
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def emulated(self) -> bool:
+        return any(verdict.emulated for verdict in self.verdicts)
+
+    @property
+    def tested(self) -> bool:
+        """Whether any run came to a result."""
+        return any(verdict.test_samples is not None for verdict in self.verdicts)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """The runs that no number includes, a line each."""
+        return tuple(fault for verdict in self.verdicts for fault in verdict.faults)
+
+    @property
+    def family(self) -> int:
+        """How many differences were declared: Holm's correction is over all of them."""
+        return len(self.comparison.settings) * (len(self.comparison.arms) - 1)
+
+    @property
+    def differences(self) -> list[tuple[Verdict, Difference]]:
+        return [(verdict, difference) for verdict in self.verdicts for difference in verdict.differences]
+
+    @cached_property
+    def _adjusted(self) -> dict[tuple[str, str], float | None]:
+        values = holm([difference.p for _, difference in self.differences])
+        keys = [(verdict.setting.name, difference.arm.name) for verdict, difference in self.differences]
+        return dict(zip(keys, values, strict=True))
+
+    def adjusted(self, verdict: Verdict, difference: Difference) -> float | None:
+        """The difference's p after Holm's correction over all differences of the comparison."""
+        return self._adjusted[verdict.setting.name, difference.arm.name]
+
+    def title(self) -> str:
+        """Names it, without saying that data are emulated."""
+        labels = self.comparison.labels
+        names = " and ".join(labels) if len(labels) < 4 else f"{len(labels)} neurons"
+        return f"{names} on {', '.join(self.comparison.datasets)}"
+
+    def overall(self, arm: str) -> dict[int, float]:
+        """A later arm's differences averaged over the settings, by seed; only seeds that every setting has."""
+        held = [difference.by_seed for _, difference in self.differences if difference.arm.name == arm]
+        return {
+            seed: sum(by_seed[seed] for by_seed in held) / len(held)
+            for seed in self.comparison.seeds
+            if all(seed in by_seed for by_seed in held)
+        }
+
+    def sentences(self) -> list[str]:
+        """What the data do and do not show; the first sums it up."""
+        if self.family <= _MOST_TOLD:
+            said = [self._sentence(verdict, difference) for verdict, difference in self.differences]
+        else:
+            said = [self._counted(arm.name) for arm in self.comparison.arms[1:]]
+        said += [*self._limits(), *self._samples(), *self._diverged(), *self._declarations()]
+        if any(verdict.config.selection == "paper" for verdict in self.verdicts):
+            said.append("The best epoch was chosen by its test accuracy, so every accuracy here is flattering.")
+        said += equality_notes(self.comparison)
+        if self.emulated:
+            some = "The data" if all(verdict.emulated for verdict in self.verdicts) else "Some of the data"
+            said.append(f"{some} are emulated: they show that the road works, not which neuron is better.")
+        return said
+
+    def _sentence(self, verdict: Verdict, difference: Difference) -> str:
+        where = f"{verdict.setting.name}: " if verdict.setting.name else ""
+        summary = summarise(difference.values)
+        if summary is None:
+            return f"{where}{difference.label}: no seed has both runs, so these data say nothing about the difference."
+        seeds = f"{summary.n} seed{'s' if summary.n > 1 else ''}"
+        said = f"{where}{difference.label} is {points(summary.mean)} points over {seeds}"
+        if difference.interval is None:
+            return f"{said}: one pair of runs cannot tell a difference from chance."
+        return f"{said} ({self._evidence(verdict, difference)}): {self._decision(verdict, difference)}"
+
+    def _evidence(self, verdict: Verdict, difference: Difference) -> str:
+        assert difference.interval is not None and difference.p is not None
+        low, high = difference.interval
+        said = f"95 % interval {points(low)} to {points(high)}"
+        if difference.bootstrap is not None:
+            low, high = difference.bootstrap.low, difference.bootstrap.high
+            said += f", {points(low)} to {points(high)} with other {difference.unit}"
+        said += f"; sign-flip p = {difference.p:.2g}"
+        if self.family > 1:
+            said += f", {self.adjusted(verdict, difference):.2g} after Holm over {self.family}"
+        return said
+
+    def _decision(self, verdict: Verdict, difference: Difference) -> str:
+        summary, adjusted = summarise(difference.values), self.adjusted(verdict, difference)
+        assert summary is not None and adjusted is not None
+        if adjusted <= LEVEL:
+            better = difference.arm if summary.mean > 0 else difference.minus
+            return f"in this setting {better.label} is ahead by more than chance explains."
+        if smallest_p(summary.n) * self.family > LEVEL:
+            seeds = f"{summary.n} seed{'s' if summary.n > 1 else ''}"
+            needed = pairs_needed(comparisons=self.family)
+            return f"not shown to differ; {seeds} cannot show it, {needed} or more could."
+        return "not shown to differ."
+
+    def _counted(self, arm: str) -> str:
+        """A later arm over all settings, for designs of many."""
+        mine = [(verdict, difference) for verdict, difference in self.differences if difference.arm.name == arm]
+        label = mine[0][1].label
+        there = [(verdict, difference) for verdict, difference in mine if difference.by_seed]
+        if not there:
+            return f"{label}: no seed has both runs, so these data say nothing about the difference."
+        means = [sum(difference.values) / len(difference.values) for _, difference in there]
+        shown = [
+            mean
+            for mean, (verdict, difference) in zip(means, there, strict=True)
+            if (adjusted := self.adjusted(verdict, difference)) is not None and adjusted <= LEVEL
+        ]
+        said = (
+            f"{label}: above 0 in {sum(mean > 0 for mean in means)}, below in {sum(mean < 0 for mean in means)} of "
+            f"{len(there)} settings, {points(min(means))} to {points(max(means))} points; shown by Holm-corrected "
+            f"sign-flip tests in {sum(mean > 0 for mean in shown)} and {sum(mean < 0 for mean in shown)}."
+        )
+        return f"{said} {self._overall_words(arm)}".strip()
+
+    def _overall_words(self, arm: str) -> str:
+        values = list(self.overall(arm).values())
+        interval, p = t_interval(values), sign_flip_p(values)
+        if interval is None or p is None:
+            return ""
+        mean = sum(values) / len(values)
+        ends = f"95 % interval {points(interval[0])} to {points(interval[1])}; sign-flip p = {p:.2g}"
+        return f"Averaged over the settings of a seed: {points(mean)} points over {len(values)} seeds ({ends})."
+
+    def _limits(self) -> list[str]:
+        """What so few seeds of this spread can find."""
+        found = [
+            (value, difference)
+            for _, difference in self.differences
+            if (value := difference.detectable(self.family)) is not None
+        ]
+        if not found:
+            return []
+        smallest, largest = min(value for value, _ in found), max(value for value, _ in found)
+        span = f"{100 * smallest:.1f}" if smallest == largest else f"{100 * smallest:.1f} to {100 * largest:.1f}"
+        corrected = f", corrected for {self.family} differences" if self.family > 1 else ""
+        return [
+            f"At this spread the design finds a true difference of {span} points or more in four of five repetitions "
+            f"(paired t-test{corrected}); smaller ones it mostly misses."
+        ]
+
+    def _samples(self) -> list[str]:
+        said = []
+        for samples, verdict in {verdict.test_samples: verdict for verdict in reversed(self.verdicts)}.items():
+            if samples:
+                where = f"{verdict.dataset}: one" if len(self.comparison.datasets) > 1 else "One"
+                said.append(f"{where} test sample is {100 / samples:.2f} points ({samples} test samples).")
+        said.reverse()
+        grouped = dict.fromkeys(
+            f"Test samples of {verdict.dataset} are in {verdict.groups}, and samples of a group are alike: the bootstrap "
+            "draws groups."
+            for verdict in self.verdicts
+            if verdict.groups
+        )
+        return [*said, *grouped]
+
+    def _diverged(self) -> list[str]:
+        counts = {
+            figures.arm.label: sum(len(verdict.arms[figures.arm.name].diverged) for verdict in self.verdicts)
+            for figures in self.verdicts[0].arms.values()
+        }
+        told = ", ".join(f"{label} {count}" for label, count in counts.items() if count)
+        return [f"Runs that diverged, counted with chance accuracy: {told}."] if told else []
+
+    def _declarations(self) -> list[str]:
+        declared = self.comparison.declared
+        late = [entry for entry in declared[1:] if entry["runs_done"]]
+        if not late:
+            return []
+        first = declared[0]["seeds"]
+        return [
+            f"Declared at first were {len(first)} seed{'s' if len(first) > 1 else ''} of {len(declared[0]['arms'])} "
+            f"neurons; more were added when {late[0]['runs_done']} runs were done. If what they showed led to that, p is "
+            "too small."
+        ]
+
+
+def conclude(comparison: Comparison, folder: Path) -> Conclusion:
+    """Read what the runs of a comparison's folder came to, and judge it."""
+    outcomes = read_outcomes(comparison, folder)
+    verdicts = tuple(judge_setting(comparison, setting, outcomes) for setting in comparison.settings)
+    return Conclusion(comparison, outcomes, verdicts)
+
+
+def seeds_warning(count: int, family: int) -> str:
+    """Why so few seeds cannot show a difference; "" where they can."""
+    if smallest_p(count) * family <= LEVEL:
+        return ""
+    needed = pairs_needed(comparisons=family)
+    corrected = f", times {family} by Holm's correction for {family} differences" if family > 1 else ""
+    return (
+        f"{count} seed{'s' if count > 1 else ''} cannot show a difference: a sign-flip test reaches p = "
+        f"{number(smallest_p(count), '.2g')} at best{corrected}; p <= {LEVEL} takes {needed} or more (--seeds {needed})"
+    )
+
+
+def missing_lines(faults: Sequence[str]) -> list[str]:
+    """The runs that no number includes, a line each."""
+    return [f"Missing, in no mean: {fault}" for fault in faults]

@@ -1,0 +1,142 @@
+"""What makes a comparison of neurons fair: what is equal between them, what could not be, and tuning each alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import override
+from preprocess.errors import ConfigError, RunError
+from preprocess.progress import Progress
+from tune.arms import Arm, Setting, neuron_label
+from tune.comparison import Comparison
+
+if TYPE_CHECKING:
+    from tune.place import Place
+
+# Huang et al. (ICML 2024), Table 3, and a longer one than theirs.
+TAU_GRID = ("neuron.tau=1.1,1.3,1.5,1.8,2,3",)
+# For an equal budget: tau, and what decides most how fast a network learns.
+BUDGET_SPACE = ("neuron.tau=1.1:4:log", "optimiser.learning_rate={low:.4g}:{high:.4g}:log")
+BUDGET_TRIALS = 8
+
+_UNEQUAL = {
+    "plif": "its time constant is learnt, from tau on",
+    "klif": "it has a learnt slope before the threshold",
+    "glif": "it has learnt gates, decays and conductances for each step in tau's place",
+    "psn": "it has learnt weights between all steps, no reset and no tau, and sees later steps",
+    "if": "it has no leak, so no tau",
+    "relu": "it is no spiking neuron: each frame passes alone, and its logits add up over the frames",
+    "alif": "its threshold adapts, with a time constant of twice tau",
+    "lif-reset1.8": "its reset is 1.8 thresholds deep",
+    "clif-detached": "the gradient through m is cut",
+    "clif-undecayed": "m does not decay",
+}
+_CONTROLS = ("lif-reset1.8", "clif-detached")
+
+
+def equality_notes(comparison: Comparison) -> list[str]:
+    """What differs between the arms besides the neuron's equation, and which controls are missing, in sentences."""
+    neurons = {arm.neuron for arm in comparison.arms}
+    said = []
+    unequal = [f"{neuron_label(name)}: {_UNEQUAL[name]}" for name in _UNEQUAL if name in neurons]
+    if unequal:
+        said.append(f"Not equal between neurons: {'; '.join(unequal)}.")
+    if comparison.tuning.space:
+        said.append(
+            f"Each neuron was tuned first, in each setting alike: {' '.join(comparison.tuning.space)}, "
+            f"{comparison.tuning.trials or 'all'} trials each, ranked on validation samples."
+        )
+    elif {"lif", "clif"} <= neurons and not _has_tau_axis(comparison):
+        said.append(
+            "All neurons have the same settings, tau among them; one that tau suits better is favoured "
+            "(--fairness tau-grid searches it for each)."
+        )
+    if {"lif", "clif"} <= neurons and not set(_CONTROLS) <= neurons:
+        said.append(
+            "Without the design `controls` this does not tell whether a difference comes from CLIF's gradient or from "
+            "its deeper reset: LIF with a reset of 1.8 thresholds has nearly CLIF's spikes."
+        )
+    return said
+
+
+def _has_tau_axis(comparison: Comparison) -> bool:
+    return any("neuron.tau" in setting.place for setting in comparison.settings)
+
+
+def tuning_space(fairness: str, learning_rate: float) -> tuple[str, ...]:
+    """The words of the space in which each arm is tuned.
+
+    Args:
+        fairness: equal, tau-grid or equal-budget.
+        learning_rate: The configuration's own, around which it is searched.
+
+    Raises:
+        ConfigError: If there is no such kind of fairness.
+    """
+    if fairness == "equal":
+        return ()
+    if fairness == "tau-grid":
+        return TAU_GRID
+    if fairness == "equal-budget":
+        return tuple(word.format(low=learning_rate / 10, high=learning_rate * 3) for word in BUDGET_SPACE)
+    raise ConfigError(f"--fairness: expected equal, tau-grid or equal-budget, found {fairness}")
+
+
+def tune_arms(
+    comparison: Comparison, folder: Path, *, place: Place | None = None, progress: Progress | None = None
+) -> Comparison:
+    """Search the tuning space for every arm in every setting that has no values yet; the comparison with what was found.
+
+    Each search has as many trials, the same draws, and validation samples of its own setting; the test samples stay
+    closed. A neuron that hears nothing of the space is not searched.
+
+    Raises:
+        RunError: If no trial of a search came to its end.
+    """
+    for setting, arm in comparison.cells():
+        key = setting.name, arm.name
+        if not comparison.tuning.space or key in comparison.tuned:
+            continue
+        found = _search(comparison, setting, arm, folder, place, progress)
+        comparison = replace(comparison, tuned={**comparison.tuned, key: found})
+        comparison.write(folder)
+    return comparison
+
+
+def _search(
+    comparison: Comparison, setting: Setting, arm: Arm, folder: Path, place: Place | None, progress: Progress | None
+) -> dict[str, Any]:
+    from tune.search import run_search
+    from tune.search_plan import plan_search
+    from tune.search_words import SearchWords
+
+    config = override(setting.config, {**arm.changes, "selection": "validation", "seed": comparison.seeds[0]})
+    words = tuple(_heard_words(comparison.tuning.space, arm))
+    if not words:
+        return {}
+    method = "grid" if comparison.tuning.trials is None else "random"
+    search = plan_search(
+        comparison.name,
+        config,
+        SearchWords(words, method, comparison.tuning.trials, scheduler="none"),
+        comparison.cache,
+    )
+    where = folder / "tuning" / "-".join(filter(None, (setting.name, arm.name))).replace("/", "_").replace(" ", "-")
+    if progress is not None:
+        progress.note(f"tuning {arm.label}{f' in {setting.name}' if setting.name else ''}: {' '.join(words)}")
+    findings = run_search(search, where, place=place, progress=progress)
+    if not findings.ranked:
+        raise RunError(f"{where}: no trial of the tuning is complete yet. Go on with: spikeloom compare --resume {folder}")
+    return {path: findings.ranked[0][path] for path in search.fields}
+
+
+def _heard_words(space: tuple[str, ...], arm: Arm) -> Iterator[str]:
+    """The words whose field has an effect on the arm's neuron."""
+    from pipeline.config_effects import NO_TAU
+
+    for word in space:
+        if not (word.startswith("neuron.tau") and arm.neuron in NO_TAU):
+            yield word

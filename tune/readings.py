@@ -1,0 +1,134 @@
+"""Accuracy at equal firing rate, equal energy and equal training time, instead of at equal settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from tune.arms import Arm
+from tune.conclusion import Conclusion
+from tune.verdict import EPOCH_SPLITS, Verdict
+
+_COSTS = {"firing rate": ("firing_rate", ".3f", ""), "energy": ("energy_uj", ".3g", " µJ")}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Accuracies of all arms at one cost.
+
+    Attributes:
+        where: The settings that the arms' curves run through, or the one setting.
+        quantity: What is equal.
+        at: Its value, for people.
+        accuracies: Fractions, by arm's name; None of an arm that does not reach it.
+    """
+
+    where: str
+    quantity: str
+    at: str
+    accuracies: Mapping[str, float | None]
+
+
+def read_at_equal(conclusion: Conclusion) -> list[Reading]:
+    """What can be read: costs along the settings of a data set, and training time within each setting."""
+    return [*_along_settings(conclusion), *_along_epochs(conclusion)]
+
+
+def _along_settings(conclusion: Conclusion) -> Iterator[Reading]:
+    """Settings of one data set that differ otherwise, in T say, make a curve of accuracy against cost for each arm."""
+    by_dataset: dict[str, list[Verdict]] = {}
+    for verdict in conclusion.verdicts:
+        by_dataset.setdefault(verdict.dataset, []).append(verdict)
+    for dataset, verdicts in by_dataset.items():
+        if len(verdicts) < 2:
+            continue
+        for quantity, (name, form, unit) in _COSTS.items():
+            curves = {arm.name: _curve(verdicts, arm, name) for arm in conclusion.comparison.arms}
+            if any(len(curve) < 2 for curve in curves.values()):
+                continue
+            low, high = _common(curves.values())
+            if low < high:
+                at = (low + high) / 2
+                yield Reading(dataset, quantity, f"{at:{form}}{unit}", _read(curves, at))
+
+
+def _curve(verdicts: Sequence[Verdict], arm: Arm, name: str) -> list[tuple[float, float]]:
+    """Cost and mean accuracy in each setting, by cost."""
+    points = []
+    for verdict in verdicts:
+        figures = verdict.arms[arm.name]
+        cost, accuracy = getattr(figures, name), figures.summary
+        if cost is not None and accuracy is not None:
+            points.append((cost.mean, accuracy.mean))
+    return sorted(points)
+
+
+def _along_epochs(conclusion: Conclusion) -> Iterator[Reading]:
+    """At the time when the quickest arm has finished, the others' accuracy after the epochs that they had by then."""
+    for verdict in conclusion.verdicts:
+        split, curves = _epoch_curves(conclusion, verdict)
+        if split and all(len(curve) > 1 for curve in curves.values()):
+            at = min(curve[-1][0] for curve in curves.values())
+            quantity = f"training time ({split} accuracy)"
+            yield Reading(verdict.setting.name or verdict.dataset, quantity, f"{at:.0f} s", _read(curves, at))
+
+
+def _epoch_curves(conclusion: Conclusion, verdict: Verdict) -> tuple[str, dict[str, list[tuple[float, float]]]]:
+    """The split that every run measured each epoch, and each arm's mean accuracy by its mean time so far."""
+    runs = {
+        arm.name: [
+            outcome.run
+            for seed in conclusion.comparison.seeds
+            if (outcome := conclusion.outcomes[verdict.setting.name, arm.name, seed]).run is not None
+        ]
+        for arm in conclusion.comparison.arms
+    }
+    every = [run for mine in runs.values() for run in mine]
+    for split in EPOCH_SPLITS:
+        column = f"{split}_accuracy"
+        if every and all(row.get(column) is not None for run in every for row in run.metrics):
+            return split, {
+                name: _mean_curve([_by_time(run.metrics, run.timings, column) for run in mine])
+                for name, mine in runs.items()
+            }
+    return "", {}
+
+
+def _by_time(
+    metrics: Sequence[Mapping[str, float]], timings: Sequence[Mapping[str, float]], column: str
+) -> list[tuple[float, float]]:
+    spent, points = 0.0, []
+    seconds = {row["epoch"]: row["epoch_s"] for row in timings}
+    for row in metrics:
+        spent += seconds.get(row["epoch"], 0.0)
+        points.append((spent, row[column]))
+    return points
+
+
+def _mean_curve(curves: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:
+    """Epoch by epoch over the seeds, as far as all go."""
+    return [
+        (fmean(point[0] for point in points), fmean(point[1] for point in points))
+        for points in zip(*curves, strict=False)
+    ]
+
+
+def _common(curves: Iterable[Sequence[tuple[float, float]]]) -> tuple[float, float]:
+    """The range of costs that all of them reach."""
+    curves = list(curves)
+    return max(curve[0][0] for curve in curves), min(curve[-1][0] for curve in curves)
+
+
+def _read(curves: Mapping[str, Sequence[tuple[float, float]]], at: float) -> dict[str, float | None]:
+    return {name: read_curve(curve, at) for name, curve in curves.items()}
+
+
+def read_curve(curve: Sequence[tuple[float, float]], at: float) -> float | None:
+    """A curve's value by straight lines between its points, which are in order of cost; None beyond its ends."""
+    costs = [cost for cost, _ in curve]
+    if not costs or not costs[0] <= at <= costs[-1]:
+        return None
+    return float(np.interp(at, costs, [value for _, value in curve]))
