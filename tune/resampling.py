@@ -115,7 +115,7 @@ def sum_by_cluster(values: NDArray[Any], clusters: ArrayLike | None) -> tuple[ND
             "Read them: tune.predictions.read_groups"
         )
     names, of_sample = np.unique(groups, return_inverse=True)
-    totals = np.stack([np.bincount(of_sample, row, len(names)) for row in values])
+    totals = np.array([np.bincount(of_sample, row, len(names)) for row in values], np.float64)
     return totals, np.bincount(of_sample, minlength=len(names)).astype(np.float64)
 
 
