@@ -102,7 +102,8 @@ def _read(folder: Path) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np
         predicted = logits.argmax(1).astype(np.int64)
     except FileNotFoundError:
         raise RunError(f"{path}: expected the answers of a finished run, found no file. {_AGAIN} {folder}") from None
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, KeyError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        # RuntimeError: damaged flags make zipfile ask for a password or another method.
         raise RunError(f"{path}: cannot be read ({error}). {_AGAIN} {folder}") from None
     if not names.shape == labels.shape == predicted.shape or names.ndim != 1 or not len(names):
         raise RunError(
