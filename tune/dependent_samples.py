@@ -13,7 +13,7 @@ def clustered_interval(right: ArrayLike, clusters: ArrayLike, level: float = 0.0
 
     The accuracy is a ratio, right answers over samples, of which both vary with the groups drawn:
     accuracy ± t(1 - level / 2; groups - 1) * standard error, the standard error that of a ratio (Cochran 1977,
-    section 6.4). It says nothing about other seeds, and near 0 and 1 it may reach beyond them.
+    chapter 6). It says nothing about other seeds, and near 0 and 1 it may reach beyond them.
 
     Args:
         right: Whether a run took each sample for what it is, bool (samples,), or of several runs (seeds, samples),
@@ -35,7 +35,7 @@ def clustered_interval(right: ArrayLike, clusters: ArrayLike, level: float = 0.0
 
 
 def effective_samples(right: ArrayLike, clusters: ArrayLike) -> float | None:
-    """How many independent samples would tell the accuracy as well: samples / design effect (Kish 1965, section 8.2).
+    """How many independent samples would tell the accuracy as well: samples / design effect (Kish 1965).
 
     The design effect is the variance of the accuracy with groups over that of as many independent samples. An estimate
     from few groups is rough, and may exceed the number of samples. None of fewer than two groups, and where the

@@ -177,7 +177,7 @@ def _bca(
 ) -> tuple[float, float] | None:
     """The bias-corrected and accelerated interval (Efron, JASA 82, 1987), for seeds and clusters as two samples.
 
-    The acceleration is that of several samples (Efron and Tibshirani 1993, section 14.3 and exercise 14.10), from
+    The acceleration is that of several samples (Efron and Tibshirani 1993, section 14.3 and equation 15.36), from
     leaving out each seed and each cluster.
     """
     from scipy.special import ndtr, ndtri

@@ -118,7 +118,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 def effect_size(differences: Sequence[float]) -> float | None:
     """How many of their own standard deviations paired differences lie from 0: d_z with Hedges' correction.
 
-    mean / std * J, J = gamma(df / 2) / (sqrt(df / 2) gamma((df - 1) / 2)), df = n - 1 (Cohen 1988, section 2.3;
+    mean / std * J, J = gamma(df / 2) / (sqrt(df / 2) gamma((df - 1) / 2)), df = n - 1 (Cohen 1988, chapter 2;
     Hedges 1981). None of fewer than three, for which J is 0, and where the differences do not vary.
     """
     from scipy.special import gammaln
@@ -134,7 +134,7 @@ def effect_size(differences: Sequence[float]) -> float | None:
 
 
 def effect_word(size: float) -> str:
-    """A plain word for an effect size, negligible to large, by Cohen's bounds 0.2, 0.5, 0.8 (1988, section 2.2.3)."""
+    """A plain word for an effect size, negligible to large, by Cohen's bounds 0.2, 0.5, 0.8 (1988, chapter 2)."""
     bounds = ((0.2, "negligible"), (0.5, "small"), (0.8, "medium"))
     return next((word for bound, word in bounds if abs(size) < bound), "large")
 
