@@ -25,9 +25,11 @@ class Bootstrap:
         estimate: Of the data as they are: an accuracy, or accuracy A minus accuracy B.
         interval: Percentile interval.
         bca: Bias-corrected and accelerated interval; None where no resample differs from another.
-        std: Standard deviation of the resampled values.
-        seed_share: Share of the estimate's variance that more seeds would take away; None of one seed, of one sample
-            or group, and where nothing varies.
+        std: Standard deviation of the resampled values. It counts the noise of a seed with a sample three times, and of
+            n seeds takes (n - 1) / n of their variance.
+        standard_error: The same without these faults, from the components of variance; None of one seed, and of one
+            sample or group. Where `std` is much larger the intervals are too wide, where it is smaller too narrow.
+        seed_share: Share of its square that more seeds would take away; None as above, and where nothing varies.
         sample_share: The share that more test samples (or groups) would take away; None as above. What is left of 1
             is how seeds and samples go together, which more of either would take away.
         note: What was resampled, and what was not, in words.
@@ -37,6 +39,7 @@ class Bootstrap:
     interval: tuple[float, float]
     bca: tuple[float, float] | None
     std: float
+    standard_error: float | None
     seed_share: float | None
     sample_share: float | None
     note: str
@@ -130,14 +133,14 @@ def _bootstrap(
     estimate = float(totals.sum() / (len(totals) * sizes.sum()))
     drawn = _resample(totals, sizes, repeats, seed)
     low, high = np.quantile(drawn, [level / 2, 1 - level / 2])
-    seed_share, sample_share = _shares(totals, sizes)
+    parts = _components(totals, sizes)
     return Bootstrap(
         estimate,
         (float(low), float(high)),
         _bca(drawn, totals, sizes, level),
         float(drawn.std()),
-        seed_share,
-        sample_share,
+        None if parts is None else sum(parts) ** 0.5,
+        *_shares(parts),
         _note(values.shape, None if clusters is None else len(sizes), repeats),
     )
 
@@ -207,23 +210,29 @@ def _bca(
     return float(low), float(high)
 
 
-def _shares(totals: NDArray[np.float64], sizes: NDArray[np.float64]) -> tuple[float | None, float | None]:
-    """How much of the estimate's variance is due to seeds, and how much to clusters.
+def _components(totals: NDArray[np.float64], sizes: NDArray[np.float64]) -> tuple[float, float, float] | None:
+    """The estimate's variance due to seeds, to clusters, and to seeds with clusters; None where there is one of either.
 
     Components of variance of the two-way layout without repeats (Searle, Casella and McCulloch 1992, chapter 4), none
     below 0, of the values' distances from the mean: with clusters of unequal sizes the linearised ones of a ratio.
     """
     seeds, clusters = totals.shape
     if min(seeds, clusters) < 2:
-        return None, None
+        return None
     z = (totals - totals.sum() / (seeds * sizes.sum()) * sizes) / sizes.mean()
     of_seed, of_cluster = z.mean(1), z.mean(0)
     rest = z - of_seed[:, None] - of_cluster + z.mean()
     left = float((rest**2).sum()) / ((seeds - 1) * (clusters - 1) * seeds * clusters)
     by_seed = max(0.0, float(of_seed.var(ddof=1)) / seeds - left)
     by_cluster = max(0.0, float(of_cluster.var(ddof=1)) / clusters - left)
-    whole = by_seed + by_cluster + left
-    return (by_seed / whole, by_cluster / whole) if whole > 1e-24 else (None, None)
+    return by_seed, by_cluster, left
+
+
+def _shares(parts: tuple[float, float, float] | None) -> tuple[float | None, float | None]:
+    """Of seeds and of clusters; None where nothing varies but by rounding."""
+    if parts is None or sum(parts) < 1e-24:
+        return None, None
+    return parts[0] / sum(parts), parts[1] / sum(parts)
 
 
 def _note(shape: tuple[int, ...], clusters: int | None, repeats: int) -> str:

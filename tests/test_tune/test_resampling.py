@@ -117,6 +117,7 @@ def test_shares_are_those_of_the_components_that_made_the_data():
     right = np.random.default_rng(2).random((200, 300)) < 0.5 + by_seed + by_sample
     found = bootstrap_accuracy(right, repeats=9)
     parts = np.array([0.04 / 200, 0.01 / 300, 0.2 / 60_000])
+    assert found.standard_error == pytest.approx(np.sqrt(parts.sum()), rel=0.03)
     assert (found.seed_share, found.sample_share) == pytest.approx(tuple(parts[:2] / parts.sum()), abs=0.02)
 
 
@@ -125,7 +126,7 @@ def test_one_seed_resamples_samples_alone_and_says_so():
     assert found.note == (
         "1,000 resamples of 40 test samples alone: there is one seed, so this says nothing about other seeds."
     )
-    assert found.seed_share is None and found.sample_share is None
+    assert found.seed_share is None and found.sample_share is None and found.standard_error is None
     assert found.interval[0] < found.estimate < found.interval[1]
 
 
