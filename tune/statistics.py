@@ -1,4 +1,5 @@
-"""What a handful of paired runs says: mean, spread, interval, and how often chance alone would say as much."""
+"""What a handful of paired runs says: mean, spread, interval, effect, how often chance alone would say as much, and
+how small a difference so many runs can show."""
 
 from __future__ import annotations
 
@@ -6,6 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from tune.curves import EqualCost as EqualCost
+from tune.curves import at_equal as at_equal
+from tune.curves import learning_curve_area as learning_curve_area
 
 LEVEL = 0.05
 
@@ -74,9 +79,111 @@ def smallest_p(pairs: int) -> float:
     return min(1.0, 2.0 ** (1 - pairs))
 
 
-def pairs_needed(level: float = LEVEL) -> int:
-    """The fewest pairs with which a sign-flip test can fall to the level or below: 6 for 0.05."""
+def pairs_needed(level: float = LEVEL, comparisons: int = 1) -> int:
+    """The fewest pairs with which a sign-flip test can fall to the level or below: 6 for 0.05, 8 for 5 comparisons.
+
+    With several comparisons it is the first step of Holm's: the smallest p times their number.
+    """
+    _check_design(level, comparisons)
     pairs = 1
-    while smallest_p(pairs) > level:
+    while smallest_p(pairs) * comparisons > level:
         pairs += 1
     return pairs
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Each p adjusted for there being several, so that all are compared with one level (Holm 1979).
+
+    The k-th smallest of m becomes min(1, (m - k + 1) p), or what the one before became, if that is more. The chance
+    that any true null hypothesis falls to the level is at most the level, however the tests depend on each other.
+
+    Args:
+        p_values: One a comparison; None where there was no test, which stays None and does not count.
+
+    Raises:
+        ValueError: If a p is not within 0 and 1.
+    """
+    known = [(p, place) for place, p in enumerate(p_values) if p is not None]
+    for p, place in known:
+        if not 0 <= p <= 1:
+            raise ValueError(f"p_values: expected numbers from 0 to 1, found {p} at place {place}. Give None for none.")
+    adjusted: list[float | None] = [None] * len(p_values)
+    before = 0.0
+    for k, (p, place) in enumerate(sorted(known)):
+        before = max(before, min(1.0, (len(known) - k) * p))
+        adjusted[place] = before
+    return adjusted
+
+
+def effect_size(differences: Sequence[float]) -> float | None:
+    """How many of their own standard deviations paired differences lie from 0: d_z with Hedges' correction.
+
+    mean / std * J, J = gamma(df / 2) / (sqrt(df / 2) gamma((df - 1) / 2)), df = n - 1 (Cohen 1988, chapter 2;
+    Hedges 1981). None of fewer than three, for which J is 0, and where the differences do not vary.
+    """
+    from scipy.special import gammaln
+
+    if len(differences) < 3:
+        return None
+    mean, std = float(np.mean(differences)), float(np.std(differences, ddof=1))
+    # What rounding leaves of no spread is none.
+    if std <= 1e-9 * abs(mean) or std == 0:
+        return None
+    half = (len(differences) - 1) / 2
+    return mean / std * float(np.exp(gammaln(half) - gammaln(half - 0.5))) / half**0.5
+
+
+def effect_word(size: float) -> str:
+    """A plain word for an effect size, negligible to large, by Cohen's bounds 0.2, 0.5, 0.8 (1988, chapter 2)."""
+    bounds = ((0.2, "negligible"), (0.5, "small"), (0.8, "medium"))
+    return next((word for bound, word in bounds if abs(size) < bound), "large")
+
+
+def detectable_difference(
+    std: float, pairs: int, level: float = LEVEL, power: float = 0.8, comparisons: int = 1
+) -> float | None:
+    """The smallest true mean difference that a paired t-test finds with this power; None of fewer than two pairs.
+
+    The difference d where a noncentral t with pairs - 1 degrees of freedom and noncentrality d sqrt(pairs) / std lies
+    beyond the two-sided bound of level / comparisons, the first step of Holm's, with probability `power` (Cohen 1988,
+    chapter 2). It takes the differences for independent and about normal. A sign-flip test needs a little more, and
+    with fewer than `pairs_needed` finds nothing.
+
+    Args:
+        std: Standard deviation of the paired differences, in the unit of the answer.
+        pairs: How many differences there will be.
+        level: Of all comparisons together.
+        power: Probability of finding it, between level and 1.
+        comparisons: How many tests share the level.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+    _check_design(level, comparisons)
+    if not level < power < 1:
+        raise ValueError(f"power: expected a number between {level} (the level) and 1, found {power}. 0.8 is usual.")
+    if not (std >= 0 and np.isfinite(std)):
+        raise ValueError(f"std: expected a standard deviation, 0 or more, found {std}. Take that of earlier pairs.")
+    if pairs < 2:
+        return None
+    from scipy.optimize import brentq
+    from scipy.stats import nct, t
+
+    df = pairs - 1
+    bound = float(t.isf(level / comparisons / 2, df))
+
+    def lacking(shift: float) -> float:
+        # The far side is nearly nothing, and SciPy 1.17 has no number for some of it (scipy issue 25470).
+        return power - float(nct.sf(bound, df, shift) + np.nan_to_num(nct.cdf(-bound, df, shift)))
+
+    most = 1.0
+    while lacking(most) > 0:
+        most *= 2
+    return float(brentq(lacking, 0.0, most, xtol=1e-10)) * std / pairs**0.5
+
+
+def _check_design(level: float, comparisons: int) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level: expected a number between 0 and 1, found {level}. 0.05 is usual.")
+    if comparisons < 1:
+        raise ValueError(f"comparisons: expected at least 1, found {comparisons}. Count the neurons but the first.")

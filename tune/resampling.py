@@ -1,0 +1,249 @@
+"""Resampling of seeds and test samples together: how far an accuracy, or the difference of two, might lie elsewhere.
+
+Both are chance in a comparison: another seed trains another network, and another draw of test samples asks other
+questions. Every run of a comparison answers the same test samples, so that the two are crossed, and each is drawn
+anew independently of the other (Owen, Annals of Applied Statistics 1, 2007: the pigeonhole bootstrap).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+# Counts of draws held at once, 8 bytes each.
+_MOST_COUNTS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """What resampling says of a mean over seeds and test samples; fractions.
+
+    Attributes:
+        estimate: Of the data as they are: an accuracy, or accuracy A minus accuracy B.
+        interval: Percentile interval.
+        bca: Bias-corrected and accelerated interval; None where no resample differs from another.
+        std: Standard deviation of the resampled values. It counts the noise of a seed with a sample three times, and of
+            n seeds takes (n - 1) / n of their variance.
+        standard_error: The same without these faults, from the components of variance; None of one seed, and of one
+            sample or group. Where `std` is much larger the intervals are too wide, where it is smaller too narrow.
+        seed_share: Share of its square that more seeds would take away; None as above, and where nothing varies.
+        sample_share: The share that more test samples (or groups) would take away; None as above. What is left of 1
+            is how seeds and samples go together, which more of either would take away.
+        note: What was resampled, and what was not, in words.
+    """
+
+    estimate: float
+    interval: tuple[float, float]
+    bca: tuple[float, float] | None
+    std: float
+    standard_error: float | None
+    seed_share: float | None
+    sample_share: float | None
+    note: str
+
+
+def paired_bootstrap(
+    right_a: ArrayLike,
+    right_b: ArrayLike,
+    *,
+    clusters: ArrayLike | None = None,
+    level: float = 0.05,
+    repeats: int = 10_000,
+    seed: int = 0,
+) -> Bootstrap:
+    """How far accuracy A minus accuracy B might lie elsewhere, by resampling seeds and test samples, the same for both.
+
+    Args:
+        right_a: Whether a run of A took a sample for what it is, bool (seeds, samples).
+        right_b: The same of B; row i has the seed of A's row i, and the samples stand in the same order.
+        clusters: The group of each sample, int or str (samples,): whole groups are drawn (subjects, images,
+            recordings) instead of samples. None where samples are independent.
+        level: 1 - level is the probability that the intervals aim at.
+        repeats: Number of resamples.
+        seed: Of the resampling.
+
+    Raises:
+        ValueError: If the arrays are not of these shapes, or empty, or a number is out of range.
+    """
+    a, b = _checked("right_a", right_a), _checked("right_b", right_b)
+    if a.shape != b.shape:
+        raise ValueError(
+            f"right_b: expected (seeds, samples) as right_a, {a.shape}, found {b.shape}. Leave out what only one has."
+        )
+    return _bootstrap(a.astype(np.int64) - b, clusters, level, repeats, seed)
+
+
+def bootstrap_accuracy(
+    right: ArrayLike,
+    *,
+    clusters: ArrayLike | None = None,
+    level: float = 0.05,
+    repeats: int = 10_000,
+    seed: int = 0,
+) -> Bootstrap:
+    """How far one neuron's accuracy might lie elsewhere; arguments and errors as of `paired_bootstrap`."""
+    return _bootstrap(_checked("right", right).astype(np.int64), clusters, level, repeats, seed)
+
+
+def _checked(name: str, right: ArrayLike) -> NDArray[np.bool_]:
+    found = np.asarray(right)
+    if found.dtype != np.bool_ or found.ndim != 2 or not found.size:
+        raise ValueError(
+            f"{name}: expected bool (seeds, samples), at least one of each, found {found.dtype} {found.shape}. "
+            "Read it: tune.predictions.read_right"
+        )
+    return found
+
+
+def sum_by_cluster(values: NDArray[Any], clusters: ArrayLike | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sums of the values over each cluster, float64 (seeds, clusters), and how many samples each has, (clusters,).
+
+    Args:
+        values: (seeds, samples).
+        clusters: The group of each sample, int or str (samples,); None where every sample is its own.
+
+    Raises:
+        ValueError: If there is not one group for each sample.
+    """
+    samples = values.shape[1]
+    if clusters is None:
+        return values.astype(np.float64), np.ones(samples)
+    groups = np.asarray(clusters)
+    if groups.shape != (samples,):
+        raise ValueError(
+            f"clusters: expected a group for each of the {samples} samples, found shape {groups.shape}. "
+            "Read them: tune.predictions.read_groups"
+        )
+    names, of_sample = np.unique(groups, return_inverse=True)
+    totals = np.array([np.bincount(of_sample, row, len(names)) for row in values], np.float64)
+    return totals, np.bincount(of_sample, minlength=len(names)).astype(np.float64)
+
+
+def _bootstrap(
+    values: NDArray[np.int64], clusters: ArrayLike | None, level: float, repeats: int, seed: int
+) -> Bootstrap:
+    if not 0 < level < 1:
+        raise ValueError(f"level: expected a number between 0 and 1, found {level}. 0.05 gives 95 % intervals.")
+    if repeats < 1:
+        raise ValueError(f"repeats: expected at least 1, found {repeats}. 10,000 are enough for two digits.")
+    totals, sizes = sum_by_cluster(values, clusters)
+    estimate = float(totals.sum() / (len(totals) * sizes.sum()))
+    drawn = _resample(totals, sizes, repeats, seed)
+    low, high = np.quantile(drawn, [level / 2, 1 - level / 2])
+    parts = _components(totals, sizes)
+    return Bootstrap(
+        estimate,
+        (float(low), float(high)),
+        _bca(drawn, totals, sizes, level),
+        float(drawn.std()),
+        None if parts is None else sum(parts) ** 0.5,
+        *_shares(parts),
+        _note(values.shape, None if clusters is None else len(sizes), repeats),
+    )
+
+
+def _resample(totals: NDArray[np.float64], sizes: NDArray[np.float64], repeats: int, seed: int) -> NDArray[np.float64]:
+    """The mean in each resample of seeds and clusters, both drawn with replacement as often as there are; (repeats,).
+
+    A mean is a ratio: the sum of the drawn values over their number, which varies where clusters differ in size.
+    """
+    seeds, clusters = totals.shape
+    # Apart, so that neither depends on how the repeats are cut into chunks.
+    for_seeds, for_clusters = np.random.default_rng(seed).spawn(2)
+    columns = np.asfortranarray(np.concatenate([totals, sizes[None]]).T)
+    chunk = max(1, _MOST_COUNTS // clusters)
+    drawn = np.empty(repeats)
+    for start in range(0, repeats, chunk):
+        rows = min(chunk, repeats - start)
+        of_seeds = _draw_counts(for_seeds, rows, seeds)
+        sums = _draw_counts(for_clusters, rows, clusters) @ columns
+        drawn[start : start + rows] = (of_seeds * sums[:, :-1]).sum(1) / (seeds * sums[:, -1])
+    return drawn
+
+
+def _draw_counts(rng: np.random.Generator, rows: int, n: int) -> NDArray[np.float64]:
+    """How often each of n comes up in n draws with replacement, in each row; float64 (rows, n).
+
+    Multinomial, as counts of drawn numbers: the generator's own multinomial takes several times as long.
+    """
+    counts = np.empty((rows, n))
+    for row, picked in zip(counts, rng.integers(n, size=(rows, n)), strict=True):
+        row[:] = np.bincount(picked, minlength=n)
+    return counts
+
+
+def _bca(
+    drawn: NDArray[np.float64], totals: NDArray[np.float64], sizes: NDArray[np.float64], level: float
+) -> tuple[float, float] | None:
+    """The bias-corrected and accelerated interval (Efron, JASA 82, 1987), for seeds and clusters as two samples.
+
+    The acceleration is that of several samples (Efron and Tibshirani 1993, section 14.3 and equation 15.36), from
+    leaving out each seed and each cluster.
+    """
+    from scipy.special import ndtr, ndtri
+
+    total, count = totals.sum(), sizes.sum()
+    estimate = total / (len(totals) * count)
+    left_out = []
+    if len(totals) > 1:
+        left_out.append((total - totals.sum(1)) / ((len(totals) - 1) * count))
+    if len(sizes) > 1:
+        left_out.append((total - totals.sum(0)) / (len(totals) * (count - sizes)))
+    # As multiples of (n - 1) / n the influences of samples of other sizes may be added.
+    influences = [(len(values) - 1) / len(values) * (values.mean() - values) for values in left_out]
+    squares = sum(float((u**2).sum()) for u in influences)
+    # What rounding leaves of nothing is nothing.
+    near = 1e-12
+    if not squares > near**2 or float(np.ptp(drawn)) <= near:
+        return None
+    acceleration = sum(float((u**3).sum()) for u in influences) / (6 * squares**1.5)
+    below = ((drawn < estimate - near).mean() + (drawn <= estimate + near).mean()) / 2
+    bias = ndtri(below)
+    shifted = bias + ndtri(np.array([level / 2, 1 - level / 2]))
+    ends = ndtr(bias + shifted / (1 - acceleration * shifted))
+    if not np.all(np.isfinite(ends)):
+        return None
+    low, high = np.quantile(drawn, ends)
+    return float(low), float(high)
+
+
+def _components(totals: NDArray[np.float64], sizes: NDArray[np.float64]) -> tuple[float, float, float] | None:
+    """The estimate's variance due to seeds, to clusters, and to seeds with clusters; None where there is one of either.
+
+    Components of variance of the two-way layout without repeats (Searle, Casella and McCulloch 1992, chapter 4), none
+    below 0, of the values' distances from the mean: with clusters of unequal sizes the linearised ones of a ratio.
+    """
+    seeds, clusters = totals.shape
+    if min(seeds, clusters) < 2:
+        return None
+    z = (totals - totals.sum() / (seeds * sizes.sum()) * sizes) / sizes.mean()
+    of_seed, of_cluster = z.mean(1), z.mean(0)
+    rest = z - of_seed[:, None] - of_cluster + z.mean()
+    left = float((rest**2).sum()) / ((seeds - 1) * (clusters - 1) * seeds * clusters)
+    by_seed = max(0.0, float(of_seed.var(ddof=1)) / seeds - left)
+    by_cluster = max(0.0, float(of_cluster.var(ddof=1)) / clusters - left)
+    return by_seed, by_cluster, left
+
+
+def _shares(parts: tuple[float, float, float] | None) -> tuple[float | None, float | None]:
+    """Of seeds and of clusters; None where nothing varies but by rounding."""
+    if parts is None or sum(parts) < 1e-24:
+        return None, None
+    return parts[0] / sum(parts), parts[1] / sum(parts)
+
+
+def _note(shape: tuple[int, ...], clusters: int | None, repeats: int) -> str:
+    seeds, samples = shape
+    of_samples = f"{samples:,} test samples"
+    if clusters is not None:
+        of_samples = f"{clusters:,} groups of {of_samples}"
+    said = f"{repeats:,} resamples of "
+    if (clusters or samples) == 1:
+        what = "test sample" if clusters is None else "group of test samples"
+        return f"{said}{seeds} seeds alone: there is one {what}, so this says nothing about others."
+    if seeds == 1:
+        return f"{said}{of_samples} alone: there is one seed, so this says nothing about other seeds."
+    return f"{said}{seeds} seeds and {of_samples}."
