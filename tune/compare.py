@@ -195,4 +195,5 @@ def _changed_tuning(earlier: Comparison, now: Comparison) -> list[str]:
     if earlier.tuning == now.tuning:
         return []
     theirs, ours = (" ".join(tuning.space) or "none" for tuning in (earlier.tuning, now.tuning))
-    return [f"tuning {theirs} ({earlier.tuning.trials or 'all'} trials), expected {ours} ({now.tuning.trials or 'all'})"]
+    trials = earlier.tuning.trials or "all", now.tuning.trials or "all"
+    return [f"tuning {theirs} ({trials[0]} trials), expected {ours} ({trials[1]})"]

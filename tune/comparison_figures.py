@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune.comparison import Outcome
+from tune.comparison_axes import by_other_axes, number_axes
 from tune.conclusion import Conclusion
 from tune.drawing import PALETTE, PAPER, colour_of, drawing, new_figure, save
 from tune.report.figures import Panel, draw_panels, finish_epochs
@@ -46,8 +47,8 @@ def draw_overview(conclusion: Conclusion) -> dict[str, Figure]:
     if len(conclusion.verdicts) < 2 or not conclusion.tested:
         return {}
     figures = {"differences": draw_forest(conclusion)}
-    axes = _number_axes(conclusion)
-    groups = _by_other_axes(conclusion, axes)
+    axes = number_axes(conclusion)
+    groups = by_other_axes(conclusion, axes)
     if len(axes) == 1:
         figures["accuracy"] = draw_lines(conclusion, groups, axes[0])
         figures["gap"] = draw_gap(conclusion, groups, axes[0])
@@ -55,28 +56,6 @@ def draw_overview(conclusion: Conclusion) -> dict[str, Figure]:
         for name, verdicts in groups.items():
             figures["-".join(filter(None, ("map", _file_word(name))))] = draw_maps(verdicts, axes, name)
     return figures
-
-
-def _number_axes(conclusion: Conclusion) -> list[str]:
-    """The axes whose values are numbers in every setting, and more than one."""
-    settings = conclusion.comparison.settings
-    found = []
-    for axis in settings[0].place:
-        values = {setting.place[axis] for setting in settings if axis in setting.place}
-        numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
-        if len(values) > 1 and numbers and all(axis in setting.place for setting in settings):
-            found.append(axis)
-    return found
-
-
-def _by_other_axes(conclusion: Conclusion, axes: Sequence[str]) -> dict[str, list[Verdict]]:
-    """The settings that differ in these axes alone together, by the words of their other places."""
-    groups: dict[str, list[Verdict]] = {}
-    for verdict in conclusion.verdicts:
-        others = {axis: value for axis, value in verdict.setting.place.items() if axis not in axes}
-        varies = [axis for axis in others if len({v.setting.place.get(axis) for v in conclusion.verdicts}) > 1]
-        groups.setdefault(", ".join(str(others[axis]) for axis in varies), []).append(verdict)
-    return groups
 
 
 def draw_lines(conclusion: Conclusion, groups: Mapping[str, Sequence[Verdict]], axis: str) -> Figure:
@@ -179,7 +158,7 @@ def _draw_map(
         if not np.isfinite(value):
             axes.text(column + 0.5, row + 0.5, "missing", ha="center", va="center", fontsize=7)
             continue
-        red, green, blue, _ = mesh.cmap(mesh.norm(value))
+        red, green, blue, _ = mesh.to_rgba(np.array([value]))[0]
         colour = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
         words = format(value, form).replace("-", "−")
         axes.text(column + 0.5, row + 0.5, words, ha="center", va="center", fontsize=9, color=colour)

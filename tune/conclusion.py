@@ -110,7 +110,7 @@ class Conclusion:
         low, high = difference.interval
         said = f"95 % interval {points(low)} to {points(high)}"
         if difference.bootstrap is not None:
-            low, high = difference.bootstrap.low, difference.bootstrap.high
+            low, high = difference.bootstrap.interval
             said += f", {points(low)} to {points(high)} with other {difference.unit}"
         said += f"; sign-flip p = {difference.p:.2g}"
         if self.family > 1:
@@ -183,8 +183,8 @@ class Conclusion:
                 said.append(f"{where} test sample is {100 / samples:.2f} points ({samples} test samples).")
         said.reverse()
         grouped = dict.fromkeys(
-            f"Test samples of {verdict.dataset} are in {verdict.groups}, and samples of a group are alike: the bootstrap "
-            "draws groups."
+            f"Test samples of {verdict.dataset} are in {verdict.groups}, and samples of a group are alike: the "
+            "bootstrap draws groups."
             for verdict in self.verdicts
             if verdict.groups
         )
@@ -206,8 +206,8 @@ class Conclusion:
         first = declared[0]["seeds"]
         return [
             f"Declared at first were {len(first)} seed{'s' if len(first) > 1 else ''} of {len(declared[0]['arms'])} "
-            f"neurons; more were added when {late[0]['runs_done']} runs were done. If what they showed led to that, p is "
-            "too small."
+            f"neurons; more were added when {late[0]['runs_done']} runs were done. If what they showed led to that, p "
+            "is too small."
         ]
 
 

@@ -39,7 +39,7 @@ def tables(conclusion: Conclusion) -> list[Table]:
 def accuracy_table(conclusion: Conclusion) -> Table:
     """A row for each arm and each difference in each setting; every row says what it was measured on."""
     several = len(conclusion.verdicts) > 1
-    columns = ("neuron", "test accuracy, %", "firing rate", "energy, µJ", "training, s", *_PLACE)
+    columns: tuple[str, ...] = ("neuron", "test accuracy, %", "firing rate", "energy, µJ", "training, s", *_PLACE)
     rows = []
     for verdict in conclusion.verdicts:
         words = (verdict.setting.name,) if several else ()
@@ -111,7 +111,7 @@ def difference_table(conclusion: Conclusion) -> Table:
                 difference.label,
                 mean_std(summarise(difference.values), 100, "+.2f"),
                 _ends(difference.interval),
-                _ends(difference.bootstrap and (difference.bootstrap.low, difference.bootstrap.high)),
+                _ends(None if difference.bootstrap is None else difference.bootstrap.interval),
                 "–" if difference.p is None else f"{difference.p:.2g}",
                 "–" if adjusted is None else f"{adjusted:.2g}",
                 "–" if effect is None else number(effect, "+.1f"),
@@ -130,9 +130,8 @@ def difference_table(conclusion: Conclusion) -> Table:
         "paired differences, corrected for few seeds. Detectable: found with 80 % power by a paired t-test of this "
         "spread, in points."
     )
-    return Table(
-        "Paired differences", ("setting", *columns) if several else columns, tuple(rows), "l" * several + "lrrrrrrrr", note
-    )
+    heads = ("setting", *columns) if several else columns
+    return Table("Paired differences", heads, tuple(rows), "l" * several + "lrrrrrrrr", note)
 
 
 def seed_table(conclusion: Conclusion, verdict: Verdict) -> Table:
@@ -160,8 +159,8 @@ def reading_table(conclusion: Conclusion, readings: Sequence[Reading]) -> Table:
         for reading in readings
     )
     note = (
-        "Read between the measured points, in the middle of the range that all neurons reach; at equal training time from "
-        "the accuracy of each epoch, where the quickest neuron has finished. – where a neuron does not reach it."
+        "Read between the measured points, in the middle of the range that all neurons reach; at equal training time "
+        "from the accuracy of each epoch, where the quickest neuron has finished."
     )
     columns = ("where", "equal", "at", *(f"{label}, %" for label in labels))
     return Table("Read at equal cost", columns, rows, "llr" + "r" * len(labels), note)
@@ -209,7 +208,7 @@ def _csv_rows(conclusion: Conclusion, verdict: Verdict) -> Iterator[dict[str, An
         values |= {"sign_flip_p": sign_flip_p(difference.values), "effect_size": difference.effect}
         values["holm_p"] = conclusion.adjusted(verdict, difference)
         if difference.bootstrap is not None:
-            values |= {"bootstrap_low": difference.bootstrap.low, "bootstrap_high": difference.bootstrap.high}
+            values |= dict(zip(("bootstrap_low", "bootstrap_high"), difference.bootstrap.interval, strict=True))
         yield values
 
 

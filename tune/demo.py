@@ -22,8 +22,8 @@ from preprocess.errors import RunError
 from preprocess.progress import Progress
 
 if TYPE_CHECKING:
+    from tune.conclusion import Conclusion
     from tune.findings import Findings
-    from tune.verdict import Verdict
 
 PRESET = "gestures-small"
 DATASET = "emulated-gestures"
@@ -44,7 +44,7 @@ class Demo:
     """What came of it."""
 
     findings: Findings
-    verdict: Verdict
+    conclusion: Conclusion
     report: Path
 
 
@@ -77,10 +77,10 @@ def run_demo(folder: Path, progress: Progress) -> Demo:
         with _step(progress, 3, f"tune: {TRIALS} trials over T, tau and neuron"):
             findings = _search(folder / "search", cache, progress)
         with _step(progress, 4, f"compare: LIF and CLIF, {SEEDS} seeds each"):
-            verdict = _compare(folder / "search", folder / "comparison", cache, progress)
+            conclusion = _compare(folder / "search", folder / "comparison", cache, progress)
     with _step(progress, 5, "report: one page of it all"):
         report = write_report(folder)
-    return Demo(findings, verdict, report)
+    return Demo(findings, conclusion, report)
 
 
 def _check_folder(folder: Path) -> None:
@@ -111,11 +111,11 @@ def _search(folder: Path, cache: Path, progress: Progress) -> Findings:
     return run_search(search, folder, progress=progress)
 
 
-def _compare(search: Path, folder: Path, cache: Path, progress: Progress) -> Verdict:
+def _compare(search: Path, folder: Path, cache: Path, progress: Progress) -> Conclusion:
     from tune.compare import compare
-    from tune.comparison import Comparison
+    from tune.comparison import compare_neurons
 
     # Both neurons take the T and tau that the search chose, and all training samples.
     config = override(load_config(search / "best.json"), {"selection": "last"})
     seeds = tuple(range(config.seed, config.seed + SEEDS))
-    return compare(Comparison(PRESET, config, ("lif", "clif"), seeds, cache), folder, progress=progress)
+    return compare(compare_neurons(PRESET, config, ("lif", "clif"), seeds, cache), folder, progress=progress)

@@ -88,7 +88,7 @@ def tuning_space(fairness: str, learning_rate: float) -> tuple[str, ...]:
 def tune_arms(
     comparison: Comparison, folder: Path, *, place: Place | None = None, progress: Progress | None = None
 ) -> Comparison:
-    """Search the tuning space for every arm in every setting that has no values yet; the comparison with what was found.
+    """The comparison with what a search found for every arm in every setting that has no values yet.
 
     Each search has as many trials, the same draws, and validation samples of its own setting; the test samples stay
     closed. A neuron that hears nothing of the space is not searched.
@@ -129,7 +129,8 @@ def _search(
         progress.note(f"tuning {arm.label}{f' in {setting.name}' if setting.name else ''}: {' '.join(words)}")
     findings = run_search(search, where, place=place, progress=progress)
     if not findings.ranked:
-        raise RunError(f"{where}: no trial of the tuning is complete yet. Go on with: spikeloom compare --resume {folder}")
+        hint = f"Go on with: spikeloom compare --resume {folder}"
+        raise RunError(f"{where}: no trial of the tuning is complete yet. {hint}")
     return {path: findings.ranked[0][path] for path in search.fields}
 
 

@@ -8,6 +8,7 @@ import os
 import platform
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from preprocess.errors import SpikeloomError
@@ -83,15 +84,15 @@ def check_compatible(address: str, *, token: str) -> None:
     import ray
     from ray._common.usage.usage_lib import get_cluster_metadata
 
+    asked = os.environ.get("RAY_AUTH_MODE") == "token"
+    if asked and "RAY_AUTH_TOKEN" not in os.environ and not Path(token).exists():
+        # Ray's C++ would end this process without a word.
+        raise _token_fault(address, token, found="none")
     try:
         with _gcs(address) as gcs:
             theirs = get_cluster_metadata(gcs) or {}
     except ray.exceptions.AuthenticationError:
-        shown = "another" if os.environ.get("RAY_AUTH_MODE") == "token" else "none"
-        raise ClusterError(
-            f"--address {address}: expected the cluster's token, found {shown}. Copy {token} from its head, or set "
-            "RAY_AUTH_TOKEN."
-        ) from None
+        raise _token_fault(address, token, found="another" if asked else "none") from None
     except Exception as error:  # of Ray's C++, of every kind
         told = " ".join(str(error).split())[:200].rstrip(".")
         raise ClusterError(f"--address {address}: its head does not answer as Ray does ({told}).") from None
@@ -105,6 +106,13 @@ def check_compatible(address: str, *, token: str) -> None:
     ]
     if faults:
         raise ClusterError(*faults)
+
+
+def _token_fault(address: str, token: str, found: str) -> ClusterError:
+    return ClusterError(
+        f"--address {address}: expected the cluster's token, found {found}. Copy {token} from its head, or set "
+        "RAY_AUTH_TOKEN."
+    )
 
 
 def check_member(address: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean
 
-import numpy as np
-
 from tune.arms import Arm
+from tune.comparison_axes import by_other_axes, number_axes
 from tune.conclusion import Conclusion
+from tune.curves import at_equal
 from tune.verdict import EPOCH_SPLITS, Verdict
 
 _COSTS = {"firing rate": ("firing_rate", ".3f", ""), "energy": ("energy_uj", ".3g", " µJ")}
@@ -23,13 +24,13 @@ class Reading:
         where: The settings that the arms' curves run through, or the one setting.
         quantity: What is equal.
         at: Its value, for people.
-        accuracies: Fractions, by arm's name; None of an arm that does not reach it.
+        accuracies: Fractions, by arm's name.
     """
 
     where: str
     quantity: str
     at: str
-    accuracies: Mapping[str, float | None]
+    accuracies: Mapping[str, float]
 
 
 def read_at_equal(conclusion: Conclusion) -> list[Reading]:
@@ -38,21 +39,18 @@ def read_at_equal(conclusion: Conclusion) -> list[Reading]:
 
 
 def _along_settings(conclusion: Conclusion) -> Iterator[Reading]:
-    """Settings of one data set that differ otherwise, in T say, make a curve of accuracy against cost for each arm."""
-    by_dataset: dict[str, list[Verdict]] = {}
-    for verdict in conclusion.verdicts:
-        by_dataset.setdefault(verdict.dataset, []).append(verdict)
-    for dataset, verdicts in by_dataset.items():
-        if len(verdicts) < 2:
-            continue
-        for quantity, (name, form, unit) in _COSTS.items():
-            curves = {arm.name: _curve(verdicts, arm, name) for arm in conclusion.comparison.arms}
-            if any(len(curve) < 2 for curve in curves.values()):
-                continue
-            low, high = _common(curves.values())
-            if low < high:
-                at = (low + high) / 2
-                yield Reading(dataset, quantity, f"{at:{form}}{unit}", _read(curves, at))
+    """Settings of one data set along an axis, T say, make a curve of accuracy against cost for each arm."""
+    axes = number_axes(conclusion)
+    if len(axes) != 1:
+        return
+    for name, verdicts in by_other_axes(conclusion, axes).items():
+        for quantity, (cost, form, unit) in _COSTS.items():
+            curves = {arm.name: _curve(verdicts, arm, cost) for arm in conclusion.comparison.arms}
+            if all(_rises(curve) for curve in curves.values()):
+                low, high = _common(curves.values())
+                if low < high:
+                    at = (low + high) / 2
+                    yield Reading(name or verdicts[0].dataset, quantity, f"{at:{form}}{unit}", _read(curves, at))
 
 
 def _curve(verdicts: Sequence[Verdict], arm: Arm, name: str) -> list[tuple[float, float]]:
@@ -72,6 +70,8 @@ def _along_epochs(conclusion: Conclusion) -> Iterator[Reading]:
         split, curves = _epoch_curves(conclusion, verdict)
         if split and all(len(curve) > 1 for curve in curves.values()):
             at = min(curve[-1][0] for curve in curves.values())
+            if at < max(curve[0][0] for curve in curves.values()) or not all(map(_rises, curves.values())):
+                continue
             quantity = f"training time ({split} accuracy)"
             yield Reading(verdict.setting.name or verdict.dataset, quantity, f"{at:.0f} s", _read(curves, at))
 
@@ -122,13 +122,18 @@ def _common(curves: Iterable[Sequence[tuple[float, float]]]) -> tuple[float, flo
     return max(curve[0][0] for curve in curves), min(curve[-1][0] for curve in curves)
 
 
-def _read(curves: Mapping[str, Sequence[tuple[float, float]]], at: float) -> dict[str, float | None]:
-    return {name: read_curve(curve, at) for name, curve in curves.items()}
+def _rises(curve: Sequence[tuple[float, float]]) -> bool:
+    """Whether it has two points or more, each of another cost."""
+    return len(curve) > 1 and all(left[0] < right[0] for left, right in pairwise(curve))
 
 
-def read_curve(curve: Sequence[tuple[float, float]], at: float) -> float | None:
-    """A curve's value by straight lines between its points, which are in order of cost; None beyond its ends."""
-    costs = [cost for cost, _ in curve]
-    if not costs or not costs[0] <= at <= costs[-1]:
-        return None
-    return float(np.interp(at, costs, [value for _, value in curve]))
+def _read(curves: Mapping[str, Sequence[tuple[float, float]]], at: float) -> dict[str, float]:
+    """Every curve at one cost that all of them reach."""
+    first, *others = curves
+    found: dict[str, float] = {}
+    for name in others:
+        (cost_a, accuracy_a), (cost_b, accuracy_b) = (zip(*curves[arm], strict=True) for arm in (first, name))
+        both = at_equal(cost_a, accuracy_a, cost_b, accuracy_b, at)
+        assert both is not None
+        found |= {first: float(both.accuracy_a[0]), name: float(both.accuracy_b[0])}
+    return found

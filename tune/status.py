@@ -161,9 +161,12 @@ def _asked(folder: Path) -> tuple[str, str, list[RunConfig], Sequence[str]]:
         return "search", f"{search.name}: {search.about}", search.configs(), fields
     if (folder / comparison.FILE).exists():
         asked = comparison.read_comparison(folder)
-        dataset = asked.config.dataset
-        neurons = ", ".join(asked.neurons)
-        about = f"{asked.name}: {dataset.name}, {dataset.split_title} split; {neurons}; {len(asked.seeds)} seeds"
+        splits = dict.fromkeys(
+            f"{dataset.name}, {dataset.split_title} split"
+            for dataset in (setting.config.dataset for setting in asked.settings)
+        )
+        neurons = ", ".join(arm.name for arm in asked.arms)
+        about = f"{asked.name}: {'; '.join(splits)}; {neurons}; {len(asked.seeds)} seeds"
         return "comparison", about, asked.configs(), differing_fields(asked.configs())
     raise RunError(
         f"{folder}: expected a search or comparison (with {search_plan.FILE} or {comparison.FILE}), found neither. "

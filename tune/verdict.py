@@ -11,6 +11,7 @@ from pipeline.config import RunConfig
 from preprocess.errors import SpikeloomError
 from tune.arms import Arm, Setting
 from tune.comparison import Comparison, Outcome, Outcomes
+from tune.curves import learning_curve_area
 from tune.predictions import read_groups, read_right
 from tune.resampling import Bootstrap, paired_bootstrap
 from tune.statistics import Summary, detectable_difference, effect_size, sign_flip_p, summarise, t_interval
@@ -156,7 +157,10 @@ class Verdict:
 
 def judge_setting(comparison: Comparison, setting: Setting, outcomes: Outcomes) -> Verdict:
     """What the runs of a setting say."""
-    every = {arm.name: {seed: outcomes[setting.name, arm.name, seed] for seed in comparison.seeds} for arm in comparison.arms}
+    every = {
+        arm.name: {seed: outcomes[setting.name, arm.name, seed] for seed in comparison.seeds}
+        for arm in comparison.arms
+    }
     results = [outcome.result for mine in every.values() for outcome in mine.values() if outcome.run is not None]
     chance = 1 / len(results[0]["classes"]) if results and results[0].get("classes") else None
     arms = {arm.name: _figures(arm, every[arm.name], chance) for arm in comparison.arms}
@@ -206,8 +210,6 @@ EPOCH_SPLITS = ("validation", "test", "train")
 
 
 def _area(outcome: Outcome) -> float | None:
-    from tune.statistics import learning_curve_area
-
     assert outcome.run is not None
     metrics = outcome.run.metrics
     for split in EPOCH_SPLITS:

@@ -16,7 +16,7 @@ from preprocess.binning import Binning
 from preprocess.build import build_event_store
 from preprocess.build_frames import ensure_frames
 from preprocess.event_store import open_events
-from tune.comparison import Comparison
+from tune.comparison import Comparison, compare_neurons
 from tune.ledger import Ledger
 from tune.search_plan import Search, SearchData
 
@@ -118,20 +118,31 @@ def write_comparison(
 ) -> Comparison:
     """A comparison with so many test samples right by neuron and seed; a run of None failed."""
     seeds = tuple(range(7, 7 + len(next(iter(correct.values())))))
-    comparison = Comparison("gestures-small", config, tuple(correct), seeds, cache or folder / "no-cache")
+    comparison = compare_neurons("gestures-small", config, tuple(correct), seeds, cache or folder / "no-cache")
+    write_comparison_runs(folder, comparison, {("", neuron): counts for neuron, counts in correct.items()}, cache)
+    return comparison
+
+
+def write_comparison_runs(
+    folder: Path,
+    comparison: Comparison,
+    correct: dict[tuple[str, str], list[int | None]],
+    cache: Path | None = None,
+    cause: str = "the loss was nan at step 3 of epoch 2",
+) -> None:
+    """Its folder, with so many test samples right by setting and arm; a run of None failed of the cause."""
     folder.mkdir(parents=True, exist_ok=True)
     comparison.write(folder)
     ledger = Ledger(folder)
-    for neuron, counts in correct.items():
-        for seed, count in zip(seeds, counts, strict=True):
-            run = comparison.config_of(neuron, seed)
+    for setting, arm in comparison.cells():
+        for seed, count in zip(comparison.seeds, correct[setting.name, arm.name], strict=True):
+            run = comparison.config_of(setting, arm, seed)
             if count is None:
                 ledger.trial_folder(run).mkdir(parents=True)
-                ledger.end(run, "failed", "the loss was nan at step 3 of epoch 2")
+                ledger.end(run, "failed", cause)
             else:
                 write_run(ledger.trial_folder(run), run, count, cache=cache)
                 ledger.end(run, "done")
-    return comparison
 
 
 def write_search(folder: Path, *, failed: int = 1, seeds: tuple[int, ...] = ()) -> Search:

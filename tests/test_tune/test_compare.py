@@ -16,22 +16,29 @@ from made_up import CONFIG, write_comparison, write_run
 from pipeline.config import RunConfig, fingerprint, flatten, override, to_dict
 from pipeline.runs import write_json
 from preprocess.errors import CacheError, ConfigError, RunError, SpikeloomError
+from tune.arms import Setting, neuron_arm, neuron_label
 from tune.commands import compare as command
-from tune.compare import _with_earlier, compare, plan_lines, write_verdict
-from tune.comparison import Comparison, read_comparison, read_outcomes
+from tune.compare import _with_earlier, compare, plan_lines, write_conclusion
+from tune.comparison import Comparison, compare_neurons, read_comparison, read_outcomes
+from tune.conclusion import Conclusion, conclude
+from tune.conclusion_tables import accuracy_table, csv_text, seed_table
 from tune.ledger import Ledger
 from tune.statistics import sign_flip_p, t_interval
 from tune.tables import number, points
-from tune.verdict import Verdict, neuron_label, seed_words
+from tune.verdict import seed_words
 
 
-def verdict_of(folder: Path, correct: dict[str, list[int | None]], **options: object) -> Verdict:
+def conclusion_of(folder: Path, correct: dict[str, list[int | None]], **options: object) -> Conclusion:
     comparison = write_comparison(folder, correct, **options)  # type: ignore[arg-type]
-    return Verdict(comparison, read_outcomes(comparison, folder))
+    return conclude(comparison, folder)
+
+
+def config_of(comparison: Comparison, neuron: str, seed: int) -> RunConfig:
+    return comparison.config_of(comparison.settings[0], neuron_arm(neuron), seed)
 
 
 def test_within_a_seed_only_the_neuron_differs_and_between_seeds_only_the_seed():
-    comparison = Comparison("gestures-small", CONFIG, ("lif", "clif"), (3, 4), Path("cache"))
+    comparison = compare_neurons("gestures-small", CONFIG, ("lif", "clif"), (3, 4), Path("cache"))
     lif, clif, lif_next, _ = (flatten(config) for config in comparison.configs())
     assert {path for path in lif if lif[path] != clif[path]} == {"neuron.name"}
     assert {path for path in lif if lif[path] != lif_next[path]} == {"seed"}
@@ -61,7 +68,7 @@ def test_within_a_seed_first_weights_and_every_batch_are_the_same(
     monkeypatch.setattr(training, "build_network", build_and_note)
     monkeypatch.setattr(FrameLoader, "batches", read_and_note)
     config = override(tiny_config, {"selection": "last", "threads": 1})
-    comparison = Comparison("tiny", config, ("lif", "clif"), (3, 4), tiny_cache)
+    comparison = compare_neurons("tiny", config, ("lif", "clif"), (3, 4), tiny_cache)
     for config in comparison.configs():
         training.train_run(config, tmp_path / fingerprint(config), tiny_cache)
     lif, clif, lif_next, clif_next = seen
@@ -104,25 +111,26 @@ def test_a_comparison_runs_through_ray_and_more_seeds_run_only_what_is_new(
 
 
 def test_what_was_asked_for_reads_back(tmp_path: Path):
-    comparison = Comparison("gestures-small", CONFIG, ("lif", "clif"), (3, 4), tmp_path / "cache")
+    comparison = compare_neurons("gestures-small", CONFIG, ("lif", "clif"), (3, 4), tmp_path / "cache")
     comparison.write(tmp_path)
     assert read_comparison(tmp_path) == comparison
     assert json.loads((tmp_path / "comparison.json").read_text())["primary_metric"] == "test_accuracy"
 
 
 def test_table_rows_say_what_they_were_measured_on(tmp_path: Path):
-    table = verdict_of(tmp_path, {"lif": [30, 29, 31], "clif": [31, 31, 33]}).table()
+    table = accuracy_table(conclusion_of(tmp_path, {"lif": [30, 29, 31], "clif": [31, 31, 33]}))
     assert table.title == "Emulated data: LIF and CLIF on emulated-gestures"
     place = ("emulated-gestures", "official", "4", "3: 7–9", "last epoch")
     assert table.rows == (
-        ("LIF", "75.0 ± 2.5", "0.080 ± 0.000", "12 ± 0", *place),
-        ("CLIF", "79.2 ± 2.9", "0.080 ± 0.000", "12 ± 0", *place),
-        ("CLIF − LIF", "+4.2 ± 1.4", "", "", *place),
+        ("LIF", "75.0 ± 2.5", "0.080 ± 0.000", "19 ± 0", "12 ± 0", *place),
+        ("CLIF", "79.2 ± 2.9", "0.080 ± 0.000", "20 ± 0", "12 ± 0", *place),
+        ("CLIF − LIF", "+4.2 ± 1.4", "", "", "", *place),
     )
 
 
 def test_seed_table_pairs_by_seed(tmp_path: Path):
-    table = verdict_of(tmp_path, {"lif": [30, 29, 31], "clif": [31, 28, 33]}).seed_table()
+    conclusion = conclusion_of(tmp_path, {"lif": [30, 29, 31], "clif": [31, 28, 33]})
+    table = seed_table(conclusion, conclusion.verdicts[0])
     assert table.columns == ("seed", "LIF, %", "CLIF, %", "CLIF − LIF, points")
     assert table.rows[0] == ("7", "75.0", "77.5", "+2.5")
     assert table.rows[1] == ("8", "72.5", "70.0", "−2.5")
@@ -132,20 +140,20 @@ def test_seed_table_pairs_by_seed(tmp_path: Path):
 
 
 def test_missing_seeds_are_shown_and_in_no_mean(tmp_path: Path):
-    verdict = verdict_of(tmp_path, {"lif": [30, None, 31], "clif": [31, 40, 34]})
-    lif, clif, difference = verdict.table().rows
+    conclusion = conclusion_of(tmp_path, {"lif": [30, None, 31], "clif": [31, 40, 34]})
+    lif, clif, difference = accuracy_table(conclusion).rows
     assert lif[1] == "76.2 ± 1.8"
     assert lif[-2] == difference[-2] == "2: 7, 9; missing 8"
     assert clif[-2] == "3: 7–9"
     assert difference[1] == "+5.0 ± 3.5"
-    assert verdict.seed_table().rows[1] == ("8", "missing", "100.0", "missing")
-    assert verdict.faults == ("LIF seed 8: failed: the loss was nan at step 3 of epoch 2",)
-    assert "missing 8" in verdict.table().markdown()
+    assert seed_table(conclusion, conclusion.verdicts[0]).rows[1] == ("8", "missing", "100.0", "missing")
+    assert conclusion.faults == ("LIF seed 8: failed: the loss was nan at step 3 of epoch 2",)
+    assert "missing 8" in accuracy_table(conclusion).markdown()
 
 
 def test_csv_holds_fractions_and_names_missing_seeds(tmp_path: Path):
-    verdict = verdict_of(tmp_path, {"lif": [30, None, 31], "clif": [31, 30, 33]})
-    lif, clif, difference = csv.DictReader(verdict.csv().splitlines())
+    conclusion = conclusion_of(tmp_path, {"lif": [30, None, 31], "clif": [31, 30, 33]})
+    lif, clif, difference = csv.DictReader(csv_text(conclusion).splitlines())
     assert float(clif["test_accuracy_mean"]) == pytest.approx(np.mean([31, 30, 33]) / 40)
     assert (lif["seeds"], lif["missing_seeds"]) == ("7 9", "8")
     assert (difference["neuron"], difference["minus"], difference["row"]) == ("clif", "lif", "difference")
@@ -155,63 +163,64 @@ def test_csv_holds_fractions_and_names_missing_seeds(tmp_path: Path):
 
 def test_a_damaged_run_is_listed_and_left_out(tmp_path: Path):
     comparison = write_comparison(tmp_path, {"lif": [30, 29], "clif": [31, 31]})
-    folder = Ledger(tmp_path).trial_folder(comparison.config_of("clif", 8))
+    folder = Ledger(tmp_path).trial_folder(config_of(comparison, "clif", 8))
     (folder / "result.json").write_text("{")
-    verdict = Verdict(comparison, read_outcomes(comparison, tmp_path))
-    assert list(verdict.neurons["clif"].accuracy) == [7]
-    assert verdict.faults[0].startswith("CLIF seed 8: damaged: ")
+    conclusion = conclude(comparison, tmp_path)
+    assert list(conclusion.verdicts[0].arms["clif"].accuracy) == [7]
+    assert conclusion.faults[0].startswith("CLIF seed 8: damaged: ")
 
 
 def test_a_result_of_another_run_is_damaged(tmp_path: Path):
     comparison = write_comparison(tmp_path, {"lif": [30, 29], "clif": [31, 31]})
-    config = comparison.config_of("clif", 8)
+    config = config_of(comparison, "clif", 8)
     write_run(Ledger(tmp_path).trial_folder(config), replace(config, seed=99), 40)
-    assert "another run's" in read_outcomes(comparison, tmp_path)["clif", 8].missing
+    assert "another run's" in read_outcomes(comparison, tmp_path)["", "clif", 8].missing
 
 
 def test_a_run_that_never_began_is_missing(tmp_path: Path):
     comparison = write_comparison(tmp_path, {"lif": [30], "clif": [31]})
     more = replace(comparison, seeds=(7, 8))
-    assert read_outcomes(more, tmp_path)["lif", 8].missing == "not run yet"
+    assert read_outcomes(more, tmp_path)["", "lif", 8].missing == "not run yet"
 
 
 def test_few_seeds_are_said_to_show_nothing(tmp_path: Path):
-    said = verdict_of(tmp_path, {"lif": [30, 29, 31], "clif": [33, 33, 34]}).sentences()
+    said = conclusion_of(tmp_path, {"lif": [30, 29, 31], "clif": [33, 33, 34]}).sentences()
     assert said[0].startswith("CLIF − LIF is +8.3 points over 3 seeds (95 % interval ")
     assert said[0].endswith("sign-flip p = 0.25): not shown to differ; 3 seeds cannot show it, 6 or more could.")
-    assert said[1] == "One test sample is 2.50 points (40 test samples)."
-    assert "emulated" in said[2]
+    assert said[1].startswith("At this spread the design finds a true difference of 4.7 points or more")
+    assert said[2] == "One test sample is 2.50 points (40 test samples)."
+    assert "emulated" in said[-1]
 
 
 def test_enough_seeds_that_agree_show_who_is_ahead(tmp_path: Path):
-    said = verdict_of(tmp_path, {"lif": [33, 33, 34, 33, 32, 33], "clif": [30, 29, 31, 30, 30, 28]}).sentences()
+    said = conclusion_of(tmp_path, {"lif": [33, 33, 34, 33, 32, 33], "clif": [30, 29, 31, 30, 30, 28]}).sentences()
     assert "sign-flip p = 0.031" in said[0]
     assert said[0].endswith("in this setting LIF is ahead by more than chance explains.")
 
 
 def test_seeds_that_disagree_show_nothing(tmp_path: Path):
-    said = verdict_of(tmp_path, {"lif": [30, 30, 30, 30, 30, 30], "clif": [31, 29, 31, 29, 31, 29]}).sentences()
+    said = conclusion_of(tmp_path, {"lif": [30, 30, 30, 30, 30, 30], "clif": [31, 29, 31, 29, 31, 29]}).sentences()
     assert said[0].endswith("sign-flip p = 1): not shown to differ.")
 
 
 def test_one_seed_and_no_pair_say_so(tmp_path: Path):
-    said = verdict_of(tmp_path / "a", {"lif": [30], "clif": [31]}).sentences()
+    said = conclusion_of(tmp_path / "a", {"lif": [30], "clif": [31]}).sentences()
     assert "cannot tell a difference from chance" in said[0]
-    said = verdict_of(tmp_path / "b", {"lif": [30, None], "clif": [None, 31]}).sentences()
+    said = conclusion_of(tmp_path / "b", {"lif": [30, None], "clif": [None, 31]}).sentences()
     assert said[0].startswith("CLIF − LIF: no seed has both runs")
 
 
 def test_best_test_epoch_is_called_flattering(tmp_path: Path):
     config = replace(CONFIG, selection="paper")
-    verdict = verdict_of(tmp_path, {"lif": [30, 29], "clif": [31, 31]}, config=config)
-    assert "flattering" in " ".join(verdict.sentences())
-    assert verdict.table().rows[0][-1] == "best test epoch (the paper's convention)"
+    conclusion = conclusion_of(tmp_path, {"lif": [30, 29], "clif": [31, 31]}, config=config)
+    assert "flattering" in " ".join(conclusion.sentences())
+    assert accuracy_table(conclusion).rows[0][-1] == "best test epoch (the paper's convention)"
 
 
 def test_recordings_are_not_called_emulated(tmp_path: Path):
     config = replace(CONFIG, dataset=replace(CONFIG.dataset, name="n-mnist"))
-    verdict = verdict_of(tmp_path, {"lif": [30, 29], "clif": [31, 31]}, config=config)
-    assert "mulated" not in verdict.table().markdown() + " ".join(verdict.sentences())
+    conclusion = conclusion_of(tmp_path, {"lif": [30, 29], "clif": [31, 31]}, config=config)
+    assert "mulated" not in accuracy_table(conclusion).markdown() + " ".join(conclusion.sentences())
 
 
 def test_plan_says_how_many_runs_and_what_so_few_seeds_cannot_show(tmp_path: Path):
@@ -225,29 +234,29 @@ def test_plan_says_how_many_runs_and_what_so_few_seeds_cannot_show(tmp_path: Pat
 
 def test_tables_and_figures_are_written(tmp_path: Path):
     comparison = write_comparison(tmp_path, {"lif": [30, None, 31], "clif": [31, 31, 33]})
-    write_verdict(comparison, tmp_path)
+    write_conclusion(comparison, tmp_path)
     text = (tmp_path / "table.md").read_text()
-    assert text.count("\n## ") == 2
+    assert text.count("\n## ") == 4
     assert "- Missing, in no mean: LIF seed 8: failed" in text
     figures = {path.name for path in (tmp_path / "figures").iterdir()}
     names = ("learning-curves", "paired-differences")
     assert figures == {f"{name}.{kind}" for name in names for kind in ("svg", "png")}
     assert "emulated data" in (tmp_path / "figures" / "learning-curves.svg").read_text()
     again = (tmp_path / "figures" / "learning-curves.svg").read_bytes()
-    write_verdict(comparison, tmp_path)
+    write_conclusion(comparison, tmp_path)
     assert (tmp_path / "figures" / "learning-curves.svg").read_bytes() == again
 
 
 def test_nothing_is_written_where_no_run_came_to_a_result(tmp_path: Path):
     comparison = write_comparison(tmp_path, {"lif": [None], "clif": [None]})
     with pytest.raises(RunError, match="no run came to a result; the first: LIF seed 7: failed: the loss was nan"):
-        write_verdict(comparison, tmp_path)
+        write_conclusion(comparison, tmp_path)
     assert not (tmp_path / "table.md").exists()
 
 
 def test_a_folder_of_other_settings_is_refused_with_the_difference(tmp_path: Path):
     comparison = write_comparison(tmp_path, {"lif": [30], "clif": [31]})
-    other = replace(comparison, config=replace(CONFIG, batch_size=8))
+    other = replace(comparison, settings=(Setting("", replace(CONFIG, batch_size=8)),))
     with pytest.raises(RunError, match="comparison with batch_size = 4, expected 8") as caught:
         compare(other, tmp_path)
     assert "Choose another --out" in caught.value.faults[-1]
@@ -258,14 +267,14 @@ def test_a_folder_of_other_settings_is_refused_with_the_difference(tmp_path: Pat
 
 
 def test_an_unknown_neuron_is_refused_before_anything_is_written(tmp_path: Path):
-    comparison = Comparison("gestures-small", CONFIG, ("lif", "clfi"), (1,), tmp_path / "cache")
+    comparison = compare_neurons("gestures-small", CONFIG, ("lif", "clfi"), (1,), tmp_path / "cache")
     with pytest.raises(ConfigError, match="Did you mean 'clif'"):
         compare(comparison, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_event_store_is_refused_before_anything_is_written(tmp_path: Path):
-    comparison = Comparison("gestures-small", CONFIG, ("lif", "clif"), (1,), tmp_path / "cache")
+    comparison = compare_neurons("gestures-small", CONFIG, ("lif", "clif"), (1,), tmp_path / "cache")
     with pytest.raises(CacheError, match="then spikeloom preprocess emulated-gestures"):
         compare(comparison, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -277,7 +286,7 @@ def test_a_missing_event_store_is_refused_before_anything_is_written(tmp_path: P
         (["gestures-small", "--neurons", "lif"], "expected two or more different neurons, found: lif"),
         (["gestures-small", "--neurons", "lif", "lif"], "expected two or more different neurons, found: lif lif"),
         (["gestures-small", "--seeds", "0"], "--seeds: expected at least 1, found 0"),
-        ([], "expected a preset or --config"),
+        ([], "expected a preset, a design or --config"),
         (["gesture-smal"], "Did you mean 'gestures-small'?"),
         (["--resume", "x", "--seeds", "9"], "--resume: expected no other word than --address and --storage"),
         (["--resume", "nowhere"], "expected a comparison (with comparison.json), found none"),
@@ -302,9 +311,9 @@ def test_last_epoch_counts_unless_the_words_say_otherwise(monkeypatch: pytest.Mo
     for words in ([], ["--selection", "paper"], ["--selection=validation", "--seed", "5", "--seeds", "2"]):
         with pytest.raises(KeyboardInterrupt):
             command.run(["gesture-vgg11", "--out", str(tmp_path), *words])
-    assert [comparison.config.selection for comparison in asked] == ["last", "paper", "validation"]
+    assert [comparison.settings[0].config.selection for comparison in asked] == ["last", "paper", "validation"]
     assert [comparison.seeds for comparison in asked] == [(2022, 2023, 2024, 2025, 2026)] * 2 + [(5, 6)]
-    assert asked[0].config.binning.timesteps == 20
+    assert asked[0].settings[0].config.binning.timesteps == 20
 
 
 def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -332,7 +341,7 @@ def test_names_of_neurons_and_seeds():
 
 
 def test_neurons_and_seeds_of_before_are_never_dropped(tmp_path: Path):
-    earlier = Comparison("x", CONFIG, ("lif", "clif"), (1, 2, 3), tmp_path)
+    earlier = compare_neurons("x", CONFIG, ("lif", "clif"), (1, 2, 3), tmp_path)
     earlier.write(tmp_path)
-    found = _with_earlier(replace(earlier, neurons=("lif", "plif"), seeds=(3, 4)), tmp_path)
-    assert found.neurons == ("lif", "clif", "plif") and found.seeds == (1, 2, 3, 4)
+    found = _with_earlier(replace(earlier, arms=(neuron_arm("lif"), neuron_arm("plif")), seeds=(3, 4)), tmp_path)
+    assert [arm.name for arm in found.arms] == ["lif", "clif", "plif"] and found.seeds == (1, 2, 3, 4)

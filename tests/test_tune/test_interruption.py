@@ -126,11 +126,11 @@ def continued(folder: Path, before: dict[str, list[str]]) -> list[str]:
 
 @pytest.fixture
 def words(tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path) -> list[object]:
-    """Six trials of 30 short epochs, none of them stopped early."""
+    """Eight trials of 30 short epochs, none of them stopped early."""
     (tmp_path / "config.json").write_text(json.dumps(to_dict(override(tiny_config, {"schedule.epochs": EPOCHS}))))
     return [
         *("--config", tmp_path / "config.json", "--cache", tiny_cache, "--out", tmp_path / "out"),
-        *("--space", "neuron.tau=1.5,2,3", "neuron.name=lif,clif", "--scheduler", "none", "--concurrent", 2),
+        *("--space", "neuron.tau=1.5,2,3,4", "neuron.name=lif,clif", "--scheduler", "none", "--concurrent", 2),
     ]
 
 
@@ -150,7 +150,7 @@ def test_search_survives_kill_ctrl_c_and_terminate(tmp_path: Path, words: list[o
     driver.wait_until(lambda: trials.are_under_way(more_than=len(ended)))
     driver.signal(signal.SIGINT)
     code, out, err = driver.end()
-    assert (code, out) == (130, "")
+    assert (code, out) == (130, ""), err
     assert f"spikeloom: finished trials are kept. Go on: spikeloom tune --resume {folder}" in err
     assert "Traceback" not in err
     wait_for_no_process_of(temporary)
@@ -181,14 +181,14 @@ def test_search_survives_kill_ctrl_c_and_terminate(tmp_path: Path, words: list[o
 
 def check_finished(folder: Path, search: Search, out: str) -> None:
     rows = read_results(folder)
-    assert [(row["status"], row["epochs"]) for row in rows] == [("done", EPOCHS)] * 6
+    assert [(row["status"], row["epochs"]) for row in rows] == [("done", EPOCHS)] * 8
     ledger = Ledger(folder)
     for config in search.configs():
         assert [row["epoch"] for row in ledger.metrics(config)] == list(range(1, EPOCHS + 1))
     # Results alone are on stdout, with data set, split, T, selection.
     lines = " ".join(out.split())
     assert lines.startswith("tiny, official split: complete trials, selected by validation accuracy on 15 samples")
-    assert "6 trials: 6 done" in lines
+    assert "8 trials: 8 done" in lines
     assert f"spikeloom train --config {folder}/best.json" in lines
 
 
@@ -203,7 +203,7 @@ def test_sigterm_leaves_a_whole_ledger_and_no_process(tmp_path: Path, words: lis
     wait_for_no_process_of(temporary)
     assert not list(temporary.glob("spikeloom-*"))
     rows = read_results(tmp_path / "out")
-    assert len(rows) == 6
+    assert len(rows) == 8
     assert all(row["status"] in ("done", "started", "waiting") for row in rows)
     search, ledger = read_search(tmp_path / "out"), Ledger(tmp_path / "out")
     for config in search.configs():

@@ -213,7 +213,7 @@ def test_a_comparison_without_any_result_is_still_a_page(tmp_path: Path):
 
 def test_words_from_files_cannot_break_the_page(tmp_path: Path):
     comparison = write_comparison(tmp_path, {"lif": [30, None], "clif": [31, 31]})
-    folder = Ledger(tmp_path).trial_folder(comparison.config_of("lif", 8))
+    folder = Ledger(tmp_path).trial_folder(comparison.config_of(comparison.settings[0], comparison.arms[0], 8))
     write_json(folder / "done.json", {"status": "failed", "error": "<script>alert(1)</script>"})
     page = Page(write_report(tmp_path))
     assert_loads_nothing(page)

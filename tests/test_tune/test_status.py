@@ -13,7 +13,7 @@ from pipeline.config import RunConfig, override
 from pipeline.runs import holding
 from preprocess.command_line import run_main
 from tune.cli import VERBS
-from tune.comparison import Comparison
+from tune.comparison import compare_neurons
 from tune.ledger import Ledger
 from tune.search_plan import Search, SearchData
 
@@ -61,7 +61,7 @@ def test_search_that_was_interrupted_says_how_to_go_on(folder: Path, capsys):
 
 def test_comparison_is_shown_too(tmp_path: Path, capsys):
     config = override(RunConfig(), {"schedule.epochs": 2, "selection": "last"})
-    comparison = Comparison("n-mnist-small", config, ("lif", "clif"), (1, 2), tmp_path)
+    comparison = compare_neurons("n-mnist-small", config, ("lif", "clif"), (1, 2), tmp_path)
     comparison.write(tmp_path)
     begin(Ledger(tmp_path), comparison.configs()[0], rows(None, None))
     assert status(tmp_path) == 0

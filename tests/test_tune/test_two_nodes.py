@@ -271,6 +271,10 @@ def test_stranger_is_told_in_a_line_and_in_seconds(pair: tuple[Machine, Machine,
         asked: dict[str, list[object]] = {
             "expected the cluster's token, found another. Copy ": ["env", "RAY_AUTH_TOKEN=" + "x" * 64, *status],
             "expected the cluster's token, found none. Copy ": ["env", "-u", "RAY_AUTH_TOKEN", *status],
+            # Asked for by the environment, and not there: of this Ray itself would die without a word.
+            "expected the cluster's token, found none.": [
+                *("env", "-u", "RAY_AUTH_TOKEN", "RAY_AUTH_MODE=token", *status)
+            ],
             "expected Ray ": [sys.executable, "-c", old_ray, *status[3:]],
         }
         for told, command in asked.items():

@@ -69,7 +69,8 @@ def run(words: list[str]) -> None:
         list_table().print()
         return
     comparison, folder = _resumed(arguments, words) if arguments.resume else _started(arguments, words)
-    from tune.compare import compare, missing_lines
+    from tune.compare import compare
+    from tune.conclusion import missing_lines
     from tune.conclusion_tables import accuracy_table, difference_table, seed_table
 
     place = Place(arguments.address, storage=arguments.storage)
@@ -119,7 +120,8 @@ def _refuse(arguments: Arguments, design: Design | None) -> None:
     faults = []
     if arguments.preset is None and arguments.config is None:
         faults.append(
-            "expected a preset, a design or --config, found none. List them: spikeloom presets; spikeloom compare --list"
+            "expected a preset, a design or --config, found none of them. List presets: spikeloom presets; designs: "
+            f"{PROG} --list"
         )
     neurons = arguments.neurons or _NEURONS
     if len(neurons) < 2 or len(set(neurons)) < len(neurons):

@@ -26,7 +26,8 @@ class Arguments:
 def run(words: list[str]) -> None:
     """Run the demo, then say what came of it, what it means and where the report is."""
     arguments = parse(Arguments, words, prog="spikeloom demo")
-    from tune.compare import missing_lines
+    from tune.conclusion import missing_lines
+    from tune.conclusion_tables import accuracy_table
     from tune.demo import run_demo
 
     folder = arguments.out.expanduser().absolute()
@@ -38,8 +39,8 @@ def run(words: list[str]) -> None:
         progress.note(f"what is finished is kept; go on with: spikeloom demo --out {folder}")
         raise
     demo.findings.table().print()
-    demo.verdict.table().print()
-    for sentence in (*demo.verdict.sentences(), *missing_lines(demo.verdict)):
+    accuracy_table(demo.conclusion).print()
+    for sentence in (*demo.conclusion.sentences(), *missing_lines(demo.conclusion.faults)):
         print(sentence)
     print(
         "An emulated event camera filmed these gestures: the demo shows every step from raw recordings to a comparison "

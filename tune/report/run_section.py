@@ -7,11 +7,12 @@ from typing import Any
 
 from pipeline.runs import Run, open_run
 from preprocess.errors import RunError
+from tune.arms import neuron_label
 from tune.report.figures import Panel, confusion_panel, rates_panel, run_panels
 from tune.report.section import Card, Section, draw_pictures, environment_of, settings_of
 from tune.report.strips import read_strips
 from tune.tables import Table, per_cent
-from tune.verdict import SELECTIONS, neuron_label
+from tune.verdict import SELECTIONS
 
 
 def run_section(folder: Path, name: str) -> Section:
