@@ -94,7 +94,9 @@ def test_comparison_page_has_every_table_and_figure(comparison_page: Page):
     ]  # fmt: skip
     tables = [
         "Emulated data: LIF and CLIF on emulated-gestures",
+        "Paired differences",
         "Test accuracy by seed: emulated-gestures, official split, T = 4, last epoch",
+        "Read at equal cost",
     ]
     assert text["h3"] == [*tables, *figures, "What the network sees"]
     assert text["summary"] == ["Configuration", "Environment"]
