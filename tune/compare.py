@@ -111,8 +111,8 @@ def write_conclusion(comparison: Comparison, folder: Path) -> Conclusion:
     Raises:
         RunError: If there is none, with the cause of the first.
     """
-    from tune.comparison_figures import write_figures
     from tune.conclusion_tables import csv_text, tables
+    from tune.report.comparison_figures import write_figures
 
     conclusion = conclude(comparison, folder)
     if not conclusion.tested:

@@ -8,7 +8,7 @@ tuning/            a search each, where every arm was tuned first (`tune.fairnes
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -72,13 +72,16 @@ class Comparison:
         return self.parts_of(setting, arm, seed)[-1]
 
     def configs(self) -> list[RunConfig]:
-        """Every run that counts, seed by seed, so that an interrupted comparison leaves whole pairs."""
-        return [self.config_of(setting, arm, seed) for seed in self.seeds for setting, arm in self.cells()]
+        """Every run that counts, seed by seed, so that an interrupted comparison leaves whole pairs.
+
+        What computes the same in two settings, for an arm that does not hear what they differ in, is run once.
+        """
+        return _once(self.config_of(setting, arm, seed) for seed in self.seeds for setting, arm in self.cells())
 
     def first_parts(self) -> list[RunConfig]:
         """The runs from which others start."""
         parts = (self.parts_of(setting, arm, seed) for seed in self.seeds for setting, arm in self.cells())
-        return [part for every in parts for part in every[:-1]]
+        return _once(part for every in parts for part in every[:-1])
 
     def cells(self) -> list[tuple[Setting, Arm]]:
         """Every setting with every arm."""
@@ -143,6 +146,10 @@ class Comparison:
             ],
         }
         write_json(folder / FILE, asked)
+
+
+def _once(configs: Iterable[RunConfig]) -> list[RunConfig]:
+    return list({fingerprint(config): config for config in configs}.values())
 
 
 def compare_neurons(

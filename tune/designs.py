@@ -11,6 +11,7 @@ import difflib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig, override
@@ -18,6 +19,7 @@ from pipeline.paper_presets import TABLE3, TAUS
 from pipeline.presets import find_preset
 from preprocess.errors import ConfigError
 from tune.arms import Arm, Changes, Setting, exchanged_arm, neuron_arm
+from tune.comparison import Comparison
 from tune.results import short_name, short_value
 from tune.tables import Table
 
@@ -106,8 +108,8 @@ def neuron_arms(*neurons: str) -> tuple[Arm, ...]:
 
 _PAIR = neuron_arms("lif", "clif")
 _SMALL = ("n-mnist-small", "gestures-hard-small")
-# Half the channels and two thirds of the epochs: a run is some 15 s of one CPU.
-_SHORT = {"network.width": 0.5, "schedule.epochs": 8, "binning.timesteps": 8}
+# A quarter of the channels and few epochs: a run of LIF is some 10 s of one CPU.
+_SHORT = {"network.width": 0.25, "schedule.epochs": 6, "binning.timesteps": 8}
 _ALL_NEURONS = neuron_arms("lif", "clif", "plif", "klif", "glif", "psn", "relu")
 _NO_CIFAR = "needs CIFAR-10 and Spiking-ResNet-18, which spikeloom does not have yet"
 
@@ -306,13 +308,20 @@ def paper_table(name: str) -> Table | None:
     return DESIGNS[name].paper if name in DESIGNS else None
 
 
+def _count(design: Design) -> int:
+    """How many runs it takes, those included from which exchanged neurons start."""
+    seeds = tuple(range(design.seeds))
+    comparison = Comparison(design.name, design.settings({}), design.arms, seeds, Path())
+    return len(comparison.configs()) + len(comparison.first_parts())
+
+
 def list_table() -> Table:
     """Every design, for people."""
     rows = tuple(
         (
             design.name,
             ", ".join(design.presets) or "–",
-            str(len(design.arms) * design.seeds * len(design.settings({}))) if design.presets else "–",
+            str(_count(design)) if design.presets else "–",
             design.summary if not design.not_run else f"{design.summary}; not run: {design.not_run}",
         )
         for design in DESIGNS.values()

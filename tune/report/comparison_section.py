@@ -6,11 +6,11 @@ from pathlib import Path
 
 from pipeline.runs import Run
 from tune.comparison import read_comparison
-from tune.comparison_figures import difference_panels, draw_overview, learning_panels
 from tune.conclusion import Conclusion, conclude
 from tune.conclusion_tables import tables
 from tune.designs import paper_table
 from tune.drawing import PAGE, drawing, inline_svg
+from tune.report.comparison_figures import difference_panels, draw_overview, learning_panels
 from tune.report.figures import Panel, confusion_panel, rates_panel
 from tune.report.section import Card, Picture, Section, draw_pictures, environment_of, settings_of
 from tune.report.strips import read_strips

@@ -1,0 +1,132 @@
+"""Named designs are valid, declared in full, and differ within a seed in what they say and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import fingerprint, flatten, override
+from preprocess.errors import ConfigError, SpikeloomError
+from tune.arms import Setting, exchanged_arm, neuron_arm
+from tune.commands import compare as command
+from tune.comparison import Comparison
+from tune.designs import DESIGNS, find_design, list_table, make_settings
+from tune.named_spaces import NEURONS
+
+RUNNABLE = [name for name, design in DESIGNS.items() if not design.not_run]
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_every_design_is_valid_and_its_settings_have_names_of_their_own(name: str):
+    design = DESIGNS[name]
+    settings = design.settings({})
+    names = [setting.name for setting in settings]
+    assert len(set(names)) == len(names) and (all(names) or len(names) == 1)
+    comparison = Comparison(name, settings, design.arms, tuple(range(2)), Path("cache"))
+    configs = comparison.configs()
+    # CLIF does not hear the two settings that change LIF's reset.
+    shared = 2 * 2 * len(design.presets) if name.startswith("robustness") else 0
+    assert len(configs) == 2 * len(settings) * len(design.arms) - shared
+    assert len({fingerprint(config) for config in configs}) == len(configs)
+
+
+@pytest.mark.parametrize("name", [name for name in RUNNABLE if name.startswith(("table", "figure", "controls"))])
+def test_within_a_setting_and_seed_only_the_neuron_differs(name: str):
+    design = DESIGNS[name]
+    for setting in design.settings({}):
+        comparison = Comparison(name, (setting,), design.arms, (3,), Path("cache"))
+        flat = [flatten(config) for config in comparison.configs()]
+        differing = {path for path in flat[0] if any(row[path] != flat[0][path] for row in flat)}
+        assert differing <= {"neuron.name", "start_from"}
+
+
+def test_designs_that_cannot_run_are_refused_with_the_reason_and_the_small_one():
+    with pytest.raises(ConfigError, match=r"design 'figure3a': not run: needs CIFAR-10 .* compare figure3a-small"):
+        find_design("figure3a")
+    with pytest.raises(SpikeloomError, match="not run: needs CIFAR-10"):
+        command.run(["figure10"])
+    with pytest.raises(ConfigError, match=r"unknown design 'tabel3-small'. Did you mean 'table3-small'"):
+        find_design("tabel3-small")
+
+
+def test_the_list_names_every_design_its_runs_and_what_is_not_run(capsys: pytest.CaptureFixture[str]):
+    rows = {row[0]: row for row in list_table().rows}
+    assert list(rows) == list(DESIGNS)
+    assert rows["table3"][2] == str(2 * 6 * 5 * 6)
+    assert "not run: needs CIFAR-10" in rows["figure4"][3]
+    command.run(["--list"])
+    assert "controls-small" in capsys.readouterr().out
+
+
+def test_axes_make_a_product_and_every_setting_knows_its_place():
+    base = DESIGNS["table3-small"].config
+    settings = make_settings({"a": base, "b": base}, {"binning.timesteps": (2, 4), "neuron.tau": (1.5, 2.0)}, {})
+    names = [setting.name for setting in settings]
+    assert names[:3] == ["a, T = 2, tau = 1.5", "a, T = 2, tau = 2", "a, T = 4, tau = 1.5"]
+    assert settings[-1].place == {"preset": "b", "binning.timesteps": 4, "neuron.tau": 2.0}
+    assert settings[-1].config == override(base, {"binning.timesteps": 4, "neuron.tau": 2.0})
+
+
+def test_an_exchanged_neuron_goes_on_from_a_run_that_ends_where_it_begins():
+    base = DESIGNS["figure3a-small"].config
+    arm = exchanged_arm("lif", "clif", 4)
+    first, then = Comparison(
+        "x", (Setting("", base),), (neuron_arm("lif"), arm), (5,), Path("cache")
+    ).parts_of(Setting("", base), arm, 5)
+    assert (first.neuron.name, first.schedule.last_epoch, first.start_from) == ("lif", 4, None)
+    assert (then.neuron.name, then.schedule.last_epoch) == ("clif", base.schedule.epochs)
+    assert then.start_from == fingerprint(first) and first.seed == then.seed == 5
+
+
+def test_the_other_side_of_a_a_has_other_seeds_and_nothing_else():
+    design = DESIGNS["a-a-small"]
+    comparison = Comparison("a-a-small", design.settings({})[:1], design.arms, (3,), Path("cache"))
+    one, other = (flatten(config) for config in comparison.configs())
+    assert {path for path in one if one[path] != other[path]} == {"seed"} and other["seed"] == 1003
+
+
+def test_what_the_command_line_sets_it_sets_in_every_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    asked: list[Comparison] = []
+
+    def stop(comparison: Comparison, folder: Path, **_: object) -> None:
+        asked.append(comparison)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tune.compare.compare", stop)
+    words = [
+        ["table3-small", "--schedule.epochs", "3"],
+        ["gestures-small", "--also", "n-mnist-small", "--over", "binning.timesteps=4,8", "--schedule.epochs", "3"],
+        ["controls-small", "--neurons", *NEURONS, "--seeds", "2", "--seed", "9"],
+    ]
+    for line in words:
+        with pytest.raises(KeyboardInterrupt):
+            command.run([*line, "--out", str(tmp_path)])
+    table3, several, controls = asked
+    assert {setting.config.schedule.epochs for setting in (*table3.settings, *several.settings)} == {3}
+    assert len(table3.settings) == 18 and len(table3.seeds) == 2
+    assert [setting.name for setting in several.settings] == [
+        "gestures-small, T = 4", "gestures-small, T = 8", "n-mnist-small, T = 4", "n-mnist-small, T = 8"
+    ]  # fmt: skip
+    assert several.settings[2].config.binning.downsample == 1
+    assert [arm.name for arm in controls.arms] == ["lif", "clif"] and controls.seeds == (9, 10)
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["table3-small", "--over", "binning.timesteps=4,8"], "--over, --also: table3-small has settings of its own"),
+        (["gestures-small", "--over", "neuron.tau=1.5:3"], "--over neuron.tau: expected a list of values"),
+        (["gestures-small", "--over", "neuron.name=lif,clif"], "seeds and neurons have --seeds and --neurons"),
+        (["gestures-small", "--over", "neuron.tua=1.5,3"], "--over"),
+        (["gestures-small", "--also", "n-mnist-smal"], "Did you mean 'n-mnist-small'"),
+        (["gestures-small", "--budget", "4"], "--budget: is for --fairness equal-budget, found equal"),
+        (["gestures-small", "--fairness", "none"], "fairness"),
+    ],
+)
+def test_faulty_words_are_refused(words: list[str], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpikeloomError) as caught:
+        command.run(words)
+    assert fault in str(caught.value)
+    assert not list(tmp_path.iterdir())
