@@ -41,7 +41,7 @@ def test_bootstrap_is_that_of_plain_loops(clusters: NDArray[np.int64] | None, se
 
 def test_chunks_do_not_change_what_is_drawn(monkeypatch: pytest.MonkeyPatch):
     whole = paired_bootstrap(A, B, repeats=101)
-    monkeypatch.setattr(resampling, "_MOST_COUNTS", 7 * 40)
+    monkeypatch.setattr(resampling, "_MOST_DRAWS", 7 * 40)
     assert paired_bootstrap(A, B, repeats=101) == whole
 
 
