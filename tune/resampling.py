@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 # Draws held at once, 8 bytes each.
-_MOST_DRAWS = 1 << 20
+_MOST_DRAWS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,8 @@ def _resample(totals: NDArray[np.float64], sizes: NDArray[np.float64], repeats: 
         # Row by row, so that what is picked from stays in the processor's cache.
         weighted = zip(np.einsum("rs,sc->rc", of_seeds, whole), picked, strict=True)
         sums = np.array([row.take(places).sum(dtype=np.float64) for row, places in weighted])
-        drawn[start : start + rows] = sums / (seeds * sizes.take(picked).sum(1))
+        counts = sizes.take(picked).sum(1) if np.ptp(sizes) else sizes.sum()
+        drawn[start : start + rows] = sums / (seeds * counts)
     return drawn
 
 
