@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# Counts of draws held at once, 8 bytes each.
-_MOST_COUNTS = 1 << 20
+# Draws held at once, 8 bytes each.
+_MOST_DRAWS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -153,26 +153,20 @@ def _resample(totals: NDArray[np.float64], sizes: NDArray[np.float64], repeats: 
     seeds, clusters = totals.shape
     # Apart, so that neither depends on how the repeats are cut into chunks.
     for_seeds, for_clusters = np.random.default_rng(seed).spawn(2)
-    columns = np.asfortranarray(np.concatenate([totals, sizes[None]]).T)
-    chunk = max(1, _MOST_COUNTS // clusters)
+    # Whole numbers far below 2^24, so that float32 is exact; and no matrix product, whose threads wait for each other.
+    whole = totals.astype(np.float32)
+    chunk = max(1, _MOST_DRAWS // clusters)
     drawn = np.empty(repeats)
     for start in range(0, repeats, chunk):
         rows = min(chunk, repeats - start)
-        of_seeds = _draw_counts(for_seeds, rows, seeds)
-        sums = _draw_counts(for_clusters, rows, clusters) @ columns
-        drawn[start : start + rows] = (of_seeds * sums[:, :-1]).sum(1) / (seeds * sums[:, -1])
+        of_seeds = for_seeds.multinomial(seeds, np.full(seeds, 1 / seeds), rows).astype(np.float32)
+        picked = for_clusters.integers(clusters, size=(rows, clusters))
+        # Row by row, so that what is picked from stays in the processor's cache.
+        weighted = zip(np.einsum("rs,sc->rc", of_seeds, whole), picked, strict=True)
+        sums = np.array([row.take(places).sum(dtype=np.float64) for row, places in weighted])
+        counts = sizes.take(picked).sum(1) if np.ptp(sizes) else sizes.sum()
+        drawn[start : start + rows] = sums / (seeds * counts)
     return drawn
-
-
-def _draw_counts(rng: np.random.Generator, rows: int, n: int) -> NDArray[np.float64]:
-    """How often each of n comes up in n draws with replacement, in each row; float64 (rows, n).
-
-    Multinomial, as counts of drawn numbers: the generator's own multinomial takes several times as long.
-    """
-    counts = np.empty((rows, n))
-    for row, picked in zip(counts, rng.integers(n, size=(rows, n)), strict=True):
-        row[:] = np.bincount(picked, minlength=n)
-    return counts
 
 
 def _bca(

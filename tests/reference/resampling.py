@@ -16,7 +16,7 @@ def resampled_differences(
     for_seeds, for_clusters = np.random.default_rng(seed).spawn(2)
     values = []
     for _ in range(repeats):
-        runs = for_seeds.integers(seeds, size=seeds)
+        runs = np.repeat(np.arange(seeds), for_seeds.multinomial(seeds, [1 / seeds] * seeds))
         picked = for_clusters.integers(len(members), size=len(members))
         a = [bool(right_a[run, i]) for run in runs for c in picked for i in members[c]]
         b = [bool(right_b[run, i]) for run in runs for c in picked for i in members[c]]

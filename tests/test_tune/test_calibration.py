@@ -38,6 +38,7 @@ def differences() -> list[list[float]]:
 def test_sign_flip_test_finds_a_difference_in_one_of_twenty_at_most(differences: list[list[float]]):
     found = np.mean([(sign_flip_p(values) or 0) <= 0.05 for values in differences])
     # Ties of whole counts and 2^8 patterns make it a little less than the level; two standard errors are 0.01.
+    print(f"sign-flip p <= 0.05 in {found:.4f}")
     assert 0.03 <= found <= 0.06
 
 
@@ -46,6 +47,7 @@ def test_t_interval_covers_no_difference_in_nineteen_of_twenty(differences: list
     for values in differences:
         low, high = t_interval(values) or (1.0, 0.0)
         covered += low <= 0 <= high
+    print(f"t-interval covers {covered / COMPARISONS:.4f}")
     assert covered / COMPARISONS == pytest.approx(0.95, abs=0.015)
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.integrate import quad
 
 from tune.statistics import (
     detectable_difference,
@@ -164,7 +165,8 @@ def test_effect_size_is_none_where_nothing_varies_or_too_little_is_known():
     assert effect_size([0.1, 0.2]) is None
     assert effect_size([0.0, 0.0, 0.0]) is None
     # The same point three times, but for rounding.
-    assert effect_size([0.98 - 0.97, 0.97 - 0.96, 0.5 - 0.49]) is None
+    assert 0.98 - 0.97 != 0.03 - 0.02
+    assert effect_size([0.98 - 0.97, 0.97 - 0.96, 0.03 - 0.02]) is None
 
 
 def test_effect_has_a_plain_word():
@@ -181,6 +183,20 @@ def test_detectable_difference_is_found_with_its_power_by_simulation():
         drawn = rng.normal(true, 0.01, (20_000, pairs))
         found = np.mean(stats.ttest_1samp(drawn, 0, axis=1).pvalue <= 0.05 / comparisons)
         assert found == pytest.approx(power, abs=0.012)  # four standard errors
+
+
+@pytest.mark.parametrize(("pairs", "comparisons", "power"), [(2, 1, 0.8), (3, 5, 0.8), (6, 1, 0.5), (10, 2, 0.99)])
+def test_detectable_difference_has_its_power_by_integration(pairs: int, comparisons: int, power: float):
+    # Given the standard deviation that the pairs show, a multiple of chi, the mean is normal: no noncentral t.
+    shift = (detectable_difference(1.0, pairs, power=power, comparisons=comparisons) or 0) * math.sqrt(pairs)
+    df = pairs - 1
+    bound = stats.t.isf(0.025 / comparisons, df)
+
+    def beyond(spread: float) -> float:
+        far = bound * spread / math.sqrt(df)
+        return float(stats.chi.pdf(spread, df) * (stats.norm.sf(far - shift) + stats.norm.cdf(-far - shift)))
+
+    assert quad(beyond, 0, np.inf, epsabs=1e-11)[0] == pytest.approx(power, abs=1e-8)
 
 
 def test_detectable_difference_is_the_tabled_one():
