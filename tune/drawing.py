@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +134,7 @@ def save(figure: Figure, folder: Path, name: str, kinds: Sequence[str] = ("svg",
     paths = [folder / f"{name}.{kind}" for kind in kinds]
     for path, kind in zip(paths, kinds, strict=True):
         words: Any = {"format": kind, "metadata": _DATELESS.get(kind), "dpi": 160 if kind == "png" else "figure"}
-        write_whole(path, lambda temporary, words=words: figure.savefig(temporary, **words))
+        write_whole(path, partial(figure.savefig, **words))
     return paths
 
 

@@ -37,7 +37,9 @@ class Table:
         """As a LaTeX table for the package booktabs, ending with a line break."""
         several = 0 < self.summary < len(self.rows)
         rules = {len(self.rows) - self.summary: "    \\midrule"} if several else {}
-        body = [line for k, row in enumerate(self.rows) for line in (rules.get(k, ""), f"    {_latex_row(row)}") if line]
+        body = [
+            line for k, row in enumerate(self.rows) for line in (rules.get(k, ""), f"    {_latex_row(row)}") if line
+        ]
         lines = [
             "\\begin{table}",
             "  \\centering",
@@ -79,15 +81,15 @@ def _markdown_row(words: Sequence[str]) -> str:
 LATEX_WORDS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "–": "--", "—": "---",
-    "×": r"$\times$", "·": r"$\cdot$", "≤": r"$\leq$", "≥": r"$\geq$", "≈": r"$\approx$", "→": r"$\to$", "°": r"$^\circ$",
-    "τ": r"$\tau$", "α": r"$\alpha$", "λ": r"$\lambda$", "σ": r"$\sigma$", "Δ": r"$\Delta$", "µ": r"$\mu$", "μ": r"$\mu$",
-    "\n": " ",
+    "×": r"$\times$", "·": r"$\cdot$", "≤": r"$\leq$", "≥": r"$\geq$", "≈": r"$\approx$", "→": r"$\to$",
+    "°": r"$^\circ$", "τ": r"$\tau$", "α": r"$\alpha$", "λ": r"$\lambda$", "σ": r"$\sigma$", "Δ": r"$\Delta$", "µ": r"$\mu$",
+    "μ": r"$\mu$", "\n": " ",
 }  # fmt: skip
 
 
 def latex_words(words: str) -> str:
     """Words as LaTeX prints them."""
-    return words.translate(str.maketrans(LATEX_WORDS))
+    return "".join(LATEX_WORDS.get(letter, letter) for letter in words)
 
 
 def _latex_row(words: Sequence[str]) -> str:

@@ -15,8 +15,8 @@ from preprocess.command_line import parse
 class Arguments:
     """Write DIR/report.html: one page that needs no network, of a run, a search, a comparison, or a folder of these.
 
-    Damaged runs are listed on the page and left out of its numbers. DIR/paper/ gets every table as .md and .tex (for the
-    LaTeX package booktabs) and every figure as .svg and .pdf.
+    Damaged runs are listed on the page and left out of its numbers. DIR/paper/ gets every table as .md and .tex (for
+    LaTeX's package booktabs) and every figure as .svg and .pdf.
 
     Example: spikeloom report runs/compare-n-mnist-small-1
     """

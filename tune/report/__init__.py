@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page of runs, searches and comparisons, and its tables and figures for a paper."""
+"""The report: one self-contained HTML page of runs, searches and comparisons, and their files for a paper."""
 
 from tune.report.page import Report, read_report, write_report
 

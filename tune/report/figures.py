@@ -177,7 +177,7 @@ def confusion_panel(title: str, caption: str, confusion: Sequence[Sequence[int]]
         from matplotlib.colors import ListedColormap
 
         # Cells of one colour with the share as opacity: an empty cell is the page itself, light or dark.
-        axes.pcolormesh(np.ones_like(shares), alpha=shares, cmap=ListedColormap([PALETTE[0]]))
+        axes.pcolormesh(counts, alpha=shares, cmap=ListedColormap([PALETTE[0]]), label="test samples")
         if len(classes) <= _MOST_LABELLED_CLASSES:
             places = np.arange(len(classes)) + 0.5
             for row, column in np.argwhere(counts > 0):

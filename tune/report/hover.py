@@ -116,7 +116,8 @@ def _series(figure: Figure, axes: Axes) -> list[dict[str, Any]]:
 
     x_word, y_word = _word_of(axes.xaxis), _word_of(axes.yaxis)
     found = []
-    for artist in (*axes.lines, *axes.collections):
+    drawn: list[Any] = [*axes.lines, *axes.collections]
+    for artist in drawn:
         if isinstance(artist, QuadMesh):
             at = _cells(figure, artist, x_word, y_word)
             kind = "cells"
@@ -124,7 +125,7 @@ def _series(figure: Figure, axes: Axes) -> list[dict[str, Any]]:
             at = _points(figure, axes, artist, np.ma.filled(artist.get_offsets(), np.nan), x_word, y_word)
             kind = "points"
         elif artist in axes.lines and _name(artist) and artist.get_transform() == axes.transData:
-            at = _points(figure, axes, artist, np.asarray(artist.get_xydata(), float), x_word, y_word)
+            at = _points(figure, axes, artist, np.asarray(artist.get_data(), float).T, x_word, y_word)
             kind = "line"
         else:
             continue
@@ -174,7 +175,9 @@ def _cells(
 ) -> list[list[Any]]:
     """[left, top, right, bottom, x's word, y's word, value] for each cell that has one."""
     corners = np.asarray(mesh.get_coordinates(), float)
-    values = np.ma.filled(np.ma.asarray(mesh.get_array(), float), np.nan).reshape(len(corners) - 1, -1)
+    values: NDArray[np.float64] = np.ma.filled(np.ma.asarray(mesh.get_array(), float), np.nan).reshape(
+        len(corners) - 1, -1
+    )
     what = mesh.colorbar.ax.get_ylabel() if mesh.colorbar is not None else _name(mesh)
     cells = []
     for row, column in np.argwhere(np.isfinite(values)):

@@ -141,7 +141,11 @@ function addCopying(box, table) {
     bar.append(button);
   }
   bar.append(told);
-  box.after(bar);
+  const note = box.nextElementSibling;
+  const under = make("div", { className: "under" });
+  box.after(under);
+  if (note?.classList.contains("note")) under.append(note);
+  under.append(bar);
 }
 
 async function copy(text) {
@@ -280,14 +284,16 @@ function tipLines(spot, spots) {
   const shown = [spot, ...spots.filter((other) => other !== spot && same(other))];
   const unique = shown.filter((other, k) => !curve || shown.findIndex((one) => one.series === other.series) === k);
   const { x, y } = spot.axes;
-  const lines = [make("p", { className: "where", textContent: [x, spot.words[0]].filter(Boolean).join(" ") })];
-  if (spot.box) lines[0].textContent += `, ${[y, spot.words[1]].filter(Boolean).join(" ")}`;
+  const where = [[x, spot.words[0]], spot.box ? [y, spot.words[1]] : [curve ? y : ""]];
+  const said = where.map((pair) => pair.filter(Boolean).join(" ")).filter(Boolean);
+  const lines = [make("p", { className: "where", textContent: said.join(" · ") })];
   for (const one of unique.slice(0, 8)) {
     const line = make("p", {});
     line.append(make("span", { className: "swatch", hidden: Boolean(spot.box) }));
     line.firstChild.style.background = one.series.colour;
     const [, value, ...more] = one.words;
-    const parts = spot.box ? [one.series.name, ...more] : [one.series.name, `${y ? `${y}: ` : ""}${value}`, ...more];
+    const named = curve ? [one.series.name, value].filter(Boolean).join(" ") : one.series.name;
+    const parts = spot.box || curve ? [named, ...more] : [named, y ? `${y}: ${value}` : value, ...more];
     line.append(parts.filter(Boolean).join(" · "));
     lines.push(line);
   }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from pipeline.runs import make_folder, write_whole
@@ -61,8 +62,12 @@ def count_words(paths: Iterable[Path]) -> str:
 def _write_table(table: Table, folder: Path, name: str) -> list[Path]:
     paths = [folder / f"{name}.md", folder / f"{name}.tex"]
     for path, text in zip(paths, (table.markdown(), table.latex()), strict=True):
-        write_whole(path, lambda temporary, text=text: temporary.write_text(text, encoding="utf-8"))
+        write_whole(path, partial(_write_text, text))
     return paths
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def _about(section: Section) -> str:

@@ -95,7 +95,9 @@ def _pictures(findings: Findings, folder: Path, name: str) -> tuple[Picture, ...
         )
         pictures.append(heat)
     if costs_of(rows):
-        caption = "What is below a line is equalled or beaten in both accuracy and cost. Energy is counted, not measured."
+        caption = (
+            "What is below a line is equalled or beaten in both accuracy and cost. Energy is counted, not measured."
+        )
         cost = draw_picture(
             "Accuracy against cost", lambda _: draw_trade_off(rows, search.about), f"{name}-pareto", caption, wide=True
         )

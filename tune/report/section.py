@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,9 +121,7 @@ class Section:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def draw_picture(
-    title: str, draw: Callable[[str], Figure], name: str, caption: str, *, wide: bool = False
-) -> Picture:
+def draw_picture(title: str, draw: Callable[[str], Figure], name: str, caption: str, *, wide: bool = False) -> Picture:
     """A figure as a picture for the page.
 
     Args:
@@ -142,11 +141,13 @@ def draw_picture(
 def draw_pictures(panels: Sequence[Panel], name: str) -> tuple[Picture, ...]:
     """Each panel as a picture for the page; their ids begin with the name, unique on the page."""
     return tuple(
-        draw_picture(
-            panel.title, lambda about, panel=panel: draw_panels(panel, about=about), f"{name}-{k}", panel.caption
-        )
+        draw_picture(panel.title, partial(_draw_panel, panel), f"{name}-{k}", panel.caption)
         for k, panel in enumerate(panels)
     )
+
+
+def _draw_panel(panel: Panel, about: str) -> Figure:
+    return draw_panels(panel, about=about)
 
 
 def settings_of(config: RunConfig, leave_out: tuple[str, ...] = ()) -> dict[str, str]:
