@@ -82,8 +82,8 @@ LATEX_WORDS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "–": "--", "—": "---",
     "×": r"$\times$", "·": r"$\cdot$", "≤": r"$\leq$", "≥": r"$\geq$", "≈": r"$\approx$", "→": r"$\to$",
-    "°": r"$^\circ$", "τ": r"$\tau$", "α": r"$\alpha$", "λ": r"$\lambda$", "σ": r"$\sigma$", "Δ": r"$\Delta$", "µ": r"$\mu$",
-    "μ": r"$\mu$", "\n": " ",
+    "°": r"$^\circ$", "τ": r"$\tau$", "α": r"$\alpha$", "λ": r"$\lambda$", "σ": r"$\sigma$", "Δ": r"$\Delta$",
+    "µ": r"$\mu$", "μ": r"$\mu$", "\n": " ",
 }  # fmt: skip
 
 

@@ -196,6 +196,11 @@ def confusion_panel(title: str, caption: str, confusion: Sequence[Sequence[int]]
     return Panel(title, caption, draw, side * 1.1, side)
 
 
+def short_layer(name: str) -> str:
+    """A spiking layer's name without what every such name ends in."""
+    return name.removesuffix(".neuron")
+
+
 def rates_panel(caption: str, rates: Mapping[str, Mapping[str, float]]) -> Panel:
     """Firing rate by spiking layer, one line for each of the named networks."""
     layers = list(dict.fromkeys(layer for by_layer in rates.values() for layer in by_layer))
@@ -205,10 +210,11 @@ def rates_panel(caption: str, rates: Mapping[str, Mapping[str, float]]) -> Panel
             places = [k for k, layer in enumerate(layers) if layer in by_layer]
             values = [by_layer[layers[k]] for k in places]
             axes.plot(places, values, color=colour_of(list(rates), name), marker="o", label=name)
-        axes.set_xticks(range(len(layers)), layers, rotation=30, ha="right", rotation_mode="anchor")
+        names = [short_layer(layer) for layer in layers]
+        axes.set_xticks(range(len(layers)), names, rotation=30, ha="right", rotation_mode="anchor")
         axes.set_ylim(bottom=0)
-        axes.set_ylabel("spikes / (neurons × T × samples)")
+        axes.set_ylabel("firing rate")
         if len(rates) > 1:
             axes.legend(labelcolor="linecolor")
 
-    return Panel("Firing rate by layer", caption, draw)
+    return Panel("Firing rate by layer", f"Spikes / (neurons × T × samples). {caption}", draw)

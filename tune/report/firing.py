@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.runs import Run
 from preprocess.errors import CacheError, ConfigError, RunError
 from preprocess.frame_source import FrameSource
+from tune.report.figures import short_layer
 from tune.report.section import Spikes
 
 if TYPE_CHECKING:
@@ -111,8 +112,16 @@ class Firing:
         cells[..., 3] = (255 * opacity).round().astype(np.uint8)[:, :, None]
         picture = side_by_side(cells)
         at = [
-            [k * (_CELL + _GAP), row, k * (_CELL + _GAP) + _CELL, row + 1, str(step + 1), layer, f"{share:.1%} fire"]
-            for row, layer in enumerate(self._networks[name].layers)
+            [
+                k * (_CELL + _GAP),
+                row,
+                k * (_CELL + _GAP) + _CELL,
+                row + 1,
+                str(step + 1),
+                layer,
+                f"{100 * share:.1f} % fire",
+            ]
+            for row, layer in enumerate(map(short_layer, self._networks[name].layers))
             for k, (step, share) in enumerate(zip(steps, shown[row], strict=True))
         ]
         series = {"name": name, "colour": "", "kind": "cells", "at": at}
@@ -127,7 +136,7 @@ class Firing:
         if self._shares:
             said.append(
                 "Below: the share of each layer's neurons that fire at that step, from the first layer (top) to the "
-                f"last; full colour is {self._most:.1%}."
+                f"last; full colour is {100 * self._most:.1f} %."
             )
             if len(self._shares) < self._asked:
                 said.append(f"{len(self._shares)} of {self._asked} samples were run: a report does not wait for more.")

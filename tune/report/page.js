@@ -281,7 +281,7 @@ function tipLines(spot, spots) {
     other.axes === spot.axes &&
     other.series.kind === spot.series.kind &&
     (curve ? other.series.name && other.words[0] === spot.words[0] : other.x === spot.x && other.y === spot.y);
-  const shown = [spot, ...spots.filter((other) => other !== spot && same(other))];
+  const shown = curve && spot.series.name ? spots.filter(same) : [spot, ...spots.filter((other) => other !== spot && same(other))];
   const unique = shown.filter((other, k) => !curve || shown.findIndex((one) => one.series === other.series) === k);
   const { x, y } = spot.axes;
   const where = [[x, spot.words[0]], spot.box ? [y, spot.words[1]] : [curve ? y : ""]];
