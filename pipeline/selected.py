@@ -12,9 +12,11 @@ from pipeline.checkpoint import load_weights
 from pipeline.config import RunConfig
 from pipeline.data import FrameLoader, RunData, open_data
 from pipeline.evaluation import Evaluation, evaluate
+from pipeline.inputs import input_size
 from pipeline.networks import build_network
 from pipeline.runs import Run
 from preprocess.errors import RunError
+from preprocess.frame_source import FrameSource
 from preprocess.progress import Progress
 
 
@@ -52,14 +54,19 @@ def load_selected(there: Run, data: RunData, device: torch.device) -> tuple[nn.M
     Raises:
         RunError: If there are no such weights, or they are damaged or do not fit.
     """
+    return load_for_frames(there, data.frames, device)
+
+
+def load_for_frames(there: Run, frames: FrameSource, device: torch.device) -> tuple[nn.Module, int]:
+    """The same for any frames of the run's data set, whatever they are split into."""
     config = there.config
     network = build_network(
         config.network,
         config.neuron,
         channels=2,
-        classes=len(data.classes),
-        size=data.size,
-        timesteps=data.frames.timesteps,
+        classes=len(frames.classes),
+        size=input_size(config.input, frames.height, frames.width),
+        timesteps=frames.timesteps,
         seed=config.seed,
     )
     epoch = load_weights(require_weights(there), network)

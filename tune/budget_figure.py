@@ -129,7 +129,7 @@ def draw_budget(spending: Spending, about: str) -> Figure:
     for epoch in spending.epochs:
         total += epoch.cost
         totals.append(total / scale)
-    spent.step([0.0, *times], [0.0, *totals], where="post", color=PALETTE[0])
+    spent.step([0.0, *times], [0.0, *totals], where="post", color=PALETTE[0], label="_trained on")
     spent.axhline(spending.full / scale, color=drawing_ink(), linewidth=1, linestyle="--")
     spent.annotate(
         "all trials to their last epoch",
@@ -160,8 +160,9 @@ def _draw_best(axes: Axes, times: list[float], epochs: Sequence[Epoch]) -> None:
         top = max(top, accuracy)
         tops.append(top)
     where = [time for time, _ in validated]
-    axes.scatter(where, [accuracy for _, accuracy in validated], color=PALETTE[6], s=7, alpha=0.4, linewidth=0)
-    axes.step(where, tops, where="post", color=PALETTE[0])
+    reached = [accuracy for _, accuracy in validated]
+    axes.scatter(where, reached, color=PALETTE[6], s=7, alpha=0.4, linewidth=0, label="_epoch")
+    axes.step(where, tops, where="post", color=PALETTE[0], label="_best so far")
     axes.set_ylabel("validation accuracy, %")
 
 

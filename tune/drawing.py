@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,21 @@ def neurons_of(rows: Sequence[dict[str, Any]]) -> list[str]:
     return sorted({row["neuron.name"] for row in rows}, key=lambda name: (name != "lif", name))
 
 
+def page_colour(colour: str) -> str:
+    """A colour as the page has it: the variable of its style sheet for what is drawn in one of `PAGE`."""
+    return _PAGE_COLOURS.get(colour, colour)
+
+
+def tell(artist: Any, words: Sequence[str]) -> None:
+    """Words that the page shows beside the values of each point of a line or of scattered points, such as "5 seeds"."""
+    artist._told = tuple(words)
+
+
+def told(artist: Any) -> tuple[str, ...]:
+    """What `tell` was given."""
+    return getattr(artist, "_told", ())
+
+
 def head(figure: Figure, words: str) -> None:
     """The lines above all axes of a figure."""
     figure.suptitle(words, x=0.01, ha="left", fontsize=10.5)
@@ -83,6 +99,8 @@ def drawing(theme: Theme) -> Iterator[None]:
         "legend.frameon": False,
         "lines.linewidth": 2.0,
         "svg.fonttype": "none",
+        # Type 42 fonts: publishers refuse Type 3.
+        "pdf.fonttype": 42,
         "svg.hashsalt": "spikeloom",
     }
     with mpl.rc_context(settings):
@@ -104,14 +122,20 @@ def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, l
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
-def save(figure: Figure, folder: Path, name: str) -> None:
-    """Write ``<name>.svg`` and ``<name>.png``, each whole or not at all."""
+# No date in a file: the same numbers give the same bytes.
+_DATELESS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+def save(figure: Figure, folder: Path, name: str, kinds: Sequence[str] = ("svg", "png")) -> list[Path]:
+    """Write ``<name>.svg`` and ``<name>.png``, or files of other kinds, each whole or not at all; their paths."""
     from pipeline.runs import write_whole
 
     folder.mkdir(parents=True, exist_ok=True)
-    # No date in the file: the same numbers give the same bytes.
-    write_whole(folder / f"{name}.svg", lambda path: figure.savefig(path, format="svg", metadata={"Date": None}))
-    write_whole(folder / f"{name}.png", lambda path: figure.savefig(path, format="png", dpi=160))
+    paths = [folder / f"{name}.{kind}" for kind in kinds]
+    for path, kind in zip(paths, kinds, strict=True):
+        words: Any = {"format": kind, "metadata": _DATELESS.get(kind), "dpi": 160 if kind == "png" else "figure"}
+        write_whole(path, partial(figure.savefig, **words))
+    return paths
 
 
 def inline_svg(figure: Figure, name: str) -> str:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tune.drawing import PAPER, colour_of, drawing, head, neurons_of, new_figure, save
-from tune.results import complete_rows, short_name, short_value
+from tune.drawing import PAPER, colour_of, drawing, head, neurons_of, new_figure, save, tell
+from tune.results import complete_rows, describe_trial, short_name, short_value
 from tune.trade_off import costs_of, draw_trade_off
 
 if TYPE_CHECKING:
@@ -85,15 +85,17 @@ def _draw_points(axes: Axes, points: Rows, path: str, values: list[Any], colour:
     # Few values stand side by side, whatever they are; many lie on their own scale.
     places = {value: float(k) if few else float(value) for k, value in enumerate(values) if few or _is_number(value)}
     shown = [row for row in points if row[path] in places]
-    axes.scatter(
+    dots = axes.scatter(
         [places[row[path]] for row in shown],
         [100 * row["validation_accuracy"] for row in shown],
         color=colour,
         alpha=0.55,
         s=26,
         linewidth=0,
-        label=None if few else label,
+        # One entry in the legend: the line's where there is one.
+        label=f"_{label}" if few else label,
     )
+    tell(dots, [describe_trial(row) for row in shown])
     spreads = [100 * (row.get("validation_accuracy_std") or 0.0) for row in shown]
     if any(spreads):
         where = [places[row[path]] for row in shown], [100 * row["validation_accuracy"] for row in shown]
@@ -128,6 +130,7 @@ def draw_heat_map(rows: Rows, about: str) -> Figure:
             done = complete_rows(own)
             colours = [100 * row["validation_accuracy"] for row in done]
             image = axes.scatter([row[T] for row in done], [row[TAU] for row in done], c=colours, s=70, **scale)
+            tell(image, [describe_trial(row) for row in done])
             if len(steps) <= _FEW:
                 axes.set_xticks(steps)
             axes.set_ylim(taus[0] - 0.1, taus[-1] + 0.1)

@@ -37,6 +37,12 @@ def short_value(value: Any) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def describe_trial(row: dict[str, Any]) -> str:
+    """Which trial a point of a figure is, in a few words."""
+    values = " ".join(f"{_SHORT[path]}={short_value(row[path])}" for path in _SHORT if path in row and path != "seed")
+    return f"{values} · trial {str(row['trial'])[:8]}" if row.get("trial") else values
+
+
 def collect_results(folder: Path, configs: Sequence[RunConfig], fields: Sequence[str]) -> list[dict[str, Any]]:
     """One row a trial, in the order of the configurations: the columns of results.csv.
 

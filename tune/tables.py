@@ -16,6 +16,7 @@ class Table:
         rows: As many words each as there are columns.
         align: A letter a column: l for words, r for numbers.
         note: A line below, such as what an abbreviation means; "" for none.
+        summary: How many of the last rows sum up the others; sorting leaves them where they are.
     """
 
     title: str
@@ -23,6 +24,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     align: str
     note: str = ""
+    summary: int = 0
 
     def markdown(self) -> str:
         """As a Markdown section, ending with a line break."""
@@ -30,6 +32,29 @@ class Table:
         lines = [_markdown_row(row) for row in (self.columns, rules, *self.rows)]
         note = f"\n{self.note}\n" if self.note else ""
         return f"## {self.title}\n\n" + "\n".join(lines) + f"\n{note}"
+
+    def latex(self) -> str:
+        """As a LaTeX table for the package booktabs, ending with a line break."""
+        several = 0 < self.summary < len(self.rows)
+        rules = {len(self.rows) - self.summary: "    \\midrule"} if several else {}
+        body = [
+            line for k, row in enumerate(self.rows) for line in (rules.get(k, ""), f"    {_latex_row(row)}") if line
+        ]
+        lines = [
+            "\\begin{table}",
+            "  \\centering",
+            f"  \\caption{{{latex_words(self.title)}}}",
+            f"  \\begin{{tabular}}{{{self.align}}}",
+            "    \\toprule",
+            f"    {_latex_row(self.columns)}",
+            "    \\midrule",
+            *body,
+            "    \\bottomrule",
+            "  \\end{tabular}",
+            *([f"  \\par\\smallskip{{\\footnotesize {latex_words(self.note)}}}"] if self.note else []),
+            "\\end{table}",
+        ]
+        return "\n".join(lines) + "\n"
 
     def print(self) -> None:
         """On stdout; words wrap on a terminal too narrow for them."""
@@ -50,6 +75,25 @@ class Table:
 
 def _markdown_row(words: Sequence[str]) -> str:
     return "| " + " | ".join(word.replace("|", "\\|").replace("\n", " ") for word in words) + " |"
+
+
+# What LaTeX reads as a command, and what its fonts may lack; the report's script escapes with the same words.
+LATEX_WORDS = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "–": "--", "—": "---",
+    "×": r"$\times$", "·": r"$\cdot$", "≤": r"$\leq$", "≥": r"$\geq$", "≈": r"$\approx$", "→": r"$\to$",
+    "°": r"$^\circ$", "τ": r"$\tau$", "α": r"$\alpha$", "λ": r"$\lambda$", "σ": r"$\sigma$", "Δ": r"$\Delta$",
+    "µ": r"$\mu$", "μ": r"$\mu$", "\n": " ",
+}  # fmt: skip
+
+
+def latex_words(words: str) -> str:
+    """Words as LaTeX prints them."""
+    return "".join(LATEX_WORDS.get(letter, letter) for letter in words)
+
+
+def _latex_row(words: Sequence[str]) -> str:
+    return " & ".join(map(latex_words, words)) + r" \\"
 
 
 def per_cent(share: float | None) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tune.drawing import colour_of, drawing_ink, head, neurons_of, new_figure
+from tune.drawing import colour_of, drawing_ink, head, neurons_of, new_figure, tell
 from tune.pareto import OBJECTIVES, pareto_front
-from tune.results import complete_rows, short_value
+from tune.results import complete_rows, describe_trial, short_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +63,8 @@ def _spread(done: Rows) -> str:
 
 def _draw_points(axes: Axes, rows: Rows, column: str, colour: str, label: str) -> None:
     places = [row[column] for row in rows], [100 * row["validation_accuracy"] for row in rows]
-    axes.scatter(*places, color=colour, s=30, alpha=0.75, linewidth=0, label=label)
+    dots = axes.scatter(*places, color=colour, s=30, alpha=0.75, linewidth=0, label=label)
+    tell(dots, [describe_trial(row) for row in rows])
     spreads = [100 * (row.get("validation_accuracy_std") or 0.0) for row in rows]
     if any(spreads):
         axes.errorbar(*places, yerr=spreads, fmt="none", ecolor=colour, elinewidth=1.0, alpha=0.5)

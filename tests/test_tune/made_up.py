@@ -11,7 +11,7 @@ import numpy as np
 from tiny_layout import random_events, tiny_layout
 
 from pipeline.config import DatasetConfig, RunConfig, ScheduleConfig, fingerprint, to_dict
-from pipeline.runs import write_json, write_lines
+from pipeline.runs import open_run, write_json, write_lines
 from preprocess.binning import Binning
 from preprocess.build import build_event_store
 from preprocess.build_frames import ensure_frames
@@ -111,6 +111,45 @@ def write_run(
     write_json(folder / "environment.json", environment)
     np.savez_compressed(folder / "predictions.npz", name=names, label=labels, logits=np.eye(len(CLASSES))[predicted])
     return result
+
+
+def write_weights(folder: Path, cache: Path) -> None:
+    """Give a run that was written with a cache the weights that its network begins with."""
+    import torch
+
+    from pipeline.checkpoint import save_weights
+    from pipeline.data import open_data
+    from pipeline.networks import build_network
+
+    config = open_run(folder).config
+    data = open_data(config, cache)
+    steps = data.frames.timesteps
+    torch.manual_seed(0)
+    network = build_network(
+        config.network, config.neuron, channels=2, classes=len(CLASSES), size=data.size, timesteps=steps, seed=1
+    )
+    save_weights(folder / "best.pt", network, config.schedule.epochs)
+
+
+def write_large_search(folder: Path, trials: int, epochs: int) -> Search:
+    """A search over T, tau, neuron and a range of learning rates; each third trial was pruned. They ran one by one."""
+    schedule = replace(CONFIG.schedule, epochs=epochs)
+    config = replace(CONFIG, selection="validation", schedule=schedule)
+    fields = ("binning.timesteps", "neuron.tau", "neuron.name", "optimiser.learning_rate")
+    grid = itertools.cycle(itertools.product((4, 8, 16), (1.25, 1.5, 2.0, 3.0), ("lif", "clif", "plif")))
+    rates = np.random.default_rng(0).uniform(0.01, 0.3, trials)
+    values = tuple(dict(zip(fields, (*next(grid), float(rate)), strict=True)) for rate in rates)
+    words = ("binning.timesteps=4,8,16", "neuron.tau=1.25,1.5,2,3", "neuron.name=lif,clif,plif")
+    data = SearchData(emulated=True, train=275, validation=55)
+    search = Search("gestures-small", config, words, fields, values, "asha", folder / "no-cache", data)
+    folder.mkdir(parents=True, exist_ok=True)
+    search.write(folder)
+    ledger = Ledger(folder)
+    for k, trial in enumerate(search.configs()):
+        write_run(ledger.trial_folder(trial), replace(trial, seed=k), began=1000.0 + 40 * k)
+        write_json(ledger.trial_folder(trial) / "config.json", to_dict(trial))
+        ledger.end(trial, "pruned" if k % 3 == 2 else "done")
+    return search
 
 
 def write_comparison(

@@ -15,7 +15,8 @@ from preprocess.command_line import parse
 class Arguments:
     """Write DIR/report.html: one page that needs no network, of a run, a search, a comparison, or a folder of these.
 
-    Damaged runs are listed on the page and left out of its numbers.
+    Damaged runs are listed on the page and left out of its numbers. DIR/paper/ gets every table as .md and .tex (for
+    LaTeX's package booktabs) and every figure as .svg and .pdf.
 
     Example: spikeloom report runs/compare-n-mnist-small-1
     """
@@ -25,8 +26,11 @@ class Arguments:
 
 
 def run(words: list[str]) -> None:
-    """Write the page and say where it is."""
+    """Write the page and the files for a paper, and say where they are: the first line is the page's path."""
     arguments = parse(Arguments, words, prog="spikeloom report")
-    from tune.report import write_report
+    from tune.report import read_report
+    from tune.report.paper import count_words
 
-    print(write_report(arguments.folder))
+    report = read_report(arguments.folder)
+    print(report.write_page())
+    print(f"{report.folder / 'paper'}: {count_words(report.write_paper())}")

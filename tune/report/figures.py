@@ -87,7 +87,7 @@ def confusion_panel(title: str, caption: str, confusion: Sequence[Sequence[int]]
         from matplotlib.colors import ListedColormap
 
         # Cells of one colour with the share as opacity: an empty cell is the page itself, light or dark.
-        axes.pcolormesh(np.ones_like(shares), alpha=shares, cmap=ListedColormap([PALETTE[0]]))
+        axes.pcolormesh(counts, alpha=shares, cmap=ListedColormap([PALETTE[0]]), label="test samples")
         if len(classes) <= _MOST_LABELLED_CLASSES:
             places = np.arange(len(classes)) + 0.5
             for row, column in np.argwhere(counts > 0):
@@ -106,6 +106,11 @@ def confusion_panel(title: str, caption: str, confusion: Sequence[Sequence[int]]
     return Panel(title, caption, draw, side * 1.1, side)
 
 
+def short_layer(name: str) -> str:
+    """A spiking layer's name without what every such name ends in."""
+    return name.removesuffix(".neuron")
+
+
 def rates_panel(caption: str, rates: Mapping[str, Mapping[str, float]]) -> Panel:
     """Firing rate by spiking layer, one line for each of the named networks."""
     layers = list(dict.fromkeys(layer for by_layer in rates.values() for layer in by_layer))
@@ -115,10 +120,11 @@ def rates_panel(caption: str, rates: Mapping[str, Mapping[str, float]]) -> Panel
             places = [k for k, layer in enumerate(layers) if layer in by_layer]
             values = [by_layer[layers[k]] for k in places]
             axes.plot(places, values, color=colour_of(list(rates), name), marker="o", label=name)
-        axes.set_xticks(range(len(layers)), layers, rotation=30, ha="right", rotation_mode="anchor")
+        names = [short_layer(layer) for layer in layers]
+        axes.set_xticks(range(len(layers)), names, rotation=30, ha="right", rotation_mode="anchor")
         axes.set_ylim(bottom=0)
-        axes.set_ylabel("spikes / (neurons × T × samples)")
+        axes.set_ylabel("firing rate")
         if len(rates) > 1:
             axes.legend(labelcolor="linecolor")
 
-    return Panel("Firing rate by layer", caption, draw)
+    return Panel("Firing rate by layer", f"Spikes / (neurons × T × samples). {caption}", draw)

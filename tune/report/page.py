@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from pipeline.runs import write_whole
 from preprocess.errors import RunError, SpikeloomError
 from tune.report.comparison_section import comparison_section
+from tune.report.paper import write_paper
 from tune.report.run_section import run_section
 from tune.report.search_section import search_section
 from tune.report.section import Section
+from tune.tables import LATEX_WORDS
 
 _HERE = Path(__file__).parent
 
@@ -24,15 +28,34 @@ _KINDS = {
 }
 
 
-def write_report(folder: Path) -> Path:
-    """Write ``report.html`` into the folder, whole or not at all.
+@dataclass(frozen=True)
+class Report:
+    """What a folder holds, read and drawn.
 
-    Args:
-        folder: A run, a search or a comparison; or a folder with any of these directly in it, which makes one page of
-            all. What is damaged is listed on the page and left out.
+    Attributes:
+        folder: Its path.
+        sections: In the order of the page.
+        faults: What is damaged and left out.
+    """
 
-    Returns:
-        The path of the page.
+    folder: Path
+    sections: tuple[Section, ...]
+    faults: tuple[str, ...]
+
+    def write_page(self) -> Path:
+        """Write ``report.html`` into the folder, whole or not at all; its path."""
+        html = render_page(self.sections, self.faults)
+        page = self.folder / "report.html"
+        write_whole(page, lambda path: path.write_text(html, encoding="utf-8"))
+        return page
+
+    def write_paper(self) -> list[Path]:
+        """Write every table and figure into ``paper/``; see `tune.report.paper`."""
+        return write_paper(self.sections, self.folder / "paper")
+
+
+def read_report(folder: Path) -> Report:
+    """Read and draw a run, a search or a comparison; or a folder with any of these directly in it.
 
     Raises:
         RunError: If there is nothing to report, or everything is damaged.
@@ -48,10 +71,12 @@ def write_report(folder: Path) -> Path:
             faults += error.faults
     if not sections:
         raise RunError(*faults)
-    page = folder / "report.html"
-    html = render_page(sections, faults)
-    write_whole(page, lambda path: path.write_text(html, encoding="utf-8"))
-    return page
+    return Report(folder, tuple(sections), tuple(faults))
+
+
+def write_report(folder: Path) -> Path:
+    """Write the page alone; see `read_report`, which raises the same."""
+    return read_report(folder).write_page()
 
 
 def _find_parts(folder: Path) -> list[tuple[Path, str]]:
@@ -72,7 +97,7 @@ def _find_parts(folder: Path) -> list[tuple[Path, str]]:
 
 
 def render_page(sections: Sequence[Section], faults: Sequence[str] = ()) -> str:
-    """The page's HTML: style sheet, figures and pictures inside, nothing to load."""
+    """The page's HTML: style sheet, script, figures and pictures inside, nothing to load."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -87,6 +112,8 @@ def render_page(sections: Sequence[Section], faults: Sequence[str] = ()) -> str:
         sections=sections,
         faults=faults,
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
+        script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
+        latex_words=Markup(json.dumps(LATEX_WORDS, ensure_ascii=False)),
         version=version("spikeloom"),
         written=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )

@@ -8,11 +8,10 @@ from typing import Any
 from pipeline.config import RunConfig
 from pipeline.runs import read_json
 from tune.budget_figure import draw_budget, read_spending
-from tune.drawing import PAGE, drawing, inline_svg
 from tune.figures import draw_accuracy, draw_heat_map
 from tune.findings import Findings, describe_values, read_findings
 from tune.ledger import Ledger
-from tune.report.section import Card, Picture, Section, environment_of, settings_of
+from tune.report.section import Card, Picture, Section, draw_picture, environment_of, settings_of
 from tune.results import short_name
 from tune.search_plan import read_search
 from tune.tables import per_cent
@@ -80,25 +79,35 @@ def _pictures(findings: Findings, folder: Path, name: str) -> tuple[Picture, ...
         return ()
     search, rows = findings.search, findings.points
     spending = read_spending(search, folder)
-    pictures = []
-    with drawing(PAGE):
-        svg = inline_svg(draw_accuracy(rows, search.fields, search.about), f"{name}-accuracy")
-        caption = "Complete trials only: one that was stopped early says nothing about its neuron or its T."
-        pictures.append(Picture("Validation accuracy by field", svg, caption, wide=True))
-        if _T in search.fields and _TAU in search.fields:
-            svg = inline_svg(draw_heat_map(rows, search.about), f"{name}-heat")
-            caption = "The best complete trial of each cell; where there is none, what became of its trials."
-            pictures.append(Picture("τ against T", svg, caption, wide=True))
-        if costs_of(rows):
-            svg = inline_svg(draw_trade_off(rows, search.about), f"{name}-pareto")
-            caption = (
-                "What is below a line is equalled or beaten in both accuracy and cost. Energy is counted, not measured."
-            )
-            pictures.append(Picture("Accuracy against cost", svg, caption, wide=True))
-        if spending.epochs:
-            svg = inline_svg(draw_budget(spending, search.about), f"{name}-budget")
-            caption = "Pruned trials are in it: what was spent on them, and what they had reached."
-            pictures.append(Picture("Budget over time", svg, caption, wide=True))
+    pictures = [
+        draw_picture(
+            "Validation accuracy by field",
+            lambda _: draw_accuracy(rows, search.fields, search.about),
+            f"{name}-accuracy",
+            "Complete trials only: one that was stopped early says nothing about its neuron or its T.",
+            wide=True,
+        )
+    ]
+    if _T in search.fields and _TAU in search.fields:
+        caption = "The best complete trial of each cell; where there is none, what became of its trials."
+        heat = draw_picture(
+            "τ against T", lambda _: draw_heat_map(rows, search.about), f"{name}-heat", caption, wide=True
+        )
+        pictures.append(heat)
+    if costs_of(rows):
+        caption = (
+            "What is below a line is equalled or beaten in both accuracy and cost. Energy is counted, not measured."
+        )
+        cost = draw_picture(
+            "Accuracy against cost", lambda _: draw_trade_off(rows, search.about), f"{name}-pareto", caption, wide=True
+        )
+        pictures.append(cost)
+    if spending.epochs:
+        caption = "Pruned trials are in it: what was spent on them, and what they had reached."
+        budget = draw_picture(
+            "Budget over time", lambda _: draw_budget(spending, search.about), f"{name}-budget", caption, wide=True
+        )
+        pictures.append(budget)
     return tuple(pictures)
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config import RunConfig, flatten
 from tune.drawing import PAGE, drawing, inline_svg
 from tune.report.figures import Panel, draw_panels
+from tune.report.hover import hover_json, link_legends
 from tune.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -24,22 +29,57 @@ class Card:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as an ``<svg>`` element, with what it shows in words."""
+    """A figure as an ``<svg>`` element, with what it shows in words; `draw_picture` makes one.
+
+    Attributes:
+        title: Above it.
+        svg: The element.
+        caption: Below it.
+        wide: Whether it takes the page's whole width.
+        hover: Its values for the page's script; see `tune.report.hover`.
+        draw: Draws it again, for a file, under the theme that is on; its argument is what it was measured on.
+    """
 
     title: str
     svg: str
     caption: str
     wide: bool = False
+    hover: str = ""
+    draw: Callable[[str], Figure] | None = None
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """How many of a network's neurons fire while it sees a sample: a row a layer, a column a frame of the strip.
+
+    Attributes:
+        network: Its name on the page.
+        png: The cells in a data URI, as wide as the strip's frames.
+        layers: How many rows.
+        hover: The cells' values for the page's script.
+    """
+
+    network: str
+    png: str
+    layers: int
+    hover: str
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One sample's frames side by side, as a PNG in a data URI, and what networks took it for."""
+    """One sample's frames side by side, as a PNG in a data URI, and what networks made of it.
+
+    Attributes:
+        name: Class and name of the sample.
+        png: The frames.
+        verdicts: Network, class it answered, whether that is right.
+        spikes: Of the networks whose weights are there.
+    """
 
     name: str
     png: str
     verdicts: tuple[tuple[str, str, bool], ...] = ()
-    """Network, class it answered, whether that is right."""
+    spikes: tuple[Spikes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,13 +121,33 @@ class Section:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+def draw_picture(title: str, draw: Callable[[str], Figure], name: str, caption: str, *, wide: bool = False) -> Picture:
+    """A figure as a picture for the page.
+
+    Args:
+        title: What stands above it.
+        draw: Draws the figure; given what it was measured on where it stands alone, "" where the page says so.
+        name: The SVG's ids begin with it; unique on the page.
+        caption: What stands below it.
+        wide: Whether it takes the page's whole width.
+    """
+    with drawing(PAGE):
+        figure = draw("")
+        links = link_legends(figure)
+        svg = inline_svg(figure, name)
+        return Picture(title, svg, caption, wide, hover_json(figure, title, links, name), draw)
+
+
 def draw_pictures(panels: Sequence[Panel], name: str) -> tuple[Picture, ...]:
     """Each panel as a picture for the page; their ids begin with the name, unique on the page."""
-    with drawing(PAGE):
-        return tuple(
-            Picture(panel.title, inline_svg(draw_panels(panel), f"{name}-{k}"), panel.caption)
-            for k, panel in enumerate(panels)
-        )
+    return tuple(
+        draw_picture(panel.title, partial(_draw_panel, panel), f"{name}-{k}", panel.caption)
+        for k, panel in enumerate(panels)
+    )
+
+
+def _draw_panel(panel: Panel, about: str) -> Figure:
+    return draw_panels(panel, about=about)
 
 
 def settings_of(config: RunConfig, leave_out: tuple[str, ...] = ()) -> dict[str, str]:

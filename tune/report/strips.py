@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,11 @@ from pipeline.runs import Run
 from preprocess import EventFrames, open_events, open_frames
 from preprocess.errors import CacheError, RunError
 from preprocess.frame_source import FrameSource
+from tune.report.firing import MOST_FRAMES, Firing, data_uri, shown_steps, side_by_side
 from tune.report.section import Strip
 
 _MOST_STRIPS = 12
-_MOST_FRAMES = 16
 _LARGEST_FRAME = 64
-_GAP = 2
 
 # OFF and ON as `spikeloom inspect --plot` has them; a frame without events is a faint square, light or dark.
 _OFF, _ON, _EMPTY = (59, 125, 216), (213, 71, 60), (128, 128, 128, 28)
@@ -40,9 +38,11 @@ def read_strips(runs: Mapping[str, Run]) -> tuple[tuple[Strip, ...], str]:
     try:
         answers = {name: read_answers(run.folder) for name, run in runs.items()}
         frames = _open_frames(run)
+        firing = Firing(runs, frames)
         strips = []
         for sample in _one_of_each_class(next(iter(answers.values()))):
             i = int(np.flatnonzero(frames.samples.name == sample)[0])
+            firing.run(i)
             label = int(frames.samples.label[i])
             verdicts = tuple(
                 (name, frames.classes[found[sample]], found[sample] == label)
@@ -50,15 +50,16 @@ def read_strips(runs: Mapping[str, Run]) -> tuple[tuple[Strip, ...], str]:
                 if sample in found
             )
             counts = frames.read(i)[: frames.lengths[i]]
-            strips.append(Strip(f"{frames.classes[label]} · {sample}", _png(counts), verdicts))
+            strips.append((i, Strip(f"{frames.classes[label]} · {sample}", _png(counts), verdicts)))
         frames.close()
     except (CacheError, RunError, IndexError) as error:
         return (), f"No event frames to show: {error}"
-    shown = min(frames.timesteps, _MOST_FRAMES)
+    shown = min(frames.timesteps, MOST_FRAMES)
     some = "" if shown == frames.timesteps else f" ({shown} of the {frames.timesteps} are shown)"
-    return tuple(strips), (
+    return tuple(replace(strip, spikes=firing.draw(i)) for i, strip in strips), (
         f"The first test sample of each class as the network sees it: {frames.timesteps} frames{some} of "
-        f"{frames.height} × {frames.width} pixels, in order of time. Red: brighter (ON). Blue: darker (OFF)."
+        f"{frames.height} × {frames.width} pixels, in order of time. Red: brighter (ON). Blue: darker (OFF). "
+        f"{firing.note()}"
     )
 
 
@@ -96,18 +97,7 @@ def _one_of_each_class(answers: tuple[dict[str, int], dict[str, int]]) -> Sequen
 
 def _png(counts: NDArray[np.unsignedinteger]) -> str:
     """A sample (T, 2, H, W) as a data URI: its frames side by side on a transparent ground."""
-    from matplotlib.image import imsave
-
-    counts = counts[np.linspace(0, len(counts) - 1, min(len(counts), _MOST_FRAMES)).round().astype(int)]
-    coloured = _colour(_shrink(counts.astype(np.float64)))
-    steps, height, width, _ = coloured.shape
-    strip = np.zeros((height, steps * (width + _GAP) - _GAP, 4), np.uint8)
-    for step, frame in enumerate(coloured):
-        start = step * (width + _GAP)
-        strip[:, start : start + width] = frame
-    buffer = io.BytesIO()
-    imsave(buffer, strip, format="png")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return data_uri(side_by_side(_colour(_shrink(counts[shown_steps(len(counts))].astype(np.float64)))))
 
 
 def _shrink(counts: NDArray[np.float64]) -> NDArray[np.float64]:
