@@ -76,7 +76,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("comparison")
     cache = make_cache(tmp_path_factory.mktemp("cache"))
     made = write_comparison(folder, {"lif": [30, 31, None, 32, 36], "clif": [31, 33, 33, 32, 34]}, cache=cache)
-    write_weights(Ledger(folder).trial_folder(made.config_of("lif", 7)), cache)
+    write_weights(Ledger(folder).trial_folder(made.config_of(made.settings[0], made.arms[0], 7)), cache)
     return write_report(folder)
 
 
@@ -98,7 +98,7 @@ def test_the_page_opens_without_a_fault_and_loads_nothing(tab: Tab, comparison: 
     assert tab.faults == []
     assert tab.requests == [comparison.as_uri()]
     assert tab.page.locator(".pictures svg").count() == 7
-    assert tab.page.locator(".table table").count() == 2
+    assert tab.page.locator(".table table").count() == 4
 
 
 TABLE = Table(
