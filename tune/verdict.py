@@ -195,7 +195,7 @@ def _figures(arm: Arm, mine: Mapping[int, Outcome], chance: float | None) -> Arm
         diverged,
         {seed: outcome.missing for seed, outcome in mine.items() if outcome.run is None and seed not in diverged},
         _summary_of(there.values(), "firing_rate"),
-        _summary_of(there.values(), "energy_uj"),
+        summarise([energy for result in there.values() if (energy := _energy(result)) is not None]),
         _summary_of(there.values(), "seconds"),
         summarise(areas),
     )
@@ -203,6 +203,13 @@ def _figures(arm: Arm, mine: Mapping[int, Outcome], chance: float | None) -> Arm
 
 def _summary_of(results: Any, name: str) -> Summary | None:
     return summarise([float(result[name]) for result in results if result.get(name) is not None])
+
+
+def _energy(result: Mapping[str, Any]) -> float | None:
+    """Of one inference in µJ: on the test samples where it was counted there, else on those that selected."""
+    counted = result.get("energy") or {}
+    found = counted.get("per_inference_uj", result.get("energy_uj"))
+    return None if found is None else float(found)
 
 
 # The accuracy that is measured each epoch: the first of these that a run has.

@@ -86,6 +86,15 @@ def test_a_run_that_diverged_counts_as_chance_and_is_counted(tmp_path: Path):
     assert "8" in csv_text(conclusion).splitlines()[1].split(",")
 
 
+def test_energy_is_that_of_the_test_samples_where_it_was_counted_there(tmp_path: Path):
+    conclusion = made(tmp_path, (Setting("", CONFIG),), {"lif": [[30, 30]], "clif": [[31, 31]]})
+    comparison = conclusion.comparison
+    for config in comparison.configs()[::2]:
+        path = Ledger(tmp_path).trial_folder(config) / "result.json"
+        write_json(path, json.loads(path.read_text()) | {"energy": {"per_inference_uj": 7.0}})
+    assert accuracy_table(conclude(comparison, tmp_path)).rows[0][3] == "7 ± 0"
+
+
 def test_a_run_that_failed_otherwise_is_missing_and_in_no_mean(tmp_path: Path):
     conclusion = made(tmp_path, (Setting("", CONFIG),), {"lif": [[30, None, 31]], "clif": [[31, 31, 33]]})
     assert list(conclusion.verdicts[0].arms["lif"].accuracy) == [7, 9]

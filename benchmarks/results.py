@@ -1,0 +1,132 @@
+"""Run designs for real and write what came of them for people: ``python -m benchmarks.results``.
+
+docs/results/<design>.md    command, commit, time and kind of machine; tables, sentences, figures; and, apart from
+                            them, what the paper reports
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from pipeline.runs import write_whole
+from tune.comparison import read_comparison
+from tune.conclusion import Conclusion, conclude, missing_lines
+from tune.conclusion_tables import accuracy_table, difference_table, reading_table
+from tune.designs import paper_table
+from tune.drawing import PAPER, drawing
+from tune.readings import read_at_equal
+from tune.report.comparison_figures import draw_overview, learning_panels
+from tune.report.figures import Panel, draw_panels, rates_panel
+from tune.status import read_status
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+
+# What of a design is worth a figure beside the differences.
+_CURVES = ("figure3a-small", "figure4-small", "figure10-small")
+_RATES = ("figure11-small",)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Run designs, or go on with them, and write their pages.
+
+    Example: python -m benchmarks.results table3-small figure2b-small figure3a-small figure4-small --cache cache
+    """
+
+    designs: Annotated[tuple[str, ...], tyro.conf.Positional]
+    cache: Path = Path("cache")
+    runs: Path = Path("runs")
+    """Where each design has its folder; what is done there is not run again."""
+    docs: Path = RESULTS
+
+
+def main(arguments: Arguments) -> None:
+    for design in arguments.designs:
+        folder = arguments.runs / design
+        words = ["compare", design, "--cache", str(arguments.cache), "--out", str(folder)]
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "tune", *words], check=True, stdout=subprocess.DEVNULL)
+        print(f"{design}: {time.perf_counter() - start:.0f} s", flush=True)
+        write_page(design, folder, arguments.docs)
+
+
+def write_page(design: str, folder: Path, docs: Path) -> None:
+    """Write a design's page and its figures."""
+    conclusion = conclude(read_comparison(folder), folder)
+    docs.mkdir(parents=True, exist_ok=True)
+    names = _write_figures(design, conclusion, docs)
+    paper = paper_table(design)
+    tables = [accuracy_table(conclusion), difference_table(conclusion)]
+    readings = read_at_equal(conclusion)
+    tables += [reading_table(conclusion, readings)] if readings else []
+    said = [f"- {line}" for line in (*conclusion.sentences(), *missing_lines(conclusion.faults))]
+    parts = [
+        f"# {design}",
+        _about(design, conclusion, folder),
+        *(f"![{name.removesuffix('.svg')}]({name})" for name in names),
+        "## What the data show\n\n" + "\n".join(said),
+        *(table.markdown().rstrip() for table in tables),
+        *([paper.markdown().rstrip()] if paper else []),
+    ]
+    write_whole(docs / f"{design}.md", lambda path: path.write_text("\n\n".join(parts) + "\n"))
+
+
+def _about(design: str, conclusion: Conclusion, folder: Path) -> str:
+    configs = conclusion.comparison.configs()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS.parents[1], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    spent = read_status(folder).seconds
+    first = next(outcome.run for outcome in conclusion.outcomes.values() if outcome.run is not None)
+    lines = {
+        "Command": f"`spikeloom compare {shlex.quote(design)}`",
+        "Commit": commit or "unknown",
+        "Date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d"),
+        "Runs": f"{len(configs) + len(conclusion.comparison.first_parts())}, {spent / 60:.0f} minutes together",
+        "Machine": f"{len(os.sched_getaffinity(0))} cores, {first.environment.get('processor')}, {platform.system()}; no GPU",
+        "Data": ", ".join(dict.fromkeys(verdict.dataset for verdict in conclusion.verdicts)),
+    }
+    return "\n".join(f"- {name}: {value}" for name, value in lines.items())
+
+
+def _write_figures(design: str, conclusion: Conclusion, docs: Path) -> list[str]:
+    names = []
+    with drawing(PAPER):
+        figures = dict(draw_overview(conclusion))
+        for verdict in conclusion.verdicts:
+            where = f"{verdict.dataset}-".replace(" ", "-") if len(conclusion.verdicts) > 1 else ""
+            about = f"{verdict.about}{'; emulated data' if verdict.emulated else ''}"
+            if design in _CURVES:
+                figures[f"{where}curves"] = draw_panels(*learning_panels(conclusion, verdict), about=about)
+            if design in _RATES:
+                figures[f"{where}rates"] = draw_panels(_rates(conclusion, verdict.setting.name), about=about)
+        for name, figure in figures.items():
+            path = docs / f"{design}-{name}.svg"
+            write_whole(path, lambda to, figure=figure: figure.savefig(to, format="svg", metadata={"Date": None}))
+            names.append(path.name)
+    return names
+
+
+def _rates(conclusion: Conclusion, setting: str) -> Panel:
+    """Mean firing rates by layer over the seeds."""
+    rates: dict[str, dict[str, float]] = {}
+    for arm in conclusion.comparison.arms:
+        runs = [conclusion.outcomes[setting, arm.name, seed].run for seed in conclusion.comparison.seeds]
+        every = [run.result["firing_rates"] for run in runs if run is not None and run.result is not None]
+        rates[arm.label] = {layer: sum(row[layer] for row in every) / len(every) for layer in every[0]}
+    return rates_panel("On the test samples; means over seeds.", rates)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments))
