@@ -63,7 +63,7 @@ def test_padding_is_cut_off(trained: Path, cache: Path):
 def test_frames_of_other_files_than_it_was_trained_on_are_refused(trained: Path, cache: Path):
     there, data = open_run(trained), open_data(CONFIG, cache)
     other = replace(there, environment=there.environment | {"data": "another"})
-    with pytest.raises(RunError, match="expected frames another, found .* preprocessed from other files since"):
+    with pytest.raises(RunError, match=r"expected frames another, found .* preprocessed from other files since"):
         SpikesOverTime(other, data.frames)
 
 
