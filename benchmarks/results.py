@@ -94,7 +94,7 @@ def _about(design: str, conclusion: Conclusion, folder: Path) -> str:
         "Commit": commit or "unknown",
         "Date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d"),
         "Runs": f"{len(configs) + len(conclusion.comparison.first_parts())}, {spent / 60:.0f} minutes together",
-        "Machine": f"{len(os.sched_getaffinity(0))} cores, {first.environment.get('processor')}, {platform.system()}; no GPU",
+        "Machine": f"{len(os.sched_getaffinity(0))} cores, {first.environment.get('processor')}, {platform.system()}",
         "Data": ", ".join(dict.fromkeys(verdict.dataset for verdict in conclusion.verdicts)),
     }
     return "\n".join(f"- {name}: {value}" for name, value in lines.items())

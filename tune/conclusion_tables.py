@@ -148,7 +148,8 @@ def seed_table(conclusion: Conclusion, verdict: Verdict) -> Table:
     where = f"{verdict.setting.name}: " if verdict.setting.name else ""
     title = f"Test accuracy by seed: {where}{verdict.about}, {verdict.selection}"
     note = "Intervals are Student's t over seeds; near 100 % they may reach beyond it."
-    return Table(title, ("seed", *(name for name, _, _ in columns)), tuple(rows), "l" + "r" * len(columns), note)
+    heads = ("seed", *(name for name, _, _ in columns))
+    return Table(title, heads, tuple(rows), "l" + "r" * len(columns), note, summary=2)
 
 
 def reading_table(conclusion: Conclusion, readings: Sequence[Reading]) -> Table:

@@ -62,7 +62,8 @@ def draw_accuracy(rows: Rows, fields: Sequence[str], about: str) -> Figure:
             _draw_points(axes, points, path, _values(done, path), colour_of(neurons, neuron), short_value(neuron))
         axes.set_xlabel(short_name(path))
     panels[0].set_ylabel("validation accuracy, %")
-    panels[0].legend(labelcolor="linecolor", title=None)
+    # Above the axes, where it covers no point.
+    panels[0].legend(labelcolor="linecolor", loc="lower left", bbox_to_anchor=(0, 1), ncols=len(neurons), borderpad=0)
     runs = max(row.get("runs") or 1 for row in done)
     what = "trials" if runs == 1 else f"configurations, means of {runs} seeds"
     bars = "" if runs == 1 else ", bars: deviation"
@@ -106,7 +107,17 @@ def _draw_points(axes: Axes, points: Rows, path: str, values: list[Any], colour:
         axes.set_xticks(range(len(values)), [short_value(value) for value in values])
         axes.set_xlim(-0.4, len(values) - 0.6)
     elif values[0] > 0 and max(places) / values[0] > 20:
-        axes.set_xscale("log")
+        _use_log_scale(axes)
+
+
+def _use_log_scale(axes: Axes) -> None:
+    """A logarithmic x axis with few numbers, written plainly: powers of ten in between would run into one another."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _best(rows: Rows, path: str, value: Any) -> float | None:

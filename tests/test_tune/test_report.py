@@ -221,6 +221,7 @@ def test_words_from_files_cannot_break_the_page(tmp_path: Path):
     page = Page(write_report(tmp_path))
     assert_loads_nothing(page)
     assert "&lt;script&gt;" in page.source
+    assert "<script>alert" not in page.source
 
 
 @pytest.mark.parametrize(("make", "fault"), [(False, "found none"), (True, "found none of comparison.json, search")])

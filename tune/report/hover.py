@@ -202,7 +202,10 @@ def _word_of(axis: Any) -> Callable[[float], str]:
 
 def _plain(value: float) -> str:
     """Four digits; whole numbers whole."""
-    return number(value, ",.0f") if value == round(value) and abs(value) < 1e15 else number(value, ".4g")
+    if value == round(value) and abs(value) < 1e15:
+        # Zero is added for the sake of minus zero.
+        return f"{value + 0.0:,.0f}".replace("-", "−")
+    return number(value, ".4g")
 
 
 def _colour(artist: Any) -> str:
