@@ -45,6 +45,8 @@ def reorder_steps(order: TimeOrder, seed: int | None, epoch: int | None) -> Reor
     """
     if order == "shuffled" and seed is None:
         raise ValueError("expected a seed for time_order shuffled, found none")
+    # Epochs count from 1.
+    drawn_from = (seed or 0, epoch or 0)
 
     def change(frames: torch.Tensor, samples: NDArray[np.int64], lengths: torch.Tensor | None) -> torch.Tensor:
         if order == "as-is":
@@ -55,8 +57,7 @@ def reorder_steps(order: TimeOrder, seed: int | None, epoch: int | None) -> Reor
         if order == "reversed":
             places = [np.arange(n)[::-1] for n in steps]
         else:
-            # Epochs count from 1.
-            seeds = [[seed, epoch or 0, int(sample), _STREAM] for sample in samples]
+            seeds = [[*drawn_from, int(sample), _STREAM] for sample in samples]
             places = [np.random.default_rng(words).permutation(n) for words, n in zip(seeds, steps, strict=True)]
         return _gather_steps(frames, places)
 
