@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pipeline.config import DatasetConfig, NetworkConfig, OptimiserConfig, RunConfig, ScheduleConfig
+from pipeline.config import DatasetConfig, LossConfig, NetworkConfig, OptimiserConfig, RunConfig, ScheduleConfig
 from pipeline.paper_presets import paper_presets
 from pipeline.preset import Preset
 from preprocess.binning import Binning
@@ -62,6 +62,19 @@ def _small_presets() -> Iterator[Preset]:
         ),
         "emulated digits at 32x32 on a CPU",
         time="15 s (400 samples)",
+    )
+    yield Preset(
+        "cue-small",
+        replace(
+            _SMALL,
+            dataset=DatasetConfig(name="emulated-cue-lag200"),
+            # Steps of 25 ms whatever the lag, so that a longer one is more steps to remember over; the probe's four
+            # answer: a network that answers during the cue has nothing to remember.
+            binning=Binning(split_by="duration", duration_us=25_000, downsample=4),
+            loss=LossConfig(last_steps=4),
+            schedule=ScheduleConfig(epochs=12),
+        ),
+        "emulated cues to be remembered over a lag, at 32x32 on a CPU; other lags: --dataset.name emulated-cue-lag400",
     )
     yield Preset(
         "folder-small",
