@@ -68,10 +68,10 @@ def _small_presets() -> Iterator[Preset]:
         replace(
             _SMALL,
             dataset=DatasetConfig(name="emulated-cue-lag200"),
-            # Steps of 25 ms whatever the lag, so that a longer one is more steps to remember over; the probe's four
-            # answer: a network that answers during the cue has nothing to remember.
-            binning=Binning(split_by="duration", duration_us=25_000, downsample=4),
-            loss=LossConfig(last_steps=4),
+            # Steps of 50 ms whatever the lag, so that a longer one is more steps to remember over: with tau 2 half of a
+            # potential is left after each. The probe's two answer: whoever answers during the cue need not remember.
+            binning=Binning(split_by="duration", duration_us=50_000, downsample=4),
+            loss=LossConfig(last_steps=2),
             schedule=ScheduleConfig(epochs=12),
         ),
         "emulated cues to be remembered over a lag, at 32x32 on a CPU; other lags: --dataset.name emulated-cue-lag400",

@@ -169,7 +169,7 @@ def _filming(name: str) -> str:
     cue = _CUE.fullmatch(name)
     if cue:
         return (
-            f"spikeloom emulate cue --lag-ms {cue.group(1)} --samples-per-class 100 --test-share 0.5 --out DIR, then "
+            f"spikeloom emulate cue --lag-ms {cue.group(1)} --samples-per-class 150 --test-share 0.33 --out DIR, then "
         )
     return _FILMED.get(name, "")
 

@@ -114,5 +114,5 @@ def run(words: list[str]) -> None:
 def _binning(what: str, hard: bool) -> str:
     """As the preset that trains on them bins."""
     if what == "cue":
-        return "--split-by duration --duration-us 25000 --downsample 4"
+        return "--split-by duration --duration-us 50000 --downsample 4"
     return f"--timesteps {8 if hard else 10} --downsample 4"

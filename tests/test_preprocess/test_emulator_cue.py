@@ -228,10 +228,10 @@ def test_command_makes_preprocesses_and_keeps_cues(tmp_path: Path, capsys):
     assert "--lag-ms 75" in (err := capsys.readouterr().err) and "--lag-ms 50" in err
     assert run(*following.removeprefix("Next: spikeloom ").split(), "--cache", cache, "--json") == 0
     answer = json.loads(capsys.readouterr().out)
-    # 250 ms are ten steps of 25 ms.
-    assert "emulated-cue-lag50/frames/duration-25000us-32x32.h5" in answer["caches"][1]
+    # 250 ms are five steps of 50 ms.
+    assert "emulated-cue-lag50/frames/duration-50000us-32x32.h5" in answer["caches"][1]
     with h5py.File(answer["caches"][1]) as file:
-        assert file["frames"].shape == (16, 10, 2, 32, 32)
+        assert file["frames"].shape == (16, 5, 2, 32, 32)
 
 
 @pytest.mark.parametrize(
