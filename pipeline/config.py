@@ -28,6 +28,7 @@ from pipeline.config_sections import NetworkConfig as NetworkConfig
 from pipeline.config_sections import NeuronConfig as NeuronConfig
 from pipeline.config_sections import OptimiserConfig as OptimiserConfig
 from pipeline.config_sections import ScheduleConfig as ScheduleConfig
+from pipeline.config_sections import TimeOrder as TimeOrder
 from preprocess.binning import Binning
 from preprocess.errors import ConfigError
 
@@ -107,6 +108,8 @@ class RunConfig:
             yield "schedule.patience: expected selection validation or paper, which watch an accuracy, found last"
         if self.grad_steps is not None:
             yield from self._grad_steps_faults(self.grad_steps)
+        if self.loss.last_steps is not None:
+            yield from self._last_steps_faults(self.loss.last_steps)
         if self.threads is not None and not 1 <= self.threads <= _MOST_THREADS:
             yield f"threads: expected 1 to {_MOST_THREADS}, found {self.threads}"
         if not 0 <= self.seed < _SEEDS:
@@ -120,6 +123,14 @@ class RunConfig:
             yield f"grad_steps: '{self.neuron.name}' has weights for each step and needs all of them, {found}"
         elif not self.binning.varies and not 1 <= steps <= self.binning.timesteps:
             yield f"grad_steps: expected 1 to binning.timesteps = {self.binning.timesteps}, found {steps}"
+
+    def _last_steps_faults(self, steps: int) -> Iterator[str]:
+        binning = self.binning
+        if not binning.varies and steps > binning.timesteps:
+            yield f"loss.last_steps: expected 1 to binning.timesteps = {binning.timesteps}, found {steps}"
+        if self.grad_steps is not None and (binning.varies or self.grad_steps != binning.timesteps):
+            found = f"found grad_steps {self.grad_steps}, which trains by the first outputs alone"
+            yield f"loss.last_steps: expected no grad_steps beside it, {found}. Leave one of them out"
 
     def _augmentation_faults(self) -> Iterator[str]:
         text = self.dataset.augmentation

@@ -97,6 +97,8 @@ def needless_fields(values: Values) -> Iterator[str]:
     varies = "timesteps" not in _read_by(values["binning.split_by"])
     if not varies and values["grad_steps"] == values["binning.timesteps"]:
         yield "grad_steps"
+    if not varies and values["loss.last_steps"] == values["binning.timesteps"]:
+        yield "loss.last_steps"
     if values["micro_batch"] == values["batch_size"]:
         yield "micro_batch"
     if values["schedule.stop_epoch"] == values["schedule.epochs"]:

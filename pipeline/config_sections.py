@@ -14,6 +14,8 @@ from pipeline.augmentation_names import augmentation_faults
 from pipeline.config_effects import NO_TAU
 from preprocess.splits import title_of_split
 
+TimeOrder = Literal["as-is", "shuffled", "reversed", "one-frame"]
+
 
 @dataclass(frozen=True)
 class DatasetConfig:
@@ -57,6 +59,10 @@ class InputConfig:
     resize: Literal["bilinear", "bilinear-antialias", "nearest"] = "bilinear"
     encoding: Literal["counts", "binary", "pil-la"] = "counts"
     """counts: events per pixel, unscaled; binary: 1 where any; pil-la: as the CLIF authors' CIFAR10-DVS loader."""
+    time_order: TimeOrder = "as-is"
+    """A control of what the order of time is worth, on training, validation and test samples alike. shuffled: a
+    sample's steps in random order, another one each epoch of training; reversed: backwards; one-frame: the frame with
+    the most events alone, where it is, all others empty."""
 
     def faults(self) -> Iterator[str]:
         if self.size is not None and self.size < 1:
@@ -149,12 +155,17 @@ class LossConfig:
     mse_target: Literal["constant", "one-hot"] = "constant"
     """constant: 1.0 for every class, a regulariser; one-hot: the label."""
     label_smoothing: float = 0.0
+    last_steps: int | None = None
+    """The answer is read in the last so many time steps of a sample: loss and prediction are of these alone. None is
+    all T."""
 
     def faults(self) -> Iterator[str]:
         if not 0.0 <= self.mse_weight <= 1.0:
             yield f"loss.mse_weight: expected a share in [0, 1], found {self.mse_weight}"
         if not 0.0 <= self.label_smoothing < 1.0:
             yield f"loss.label_smoothing: expected a share in [0, 1), found {self.label_smoothing}"
+        if self.last_steps is not None and self.last_steps < 1:
+            yield f"loss.last_steps: expected at least 1, found {self.last_steps}"
 
 
 @dataclass(frozen=True)

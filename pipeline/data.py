@@ -22,6 +22,7 @@ from pipeline.distributed import Group, share_of
 from pipeline.frame_augmentation import augment_frames
 from pipeline.inputs import encode, input_size
 from pipeline.losses import step_mask
+from pipeline.time_order import reorder_steps
 from preprocess.build_frames import ensure_frames
 from preprocess.copied_cache import open_copied
 from preprocess.errors import ConfigError
@@ -124,6 +125,7 @@ class FrameLoader:
         *,
         shuffle_seed: int | None = None,
         augmentation: str = "none",
+        seed: int | None = None,
         group: Group | None = None,
     ) -> None:
         """
@@ -136,6 +138,8 @@ class FrameLoader:
             shuffle_seed: Draws another order each epoch, which no other setting changes; None keeps the order.
             augmentation: As `dataset.augmentation`; other than none there is a seed, and `frames` are `EventFrames`
                 where it changes events.
+            seed: Of the run, for what is drawn outside training too: `input.time_order` shuffled; `shuffle_seed` where
+                None.
             group: Processes that share each batch; this one takes every so manieth of its samples.
         """
         group = group or Group()
@@ -146,6 +150,7 @@ class FrameLoader:
         self._config = config
         self._device = device
         self._shuffle_seed = shuffle_seed
+        self._seed = shuffle_seed if seed is None else seed
         names = parse_augmentation(augmentation)
         self._of_frames = [name for name in names if name in FRAME_AUGMENTATIONS]
         self._of_events = [name for name in names if name in EVENT_AUGMENTATIONS]
@@ -177,6 +182,7 @@ class FrameLoader:
         plan = self._plan(epoch)
         frames = self._frames_of(epoch)
         change = self._change_of(epoch)
+        reorder = reorder_steps(self._config.time_order, self._seed, None if self._shuffle_seed is None else epoch)
         with ThreadPoolExecutor(1, thread_name_prefix="frames") as reader:
             ahead = reader.submit(self._read, frames, plan[0], self._buffers[0])
             for number, indices in enumerate(plan):
@@ -188,9 +194,10 @@ class FrameLoader:
                 sent = self._send(counts)
                 self._buffers[number % 2].mark(self._device)
                 labels = self._send(self._labels[indices])
-                lengths = None if self._lengths is None else self._send(self._lengths[indices])
+                steps = None if self._lengths is None else self._lengths[indices]
+                lengths = None if steps is None else self._send(steps)
                 self.waited_s += time.perf_counter() - start
-                yield Batch(change(encode(sent, self._config), indices), labels, lengths)
+                yield Batch(change(encode(reorder(sent, indices, steps), self._config), indices), labels, lengths)
 
     def _send(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self._device, non_blocking=True)
@@ -267,10 +274,18 @@ class FrameDataset(Dataset[tuple[torch.Tensor, int]]):
             frames: `preprocess.open_frames(path)`, or `EventFrames`.
             indices: Which samples, such as those of a split; all where None.
             config: How counts become the network's input; as they are where None.
+
+        Raises:
+            ConfigError: If it changes the order of time.
         """
         self.frames = frames
         self.indices = np.arange(len(frames)) if indices is None else np.asarray(indices, np.int64)
         self._config = config or InputConfig()
+        if self._config.time_order != "as-is":
+            raise ConfigError(
+                f"input.time_order: expected as-is for samples one by one, found {self._config.time_order}. Change the "
+                "order in your own loop"
+            )
 
     @property
     def lengths(self) -> NDArray[np.int64]:

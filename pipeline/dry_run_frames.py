@@ -39,6 +39,7 @@ _FORMS = {
     # How many samples there are is for whoever emulates them to say.
     "emulated-gestures": _Form(128, 128, 11),
     "emulated-digits": _Form(128, 128, 10),
+    "emulated-cue": _Form(128, 128, 8),
 }
 
 

@@ -14,7 +14,7 @@ from pipeline.config import LossConfig
 from pipeline.data import FrameLoader, RunData
 from pipeline.intervals import accuracy_interval
 from pipeline.latency import correct_by_step, looks_ahead
-from pipeline.losses import spiking_loss, sum_logits
+from pipeline.losses import answer_mask, spiking_loss, sum_logits
 from pipeline.networks import SpikeCounter, reset_network
 
 
@@ -25,7 +25,7 @@ class Evaluation:
     Attributes:
         loss: Mean over the samples.
         labels: Class numbers, int64 (N,).
-        logits: Summed over time steps, float32 (N, classes).
+        logits: Summed over the time steps that count, float32 (N, classes).
         firing_rates: Spikes / (neurons * T * samples) of each spiking layer, by its name.
         firing_rate: The same over all layers.
         correct_by_step: Samples that the first t steps get right, t = 1 .. T, int64 (T,); None where a step's output
@@ -95,8 +95,9 @@ def evaluate(network: torch.nn.Module, loader: FrameLoader, config: LossConfig, 
                 reset_network(network)
                 losses.append(spiking_loss(out, batch.labels, config, batch.mask) * len(batch.labels))
                 labels.append(batch.labels.cpu())
-                logits.append(sum_logits(out, batch.mask).cpu())
-                correct.append(correct_by_step(out, batch.labels, batch.mask))
+                counted = answer_mask(batch.mask, out, config.last_steps)
+                logits.append(sum_logits(out, counted).cpu())
+                correct.append(correct_by_step(out, batch.labels, counted))
     finally:
         network.train(training)
     total = len(loader.indices)

@@ -17,8 +17,8 @@ def correct_by_step(logits: torch.Tensor, labels: torch.Tensor, mask: torch.Tens
     Args:
         logits: Shape (T, B, classes).
         labels: Class numbers, int64, shape (B,).
-        mask: Of `pipeline.losses.step_mask`, shape (T, B): a sample keeps the prediction of its own last step. None
-            counts all steps.
+        mask: Of `pipeline.losses.answer_mask`, shape (T, B): a sample keeps the prediction of its own last step, and
+            before the first step that counts it has none, which is not right. None counts all steps.
 
     Returns:
         int64, shape (T,); the last is what `pipeline.losses.predict` gets right.
@@ -29,7 +29,10 @@ def correct_by_step(logits: torch.Tensor, labels: torch.Tensor, mask: torch.Tens
     sums = torch.stack(list(accumulate(kept)))
     # Added in another order, sums differ in the last digit, which decides ties: the last is the prediction's own.
     sums[-1] = sum_logits(logits, mask)
-    return (sums.argmax(2) == labels).sum(1)
+    right = sums.argmax(2) == labels
+    if mask is not None:
+        right &= torch.stack(list(accumulate(mask, torch.logical_or)))
+    return right.sum(1)
 
 
 def looks_ahead(network: nn.Module) -> bool:

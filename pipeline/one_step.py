@@ -50,7 +50,8 @@ def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
                 learner.follow(loss)
         if len(data.splits.validation):
             part = data.splits.validation[: config.batch_size]
-            evaluate(network, FrameLoader(data.frames, part, config.batch_size, config.input, device), config.loss)
+            loader = FrameLoader(data.frames, part, config.batch_size, config.input, device, seed=config.seed)
+            evaluate(network, loader, config.loss)
         on_gpu = float(torch.cuda.max_memory_reserved(device)) if device.type == "cuda" else 0.0
     unit = 1 if sys.platform == "darwin" else 1024
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit), on_gpu

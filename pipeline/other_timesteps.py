@@ -38,6 +38,11 @@ def refuse_timesteps(config: RunConfig, timesteps: Sequence[int]) -> None:
         raise ConfigError(
             f"--timesteps: expected a run of fixed T, found one whose samples have {config.binning.steps_title}"
         )
+    if config.loss.last_steps is not None:
+        raise ConfigError(
+            "--timesteps: expected a run that answers at all steps, found one with loss.last_steps "
+            f"{config.loss.last_steps}, which is another part of the sample at another T"
+        )
     bound = why_bound(config)
     if bound is not None and set(timesteps) != {config.binning.timesteps}:
         raise ConfigError(f"--timesteps: {bound}")

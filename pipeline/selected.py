@@ -78,5 +78,5 @@ def evaluate_test(
 ) -> Evaluation:
     """What a network reaches on the run's test split; `also` as `pipeline.evaluation.evaluate` has it."""
     config = there.config
-    loader = FrameLoader(data.frames, data.splits.test, config.batch_size, config.input, device)
+    loader = FrameLoader(data.frames, data.splits.test, config.batch_size, config.input, device, seed=config.seed)
     return evaluate(network, loader, config.loss, also)

@@ -22,7 +22,7 @@ from pipeline.distributed import Group, joined, share_of, told_group
 from pipeline.environment import describe_environment
 from pipeline.evaluation import Evaluation, describe_test, evaluate, mean_steps
 from pipeline.learner import Learner
-from pipeline.losses import predict
+from pipeline.losses import answer_mask, predict
 from pipeline.networks import SpikeCounter, build_network
 from pipeline.non_finite import find_layer
 from pipeline.optimisation import learning_rate
@@ -164,6 +164,7 @@ class _Training:
             self.device,
             shuffle_seed=shuffle_seed,
             augmentation=config.dataset.augmentation if trains else "none",
+            seed=config.seed,
             group=self.group if trains else None,
         )
 
@@ -291,7 +292,8 @@ class _Training:
                 if len(losses) % often == 0 or len(losses) == len(loader):
                     self._refuse_nan(epoch, losses, batch)
                 learner.follow(loss)
-                correct += (predict(logits, batch.mask) == batch.labels).sum()
+                counted = answer_mask(batch.mask, logits, self.config.loss.last_steps)
+                correct += (predict(logits, counted) == batch.labels).sum()
                 advance(1)
         total = self.group.sum(torch.stack([torch.stack(losses).double().sum(), correct.double()]))
         spikes = self.group.sum(counter.totals())

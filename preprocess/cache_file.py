@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from io import FileIO
 from pathlib import Path
@@ -159,8 +160,24 @@ _FILMED = {
 }
 
 
+# Each lag has a cache of its own.
+_CUE = re.compile(r"emulated-cue-lag(\d+)")
+
+
+def _filming(name: str) -> str:
+    """What emulates the recordings of a cache of this name, and the words that lead on; nothing where nothing does."""
+    cue = _CUE.fullmatch(name)
+    if cue:
+        return (
+            f"spikeloom emulate cue --lag-ms {cue.group(1)} --samples-per-class 150 --test-share 0.33 --out DIR, then "
+        )
+    return _FILMED.get(name, "")
+
+
 def _words_for(name: str, dataset: str | None) -> str:
     """What preprocess is told to make the cache of a name, of a data set where it is known."""
+    if _CUE.fullmatch(name):
+        return "emulated-cue"
     return _WORDS.get(name) or f"{_WORDS.get(dataset or '', 'folder')} --name {name}"
 
 
@@ -237,7 +254,7 @@ class CacheFile:
         attributes = getattr(self, "attributes", {})
         what = _words_for(self.path.parent.name, attributes.get("dataset"))
         source, cache = attributes.get("source", "DIR"), self.path.parent.parent
-        first = "" if source != "DIR" else _FILMED.get(self.path.parent.name, "")
+        first = "" if source != "DIR" else _filming(self.path.parent.name)
         return f"Make it: {first}spikeloom preprocess {what} --source {source} --cache {cache}"
 
     def _stat(self) -> tuple[int, int, int] | None:

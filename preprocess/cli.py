@@ -6,7 +6,7 @@ from preprocess.command_line import Verb, run_main
 
 VERBS = {
     "download": Verb("fetch a published data set and check it", "preprocess.commands.download"),
-    "emulate": Verb("film moving shapes or digits with an emulated event camera", "preprocess.commands.emulate"),
+    "emulate": Verb("film moving shapes, digits or cues with an emulated event camera", "preprocess.commands.emulate"),
     "inspect": Verb("show what a recording, event store or frame cache holds", "preprocess.commands.inspect"),
     "preprocess": Verb("recordings -> event store and frame caches", "preprocess.commands.preprocess"),
     "verify": Verb("prove that a cache is whole and belongs to its recordings", "preprocess.commands.verify"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +24,10 @@ from tune.comparison import Comparison
 from tune.results import short_name, short_value
 from tune.tables import Table
 
-# What the settings of a design that has several presets differ in, beside its axes.
+# What the settings of a design that has several presets differ in, beside its axes; and that of delayed cues.
 PRESET = "preset"
+LAG = "lag, ms"
+_LAG = re.compile(r"-lag(\d+)$")
 
 
 @dataclass(frozen=True)
@@ -97,8 +100,16 @@ def make_settings(
             for point, more in (points or {"": {}}).items():
                 name = ", ".join([*words, point] if point else words)
                 place = {PRESET: preset, **own} | ({"point": point} if point else {})
-                found.append(Setting(name, override(config, more), place))
+                found.append(Setting(name, override(config, more), _with_lag(place)))
     return tuple(found)
+
+
+def _with_lag(place: dict[str, Any]) -> dict[str, Any]:
+    """Data sets that differ in their lag lie on an axis of numbers."""
+    lag = _LAG.search(str(place.get("dataset.name", "")))
+    if lag is None:
+        return place
+    return {path: value for path, value in place.items() if path != "dataset.name"} | {LAG: int(lag[1])}
 
 
 def neuron_arms(*neurons: str) -> tuple[Arm, ...]:
@@ -266,6 +277,24 @@ def _own_designs() -> Iterator[Design]:
             points=_ROBUSTNESS,
             seeds=3 if suffix else 6,
         )
+
+
+    yield Design(
+        "delayed-cue-small",
+        "a class shown early, a lag of distractors, and the answer at the end: the gap between neurons over the lag",
+        ("cue-small",),
+        _PAIR,
+        {"dataset.name": tuple(f"emulated-cue-lag{lag}" for lag in (0, 50, 100, 200))},
+        changes={"network.width": 0.5, "schedule.epochs": 8},
+    )
+    yield Design(
+        "time-order-small",
+        "what the order of time is worth: time steps as they are, shuffled, reversed, or one frame alone",
+        ("gestures-hard-small",),
+        _PAIR,
+        {"input.time_order": ("as-is", "shuffled", "reversed", "one-frame")},
+        changes=_SHORT,
+    )
 
 
 # CLIF has one reset and one way to differentiate it: points that change these change LIF alone, and their names say so.

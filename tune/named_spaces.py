@@ -31,7 +31,9 @@ def _table3(config: RunConfig) -> list[str]:
     """The paper's Table 3: how many steps carry gradient and tau, for both neurons; k beyond T is T."""
     t = config.binning.timesteps
     steps = [*TABLE3, "none"] if config.binning.varies else [min(k, t) for k in TABLE3]
-    return [f"grad_steps={_listed(steps)}", f"neuron.tau={_listed(TAUS)}", f"neuron.name={_listed(NEURONS)}"]
+    # Whose answer is read in the last steps cannot train by the first ones.
+    carrying = [f"grad_steps={_listed(steps)}"] if config.loss.last_steps is None else []
+    return [*carrying, f"neuron.tau={_listed(TAUS)}", f"neuron.name={_listed(NEURONS)}"]
 
 
 def _training(config: RunConfig) -> list[str]:

@@ -70,7 +70,7 @@ def _cells(preset: Preset) -> tuple[str, ...]:
         preset.name,
         f"{config.dataset.name}, {config.dataset.split_title}",
         config.network.name,
-        str(config.binning.timesteps),
+        config.binning.split_by if config.binning.varies else str(config.binning.timesteps),
         str(config.schedule.epochs),
         config.selection,
         preset.time or "not run here",

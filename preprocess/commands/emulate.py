@@ -1,4 +1,4 @@
-"""spikeloom emulate: film moving shapes or digits with an emulated event camera."""
+"""spikeloom emulate: film moving shapes, digits or cues with an emulated event camera."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ import tyro
 
 from preprocess.command_line import UsageError, parse
 
+_LONGEST_LAG_MS = 60_000
+
 
 @dataclass(frozen=True)
 class Arguments:
-    """Write raw recordings that no camera made: gestures as DVS128-Gesture has them, or digits as CIFAR10-DVS.
+    """Write raw recordings that no camera made: gestures and cues as DVS128-Gesture, digits as CIFAR10-DVS.
 
     Eleven gestures of moving shapes, which mostly differ in the order of time alone, by several users in several lights
     (AEDAT 3.1), or the ten digits moving in a closed loop (AEDAT 2.0). Hard gestures are made up to three times in a
-    row, in a dim and noisy scene that smaller shapes cross, by users who differ more.
+    row, in a dim and noisy scene that smaller shapes cross, by users who differ more. A cue is a shape that blinks at
+    one of eight places, the class; shapes that have nothing to do with it cross the picture for the lag; then all eight
+    places blink, and the answer is due: only what is remembered tells it (AEDAT 3.1).
 
     The same words give the same bytes. Recordings that the same words made before are kept.
 
     Example: spikeloom emulate gestures --out emulated-gestures --samples-per-class 40
     """
 
-    what: Annotated[Literal["gestures", "digits"], tyro.conf.Positional]
-    """gestures or digits."""
+    what: Annotated[Literal["gestures", "digits", "cue"], tyro.conf.Positional]
+    """gestures, digits or cue."""
     out: Path
     """The folder to make."""
     samples_per_class: int = 40
@@ -35,21 +39,28 @@ class Arguments:
     difficulty: Literal["plain", "hard"] = "plain"
     """Of gestures: hard ones make the data set emulated-gestures-hard."""
     test_share: float = 0.2
-    """Of gestures: the share of the users who test; the others train."""
+    """Of gestures and cues: the share of the users who test; the others train."""
+    lag_ms: int = 200
+    """Of cues: ms from the end of the cue to the time when the answer is due; makes emulated-cue-lag200."""
 
     def check(self) -> None:
         """Raise a UsageError with every fault that can be seen without the files."""
         faults = []
+        what = "cues" if self.what == "cue" else self.what
         if self.samples_per_class < 1:
             faults.append(f"--samples-per-class: expected at least 1, found {self.samples_per_class}")
         if self.seed < 0:
             faults.append(f"--seed: expected 0 or more, found {self.seed}")
         if not 0 < self.test_share < 1:
             faults.append(f"--test-share: expected a share between 0 and 1, found {self.test_share}")
-        elif self.what != "gestures" and self.test_share != Arguments.test_share:
-            faults.append(f"--test-share: {self.what} have no users. Leave it out.")
+        elif self.what == "digits" and self.test_share != Arguments.test_share:
+            faults.append(f"--test-share: {what} have no users. Leave it out.")
         if self.what != "gestures" and self.difficulty != Arguments.difficulty:
-            faults.append(f"--difficulty: {self.what} are plain only. Leave it out.")
+            faults.append(f"--difficulty: {what} are plain only. Leave it out.")
+        if not 0 <= self.lag_ms <= _LONGEST_LAG_MS:
+            faults.append(f"--lag-ms: expected 0 to {_LONGEST_LAG_MS} ms, found {self.lag_ms}")
+        elif self.what != "cue" and self.lag_ms != Arguments.lag_ms:
+            faults.append(f"--lag-ms: {what} have no lag. Leave it out.")
         if faults:
             raise UsageError(*faults)
 
@@ -75,17 +86,33 @@ def run(words: list[str]) -> None:
             test_share=arguments.test_share,
             progress=progress,
         )
+    elif arguments.what == "cue":
+        from preprocess.emulator.cue import emulate_cue
+
+        emulate_cue(
+            out,
+            samples_per_class=count,
+            seed=seed,
+            lag_ms=arguments.lag_ms,
+            test_share=arguments.test_share,
+            progress=progress,
+        )
     else:
         from preprocess.emulator.digits import emulate_digits
 
         emulate_digits(out, samples_per_class=count, seed=seed, progress=progress)
     about = read_about(out)
-    # As many time steps as the preset that trains on them takes.
     hard = about.get("difficulty") == "hard"
-    timesteps = 8 if hard else 10
     print(
         f"Emulated {'hard ' if hard else ''}{arguments.what} in {out}: {about['recordings']:,} recordings, "
         f"{about['samples']:,} samples, {about['events']:,} events, {about['bytes'] / 1e6:,.1f} MB"
         f"{' (was there)' if was_there else ''}."
     )
-    print(f"Next: spikeloom preprocess emulated-{arguments.what} --source {out} --timesteps {timesteps} --downsample 4")
+    print(f"Next: spikeloom preprocess emulated-{arguments.what} --source {out} {_binning(arguments.what, hard)}")
+
+
+def _binning(what: str, hard: bool) -> str:
+    """As the preset that trains on them bins."""
+    if what == "cue":
+        return "--split-by duration --duration-us 50000 --downsample 4"
+    return f"--timesteps {8 if hard else 10} --downsample 4"

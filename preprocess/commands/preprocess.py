@@ -27,7 +27,8 @@ class Arguments:
     """
 
     dataset: Annotated[str, tyro.conf.Positional]
-    """n-mnist, dvs-gesture, cifar10-dvs, emulated-gestures or emulated-digits; folder for your own recordings."""
+    """n-mnist, dvs-gesture, cifar10-dvs, emulated-gestures, emulated-digits or emulated-cue; folder for your own
+    recordings."""
     source: Path
     """The folder of the recordings, or the archive they came in."""
     cache: Path | None = None
@@ -160,9 +161,7 @@ def run(words: list[str]) -> None:
     )
     before = _states(cache / layout.name)
     events = build_event_store(layout, cache, workers=arguments.workers, progress=progress)
-    frames = ensure_every_frames(
-        cache, layout.name, arguments.binnings(), workers=arguments.workers, progress=progress
-    )
+    frames = ensure_every_frames(cache, layout.name, arguments.binnings(), workers=arguments.workers, progress=progress)
     seconds = time.perf_counter() - start
     built = [path for path in (events, *frames) if before.get(path) != _states(path.parent).get(path)]
     if arguments.json:

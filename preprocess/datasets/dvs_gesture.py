@@ -5,7 +5,7 @@
     DvsGesture/user01_fluorescent.aedat     AEDAT 3.1
     DvsGesture/user01_fluorescent_labels.csv
 
-Emulated gestures lie in the same layout, with other classes and other users.
+Emulated gestures and cues lie in the same layout, with other classes and other users.
 Source: Amir et al., A Low Power, Fully Event-Based Gesture Recognition System, CVPR 2017.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, raise_all
 from preprocess.emulator.paths import GESTURES
+from preprocess.emulator.places import PLACES
 from preprocess.errors import LayoutError
 from preprocess.samples import TEST, TRAIN
 
@@ -35,7 +36,7 @@ CLASSES = (
     "other_gestures",
 )
 
-_CLASSES = {"dvs-gesture": CLASSES, "emulated-gestures": GESTURES}
+_CLASSES = {"dvs-gesture": CLASSES, "emulated-gestures": GESTURES, "emulated-cue": PLACES}
 
 _HEADER = "class,startTime_usec,endTime_usec"
 _LATEST_US = 1 << 62
@@ -60,7 +61,7 @@ def _read(folder: Path, dataset: str) -> Layout:
             )
             continue
         try:
-            labels = read_labels(path.with_name(f"{path.stem}_labels.csv"))
+            labels = read_labels(path.with_name(f"{path.stem}_labels.csv"), len(classes))
         except LayoutError as error:
             faults += error.faults
             continue
@@ -100,8 +101,8 @@ def _read_lists(folder: Path, faults: list[str]) -> dict[str, int]:
     return listed
 
 
-def read_labels(path: Path) -> list[tuple[int, int, int]]:
-    """Class 1 to 11, start and end in µs, of each line of a label file.
+def read_labels(path: Path, classes: int = len(CLASSES)) -> list[tuple[int, int, int]]:
+    """Class from 1 to the number of classes, start and end in µs, of each line of a label file.
 
     Classes may repeat and come in any order; intervals may overlap.
 
@@ -123,7 +124,7 @@ def read_labels(path: Path) -> list[tuple[int, int, int]]:
     for number, line in enumerate(lines[1:], 2):
         if not line.strip():
             continue
-        label = _parse_label(line)
+        label = _parse_label(line, classes)
         if isinstance(label, str):
             faults.append(f"{path}: line {number}: {label}. Copy the file again, or mend the line.")
         else:
@@ -134,14 +135,14 @@ def read_labels(path: Path) -> list[tuple[int, int, int]]:
     return labels
 
 
-def _parse_label(line: str) -> tuple[int, int, int] | str:
+def _parse_label(line: str, classes: int) -> tuple[int, int, int] | str:
     """Class, start and end of a line, or what is wrong with it."""
     try:
         label, start, end = (int(field) for field in line.split(","))
     except ValueError:
         return f"expected three whole numbers ({_HEADER}), found '{line[:60]}'"
-    if not 1 <= label <= len(CLASSES):
-        return f"expected a class from 1 to {len(CLASSES)}, found {label}"
+    if not 1 <= label <= classes:
+        return f"expected a class from 1 to {classes}, found {label}"
     if not 0 <= start < end < _LATEST_US:
         return f"expected an interval that starts at 0 µs or later and ends after its start, found [{start}, {end})"
     return label, start, end

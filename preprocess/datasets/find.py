@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from preprocess.datasets import cifar10_dvs, dvs_gesture, dvs_gesture_samples, folder, n_mnist
 from preprocess.datasets.archives import unpack_archive, unpack_known
@@ -22,6 +23,7 @@ _FORMS: dict[str, tuple[Form, ...]] = {
     "folder": folder.FORMS,
     "emulated-gestures": (dvs_gesture.FORM,),
     "emulated-digits": (cifar10_dvs.EMULATED_FORM,),
+    "emulated-cue": (dvs_gesture.FORM,),
 }
 
 # The archives in which a data set is published, and the folder that each one becomes.
@@ -58,7 +60,7 @@ def find_layout(
         source: Its folder, or one above it, or an archive of it.
         orientation: ``spikingjelly`` or ``clif``; which way up the events of cifar10-dvs and emulated-digits come out.
         name: Of its caches, needed for ``folder``; the data set's, with the form, orientation and difficulty where
-            those are not the default, if None.
+            those are not the default and the lag of cues, if None.
         windows: How the recordings of a ``folder`` are cut into samples; None takes each whole, or by its manifest.
         size: Rows and columns of the sensor of a ``folder``, where its recordings do not tell them.
         salvage: Whether damaged recordings give the events before the damage.
@@ -100,13 +102,18 @@ def find_layout(
 
 
 def _name_emulated(layout: Layout) -> Layout:
-    """Emulated data is called emulated wherever it appears, and hard where it is hard."""
+    """Emulated data is called emulated wherever it appears, hard where it is hard, and by its lag where it has one."""
     about = read_about(layout.folder)
-    if about and not layout.dataset.startswith("emulated-"):
+    emulated = layout.dataset.startswith("emulated-")
+    if about and layout.dataset != f"emulated-{about['emulated']}":
+        expected = f"what makes {layout.dataset}" if emulated else "what a camera recorded"
+        found = f"emulated {about['emulated']}" if emulated else "what an emulator made"
         raise LayoutError(
-            f"{layout.folder}: expected what a camera recorded, found what an emulator made ({ABOUT}). "
+            f"{layout.folder}: expected {expected}, found {found} ({ABOUT}). "
             f"Preprocess it as emulated-{about['emulated']}."
         )
+    if layout.dataset == "emulated-cue":
+        return dataclasses.replace(layout, name=f"{layout.name}-lag{_lag_of(layout.folder, about)}")
     difficulty = about.get("difficulty", PLAIN.name)
     if difficulty not in DIFFICULTIES:
         raise LayoutError(
@@ -114,3 +121,12 @@ def _name_emulated(layout: Layout) -> Layout:
             "Emulate the folder again."
         )
     return layout if difficulty == PLAIN.name else dataclasses.replace(layout, name=f"{layout.name}-{difficulty}")
+
+
+def _lag_of(folder: Path, about: Mapping[str, Any]) -> int:
+    lag = about.get("lag_ms")
+    if not isinstance(lag, int) or isinstance(lag, bool) or lag < 0:
+        raise LayoutError(
+            f"{folder / ABOUT}: expected lag_ms, a whole number from 0, found {lag!r}. Emulate the folder again."
+        )
+    return lag

@@ -98,6 +98,6 @@ def _files(folder: Path) -> dict[str, int]:
 
 
 def _describe(about: dict[str, Any]) -> str:
-    asked = ["samples_per_class", "seed", *(key for key in _UNSAID if key in about)]
+    asked = ["samples_per_class", "seed", *(key for key in (*_UNSAID, "lag_ms") if key in about)]
     words = " ".join(f"--{key.replace('_', '-')} {about.get(key)}" for key in asked)
     return f"emulated {about['emulated']} ({words}, version {about.get('version')})"

@@ -1,10 +1,10 @@
 """Eleven gestures of moving shapes, recorded as DVS128-Gesture was: one recording for a user in a light.
 
-    OUT/user01_led.aedat               AEDAT 3.1: all eleven gestures, one after another, in random order
-    OUT/user01_led_labels.csv
-    OUT/trials_to_train.txt            the first users
-    OUT/trials_to_test.txt             the last users: a fifth, or the share asked for
-    OUT/emulated.json                  says that an emulator made them
+OUT/user01_led.aedat               AEDAT 3.1: all eleven gestures, one after another, in random order
+OUT/user01_led_labels.csv
+OUT/trials_to_train.txt            the first users
+OUT/trials_to_test.txt             the last users: a fifth, or the share asked for
+OUT/emulated.json                  says that an emulator made them
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from preprocess.emulator.passers import passer
 from preprocess.emulator.paths import GESTURES, path_of
 from preprocess.emulator.sensor import PixelModel, Sensor
 from preprocess.emulator.shapes import SHAPES, Motion, film
+from preprocess.emulator.trials import LIGHTS, Light, check_request, plan_trials, stem_of, write_labels, write_lists
 from preprocess.emulator.writers import DVS128_SIZE, write_aedat31
-from preprocess.errors import ConfigError
 from preprocess.events import Events
 from preprocess.progress import Progress
 
@@ -37,29 +37,6 @@ _THRESHOLD = 0.15
 # over time. A camera's two thresholds are set anew for each recording, by up to this factor's logarithm: far enough to
 # cover the trace.
 _BIAS = 0.4
-
-
-@dataclass(frozen=True)
-class Light:
-    """What the shapes are filmed in.
-
-    Attributes:
-        contrast: Natural logarithm of the luminance of a bright shape over the background's, and of the background's
-            over a dark shape's.
-        shot_hz: Noise events a second and pixel.
-    """
-
-    contrast: float
-    shot_hz: float
-
-
-LIGHTS = {
-    "fluorescent": Light(0.9, 0.3),
-    "fluorescent_led": Light(1.1, 0.2),
-    "lab": Light(0.8, 0.4),
-    "led": Light(1.2, 0.15),
-    "natural": Light(1.0, 0.25),
-}
 
 
 @dataclass(frozen=True)
@@ -120,54 +97,33 @@ def emulate_gestures(
         ConfigError: If there are too few samples for a training and a test user, or the difficulty or share is none.
         LayoutError: If the folder holds something else or cannot be written.
     """
-    if samples_per_class < 2:
-        raise ConfigError(
-            f"samples per class: expected at least 2 (one user to train, one to test), found {samples_per_class}"
-        )
-    if not 0 < test_share < 1:
-        raise ConfigError(f"test share: expected a share of the users between 0 and 1, found {test_share}")
+    check_request(samples_per_class, test_share)
     scene = find_difficulty(difficulty)
     progress = progress or Progress()
 
     def fill(folder: Path) -> dict[str, int]:
-        users = max(2, -(-samples_per_class // len(LIGHTS)))
-        # Users take turns, so that each has as many recordings as the next, or one more.
-        trials = [(i % users, list(LIGHTS)[i // users]) for i in range(samples_per_class)]
+        users, trials = plan_trials(samples_per_class)
         events = 0
         with progress.task("emulating gestures", samples_per_class, "recordings") as advance:
             for user, light in trials:
                 events += _record(folder, user, light, seed, scene)
                 advance(1)
-        _write_lists(folder, sorted(trials), users, test_share)
+        write_lists(folder, sorted(trials), users, test_share)
         return {"recordings": len(trials), "samples": len(trials) * len(GESTURES), "events": events}
 
     make_folder(out, "gestures", samples_per_class, seed, fill, difficulty=difficulty, test_share=test_share)
     return out
 
 
-def _write_lists(folder: Path, trials: list[tuple[int, str]], users: int, test_share: float) -> None:
-    train_users = users - min(users - 1, max(1, round(test_share * users)))
-    for name, chosen in (
-        ("trials_to_train.txt", [trial for trial in trials if trial[0] < train_users]),
-        ("trials_to_test.txt", [trial for trial in trials if trial[0] >= train_users]),
-    ):
-        (folder / name).write_text("".join(f"{_stem(*trial)}.aedat\n" for trial in chosen))
-
-
-def _stem(user: int, light: str) -> str:
-    return f"user{user + 1:02d}_{light}"
-
-
 def _record(folder: Path, user: int, light: str, seed: int, scene: Difficulty) -> int:
     """Write a recording and its labels; how many events it holds."""
-    stem = _stem(user, light)
+    stem = stem_of(user, light)
     habits = User.random(np.random.default_rng([seed, user]), scene)
     recorder = _Recorder(habits, LIGHTS[light], [seed, user, list(LIGHTS).index(light)], scene)
     about = f"user {user + 1}, light {light}, seed {seed}" + ("" if scene == PLAIN else f", {scene.name}")
     comments = [f"emulated by spikeloom: no camera recorded this; {about}"]
     events = write_aedat31(folder / f"{stem}.aedat", recorder.chunks(), comments)
-    lines = ["class,startTime_usec,endTime_usec", *(",".join(map(str, label)) for label in recorder.labels)]
-    (folder / f"{stem}_labels.csv").write_text("".join(f"{line}\n" for line in lines))
+    write_labels(folder, stem, recorder.labels)
     return events
 
 

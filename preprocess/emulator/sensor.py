@@ -108,6 +108,14 @@ class Sensor:
         keys.sort()
         return self._events(keys)
 
+    def reset(self) -> None:
+        """Have every pixel take the luminance of the last frame for what it remembers, without an event.
+
+        The DVS128 holds its pixels in reset so, all at once. Nothing that was filmed before is left in them.
+        """
+        self._memory[:] = np.nan
+        self._awake_at[:] = self._time_us
+
     def _begin(self, frame: NDArray[np.float32], time_us: int) -> None:
         self._frame, self._time_us = frame.copy(), time_us
         self._level[:] = np.log(frame.astype(np.float64))
