@@ -6,7 +6,6 @@ docs/results/<design>.md    command, commit, time and kind of machine; tables, s
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import platform
 import shlex
@@ -49,6 +48,8 @@ class Arguments:
     runs: Path = Path("runs")
     """Where each design has its folder; what is done there is not run again."""
     docs: Path = RESULTS
+    commit: str | None = None
+    """That ran what is in the folders, where it is not this checkout's."""
 
 
 def main(arguments: Arguments) -> None:
@@ -58,10 +59,17 @@ def main(arguments: Arguments) -> None:
         start = time.perf_counter()
         subprocess.run([sys.executable, "-m", "tune", *words], check=True, stdout=subprocess.DEVNULL)
         print(f"{design}: {time.perf_counter() - start:.0f} s", flush=True)
-        write_page(design, folder, arguments.docs)
+        write_page(design, folder, arguments.docs, arguments.commit or _commit())
 
 
-def write_page(design: str, folder: Path, docs: Path) -> None:
+def _commit() -> str:
+    found = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS.parents[1], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or "unknown"
+
+
+def write_page(design: str, folder: Path, docs: Path, commit: str) -> None:
     """Write a design's page and its figures."""
     conclusion = conclude(read_comparison(folder), folder)
     docs.mkdir(parents=True, exist_ok=True)
@@ -73,7 +81,7 @@ def write_page(design: str, folder: Path, docs: Path) -> None:
     said = [f"- {line}" for line in (*conclusion.sentences(), *missing_lines(conclusion.faults))]
     parts = [
         f"# {design}",
-        _about(design, conclusion, folder),
+        _about(design, conclusion, folder, commit),
         *(f"![{name.removesuffix('.svg')}]({name})" for name in names),
         "## What the data show\n\n" + "\n".join(said),
         *(table.markdown().rstrip() for table in tables),
@@ -82,17 +90,14 @@ def write_page(design: str, folder: Path, docs: Path) -> None:
     write_whole(docs / f"{design}.md", lambda path: path.write_text("\n\n".join(parts) + "\n"))
 
 
-def _about(design: str, conclusion: Conclusion, folder: Path) -> str:
+def _about(design: str, conclusion: Conclusion, folder: Path, commit: str) -> str:
     configs = conclusion.comparison.configs()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS.parents[1], capture_output=True, text=True, check=False
-    ).stdout.strip()
     spent = read_status(folder).seconds
     first = next(outcome.run for outcome in conclusion.outcomes.values() if outcome.run is not None)
     lines = {
         "Command": f"`spikeloom compare {shlex.quote(design)}`",
-        "Commit": commit or "unknown",
-        "Date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d"),
+        "Commit": commit,
+        "Date": str(first.environment.get("started"))[:10],
         "Runs": f"{len(configs) + len(conclusion.comparison.first_parts())}, {spent / 60:.0f} minutes together",
         "Machine": f"{len(os.sched_getaffinity(0))} cores, {first.environment.get('processor')}, {platform.system()}",
         "Data": ", ".join(dict.fromkeys(verdict.dataset for verdict in conclusion.verdicts)),

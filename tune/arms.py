@@ -76,6 +76,8 @@ def neuron_label(name: str) -> str:
     """How tables and pictures call a neuron: LIF, CLIF-detached; the class's name for one from outside."""
     if ":" in name:
         return name.rpartition(":")[2]
+    if name == "relu":
+        return "ReLU"
     kind, *words = name.split("-")
     return "-".join((kind.upper(), *words))
 

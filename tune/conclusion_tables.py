@@ -115,7 +115,7 @@ def difference_table(conclusion: Conclusion) -> Table:
                 "–" if difference.p is None else f"{difference.p:.2g}",
                 "–" if adjusted is None else f"{adjusted:.2g}",
                 "–" if effect is None else number(effect, "+.1f"),
-                "–" if detectable is None else f"{100 * detectable:.1f}",
+                "–" if detectable is None else "> 100" if detectable > 1 else f"{100 * detectable:.1f}",
                 str(len(difference.by_seed)),
             )
         )

@@ -23,6 +23,9 @@ SELECTIONS = {
 }
 
 
+_FEWEST_FOR_SPREAD = 3
+
+
 @dataclass(frozen=True)
 class ArmFigures:
     """One arm's figures over the seeds that are there; accuracies and rates are fractions.
@@ -94,9 +97,12 @@ class Difference:
         return effect_size(self.values)
 
     def detectable(self, comparisons: int) -> float | None:
-        """The smallest true difference that so many seeds of this spread find in four of five experiments."""
+        """The smallest true difference that so many seeds of this spread find in four of five experiments.
+
+        None of fewer than three seeds, whose spread says next to nothing.
+        """
         summary = summarise(self.values)
-        if summary is None or not summary.std:
+        if summary is None or not summary.std or summary.n < _FEWEST_FOR_SPREAD:
             return None
         return detectable_difference(summary.std, summary.n, comparisons=comparisons)
 
