@@ -175,7 +175,13 @@ class _Driver:
         seats = _Seats()
         queue = TrialQueue(self._source, self._ledger, seats, deadline, in_pieces=kind["in_pieces"])
         # The first trial says what trials are like; where none is known, the source gives one.
-        known = self._ledger.unfinished(self._source.open) or [queue.peek()]
+        known = self._ledger.unfinished(self._source.open)
+        if not known:
+            first = queue.peek()
+            if first is None:
+                # Only asking showed that the source has no other point.
+                return
+            known = [first]
         # Machines join a cluster at any time; nobody else joins a Ray of our own.
         alone = self._place.address is None and len(_nodes()) == 1
         storage = self._storage(alone)

@@ -63,10 +63,10 @@ class TrialQueue:
         """Whether nothing runs and nothing will."""
         return not self._running and (self.late or (not self._waiting and self._source.exhausted))
 
-    def peek(self) -> RunConfig:
-        """The trial that comes next, where one waits or the source gives one at once."""
+    def peek(self) -> RunConfig | None:
+        """The trial that comes next; None where none waits and the source gives none at once: nothing is left."""
         self._fill()
-        return self._waiting[0].config
+        return self._waiting[0].config if self._waiting else None
 
     def _fill(self) -> None:
         if not self._waiting:

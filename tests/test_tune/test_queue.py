@@ -140,3 +140,23 @@ def test_trial_that_ended_without_a_word_failed(ledger: Ledger):
     queue = queue_of(ledger)
     record = queue.ended(taken(queue))
     assert record is not None and (record["status"], record["error"]) == ("failed", "it ended without a word")
+
+
+class Nothing(Waves):
+    """A source that finds out as it is asked that there is nothing more."""
+
+    asked = False
+
+    @property
+    def exhausted(self) -> bool:
+        return self.asked
+
+    def ask(self) -> Sequence[RunConfig]:
+        self.asked = True
+        return ()
+
+
+def test_source_that_has_no_other_trial_leaves_nothing_to_look_at(ledger: Ledger):
+    queue = TrialQueue(Nothing(), ledger, lambda: 2)
+    assert not queue.finished
+    assert queue.peek() is None and queue.finished

@@ -64,6 +64,16 @@ def test_tpe_asks_one_after_another_and_a_resumed_search_asks_for_the_rest_alone
     assert run_search(search, tmp_path / "out").counts() == {"done": 4}
 
 
+def test_resumed_search_of_a_space_smaller_than_its_samples_is_complete(
+    tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None
+):
+    search = plan(tiny_config, tiny_cache, "neuron.tau=1.5,2", method="tpe", samples=5, scheduler="none")
+    for _ in range(2):
+        findings = run_search(search, tmp_path / "out", place=ONE)
+        assert findings.complete and findings.counts() == {"done": 2}
+        search = read_search(tmp_path / "out")
+
+
 def test_choice_is_trained_anew_on_other_seeds_and_tested_once(
     tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None
 ):
