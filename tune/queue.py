@@ -103,7 +103,8 @@ class TrialQueue:
         if record is None and attempt.number < TRIES:
             again = replace(attempt, number=attempt.number + 1)
             if _OUT_OF_MEMORY in cause and self._in_pieces:
-                again = replace(again, micro_batch=max(1, (attempt.micro_batch or config.batch_size) // 2))
+                held = attempt.micro_batch or config.micro_batch or config.batch_size
+                again = replace(again, micro_batch=max(1, held // 2))
             self._waiting.appendleft(again)
             return None
         record = record or self._ledger.end(config, "failed", f"its process died {TRIES} times: {cause}")

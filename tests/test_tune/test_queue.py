@@ -75,6 +75,13 @@ def test_trial_that_took_all_memory_comes_back_in_halves(ledger: Ledger):
     assert pieces == [8, 4]
 
 
+def test_trial_that_asks_for_pieces_comes_back_in_smaller_ones(ledger: Ledger):
+    queue = queue_of(ledger, [override(TRIALS[0], {"micro_batch": 4})])
+    queue.died(taken(queue), "ray.exceptions.OutOfMemoryError: Task was killed")
+    attempt = queue.next()
+    assert attempt is not None and attempt.micro_batch == 2
+
+
 def test_run_of_a_comparison_never_comes_back_in_pieces(ledger: Ledger):
     queue = queue_of(ledger, in_pieces=False)
     queue.died(taken(queue), "ray.exceptions.OutOfMemoryError: Task was killed")
