@@ -106,7 +106,7 @@ class Search:
         """How many runs there will be at most."""
         repeats = max(1, len(self.seeds))
         if self.method == "pbt":
-            return self.samples * math.ceil(self.config.schedule.epochs / self.interval)
+            return self.samples * math.ceil(self.config.schedule.last_epoch / self.interval)
         return repeats * (self.samples if self.method == "tpe" else len(self.trials))
 
     @property
