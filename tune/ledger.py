@@ -121,7 +121,8 @@ class Ledger:
         peaks = [row["peak_memory_mb"] for row in timings if row.get("peak_memory_mb") is not None]
         environment = read_json(folder / "environment.json") or {}
         # A trial that went on later may have held whole batches again; the mark is of all its parts.
-        held = [part["micro_batch"] for part in (environment, *environment.get("earlier", ())) if part.get("micro_batch")]
+        parts = (environment, *environment.get("earlier", ()))
+        held = [part["micro_batch"] for part in parts if part.get("micro_batch")]
         micro_batch = min(held, default=None)
         record = {
             "trial": fingerprint(config),
