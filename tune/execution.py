@@ -173,6 +173,9 @@ class _Driver:
         """Have Ray Tune run the trials; what it writes for itself goes to a folder that does not stay."""
         deadline = None if self._place.hours is None else time.monotonic() + 3600 * self._place.hours
         seats = _Seats()
+        scheduler = EpochScheduler(self._ledger, early_stopping, lambda: queue.late)
+        for config in scheduler.replay(self._source.configs):
+            self._view.ended(fingerprint(config), self._ledger.read_done(config) or {})
         queue = TrialQueue(self._source, self._ledger, seats, deadline, in_pieces=kind["in_pieces"])
         # The first trial says what trials are like; where none is known, the source gives one.
         known = self._ledger.unfinished(self._source.open)
@@ -189,8 +192,6 @@ class _Driver:
         share = self._share(known, count, caches)
         seats.open(share, self._place.asked.concurrent)
         suggestions = _Suggestions(queue, partial(self._order, share, kind), self._prepare)
-        scheduler = EpochScheduler(self._ledger, early_stopping, lambda: queue.late)
-        scheduler.replay(self._source.configs)
         status = LiveStatus(self._ledger.folder, self._view)
         watcher = _Watcher(queue, self._view, status, self._refresh)
         resources = {"cpu": share.threads, "gpu": share.gpu}
