@@ -92,7 +92,8 @@ def plan_share(
         need: What one trial was measured to take: no more of them run on a machine than its memory holds.
 
     Raises:
-        ConfigError: If the configuration asks for a GPU and there is none, or no machine holds a single trial.
+        ConfigError: If the configuration asks for a GPU and there is none, or no machine has the CPUs asked for or
+            holds a single trial.
     """
     asked, need = asked or Asked(), need or Need()
     gpus = sum(node.gpus for node in nodes)
@@ -104,6 +105,12 @@ def plan_share(
     nodes = [node for node in nodes if node.cpus and (node.gpus or not on_gpu)]
     if not nodes:
         raise ConfigError("expected a machine that offers CPUs for trials, found none: see spikeloom cluster status")
+    if asked.cpus is not None:
+        largest = max(node.cpus for node in nodes)
+        nodes = [node for node in nodes if node.cpus >= asked.cpus]
+        if not nodes:
+            rule = "expected a machine of as many CPUs"
+            raise ConfigError(f"--cpus-per-trial {asked.cpus}: {rule}, found at most {largest}. Lower it.")
     # A trial's CPUs are of one machine, the smallest that has any.
     most = min(node.cpus for node in nodes)
     threads = min(asked.cpus or config.threads or 1, most)

@@ -91,6 +91,12 @@ def test_cluster_without_cpus_is_one_line():
         plan_share(trial(), 2, [Node(0)])
 
 
+def test_machines_with_fewer_cpus_than_asked_for_are_left_out():
+    assert plan_share(trial(), 9, [Node(4), Node(16)], Asked(cpus=8)) == Share(2, 8, 0.0, "cpu")
+    with pytest.raises(ConfigError, match=r"--cpus-per-trial 8: expected a machine of as many CPUs, found at most 4"):
+        plan_share(trial(), 9, [Node(4), Node(2)], Asked(cpus=8))
+
+
 def test_shares_that_make_no_sense_are_told_together():
     assert Asked(0, -1, 1.5).faults() == [
         "--concurrent: expected at least 1, found 0",
