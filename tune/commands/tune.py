@@ -30,8 +30,8 @@ class Arguments(ConfiguredArguments):
     """Search for the best T, tau and neuron, or any other fields, by validation accuracy; then test the choice once.
 
     Trials run in parallel within the CPUs, GPUs and memory of a machine or a cluster. Poor ones are stopped early, but
-    only in favour of others of the same neuron and T. At the end the best is trained anew on all training samples, over
-    several seeds, and tested; it is also written where train --config takes it.
+    only in favour of others of the same neuron and binning, and so T. At the end the best is trained anew on all
+    training samples, over several seeds, and tested; it is also written where train --config takes it.
 
     Example: spikeloom tune n-mnist-small --samples 8
 
@@ -50,9 +50,11 @@ class Arguments(ConfiguredArguments):
     """random: a Latin hypercube; grid: every combination; tpe: each trial follows from those before (Optuna); pbt: a
     population that trains side by side, poor members go on from better ones (training settings only)."""
     samples: int | None = None
-    """Configurations at most, 24 if not given; a smaller space is tried in full. Of grid all, of pbt 8 members."""
+    """Configurations at most, 24 if not given; a smaller space is tried in full. Of grid all, or so many,
+    spread over it by the seed; of pbt 8 members."""
     scheduler: Literal["asha", "none"] | None = None
-    """asha stops poor trials early; none trains all of them to the end, and is what pbt and several objectives take."""
+    """asha stops poor trials early; none trains all of them to the end, and is what pbt, repeats and several objectives
+    take."""
     repeats: int = 1
     """Runs of every configuration, with seeds --seed, --seed + 1, ...; ranked by their mean."""
     objectives: tuple[str, ...] = ("accuracy",)
