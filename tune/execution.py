@@ -101,7 +101,7 @@ def run_trials(
         ledger.bind(_basis(source.configs, cache))
         waiting = ledger.unfinished(source.open)
         try:
-            if waiting or not source.exhausted:
+            if (waiting or not source.exhausted) and place.hours != 0:
                 _ensure_frames(waiting, cache, progress)
                 _wait_for_orphans(ledger, waiting)
                 with (
