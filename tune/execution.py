@@ -235,6 +235,8 @@ class _Driver:
         if share.trials == 1:
             return share
         need = self._need(costliest(configs), caches, share.device == "cuda")
+        if not need.fits:
+            self._view.tell("memory does not hold the costliest trial as a whole: one at a time runs on each machine")
         return plan_share(configs[0], count, nodes, asked, need)
 
     def _need(self, config: RunConfig, caches: NodeCaches, gpu: bool) -> Need:

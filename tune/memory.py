@@ -32,7 +32,8 @@ def costliest(configs: Iterable[RunConfig]) -> RunConfig:
 def measure_need(config: RunConfig, caches: NodeCaches, *, gpu: bool) -> Need:
     """Have one machine of the cluster train a step of a trial, and measure what it took.
 
-    Nothing is measured where the dry run fails: the trial itself will say why.
+    Nothing is measured where the dry run fails: the trial itself will say why. One whose process was killed did not
+    fit: that is how a machine that runs out of memory ends it.
 
     Args:
         config: The costliest of the trials.
@@ -44,18 +45,20 @@ def measure_need(config: RunConfig, caches: NodeCaches, *, gpu: bool) -> Need:
     # A process of its own, which ends with the call: the next trial must not find its memory taken.
     task = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0, max_calls=1, max_retries=0)(_measure)
     try:
-        found: tuple[float, float] = ray.get(task.remote(to_dict(config), caches, gpu))
+        found: tuple[float, float] | None = ray.get(task.remote(to_dict(config), caches, gpu))
+    except (ray.exceptions.OutOfMemoryError, ray.exceptions.WorkerCrashedError):
+        found = None
     except (SpikeloomError, ray.exceptions.RayError):
         return Need()
-    return Need(found[0] * _MARGIN, found[1] * _MARGIN)
+    return Need(fits=False) if found is None else Need(found[0] * _MARGIN, found[1] * _MARGIN)
 
 
-def _measure(plain: dict[str, Any], caches: NodeCaches, gpu: bool) -> tuple[float, float]:
-    """Peak bytes of main memory and of the GPU, for one step; 0 for memory that was full."""
+def _measure(plain: dict[str, Any], caches: NodeCaches, gpu: bool) -> tuple[float, float] | None:
+    """Peak bytes of main memory and of the GPU, for one step; None where memory was full."""
     from pipeline.one_step import peak_of_one_step
 
     config = override(from_dict(plain), {"device": "cuda" if gpu else "cpu", "threads": 1})
     try:
         return peak_of_one_step(config, caches.here(config))
     except FullMemoryError:
-        return 0.0, 0.0
+        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,17 @@ def test_objectives_have_a_front(tmp_path: Path, tiny_config: RunConfig, tiny_ca
     said = json.loads((tmp_path / "out" / "best.json").read_text())["search"]
     assert said["front"] == [row["trial"] for row in front]
     assert {path.stem for path in (tmp_path / "out" / "figures").iterdir()} >= {"pareto", "budget", "accuracy"}
+
+
+def test_trials_run_one_at_a_time_where_the_costliest_does_not_fit(
+    tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None, capsys
+):
+    (tmp_path / "hungry.py").write_text(HUNGRY)
+    search = plan(
+        tiny_config, tiny_cache, f"neuron.name={tmp_path}/hungry.py:Hungry", "neuron.tau=1.5,2", scheduler="none"
+    )
+    assert run_search(search, tmp_path / "out").counts() == {"done": 2}
+    assert "one at a time runs on each machine" in capsys.readouterr().err
+    # Each computes on all CPUs.
+    (environment, _) = (json.loads(path.read_text()) for path in (tmp_path / "out").rglob("environment.json"))
+    assert environment["threads"] == len(os.sched_getaffinity(0))

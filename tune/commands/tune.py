@@ -65,7 +65,8 @@ class Arguments(ConfiguredArguments):
     final_seeds: int = 3
     """How often the best is trained anew and tested; 0 leaves the test samples closed."""
     hours: float | None = None
-    """Time for this session, the choice's own runs among it: then no trial starts, running ones stop at an epoch's end, and --resume goes on."""
+    """Time for this session, the choice's test among it: then no trial starts, running ones stop at an epoch's end, and
+    --resume goes on."""
     concurrent: int | None = None
     """Trials at once, which share the machine; if not given, as many as its CPUs or GPUs and its memory are for."""
     cpus_per_trial: int | None = None
