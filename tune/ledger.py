@@ -60,8 +60,9 @@ class Ledger:
                     for what in changed
                 )
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, known | facts)
+        if not facts.keys() <= known.keys():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(path, known | facts)
 
     def write_done(self, config: RunConfig, record: dict[str, Any]) -> None:
         """Record a trial's end, whole or not at all."""

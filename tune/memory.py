@@ -6,10 +6,11 @@ allocator and the kernels keep besides the network's tensors is known only after
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline.config import RunConfig, from_dict, override, to_dict
+from preprocess.copied_cache import CopiedCache
 from preprocess.errors import FullMemoryError, SpikeloomError
 from tune.node_caches import NodeCaches
 from tune.shares import Need
@@ -18,13 +19,20 @@ from tune.shares import Need
 _MARGIN = 1.2
 
 
-def costliest(configs: Iterable[RunConfig]) -> RunConfig:
-    """The trial that takes the most memory: activations grow with T, batch size, width and the square of the size."""
+def costliest(configs: Iterable[RunConfig], stores: Mapping[str, CopiedCache]) -> RunConfig:
+    """The trial that takes the most memory: activations grow with T, batch size, width and pixels.
+
+    Args:
+        configs: To choose from.
+        stores: Of each data set, for the size of frames that are not resized.
+    """
 
     def cost(config: RunConfig) -> float:
-        piece = getattr(config, "micro_batch", None) or config.batch_size
-        side = config.input.size or 1
-        return config.binning.timesteps * piece * config.network.width * side**2
+        piece = config.micro_batch or config.batch_size
+        store = stores[config.dataset.name]
+        height, width = config.binning.size(store.height, store.width)
+        pixels = height * width if config.input.size is None else config.input.size**2
+        return config.binning.timesteps * piece * config.network.width * pixels
 
     return max(configs, key=cost)
 

@@ -11,6 +11,8 @@ import pytest
 
 from pipeline.config import RunConfig, fingerprint, load_config, override
 from pipeline.runs import read_lines
+from preprocess.errors import RunError
+from tune.corners import corners
 from tune.final import FOLDER, run_final
 from tune.findings import read_findings
 from tune.ledger import Ledger
@@ -180,6 +182,24 @@ def test_what_a_trial_takes_is_measured_before_several_run(
     assert measured[0].split()[0] in {fingerprint(config) for config in costliest}
     # Python, PyTorch and a tiny network.
     assert 2e8 < measured[1]["memory"] < 3e9
+
+
+def test_search_that_asks_for_its_trials_measures_its_costliest_corner_and_is_bound_to_its_data_from_the_start(
+    tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None
+):
+    neuron = tmp_path / "mine.py"
+    neuron.write_text(HUNGRY.replace("shape[1] > 2", "shape[1] > 99"))
+    words = (f"neuron.name=lif,{neuron}:Hungry", "binning.timesteps=2:4", "neuron.tau=1.1:4")
+    search = plan(tiny_config, tiny_cache, *words, method="tpe", samples=2, scheduler="none")
+    folder = tmp_path / "out"
+    run_search(search, folder)
+    measured = {key.split()[0] for key in json.loads((folder / "memory.json").read_text())}
+    stands = {fingerprint(config): config.binning.timesteps for config in corners(search)}
+    assert [stands[trial] for trial in measured] == [4]
+    assert set(json.loads((folder / "basis.json").read_text())) == {"data set tiny", f"the file {neuron}"}
+    neuron.write_text(neuron.read_text() + "# another")
+    with pytest.raises(RunError, match=r"mine\.py .*changed since\. Choose another --out"):
+        run_search(read_search(folder), folder)
 
 
 def test_objectives_have_a_front(tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None):
