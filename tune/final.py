@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import RunConfig, fingerprint, override
 from pipeline.runs import read_json, write_json
+from preprocess.errors import RunError
 from preprocess.progress import Progress
 from tune.findings import Findings
 from tune.ledger import Ledger
@@ -66,6 +67,30 @@ class Final:
             f"The choice, trained anew on all training samples for {self.epochs} epochs: test accuracy "
             f"{per_cent(fmean(self.accuracies))}{spread} % of {self.samples} samples ({each}){missing}."
         )
+
+
+def read_final(folder: Path) -> Final | None:
+    """What the choice of a search came to, finished or not; None while none of its runs has ended.
+
+    Raises:
+        RunError: If `final.json` is damaged.
+    """
+    path = folder / _FILE
+    said = read_json(path)
+    if said is None:
+        return None
+    try:
+        return Final(
+            dict(said["searched"]),
+            int(said["epochs"]),
+            tuple(map(float, said["test_accuracies"])),
+            len(said["seeds"]),
+            int(said["test_samples"]),
+            tuple(map(str, said["failures"])),
+            bool(said.get("complete", True)),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: damaged ({error!r}). Delete it, and go on: spikeloom tune --resume {folder}") from None
 
 
 class Parts:
