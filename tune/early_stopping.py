@@ -9,22 +9,24 @@ from typing import Any
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from pipeline.config import RunConfig, fingerprint, from_dict
+from preprocess.binning import Binning
 from tune.ledger import Ledger
 
 GRACE_EPOCHS = 2
 REDUCTION = 4
 
-Stratum = tuple[str, int, int, int]
+Stratum = tuple[str, Binning, int, int]
 
 
 def stratum_of(config: RunConfig) -> Stratum:
-    """Trials are only ever stopped in favour of others of the same neuron, T, number of epochs and seed.
+    """Trials are only ever stopped in favour of others of the same neuron, binning, number of epochs and seed.
 
     Neurons and T learn at other speeds, so an early score would rank them wrongly; and a cosine over more epochs has
     another learning rate at the same epoch. Within a stratum an epoch costs the same samples x T, so counting epochs
-    is counting the budget. Where configurations are repeated, a seed is compared with the same seed.
+    is counting the budget: T itself is not enough, which says nothing where bins have a duration. Where configurations
+    are repeated, a seed is compared with the same seed.
     """
-    return config.neuron.name, config.binning.timesteps, config.schedule.epochs, config.seed
+    return config.neuron.name, config.binning, config.schedule.epochs, config.seed
 
 
 class StratifiedASHA:
@@ -78,12 +80,29 @@ class EpochScheduler(FIFOScheduler):
         """Ray saves what it is given to restore it; here that is the ledger's part."""
         return {}
 
-    def replay(self, configs: Iterable[RunConfig]) -> None:
-        """Take in what trials of the ledger reached, so that a resumed search judges as if it had never stopped."""
-        if self._asha is not None:
-            for config in configs:
-                for row in self._ledger.metrics(config):
-                    self._asha.decide(config, row)
+    def replay(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
+        """Take in what trials of the ledger reached, so that a resumed search judges as if it had never stopped.
+
+        Epochs are judged in the order in which they ended. A stop at the last epoch that a trial wrote was due when the
+        search was interrupted, and is made up for; one at an earlier epoch was not given then, and is not now.
+
+        Returns:
+            The trials that are pruned by it.
+        """
+        if self._asha is None:
+            return []
+        reached: list[tuple[float, RunConfig, dict[str, Any], bool]] = []
+        for config in configs:
+            rows = self._ledger.metrics(config)
+            ended = {row["epoch"]: row.get("ended", 0.0) for row in self._ledger.timings(config)}
+            reached += [(ended.get(row["epoch"], 0.0), config, row, row is rows[-1]) for row in rows]
+        due = []
+        for _, config, row, last in sorted(reached, key=lambda epoch: epoch[0]):
+            stops = self._asha.decide(config, row) == TrialScheduler.STOP
+            if stops and last and self._ledger.read_done(config) is None:
+                self._ledger.end(config, "pruned")
+                due.append(config)
+        return due
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Ray's call after each epoch of a running trial."""

@@ -56,6 +56,7 @@ def run_trials(
     open_test: bool,
     count: int | None = None,
     place: Place | None = None,
+    to_come: Sequence[RunConfig] = (),
     early_stopping: bool = False,
     in_pieces: bool = True,
     fields: Sequence[str] | None = None,
@@ -76,6 +77,7 @@ def run_trials(
         open_test: Whether trials read the test split at their end.
         count: How many trials there will be; None is as many as the source knows already.
         place: Where and how long trials run.
+        to_come: Stand for trials that the source will ask for: each class that they may have, and the costliest.
         early_stopping: Whether poor trials are stopped before their last epoch, as `tune.early_stopping` has it.
         in_pieces: Whether a trial that memory does not hold is tried again with smaller pieces of its batches.
         fields: The searched field paths, for tables; None is those that differ.
@@ -98,10 +100,10 @@ def run_trials(
     fields = differing_fields(source.configs) if fields is None else fields
     refresh = refresh or partial(write_results, ledger.folder, source.configs, fields)
     with holding(ledger.folder):
-        ledger.bind(_basis(source.configs, cache))
+        ledger.bind(_basis([*source.configs, *to_come], cache))
         waiting = ledger.unfinished(source.open)
         try:
-            if waiting or not source.exhausted:
+            if (waiting or not source.exhausted) and place.hours != 0:
                 _ensure_frames(waiting, cache, progress)
                 _wait_for_orphans(ledger, waiting)
                 with (
@@ -112,7 +114,7 @@ def run_trials(
                     todo = len(ledger.unfinished(source.configs)) + (
                         0 if count is None else count - len(source.configs)
                     )
-                    driver = _Driver(source, ledger, cache, view, refresh, place, progress)
+                    driver = _Driver(source, to_come, ledger, cache, view, refresh, place, progress)
                     kind = {"open_test": open_test, "in_pieces": in_pieces}
                     driver.run(max(1, todo), kind, early_stopping, callbacks)
         finally:
@@ -157,6 +159,7 @@ class _Driver:
     def __init__(
         self,
         source: TrialSource,
+        to_come: Sequence[RunConfig],
         ledger: Ledger,
         cache: Path,
         view: TrialView,
@@ -164,7 +167,8 @@ class _Driver:
         place: Place,
         progress: Progress | None,
     ) -> None:
-        self._source, self._ledger, self._cache = source, ledger, cache.expanduser().absolute()
+        self._source, self._to_come, self._ledger = source, to_come, ledger
+        self._cache = cache.expanduser().absolute()
         self._view, self._refresh, self._place, self._progress = view, refresh, place, progress
 
     def run(
@@ -173,9 +177,18 @@ class _Driver:
         """Have Ray Tune run the trials; what it writes for itself goes to a folder that does not stay."""
         deadline = None if self._place.hours is None else time.monotonic() + 3600 * self._place.hours
         seats = _Seats()
+        scheduler = EpochScheduler(self._ledger, early_stopping, lambda: queue.late)
+        for config in scheduler.replay(self._source.configs):
+            self._view.ended(fingerprint(config), self._ledger.read_done(config) or {})
         queue = TrialQueue(self._source, self._ledger, seats, deadline, in_pieces=kind["in_pieces"])
         # The first trial says what trials are like; where none is known, the source gives one.
-        known = self._ledger.unfinished(self._source.open) or [queue.peek()]
+        known = self._ledger.unfinished(self._source.open)
+        if not known:
+            first = queue.peek()
+            if first is None:
+                # Only asking showed that the source has no other point.
+                return
+            known = [first]
         # Machines join a cluster at any time; nobody else joins a Ray of our own.
         alone = self._place.address is None and len(_nodes()) == 1
         storage = self._storage(alone)
@@ -183,8 +196,6 @@ class _Driver:
         share = self._share(known, count, caches)
         seats.open(share, self._place.asked.concurrent)
         suggestions = _Suggestions(queue, partial(self._order, share, kind), self._prepare)
-        scheduler = EpochScheduler(self._ledger, early_stopping, lambda: queue.late)
-        scheduler.replay(self._source.configs)
         status = LiveStatus(self._ledger.folder, self._view)
         watcher = _Watcher(queue, self._view, status, self._refresh)
         resources = {"cpu": share.threads, "gpu": share.gpu}
@@ -227,7 +238,9 @@ class _Driver:
         share = plan_share(configs[0], count, nodes, asked)
         if share.trials == 1:
             return share
-        need = self._need(costliest(configs), caches, share.device == "cuda")
+        need = self._need(costliest([*configs, *self._to_come], caches.stores), caches, share.device == "cuda")
+        if not need.fits:
+            self._view.tell("memory does not hold the costliest trial as a whole: one at a time runs on each machine")
         return plan_share(configs[0], count, nodes, asked, need)
 
     def _need(self, config: RunConfig, caches: NodeCaches, gpu: bool) -> Need:
@@ -236,6 +249,7 @@ class _Driver:
         key = f"{fingerprint(config)} on {'cuda' if gpu else 'cpu'}"
         known = read_json(path) or {}
         if key not in known:
+            _ensure_frames([config], self._cache, self._progress)
             need = measure_need(config, caches, gpu=gpu)
             if not need.memory:
                 return need
@@ -244,7 +258,11 @@ class _Driver:
         return Need(**known[key])
 
     def _prepare(self, config: RunConfig) -> None:
-        """What a trial needs on this machine that was not known before the first: its frame cache, its row."""
+        """What a trial needs on this machine that was not known before the first: its frame cache, its row.
+
+        Its data and classes must be as they were in an earlier session, too.
+        """
+        self._ledger.bind(_basis([config], self._cache))
         _ensure_frames([config], self._cache, self._progress)
         self._view.add(config)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import RunConfig, fingerprint, override
 from pipeline.runs import read_json, write_json
+from preprocess.errors import RunError
 from preprocess.progress import Progress
 from tune.findings import Findings
 from tune.ledger import Ledger
@@ -39,6 +40,7 @@ class Final:
         seeds: How many were asked for.
         samples: Of the test split.
         failures: Causes, a line each.
+        complete: Whether no seed is left to run; False where the time was up before.
     """
 
     searched: dict[str, Any]
@@ -47,18 +49,48 @@ class Final:
     seeds: int
     samples: int
     failures: tuple[str, ...] = ()
+    complete: bool = True
 
     def sentence(self) -> str:
         """For people."""
         if not self.accuracies:
-            return f"The choice did not come to its end: {self.failures[0]}"
+            why = self.failures[0] if self.failures else f"0 of {self.seeds} seeds so far"
+            return f"The choice did not come to its end: {why}"
         each = ", ".join(per_cent(accuracy) for accuracy in self.accuracies)
         spread = f" ± {100 * stdev(self.accuracies):.1f}" if len(self.accuracies) > 1 else ""
-        missing = f"; {self.seeds - len(self.accuracies)} of {self.seeds} seeds failed" if self.failures else ""
+        missing = ""
+        if not self.complete:
+            missing = f"; {len(self.accuracies)} of {self.seeds} seeds so far"
+        elif self.failures:
+            missing = f"; {self.seeds - len(self.accuracies)} of {self.seeds} seeds failed"
         return (
             f"The choice, trained anew on all training samples for {self.epochs} epochs: test accuracy "
             f"{per_cent(fmean(self.accuracies))}{spread} % of {self.samples} samples ({each}){missing}."
         )
+
+
+def read_final(folder: Path) -> Final | None:
+    """What the choice of a search came to, finished or not; None while none of its runs has ended.
+
+    Raises:
+        RunError: If `final.json` is damaged.
+    """
+    path = folder / _FILE
+    said = read_json(path)
+    if said is None:
+        return None
+    try:
+        return Final(
+            dict(said["searched"]),
+            int(said["epochs"]),
+            tuple(map(float, said["test_accuracies"])),
+            len(said["seeds"]),
+            int(said["test_samples"]),
+            tuple(map(str, said["failures"])),
+            bool(said.get("complete", True)),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: damaged ({error!r}). Delete it, and go on: spikeloom tune --resume {folder}") from None
 
 
 class Parts:
@@ -142,7 +174,7 @@ def run_final(
     # Seeds that no trial had: those that chose it flatter it.
     first = max(config.seed for config in search.configs()) + 1
     source = Parts(parts, range(first, first + search.final_seeds), folder / FOLDER)
-    run_trials(
+    complete = run_trials(
         source,
         folder / FOLDER,
         search.cache,
@@ -152,7 +184,7 @@ def run_final(
         fields=["seed"],
         progress=progress,
     )
-    return _write(findings, parts, source, folder)
+    return _write(findings, parts, source, folder, complete)
 
 
 def chosen_parts(findings: Findings, folder: Path) -> list[RunConfig]:
@@ -186,7 +218,7 @@ def _chosen_epoch(search: Search, chosen: RunConfig, ledger: Ledger) -> int:
     raise AssertionError("the choice is one of the trials")
 
 
-def _write(findings: Findings, parts: Sequence[RunConfig], source: Parts, folder: Path) -> Final:
+def _write(findings: Findings, parts: Sequence[RunConfig], source: Parts, folder: Path, complete: bool) -> Final:
     ledger = Ledger(folder / FOLDER)
     results = [read_json(ledger.trial_folder(config) / "result.json") or {} for config in source.last]
     tested = [result for result in results if "test_accuracy" in result]
@@ -198,6 +230,7 @@ def _write(findings: Findings, parts: Sequence[RunConfig], source: Parts, folder
         len(source.last),
         int(tested[0]["test_samples"]) if tested else 0,
         tuple(str(record.get("error")) for record in records if record is not None and record["status"] == "failed"),
+        complete,
     )
     write_json(
         folder / _FILE,
@@ -213,6 +246,7 @@ def _write(findings: Findings, parts: Sequence[RunConfig], source: Parts, folder
             "emulated": findings.search.data.emulated,
             "runs": [str(ledger.trial_folder(config)) for config in source.last],
             "failures": list(found.failures),
+            "complete": found.complete,
         },
     )
     return found

@@ -39,9 +39,11 @@ class Findings:
 
     @cached_property
     def points(self) -> list[dict[str, Any]]:
-        """A row for each configuration, as `tune.groups.group_rows` has it; a part that others go on from is none."""
-        ends = [config.schedule.stop_epoch is None for config in self.search.configs()]
-        return group_rows([row for row, whole in zip(self.rows, ends, strict=True) if whole], self._repeats)
+        """A row for each configuration, as `tune.groups.group_rows` has it; an earlier generation of pbt is none."""
+        end = self.search.config.schedule.last_epoch
+        parts = self.search.method == "pbt"
+        whole = [not parts or config.schedule.last_epoch == end for config in self.search.configs()]
+        return group_rows([row for row, kept in zip(self.rows, whole, strict=True) if kept], self._repeats)
 
     @property
     def ranked(self) -> list[dict[str, Any]]:

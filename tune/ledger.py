@@ -60,8 +60,9 @@ class Ledger:
                     for what in changed
                 )
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, known | facts)
+        if not facts.keys() <= known.keys():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(path, known | facts)
 
     def write_done(self, config: RunConfig, record: dict[str, Any]) -> None:
         """Record a trial's end, whole or not at all."""
@@ -120,7 +121,10 @@ class Ledger:
         timings = self.timings(config)
         peaks = [row["peak_memory_mb"] for row in timings if row.get("peak_memory_mb") is not None]
         environment = read_json(folder / "environment.json") or {}
-        micro_batch = environment.get("micro_batch")
+        # A trial that went on later may have held whole batches again; the mark is of all its parts.
+        parts = (environment, *environment.get("earlier", ()))
+        held = [part["micro_batch"] for part in parts if part.get("micro_batch")]
+        micro_batch = min(held, default=None)
         record = {
             "trial": fingerprint(config),
             "status": status,

@@ -61,6 +61,19 @@ class LiveStatus:
         }
 
 
+def driver_lives(live: dict[str, Any]) -> bool:
+    """Whether the process that wrote a status is there, as far as another one on its machine can tell."""
+    if live.get("host") != platform.node() or live.get("process") in (None, os.getpid()):
+        return False
+    try:
+        os.kill(int(live["process"]), 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def read_live_status(folder: Path) -> dict[str, Any] | None:
     """The last that a driver wrote, with its `age_s`; None where there is none, or it is damaged."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tune.shares import Asked
 
@@ -24,6 +24,10 @@ class Place:
     asked: Asked = field(default_factory=Asked)
     hours: float | None = None
     storage: str | None = None
+
+    def after(self, seconds: float) -> Place:
+        """The same once so many seconds of its time are used up; 0 hours are left where all of it is."""
+        return self if self.hours is None else replace(self, hours=max(0.0, self.hours - seconds / 3600))
 
     def faults(self) -> Iterator[str]:
         """Every fault, a line each."""

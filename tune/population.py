@@ -42,7 +42,7 @@ class PopulationTrials:
         self.search = search
         self._folder, self._ledger = folder, Ledger(folder)
         self._space = parse_space(search.space, search.config)
-        self._generations = math.ceil(search.config.schedule.epochs / search.interval)
+        self._generations = math.ceil(search.config.schedule.last_epoch / search.interval)
 
     @property
     def configs(self) -> Sequence[RunConfig]:
@@ -94,9 +94,9 @@ class PopulationTrials:
         return float(rows[-1]["validation_accuracy"]) if rows else -1.0
 
     def _until(self, generation: int) -> dict[str, Any]:
-        """Where a generation ends; the last one at the schedule's own end."""
-        epochs = self.search.interval * (generation + 1)
-        return {"schedule.stop_epoch": epochs if epochs < self.search.config.schedule.epochs else None}
+        """Where a generation ends; the last one where the configuration does."""
+        epochs, schedule = self.search.interval * (generation + 1), self.search.config.schedule
+        return {"schedule.stop_epoch": epochs if epochs < schedule.last_epoch else schedule.stop_epoch}
 
     def _founders(self) -> list[Changes]:
         config, count = self.search.config, self.search.samples

@@ -63,10 +63,10 @@ class TrialQueue:
         """Whether nothing runs and nothing will."""
         return not self._running and (self.late or (not self._waiting and self._source.exhausted))
 
-    def peek(self) -> RunConfig:
-        """The trial that comes next, where one waits or the source gives one at once."""
+    def peek(self) -> RunConfig | None:
+        """The trial that comes next; None where none waits and the source gives none at once: nothing is left."""
         self._fill()
-        return self._waiting[0].config
+        return self._waiting[0].config if self._waiting else None
 
     def _fill(self) -> None:
         if not self._waiting:
@@ -103,7 +103,8 @@ class TrialQueue:
         if record is None and attempt.number < TRIES:
             again = replace(attempt, number=attempt.number + 1)
             if _OUT_OF_MEMORY in cause and self._in_pieces:
-                again = replace(again, micro_batch=max(1, (attempt.micro_batch or config.batch_size) // 2))
+                held = attempt.micro_batch or config.micro_batch or config.batch_size
+                again = replace(again, micro_batch=max(1, held // 2))
             self._waiting.appendleft(again)
             return None
         record = record or self._ledger.end(config, "failed", f"its process died {TRIES} times: {cause}")

@@ -41,6 +41,7 @@ def run_search(
         CacheError: If there is no event store.
         ClusterError: If Ray does not start or the cluster does not answer.
     """
+    from tune.corners import corners
     from tune.execution import run_trials
 
     _check_folder(search, folder)
@@ -59,6 +60,7 @@ def run_search(
             open_test=False,
             count=search.runs,
             place=place,
+            to_come=corners(search),
             early_stopping=search.scheduler == "asha",
             fields=search.fields,
             refresh=lambda: write_tables(now(), folder),

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from pipeline.config import RunConfig, from_dict, override, to_dict
 from pipeline.presets import PRESETS
@@ -106,7 +108,7 @@ class Search:
         """How many runs there will be at most."""
         repeats = max(1, len(self.seeds))
         if self.method == "pbt":
-            return self.samples * math.ceil(self.config.schedule.epochs / self.interval)
+            return self.samples * math.ceil(self.config.schedule.last_epoch / self.interval)
         return repeats * (self.samples if self.method == "tpe" else len(self.trials))
 
     @property
@@ -200,12 +202,13 @@ def plan_search(name: str, config: RunConfig, words: SearchWords, cache: Path) -
         raise ConfigError(*faults)
     store = open_events(events_path(cache, config.dataset.name))
     samples = words.samples or DEFAULT_SAMPLES.get(words.method, 0)
+    drawn = _draw(words, space, config, samples)
     search = Search(
         name,
         config,
         space.words,
         space.fields,
-        tuple(_draw(words, space, config, samples)),
+        tuple(drawn) if words.method in ("random", "grid") else (),
         words.plain_scheduler(),
         cache,
         _describe_data(config, store),
@@ -216,20 +219,21 @@ def plan_search(name: str, config: RunConfig, words: SearchWords, cache: Path) -
         (words.interval or max(1, config.schedule.epochs // 10)) if words.method == "pbt" else 0,
         words.final_seeds,
     )
-    faults = [*_size_faults(search), *_name_faults(search, space, store)]
+    faults = [*_size_faults(search, drawn), *_name_faults(search, space, store)]
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
     return search
 
 
 def _draw(words: SearchWords, space: Space, config: RunConfig, samples: int) -> list[Changes]:
-    """The trials that are known beforehand."""
-    if words.method == "grid":
-        points = grid_space(space, config)
-        return points if words.samples is None else points[:samples]
-    # Those of the other methods are asked for; a draw shows that there are valid ones.
-    drawn = sample_space(space, config, samples, config.seed)
-    return drawn if words.method == "random" else []
+    """The trials, where they are known beforehand; where they are asked for, a draw shows that there are valid ones."""
+    if words.method != "grid":
+        return sample_space(space, config, samples, config.seed)
+    points = grid_space(space, config)
+    if words.samples is None:
+        return points
+    # Spread over the grid: the first in order would have but one value of the first field.
+    return [points[k] for k in np.random.default_rng(config.seed).permutation(len(points))[:samples]]
 
 
 def _describe_data(config: RunConfig, store: EventStore) -> SearchData:
@@ -240,10 +244,14 @@ def _describe_data(config: RunConfig, store: EventStore) -> SearchData:
     return SearchData(store.dataset.startswith("emulated-"), len(splits.train), len(splits.validation))
 
 
-def _size_faults(search: Search) -> Iterator[str]:
-    for config in search.configs() or [search.config]:
-        if config.batch_size > search.data.train:
-            yield f"batch_size: expected at most the {search.data.train} training samples, found {config.batch_size}"
+def _size_faults(search: Search, drawn: Sequence[Changes]) -> Iterator[str]:
+    """Batches that the data do not fill; where trials are asked for, those are left out as long as some fit."""
+    sizes = dict.fromkeys(override(search.config, changes).batch_size for changes in drawn)
+    if search.grows and min(sizes) <= search.data.train:
+        return
+    for size in sizes:
+        if size > search.data.train:
+            yield f"batch_size: expected at most the {search.data.train} training samples, found {size}"
 
 
 def _name_faults(search: Search, space: Space, store: EventStore) -> Iterator[str]:

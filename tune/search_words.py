@@ -17,6 +17,8 @@ DEFAULT_SAMPLES = {"random": 24, "tpe": 24, "pbt": 8}
 # What population based training may change while a network trains.
 PBT_SECTIONS = ("optimiser.", "loss.")
 PBT_FIELDS = ("network.dropout", "dataset.augmentation", "batch_size")
+# A checkpoint holds the state of one optimiser, and averaged weights or none.
+_PBT_FIXED = ("optimiser.name", "optimiser.ema_decay")
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,11 @@ class SearchWords:
         several = len(self.objectives) > 1
         if several and self.scheduler == "asha":
             yield "--scheduler asha: stops trials by accuracy alone; with several objectives use none"
+        if self.repeats > 1 and self.scheduler == "asha" and self.method != "pbt":
+            yield (
+                f"--scheduler asha: expected none with --repeats {self.repeats}: it would stop each seed by itself, "
+                "and only configurations with all of them are ranked"
+            )
         if self.method == "pbt":
             if several:
                 yield "--search pbt: expected the objective accuracy alone, which says who goes on from whom"
@@ -79,10 +86,12 @@ class SearchWords:
         if self.method != "pbt":
             return
         for path in space.fields:
-            if not path.startswith(PBT_SECTIONS) and path not in PBT_FIELDS:
+            if path in _PBT_FIXED or (not path.startswith(PBT_SECTIONS) and path not in PBT_FIELDS):
                 free = ", ".join((*(f"{section}*" for section in PBT_SECTIONS), *PBT_FIELDS))
+                free += f" (but not {', '.join(_PBT_FIXED)})"
                 yield f"--search pbt: {path} cannot change while a network trains; free are {free}"
 
     def plain_scheduler(self) -> str:
         """asha, unless something else is asked for or it does not fit."""
-        return self.scheduler or ("none" if self.method == "pbt" or len(self.objectives) > 1 else "asha")
+        whole = self.method == "pbt" or len(self.objectives) > 1 or self.repeats > 1
+        return self.scheduler or ("none" if whole else "asha")

@@ -34,10 +34,17 @@ class Node:
 
 @dataclass(frozen=True)
 class Need:
-    """What one trial was measured to take, in bytes; 0 where nothing was measured."""
+    """What one trial was measured to take, in bytes; 0 where nothing was measured.
+
+    Attributes:
+        memory: Of main memory.
+        gpu_memory: Of a GPU.
+        fits: False where the memory did not hold it: it is trained in pieces, of which nobody knows what they take.
+    """
 
     memory: float = 0.0
     gpu_memory: float = 0.0
+    fits: bool = True
 
 
 @dataclass(frozen=True)
@@ -89,10 +96,12 @@ def plan_share(
         count: How many trials are to run.
         nodes: The cluster's machines.
         asked: What the user wants.
-        need: What one trial was measured to take: no more of them run on a machine than its memory holds.
+        need: What one trial was measured to take: no more of them run on a machine than its memory holds, and of those
+            that it does not hold one.
 
     Raises:
-        ConfigError: If the configuration asks for a GPU and there is none, or no machine holds a single trial.
+        ConfigError: If the configuration asks for a GPU and there is none, or no machine has the CPUs asked for or
+            holds a single trial.
     """
     asked, need = asked or Asked(), need or Need()
     gpus = sum(node.gpus for node in nodes)
@@ -104,18 +113,28 @@ def plan_share(
     nodes = [node for node in nodes if node.cpus and (node.gpus or not on_gpu)]
     if not nodes:
         raise ConfigError("expected a machine that offers CPUs for trials, found none: see spikeloom cluster status")
+    if asked.cpus is not None:
+        largest = max(node.cpus for node in nodes)
+        nodes = [node for node in nodes if node.cpus >= asked.cpus]
+        if not nodes:
+            rule = "expected a machine of as many CPUs"
+            raise ConfigError(f"--cpus-per-trial {asked.cpus}: {rule}, found at most {largest}. Lower it.")
     # A trial's CPUs are of one machine, the smallest that has any.
     most = min(node.cpus for node in nodes)
     threads = min(asked.cpus or config.threads or 1, most)
+    if not need.fits and not on_gpu:
+        # As if a trial filled the smallest machine. On GPUs one is alone on each anyway.
+        need = Need(math.floor(min(node.memory for node in nodes) * MEMORY_SHARE))
     gpu = 0.0
     if on_gpu:
         gpu = asked.gpus or _gpu_share(nodes, asked, need)
     at_once = sum(places(node, threads, gpu, need.memory) for node in nodes)
     if not at_once:
-        room = max(node.memory for node in nodes)
+        free = max(node.memory for node in nodes)
         raise ConfigError(
-            f"a trial takes {need.memory / 1e9:.1f} GB of memory, and no machine has more than {room / 1e9:.1f} GB for "
-            "trials. Lower batch_size, input.size, network.width or binning.timesteps, or set micro_batch."
+            f"a trial takes {need.memory / 1e9:.1f} GB of memory, and no machine has more than "
+            f"{free * MEMORY_SHARE / 1e9:.1f} GB for trials, {MEMORY_SHARE} of {free / 1e9:.1f} GB that are free. "
+            "Lower batch_size, input.size, network.width or binning.timesteps, or set micro_batch."
         )
     at_once = min(at_once, count, asked.concurrent or count)
     if asked.cpus is None and config.threads is None:

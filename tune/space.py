@@ -164,7 +164,7 @@ def _place(
     own[path], where[path] = dimension, word.where
 
 
-def _governors(dimension: Dimension) -> tuple[str, ...]:
+def governors(dimension: Dimension) -> tuple[str, ...]:
     """The fields that decide whether a dimension is searched."""
     return (*(part.path for part in dimension.when), *governors_of(dimension.path))
 
@@ -174,7 +174,7 @@ def _in_order(dimensions: Sequence[Dimension], faults: list[str]) -> tuple[Dimen
     left = {dimension.path: dimension for dimension in dimensions}
     ordered: list[Dimension] = []
     while left:
-        free = next((d for d in left.values() if not any(path in left for path in _governors(d))), None)
+        free = next((d for d in left.values() if not any(path in left for path in governors(d))), None)
         if free is None:
             faults.append(f"--space: expected fields that do not wait for each other, found {_circle(left)}")
             break
@@ -184,7 +184,7 @@ def _in_order(dimensions: Sequence[Dimension], faults: list[str]) -> tuple[Dimen
 
 def _circle(left: Mapping[str, Dimension]) -> str:
     """Fields that wait for each other, such as ``neuron.alpha (if neuron.tau), neuron.tau (if neuron.alpha)``."""
-    awaits = {path: next(name for name in _governors(d) if name in left) for path, d in left.items()}
+    awaits = {path: next(name for name in governors(d) if name in left) for path, d in left.items()}
     seen: list[str] = []
     path = next(iter(left))
     while path not in seen:
@@ -239,7 +239,7 @@ def _why_never(dimension: Dimension, dimensions: Sequence[Dimension], config: Ru
             found = other.describe() if other else f"{part.path}={listed((values[part.path],))}"
             return f"expected a condition that can hold, found {part.describe()} with {found}"
     ancestors = _ancestors(dimension, searched)
-    deciding = Space(tuple(_in_few(part, dimensions) for part in ancestors), tuple(part.path for part in ancestors))
+    deciding = Space(tuple(in_few(part, dimensions) for part in ancestors), tuple(part.path for part in ancestors))
     points = [values | point for point in itertools.islice(deciding.combinations(config), _TRIED)]
     if any(_is_active(dimension, point) for point in points):
         return None
@@ -257,13 +257,13 @@ def _ancestors(dimension: Dimension, searched: Mapping[str, Dimension]) -> list[
     found: set[str] = set()
     left = [dimension]
     while left:
-        fresh = {path for path in _governors(left.pop()) if path in searched} - found
+        fresh = {path for path in governors(left.pop()) if path in searched} - found
         found |= fresh
         left += [searched[path] for path in fresh]
     return [part for path, part in searched.items() if path in found]
 
 
-def _in_few(dimension: Dimension, dimensions: Sequence[Dimension]) -> Choice:
+def in_few(dimension: Dimension, dimensions: Sequence[Dimension]) -> Choice:
     """A dimension's values that can decide something: all choices; of a range its ends and what conditions name."""
     if isinstance(dimension, Choice):
         return dimension

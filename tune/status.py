@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig
 from preprocess.errors import RunError
 from tune import comparison, search_plan
-from tune.live_status import STALE_S, read_live_status
+from tune.final import FOLDER, Final, read_final
+from tune.live_status import STALE_S, driver_lives, read_live_status
 from tune.results import collect_results, differing_fields, score_columns, short_name, short_value
 from tune.tables import Table, per_cent
 from tune.view import duration
@@ -35,6 +36,9 @@ class Status:
         epochs: Of each trial, when complete.
         seconds: Since the first trial began, to now or to the last change.
         live: What the driver wrote last (`tune.live_status`), while one works there.
+        final: Of a search, what its choice came to (`tune.final`).
+        testing: How many of the choice's runs have each status, while they are trained.
+        untested: Whether a search asks for a test of its choice that is not complete.
     """
 
     folder: Path
@@ -46,6 +50,9 @@ class Status:
     epochs: tuple[int, ...]
     seconds: float
     live: dict[str, Any] | None = None
+    final: Final | None = None
+    testing: dict[str, int] | None = None
+    untested: bool = False
 
     def count(self, status: str) -> int:
         return sum(row["status"] == status for row in self.rows)
@@ -84,13 +91,20 @@ class Status:
             split = "validation" if best["validation_accuracy"] is not None else "test"
             values = " ".join(f"{short_name(path)}={short_value(best[path])}" for path in (*self.fields, "seed"))
             found.append(f"best complete trial so far: {per_cent(_score(best))} % {split} accuracy, {values}")
-        if not self.alive and any(self.count(status) for status in ("interrupted", "waiting", "failed")):
+        if self.testing is not None:
+            told = ", ".join(f"{count} {status}" for status, count in self.testing.items())
+            found.append(f"the choice is trained anew and tested: {told or 'it begins'}")
+        elif self.final is not None:
+            found.append(self.final.sentence())
+        if not self.alive and (
+            self.untested or any(self.count(status) for status in ("interrupted", "waiting", "failed"))
+        ):
             verb = "tune" if self.kind == "search" else "compare"
             found.append(f"nothing runs here now. Go on: spikeloom {verb} --resume {self.folder}")
         return found
 
     def _live_lines(self) -> list[str]:
-        if self.live is None or not self.alive:
+        if self.live is None or not self.alive or self.testing is not None:
             return []
         if self.live["age_s"] > STALE_S:
             where = f"process {self.live['process']} on {self.live['host']}"
@@ -110,6 +124,8 @@ class Status:
             "trials": [row | {"of_epochs": epochs} for row, epochs in zip(self.rows, self.epochs, strict=True)],
             "seconds": self.seconds,
             "live": self.live,
+            "final": None if self.final is None else asdict(self.final),
+            "testing": self.testing,
         }
 
 
@@ -129,9 +145,33 @@ def read_status(folder: Path) -> Status:
     kind, about, configs, fields = _asked(folder)
     alive = _is_held(folder)
     rows, live = collect_results(folder, configs, fields), read_live_status(folder)
+    final = read_final(folder)
+    untested = kind == "search" and _is_untested(folder, final)
+    # Between its last trial and its choice's first run a search holds neither folder: it draws its figures.
+    testing = untested and not alive and (_is_held(folder / FOLDER) or (live is not None and driver_lives(live)))
+    runs = read_live_status(folder / FOLDER) if testing else None
     _tell_running(rows, alive, live)
     epochs = tuple(config.schedule.last_epoch for config in configs)
-    return Status(folder, kind, about, alive, tuple(fields), rows, epochs, _seconds(folder, alive), live)
+    return Status(
+        folder,
+        kind,
+        about,
+        alive or testing,
+        tuple(fields),
+        rows,
+        epochs,
+        _seconds(folder, alive),
+        live,
+        final,
+        (runs or {}).get("trials", {}) if testing else None,
+        untested,
+    )
+
+
+def _is_untested(folder: Path, final: Final | None) -> bool:
+    """Whether a search has a choice whose test is asked for and not complete."""
+    wanted = search_plan.read_search(folder).final_seeds > 0 and (folder / "best.json").exists()
+    return wanted and (final is None or not final.complete)
 
 
 def _tell_running(rows: list[dict[str, Any]], alive: bool, live: dict[str, Any] | None) -> None:

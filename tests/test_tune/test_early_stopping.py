@@ -10,6 +10,7 @@ import pytest
 from test_ledger import begin, rows
 
 from pipeline.config import RunConfig, override, to_dict
+from pipeline.runs import write_lines
 from tune.early_stopping import EpochScheduler, StratifiedASHA, stratum_of
 from tune.ledger import Ledger
 
@@ -56,6 +57,14 @@ def test_trials_of_another_neuron_or_t_or_length_never_stop_each_other(scheduler
     assert len({stratum_of(trial(*stratum)) for stratum in strata}) == len(strata)
 
 
+def test_trials_whose_bins_have_another_duration_never_stop_each_other(scheduler: StratifiedASHA):
+    """T is of their length then, and binning.timesteps has no effect."""
+    durations = [{"binning.split_by": "duration", "binning.duration_us": us} for us in (1000, 5000)]
+    configs = [override(trial(), changes) for changes in durations]
+    assert decide(scheduler, configs[0], 2, 0.9) == GO
+    assert decide(scheduler, configs[1], 2, 0.1) == GO
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 8])
 def test_trial_at_its_last_epoch_is_complete_and_never_stopped(scheduler: StratifiedASHA, epochs: int):
     assert decide(scheduler, trial(epochs=epochs), epochs, 0.9) == GO
@@ -92,6 +101,23 @@ def test_replayed_ledger_judges_as_the_uninterrupted_search(tmp_path: Path):
         for one in (uninterrupted, resumed)
     ]
     assert decisions[0] == decisions[1] == [GO, STOP, GO, GO, STOP]
+
+
+def test_stop_that_was_due_at_the_interruption_is_made_up_for(tmp_path: Path):
+    ledger = Ledger(tmp_path)
+    good, poor, between = (trial(neuron_tau=tau) for tau in (2.0, 3.0, 4.0))
+    # The poor one wrote epoch 2 as the search was killed; the third was told to go on then, as the first to come.
+    for config, ended, accuracies in (
+        (good, 20.0, (0.1, 0.9)),
+        (poor, 30.0, (0.1, 0.2)),
+        (between, 10.0, (0.1, 0.3, 0.3)),
+    ):
+        folder = begin(ledger, config, rows(*accuracies))
+        timings = [{"epoch": k + 1, "epoch_s": 1.0, "ended": ended + k} for k in range(len(accuracies))]
+        write_lines(folder / "timings.jsonl", timings)
+    assert EpochScheduler(ledger, True, lambda: False).replay([good, poor, between]) == [poor]
+    assert [ledger.state(config) for config in (good, poor, between)] == ["started", "pruned", "started"]
+    assert EpochScheduler(ledger, True, lambda: False).replay([good, poor, between]) == []
 
 
 def test_stopped_trial_is_pruned_in_the_ledger(tmp_path: Path):

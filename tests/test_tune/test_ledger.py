@@ -97,6 +97,13 @@ def test_record_keeps_the_most_memory_and_a_smaller_piece_than_was_asked_for(led
     assert ledger.end(CONFIG, "done")["micro_batch"] is None
 
 
+def test_trial_that_was_once_trained_in_pieces_stays_marked(ledger: Ledger):
+    folder = begin(ledger, CONFIG, rows(0.2))
+    earlier = [{"micro_batch": CONFIG.batch_size // 2}, {"micro_batch": CONFIG.batch_size // 4}, {}]
+    write_json(folder / "environment.json", {"micro_batch": CONFIG.batch_size, "earlier": earlier})
+    assert ledger.end(CONFIG, "done")["micro_batch"] == CONFIG.batch_size // 4
+
+
 def test_record_of_an_earlier_version_is_read(ledger: Ledger):
     ledger.write_done(CONFIG, {"trial": fingerprint(CONFIG), "status": "done", "epochs": 3, "seconds": 1.0})
     (row,) = collect_results(ledger.folder, [CONFIG], [])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from test_ledger import begin
 
 from pipeline.config import RunConfig, fingerprint, override
+from tune.findings import read_findings
 from tune.ledger import Ledger
 from tune.population import PopulationTrials
 from tune.search_plan import Search, SearchData, read_search
@@ -37,6 +39,17 @@ def generation(source: PopulationTrials, ledger: Ledger, accuracies: list[float]
     for config, accuracy in zip(configs, accuracies, strict=True):
         finish(ledger, config, accuracy, "failed" if accuracy < 0 else "done")
     return configs
+
+
+def test_population_that_ends_before_its_schedule_has_its_last_generation_ranked(tmp_path: Path):
+    search, ledger = search_of(tmp_path, 4), Ledger(tmp_path)
+    search = replace(search, config=override(BASE, {"schedule.stop_epoch": 5}))
+    source = PopulationTrials(search, tmp_path)
+    ends = []
+    while not source.exhausted:
+        ends.append({config.schedule.last_epoch for config in generation(source, ledger, RISING[:4])})
+    assert ends == [{3}, {5}] and search.runs == 8
+    assert len(read_findings(source.search, tmp_path).ranked) == 4
 
 
 RISING = [0.1 * k for k in range(8)]

@@ -75,6 +75,13 @@ def test_trial_that_took_all_memory_comes_back_in_halves(ledger: Ledger):
     assert pieces == [8, 4]
 
 
+def test_trial_that_asks_for_pieces_comes_back_in_smaller_ones(ledger: Ledger):
+    queue = queue_of(ledger, [override(TRIALS[0], {"micro_batch": 4})])
+    queue.died(taken(queue), "ray.exceptions.OutOfMemoryError: Task was killed")
+    attempt = queue.next()
+    assert attempt is not None and attempt.micro_batch == 2
+
+
 def test_run_of_a_comparison_never_comes_back_in_pieces(ledger: Ledger):
     queue = queue_of(ledger, in_pieces=False)
     queue.died(taken(queue), "ray.exceptions.OutOfMemoryError: Task was killed")
@@ -140,3 +147,23 @@ def test_trial_that_ended_without_a_word_failed(ledger: Ledger):
     queue = queue_of(ledger)
     record = queue.ended(taken(queue))
     assert record is not None and (record["status"], record["error"]) == ("failed", "it ended without a word")
+
+
+class Nothing(Waves):
+    """A source that finds out as it is asked that there is nothing more."""
+
+    asked = False
+
+    @property
+    def exhausted(self) -> bool:
+        return self.asked
+
+    def ask(self) -> Sequence[RunConfig]:
+        self.asked = True
+        return ()
+
+
+def test_source_that_has_no_other_trial_leaves_nothing_to_look_at(ledger: Ledger):
+    queue = TrialQueue(Nothing(), ledger, lambda: 2)
+    assert not queue.finished
+    assert queue.peek() is None and queue.finished

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from made_up import write_search
 from test_figures import words_of
 
-from pipeline.config import fingerprint
+from pipeline.config import fingerprint, override
 from tune.findings import read_findings, write_findings
 from tune.groups import group_rows
 from tune.ledger import Ledger
@@ -71,3 +72,14 @@ def test_best_of_a_search_is_the_best_mean_not_the_luckiest_run(tmp_path: Path):
 def test_single_runs_have_no_spread():
     (found,) = group_rows([row(0.9)], 1)
     assert (found["validation_accuracy"], found["validation_accuracy_std"]) == (0.9, None)
+
+
+def test_trials_that_end_before_their_schedule_are_ranked(tmp_path: Path):
+    search = write_search(tmp_path, failed=0)
+    ended = replace(search, config=override(search.config, {"schedule.stop_epoch": 3}))
+    for old, new in zip(search.configs(), ended.configs(), strict=True):
+        record = Ledger(tmp_path).read_done(old)
+        assert record is not None
+        Ledger(tmp_path).write_done(new, record | {"trial": fingerprint(new)})
+    findings = read_findings(ended, tmp_path)
+    assert findings.ranked and len(findings.points) == len(ended.trials)

@@ -217,6 +217,28 @@ def test_batch_larger_than_the_training_set_is_told_before_anything_runs(tiny_co
         plan(tiny_config, tiny_cache, "batch_size=4,64")
 
 
+@pytest.mark.parametrize("method", ["tpe", "pbt"])
+def test_batches_of_which_none_fits_are_told_before_anything_runs(
+    method: str, tiny_config: RunConfig, tiny_cache: Path
+):
+    with pytest.raises(ConfigError) as caught:
+        plan(tiny_config, tiny_cache, "batch_size=500,600", method=method)
+    told = "batch_size: expected at most the 15 training samples, found"
+    assert sorted(caught.value.faults) == [f"{told} 500", f"{told} 600"]
+    # The configuration's own is not used where it is searched; those that do not fit are left out of it.
+    config = override(tiny_config, {"batch_size": 500})
+    assert plan(config, tiny_cache, "batch_size=5,600", method=method).fits({"batch_size": 5})
+
+
+def test_part_of_a_grid_is_spread_over_it(tiny_config: RunConfig, tiny_cache: Path):
+    words = ("binning.timesteps=2,4,8", "neuron.tau=1.5,2,3,4", "neuron.name=lif,clif")
+    whole = plan(tiny_config, tiny_cache, *words, method="grid")
+    part = plan(tiny_config, tiny_cache, *words, method="grid", samples=8)
+    assert len(part.trials) == 8 and all(changes in whole.trials for changes in part.trials)
+    assert {changes["binning.timesteps"] for changes in part.trials} == {2, 4, 8}
+    assert part == plan(tiny_config, tiny_cache, *words, method="grid", samples=8)
+
+
 def test_missing_event_store_names_the_command_that_makes_it(tiny_config: RunConfig, tmp_path: Path):
     with pytest.raises(CacheError, match="Make it: spikeloom preprocess"):
         plan(tiny_config, tmp_path, "neuron.tau=2,3")

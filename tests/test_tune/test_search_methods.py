@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from pipeline.config import RunConfig, fingerprint, load_config, override
 from pipeline.runs import read_lines
+from preprocess.errors import RunError
+from tune.corners import corners
 from tune.final import FOLDER, run_final
 from tune.findings import read_findings
 from tune.ledger import Ledger
@@ -62,6 +65,16 @@ def test_tpe_asks_one_after_another_and_a_resumed_search_asks_for_the_rest_alone
     assert ended(tmp_path / "out", there) == first
     # The same words into the same folder are the same search.
     assert run_search(search, tmp_path / "out").counts() == {"done": 4}
+
+
+def test_resumed_search_of_a_space_smaller_than_its_samples_is_complete(
+    tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None
+):
+    search = plan(tiny_config, tiny_cache, "neuron.tau=1.5,2", method="tpe", samples=5, scheduler="none")
+    for _ in range(2):
+        findings = run_search(search, tmp_path / "out", place=ONE)
+        assert findings.complete and findings.counts() == {"done": 2}
+        search = read_search(tmp_path / "out")
 
 
 def test_choice_is_trained_anew_on_other_seeds_and_tested_once(
@@ -171,6 +184,24 @@ def test_what_a_trial_takes_is_measured_before_several_run(
     assert 2e8 < measured[1]["memory"] < 3e9
 
 
+def test_search_that_asks_for_its_trials_measures_its_costliest_corner_and_is_bound_to_its_data_from_the_start(
+    tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None
+):
+    neuron = tmp_path / "mine.py"
+    neuron.write_text(HUNGRY.replace("shape[1] > 2", "shape[1] > 99"))
+    words = (f"neuron.name=lif,{neuron}:Hungry", "binning.timesteps=2:4", "neuron.tau=1.1:4")
+    search = plan(tiny_config, tiny_cache, *words, method="tpe", samples=2, scheduler="none")
+    folder = tmp_path / "out"
+    run_search(search, folder)
+    measured = {key.split()[0] for key in json.loads((folder / "memory.json").read_text())}
+    stands = {fingerprint(config): config.binning.timesteps for config in corners(search)}
+    assert [stands[trial] for trial in measured] == [4]
+    assert set(json.loads((folder / "basis.json").read_text())) == {"data set tiny", f"the file {neuron}"}
+    neuron.write_text(neuron.read_text() + "# another")
+    with pytest.raises(RunError, match=r"mine\.py .*changed since\. Choose another --out"):
+        run_search(read_search(folder), folder)
+
+
 def test_objectives_have_a_front(tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None):
     words: dict[str, Any] = {"method": "grid", "objectives": ("accuracy", "energy")}
     search = plan(tiny_config, tiny_cache, "binning.timesteps=2,4", "neuron.name=lif,clif", **words)
@@ -182,3 +213,17 @@ def test_objectives_have_a_front(tmp_path: Path, tiny_config: RunConfig, tiny_ca
     said = json.loads((tmp_path / "out" / "best.json").read_text())["search"]
     assert said["front"] == [row["trial"] for row in front]
     assert {path.stem for path in (tmp_path / "out" / "figures").iterdir()} >= {"pareto", "budget", "accuracy"}
+
+
+def test_trials_run_one_at_a_time_where_the_costliest_does_not_fit(
+    tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None, capsys
+):
+    (tmp_path / "hungry.py").write_text(HUNGRY)
+    search = plan(
+        tiny_config, tiny_cache, f"neuron.name={tmp_path}/hungry.py:Hungry", "neuron.tau=1.5,2", scheduler="none"
+    )
+    assert run_search(search, tmp_path / "out").counts() == {"done": 2}
+    assert "one at a time runs on each machine" in capsys.readouterr().err
+    # Each computes on all CPUs.
+    (environment, _) = (json.loads(path.read_text()) for path in (tmp_path / "out").rglob("environment.json"))
+    assert environment["threads"] == len(os.sched_getaffinity(0))

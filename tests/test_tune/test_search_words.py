@@ -32,6 +32,11 @@ CONFIG = PRESETS["n-mnist-small"].config
             "--search pbt: expected --repeats 1, found 2: its members learn from each other",
         ),
         (
+            {"repeats": 3, "scheduler": "asha"},
+            "--scheduler asha: expected none with --repeats 3: it would stop each seed by itself, and only "
+            "configurations with all of them are ranked",
+        ),
+        (
             {"method": "pbt", "scheduler": "asha"},
             "--search pbt: expected --scheduler none, found asha: poor members go on from better ones instead",
         ),
@@ -51,6 +56,11 @@ def test_population_changes_training_settings_only():
     faults = list(SearchWords(method="pbt").space_faults(space))
     assert [fault.split()[2] for fault in faults] == ["neuron.tau", "network.width"]
     assert "free are optimiser.*, loss.*, network.dropout, dataset.augmentation, batch_size" in faults[0]
+    words = ["optimiser.name=sgd,adamw", "optimiser.ema_decay=none,0.9", "optimiser.momentum=0.8,0.9"]
+    fixed = parse_space(words, CONFIG)
+    faults = list(SearchWords(method="pbt").space_faults(fixed))
+    assert [fault.split()[2] for fault in faults] == ["optimiser.name", "optimiser.ema_decay"]
+    assert faults[0].endswith("batch_size (but not optimiser.name, optimiser.ema_decay)")
     assert not list(SearchWords(method="pbt").space_faults(parse_space(["training"], CONFIG)))
 
 
@@ -68,6 +78,7 @@ def test_seeds_are_searched_or_repeated():
         ({"method": "tpe"}, "asha"),
         ({"method": "pbt"}, "none"),
         ({"objectives": ("accuracy", "energy")}, "none"),
+        ({"repeats": 2}, "none"),
     ],
 )
 def test_early_stopping_is_what_suits_the_rest(words: dict[str, object], scheduler: str):

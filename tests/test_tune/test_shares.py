@@ -74,9 +74,19 @@ def test_several_share_a_gpu_that_holds_them():
 
 
 def test_trial_that_no_machine_holds_is_one_line():
-    told = r"a trial takes 30\.0 GB of memory, and no machine has more than 20\.0 GB for trials\. Lower batch_size"
+    told = r"a trial takes 30\.0 GB of memory, and no machine has more than 18\.0 GB for trials, 0\.9 of 20\.0 GB"
     with pytest.raises(ConfigError, match=told):
         plan_share(trial(), 4, [Node(8, memory=20 * GB)], need=Need(30 * GB))
+
+
+def test_trials_that_do_not_fit_run_one_at_a_time_on_each_machine():
+    nodes = [Node(8, memory=10 * GB), Node(8, memory=11 * GB)]
+    share = plan_share(trial(), 20, nodes, need=Need(fits=False))
+    assert (share.trials, share.threads) == (2, 8)
+    # As machines are counted anew later.
+    assert [places(node, share.threads, share.gpu, share.memory) for node in nodes] == [1, 1]
+    assert plan_share(trial(), 20, nodes, Asked(concurrent=4), Need(fits=False)).trials == 2
+    assert plan_share(trial(), 20, [Node(8, 2, 10 * GB, 8 * GB)], need=Need(fits=False)).gpu == 1.0
 
 
 def test_gpu_that_is_not_there_is_one_line():
@@ -89,6 +99,12 @@ def test_gpu_that_is_not_there_is_one_line():
 def test_cluster_without_cpus_is_one_line():
     with pytest.raises(ConfigError, match="expected a machine that offers CPUs for trials, found none"):
         plan_share(trial(), 2, [Node(0)])
+
+
+def test_machines_with_fewer_cpus_than_asked_for_are_left_out():
+    assert plan_share(trial(), 9, [Node(4), Node(16)], Asked(cpus=8)) == Share(2, 8, 0.0, "cpu")
+    with pytest.raises(ConfigError, match=r"--cpus-per-trial 8: expected a machine of as many CPUs, found at most 4"):
+        plan_share(trial(), 9, [Node(4), Node(2)], Asked(cpus=8))
 
 
 def test_shares_that_make_no_sense_are_told_together():

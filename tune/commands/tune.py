@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +31,8 @@ class Arguments(ConfiguredArguments):
     """Search for the best T, tau and neuron, or any other fields, by validation accuracy; then test the choice once.
 
     Trials run in parallel within the CPUs, GPUs and memory of a machine or a cluster. Poor ones are stopped early, but
-    only in favour of others of the same neuron and T. At the end the best is trained anew on all training samples, over
-    several seeds, and tested; it is also written where train --config takes it.
+    only in favour of others of the same neuron and binning, and so T. At the end the best is trained anew on all
+    training samples, over several seeds, and tested; it is also written where train --config takes it.
 
     Example: spikeloom tune n-mnist-small --samples 8
 
@@ -50,9 +51,11 @@ class Arguments(ConfiguredArguments):
     """random: a Latin hypercube; grid: every combination; tpe: each trial follows from those before (Optuna); pbt: a
     population that trains side by side, poor members go on from better ones (training settings only)."""
     samples: int | None = None
-    """Configurations at most, 24 if not given; a smaller space is tried in full. Of grid all, of pbt 8 members."""
+    """Configurations at most, 24 if not given; a smaller space is tried in full. Of grid all, or so many,
+    spread over it by the seed; of pbt 8 members."""
     scheduler: Literal["asha", "none"] | None = None
-    """asha stops poor trials early; none trains all of them to the end, and is what pbt and several objectives take."""
+    """asha stops poor trials early; none trains all of them to the end, and is what pbt, repeats and several objectives
+    take."""
     repeats: int = 1
     """Runs of every configuration, with seeds --seed, --seed + 1, ...; ranked by their mean."""
     objectives: tuple[str, ...] = ("accuracy",)
@@ -62,7 +65,8 @@ class Arguments(ConfiguredArguments):
     final_seeds: int = 3
     """How often the best is trained anew and tested; 0 leaves the test samples closed."""
     hours: float | None = None
-    """Time for this session: then no trial starts, running ones stop at an epoch's end, and --resume goes on."""
+    """Time for this session, the choice's test among it: then no trial starts, running ones stop at an epoch's end, and
+    --resume goes on."""
     concurrent: int | None = None
     """Trials at once, which share the machine; if not given, as many as its CPUs or GPUs and its memory are for."""
     cpus_per_trial: int | None = None
@@ -111,24 +115,26 @@ def run(words: list[str]) -> None:
     from tune.final import run_final
     from tune.search import run_search
 
-    progress = progress_on_stderr()
+    progress, begun = progress_on_stderr(), time.monotonic()
     progress.note(f"{search.runs} trials of {search.about}, in {folder}")
     try:
         callbacks = tracker_callbacks(arguments.log, search.name, search.fields, folder) if arguments.log else []
         with one_ray():
             findings = run_search(search, folder, place=place, callbacks=callbacks, progress=progress)
-            final = run_final(findings, folder, place=place, progress=progress) if findings.complete else None
+            left = place.after(time.monotonic() - begun)
+            final = run_final(findings, folder, place=left, progress=progress) if findings.complete else None
     except (KeyboardInterrupt, Terminated):
         progress.note(f"finished trials are kept. Go on: {PROG} --resume {folder}")
         raise
     findings.table().print()
     for sentence in (*findings.sentences(), *findings.failures()):
         print(sentence)
-    if not findings.complete:
-        print(f"The time is up, and trials are left. Go on: {PROG} --resume {folder}")
-        return
     if final is not None:
         print(final.sentence())
+    if not findings.complete or (final is not None and not final.complete):
+        what = "seeds of the choice" if findings.complete else "trials"
+        print(f"The time is up, and {what} are left. Go on: {PROG} --resume {folder}")
+        return
     print(f"Written: {folder}/results.csv, epochs.csv, best.json, figures/. As a page: spikeloom report {folder}")
     print(f"Train the best again: spikeloom train --config {folder}/best.json")
 

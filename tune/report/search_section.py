@@ -9,6 +9,7 @@ from pipeline.config import RunConfig
 from pipeline.runs import read_json
 from tune.budget_figure import draw_budget, read_spending
 from tune.figures import draw_accuracy, draw_heat_map
+from tune.final import read_final
 from tune.findings import Findings, describe_values, read_findings
 from tune.ledger import Ledger
 from tune.report.section import Card, Picture, Section, draw_picture, environment_of, settings_of
@@ -32,7 +33,7 @@ def search_section(folder: Path, name: str) -> Section:
     """
     search = read_search(folder)
     findings = read_findings(search, folder)
-    config = search.config
+    config, final = search.config, read_final(folder)
     return Section(
         kind="search",
         folder=folder,
@@ -40,7 +41,11 @@ def search_section(folder: Path, name: str) -> Section:
         title=f"search over {', '.join(map(short_name, search.fields))} on {config.dataset.name}",
         emulated=search.data.emulated,
         lead=_lead(findings),
-        sentences=(*findings.sentences(), f"Space: {' '.join(search.space)}; scheduler {search.scheduler}."),
+        sentences=(
+            *findings.sentences(),
+            *(() if final is None else (final.sentence(),)),
+            f"Space: {' '.join(search.space)}; scheduler {search.scheduler}.",
+        ),
         cards=_cards(findings),
         tables=(findings.table(),) if findings.ranked else (),
         pictures=_pictures(findings, folder, name),

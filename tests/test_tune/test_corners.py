@@ -1,0 +1,51 @@
+"""What stands for trials that are not asked for yet: every class, and the costliest of them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.config import RunConfig, override
+from preprocess.copied_cache import CopiedCache
+from tune.corners import corners
+from tune.memory import costliest
+from tune.search_plan import Search, SearchData
+from tune.space import parse_space
+
+BASE = override(RunConfig(), {"dataset.name": "tiny", "binning.timesteps": 4, "selection": "validation"})
+STORES = {"tiny": CopiedCache("0" * 32, 34, 34)}
+
+
+def search_of(*words: str, method: str = "tpe") -> Search:
+    space = parse_space(words, BASE)
+    trials = () if method == "tpe" else ({},)
+    data = SearchData(emulated=False, train=50, validation=10)
+    return Search("tiny", BASE, words, space.fields, trials, "none", Path("cache"), data, method, 5)
+
+
+def test_costliest_corner_has_the_largest_of_everything():
+    words = ("binning.timesteps=4:64", "batch_size=4:500", "network.width=0.5,2,1", "neuron.tau=1.1:4")
+    found = costliest(corners(search_of(*words)), STORES)
+    # No batch is larger than the training set.
+    assert (found.binning.timesteps, found.batch_size, found.network.width) == (64, 50, 2.0)
+
+
+def test_values_behind_conditions_are_looked_at():
+    words = ("neuron.name=lif,clif", "binning.timesteps=4:64 if neuron.name=clif", "optimiser.learning_rate=0.01:1:log")
+    assert costliest(corners(search_of(*words)), STORES).binning.timesteps == 64
+
+
+def test_every_class_has_a_corner():
+    words = ("neuron.name=lif,mine.py:Mine,other.py:Other", "neuron.tau=1.1:4")
+    names = {config.neuron.name.rpartition("/")[2] for config in corners(search_of(*words))}
+    assert names == {"lif", "mine.py:Mine", "other.py:Other"}
+
+
+def test_trials_that_are_known_need_no_corners():
+    assert corners(search_of("neuron.tau=2,3", method="grid")) == []
+
+
+def test_frames_that_are_not_resized_have_the_size_of_the_sensor():
+    whole, small = (override(BASE, {"input.size": size}) for size in (None, 16))
+    halved = override(BASE, {"input.size": None, "binning.downsample": 3})
+    assert costliest([small, whole], STORES) == whole
+    assert costliest([halved, small], STORES) == small
