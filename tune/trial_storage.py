@@ -177,8 +177,9 @@ class TrialSite:
         return self.root / "trials" / self.trial
 
     def fetch(self, trial: str | None = None) -> None:
-        """Have here what home and storage hold of the trial, or of another that it starts from."""
-        if not self.away:
+        """Have here what home and storage hold of the trial, or of another of the search that it starts from."""
+        # Trials' names are letters and digits. A path leads to a run that the user has, which is read where it is.
+        if not self.away or (trial is not None and not trial.isalnum()):
             return
         if trial is None:
             self._home("clear", self.trial)

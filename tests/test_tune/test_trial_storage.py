@@ -98,6 +98,15 @@ def test_trial_that_another_starts_from_goes_on_sending(home: Path):
     assert receiver.names("running") == ["checkpoint.pt"]
 
 
+@pytest.mark.parametrize("storage", [True, False])
+def test_run_outside_the_search_that_a_trial_starts_from_is_left_alone(home: Path, tmp_path: Path, storage: bool):
+    run = tmp_path / "users" / "run"
+    run.mkdir(parents=True)
+    (run / "checkpoint.pt").write_bytes(b"weights")
+    away(home, (tmp_path / "storage").as_uri() if storage else None).fetch(str(run))
+    assert contents(run) == {"checkpoint.pt": b"weights"}
+
+
 def test_ended_trial_leaves_nothing_where_it_trained(home: Path):
     site = away(home, metrics_jsonl=b"1\n", done_json=b"{}")
     site.close(ended=True)
