@@ -33,7 +33,7 @@ def agree_on_storage(folder: Path, url: str | None, progress: Progress) -> Trial
     blind = [answer.name for answer in answers if not answer.value]
     if blind:
         progress.note(
-            f"{len(blind)} of {len(answers)} machines do not see {folder}: {', '.join(blind[:3])}"
+            f"{len(blind)} of {len(answers)} machines do not see {folder} or cannot write there: {', '.join(blind[:3])}"
             f"{', ...' if len(blind) > 3 else ''}; their checkpoints come here through Ray after every epoch"
         )
     # A machine that joins later may not see it either.
@@ -41,7 +41,7 @@ def agree_on_storage(folder: Path, url: str | None, progress: Progress) -> Trial
 
 
 def _look(folder: Path, token: str) -> bool:
-    """On a machine of the cluster: does it see the folder? What earlier searches left there goes."""
+    """On a machine of the cluster: does it see the folder and write there? What earlier searches left there goes."""
     remove_abandoned()
     return sees(folder, token)
 

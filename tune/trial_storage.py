@@ -9,6 +9,7 @@ from every machine. Before a trial starts, what home and storage hold of it is f
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -146,11 +147,19 @@ def _trials_here() -> Path:
 
 
 def sees(folder: Path, token: str) -> bool:
-    """Whether this machine sees the driver's folder at its path."""
+    """Whether this machine sees the driver's folder at its path, and writes there: it may be mounted for readers."""
+    own = folder / f".seen-{secrets.token_hex(4)}"
     try:
-        return (folder / TOKEN).read_text() == token
-    except OSError:
-        return False
+        if (folder / TOKEN).read_text() != token:
+            return False
+        own.touch()
+    except OSError as error:
+        # A disk that is full is the right one: what fails to be written there says so.
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    finally:
+        with contextlib.suppress(OSError):
+            own.unlink()
+    return True
 
 
 @dataclass
