@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tune.shares import Asked
 
@@ -24,6 +26,13 @@ class Place:
     asked: Asked = field(default_factory=Asked)
     hours: float | None = None
     storage: str | None = None
+
+    def resume(self, verb: str, folder: Path) -> str:
+        """The command that goes on with the search (verb tune) or comparison (compare) of a folder, at this place."""
+        words = ["spikeloom", verb, "--resume", str(folder.expanduser().absolute())]
+        for flag, value in (("--address", self.address), ("--storage", self.storage)):
+            words += [] if value is None else [flag, value]
+        return shlex.join(words)
 
     def faults(self) -> Iterator[str]:
         """Every fault, a line each."""

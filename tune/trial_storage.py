@@ -195,10 +195,12 @@ class TrialSite:
         trial = trial or self.trial
         folder = self.root / "trials" / trial
         shutil.rmtree(folder, ignore_errors=True)
-        for name in self._home("names", trial):
+        names = self._home("names", trial)
+        for name in names:
             if self.storage.url is None or name not in _LARGE:
                 self._read(trial, name, folder / name)
-        if self.storage.url is not None:
+        # A checkpoint without its epochs is not this trial's, or of no use.
+        if self.storage.url is not None and "metrics.jsonl" in names:
             for name in _LARGE:
                 fetch_large(self.storage.url, f"{trial}/{name}", folder / name)
 

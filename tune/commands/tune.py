@@ -109,9 +109,11 @@ def run(words: list[str]) -> None:
     search, folder = _resumed(arguments, words) if arguments.resume is not None else _started(arguments)
     from tune.cluster import one_ray
     from tune.final import run_final
+    from tune.kept_storage import with_kept_storage
     from tune.search import run_search
 
-    progress = progress_on_stderr()
+    place = with_kept_storage(folder, place)
+    resume, progress = place.resume("tune", folder), progress_on_stderr()
     progress.note(f"{search.runs} trials of {search.about}, in {folder}")
     try:
         callbacks = tracker_callbacks(arguments.log, search.name, search.fields, folder) if arguments.log else []
@@ -119,13 +121,13 @@ def run(words: list[str]) -> None:
             findings = run_search(search, folder, place=place, callbacks=callbacks, progress=progress)
             final = run_final(findings, folder, place=place, progress=progress) if findings.complete else None
     except (KeyboardInterrupt, Terminated):
-        progress.note(f"finished trials are kept. Go on: {PROG} --resume {folder}")
+        progress.note(f"finished trials are kept. Go on: {resume}")
         raise
     findings.table().print()
     for sentence in (*findings.sentences(), *findings.failures()):
         print(sentence)
     if not findings.complete:
-        print(f"The time is up, and trials are left. Go on: {PROG} --resume {folder}")
+        print(f"The time is up, and trials are left. Go on: {resume}")
         return
     if final is not None:
         print(final.sentence())
