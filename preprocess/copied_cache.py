@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,10 +29,16 @@ class CopiedCache:
     width: int
 
     def write(self, folder: Path) -> None:
-        """Write it beside where the event store would be; the folder is there."""
-        temporary = folder / f".{FILE}.tmp"
-        temporary.write_text(json.dumps(asdict(self)))
-        temporary.replace(folder / FILE)
+        """Write it beside where the event store would be, if it is not there; the folder is."""
+        if read_copied(folder) == self:
+            return
+        # Several processes may write at the same time, each its own file.
+        temporary = folder / f".{FILE}.{secrets.token_hex(4)}.tmp"
+        try:
+            temporary.write_text(json.dumps(asdict(self)))
+            temporary.replace(folder / FILE)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def read_copied(folder: Path) -> CopiedCache | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.config import PLACE_FIELDS, flatten
 from pipeline.runs import holding, make_folder, write_whole
@@ -17,11 +16,10 @@ from tune.arms import Setting
 from tune.comparison import FILE, Comparison, read_comparison, read_outcomes
 from tune.conclusion import Conclusion, conclude, missing_lines, seeds_warning
 from tune.fairness import tune_arms
+from tune.kept_storage import own_storage, with_kept_storage
+from tune.place import Place
 from tune.sources import FixedTrials
 from tune.verdict import seed_words
-
-if TYPE_CHECKING:
-    from tune.place import Place
 
 # What each run of a comparison sets by itself, and what never changes what it computes.
 _FREE_FIELDS = frozenset({"neuron.name", "seed"}) | PLACE_FIELDS
@@ -57,13 +55,15 @@ def compare(
         done = sum(outcome.run is not None for outcome in read_outcomes(comparison, folder).values())
         comparison = comparison.declare(done)
         comparison.write(folder)
+        place = with_kept_storage(folder, place or Place())
+        resume = place.resume("compare", folder)
+        place = own_storage(folder, place, progress)
     for line in plan_lines(comparison, folder):
         progress.note(line)
-    address = place.address if place else None
     # One Ray for all of its parts: it takes seconds to start.
-    with ray_running(address, f"spikeloom compare --resume {folder}") if _several_parts(comparison) else nullcontext():
-        comparison = tune_arms(comparison, folder, place=place, progress=progress)
-        _run(comparison, folder, place, progress)
+    with ray_running(place.address, resume) if _several_parts(comparison) else nullcontext():
+        comparison = tune_arms(comparison, folder, place=place, progress=progress, resume=resume)
+        _run(comparison, folder, place, progress, resume)
     return write_conclusion(comparison, folder)
 
 
@@ -71,7 +71,7 @@ def _several_parts(comparison: Comparison) -> bool:
     return bool(comparison.tuning.space) or any(arm.begins for arm in comparison.arms)
 
 
-def _run(comparison: Comparison, folder: Path, place: Place | None, progress: Progress) -> None:
+def _run(comparison: Comparison, folder: Path, place: Place, progress: Progress, resume: str) -> None:
     """Those from which others start first."""
     from tune.execution import run_trials
 
@@ -87,6 +87,7 @@ def _run(comparison: Comparison, folder: Path, place: Place | None, progress: Pr
                 place=place,
                 fields=[*comparison.axes, "neuron.name", "seed"],
                 progress=progress,
+                resume=resume,
             )
 
 

@@ -63,6 +63,7 @@ def run_trials(
     refresh: Callable[[], object] | None = None,
     callbacks: Sequence[ray_tune.Callback] = (),
     progress: Progress | None = None,
+    resume: str = "",
 ) -> bool:
     """Run those of the trials that the folder's ledger lacks, and write what came of them as they end.
 
@@ -85,6 +86,7 @@ def run_trials(
             trials end, and at the end or the interruption.
         callbacks: Others that Ray tells of the trials.
         progress: Where to tell how far the frame caches are.
+        resume: The command that goes on where the cluster's head was lost.
 
     Returns:
         Whether every trial came to an end, if only to a failure; False where the time was up before.
@@ -96,7 +98,6 @@ def run_trials(
         ClusterError: If Ray does not start or the cluster does not answer.
     """
     ledger, place = Ledger(folder), place or Place()
-    resume = f"spikeloom {'compare' if open_test else 'tune'} --resume {ledger.folder}"
     fields = differing_fields(source.configs) if fields is None else fields
     refresh = refresh or partial(write_results, ledger.folder, source.configs, fields)
     with holding(ledger.folder):

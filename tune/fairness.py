@@ -86,12 +86,19 @@ def tuning_space(fairness: str, learning_rate: float) -> tuple[str, ...]:
 
 
 def tune_arms(
-    comparison: Comparison, folder: Path, *, place: Place | None = None, progress: Progress | None = None
+    comparison: Comparison, folder: Path, *, place: Place, progress: Progress | None = None, resume: str
 ) -> Comparison:
     """The comparison with what a search found for every arm in every setting that has no values yet.
 
     Each search has as many trials, the same draws, and validation samples of its own setting; the test samples stay
     closed. A neuron that hears nothing of the space is not searched.
+
+    Args:
+        comparison: Whose arms.
+        folder: The comparison's.
+        place: Where and how long.
+        progress: Where to tell.
+        resume: The command that goes on with the comparison.
 
     Raises:
         RunError: If no trial of a search came to its end.
@@ -100,14 +107,20 @@ def tune_arms(
         key = setting.name, arm.name
         if not comparison.tuning.space or key in comparison.tuned:
             continue
-        found = _search(comparison, setting, arm, folder, place, progress)
+        found = _search(comparison, setting, arm, folder, place, progress, resume)
         comparison = replace(comparison, tuned={**comparison.tuned, key: found})
         comparison.write(folder)
     return comparison
 
 
 def _search(
-    comparison: Comparison, setting: Setting, arm: Arm, folder: Path, place: Place | None, progress: Progress | None
+    comparison: Comparison,
+    setting: Setting,
+    arm: Arm,
+    folder: Path,
+    place: Place,
+    progress: Progress | None,
+    resume: str,
 ) -> dict[str, Any]:
     from tune.search import run_search
     from tune.search_plan import plan_search
@@ -127,10 +140,9 @@ def _search(
     where = folder / "tuning" / "-".join(filter(None, (setting.name, arm.name))).replace("/", "_").replace(" ", "-")
     if progress is not None:
         progress.note(f"tuning {arm.label}{f' in {setting.name}' if setting.name else ''}: {' '.join(words)}")
-    findings = run_search(search, where, place=place, progress=progress)
+    findings = run_search(search, where, place=place, progress=progress, resume=resume)
     if not findings.ranked:
-        hint = f"Go on with: spikeloom compare --resume {folder}"
-        raise RunError(f"{where}: no trial of the tuning is complete yet. {hint}")
+        raise RunError(f"{where}: no trial of the tuning is complete yet. Go on with: {resume}")
     return {path: findings.ranked[0][path] for path in search.fields}
 
 

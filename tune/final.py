@@ -8,22 +8,21 @@ tested.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.config import RunConfig, fingerprint, override
 from pipeline.runs import read_json, write_json
 from preprocess.errors import RunError
 from preprocess.progress import Progress
 from tune.findings import Findings
+from tune.kept_storage import own_storage, with_kept_storage
 from tune.ledger import Ledger
+from tune.place import Place
 from tune.search_plan import Search
 from tune.tables import per_cent
-
-if TYPE_CHECKING:
-    from tune.place import Place
 
 FOLDER = "final"
 _FILE = "final.json"
@@ -170,6 +169,11 @@ def run_final(
         return None
     from tune.execution import run_trials
 
+    place = with_kept_storage(folder, place or Place())
+    resume = place.resume("tune", folder)
+    place = own_storage(folder, place, progress)
+    if place.storage is not None:
+        place = replace(place, storage=f"{place.storage}/{FOLDER}")
     parts = chosen_parts(findings, folder)
     # Seeds that no trial had: those that chose it flatter it.
     first = max(config.seed for config in search.configs()) + 1
@@ -183,6 +187,7 @@ def run_final(
         place=place,
         fields=["seed"],
         progress=progress,
+        resume=resume,
     )
     return _write(findings, parts, source, folder, complete)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from tune.shares import Asked
 
@@ -28,6 +30,13 @@ class Place:
     def after(self, seconds: float) -> Place:
         """The same once so many seconds of its time are used up; 0 hours are left where all of it is."""
         return self if self.hours is None else replace(self, hours=max(0.0, self.hours - seconds / 3600))
+
+    def resume(self, verb: str, folder: Path) -> str:
+        """The command that goes on with the search (verb tune) or comparison (compare) of a folder, at this place."""
+        words = ["spikeloom", verb, "--resume", str(folder.expanduser().absolute())]
+        for flag, value in (("--address", self.address), ("--storage", self.storage)):
+            words += [] if value is None else [flag, value]
+        return shlex.join(words)
 
     def faults(self) -> Iterator[str]:
         """Every fault, a line each."""

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.runs import holding, make_folder
 from preprocess.errors import RunError
 from preprocess.progress import Progress
 from tune.findings import Findings, write_findings, write_tables
+from tune.kept_storage import own_storage, with_kept_storage
+from tune.place import Place
 from tune.search_plan import FILE, Search, read_search
 from tune.sources import FixedTrials, TrialSource
-
-if TYPE_CHECKING:
-    from tune.place import Place
 
 
 def run_search(
@@ -25,6 +24,7 @@ def run_search(
     place: Place | None = None,
     callbacks: Sequence[Any] = (),
     progress: Progress | None = None,
+    resume: str | None = None,
 ) -> Findings:
     """Run what the folder lacks, and write what came of it: as trials end, and at the end or the interruption.
 
@@ -34,6 +34,7 @@ def run_search(
         place: Where and how long; None is this machine, without an end.
         callbacks: Others that Ray tells of the trials.
         progress: Where to tell how far the frame caches are.
+        resume: The command that goes on where the cluster's head was lost, if another than the search's own.
 
     Raises:
         RunError: If the folder holds something else, or no trial came to its end, with the causes.
@@ -51,6 +52,9 @@ def run_search(
         if not (folder / FILE).exists():
             search.write(folder)
         search = read_search(folder)
+        place = with_kept_storage(folder, place or Place())
+        resume = resume or place.resume("tune", folder)
+        place = own_storage(folder, place, progress)
     source, now = _source(search, folder)
     try:
         complete = run_trials(
@@ -66,6 +70,7 @@ def run_search(
             refresh=lambda: write_tables(now(), folder),
             callbacks=callbacks,
             progress=progress,
+            resume=resume,
         )
     finally:
         findings = write_findings(now(), folder)

@@ -192,6 +192,11 @@ def plan_search(name: str, config: RunConfig, words: SearchWords, cache: Path) -
         CacheError: If there is no event store.
     """
     faults = list(words.faults())
+    if config.start_from is not None:
+        faults.append(
+            f"start_from: expected none, because the trials of a search begin anew, found {config.start_from}. Leave "
+            "it out; a single run takes it: spikeloom train --start-from RUN"
+        )
     config = override(config, {"selection": "validation"})
     try:
         space = parse_space(words.space, config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -12,13 +13,15 @@ from tune.cluster import ClusterError
 from tune.nodes import actor_here, on_every_node
 from tune.trial_storage import TOKEN, Receiver, TrialStorage, open_storage, remove_abandoned, sees
 
+_TRIAL = re.compile("[0-9a-f]{12}")
+
 
 def agree_on_storage(folder: Path, url: str | None, progress: Progress) -> TrialStorage:
     """How trials' files come home, after every machine was asked.
 
     Args:
         folder: Of the search; made already.
-        url: A path or URL for the large files; None keeps them in the folder.
+        url: A path or URL for the large files of this folder alone; None keeps them in the folder.
         progress: Where to tell which machines do not see the folder.
 
     Raises:
@@ -26,14 +29,14 @@ def agree_on_storage(folder: Path, url: str | None, progress: Progress) -> Trial
     """
     token = write_token(folder)
     if url is not None:
-        url = _own_part(url, folder)
         _check_reached(url)
+        _name_strangers(url, folder, progress)
         return TrialStorage(folder, token, actor_here(Receiver, str(folder), concurrency=8), url)
     answers = on_every_node(_look, folder, token)
     blind = [answer.name for answer in answers if not answer.value]
     if blind:
         progress.note(
-            f"{len(blind)} of {len(answers)} machines do not see {folder}: {', '.join(blind[:3])}"
+            f"{len(blind)} of {len(answers)} machines do not see {folder} or cannot write there: {', '.join(blind[:3])}"
             f"{', ...' if len(blind) > 3 else ''}; their checkpoints come here through Ray after every epoch"
         )
     # A machine that joins later may not see it either.
@@ -41,7 +44,7 @@ def agree_on_storage(folder: Path, url: str | None, progress: Progress) -> Trial
 
 
 def _look(folder: Path, token: str) -> bool:
-    """On a machine of the cluster: does it see the folder? What earlier searches left there goes."""
+    """On a machine of the cluster: does it see the folder and write there? What earlier searches left there goes."""
     remove_abandoned()
     return sees(folder, token)
 
@@ -53,11 +56,18 @@ def write_token(folder: Path) -> str:
     return token
 
 
-def _own_part(url: str, folder: Path) -> str:
-    """Each search has a folder of its own in a storage; relative paths mean what they mean here."""
-    if "://" not in url:
-        url = str(Path(url).expanduser().absolute())
-    return f"{url.rstrip('/')}/{folder.name}"
+def _name_strangers(url: str, folder: Path, progress: Progress) -> None:
+    """Tell of checkpoints that are of no use, because the epochs that belong to them are not at home."""
+    from pyarrow import fs
+
+    system, root = open_storage(url)
+    there = [Path(info.path).name for info in system.get_file_info(fs.FileSelector(root))]
+    strange = [
+        name for name in there if _TRIAL.fullmatch(name) and not (folder / "trials" / name / "metrics.jsonl").exists()
+    ]
+    if strange:
+        some = ", ".join(sorted(strange)[:3]) + (", ..." if len(strange) > 3 else "")
+        progress.note(f"{url}: checkpoints of {some} are not used: their epochs are not in {folder}")
 
 
 def _check_reached(url: str) -> None:

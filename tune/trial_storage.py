@@ -9,6 +9,7 @@ from every machine. Before a trial starts, what home and storage hold of it is f
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -146,11 +147,19 @@ def _trials_here() -> Path:
 
 
 def sees(folder: Path, token: str) -> bool:
-    """Whether this machine sees the driver's folder at its path."""
+    """Whether this machine sees the driver's folder at its path, and writes there: it may be mounted for readers."""
+    own = folder / f".seen-{secrets.token_hex(4)}"
     try:
-        return (folder / TOKEN).read_text() == token
-    except OSError:
-        return False
+        if (folder / TOKEN).read_text() != token:
+            return False
+        own.touch()
+    except OSError as error:
+        # A disk that is full is the right one: what fails to be written there says so.
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    finally:
+        with contextlib.suppress(OSError):
+            own.unlink()
+    return True
 
 
 @dataclass
@@ -177,18 +186,21 @@ class TrialSite:
         return self.root / "trials" / self.trial
 
     def fetch(self, trial: str | None = None) -> None:
-        """Have here what home and storage hold of the trial, or of another that it starts from."""
-        if not self.away:
+        """Have here what home and storage hold of the trial, or of another of the search that it starts from."""
+        # Trials' names are letters and digits. A path leads to a run that the user has, which is read where it is.
+        if not self.away or (trial is not None and not trial.isalnum()):
             return
         if trial is None:
             self._home("clear", self.trial)
         trial = trial or self.trial
         folder = self.root / "trials" / trial
         shutil.rmtree(folder, ignore_errors=True)
-        for name in self._home("names", trial):
+        names = self._home("names", trial)
+        for name in names:
             if self.storage.url is None or name not in _LARGE:
                 self._read(trial, name, folder / name)
-        if self.storage.url is not None:
+        # A checkpoint without its epochs is not this trial's, or of no use.
+        if self.storage.url is not None and "metrics.jsonl" in names:
             for name in _LARGE:
                 fetch_large(self.storage.url, f"{trial}/{name}", folder / name)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import ray
 
+from preprocess.copied_cache import CopiedCache, read_copied
 from preprocess.errors import CacheError
 from tune import node_caches
 from tune.node_caches import NodeCaches
@@ -74,3 +77,20 @@ def test_full_disk_is_a_line_and_leaves_no_half(tmp_path: Path, told: list[str],
     with pytest.raises(CacheError, match=text):
         NodeCaches(tmp_path / "not here", {}, source(told))._fetch(NAME, tmp_path)
     assert files(tmp_path) == []
+
+
+def test_two_workers_may_say_at_once_what_a_copy_is_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    copied, both = CopiedCache("0123456789abcdef", 9, 9), Barrier(2, timeout=10)
+    plain = Path.write_text
+
+    def at_once(path: Path, text: str) -> int:
+        count = plain(path, text)
+        both.wait()
+        return count
+
+    monkeypatch.setattr(Path, "write_text", at_once)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(copied.write, [tmp_path, tmp_path]))
+    assert read_copied(tmp_path) == copied and files(tmp_path) == ["copied.json"]
+    # A third finds it and writes nothing: it would wait for another.
+    copied.write(tmp_path)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from pipeline.config import override
 from pipeline.presets import PRESETS
+from preprocess.errors import ConfigError
+from tune.search_plan import plan_search
 from tune.search_words import SearchWords
 from tune.space import parse_space
 
@@ -83,3 +88,12 @@ def test_seeds_are_searched_or_repeated():
 )
 def test_early_stopping_is_what_suits_the_rest(words: dict[str, object], scheduler: str):
     assert SearchWords(**words).plain_scheduler() == scheduler  # type: ignore[arg-type]
+
+
+def test_search_that_would_start_from_a_run_is_refused_in_a_line(tmp_path: Path):
+    config = override(CONFIG, {"start_from": "/users/run"})
+    with pytest.raises(ConfigError) as caught:
+        plan_search("tiny", config, SearchWords(("neuron.tau=1.5,2",)), tmp_path)
+    (line,) = caught.value.faults
+    assert line.startswith("start_from: expected none, because the trials of a search begin anew, found /users/run. ")
+    assert line.endswith("a single run takes it: spikeloom train --start-from RUN")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,16 @@ from filelock import FileLock
 
 from preprocess.errors import RunError
 from tune import trial_storage
-from tune.trial_storage import Receiver, TrialSite, TrialStorage, fetch_large, remove_abandoned, store_large
+from tune.trial_storage import (
+    TOKEN,
+    Receiver,
+    TrialSite,
+    TrialStorage,
+    fetch_large,
+    remove_abandoned,
+    sees,
+    store_large,
+)
 
 TRIAL = "0123456789ab"
 
@@ -42,7 +53,7 @@ def write(site: TrialSite, **files: bytes) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 @pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 20, 35])
@@ -98,6 +109,15 @@ def test_trial_that_another_starts_from_goes_on_sending(home: Path):
     assert receiver.names("running") == ["checkpoint.pt"]
 
 
+@pytest.mark.parametrize("storage", [True, False])
+def test_run_outside_the_search_that_a_trial_starts_from_is_left_alone(home: Path, tmp_path: Path, storage: bool):
+    run = tmp_path / "users" / "run"
+    run.mkdir(parents=True)
+    (run / "checkpoint.pt").write_bytes(b"weights")
+    away(home, (tmp_path / "storage").as_uri() if storage else None).fetch(str(run))
+    assert contents(run) == {"checkpoint.pt": b"weights"}
+
+
 def test_ended_trial_leaves_nothing_where_it_trained(home: Path):
     site = away(home, metrics_jsonl=b"1\n", done_json=b"{}")
     site.close(ended=True)
@@ -113,6 +133,26 @@ def test_folders_of_killed_workers_go_and_those_in_use_stay(home: Path):
     assert in_use.folder.exists() and not killed.root.exists()
     in_use.close(ended=False)
     assert not any((home.parent / "away").iterdir())
+
+
+@pytest.mark.parametrize(("fault", "seen"), [(None, True), (errno.EROFS, False), (errno.EACCES, False), (28, True)])
+def test_folder_that_a_machine_may_only_read_is_not_trained_in(
+    home: Path, monkeypatch: pytest.MonkeyPatch, fault: int | None, seen: bool
+):
+    (home / TOKEN).write_text("token")
+    assert not sees(home, "another token")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        assert fault is not None
+        raise OSError(fault, os.strerror(fault))
+
+    if fault is not None:
+        monkeypatch.setattr(Path, "touch", refuse)
+    assert sees(home, "token") == seen
+    site = TrialStorage(home, "token").site(TRIAL)
+    assert site.away != seen
+    site.close(ended=False)
+    assert sorted(contents(home)) == [TOKEN]
 
 
 def test_full_disk_at_home_is_a_line(home: Path, monkeypatch: pytest.MonkeyPatch):

@@ -178,7 +178,7 @@ def test_storage_that_a_machine_does_not_reach_is_refused_before_the_first_trial
         code, _, err = head.spikeloom(*words(head, address, "refused", *space, "--storage", storage))
         assert code == 2
         line = err.strip().splitlines()[-1]
-        assert line.startswith(f"spikeloom: --storage {storage}/refused: ") and "does not reach it" in line, line
+        assert line.startswith(f"spikeloom: --storage {storage}/refused-") and "does not reach it" in line, line
         assert head.shell(f"ls {head.own}/refused/trials 2>/dev/null | wc -l") == "0"
 
 
@@ -190,7 +190,7 @@ def test_checkpoints_go_to_a_storage_that_all_machines_reach(pair: tuple[Machine
         *words(head, address, "stored", "--space", "neuron.tau=1.5,2,3,4", "--storage", f"file://{shared}")
     )
     assert code == 0, err
-    assert len(list(shared.glob("stored/*/checkpoint.pt"))) == len(list(shared.glob("stored/*/best.pt"))) == 4
+    assert len(list(shared.glob("stored-*/*/checkpoint.pt"))) == len(list(shared.glob("stored-*/*/best.pt"))) == 4
     assert not list(shared.rglob("*.part"))
     assert head.shell(f"ls {head.own}/stored/trials/*/result.json | wc -l") == "4"
     assert head.shell(f"find {head.own}/stored -name checkpoint.pt | wc -l") == "0"

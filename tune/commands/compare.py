@@ -72,12 +72,13 @@ def run(words: list[str]) -> None:
     from tune.compare import compare
     from tune.conclusion import missing_lines
     from tune.conclusion_tables import accuracy_table, difference_table, seed_table
+    from tune.kept_storage import with_kept_storage
 
-    place = Place(arguments.address, storage=arguments.storage)
+    place = with_kept_storage(folder, Place(arguments.address, storage=arguments.storage))
     try:
         conclusion = compare(comparison, folder, place=place, progress=progress_on_stderr())
     except (KeyboardInterrupt, Terminated):
-        progress_on_stderr().note(f"finished runs are kept; go on with: spikeloom compare --resume {folder}")
+        progress_on_stderr().note(f"finished runs are kept; go on with: {place.resume('compare', folder)}")
         raise
     accuracy_table(conclusion).print()
     if len(conclusion.verdicts) == 1:

@@ -113,9 +113,11 @@ def run(words: list[str]) -> None:
     search, folder = _resumed(arguments, words) if arguments.resume is not None else _started(arguments)
     from tune.cluster import one_ray
     from tune.final import run_final
+    from tune.kept_storage import with_kept_storage
     from tune.search import run_search
 
-    progress, begun = progress_on_stderr(), time.monotonic()
+    place = with_kept_storage(folder, place)
+    resume, progress, begun = place.resume("tune", folder), progress_on_stderr(), time.monotonic()
     progress.note(f"{search.runs} trials of {search.about}, in {folder}")
     try:
         callbacks = tracker_callbacks(arguments.log, search.name, search.fields, folder) if arguments.log else []
@@ -124,7 +126,7 @@ def run(words: list[str]) -> None:
             left = place.after(time.monotonic() - begun)
             final = run_final(findings, folder, place=left, progress=progress) if findings.complete else None
     except (KeyboardInterrupt, Terminated):
-        progress.note(f"finished trials are kept. Go on: {PROG} --resume {folder}")
+        progress.note(f"finished trials are kept. Go on: {resume}")
         raise
     findings.table().print()
     for sentence in (*findings.sentences(), *findings.failures()):
@@ -133,7 +135,7 @@ def run(words: list[str]) -> None:
         print(final.sentence())
     if not findings.complete or (final is not None and not final.complete):
         what = "seeds of the choice" if findings.complete else "trials"
-        print(f"The time is up, and {what} are left. Go on: {PROG} --resume {folder}")
+        print(f"The time is up, and {what} are left. Go on: {resume}")
         return
     print(f"Written: {folder}/results.csv, epochs.csv, best.json, figures/. As a page: spikeloom report {folder}")
     print(f"Train the best again: spikeloom train --config {folder}/best.json")
