@@ -16,10 +16,10 @@ from made_up import CONFIG, write_comparison, write_run
 from pipeline.config import RunConfig, fingerprint, flatten, override, to_dict
 from pipeline.runs import write_json
 from preprocess.errors import CacheError, ConfigError, RunError, SpikeloomError
-from tune.arms import Setting, neuron_arm, neuron_label
+from tune.arms import Setting, exchanged_arm, neuron_arm, neuron_label
 from tune.commands import compare as command
 from tune.compare import _with_earlier, compare, plan_lines, write_conclusion
-from tune.comparison import Comparison, compare_neurons, read_comparison, read_outcomes
+from tune.comparison import Comparison, Tuning, compare_neurons, read_comparison, read_outcomes
 from tune.conclusion import Conclusion, conclude
 from tune.conclusion_tables import accuracy_table, csv_text, seed_table
 from tune.ledger import Ledger
@@ -108,6 +108,32 @@ def test_a_comparison_runs_through_ray_and_more_seeds_run_only_what_is_new(
     command.run(["--resume", str(folder)])
     assert "4 done already" in capsys.readouterr().err
     assert (folder / "table.md").read_text() == table
+
+
+@pytest.mark.ray
+def test_each_neuron_is_tuned_alike_before_its_seeds_run_and_an_exchanged_one_goes_on(
+    tiny_cache: Path, tiny_config: RunConfig, tmp_path: Path, shared_ray: None
+):
+    config = override(tiny_config, {"selection": "last", "schedule.epochs": 2})
+    arms = (neuron_arm("lif"), neuron_arm("psn"), exchanged_arm("lif", "clif", 1))
+    tuning = Tuning(("neuron.tau=1.5,3",))
+    comparison = Comparison("tiny", (Setting("", config),), arms, (5,), tiny_cache, tuning)
+    folder = tmp_path / "out"
+    conclusion = compare(comparison, folder)
+    found = read_comparison(folder)
+    # A neuron without tau has nothing to be tuned; the searches saw no test sample, and are kept.
+    assert found.tuned["", "psn"] == {} and set(found.tuned["", "lif"]) == {"neuron.tau"}
+    assert all("test_accuracy" not in path.read_text() for path in folder.glob("tuning/*/trials/*/metrics.jsonl"))
+    first, then = found.parts_of(found.settings[0], found.arms[2], 5)
+    ledger = Ledger(folder)
+    assert [row["epoch"] for row in ledger.metrics(then)] == [1, 2]
+    assert ledger.metrics(then)[0] == ledger.metrics(first)[0]
+    assert conclusion.verdicts[0].own["lif"] == found.tuned["", "lif"]
+    assert "Each neuron was tuned first" in " ".join(conclusion.sentences())
+    assert "## Tuned for each neuron" in (folder / "table.md").read_text()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("done.json")}
+    compare(found, folder)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("done.json")} == before
 
 
 def test_what_was_asked_for_reads_back(tmp_path: Path):
