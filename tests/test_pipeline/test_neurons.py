@@ -72,7 +72,7 @@ def test_clif_without_kernels_equals_spikingjellys_node_bit_for_bit():
 
 
 def test_unknown_neurons_name_the_nearest_or_how_to_bring_ones_own():
-    names = "lif, clif, plif, klif, glif, psn, if, relu"
+    names = "lif, clif, plif, klif, glif, psn, if, relu, alif, lif-reset1.8, clif-detached, clif-undecayed"
     with pytest.raises(ConfigError, match=rf"neuron.name: .* one of {names}, found 'cliff'. Did you mean 'clif'"):
         make_neuron(NeuronConfig("cliff"))
     with pytest.raises(ConfigError, match=r"found 'zzz'. A class of your own is named path/to/file.py:Class"):

@@ -48,7 +48,7 @@ def test_demo_goes_the_whole_road_and_again_only_what_is_missing(
     assert [f"[{number}/5]" in said.err for number in range(1, 6)] == [True] * 5
     assert {path.name for path in folder.iterdir()} == set(demo.PARTS)
     asked = json.loads((folder / "comparison" / "comparison.json").read_text())
-    assert asked["config"]["selection"] == "last"
+    assert asked["settings"][0]["config"]["selection"] == "last"
 
     before = times(folder)
     assert len(before) == 2 + 2 + 2 + 4
