@@ -245,6 +245,8 @@ def test_report_prints_where_the_page_is(tmp_path: Path, capsys: pytest.CaptureF
     start = time.process_time()
     command.run([str(tmp_path)])
     assert time.process_time() - start < 10
+    assert capsys.readouterr().out == f"{tmp_path}/report.html\n"
+    command.run([str(tmp_path), "--paper"])
     page, paper = capsys.readouterr().out.splitlines()
     assert page == f"{tmp_path}/report.html"
     assert paper == f"{tmp_path}/paper: 4 tables (.md, .tex) and 7 figures (.svg, .pdf)"

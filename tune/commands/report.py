@@ -15,14 +15,16 @@ from preprocess.command_line import parse
 class Arguments:
     """Write DIR/report.html: one page that needs no network, of a run, a search, a comparison, or a folder of these.
 
-    Damaged runs are listed on the page and left out of its numbers. DIR/paper/ gets every table as .md and .tex (for
-    LaTeX's package booktabs) and every figure as .svg and .pdf.
+    Damaged runs are listed on the page and left out of its numbers.
 
     Example: spikeloom report runs/compare-n-mnist-small-1
     """
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """What spikeloom train, tune, compare or demo wrote."""
+    paper: bool = False
+    """Write DIR/paper/ as well: every table as .md and .tex (for LaTeX's package booktabs), every figure as .svg and
+    .pdf. Their fonts take as long as the page."""
 
 
 def run(words: list[str]) -> None:
@@ -33,4 +35,5 @@ def run(words: list[str]) -> None:
 
     report = read_report(arguments.folder)
     print(report.write_page())
-    print(f"{report.folder / 'paper'}: {count_words(report.write_paper())}")
+    if arguments.paper:
+        print(f"{report.folder / 'paper'}: {count_words(report.write_paper())}")
