@@ -54,12 +54,6 @@ class Setting:
     config: RunConfig
     place: Changes = field(default_factory=dict)
 
-    @property
-    def about(self) -> str:
-        """Data set, split and T."""
-        dataset = self.config.dataset
-        return f"{dataset.name}, {dataset.split_title} split, {self.config.binning.steps_title}"
-
 
 def neuron_arm(neuron: str) -> Arm:
     """The arm that is a neuron."""

@@ -170,12 +170,12 @@ def read_comparison(folder: Path) -> Comparison:
     if asked is None:
         hint = "Start one: spikeloom compare PRESET"
         raise RunError(f"{folder}: expected a comparison (with {FILE}), found none. {hint}")
+    # Version 1 had one configuration, and said no version.
+    version = asked.get("version", 1 if "config" in asked else None)
+    if version not in (VERSION, None):
+        hint = "Start the comparison again in another folder."
+        raise RunError(f"{path}: expected version {VERSION}, found {version}. {hint}")
     try:
-        if asked.get("version", 1) != VERSION and "name" in asked:
-            raise RunError(
-                f"{path}: expected version {VERSION}, found {asked.get('version', 1)}. Start the comparison again in "
-                "another folder."
-            )
         return Comparison(
             str(asked["name"]),
             tuple(
@@ -191,8 +191,6 @@ def read_comparison(folder: Path) -> Comparison:
             {(part["setting"], part["arm"]): part["changes"] for part in asked["tuned"]},
             tuple(asked["declared"]),
         )
-    except RunError:
-        raise
     except (KeyError, TypeError, ValueError, AttributeError, SpikeloomError) as error:
         raise RunError(f"{path}: damaged ({error!r}). Start the comparison again in another folder.") from None
 

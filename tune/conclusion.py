@@ -56,7 +56,10 @@ class Conclusion:
 
     @cached_property
     def _adjusted(self) -> dict[tuple[str, str], float | None]:
-        values = holm([difference.p for _, difference in self.differences])
+        # One that is missing counts as one: the correction is for all that were declared.
+        raw = [difference.p for _, difference in self.differences]
+        every = holm([1.0 if p is None else p for p in raw])
+        values = [None if p is None else value for p, value in zip(raw, every, strict=True)]
         keys = [(verdict.setting.name, difference.arm.name) for verdict, difference in self.differences]
         return dict(zip(keys, values, strict=True))
 
@@ -67,7 +70,7 @@ class Conclusion:
     def title(self) -> str:
         """Names it, without saying that data are emulated."""
         labels = self.comparison.labels
-        names = " and ".join(labels) if len(labels) < 4 else f"{len(labels)} neurons"
+        names = " against ".join(labels) if len(labels) < 4 else f"{len(labels)} neurons"
         return f"{names} on {', '.join(self.comparison.datasets)}"
 
     def overall(self, arm: str) -> dict[int, float]:
@@ -186,7 +189,7 @@ class Conclusion:
                 said.append(f"{where} test sample is {100 / samples:.2f} points ({samples} test samples).")
         said.reverse()
         grouped = dict.fromkeys(
-            f"Test samples of {verdict.dataset} are in {verdict.groups}, and samples of a group are alike: the "
+            f"Test samples of {verdict.dataset} are in {verdict.groups}: samples of a group are alike, and the "
             "bootstrap draws groups."
             for verdict in self.verdicts
             if verdict.groups

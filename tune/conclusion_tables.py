@@ -9,6 +9,7 @@ from typing import Any
 
 from tune.conclusion import Conclusion
 from tune.readings import Reading, read_at_equal
+from tune.resampling import Bootstrap
 from tune.results import short_name, short_value
 from tune.statistics import Summary, sign_flip_p, summarise, t_interval
 from tune.tables import Table, number, per_cent
@@ -18,6 +19,7 @@ _CSV_COLUMNS = (
     "row", "setting", "neuron", "minus", "dataset", "emulated", "split", "timesteps", "selection", "network", "epochs",
     "seeds", "missing_seeds", "diverged_seeds", "test_samples", "test_accuracy_mean", "test_accuracy_std",
     "interval_low", "interval_high", "bootstrap_low", "bootstrap_high", "sign_flip_p", "holm_p", "effect_size",
+    "curve_area_mean", "curve_area_std",
     "firing_rate_mean", "firing_rate_std", "energy_uj_mean", "energy_uj_std", "seconds_mean", "seconds_std",
 )  # fmt: skip
 
@@ -27,6 +29,7 @@ _PLACE = ("data set", "split", "T", "seeds", "selection")
 def tables(conclusion: Conclusion) -> list[Table]:
     """Every table, the most telling first."""
     found = [accuracy_table(conclusion), difference_table(conclusion)]
+    found += [curve_table(conclusion)] if any(_areas(conclusion)) else []
     found += [seed_table(conclusion, verdict) for verdict in conclusion.verdicts if verdict.test_samples]
     readings = read_at_equal(conclusion)
     if readings:
@@ -39,26 +42,30 @@ def tables(conclusion: Conclusion) -> list[Table]:
 def accuracy_table(conclusion: Conclusion) -> Table:
     """A row for each arm and each difference in each setting; every row says what it was measured on."""
     several = len(conclusion.verdicts) > 1
-    columns: tuple[str, ...] = ("neuron", "test accuracy, %", "firing rate", "energy, µJ", "training, s", *_PLACE)
+    columns: tuple[str, ...] = (
+        "neuron", "test accuracy, %", "95 % interval", "firing rate", "energy, µJ", "training, s", *_PLACE
+    )  # fmt: skip
     rows = []
     for verdict in conclusion.verdicts:
         words = (verdict.setting.name,) if several else ()
         rows += [(*words, *_arm_row(conclusion, verdict, figures)) for figures in verdict.arms.values()]
         rows += [(*words, *_difference_row(conclusion, verdict, difference)) for difference in verdict.differences]
     note = (
-        "Mean ± standard deviation over seeds; differences are paired by seed, in points. Energy is counted, of one "
-        "inference, not measured."
+        "Mean ± standard deviation over seeds; differences are paired by seed, in points. Intervals: bootstrap over "
+        "seeds and test samples, groups of samples where these are alike. Energy is counted, of one inference, not "
+        "measured."
     )
     if several:
         columns = ("setting", *columns)
     title = f"{'Emulated data: ' if conclusion.emulated else ''}{conclusion.title()}"
-    return Table(title, columns, tuple(rows), "l" * several + "lrrrrllrll", note)
+    return Table(title, columns, tuple(rows), "l" * several + "lrrrrrllrll", note)
 
 
 def _arm_row(conclusion: Conclusion, verdict: Verdict, figures: ArmFigures) -> tuple[str, ...]:
     return (
         figures.arm.label,
         mean_std(figures.summary, 100, ".1f"),
+        _ends(_drawn(figures.bootstrap), ".1f"),
         mean_std(figures.firing_rate, 1, ".3f"),
         mean_std(figures.energy_uj, 1, ".3g"),
         mean_std(figures.seconds, 1, ".0f"),
@@ -70,6 +77,7 @@ def _difference_row(conclusion: Conclusion, verdict: Verdict, difference: Differ
     return (
         difference.label,
         mean_std(summarise(difference.values), 100, "+.1f"),
+        "",
         "",
         "",
         "",
@@ -105,33 +113,36 @@ def difference_table(conclusion: Conclusion) -> Table:
     for verdict, difference in conclusion.differences:
         adjusted, detectable = conclusion.adjusted(verdict, difference), difference.detectable(conclusion.family)
         effect = difference.effect
+        share = None if difference.bootstrap is None else difference.bootstrap.seed_share
         rows.append(
             (
                 *((verdict.setting.name,) if len(conclusion.verdicts) > 1 else ()),
                 difference.label,
                 mean_std(summarise(difference.values), 100, "+.2f"),
                 _ends(difference.interval),
-                _ends(None if difference.bootstrap is None else difference.bootstrap.interval),
+                _ends(_drawn(difference.bootstrap)),
                 "–" if difference.p is None else f"{difference.p:.2g}",
                 "–" if adjusted is None else f"{adjusted:.2g}",
                 "–" if effect is None else number(effect, "+.1f"),
+                "–" if share is None else f"{100 * share:.0f} %",
                 "–" if detectable is None else "> 100" if detectable > 1 else f"{100 * detectable:.1f}",
                 str(len(difference.by_seed)),
             )
         )
     columns = (
         "difference", "points", "95 % interval (t over seeds)", "95 % interval (bootstrap)", "sign-flip p", "Holm p",
-        "effect d_z", "detectable", "seeds",
+        "effect d_z", "of the seeds", "detectable", "seeds",
     )  # fmt: skip
     several = len(conclusion.verdicts) > 1
     note = (
         "Paired by seed. The bootstrap draws seeds and test samples (groups of samples where these are alike). Holm's "
         f"correction is over all {conclusion.family} declared differences. d_z: mean over standard deviation of the "
-        "paired differences, corrected for few seeds. Detectable: found with 80 % power by a paired t-test of this "
+        "paired differences, corrected for few seeds. Of the seeds: the share of the uncertainty that more seeds would "
+        "take away, and more test samples would not. Detectable: found with 80 % power by a paired t-test of this "
         "spread, in points."
     )
     heads = ("setting", *columns) if several else columns
-    return Table("Paired differences", heads, tuple(rows), "l" * several + "lrrrrrrrr", note)
+    return Table("Paired differences", heads, tuple(rows), "l" * several + "lrrrrrrrrr", note)
 
 
 def seed_table(conclusion: Conclusion, verdict: Verdict) -> Table:
@@ -150,6 +161,24 @@ def seed_table(conclusion: Conclusion, verdict: Verdict) -> Table:
     note = "Intervals are Student's t over seeds; near 100 % they may reach beyond it."
     heads = ("seed", *(name for name, _, _ in columns))
     return Table(title, heads, tuple(rows), "l" + "r" * len(columns), note, summary=2)
+
+
+def curve_table(conclusion: Conclusion) -> Table:
+    """The mean of each learning curve over its epochs: of two that end alike, the one that rose sooner has more."""
+    rows = tuple(
+        (
+            verdict.setting.name or verdict.dataset,
+            *(mean_std(figures.curve_area, 100, ".1f") for figures in verdict.arms.values()),
+        )
+        for verdict in conclusion.verdicts
+    )
+    labels = [f"{arm.label}, %" for arm in conclusion.comparison.arms]
+    note = "On what each epoch measured: validation samples, else test samples, else those that train."
+    return Table("Mean accuracy over the epochs", ("where", *labels), rows, "l" + "r" * len(labels), note)
+
+
+def _areas(conclusion: Conclusion) -> Iterator[Summary | None]:
+    return (figures.curve_area for verdict in conclusion.verdicts for figures in verdict.arms.values())
 
 
 def reading_table(conclusion: Conclusion, readings: Sequence[Reading]) -> Table:
@@ -200,7 +229,7 @@ def _csv_rows(conclusion: Conclusion, verdict: Verdict) -> Iterator[dict[str, An
     for name, figures in verdict.arms.items():
         values: dict[str, Any] = {"row": "neuron", "neuron": name} | _csv_values(conclusion, verdict, figures.accuracy)
         values["diverged_seeds"] = " ".join(map(str, figures.diverged))
-        for column in ("firing_rate", "energy_uj", "seconds"):
+        for column in ("curve_area", "firing_rate", "energy_uj", "seconds"):
             values |= _csv_summary(column, getattr(figures, column))
         yield values
     for difference in verdict.differences:
@@ -240,6 +269,10 @@ def mean_std(summary: Summary | None, scale: float, form: str) -> str:
         return "–"
     mean = number(scale * summary.mean, form)
     return mean if summary.std is None else f"{mean} ± {number(scale * summary.std, form.lstrip('+'))}"
+
+
+def _drawn(bootstrap: Bootstrap | None) -> tuple[float, float] | None:
+    return None if bootstrap is None else bootstrap.interval
 
 
 def _ends(interval: tuple[float, float] | None, form: str = "+.2f") -> str:

@@ -8,32 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 from tune.resampling import sum_by_cluster
 
 
-def clustered_interval(right: ArrayLike, clusters: ArrayLike, level: float = 0.05) -> tuple[float, float] | None:
-    """The interval of an accuracy over other groups like these, by Student's t; None of fewer than two groups.
-
-    The accuracy is a ratio, right answers over samples, of which both vary with the groups drawn:
-    accuracy ± t(1 - level / 2; groups - 1) * standard error, the standard error that of a ratio (Cochran 1977,
-    chapter 6). It says nothing about other seeds, and near 0 and 1 it may reach beyond them.
-
-    Args:
-        right: Whether a run took each sample for what it is, bool (samples,), or of several runs (seeds, samples),
-            whose mean is taken.
-        clusters: The group of each sample, int or str (samples,).
-        level: 1 - level is the probability that the interval aims at.
-
-    Raises:
-        ValueError: If the arrays are not of these shapes, or empty.
-    """
-    values = _mean_over_seeds(right)
-    error = _standard_error(values, clusters)
-    if error is None:
-        return None
-    from scipy.stats import t
-
-    half = float(t.ppf(1 - level / 2, len(np.unique(np.asarray(clusters))) - 1)) * error
-    return float(values.mean()) - half, float(values.mean()) + half
-
-
 def effective_samples(right: ArrayLike, clusters: ArrayLike) -> float | None:
     """How many independent samples would tell the accuracy as well: samples / design effect (Kish 1965).
 
@@ -41,7 +15,13 @@ def effective_samples(right: ArrayLike, clusters: ArrayLike) -> float | None:
     from few groups is rough, and may exceed the number of samples. None of fewer than two groups, and where the
     samples or the groups do not differ at all.
 
-    Arguments and errors are those of `clustered_interval`.
+    Args:
+        right: Whether a run took each sample for what it is, bool (samples,), or of several runs (seeds, samples),
+            whose mean is taken.
+        clusters: The group of each sample, int or str (samples,).
+
+    Raises:
+        ValueError: If the arrays are not of these shapes, or empty.
     """
     values = _mean_over_seeds(right)
     error = _standard_error(values, clusters)

@@ -63,6 +63,11 @@ class Design:
         """Of its first preset, with what all runs set: what the command line's fields are read against."""
         return override(find_preset(self.presets[0]).config, {"selection": "last", **self.changes})
 
+    @property
+    def own_fields(self) -> frozenset[str]:
+        """The field paths in which its settings differ, beside their presets."""
+        return frozenset(self.axes) | {path for changes in self.points.values() for path in changes}
+
     def settings(self, changes: Changes) -> tuple[Setting, ...]:
         """Every place that it is run in.
 

@@ -24,7 +24,6 @@ class Bootstrap:
     Attributes:
         estimate: Of the data as they are: an accuracy, or accuracy A minus accuracy B.
         interval: Percentile interval.
-        bca: Bias-corrected and accelerated interval; None where no resample differs from another.
         std: Standard deviation of the resampled values. It counts the noise of a seed with a sample three times, and of
             n seeds takes (n - 1) / n of their variance.
         standard_error: The same without these faults, from the components of variance; None of one seed, and of one
@@ -32,17 +31,14 @@ class Bootstrap:
         seed_share: Share of its square that more seeds would take away; None as above, and where nothing varies.
         sample_share: The share that more test samples (or groups) would take away; None as above. What is left of 1
             is how seeds and samples go together, which more of either would take away.
-        note: What was resampled, and what was not, in words.
     """
 
     estimate: float
     interval: tuple[float, float]
-    bca: tuple[float, float] | None
     std: float
     standard_error: float | None
     seed_share: float | None
     sample_share: float | None
-    note: str
 
 
 def paired_bootstrap(
@@ -137,11 +133,9 @@ def _bootstrap(
     return Bootstrap(
         estimate,
         (float(low), float(high)),
-        _bca(drawn, totals, sizes, level),
         float(drawn.std()),
         None if parts is None else sum(parts) ** 0.5,
         *_shares(parts),
-        _note(values.shape, None if clusters is None else len(sizes), repeats),
     )
 
 
@@ -169,41 +163,6 @@ def _resample(totals: NDArray[np.float64], sizes: NDArray[np.float64], repeats: 
     return drawn
 
 
-def _bca(
-    drawn: NDArray[np.float64], totals: NDArray[np.float64], sizes: NDArray[np.float64], level: float
-) -> tuple[float, float] | None:
-    """The bias-corrected and accelerated interval (Efron, JASA 82, 1987), for seeds and clusters as two samples.
-
-    The acceleration is that of several samples (Efron and Tibshirani 1993, section 14.3 and equation 15.36), from
-    leaving out each seed and each cluster.
-    """
-    from scipy.special import ndtr, ndtri
-
-    total, count = totals.sum(), sizes.sum()
-    estimate = total / (len(totals) * count)
-    left_out = []
-    if len(totals) > 1:
-        left_out.append((total - totals.sum(1)) / ((len(totals) - 1) * count))
-    if len(sizes) > 1:
-        left_out.append((total - totals.sum(0)) / (len(totals) * (count - sizes)))
-    # As multiples of (n - 1) / n the influences of samples of other sizes may be added.
-    influences = [(len(values) - 1) / len(values) * (values.mean() - values) for values in left_out]
-    squares = sum(float((u**2).sum()) for u in influences)
-    # What rounding leaves of nothing is nothing.
-    near = 1e-12
-    if not squares > near**2 or float(np.ptp(drawn)) <= near:
-        return None
-    acceleration = sum(float((u**3).sum()) for u in influences) / (6 * squares**1.5)
-    below = ((drawn < estimate - near).mean() + (drawn <= estimate + near).mean()) / 2
-    bias = ndtri(below)
-    shifted = bias + ndtri(np.array([level / 2, 1 - level / 2]))
-    ends = ndtr(bias + shifted / (1 - acceleration * shifted))
-    if not np.all(np.isfinite(ends)):
-        return None
-    low, high = np.quantile(drawn, ends)
-    return float(low), float(high)
-
-
 def _components(totals: NDArray[np.float64], sizes: NDArray[np.float64]) -> tuple[float, float, float] | None:
     """The estimate's variance due to seeds, to clusters, and to seeds with clusters; None where there is one of either.
 
@@ -227,17 +186,3 @@ def _shares(parts: tuple[float, float, float] | None) -> tuple[float | None, flo
     if parts is None or sum(parts) < 1e-24:
         return None, None
     return parts[0] / sum(parts), parts[1] / sum(parts)
-
-
-def _note(shape: tuple[int, ...], clusters: int | None, repeats: int) -> str:
-    seeds, samples = shape
-    of_samples = f"{samples:,} test samples"
-    if clusters is not None:
-        of_samples = f"{clusters:,} groups of {of_samples}"
-    said = f"{repeats:,} resamples of "
-    if (clusters or samples) == 1:
-        what = "test sample" if clusters is None else "group of test samples"
-        return f"{said}{seeds} seeds alone: there is one {what}, so this says nothing about others."
-    if seeds == 1:
-        return f"{said}{of_samples} alone: there is one seed, so this says nothing about other seeds."
-    return f"{said}{seeds} seeds and {of_samples}."

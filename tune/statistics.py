@@ -8,10 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tune.curves import EqualCost as EqualCost
-from tune.curves import at_equal as at_equal
-from tune.curves import learning_curve_area as learning_curve_area
-
 LEVEL = 0.05
 
 # Up to this many sign patterns (14 seeds) the sign-flip test counts every one; beyond, it draws as many.
@@ -131,12 +127,6 @@ def effect_size(differences: Sequence[float]) -> float | None:
         return None
     half = (len(differences) - 1) / 2
     return mean / std * float(np.exp(gammaln(half) - gammaln(half - 0.5))) / half**0.5
-
-
-def effect_word(size: float) -> str:
-    """A plain word for an effect size, negligible to large, by Cohen's bounds 0.2, 0.5, 0.8 (1988, chapter 2)."""
-    bounds = ((0.2, "negligible"), (0.5, "small"), (0.8, "medium"))
-    return next((word for bound, word in bounds if abs(size) < bound), "large")
 
 
 def detectable_difference(

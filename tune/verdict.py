@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config import RunConfig
 from preprocess.errors import SpikeloomError
 from tune.arms import Arm, Setting
 from tune.comparison import Comparison, Outcome, Outcomes
 from tune.curves import learning_curve_area
+from tune.dependent_samples import effective_samples
 from tune.predictions import read_groups, read_right
-from tune.resampling import Bootstrap, paired_bootstrap
+from tune.resampling import Bootstrap, bootstrap_accuracy, paired_bootstrap
 from tune.statistics import Summary, detectable_difference, effect_size, sign_flip_p, summarise, t_interval
 
 SELECTIONS = {
@@ -39,6 +43,7 @@ class ArmFigures:
         energy_uj: Of one inference.
         seconds: Of training.
         curve_area: The mean accuracy over the epochs, on what was measured each epoch; None where nothing was.
+        bootstrap: Of the accuracy, over seeds and test samples, where the predictions of every seed can be read.
     """
 
     arm: Arm
@@ -49,6 +54,7 @@ class ArmFigures:
     energy_uj: Summary | None
     seconds: Summary | None
     curve_area: Summary | None
+    bootstrap: Bootstrap | None = None
 
     @property
     def summary(self) -> Summary | None:
@@ -169,41 +175,89 @@ def judge_setting(comparison: Comparison, setting: Setting, outcomes: Outcomes) 
     }
     results = [outcome.result for mine in every.values() for outcome in mine.values() if outcome.run is not None]
     chance = 1 / len(results[0]["classes"]) if results and results[0].get("classes") else None
-    arms = {arm.name: _figures(arm, every[arm.name], chance) for arm in comparison.arms}
-    samples = sorted({int(result["test_samples"]) for result in results})
-    first, *others = comparison.arms
-    differences, groups = [], ""
-    for arm in others:
-        difference, groups = _difference(comparison, setting, (arm, first), arms, every)
-        differences.append(difference)
+    answers = _read_answers(comparison, setting, every)
+    arms = {arm.name: _figures(arm, every[arm.name], chance, answers) for arm in comparison.arms}
+    first, *others = arms.values()
     return Verdict(
         setting,
         comparison.seeds,
         arms,
-        tuple(differences),
+        tuple(_difference(figures, first, answers) for figures in others),
         any(result["emulated"] for result in results) or setting.config.dataset.name.startswith("emulated-"),
-        samples[0] if samples else None,
-        groups,
+        int(results[0]["test_samples"]) if results else None,
+        answers.groups_words() if answers else "",
         {arm.name: comparison.tuned.get((setting.name, arm.name), {}) for arm in comparison.arms},
     )
 
 
-def _figures(arm: Arm, mine: Mapping[int, Outcome], chance: float | None) -> ArmFigures:
+@dataclass(frozen=True, eq=False)
+class _Answers:
+    """Which test samples the runs of a setting took for what they are.
+
+    Attributes:
+        right: bool (samples,) of each run, by arm's name and seed.
+        groups: Of each sample, str (samples,); None where every sample is its own.
+    """
+
+    right: Mapping[tuple[str, int], NDArray[np.bool_]]
+    groups: NDArray[np.str_] | None
+
+    def of(self, arm: Arm, seeds: Iterable[int]) -> NDArray[np.bool_] | None:
+        """(seeds, samples); None where a run has none: it diverged, and without it the others would look better."""
+        rows = [self.right.get((arm.name, seed)) for seed in seeds]
+        there = [row for row in rows if row is not None]
+        return np.stack(there) if rows and len(there) == len(rows) else None
+
+    def groups_words(self) -> str:
+        """How many groups there are, and how many independent samples tell as much."""
+        if self.groups is None:
+            return ""
+        said = f"{len(np.unique(self.groups))} groups"
+        worth = effective_samples(np.stack(list(self.right.values())), self.groups)
+        return said if worth is None else f"{said} and tell about as much as {worth:.0f} independent ones"
+
+
+def _read_answers(
+    comparison: Comparison, setting: Setting, every: Mapping[str, Mapping[int, Outcome]]
+) -> _Answers | None:
+    """None where predictions or the event store cannot be read."""
+    runs = {
+        (arm, seed): outcome.run.folder
+        for arm, mine in every.items()
+        for seed, outcome in mine.items()
+        if outcome.run is not None
+    }
+    if not runs:
+        return None
+    try:
+        right, names, _ = read_right(list(runs.values()))
+        groups = read_groups(comparison.cache, setting.config.dataset.name, names)
+    except SpikeloomError:
+        return None
+    return _Answers(dict(zip(runs, right, strict=True)), groups)
+
+
+def _figures(
+    arm: Arm, mine: Mapping[int, Outcome], chance: float | None, answers: _Answers | None
+) -> ArmFigures:
     there = {seed: outcome.result for seed, outcome in mine.items() if outcome.run is not None}
     accuracy = {seed: float(result["test_accuracy"]) for seed, result in there.items()}
     diverged = tuple(seed for seed, outcome in mine.items() if outcome.diverged and chance is not None)
     # A network that answers with NaN answers one class for all: dropping it would flatter the arm.
     accuracy |= {seed: chance for seed in diverged if chance is not None}
+    accuracy = dict(sorted(accuracy.items()))
+    right = None if answers is None else answers.of(arm, accuracy)
     areas = [area for outcome in mine.values() if outcome.run is not None and (area := _area(outcome)) is not None]
     return ArmFigures(
         arm,
-        dict(sorted(accuracy.items())),
+        accuracy,
         diverged,
         {seed: outcome.missing for seed, outcome in mine.items() if outcome.run is None and seed not in diverged},
         _summary_of(there.values(), "firing_rate"),
         summarise([energy for result in there.values() if (energy := _energy(result)) is not None]),
         _summary_of(there.values(), "seconds"),
         summarise(areas),
+        None if right is None or answers is None else bootstrap_accuracy(right, clusters=answers.groups),
     )
 
 
@@ -232,36 +286,16 @@ def _area(outcome: Outcome) -> float | None:
     return None
 
 
-def _difference(
-    comparison: Comparison,
-    setting: Setting,
-    pair: tuple[Arm, Arm],
-    arms: Mapping[str, ArmFigures],
-    every: Mapping[str, Mapping[int, Outcome]],
-) -> tuple[Difference, str]:
-    """A later arm minus the first, and what the groups of the test samples are."""
-    arm, minus = pair
-    ours, theirs = arms[arm.name].accuracy, arms[minus.name].accuracy
-    by_seed = {seed: ours[seed] - theirs[seed] for seed in ours if seed in theirs}
-    runs = [
-        (every[arm.name][seed].run, every[minus.name][seed].run)
-        for seed in by_seed
-        if every[arm.name][seed].run is not None and every[minus.name][seed].run is not None
-    ]
-    # A run that diverged has no predictions: without it the others would be resampled as if it had not been.
-    if not runs or len(runs) < len(by_seed):
-        return Difference(arm, minus, by_seed), ""
-    try:
-        right, names, _ = read_right([run.folder for pair in runs for run in pair if run is not None])
-        groups = read_groups(comparison.cache, setting.config.dataset.name, names)
-    except SpikeloomError:
-        return Difference(arm, minus, by_seed), ""
-    bootstrap = paired_bootstrap(right[0::2], right[1::2], clusters=groups)
-    if groups is None:
-        return Difference(arm, minus, by_seed, bootstrap), ""
-    count = len(set(groups.tolist()))
-    unit = "groups of test samples"
-    return Difference(arm, minus, by_seed, bootstrap, unit), f"{count} groups"
+def _difference(ours: ArmFigures, first: ArmFigures, answers: _Answers | None) -> Difference:
+    """A later arm minus the first."""
+    by_seed = {seed: ours.accuracy[seed] - first.accuracy[seed] for seed in ours.accuracy if seed in first.accuracy}
+    bootstrap = None
+    if answers is not None:
+        mine, theirs = answers.of(ours.arm, by_seed), answers.of(first.arm, by_seed)
+        if mine is not None and theirs is not None:
+            bootstrap = paired_bootstrap(mine, theirs, clusters=answers.groups)
+    grouped = answers is not None and answers.groups is not None
+    return Difference(ours.arm, first.arm, by_seed, bootstrap, "groups of test samples" if grouped else "test samples")
 
 
 def seed_words(seeds: Sequence[int]) -> str:

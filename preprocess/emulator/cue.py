@@ -28,12 +28,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.emulator.folder import make_folder
 from preprocess.emulator.passers import passer
 from preprocess.emulator.places import PLACES, ring
 from preprocess.emulator.sensor import PixelModel, Sensor
 from preprocess.emulator.shapes import SHAPES, Motion, film
-from preprocess.emulator.trials import LIGHTS, Light, check_request, plan_trials, stem_of, write_labels, write_lists
+from preprocess.emulator.trials import LIGHTS, Light, emulate_trials, stem_of, write_labels
 from preprocess.emulator.writers import DVS128_SIZE, write_aedat31
 from preprocess.errors import ConfigError
 from preprocess.events import Events
@@ -102,23 +101,19 @@ def emulate_cue(
         ConfigError: If there are too few samples for a training and a test user, or the lag or share is none.
         LayoutError: If the folder holds something else or cannot be written.
     """
-    check_request(samples_per_class, test_share)
     if lag_ms < 0:
         raise ConfigError(f"lag: expected 0 ms or more, found {lag_ms}")
-    progress = progress or Progress()
-
-    def fill(folder: Path) -> dict[str, int]:
-        users, trials = plan_trials(samples_per_class)
-        events = 0
-        with progress.task("emulating cues", samples_per_class, "recordings") as advance:
-            for user, light in trials:
-                events += _record(folder, user, light, seed, lag_ms)
-                advance(1)
-        write_lists(folder, sorted(trials), users, test_share)
-        return {"recordings": len(trials), "samples": len(trials) * len(PLACES), "events": events}
-
-    make_folder(out, "cue", samples_per_class, seed, fill, lag_ms=lag_ms, test_share=test_share)
-    return out
+    return emulate_trials(
+        out,
+        "cue",
+        lambda folder, user, light: _record(folder, user, light, seed, lag_ms),
+        classes=len(PLACES),
+        samples_per_class=samples_per_class,
+        seed=seed,
+        test_share=test_share,
+        progress=progress,
+        lag_ms=lag_ms,
+    )
 
 
 def _record(folder: Path, user: int, light: str, seed: int, lag_ms: int) -> int:

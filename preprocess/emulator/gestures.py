@@ -16,12 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from preprocess.emulator.difficulty import PLAIN, Difficulty, find_difficulty
-from preprocess.emulator.folder import make_folder
 from preprocess.emulator.passers import passer
 from preprocess.emulator.paths import GESTURES, path_of
 from preprocess.emulator.sensor import PixelModel, Sensor
 from preprocess.emulator.shapes import SHAPES, Motion, film
-from preprocess.emulator.trials import LIGHTS, Light, check_request, plan_trials, stem_of, write_labels, write_lists
+from preprocess.emulator.trials import LIGHTS, Light, emulate_trials, stem_of, write_labels
 from preprocess.emulator.writers import DVS128_SIZE, write_aedat31
 from preprocess.events import Events
 from preprocess.progress import Progress
@@ -97,22 +96,18 @@ def emulate_gestures(
         ConfigError: If there are too few samples for a training and a test user, or the difficulty or share is none.
         LayoutError: If the folder holds something else or cannot be written.
     """
-    check_request(samples_per_class, test_share)
     scene = find_difficulty(difficulty)
-    progress = progress or Progress()
-
-    def fill(folder: Path) -> dict[str, int]:
-        users, trials = plan_trials(samples_per_class)
-        events = 0
-        with progress.task("emulating gestures", samples_per_class, "recordings") as advance:
-            for user, light in trials:
-                events += _record(folder, user, light, seed, scene)
-                advance(1)
-        write_lists(folder, sorted(trials), users, test_share)
-        return {"recordings": len(trials), "samples": len(trials) * len(GESTURES), "events": events}
-
-    make_folder(out, "gestures", samples_per_class, seed, fill, difficulty=difficulty, test_share=test_share)
-    return out
+    return emulate_trials(
+        out,
+        "gestures",
+        lambda folder, user, light: _record(folder, user, light, seed, scene),
+        classes=len(GESTURES),
+        samples_per_class=samples_per_class,
+        seed=seed,
+        test_share=test_share,
+        progress=progress,
+        difficulty=difficulty,
+    )
 
 
 def _record(folder: Path, user: int, light: str, seed: int, scene: Difficulty) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from preprocess.emulator.folder import make_folder
 from preprocess.errors import ConfigError
+from preprocess.progress import Progress
 
 Trial = tuple[int, str]
 """A user's number, from 0, and a light's name."""
@@ -32,6 +35,55 @@ LIGHTS = {
     "led": Light(1.2, 0.15),
     "natural": Light(1.0, 0.25),
 }
+
+
+def emulate_trials(
+    out: Path,
+    what: str,
+    record: Callable[[Path, int, str], int],
+    *,
+    classes: int,
+    samples_per_class: int,
+    seed: int,
+    test_share: float,
+    progress: Progress | None,
+    **about: object,
+) -> Path:
+    """Make a folder of `samples_per_class` recordings of all classes, by as many users as that takes in five lights.
+
+    Args:
+        out: The folder.
+        what: Is emulated, as `about.json` and the progress call it.
+        record: Writes the files of a user in a light into the folder, and says how many events they hold.
+        classes: Samples of a recording.
+        samples_per_class: Recordings, for training and test together.
+        seed: Equal seeds give equal bytes.
+        test_share: Of the users, between 0 and 1: so many test, to the nearest user, at least one; at least one trains.
+        progress: Where to tell how far it is.
+        **about: What else `about.json` tells, and another folder of the same has to equal.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: If there are too few samples for a training and a test user, or the share is none.
+        LayoutError: If the folder holds something else or cannot be written.
+    """
+    check_request(samples_per_class, test_share)
+    progress = progress or Progress()
+
+    def fill(folder: Path) -> dict[str, int]:
+        users, trials = plan_trials(samples_per_class)
+        events = 0
+        with progress.task(f"emulating {what}", samples_per_class, "recordings") as advance:
+            for user, light in trials:
+                events += record(folder, user, light)
+                advance(1)
+        write_lists(folder, sorted(trials), users, test_share)
+        return {"recordings": len(trials), "samples": len(trials) * classes, "events": events}
+
+    make_folder(out, what, samples_per_class, seed, fill, **about, test_share=test_share)
+    return out
 
 
 def check_request(samples_per_class: int, test_share: float) -> None:

@@ -92,7 +92,7 @@ def test_energy_is_that_of_the_test_samples_where_it_was_counted_there(tmp_path:
     for config in comparison.configs()[::2]:
         path = Ledger(tmp_path).trial_folder(config) / "result.json"
         write_json(path, json.loads(path.read_text()) | {"energy": {"per_inference_uj": 7.0}})
-    assert accuracy_table(conclude(comparison, tmp_path)).rows[0][3] == "7 ± 0"
+    assert accuracy_table(conclude(comparison, tmp_path)).rows[0][4] == "7 ± 0"
 
 
 def test_a_run_that_failed_otherwise_is_missing_and_in_no_mean(tmp_path: Path):
@@ -226,7 +226,7 @@ def test_comparisons_of_other_settings_or_tuning_are_refused_with_the_difference
 
 
 def test_a_comparison_of_an_earlier_version_says_so(tmp_path: Path):
-    write_json(tmp_path / "comparison.json", {"name": "x", "neurons": ["lif", "clif"]})
+    write_json(tmp_path / "comparison.json", {"name": "x", "neurons": ["lif", "clif"], "config": {}})
     with pytest.raises(RunError, match=r"expected version 2, found 1\. Start the comparison again"):
         read_comparison(tmp_path)
 

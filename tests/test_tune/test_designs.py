@@ -98,11 +98,14 @@ def test_what_the_command_line_sets_it_sets_in_every_setting(monkeypatch: pytest
         ["table3-small", "--schedule.epochs", "3"],
         ["gestures-small", "--also", "n-mnist-small", "--over", "binning.timesteps=4,8", "--schedule.epochs", "3"],
         ["controls-small", "--neurons", *NEURONS, "--seeds", "2", "--seed", "9"],
+        # The first preset's own value is one that is given, too.
+        ["gestures-small", "--also", "gestures-hard-small", "--batch-size", "16"],
     ]
     for line in words:
         with pytest.raises(KeyboardInterrupt):
             command.run([*line, "--out", str(tmp_path)])
-    table3, several, controls = asked
+    table3, several, controls, batches = asked
+    assert [setting.config.batch_size for setting in batches.settings] == [16, 16]
     assert {setting.config.schedule.epochs for setting in (*table3.settings, *several.settings)} == {3}
     assert len(table3.settings) == 18 and len(table3.seeds) == 2
     assert [setting.name for setting in several.settings] == [
@@ -116,6 +119,8 @@ def test_what_the_command_line_sets_it_sets_in_every_setting(monkeypatch: pytest
     ("words", "fault"),
     [
         (["table3-small", "--over", "binning.timesteps=4,8"], "--over, --also: table3-small has settings of its own"),
+        (["table3-small", "--neuron.tau", "1.5"], "--neuron.tau: table3-small sets it in each of its settings"),
+        (["gestures-small", "--neuron.name", "clif"], "--neuron.name: expected none, because --neurons names them"),
         (["gestures-small", "--over", "neuron.tau=1.5:3"], "--over neuron.tau: expected a list of values"),
         (["gestures-small", "--over", "neuron.name=lif,clif"], "seeds and neurons have --seeds and --neurons"),
         (["gestures-small", "--over", "neuron.tua=1.5,3"], "--over"),

@@ -94,8 +94,9 @@ def test_comparison_page_has_every_table_and_figure(comparison_page: Page):
         "Confusion, LIF", "Confusion, CLIF", "Firing rate by layer",
     ]  # fmt: skip
     tables = [
-        "Emulated data: LIF and CLIF on emulated-gestures",
+        "Emulated data: LIF against CLIF on emulated-gestures",
         "Paired differences",
+        "Mean accuracy over the epochs",
         "Test accuracy by seed: emulated-gestures, official split, T = 4, last epoch",
         "Read at equal cost",
     ]
@@ -249,4 +250,4 @@ def test_report_prints_where_the_page_is(tmp_path: Path, capsys: pytest.CaptureF
     command.run([str(tmp_path), "--paper"])
     page, paper = capsys.readouterr().out.splitlines()
     assert page == f"{tmp_path}/report.html"
-    assert paper == f"{tmp_path}/paper: 4 tables (.md, .tex) and 7 figures (.svg, .pdf)"
+    assert paper == f"{tmp_path}/paper: 5 tables (.md, .tex) and 7 figures (.svg, .pdf)"

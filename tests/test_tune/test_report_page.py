@@ -57,6 +57,10 @@ class Tab:
         """How many pixels the page is wider than its window."""
         return self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
+    def settle(self) -> None:
+        """Wait until the page has heard of a scroll: in the next frame."""
+        self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
     def ground(self) -> str:
         return self.page.evaluate("getComputedStyle(document.body).backgroundColor")
 
@@ -98,7 +102,7 @@ def test_the_page_opens_without_a_fault_and_loads_nothing(tab: Tab, comparison: 
     assert tab.faults == []
     assert tab.requests == [comparison.as_uri()]
     assert tab.page.locator(".pictures svg").count() == 7
-    assert tab.page.locator(".table table").count() == 4
+    assert tab.page.locator(".table table").count() == 5
 
 
 TABLE = Table(
@@ -189,7 +193,7 @@ def test_a_curve_shows_the_values_of_the_nearest_point(tab: Tab):
     point = series[1]["at"][2]
     move_to(tab, figure, point)
     means = [one["at"][2][3] for one in series]
-    assert tab.shown().splitlines() == ["epoch 3 · Training loss", f"LIF {means[0]}", f"CLIF {means[1]}"]
+    assert tab.shown().splitlines() == ["epoch 3 · Training loss", f"LIF {means[0]} · 4 seeds", f"CLIF {means[1]} · 5 seeds"]
     tab.page.mouse.move(2, 2)
     assert tab.shown() == ""
 
@@ -204,6 +208,27 @@ def test_arrow_keys_go_along_a_curve(tab: Tab):
     assert first == ["epoch 1 · Training loss", "epoch 2 · Training loss", "epoch 5 · Training loss"]
     tab.page.keyboard.press("Escape")
     assert tab.shown() == ""
+
+
+def test_what_is_shown_goes_with_its_point_when_the_page_scrolls(tab: Tab):
+    figure = tab.page.locator(".pictures .svg").first
+    figure.focus()
+    tab.settle()
+    tab.page.keyboard.press("ArrowRight")
+    above = [figure.bounding_box()["y"], tab.page.locator(".tip").bounding_box()["y"]]
+    there = tab.page.evaluate("scrollY")
+    scroll = "top => scrollTo({ top, behavior: 'instant' })"
+    tab.page.evaluate(scroll, there + 30)
+    tab.settle()
+    assert tab.shown().startswith("epoch 1 · Training loss")
+    below = [figure.bounding_box()["y"], tab.page.locator(".tip").bounding_box()["y"]]
+    assert below == pytest.approx([place - 30 for place in above], abs=1)
+    tab.page.evaluate(scroll, there + 5000)
+    tab.settle()
+    assert tab.shown() == ""
+    tab.page.evaluate(scroll, there)
+    tab.settle()
+    assert tab.shown().startswith("epoch 1 · Training loss")
 
 
 def test_a_cell_shows_its_count(tab: Tab):
@@ -305,8 +330,6 @@ def test_a_search_of_200_trials_is_a_small_page_whose_points_name_their_trial(br
     for title in titles:
         figure = tab.page.locator(".pictures figure", has=tab.page.get_by_role("heading", name=title)).locator(".svg")
         figure.focus()
-        # Scrolling hides the tip, and the page hears of the scroll that the focus made in the next frame.
-        tab.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         tab.page.keyboard.press("ArrowRight")
         assert tab.shown(), title
     figure = tab.page.locator(".pictures .svg").nth(2)

@@ -14,11 +14,11 @@ from tune.tables import Table
 def test_every_table_and_figure_is_a_file_of_each_kind(tmp_path: Path):
     write_comparison(tmp_path, {"lif": [30, 31], "clif": [31, None]})
     paths = read_report(tmp_path).write_paper()
-    assert count_words(paths) == "4 tables (.md, .tex) and 7 figures (.svg, .pdf)"
+    assert count_words(paths) == "5 tables (.md, .tex) and 7 figures (.svg, .pdf)"
     assert sorted(paths) == sorted((tmp_path / "paper").iterdir())
     names = {path.name for path in paths}
     assert {
-        "table-lif-and-clif-on-emulated-gestures.tex",
+        "table-lif-against-clif-on-emulated-gestures.tex",
         "figure-training-loss.pdf",
         "figure-confusion-lif.svg",
     } <= names

@@ -15,7 +15,6 @@ from scipy.integrate import quad
 from tune.statistics import (
     detectable_difference,
     effect_size,
-    effect_word,
     holm,
     pairs_needed,
     sign_flip_p,
@@ -167,12 +166,6 @@ def test_effect_size_is_none_where_nothing_varies_or_too_little_is_known():
     # The same point three times, but for rounding.
     assert 0.98 - 0.97 != 0.03 - 0.02
     assert effect_size([0.98 - 0.97, 0.97 - 0.96, 0.03 - 0.02]) is None
-
-
-def test_effect_has_a_plain_word():
-    sizes = (0.0, 0.19, 0.2, -0.3, 0.5, -0.79, 0.8, -7)
-    words = ["negligible"] * 2 + ["small"] * 2 + ["medium"] * 2 + ["large"] * 2
-    assert [effect_word(size) for size in sizes] == words
 
 
 def test_detectable_difference_is_found_with_its_power_by_simulation():

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.command_line import ConfiguredArguments, absolute_class, parse_configured
-from pipeline.config import RunConfig, flatten, override
+from pipeline.config import RunConfig, field_paths, flatten, override
 from preprocess.command_line import Terminated, UsageError, default_cache, default_out
 from preprocess.errors import ConfigError
 from preprocess.progress import progress_on_stderr
+from tune.named_spaces import NEURONS
 from tune.place import Place
 
 if TYPE_CHECKING:
+    from tune.arms import Setting
     from tune.comparison import Comparison
     from tune.designs import Design
 
 PROG = "spikeloom compare"
-_NEURONS = ("lif", "clif")
 _SEEDS = 5
 
 
@@ -96,19 +97,19 @@ def _started(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Pa
     from tune.fairness import tuning_space
 
     design = find_design(arguments.preset) if arguments.preset in DESIGNS else None
-    _refuse(arguments, design)
+    _refuse(arguments, design, _given(words))
     config = arguments.fields
     if design is None and not any(word.partition("=")[0] == "--selection" for word in words):
         config = override(config, {"selection": "last"})
     count = arguments.seeds or (design.seeds if design else _SEEDS)
-    neurons = arguments.neurons or _NEURONS
+    neurons = arguments.neurons or NEURONS
     arms = tuple(neuron_arm(absolute_class(name)) for name in neurons)
     if design is not None and not arguments.neurons:
         arms = design.arms
     space = tuning_space(arguments.fairness, config.optimiser.learning_rate)
     comparison = Comparison(
         arguments.label,
-        _settings(arguments, design, config),
+        _settings(arguments, design, config, _given(words)),
         arms,
         tuple(range(config.seed, config.seed + count)),
         default_cache(arguments.cache),
@@ -117,14 +118,16 @@ def _started(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Pa
     return comparison, default_out(arguments.out, "compare", arguments.label)
 
 
-def _refuse(arguments: Arguments, design: Design | None) -> None:
+def _refuse(arguments: Arguments, design: Design | None, given: Collection[str]) -> None:
     faults = []
+    if "neuron.name" in given:
+        faults.append("--neuron.name: expected none, because --neurons names them. Leave it out.")
     if arguments.preset is None and arguments.config is None:
         faults.append(
             "expected a preset, a design or --config, found none of them. List presets: spikeloom presets; designs: "
             f"{PROG} --list"
         )
-    neurons = arguments.neurons or _NEURONS
+    neurons = arguments.neurons or NEURONS
     if len(neurons) < 2 or len(set(neurons)) < len(neurons):
         faults.append(f"--neurons: expected two or more different neurons, found: {' '.join(neurons)}")
     if arguments.seeds is not None and arguments.seeds < 1:
@@ -135,33 +138,43 @@ def _refuse(arguments: Arguments, design: Design | None) -> None:
         faults.append(f"--budget: is for --fairness equal-budget, found {arguments.fairness}")
     if design is not None and (arguments.over or arguments.also):
         faults.append(f"--over, --also: {design.name} has settings of its own. Compare a preset for others.")
+    own = {path for path in given if design is not None and path in design.own_fields}
+    faults += [f"--{path}: {arguments.preset} sets it in each of its settings. Leave it out." for path in sorted(own)]
     if faults:
         raise UsageError(*faults)
 
 
-def _settings(arguments: Arguments, design: Design | None, config: RunConfig) -> tuple[Any, ...]:
-    """Where the arms are measured."""
+def _given(words: Sequence[str]) -> set[str]:
+    """The field paths that the command line names."""
+    named = {word.removeprefix("--").partition("=")[0].replace("-", "_") for word in words if word.startswith("--")}
+    return named & field_paths().keys()
+
+
+def _settings(
+    arguments: Arguments, design: Design | None, config: RunConfig, given: Collection[str]
+) -> tuple[Setting, ...]:
+    """Where the arms are measured; what the command line names it sets in all of them."""
     from pipeline.presets import find_preset
     from tune.arms import Setting
     from tune.designs import make_settings
 
     if design is not None:
-        return design.settings(_changes(design.config, config))
+        return design.settings(_changes(design.config, config, given))
     axes = _axes(arguments.over, config)
     if not axes and not arguments.also:
         return (Setting("", config),)
     bases = {arguments.label: config}
-    # What the command line changes of the first preset it changes of all.
     first = find_preset(arguments.preset).config if arguments.preset else config
-    changes = _changes(first, config)
+    changes = _changes(first, config, given)
     bases |= {name: override(find_preset(name).config, changes) for name in arguments.also}
     return make_settings(bases, axes, {})
 
 
-def _changes(base: RunConfig, config: RunConfig) -> dict[str, Any]:
-    """What one sets otherwise than the other, but for the neuron and the seed, which each run has of its own."""
+def _changes(base: RunConfig, config: RunConfig, given: Collection[str]) -> dict[str, Any]:
+    """What is given, or set otherwise than in the base; not the neuron and the seed, of which each run has its own."""
     theirs, ours = flatten(base), flatten(config)
-    return {path: ours[path] for path in ours if ours[path] != theirs[path] and path not in ("neuron.name", "seed")}
+    changed = {path for path in ours if path in given or ours[path] != theirs[path]} - {"neuron.name", "seed"}
+    return {path: ours[path] for path in ours if path in changed}
 
 
 def _axes(words: Sequence[str], config: RunConfig) -> Mapping[str, Sequence[Any]]:

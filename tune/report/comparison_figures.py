@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tune.comparison import Outcome
 from tune.comparison_axes import by_other_axes, number_axes
 from tune.conclusion import Conclusion
-from tune.drawing import PALETTE, PAPER, colour_of, drawing, new_figure, save
+from tune.drawing import PALETTE, PAPER, colour_of, drawing, new_figure, save, tell
 from tune.report.figures import Panel, draw_panels, finish_epochs
 from tune.results import short_name, short_value
 from tune.statistics import t_interval
@@ -21,6 +21,11 @@ from tune.verdict import EPOCH_SPLITS, Difference, Verdict
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Groups = Mapping[str, Sequence[Verdict]]
+"""Settings that differ along the axes that are drawn alone, by what else they are."""
+Line = tuple[str, str, list[list[float]]]
+"""An arm's name, the line's label, and its values by seed at each place."""
 
 _SPLIT_WORDS = {"validation": "Validation", "test": "Test", "train": "Training"}
 
@@ -58,37 +63,51 @@ def draw_overview(conclusion: Conclusion) -> dict[str, Figure]:
     return figures
 
 
-def draw_lines(conclusion: Conclusion, groups: Mapping[str, Sequence[Verdict]], axis: str) -> Figure:
+def draw_lines(conclusion: Conclusion, groups: Groups, axis: str) -> Figure:
     """Mean test accuracy over an axis, a line for each arm with its t-interval over seeds; a panel for each group."""
+
+    def lines(places: Sequence[Verdict]) -> list[Line]:
+        return [
+            (arm.name, arm.label, [list(verdict.arms[arm.name].accuracy.values()) for verdict in places])
+            for arm in conclusion.comparison.arms
+        ]
+
+    return _draw_over(conclusion, groups, axis, "test accuracy, %", lines)
+
+
+def draw_gap(conclusion: Conclusion, groups: Groups, axis: str) -> Figure:
+    """Each paired difference over an axis, with its t-interval; a panel for each group."""
+
+    def lines(places: Sequence[Verdict]) -> list[Line]:
+        return [
+            (difference.arm.name, difference.label, [verdict.differences[k].values for verdict in places])
+            for k, difference in enumerate(places[0].differences)
+        ]
+
+    figure = _draw_over(conclusion, groups, axis, "paired difference, points", lines)
+    for axes in figure.axes:
+        axes.axhline(0, color=PALETTE[-1], linewidth=1)
+    return figure
+
+
+def _draw_over(
+    conclusion: Conclusion,
+    groups: Groups,
+    axis: str,
+    quantity: str,
+    lines: Callable[[Sequence[Verdict]], list[Line]],
+) -> Figure:
     arms = [arm.name for arm in conclusion.comparison.arms]
     figure, panels = new_figure(4.6 * len(groups), 3.5, len(groups))
     for axes, (name, verdicts) in zip(panels, groups.items(), strict=True):
         places = sorted(verdicts, key=lambda verdict: verdict.setting.place[axis])
-        for arm in arms:
-            held = [(v.setting.place[axis], list(v.arms[arm].accuracy.values())) for v in places]
-            _draw_mean_line(axes, held, colour_of(arms, arm), places[0].arms[arm].arm.label)
+        values = [verdict.setting.place[axis] for verdict in places]
+        for arm, label, by_place in lines(places):
+            _draw_mean_line(axes, list(zip(values, by_place, strict=True)), colour_of(arms, arm), label)
         axes.set_title(name or places[0].dataset)
         axes.set_xlabel(short_name(axis))
-        _tick_values(axes, [verdict.setting.place[axis] for verdict in places])
-    panels[0].set_ylabel("test accuracy, %")
-    panels[0].legend(labelcolor="linecolor")
-    return figure
-
-
-def draw_gap(conclusion: Conclusion, groups: Mapping[str, Sequence[Verdict]], axis: str) -> Figure:
-    """Each paired difference over an axis, with its t-interval; a panel for each group."""
-    arms = [arm.name for arm in conclusion.comparison.arms]
-    figure, panels = new_figure(4.6 * len(groups), 3.2, len(groups))
-    for axes, (name, verdicts) in zip(panels, groups.items(), strict=True):
-        places = sorted(verdicts, key=lambda verdict: verdict.setting.place[axis])
-        for k, difference in enumerate(places[0].differences):
-            held = [(v.setting.place[axis], v.differences[k].values) for v in places]
-            _draw_mean_line(axes, held, colour_of(arms, difference.arm.name), difference.label)
-        axes.axhline(0, color=PALETTE[-1], linewidth=1)
-        axes.set_title(name or places[0].dataset)
-        axes.set_xlabel(short_name(axis))
-        _tick_values(axes, [verdict.setting.place[axis] for verdict in places])
-    panels[0].set_ylabel("paired difference, points")
+        _tick_values(axes, values)
+    panels[0].set_ylabel(quantity)
     panels[0].legend(labelcolor="linecolor")
     return figure
 
@@ -108,7 +127,8 @@ def _draw_mean_line(axes: Axes, held: Sequence[tuple[float, list[float]]], colou
         lows, highs = [interval[0] for _, interval in spread], [interval[1] for _, interval in spread]
         axes.fill_between([place for place, _ in spread], lows, highs, color=colour, alpha=0.15, linewidth=0)
     means = [float(values.mean()) for _, values in there]
-    axes.plot([place for place, _ in there], means, color=colour, marker="o", label=label)
+    (line,) = axes.plot([place for place, _ in there], means, color=colour, marker="o", label=label)
+    tell(line, [_seeds(len(values)) for _, values in there])
 
 
 def draw_maps(verdicts: Sequence[Verdict], axes_names: Sequence[str], name: str) -> Figure:
@@ -235,7 +255,12 @@ def _draw_band(
     lows, highs = [min(values[epoch]) for epoch in epochs], [max(values[epoch]) for epoch in epochs]
     axes.fill_between(epochs, lows, highs, color=colour, alpha=0.2, linewidth=0)
     # A run of one epoch would draw no line at all.
-    axes.plot(epochs, means, color=colour, label=label, marker="o" if len(epochs) == 1 else None)
+    (line,) = axes.plot(epochs, means, color=colour, label=label, marker="o" if len(epochs) == 1 else None)
+    tell(line, [_seeds(len(values[epoch])) for epoch in epochs])
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' if count > 1 else ''}"
 
 
 def difference_panels(verdict: Verdict) -> list[Panel]:

@@ -51,9 +51,7 @@ def comparison_section(folder: Path, name: str) -> Section:
         kind="comparison",
         folder=folder,
         dataset=", ".join(comparison.datasets),
-        title=" against ".join(comparison.labels) + f" on {', '.join(comparison.datasets)}"
-        if len(comparison.arms) < 4
-        else conclusion.title(),
+        title=conclusion.title(),
         emulated=conclusion.emulated,
         lead=lead,
         sentences=(*sentences, _equal_words(conclusion)),

@@ -166,6 +166,7 @@ async function copy(text) {
 
 const tip = make("div", { className: "tip", hidden: true, role: "status" });
 const REACH = 64; // Screen pixels from the pointer to a point that is still meant.
+let placeAgain = null; // Puts the tip back beside its point; null while none is shown.
 
 function addHover(box) {
   const data = JSON.parse(box.querySelector("script.values").textContent);
@@ -200,8 +201,10 @@ function addHover(box) {
     mark.hidden = false;
     tip.replaceChildren(...tipLines(spot, visible()));
     placeTip(left, top, size[1] / 2);
+    placeAgain = () => show(spot);
   };
   const hide = () => {
+    if (current) placeAgain = null;
     current = null;
     mark.hidden = true;
     tip.hidden = true;
@@ -215,7 +218,6 @@ function addHover(box) {
   drawn.addEventListener("pointermove", point);
   drawn.addEventListener("pointerdown", point);
   drawn.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && hide());
-  box.addEventListener("scroll", hide);
   box.addEventListener("blur", hide);
   box.tabIndex = 0;
   box.setAttribute("role", "group"); // An image would hide the legend's buttons from screen readers.
@@ -302,7 +304,7 @@ function tipLines(spot, spots) {
 }
 
 function placeTip(left, top, above) {
-  tip.hidden = false;
+  tip.hidden = top < 0 || top > innerHeight; // Scrolled away.
   const { width, height } = tip.getBoundingClientRect();
   const room = document.documentElement.clientWidth - width - 8;
   const over = top - above - height - 8;
@@ -357,5 +359,6 @@ document.addEventListener("DOMContentLoaded", () => {
   }
   for (const values of document.querySelectorAll("script.values")) addHover(values.parentElement);
   addEventListener("beforeprint", openForPrint);
-  addEventListener("scroll", () => (tip.hidden = true), { passive: true });
+  // Of the page or of a figure on a phone. A key's tip would be lost to the scroll that the focus began.
+  addEventListener("scroll", () => placeAgain?.(), { passive: true, capture: true });
 });
