@@ -193,7 +193,8 @@ def test_a_curve_shows_the_values_of_the_nearest_point(tab: Tab):
     point = series[1]["at"][2]
     move_to(tab, figure, point)
     means = [one["at"][2][3] for one in series]
-    assert tab.shown().splitlines() == ["epoch 3 · Training loss", f"LIF {means[0]} · 4 seeds", f"CLIF {means[1]} · 5 seeds"]
+    values = [f"LIF {means[0]} · 4 seeds", f"CLIF {means[1]} · 5 seeds"]
+    assert tab.shown().splitlines() == ["epoch 3 · Training loss", *values]
     tab.page.mouse.move(2, 2)
     assert tab.shown() == ""
 
