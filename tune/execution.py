@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 import sys
@@ -11,13 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ray
 import ray.tune as ray_tune
 from ray.tune.search import Searcher
 
 from pipeline.config import RunConfig, fingerprint, from_dict
 from pipeline.outside import outside_sources
-from pipeline.runs import holding, read_json, write_json
+from pipeline.runs import holding
 from preprocess.build_frames import ensure_every_frames
 from preprocess.errors import RunError
 from preprocess.event_store import events_path, open_events
@@ -26,13 +27,13 @@ from tune.cluster import ray_running, stdout_without_ray
 from tune.early_stopping import EpochScheduler
 from tune.ledger import Ledger
 from tune.live_status import LiveStatus
-from tune.memory import costliest, measure_need
-from tune.node_caches import NodeCaches, plan_node_caches
+from tune.node_caches import plan_node_caches
 from tune.nodes import check_software
 from tune.place import Place
 from tune.queue import Attempt, TrialQueue
 from tune.results import differing_fields, write_results
-from tune.shares import Need, Node, Share, places, plan_share
+from tune.seats import MeasuredNeeds, Seats, decide_share, nodes_of_ray
+from tune.shares import Share
 from tune.sources import TrialSource
 from tune.storage_check import agree_on_storage, write_token
 from tune.trainable import Order, describe, run_trial
@@ -44,8 +45,7 @@ _REFRESH_S = 5.0
 _REFRESH_SHARE = 0.05
 # Workers of a killed driver may take this long to die; they hold their trial folders until then.
 _ORPHANS_S = 60.0
-# How often it is looked whether machines came or went.
-_NODES_S = 10.0
+_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 
 
 def run_trials(
@@ -86,7 +86,7 @@ def run_trials(
             trials end, and at the end or the interruption.
         callbacks: Others that Ray tells of the trials.
         progress: Where to tell how far the frame caches are.
-        resume: The command that goes on where the cluster's head was lost.
+        resume: The command that goes on where the cluster's head was lost or the disk was full.
 
     Returns:
         Whether every trial came to an end, if only to a failure; False where the time was up before.
@@ -94,7 +94,7 @@ def run_trials(
     Raises:
         CacheError: If there is no event store.
         ConfigError: If the device asked for is not there, or a trial fits no machine.
-        RunError: If another process works in the folder.
+        RunError: If another process works in the folder, or its disk is full.
         ClusterError: If Ray does not start or the cluster does not answer.
     """
     ledger, place = Ledger(folder), place or Place()
@@ -115,11 +115,15 @@ def run_trials(
                     todo = len(ledger.unfinished(source.configs)) + (
                         0 if count is None else count - len(source.configs)
                     )
-                    driver = _Driver(source, to_come, ledger, cache, view, refresh, place, progress)
+                    driver = _Driver(source, to_come, ledger, cache, view, refresh, place, progress, resume)
                     kind = {"open_test": open_test, "in_pieces": in_pieces}
                     driver.run(max(1, todo), kind, early_stopping, callbacks)
-        finally:
-            refresh()
+        except BaseException:
+            # What stands in the way of the results, such as a full disk, must not hide why the trials ended.
+            with contextlib.suppress(RunError):
+                refresh()
+            raise
+        refresh()
         left = [config for config in source.open if ledger.state(config) in ("started", "waiting")]
         return source.exhausted and not left
 
@@ -167,17 +171,19 @@ class _Driver:
         refresh: Callable[[], object],
         place: Place,
         progress: Progress | None,
+        resume: str,
     ) -> None:
         self._source, self._to_come, self._ledger = source, to_come, ledger
         self._cache = cache.expanduser().absolute()
         self._view, self._refresh, self._place, self._progress = view, refresh, place, progress
+        self._resume = resume
 
     def run(
         self, count: int, kind: dict[str, bool], early_stopping: bool, callbacks: Sequence[ray_tune.Callback]
     ) -> None:
         """Have Ray Tune run the trials; what it writes for itself goes to a folder that does not stay."""
         deadline = None if self._place.hours is None else time.monotonic() + 3600 * self._place.hours
-        seats = _Seats()
+        seats = Seats()
         scheduler = EpochScheduler(self._ledger, early_stopping, lambda: queue.late)
         for config in scheduler.replay(self._source.configs):
             self._view.ended(fingerprint(config), self._ledger.read_done(config) or {})
@@ -191,14 +197,16 @@ class _Driver:
                 return
             known = [first]
         # Machines join a cluster at any time; nobody else joins a Ray of our own.
-        alone = self._place.address is None and len(_nodes()) == 1
+        alone = self._place.address is None and len(nodes_of_ray()) == 1
         storage = self._storage(alone)
         caches = plan_node_caches([*self._source.configs, *known], self._cache, alone=alone)
-        share = self._share(known, count, caches)
+        measured = MeasuredNeeds(self._ledger.folder, self._cache, caches, self._progress)
+        share = decide_share([*known, *self._to_come], count, self._place.asked, measured, self._view.tell)
         seats.open(share, self._place.asked.concurrent)
         suggestions = _Suggestions(queue, partial(self._order, share, kind), self._prepare)
         status = LiveStatus(self._ledger.folder, self._view)
-        watcher = _Watcher(queue, self._view, status, self._refresh)
+        check_room = partial(self._ledger.check_room, self._resume)
+        watcher = _Watcher(queue, self._view, status, self._refresh, check_room)
         resources = {"cpu": share.threads, "gpu": share.gpu}
         if share.memory:
             resources["memory"] = share.memory
@@ -221,6 +229,10 @@ class _Driver:
         )
         try:
             tuner.fit()
+        except Exception:
+            # Ray, too, writes down how trials end.
+            check_room()
+            raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
             status.close()
@@ -232,31 +244,6 @@ class _Driver:
         if not alone:
             check_software()
         return agree_on_storage(self._ledger.folder, self._place.storage, self._progress or Progress())
-
-    def _share(self, configs: Sequence[RunConfig], count: int, caches: NodeCaches) -> Share:
-        """Cut the cluster into shares, by what the costliest trial was measured to take where several may run."""
-        nodes, asked = _nodes(), self._place.asked
-        share = plan_share(configs[0], count, nodes, asked)
-        if share.trials == 1:
-            return share
-        need = self._need(costliest([*configs, *self._to_come], caches.stores), caches, share.device == "cuda")
-        if not need.fits:
-            self._view.tell("memory does not hold the costliest trial as a whole: one at a time runs on each machine")
-        return plan_share(configs[0], count, nodes, asked, need)
-
-    def _need(self, config: RunConfig, caches: NodeCaches, gpu: bool) -> Need:
-        """As measured, now or by an earlier session."""
-        path = self._ledger.folder / "memory.json"
-        key = f"{fingerprint(config)} on {'cuda' if gpu else 'cpu'}"
-        known = read_json(path) or {}
-        if key not in known:
-            _ensure_frames([config], self._cache, self._progress)
-            need = measure_need(config, caches, gpu=gpu)
-            if not need.memory:
-                return need
-            known |= {key: {"memory": need.memory, "gpu_memory": need.gpu_memory}}
-            write_json(path, known)
-        return Need(**known[key])
 
     def _prepare(self, config: RunConfig) -> None:
         """What a trial needs on this machine that was not known before the first: its frame cache, its row.
@@ -276,34 +263,6 @@ class _Driver:
             micro_batch=attempt.micro_batch,
             command=tuple(sys.argv),
         ).to_dict()
-
-
-def _nodes() -> list[Node]:
-    """The machines of the cluster, as Ray knows them."""
-    return [
-        Node(int(has.get("CPU", 0)), float(has.get("GPU", 0)), float(has.get("memory", 0)))
-        for has in (node["Resources"] for node in ray.nodes() if node["Alive"])
-    ]
-
-
-class _Seats:
-    """How many trials run at once, as machines come and go."""
-
-    def __init__(self) -> None:
-        self._count, self._share, self._most, self._next = 1, Share(1, 1, 0.0, "cpu"), 1, 0.0
-
-    def open(self, share: Share, most: int | None) -> None:
-        """From now on as many as the cluster has room for, at most so many if given."""
-        self._count, self._share, self._most = share.trials, share, most or sys.maxsize
-        self._next = time.monotonic() + _NODES_S
-
-    def __call__(self) -> int:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + _NODES_S
-            share = self._share
-            room = sum(places(node, share.threads, share.gpu, share.memory) for node in _nodes() if node.cpus)
-            self._count = max(1, min(room, self._most))
-        return self._count
 
 
 class _Suggestions(Searcher):
@@ -341,8 +300,16 @@ class _Suggestions(Searcher):
 class _Watcher(ray_tune.Callback):
     """Passes on what Ray tells of the trials: to the queue, to the view and to the files."""
 
-    def __init__(self, queue: TrialQueue, view: TrialView, status: LiveStatus, refresh: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        queue: TrialQueue,
+        view: TrialView,
+        status: LiveStatus,
+        refresh: Callable[[], object],
+        check_room: Callable[[], None],
+    ) -> None:
         self._queue, self._view, self._status, self._refresh = queue, view, status, refresh
+        self._check_room = check_room
         self._next_refresh = time.monotonic() + _REFRESH_S
 
     def __getstate__(self) -> dict[str, Any]:
@@ -369,6 +336,10 @@ class _Watcher(ray_tune.Callback):
         self._show(config, self._queue.died(config, cause), f"its process died and it is tried again: {cause}")
 
     def _show(self, config: RunConfig, record: dict[str, Any] | None, otherwise: str) -> None:
+        told = otherwise if record is None else record["error"] or ""
+        if any(fault in told for fault in _FULL):
+            # A machine that trains away from here may be full alone; then the trial is tried on another.
+            self._check_room()
         if record is None:
             self._view.interrupted(fingerprint(config), otherwise)
         else:

@@ -5,7 +5,9 @@ This, not Ray's own snapshots, is the truth when an interrupted search is resume
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +17,9 @@ from pipeline.runs import read_json, read_lines, write_json, write_whole
 from preprocess.errors import RunError
 
 End = Literal["done", "pruned", "failed"]
+# Bytes that are free on a disk that is not full.
+_ROOM = 2**20
+
 State = Literal["done", "pruned", "failed", "started", "waiting"]
 
 
@@ -80,6 +85,26 @@ class Ledger:
         folder = self.trial_folder(config)
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "error.txt", lambda temporary: temporary.write_text(trace))
+
+    def check_room(self, resume: str) -> None:
+        """Refuse to go on where the folder's disk is full: no trial could keep what it trains.
+
+        Args:
+            resume: The command that goes on.
+
+        Raises:
+            RunError: If a megabyte cannot be written.
+        """
+        path = self.folder / f".room-{secrets.token_hex(4)}"
+        try:
+            path.write_bytes(bytes(_ROOM))
+        except OSError as error:
+            go_on = f"go on: {resume}" if resume else "resume."
+            told = f"cannot be written ({error.strerror or error})"
+            raise RunError(f"{self.folder}: {told}; no trial goes on. Free space there, then {go_on}") from None
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def is_final(self, config: RunConfig) -> bool:
         """Whether a trial never runs again: it is done or pruned."""

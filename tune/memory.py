@@ -7,11 +7,14 @@ allocator and the kernels keep besides the network's tensors is known only after
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig, from_dict, override, to_dict
-from preprocess.copied_cache import CopiedCache
+from preprocess.binning import Binning
 from preprocess.errors import FullMemoryError, SpikeloomError
+from preprocess.event_store import events_path, open_events
 from tune.node_caches import NodeCaches
 from tune.shares import Need
 
@@ -19,20 +22,56 @@ from tune.shares import Need
 _MARGIN = 1.2
 
 
-def costliest(configs: Iterable[RunConfig], stores: Mapping[str, CopiedCache]) -> RunConfig:
+@dataclass(frozen=True)
+class Extent:
+    """The largest that a data set's samples are: bounds of what any of them takes.
+
+    Attributes:
+        height: Of the sensor, in pixels.
+        width: Of the sensor, in pixels.
+        duration_us: Of the longest sample, in us.
+        events: Of the fullest sample.
+    """
+
+    height: int
+    width: int
+    duration_us: int
+    events: int
+
+    def timesteps(self, binning: Binning) -> float:
+        """T; where samples differ in it about the most of them."""
+        if not binning.varies:
+            return binning.timesteps
+        if binning.event_count is not None and binning.split_by == "event_count":
+            return self.events / (binning.event_count - binning.overlap)
+        overlap = binning.overlap if binning.split_by == "time_window" else 0
+        return self.duration_us / ((binning.duration_us or 1) - overlap)
+
+
+def measure_extents(names: Iterable[str], cache: Path) -> dict[str, Extent]:
+    """The extents of data sets, by their event stores in the folder of all caches."""
+    found = {}
+    for name in dict.fromkeys(names):
+        store = open_events(events_path(cache, name))
+        begin, end = store.samples.interval_us.T
+        found[name] = Extent(store.height, store.width, int((end - begin).max()), int(store.samples.events.max()))
+    return found
+
+
+def costliest(configs: Iterable[RunConfig], extents: Mapping[str, Extent]) -> RunConfig:
     """The trial that takes the most memory: activations grow with T, batch size, width and pixels.
 
     Args:
         configs: To choose from.
-        stores: Of each data set, for the size of frames that are not resized.
+        extents: Of each data set.
     """
 
     def cost(config: RunConfig) -> float:
         piece = config.micro_batch or config.batch_size
-        store = stores[config.dataset.name]
-        height, width = config.binning.size(store.height, store.width)
+        extent = extents[config.dataset.name]
+        height, width = config.binning.size(extent.height, extent.width)
         pixels = height * width if config.input.size is None else config.input.size**2
-        return config.binning.timesteps * piece * config.network.width * pixels
+        return extent.timesteps(config.binning) * piece * config.network.width * pixels
 
     return max(configs, key=cost)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import platform
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -94,6 +95,21 @@ def describe_software() -> dict[str, str]:
             found[package] = "not installed"
     found["spikeloom"] = f"{found['spikeloom']}, sources {source_hash()}"
     return found
+
+
+def gpu_memory_of_nodes() -> dict[str, float]:
+    """Free bytes of the fullest GPU of each machine, by Ray's id of the machine; 0 where nvidia-smi does not tell."""
+    return {answer.node: answer.value for answer in on_every_node(free_gpu_memory)}
+
+
+def free_gpu_memory() -> float:
+    """Free bytes of this machine's fullest GPU, of nvidia-smi: Ray hides GPUs from CUDA without a share of one."""
+    words = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    try:
+        told = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
+        return min(float(line) for line in told.splitlines() if line.strip()) * 2**20
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return 0.0
 
 
 @cache

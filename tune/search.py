@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -72,8 +73,12 @@ def run_search(
             progress=progress,
             resume=resume,
         )
-    finally:
-        findings = write_findings(now(), folder)
+    except BaseException:
+        # What stands in the way of the results must not hide why the search ended.
+        with contextlib.suppress(RunError):
+            write_findings(now(), folder)
+        raise
+    findings = write_findings(now(), folder)
     findings = replace(findings, complete=complete)
     if complete and not findings.ranked:
         causes = dict.fromkeys(findings.errors.values())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.config import RunConfig, fingerprint, from_dict, override, to_dict
-from preprocess.errors import FullMemoryError, SpikeloomError
+from preprocess.errors import FullMemoryError, RunError, SpikeloomError
 from tune.ledger import Ledger
 from tune.node_caches import NodeCaches
 from tune.trial_storage import TrialSite, TrialStorage
@@ -64,8 +65,9 @@ def run_trial(parameters: dict[str, Any], storage: TrialStorage, caches: NodeCac
                 site.fetch(config.start_from)
             _train(order, config, ledger, site, caches)
         except Exception as error:
-            # A trial that fails is a result, and the search goes on.
-            ledger.write_trace(config, traceback.format_exc())
+            # A trial that fails is a result, and the search goes on. Where the disk is full its cause may find room.
+            with contextlib.suppress(RunError):
+                ledger.write_trace(config, traceback.format_exc())
             ledger.end(config, "failed", describe(error))
         else:
             ledger.end(config, "done")

@@ -332,7 +332,11 @@ def test_full_disk_loses_no_finished_trial_and_leaves_no_half_file():
         finished = {record["trial"]: record["ended"] for record in records(head, "s")}
         head.shell(f"head -c 20m /dev/zero > {own}/s/filler 2>/dev/null; true")
         _, err = search.communicate(timeout=240)
-        assert "No space left on device" in err, err
+        *_, last = err.strip().splitlines()
+        told = f"spikeloom: {own}/s: cannot be written (No space left on device); no trial goes on. "
+        assert last == f"{told}Free space there, then go on: spikeloom tune --resume {own}/s", err
+        # At once: no trial can keep what it trains.
+        assert search.returncode == 2 and "tried again" not in err, err
         head.shell(f"rm {own}/s/filler")
         assert head.shell(f"find {own}/s -name '.*.tmp' | wc -l") == "0"
         code, out, err = head.spikeloom("tune", "--resume", own / "s")
