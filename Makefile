@@ -32,13 +32,16 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
+# Half of the time is waiting for Ray and for child processes. Whole files, in order: tests of one share what they set up.
+TWO_FILES := -n 2 --dist loadfile --no-loadscope-reorder
+
 # Every kind of test, with a fixed small share of the long fault and fuzz counts.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TWO_FILES)
 
 # The full counts.
 test-all: lint
-	SPIKELOOM_TEST_SHARE=1.0 $(BIN)/python -m pytest
+	SPIKELOOM_TEST_SHARE=1.0 $(BIN)/python -m pytest $(TWO_FILES)
 
 # Beside SpikingJelly and tonic, on the same files; equality first.
 bench: $(VENV)/.installed-dev

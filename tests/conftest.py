@@ -20,6 +20,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+# Files whose tests mostly wait, for minutes: they run beside the others, not after them.
+_FIRST = ("test_two_nodes.py", "test_interruption.py", "test_benchmarks.py", "test_demo.py", "test_compare.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _FIRST.index(item.path.name) if item.path.name in _FIRST else len(_FIRST))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real recordings: $SPIKELOOM_TEST_DATA, else ../shared/data; skips where it is missing."""
