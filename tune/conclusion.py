@@ -15,6 +15,8 @@ from tune.verdict import Difference, Verdict, judge_setting
 
 # More differences than these are counted instead of told one by one.
 _MOST_TOLD = 4
+# A bootstrap of fewer groups than these is too narrow more often than it says.
+_FEW_GROUPS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,13 +190,24 @@ class Conclusion:
                 where = f"{verdict.dataset}: one" if len(self.comparison.datasets) > 1 else "One"
                 said.append(f"{where} test sample is {100 / samples:.2f} points ({samples} test samples).")
         said.reverse()
-        grouped = dict.fromkeys(
-            f"Test samples of {verdict.dataset} are in {verdict.groups}: samples of a group are alike, and the "
-            "bootstrap draws groups."
-            for verdict in self.verdicts
-            if verdict.groups
-        )
-        return [*said, *grouped]
+        return [*said, *self._groups()]
+
+    def _groups(self) -> list[str]:
+        """What is done about test samples that may be alike, in the words of each data set."""
+        said = []
+        for name in self.comparison.datasets:
+            grouped = [verdict for verdict in self.verdicts if verdict.dataset == name and verdict.groups]
+            if not grouped:
+                continue
+            groups, worths = grouped[0].groups, [one.worth for one in grouped if one.worth is not None]
+            told = f"Test samples of {name} are in {groups} groups"
+            low, high = min(worths, default=0.0), max(worths, default=0.0)
+            if worths and high < (grouped[0].test_samples or 0):
+                ends = dict.fromkeys(f"{end:.0f}" for end in (low, high))
+                told += f", alike enough to tell about as much as {' to '.join(ends)} independent ones"
+            few = "; its intervals are rough, of so few" if groups < _FEW_GROUPS else ""
+            said.append(f"{told}. The bootstrap draws groups{few}.")
+        return said
 
     def _diverged(self) -> list[str]:
         counts = {

@@ -44,6 +44,9 @@ def _along_settings(conclusion: Conclusion) -> Iterator[Reading]:
     if len(axes) != 1:
         return
     for name, verdicts in by_other_axes(conclusion, axes).items():
+        if len({verdict.dataset for verdict in verdicts}) > 1:
+            # Along a lag, say: between two tasks there is no third that costs something in between.
+            continue
         for quantity, (cost, form, unit) in _COSTS.items():
             curves = {arm.name: _curve(verdicts, arm, cost) for arm in conclusion.comparison.arms}
             if all(_rises(curve) for curve in curves.values()):

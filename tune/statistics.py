@@ -27,7 +27,10 @@ def summarise(values: Sequence[float]) -> Summary | None:
     """The summary of the values; None of none."""
     if not values:
         return None
-    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    std = None
+    if len(values) > 1:
+        # The mean of equal values is rounded, and their distance from it would show.
+        std = float(np.std(values, ddof=1)) if min(values) < max(values) else 0.0
     return Summary(float(np.mean(values)), std, len(values))
 
 

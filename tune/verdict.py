@@ -124,7 +124,8 @@ class Verdict:
         differences: Of each later arm and the first.
         emulated: Whether an emulator made the recordings.
         test_samples: Of every run; None where no run is there.
-        groups: What test samples are not independent within, and how many; "" where each stands alone.
+        groups: How many groups there are in which test samples may be alike; 0 where each stands alone.
+        worth: How many independent samples would tell as much as these; None where that cannot be told.
     """
 
     setting: Setting
@@ -133,7 +134,8 @@ class Verdict:
     differences: tuple[Difference, ...]
     emulated: bool
     test_samples: int | None
-    groups: str = ""
+    groups: int = 0
+    worth: float | None = None
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What a search found for each arm here, by its name."""
 
@@ -185,7 +187,7 @@ def judge_setting(comparison: Comparison, setting: Setting, outcomes: Outcomes) 
         tuple(_difference(figures, first, answers) for figures in others),
         any(result["emulated"] for result in results) or setting.config.dataset.name.startswith("emulated-"),
         int(results[0]["test_samples"]) if results else None,
-        answers.groups_words() if answers else "",
+        *(answers.grouping() if answers else (0, None)),
         {arm.name: comparison.tuned.get((setting.name, arm.name), {}) for arm in comparison.arms},
     )
 
@@ -208,13 +210,11 @@ class _Answers:
         there = [row for row in rows if row is not None]
         return np.stack(there) if rows and len(there) == len(rows) else None
 
-    def groups_words(self) -> str:
-        """How many groups there are, and how many independent samples tell as much."""
+    def grouping(self) -> tuple[int, float | None]:
+        """How many groups there are, and how many independent samples would tell as much."""
         if self.groups is None:
-            return ""
-        said = f"{len(np.unique(self.groups))} groups"
-        worth = effective_samples(np.stack(list(self.right.values())), self.groups)
-        return said if worth is None else f"{said} and tell about as much as {worth:.0f} independent ones"
+            return 0, None
+        return len(np.unique(self.groups)), effective_samples(np.stack(list(self.right.values())), self.groups)
 
 
 def _read_answers(

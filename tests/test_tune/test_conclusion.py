@@ -24,7 +24,7 @@ from tune.ledger import Ledger
 from tune.readings import read_at_equal
 from tune.report import write_report
 from tune.report.comparison_figures import draw_overview
-from tune.statistics import holm, sign_flip_p
+from tune.statistics import Summary, holm, sign_flip_p, summarise
 
 RNG = np.random.default_rng(4)
 
@@ -243,3 +243,29 @@ def test_training_time_is_read_where_the_quickest_has_finished(tmp_path: Path):
     (reading,) = read_at_equal(conclude(comparison, tmp_path))
     assert (reading.quantity, reading.at) == ("training time (train accuracy)", "12 s")
     assert reading.accuracies["clif"] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("groups", "worth", "said"),
+    [
+        (20, [25.2, 38.0], ", ALIKE25 to 38 independent ones. The bootstrap draws groups."),
+        (20, [25.2, 25.4], ", ALIKE25 independent ones. The bootstrap draws groups."),
+        # Of groups that are no more alike than others, the estimate exceeds the 40 samples that there are.
+        (5, [25.2, 61.0], ". The bootstrap draws groups; its intervals are rough, of so few."),
+        (20, [None, None], ". The bootstrap draws groups."),
+    ],
+)
+def test_samples_of_groups_are_told_in_a_sentence_for_each_data_set(
+    tmp_path: Path, groups: int, worth: list[float | None], said: str
+):
+    conclusion = made(tmp_path, over_t(4, 8), {"lif": [[30, 31]] * 2, "clif": [[31, 33]] * 2})
+    verdicts = tuple(
+        replace(verdict, groups=groups, worth=one) for verdict, one in zip(conclusion.verdicts, worth, strict=True)
+    )
+    alike = "alike enough to tell about as much as "
+    told = [line for line in replace(conclusion, verdicts=verdicts).sentences() if "groups" in line]
+    assert told == [f"Test samples of emulated-gestures are in {groups} groups{said.replace('ALIKE', alike)}"]
+
+
+def test_equal_values_have_no_spread():
+    assert summarise([17.9] * 6) == Summary(pytest.approx(17.9), 0.0, 6)

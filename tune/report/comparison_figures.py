@@ -104,7 +104,9 @@ def _draw_over(
         values = [verdict.setting.place[axis] for verdict in places]
         for arm, label, by_place in lines(places):
             _draw_mean_line(axes, list(zip(values, by_place, strict=True)), colour_of(arms, arm), label)
-        axes.set_title(name or places[0].dataset)
+        datasets = {verdict.dataset for verdict in places}
+        # Along a lag each place is another data set, and the axis says which.
+        axes.set_title(name or (places[0].dataset if len(datasets) == 1 else ""))
         axes.set_xlabel(short_name(axis))
         _tick_values(axes, values)
     panels[0].set_ylabel(quantity)
