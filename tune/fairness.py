@@ -52,7 +52,7 @@ def equality_notes(comparison: Comparison) -> list[str]:
     elif {"lif", "clif"} <= neurons and not _has_tau_axis(comparison):
         said.append(
             "All neurons have the same settings, tau among them; one that tau suits better is favoured "
-            "(--fairness tau-grid searches it for each)."
+            "(`--fairness tau-grid` searches it for each)."
         )
     if {"lif", "clif"} <= neurons and not set(_CONTROLS) <= neurons:
         said.append(

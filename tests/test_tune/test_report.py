@@ -10,13 +10,27 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from made_up import CLASSES, CONFIG, make_cache, write_comparison, write_run, write_search
+from made_up import (
+    CLASSES,
+    CONFIG,
+    make_cache,
+    write_comparison,
+    write_comparison_runs,
+    write_run,
+    write_search,
+)  # fmt: skip
 
+from pipeline.config import override
 from pipeline.runs import write_json
 from preprocess.errors import RunError
+from tune.arms import Setting, neuron_arm
 from tune.commands import report as command
+from tune.comparison import Comparison
 from tune.ledger import Ledger
 from tune.report import write_report
+from tune.report.comparison_section import comparison_section
+from tune.report.page import render_page
+from tune.report.section import Card, Section
 
 # Elements that HTML closes by itself.
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -251,3 +265,31 @@ def test_report_prints_where_the_page_is(tmp_path: Path, capsys: pytest.CaptureF
     page, paper = capsys.readouterr().out.splitlines()
     assert page == f"{tmp_path}/report.html"
     assert paper == f"{tmp_path}/paper: 5 tables (.md, .tex) and 7 figures (.svg, .pdf)"
+
+
+def test_what_is_between_back_quotes_is_code(tmp_path: Path):
+    told = ("`--fairness tau-grid` for <each>", "a ` alone")
+    section = Section("run", tmp_path, "n-mnist", "x", emulated=False, lead="see `a`", sentences=told)
+    page = render_page([section])
+    assert "<li><code>--fairness tau-grid</code> for &lt;each&gt;</li>" in page
+    assert "<li>a ` alone</li>" in page and "see <code>a</code>" in page
+
+
+@pytest.mark.parametrize(
+    ("datasets", "card"),
+    [
+        (("n-mnist", "n-mnist"), Card("CLIF − LIF", "+2.5 points", "mean of 2 settings, 2 seeds")),
+        # Nobody has a mean of two data sets.
+        (("n-mnist", "emulated-digits"), Card("CLIF − LIF", "+0.0 to +5.0 points", "2 settings")),
+    ],
+)
+def test_a_card_tells_a_difference_over_settings(tmp_path: Path, datasets: tuple[str, str], card: Card):
+    settings = tuple(
+        Setting(str(k), override(CONFIG, {"dataset.name": name, "binning.timesteps": 4 + k}), {})
+        for k, name in enumerate(datasets)
+    )
+    comparison = Comparison("x", settings, (neuron_arm("lif"), neuron_arm("clif")), (7, 8), tmp_path).declare(0)
+    counts = {("0", "lif"): [30, 31], ("0", "clif"): [30, 31], ("1", "lif"): [30, 31], ("1", "clif"): [32, 33]}
+    write_comparison_runs(tmp_path, comparison, counts)
+    comparison.write(tmp_path)
+    assert comparison_section(tmp_path, "c").cards == (card,)

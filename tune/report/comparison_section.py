@@ -111,11 +111,17 @@ def _cards(conclusion: Conclusion) -> tuple[Card, ...]:
 
 
 def _overall_card(conclusion: Conclusion, arm: str) -> Card:
+    differences = [difference for _, difference in conclusion.differences if difference.arm.name == arm]
+    settings = f"{len(conclusion.verdicts)} settings"
+    if len(conclusion.comparison.datasets) > 1:
+        # A mean over data sets would be of nothing that anybody has.
+        means = [summary.mean for difference in differences if (summary := summarise(difference.values))]
+        ends = dict.fromkeys(points(end) for end in (min(means), max(means))) if means else ()
+        return Card(differences[0].label, f"{' to '.join(ends)} points" if ends else "–", settings)
     values = list(conclusion.overall(arm).values())
-    label = next(difference.label for _, difference in conclusion.differences if difference.arm.name == arm)
     summary = summarise(values)
     value = "–" if summary is None else f"{points(summary.mean)} points"
-    return Card(label, value, f"mean of {len(conclusion.verdicts)} settings, {len(values)} seeds")
+    return Card(differences[0].label, value, f"mean of {settings}, {len(values)} seeds")
 
 
 def _overview(conclusion: Conclusion, name: str) -> tuple[Picture, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.runs import write_whole
 from preprocess.errors import RunError, SpikeloomError
@@ -17,6 +18,9 @@ from tune.report.run_section import run_section
 from tune.report.search_section import search_section
 from tune.report.section import Section
 from tune.tables import LATEX_WORDS
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 _HERE = Path(__file__).parent
 
@@ -106,7 +110,7 @@ def render_page(sections: Sequence[Section], faults: Sequence[str] = ()) -> str:
     )
     title = _title(sections)
     emulated = any(section.emulated for section in sections)
-    templates.filters["capitalised"] = _capitalise
+    templates.filters |= {"capitalised": _capitalise, "with_code": _with_code}
     return templates.get_template("page.html.j2").render(
         headline=f"Emulated data: {title}" if emulated else _capitalise(title),
         sections=sections,
@@ -121,6 +125,16 @@ def render_page(sections: Sequence[Section], faults: Sequence[str] = ()) -> str:
 
 def _capitalise(title: str) -> str:
     return title[:1].upper() + title[1:]
+
+
+def _with_code(sentence: str) -> Markup:
+    """What is between back quotes as code: a command is not broken at its hyphens."""
+    from markupsafe import Markup
+
+    parts = sentence.split("`")
+    if len(parts) % 2 == 0:
+        return Markup.escape(sentence)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if k % 2 else part for k, part in enumerate(parts))
 
 
 def _title(sections: Sequence[Section]) -> str:
