@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tune.comparison import Comparison, Outcomes, read_outcomes
 from tune.fairness import equality_notes
-from tune.statistics import LEVEL, holm, pairs_needed, sign_flip_p, smallest_p, summarise, t_interval
+from tune.sign_flip import pairs_needed, sign_flip_p, smallest_p
+from tune.statistics import LEVEL, holm, summarise, t_interval
 from tune.tables import number, points
 from tune.verdict import Difference, Verdict, judge_setting
 

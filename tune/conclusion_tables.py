@@ -11,7 +11,8 @@ from tune.conclusion import Conclusion
 from tune.readings import Reading, read_at_equal
 from tune.resampling import Bootstrap
 from tune.results import short_name, short_value
-from tune.statistics import Summary, sign_flip_p, summarise, t_interval
+from tune.sign_flip import sign_flip_p
+from tune.statistics import Summary, summarise, t_interval
 from tune.tables import Table, number, per_cent
 from tune.verdict import ArmFigures, Difference, Verdict, seed_words
 

@@ -23,7 +23,9 @@ class Bootstrap:
 
     Attributes:
         estimate: Of the data as they are: an accuracy, or accuracy A minus accuracy B.
-        interval: Percentile interval.
+        interval: Percentile interval. Of fewer than six seeds it is too narrow.
+        t_interval: Of the standard error, by Student's t: right for few seeds, too. None as the standard error, and
+            where nothing varies.
         std: Standard deviation of the resampled values. It counts the noise of a seed with a sample three times, and of
             n seeds takes (n - 1) / n of their variance.
         standard_error: The same without these faults, from the components of variance; None of one seed, and of one
@@ -35,6 +37,7 @@ class Bootstrap:
 
     estimate: float
     interval: tuple[float, float]
+    t_interval: tuple[float, float] | None
     std: float
     standard_error: float | None
     seed_share: float | None
@@ -133,6 +136,7 @@ def _bootstrap(
     return Bootstrap(
         estimate,
         (float(low), float(high)),
+        _t_interval(estimate, totals, sizes, level),
         float(drawn.std()),
         None if parts is None else sum(parts) ** 0.5,
         *_shares(parts),
@@ -163,11 +167,44 @@ def _resample(totals: NDArray[np.float64], sizes: NDArray[np.float64], repeats: 
     return drawn
 
 
+def _t_interval(
+    estimate: float, totals: NDArray[np.float64], sizes: NDArray[np.float64], level: float
+) -> tuple[float, float] | None:
+    """The estimate ± t * standard error, with as many degrees of freedom as the mean squares that it is made of have.
+
+    Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2, 1946.
+    """
+    squares, parts = _mean_squares(totals, sizes), _components(totals, sizes)
+    if squares is None or parts is None or sum(parts) < 1e-24:
+        return None
+    from scipy.stats import t
+
+    seeds, clusters = totals.shape
+    degrees = seeds - 1, clusters - 1, (seeds - 1) * (clusters - 1)
+    # A component that was cut off at nothing leaves its mean square to the rest.
+    held = (squares[0] * (parts[0] > 0), squares[1] * (parts[1] > 0), squares[2])
+    freedom = sum(parts) ** 2 / sum(square**2 / degree for square, degree in zip(held, degrees, strict=True))
+    half = float(t.ppf(1 - level / 2, max(1.0, freedom))) * sum(parts) ** 0.5
+    return estimate - half, estimate + half
+
+
 def _components(totals: NDArray[np.float64], sizes: NDArray[np.float64]) -> tuple[float, float, float] | None:
     """The estimate's variance due to seeds, to clusters, and to seeds with clusters; None where there is one of either.
 
     Components of variance of the two-way layout without repeats (Searle, Casella and McCulloch 1992, chapter 4), none
-    below 0, of the values' distances from the mean: with clusters of unequal sizes the linearised ones of a ratio.
+    below 0.
+    """
+    squares = _mean_squares(totals, sizes)
+    if squares is None:
+        return None
+    of_seeds, of_clusters, left = squares
+    return max(0.0, of_seeds - left), max(0.0, of_clusters - left), left
+
+
+def _mean_squares(totals: NDArray[np.float64], sizes: NDArray[np.float64]) -> tuple[float, float, float] | None:
+    """Mean squares over seeds, over clusters and of what is left, each by how many values there are; None of one.
+
+    Of the values' distances from the mean: with clusters of unequal sizes the linearised ones of a ratio.
     """
     seeds, clusters = totals.shape
     if min(seeds, clusters) < 2:
@@ -176,9 +213,7 @@ def _components(totals: NDArray[np.float64], sizes: NDArray[np.float64]) -> tupl
     of_seed, of_cluster = z.mean(1), z.mean(0)
     rest = z - of_seed[:, None] - of_cluster + z.mean()
     left = float((rest**2).sum()) / ((seeds - 1) * (clusters - 1) * seeds * clusters)
-    by_seed = max(0.0, float(of_seed.var(ddof=1)) / seeds - left)
-    by_cluster = max(0.0, float(of_cluster.var(ddof=1)) / clusters - left)
-    return by_seed, by_cluster, left
+    return float(of_seed.var(ddof=1)) / seeds, float(of_cluster.var(ddof=1)) / clusters, left
 
 
 def _shares(parts: tuple[float, float, float] | None) -> tuple[float | None, float | None]:

@@ -1,5 +1,4 @@
-"""What a handful of paired runs says: mean, spread, interval, effect, how often chance alone would say as much, and
-how small a difference so many runs can show."""
+"""What a handful of runs says: mean, spread, interval, effect, and p-values of several tests together."""
 
 from __future__ import annotations
 
@@ -10,8 +9,8 @@ import numpy as np
 
 LEVEL = 0.05
 
-# Up to this many sign patterns (14 seeds) the sign-flip test counts every one; beyond, it draws as many.
-_SIGN_PATTERNS = 1 << 14
+# A spread that is smaller than this share of the values is what rounding leaves of none.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -27,67 +26,27 @@ def summarise(values: Sequence[float]) -> Summary | None:
     """The summary of the values; None of none."""
     if not values:
         return None
-    std = None
-    if len(values) > 1:
-        # The mean of equal values is rounded, and their distance from it would show.
-        std = float(np.std(values, ddof=1)) if min(values) < max(values) else 0.0
-    return Summary(float(np.mean(values)), std, len(values))
+    return Summary(float(np.mean(values)), _spread(values) if len(values) > 1 else None, len(values))
+
+
+def _spread(values: Sequence[float]) -> float:
+    std = float(np.std(values, ddof=1))
+    return std if std > _ROUNDING * max(map(abs, values)) else 0.0
 
 
 def t_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float] | None:
-    """The interval that holds the mean of such values with probability 1 - level, by Student's t; None of one value.
+    """The interval that holds the mean of such values with probability 1 - level, by Student's t.
 
-    mean ± t(1 - level / 2; n - 1) * std / sqrt(n), which takes the values to be independent and about normal.
+    mean ± t(1 - level / 2; n - 1) * std / sqrt(n), which takes the values to be independent and about normal. None of
+    one value, and of equal ones: a few that happen to be equal do not tell that others would be.
     """
-    if len(values) < 2:
+    if len(values) < 2 or not (std := _spread(values)):
         return None
     from scipy.stats import t
 
-    half = float(t.ppf(1 - level / 2, len(values) - 1)) * float(np.std(values, ddof=1)) / len(values) ** 0.5
+    half = float(t.ppf(1 - level / 2, len(values) - 1)) * std / len(values) ** 0.5
     mean = float(np.mean(values))
     return mean - half, mean + half
-
-
-def sign_flip_p(differences: Sequence[float]) -> float | None:
-    """Two-sided p of the sign-flip permutation test of paired differences; None of none.
-
-    If neither side were better, each difference might as well have the other sign: p is the share of all 2^n sign
-    patterns whose mean lies at least as far out (Fisher 1935, section 21). Exact up to 14 pairs, beyond from
-    2^14 patterns drawn with a fixed seed.
-    """
-    if not differences:
-        return None
-    if len(differences) == 1:
-        # Both patterns of one pair lie equally far out; SciPy takes no fewer than two.
-        return 1.0
-    from scipy.stats import permutation_test
-
-    test = permutation_test(
-        (np.asarray(differences),),
-        lambda values, axis: np.mean(values, axis=axis),
-        permutation_type="samples",
-        n_resamples=_SIGN_PATTERNS,
-        vectorized=True,
-        rng=np.random.default_rng(0),
-    )
-    return float(test.pvalue)
-
-
-def smallest_p(pairs: int) -> float:
-    """The smallest two-sided p that a sign-flip test of so many pairs can give: 2 of the 2^n patterns."""
-    return min(1.0, 2.0 ** (1 - pairs))
-
-
-def pairs_needed(level: float = LEVEL, comparisons: int = 1) -> int:
-    """The fewest pairs with which a sign-flip test can fall to the level or below: 6 for 0.05, 8 for 5 comparisons.
-
-    With several comparisons it is the first step of Holm's: the smallest p times their number.
-    """
-    _check_design(level, comparisons)
-    pairs = 1
-    while smallest_p(pairs) * comparisons > level:
-        pairs += 1
-    return pairs
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -124,59 +83,8 @@ def effect_size(differences: Sequence[float]) -> float | None:
 
     if len(differences) < 3:
         return None
-    mean, std = float(np.mean(differences)), float(np.std(differences, ddof=1))
-    # What rounding leaves of no spread is none.
-    if std <= 1e-9 * abs(mean) or std == 0:
+    mean, std = float(np.mean(differences)), _spread(differences)
+    if not std:
         return None
     half = (len(differences) - 1) / 2
     return mean / std * float(np.exp(gammaln(half) - gammaln(half - 0.5))) / half**0.5
-
-
-def detectable_difference(
-    std: float, pairs: int, level: float = LEVEL, power: float = 0.8, comparisons: int = 1
-) -> float | None:
-    """The smallest true mean difference that a paired t-test finds with this power; None of fewer than two pairs.
-
-    The difference d where a noncentral t with pairs - 1 degrees of freedom and noncentrality d sqrt(pairs) / std lies
-    beyond the two-sided bound of level / comparisons, the first step of Holm's, with probability `power` (Cohen 1988,
-    chapter 2). It takes the differences for independent and about normal. A sign-flip test needs a little more, and
-    with fewer than `pairs_needed` finds nothing.
-
-    Args:
-        std: Standard deviation of the paired differences, in the unit of the answer.
-        pairs: How many differences there will be.
-        level: Of all comparisons together.
-        power: Probability of finding it, between level and 1.
-        comparisons: How many tests share the level.
-
-    Raises:
-        ValueError: If a number is out of range.
-    """
-    _check_design(level, comparisons)
-    if not level < power < 1:
-        raise ValueError(f"power: expected a number between {level} (the level) and 1, found {power}. 0.8 is usual.")
-    if not (std >= 0 and np.isfinite(std)):
-        raise ValueError(f"std: expected a standard deviation, 0 or more, found {std}. Take that of earlier pairs.")
-    if pairs < 2:
-        return None
-    from scipy.optimize import brentq
-    from scipy.stats import nct, t
-
-    df = pairs - 1
-    bound = float(t.isf(level / comparisons / 2, df))
-
-    def lacking(shift: float) -> float:
-        # The far side is nearly nothing, and SciPy 1.17 has no number for some of it (scipy issue 25470).
-        return power - float(nct.sf(bound, df, shift) + np.nan_to_num(nct.cdf(-bound, df, shift)))
-
-    most = 1.0
-    while lacking(most) > 0:
-        most *= 2
-    return float(brentq(lacking, 0.0, most, xtol=1e-10)) * std / pairs**0.5
-
-
-def _check_design(level: float, comparisons: int) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"level: expected a number between 0 and 1, found {level}. 0.05 is usual.")
-    if comparisons < 1:
-        raise ValueError(f"comparisons: expected at least 1, found {comparisons}. Count the neurons but the first.")

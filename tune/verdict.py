@@ -18,7 +18,8 @@ from tune.curves import learning_curve_area
 from tune.dependent_samples import effective_samples
 from tune.predictions import read_groups, read_right
 from tune.resampling import Bootstrap, bootstrap_accuracy, paired_bootstrap
-from tune.statistics import Summary, detectable_difference, effect_size, sign_flip_p, summarise, t_interval
+from tune.sign_flip import detectable_difference, sign_flip_p
+from tune.statistics import Summary, effect_size, summarise, t_interval
 
 SELECTIONS = {
     "last": "last epoch",

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tune.resampling import bootstrap_accuracy, paired_bootstrap
-from tune.statistics import sign_flip_p, t_interval
+from tune.sign_flip import sign_flip_p
+from tune.statistics import t_interval
 
 COMPARISONS = 2000
 SEEDS = 8

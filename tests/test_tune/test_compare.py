@@ -23,7 +23,8 @@ from tune.comparison import Comparison, Tuning, compare_neurons, read_comparison
 from tune.conclusion import Conclusion, conclude
 from tune.conclusion_tables import accuracy_table, csv_text, seed_table
 from tune.ledger import Ledger
-from tune.statistics import sign_flip_p, t_interval
+from tune.sign_flip import sign_flip_p
+from tune.statistics import t_interval
 from tune.tables import number, points
 from tune.verdict import seed_words
 

@@ -24,7 +24,8 @@ from tune.ledger import Ledger
 from tune.readings import read_at_equal
 from tune.report import write_report
 from tune.report.comparison_figures import draw_overview
-from tune.statistics import Summary, holm, sign_flip_p, summarise
+from tune.sign_flip import sign_flip_p
+from tune.statistics import Summary, holm, summarise
 
 RNG = np.random.default_rng(4)
 
