@@ -18,6 +18,7 @@ from tune.conclusion import Conclusion, conclude, missing_lines, seeds_warning
 from tune.fairness import tune_arms
 from tune.kept_storage import own_storage, with_kept_storage
 from tune.place import Place
+from tune.sign_flip import detectable_difference
 from tune.sources import FixedTrials
 from tune.verdict import seed_words
 
@@ -102,8 +103,15 @@ def plan_lines(comparison: Comparison, folder: Path) -> list[str]:
         f"{len(outcomes)} runs of {' or '.join(map(str, epochs))} epochs: {', '.join(comparison.labels)}{settings}, "
         f"{count} seed{'s' if count > 1 else ''} each ({seed_words(comparison.seeds)}); {there} done already"
     ]
-    warning = seeds_warning(count, len(comparison.settings) * (len(comparison.arms) - 1))
-    return [*lines, warning] if warning else lines
+    family = len(comparison.settings) * (len(comparison.arms) - 1)
+    if warning := seeds_warning(count, family):
+        return [*lines, warning]
+    smallest = detectable_difference(1.0, count, comparisons=family)
+    return [
+        *lines,
+        f"so many seeds show a difference of {smallest:.1f} times its own standard deviation over seeds, or a larger "
+        "one, four times in five",
+    ]
 
 
 def write_conclusion(comparison: Comparison, folder: Path) -> Conclusion:

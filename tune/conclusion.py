@@ -107,18 +107,19 @@ class Conclusion:
             return f"{where}{difference.label}: no seed has both runs, so these data say nothing about the difference."
         seeds = f"{summary.n} seed{'s' if summary.n > 1 else ''}"
         said = f"{where}{difference.label} is {points(summary.mean)} points over {seeds}"
-        if difference.interval is None:
+        if summary.n == 1:
             return f"{said}: one pair of runs cannot tell a difference from chance."
         return f"{said} ({self._evidence(verdict, difference)}): {self._decision(verdict, difference)}"
 
     def _evidence(self, verdict: Verdict, difference: Difference) -> str:
-        assert difference.interval is not None and difference.p is not None
-        low, high = difference.interval
-        said = f"95 % interval {points(low)} to {points(high)}"
-        if difference.bootstrap is not None:
-            low, high = difference.bootstrap.interval
-            said += f", {points(low)} to {points(high)} with other {difference.unit}"
-        said += f"; sign-flip p = {difference.p:.2g}"
+        assert difference.p is not None
+        ends = []
+        if difference.interval is not None:
+            ends.append(_ends(difference.interval))
+        if difference.crossed_interval is not None:
+            ends.append(f"{_ends(difference.crossed_interval)} with other {difference.unit}")
+        said = f"95 % interval {', '.join(ends)}; " if ends else "alike for every seed; "
+        said += f"sign-flip p = {difference.p:.2g}"
         if self.family > 1:
             said += f", {self.adjusted(verdict, difference):.2g} after Holm over {self.family}"
         return said
@@ -128,11 +129,13 @@ class Conclusion:
         assert summary is not None and adjusted is not None
         if adjusted <= LEVEL:
             better = difference.arm if summary.mean > 0 else difference.minus
+            low, high = difference.crossed_interval or (summary.mean, summary.mean)
+            if low <= 0 <= high:
+                # The test is of seeds; the same few samples were asked each time.
+                return f"{better.label} is ahead on these {difference.unit}; others could turn it round."
             return f"in this setting {better.label} is ahead by more than chance explains."
         if smallest_p(summary.n) * self.family > LEVEL:
-            seeds = f"{summary.n} seed{'s' if summary.n > 1 else ''}"
-            needed = pairs_needed(comparisons=self.family)
-            return f"not shown to differ; {seeds} cannot show it, {needed} or more could."
+            return "not shown to differ, which so few seeds cannot show."
         return "not shown to differ."
 
     def _counted(self, arm: str) -> str:
@@ -157,15 +160,28 @@ class Conclusion:
 
     def _overall_words(self, arm: str) -> str:
         values = list(self.overall(arm).values())
-        interval, p = t_interval(values), sign_flip_p(values)
-        if interval is None or p is None:
+        interval, p = t_interval(values), self._overall_p.get(arm)
+        if len(self.comparison.datasets) > 1 or interval is None or p is None:
+            # A mean over data sets would be of nothing that anybody has.
             return ""
         mean = sum(values) / len(values)
-        ends = f"95 % interval {points(interval[0])} to {points(interval[1])}; sign-flip p = {p:.2g}"
+        corrected = f" after Holm over {len(self._overall_p)}" if len(self._overall_p) > 1 else ""
+        ends = f"95 % interval {_ends(interval)}; sign-flip p = {p:.2g}{corrected}"
         return f"Averaged over the settings of a seed: {points(mean)} points over {len(values)} seeds ({ends})."
+
+    @cached_property
+    def _overall_p(self) -> dict[str, float | None]:
+        """Of the differences averaged over the settings, by later arm, corrected for how many arms there are."""
+        arms = [arm.name for arm in self.comparison.arms[1:]]
+        raw = [sign_flip_p(list(self.overall(arm).values())) for arm in arms]
+        every = holm([1.0 if p is None else p for p in raw])
+        return {arm: None if p is None else value for arm, p, value in zip(arms, raw, every, strict=True)}
 
     def _limits(self) -> list[str]:
         """What so few seeds of this spread can find."""
+        pairs = [len(difference.by_seed) for _, difference in self.differences if difference.by_seed]
+        if pairs and (warning := seeds_warning(max(pairs), self.family)):
+            return [f"{warning}."]
         found = [
             (value, difference)
             for _, difference in self.differences
@@ -181,16 +197,16 @@ class Conclusion:
         corrected = f", corrected for {self.family} differences" if self.family > 1 else ""
         return [
             f"At this spread the design finds a true difference of {span} points or more in four of five repetitions "
-            f"(paired t-test{corrected}); smaller ones it mostly misses."
+            f"with these test samples (sign-flip test{corrected}); smaller ones it mostly misses."
         ]
 
     def _samples(self) -> list[str]:
         said = []
-        for samples, verdict in {verdict.test_samples: verdict for verdict in reversed(self.verdicts)}.items():
-            if samples:
-                where = f"{verdict.dataset}: one" if len(self.comparison.datasets) > 1 else "One"
+        for name in self.comparison.datasets:
+            mine = (verdict.test_samples for verdict in self.verdicts if verdict.dataset == name)
+            for samples in dict.fromkeys(filter(None, mine)):
+                where = f"{name}: one" if len(self.comparison.datasets) > 1 else "One"
                 said.append(f"{where} test sample is {100 / samples:.2f} points ({samples} test samples).")
-        said.reverse()
         return [*said, *self._groups()]
 
     def _groups(self) -> list[str]:
@@ -220,14 +236,14 @@ class Conclusion:
 
     def _declarations(self) -> list[str]:
         declared = self.comparison.declared
-        late = [entry for entry in declared[1:] if entry["runs_done"]]
+        late = [entry["runs_done"] for entry in declared[1:] if entry["runs_done"]]
         if not late:
             return []
         first = declared[0]["seeds"]
+        when = " and ".join(f"{done} run{'s' if done > 1 else ''}" for done in late)
         return [
             f"Declared at first were {len(first)} seed{'s' if len(first) > 1 else ''} of {len(declared[0]['arms'])} "
-            f"neurons; more were added when {late[0]['runs_done']} runs were done. If what they showed led to that, p "
-            "is too small."
+            f"neurons; more were added when {when} were done. If what they showed led to that, p is too small."
         ]
 
 
@@ -248,6 +264,10 @@ def seeds_warning(count: int, family: int) -> str:
         f"{count} seed{'s' if count > 1 else ''} cannot show a difference: a sign-flip test reaches p = "
         f"{number(smallest_p(count), '.2g')} at best{corrected}; p <= {LEVEL} takes {needed} or more (--seeds {needed})"
     )
+
+
+def _ends(interval: tuple[float, float]) -> str:
+    return " to ".join(map(points, interval))
 
 
 def missing_lines(faults: Sequence[str]) -> list[str]:

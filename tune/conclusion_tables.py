@@ -9,7 +9,6 @@ from typing import Any
 
 from tune.conclusion import Conclusion
 from tune.readings import Reading, read_at_equal
-from tune.resampling import Bootstrap
 from tune.results import short_name, short_value
 from tune.sign_flip import sign_flip_p
 from tune.statistics import Summary, summarise, t_interval
@@ -52,9 +51,9 @@ def accuracy_table(conclusion: Conclusion) -> Table:
         rows += [(*words, *_arm_row(conclusion, verdict, figures)) for figures in verdict.arms.values()]
         rows += [(*words, *_difference_row(conclusion, verdict, difference)) for difference in verdict.differences]
     note = (
-        "Mean ± standard deviation over seeds; differences are paired by seed, in points. Intervals: bootstrap over "
-        "seeds and test samples, groups of samples where these are alike. Energy is counted, of one inference, not "
-        "measured."
+        "Mean ± standard deviation over seeds; differences are paired by seed, in points. Intervals are Student's t "
+        "over seeds and test samples, groups of samples where these are alike. Energy is counted, of one inference, "
+        "not measured."
     )
     if several:
         columns = ("setting", *columns)
@@ -66,7 +65,7 @@ def _arm_row(conclusion: Conclusion, verdict: Verdict, figures: ArmFigures) -> t
     return (
         figures.arm.label,
         mean_std(figures.summary, 100, ".1f"),
-        _ends(_drawn(figures.bootstrap), ".1f"),
+        _ends(figures.crossed_interval, ".1f"),
         mean_std(figures.firing_rate, 1, ".3f"),
         mean_std(figures.energy_uj, 1, ".3g"),
         mean_std(figures.seconds, 1, ".0f"),
@@ -78,7 +77,7 @@ def _difference_row(conclusion: Conclusion, verdict: Verdict, difference: Differ
     return (
         difference.label,
         mean_std(summarise(difference.values), 100, "+.1f"),
-        "",
+        _ends(difference.crossed_interval, "+.1f"),
         "",
         "",
         "",
@@ -121,7 +120,8 @@ def difference_table(conclusion: Conclusion) -> Table:
                 difference.label,
                 mean_std(summarise(difference.values), 100, "+.2f"),
                 _ends(difference.interval),
-                _ends(_drawn(difference.bootstrap)),
+                _ends(difference.crossed_interval),
+                _ends(None if difference.bootstrap is None else difference.bootstrap.interval),
                 "–" if difference.p is None else f"{difference.p:.2g}",
                 "–" if adjusted is None else f"{adjusted:.2g}",
                 "–" if effect is None else number(effect, "+.1f"),
@@ -131,19 +131,21 @@ def difference_table(conclusion: Conclusion) -> Table:
             )
         )
     columns = (
-        "difference", "points", "95 % interval (t over seeds)", "95 % interval (bootstrap)", "sign-flip p", "Holm p",
-        "effect d_z", "of the seeds", "detectable", "seeds",
+        "difference", "points", "95 % interval (seeds)", "95 % interval (seeds and samples)", "bootstrap",
+        "sign-flip p", "Holm p", "effect d_z", "of the seeds", "detectable", "seeds",
     )  # fmt: skip
     several = len(conclusion.verdicts) > 1
+    holm = f"Holm's correction is over all {conclusion.family} declared differences. " if conclusion.family > 1 else ""
     note = (
-        "Paired by seed. The bootstrap draws seeds and test samples (groups of samples where these are alike). Holm's "
-        f"correction is over all {conclusion.family} declared differences. d_z: mean over standard deviation of the "
-        "paired differences, corrected for few seeds. Of the seeds: the share of the uncertainty that more seeds would "
-        "take away, and more test samples would not. Detectable: found with 80 % power by a paired t-test of this "
-        "spread, in points."
+        "Paired by seed. Intervals are Student's t over seeds alone, and over seeds and test samples (groups of "
+        "samples where these are alike); the bootstrap draws seeds and test samples, and from fewer than six seeds is "
+        f"too narrow. {holm}d_z: mean over standard deviation of the paired differences, corrected for few seeds. Of "
+        "the seeds: the share of the uncertainty that more seeds would take away, and more test samples would not. "
+        "Detectable: found with 80 % power by the sign-flip test at this spread, in points; – where so few seeds can "
+        "find nothing."
     )
     heads = ("setting", *columns) if several else columns
-    return Table("Paired differences", heads, tuple(rows), "l" * several + "lrrrrrrrrr", note)
+    return Table("Paired differences", heads, tuple(rows), "l" * several + "lrrrrrrrrrr", note)
 
 
 def seed_table(conclusion: Conclusion, verdict: Verdict) -> Table:
@@ -270,10 +272,6 @@ def mean_std(summary: Summary | None, scale: float, form: str) -> str:
         return "–"
     mean = number(scale * summary.mean, form)
     return mean if summary.std is None else f"{mean} ± {number(scale * summary.std, form.lstrip('+'))}"
-
-
-def _drawn(bootstrap: Bootstrap | None) -> tuple[float, float] | None:
-    return None if bootstrap is None else bootstrap.interval
 
 
 def _ends(interval: tuple[float, float] | None, form: str = "+.2f") -> str:

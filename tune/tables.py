@@ -107,6 +107,6 @@ def points(share: float) -> str:
 
 
 def number(value: float, form: str) -> str:
-    """A formatted number, its minus as wide as a plus; what rounds to nothing has no minus."""
+    """A formatted number, its minus as wide as a plus; what rounds to nothing has no sign."""
     text = format(value, form)
-    return format(0.0, form) if float(text) == 0 else text.replace("-", "−")
+    return format(0.0, form.lstrip("+")) if float(text) == 0 else text.replace("-", "−")

@@ -28,7 +28,6 @@ SELECTIONS = {
 }
 
 
-_FEWEST_FOR_SPREAD = 3
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,11 @@ class ArmFigures:
     def summary(self) -> Summary | None:
         """Of the test accuracy."""
         return summarise(list(self.accuracy.values()))
+
+    @property
+    def crossed_interval(self) -> tuple[float, float] | None:
+        """Of the test accuracy, by Student's t over seeds and test samples."""
+        return None if self.bootstrap is None else self.bootstrap.t_interval
 
 
 @dataclass(frozen=True)
@@ -100,16 +104,21 @@ class Difference:
         return t_interval(self.values)
 
     @property
+    def crossed_interval(self) -> tuple[float, float] | None:
+        """Student's t over seeds and test samples."""
+        return None if self.bootstrap is None else self.bootstrap.t_interval
+
+    @property
     def effect(self) -> float | None:
         return effect_size(self.values)
 
     def detectable(self, comparisons: int) -> float | None:
         """The smallest true difference that so many seeds of this spread find in four of five experiments.
 
-        None of fewer than three seeds, whose spread says next to nothing.
+        None of fewer seeds than could find any.
         """
         summary = summarise(self.values)
-        if summary is None or not summary.std or summary.n < _FEWEST_FOR_SPREAD:
+        if summary is None or not summary.std:
             return None
         return detectable_difference(summary.std, summary.n, comparisons=comparisons)
 

@@ -34,9 +34,9 @@ def fail_at_three(item: int) -> int:
 
 
 def die(item: int) -> int:
-    if item and os.getpid() != int(os.environ["BUILDER"]):
+    # Its first item already: a process that starts slowly may get no second one.
+    if os.getpid() != int(os.environ["BUILDER"]):
         os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(0.05)
     return item
 
 

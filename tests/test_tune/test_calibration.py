@@ -73,6 +73,16 @@ def test_bootstrap_of_few_seeds_that_differ_much_covers_too_rarely(seeds: int, a
     assert at_most - 0.1 < covered < at_most
 
 
+@pytest.mark.parametrize(("seeds", "spread", "samples"), [(8, 0.03, 100), (3, 0.1, 400), (6, 0.1, 400)])
+def test_t_over_seeds_and_samples_covers_about_as_often_as_it_says(seeds: int, spread: float, samples: int):
+    rng = np.random.default_rng(22)
+    pairs = same_neuron_twice(rng, 600, samples, seeds=seeds, spread=spread).transpose(1, 0, 2, 3)
+    intervals = [paired_bootstrap(a, b, repeats=1).t_interval or (1.0, 0.0) for a, b in pairs]
+    covered = np.mean([low <= 0 <= high for low, high in intervals])
+    print(f"t over {seeds} seeds and {samples} samples covers {covered:.3f}")
+    assert 0.92 <= covered <= 0.98
+
+
 def test_standard_error_is_that_of_many_comparisons_where_the_bootstraps_is_not():
     # An accuracy under other seeds and other samples: both are drawn anew each time, as the standard error supposes.
     rng = np.random.default_rng(24)

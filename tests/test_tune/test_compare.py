@@ -20,7 +20,7 @@ from tune.arms import Setting, exchanged_arm, neuron_arm, neuron_label
 from tune.commands import compare as command
 from tune.compare import _with_earlier, compare, plan_lines, write_conclusion
 from tune.comparison import Comparison, Tuning, compare_neurons, read_comparison, read_outcomes
-from tune.conclusion import Conclusion, conclude
+from tune.conclusion import Conclusion, conclude, seeds_warning
 from tune.conclusion_tables import accuracy_table, csv_text, seed_table
 from tune.ledger import Ledger
 from tune.sign_flip import sign_flip_p
@@ -151,7 +151,7 @@ def test_table_rows_say_what_they_were_measured_on(tmp_path: Path):
     assert table.rows == (
         ("LIF", "75.0 ± 2.5", "–", "0.080 ± 0.000", "19 ± 0", "12 ± 0", *place),
         ("CLIF", "79.2 ± 2.9", "–", "0.080 ± 0.000", "20 ± 0", "12 ± 0", *place),
-        ("CLIF − LIF", "+4.2 ± 1.4", "", "", "", "", *place),
+        ("CLIF − LIF", "+4.2 ± 1.4", "–", "", "", "", *place),
     )
 
 
@@ -213,8 +213,8 @@ def test_a_run_that_never_began_is_missing(tmp_path: Path):
 def test_few_seeds_are_said_to_show_nothing(tmp_path: Path):
     said = conclusion_of(tmp_path, {"lif": [30, 29, 31], "clif": [33, 33, 34]}).sentences()
     assert said[0].startswith("CLIF − LIF is +8.3 points over 3 seeds (95 % interval ")
-    assert said[0].endswith("sign-flip p = 0.25): not shown to differ; 3 seeds cannot show it, 6 or more could.")
-    assert said[1].startswith("At this spread the design finds a true difference of 4.7 points or more")
+    assert said[0].endswith("sign-flip p = 0.25): not shown to differ, which so few seeds cannot show.")
+    assert said[1] == f"{seeds_warning(3, 1)}."
     assert said[2] == "One test sample is 2.50 points (40 test samples)."
     assert "emulated" in said[-1]
 
@@ -256,7 +256,8 @@ def test_plan_says_how_many_runs_and_what_so_few_seeds_cannot_show(tmp_path: Pat
     assert runs == "4 runs of 5 epochs: LIF, CLIF, 2 seeds each (7, 8); 3 done already"
     assert warning.startswith("2 seeds cannot show a difference: a sign-flip test reaches p = 0.5 at best")
     assert "(--seeds 6)" in warning
-    assert len(plan_lines(replace(comparison, seeds=tuple(range(6))), tmp_path)) == 1
+    _, smallest = plan_lines(replace(comparison, seeds=tuple(range(6))), tmp_path)
+    assert smallest.startswith("so many seeds show a difference of 1.8 times its own standard deviation over seeds")
 
 
 def test_tables_and_figures_are_written(tmp_path: Path):
@@ -353,8 +354,8 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert f"spikeloom compare --resume {tmp_path}" in capsys.readouterr().err
 
 
-def test_numbers_that_round_to_nothing_have_no_minus():
-    assert points(-0.0004) == "+0.0"
+def test_numbers_that_round_to_nothing_have_no_sign():
+    assert points(-0.0004) == points(0.0004) == "0.0"
     assert points(-0.0006) == "−0.1"
     assert number(-1e-9, ".1f") == "0.0"
 

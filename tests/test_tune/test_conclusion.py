@@ -24,6 +24,7 @@ from tune.ledger import Ledger
 from tune.readings import read_at_equal
 from tune.report import write_report
 from tune.report.comparison_figures import draw_overview
+from tune.resampling import Bootstrap
 from tune.sign_flip import sign_flip_p
 from tune.statistics import Summary, holm, summarise
 
@@ -65,7 +66,8 @@ def test_several_neurons_are_corrected_by_holm(tmp_path: Path):
     assert adjusted == holm(raw) and adjusted[0] == pytest.approx(3 * 2 / 64)
     said = conclusion.sentences()[0]
     assert "sign-flip p = 0.031, 0.094 after Holm over 3" in said
-    assert said.endswith("not shown to differ; 6 seeds cannot show it, 7 or more could.")
+    assert said.endswith("not shown to differ, which so few seeds cannot show.")
+    assert seeds_warning(6, 3) + "." in conclusion.sentences()
 
 
 def test_five_neurons_need_eight_seeds_and_the_plan_says_so(tmp_path: Path):
@@ -270,3 +272,49 @@ def test_samples_of_groups_are_told_in_a_sentence_for_each_data_set(
 
 def test_equal_values_have_no_spread():
     assert summarise([17.9] * 6) == Summary(pytest.approx(17.9), 0.0, 6)
+
+
+def crossed(conclusion: Conclusion, low: float, high: float) -> Conclusion:
+    """The same, with this interval over seeds and test samples."""
+    (verdict,) = conclusion.verdicts
+    (difference,) = verdict.differences
+    drawn = Bootstrap(0.05, (low, high), (low, high), 0.01, 0.01, 0.5, 0.5)
+    return replace(conclusion, verdicts=(replace(verdict, differences=(replace(difference, bootstrap=drawn),)),))
+
+
+def test_who_is_ahead_by_seeds_alone_is_ahead_on_these_test_samples(tmp_path: Path):
+    better = [[count + 2 for count in SIX[0]]]
+    conclusion = made(tmp_path, (Setting("", CONFIG),), {"lif": SIX, "clif": better})
+    sure, unsure = crossed(conclusion, 0.01, 0.09).sentences()[0], crossed(conclusion, -0.042, 0.075).sentences()[0]
+    assert sure.endswith("sign-flip p = 0.031): in this setting CLIF is ahead by more than chance explains.")
+    assert "(95 % interval −4.2 to +7.5 with other test samples; sign-flip p = 0.031)" in unsure
+    assert unsure.endswith("CLIF is ahead on these test samples; others could turn it round.")
+
+
+def test_every_later_addition_is_told(tmp_path: Path):
+    conclusion = made(tmp_path, (Setting("", CONFIG),), {"lif": SIX, "clif": SIX})
+    first = conclusion.comparison.declared[0]
+    declared = (first, first | {"runs_done": 12}, first | {"runs_done": 0}, first | {"runs_done": 20})
+    said = replace(conclusion, comparison=replace(conclusion.comparison, declared=declared)).sentences()
+    told = "Declared at first were 6 seeds of 2 neurons; more were added when 12 runs and 20 runs were done. If what"
+    assert any(line.startswith(told) for line in said)
+
+
+def test_a_test_sample_is_worth_so_much_in_each_data_set(tmp_path: Path):
+    settings = tuple(
+        Setting(name, override(CONFIG, {"dataset.name": name}), {"dataset.name": name})
+        for name in ("emulated-cue-lag0", "emulated-cue-lag50")
+    )
+    said = made(tmp_path, settings, {"lif": [[30, 31]] * 2, "clif": [[31, 33]] * 2}).sentences()
+    for name in ("emulated-cue-lag0", "emulated-cue-lag50"):
+        assert f"{name}: one test sample is 2.50 points (40 test samples)." in said
+
+
+def test_neurons_averaged_over_settings_are_corrected_and_never_over_data_sets(tmp_path: Path):
+    better = [[32, 32, 33, 31, 30, 32], SIX[0], SIX[0]]
+    counts = {"lif": SIX * 3, "clif": better, "plif": SIX * 3}
+    conclusion = made(tmp_path / "t", over_t(2, 4, 8), counts)
+    assert "sign-flip p = 0.062 after Holm over 2)" in conclusion.sentences()[0]
+    names = ("n-mnist", "emulated-digits", "emulated-cue-lag0")
+    settings = tuple(Setting(name, override(CONFIG, {"dataset.name": name}), {"x": name}) for name in names)
+    assert "Averaged" not in " ".join(made(tmp_path / "d", settings, counts).sentences())

@@ -280,7 +280,7 @@ def test_what_is_between_back_quotes_is_code(tmp_path: Path):
     [
         (("n-mnist", "n-mnist"), Card("CLIF − LIF", "+2.5 points", "mean of 2 settings, 2 seeds")),
         # Nobody has a mean of two data sets.
-        (("n-mnist", "emulated-digits"), Card("CLIF − LIF", "+0.0 to +5.0 points", "2 settings")),
+        (("n-mnist", "emulated-digits"), Card("CLIF − LIF", "0.0 to +5.0 points", "2 settings")),
     ],
 )
 def test_a_card_tells_a_difference_over_settings(tmp_path: Path, datasets: tuple[str, str], card: Card):
