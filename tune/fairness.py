@@ -12,6 +12,7 @@ from preprocess.errors import ConfigError, RunError
 from preprocess.progress import Progress
 from tune.arms import Arm, Setting, neuron_label
 from tune.comparison import Comparison
+from tune.results import short_value
 
 if TYPE_CHECKING:
     from tune.place import Place
@@ -40,18 +41,20 @@ _CONTROLS = ("lif-reset1.8", "clif-detached")
 def equality_notes(comparison: Comparison) -> list[str]:
     """What differs between the arms besides the neuron's equation, and which controls are missing, in sentences."""
     neurons = {arm.neuron for arm in comparison.arms}
-    said = []
+    said = _pairing(comparison)
     unequal = [f"{neuron_label(name)}: {_UNEQUAL[name]}" for name in _UNEQUAL if name in neurons]
     if unequal:
         said.append(f"Not equal between neurons: {'; '.join(unequal)}.")
     if comparison.tuning.space:
+        untuned = [arm.label for arm in comparison.arms if comparison.tuned and not _was_tuned(comparison, arm)]
         said.append(
             f"Each neuron was tuned first, in each setting alike: {' '.join(comparison.tuning.space)}, "
-            f"{comparison.tuning.trials or 'all'} trials each, ranked on validation samples."
+            f"{comparison.tuning.trials or 'all'} trials each, ranked on validation samples"
+            f"{f'; not {names}, on which these fields have no effect' if (names := ', '.join(untuned)) else ''}."
         )
     elif {"lif", "clif"} <= neurons and not _has_tau_axis(comparison):
         said.append(
-            "All neurons have the same settings, tau among them; one that tau suits better is favoured "
+            "All neurons have the same tau; one that it suits better is favoured "
             "(`--fairness tau-grid` searches it for each)."
         )
     if {"lif", "clif"} <= neurons and not set(_CONTROLS) <= neurons:
@@ -60,6 +63,28 @@ def equality_notes(comparison: Comparison) -> list[str]:
             "its deeper reset: LIF with a reset of 1.8 thresholds has nearly CLIF's spikes."
         )
     return said
+
+
+def _pairing(comparison: Comparison) -> list[str]:
+    """What is the same within a seed, and which arms are an exception."""
+    same = "first weights, order of data, augmentation and every setting"
+    tuned = " but what was tuned for each" if comparison.tuning.space else ""
+    said = [f"Within a seed all neurons have the same {same}{tuned}."]
+    for arm in comparison.arms:
+        others = {path: value for path, value in arm.changes.items() if path != "neuron.name"}
+        if others:
+            words = ", ".join(f"{path} = {short_value(value)}" for path, value in others.items())
+            said.append(f"{arm.label} has {words} in every setting, whatever the others have.")
+        if arm.seed_offset:
+            said.append(
+                f"{arm.label} is not paired: {arm.seed_offset} is added to its seeds. What is shown is how far two "
+                "groups of seeds lie apart by chance."
+            )
+    return said
+
+
+def _was_tuned(comparison: Comparison, arm: Arm) -> bool:
+    return any(comparison.tuned.get((setting.name, arm.name)) for setting in comparison.settings)
 
 
 def _has_tau_axis(comparison: Comparison) -> bool:

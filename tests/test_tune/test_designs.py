@@ -10,8 +10,9 @@ from pipeline.config import fingerprint, flatten, override
 from preprocess.errors import ConfigError, SpikeloomError
 from tune.arms import Setting, exchanged_arm, neuron_arm
 from tune.commands import compare as command
-from tune.comparison import Comparison
+from tune.comparison import Comparison, Tuning
 from tune.designs import DESIGNS, find_design, list_table, make_settings
+from tune.fairness import equality_notes
 from tune.named_spaces import NEURONS
 
 RUNNABLE = [name for name, design in DESIGNS.items() if not design.not_run]
@@ -136,3 +137,26 @@ def test_faulty_words_are_refused(words: list[str], fault: str, tmp_path: Path, 
         command.run(words)
     assert fault in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def notes_of(name: str) -> list[str]:
+    design = DESIGNS[name]
+    return equality_notes(Comparison(name, design.settings({}), design.arms, (1, 2), Path("cache")))
+
+
+def test_what_is_the_same_within_a_seed_is_told_with_its_exceptions():
+    same = "Within a seed all neurons have the same first weights, order of data, augmentation and every setting."
+    assert notes_of("table2-small")[0] == notes_of("robustness-small")[0] == same
+    clif = "CLIF has neuron.reset = soft, neuron.detach_reset = False in every setting, whatever the others have."
+    assert clif in notes_of("robustness-small") and clif not in notes_of("table2-small")
+    assert any(line.startswith("LIF, other seeds is not paired: 1000 is added") for line in notes_of("a-a-small"))
+
+
+def test_neurons_on_which_the_tuned_fields_have_no_effect_are_named():
+    settings = (Setting("", DESIGNS["table2-small"].config),)
+    arms = tuple(map(neuron_arm, ("lif", "psn", "relu")))
+    tuned = {("", "lif"): {"neuron.tau": 1.5}, ("", "psn"): {}, ("", "relu"): {}}
+    comparison = Comparison("x", settings, arms, (1, 2), Path("cache"), Tuning(("neuron.tau=1.5,2",)), tuned)
+    said = equality_notes(comparison)
+    assert said[0].endswith("every setting but what was tuned for each.")
+    assert any(line.endswith("; not PSN, ReLU, on which these fields have no effect.") for line in said)
