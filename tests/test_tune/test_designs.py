@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pipeline.config import fingerprint, flatten, override
+from pipeline.config import fingerprint, flatten, override, to_dict
+from pipeline.presets import PRESETS
+from pipeline.runs import write_json
 from preprocess.errors import ConfigError, SpikeloomError
 from tune.arms import Setting, exchanged_arm, neuron_arm
 from tune.commands import compare as command
@@ -88,14 +91,25 @@ def test_the_other_side_of_a_a_has_other_seeds_and_nothing_else():
     assert {path for path in one if one[path] != other[path]} == {"seed"} and other["seed"] == 1003
 
 
-def test_what_the_command_line_sets_it_sets_in_every_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+@pytest.fixture
+def ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Comparison]:
+    """What a command line asks for; nothing runs."""
     asked: list[Comparison] = []
 
     def stop(comparison: Comparison, folder: Path, **_: object) -> None:
         asked.append(comparison)
         raise KeyboardInterrupt
 
+    def of(*words: str) -> Comparison:
+        with pytest.raises(KeyboardInterrupt):
+            command.run([*words, *([] if "--out" in words else ["--out", str(tmp_path)])])
+        return asked[-1]
+
     monkeypatch.setattr("tune.compare.compare", stop)
+    return of
+
+
+def test_what_the_command_line_sets_it_sets_in_every_setting(ask: Callable[..., Comparison]):
     words = [
         ["table3-small", "--schedule.epochs", "3"],
         ["gestures-small", "--also", "n-mnist-small", "--over", "binning.timesteps=4,8", "--schedule.epochs", "3"],
@@ -103,10 +117,7 @@ def test_what_the_command_line_sets_it_sets_in_every_setting(monkeypatch: pytest
         # The first preset's own value is one that is given, too.
         ["gestures-small", "--also", "gestures-hard-small", "--batch-size", "16"],
     ]
-    for line in words:
-        with pytest.raises(KeyboardInterrupt):
-            command.run([*line, "--out", str(tmp_path)])
-    table3, several, controls, batches = asked
+    table3, several, controls, batches = [ask(*line) for line in words]
     assert [setting.config.batch_size for setting in batches.settings] == [16, 16]
     assert {setting.config.schedule.epochs for setting in (*table3.settings, *several.settings)} == {3}
     assert len(table3.settings) == 18 and len(table3.seeds) == 2
@@ -117,9 +128,48 @@ def test_what_the_command_line_sets_it_sets_in_every_setting(monkeypatch: pytest
     assert [arm.name for arm in controls.arms] == ["lif", "clif"] and controls.seeds == (9, 10)
 
 
+def test_neurons_are_the_design_s_own_and_what_they_leave_out_is_told(
+    ask: Callable[..., Comparison], capsys: pytest.CaptureFixture[str]
+):
+    robust = ask("robustness-small", "--neurons", "lif", "clif")
+    assert robust.arms == DESIGNS["robustness-small"].arms
+    robust.configs()
+    assert "without its own" not in capsys.readouterr().err
+    assert len(ask("figure3a-small", "--neurons", "lif", "clif").arms) == 2
+    told = "without its own LIF → CLIF after epoch 2, LIF → CLIF after epoch 4, which --neurons leaves out"
+    assert f"figure3a-small: {told}" in capsys.readouterr().err
+
+
+def test_one_neuron_may_come_to_a_comparison_that_is_there(ask: Callable[..., Comparison], tmp_path: Path):
+    words = ("gestures-small", "--neurons", "plif", "--out", str(tmp_path / "there"))
+    with pytest.raises(SpikeloomError, match="expected two or more different neurons, found: plif"):
+        command.run(list(words))
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "comparison.json").write_text("{}")
+    assert [arm.name for arm in ask(*words).arms] == ["plif"]
+
+
+def test_every_setting_has_the_selection_of_the_first(ask: Callable[..., Comparison], tmp_path: Path):
+    write_json(tmp_path / "mine.json", to_dict(override(PRESETS["gestures-small"].config, {"selection": "validation"})))
+    also = ("--config", str(tmp_path / "mine.json"), "--also", "n-mnist-small")
+    assert {setting.config.selection for setting in ask(*also).settings} == {"last"}
+    asked = ask(*also, "--selection", "validation")
+    assert {setting.config.selection for setting in asked.settings} == {"validation"}
+
+
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
+        (["gestures-small", "--over", "neuron.tau=1.5,3", "--fairness", "tau-grid"], "searches neuron.tau, in"),
+        (["table3-small", "--fairness", "tau-grid"], "--fairness tau-grid: searches neuron.tau, in which the settings"),
+        (
+            ["gestures-small", "--over", "optimiser.learning_rate=0.1,0.2", "--fairness", "equal-budget"],
+            "--fairness equal-budget: searches optimiser.learning_rate",
+        ),
+        (
+            ["figure3a-small", "--fairness", "tau-grid"],
+            "cannot tune a neuron that begins as another: LIF → CLIF after epoch 2, LIF → CLIF after epoch 4",
+        ),
         (["table3-small", "--over", "binning.timesteps=4,8"], "--over, --also: table3-small has settings of its own"),
         (["table3-small", "--neuron.tau", "1.5"], "--neuron.tau: table3-small sets it in each of its settings"),
         (["gestures-small", "--neuron.name", "clif"], "--neuron.name: expected none, because --neurons names them"),

@@ -16,7 +16,7 @@ from tune.named_spaces import NEURONS
 from tune.place import Place
 
 if TYPE_CHECKING:
-    from tune.arms import Setting
+    from tune.arms import Arm, Setting
     from tune.comparison import Comparison
     from tune.designs import Design
 
@@ -91,7 +91,6 @@ def run(words: list[str]) -> None:
 
 
 def _started(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Path]:
-    from tune.arms import neuron_arm
     from tune.comparison import Comparison, Tuning
     from tune.designs import DESIGNS, find_design
     from tune.fairness import tuning_space
@@ -102,14 +101,13 @@ def _started(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Pa
     if design is None and not any(word.partition("=")[0] == "--selection" for word in words):
         config = override(config, {"selection": "last"})
     count = arguments.seeds or (design.seeds if design else _SEEDS)
-    neurons = arguments.neurons or NEURONS
-    arms = tuple(neuron_arm(absolute_class(name)) for name in neurons)
-    if design is not None and not arguments.neurons:
-        arms = design.arms
+    arms = _arms(arguments, design)
     space = tuning_space(arguments.fairness, config.optimiser.learning_rate)
+    settings = _settings(arguments, design, config, _given(words))
+    _refuse_tuning(space, settings, arms, arguments.fairness)
     comparison = Comparison(
         arguments.label,
-        _settings(arguments, design, config, _given(words)),
+        settings,
         arms,
         tuple(range(config.seed, config.seed + count)),
         default_cache(arguments.cache),
@@ -118,7 +116,49 @@ def _started(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Pa
     return comparison, default_out(arguments.out, "compare", arguments.label)
 
 
+def _arms(arguments: Arguments, design: Design | None) -> tuple[Arm, ...]:
+    """What is compared: the design's own, or the neurons named, each as the design has it if it does."""
+    from tune.arms import neuron_arm
+
+    own = {arm.name: arm for arm in design.arms} if design is not None else {}
+    if own and not arguments.neurons:
+        return tuple(own.values())
+    names = [absolute_class(name) for name in arguments.neurons or NEURONS]
+    left = [arm.label for name, arm in own.items() if name not in names]
+    if left:
+        progress_on_stderr().note(f"{arguments.label}: without its own {', '.join(left)}, which --neurons leaves out")
+    return tuple(own.get(name) or neuron_arm(name) for name in names)
+
+
+def _refuse_tuning(
+    space: Sequence[str], settings: Sequence[Setting], arms: Sequence[Arm], fairness: str
+) -> None:
+    """Refuse to search a field that the settings differ in, or for a neuron that begins as another."""
+    from tune.designs import PRESET
+
+    fields = [word.partition("=")[0] for word in space]
+    # Presets may differ in it; what is found takes the place of both.
+    values = {path: {(s.place.get(PRESET), flatten(s.config)[path]) for s in settings} for path in fields}
+    presets = {setting.place.get(PRESET) for setting in settings}
+    faults = [
+        f"--fairness {fairness}: searches {path}, in which the settings differ: what is found would take its "
+        "place. Use --fairness equal, or settings that agree in it."
+        for path in fields
+        if len(values[path]) > len(presets)
+    ]
+    exchanged = [arm.label for arm in arms if arm.begins is not None] if fields else []
+    if exchanged:
+        faults.append(
+            f"--fairness {fairness}: cannot tune a neuron that begins as another: {', '.join(exchanged)}. Use --fairness "
+            "equal."
+        )
+    if faults:
+        raise UsageError(*faults)
+
+
 def _refuse(arguments: Arguments, design: Design | None, given: Collection[str]) -> None:
+    from tune.comparison import FILE
+
     faults = []
     if "neuron.name" in given:
         faults.append("--neuron.name: expected none, because --neurons names them. Leave it out.")
@@ -128,7 +168,9 @@ def _refuse(arguments: Arguments, design: Design | None, given: Collection[str])
             f"{PROG} --list"
         )
     neurons = arguments.neurons or NEURONS
-    if len(neurons) < 2 or len(set(neurons)) < len(neurons):
+    # One more may come to a comparison that is there.
+    fewest = 1 if arguments.out is not None and (arguments.out.expanduser() / FILE).is_file() else 2
+    if len(neurons) < fewest or len(set(neurons)) < len(neurons):
         faults.append(f"--neurons: expected two or more different neurons, found: {' '.join(neurons)}")
     if arguments.seeds is not None and arguments.seeds < 1:
         faults.append(f"--seeds: expected at least 1, found {arguments.seeds}")
@@ -165,7 +207,8 @@ def _settings(
         return (Setting("", config),)
     bases = {arguments.label: config}
     first = find_preset(arguments.preset).config if arguments.preset else config
-    changes = _changes(first, config, given)
+    # One rule for all, whatever the other presets have: accuracies of different selections do not compare.
+    changes = {**_changes(first, config, given), "selection": config.selection}
     bases |= {name: override(find_preset(name).config, changes) for name in arguments.also}
     return make_settings(bases, axes, {})
 
