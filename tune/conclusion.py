@@ -193,7 +193,7 @@ class Conclusion:
         if smallest > 1:
             return ["At this spread the design finds no difference at all with any certainty: more seeds would."]
         most = "100" if largest > 1 else f"{100 * largest:.1f}"
-        span = f"{100 * smallest:.1f}" if smallest == largest else f"{100 * smallest:.1f} to {most}"
+        span = " to ".join(dict.fromkeys((f"{100 * smallest:.1f}", most)))
         corrected = f", corrected for {self.family} differences" if self.family > 1 else ""
         return [
             f"At this spread the design finds a true difference of {span} points or more in four of five repetitions "

@@ -149,8 +149,8 @@ def _refuse_tuning(
     exchanged = [arm.label for arm in arms if arm.begins is not None] if fields else []
     if exchanged:
         faults.append(
-            f"--fairness {fairness}: cannot tune a neuron that begins as another: {', '.join(exchanged)}. Use --fairness "
-            "equal."
+            f"--fairness {fairness}: cannot tune a neuron that begins as another: {', '.join(exchanged)}. Use "
+            "--fairness equal."
         )
     if faults:
         raise UsageError(*faults)
