@@ -130,9 +130,7 @@ def _arms(arguments: Arguments, design: Design | None) -> tuple[Arm, ...]:
     return tuple(own.get(name) or neuron_arm(name) for name in names)
 
 
-def _refuse_tuning(
-    space: Sequence[str], settings: Sequence[Setting], arms: Sequence[Arm], fairness: str
-) -> None:
+def _refuse_tuning(space: Sequence[str], settings: Sequence[Setting], arms: Sequence[Arm], fairness: str) -> None:
     """Refuse to search a field that the settings differ in, or for a neuron that begins as another."""
     from tune.designs import PRESET
 
