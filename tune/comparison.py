@@ -18,6 +18,7 @@ from pipeline.runs import Run, open_run, read_json, write_json
 from preprocess.errors import RunError, SpikeloomError
 from tune.arms import Arm, Changes, Setting, neuron_arm, parts_of
 from tune.ledger import Ledger
+from tune.whole_runs import check_run
 
 FILE = "comparison.json"
 VERSION = 2
@@ -240,18 +241,8 @@ def _outcomes(comparison: Comparison, folder: Path) -> Iterator[Outcome]:
                 elif record["status"] != "done":
                     yield Outcome(*where, missing=f"{record['status']}: {record.get('error') or 'no cause kept'}")
                 else:
-                    yield Outcome(*where, run=_whole(open_run(ledger.trial_folder(config)), config))
+                    run = open_run(ledger.trial_folder(config))
+                    check_run(run, config)
+                    yield Outcome(*where, run=run)
             except (SpikeloomError, KeyError) as error:
                 yield Outcome(*where, missing=f"damaged: {error}")
-
-
-def _whole(run: Run, config: RunConfig) -> Run:
-    """The run, if its result belongs to the configuration; RunError if not."""
-    needed = ("fingerprint", "test_accuracy", "test_samples", "firing_rate", "seconds", "emulated")
-    lacks = [name for name in needed if (run.result or {}).get(name) is None]
-    if lacks:
-        raise RunError(f"{run.folder}: result.json lacks {', '.join(lacks)}")
-    assert run.result is not None
-    if run.result["fingerprint"] != fingerprint(config):
-        raise RunError(f"{run.folder}: result.json is another run's ({run.result['fingerprint']})")
-    return run

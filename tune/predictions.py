@@ -15,6 +15,7 @@ from preprocess import open_events
 from preprocess.errors import CacheError, RunError
 from preprocess.event_store import events_path
 
+_FILE = "predictions.npz"
 _AGAIN = "Write it again: spikeloom evaluate"
 
 
@@ -59,6 +60,33 @@ def read_right(run_folders: Sequence[Path]) -> Right:
     return Right(np.stack(rows), names, labels)
 
 
+def has_answers(run_folder: Path) -> bool:
+    """Whether a run has its answers kept, whole or not."""
+    return (run_folder / _FILE).is_file()
+
+
+def check_answers(run_folder: Path, samples: int, correct: int) -> None:
+    """Refuse answers that are not those that `result.json` counted; a run without any passes.
+
+    Args:
+        run_folder: Of a finished run.
+        samples: How many test samples its `result.json` has.
+        correct: And how many of them right.
+
+    Raises:
+        RunError: If `predictions.npz` is damaged, or has other numbers of samples or right answers.
+    """
+    if not has_answers(run_folder):
+        return
+    _, labels, predicted = _read(run_folder)
+    found = int((predicted == labels).sum())
+    if (len(labels), found) != (samples, correct):
+        raise RunError(
+            f"{run_folder / _FILE}: expected {correct} right answers of {samples}, as result.json has, found {found} "
+            f"of {len(labels)}. Evaluated on another machine? {_AGAIN} {run_folder}"
+        )
+
+
 def read_groups(cache: Path, dataset: str, names: NDArray[np.str_]) -> NDArray[np.str_] | None:
     """The group of each named sample, as the event store has it: samples of one group are not independent.
 
@@ -95,7 +123,7 @@ def read_groups(cache: Path, dataset: str, names: NDArray[np.str_]) -> NDArray[n
 
 def _read(folder: Path) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.int64]]:
     """Names, labels and predicted classes of a run's test samples."""
-    path = folder / "predictions.npz"
+    path = folder / _FILE
     try:
         with np.load(path) as held:
             names, labels, logits = held["name"].astype(np.str_), held["label"].astype(np.int64), held["logits"]
