@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tune.comparison_axes import number_axes
 from tune.conclusion import Conclusion
 from tune.readings import Reading, read_at_equal
 from tune.resampling import Bootstrap
@@ -192,6 +193,9 @@ def reading_table(conclusion: Conclusion, readings: Sequence[Reading]) -> Table:
         "Read between the measured points, in the middle of the range that all neurons reach; at equal training time "
         "from the accuracy of each epoch, where the quickest neuron has finished."
     )
+    axes = number_axes(conclusion)
+    if len(axes) == 1:
+        note += f" A cost that does not rise or fall along {short_name(axes[0])} for every neuron cannot be read."
     columns = ("where", "equal", "at", *(f"{label}, %" for label in labels))
     return Table("Read at equal cost", columns, rows, "llr" + "r" * len(labels), note)
 

@@ -48,7 +48,7 @@ def _along_settings(conclusion: Conclusion) -> Iterator[Reading]:
             # Along a lag, say: between two tasks there is no third that costs something in between.
             continue
         for quantity, (cost, form, unit) in _COSTS.items():
-            curves = {arm.name: _curve(verdicts, arm, cost) for arm in conclusion.comparison.arms}
+            curves = {arm.name: _curve(verdicts, axes[0], arm, cost) for arm in conclusion.comparison.arms}
             if all(_rises(curve) for curve in curves.values()):
                 low, high = _common(curves.values())
                 if low < high:
@@ -56,15 +56,16 @@ def _along_settings(conclusion: Conclusion) -> Iterator[Reading]:
                     yield Reading(name or verdicts[0].dataset, quantity, f"{at:{form}}{unit}", _read(curves, at))
 
 
-def _curve(verdicts: Sequence[Verdict], arm: Arm, name: str) -> list[tuple[float, float]]:
-    """Cost and mean accuracy in each setting, by cost."""
+def _curve(verdicts: Sequence[Verdict], axis: str, arm: Arm, name: str) -> list[tuple[float, float]]:
+    """Cost and mean accuracy along the axis, from its cheap end."""
     points = []
-    for verdict in verdicts:
+    for verdict in sorted(verdicts, key=lambda verdict: verdict.setting.place[axis]):
         figures = verdict.arms[arm.name]
         cost, accuracy = getattr(figures, name), figures.summary
         if cost is not None and accuracy is not None:
             points.append((cost.mean, accuracy.mean))
-    return sorted(points)
+    # Never sorted by cost: where it goes up and down along the axis, what lies between two costs is between no two T.
+    return points if not points or points[0][0] <= points[-1][0] else points[::-1]
 
 
 def _along_epochs(conclusion: Conclusion) -> Iterator[Reading]:

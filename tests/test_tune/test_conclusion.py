@@ -175,6 +175,39 @@ def test_settings_of_numbers_are_an_axis_with_figures_and_readings(tmp_path: Pat
     assert table.columns == ("where", "equal", "at", "LIF, %", "CLIF, %") and table.rows[0][3] == f"{100 * lif:.1f}"
 
 
+def with_rates(conclusion: Conclusion, rates: dict[str, list[float]]) -> Conclusion:
+    """Mean firing rates by arm, one for each setting."""
+    verdicts = []
+    for k, verdict in enumerate(conclusion.verdicts):
+        rated = {name: replace(arm, firing_rate=Summary(rates[name][k], 0.0, 2)) for name, arm in verdict.arms.items()}
+        verdicts.append(replace(verdict, arms=rated))
+    return replace(conclusion, verdicts=tuple(verdicts))
+
+
+@pytest.mark.parametrize(
+    ("clif", "read"),
+    [
+        ([0.09, 0.10, 0.12], True),
+        # LIF's rises with T and CLIF's falls.
+        ([0.12, 0.10, 0.09], True),
+        # Between 0.09 and 0.11 lie T = 2 and T = 8: nothing is between them but T = 4, whose rate is another.
+        ([0.09, 0.12, 0.11], False),
+    ],
+)
+def test_a_cost_that_goes_up_and_down_along_t_is_not_read(tmp_path: Path, clif: list[float], read: bool):
+    counts = {"lif": [[28, 28], [30, 31], [33, 33]], "clif": [[29, 29], [32, 32], [34, 33]]}
+    conclusion = with_rates(made(tmp_path, over_t(2, 4, 8), counts), {"lif": [0.08, 0.09, 0.11], "clif": clif})
+    along = [reading for reading in read_at_equal(conclusion) if reading.quantity == "firing rate"]
+    assert bool(along) == read
+    for reading in along:
+        # From 0.09, the least of CLIF, to 0.11, the most of LIF.
+        assert reading.at == "0.100"
+        assert reading.accuracies["lif"] == pytest.approx((30.5 / 40 + 33 / 40) / 2)
+        assert reading.accuracies["clif"] == pytest.approx(32 / 40)
+    note = reading_table(conclusion, read_at_equal(conclusion)).note
+    assert note.endswith("A cost that does not rise or fall along T for every neuron cannot be read.")
+
+
 def test_two_axes_are_maps(tmp_path: Path):
     settings = tuple(
         Setting(
