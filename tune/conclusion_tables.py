@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tune.about import titled
 from tune.comparison_axes import number_axes
 from tune.conclusion import Conclusion
 from tune.readings import Reading, read_at_equal
@@ -143,7 +144,8 @@ def difference_table(conclusion: Conclusion) -> Table:
         "spread, in points."
     )
     heads = ("setting", *columns) if several else columns
-    return Table("Paired differences", heads, tuple(rows), "l" * several + "lrrrrrrrrr", note)
+    title = titled("Paired differences", conclusion.verdicts)
+    return Table(title, heads, tuple(rows), "l" * several + "lrrrrrrrrr", note)
 
 
 def seed_table(conclusion: Conclusion, verdict: Verdict) -> Table:
@@ -157,8 +159,8 @@ def seed_table(conclusion: Conclusion, verdict: Verdict) -> Table:
     values = [(list(held.values()), form) for _, held, form in columns]
     rows.append(("mean ± std", *(mean_std(summarise(held), 100, form) for held, form in values)))
     rows.append(("95 % interval", *(_ends(t_interval(held), form) for held, form in values)))
-    where = f"{verdict.setting.name}: " if verdict.setting.name else ""
-    title = f"Test accuracy by seed: {where}{verdict.about}, {verdict.selection}"
+    where = f": {verdict.setting.name}" if verdict.setting.name else ""
+    title = f"{titled(f'Test accuracy by seed{where}', [verdict])}, {verdict.selection}"
     note = "Intervals are Student's t over seeds; near 100 % they may reach beyond it."
     heads = ("seed", *(name for name, _, _ in columns))
     return Table(title, heads, tuple(rows), "l" + "r" * len(columns), note, summary=2)
@@ -175,7 +177,8 @@ def curve_table(conclusion: Conclusion) -> Table:
     )
     labels = [f"{arm.label}, %" for arm in conclusion.comparison.arms]
     note = "On what each epoch measured: validation samples, else test samples, else those that train."
-    return Table("Mean accuracy over the epochs", ("where", *labels), rows, "l" + "r" * len(labels), note)
+    title = titled("Mean accuracy over the epochs", conclusion.verdicts)
+    return Table(title, ("where", *labels), rows, "l" + "r" * len(labels), note)
 
 
 def _areas(conclusion: Conclusion) -> Iterator[Summary | None]:
@@ -197,7 +200,7 @@ def reading_table(conclusion: Conclusion, readings: Sequence[Reading]) -> Table:
     if len(axes) == 1:
         note += f" A cost that does not rise or fall along {short_name(axes[0])} for every neuron cannot be read."
     columns = ("where", "equal", "at", *(f"{label}, %" for label in labels))
-    return Table("Read at equal cost", columns, rows, "llr" + "r" * len(labels), note)
+    return Table(titled("Read at equal cost", conclusion.verdicts), columns, rows, "llr" + "r" * len(labels), note)
 
 
 def tuned_table(conclusion: Conclusion) -> Table:
@@ -216,7 +219,7 @@ def tuned_table(conclusion: Conclusion) -> Table:
     )
     columns = ("setting", "neuron", *map(short_name, fields))
     note = "Chosen by validation accuracy; the seeds then ran with these values on all training samples."
-    return Table("Tuned for each neuron", columns, rows, "ll" + "r" * len(fields), note)
+    return Table(titled("Tuned for each neuron", conclusion.verdicts), columns, rows, "ll" + "r" * len(fields), note)
 
 
 def csv_text(conclusion: Conclusion) -> str:
@@ -232,7 +235,7 @@ def csv_text(conclusion: Conclusion) -> str:
 def _csv_rows(conclusion: Conclusion, verdict: Verdict) -> Iterator[dict[str, Any]]:
     for name, figures in verdict.arms.items():
         values: dict[str, Any] = {"row": "neuron", "neuron": name} | _csv_values(conclusion, verdict, figures.accuracy)
-        values["diverged_seeds"] = " ".join(map(str, figures.diverged))
+        values |= {"diverged_seeds": " ".join(map(str, figures.diverged))} | _csv_bootstrap(figures.bootstrap)
         for column in ("curve_area", "firing_rate", "energy_uj", "seconds"):
             values |= _csv_summary(column, getattr(figures, column))
         yield values
@@ -241,9 +244,7 @@ def _csv_rows(conclusion: Conclusion, verdict: Verdict) -> Iterator[dict[str, An
         values |= _csv_values(conclusion, verdict, difference.by_seed)
         values |= {"sign_flip_p": sign_flip_p(difference.values), "effect_size": difference.effect}
         values["holm_p"] = conclusion.adjusted(verdict, difference)
-        if difference.bootstrap is not None:
-            values |= dict(zip(("bootstrap_low", "bootstrap_high"), difference.bootstrap.interval, strict=True))
-        yield values
+        yield values | _csv_bootstrap(difference.bootstrap)
 
 
 def _csv_values(conclusion: Conclusion, verdict: Verdict, by_seed: Mapping[int, float]) -> dict[str, Any]:
@@ -286,3 +287,7 @@ def _ends(interval: tuple[float, float] | None, form: str = "+.2f") -> str:
 def _csv_summary(name: str, summary: Summary | None) -> dict[str, float | None]:
     mean, std = (summary.mean, summary.std) if summary else (None, None)
     return {f"{name}_mean": mean, f"{name}_std": std}
+
+
+def _csv_bootstrap(bootstrap: Bootstrap | None) -> dict[str, float]:
+    return {} if bootstrap is None else dict(zip(("bootstrap_low", "bootstrap_high"), bootstrap.interval, strict=True))

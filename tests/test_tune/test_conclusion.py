@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +14,17 @@ from made_up import CLASSES, CONFIG, write_comparison_runs
 from pipeline.config import override
 from pipeline.runs import write_json, write_lines
 from preprocess.errors import RunError
-from tune.arms import Setting, neuron_arm
+from tune.arms import Setting, exchanged_arm, neuron_arm
 from tune.compare import compare, plan_lines, write_conclusion
 from tune.comparison import Comparison, compare_neurons, read_comparison
 from tune.comparison_axes import number_axes
-from tune.conclusion import Conclusion, conclude, seeds_warning
+from tune.conclusion import Conclusion, arms_words, conclude, seeds_warning
 from tune.conclusion_tables import accuracy_table, csv_text, difference_table, reading_table, seed_table, tables
-from tune.drawing import PAPER, drawing
 from tune.ledger import Ledger
 from tune.readings import read_at_equal
 from tune.report import write_report
-from tune.report.comparison_figures import draw_overview
+from tune.report.overview_figures import overview_figures
+from tune.resampling import bootstrap_accuracy
 from tune.statistics import Summary, holm, sign_flip_p, summarise
 
 RNG = np.random.default_rng(4)
@@ -161,8 +162,7 @@ def test_settings_of_numbers_are_an_axis_with_figures_and_readings(tmp_path: Pat
     counts = {"lif": [[28, 28], [30, 31], [33, 33]], "clif": [[29, 29], [32, 32], [34, 33]]}
     conclusion = made(tmp_path, settings, counts)
     assert number_axes(conclusion) == ["binning.timesteps"]
-    with drawing(PAPER):
-        assert set(draw_overview(conclusion)) == {"differences", "accuracy", "gap"}
+    assert set(overview_figures(conclusion)) == {"differences", "accuracy", "gap"}
     along = [reading for reading in read_at_equal(conclusion) if reading.where == "emulated-gestures"]
     readings = {reading.quantity: reading for reading in along}
     # Of made-up runs energy grows with T, and firing rates are all the same.
@@ -208,6 +208,17 @@ def test_a_cost_that_goes_up_and_down_along_t_is_not_read(tmp_path: Path, clif: 
     assert note.endswith("A cost that does not rise or fall along T for every neuron cannot be read.")
 
 
+def test_the_csv_has_the_bootstrap_that_the_table_shows(tmp_path: Path):
+    conclusion = made(tmp_path, (Setting("", CONFIG),), {"lif": SIX, "clif": SIX})
+    (verdict,) = conclusion.verdicts
+    drawn = bootstrap_accuracy(RNG.random((6, 40)) < 0.7)
+    arms = {name: replace(figures, bootstrap=drawn) for name, figures in verdict.arms.items()}
+    conclusion = replace(conclusion, verdicts=(replace(verdict, arms=arms),))
+    rows = list(csv.DictReader(csv_text(conclusion).splitlines()))
+    for row, words in zip(rows[:2], accuracy_table(conclusion).rows[:2], strict=True):
+        assert words[2] == " to ".join(f"{100 * float(row[f'bootstrap_{end}']):.1f}" for end in ("low", "high"))
+
+
 def test_two_axes_are_maps(tmp_path: Path):
     settings = tuple(
         Setting(
@@ -220,8 +231,7 @@ def test_two_axes_are_maps(tmp_path: Path):
     )
     counts = [[30, 31], [29, 30], [32, 31], [None, None]]
     conclusion = made(tmp_path, settings, {"lif": counts, "clif": counts})
-    with drawing(PAPER):
-        assert set(draw_overview(conclusion)) == {"differences", "map"}
+    assert set(overview_figures(conclusion)) == {"differences", "map"}
     write_conclusion(conclusion.comparison, tmp_path)
     assert {"map.svg", "differences.png"} <= {path.name for path in (tmp_path / "figures").iterdir()}
     assert ">missing<" in (tmp_path / "figures" / "map.svg").read_text()
@@ -302,3 +312,9 @@ def test_samples_of_groups_are_told_in_a_sentence_for_each_data_set(
 
 def test_equal_values_have_no_spread():
     assert summarise([17.9] * 6) == Summary(pytest.approx(17.9), 0.0, 6)
+
+
+def test_neurons_that_are_exchanged_are_not_counted_as_neurons():
+    arms = (*map(neuron_arm, ("lif", "clif")), exchanged_arm("lif", "clif", 2), exchanged_arm("lif", "clif", 4))
+    assert arms_words(arms) == "2 neurons and 2 exchanges" and arms_words(arms[:3]) == "2 neurons and 1 exchange"
+    assert arms_words(arms[:2]) == "2 neurons"
