@@ -19,14 +19,16 @@ from typing import Annotated
 import tyro
 
 from pipeline.runs import write_whole
+from tune.about import about_figure
 from tune.comparison import read_comparison
 from tune.conclusion import Conclusion, conclude, missing_lines
 from tune.conclusion_tables import accuracy_table, difference_table, reading_table
 from tune.designs import paper_table
 from tune.drawing import PAPER, drawing
 from tune.readings import read_at_equal
-from tune.report.comparison_figures import draw_overview, learning_panels
+from tune.report.comparison_figures import learning_panels
 from tune.report.figures import Panel, draw_panels, rates_panel
+from tune.report.overview_figures import overview_figures
 from tune.status import read_status
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
@@ -108,10 +110,10 @@ def _about(design: str, conclusion: Conclusion, folder: Path, commit: str) -> st
 def _write_figures(design: str, conclusion: Conclusion, docs: Path) -> list[str]:
     names = []
     with drawing(PAPER):
-        figures = dict(draw_overview(conclusion))
+        figures = {name: overview.draw(overview.about) for name, overview in overview_figures(conclusion).items()}
         for verdict in conclusion.verdicts:
             where = f"{verdict.dataset}-".replace(" ", "-") if len(conclusion.verdicts) > 1 else ""
-            about = f"{verdict.about}{'; emulated data' if verdict.emulated else ''}"
+            about = about_figure([verdict])
             if design in _CURVES:
                 figures[f"{where}curves"] = draw_panels(*learning_panels(conclusion, verdict), about=about)
             if design in _RATES:

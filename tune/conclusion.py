@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from tune.arms import Arm
 from tune.comparison import Comparison, Outcomes, read_outcomes
 from tune.fairness import equality_notes
 from tune.sign_flip import pairs_needed, sign_flip_p, smallest_p
@@ -73,7 +74,7 @@ class Conclusion:
     def title(self) -> str:
         """Names it, without saying that data are emulated."""
         labels = self.comparison.labels
-        names = " against ".join(labels) if len(labels) < 4 else f"{len(labels)} neurons"
+        names = " against ".join(labels) if len(labels) < 4 else arms_words(self.comparison.arms)
         return f"{names} on {', '.join(self.comparison.datasets)}"
 
     def overall(self, arm: str) -> dict[int, float]:
@@ -252,6 +253,13 @@ def conclude(comparison: Comparison, folder: Path) -> Conclusion:
     outcomes = read_outcomes(comparison, folder)
     verdicts = tuple(judge_setting(comparison, setting, outcomes) for setting in comparison.settings)
     return Conclusion(comparison, outcomes, verdicts)
+
+
+def arms_words(arms: Sequence[Arm]) -> str:
+    """How many neurons, and how many that are exchanged for another while they train."""
+    exchanged = sum(arm.begins is not None for arm in arms)
+    said = f"{len(arms) - exchanged} neurons"
+    return f"{said} and {exchanged} exchange{'' if exchanged == 1 else 's'}" if exchanged else said
 
 
 def seeds_warning(count: int, family: int) -> str:

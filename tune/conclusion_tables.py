@@ -7,8 +7,11 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tune.about import titled
+from tune.comparison_axes import number_axes
 from tune.conclusion import Conclusion
 from tune.readings import Reading, read_at_equal
+from tune.resampling import Bootstrap
 from tune.results import short_name, short_value
 from tune.sign_flip import sign_flip_p
 from tune.statistics import Summary, summarise, t_interval
@@ -18,8 +21,8 @@ from tune.verdict import ArmFigures, Difference, Verdict, seed_words
 _CSV_COLUMNS = (
     "row", "setting", "neuron", "minus", "dataset", "emulated", "split", "timesteps", "selection", "network", "epochs",
     "seeds", "missing_seeds", "diverged_seeds", "test_samples", "test_accuracy_mean", "test_accuracy_std",
-    "interval_low", "interval_high", "bootstrap_low", "bootstrap_high", "sign_flip_p", "holm_p", "effect_size",
-    "curve_area_mean", "curve_area_std",
+    "interval_low", "interval_high", "crossed_low", "crossed_high", "bootstrap_low", "bootstrap_high", "sign_flip_p",
+    "holm_p", "effect_size", "curve_area_mean", "curve_area_std",
     "firing_rate_mean", "firing_rate_std", "energy_uj_mean", "energy_uj_std", "seconds_mean", "seconds_std",
 )  # fmt: skip
 
@@ -145,7 +148,8 @@ def difference_table(conclusion: Conclusion) -> Table:
         "find nothing."
     )
     heads = ("setting", *columns) if several else columns
-    return Table("Paired differences", heads, tuple(rows), "l" * several + "lrrrrrrrrrr", note)
+    title = titled("Paired differences", conclusion.verdicts)
+    return Table(title, heads, tuple(rows), "l" * several + "lrrrrrrrrrr", note)
 
 
 def seed_table(conclusion: Conclusion, verdict: Verdict) -> Table:
@@ -159,8 +163,8 @@ def seed_table(conclusion: Conclusion, verdict: Verdict) -> Table:
     values = [(list(held.values()), form) for _, held, form in columns]
     rows.append(("mean ± std", *(mean_std(summarise(held), 100, form) for held, form in values)))
     rows.append(("95 % interval", *(_ends(t_interval(held), form) for held, form in values)))
-    where = f"{verdict.setting.name}: " if verdict.setting.name else ""
-    title = f"Test accuracy by seed: {where}{verdict.about}, {verdict.selection}"
+    where = f": {verdict.setting.name}" if verdict.setting.name else ""
+    title = f"{titled(f'Test accuracy by seed{where}', [verdict])}, {verdict.selection}"
     note = "Intervals are Student's t over seeds; near 100 % they may reach beyond it."
     heads = ("seed", *(name for name, _, _ in columns))
     return Table(title, heads, tuple(rows), "l" + "r" * len(columns), note, summary=2)
@@ -177,7 +181,8 @@ def curve_table(conclusion: Conclusion) -> Table:
     )
     labels = [f"{arm.label}, %" for arm in conclusion.comparison.arms]
     note = "On what each epoch measured: validation samples, else test samples, else those that train."
-    return Table("Mean accuracy over the epochs", ("where", *labels), rows, "l" + "r" * len(labels), note)
+    title = titled("Mean accuracy over the epochs", conclusion.verdicts)
+    return Table(title, ("where", *labels), rows, "l" + "r" * len(labels), note)
 
 
 def _areas(conclusion: Conclusion) -> Iterator[Summary | None]:
@@ -195,8 +200,11 @@ def reading_table(conclusion: Conclusion, readings: Sequence[Reading]) -> Table:
         "Read between the measured points, in the middle of the range that all neurons reach; at equal training time "
         "from the accuracy of each epoch, where the quickest neuron has finished."
     )
+    axes = number_axes(conclusion)
+    if len(axes) == 1:
+        note += f" A cost that does not rise or fall along {short_name(axes[0])} for every neuron cannot be read."
     columns = ("where", "equal", "at", *(f"{label}, %" for label in labels))
-    return Table("Read at equal cost", columns, rows, "llr" + "r" * len(labels), note)
+    return Table(titled("Read at equal cost", conclusion.verdicts), columns, rows, "llr" + "r" * len(labels), note)
 
 
 def tuned_table(conclusion: Conclusion) -> Table:
@@ -215,7 +223,7 @@ def tuned_table(conclusion: Conclusion) -> Table:
     )
     columns = ("setting", "neuron", *map(short_name, fields))
     note = "Chosen by validation accuracy; the seeds then ran with these values on all training samples."
-    return Table("Tuned for each neuron", columns, rows, "ll" + "r" * len(fields), note)
+    return Table(titled("Tuned for each neuron", conclusion.verdicts), columns, rows, "ll" + "r" * len(fields), note)
 
 
 def csv_text(conclusion: Conclusion) -> str:
@@ -231,7 +239,7 @@ def csv_text(conclusion: Conclusion) -> str:
 def _csv_rows(conclusion: Conclusion, verdict: Verdict) -> Iterator[dict[str, Any]]:
     for name, figures in verdict.arms.items():
         values: dict[str, Any] = {"row": "neuron", "neuron": name} | _csv_values(conclusion, verdict, figures.accuracy)
-        values["diverged_seeds"] = " ".join(map(str, figures.diverged))
+        values |= {"diverged_seeds": " ".join(map(str, figures.diverged))} | _csv_bootstrap(figures.bootstrap)
         for column in ("curve_area", "firing_rate", "energy_uj", "seconds"):
             values |= _csv_summary(column, getattr(figures, column))
         yield values
@@ -240,9 +248,7 @@ def _csv_rows(conclusion: Conclusion, verdict: Verdict) -> Iterator[dict[str, An
         values |= _csv_values(conclusion, verdict, difference.by_seed)
         values |= {"sign_flip_p": sign_flip_p(difference.values), "effect_size": difference.effect}
         values["holm_p"] = conclusion.adjusted(verdict, difference)
-        if difference.bootstrap is not None:
-            values |= dict(zip(("bootstrap_low", "bootstrap_high"), difference.bootstrap.interval, strict=True))
-        yield values
+        yield values | _csv_bootstrap(difference.bootstrap)
 
 
 def _csv_values(conclusion: Conclusion, verdict: Verdict, by_seed: Mapping[int, float]) -> dict[str, Any]:
@@ -281,3 +287,12 @@ def _ends(interval: tuple[float, float] | None, form: str = "+.2f") -> str:
 def _csv_summary(name: str, summary: Summary | None) -> dict[str, float | None]:
     mean, std = (summary.mean, summary.std) if summary else (None, None)
     return {f"{name}_mean": mean, f"{name}_std": std}
+
+
+def _csv_bootstrap(bootstrap: Bootstrap | None) -> dict[str, float]:
+    """The interval over seeds and samples that tables show, and the bootstrap's."""
+    found: dict[str, float] = {}
+    if bootstrap is not None:
+        found |= dict(zip(("bootstrap_low", "bootstrap_high"), bootstrap.interval, strict=True))
+        found |= dict(zip(("crossed_low", "crossed_high"), bootstrap.t_interval or (), strict=False))
+    return found

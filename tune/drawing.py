@@ -53,14 +53,26 @@ def page_colour(colour: str) -> str:
     return _PAGE_COLOURS.get(colour, colour)
 
 
-def tell(artist: Any, words: Sequence[str]) -> None:
-    """Words that the page shows beside the values of each point of a line or of scattered points, such as "5 seeds"."""
+def tell(artist: Any, words: Sequence[str], row: str = "") -> None:
+    """Words that the page shows beside the values of each point of a line or of scattered points, such as "5 seeds".
+
+    Args:
+        artist: The line or the points.
+        words: One for each point.
+        row: What the page calls their y where they lie beside the tick of their row.
+    """
     artist._told = tuple(words)
+    artist._row = row
 
 
 def told(artist: Any) -> tuple[str, ...]:
     """What `tell` was given."""
     return getattr(artist, "_told", ())
+
+
+def row_of(artist: Any) -> str:
+    """The row that `tell` was given, or ""."""
+    return getattr(artist, "_row", "")
 
 
 def head(figure: Figure, words: str) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import fmean
 
+from pipeline.runs import Run
 from tune.arms import Arm
 from tune.comparison_axes import by_other_axes, number_axes
 from tune.conclusion import Conclusion
 from tune.curves import at_equal
+from tune.training_time import seconds_by_epoch
 from tune.verdict import EPOCH_SPLITS, Verdict
 
 _COSTS = {"firing rate": ("firing_rate", ".3f", ""), "energy": ("energy_uj", ".3g", " µJ")}
@@ -48,7 +50,7 @@ def _along_settings(conclusion: Conclusion) -> Iterator[Reading]:
             # Along a lag, say: between two tasks there is no third that costs something in between.
             continue
         for quantity, (cost, form, unit) in _COSTS.items():
-            curves = {arm.name: _curve(verdicts, arm, cost) for arm in conclusion.comparison.arms}
+            curves = {arm.name: _curve(verdicts, axes[0], arm, cost) for arm in conclusion.comparison.arms}
             if all(_rises(curve) for curve in curves.values()):
                 low, high = _common(curves.values())
                 if low < high:
@@ -56,15 +58,16 @@ def _along_settings(conclusion: Conclusion) -> Iterator[Reading]:
                     yield Reading(name or verdicts[0].dataset, quantity, f"{at:{form}}{unit}", _read(curves, at))
 
 
-def _curve(verdicts: Sequence[Verdict], arm: Arm, name: str) -> list[tuple[float, float]]:
-    """Cost and mean accuracy in each setting, by cost."""
+def _curve(verdicts: Sequence[Verdict], axis: str, arm: Arm, name: str) -> list[tuple[float, float]]:
+    """Cost and mean accuracy along the axis, from its cheap end."""
     points = []
-    for verdict in verdicts:
+    for verdict in sorted(verdicts, key=lambda verdict: verdict.setting.place[axis]):
         figures = verdict.arms[arm.name]
         cost, accuracy = getattr(figures, name), figures.summary
         if cost is not None and accuracy is not None:
             points.append((cost.mean, accuracy.mean))
-    return sorted(points)
+    # Never sorted by cost: where it goes up and down along the axis, what lies between two costs is between no two T.
+    return points if not points or points[0][0] <= points[-1][0] else points[::-1]
 
 
 def _along_epochs(conclusion: Conclusion) -> Iterator[Reading]:
@@ -94,21 +97,16 @@ def _epoch_curves(conclusion: Conclusion, verdict: Verdict) -> tuple[str, dict[s
         column = f"{split}_accuracy"
         if every and all(row.get(column) is not None for run in every for row in run.metrics):
             return split, {
-                name: _mean_curve([_by_time(run.metrics, run.timings, column) for run in mine])
+                name: _mean_curve([_by_time(run, column) for run in mine])
                 for name, mine in runs.items()
             }
     return "", {}
 
 
-def _by_time(
-    metrics: Sequence[Mapping[str, float]], timings: Sequence[Mapping[str, float]], column: str
-) -> list[tuple[float, float]]:
-    spent, points = 0.0, []
-    seconds = {row["epoch"]: row["epoch_s"] for row in timings}
-    for row in metrics:
-        spent += seconds.get(row["epoch"], 0.0)
-        points.append((spent, row[column]))
-    return points
+def _by_time(run: Run, column: str) -> list[tuple[float, float]]:
+    """Seconds so far and the accuracy after each epoch; [] where a time is missing."""
+    spent = accumulate(seconds_by_epoch(run) or ())
+    return list(zip(spent, (row[column] for row in run.metrics), strict=False))
 
 
 def _mean_curve(curves: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:

@@ -20,6 +20,7 @@ from tune.predictions import read_groups, read_right
 from tune.resampling import Bootstrap, bootstrap_accuracy, paired_bootstrap
 from tune.sign_flip import detectable_difference, sign_flip_p
 from tune.statistics import Summary, effect_size, summarise, t_interval
+from tune.training_time import training_seconds
 
 SELECTIONS = {
     "last": "last epoch",
@@ -41,7 +42,7 @@ class ArmFigures:
         missing: Why the other seeds have no number.
         firing_rate: Over the seeds that have a run, as the next ones.
         energy_uj: Of one inference.
-        seconds: Of training.
+        seconds: Of training, of both parts where the neuron was exchanged.
         curve_area: The mean accuracy over the epochs, on what was measured each epoch; None where nothing was.
         bootstrap: Of the accuracy, over seeds and test samples, where the predictions of every seed can be read.
     """
@@ -251,6 +252,7 @@ def _figures(
     arm: Arm, mine: Mapping[int, Outcome], chance: float | None, answers: _Answers | None
 ) -> ArmFigures:
     there = {seed: outcome.result for seed, outcome in mine.items() if outcome.run is not None}
+    runs = [outcome.run for outcome in mine.values() if outcome.run is not None]
     accuracy = {seed: float(result["test_accuracy"]) for seed, result in there.items()}
     diverged = tuple(seed for seed, outcome in mine.items() if outcome.diverged and chance is not None)
     # A network that answers with NaN answers one class for all: dropping it would flatter the arm.
@@ -265,7 +267,7 @@ def _figures(
         {seed: outcome.missing for seed, outcome in mine.items() if outcome.run is None and seed not in diverged},
         _summary_of(there.values(), "firing_rate"),
         summarise([energy for result in there.values() if (energy := _energy(result)) is not None]),
-        _summary_of(there.values(), "seconds"),
+        summarise([seconds for run in runs if (seconds := training_seconds(run)) is not None]),
         summarise(areas),
         None if right is None or answers is None else bootstrap_accuracy(right, clusters=answers.groups),
     )

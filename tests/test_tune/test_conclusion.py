@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +14,17 @@ from made_up import CLASSES, CONFIG, write_comparison_runs
 from pipeline.config import override
 from pipeline.runs import write_json, write_lines
 from preprocess.errors import RunError
-from tune.arms import Setting, neuron_arm
+from tune.arms import Setting, exchanged_arm, neuron_arm
 from tune.compare import compare, plan_lines, write_conclusion
 from tune.comparison import Comparison, compare_neurons, read_comparison
 from tune.comparison_axes import number_axes
-from tune.conclusion import Conclusion, conclude, seeds_warning
+from tune.conclusion import Conclusion, arms_words, conclude, seeds_warning
 from tune.conclusion_tables import accuracy_table, csv_text, difference_table, reading_table, seed_table, tables
-from tune.drawing import PAPER, drawing
 from tune.ledger import Ledger
 from tune.readings import read_at_equal
 from tune.report import write_report
-from tune.report.comparison_figures import draw_overview
-from tune.resampling import Bootstrap
+from tune.report.overview_figures import overview_figures
+from tune.resampling import Bootstrap, bootstrap_accuracy
 from tune.sign_flip import sign_flip_p
 from tune.statistics import Summary, holm, summarise
 
@@ -164,8 +164,7 @@ def test_settings_of_numbers_are_an_axis_with_figures_and_readings(tmp_path: Pat
     counts = {"lif": [[28, 28], [30, 31], [33, 33]], "clif": [[29, 29], [32, 32], [34, 33]]}
     conclusion = made(tmp_path, settings, counts)
     assert number_axes(conclusion) == ["binning.timesteps"]
-    with drawing(PAPER):
-        assert set(draw_overview(conclusion)) == {"differences", "accuracy", "gap"}
+    assert set(overview_figures(conclusion)) == {"differences", "accuracy", "gap"}
     along = [reading for reading in read_at_equal(conclusion) if reading.where == "emulated-gestures"]
     readings = {reading.quantity: reading for reading in along}
     # Of made-up runs energy grows with T, and firing rates are all the same.
@@ -176,6 +175,51 @@ def test_settings_of_numbers_are_an_axis_with_figures_and_readings(tmp_path: Pat
     assert readings["energy"].accuracies["lif"] == pytest.approx(lif)
     table = reading_table(conclusion, list(readings.values()))
     assert table.columns == ("where", "equal", "at", "LIF, %", "CLIF, %") and table.rows[0][3] == f"{100 * lif:.1f}"
+
+
+def with_rates(conclusion: Conclusion, rates: dict[str, list[float]]) -> Conclusion:
+    """Mean firing rates by arm, one for each setting."""
+    verdicts = []
+    for k, verdict in enumerate(conclusion.verdicts):
+        rated = {name: replace(arm, firing_rate=Summary(rates[name][k], 0.0, 2)) for name, arm in verdict.arms.items()}
+        verdicts.append(replace(verdict, arms=rated))
+    return replace(conclusion, verdicts=tuple(verdicts))
+
+
+@pytest.mark.parametrize(
+    ("clif", "read"),
+    [
+        ([0.09, 0.10, 0.12], True),
+        # LIF's rises with T and CLIF's falls.
+        ([0.12, 0.10, 0.09], True),
+        # Between 0.09 and 0.11 lie T = 2 and T = 8: nothing is between them but T = 4, whose rate is another.
+        ([0.09, 0.12, 0.11], False),
+    ],
+)
+def test_a_cost_that_goes_up_and_down_along_t_is_not_read(tmp_path: Path, clif: list[float], read: bool):
+    counts = {"lif": [[28, 28], [30, 31], [33, 33]], "clif": [[29, 29], [32, 32], [34, 33]]}
+    conclusion = with_rates(made(tmp_path, over_t(2, 4, 8), counts), {"lif": [0.08, 0.09, 0.11], "clif": clif})
+    along = [reading for reading in read_at_equal(conclusion) if reading.quantity == "firing rate"]
+    assert bool(along) == read
+    for reading in along:
+        # From 0.09, the least of CLIF, to 0.11, the most of LIF.
+        assert reading.at == "0.100"
+        assert reading.accuracies["lif"] == pytest.approx((30.5 / 40 + 33 / 40) / 2)
+        assert reading.accuracies["clif"] == pytest.approx(32 / 40)
+    note = reading_table(conclusion, read_at_equal(conclusion)).note
+    assert note.endswith("A cost that does not rise or fall along T for every neuron cannot be read.")
+
+
+def test_the_csv_has_the_interval_that_the_table_shows_and_the_bootstrap(tmp_path: Path):
+    conclusion = made(tmp_path, (Setting("", CONFIG),), {"lif": SIX, "clif": SIX})
+    (verdict,) = conclusion.verdicts
+    drawn = bootstrap_accuracy(RNG.random((6, 40)) < 0.7)
+    arms = {name: replace(figures, bootstrap=drawn) for name, figures in verdict.arms.items()}
+    conclusion = replace(conclusion, verdicts=(replace(verdict, arms=arms),))
+    rows = list(csv.DictReader(csv_text(conclusion).splitlines()))
+    for row, words in zip(rows[:2], accuracy_table(conclusion).rows[:2], strict=True):
+        assert words[2] == " to ".join(f"{100 * float(row[f'crossed_{end}']):.1f}" for end in ("low", "high"))
+        assert (float(row["bootstrap_low"]), float(row["bootstrap_high"])) == drawn.interval
 
 
 def test_two_axes_are_maps(tmp_path: Path):
@@ -190,8 +234,7 @@ def test_two_axes_are_maps(tmp_path: Path):
     )
     counts = [[30, 31], [29, 30], [32, 31], [None, None]]
     conclusion = made(tmp_path, settings, {"lif": counts, "clif": counts})
-    with drawing(PAPER):
-        assert set(draw_overview(conclusion)) == {"differences", "map"}
+    assert set(overview_figures(conclusion)) == {"differences", "map"}
     write_conclusion(conclusion.comparison, tmp_path)
     assert {"map.svg", "differences.png"} <= {path.name for path in (tmp_path / "figures").iterdir()}
     assert ">missing<" in (tmp_path / "figures" / "map.svg").read_text()
@@ -318,3 +361,9 @@ def test_neurons_averaged_over_settings_are_corrected_and_never_over_data_sets(t
     names = ("n-mnist", "emulated-digits", "emulated-cue-lag0")
     settings = tuple(Setting(name, override(CONFIG, {"dataset.name": name}), {"x": name}) for name in names)
     assert "Averaged" not in " ".join(made(tmp_path / "d", settings, counts).sentences())
+
+
+def test_neurons_that_are_exchanged_are_not_counted_as_neurons():
+    arms = (*map(neuron_arm, ("lif", "clif")), exchanged_arm("lif", "clif", 2), exchanged_arm("lif", "clif", 4))
+    assert arms_words(arms) == "2 neurons and 2 exchanges" and arms_words(arms[:3]) == "2 neurons and 1 exchange"
+    assert arms_words(arms[:2]) == "2 neurons"

@@ -109,10 +109,10 @@ def test_comparison_page_has_every_table_and_figure(comparison_page: Page):
     ]  # fmt: skip
     tables = [
         "Emulated data: LIF against CLIF on emulated-gestures",
-        "Paired differences",
-        "Mean accuracy over the epochs",
-        "Test accuracy by seed: emulated-gestures, official split, T = 4, last epoch",
-        "Read at equal cost",
+        "Emulated data: Paired differences: emulated-gestures, official split, T = 4",
+        "Emulated data: Mean accuracy over the epochs: emulated-gestures, official split, T = 4",
+        "Emulated data: Test accuracy by seed: emulated-gestures, official split, T = 4, last epoch",
+        "Emulated data: Read at equal cost: emulated-gestures, official split, T = 4",
     ]
     assert text["h3"] == [*tables, *figures, "What the network sees"]
     assert text["summary"] == ["Configuration", "Environment"]
@@ -273,6 +273,19 @@ def test_what_is_between_back_quotes_is_code(tmp_path: Path):
     page = render_page([section])
     assert "<li><code>--fairness tau-grid</code> for &lt;each&gt;</li>" in page
     assert "<li>a ` alone</li>" in page and "see <code>a</code>" in page
+
+
+def test_the_page_counts_in_the_singular_and_tells_what_was_declared(tmp_path: Path):
+    config = override(CONFIG, {"schedule.epochs": 1})
+    write_comparison(tmp_path, {"lif": [30], "clif": [31]}, config=config)
+    section = comparison_section(tmp_path, "c")
+    assert [card.detail for card in section.cards] == ["1 seed", "1 seed", "1 paired seed"]
+    equal, declared = section.sentences[-2:]
+    assert "spiking-vgg" in equal and ", 1 epoch; " in equal
+    assert declared == (
+        "Declared before the first run: what counts is test accuracy; as many seeds as were declared, whatever "
+        "comes of them; what is added later is listed."
+    )
 
 
 @pytest.mark.parametrize(

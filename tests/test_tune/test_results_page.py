@@ -25,6 +25,8 @@ def test_page_has_what_was_run_and_the_paper_s_numbers_apart(tmp_path: Path):
     drawn = {path.name for path in docs.glob("*.svg")}
     assert drawn == {"figure11-small-rates.svg"}
     assert all(f"]({name})" in head for name in drawn)
+    assert "emulated data" in (docs / "figure11-small-rates.svg").read_text()
+    assert "## Emulated data: Paired differences: emulated-gestures, official split, T = 4" in rest
     before = {path: path.read_bytes() for path in docs.iterdir()}
     write_page("figure11-small", tmp_path / "runs", docs, "0ff1ce")
     assert {path: path.read_bytes() for path in docs.iterdir()} == before

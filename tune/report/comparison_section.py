@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.runs import Run
-from tune.comparison import read_comparison
+from tune.about import about_figure
+from tune.comparison import PRIMARY_METRIC, STOPPING_RULE, read_comparison
 from tune.conclusion import Conclusion, conclude
 from tune.conclusion_tables import tables
 from tune.designs import paper_table
-from tune.drawing import PAGE, drawing, inline_svg
-from tune.report.comparison_figures import difference_panels, draw_overview, learning_panels
+from tune.report.comparison_figures import difference_panels, learning_panels
 from tune.report.figures import Panel, confusion_panel, rates_panel
-from tune.report.section import Card, Picture, Section, draw_pictures, environment_of, settings_of
+from tune.report.overview_figures import overview_figures, seeds_words
+from tune.report.section import Card, Picture, Section, draw_picture, draw_pictures, environment_of, settings_of
 from tune.report.strips import read_strips
 from tune.statistics import summarise
 from tune.tables import per_cent, points
@@ -20,6 +22,10 @@ from tune.verdict import Verdict, seed_words
 
 # Of more settings than these the page shows what they say together; each one's own curves are in figures/.
 _MOST_SETTINGS = 4
+
+_DECLARED = (
+    f"Declared before the first run: what counts is {PRIMARY_METRIC.replace('_', ' ')}; {STOPPING_RULE}."
+)
 
 _OVERVIEW = {
     "accuracy": ("Test accuracy", "Lines are means over seeds, bands their 95 % intervals (t)."),
@@ -54,7 +60,7 @@ def comparison_section(folder: Path, name: str) -> Section:
         title=conclusion.title(),
         emulated=conclusion.emulated,
         lead=lead,
-        sentences=(*sentences, _equal_words(conclusion)),
+        sentences=(*sentences, _equal_words(conclusion), _DECLARED),
         cards=_cards(conclusion),
         tables=(*tables(conclusion), *((paper,) if paper else ())),
         pictures=(*_overview(conclusion, name), *_own_pictures(conclusion, shown, name)),
@@ -69,12 +75,13 @@ def comparison_section(folder: Path, name: str) -> Section:
 def _equal_words(conclusion: Conclusion) -> str:
     comparison, verdict = conclusion.comparison, conclusion.verdicts[0]
     config = verdict.config
+    epochs = config.schedule.epochs
     said = "Within a seed only the neuron differs: first weights, order of data and every setting are the same."
     said += f" Seeds {seed_words(comparison.seeds)}; "
     if len(conclusion.verdicts) > 1:
         return f"{said}{len(conclusion.verdicts)} settings; {config.network.name}; {verdict.selection}."
     return (
-        f"{said}{config.binning.steps_title}; {config.network.name}, {config.schedule.epochs} epochs; "
+        f"{said}{config.binning.steps_title}; {config.network.name}, {epochs} epoch{'' if epochs == 1 else 's'}; "
         f"{verdict.selection}; {config.dataset.split_title} split."
     )
 
@@ -102,11 +109,11 @@ def _cards(conclusion: Conclusion) -> tuple[Card, ...]:
         summary = figures.summary
         std = "" if summary is None or summary.std is None else f" ± {per_cent(summary.std)}"
         value = "–" if summary is None else f"{per_cent(summary.mean)}{std} %"
-        cards.append(Card(f"{figures.arm.label}, test accuracy", value, f"{len(figures.accuracy)} seeds"))
+        cards.append(Card(f"{figures.arm.label}, test accuracy", value, seeds_words(len(figures.accuracy))))
     for difference in verdict.differences:
         summary = summarise(difference.values)
         value = "–" if summary is None else f"{points(summary.mean)} points"
-        cards.append(Card(difference.label, value, f"{len(difference.by_seed)} paired seeds"))
+        cards.append(Card(difference.label, value, seeds_words(len(difference.by_seed), "paired seed")))
     return tuple(cards)
 
 
@@ -121,40 +128,28 @@ def _overall_card(conclusion: Conclusion, arm: str) -> Card:
     values = list(conclusion.overall(arm).values())
     summary = summarise(values)
     value = "–" if summary is None else f"{points(summary.mean)} points"
-    return Card(differences[0].label, value, f"mean of {settings}, {len(values)} seeds")
+    return Card(differences[0].label, value, f"mean of {settings}, {seeds_words(len(values))}")
 
 
-def _overview(conclusion: Conclusion, name: str) -> tuple[Picture, ...]:
-    pictures = []
-    with drawing(PAGE):
-        for key, figure in draw_overview(conclusion).items():
-            kind, _, rest = key.partition("-")
-            title, caption = _OVERVIEW[kind]
-            title = f"{title}: {rest}" if rest else title
-            pictures.append(Picture(title, inline_svg(figure, f"{name}-{key}"), caption, wide=True))
-    return tuple(pictures)
+def _overview(conclusion: Conclusion, name: str) -> Iterator[Picture]:
+    for key, overview in overview_figures(conclusion).items():
+        kind, _, rest = key.partition("-")
+        title, caption = _OVERVIEW[kind]
+        title = f"{title}: {rest}" if rest else title
+        yield draw_picture(title, overview.draw, f"{name}-{key}", caption, wide=True, about=overview.about)
 
 
-def _own_pictures(conclusion: Conclusion, shown: dict[str, Run], name: str) -> tuple[Picture, ...]:
+def _own_pictures(conclusion: Conclusion, shown: dict[str, Run], name: str) -> Iterator[Picture]:
     """Each setting's curves where there are few settings, and what one seed's networks did in the first."""
-    pictures: list[Picture] = []
     if len(conclusion.verdicts) <= _MOST_SETTINGS:
         for k, verdict in enumerate(conclusion.verdicts):
             if verdict.test_samples:
                 panels = [*learning_panels(conclusion, verdict), *difference_panels(verdict)]
-                pictures += draw_pictures(_in_setting(panels, verdict), f"{name}-{k}")
+                about, where = about_figure([verdict]), verdict.setting.name
+                yield from draw_pictures(panels, f"{name}-{k}", about=about, where=where)
     if shown:
-        pictures += draw_pictures(_of_networks(conclusion.verdicts[0], shown), f"{name}-n")
-    return tuple(pictures)
-
-
-def _in_setting(panels: list[Panel], verdict: Verdict) -> list[Panel]:
-    """The panels, their titles with the setting's name."""
-    from dataclasses import replace
-
-    if not verdict.setting.name:
-        return panels
-    return [replace(panel, title=f"{panel.title}: {verdict.setting.name}") for panel in panels]
+        verdict = conclusion.verdicts[0]
+        yield from draw_pictures(_of_networks(verdict, shown), f"{name}-n", about=about_figure([verdict]))
 
 
 def _of_networks(verdict: Verdict, shown: dict[str, Run]) -> list[Panel]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_LABELLED_CLASSES = 20
+# Of what a figure was measured on: its size in points, of which a letter of the widest usual font takes some 60 %.
+_ABOUT_SIZE = 9
+_LETTERS_PER_INCH = 72 / (0.6 * _ABOUT_SIZE)
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,16 @@ def draw_panels(*panels: Panel, about: str = "") -> Figure:
         panel.draw(axes)
         if about:
             axes.set_title(panel.title)
-    if about:
-        figure.suptitle(about, x=0.01, ha="left", fontsize=9)
+    head_about(figure, about)
     return figure
+
+
+def head_about(figure: Figure, about: str) -> None:
+    """What a figure that stands alone was measured on, above all of its axes, in lines that it has room for."""
+    if about:
+        width = int(_LETTERS_PER_INCH * figure.get_figwidth())
+        lines = textwrap.wrap(about, width, break_on_hyphens=False)
+        figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=_ABOUT_SIZE)
 
 
 def run_panels(metrics: Sequence[Mapping[str, Any]], chosen_epoch: int | None) -> list[Panel]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tune.drawing import page_colour, told
+from tune.drawing import page_colour, row_of, told
 from tune.tables import number
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _points(
         rows = rows[np.linspace(0, len(rows) - 1, _MOST_LINE_POINTS).astype(int)]
     where = _to_svg(figure, axes.transData.transform(places[rows])) if len(rows) else []
     return [
-        [*place, x_word(places[row, 0]), y_word(places[row, 1]), *more[row]]
+        [*place, x_word(places[row, 0]), row_of(artist) or y_word(places[row, 1]), *more[row]]
         for place, row in zip(where, rows, strict=True)
     ]
 

@@ -47,7 +47,7 @@ def write_paper(sections: Sequence[Section], folder: Path) -> list[Path]:
             for picture in section.pictures:
                 if picture.draw is not None:
                     name = names.take(f"{before}figure {picture.title}")
-                    paths += save(picture.draw(_about(section)), folder, name, ("svg", "pdf"))
+                    paths += save(picture.draw(picture.about or _about(section)), folder, name, ("svg", "pdf"))
     return paths
 
 

@@ -38,6 +38,7 @@ class Picture:
         wide: Whether it takes the page's whole width.
         hover: Its values for the page's script; see `tune.report.hover`.
         draw: Draws it again, for a file, under the theme that is on; its argument is what it was measured on.
+        about: What that is, where it is not all that the section is about.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Picture:
     wide: bool = False
     hover: str = ""
     draw: Callable[[str], Figure] | None = None
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,9 @@ class Section:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def draw_picture(title: str, draw: Callable[[str], Figure], name: str, caption: str, *, wide: bool = False) -> Picture:
+def draw_picture(
+    title: str, draw: Callable[[str], Figure], name: str, caption: str, *, wide: bool = False, about: str = ""
+) -> Picture:
     """A figure as a picture for the page.
 
     Args:
@@ -130,18 +134,27 @@ def draw_picture(title: str, draw: Callable[[str], Figure], name: str, caption: 
         name: The SVG's ids begin with it; unique on the page.
         caption: What stands below it.
         wide: Whether it takes the page's whole width.
+        about: What it was measured on, where it is not all that the section is about.
     """
     with drawing(PAGE):
         figure = draw("")
         links = link_legends(figure)
         svg = inline_svg(figure, name)
-        return Picture(title, svg, caption, wide, hover_json(figure, title, links, name), draw)
+        return Picture(title, svg, caption, wide, hover_json(figure, title, links, name), draw, about)
 
 
-def draw_pictures(panels: Sequence[Panel], name: str) -> tuple[Picture, ...]:
-    """Each panel as a picture for the page; their ids begin with the name, unique on the page."""
+def draw_pictures(panels: Sequence[Panel], name: str, *, about: str = "", where: str = "") -> tuple[Picture, ...]:
+    """Each panel as a picture for the page.
+
+    Args:
+        panels: In the order of the page.
+        name: The SVGs' ids begin with it; unique on the page.
+        about: What they were measured on, where it is not all that the section is about.
+        where: A setting's name, which titles on the page end with.
+    """
+    end = f": {where}" if where else ""
     return tuple(
-        draw_picture(panel.title, partial(_draw_panel, panel), f"{name}-{k}", panel.caption)
+        draw_picture(panel.title + end, partial(_draw_panel, panel), f"{name}-{k}", panel.caption, about=about)
         for k, panel in enumerate(panels)
     )
 
