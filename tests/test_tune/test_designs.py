@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pipeline.config import fingerprint, flatten, override
+from pipeline.config import fingerprint, flatten, override, to_dict
+from pipeline.presets import PRESETS, find_preset
+from pipeline.runs import write_json
 from preprocess.errors import ConfigError, SpikeloomError
 from tune.arms import Setting, exchanged_arm, neuron_arm
 from tune.commands import compare as command
+from tune.compare import _with_earlier
 from tune.comparison import Comparison
 from tune.designs import DESIGNS, find_design, list_table, make_settings
 from tune.named_spaces import NEURONS
@@ -115,6 +119,80 @@ def test_what_the_command_line_sets_it_sets_in_every_setting(monkeypatch: pytest
     assert [arm.name for arm in controls.arms] == ["lif", "clif"] and controls.seeds == (9, 10)
 
 
+@pytest.fixture
+def ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Comparison]:
+    """What the words of a command line ask for; nothing runs."""
+    asked: list[Comparison] = []
+
+    def stop(comparison: Comparison, folder: Path, **_: object) -> None:
+        asked.append(comparison)
+        raise KeyboardInterrupt
+
+    def ask(*words: str, out: Path = tmp_path) -> Comparison:
+        with pytest.raises(KeyboardInterrupt):
+            command.run([*words, "--out", str(out)])
+        return asked[-1]
+
+    monkeypatch.setattr("tune.compare.compare", stop)
+    return ask
+
+
+def test_a_neuron_that_a_design_changes_is_the_designs_own_when_it_is_named(ask: Callable[..., Comparison]):
+    design = DESIGNS["robustness-small"]
+    comparison = ask("robustness-small", "--neurons", "lif", "clif", "plif")
+    assert comparison.arms == (*design.arms, neuron_arm("plif"))
+    # CLIF has no hard reset.
+    for setting in comparison.settings:
+        for arm in design.arms:
+            assert comparison.config_of(setting, arm, 3).neuron.name == arm.name
+
+
+def test_exchanges_that_named_neurons_leave_out_are_told_and_may_be_named(
+    ask: Callable[..., Comparison], capsys: pytest.CaptureFixture[str]
+):
+    design = DESIGNS["figure3a-small"]
+    assert [arm.name for arm in ask("figure3a-small", "--neurons", "lif", "clif").arms] == ["lif", "clif"]
+    said = capsys.readouterr().err
+    assert f"figure3a-small: its own '{design.arms[2].name}' '{design.arms[3].name}' not asked for" in said
+    names = [arm.name for arm in design.arms]
+    assert ask("figure3a-small", "--neurons", *names).arms == design.arms
+    assert "not asked for" not in capsys.readouterr().err
+    ask("controls-small", "--neurons", "lif", "clif")
+    assert "not asked for" not in capsys.readouterr().err
+
+
+def test_one_neuron_joins_a_comparison_that_is_there(ask: Callable[..., Comparison], tmp_path: Path):
+    ask("gestures-small").write(tmp_path)
+    comparison = ask("gestures-small", "--neurons", "plif")
+    assert [arm.name for arm in comparison.arms] == ["plif"]
+    assert [arm.name for arm in _with_earlier(comparison, tmp_path).arms] == ["lif", "clif", "plif"]
+
+
+def test_presets_beside_a_file_or_each_other_have_one_selection(ask: Callable[..., Comparison], tmp_path: Path):
+    config = override(find_preset("gestures-small").config, {"selection": "validation"})
+    write_json(tmp_path / "config.json", to_dict(config))
+    words = ["--config", str(tmp_path / "config.json"), "--also", "n-mnist-small"]
+    for chosen, more in (("last", []), ("validation", ["--selection", "validation"])):
+        found = {setting.config.selection for setting in ask(*words, *more).settings}
+        assert found == {chosen}
+
+
+def test_presets_of_one_data_set_have_one_split(ask: Callable[..., Comparison]):
+    by_split: dict[str, str] = {}
+    for name, preset in PRESETS.items():
+        if preset.config.dataset.name == "cifar10-dvs":
+            by_split.setdefault(preset.config.dataset.split, name)
+    (split, name), (other_split, other), *_ = by_split.items()
+    with pytest.raises(SpikeloomError) as caught:
+        command.run([name, "--also", other])
+    assert str(caught.value) == (
+        f"--also {other}: expected the split of {name}, {split}, found {other_split}: other test samples do not "
+        f"compare. Give one to both: --dataset.split {split}"
+    )
+    given = ask(name, "--also", other, "--dataset.split", split)
+    assert {setting.config.dataset.split for setting in given.settings} == {split}
+
+
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
@@ -127,6 +205,20 @@ def test_what_the_command_line_sets_it_sets_in_every_setting(monkeypatch: pytest
         (["gestures-small", "--also", "n-mnist-smal"], "Did you mean 'n-mnist-small'"),
         (["gestures-small", "--budget", "4"], "--budget: is for --fairness equal-budget, found equal"),
         (["gestures-small", "--fairness", "none"], "fairness"),
+        (
+            ["n-mnist-small", "--over", "neuron.tau=1.1,3", "--fairness", "tau-grid"],
+            "--fairness: searches neuron.tau for each neuron, which the settings of n-mnist-small set themselves.",
+        ),
+        (["n-mnist-small", "--over", "neuron.tau=1.1", "--fairness", "tau-grid"], "searches neuron.tau for each"),
+        (["table3-small", "--fairness", "tau-grid"], "searches neuron.tau for each neuron, which the settings"),
+        (
+            ["n-mnist-small", "--over", "optimiser.learning_rate=0.1,0.2", "--fairness", "equal-budget"],
+            "searches optimiser.learning_rate for each neuron, which the settings of n-mnist-small set themselves",
+        ),
+        (
+            ["figure3a-small", "--fairness", "tau-grid"],
+            "searches a neuron from the start, but 'LIF → CLIF after epoch 2' exchanges it on the way",
+        ),
     ],
 )
 def test_faulty_words_are_refused(words: list[str], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
