@@ -15,7 +15,7 @@ from preprocess.splits import split_samples
 from tune.arms import Setting
 from tune.comparison import FILE, Comparison, read_comparison, read_outcomes
 from tune.conclusion import Conclusion, conclude, missing_lines, seeds_warning
-from tune.fairness import tune_arms
+from tune.fairness import check_tuning, tune_arms
 from tune.kept_storage import own_storage, with_kept_storage
 from tune.place import Place
 from tune.sign_flip import detectable_difference
@@ -41,31 +41,33 @@ def compare(
         progress: Where to tell how far it is.
 
     Raises:
-        RunError: If the folder holds a comparison of another configuration, or no run came to a result.
-        ConfigError: If a neuron or the split does not exist.
+        RunError: If the folder holds a comparison of another name or configuration, another process works there, or
+            no run came to a result.
+        ConfigError: If a neuron or the split does not exist, or the tuning does not fit the settings and arms.
         CacheError: If there is no event store.
     """
     from tune.cluster import ray_running
 
     progress = progress or Progress()
-    comparison = _with_earlier(comparison, folder)
-    _check_runs(comparison)
+    # What is refused leaves nothing behind, no lock either.
+    _check_runs(_with_earlier(comparison, folder))
     make_folder(folder)
-    # Under the lock: a comparison that runs there already keeps its own.
+    # Read again under the lock, which is held to the end: another one may have written meanwhile, and must not now.
     with holding(folder):
+        comparison = _with_earlier(comparison, folder)
         done = sum(outcome.run is not None for outcome in read_outcomes(comparison, folder).values())
         comparison = comparison.declare(done)
         comparison.write(folder)
         place = with_kept_storage(folder, place or Place())
         resume = place.resume("compare", folder)
         place = own_storage(folder, place, progress)
-    for line in plan_lines(comparison, folder):
-        progress.note(line)
-    # One Ray for all of its parts: it takes seconds to start.
-    with ray_running(place.address, resume) if _several_parts(comparison) else nullcontext():
-        comparison = tune_arms(comparison, folder, place=place, progress=progress, resume=resume)
-        _run(comparison, folder, place, progress, resume)
-    return write_conclusion(comparison, folder)
+        for line in plan_lines(comparison, folder):
+            progress.note(line)
+        # One Ray for all of its parts: it takes seconds to start.
+        with ray_running(place.address, resume) if _several_parts(comparison) else nullcontext():
+            comparison = tune_arms(comparison, folder, place=place, progress=progress, resume=resume)
+            _run(comparison, folder, place, progress, resume)
+        return write_conclusion(comparison, folder)
 
 
 def _several_parts(comparison: Comparison) -> bool:
@@ -89,6 +91,7 @@ def _run(comparison: Comparison, folder: Path, place: Place, progress: Progress,
                 fields=[*comparison.axes, "neuron.name", "seed"],
                 progress=progress,
                 resume=resume,
+                held=True,
             )
 
 
@@ -138,6 +141,7 @@ def _check_runs(comparison: Comparison) -> None:
     """Refuse at once, and before anything is written, what every run would fail of."""
     from pipeline.neurons import make_neuron
 
+    check_tuning(comparison)
     for setting, arm in comparison.cells():
         config = comparison.config_of(setting, arm, comparison.seeds[0])
         make_neuron(replace(config.neuron, timesteps=config.binning.timesteps))
@@ -160,11 +164,17 @@ def _with_earlier(comparison: Comparison, folder: Path) -> Comparison:
     Raises:
         RunError: If the folder holds runs of another kind: they must never meet in one table.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).exists():
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if found - {".lock"} and FILE not in found:
         raise RunError(f"{folder}: expected an empty folder or a comparison, found others. Choose another --out.")
     if not (folder / FILE).is_file():
         return comparison
     earlier = read_comparison(folder)
+    if earlier.name != comparison.name:
+        raise RunError(
+            f"{folder}: holds the comparison {earlier.name}, expected {comparison.name}: their runs do not belong in "
+            f"one table. Choose another --out, or go on with it: spikeloom compare --resume {folder}"
+        )
     changed = [*_changed_settings(earlier, comparison), *_changed_tuning(earlier, comparison)]
     if changed:
         raise RunError(

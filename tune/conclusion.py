@@ -92,7 +92,8 @@ class Conclusion:
             said = [self._sentence(verdict, difference) for verdict, difference in self.differences]
         else:
             said = [self._counted(arm.name) for arm in self.comparison.arms[1:]]
-        said += [*self._limits(), *self._samples(), *self._diverged(), *self._declarations()]
+        said += [*self._limits(), *self._samples(), *self._unanswered(), *self._diverged()]
+        said += self._declarations()
         if any(verdict.config.selection == "paper" for verdict in self.verdicts):
             said.append("The best epoch was chosen by its test accuracy, so every accuracy here is flattering.")
         said += equality_notes(self.comparison)
@@ -226,6 +227,15 @@ class Conclusion:
             few = "; its intervals are rough, of so few" if groups < _FEW_GROUPS else ""
             said.append(f"{told}. The bootstrap draws groups{few}.")
         return said
+
+    def _unanswered(self) -> list[str]:
+        """Why intervals over test samples are missing."""
+        causes = list(dict.fromkeys(cause for verdict in self.verdicts for cause in verdict.unanswered))
+        if not causes:
+            return []
+        more = f"; and {len(causes) - _MOST_TOLD} more" if len(causes) > _MOST_TOLD else ""
+        told = "; ".join(cause.rstrip(".") for cause in causes[:_MOST_TOLD])
+        return [f"Why intervals over test samples are missing: {told}{more}."]
 
     def _diverged(self) -> list[str]:
         counts = {

@@ -64,6 +64,7 @@ def run_trials(
     callbacks: Sequence[ray_tune.Callback] = (),
     progress: Progress | None = None,
     resume: str = "",
+    held: bool = False,
 ) -> bool:
     """Run those of the trials that the folder's ledger lacks, and write what came of them as they end.
 
@@ -87,6 +88,7 @@ def run_trials(
         callbacks: Others that Ray tells of the trials.
         progress: Where to tell how far the frame caches are.
         resume: The command that goes on where the cluster's head was lost or the disk was full.
+        held: Whether the caller holds the folder's lock already.
 
     Returns:
         Whether every trial came to an end, if only to a failure; False where the time was up before.
@@ -100,7 +102,7 @@ def run_trials(
     ledger, place = Ledger(folder), place or Place()
     fields = differing_fields(source.configs) if fields is None else fields
     refresh = refresh or partial(write_results, ledger.folder, source.configs, fields)
-    with holding(ledger.folder):
+    with contextlib.nullcontext() if held else holding(ledger.folder):
         ledger.bind(_basis([*source.configs, *to_come], cache))
         waiting = ledger.unfinished(source.open)
         try:

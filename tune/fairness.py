@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import override
+from pipeline.config import flatten, override
 from preprocess.errors import ConfigError, RunError
 from preprocess.progress import Progress
 from tune.arms import Arm, Setting, neuron_label
@@ -108,6 +108,42 @@ def tuning_space(fairness: str, learning_rate: float) -> tuple[str, ...]:
     if fairness == "equal-budget":
         return tuple(word.format(low=learning_rate / 10, high=learning_rate * 3) for word in BUDGET_SPACE)
     raise ConfigError(f"--fairness: expected equal, tau-grid or equal-budget, found {fairness}")
+
+
+def check_tuning(comparison: Comparison) -> None:
+    """Refuse what a search for each arm would make untrue.
+
+    Raises:
+        ConfigError: If settings differ in what is searched, so that they would have it in name only; or if an arm
+            exchanges its neuron, whose first part would be trained with what suits the second.
+    """
+    if not comparison.tuning.space:
+        return
+    searched = {word.partition("=")[0] for word in comparison.tuning.space}
+    faults = [
+        f"--fairness: searches {path} for each neuron, which the settings of {comparison.name} set themselves. Leave "
+        "--fairness out, or compare without these settings."
+        for path in sorted(searched & _set_by_settings(comparison))
+    ]
+    faults += [
+        f"--fairness: searches a neuron from the start, but '{arm.name}' exchanges it on the way. Leave --fairness "
+        "out, or name other --neurons."
+        for arm in comparison.arms
+        if arm.begins is not None
+    ]
+    if faults:
+        raise ConfigError(*faults)
+
+
+def _set_by_settings(comparison: Comparison) -> set[str]:
+    """The axes, and what differs between settings of one preset; presets may differ in anything."""
+    found = {path for setting in comparison.settings for path in setting.place}
+    first: dict[Any, dict[str, Any]] = {}
+    for setting in comparison.settings:
+        flat = flatten(setting.config)
+        one = first.setdefault(setting.place.get("preset"), flat)
+        found |= {path for path in flat if flat[path] != one[path]}
+    return found
 
 
 def tune_arms(

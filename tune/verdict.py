@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from tune.arms import Arm, Setting
 from tune.comparison import Comparison, Outcome, Outcomes
 from tune.curves import learning_curve_area
 from tune.dependent_samples import effective_samples
-from tune.predictions import read_groups, read_right
+from tune.predictions import has_answers, read_groups, read_right
 from tune.resampling import Bootstrap, bootstrap_accuracy, paired_bootstrap
 from tune.sign_flip import detectable_difference, sign_flip_p
 from tune.statistics import Summary, effect_size, summarise, t_interval
@@ -149,6 +149,8 @@ class Verdict:
     worth: float | None = None
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What a search found for each arm here, by its name."""
+    unanswered: tuple[str, ...] = ()
+    """Why intervals over test samples are missing, a cause each."""
 
     @property
     def config(self) -> RunConfig:
@@ -188,7 +190,7 @@ def judge_setting(comparison: Comparison, setting: Setting, outcomes: Outcomes) 
     }
     results = [outcome.result for mine in every.values() for outcome in mine.values() if outcome.run is not None]
     chance = 1 / len(results[0]["classes"]) if results and results[0].get("classes") else None
-    answers = _read_answers(comparison, setting, every)
+    answers, unread = _read_answers(comparison, setting, every)
     arms = {arm.name: _figures(arm, every[arm.name], chance, answers) for arm in comparison.arms}
     first, *others = arms.values()
     return Verdict(
@@ -200,6 +202,7 @@ def judge_setting(comparison: Comparison, setting: Setting, outcomes: Outcomes) 
         int(results[0]["test_samples"]) if results else None,
         *(answers.grouping() if answers else (0, None)),
         {arm.name: comparison.tuned.get((setting.name, arm.name), {}) for arm in comparison.arms},
+        (unread,) if unread else tuple(_without_answers(setting, arms, every)),
     )
 
 
@@ -230,22 +233,36 @@ class _Answers:
 
 def _read_answers(
     comparison: Comparison, setting: Setting, every: Mapping[str, Mapping[int, Outcome]]
-) -> _Answers | None:
-    """None where predictions or the event store cannot be read."""
+) -> tuple[_Answers | None, str]:
+    """Of the runs that have kept them; None, and why, where runs or the event store do not fit each other."""
     runs = {
         (arm, seed): outcome.run.folder
         for arm, mine in every.items()
         for seed, outcome in mine.items()
-        if outcome.run is not None
+        if outcome.run is not None and has_answers(outcome.run.folder)
     }
     if not runs:
-        return None
+        return None, ""
     try:
         right, names, _ = read_right(list(runs.values()))
         groups = read_groups(comparison.cache, setting.config.dataset.name, names)
-    except SpikeloomError:
-        return None
-    return _Answers(dict(zip(runs, right, strict=True)), groups)
+    except SpikeloomError as error:
+        return None, str(error)
+    return _Answers(dict(zip(runs, right, strict=True)), groups), ""
+
+
+def _without_answers(
+    setting: Setting, arms: Mapping[str, ArmFigures], every: Mapping[str, Mapping[int, Outcome]]
+) -> Iterator[str]:
+    """The runs that count and have no answers, and why: their arms have no interval over test samples."""
+    where = f"{setting.name}: " if setting.name else ""
+    for name, figures in arms.items():
+        for seed in figures.accuracy:
+            run = every[name][seed].run
+            if run is None:
+                yield f"{where}{figures.arm.label} seed {seed} diverged"
+            elif not has_answers(run.folder):
+                yield f"{where}{figures.arm.label} seed {seed} has no predictions.npz"
 
 
 def _figures(

@@ -33,7 +33,7 @@ def check_run(run: Run, config: RunConfig) -> None:
         raise RunError(f"{run.folder}: result.json lacks {', '.join(lacks)}. {_AGAIN}")
     if result["fingerprint"] != fingerprint(config):
         raise RunError(f"{run.folder}: result.json is another run's ({result['fingerprint']}). {_AGAIN}")
-    _check_values(path, result, _NEEDED | _MAY_LACK)
+    _check_values(path, result, {**_NEEDED, **_MAY_LACK})
     _check_counts(path, result)
     _check_metrics(run.folder / "metrics.jsonl", run.metrics, result["epochs"])
     _check_timings(run.folder / "timings.jsonl", run.timings)

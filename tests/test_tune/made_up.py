@@ -79,6 +79,7 @@ def write_run(
     if cache is not None:
         store = open_events(cache / config.dataset.name / "events.h5")
         tested = np.flatnonzero(store.samples.split == 1)
+        names = np.char.add("other", names)
         names[: len(tested)], labels[: len(tested)] = store.samples.name[tested], store.samples.label[tested]
         frames = cache / config.dataset.name / "frames" / f"{config.binning.key(store.height, store.width)}.h5"
         environment |= {"cache": str(cache), "frames": str(frames)}
@@ -168,6 +169,7 @@ def write_comparison_runs(
     correct: dict[tuple[str, str], list[int | None]],
     cache: Path | None = None,
     cause: str = "the loss was nan at step 3 of epoch 2",
+    samples: int = 40,
 ) -> None:
     """Its folder, with so many test samples right by setting and arm; a run of None failed of the cause."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -180,7 +182,7 @@ def write_comparison_runs(
                 ledger.trial_folder(run).mkdir(parents=True)
                 ledger.end(run, "failed", cause)
             else:
-                write_run(ledger.trial_folder(run), run, count, cache=cache)
+                write_run(ledger.trial_folder(run), run, count, samples=samples, cache=cache)
                 ledger.end(run, "done")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from made_up import CONFIG, write_comparison, write_run
 
 from pipeline.config import RunConfig, fingerprint, flatten, override, to_dict
-from pipeline.runs import write_json
+from pipeline.runs import holding, write_json
 from preprocess.errors import CacheError, ConfigError, RunError, SpikeloomError
 from tune.arms import Setting, exchanged_arm, neuron_arm, neuron_label
 from tune.commands import compare as command
@@ -112,11 +113,11 @@ def test_a_comparison_runs_through_ray_and_more_seeds_run_only_what_is_new(
 
 
 @pytest.mark.ray
-def test_each_neuron_is_tuned_alike_before_its_seeds_run_and_an_exchanged_one_goes_on(
+def test_each_neuron_is_tuned_alike_before_its_seeds_run(
     tiny_cache: Path, tiny_config: RunConfig, tmp_path: Path, shared_ray: None
 ):
     config = override(tiny_config, {"selection": "last", "schedule.epochs": 2})
-    arms = (neuron_arm("lif"), neuron_arm("psn"), exchanged_arm("lif", "clif", 1))
+    arms = (neuron_arm("lif"), neuron_arm("psn"))
     tuning = Tuning(("neuron.tau=1.5,3",))
     comparison = Comparison("tiny", (Setting("", config),), arms, (5,), tiny_cache, tuning)
     folder = tmp_path / "out"
@@ -125,16 +126,26 @@ def test_each_neuron_is_tuned_alike_before_its_seeds_run_and_an_exchanged_one_go
     # A neuron without tau has nothing to be tuned; the searches saw no test sample, and are kept.
     assert found.tuned["", "psn"] == {} and set(found.tuned["", "lif"]) == {"neuron.tau"}
     assert all("test_accuracy" not in path.read_text() for path in folder.glob("tuning/*/trials/*/metrics.jsonl"))
-    first, then = found.parts_of(found.settings[0], found.arms[2], 5)
-    ledger = Ledger(folder)
-    assert [row["epoch"] for row in ledger.metrics(then)] == [1, 2]
-    assert ledger.metrics(then)[0] == ledger.metrics(first)[0]
     assert conclusion.verdicts[0].own["lif"] == found.tuned["", "lif"]
     assert "Each neuron was tuned first" in " ".join(conclusion.sentences())
     assert "## Tuned for each neuron" in (folder / "table.md").read_text()
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("done.json")}
     compare(found, folder)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("done.json")} == before
+
+
+@pytest.mark.ray
+def test_an_exchanged_neuron_goes_on_where_the_first_ended(
+    tiny_cache: Path, tiny_config: RunConfig, tmp_path: Path, shared_ray: None
+):
+    config = override(tiny_config, {"selection": "last", "schedule.epochs": 2})
+    arms = (neuron_arm("lif"), exchanged_arm("lif", "clif", 1))
+    comparison = Comparison("tiny", (Setting("", config),), arms, (5,), tiny_cache)
+    assert compare(comparison, tmp_path / "out").faults == ()
+    first, then = comparison.parts_of(comparison.settings[0], arms[1], 5)
+    ledger = Ledger(tmp_path / "out")
+    assert [row["epoch"] for row in ledger.metrics(then)] == [1, 2]
+    assert ledger.metrics(then)[0] == ledger.metrics(first)[0]
 
 
 def test_what_was_asked_for_reads_back(tmp_path: Path):
@@ -292,6 +303,53 @@ def test_a_folder_of_other_settings_is_refused_with_the_difference(tmp_path: Pat
     (tmp_path / "elsewhere" / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="expected an empty folder or a comparison"):
         compare(comparison, tmp_path / "elsewhere")
+
+
+def test_a_folder_of_another_comparison_is_refused_with_both_names(tmp_path: Path):
+    comparison = write_comparison(tmp_path, {"lif": [30], "clif": [31]})
+    with pytest.raises(RunError) as caught:
+        compare(replace(comparison, name="figure4-small"), tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: holds the comparison gestures-small, expected figure4-small: their runs do not belong in one "
+        f"table. Choose another --out, or go on with it: spikeloom compare --resume {tmp_path}"
+    )
+
+
+def test_a_comparison_keeps_others_out_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    comparison = write_comparison(tmp_path, {"lif": [30, 31], "clif": [31, 33]})
+    ran = []
+
+    def run(*_: object) -> None:
+        before = (tmp_path / "comparison.json").read_bytes()
+        with pytest.raises(RunError, match="another process trains here"):
+            compare(replace(comparison, seeds=(7, 8, 9)), tmp_path)
+        assert (tmp_path / "comparison.json").read_bytes() == before
+        ran.append(True)
+
+    monkeypatch.setattr("tune.compare._check_runs", lambda _: None)
+    monkeypatch.setattr("tune.compare._run", run)
+    compare(comparison, tmp_path)
+    assert ran == [True]
+    with holding(tmp_path):
+        pass
+
+
+def test_what_another_process_declared_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    comparison = write_comparison(tmp_path, {"lif": [30, 31], "clif": [31, 33]})
+
+    @contextmanager
+    def late(folder: Path) -> Iterator[None]:
+        replace(comparison, arms=(*comparison.arms, neuron_arm("plif"))).declare(4).write(folder)
+        with holding(folder):
+            yield
+
+    monkeypatch.setattr("tune.compare._check_runs", lambda _: None)
+    monkeypatch.setattr("tune.compare._run", lambda *_: None)
+    monkeypatch.setattr("tune.compare.holding", late)
+    compare(comparison, tmp_path)
+    found = read_comparison(tmp_path)
+    assert [arm.name for arm in found.arms] == ["lif", "clif", "plif"]
+    assert [entry["arms"] for entry in found.declared] == [["lif", "clif", "plif"]]
 
 
 def test_an_unknown_neuron_is_refused_before_anything_is_written(tmp_path: Path):

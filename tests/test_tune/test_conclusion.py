@@ -309,7 +309,7 @@ def test_samples_of_groups_are_told_in_a_sentence_for_each_data_set(
         replace(verdict, groups=groups, worth=one) for verdict, one in zip(conclusion.verdicts, worth, strict=True)
     )
     alike = "alike enough to tell about as much as "
-    told = [line for line in replace(conclusion, verdicts=verdicts).sentences() if "groups" in line]
+    told = [line for line in replace(conclusion, verdicts=verdicts).sentences() if line.startswith("Test samples of")]
     assert told == [f"Test samples of emulated-gestures are in {groups} groups{said.replace('ALIKE', alike)}"]
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import fingerprint, flatten, override, to_dict
-from pipeline.presets import PRESETS
+from pipeline.presets import PRESETS, find_preset
 from pipeline.runs import write_json
 from preprocess.errors import ConfigError, SpikeloomError
 from tune.arms import Setting, exchanged_arm, neuron_arm
 from tune.commands import compare as command
+from tune.compare import _with_earlier
 from tune.comparison import Comparison, Tuning
 from tune.designs import DESIGNS, find_design, list_table, make_settings
 from tune.fairness import equality_notes
@@ -91,25 +92,14 @@ def test_the_other_side_of_a_a_has_other_seeds_and_nothing_else():
     assert {path for path in one if one[path] != other[path]} == {"seed"} and other["seed"] == 1003
 
 
-@pytest.fixture
-def ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Comparison]:
-    """What a command line asks for; nothing runs."""
+def test_what_the_command_line_sets_it_sets_in_every_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     asked: list[Comparison] = []
 
     def stop(comparison: Comparison, folder: Path, **_: object) -> None:
         asked.append(comparison)
         raise KeyboardInterrupt
 
-    def of(*words: str) -> Comparison:
-        with pytest.raises(KeyboardInterrupt):
-            command.run([*words, *([] if "--out" in words else ["--out", str(tmp_path)])])
-        return asked[-1]
-
     monkeypatch.setattr("tune.compare.compare", stop)
-    return of
-
-
-def test_what_the_command_line_sets_it_sets_in_every_setting(ask: Callable[..., Comparison]):
     words = [
         ["table3-small", "--schedule.epochs", "3"],
         ["gestures-small", "--also", "n-mnist-small", "--over", "binning.timesteps=4,8", "--schedule.epochs", "3"],
@@ -117,7 +107,10 @@ def test_what_the_command_line_sets_it_sets_in_every_setting(ask: Callable[..., 
         # The first preset's own value is one that is given, too.
         ["gestures-small", "--also", "gestures-hard-small", "--batch-size", "16"],
     ]
-    table3, several, controls, batches = [ask(*line) for line in words]
+    for line in words:
+        with pytest.raises(KeyboardInterrupt):
+            command.run([*line, "--out", str(tmp_path)])
+    table3, several, controls, batches = asked
     assert [setting.config.batch_size for setting in batches.settings] == [16, 16]
     assert {setting.config.schedule.epochs for setting in (*table3.settings, *several.settings)} == {3}
     assert len(table3.settings) == 18 and len(table3.seeds) == 2
@@ -128,48 +121,83 @@ def test_what_the_command_line_sets_it_sets_in_every_setting(ask: Callable[..., 
     assert [arm.name for arm in controls.arms] == ["lif", "clif"] and controls.seeds == (9, 10)
 
 
-def test_neurons_are_the_design_s_own_and_what_they_leave_out_is_told(
+@pytest.fixture
+def ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Comparison]:
+    """What the words of a command line ask for; nothing runs."""
+    asked: list[Comparison] = []
+
+    def stop(comparison: Comparison, folder: Path, **_: object) -> None:
+        asked.append(comparison)
+        raise KeyboardInterrupt
+
+    def ask(*words: str, out: Path = tmp_path) -> Comparison:
+        with pytest.raises(KeyboardInterrupt):
+            command.run([*words, "--out", str(out)])
+        return asked[-1]
+
+    monkeypatch.setattr("tune.compare.compare", stop)
+    return ask
+
+
+def test_a_neuron_that_a_design_changes_is_the_designs_own_when_it_is_named(ask: Callable[..., Comparison]):
+    design = DESIGNS["robustness-small"]
+    comparison = ask("robustness-small", "--neurons", "lif", "clif", "plif")
+    assert comparison.arms == (*design.arms, neuron_arm("plif"))
+    # CLIF has no hard reset.
+    for setting in comparison.settings:
+        for arm in design.arms:
+            assert comparison.config_of(setting, arm, 3).neuron.name == arm.name
+
+
+def test_exchanges_that_named_neurons_leave_out_are_told_and_may_be_named(
     ask: Callable[..., Comparison], capsys: pytest.CaptureFixture[str]
 ):
-    robust = ask("robustness-small", "--neurons", "lif", "clif")
-    assert robust.arms == DESIGNS["robustness-small"].arms
-    robust.configs()
-    assert "without its own" not in capsys.readouterr().err
-    assert len(ask("figure3a-small", "--neurons", "lif", "clif").arms) == 2
-    told = "without its own LIF → CLIF after epoch 2, LIF → CLIF after epoch 4, which --neurons leaves out"
-    assert f"figure3a-small: {told}" in capsys.readouterr().err
+    design = DESIGNS["figure3a-small"]
+    assert [arm.name for arm in ask("figure3a-small", "--neurons", "lif", "clif").arms] == ["lif", "clif"]
+    said = capsys.readouterr().err
+    assert f"figure3a-small: its own '{design.arms[2].name}' '{design.arms[3].name}' not asked for" in said
+    names = [arm.name for arm in design.arms]
+    assert ask("figure3a-small", "--neurons", *names).arms == design.arms
+    assert "not asked for" not in capsys.readouterr().err
+    ask("controls-small", "--neurons", "lif", "clif")
+    assert "not asked for" not in capsys.readouterr().err
 
 
-def test_one_neuron_may_come_to_a_comparison_that_is_there(ask: Callable[..., Comparison], tmp_path: Path):
-    words = ("gestures-small", "--neurons", "plif", "--out", str(tmp_path / "there"))
-    with pytest.raises(SpikeloomError, match="expected two or more different neurons, found: plif"):
-        command.run(list(words))
-    (tmp_path / "there").mkdir()
-    (tmp_path / "there" / "comparison.json").write_text("{}")
-    assert [arm.name for arm in ask(*words).arms] == ["plif"]
+def test_one_neuron_joins_a_comparison_that_is_there(ask: Callable[..., Comparison], tmp_path: Path):
+    ask("gestures-small").write(tmp_path)
+    comparison = ask("gestures-small", "--neurons", "plif")
+    assert [arm.name for arm in comparison.arms] == ["plif"]
+    assert [arm.name for arm in _with_earlier(comparison, tmp_path).arms] == ["lif", "clif", "plif"]
 
 
-def test_every_setting_has_the_selection_of_the_first(ask: Callable[..., Comparison], tmp_path: Path):
-    write_json(tmp_path / "mine.json", to_dict(override(PRESETS["gestures-small"].config, {"selection": "validation"})))
-    also = ("--config", str(tmp_path / "mine.json"), "--also", "n-mnist-small")
-    assert {setting.config.selection for setting in ask(*also).settings} == {"last"}
-    asked = ask(*also, "--selection", "validation")
-    assert {setting.config.selection for setting in asked.settings} == {"validation"}
+def test_presets_beside_a_file_or_each_other_have_one_selection(ask: Callable[..., Comparison], tmp_path: Path):
+    config = override(find_preset("gestures-small").config, {"selection": "validation"})
+    write_json(tmp_path / "config.json", to_dict(config))
+    words = ["--config", str(tmp_path / "config.json"), "--also", "n-mnist-small"]
+    for chosen, more in (("last", []), ("validation", ["--selection", "validation"])):
+        found = {setting.config.selection for setting in ask(*words, *more).settings}
+        assert found == {chosen}
+
+
+def test_presets_of_one_data_set_have_one_split(ask: Callable[..., Comparison]):
+    by_split: dict[str, str] = {}
+    for name, preset in PRESETS.items():
+        if preset.config.dataset.name == "cifar10-dvs":
+            by_split.setdefault(preset.config.dataset.split, name)
+    (split, name), (other_split, other), *_ = by_split.items()
+    with pytest.raises(SpikeloomError) as caught:
+        command.run([name, "--also", other])
+    assert str(caught.value) == (
+        f"--also {other}: expected the split of {name}, {split}, found {other_split}: other test samples do not "
+        f"compare. Give one to both: --dataset.split {split}"
+    )
+    given = ask(name, "--also", other, "--dataset.split", split)
+    assert {setting.config.dataset.split for setting in given.settings} == {split}
 
 
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
-        (["gestures-small", "--over", "neuron.tau=1.5,3", "--fairness", "tau-grid"], "searches neuron.tau, in"),
-        (["table3-small", "--fairness", "tau-grid"], "--fairness tau-grid: searches neuron.tau, in which the settings"),
-        (
-            ["gestures-small", "--over", "optimiser.learning_rate=0.1,0.2", "--fairness", "equal-budget"],
-            "--fairness equal-budget: searches optimiser.learning_rate",
-        ),
-        (
-            ["figure3a-small", "--fairness", "tau-grid"],
-            "cannot tune a neuron that begins as another: LIF → CLIF after epoch 2, LIF → CLIF after epoch 4",
-        ),
         (["table3-small", "--over", "binning.timesteps=4,8"], "--over, --also: table3-small has settings of its own"),
         (["table3-small", "--neuron.tau", "1.5"], "--neuron.tau: table3-small sets it in each of its settings"),
         (["gestures-small", "--neuron.name", "clif"], "--neuron.name: expected none, because --neurons names them"),
@@ -179,6 +207,20 @@ def test_every_setting_has_the_selection_of_the_first(ask: Callable[..., Compari
         (["gestures-small", "--also", "n-mnist-smal"], "Did you mean 'n-mnist-small'"),
         (["gestures-small", "--budget", "4"], "--budget: is for --fairness equal-budget, found equal"),
         (["gestures-small", "--fairness", "none"], "fairness"),
+        (
+            ["n-mnist-small", "--over", "neuron.tau=1.1,3", "--fairness", "tau-grid"],
+            "--fairness: searches neuron.tau for each neuron, which the settings of n-mnist-small set themselves.",
+        ),
+        (["n-mnist-small", "--over", "neuron.tau=1.1", "--fairness", "tau-grid"], "searches neuron.tau for each"),
+        (["table3-small", "--fairness", "tau-grid"], "searches neuron.tau for each neuron, which the settings"),
+        (
+            ["n-mnist-small", "--over", "optimiser.learning_rate=0.1,0.2", "--fairness", "equal-budget"],
+            "searches optimiser.learning_rate for each neuron, which the settings of n-mnist-small set themselves",
+        ),
+        (
+            ["figure3a-small", "--fairness", "tau-grid"],
+            "searches a neuron from the start, but 'LIF → CLIF after epoch 2' exchanges it on the way",
+        ),
     ],
 )
 def test_faulty_words_are_refused(words: list[str], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

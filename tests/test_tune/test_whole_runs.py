@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from made_up import write_comparison
+from made_up import CLASSES, CONFIG, make_cache, write_comparison, write_comparison_runs
 
 from pipeline.runs import write_json
-from tune.comparison import Comparison
+from tune.comparison import Comparison, compare_neurons
 from tune.conclusion import Conclusion, conclude
 from tune.conclusion_tables import tables
 from tune.ledger import Ledger
@@ -74,7 +75,7 @@ def measures(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], fil
             measures(lambda rows: [row | {"train_accuracy": float("nan")} for row in rows]),
             "train_accuracy: expected a number from 0 to 1, found nan",
         ),
-        (measures(lambda rows: [row | {"train_loss": "x"} for row in rows]), "train_loss: expected a number, found 'x'"),
+        (measures(lambda rows: [row | {"train_loss": "x"} for row in rows]), "train_loss: expected a number, found"),
         (measures(lambda rows: rows[::-1], "timings.jsonl"), "timings.jsonl: expected a row for each epoch in turn"),
         (measures(lambda rows: [{"epoch": 1}], "timings.jsonl"), "epoch_s: expected a number of 0 or more, found None"),
     ],
@@ -113,3 +114,38 @@ def test_a_run_whose_answers_are_damaged_or_others_than_its_result_counted_is_le
     (told,) = cut.faults
     assert told.startswith("LIF seed 7: damaged: ") and "predictions.npz: cannot be read" in told
     assert list(cut.verdicts[0].differences[0].by_seed) == [8, 9]
+
+
+def test_a_run_without_answers_takes_the_interval_of_its_neuron_alone_and_is_told(tmp_path: Path):
+    cache = make_cache(tmp_path)
+    tested = len(CLASSES) * 4
+    config = replace(CONFIG, batch_size=3)
+    comparison = compare_neurons("x", config, ("lif", "clif", "plif"), (7, 8, 9), cache)
+    counts: dict[tuple[str, str], list[int | None]] = {
+        ("", "lif"): [8, 9, 10], ("", "clif"): [9, 9, 9], ("", "plif"): [9, None, 9]
+    }  # fmt: skip
+    folder = tmp_path / "out"
+    cause = "expected a finite loss, found nan at step 3"
+    write_comparison_runs(folder, comparison, counts, cache, cause, samples=tested)
+    (folder_of(folder, comparison, 1, 8) / "predictions.npz").unlink()
+    conclusion = conclude(comparison, folder)
+    assert conclusion.faults == ()
+    lif, clif, plif = conclusion.verdicts[0].arms.values()
+    assert lif.bootstrap is not None and clif.bootstrap is None and plif.bootstrap is None
+    assert list(clif.accuracy) == [7, 8, 9]
+    assert (
+        "Why intervals over test samples are missing: CLIF seed 8 has no predictions.npz; PLIF "
+        "seed 8 diverged."
+    ) in conclusion.sentences()
+
+
+def test_runs_of_other_test_samples_have_no_interval_and_are_told(tmp_path: Path):
+    def renamed(run: Path) -> None:
+        with np.load(run / "predictions.npz") as held:
+            columns = dict(held)
+        names = np.char.add(columns["name"], "x")
+        np.savez_compressed(run / "predictions.npz", **(columns | {"name": names}))
+
+    said = " ".join(with_damage(tmp_path, renamed).sentences())
+    assert "Why intervals over test samples are missing: " in said
+    assert "Compare runs of one data set and split." in said

@@ -37,7 +37,8 @@ class Arguments(ConfiguredArguments):
     """
 
     neurons: tuple[str, ...] = ()
-    """The others are compared with the first; lif and clif, or the design's own, if not given."""
+    """The others are compared with the first; lif and clif, or the design's own, if not given. One alone joins those
+    that the comparison in --out has."""
     seeds: int | None = None
     """Runs of each neuron: seeds --seed, --seed + 1, ...; 5, or the design's own, if not given."""
     over: tuple[str, ...] = ()
@@ -101,14 +102,11 @@ def _started(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Pa
     if design is None and not any(word.partition("=")[0] == "--selection" for word in words):
         config = override(config, {"selection": "last"})
     count = arguments.seeds or (design.seeds if design else _SEEDS)
-    arms = _arms(arguments, design)
     space = tuning_space(arguments.fairness, config.optimiser.learning_rate)
-    settings = _settings(arguments, design, config, _given(words))
-    _refuse_tuning(space, settings, arms, arguments.fairness)
     comparison = Comparison(
         arguments.label,
-        settings,
-        arms,
+        _settings(arguments, design, config, _given(words)),
+        _arms(arguments, design),
         tuple(range(config.seed, config.seed + count)),
         default_cache(arguments.cache),
         Tuning(space, arguments.budget if arguments.fairness == "equal-budget" else None),
@@ -117,46 +115,22 @@ def _started(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Pa
 
 
 def _arms(arguments: Arguments, design: Design | None) -> tuple[Arm, ...]:
-    """What is compared: the design's own, or the neurons named, each as the design has it if it does."""
+    """Those that are named, the design's own where it has them; a design's arms that are left out are told."""
     from tune.arms import neuron_arm
 
-    own = {arm.name: arm for arm in design.arms} if design is not None else {}
-    if own and not arguments.neurons:
-        return tuple(own.values())
-    names = [absolute_class(name) for name in arguments.neurons or NEURONS]
-    left = [arm.label for name, arm in own.items() if name not in names]
-    if left:
-        progress_on_stderr().note(f"{arguments.label}: without its own {', '.join(left)}, which --neurons leaves out")
+    if design is not None and not arguments.neurons:
+        return design.arms
+    own = {arm.name: arm for arm in design.arms} if design else {}
+    names = [name if name in own else absolute_class(name) for name in arguments.neurons or NEURONS]
+    # Whoever names neurons leaves out neurons; of these it is not plain that they were there.
+    left = [name for name, arm in own.items() if name not in names and name != arm.neuron]
+    if design is not None and left and not _goes_on(arguments):
+        quoted = " ".join(f"'{name}'" for name in left)
+        progress_on_stderr().note(f"{design.name}: its own {quoted} not asked for; --neurons takes them by these names")
     return tuple(own.get(name) or neuron_arm(name) for name in names)
 
 
-def _refuse_tuning(space: Sequence[str], settings: Sequence[Setting], arms: Sequence[Arm], fairness: str) -> None:
-    """Refuse to search a field that the settings differ in, or for a neuron that begins as another."""
-    from tune.designs import PRESET
-
-    fields = [word.partition("=")[0] for word in space]
-    # Presets may differ in it; what is found takes the place of both.
-    values = {path: {(s.place.get(PRESET), flatten(s.config)[path]) for s in settings} for path in fields}
-    presets = {setting.place.get(PRESET) for setting in settings}
-    faults = [
-        f"--fairness {fairness}: searches {path}, in which the settings differ: what is found would take its "
-        "place. Use --fairness equal, or settings that agree in it."
-        for path in fields
-        if len(values[path]) > len(presets)
-    ]
-    exchanged = [arm.label for arm in arms if arm.begins is not None] if fields else []
-    if exchanged:
-        faults.append(
-            f"--fairness {fairness}: cannot tune a neuron that begins as another: {', '.join(exchanged)}. Use "
-            "--fairness equal."
-        )
-    if faults:
-        raise UsageError(*faults)
-
-
 def _refuse(arguments: Arguments, design: Design | None, given: Collection[str]) -> None:
-    from tune.comparison import FILE
-
     faults = []
     if "neuron.name" in given:
         faults.append("--neuron.name: expected none, because --neurons names them. Leave it out.")
@@ -166,10 +140,11 @@ def _refuse(arguments: Arguments, design: Design | None, given: Collection[str])
             f"{PROG} --list"
         )
     neurons = arguments.neurons or NEURONS
-    # One more may come to a comparison that is there.
-    fewest = 1 if arguments.out is not None and (arguments.out.expanduser() / FILE).is_file() else 2
-    if len(neurons) < fewest or len(set(neurons)) < len(neurons):
-        faults.append(f"--neurons: expected two or more different neurons, found: {' '.join(neurons)}")
+    if len(neurons) < (1 if _goes_on(arguments) else 2) or len(set(neurons)) < len(neurons):
+        faults.append(
+            f"--neurons: expected two or more different neurons, found: {' '.join(neurons)}. One alone joins a "
+            "comparison that --out holds."
+        )
     if arguments.seeds is not None and arguments.seeds < 1:
         faults.append(f"--seeds: expected at least 1, found {arguments.seeds}")
     if arguments.budget < 1:
@@ -182,6 +157,13 @@ def _refuse(arguments: Arguments, design: Design | None, given: Collection[str])
     faults += [f"--{path}: {arguments.preset} sets it in each of its settings. Leave it out." for path in sorted(own)]
     if faults:
         raise UsageError(*faults)
+
+
+def _goes_on(arguments: Arguments) -> bool:
+    """Whether the folder holds a comparison, to which one neuron may be added."""
+    from tune.comparison import FILE
+
+    return arguments.out is not None and (arguments.out.expanduser() / FILE).is_file()
 
 
 def _given(words: Sequence[str]) -> set[str]:
@@ -205,10 +187,24 @@ def _settings(
         return (Setting("", config),)
     bases = {arguments.label: config}
     first = find_preset(arguments.preset).config if arguments.preset else config
-    # One rule for all, whatever the other presets have: accuracies of different selections do not compare.
+    # One table has one selection, whatever each preset's own is.
     changes = {**_changes(first, config, given), "selection": config.selection}
     bases |= {name: override(find_preset(name).config, changes) for name in arguments.also}
+    _refuse_other_splits(bases)
     return make_settings(bases, axes, {})
+
+
+def _refuse_other_splits(bases: Mapping[str, RunConfig]) -> None:
+    """Of one data set; every data set has splits of its own."""
+    first: dict[str, str] = {}
+    for name, config in bases.items():
+        known = first.setdefault(config.dataset.name, name)
+        theirs, ours = bases[known].dataset.split, config.dataset.split
+        if theirs != ours:
+            raise UsageError(
+                f"--also {name}: expected the split of {known}, {theirs}, found {ours}: other test samples do not "
+                f"compare. Give one to both: --dataset.split {theirs}"
+            )
 
 
 def _changes(base: RunConfig, config: RunConfig, given: Collection[str]) -> dict[str, Any]:
