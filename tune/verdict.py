@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import RunConfig
 from preprocess.errors import SpikeloomError
+from preprocess.event_store import events_path, open_events
 from tune.arms import Arm, Setting
 from tune.comparison import Comparison, Outcome, Outcomes
 from tune.curves import learning_curve_area
@@ -189,7 +190,7 @@ def judge_setting(comparison: Comparison, setting: Setting, outcomes: Outcomes) 
         for arm in comparison.arms
     }
     results = [outcome.result for mine in every.values() for outcome in mine.values() if outcome.run is not None]
-    chance = 1 / len(results[0]["classes"]) if results and results[0].get("classes") else None
+    chance = _chance(comparison, setting, results)
     answers, unread = _read_answers(comparison, setting, every)
     arms = {arm.name: _figures(arm, every[arm.name], chance, answers) for arm in comparison.arms}
     first, *others = arms.values()
@@ -204,6 +205,17 @@ def judge_setting(comparison: Comparison, setting: Setting, outcomes: Outcomes) 
         {arm.name: comparison.tuned.get((setting.name, arm.name), {}) for arm in comparison.arms},
         (unread,) if unread else tuple(_without_answers(setting, arms, every)),
     )
+
+
+def _chance(comparison: Comparison, setting: Setting, results: Sequence[Mapping[str, Any]]) -> float | None:
+    """The accuracy of who answers one class for all; None where nobody can say how many classes there are."""
+    if results and results[0].get("classes"):
+        return 1 / len(results[0]["classes"])
+    try:
+        # Where every run of a setting diverged.
+        return 1 / len(open_events(events_path(comparison.cache, setting.config.dataset.name)).classes)
+    except SpikeloomError:
+        return None
 
 
 @dataclass(frozen=True, eq=False)

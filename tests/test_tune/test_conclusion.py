@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import CLASSES, CONFIG, write_comparison_runs
+from made_up import CLASSES, CONFIG, make_cache, write_comparison_runs
 
 from pipeline.config import override
 from pipeline.runs import write_json, write_lines
@@ -367,3 +367,14 @@ def test_neurons_that_are_exchanged_are_not_counted_as_neurons():
     arms = (*map(neuron_arm, ("lif", "clif")), exchanged_arm("lif", "clif", 2), exchanged_arm("lif", "clif", 4))
     assert arms_words(arms) == "2 neurons and 2 exchanges" and arms_words(arms[:3]) == "2 neurons and 1 exchange"
     assert arms_words(arms[:2]) == "2 neurons"
+
+
+def test_where_every_run_diverged_the_data_set_tells_what_chance_is(tmp_path: Path):
+    comparison = compare_neurons("x", CONFIG, ("lif", "clif"), (7, 8), make_cache(tmp_path))
+    cause = "runs/x: expected a finite loss, found nan at step 3 of epoch 2"
+    counts: dict[tuple[str, str], list[int | None]] = {("", "lif"): [None, None], ("", "clif"): [None, None]}
+    write_comparison_runs(tmp_path / "out", comparison, counts, cause=cause)
+    conclusion = conclude(comparison, tmp_path / "out")
+    figures = conclusion.verdicts[0].arms["clif"]
+    assert figures.accuracy == {7: 1 / len(CLASSES), 8: 1 / len(CLASSES)} and figures.diverged == (7, 8)
+    assert "Runs that diverged, counted with chance accuracy: LIF 2, CLIF 2." in conclusion.sentences()

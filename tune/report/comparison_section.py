@@ -60,7 +60,7 @@ def comparison_section(folder: Path, name: str) -> Section:
         title=conclusion.title(),
         emulated=conclusion.emulated,
         lead=lead,
-        sentences=(*sentences, _equal_words(conclusion), _DECLARED),
+        sentences=(*sentences, _where_words(conclusion), _DECLARED),
         cards=_cards(conclusion),
         tables=(*tables(conclusion), *((paper,) if paper else ())),
         pictures=(*_overview(conclusion, name), *_own_pictures(conclusion, shown, name)),
@@ -72,12 +72,11 @@ def comparison_section(folder: Path, name: str) -> Section:
     )
 
 
-def _equal_words(conclusion: Conclusion) -> str:
+def _where_words(conclusion: Conclusion) -> str:
     comparison, verdict = conclusion.comparison, conclusion.verdicts[0]
     config = verdict.config
     epochs = config.schedule.epochs
-    said = "Within a seed only the neuron differs: first weights, order of data and every setting are the same."
-    said += f" Seeds {seed_words(comparison.seeds)}; "
+    said = f"Seeds {seed_words(comparison.seeds)}; "
     if len(conclusion.verdicts) > 1:
         return f"{said}{len(conclusion.verdicts)} settings; {config.network.name}; {verdict.selection}."
     return (
