@@ -203,30 +203,34 @@ class Conclusion:
         ]
 
     def _samples(self) -> list[str]:
-        said = []
-        for name in self.comparison.datasets:
-            mine = (verdict.test_samples for verdict in self.verdicts if verdict.dataset == name)
-            for samples in dict.fromkeys(filter(None, mine)):
-                where = f"{name}: one" if len(self.comparison.datasets) > 1 else "One"
-                said.append(f"{where} test sample is {100 / samples:.2f} points ({samples} test samples).")
+        worth: dict[int, dict[str, None]] = {}
+        for verdict in self.verdicts:
+            if verdict.test_samples:
+                worth.setdefault(verdict.test_samples, {})[verdict.dataset] = None
+        several = len(self.comparison.datasets) > 1
+        said = [
+            f"{', '.join(names) + ': one' if several else 'One'} test sample is {100 / samples:.2f} points ({samples} "
+            "test samples)."
+            for samples, names in worth.items()
+        ]
         return [*said, *self._groups()]
 
     def _groups(self) -> list[str]:
         """What is done about test samples that may be alike, in the words of each data set."""
-        said = []
+        alike: dict[str, list[str]] = {}
         for name in self.comparison.datasets:
             grouped = [verdict for verdict in self.verdicts if verdict.dataset == name and verdict.groups]
             if not grouped:
                 continue
             groups, worths = grouped[0].groups, [one.worth for one in grouped if one.worth is not None]
-            told = f"Test samples of {name} are in {groups} groups"
+            told = f"are in {groups} groups"
             low, high = min(worths, default=0.0), max(worths, default=0.0)
             if worths and high < (grouped[0].test_samples or 0):
                 ends = dict.fromkeys(f"{end:.0f}" for end in (low, high))
                 told += f", alike enough to tell about as much as {' to '.join(ends)} independent ones"
             few = "; its intervals are rough, of so few" if groups < _FEW_GROUPS else ""
-            said.append(f"{told}. The bootstrap draws groups{few}.")
-        return said
+            alike.setdefault(f"{told}. The bootstrap draws groups{few}.", []).append(name)
+        return [f"Test samples of {', '.join(names)} {told}" for told, names in alike.items()]
 
     def _unanswered(self) -> list[str]:
         """Why intervals over test samples are missing."""

@@ -349,8 +349,7 @@ def test_a_test_sample_is_worth_so_much_in_each_data_set(tmp_path: Path):
         for name in ("emulated-cue-lag0", "emulated-cue-lag50")
     )
     said = made(tmp_path, settings, {"lif": [[30, 31]] * 2, "clif": [[31, 33]] * 2}).sentences()
-    for name in ("emulated-cue-lag0", "emulated-cue-lag50"):
-        assert f"{name}: one test sample is 2.50 points (40 test samples)." in said
+    assert "emulated-cue-lag0, emulated-cue-lag50: one test sample is 2.50 points (40 test samples)." in said
 
 
 def test_neurons_averaged_over_settings_are_corrected_and_never_over_data_sets(tmp_path: Path):
