@@ -102,7 +102,7 @@ def _about(design: str, conclusion: Conclusion, folder: Path, commit: str) -> st
         "Date": str(first.environment.get("started"))[:10],
         "Runs": f"{len(configs) + len(conclusion.comparison.first_parts())}, {spent / 60:.0f} minutes together",
         "Machine": f"{len(os.sched_getaffinity(0))} cores, {first.environment.get('processor')}, {platform.system()}",
-        "Data": ", ".join(dict.fromkeys(verdict.dataset for verdict in conclusion.verdicts)),
+        "Data": ", ".join(dict.fromkeys(f"{v.dataset} ({v.test_samples} test samples)" for v in conclusion.verdicts)),
     }
     return "\n".join(f"- {name}: {value}" for name, value in lines.items())
 

@@ -16,7 +16,7 @@ def test_page_has_what_was_run_and_the_paper_s_numbers_apart(tmp_path: Path):
     text = (docs / "figure11-small.md").read_text()
     head, _, rest = text.partition("## What the data show")
     assert "- Command: `spikeloom compare figure11-small`\n- Commit: 0ff1ce\n" in head
-    assert "- Runs: 6, " in head and "- Data: emulated-gestures" in head
+    assert "- Runs: 6, " in head and "- Data: emulated-gestures (40 test samples)\n" in head
     assert "- Missing, in no mean: LIF seed 9: failed" in rest
     measured, title, paper = rest.partition("## What the paper")
     assert "76.2 ± 1.8" in measured and title
