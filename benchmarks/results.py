@@ -29,7 +29,6 @@ from tune.readings import read_at_equal
 from tune.report.comparison_figures import learning_panels
 from tune.report.figures import Panel, draw_panels, rates_panel
 from tune.report.overview_figures import overview_figures
-from tune.status import read_status
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 
@@ -83,7 +82,7 @@ def write_page(design: str, folder: Path, docs: Path, commit: str) -> None:
     said = [f"- {line}" for line in (*conclusion.sentences(), *missing_lines(conclusion.faults))]
     parts = [
         f"# {design}",
-        _about(design, conclusion, folder, commit),
+        _about(design, conclusion, commit),
         *(f"![{name.removesuffix('.svg')}]({name})" for name in names),
         "## What the data show\n\n" + "\n".join(said),
         *(table.markdown().rstrip() for table in tables),
@@ -92,15 +91,16 @@ def write_page(design: str, folder: Path, docs: Path, commit: str) -> None:
     write_whole(docs / f"{design}.md", lambda path: path.write_text("\n\n".join(parts) + "\n"))
 
 
-def _about(design: str, conclusion: Conclusion, folder: Path, commit: str) -> str:
-    configs = conclusion.comparison.configs()
-    spent = read_status(folder).seconds
-    first = next(outcome.run for outcome in conclusion.outcomes.values() if outcome.run is not None)
+def _about(design: str, conclusion: Conclusion, commit: str) -> str:
+    count = len(conclusion.comparison.configs()) + len(conclusion.comparison.first_parts())
+    runs = [outcome.run for outcome in conclusion.outcomes.values() if outcome.run is not None]
+    spent = sum(row["epoch_s"] for run in runs for row in run.timings)
+    first = runs[0]
     lines = {
         "Command": f"`spikeloom compare {shlex.quote(design)}`",
         "Commit": commit,
         "Date": str(first.environment.get("started"))[:10],
-        "Runs": f"{len(configs) + len(conclusion.comparison.first_parts())}, {spent / 60:.0f} minutes together",
+        "Runs": f"{count}, {spent / 60:.0f} minutes of training in all",
         "Machine": f"{len(os.sched_getaffinity(0))} cores, {first.environment.get('processor')}, {platform.system()}",
         "Data": ", ".join(dict.fromkeys(f"{v.dataset} ({v.test_samples} test samples)" for v in conclusion.verdicts)),
     }

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 # A file or a pipe has no width; a table squeezed to 80 columns breaks its paths.
-_WIDTH_OF_FILES = 160
+_WIDTH_OF_FILES = 200
 
 
 def console() -> Console:

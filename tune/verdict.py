@@ -65,8 +65,9 @@ class ArmFigures:
 
     @property
     def crossed_interval(self) -> tuple[float, float] | None:
-        """Of the test accuracy, by Student's t over seeds and test samples."""
-        return None if self.bootstrap is None else self.bootstrap.t_interval
+        """Of the test accuracy, by Student's t over seeds and test samples, within 0 and 1."""
+        found = None if self.bootstrap is None else self.bootstrap.t_interval
+        return None if found is None else (max(0.0, found[0]), min(1.0, found[1]))
 
 
 @dataclass(frozen=True)

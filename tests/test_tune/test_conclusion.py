@@ -377,3 +377,10 @@ def test_where_every_run_diverged_the_data_set_tells_what_chance_is(tmp_path: Pa
     figures = conclusion.verdicts[0].arms["clif"]
     assert figures.accuracy == {7: 1 / len(CLASSES), 8: 1 / len(CLASSES)} and figures.diverged == (7, 8)
     assert "Runs that diverged, counted with chance accuracy: LIF 2, CLIF 2." in conclusion.sentences()
+
+
+def test_no_accuracy_lies_beyond_all_or_nothing(tmp_path: Path):
+    figures = made(tmp_path, (Setting("", CONFIG),), {"lif": SIX, "clif": SIX}).verdicts[0].arms["lif"]
+    wide = Bootstrap(0.9, (0.5, 1.0), (0.45, 1.257), 0.1, 0.1, 0.5, 0.5)
+    assert replace(figures, bootstrap=wide).crossed_interval == (0.45, 1.0)
+    assert replace(figures, bootstrap=replace(wide, t_interval=(-0.2, 0.4))).crossed_interval == (0.0, 0.4)
