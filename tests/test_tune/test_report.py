@@ -306,3 +306,20 @@ def test_a_card_tells_a_difference_over_settings(tmp_path: Path, datasets: tuple
     write_comparison_runs(tmp_path, comparison, counts)
     comparison.write(tmp_path)
     assert comparison_section(tmp_path, "c").cards == (card,)
+
+
+def test_a_comparison_of_several_settings_opens_with_the_figure_that_says_most(tmp_path: Path):
+    def headings(*settings: Setting) -> list[str]:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        comparison = Comparison("x", settings, (neuron_arm("lif"), neuron_arm("clif")), (7, 8), tmp_path).declare(0)
+        counts = {(setting.name, arm): [30, 31] for setting in settings for arm in ("lif", "clif")}
+        write_comparison_runs(folder, comparison, counts)
+        comparison.write(folder)
+        return Page(write_report(folder)).text["h3"]
+
+    over_t = [Setting(f"T = {t}", override(CONFIG, {"binning.timesteps": t}), {"binning.timesteps": t}) for t in (4, 8)]
+    names = ("n-mnist", "emulated-digits")
+    others = [Setting(name, override(CONFIG, {"dataset.name": name}), {"preset": name}) for name in names]
+    assert headings(*over_t)[0] == "The gap"
+    assert headings(*others)[0] == "Paired differences"
+    assert headings(Setting("", CONFIG))[0].startswith("Emulated data: LIF against CLIF")

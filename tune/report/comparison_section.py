@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.runs import Run
@@ -131,11 +132,14 @@ def _overall_card(conclusion: Conclusion, arm: str) -> Card:
 
 
 def _overview(conclusion: Conclusion, name: str) -> Iterator[Picture]:
-    for key, overview in overview_figures(conclusion).items():
+    figures = overview_figures(conclusion)
+    opening = "gap" if any(key.startswith("gap") for key in figures) else "differences"
+    for key, overview in figures.items():
         kind, _, rest = key.partition("-")
         title, caption = _OVERVIEW[kind]
         title = f"{title}: {rest}" if rest else title
-        yield draw_picture(title, overview.draw, f"{name}-{key}", caption, wide=True, about=overview.about)
+        picture = draw_picture(title, overview.draw, f"{name}-{key}", caption, wide=True, about=overview.about)
+        yield replace(picture, opens=kind == opening)
 
 
 def _own_pictures(conclusion: Conclusion, shown: dict[str, Run], name: str) -> Iterator[Picture]:

@@ -39,6 +39,7 @@ class Picture:
         hover: Its values for the page's script; see `tune.report.hover`.
         draw: Draws it again, for a file, under the theme that is on; its argument is what it was measured on.
         about: What that is, where it is not all that the section is about.
+        opens: Whether the section opens with it: of several it says the most at a glance.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Picture:
     hover: str = ""
     draw: Callable[[str], Figure] | None = None
     about: str = ""
+    opens: bool = False
 
 
 @dataclass(frozen=True)
