@@ -17,10 +17,10 @@ from pipeline.runs import read_json, read_lines, write_json, write_whole
 from preprocess.errors import RunError
 
 End = Literal["done", "pruned", "failed"]
+State = Literal["done", "pruned", "failed", "started", "waiting"]
+
 # Bytes that are free on a disk that is not full.
 _ROOM = 2**20
-
-State = Literal["done", "pruned", "failed", "started", "waiting"]
 
 
 class Ledger:
