@@ -2,7 +2,7 @@
 
 Equality with the CPU first; then CLIF and LIF, forward and backward, beside SpikingJelly's nodes (for CLIF one Triton
 launch a time step) and torch.compile of the plain loop; then one training step of the DVS-Gesture preset, T = 20,
-B = 16, with its peak memory. docs/neurons.md says what the bytes that move lead one to expect.
+B = 16, with its peak memory. docs/internals/neurons.md says what the bytes that move lead one to expect.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.losses import spiking_loss
 from pipeline.networks import build_network
 from pipeline.presets import PRESETS
 
-# Bytes an element and step, forward and backward together, with float32 input and spikes: docs/neurons.md.
+# Bytes an element and step, forward and backward together, with float32 input and spikes: docs/internals/neurons.md.
 MOVED_BYTES = {"clif": 32, "lif": 24}
 GESTURE_CLASSES, GESTURE_SIZE = 11, (128, 128)
 

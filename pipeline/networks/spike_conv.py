@@ -2,7 +2,7 @@
 
 Spikes are inputs whose nonzero elements are all one number, few of them. Everything else goes to torch, by itself:
 `convolve` stands in an `nn.Conv2d`'s place. At a tenth of spikes and 64 channels or more, forward and the weights'
-gradient are 4 to 6 times as fast as torch's; the input's gradient is torch's (table: docs/neurons.md).
+gradient are 4 to 6 times as fast as torch's; the input's gradient is torch's (table: docs/internals/neurons.md).
 """
 
 from __future__ import annotations
