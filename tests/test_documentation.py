@@ -1,0 +1,90 @@
+"""Every command in README and docs runs as typed, on small data; every link leads to a file."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+
+# A comment of its own in front of a block says why nobody can run it here.
+_BLOCK = re.compile(r"(?P<reason><!-- not run: [^>]+ -->\n)?```(?P<language>sh|python)\n(?P<code>.*?)```", re.DOTALL)
+
+# The documented figures suit a user with minutes; a test has seconds.
+_SMALLER = (
+    (r"--samples-per-class \d+", "--samples-per-class 4"),
+    (r"--schedule\.epochs \d+", "--schedule.epochs 1"),
+    (r"--samples \d+", "--samples 2"),
+    (r"--seeds \d+", "--seeds 1"),
+    (r"(spikeloom (?:train|tune|compare) [\w-]+)", r"\1 --network.width 0.25 --batch-size 8"),
+    (r"(spikeloom tune [\w-]+)", r"\1 --final-seeds 1 --space binning.timesteps=4,8"),
+    (r"(spikeloom train [\w-]+)(?!.*schedule\.epochs)", r"\1 --schedule.epochs 1"),
+    (r"(--final-seeds 1 .*)--final-seeds 1", r"\1"),
+)
+
+
+def _blocks(page: Path) -> list[tuple[str, str]]:
+    found = _BLOCK.finditer(page.read_text("utf-8"))
+    return [(block["language"], block["code"]) for block in found if not block["reason"]]
+
+
+def _smaller(command: str) -> str:
+    for pattern, replacement in _SMALLER:
+        command = re.sub(pattern, replacement, command)
+    return command
+
+
+def _run(program: list[str], source: str, folder: Path) -> None:
+    paths = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    environment = os.environ | {"PATH": paths, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    environment.pop("SPIKELOOM_CACHE", None)
+    result = subprocess.run(
+        program, input=source, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert result.returncode == 0, f"{source}\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}"
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.parametrize("page", [page for page in PAGES if _blocks(page)], ids=lambda page: page.name)
+def test_the_commands_of_a_page_run_as_typed(page: Path, tmp_path: Path) -> None:
+    _prepare(page, tmp_path)
+    for language, code in _blocks(page):
+        if language == "sh":
+            _run(["bash", "-euo", "pipefail"], "\n".join(_smaller(line) for line in code.splitlines()), tmp_path)
+        else:
+            _run([sys.executable, "-W", "error::SyntaxWarning", "-"], code, tmp_path)
+
+
+def _prepare(page: Path, folder: Path) -> None:
+    """The recordings that a page takes for granted, where it does not emulate any itself."""
+    code = "\n".join(code for _, code in _blocks(page))
+    if "gestures" in code and "spikeloom emulate" not in code:
+        lines = (
+            "spikeloom emulate gestures --samples-per-class 4 --out recordings",
+            "spikeloom preprocess emulated-gestures --source recordings",
+        )
+        _run(["bash", "-euo", "pipefail"], "\n".join(lines), folder)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text("utf-8"))
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert not missing
+
+
+def test_a_block_that_is_not_run_says_why() -> None:
+    blocks = [block for page in PAGES for block in _BLOCK.finditer(page.read_text("utf-8"))]
+    assert all(len(block["reason"].split()) >= 6 for block in blocks if block["reason"])
+
+
+def test_the_readme_is_short() -> None:
+    lines = (REPOSITORY / "README.md").read_text("utf-8").splitlines()
+    assert len(lines) <= 200 and max(len(line) for line in lines if not line.startswith("|")) <= 130
