@@ -149,6 +149,7 @@ def test_a_full_disk_stops_the_command_with_one_line(tmp_path: Path, mounted):
         np.save(tiny / f"{i}.npy", np.stack([np.arange(9000), *np.random.default_rng(i).integers(0, 2, (3, 9000))], 1))
     disk = mounted(100)
     words = ["folder", "--name", "x", "--source", tiny.parent, "--cache", disk / "cache", "--sensor-size", 2, 2]
+    words += ["--columns", "txyp"]
     command = [sys.executable, "-m", "preprocess", "preprocess", *map(str, words)]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=TESTS.parent, check=False)
     faults = [line for line in ended.stderr.splitlines() if "No space left on device" in line]
