@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from preprocess.event_store import EventStore
 from preprocess.formats import ArrayOptions
+from preprocess.formats.array_columns import ARRAY_SUFFIXES
 
 if TYPE_CHECKING:
     from preprocess.datasets.layout import Layout
-
-ARRAY_SUFFIXES = (".npy", ".npz")
 
 # Labelled samples last from a saccade to a long gesture, and pixels pause after each event.
 SHORTEST_US = 1_000
@@ -23,10 +22,10 @@ MOST_EVENTS_PER_S_AND_PIXEL = 1_000
 
 def doubt_samples(layout: Layout, store: EventStore) -> str | None:
     """A warning where the samples of arrays are implausible for the unit that their times were taken in, or None."""
-    if not any(recording.path.suffix.lower() in ARRAY_SUFFIXES for recording in layout.recordings):
+    # The unit of a published data set is known.
+    arrays = (recording for recording in layout.recordings if recording.path.suffix.lower() in ARRAY_SUFFIXES)
+    if layout.dataset != "folder" or next(arrays, None) is None:
         return None
-    if layout.format is not None:
-        return None  # A published data set, whose unit is known.
     spans = np.diff(store.samples.interval_us)[:, 0]
     return doubt_times(spans, store.samples.events, store.height * store.width, layout.arrays, cut=bool(layout.windows))
 

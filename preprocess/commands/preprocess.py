@@ -153,6 +153,7 @@ def run(words: list[str]) -> None:
     from preprocess.datasets import find_layout
     from preprocess.event_store import open_events
     from preprocess.memory import keep_freed_memory
+    from preprocess.own_frames import own_frames_folder
     from preprocess.plausibility import doubt_samples
     from preprocess.progress import progress_on_stderr
     from preprocess.summary import print_summary
@@ -174,7 +175,7 @@ def run(words: list[str]) -> None:
         arrays=arguments.arrays(),
         tell=progress.note,
     )
-    before = _states(cache / layout.name)
+    before = _states(cache / layout.name) | _states(own_frames_folder())
     events = build_event_store(layout, cache, workers=arguments.workers, progress=progress)
     frames = ensure_every_frames(cache, layout.name, arguments.binnings(), workers=arguments.workers, progress=progress)
     seconds = time.perf_counter() - start

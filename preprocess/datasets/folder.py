@@ -21,13 +21,13 @@ from pathlib import Path, PurePosixPath
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, folders, raise_all
 from preprocess.errors import LayoutError
 from preprocess.formats import NO_OPTIONS, SUFFIXES, Size, open_recording
+from preprocess.formats.array_columns import ARRAY_SUFFIXES
 from preprocess.samples import NO_SPLIT, TEST, TRAIN
 
 MANIFEST = "manifest.csv"
 
 # Their files do not tell the sensor's size; those of other formats do, or ask for it by themselves.
 _WITHOUT_SIZE = {".npy": "NumPy's", ".npz": "NumPy's", ".bin": "ATIS"}
-_ARRAYS = (".npy", ".npz")
 
 _SPLITS = {"train": TRAIN, "test": TEST}
 _COLUMNS = ("path", "label", "split", "group", "start_us", "end_us")
@@ -60,7 +60,7 @@ def with_sensor(layout: Layout, size: Size | None) -> Layout:
         RecordingError: If the first recording is damaged.
     """
     first = layout.recordings[0].path
-    if layout.arrays != NO_OPTIONS and not any(r.path.suffix.lower() in _ARRAYS for r in layout.recordings):
+    if layout.arrays != NO_OPTIONS and not any(r.path.suffix.lower() in ARRAY_SUFFIXES for r in layout.recordings):
         raise LayoutError(
             f"{layout.folder}: expected .npy or .npz files for --columns and --time-unit, found none. Leave them out."
         )

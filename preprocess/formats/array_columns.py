@@ -16,6 +16,8 @@ from preprocess.errors import RecordingError
 
 COLUMNS = "txyp"
 
+ARRAY_SUFFIXES = (".npy", ".npz")
+
 TimeUnit = Literal["s", "ms", "us", "ns"]
 
 # µs of one unit, as a fraction: whole numbers are converted without rounding wherever that is possible.
