@@ -33,7 +33,8 @@ class Arguments:
     source: Path
     """The folder of the recordings, or the archive they came in."""
     cache: Path | None = None
-    """The folder of all caches; $SPIKELOOM_CACHE or ./cache if not given."""
+    """The folder of all caches; $SPIKELOOM_CACHE or ./cache if not given. Frames of one that you cannot write go to
+    $SPIKELOOM_CACHE_FRAMES, or spikeloom/frames in $XDG_CACHE_HOME or ~/.cache."""
     timesteps: tuple[int, ...] = ()
     """Numbers of frames T to bin for; train and tune bin what they lack by themselves."""
     split_by: SplitBy = "number"

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for path in [folder / "cache", *(folder / "cache").rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
     yield folder
-    for path in (folder / "cache").rglob("*"):
+    for path in chain([folder / "cache"], (folder / "cache").rglob("*")):
         if path.is_dir():
             path.chmod(0o755)
     shutil.rmtree(folder)
