@@ -16,6 +16,7 @@ from preprocess import event_store, fingerprint
 from preprocess.build_frames import ensure_every_frames, ensure_frames
 from preprocess.errors import CacheError, CacheMismatchError, RecordingError
 from preprocess.event_store import events_path, open_events
+from preprocess.formats.recording import OUTSIDE
 from preprocess.locking import building
 from preprocess.merging import merge_parts
 from preprocess.parts import Part, PartPlan, build_part, plan_parts
@@ -134,4 +135,9 @@ def _raise_all(layout: Layout, faults: list[str]) -> None:
         shown = faults[:_MOST_FAULTS]
         if len(faults) > len(shown):
             shown.append(f"{layout.name}: {len(faults) - len(shown)} more faults of this kind. Mend these first.")
+        if layout.dataset == "folder" and any(f": {OUTSIDE} " in fault for fault in faults):
+            shown.append(
+                f"{layout.name}: expected events of a sensor of {layout.height}x{layout.width} pixels, found others. "
+                "If it is larger, and its files do not tell the size, give it: --sensor-size ROWS COLUMNS"
+            )
         raise RecordingError(*shown)

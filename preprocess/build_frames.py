@@ -16,13 +16,21 @@ from preprocess.errors import CacheError
 from preprocess.event_store import EventStore, events_path, open_events
 from preprocess.frame_cache import chunk_shape, create_frames, frames_path, open_frames, pack_frames, write_frames
 from preprocess.locking import building
+from preprocess.own_frames import can_build, own_frames_folder, own_frames_path
 from preprocess.progress import Progress
 from preprocess.steps import Steps, measure_steps
 from preprocess.workers import Workers
 
+_OWN_HINT = (
+    "Set SPIKELOOM_CACHE_FRAMES to a folder that can be written; train, tune and compare also bin while they read: "
+    "--input.source events"
+)
+
 
 def ensure_frames(cache: Path, name: str, binning: Binning, *, progress: Progress | None = None) -> Path:
     """The path of ``CACHE/<name>/frames/<key>.h5``, built from the event store if it is missing or stale.
+
+    Where the cache cannot be written it is the path in the user's own folder, see `own_frames`.
 
     Raises:
         CacheError: If there is no event store, it is damaged, or the frame cache cannot be written.
@@ -42,22 +50,47 @@ def ensure_every_frames(
         binning.check()
     cache = cache.expanduser().absolute()
     store = open_events(events_path(cache, name))
+    folder = cache / name
     wanted = _paths(cache, name, binnings, store)
     # The lock is only for building: caches that fit are found without it.
     if any(_find_stale(path, binning, store) for path, binning in wanted.items()):
-        with building(cache / name, progress):
-            # Waiting for the lock may have meant waiting for another event store.
-            if not store.is_current():
-                store = open_events(events_path(cache, name))
-            try:
-                _build_stale(_paths(cache, name, binnings, store), store, workers, progress)
-            finally:
-                store.close()
-    return [frames_path(cache, name, binning, store.height, store.width) for binning in binnings]
+        own = not can_build(folder)
+        if own:
+            wanted = _paths(cache, name, binnings, store, own=True)
+            folder = own_frames_folder() / store.fingerprint
+        if any(_find_stale(path, binning, store) for path, binning in wanted.items()):
+            if own:
+                progress.note(f"{cache / name}: cannot be written by this user, so frames go to {folder}")
+            with building(folder, progress, *([_OWN_HINT] if own else [])):
+                # Waiting for the lock may have meant waiting for another event store.
+                if not store.is_current():
+                    store = open_events(events_path(cache, name))
+                try:
+                    wanted = _paths(cache, name, binnings, store, own=own)
+                    _build_stale(wanted, store, workers, progress)
+                finally:
+                    store.close()
+    by_key = {path.name: path for path in wanted}
+    return [by_key[frames_path(cache, name, binning, store.height, store.width).name] for binning in binnings]
 
 
-def _paths(cache: Path, name: str, binnings: Sequence[Binning], store: EventStore) -> dict[Path, Binning]:
-    return {frames_path(cache, name, binning, store.height, store.width): binning for binning in binnings}
+def find_frames(cache: Path, name: str, binning: Binning, store: EventStore) -> Path | None:
+    """The frame cache that fits an event store, in the cache or in the user's own folder; None if there is none."""
+    (path,) = _paths(cache, name, [binning], store, own=True)
+    return None if _find_stale(path, binning, store) else path
+
+
+def _paths(
+    cache: Path, name: str, binnings: Sequence[Binning], store: EventStore, *, own: bool = False
+) -> dict[Path, Binning]:
+    """Where the frame caches are or will be; with `own`, in the user's folder unless the cache has one that fits."""
+    paths: dict[Path, Binning] = {}
+    for binning in binnings:
+        path = frames_path(cache, name, binning, store.height, store.width)
+        if own and _find_stale(path, binning, store):
+            path = own_frames_path(path, store.fingerprint)
+        paths[path] = binning
+    return paths
 
 
 def _find_stale(path: Path, binning: Binning, store: EventStore) -> str | None:

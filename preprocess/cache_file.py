@@ -201,7 +201,15 @@ class CacheFile:
         """
         self.path = Path(path).expanduser().absolute()
         self._handles: dict[int, tuple[h5py.File, Any]] = {}
-        if not self.path.is_file():
+        try:
+            is_there = self.path.is_file()
+        except OSError as error:
+            # Such as a folder above it that this user may not enter.
+            raise CacheError(
+                f"{self.path}: expected {self.KIND}, found one that cannot be read ({error.strerror}). Check the "
+                "permissions of the folders above it, or give another --cache."
+            ) from None
+        if not is_there:
             raise CacheError(f"{self.path}: expected {self.KIND}, found no such file. {self._next()}")
         self._state = self._stat()
         try:

@@ -1,11 +1,13 @@
 """One way to run a verb: typed functions become flags, faults become one line, exit codes mean something.
 
-Exit codes: 0 done; 2 the user's arguments or files are wrong; 130 Ctrl-C; 143 SIGTERM; 1 anything else.
+Exit codes: 0 done; 2 the user's arguments or files are wrong, or the system refuses a file; 130 Ctrl-C;
+143 SIGTERM; 1 anything else.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import signal
@@ -125,8 +127,27 @@ def run_main(verbs: Mapping[str, Verb], *, prog: str, description: str, argv: Se
         # The reader, such as `head`, has what it wanted.
         sys.stdout = None
         return 0
+    except OSError as error:
+        if error.errno is None:
+            raise  # Not the system's refusal of a file.
+        print(f"spikeloom: {describe_os_error(error)}", file=sys.stderr)
+        return EXIT_FAULT
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def describe_os_error(error: OSError) -> str:
+    """One line for what the system refused, where nothing closer to it did say more."""
+    where = f"{error.filename}: " if error.filename is not None else ""
+    hints = {
+        errno.ENOSPC: "Free space on the disk",
+        errno.EDQUOT: "Free space within the quota",
+        errno.EMFILE: "Raise the limit of open files (ulimit -n)",
+        errno.ENFILE: "Close programs that hold many files open",
+    }
+    hint = hints.get(error.errno or 0, "Check that the path is right and that you have the permissions for it")
+    expected = "expected a file or folder that can be used" if where else "expected the system to do what was asked"
+    return f"{where}{expected}, found: {error.strerror or error}. {hint}, then run the same command again."
 
 
 class Terminated(BaseException):

@@ -13,10 +13,14 @@ import numpy as np
 from preprocess.cache_file import CacheFile
 from preprocess.errors import CacheError, RecordingError
 from preprocess.event_store import EventStore, open_events
-from preprocess.formats import open_recording
+from preprocess.foreign_hdf5 import refuse_foreign
+from preprocess.formats import NO_OPTIONS, ArrayOptions, Recording, Size, open_recording
+from preprocess.formats.arrays import ArrayRecording
+from preprocess.formats.recording import OUTSIDE
 from preprocess.frame_cache import FORMAT as FRAMES_FORMAT
 from preprocess.frame_cache import FrameCache, open_frames
 from preprocess.heap import check_heap
+from preprocess.plausibility import doubt_times
 from preprocess.samples import NO_SPLIT, TEST, TRAIN, SampleTable
 from preprocess.survey import Chunks, Survey, survey_events, take_excerpt
 
@@ -40,12 +44,16 @@ class Inspection:
     """Called with the GIF, and how much slower than the recording it plays."""
 
 
-def inspect_file(path: Path, *, sample: int | None = None) -> Inspection:
+def inspect_file(
+    path: Path, *, sample: int | None = None, size: Size | None = None, arrays: ArrayOptions = NO_OPTIONS
+) -> Inspection:
     """Look at a recording, which is decoded whole, or at a cache's tables and one of its samples.
 
     Args:
         path: A raw recording, an event store or a frame cache.
         sample: Number of a cache's sample; None is the first.
+        size: Rows and columns of the sensor, where the recording does not tell them.
+        arrays: Order of columns and unit of times, where the recording is an array that does not say them.
 
     Raises:
         RecordingError: If a recording is damaged or of no known format, or has no samples to choose from.
@@ -53,10 +61,13 @@ def inspect_file(path: Path, *, sample: int | None = None) -> Inspection:
     """
     if _is_hdf5(path):
         return _inspect_cache(path, sample or 0)
-    recording = open_recording(path)
+    recording = open_recording(path, size=size, arrays=arrays)
+    if arrays != NO_OPTIONS and not isinstance(recording, ArrayRecording):
+        expected = "expected a .npy or .npz file for --columns and --time-unit"
+        raise RecordingError(f"{path}: {expected}, found {recording.format}. Leave them out.")
     if sample is not None:
         raise RecordingError(f"{path}: expected a cache to take sample {sample} from, found a recording. Leave it out.")
-    survey = survey_events(recording.chunks)
+    survey = _survey(recording, size)
     facts = {
         "path": str(path),
         "kind": "recording",
@@ -68,6 +79,7 @@ def inspect_file(path: Path, *, sample: int | None = None) -> Inspection:
         "orientation": recording.orientation,
         **_facts_of(survey),
         "notes": recording.notes,
+        **_facts_of_arrays(recording, survey),
     }
     is_emulated = any(line.startswith("# emulated") for line in recording.header)
     title = f"{path.name}{' (emulated)' if is_emulated else ''}\n{recording.format}, {_in_short(survey)}"
@@ -80,6 +92,31 @@ def inspect_file(path: Path, *, sample: int | None = None) -> Inspection:
     return Inspection(facts, draw, _animating(caption, recording.chunks, survey, height, width))
 
 
+def _survey(recording: Recording, size: Size | None) -> Survey:
+    try:
+        return survey_events(recording.chunks)
+    except RecordingError as error:
+        if size is None and not recording.TELLS_SIZE and OUTSIDE in str(error):
+            hint = "If the sensor is larger, give its size: --sensor-size ROWS COLUMNS"
+            raise RecordingError(f"{error} {hint}") from None
+        raise
+
+
+def _facts_of_arrays(recording: Recording, survey: Survey) -> dict[str, Any]:
+    """The unit in which the times of an array were taken, and a warning where that is implausible."""
+    if not isinstance(recording, ArrayRecording):
+        return {}
+    warning = None
+    if survey.events:
+        spans, events = np.array([survey.duration_us]), np.array([survey.events])
+        warning = doubt_times(spans, events, recording.height * recording.width, recording.options)
+    return {
+        "time_unit": recording.options.time_unit or "us",
+        "time_unit_assumed": recording.options.time_unit is None,
+        "warnings": [warning] if warning else [],
+    }
+
+
 def _is_hdf5(path: Path) -> bool:
     try:
         with path.open("rb") as file:
@@ -89,6 +126,7 @@ def _is_hdf5(path: Path) -> bool:
 
 
 def _inspect_cache(path: Path, i: int) -> Inspection:
+    refuse_foreign(path)
     try:
         check_heap(path)
         with h5py.File(path, "r") as file:

@@ -11,10 +11,15 @@ from preprocess.progress import Progress
 
 
 @contextlib.contextmanager
-def building(folder: Path, progress: Progress) -> Iterator[None]:
+def building(folder: Path, progress: Progress, hint: str = "Choose another --cache.") -> Iterator[None]:
     """Hold the lock of a cache folder, ``folder/.lock``; waits for whoever holds it.
 
     What the waiting was for may be done by then: callers look again once they hold the lock.
+
+    Args:
+        folder: Made if it is missing.
+        progress: Is told of a wait.
+        hint: What the user does about a folder that cannot be written.
 
     Raises:
         CacheError: If the folder cannot be made or its file system has no locks.
@@ -32,7 +37,7 @@ def building(folder: Path, progress: Progress) -> Iterator[None]:
             lock.acquire()
     except (OSError, NotImplementedError) as error:
         raise CacheError(
-            f"{folder}: expected a folder that can be written and locked, found: {error}. Choose another --cache."
+            f"{folder}: expected a folder that can be written and locked, found: {error}. {hint}"
         ) from None
     try:
         yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import importlib
 import os
 import signal
 import subprocess
@@ -86,6 +88,71 @@ def test_every_fault_is_a_line_and_the_exit_code_is_two(monkeypatch, capsys):
     code = run_main({"x": Verb("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"])
     assert code == 2
     assert capsys.readouterr().err == "spikeloom: first fault\nspikeloom: second fault\n"
+
+
+@pytest.mark.parametrize("name", ALL_VERBS)
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/shared/cache"),
+            "/shared/cache: expected a file or folder that can be used, found: Permission denied. Check that the path",
+        ),
+        (
+            NotADirectoryError(errno.ENOTDIR, "Not a directory", "/a/file/cache"),
+            "/a/file/cache: expected a file or folder that can be used, found: Not a directory. Check that the path",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), "found: No space left on device. Free space on the disk,"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line_at_every_command(
+    name: str, error: OSError, expected: str, monkeypatch, capsys
+):
+    module = importlib.import_module(ALL_VERBS[name].module)
+
+    def refuse(words: list[str]) -> None:
+        raise error
+
+    monkeypatch.setattr(module, "run", refuse)
+    assert run_main(ALL_VERBS, prog="spikeloom", description="", argv=[name]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("spikeloom: ") and expected in err and err.count("\n") == 1
+    assert err.endswith("then run the same command again.\n")
+
+
+def test_an_error_that_is_not_the_systems_keeps_its_traceback(monkeypatch):
+    module = importlib.import_module(ALL_VERBS["verify"].module)
+
+    def fail(words: list[str]) -> None:
+        raise OSError("a bug of ours")
+
+    monkeypatch.setattr(module, "run", fail)
+    with pytest.raises(OSError, match="a bug of ours"):
+        run_main(ALL_VERBS, prog="spikeloom", description="", argv=["verify"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["verify", "LONG"],
+        ["inspect", "LONG"],
+        ["preprocess", "n-mnist", "--source", "LONG"],
+        ["train", "n-mnist-small", "--cache", "LONG", "--out", "OUT"],
+        ["evaluate", "LONG"],
+        ["runs", "LONG"],
+        ["compare", "n-mnist-small", "--neurons", "lif", "clif", "--cache", "LONG", "--out", "OUT"],
+        ["tune", "n-mnist-small", "--cache", "LONG", "--out", "OUT"],
+        ["status", "LONG"],
+        ["report", "LONG"],
+    ],
+)
+def test_a_path_that_the_system_refuses_is_one_line(words: list[str], tmp_path: Path, capsys):
+    # The system refuses such a name to root too, as it refuses others a folder that is closed to them.
+    long = str(tmp_path / ("x" * 300))
+    argv = [{"LONG": long, "OUT": str(tmp_path / "out")}.get(word, word) for word in words]
+    assert run_main(ALL_VERBS, prog="spikeloom", description="", argv=argv) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "x" * 300 in err and "File name too long" in err
 
 
 def test_ctrl_c_exits_with_130_and_sigterm_with_143(monkeypatch, capsys):

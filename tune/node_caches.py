@@ -7,6 +7,7 @@ read that one file, so that it is in the machine's memory once. Machines that jo
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections import OrderedDict
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig
+from preprocess.build_frames import find_frames
 from preprocess.copied_cache import CopiedCache
 from preprocess.errors import CacheError
 from preprocess.event_store import events_path, open_events
 from preprocess.frame_cache import frames_path, open_frames
+from preprocess.own_frames import own_frames_folder
 from tune.nodes import actor_here
 
 _BLOCK = 8 * 2**20
@@ -30,14 +33,16 @@ _LOCK_S = 3600.0
 class CacheSource:
     """The actor beside the driver that reads files of its cache."""
 
-    def __init__(self, cache: str) -> None:
+    def __init__(self, cache: str, own_frames: str) -> None:
         self._cache = Path(cache)
+        # The driver's, whose environment this process need not share.
+        self._own_frames = Path(own_frames)
         self._digests: dict[tuple[str, int, int], str] = {}
         self._blocks: OrderedDict[tuple[str, int], Any] = OrderedDict()
 
     def describe(self, name: str) -> tuple[int, str]:
         """Size and SHA-256 of a file, by its path relative to the cache."""
-        path = self._cache / name
+        path = self._find(name)
         state = path.stat()
         key = name, state.st_size, state.st_mtime_ns
         if key not in self._digests:
@@ -45,13 +50,24 @@ class CacheSource:
                 self._digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
         return state.st_size, self._digests[key]
 
+    def _find(self, name: str) -> Path:
+        """Where a file of the cache lies; frames of a read-only cache may be in the driver's own folder."""
+        path = self._cache / name
+        if path.parent.name != "frames":
+            return path
+        fingerprint = open_events(events_path(self._cache, path.parent.parent.name)).fingerprint
+        with contextlib.suppress(CacheError):
+            if open_frames(path).fingerprint == fingerprint:
+                return path
+        return self._own_frames / fingerprint / path.name
+
     def block(self, name: str, number: int) -> list[Any]:
         """A reference to a block of a file, in a list, so that it arrives as a reference."""
         import ray
 
         key = name, number
         if key not in self._blocks:
-            with (self._cache / name).open("rb") as file:
+            with self._find(name).open("rb") as file:
                 file.seek(number * _BLOCK)
                 self._blocks[key] = ray.put(file.read(_BLOCK))
             while len(self._blocks) > _KEPT:
@@ -152,7 +168,8 @@ def plan_node_caches(configs: list[RunConfig], cache: Path, *, alone: bool) -> N
     for name in dict.fromkeys(config.dataset.name for config in configs):
         store = open_events(events_path(cache, name))
         stores[name] = CopiedCache(store.fingerprint, store.height, store.width)
-    return NodeCaches(cache, stores, None if alone else actor_here(CacheSource, str(cache)))
+    source = None if alone else actor_here(CacheSource, str(cache), str(own_frames_folder()))
+    return NodeCaches(cache, stores, source)
 
 
 def _frames(cache: Path, config: RunConfig, store: CopiedCache) -> Path:
@@ -162,10 +179,11 @@ def _frames(cache: Path, config: RunConfig, store: CopiedCache) -> Path:
 def _is_seen(cache: Path, config: RunConfig, store: CopiedCache) -> bool:
     """Whether this machine finds what a trial reads at the driver's path, made of the same recordings."""
     try:
-        if open_events(events_path(cache, config.dataset.name)).fingerprint != store.fingerprint:
+        found = open_events(events_path(cache, config.dataset.name))
+        if found.fingerprint != store.fingerprint:
             return False
         if config.input.source == "events":
             return True
-        return open_frames(_frames(cache, config, store)).fingerprint == store.fingerprint
+        return find_frames(cache, config.dataset.name, config.binning, found) is not None
     except CacheError:
         return False

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import tyro
 
 from preprocess.command_line import UsageError, parse
+from preprocess.formats.array_columns import ArrayOptions, TimeUnit
 
 # jAER's headers have thousands of lines.
 _MOST_HEADER_LINES = 10
@@ -34,8 +35,18 @@ class Arguments:
     """Play this many times slower than it happened."""
     sample: int | None = None
     """Number of the sample of a cache to look at; the first if not given."""
+    columns: str | None = None
+    """Order of the columns of a .npy or .npz file without column names, such as txyp."""
+    time_unit: TimeUnit | None = None
+    """Unit of the times in a .npy or .npz file; whole us if not given."""
+    sensor_size: tuple[int, int] | None = None
+    """Rows and columns of the sensor, where the recording does not tell them: .npy, .npz, .bin."""
     json: bool = False
     """Print one JSON object instead of lines."""
+
+    def arrays(self) -> ArrayOptions:
+        """What is said of the columns and times of arrays."""
+        return ArrayOptions(self.columns, self.time_unit)
 
     def check(self) -> None:
         """Raise a UsageError with every fault that can be seen without the files."""
@@ -48,6 +59,9 @@ class Arguments:
             faults.append(f"--slower: expected 0.01 to 10000, found {self.slower:g}")
         if self.sample is not None and self.sample < 0:
             faults.append(f"--sample: expected 0 or more, found {self.sample}")
+        if self.sensor_size is not None and not all(1 <= side <= 1 << 15 for side in self.sensor_size):
+            faults.append(f"--sensor-size: expected 1 to {1 << 15} rows and columns, found {self.sensor_size}")
+        faults += self.arrays().faults()
         if faults:
             raise UsageError(*faults)
 
@@ -58,7 +72,8 @@ def run(words: list[str]) -> None:
     arguments.check()
     from preprocess.inspection import inspect_file
 
-    found = inspect_file(arguments.file.expanduser().absolute(), sample=arguments.sample)
+    path, size = arguments.file.expanduser().absolute(), arguments.sensor_size
+    found = inspect_file(path, sample=arguments.sample, size=size, arrays=arguments.arrays())
     if arguments.plot is not None:
         found.draw(arguments.plot.expanduser().absolute())
     if arguments.animate is not None:
@@ -81,6 +96,10 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _lines_of_events(facts)
         for note, count in facts["notes"].items():
             yield "note", f"{note.replace('_', ' ')}: {count:,}"
+        if facts.get("time_unit_assumed"):
+            yield "unit", "times were read as us, because no --time-unit was given"
+        for warning in facts.get("warnings", ()):
+            yield "warning", warning.removeprefix("Warning: ")
         return
     yield from _lines_of_cache(facts)
     sample = facts["sample"]

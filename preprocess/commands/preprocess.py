@@ -14,6 +14,7 @@ import tyro
 
 from preprocess.binning import Binning, SplitBy
 from preprocess.command_line import UsageError, default_cache, parse
+from preprocess.formats.array_columns import ArrayOptions, TimeUnit
 from preprocess.windows import Windows
 
 
@@ -32,7 +33,8 @@ class Arguments:
     source: Path
     """The folder of the recordings, or the archive they came in."""
     cache: Path | None = None
-    """The folder of all caches; $SPIKELOOM_CACHE or ./cache if not given."""
+    """The folder of all caches; $SPIKELOOM_CACHE or ./cache if not given. Frames of one that you cannot write go to
+    $SPIKELOOM_CACHE_FRAMES, or spikeloom/frames in $XDG_CACHE_HOME or ~/.cache."""
     timesteps: tuple[int, ...] = ()
     """Numbers of frames T to bin for; train and tune bin what they lack by themselves."""
     split_by: SplitBy = "number"
@@ -60,6 +62,10 @@ class Arguments:
     """What a window needs to become a sample."""
     sensor_size: tuple[int, int] | None = None
     """Rows and columns, where the recordings of a folder do not tell them: .npy, .npz, .bin."""
+    columns: str | None = None
+    """Order of the columns of a folder's .npy and .npz files without column names, such as txyp."""
+    time_unit: TimeUnit | None = None
+    """Unit of the times in a folder's .npy and .npz files; whole us if not given."""
     salvage: bool = False
     """Keep the events before the damage of damaged recordings instead of stopping."""
     workers: int = 1
@@ -104,7 +110,14 @@ class Arguments:
             return None
         return Windows(self.window_us, self.stride_us or self.window_us, self.min_events)
 
+    def arrays(self) -> ArrayOptions:
+        """What is said of the columns and times of arrays."""
+        return ArrayOptions(self.columns, self.time_unit)
+
     def _folder_faults(self) -> Iterator[str]:
+        if self.dataset != "folder" and (self.columns is not None or self.time_unit is not None):
+            yield "--columns, --time-unit: expected for folder only, where they say what arrays do not"
+        yield from self.arrays().faults()
         if self.dataset != "folder" and (self.window_us is not None or self.sensor_size is not None):
             yield "--window-us, --sensor-size: expected for folder only, where they say what recordings do not"
         if self.dataset == "folder" and self.name is None:
@@ -139,7 +152,10 @@ def run(words: list[str]) -> None:
     from preprocess.build import build_event_store, ensure_every_frames
     from preprocess.compiling import start_numba
     from preprocess.datasets import find_layout
+    from preprocess.event_store import open_events
     from preprocess.memory import keep_freed_memory
+    from preprocess.own_frames import own_frames_folder
+    from preprocess.plausibility import doubt_samples
     from preprocess.progress import progress_on_stderr
     from preprocess.summary import print_summary
 
@@ -157,15 +173,19 @@ def run(words: list[str]) -> None:
         windows=arguments.windows(),
         size=arguments.sensor_size,
         salvage=arguments.salvage,
+        arrays=arguments.arrays(),
         tell=progress.note,
     )
-    before = _states(cache / layout.name)
+    before = _states(cache / layout.name) | _states(own_frames_folder())
     events = build_event_store(layout, cache, workers=arguments.workers, progress=progress)
     frames = ensure_every_frames(cache, layout.name, arguments.binnings(), workers=arguments.workers, progress=progress)
     seconds = time.perf_counter() - start
     built = [path for path in (events, *frames) if before.get(path) != _states(path.parent).get(path)]
+    warning = doubt_samples(layout, open_events(events))
+    if warning is not None:
+        progress.note(warning)
     if arguments.json:
-        print(json.dumps(_answer(events, frames, seconds)))
+        print(json.dumps(_answer(events, frames, seconds) | {"warnings": [warning] if warning else []}))
     else:
         print_summary(events, frames, built, seconds)
 

@@ -13,7 +13,7 @@ from preprocess.datasets.layout import Form, Layout, first_folder, folders, loca
 from preprocess.emulator.difficulty import DIFFICULTIES, PLAIN
 from preprocess.emulator.folder import ABOUT, read_about
 from preprocess.errors import LayoutError
-from preprocess.formats import Size
+from preprocess.formats import NO_OPTIONS, ArrayOptions, Size
 from preprocess.windows import Windows
 
 _FORMS: dict[str, tuple[Form, ...]] = {
@@ -51,6 +51,7 @@ def find_layout(
     windows: Windows | None = None,
     size: Size | None = None,
     salvage: bool = False,
+    arrays: ArrayOptions = NO_OPTIONS,
     tell: Tell | None = None,
 ) -> Layout:
     """The recordings and samples of a data set; the archives it is published in are unpacked beside themselves.
@@ -64,6 +65,7 @@ def find_layout(
         windows: How the recordings of a ``folder`` are cut into samples; None takes each whole, or by its manifest.
         size: Rows and columns of the sensor of a ``folder``, where its recordings do not tell them.
         salvage: Whether damaged recordings give the events before the damage.
+        arrays: Order of columns and unit of times of a ``folder`` of arrays that do not say them.
         tell: Called with a line for people about what was found.
 
     Raises:
@@ -73,8 +75,9 @@ def find_layout(
         raise LayoutError(f"unknown data set '{dataset}', expected one of: {', '.join(DATASETS)}.")
     if dataset == "folder" and name is None:
         raise LayoutError("folder: expected a name for its caches, found none. Give it: --name NAME")
-    if dataset != "folder" and (windows or size):
-        raise LayoutError(f"{dataset}: expected neither windows nor a sensor's size, found one. They are for folder.")
+    if dataset != "folder" and (windows or size or arrays != NO_OPTIONS):
+        expected = "expected neither windows, a sensor's size nor columns and units"
+        raise LayoutError(f"{dataset}: {expected}, found one. They are for folder.")
     tell = tell or (lambda _: None)
     try:
         archives = _ARCHIVES.get(dataset, {})
@@ -91,7 +94,7 @@ def find_layout(
     if len(_FORMS[dataset]) > 1:
         tell(f"{found}: {form.title}")
     if dataset == "folder":
-        layout = folder.with_sensor(layout, size)
+        layout = folder.with_sensor(dataclasses.replace(layout, arrays=arrays), size)
     layout = _name_emulated(layout)
     if orientation != "spikingjelly":
         if layout.orientation is None:

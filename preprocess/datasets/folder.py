@@ -20,10 +20,14 @@ from pathlib import Path, PurePosixPath
 
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, folders, raise_all
 from preprocess.errors import LayoutError
-from preprocess.formats import SUFFIXES, Size, open_recording
+from preprocess.formats import NO_OPTIONS, SUFFIXES, Size, open_recording
+from preprocess.formats.array_columns import ARRAY_SUFFIXES
 from preprocess.samples import NO_SPLIT, TEST, TRAIN
 
 MANIFEST = "manifest.csv"
+
+# Their files do not tell the sensor's size; those of other formats do, or ask for it by themselves.
+_WITHOUT_SIZE = {".npy": "NumPy's", ".npz": "NumPy's", ".bin": "ATIS"}
 
 _SPLITS = {"train": TRAIN, "test": TEST}
 _COLUMNS = ("path", "label", "split", "group", "start_us", "end_us")
@@ -52,16 +56,21 @@ def with_sensor(layout: Layout, size: Size | None) -> Layout:
     """The layout with the sensor of its first recording, or of the size given where the format does not tell it.
 
     Raises:
-        LayoutError: If neither tells it.
+        LayoutError: If neither tells it, or columns and units are given where there are no arrays.
         RecordingError: If the first recording is damaged.
     """
     first = layout.recordings[0].path
-    if size is None and first.suffix.lower() in (".npy", ".npz"):
+    if layout.arrays != NO_OPTIONS and not any(r.path.suffix.lower() in ARRAY_SUFFIXES for r in layout.recordings):
         raise LayoutError(
-            f"{first}: expected the size of the sensor, which NumPy's files do not tell, found none. Give it: "
+            f"{layout.folder}: expected .npy or .npz files for --columns and --time-unit, found none. Leave them out."
+        )
+    kind = _WITHOUT_SIZE.get(first.suffix.lower())
+    if size is None and kind is not None:
+        raise LayoutError(
+            f"{first}: expected the size of the sensor, which {kind} files do not tell, found none. Give it: "
             "--sensor-size ROWS COLUMNS"
         )
-    opened = open_recording(first, size=size)
+    opened = open_recording(first, size=size, arrays=layout.arrays)
     return dataclasses.replace(layout, height=opened.height, width=opened.width)
 
 

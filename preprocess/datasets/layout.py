@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from preprocess.errors import LayoutError
-from preprocess.formats import FORMATS, Recording, open_recording
+from preprocess.formats import FORMATS, NO_OPTIONS, ArrayOptions, Recording, open_recording
 from preprocess.windows import Windows
 
 _MOST_FAULTS = 20
@@ -65,6 +65,7 @@ class Layout:
         form: What lies in the folder, for people, such as ``SpikingJelly's events_np``.
         windows: How every sample is cut into samples of equal length; None leaves them whole.
         salvage: Whether damaged recordings give the events before the damage.
+        arrays: What NumPy's files do not say of themselves.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Layout:
     form: str = ""
     windows: Windows | None = None
     salvage: bool = False
+    arrays: ArrayOptions = NO_OPTIONS
 
     @property
     def decoder(self) -> str:
@@ -85,6 +87,7 @@ class Layout:
         formats = FORMATS if self.format is None else (self.format,)
         words = [f"{name} {FORMATS[name].VERSION}" for name in formats]
         words += [f"windows {self.windows}"] if self.windows else []
+        words += [str(self.arrays)] if str(self.arrays) else []
         return ", ".join(words + ["salvage"] * self.salvage)
 
     @property
@@ -99,7 +102,8 @@ class Layout:
         Raises:
             RecordingError: If it is missing, damaged, or of another format or sensor.
         """
-        opened = open_recording(recording.path, format=self.format, size=(self.height, self.width))
+        size = self.height, self.width
+        opened = open_recording(recording.path, format=self.format, size=size, arrays=self.arrays)
         orientation = opened.orientation if self.orientation is None else self.orientation
         return dataclasses.replace(opened, orientation=orientation, salvage=self.salvage)
 

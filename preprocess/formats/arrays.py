@@ -1,12 +1,14 @@
-"""Events as NumPy saves them: ``.npz`` of the columns t, x, y and p, and ``.npy`` of rows or of named fields.
+"""Events as NumPy saves them: columns by name or order, in ``.npy`` and ``.npz``.
 
-SpikingJelly's ``events_np`` are such ``.npz``; tonic's DVS128-Gesture are ``.npy`` of x, y, p and t in ms.
+An ``.npz`` holds the columns as four arrays, or one array of them all; an ``.npy`` rows of fields, or an array of
+shape (N, 4) in either memory order. SpikingJelly's ``events_np`` and tonic's DVS128-Gesture are such files.
 Source: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import zipfile
 import zlib
 from abc import abstractmethod
@@ -16,11 +18,25 @@ from pathlib import Path
 from typing import IO, Any, ClassVar
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
 from preprocess.events import Events
+from preprocess.formats.array_columns import (
+    COLUMNS,
+    LARGEST_TIME_US,
+    NO_OPTIONS,
+    TABLE_NAMES,
+    ArrayOptions,
+    Header,
+    Plan,
+    match_names,
+    no_events,
+    plan_columns,
+    plan_table,
+    read_header,
+    to_us,
+)
 from preprocess.formats.recording import (
     Recording,
     Size,
@@ -32,11 +48,11 @@ from preprocess.formats.recording import (
     unreadable,
 )
 
-_COLUMNS = "txyp"
 _EVENTS_A_CHUNK = 1 << 17
-_LONGEST_HEADER = 1 << 14
+_SKIP_BYTES = 1 << 20
 _LARGEST_SIDE = 1 << 15
-_MOST_BYTES_A_ROW = 1 << 12
+
+_NO_PLAN = Plan((), 0, True)
 
 # What zipfile and zlib raise at damaged archives.
 _ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError)
@@ -48,24 +64,50 @@ class ArrayRecording(Recording):
 
     VERSION: ClassVar[int] = 1
     TELLS_SIZE: ClassVar[bool] = False
-    US_PER_TICK: ClassVar[int | None] = None
-    """µs of a time step, where times may have fractions; None demands whole µs."""
 
-    def _found_or(self, size: Size | None) -> Size:
-        """The size asked for, or the smallest sensor that holds every event."""
-        if size is not None:
-            return size
+    options: ArrayOptions = NO_OPTIONS
+    plan: Plan = _NO_PLAN
+
+    @classmethod
+    @abstractmethod
+    def open(cls, path: Path, size: Size | None = None, options: ArrayOptions = NO_OPTIONS) -> ArrayRecording:
+        """Look at the headers, with what the user says of the columns."""
+
+    @classmethod
+    def _planned(cls, path: Path, size: Size | None, options: ArrayOptions, plan: Plan) -> ArrayRecording:
+        """The recording; of the size asked for, or the smallest sensor that holds every event.
+
+        Raises:
+            RecordingError: If the order of the columns is not known.
+        """
+        first = plan.stretches[0]
+        start = 0 if first.member else first.start
+        opened = cls(path, 1, 1, start, file_size(path), options=options, plan=plan)
+        if not plan.ordered:
+            raise opened._unordered()
+        height, width = size or opened._smallest_sensor()
+        return dataclasses.replace(opened, height=height, width=width)
+
+    def _unordered(self) -> RecordingError:
+        first = next(self._blocks(), None)
+        row = "" if first is None else f"; the first event is {', '.join(str(first[0][c][0]) for c in COLUMNS)}"
+        return RecordingError(
+            f"{self.path}: expected columns whose names say which is t, x, y and p, found four columns without such "
+            f"names{row}. Give their order, such as --columns {COLUMNS}."
+        )
+
+    def _smallest_sensor(self) -> Size:
         height = width = 1
+        seen = 0
         for columns, _ in self._blocks():
-            if len(columns["t"]):
-                for name in "xy":
-                    self._whole(columns[name], name, 0)
-                width, height = max(width, int(columns["x"].max()) + 1), max(height, int(columns["y"].max()) + 1)
+            x, y = self._whole(columns["x"], "x", seen), self._whole(columns["y"], "y", seen)
+            width, height = max(width, int(x.max()) + 1), max(height, int(y.max()) + 1)
+            seen += len(x)
         return min(height, _LARGEST_SIDE), min(width, _LARGEST_SIDE)
 
     @abstractmethod
     def _blocks(self) -> Iterator[tuple[Mapping[str, NDArray[Any]], int]]:
-        """The columns by their letters, block by block, each with the byte at which it lies."""
+        """The columns by their letters, block by block, at least one event each, with the byte at which it lies."""
 
     @abstractmethod
     def _position(self, block: int, event: int) -> int:
@@ -90,12 +132,12 @@ class ArrayRecording(Recording):
             seen += len(t)
 
     def _times(self, values: NDArray[Any], seen: int) -> NDArray[np.int64]:
-        if self.US_PER_TICK is None:
+        if self.options.time_unit is None:
             return self._whole(values, "t", seen)
-        scaled = values * values.dtype.type(self.US_PER_TICK)
-        if not np.all(np.isfinite(scaled)) or (len(scaled) and np.abs(scaled).max() >= 1 << 62):
-            raise self._unfit("times in ms", "t", values, ~np.isfinite(scaled) | (np.abs(scaled) >= 1 << 62), seen)
-        return scaled.astype(np.int64)
+        times, odd = to_us(values, self.options.time_unit)
+        if odd.any():
+            raise self._unfit(f"times in {self.options.time_unit}", "t", values, odd, seen)
+        return times
 
     def _polarities(self, values: NDArray[Any], seen: int) -> NDArray[np.uint8]:
         """0 and 1, or -1 and 1, as they are; -1 is OFF."""
@@ -105,11 +147,11 @@ class ArrayRecording(Recording):
         return np.asarray(values == 1, np.uint8)
 
     def _whole(self, values: NDArray[Any], name: str, seen: int) -> NDArray[np.int64]:
-        """The values as int64; RecordingError where one is none."""
+        """The values as int64; RecordingError where one is not a whole number."""
         if values.dtype.kind == "f":
-            odd = ~np.isfinite(values) | (values != np.floor(values)) | (np.abs(values) >= 1 << 62)
+            odd = ~np.isfinite(values) | (values != np.floor(values)) | (np.abs(values) >= LARGEST_TIME_US)
         elif values.dtype.kind == "u":
-            odd = values > np.uint64(1 << 62)
+            odd = values > np.uint64(LARGEST_TIME_US)
         else:
             odd = np.zeros(len(values), bool)
         if odd.any():
@@ -120,77 +162,64 @@ class ArrayRecording(Recording):
         self, expected: str, name: str, values: NDArray[Any], odd: NDArray[np.bool_], seen: int
     ) -> RecordingError:
         k = int(np.argmax(odd))
-        return RecordingError(
-            f"{self.path}: expected {expected}, found {name} = {values[k]} in event {seen + k}. Its columns may lie in "
-            "another order; save it with the names t, x, y and p by numpy's savez."
-        )
+        hint = "Its columns may lie in another order: give it by --columns, or save them with their names."
+        if name == "t":
+            hint = "Give the unit of its times, --time-unit s, ms, us or ns, or mend the file."
+        found = f"{name} = {values[k]} in event {seen + k}"
+        return RecordingError(f"{self.path}: expected {expected}, found {found}. {hint}")
 
 
 @dataclass(frozen=True)
 class NpyRecording(ArrayRecording):
-    """``.npy`` of shape (N,) with the fields t, x, y and p, or of shape (N, 4) in this order, t in µs."""
+    """``.npy`` of shape (N,) with fields for t, x, y and p, or of shape (N, 4), whose order the user gives."""
 
     NAME: ClassVar[str] = "npy"
     TITLE: ClassVar[str] = "NumPy .npy"
     SUFFIX: ClassVar[str] = ".npy"
     MAGIC: ClassVar[bytes] = b"\x93NUMPY"
-    ORDER: ClassVar[str] = _COLUMNS
-    """Which column of (N, 4) is what."""
-
-    dtype: np.dtype[Any] | None = None
-    count: int = 0
 
     @classmethod
-    def open(cls, path: Path, size: Size | None = None) -> NpyRecording:
+    def open(cls, path: Path, size: Size | None = None, options: ArrayOptions = NO_OPTIONS) -> ArrayRecording:
         """Read the header.
 
         Raises:
-            RecordingError: If the file cannot be read, or is no array of events.
+            RecordingError: If the file cannot be read, or is no array of events whose columns are known.
         """
-        end = file_size(path)
         try:
             with path.open("rb") as file:
-                shape, dtype = _array_header(file)
-                start = file.tell()
+                header = read_header(file)
         except OSError as error:
             raise unreadable(path, error) from None
         except ValueError as error:
-            raise _no_array(path, str(error)) from None
-        rows = dtype.names is None and len(shape) == 2 and shape[1] == len(_COLUMNS) and dtype.kind in "iufb"
-        fields = dtype.names is not None and len(shape) == 1 and all(_is_number(dtype, name) for name in _COLUMNS)
-        if not rows and not fields:
-            raise _no_array(path, f"{dtype} of shape {shape}")
-        opened = cls(path, 1, 1, start, end, dtype=dtype, count=shape[0])
-        height, width = opened._found_or(size)
-        return cls(path, height, width, start, end, dtype=dtype, count=shape[0])
-
-    @property
-    def _row_bytes(self) -> int:
-        assert self.dtype is not None
-        return self.dtype.itemsize * (1 if self.dtype.names else len(_COLUMNS))
+            raise no_events(path, str(error)) from None
+        return cls._planned(path, size, options, plan_table(path, header, options))
 
     def _blocks(self) -> Iterator[tuple[Mapping[str, NDArray[Any]], int]]:
-        assert self.dtype is not None
-        left = self.count
-        position = self.start
-        with reading(self, self._row_bytes) as read:
-            while left and self.size - position >= self._row_bytes:
-                data = read(position)
-                n = min(left, len(data) // self._row_bytes)
-                rows = data[: n * self._row_bytes].view(self.dtype)
-                if self.dtype.names is None:
-                    table = rows.reshape(n, len(_COLUMNS))
-                    yield {name: table[:, k] for k, name in enumerate(self.ORDER)}, position
-                else:
-                    yield {name: rows[name] for name in _COLUMNS}, position
-                left -= n
-                position += n * self._row_bytes
-        if left:
-            message = f"expected {self.count} events of {self._row_bytes} bytes, found {self.count - left}"
-            raise damaged(f"{self.path}: {message}. The file is truncated; copy it again.", position)
+        stretches, total = self.plan.stretches, self.plan.count
+        done = 0
+        whole = min([total, *(max(0, self.size - s.start) // s.event_bytes for s in stretches)])
+        with contextlib.ExitStack() as opened:
+            reads = [opened.enter_context(reading(self, stretch.event_bytes)) for stretch in stretches]
+            while done < whole:
+                pieces = [read(self._byte(k, done)) for k, read in enumerate(reads)]
+                lengths = (len(piece) // s.event_bytes for piece, s in zip(pieces, stretches, strict=True))
+                n = min([whole - done, *lengths])
+                columns: dict[str, NDArray[Any]] = {}
+                for stretch, piece in zip(stretches, pieces, strict=True):
+                    columns |= stretch.split(piece, n)
+                yield columns, self._byte(0, done)
+                done += n
+        if done < total:
+            size = sum(stretch.event_bytes for stretch in stretches)
+            message = f"expected {total} events of {size} bytes, found {done}"
+            raise damaged(f"{self.path}: {message}. The file is truncated; copy it again.", self._byte(0, done))
+
+    def _byte(self, stretch: int, event: int) -> int:
+        found = self.plan.stretches[stretch]
+        return found.start + event * found.event_bytes
 
     def _position(self, block: int, event: int) -> int:
-        return block + event * self._row_bytes
+        return block + event * self.plan.stretches[0].event_bytes
 
 
 @dataclass(frozen=True)
@@ -199,13 +228,24 @@ class TonicNpyRecording(NpyRecording):
 
     NAME: ClassVar[str] = "npy-tonic"
     TITLE: ClassVar[str] = "NumPy .npy as tonic ships it"
-    ORDER: ClassVar[str] = "xypt"
-    US_PER_TICK: ClassVar[int | None] = 1000
+
+    @classmethod
+    def open(cls, path: Path, size: Size | None = None, options: ArrayOptions = NO_OPTIONS) -> ArrayRecording:
+        """As the other .npy; the format is known, so nothing is asked for."""
+        return super().open(path, size, ArrayOptions("xypt", "ms"))
+
+    def _times(self, values: NDArray[Any], seen: int) -> NDArray[np.int64]:
+        # tonic multiplies in the array's own type and cuts off what is less than a µs.
+        scaled = values * values.dtype.type(1000)
+        odd = ~(np.abs(scaled.astype(np.float64)) < LARGEST_TIME_US)
+        if odd.any():
+            raise self._unfit("times in ms", "t", values, odd, seen)
+        return scaled.astype(np.int64)
 
 
 @dataclass(frozen=True)
 class NpzRecording(ArrayRecording):
-    """``.npz`` with the arrays t (µs), x, y and p; compressed ones are inflated block by block."""
+    """``.npz`` of the arrays t, x, y and p, or of one array of all columns; inflated block by block."""
 
     NAME: ClassVar[str] = "npz"
     TITLE: ClassVar[str] = "NumPy .npz"
@@ -213,117 +253,115 @@ class NpzRecording(ArrayRecording):
     MAGIC: ClassVar[bytes] = b"PK\x03\x04"
 
     @classmethod
-    def open(cls, path: Path, size: Size | None = None) -> NpzRecording:
+    def open(cls, path: Path, size: Size | None = None, options: ArrayOptions = NO_OPTIONS) -> ArrayRecording:
         """Look at the arrays' headers.
 
         Raises:
-            RecordingError: If the file cannot be read, is truncated, or does not hold the four columns.
+            RecordingError: If the file cannot be read, is truncated, or is not one of events whose columns are known.
         """
-        end = file_size(path)
-        opened = cls(path, 1, 1, 0, end)
-        with opened._members():
-            pass
-        height, width = opened._found_or(size)
-        return cls(path, height, width, 0, end)
+        file_size(path)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                plan = _plan_archive(path, archive, options)
+        except _ZIP_FAULTS as error:
+            raise _unreadable(path, error) from None
+        return cls._planned(path, size, options, plan)
 
-    @contextlib.contextmanager
-    def _members(self) -> Iterator[tuple[dict[str, tuple[IO[bytes], np.dtype[Any]]], int]]:
-        """The four columns, opened where their numbers begin, and how many events they hold."""
+    def _blocks(self) -> Iterator[tuple[Mapping[str, NDArray[Any]], int]]:
+        total = self.plan.count
         with contextlib.ExitStack() as opened:
             try:
                 archive = opened.enter_context(zipfile.ZipFile(self.path))
-                names = set(archive.namelist())
-                missing = [name for name in _COLUMNS if f"{name}.npy" not in names]
-                if missing:
-                    found = ", ".join(sorted(name.removesuffix(".npy") for name in names)[:8]) or "none"
-                    raise _no_array(self.path, f"the arrays {found}")
-                members, counts = {}, set()
-                for name in _COLUMNS:
-                    file = opened.enter_context(archive.open(f"{name}.npy"))
-                    shape, dtype = _array_header(file)
-                    if len(shape) != 1 or dtype.kind not in "iufb":
-                        raise _no_array(self.path, f"{name} of {dtype} and shape {shape}")
-                    members[name] = (file, dtype)
-                    counts.add(shape[0])
+                files = [opened.enter_context(archive.open(s.member)) for s in self.plan.stretches]
+                for file, stretch in zip(files, self.plan.stretches, strict=True):
+                    _skip(file, stretch.start)
             except _ZIP_FAULTS as error:
-                raise self._unreadable(error) from None
-            if len(counts) > 1:
-                raise _no_array(self.path, f"columns of {' and '.join(str(n) for n in sorted(counts))} events")
-            yield members, counts.pop()
-
-    def _blocks(self) -> Iterator[tuple[Mapping[str, NDArray[Any]], int]]:
-        with self._members() as (members, count):
-            for start in range(0, count, _EVENTS_A_CHUNK):
-                n = min(_EVENTS_A_CHUNK, count - start)
-                block = {}
-                for name, (file, dtype) in members.items():
+                raise _unreadable(self.path, error) from None
+            for start in range(0, total, _EVENTS_A_CHUNK):
+                n = min(_EVENTS_A_CHUNK, total - start)
+                columns: dict[str, NDArray[Any]] = {}
+                for file, stretch in zip(files, self.plan.stretches, strict=True):
                     try:
-                        content = file.read(n * dtype.itemsize)
+                        content = file.read(n * stretch.event_bytes)
                     except _ZIP_FAULTS as error:
-                        raise self._unreadable(error) from None
-                    if len(content) < n * dtype.itemsize:
-                        found = start + len(content) // dtype.itemsize
-                        raise _no_array(self.path, f"{name} that ends after {found} of {count} events")
-                    block[name] = np.frombuffer(content, dtype)
-                yield block, start
-            self._check_ends(members)
+                        raise _unreadable(self.path, error) from None
+                    if len(content) < n * stretch.event_bytes:
+                        ends = f"ends after {start + len(content) // stretch.event_bytes} of {total} events"
+                        raise no_events(self.path, f"{_title(stretch.member)} that {ends}")
+                    columns |= stretch.split(content, n)
+                yield columns, start
+            self._check_ends(files)
 
-    def _check_ends(self, members: Mapping[str, tuple[IO[bytes], np.dtype[Any]]]) -> None:
+    def _check_ends(self, files: list[IO[bytes]]) -> None:
         """Reading on at the end lets zipfile compare the checksums."""
-        for name, (file, _) in members.items():
+        last = {stretch.member: file for stretch, file in zip(self.plan.stretches, files, strict=True)}
+        for name, file in last.items():
             try:
                 more = file.read(1)
             except _ZIP_FAULTS as error:
-                raise self._unreadable(error) from None
+                raise _unreadable(self.path, error) from None
             if more:
-                raise _no_array(self.path, f"more bytes than {name} has numbers")
+                raise no_events(self.path, f"more bytes than {_title(name)} has numbers")
 
     def _position(self, block: int, event: int) -> int:
         return 0
 
-    def _unreadable(self, error: BaseException) -> RecordingError:
-        if isinstance(error, OSError) and error.errno is not None:
-            return unreadable(self.path, error)
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        return _no_array(self.path, f"a damaged archive ({reason})")
+
+def _plan_archive(path: Path, archive: zipfile.ZipFile, options: ArrayOptions) -> Plan:
+    """Where the columns lie: in four arrays by their names, in one array, or in four in the order given."""
+    names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    found = match_names(names)
+    if found is not None:
+        return plan_columns(path, {c: _header(path, archive, name) for c, name in found.items()}, True)
+    tables = names if len(names) == 1 else [name for name in names if name.lower() in TABLE_NAMES]
+    if len(tables) == 1:
+        try:
+            member, header = _header(path, archive, tables[0])
+            return plan_table(path, header, options, member)
+        except RecordingError:
+            if tables[0].lower() in TABLE_NAMES:
+                raise
+    if len(names) == len(COLUMNS):
+        headers = [_header(path, archive, name) for name in names]
+        if all(header.is_column for _, header in headers):
+            in_order = dict(zip(options.columns or COLUMNS, headers, strict=True))
+            return plan_columns(path, in_order, options.columns is not None)
+    raise no_events(path, f"the arrays {', '.join(sorted(names)[:8]) or 'none'}")
 
 
-def _array_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and type of the array that follows; ValueError where there is none, or its numbers lie by columns."""
-    version = npy.read_magic(file)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"an array of format version {version}")
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    try:
-        shape, by_columns, dtype = read(file, max_header_size=_LONGEST_HEADER)
-    except (OSError, ValueError):
-        raise
-    except Exception as error:  # NumPy reads the header as Python, which fails in many ways
-        raise ValueError(f"a header that does not parse ({type(error).__name__})") from None
-    if dtype.hasobject or not 0 < dtype.itemsize <= _MOST_BYTES_A_ROW:
-        raise ValueError(f"an array of {dtype}")
-    if by_columns and len(shape) > 1:
-        raise ValueError("an array that lies by columns (save it with numpy.ascontiguousarray)")
-    if any(n < 0 or n > 1 << 48 for n in shape):
-        raise ValueError(f"an array of shape {shape}")
-    return shape, dtype
+def _header(path: Path, archive: zipfile.ZipFile, name: str) -> tuple[str, Header]:
+    member = f"{name}.npy"
+    with archive.open(member) as file:
+        try:
+            return member, read_header(file)
+        except ValueError as error:
+            raise no_events(path, f"in {name} {error}") from None
 
 
-def _is_number(dtype: np.dtype[Any], name: str) -> bool:
-    return bool(dtype.names) and name in (dtype.names or ()) and dtype[name].kind in "iufb" and dtype[name].shape == ()
+def _skip(file: IO[bytes], size: int) -> None:
+    """Read so many bytes; seeking would lose the checksum."""
+    while size > 0:
+        content = file.read(min(size, _SKIP_BYTES))
+        if not content:
+            return
+        size -= len(content)
 
 
-def _no_array(path: Path, found: str) -> RecordingError:
-    return RecordingError(
-        f"{path}: expected events with the columns t, x, y and p, found {' '.join(found.split())}. Save it "
-        "with these names by numpy's savez, or copy it again."
-    )
+def _title(member: str) -> str:
+    return member.removesuffix(".npy")
+
+
+def _unreadable(path: Path, error: BaseException) -> RecordingError:
+    if isinstance(error, OSError) and error.errno is not None:
+        return unreadable(path, error)
+    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return no_events(path, f"a damaged archive ({reason})")
 
 
 def holds_events(path: Path) -> bool:
-    """Whether an .npz names the four columns; False where it cannot be read."""
+    """Whether an .npz names the four columns by their letters; False where it cannot be read."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return {f"{name}.npy" for name in _COLUMNS} <= set(archive.namelist())
+            return {f"{name}.npy" for name in COLUMNS} <= set(archive.namelist())
     except _ZIP_FAULTS:
         return False

@@ -24,6 +24,9 @@ HEAD_BYTES = 4096
 Size = tuple[int, int]
 """Rows and columns of a sensor."""
 
+OUTSIDE = "expected a pixel within"
+"""How the error of an event beyond the sensor's edge begins, behind the path."""
+
 
 @dataclass(frozen=True)
 class Recording(ABC):
@@ -186,7 +189,7 @@ def damaged(message: str, position: int) -> RecordingError:
 def outside_sensor(recording: Recording, position: int, x: int, y: int, where: str = "") -> RecordingError:
     """The fault of an event beyond the sensor's edge; `where` it is, if not at the byte `position`."""
     return damaged(
-        f"{recording.path}: expected a pixel within {recording.height}x{recording.width} (rows x columns), found row "
+        f"{recording.path}: {OUTSIDE} {recording.height}x{recording.width} (rows x columns), found row "
         f"{y}, column {x} in {where or f'the event at byte {position}'}. The file is damaged or comes from another "
         "sensor; copy it again or leave it out.",
         position,

@@ -8,7 +8,8 @@ from preprocess.errors import RecordingError
 from preprocess.formats.aedat2 import Aedat2Recording
 from preprocess.formats.aedat4 import Aedat4Recording
 from preprocess.formats.aedat31 import Aedat31Recording
-from preprocess.formats.arrays import NpyRecording, NpzRecording, TonicNpyRecording
+from preprocess.formats.array_columns import NO_OPTIONS, ArrayOptions
+from preprocess.formats.arrays import ArrayRecording, NpyRecording, NpzRecording, TonicNpyRecording
 from preprocess.formats.atis import AtisRecording
 from preprocess.formats.prophesee import DatRecording, Evt2Recording, Evt3Recording
 from preprocess.formats.recording import HEAD_BYTES, Recording, Size, file_size, unreadable
@@ -32,13 +33,16 @@ FORMATS: dict[str, type[Recording]] = {kind.NAME: kind for kind in _KINDS}
 SUFFIXES: tuple[str, ...] = tuple(dict.fromkeys(kind.SUFFIX for kind in _KINDS))
 
 
-def open_recording(path: Path | str, *, format: str | None = None, size: Size | None = None) -> Recording:
+def open_recording(
+    path: Path | str, *, format: str | None = None, size: Size | None = None, arrays: ArrayOptions = NO_OPTIONS
+) -> Recording:
     """Open a raw recording; its events are decoded when its chunks are taken.
 
     Args:
         path: The file.
         format: A key of FORMATS, where only that one will do; None takes any.
         size: Rows and columns of the sensor, taken only where the file does not tell them.
+        arrays: What NumPy's files do not say of themselves; other formats have no use for it.
 
     Raises:
         RecordingError: If the file cannot be read, is of no format or of another than asked for, or comes from
@@ -59,7 +63,7 @@ def open_recording(path: Path | str, *, format: str | None = None, size: Size | 
             f"{path}: expected a recording of a known format, one of {known}, found a file that begins with "
             f"{head[:16]!r}. Convert it, or give another file."
         )
-    return kind.open(path, size)
+    return kind.open(path, size, arrays) if issubclass(kind, ArrayRecording) else kind.open(path, size)
 
 
 def _is(kind: type[Recording], head: bytes, path: Path) -> bool:

@@ -149,6 +149,7 @@ def test_a_full_disk_stops_the_command_with_one_line(tmp_path: Path, mounted):
         np.save(tiny / f"{i}.npy", np.stack([np.arange(9000), *np.random.default_rng(i).integers(0, 2, (3, 9000))], 1))
     disk = mounted(100)
     words = ["folder", "--name", "x", "--source", tiny.parent, "--cache", disk / "cache", "--sensor-size", 2, 2]
+    words += ["--columns", "txyp"]
     command = [sys.executable, "-m", "preprocess", "preprocess", *map(str, words)]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=TESTS.parent, check=False)
     faults = [line for line in ended.stderr.splitlines() if "No space left on device" in line]
@@ -157,14 +158,17 @@ def test_a_full_disk_stops_the_command_with_one_line(tmp_path: Path, mounted):
     assert "Traceback" not in ended.stderr
 
 
-def test_a_read_only_disk_is_one_line_and_whole_caches_on_it_are_used(tmp_path: Path, layout: TinyLayout, mounted):
+def test_whole_caches_on_a_read_only_disk_are_used_and_frames_go_to_the_users_own_folder(
+    tmp_path: Path, layout: TinyLayout, mounted, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SPIKELOOM_CACHE_FRAMES", str(tmp_path / "own"))
     disk = mounted(65536)
     expected = build(layout, disk / "cache")
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     assert build(layout, disk / "cache") == expected
-    with pytest.raises(CacheError, match=r"expected a folder that can be written .*Read-only.* Choose another --cache"):
-        ensure_frames(disk / "cache", "tiny", Binning(7))
-    with pytest.raises(CacheError, match=r"other/tiny: expected a folder that can be written .*Read-only"):
+    assert ensure_frames(disk / "cache", "tiny", Binning(7)).is_relative_to(tmp_path / "own")
+    message = r"other/tiny: expected a folder that can be written .*Read-only.* Choose another --cache"
+    with pytest.raises(CacheError, match=message):
         build_event_store(layout, disk / "other")
 
 

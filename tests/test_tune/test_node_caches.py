@@ -11,11 +11,15 @@ from typing import Any
 
 import pytest
 import ray
+from tiny_layout import random_events, tiny_layout
 
+from preprocess import build_frames
+from preprocess.binning import Binning
+from preprocess.build import build_event_store, ensure_frames
 from preprocess.copied_cache import CopiedCache, read_copied
 from preprocess.errors import CacheError
 from tune import node_caches
-from tune.node_caches import NodeCaches
+from tune.node_caches import CacheSource, NodeCaches
 
 NAME = Path("data/frames/number-T3.h5")
 DATA = bytes(range(35))
@@ -94,3 +98,19 @@ def test_two_workers_may_say_at_once_what_a_copy_is_made_of(tmp_path: Path, monk
     assert read_copied(tmp_path) == copied and files(tmp_path) == ["copied.json"]
     # A third finds it and writes nothing: it would wait for another.
     copied.write(tmp_path)
+
+
+def test_frames_in_the_drivers_own_folder_are_sent_as_if_they_lay_in_its_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SPIKELOOM_CACHE_FRAMES", str(tmp_path / "own"))
+    build_event_store(tiny_layout(tmp_path / "src", [random_events(i, 100) for i in range(6)]), tmp_path / "cache")
+    inside = ensure_frames(tmp_path / "cache", "tiny", Binning(3))
+    monkeypatch.setattr(build_frames, "can_build", lambda folder: False)
+    outside = ensure_frames(tmp_path / "cache", "tiny", Binning(5))
+    assert outside.is_relative_to(tmp_path / "own")
+    source = CacheSource(str(tmp_path / "cache"), str(tmp_path / "own"))
+    for path in (inside, outside):
+        size, digest = source.describe(f"tiny/frames/{path.name}")
+        content = path.read_bytes()
+        assert (size, digest) == (len(content), hashlib.sha256(content).hexdigest())

@@ -1,0 +1,238 @@
+"""Which column of an array is t, x, y or p, by the names that people give them, and in what unit its times are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from preprocess.errors import RecordingError
+
+COLUMNS = "txyp"
+
+ARRAY_SUFFIXES = (".npy", ".npz")
+
+TimeUnit = Literal["s", "ms", "us", "ns"]
+
+# µs of one unit, as a fraction: whole numbers are converted without rounding wherever that is possible.
+_US_PER_UNIT: dict[str, tuple[int, int]] = {"s": (1_000_000, 1), "ms": (1000, 1), "us": (1, 1), "ns": (1, 1000)}
+
+_NAMES = {
+    "t": ("t", "ts", "time", "times", "timestamp", "timestamps"),
+    "x": ("x", "xs"),
+    "y": ("y", "ys"),
+    "p": ("p", "ps", "pol", "polarity", "polarities"),
+}
+# What an archive calls the one array that holds all columns.
+TABLE_NAMES = ("events", "event")
+
+_LONGEST_HEADER = 1 << 14
+_MOST_BYTES_A_ROW = 1 << 12
+LARGEST_TIME_US = 1 << 62
+
+
+@dataclass(frozen=True)
+class ArrayOptions:
+    """What the user says of arrays that do not say it themselves.
+
+    Attributes:
+        columns: Order of the columns where no names tell it, a permutation of ``txyp``.
+        time_unit: Of the times; None demands whole µs.
+    """
+
+    columns: str | None = None
+    time_unit: TimeUnit | None = None
+
+    def faults(self) -> Iterator[str]:
+        """A line for each value that is not possible."""
+        if self.columns is not None and sorted(self.columns) != sorted(COLUMNS):
+            yield f"--columns: expected each of t, x, y and p once, such as txyp, found '{self.columns[:80]}'"
+
+    def __str__(self) -> str:
+        """For fingerprints; empty where nothing is said."""
+        said = (("columns", self.columns), ("time unit", self.time_unit))
+        return ", ".join(f"{name} {value}" for name, value in said if value is not None)
+
+
+NO_OPTIONS = ArrayOptions()
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A run of bytes in which some columns of the events lie, event after event.
+
+    Attributes:
+        member: Of the archive; empty where the file is no archive.
+        start: Its first byte.
+        dtype: Of one number, or of one event with fields.
+        width: Numbers per event.
+        columns: Letter -> field name, or position among the numbers of an event.
+    """
+
+    member: str
+    start: int
+    dtype: np.dtype[Any]
+    width: int
+    columns: Mapping[str, str | int]
+
+    @property
+    def event_bytes(self) -> int:
+        """Bytes of an event in this run."""
+        return self.dtype.itemsize * self.width
+
+    def split(self, data: bytes | NDArray[np.uint8], events: int) -> dict[str, NDArray[Any]]:
+        """The columns of that many events, by their letters, as views of the bytes."""
+        values = np.frombuffer(data, self.dtype, events * self.width)
+        if self.dtype.names is not None:
+            return {letter: values[str(field)] for letter, field in self.columns.items()}
+        rows = values.reshape(events, self.width)
+        return {letter: rows[:, int(k)] for letter, k in self.columns.items()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where a file holds its events.
+
+    Attributes:
+        stretches: Together they hold each column once.
+        count: Events.
+        ordered: Whether names, or the user, say which column is which.
+    """
+
+    stretches: tuple[Stretch, ...]
+    count: int
+    ordered: bool
+
+
+@dataclass(frozen=True)
+class Header:
+    """What precedes an array's numbers in a .npy file.
+
+    Attributes:
+        shape: Of the array.
+        by_columns: Whether the first axis varies fastest (Fortran order).
+        dtype: Of an element.
+        end: Its length in bytes.
+    """
+
+    shape: tuple[int, ...]
+    by_columns: bool
+    dtype: np.dtype[Any]
+    end: int
+
+    @property
+    def is_column(self) -> bool:
+        """Whether it holds one number per event; MATLAB's (N, 1) and (1, N) do."""
+        return self.dtype.kind in "iufb" and 1 <= len(self.shape) <= 2 and math.prod(self.shape) == max(self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.dtype} of shape {self.shape}"
+
+
+def match_names(names: Sequence[str]) -> dict[str, str] | None:
+    """Letter -> the name that says so, in either case; the letter itself before longer names; None if one is missing.
+
+    Two names for one column, such as ``time`` and ``timestamp``, tell nothing.
+    """
+    found = {}
+    for letter, known in _NAMES.items():
+        fitting = [letter] if letter in names else [name for name in names if name.lower() in known]
+        if len(fitting) != 1:
+            return None
+        found[letter] = fitting[0]
+    return found
+
+
+def read_header(file: Any) -> Header:
+    """The header at the beginning of an open file; ValueError where there is none, or its array is not of numbers."""
+    version = npy.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"an array of format version {version}")
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    try:
+        shape, by_columns, dtype = read(file, max_header_size=_LONGEST_HEADER)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # NumPy reads the header as Python, which fails in many ways
+        raise ValueError(f"a header that does not parse ({type(error).__name__})") from None
+    if dtype.hasobject:
+        raise ValueError("pickled Python objects, which could run code and are never loaded")
+    if not 0 < dtype.itemsize <= _MOST_BYTES_A_ROW:
+        raise ValueError(f"an array of {dtype}")
+    if any(n < 0 or n > 1 << 48 for n in shape):
+        raise ValueError(f"an array of shape {shape}")
+    return Header(shape, by_columns and len(shape) > 1, dtype, file.tell())
+
+
+def plan_table(path: Path, header: Header, options: ArrayOptions, member: str = "") -> Plan:
+    """Where the columns lie in one array of all events.
+
+    Raises:
+        RecordingError: If it is no array of events.
+    """
+    dtype, shape = header.dtype, header.shape
+    order = options.columns or COLUMNS
+    if dtype.names is not None:
+        numbers = [name for name in dtype.names if dtype[name].kind in "iufb" and dtype[name].shape == ()]
+        columns = match_names(numbers)
+        ordered = columns is not None or options.columns is not None
+        if columns is None and len(numbers) == len(dtype.names) == len(COLUMNS):
+            columns = dict(zip(order, numbers, strict=True))
+        if columns is None or len(shape) != 1:
+            raise no_events(path, str(header))
+        return Plan((Stretch(member, header.end, dtype, 1, columns),), shape[0], ordered)
+    by_columns = header.by_columns
+    if len(shape) == 2 and shape[0] == len(COLUMNS) != shape[1]:
+        # Four rows of N numbers are four columns, read the other way round.
+        shape, by_columns = (shape[1], shape[0]), not by_columns
+    if len(shape) != 2 or shape[1] != len(COLUMNS) or dtype.kind not in "iufb":
+        raise no_events(path, str(header))
+    stretches: list[Stretch] = []
+    if by_columns:
+        length = shape[0] * dtype.itemsize
+        stretches += [Stretch(member, header.end + k * length, dtype, 1, {c: 0}) for k, c in enumerate(order)]
+    else:
+        stretches += [Stretch(member, header.end, dtype, len(COLUMNS), {c: k for k, c in enumerate(order)})]
+    return Plan(tuple(stretches), shape[0], options.columns is not None)
+
+
+def plan_columns(path: Path, headers: Mapping[str, tuple[str, Header]], ordered: bool) -> Plan:
+    """Where the columns lie in four arrays, given as letter -> member and header.
+
+    Raises:
+        RecordingError: If they are no columns of the same length.
+    """
+    for letter, (_, header) in headers.items():
+        if not header.is_column:
+            raise no_events(path, f"{letter} of {header.dtype} and shape {header.shape}")
+    counts = sorted({math.prod(header.shape) for _, header in headers.values()})
+    if len(counts) > 1:
+        raise no_events(path, f"columns of {' and '.join(map(str, counts))} events")
+    stretches = (Stretch(name, header.end, header.dtype, 1, {c: 0}) for c, (name, header) in headers.items())
+    return Plan(tuple(stretches), counts[0], ordered)
+
+
+def to_us(values: NDArray[Any], unit: TimeUnit) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Times in whole µs, rounded to the nearest, and which of them are not finite or too large."""
+    times, over = _US_PER_UNIT[unit]
+    if values.dtype.kind in "iub":
+        limit = LARGEST_TIME_US // times
+        odd = values > limit if values.dtype.kind == "u" else (values > limit) | (values < -limit)
+        return (values.astype(np.int64) * times + over // 2) // over, odd
+    wide = values.astype(np.float64) * times / over
+    odd = ~(np.abs(wide) < LARGEST_TIME_US)
+    return np.floor(np.where(odd, 0, wide) + 0.5).astype(np.int64), odd
+
+
+def no_events(path: Path, found: str) -> RecordingError:
+    """The error of a file whose arrays are not those of events."""
+    return RecordingError(
+        f"{path}: expected events with the columns t, x, y and p, found {' '.join(found.split())}. Save it "
+        "with these names by numpy's savez, or copy it again."
+    )

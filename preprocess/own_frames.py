@@ -1,0 +1,34 @@
+"""Frame caches of one's own, for event stores in folders that this user cannot write: ``$SPIKELOOM_CACHE_FRAMES``.
+
+Events that several people share stay where they are, often read-only; what only depends on T goes to a folder of the
+user's, by default ``$XDG_CACHE_HOME/spikeloom/frames`` (``~/.cache/spikeloom/frames``), as
+``<fingerprint of the event store>/<key>.h5``. It may be deleted at any time: frames are made again from the events.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# As whom files are opened, which is not always who started the process.
+_EFFECTIVE = os.access in os.supports_effective_ids
+
+
+def own_frames_folder() -> Path:
+    """Where this user's frame caches of read-only event stores lie."""
+    given = os.environ.get("SPIKELOOM_CACHE_FRAMES")
+    if given:
+        return Path(given).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache").expanduser().absolute() / "spikeloom" / "frames"
+
+
+def own_frames_path(path: Path, fingerprint: str) -> Path:
+    """The user's own place of the frame cache ``CACHE/<name>/frames/<key>.h5`` of the event store of a fingerprint."""
+    return own_frames_folder() / fingerprint / path.name
+
+
+def can_build(folder: Path) -> bool:
+    """Whether this user may build frame caches in a data set's folder: its lock and its frames can be written."""
+    present = (path for path in (folder / ".lock", folder / "frames") if path.exists())
+    return all(os.access(path, os.W_OK, effective_ids=_EFFECTIVE) for path in (folder, *present))
