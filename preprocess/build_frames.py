@@ -17,8 +17,11 @@ from preprocess.event_store import EventStore, events_path, open_events
 from preprocess.frame_cache import chunk_shape, create_frames, frames_path, open_frames, pack_frames, write_frames
 from preprocess.locking import building
 from preprocess.progress import Progress
-from preprocess.steps import Steps, measure_steps
+from preprocess.steps import Steps, measure_steps, refuse_empty
 from preprocess.workers import Workers
+
+MOST_LOST = 0.5
+"""The share of events that may lie in no frame before it is worth a warning."""
 
 
 def ensure_frames(cache: Path, name: str, binning: Binning, *, progress: Progress | None = None) -> Path:
@@ -72,6 +75,7 @@ def _find_stale(path: Path, binning: Binning, store: EventStore) -> str | None:
         return f"expected {binning}, found {frames.binning}"
     if frames.fingerprint != store.fingerprint:
         return f"made from another event store (fingerprint {frames.fingerprint}, now {store.fingerprint})"
+    refuse_empty(frames.dropped, binning, frames.samples)
     return None
 
 
@@ -85,6 +89,11 @@ def _build_stale(wanted: dict[Path, Binning], store: EventStore, threads: int, p
             if stale != "missing":
                 progress.note(f"{path}: {stale}; making it again")
     steps = dict(zip(dtypes, measure_steps(store, [wanted[path] for path in dtypes], progress), strict=True))
+    for path, measured in steps.items():
+        measured.refuse_empty(wanted[path], store.samples)
+        lost, total = int(measured.dropped.sum()), int(store.samples.offset[-1])
+        if lost > MOST_LOST * total:
+            progress.note(f"Warning: {path.stem}: {lost:,} of {total:,} events ({lost / total:.0%}) lie in no frame")
     # Counts above 255 are rare. A cache that meets one is begun again, once, in the type that its largest needs.
     while dtypes:
         dtypes = _build_pass(wanted, dtypes, steps, store, threads, progress)

@@ -17,6 +17,9 @@ from preprocess.errors import CacheError, CacheMismatchError
 from preprocess.heap import check_heap
 from preprocess.samples import SampleTable
 
+READ_WITH = "h5py with hdf5plugin: import hdf5plugin before the file is opened"
+"""What a root attribute of every cache says: h5py alone does not know the filter (Blosc) of its data."""
+
 # Since 1.10 HDF5 keeps checksums of its own structures too; 1.14 still reads what is written.
 _HDF5_VERSIONS = ("v110", "v114")
 

@@ -65,6 +65,8 @@ class Layout:
         form: What lies in the folder, for people, such as ``SpikingJelly's events_np``.
         windows: How every sample is cut into samples of equal length; None leaves them whole.
         salvage: Whether damaged recordings give the events before the damage.
+        sort: Whether the events of each recording are sorted by time.
+        tables: Files besides the recordings that were read, such as label files, relative like the recordings.
     """
 
     name: str
@@ -78,6 +80,8 @@ class Layout:
     form: str = ""
     windows: Windows | None = None
     salvage: bool = False
+    sort: bool = False
+    tables: tuple[str, ...] = ()
 
     @property
     def decoder(self) -> str:
@@ -85,7 +89,7 @@ class Layout:
         formats = FORMATS if self.format is None else (self.format,)
         words = [f"{name} {FORMATS[name].VERSION}" for name in formats]
         words += [f"windows {self.windows}"] if self.windows else []
-        return ", ".join(words + ["salvage"] * self.salvage)
+        return ", ".join(words + ["salvage"] * self.salvage + ["sorted by time"] * self.sort)
 
     @property
     def folder(self) -> Path:
