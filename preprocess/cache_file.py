@@ -256,6 +256,7 @@ class CacheFile:
         """What the user does about a file that is missing or of no use."""
         attributes = getattr(self, "attributes", {})
         what = _words_for(self.path.parent.name, attributes.get("dataset"))
+        what += " --sort" if attributes.get("sorted") else ""
         source, cache = attributes.get("source", "DIR"), self.path.parent.parent
         first = "" if source != "DIR" else _filming(self.path.parent.name)
         return f"Make it: {first}spikeloom preprocess {what} --source {source} --cache {cache}"
