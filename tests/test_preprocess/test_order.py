@@ -41,10 +41,13 @@ ONE_OF_EACH_RULE = [
 
 
 def strays(count: int = 9) -> list[Events]:
-    """Samples of which every third has some events far from their place."""
+    """Samples of which every third has some events far from their place, and one an event before its first."""
     samples = [random_events(i, 200) for i in range(count)]
     for sample in samples[::3]:
         sample.t[[20, 60, 150]] = sample.t[[150, 199, 0]]
+    # Between two frames by time, and in neither.
+    t = samples[1].t
+    t[np.searchsorted(t, t[0] + (t[-1] - t[0]) // 4)] = t[0] - 1
     return samples
 
 
@@ -136,16 +139,17 @@ def test_frames_by_time_count_what_they_lose_and_repeat_and_verify_says_it(tmp_p
     measured = [measure_sample(len(s), s.t, binning) for s in samples]
     assert frames.dropped.tolist() == [dropped for _, dropped, _ in measured]
     assert frames.repeated.tolist() == [repeated for _, _, repeated in measured]
-    assert frames.repeated.sum() > 0
+    assert frames.repeated.sum() > 0 and frames.dropped.sum() == 1
     of_store, _, of_frames = verify_cache(tmp_path / "cache")
-    assert of_store.out_of_order == (3, sum(backwards_of(samples)))
+    assert of_store.out_of_order == (4, sum(backwards_of(samples)))
     assert (of_frames.dropped, of_frames.repeated) == (frames.dropped.sum(), frames.repeated.sum())
     assert run_main(VERBS, prog="spikeloom", description="", argv=["verify", str(tmp_path / "cache")]) == 0
     out = capsys.readouterr().out
-    assert "events of 3 samples are out of order" in out and "events lie in several frames" in out
+    assert "events of 4 samples are out of order" in out and "events lie in several frames" in out
+    assert "1 events lie in no frame" in out
     assert run_main(VERBS, prog="spikeloom", description="", argv=["verify", str(tmp_path / "cache"), "--json"]) == 0
     files = json.loads(capsys.readouterr().out)["files"]
-    assert files[0]["out_of_order"] == {"samples": 3, "events": sum(backwards_of(samples))}
+    assert files[0]["out_of_order"] == {"samples": 4, "events": sum(backwards_of(samples))}
     assert files[2]["repeated"] == frames.repeated.sum()
 
 
@@ -210,4 +214,4 @@ def test_caches_of_versions_that_did_not_count_open_and_stay(tmp_path: Path, mon
     assert open_frames(caches[1]).dropped.tolist() == [0] * 9
     results = verify_cache(tmp_path / "cache")
     assert not any(result.faults for result in results)
-    assert results[0].out_of_order[0] == 3 and max(result.repeated for result in results) > 0
+    assert results[0].out_of_order[0] == 4 and max(result.repeated for result in results) > 0
