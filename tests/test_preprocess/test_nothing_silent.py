@@ -343,3 +343,13 @@ def test_a_cache_says_what_to_import_and_opens_with_it(run, tmp_path: Path):
             [sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
         )
         assert int(answer.stdout) == int(expected.astype(np.int64).sum()) > 0
+
+
+@pytest.mark.real
+def test_packets_of_other_streams_of_a_real_recording_are_counted(run, tmp_path: Path, real_data: Path):
+    """A DAVIS also sends its inertial measurements and triggers."""
+    (tmp_path / "source" / "walk").mkdir(parents=True)
+    recording = real_data / "readers" / "sample-320x240.aedat4"
+    (tmp_path / "source" / "walk" / "a.aedat4").write_bytes(recording.read_bytes())
+    code, out, _ = run(MINE)
+    assert code == 0 and "packets of other streams skipped: 59" in out
