@@ -57,8 +57,16 @@ class RunData:
         return self.frames.dataset.startswith("emulated-")
 
 
-def open_data(config: RunConfig, cache: Path, progress: Progress | None = None) -> RunData:
+def open_data(
+    config: RunConfig, cache: Path, progress: Progress | None = None, *, needs_test: bool = True
+) -> RunData:
     """Open what a configuration reads, and cut its splits; a frame cache is made where one is asked for and missing.
+
+    Args:
+        config: Of the run.
+        cache: The folder of all caches.
+        progress: Where to tell how far a frame cache is.
+        needs_test: Whether a data set without a test split is refused.
 
     Raises:
         CacheError: If there is no event store, with the command that makes it.
@@ -73,6 +81,7 @@ def open_data(config: RunConfig, cache: Path, progress: Progress | None = None) 
         dataset.validation_fraction,
         config.selection,
         frames.classes,
+        needs_test=needs_test or config.selection == "paper",
     )
     if config.batch_size > len(splits.train):
         raise ConfigError(

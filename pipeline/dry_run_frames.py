@@ -102,7 +102,8 @@ def _find_form(name: str) -> _Form | None:
 
 
 def _real(config: RunConfig, cache: Path, samples: int, device: torch.device, progress: Progress | None) -> TinyFrames:
-    data = open_data(replace(config, input=replace(config.input, source="events")), cache, progress)
+    of_events = replace(config, input=replace(config.input, source="events"))
+    data = open_data(of_events, cache, progress, needs_test=False)
     chosen = np.random.default_rng(config.seed).permutation(data.splits.train)[:samples]
     augmentation = config.dataset.augmentation
     loader = FrameLoader(

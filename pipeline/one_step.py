@@ -29,7 +29,7 @@ def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
         ConfigError: If the configuration does not fit the data.
         CacheError: If the data set has no event store.
     """
-    data = open_data(config, cache)
+    data = open_data(config, cache, needs_test=False)
     with computing(config) as device:
         network = build_network(
             config.network,

@@ -29,6 +29,8 @@ def data_name(result: dict[str, Any]) -> str:
 
 def test_accuracy_words(result: dict[str, Any]) -> str:
     """Such as ``98.00 % (98 of 100; 95 % interval 93.0 to 99.4)``; results of older versions have no interval."""
+    if "test_accuracy" not in result:
+        return "none: the data set has no test split"
     counts = f"{result['correct']} of {result['test_samples']}"
     if "test_accuracy_low" in result:
         low, high = result["test_accuracy_low"], result["test_accuracy_high"]
@@ -53,7 +55,7 @@ def print_result(result: dict[str, Any], config: RunConfig, folder: Path) -> Non
         "epoch taken": f"{result['epoch']} of {result['epochs']}",
         "validation accuracy": f"{per_cent(result['validation_accuracy'])} %",
         "test accuracy": test_accuracy_words(result),
-        "firing rate (test)": f"{result['firing_rate']:.4f}",
+        f"firing rate ({_split_of_rate(result)})": f"{result['firing_rate']:.4f}",
         "energy (counted)": _energy_words(result),
         "seconds": f"{result['seconds']:.1f}",
         "run folder": str(folder),
@@ -64,6 +66,13 @@ def print_result(result: dict[str, Any], config: RunConfig, folder: Path) -> Non
         if value:
             table.add_row(name, value)
     console().print(table)
+
+
+def _split_of_rate(result: dict[str, Any]) -> str:
+    """Without a test split it is of the validation samples, or of the training samples where nothing validates."""
+    if "test_accuracy" in result:
+        return "test"
+    return "training" if result["validation_accuracy"] is None else "validation"
 
 
 def _energy_words(result: dict[str, Any]) -> str:

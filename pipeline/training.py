@@ -76,8 +76,12 @@ def train_run(
     folder = folder.expanduser().absolute()
     # Data first: a configuration that does not fit its data leaves no folder behind.
     _refuse_another_run(folder, config)
-    data = open_data(config, cache.expanduser().absolute(), progress)
+    data = open_data(config, cache.expanduser().absolute(), progress, needs_test=False)
     group = told_group()
+    if open_test and len(data.splits.test) == 0:
+        open_test = False
+        if progress is not None and group.first:
+            progress.note(f"{config.dataset.name} has no test split: the run ends without a test accuracy")
     share_of(config.batch_size, group)
     with contextlib.ExitStack() as stack:
         if group.first:
@@ -375,6 +379,8 @@ class _Training:
         epoch = checkpoints.load_weights(self.folder / "best.pt", network)
         result = describe_run(config, self.data, self.rows, self.timings, epoch)
         result["micro_batch"] = self.learner.micro_batch
+        if len(self.data.splits.test) == 0:
+            result["test_samples"] = 0
         if open_test:
             tested = self._evaluate("test")
             result |= describe_test(tested) | {"energy": self._energy(tested, "test").describe()}

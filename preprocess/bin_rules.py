@@ -114,10 +114,15 @@ def _few(frames: int) -> int:
     return frames
 
 
-def count_dropped(events: int, l: NDArray[np.int64], r: NDArray[np.int64]) -> int:
-    """How many of the events lie in no range."""
+def count_coverage(events: int, l: NDArray[np.int64], r: NDArray[np.int64]) -> tuple[int, int]:
+    """How many of the events lie in no range, and how many in more than one."""
     held = l < r
+    l, r = l[held], r[held]
+    if np.all(l[1:] >= r[:-1]):
+        # One behind the other, as the ranges of ordered events are.
+        return events - int((r - l).sum()), 0
     borders = np.zeros(events + 1, np.int64)
-    np.add.at(borders, l[held], 1)
-    np.subtract.at(borders, r[held], 1)
-    return int(np.count_nonzero(np.cumsum(borders[:-1]) == 0))
+    np.add.at(borders, l, 1)
+    np.subtract.at(borders, r, 1)
+    ranges = np.cumsum(borders[:-1])
+    return int(np.count_nonzero(ranges == 0)), int(np.count_nonzero(ranges > 1))

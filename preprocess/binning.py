@@ -85,7 +85,7 @@ class Binning:
 
     @property
     def drops(self) -> bool:
-        """Whether events may lie in no frame: tonic's rules leave out what does not fill one."""
+        """Whether events in order may lie in no frame: tonic's rules leave out what does not fill one."""
         return self.split_by not in ("number", "time", "duration")
 
     @property
@@ -272,8 +272,8 @@ def _count(
     return bool(count_events(address, l, r, frames.reshape(len(frames), -1), largest))
 
 
-def measure_sample(events: int, t: NDArray[np.int64] | None, binning: Binning) -> tuple[int, int]:
-    """How many frames a sample has, and how many of its events lie in none; nothing is counted yet.
+def measure_sample(events: int, t: NDArray[np.int64] | None, binning: Binning) -> tuple[int, int, int]:
+    """How many frames a sample has, how many of its events lie in none, and how many in several.
 
     Args:
         events: How many events it has.
@@ -281,7 +281,7 @@ def measure_sample(events: int, t: NDArray[np.int64] | None, binning: Binning) -
         binning: How.
     """
     l, r = _ranges(events, t, binning)
-    return len(l), bin_rules.count_dropped(events, l, r) if binning.drops else 0
+    return len(l), *bin_rules.count_coverage(events, l, r)
 
 
 @lru_cache(maxsize=8)

@@ -18,13 +18,15 @@ from preprocess.frame_cache import chunk_shape, create_frames, frames_path, open
 from preprocess.locking import building
 from preprocess.own_frames import can_build, own_frames_folder, own_frames_path
 from preprocess.progress import Progress
-from preprocess.steps import Steps, measure_steps
+from preprocess.steps import Steps, measure_steps, refuse_empty
 from preprocess.workers import Workers
 
 _OWN_HINT = (
     "Set SPIKELOOM_CACHE_FRAMES to a folder that can be written; train, tune and compare also bin while they read: "
     "--input.source events"
 )
+MOST_LOST = 0.5
+"""The share of events that may lie in no frame before it is worth a warning."""
 
 
 def ensure_frames(cache: Path, name: str, binning: Binning, *, progress: Progress | None = None) -> Path:
@@ -105,6 +107,7 @@ def _find_stale(path: Path, binning: Binning, store: EventStore) -> str | None:
         return f"expected {binning}, found {frames.binning}"
     if frames.fingerprint != store.fingerprint:
         return f"made from another event store (fingerprint {frames.fingerprint}, now {store.fingerprint})"
+    refuse_empty(frames.dropped, binning, frames.samples)
     return None
 
 
@@ -118,6 +121,11 @@ def _build_stale(wanted: dict[Path, Binning], store: EventStore, threads: int, p
             if stale != "missing":
                 progress.note(f"{path}: {stale}; making it again")
     steps = dict(zip(dtypes, measure_steps(store, [wanted[path] for path in dtypes], progress), strict=True))
+    for path, measured in steps.items():
+        measured.refuse_empty(wanted[path], store.samples)
+        lost, total = int(measured.dropped.sum()), int(store.samples.offset[-1])
+        if lost > MOST_LOST * total:
+            progress.note(f"Warning: {path.stem}: {lost:,} of {total:,} events ({lost / total:.0%}) lie in no frame")
     # Counts above 255 are rare. A cache that meets one is begun again, once, in the type that its largest needs.
     while dtypes:
         dtypes = _build_pass(wanted, dtypes, steps, store, threads, progress)

@@ -17,6 +17,9 @@ from preprocess.errors import CacheError, CacheMismatchError
 from preprocess.heap import check_heap
 from preprocess.samples import SampleTable
 
+READ_WITH = "h5py with hdf5plugin: import hdf5plugin before the file is opened"
+"""What a root attribute of every cache says: h5py alone does not know the filter (Blosc) of its data."""
+
 # Since 1.10 HDF5 keeps checksums of its own structures too; 1.14 still reads what is written.
 _HDF5_VERSIONS = ("v110", "v114")
 
@@ -261,6 +264,7 @@ class CacheFile:
         """What the user does about a file that is missing or of no use."""
         attributes = getattr(self, "attributes", {})
         what = _words_for(self.path.parent.name, attributes.get("dataset"))
+        what += " --sort" if attributes.get("sorted") else ""
         source, cache = attributes.get("source", "DIR"), self.path.parent.parent
         first = "" if source != "DIR" else _filming(self.path.parent.name)
         return f"Make it: {first}spikeloom preprocess {what} --source {source} --cache {cache}"

@@ -5,11 +5,13 @@
 /events/jump_at       numbers of the few events whose difference lies outside [-2^31, 2^31), int64 (J,)
 /events/jump_us       what such a difference lacks, a multiple of 2^32, int64 (J,)
 /samples/...          `SampleTable`
+/samples/backwards    events of each sample that are earlier than the event before, int64 (N,)
 /sources/...          relative name, size, mtime_ns and sha256 of every recording
 """
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +55,12 @@ def open_events(path: Path | str) -> EventStore:
 
 
 class EventStore(CacheFile):
-    """Samples of events, read one at a time."""
+    """Samples of events, read one at a time.
+
+    Attributes:
+        backwards: Events of each sample that are earlier than the event before them, int64 (N,); None in stores of
+            versions that did not count them.
+    """
 
     FORMAT: ClassVar[str] = FORMAT
     VERSION: ClassVar[int] = VERSION
@@ -64,12 +71,29 @@ class EventStore(CacheFile):
         events = file["events"]
         self._jump_at: NDArray[np.int64] = read_column(events, "jump_at")
         self._jump_us: NDArray[np.int64] = read_column(events, "jump_us")
+        self.backwards: NDArray[np.int64] | None = None
+        if "backwards_sha256" in self.attributes:
+            self.backwards = read_column(file["samples"], "backwards")
+            if seal_backwards(self.backwards) != self.attributes["backwards_sha256"]:
+                raise ValueError("/samples/backwards does not fit its seal (backwards_sha256)")
         for name in ("address", "time_delta"):
             if events[name].shape != (self.samples.offset[-1],):
                 raise ValueError(f"/events/{name} has shape {events[name].shape}")
 
     def _readers(self, file: h5py.File) -> _Readers:
         return _Readers(ChunkReader(file["events/address"]), ChunkReader(file["events/time_delta"]))
+
+    @property
+    def is_sorted(self) -> bool:
+        """Whether the events were sorted by time when the store was made."""
+        return bool(self.attributes.get("sorted", False))
+
+    @property
+    def out_of_order(self) -> dict[str, int] | None:
+        """How many samples have events earlier than the event before, and how many such events; None if not counted."""
+        if self.backwards is None:
+            return None
+        return {"samples": int(np.count_nonzero(self.backwards)), "events": int(self.backwards.sum())}
 
     def addresses(self, i: int) -> NDArray[Any]:
         """Sample i's linear addresses, unsigned, shape (n,), in recording order.
@@ -110,8 +134,8 @@ class EventStore(CacheFile):
             raise IndexError(f"{self.path}: expected a sample number below {len(self)}, found {i}")
         return int(self.samples.offset[i]), int(self.samples.offset[i + 1])
 
-    def check_sample(self, i: int) -> None:
-        """Compare sample i's events with their checksum and with the sensor.
+    def check_sample(self, i: int) -> NDArray[np.int64]:
+        """Compare sample i's events with their checksum and with the sensor; its times in µs, int64 (n,).
 
         Raises:
             CacheError: If they differ.
@@ -121,11 +145,17 @@ class EventStore(CacheFile):
             raise self._damaged(i, ValueError("its events do not fit their crc32"))
         if int(address.max()) >= 2 * self.height * self.width:
             raise self._damaged(i, ValueError("an address lies outside the sensor"))
+        return t
 
 
 def events_crc32(address: NDArray[Any], t: NDArray[np.int64]) -> int:
     """The checksum of a sample's events: crc32 of two crc32s, of the addresses' and of the times' bytes."""
     return join_crc32(zlib.crc32(np.ascontiguousarray(address).data), zlib.crc32(np.ascontiguousarray(t).data))
+
+
+def seal_backwards(backwards: NDArray[np.int64]) -> str:
+    """The seal of ``/samples/backwards``, 64 hexadecimal digits."""
+    return hashlib.sha256(backwards.astype("<i8").tobytes()).hexdigest()
 
 
 def join_crc32(address_crc: int, time_crc: int) -> int:

@@ -3,7 +3,8 @@
 /frames            counts, the smallest unsigned type that holds the largest, shape (N, T, 2, H, W); a chunk a sample
 /length            frames that a sample fills, int64 (N,), where the rule lets T vary; the others up to T are zero
 /samples/...       the event store's `SampleTable`
-/samples/dropped   events that lie in no frame, int64 (N,), where the rule drops any
+/samples/dropped   events that lie in no frame, int64 (N,), where the rule drops any or a sample has some
+/samples/repeated  events that lie in several frames, int64 (N,), where a sample has some
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.binning import Binning
-from preprocess.cache_file import CacheFile, seal
+from preprocess.cache_file import READ_WITH, CacheFile, seal
 from preprocess.chunks import FRAMES, ChunkReader, Packed, create, pack, write
 from preprocess.event_store import EventStore
 from preprocess.steps import Steps
@@ -50,6 +51,8 @@ class FrameCache(CacheFile):
         timesteps: T, the longest sample's where it varies.
         lengths: Frames that each sample fills, int64 (N,); T where it does not vary.
         dropped: Events of each sample that lie in no frame, int64 (N,).
+        repeated: Events of each sample that lie in several frames, int64 (N,); None in caches of versions that did not
+            count them.
         height: Rows of the frames.
         width: Columns of the frames.
         dtype: Of the counts.
@@ -67,9 +70,12 @@ class FrameCache(CacheFile):
         super()._read_description(file)
         self.binning = Binning.from_attributes(self.attributes)
         steps = Steps.read(file, self.binning, len(self.samples))
-        if steps.sha256() != self.attributes.get("steps_sha256", steps.sha256()):
-            raise ValueError("/length or /samples/dropped does not fit its seal (steps_sha256)")
+        for name, value in steps.seals(self.binning).items():
+            if self.attributes.get(name, value) != value:
+                raise ValueError(f"/length, /samples/dropped or /samples/repeated does not fit its seal ({name})")
         self.lengths, self.dropped, self.timesteps = steps.lengths, steps.dropped, steps.longest
+        # Earlier versions did not count what lies in several frames, or in none by a rule that drops nothing in order.
+        self.repeated: NDArray[np.int64] | None = steps.repeated if "coverage_sha256" in self.attributes else None
         frames = file["frames"]
         self.dtype = frames.dtype
         if frames.shape != (len(self.samples), *self.sample_shape):
@@ -149,8 +155,8 @@ def create_frames(file: h5py.File, store: EventStore, binning: Binning, steps: S
         "sensor_height": store.height,
         "sensor_width": store.width,
         "fingerprint": store.fingerprint,
-        "steps_sha256": steps.sha256(),
-    }
+        "read_with": READ_WITH,
+    } | steps.seals(binning)
     seal(file, store.samples, attributes | binning.to_attributes())
     steps.write(file, binning)
     return create(file, "frames", (len(store), steps.longest, 2, rows, columns), dtype, chunk, FRAMES)

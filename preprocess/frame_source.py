@@ -81,11 +81,12 @@ class EventFrames:
         """
         Args:
             store: Where the events are.
-            binning: How they become frames. Where T varies, the times of all samples are read once, here.
+            binning: How they become frames. Where T varies or events may lie in no frame, the times of all samples are
+                read once, here.
             progress: Where to tell how far that is.
 
         Raises:
-            ConfigError: If the binning is faulty.
+            ConfigError: If the binning is faulty, or no event lies in a frame.
         """
         binning.check()
         self.store = store
@@ -95,8 +96,10 @@ class EventFrames:
         self.fingerprint = store.fingerprint
         self.height, self.width = binning.size(store.height, store.width)
         self.lengths = np.full(len(store), binning.timesteps, np.int64)
-        if binning.varies:
-            self.lengths = measure_steps(store, [binning], progress)[0].lengths
+        if binning.varies or binning.drops:
+            steps = measure_steps(store, [binning], progress)[0]
+            steps.refuse_empty(binning, store.samples)
+            self.lengths = steps.lengths
         self.timesteps = int(self.lengths.max())
         # No pixel of a frame counts more than all events of its sample.
         self.dtype: np.dtype[Any] = np.min_scalar_type(int(store.samples.events.max()))

@@ -149,6 +149,8 @@ def _inspect_events(store: EventStore, i: int) -> Inspection:
     facts = {
         **_facts_of_cache("event store", store),
         "source": store.attributes["source"],
+        "sorted": store.is_sorted,
+        "out_of_order": store.out_of_order,
         "sample": _facts_of_sample(store, i) | _facts_of(survey),
     }
     title = f"{_title_of(store, i)}\n{_in_short(survey)}"
@@ -178,6 +180,7 @@ def _inspect_frames(cache: FrameCache, i: int) -> Inspection:
         "timesteps": cache.timesteps,
         "lengths": [int(cache.lengths.min()), int(cache.lengths.max())],
         "dropped": int(cache.dropped.sum()),
+        "repeated": None if cache.repeated is None else int(cache.repeated.sum()),
         "dtype": str(cache.dtype),
     }
     facts = {**_facts_of_cache("frame cache", cache), **binning, "sample": _facts_of_sample(cache, i) | sample}

@@ -125,8 +125,8 @@ def select_events(
         address: To fill, any unsigned type that holds 2 * height * width - 1, (N,).
         times: To fill, int64 (N,).
         delta: To fill with differences modulo 2^32, uint32 (N,).
-        found: To fill, int64 (3,): the earliest and the latest time, and how many differences lie outside of
-            [-2^31, 2^31).
+        found: To fill, int64 (4,): the earliest and the latest time, how many differences lie outside of
+            [-2^31, 2^31), and how many are negative.
 
     Returns:
         How many events belong; -1 where one of them lies outside the sensor.
@@ -166,18 +166,37 @@ def select_events(
     step = times[0] - (times[0] if fresh else previous)
     delta[0] = np.uint32(step)
     jumps = np.int64(step < -2147483648 or step >= 2147483648)
+    backwards = np.int64(step < 0)
     low = times[0]
     high = times[0]
     for n in range(1, belong):
         step = times[n] - times[n - 1]
         delta[n] = np.uint32(step)
         jumps += step < -2147483648 or step >= 2147483648
+        backwards += step < 0
         low = min(low, times[n])
         high = max(high, times[n])
     found[0] = low
     found[1] = high
     found[2] = jumps
+    found[3] = backwards
     return belong
+
+
+@compile_kernel
+def count_outside(t: Any, starts: Any, ends: Any) -> int:
+    """How many times, int64 (N,), lie in none of the intervals [starts[i], ends[i]), ascending and disjoint.
+
+    An event is compared with the interval of the event before it, and searched for only where it leaves that one.
+    """
+    outside = 0
+    i = 0
+    for k in range(len(t)):
+        now = t[k]
+        if now < starts[i] or now >= ends[i]:
+            i = max(0, np.searchsorted(starts, now, side="right") - 1)
+            outside += now < starts[i] or now >= ends[i]
+    return outside
 
 
 @compile_kernel

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess import chunks, event_store, fingerprint
-from preprocess.cache_file import NewFile, seal, writing
+from preprocess.cache_file import READ_WITH, NewFile, seal, writing
 from preprocess.columns import write_column
 from preprocess.errors import CacheError, RecordingError
 from preprocess.event_store import CHUNK_EVENTS
@@ -50,6 +50,7 @@ def merge_parts(layout: Layout, opened: list[Part], path: Path, workers: Workers
     for part in opened:
         for note, count in part.notes.items():
             notes[note] = notes.get(note, 0) + count
+    backwards = np.concatenate([part.backwards for part in opened])
     layout_digest = fingerprint.digest_layout(layout, event_store.VERSION)
     attributes: dict[str, Any] = {
         "format": event_store.FORMAT,
@@ -62,9 +63,13 @@ def merge_parts(layout: Layout, opened: list[Part], path: Path, workers: Workers
         "layout_digest": layout_digest,
         "source": _source_folder(layout),
         "notes": json.dumps(notes, sort_keys=True),
+        "sorted": layout.sort,
+        "backwards_sha256": event_store.seal_backwards(backwards),
+        "read_with": READ_WITH,
     }
     with progress.task(f"{layout.name}: merging", len(table), "samples") as advance, writing(path) as file:
         seal(file, table, attributes)
+        write_column(file["samples"], "backwards", backwards)
         _write_events(file, opened, table, layout, workers, advance)
         fingerprint.write_sources(file.create_group("sources"), sources)
 

@@ -26,15 +26,20 @@ from preprocess.columns import read_column, write_column
 from preprocess.errors import CacheError, RecordingError
 from preprocess.events import Events
 from preprocess.fingerprint import Source
+from preprocess.order import sort_chunks
 from preprocess.samples import SampleTable
 from preprocess.segments import SegmentReader, SegmentWriter
 from preprocess.windows import WindowCutter
 
 if TYPE_CHECKING:
     from preprocess.datasets.layout import Layout, Sample, SourceRecording
+    from preprocess.formats import Recording
 
 # Recordings of a few kilobytes share a part: a file each would cost more than decoding them.
 _PART_BYTES = 1 << 20
+
+# Counted up when parts hold other tables, so that those of an earlier version are never taken.
+_PART_VERSION = 2
 
 _EVERY_TIME = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
 
@@ -66,7 +71,7 @@ def plan_parts(layout: Layout) -> list[PartPlan]:
     def finish() -> None:
         if pending:
             described = [fingerprint.describe_recording(r) for r in pending]
-            part_id = fingerprint.digest([general, described, states])
+            part_id = fingerprint.digest([_PART_VERSION, general, described, states])
             plans.append(PartPlan(part_id, tuple(pending), sum(size for size, _ in states)))
             pending.clear()
             states.clear()
@@ -136,6 +141,7 @@ class _Growing:
     start_us: int = 0
     previous_us: int | None = None
     bounds: list[int] = field(default_factory=list)
+    backwards: int = 0
     address_crc: int = 0
     time_crc: int = 0
     dropped: bool = False
@@ -144,6 +150,30 @@ class _Growing:
         """[start, end) within which events belong to it."""
         start, end = self.sample.start_us, self.sample.end_us
         return (_EVERY_TIME[0] if start is None else start), (_EVERY_TIME[1] if end is None else end)
+
+
+class _Outside:
+    """Counts a recording's events that lie in the interval of none of its samples."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.events = 0
+        starts: list[int] = []
+        ends: list[int] = []
+        for start, end in sorted(_Growing(sample).interval() for sample in samples):
+            if ends and start <= ends[-1]:
+                ends[-1] = max(ends[-1], end)
+            else:
+                starts.append(start)
+                ends.append(end)
+        self._starts, self._ends = np.array(starts, np.int64), np.array(ends, np.int64)
+        self._bounded = (starts, ends) != ([_EVERY_TIME[0]], [_EVERY_TIME[1]])
+
+    def count(self, t: NDArray[np.int64]) -> None:
+        """Take the times of some more events, int64 (N,)."""
+        from preprocess.kernels import count_outside
+
+        if self._bounded:
+            self.events += int(count_outside(t, self._starts, self._ends))
 
 
 class _PartWriter:
@@ -168,8 +198,10 @@ class _PartWriter:
                 f"{recording.path}: expected a sensor of {self._layout.height}x{self._layout.width} pixels, found "
                 f"{opened.height}x{opened.width}. Leave the file out."
             )
-        for chunk in opened.chunks():
+        outside = _Outside(recording.samples)
+        for chunk in self._in_order(opened) if self._layout.sort else opened.chunks():
             if len(chunk):
+                outside.count(chunk.t)
                 low, high = int(chunk.t.min()), int(chunk.t.max())
                 # Hundreds of windows lie in one chunk: each looks only at its own events.
                 ordered = windows is not None and bool(np.all(chunk.t[1:] >= chunk.t[:-1]))
@@ -181,6 +213,7 @@ class _PartWriter:
                         self._take(number, sample, piece, start, end, recording)
         for note, count in opened.notes.items():
             self._note(note, count)
+        self._note("events_in_no_sample", outside.events)
         growing = self._samples[first:]
         if windows:
             self._drop_windows(cutters, windows.min_events)
@@ -188,6 +221,12 @@ class _PartWriter:
             self._drop_lost(growing)
         else:
             _refuse_empty(recording, growing)
+
+    def _in_order(self, opened: Recording) -> Iterator[Events]:
+        """All events of a recording, sorted by time; it is held in memory meanwhile."""
+        chunks, moved = sort_chunks(opened.chunks())
+        self._note("events_put_in_order", moved)
+        return iter(chunks)
 
     def _note(self, note: str, count: int) -> None:
         if count:
@@ -211,6 +250,9 @@ class _PartWriter:
                 sample.dropped = not cutter.is_complete(k) or sample.count < min_events
                 kept += not sample.dropped
                 self._note("windows_of_too_few_events", cutter.is_complete(k) and sample.dropped)
+                self._note("windows_cut_short", not cutter.is_complete(k))
+            taken = [k for k, number in cutter.numbers.items() if not self._samples[number].dropped]
+            self._note("events_in_no_window", cutter.events_outside(taken))
         self._note("recordings_without_a_window", kept == 0)
 
     def _drop_lost(self, growing: Sequence[_Growing]) -> None:
@@ -228,7 +270,7 @@ class _PartWriter:
         if len(self._times) < len(chunk):
             self._times = np.empty(len(chunk), np.int64)
         height, width = self._layout.height, self._layout.width
-        found = np.empty(3, np.int64)
+        found = np.empty(4, np.int64)
         fresh, previous = sample.previous_us is None, sample.previous_us or 0
         n = select_events(
             chunk.t, chunk.x, chunk.y, chunk.p, start, end, height, width,
@@ -241,7 +283,7 @@ class _PartWriter:
         if n == 0:
             return
         t = self._times[:n]
-        low, high, jumps = found.tolist()
+        low, high, jumps, backwards = found.tolist()
         at = lacking = np.empty(0, np.int64)
         if jumps:
             _, at, lacking = event_store.time_deltas(t, sample.previous_us)
@@ -253,12 +295,15 @@ class _PartWriter:
         sample.address_crc = zlib.crc32(address[:n].data, sample.address_crc)
         sample.time_crc = zlib.crc32(t.data, sample.time_crc)
         sample.count += n
+        sample.backwards += backwards
 
     def finish(self, sources: Sequence[Source]) -> None:
         """Write what is known of the samples and sources."""
         kept = np.flatnonzero([not sample.dropped for sample in self._samples])
         self._segments.finish(kept)
         _table([self._samples[k] for k in kept]).write(self._file.create_group("samples"))
+        backwards = [self._samples[k].backwards for k in kept]
+        write_column(self._file, "backwards", np.array(backwards, np.int64))
         fingerprint.write_sources(self._file.create_group("sources"), sources)
         write_column(self._file, "notes", np.array([json.dumps(self._notes)]))
 
@@ -314,6 +359,7 @@ class Part:
         self.path = path
         with _deleted_if_damaged(path), h5py.File(path, "r") as file:
             self.samples = SampleTable.read(file["samples"])
+            self.backwards: NDArray[np.int64] = read_column(file, "backwards")
             self.sources = fingerprint.read_sources(file["sources"])
             self.notes: dict[str, int] = json.loads(read_column(file, "notes")[0])
 

@@ -58,6 +58,8 @@ def split_samples(
     validation_fraction: float,
     selection: str,
     classes: Sequence[str] = (),
+    *,
+    needs_test: bool = True,
 ) -> Splits:
     """Cut a data set into training, validation and test samples.
 
@@ -72,6 +74,7 @@ def split_samples(
             has groups, else stratified by class.
         selection: ``validation``; ``paper`` and ``last`` train on all training samples.
         classes: Their names, for errors.
+        needs_test: Whether an official split without test samples is refused.
 
     Raises:
         ConfigError: If the split does not exist for this data set or leaves a part empty.
@@ -84,7 +87,13 @@ def split_samples(
     else:
         test = _is_test(samples, dataset_name, split, classes)
     train = np.flatnonzero(~test & ~left_out)
-    if len(train) == 0 or not test.any():
+    if len(train) and split == "official" and not test.any():
+        if needs_test:
+            raise ConfigError(
+                f"dataset.split: expected a test split, found only the {len(train):,} samples of the official training "
+                f"split in {dataset_name}. Preprocess the test recordings too, or choose random-0.9."
+            )
+    elif len(train) == 0 or not test.any():
         raise ConfigError(
             f"dataset.split: expected training and test samples from {split}, found {len(train)} and "
             f"{int(test.sum())} in {dataset_name}. Choose another of {', '.join(SPLITS)}."

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +10,24 @@ from numpy.typing import NDArray
 
 from preprocess.event_store import EventStore, open_events
 from preprocess.frame_cache import open_frames
+from preprocess.remarks import Remark
 from preprocess.samples import NO_SPLIT, TEST, TRAIN, SampleTable
 
 # More classes than fit a screen are told by the smallest, the median and the largest.
 _MOST_CLASSES = 20
 
 
-def print_summary(events: Path, frames: list[Path], built: list[Path], seconds: float) -> None:
-    """Print samples per class and split, then the files.
+def print_summary(
+    events: Path, frames: list[Path], built: list[Path], seconds: float, said: Iterable[Remark] = ()
+) -> None:
+    """Print samples per class and split, then the files, then what is to be remarked.
 
     Args:
         events: The event store.
         frames: The frame caches asked for.
         built: Those of these files that this run made.
         seconds: What it took.
+        said: The remarks.
     """
     from preprocess.console import console
 
@@ -32,10 +35,9 @@ def print_summary(events: Path, frames: list[Path], built: list[Path], seconds: 
     out = console()
     out.print(_samples_table(store))
     out.print(_files_table(store, frames, built))
-    for line in _dropped(store, frames):
-        out.print(line, highlight=False)
-    for note, count in json.loads(store.attributes["notes"]).items():
-        out.print(f"{note.replace('_', ' ')}: {count:,}", highlight=False)
+    for remark in said:
+        for line in remark.lines:
+            out.print(line, highlight=False, markup=False)
     if built:
         source_mb = _source_bytes(events) / 1e6
         speed = f", {source_mb / seconds:,.0f} MB/s of recordings" if events in built else ""
@@ -43,16 +45,6 @@ def print_summary(events: Path, frames: list[Path], built: list[Path], seconds: 
     else:
         line = f"Nothing to do: every cache is there and fits its recordings ({seconds:.1f} s)."
         out.print(line, highlight=False)
-
-
-def _dropped(store: EventStore, frames: list[Path]) -> Iterator[str]:
-    """A line for each frame cache whose rule leaves events out."""
-    total = int(store.samples.offset[-1])
-    for path in frames:
-        cache = open_frames(path)
-        if cache.binning.drops:
-            lost = int(cache.dropped.sum())
-            yield f"{path.stem}: {lost:,} of {total:,} events ({100 * lost / total:.2f} %) lie in no frame."
 
 
 def _source_bytes(events: Path) -> int:

@@ -9,18 +9,19 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-from preprocess.binning import Binning, bin_addresses, measure_sample
+from preprocess.binning import bin_addresses, measure_sample
 from preprocess.errors import CacheError
 from preprocess.event_store import EventStore, open_events
 from preprocess.fingerprint import Source, fingerprint, hash_file, read_sources
 from preprocess.frame_cache import FrameCache, open_frames
+from preprocess.order import count_backwards
 from preprocess.progress import Progress
 
 # A damaged disk spoils many samples; a few lines say as much as thousands.
 _MOST_FAULTS = 5
 
+_REDECODE = "Delete the file and preprocess again."
 _REMAKE = "Delete the file; preprocess, train and tune make it again."
 
 
@@ -36,6 +37,9 @@ class Verified:
         seconds: How long it took.
         faults: What is wrong, a line each; at most five and one that says how many more.
         note: What could not be proved, such as where the recordings are gone; "" otherwise.
+        out_of_order: Of an event store: samples with events earlier than the event before, and such events.
+        dropped: Of a frame cache: events that lie in no frame.
+        repeated: Of a frame cache: events that lie in several frames.
     """
 
     path: Path
@@ -45,6 +49,9 @@ class Verified:
     seconds: float
     faults: tuple[str, ...] = field(default=())
     note: str = ""
+    out_of_order: tuple[int, int] = (0, 0)
+    dropped: int = 0
+    repeated: int = 0
 
 
 def verify_cache(folder: Path, *, progress: Progress | None = None) -> list[Verified]:
@@ -96,14 +103,20 @@ def _verify_events(store: EventStore, progress: Progress) -> Verified:
     if fingerprint(store.attributes["layout_digest"], _sources(store)) != store.fingerprint:
         faults.append(f"{store.path}: its sources do not fit its fingerprint. Delete the file and preprocess again.")
     with progress.task(f"{store.path.parent.name}: events", len(store), "samples") as advance:
+        backwards = np.zeros(len(store), np.int64)
         for i in range(len(store)):
             try:
-                store.check_sample(i)
+                backwards[i] = count_backwards(store.check_sample(i))
+                if store.backwards is not None and backwards[i] != store.backwards[i]:
+                    fault = f"expected {store.backwards[i]:,} events out of order, found {backwards[i]:,}"
+                    faults.append(f"{store.path}: sample {i} ('{store.samples.name[i]}'): {fault}. {_REDECODE}")
             except CacheError as error:
                 faults += error.faults
             advance(1)
     events, size = int(store.samples.offset[-1]), store.path.stat().st_size
-    return Verified(store.path, len(store), events, size, time.perf_counter() - start, _few(store.path, faults))
+    seconds = time.perf_counter() - start
+    disorder = int(np.count_nonzero(backwards)), int(backwards.sum())
+    return Verified(store.path, len(store), events, size, seconds, _few(store.path, faults), out_of_order=disorder)
 
 
 def _verify_recordings(store: EventStore, progress: Progress) -> Verified:
@@ -147,47 +160,44 @@ def _verify_frames(path: Path, store: EventStore, progress: Progress) -> Verifie
         fault = f"{path}: {expected}, found {frames.fingerprint}. {_REMAKE}"
         return Verified(path, len(frames), 0, size, 0.0, (fault,))
     faults: list[str] = []
-    counts = 0
+    counts, coverage = 0, np.zeros(2, np.int64)
     with progress.task(f"{store.path.parent.name}: {path.stem}", len(frames), "samples") as advance:
         for i in range(len(frames)):
             try:
-                counts += _compare_sample(frames, store, i)
+                held, *outside = _compare_sample(frames, store, i)
+                counts, coverage = counts + held, coverage + outside
             except CacheError as error:
                 faults += error.faults
             advance(1)
     frames.close()
-    return Verified(path, len(frames), counts, size, time.perf_counter() - start, _few(path, faults))
+    dropped, repeated = coverage.tolist()
+    seconds = time.perf_counter() - start
+    return Verified(path, len(frames), counts, size, seconds, _few(path, faults), dropped=dropped, repeated=repeated)
 
 
-def _compare_sample(frames: FrameCache, store: EventStore, i: int) -> int:
-    """The number of counts in sample i's frames, which are what its events bin to, none lost and none invented."""
+def _compare_sample(frames: FrameCache, store: EventStore, i: int) -> tuple[int, int, int]:
+    """The number of counts in sample i's frames, and how many of its events lie in no frame and in several.
+
+    The frames are what its events bin to, none lost and none invented.
+    """
     found = frames.read(i)
     address, t = store.addresses(i), store.times(i) if frames.binning.needs_times else None
     expected = bin_addresses(address, t, frames.binning, store.height, store.width)
-    length, dropped = measure_sample(len(address), t, frames.binning)
-    fits = (
-        np.array_equal(found[:length], expected)
-        and not found[length:].any()
-        and (int(frames.lengths[i]), int(frames.dropped[i])) == (length, dropped)
-    )
+    length, dropped, repeated = measure_sample(len(address), t, frames.binning)
+    known = (int(frames.lengths[i]), int(frames.dropped[i]))
+    if frames.repeated is None and not frames.binning.drops:
+        # Earlier versions did not count them.
+        known = (known[0], dropped)
+    fits = np.array_equal(found[:length], expected) and not found[length:].any() and known == (length, dropped)
+    fits = fits and (frames.repeated is None or int(frames.repeated[i]) == repeated)
     counts = int(found.sum(dtype=np.int64))
     if not fits:
         fault = "differs from its events binned again"
-    elif not _conserves(counts, len(address) - dropped, t, frames.binning):
+    elif repeated == 0 and counts != len(address) - dropped:
         fault = f"holds {counts:,} of {len(address) - dropped:,} events"
     else:
-        return counts
+        return counts, dropped, repeated
     raise CacheError(f"{frames.path}: sample {i} ('{store.samples.name[i]}') {fault}. {_REMAKE}")
-
-
-def _conserves(counts: int, events: int, t: NDArray[np.int64] | None, binning: Binning) -> bool:
-    """Whether the counts are all events that lie in frames.
-
-    Where frames overlap, or times are not sorted, an event counts more than once: comparing frames is then all the
-    proof there is.
-    """
-    once = binning.overlap == 0 and (t is None or bool(np.all(t[1:] >= t[:-1])))
-    return counts == events or not once
 
 
 def _few(path: Path, faults: list[str]) -> tuple[str, ...]:

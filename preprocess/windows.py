@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +51,9 @@ class WindowCutter:
         self._start_us = whole.start_us
         self._latest_us = 0
         self.numbers: dict[int, int] = {}
+        # Every border of a window ends a cell, so that an event's cell says in which windows it lies.
+        self._cells: Counter[int] = Counter()
+        self._before_start = 0
 
     def touched(self, t: NDArray[np.int64]) -> list[int]:
         """The windows in which some of these times lie, ascending; times (N,), N >= 1, in recording order."""
@@ -56,9 +61,26 @@ class WindowCutter:
             self._start_us = self._latest_us = int(t[0])
         self._latest_us = max(self._latest_us, int(t.max()))
         w = self._windows
-        last = np.unique((t[t >= self._start_us] - self._start_us) // w.stride_us)
+        last = self._count_cells(t)
         overlapping = range(-(-w.window_us // w.stride_us))
         return sorted({int(k) - back for k in last for back in overlapping if k >= back})
+
+    def _count_cells(self, t: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Count the events of each cell, 2k and 2k + 1 between the starts of windows k and k + 1; the k touched."""
+        w, start, end = self._windows, self._start_us or 0, self._whole.end_us
+        inside = t if end is None else t[t < end]
+        self._before_start += int(np.count_nonzero(inside < start)) if self._whole.start_us is None else 0
+        k, since = np.divmod(inside[inside >= start] - start, w.stride_us)
+        cells, counts = np.unique(2 * k + (since >= w.window_us % w.stride_us), return_counts=True)
+        for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):
+            self._cells[cell] += count
+        return np.unique(cells // 2)
+
+    def events_outside(self, taken: Iterable[int]) -> int:
+        """How many events of the sample's interval lie in none of these windows; known at the end."""
+        whole, rest = divmod(self._windows.window_us, self._windows.stride_us)
+        cells = {cell for k in taken for cell in range(2 * k, 2 * (k + whole) + (rest > 0))}
+        return self._before_start + sum(count for cell, count in self._cells.items() if cell not in cells)
 
     def sample(self, k: int) -> Sample:
         """Window k as a sample; its index is given when all recordings are known."""

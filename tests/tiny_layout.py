@@ -88,8 +88,16 @@ class TinyLayout:
     decoder: str = "npy 1"
     orientation: str | None = None
     windows: None = None
+    form: str = ""
+    salvage: bool = False
+    sort: bool = False
+    tables: tuple[str, ...] = ()
     chunk: int = 128
     delay_s: float = 0.0
+
+    @property
+    def folder(self) -> Path:
+        return self.recordings[0].path.parent
 
     def open(self, recording: TinySource) -> TinyRecording:
         return TinyRecording(recording.path, self.height, self.width, self.chunk, self.delay_s)

@@ -25,14 +25,15 @@ TINY = RunConfig(
 )
 
 
-def tiny_cache(folder: Path, samples: int = 72, name: str = "tiny") -> Path:
-    """A cache of 16x16 samples in three classes that differ in where most events lie; half of them test."""
+def tiny_cache(folder: Path, samples: int = 72, name: str = "tiny", *, tests: bool = True) -> Path:
+    """A cache of 16x16 samples in three classes that differ in where most events lie; half of them test, or none."""
     events = [_somewhere(i, i % 3) for i in range(samples)]
     layout = tiny_layout(folder / f"src-{name}", events, name=name)
     # One group for each sample, so that validation samples come from every class.
+    splits = [i // 3 % 2 if tests else 0 for i in range(samples)]
     sources = [
-        replace(source, samples=tuple(replace(s, group=s.name, split=i // 3 % 2) for s in source.samples))
-        for i, source in enumerate(layout.recordings)
+        replace(source, samples=tuple(replace(s, group=s.name, split=split) for s in source.samples))
+        for source, split in zip(layout.recordings, splits, strict=True)
     ]
     build_event_store(replace(layout, recordings=tuple(sources)), folder / "cache")
     return folder / "cache"

@@ -135,6 +135,9 @@ def _lines_of_cache(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if facts["dropped"]:
             share = 100 * facts["dropped"] / facts["events"]
             yield "", f"{facts['dropped']:,} events ({share:.2f} %) lie in no frame"
+        if facts["repeated"]:
+            share = 100 * facts["repeated"] / facts["events"]
+            yield "", f"{facts['repeated']:,} events ({share:.2f} %) lie in several frames"
     yield "data set", facts["dataset"]
     yield "samples", f"{facts['samples']:,}: " + ", ".join(f"{n:,} {split}" for split, n in facts["splits"].items())
     names = list(facts["classes"])
@@ -142,6 +145,11 @@ def _lines_of_cache(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     listed = ", ".join(names[:_MOST_CLASSES]) + (", ..." if len(names) > _MOST_CLASSES else "")
     yield "classes", f"{len(names)}, of {min(sizes):,} to {max(sizes):,} samples: {listed}"
     yield "events", f"{facts['events']:,}: {facts['events_of_smallest']:,} to {facts['events_of_largest']:,} a sample"
+    if facts.get("sorted"):
+        yield "order", "sorted by time"
+    elif facts.get("out_of_order"):
+        found = facts["out_of_order"]
+        yield "order", f"{found['events']:,} events of {found['samples']:,} samples are earlier than the one before"
     if "source" in facts:
         yield "source", facts["source"]
     yield "fingerprint", facts["fingerprint"]

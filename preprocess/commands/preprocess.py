@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -16,6 +16,9 @@ from preprocess.binning import Binning, SplitBy
 from preprocess.command_line import UsageError, default_cache, parse
 from preprocess.formats.array_columns import ArrayOptions, TimeUnit
 from preprocess.windows import Windows
+
+if TYPE_CHECKING:
+    from preprocess.event_store import EventStore
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,10 @@ class Arguments:
     """Unit of the times in a folder's .npy and .npz files; whole us if not given."""
     salvage: bool = False
     """Keep the events before the damage of damaged recordings instead of stopping."""
+    sort: bool = False
+    """Sort the events of each recording by time before they are cut into samples and frames. Events of equal times keep
+    their order. Not sorted, frames are those of SpikingJelly and tonic bit by bit, and events out of order may be
+    counted twice or not at all."""
     workers: int = 1
     """Processes that decode, and threads that bin and compress."""
     name: str | None = None
@@ -151,12 +158,13 @@ def run(words: list[str]) -> None:
     arguments.check()
     from preprocess.build import build_event_store, ensure_every_frames
     from preprocess.compiling import start_numba
-    from preprocess.datasets import find_layout
+    from preprocess.datasets import find_layout, find_unread
     from preprocess.event_store import open_events
     from preprocess.memory import keep_freed_memory
     from preprocess.own_frames import own_frames_folder
     from preprocess.plausibility import doubt_samples
     from preprocess.progress import progress_on_stderr
+    from preprocess.remarks import Remark, remarks
     from preprocess.summary import print_summary
 
     keep_freed_memory()
@@ -174,6 +182,7 @@ def run(words: list[str]) -> None:
         size=arguments.sensor_size,
         salvage=arguments.salvage,
         arrays=arguments.arrays(),
+        sort=arguments.sort,
         tell=progress.note,
     )
     before = _states(cache / layout.name) | _states(own_frames_folder())
@@ -181,13 +190,17 @@ def run(words: list[str]) -> None:
     frames = ensure_every_frames(cache, layout.name, arguments.binnings(), workers=arguments.workers, progress=progress)
     seconds = time.perf_counter() - start
     built = [path for path in (events, *frames) if before.get(path) != _states(path.parent).get(path)]
-    warning = doubt_samples(layout, open_events(events))
+    store = open_events(events)
+    said = remarks(layout, find_unread(layout, cache), store, frames, built)
+    warning = doubt_samples(layout, store)
     if warning is not None:
         progress.note(warning)
+    said.append(Remark("warnings", [warning] if warning else []))
     if arguments.json:
-        print(json.dumps(_answer(events, frames, seconds) | {"warnings": [warning] if warning else []}))
+        answer = _answer(store, [events, *frames], seconds)
+        print(json.dumps(answer | {remark.field: remark.value for remark in said}))
     else:
-        print_summary(events, frames, built, seconds)
+        print_summary(events, frames, built, seconds, said)
 
 
 def _states(folder: Path) -> dict[Path, tuple[int, int]]:
@@ -202,14 +215,11 @@ def _states(folder: Path) -> dict[Path, tuple[int, int]]:
     return found
 
 
-def _answer(events: Path, frames: list[Path], seconds: float) -> dict[str, Any]:
-    from preprocess.event_store import open_events
-
-    store = open_events(events)
+def _answer(store: EventStore, caches: list[Path], seconds: float) -> dict[str, Any]:
     return {
         "dataset": store.dataset,
         "samples": len(store),
         "events": int(store.samples.offset[-1]),
         "seconds": round(seconds, 3),
-        "caches": [str(path) for path in (events, *frames)],
+        "caches": [str(path) for path in caches],
     }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -22,6 +24,8 @@ class Arguments:
 
     cache_dir: Annotated[Path, tyro.conf.Positional]
     """A data set's folder in the cache, or the cache itself for all of them."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
 
 
 def run(words: list[str]) -> None:
@@ -31,10 +35,32 @@ def run(words: list[str]) -> None:
 
     arguments = parse(Arguments, words, prog="spikeloom verify")
     results = verify_cache(arguments.cache_dir, progress=progress_on_stderr())
-    _print_table(results)
+    if arguments.json:
+        print(json.dumps({"files": [_answer(result) for result in results]}))
+    else:
+        _print_table(results)
     faults = [fault for result in results for fault in result.faults]
     if faults:
         raise CacheError(*faults)
+
+
+def _answer(result: Verified) -> dict[str, Any]:
+    samples, events = result.out_of_order
+    answer = dataclasses.asdict(result) | {"path": str(result.path), "seconds": round(result.seconds, 3)}
+    return answer | {"out_of_order": {"samples": samples, "events": events}}
+
+
+def _verdict(result: Verified) -> str:
+    """Whether it is whole, and what it leaves out or counts twice."""
+    parts = ["damaged" if result.faults else result.note or "whole"]
+    if any(result.out_of_order):
+        samples, events = result.out_of_order
+        parts.append(f"{events:,} events of {samples:,} samples are out of order")
+    if result.dropped:
+        parts.append(f"{result.dropped:,} events lie in no frame")
+    if result.repeated:
+        parts.append(f"{result.repeated:,} events lie in several frames")
+    return "; ".join(parts)
 
 
 def _print_table(results: list[Verified]) -> None:
@@ -48,7 +74,6 @@ def _print_table(results: list[Verified]) -> None:
         table.add_column(name, justify="right")
     table.add_column("verdict", overflow="fold")
     for result in results:
-        verdict = "damaged" if result.faults else result.note or "whole"
         numbers = (f"{result.samples:,}", f"{result.events:,}" if result.events else "", f"{result.size / 1e6:,.1f}")
-        table.add_row(str(result.path), *numbers, f"{result.seconds:.2f}", verdict)
+        table.add_row(str(result.path), *numbers, f"{result.seconds:.2f}", _verdict(result))
     console().print(table)

@@ -61,13 +61,18 @@ def _read(folder: Path, dataset: str) -> Layout:
             )
             continue
         try:
-            labels = read_labels(path.with_name(f"{path.stem}_labels.csv"), len(classes))
+            labels = read_labels(_labels_of(path), len(classes))
         except LayoutError as error:
             faults += error.faults
             continue
         recordings.append(SourceRecording(path, name, _samples(path.stem, split, labels, classes, counted)))
     raise_all(folder, faults)
-    return Layout(dataset, dataset, "aedat31", 128, 128, classes, tuple(recordings))
+    tables = (*LISTS.values(), *(_labels_of(recording.path).name for recording in recordings))
+    return Layout(dataset, dataset, "aedat31", 128, 128, classes, tuple(recordings), tables=tables)
+
+
+def _labels_of(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_labels.csv")
 
 
 def _read_lists(folder: Path, faults: list[str]) -> dict[str, int]:

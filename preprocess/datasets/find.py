@@ -27,7 +27,7 @@ _FORMS: dict[str, tuple[Form, ...]] = {
 }
 
 # The archives in which a data set is published, and the folder that each one becomes.
-_ARCHIVES: dict[str, Mapping[str, str]] = {
+ARCHIVES: dict[str, Mapping[str, str]] = {
     "dvs-gesture": {
         "DvsGesture.tar.gz": "DvsGesture",
         "ibmGestureTrain.tar.gz": "ibmGestureTrain",
@@ -52,6 +52,7 @@ def find_layout(
     size: Size | None = None,
     salvage: bool = False,
     arrays: ArrayOptions = NO_OPTIONS,
+    sort: bool = False,
     tell: Tell | None = None,
 ) -> Layout:
     """The recordings and samples of a data set; the archives it is published in are unpacked beside themselves.
@@ -66,6 +67,7 @@ def find_layout(
         size: Rows and columns of the sensor of a ``folder``, where its recordings do not tell them.
         salvage: Whether damaged recordings give the events before the damage.
         arrays: Order of columns and unit of times of a ``folder`` of arrays that do not say them.
+        sort: Whether the events of each recording are sorted by time.
         tell: Called with a line for people about what was found.
 
     Raises:
@@ -80,14 +82,15 @@ def find_layout(
         raise LayoutError(f"{dataset}: {expected}, found one. They are for folder.")
     tell = tell or (lambda _: None)
     try:
-        archives = _ARCHIVES.get(dataset, {})
+        archives = ARCHIVES.get(dataset, {})
         if source.is_file() and archives:
             source = unpack_archive(source, archives.get(source.name), tell)
         # Beside what fits already only its like is unpacked: five classes of ten, when the others came later.
         fitting = first_folder(source, lambda place: any(form.fits(place, dataset) for form in _FORMS[dataset]))
         unpack_known([fitting] if fitting else [source, *folders(source)], archives, tell)
         form, found = locate_form(source, _FORMS[dataset], dataset)
-        layout = dataclasses.replace(form.read(found, dataset), form=form.title, windows=windows, salvage=salvage)
+        layout = form.read(found, dataset)
+        layout = dataclasses.replace(layout, form=form.title, windows=windows, salvage=salvage, sort=sort)
     except OSError as error:
         where = error.filename or source
         raise LayoutError(f"{where}: cannot be read ({error.strerror}). Check its permissions.") from None

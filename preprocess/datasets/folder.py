@@ -146,7 +146,7 @@ def _read_manifest(folder: Path, dataset: str) -> Layout:
             entries.append(entry)
     if entries and len({entry.split == NO_SPLIT for entry in entries}) > 1:
         faults.append(f"{path}: expected a split in every line or in none, found both. Fill the column.")
-    return _layout(folder, dataset, entries, faults)
+    return dataclasses.replace(_layout(folder, dataset, entries, faults), tables=(MANIFEST,))
 
 
 def _entry(folder: Path, fields: dict[str, str]) -> _Entry | str:

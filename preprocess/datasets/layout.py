@@ -66,6 +66,8 @@ class Layout:
         windows: How every sample is cut into samples of equal length; None leaves them whole.
         salvage: Whether damaged recordings give the events before the damage.
         arrays: What NumPy's files do not say of themselves.
+        sort: Whether the events of each recording are sorted by time.
+        tables: Files besides the recordings that were read, such as label files, relative like the recordings.
     """
 
     name: str
@@ -80,6 +82,8 @@ class Layout:
     windows: Windows | None = None
     salvage: bool = False
     arrays: ArrayOptions = NO_OPTIONS
+    sort: bool = False
+    tables: tuple[str, ...] = ()
 
     @property
     def decoder(self) -> str:
@@ -88,7 +92,7 @@ class Layout:
         words = [f"{name} {FORMATS[name].VERSION}" for name in formats]
         words += [f"windows {self.windows}"] if self.windows else []
         words += [str(self.arrays)] if str(self.arrays) else []
-        return ", ".join(words + ["salvage"] * self.salvage)
+        return ", ".join(words + ["salvage"] * self.salvage + ["sorted by time"] * self.sort)
 
     @property
     def folder(self) -> Path:

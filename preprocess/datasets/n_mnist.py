@@ -19,13 +19,17 @@ _FOLDERS = {"Train": TRAIN, "Test": TEST}
 
 
 def _fits(folder: Path, dataset: str) -> bool:
-    return all((folder / name).is_dir() for name in _FOLDERS)
+    return any((folder / name).is_dir() for name in _FOLDERS)
 
 
 def _read(folder: Path, dataset: str) -> Layout:
-    """The layout of a folder with Train and Test; some digits may be missing, a few are enough to try something."""
+    """The layout of a folder with Train and Test, or one of them, as tonic leaves it after ``NMNIST(train=True)``.
+
+    Some digits may be missing, a few are enough to try something.
+    """
     faults: list[str] = []
-    recordings = [r for name, split in _FOLDERS.items() for r in _recordings(folder, name, split, faults)]
+    present = {name: split for name, split in _FOLDERS.items() if (folder / name).is_dir()}
+    recordings = [r for name, split in present.items() for r in _recordings(folder, name, split, faults)]
     raise_all(folder, faults)
     return Layout(dataset, dataset, "atis", 34, 34, CLASSES, tuple(recordings))
 

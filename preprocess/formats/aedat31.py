@@ -61,7 +61,7 @@ class Aedat31Recording(Recording):
         """All polarity events in recording order; RecordingError at the first packet or event that does not fit."""
         from preprocess.formats.kernels import GOOD, decode_aedat31
 
-        packet, notes = np.zeros(3, np.int64), np.zeros(2, np.int64)
+        packet, notes = np.zeros(3, np.int64), np.zeros(3, np.int64)
         position = self.start
         with reading(self) as read:
             while position < self.size:
@@ -74,6 +74,7 @@ class Aedat31Recording(Recording):
                 )
                 self.note("events_marked_invalid", int(notes[0]))
                 self.note("events_beyond_the_number_of_their_packet", int(notes[1]))
+                self.note("events_of_other_kinds_skipped", int(notes[2]))
                 if events:
                     yield Events(t[:events], x[:events], y[:events], p[:events], self.height, self.width)
                 if ended != GOOD or consumed == 0:

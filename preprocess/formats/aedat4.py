@@ -71,9 +71,11 @@ class Aedat4Recording(Recording):
         """All events in recording order; RecordingError at the first packet that is damaged or event outside."""
         decoder, streams = _open_decoder(self.path)
         wanted = _event_stream(streams)
-        seen = 0
+        seen = skipped = 0
         for position, packet in self._packets(decoder):
             if packet["stream_id"] != wanted or "events" not in packet:
+                skipped += 1
+                self.note("packets_of_other_streams_skipped", skipped)
                 continue
             events = packet["events"]
             x, y = np.ascontiguousarray(events["x"]), np.ascontiguousarray(events["y"])

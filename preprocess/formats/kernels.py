@@ -31,7 +31,8 @@ def decode_aedat31(
         width: Sensor columns.
         packet: The packet that the last block ended in, int64 (3,): payload bytes to come, whether they are polarity
             events, the upper bits of their timestamps. Zeros at the beginning of the data.
-        notes: Counts to add to, int64 (2,): events marked invalid, slots beyond a packet's number of events.
+        notes: Counts to add to, int64 (3,): events marked invalid, slots beyond a packet's number of events, and
+            events of other kinds, which are skipped.
         t: int64 (B // 8,).
         x: uint16 (B // 8,).
         y: uint16 (B // 8,).
@@ -58,6 +59,8 @@ def decode_aedat31(
                 return WRONG_NUMBER, at, n
             if polarity:
                 notes[1] += capacity - number
+            else:
+                notes[2] += number
             packet[0] = size * capacity
             packet[1] = polarity
             packet[2] = np.int64(head[3]) << 31

@@ -55,6 +55,44 @@ def test_train_tells_each_epoch_on_stderr_and_the_result_on_stdout(cache: Path, 
     assert (there.neuron.name, there.schedule.epochs, there.seed) == ("clif", 2, 7)
 
 
+@pytest.fixture(scope="module")
+def only_train(tmp_path_factory) -> Path:
+    """A cache whose official split has training samples only, as tonic's `NMNIST(train=True)` leaves it."""
+    return tiny_cache(tmp_path_factory.mktemp("only-train"), tests=False)
+
+
+@pytest.mark.parametrize("selection", ["validation", "last"])
+def test_without_a_test_split_a_run_trains_and_says_that_nothing_is_tested(
+    only_train: Path, config: Path, tmp_path: Path, capsys, selection: str
+):
+    words = ("train", "--config", config, "--cache", only_train, "--out", tmp_path / "run", "--selection", selection)
+    assert run(*words, "--schedule.epochs", 1) == 0
+    printed = capsys.readouterr()
+    first = printed.err.splitlines()[0]
+    assert first == "spikeloom: tiny has no test split: the run ends without a test accuracy"
+    assert "none: the data set has no test split" in printed.out
+    assert f"firing rate ({'validation' if selection == 'validation' else 'training'})" in printed.out
+    result = open_run(tmp_path / "run").result
+    assert result["test_samples"] == 0 and "test_accuracy" not in result
+    # A finished run is only read; what needs a test split names the remedy.
+    assert run(*words, "--schedule.epochs", 1, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == result
+    assert run("evaluate", tmp_path / "run", "--cache", only_train) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "spikeloom: dataset.split: expected a test split, found only the 72 samples of the official training split in "
+        "tiny. Preprocess the test recordings too, or choose random-0.9."
+    )
+
+
+def test_selection_by_the_test_split_needs_one(only_train: Path, config: Path, tmp_path: Path, capsys):
+    words = ("train", "--config", config, "--cache", only_train, "--out", tmp_path / "run", "--selection", "paper")
+    assert run(*words) == 2
+    assert "dataset.split: expected a test split" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert run(*words[:-1], "validation", "--dataset.split", "random-0.9", "--schedule.epochs", 1) == 0
+
+
 def test_fields_may_stand_before_the_preset(cache: Path, tmp_path: Path, capsys):
     assert run("train", "--neuron.tau", "1.5", "n-mnist-small", "--cache", cache, "--out", tmp_path / "run") == 2
     error = capsys.readouterr().err

@@ -239,11 +239,6 @@ def test_faults_of_an_n_mnist_folder(digits: Path):
     ]
     (digits / "Train" / "ten").rmdir()
     shutil.rmtree(digits / "Test")
-    (line,) = refusals("n-mnist", digits)
-    assert line == (
-        f"{digits}: expected the folders Train and Test with the folders 0 to 9 of .bin recordings in each, found "
-        "Train. Give the folder that holds them."
-    )
     (digits / "Test").mkdir()
     assert refusals("n-mnist", digits) == [
         f"{digits / 'Test'}: expected folders 0 to 9 of .bin recordings, found none. Unpack it again."

@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 from raw_files import Packet, aedat2, aedat31, polarity_payload
 from test_datasets import samples_of
 
 from preprocess.binning import Binning
 from preprocess.build import build_event_store, ensure_frames
 from preprocess.commands.preprocess import run
-from preprocess.datasets import Layout, find_layout
+from preprocess.datasets import Layout, Sample, find_layout
 from preprocess.errors import LayoutError, RecordingError
 from preprocess.event_store import EventStore, open_events
 from preprocess.samples import NO_SPLIT, TEST, TRAIN
 from preprocess.splits import split_samples
 from preprocess.verify import verify_cache
-from preprocess.windows import Windows
+from preprocess.windows import WindowCutter, Windows
 
 
 def save(path: Path, times, *, old: bool = True) -> None:
@@ -172,6 +174,27 @@ def test_windows_hold_what_a_mask_over_the_recording_holds(
     assert json.loads(store.attributes["notes"])["recordings_without_a_window"] == 1
     ensure_frames(tmp_path / "cache", "mine", Binning(2))
     assert not any(result.faults for result in verify_cache(tmp_path / "cache"))
+
+
+@hypothesis.given(
+    st.lists(st.integers(0, 200), min_size=1, max_size=40),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sets(st.integers(0, 20)),
+    st.sampled_from([(None, None), (10, 150), (None, 90)]),
+    st.integers(1, 40),
+)
+def test_events_in_no_window_are_those_that_no_mask_holds(times, window_us, stride_us, taken, bounds, chunk: int):
+    t, (start, end) = np.array(times, np.int64), bounds
+    cutter = WindowCutter(Windows(window_us, stride_us), Sample(0, TRAIN, 0, "a", "a", start, end))
+    for k in range(0, len(t), chunk):
+        cutter.touched(t[k : k + chunk])
+    first = times[0] if start is None else start
+    inside = t[(t >= (-1 if start is None else start)) & (t < (201 if end is None else end))]
+    held = np.zeros(len(inside), bool)
+    for k in taken:
+        held |= (inside >= first + k * stride_us) & (inside < first + k * stride_us + window_us)
+    assert cutter.events_outside(taken) == np.count_nonzero(~held)
 
 
 def test_windows_begin_and_end_with_an_interval(source: Path, tmp_path: Path):

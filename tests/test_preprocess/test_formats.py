@@ -160,9 +160,11 @@ def test_what_is_odd_is_noted_and_kept(tmp_path: Path):
     packets = [
         Packet(polarity_payload([(1, 2, 3, 0), (2, 2, 3, 1)], valid=0)),
         Packet(polarity_payload([(3, 4, 5, 1)] * 3), number=1),
+        Packet(bytes(16), kind=0),
     ]
     opened = open_recording(write(tmp_path / "a.aedat", aedat31(packets)))
     notes = {"events_marked_invalid": 2, "events_beyond_the_number_of_their_packet": 2}
+    notes["events_of_other_kinds_skipped"] = 2
     assert len(decode(opened)) == 5 and opened.notes == notes
     assert len(decode(opened)) == 5 and opened.notes == notes, "a second pass counts anew"
 

@@ -82,7 +82,7 @@ def test_every_rule_is_proven_by_verify(cache: Path):
 def test_verify_finds_lengths_that_are_not_the_events(cache: Path, monkeypatch: pytest.MonkeyPatch):
     from preprocess import steps
 
-    monkeypatch.setattr(steps, "measure_sample", lambda *_: (12, 0))
+    monkeypatch.setattr(steps, "measure_sample", lambda *_: (12, 0, 0))
     path = ensure_frames(cache, "tiny", VARYING[0])
     monkeypatch.undo()
     faults = [fault for result in verify_cache(cache) for fault in result.faults]
@@ -104,7 +104,7 @@ def test_a_length_or_dropped_count_that_was_tampered_with_is_refused(cache: Path
     path = ensure_frames(cache, "tiny", binning)
     with h5py.File(path, "r+") as file:
         file[name][2] += 1
-    with pytest.raises(CacheError, match=r"/length or /samples/dropped does not fit its seal"):
+    with pytest.raises(CacheError, match=r"/length, /samples/dropped or /samples/repeated does not fit its seal"):
         open_frames(path)
 
 

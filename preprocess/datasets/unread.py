@@ -1,0 +1,67 @@
+"""Files that lie among a data set's recordings and are not read: counted by kind, so that none is skipped silently."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from preprocess.datasets.layout import Layout
+from preprocess.emulator.folder import ABOUT
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Files of one kind that are not read.
+
+    Attributes:
+        kind: How their names end, such as ``.txt``; "" where they have no suffix.
+        deeper: Whether they lie in a deeper folder than any recording that is read.
+        files: How many.
+        example: One of them, relative to the data set's folder.
+    """
+
+    kind: str
+    deeper: bool
+    files: int
+    example: str
+
+    def __str__(self) -> str:
+        kind = self.kind or "without a suffix"
+        return f"{self.files:,} {kind}{' in deeper folders' if self.deeper else ''} ({self.example})"
+
+
+def find_unread(layout: Layout, cache: Path | None = None) -> list[Unread]:
+    """The files below a data set's folder that its layout does not read, most of a kind first.
+
+    Hidden files, and the archives that were unpacked into the folder, are not counted.
+
+    Args:
+        layout: What is read.
+        cache: The folder of all caches, which is left out where it lies among the recordings.
+    """
+    read = {recording.relative for recording in layout.recordings} | {*layout.tables, ABOUT}
+    deepest = max(recording.relative.count("/") for recording in layout.recordings)
+    found: dict[tuple[str, bool], list[str]] = {}
+    for relative in _files_below(layout.folder, cache):
+        if relative not in read and not _is_unpacked(layout, relative):
+            kind = PurePosixPath(relative).suffix.lower(), relative.count("/") > deepest
+            found.setdefault(kind, []).append(relative)
+    counted = [Unread(kind, deeper, len(names), min(names)) for (kind, deeper), names in found.items()]
+    return sorted(counted, key=lambda unread: (-unread.files, unread.kind))
+
+
+def _files_below(folder: Path, left_out: Path | None) -> Iterator[str]:
+    for where, folders, files in os.walk(folder):
+        above = Path(where).relative_to(folder).as_posix()
+        folders[:] = [name for name in folders if not name.startswith(".") and Path(where, name) != left_out]
+        yield from (name if above == "." else f"{above}/{name}" for name in files if not name.startswith("."))
+
+
+def _is_unpacked(layout: Layout, relative: str) -> bool:
+    """Whether it is an archive of the data set, which the folder beside it was unpacked from."""
+    from preprocess.datasets.find import ARCHIVES
+
+    unpacked = ARCHIVES.get(layout.dataset, {}).get(PurePosixPath(relative).name)
+    return unpacked is not None and (layout.folder / relative).with_name(unpacked).is_dir()
