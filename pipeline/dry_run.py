@@ -27,11 +27,12 @@ from pipeline.device import computing, resolve_precision
 from pipeline.distributed import Group, told_group
 from pipeline.dry_run_frames import TinyFrames, tiny_frames
 from pipeline.learner import Learner
-from pipeline.networks import SpikeCounter, build_network, reset_network
+from pipeline.networks import SpikeCounter, reset_network
 from pipeline.networks.pooling import AveragePool
 from pipeline.neurons import CLIFNode
 from pipeline.non_finite import find_layer
 from pipeline.optimisation import learning_rate
+from pipeline.run_network import make_run_network
 from pipeline.step_memory import available_bytes, expected_bytes
 from preprocess.errors import ConfigError, RunError
 from preprocess.progress import Progress
@@ -97,15 +98,7 @@ def dry_run(config: RunConfig, cache: Path, progress: Progress | None = None) ->
 
 
 def _build(config: RunConfig, tiny: TinyFrames, device: torch.device) -> nn.Module:
-    return build_network(
-        config.network,
-        config.neuron,
-        channels=tiny.batch.frames.shape[2],
-        classes=tiny.classes,
-        size=tiny.size,
-        timesteps=tiny.timesteps,
-        seed=config.seed,
-    ).to(device)
+    return make_run_network(config, classes=tiny.classes, size=tiny.size, timesteps=tiny.timesteps, device=device)
 
 
 def _count(config: RunConfig, network: nn.Module, tiny: TinyFrames, device: torch.device) -> Operations:

@@ -16,7 +16,8 @@ from pipeline.device import computing
 from pipeline.distributed import Group
 from pipeline.evaluation import evaluate
 from pipeline.learner import Learner
-from pipeline.networks import SpikeCounter, build_network
+from pipeline.networks import SpikeCounter
+from pipeline.run_network import make_run_network
 from pipeline.step_memory import available_bytes, expected_bytes
 from preprocess.errors import FullMemoryError
 
@@ -35,15 +36,9 @@ def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
     """
     data = open_data(config, cache)
     with computing(config) as device:
-        network = build_network(
-            config.network,
-            config.neuron,
-            channels=2,
-            classes=len(data.classes),
-            size=data.size,
-            timesteps=data.frames.timesteps,
-            seed=config.seed,
-        ).to(device)
+        network = make_run_network(
+            config, classes=len(data.classes), size=data.size, timesteps=data.frames.timesteps, device=device
+        )
         _refuse_what_cannot_fit(config, network, data, device)
         learner = Learner(config, network, device, Group())
         network.train()

@@ -43,7 +43,7 @@ def load_outside(name: str, field: str) -> type[Any]:
     try:
         module = _load_file(path) if where.endswith(".py") else importlib.import_module(where)
     except Exception as error:  # whatever a user's module does while it loads
-        raise ConfigError(f"{field}: '{name}' cannot be loaded ({_reason(error, str(path))})") from None
+        raise ConfigError(f"{field}: '{name}' cannot be loaded ({reason_of(error, str(path))})") from None
     found = getattr(module, what, None)
     if not isinstance(found, type):
         classes = sorted(n for n, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__)
@@ -70,7 +70,7 @@ def make_outside(name: str, field: str, words: Mapping[str, Any]) -> nn.Module:
     except ConfigError:
         raise
     except Exception as error:  # whatever a user's constructor does
-        raise ConfigError(f"{field}: '{name}' cannot be made ({_reason(error, inspect.getfile(kind))})") from None
+        raise ConfigError(f"{field}: '{name}' cannot be made ({reason_of(error, inspect.getfile(kind))})") from None
 
 
 def outside_sources(config: RunConfig) -> dict[str, dict[str, Any]]:
@@ -127,7 +127,7 @@ def _parameters(kind: type[Any]) -> set[str]:
     return names
 
 
-def _reason(error: Exception, path: str) -> str:
+def reason_of(error: BaseException, path: str) -> str:
     """What went wrong, and at which line of the user's file, on one line."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]

@@ -14,7 +14,8 @@ from pipeline.config import RunConfig
 from pipeline.data import FrameLoader, RunData, open_data
 from pipeline.evaluation import Evaluation, evaluate
 from pipeline.inputs import input_size
-from pipeline.networks import build_network, reset_network
+from pipeline.networks import reset_network
+from pipeline.run_network import make_run_network
 from pipeline.runs import Run
 from preprocess.errors import RunError
 from preprocess.frame_source import FrameSource
@@ -66,18 +67,13 @@ def load_for_frames(there: Run, frames: FrameSource, device: torch.device) -> tu
     """The same for any frames of the run's data set, whatever they are split into."""
     check_code(there)
     config = there.config
-    network = build_network(
-        config.network,
-        config.neuron,
-        channels=2,
-        classes=len(frames.classes),
-        size=input_size(config.input, frames.height, frames.width),
-        timesteps=frames.timesteps,
-        seed=config.seed,
+    size = input_size(config.input, frames.height, frames.width)
+    network = make_run_network(
+        config, classes=len(frames.classes), size=size, timesteps=frames.timesteps, device=device
     )
     epoch = load_weights(require_weights(there), network)
     network.register_forward_pre_hook(_forget_before_inference)
-    return network.to(device).eval(), epoch
+    return network.eval(), epoch
 
 
 def _forget_before_inference(network: nn.Module, _inputs: object) -> None:

@@ -24,10 +24,11 @@ from pipeline.environment import describe_environment
 from pipeline.evaluation import Evaluation, describe_test, evaluate, mean_steps
 from pipeline.learner import Learner
 from pipeline.losses import answer_mask, predict
-from pipeline.networks import SpikeCounter, build_network
+from pipeline.networks import SpikeCounter
 from pipeline.non_finite import find_layer
 from pipeline.optimisation import learning_rate
 from pipeline.outcome import describe_run, save_predictions
+from pipeline.run_network import make_run_network
 from pipeline.runs import Run, copy_whole, holding, read_json, read_lines, write_json, write_lines
 from pipeline.scalars import Scalars
 from pipeline.starting_point import check_beginning, find_start, selects_alike
@@ -123,15 +124,9 @@ class _Training:
         self.config, self.folder, self.data, self.device = config, folder, data, device
         self.progress, self.group = progress, group
         torch.manual_seed(config.seed)
-        network = build_network(
-            config.network,
-            config.neuron,
-            channels=2,
-            classes=len(data.classes),
-            size=data.size,
-            timesteps=data.frames.timesteps,
-            seed=config.seed,
-        ).to(device)
+        network = make_run_network(
+            config, classes=len(data.classes), size=data.size, timesteps=data.frames.timesteps, device=device
+        )
         # Counted before the network is compiled or trained; it only looks.
         self.energy_count = EnergyCount(config, network, data.size, data.frames.timesteps, device)
         self.learner = Learner(config, network, device, group, micro_batch)
