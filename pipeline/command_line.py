@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -12,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from pipeline.config import RunConfig, field_paths, load_config, override
+from pipeline.field_names import nearest_field
 from pipeline.presets import PRESETS, find_preset
 from preprocess.command_line import UsageError, parse
 
@@ -126,6 +126,5 @@ def _with_nearest_flag(fault: str, kind: type[ConfiguredArguments]) -> str:
     unknown = re.match(r"Unrecognized options?.*?(--[^\s,=-][^\s,=]*)", fault)
     if unknown is None:
         return fault
-    flags = [f"--{name.replace('_', '-')}" for name in (*field_paths(), *(part.name for part in fields(kind)))]
-    near = difflib.get_close_matches(unknown.group(1), flags, n=1)
-    return f"{fault}. Did you mean '{near[0]}'?" if near else fault
+    near = nearest_field(unknown.group(1), [*field_paths(), *(part.name for part in fields(kind))])
+    return f"{fault}. Did you mean '--{_hyphened(near)}'?" if near else fault

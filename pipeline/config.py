@@ -7,7 +7,6 @@ and as a column of a table. DESIGN: presets are values of `RunConfig`.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import json
@@ -29,6 +28,7 @@ from pipeline.config_sections import NeuronConfig as NeuronConfig
 from pipeline.config_sections import OptimiserConfig as OptimiserConfig
 from pipeline.config_sections import ScheduleConfig as ScheduleConfig
 from pipeline.config_sections import TimeOrder as TimeOrder
+from pipeline.field_names import nearest_field
 from preprocess.binning import Binning
 from preprocess.errors import ConfigError
 
@@ -185,8 +185,8 @@ def override(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     faults = []
     for path, value in changes.items():
         if path not in paths:
-            near = difflib.get_close_matches(path, paths, n=1)
-            hint = f"did you mean '{near[0]}'" if near else "the field paths are in: spikeloom train --help"
+            near = nearest_field(path, paths)
+            hint = f"did you mean '{near}'" if near else "the field paths are in: spikeloom train --help"
             faults.append(f"{path}: no such field; {hint}")
             continue
         typed, fits = typed_value(value, paths[path])

@@ -2,7 +2,8 @@
 
 Memory is computed: weights, gradients and the optimiser's state from their number; what the forward pass keeps for
 the backward pass from its size at two tiny batches, with which it grows linearly. Not in it are the workspace of
-cuDNN, the fragmentation of the allocator, and what an operator holds only while it runs. Nothing is written.
+cuDNN, the fragmentation of the allocator, and what an operator holds only while it runs. A step that memory does not
+hold is not run. Nothing is written.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from pipeline.device import computing, resolve_precision
 from pipeline.distributed import Group, told_group
 from pipeline.dry_run_frames import TinyFrames, tiny_frames
 from pipeline.learner import Learner
-from pipeline.networks import SpikeCounter, build_network, reset_network
+from pipeline.networks import SpikeCounter, reset_network
 from pipeline.networks.pooling import AveragePool
 from pipeline.neurons import CLIFNode
 from pipeline.non_finite import find_layer
 from pipeline.optimisation import learning_rate
+from pipeline.run_network import make_run_network
+from pipeline.step_memory import available_bytes, expected_bytes
 from preprocess.errors import ConfigError, RunError
 from preprocess.progress import Progress
 
@@ -38,6 +41,8 @@ _STEP_SAMPLES = 2
 # A sample that keeps more than this is trained alone, so that a step fits into 4 GB with all that torch takes.
 _LARGE_SAMPLE_BYTES = 1_000_000_000
 _FLOAT32_BYTES = 4
+# A step peaks at two to three times what its forward pass keeps, measured with VGG11 and LIF, CLIF and PLIF on the CPU.
+_PEAK_FACTOR = 3
 
 
 def dry_run(config: RunConfig, cache: Path, progress: Progress | None = None) -> dict[str, Any]:
@@ -66,7 +71,9 @@ def dry_run(config: RunConfig, cache: Path, progress: Progress | None = None) ->
         operations = _count(config, network, tiny, device)
         # Of auto, CUDA would take another precision than the CPU.
         planned_for_cuda = device.type == "cpu" and config.device == "auto" and config.precision != "auto"
-        measured, notes = _train_step(config, tiny, device, apart=planned_for_cuda)
+        measured, notes = _train_step(config, tiny, device, operations, apart=planned_for_cuda)
+    if measured["skipped"]:
+        notes.append(measured["skipped"])
     memory = _memory(config, operations, measured, tiny)
     return {
         "dataset": config.dataset.name,
@@ -91,15 +98,7 @@ def dry_run(config: RunConfig, cache: Path, progress: Progress | None = None) ->
 
 
 def _build(config: RunConfig, tiny: TinyFrames, device: torch.device) -> nn.Module:
-    return build_network(
-        config.network,
-        config.neuron,
-        channels=tiny.batch.frames.shape[2],
-        classes=tiny.classes,
-        size=tiny.size,
-        timesteps=tiny.timesteps,
-        seed=config.seed,
-    ).to(device)
+    return make_run_network(config, classes=tiny.classes, size=tiny.size, timesteps=tiny.timesteps, device=device)
 
 
 def _count(config: RunConfig, network: nn.Module, tiny: TinyFrames, device: torch.device) -> Operations:
@@ -163,7 +162,7 @@ def _cuda_besides(config: RunConfig, network: nn.Module, operations: Operations,
 
 
 def _train_step(
-    config: RunConfig, tiny: TinyFrames, device: torch.device, apart: bool
+    config: RunConfig, tiny: TinyFrames, device: torch.device, operations: Operations, apart: bool
 ) -> tuple[dict[str, Any], list[str]]:
     """The step in the configured precision where the device has it, else in the nearest; and why, for people."""
     notes = []
@@ -175,20 +174,38 @@ def _train_step(
         notes.append("the step ran in bf16, as wide as fp16, for which CPUs have no fast kernels")
         config = replace(config, precision="bf16")
     try:
-        return _measure(config, tiny, device, apart), notes
+        return _measure(config, tiny, device, operations, apart), notes
     except (RuntimeError, NotImplementedError) as error:
         if configured == "fp32" or device.type != "cpu":
             raise
         reason = " ".join(str(error).split())[:200]
         notes.append(f"the step ran in fp32, whose activations are larger: on the CPU {configured} failed ({reason})")
-        return _measure(replace(config, precision="fp32"), tiny, device, apart), notes
+        return _measure(replace(config, precision="fp32"), tiny, device, operations, apart), notes
 
 
-def _measure(config: RunConfig, tiny: TinyFrames, device: torch.device, apart: bool) -> dict[str, Any]:
+def _measure(
+    config: RunConfig, tiny: TinyFrames, device: torch.device, operations: Operations, apart: bool
+) -> dict[str, Any]:
     """Train one step of two samples, after a forward pass of another number of them: the difference is a sample's.
 
-    Samples that keep very much are trained one at a time; there all of it counts as growing with the batch.
+    Samples that keep very much are trained one at a time; there all of it counts as growing with the batch. What
+    memory does not hold is not run: the step, or even the forward pass, in whose place the layers' outputs are counted.
     """
+    room = available_bytes(device)
+    weights = _FLOAT32_BYTES * operations.parameters * (2 + _copies(config.optimiser))
+
+    def fits(kept: float) -> bool:
+        return room is None or _PEAK_FACTOR * kept + weights <= room
+
+    def skipped(samples: int, kept: float) -> dict[str, Any]:
+        need = _PEAK_FACTOR * kept + weights
+        about = f"for {samples} sample{'s' * (samples > 1)} it needs about {need / 1e9:.3g} GB"
+        why = f"the step was not run: {about}, and {(room or 0) / 1e9:.3g} GB are free"
+        return _described(config, device, samples, kept, kept / samples) | {"skipped": why}
+
+    expected = expected_bytes(config, operations, tiny.timesteps, 1)
+    if room is not None and expected > room:
+        return skipped(1, expected)
     samples = min(_STEP_SAMPLES, config.batch_size)
     network = _build(config, tiny, device)
     if apart:
@@ -209,13 +226,15 @@ def _measure(config: RunConfig, tiny: TinyFrames, device: torch.device, apart: b
 
     try:
         other = forward(1)[0]
-        if other.bytes > _LARGE_SAMPLE_BYTES:
+        if other.bytes > _LARGE_SAMPLE_BYTES or not fits(samples * other.bytes):
             samples = 1
     except ConfigError:
         # Batch norm may need more than one sample; a batch of one that is configured fails here as it will in training.
         reset_network(network)
         other = forward(min(samples + 1, config.batch_size))[0]
     reset_network(network)
+    if not fits(samples * other.bytes / len(other.batch.labels)):
+        return skipped(len(other.batch.labels), other.bytes)
     start = _now(device)
     kept, loss = forward(samples)
     value = float(loss.detach())
@@ -223,15 +242,24 @@ def _measure(config: RunConfig, tiny: TinyFrames, device: torch.device, apart: b
         layer = find_layer(network, kept.batch.frames)
         raise RunError(f"--dry-run: expected a finite loss, found {value}; the first that is not finite: {layer}")
     learner.follow(loss)
+    found = _described(config, device, samples, kept.bytes, _slope(kept, other))
+    return found | {"loss": value, "seconds": _now(device) - start}
+
+
+def _described(
+    config: RunConfig, device: torch.device, samples: int, kept: float, per_sample: float
+) -> dict[str, Any]:
+    """What `step` says of a step; where it was run, its loss and time are added, else why it was not."""
     return {
         "samples": samples,
         "precision": resolve_precision(config.precision, device),
         "device": str(device),
         "threads": torch.get_num_threads(),
-        "loss": value,
-        "seconds": _now(device) - start,
-        "kept_bytes": kept.bytes,
-        "kept_bytes_per_sample": _slope(kept, other),
+        "loss": None,
+        "seconds": None,
+        "skipped": None,
+        "kept_bytes": round(kept),
+        "kept_bytes_per_sample": per_sample,
     }
 
 

@@ -87,6 +87,8 @@ def _memory_rows(report: dict[str, Any]) -> dict[str, str]:
 
 def _step_rows(report: dict[str, Any]) -> dict[str, str]:
     step = report["step"]
+    if step["skipped"]:
+        return {"one step": "not run, see the note"}
     threads = f", {step['threads']} thread{'s' * (step['threads'] > 1)}" if step["device"] == "cpu" else ""
     samples = f"{step['samples']} sample{'s' * (step['samples'] > 1)}"
     return {

@@ -7,14 +7,19 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import nn
 
+from pipeline.analysis.operations import count_run_operations
 from pipeline.config import RunConfig
-from pipeline.data import FrameLoader, open_data
+from pipeline.data import FrameLoader, RunData, open_data
 from pipeline.device import computing
 from pipeline.distributed import Group
 from pipeline.evaluation import evaluate
 from pipeline.learner import Learner
-from pipeline.networks import SpikeCounter, build_network
+from pipeline.networks import SpikeCounter
+from pipeline.run_network import make_run_network
+from pipeline.step_memory import available_bytes, expected_bytes
+from preprocess.errors import FullMemoryError
 
 
 def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
@@ -25,21 +30,16 @@ def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
         cache: The folder of all caches.
 
     Raises:
-        FullMemoryError: If the step does not fit.
+        FullMemoryError: If the step does not fit; one that surely does not is not tried.
         ConfigError: If the configuration does not fit the data.
         CacheError: If the data set has no event store.
     """
     data = open_data(config, cache, needs_test=False)
     with computing(config) as device:
-        network = build_network(
-            config.network,
-            config.neuron,
-            channels=2,
-            classes=len(data.classes),
-            size=data.size,
-            timesteps=data.frames.timesteps,
-            seed=config.seed,
-        ).to(device)
+        network = make_run_network(
+            config, classes=len(data.classes), size=data.size, timesteps=data.frames.timesteps, device=device
+        )
+        _refuse_what_cannot_fit(config, network, data, device)
         learner = Learner(config, network, device, Group())
         network.train()
         samples = data.splits.train[: config.batch_size]
@@ -55,3 +55,17 @@ def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
         on_gpu = float(torch.cuda.max_memory_reserved(device)) if device.type == "cuda" else 0.0
     unit = 1 if sys.platform == "darwin" else 1024
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit), on_gpu
+
+
+def _refuse_what_cannot_fit(config: RunConfig, network: nn.Module, data: RunData, device: torch.device) -> None:
+    """Where the system runs out of memory, it may end other processes than the one that asked for it."""
+    steps = data.frames.timesteps
+    operations = count_run_operations(config, network, data.size, steps, device)
+    # Half of it where layers run as one or in half precision.
+    least = expected_bytes(config, operations, steps, config.micro_batch or config.batch_size) // 2
+    room = available_bytes(device)
+    if room is not None and least > room:
+        raise FullMemoryError(
+            f"{device}: a training step keeps at least {least / 1e9:.3g} GB, and {room / 1e9:.3g} GB are free. Lower "
+            "batch_size, input.size, network.width or binning.timesteps."
+        )

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import RunConfig
+from pipeline.imported_files import imported_files
 from preprocess.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def load_outside(name: str, field: str) -> type[Any]:
     try:
         module = _load_file(path) if where.endswith(".py") else importlib.import_module(where)
     except Exception as error:  # whatever a user's module does while it loads
-        raise ConfigError(f"{field}: '{name}' cannot be loaded ({_reason(error, str(path))})") from None
+        raise ConfigError(f"{field}: '{name}' cannot be loaded ({reason_of(error, str(path))})") from None
     found = getattr(module, what, None)
     if not isinstance(found, type):
         classes = sorted(n for n, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__)
@@ -69,17 +70,32 @@ def make_outside(name: str, field: str, words: Mapping[str, Any]) -> nn.Module:
     except ConfigError:
         raise
     except Exception as error:  # whatever a user's constructor does
-        raise ConfigError(f"{field}: '{name}' cannot be made ({_reason(error, inspect.getfile(kind))})") from None
+        raise ConfigError(f"{field}: '{name}' cannot be made ({reason_of(error, inspect.getfile(kind))})") from None
 
 
-def outside_sources(config: RunConfig) -> dict[str, dict[str, str]]:
-    """What of a run came from outside: field path to the file that defines the class, and its SHA-256."""
-    sources = {}
+def outside_sources(config: RunConfig) -> dict[str, dict[str, Any]]:
+    """What of a run came from outside, by field path: `file` and `sha256` of the file that defines the class, and
+    `imports`, path to SHA-256, of the files of one's own that it imports; see `pipeline.imported_files`."""
+    sources: dict[str, dict[str, Any]] = {}
     for field, name in (("neuron.name", config.neuron.name), ("network.name", config.network.name)):
         if is_outside(name):
             path = Path(inspect.getfile(load_outside(name, field)))
-            sources[field] = {"file": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            imports = {str(file): sha256_of(file) for file in imported_files(path)}
+            sources[field] = {"file": str(path), "sha256": sha256_of(path), "imports": imports}
     return sources
+
+
+def source_files(sources: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Every file of `outside_sources` to its SHA-256; records of earlier versions have no `imports`."""
+    files: dict[str, str] = {}
+    for source in sources.values():
+        files |= {source["file"]: source["sha256"], **source.get("imports", {})}
+    return files
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -111,7 +127,7 @@ def _parameters(kind: type[Any]) -> set[str]:
     return names
 
 
-def _reason(error: Exception, path: str) -> str:
+def reason_of(error: BaseException, path: str) -> str:
     """What went wrong, and at which line of the user's file, on one line."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.analysis.energy import EnergyCount
+from pipeline.changed_code import KEY, check_code, joined_records
 from pipeline.device import computing
 from pipeline.evaluation import describe_test, mean_steps
 from pipeline.nir_export import ReadNetwork, export_nir, refuse_inexpressible
@@ -48,7 +49,8 @@ def retest_run(
         and `nir` (see `export_nir`) where asked for.
 
     Raises:
-        RunError: If the run has no selected weights yet, or its data were preprocessed from other files since.
+        RunError: If the run has no selected weights yet, or its data were preprocessed from other files or its own
+            neuron or network file changed since.
         ConfigError: If a T or the NIR export is not possible for this run; nothing is written then.
         CacheError: If the data set has no event store.
     """
@@ -57,6 +59,7 @@ def retest_run(
     if nir is not None:
         refuse_inexpressible(config)
     require_weights(there)
+    accepted = joined_records(there.environment.get(KEY, ()), check_code(there))
     data = open_run_data(there, config, cache, progress)
     with computing(config) as device:
         network, epoch = load_selected(there, data, device)
@@ -64,6 +67,8 @@ def retest_run(
         tested = evaluate_test(there, network, data, device, count.watched)
         result = describe_run(config, data, there.metrics, there.timings, epoch) | describe_test(tested)
         result["micro_batch"] = there.environment.get("micro_batch")
+        if accepted:
+            result[KEY] = accepted
         result["energy"] = count.energy(tested.input_rates, mean_steps(data, data.splits.test)).describe()
         if timesteps:
             trained = data.frames.timesteps

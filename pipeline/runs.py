@@ -37,6 +37,8 @@ class Run:
         timings: One row an epoch.
         result: What came of it; None while it is not finished.
         environment: Where it ran.
+        accept_changed_code: Whether it may be loaded although its own neuron or network file changed since the
+            training; see `pipeline.changed_code`.
     """
 
     folder: Path
@@ -45,10 +47,15 @@ class Run:
     timings: list[dict[str, Any]]
     result: dict[str, Any] | None
     environment: dict[str, Any]
+    accept_changed_code: bool = False
 
 
-def open_run(folder: Path) -> Run:
+def open_run(folder: Path, *, accept_changed_code: bool = False) -> Run:
     """Read a run folder, finished or not.
+
+    Args:
+        folder: Its path.
+        accept_changed_code: Whether its network may be loaded from code that changed since the training.
 
     Raises:
         RunError: If it is no run folder, or a file of it is damaged.
@@ -64,6 +71,7 @@ def open_run(folder: Path) -> Run:
         read_lines(folder / "timings.jsonl"),
         read_json(folder / "result.json"),
         read_json(folder / "environment.json") or {},
+        accept_changed_code,
     )
 
 

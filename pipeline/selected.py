@@ -8,12 +8,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from pipeline.changed_code import check_code
 from pipeline.checkpoint import load_weights
 from pipeline.config import RunConfig
 from pipeline.data import FrameLoader, RunData, open_data
 from pipeline.evaluation import Evaluation, evaluate
 from pipeline.inputs import input_size
-from pipeline.networks import build_network
+from pipeline.networks import reset_network
+from pipeline.run_network import make_run_network
 from pipeline.runs import Run
 from preprocess.errors import RunError
 from preprocess.frame_source import FrameSource
@@ -49,28 +51,34 @@ def open_run_data(there: Run, config: RunConfig, cache: Path, progress: Progress
 
 
 def load_selected(there: Run, data: RunData, device: torch.device) -> tuple[nn.Module, int]:
-    """The network with the weights of ``best.pt``, and the epoch they are of.
+    """The network with the weights of ``best.pt`` in evaluation mode, and the epoch they are of.
+
+    In evaluation mode it forgets what it saw before at the begin of each forward pass, so that equal inputs have equal
+    outputs. In training mode it keeps its state, as `reset_network` and truncated back-propagation need it.
 
     Raises:
-        RunError: If there are no such weights, or they are damaged or do not fit.
+        RunError: If there are no such weights, they are damaged or do not fit, or the run's own neuron or network
+            file changed since the training and the run was not opened with `accept_changed_code`.
     """
     return load_for_frames(there, data.frames, device)
 
 
 def load_for_frames(there: Run, frames: FrameSource, device: torch.device) -> tuple[nn.Module, int]:
     """The same for any frames of the run's data set, whatever they are split into."""
+    check_code(there)
     config = there.config
-    network = build_network(
-        config.network,
-        config.neuron,
-        channels=2,
-        classes=len(frames.classes),
-        size=input_size(config.input, frames.height, frames.width),
-        timesteps=frames.timesteps,
-        seed=config.seed,
+    size = input_size(config.input, frames.height, frames.width)
+    network = make_run_network(
+        config, classes=len(frames.classes), size=size, timesteps=frames.timesteps, device=device
     )
     epoch = load_weights(require_weights(there), network)
-    return network.to(device), epoch
+    network.register_forward_pre_hook(_forget_before_inference)
+    return network.eval(), epoch
+
+
+def _forget_before_inference(network: nn.Module, _inputs: object) -> None:
+    if not network.training:
+        reset_network(network)
 
 
 def evaluate_test(

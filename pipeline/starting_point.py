@@ -1,13 +1,44 @@
-"""A run that goes on from another: whose weights, optimiser state and epochs it takes up."""
+"""What a run begins from: nothing, its own last checkpoint, or that of another run."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.config import RunConfig
+from pipeline.changed_code import KEY, check_code, joined_records
+from pipeline.config import RunConfig, fingerprint
 from pipeline.runs import Run, open_run
 from preprocess.errors import RunError
+
+
+def check_beginning(config: RunConfig, folder: Path, *, accept_changed_code: bool) -> list[dict[str, str]]:
+    """What changed in a run's own code since the checkpoints that it goes on from, as `pipeline.changed_code` has it.
+
+    Args:
+        config: Of the run.
+        folder: Its own folder, there or not.
+        accept_changed_code: Whether a change is accepted, and so recorded.
+
+    Raises:
+        RunError: If the folder holds another run, there is no run to start from, or the code changed and may not.
+    """
+    there = None
+    if (folder / "config.json").exists():
+        there = open_run(folder)
+        if fingerprint(there.config) != fingerprint(config):
+            raise RunError(
+                f"{folder}: expected run {fingerprint(config)}, found run {fingerprint(there.config)} of another "
+                "configuration. Choose another --out."
+            )
+        if not (folder / "checkpoint.pt").exists() and there.result is None:
+            there = None
+    if there is None and config.start_from is not None:
+        there = find_start(config, folder)
+    if there is None:
+        return []
+    # The classes that are about to be loaded are the configuration's.
+    changed = check_code(replace(there, config=config, accept_changed_code=accept_changed_code))
+    return joined_records(there.environment.get(KEY, ()), changed)
 
 
 def find_start(config: RunConfig, folder: Path) -> Run:

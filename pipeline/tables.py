@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pipeline.changed_code import KEY, accepted_sentence
 from pipeline.config import RunConfig
 from preprocess.splits import title_of_split
 
@@ -66,6 +67,8 @@ def print_result(result: dict[str, Any], config: RunConfig, folder: Path) -> Non
         if value:
             table.add_row(name, value)
     console().print(table)
+    if changed := accepted_sentence(result.get(KEY, ())):
+        print(changed)
 
 
 def _split_of_rate(result: dict[str, Any]) -> str:

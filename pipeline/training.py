@@ -14,6 +14,7 @@ import torch
 
 from pipeline import checkpoint as checkpoints
 from pipeline.analysis.energy import Energy, EnergyCount
+from pipeline.changed_code import KEY
 from pipeline.checkpoint import PARTS, Best, Checkpoint
 from pipeline.config import RunConfig, fingerprint, to_dict
 from pipeline.data import Batch, FrameLoader, RunData, open_data
@@ -23,13 +24,14 @@ from pipeline.environment import describe_environment
 from pipeline.evaluation import Evaluation, describe_test, evaluate, mean_steps
 from pipeline.learner import Learner
 from pipeline.losses import answer_mask, predict
-from pipeline.networks import SpikeCounter, build_network
+from pipeline.networks import SpikeCounter
 from pipeline.non_finite import find_layer
 from pipeline.optimisation import learning_rate
 from pipeline.outcome import describe_run, save_predictions
-from pipeline.runs import Run, copy_whole, holding, open_run, read_json, read_lines, write_json, write_lines
+from pipeline.run_network import make_run_network
+from pipeline.runs import Run, copy_whole, holding, read_json, read_lines, write_json, write_lines
 from pipeline.scalars import Scalars
-from pipeline.starting_point import find_start, selects_alike
+from pipeline.starting_point import check_beginning, find_start, selects_alike
 from preprocess.errors import ConfigError, RunError
 from preprocess.progress import Progress
 
@@ -45,6 +47,7 @@ def train_run(
     *,
     open_test: bool = True,
     micro_batch: int | None = None,
+    accept_changed_code: bool = False,
     on_epoch: OnEpoch | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -59,6 +62,8 @@ def train_run(
         open_test: Whether the test split is read at the end; a search's trials leave it closed.
         micro_batch: Pieces of a batch for a machine with less memory than the run was meant for; it stays the same run,
             and its environment and result say so. None is what the configuration says.
+        accept_changed_code: Whether a run whose own neuron or network file changed is continued all the same; its
+            environment and result say so.
         on_epoch: Called after each epoch with its rows of ``metrics.jsonl`` and ``timings.jsonl``, once its checkpoint
             is on the disk.
         progress: Where to tell how far an epoch is.
@@ -67,7 +72,8 @@ def train_run(
         The content of ``result.json``.
 
     Raises:
-        RunError: If the folder holds another run, is in use or damaged, or the loss stops being a number.
+        RunError: If the folder holds another run, is in use or damaged, its own neuron or network file changed since
+            its last checkpoint, or the loss stops being a number.
         ConfigError: If the configuration does not fit the data.
         CacheError: If the data set has no event store.
     """
@@ -75,7 +81,7 @@ def train_run(
         raise ConfigError("selection: expected validation or last where the test split stays closed, found paper")
     folder = folder.expanduser().absolute()
     # Data first: a configuration that does not fit its data leaves no folder behind.
-    _refuse_another_run(folder, config)
+    accepted = check_beginning(config, folder, accept_changed_code=accept_changed_code)
     data = open_data(config, cache.expanduser().absolute(), progress, needs_test=False)
     group = told_group()
     if open_test and len(data.splits.test) == 0:
@@ -94,6 +100,7 @@ def train_run(
         if isinstance(finished, dict) and ("test_accuracy" in finished or not open_test):
             return finished
         training = _Training(config, folder, data, device, progress or Progress(), group, micro_batch)
+        training.accepted = accepted
         training.begin_or_continue(cache)
         scalars = stack.enter_context(Scalars(folder, training.epoch + 1)) if group.first else None
         while not training.done:
@@ -103,17 +110,6 @@ def train_run(
                 if on_epoch is not None:
                     on_epoch(row, training.timings[-1])
         return training.finish(open_test)
-
-
-def _refuse_another_run(folder: Path, config: RunConfig) -> None:
-    if not (folder / "config.json").exists():
-        return
-    there = open_run(folder).config
-    if fingerprint(there) != fingerprint(config):
-        raise RunError(
-            f"{folder}: expected run {fingerprint(config)}, found run {fingerprint(there)} of another configuration. "
-            "Choose another --out."
-        )
 
 
 class _Training:
@@ -132,21 +128,17 @@ class _Training:
         self.config, self.folder, self.data, self.device = config, folder, data, device
         self.progress, self.group = progress, group
         torch.manual_seed(config.seed)
-        network = build_network(
-            config.network,
-            config.neuron,
-            channels=2,
-            classes=len(data.classes),
-            size=data.size,
-            timesteps=data.frames.timesteps,
-            seed=config.seed,
-        ).to(device)
+        network = make_run_network(
+            config, classes=len(data.classes), size=data.size, timesteps=data.frames.timesteps, device=device
+        )
         # Counted before the network is compiled or trained; it only looks.
         self.energy_count = EnergyCount(config, network, data.size, data.frames.timesteps, device)
         self.learner = Learner(config, network, device, group, micro_batch)
         self.train_loader = self._loader(data.splits.train, shuffle_seed=config.seed)
         self.epoch = 0
         self.best = Best()
+        # What changed in the run's own code while it was trained.
+        self.accepted: list[dict[str, str]] = []
         self.rows: list[dict[str, Any]] = []
         self.timings: list[dict[str, Any]] = []
 
@@ -189,6 +181,8 @@ class _Training:
         data["micro_batch"] = self.learner.micro_batch
         if self.config.start_from is not None:
             data["started_from"] = str(self.folder.parent / self.config.start_from)
+        if self.accepted:
+            data[KEY] = self.accepted
         if before and self.epoch > 0:
             self._warn_of_another_place(before, about | data)
             # Where the epochs so far were trained, the newest first.
@@ -379,6 +373,8 @@ class _Training:
         epoch = checkpoints.load_weights(self.folder / "best.pt", network)
         result = describe_run(config, self.data, self.rows, self.timings, epoch)
         result["micro_batch"] = self.learner.micro_batch
+        if self.accepted:
+            result[KEY] = self.accepted
         if len(self.data.splits.test) == 0:
             result["test_samples"] = 0
         if open_test:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config import PLACE_FIELDS, flatten
+from pipeline.outside import is_outside
 from pipeline.runs import holding, make_folder, write_whole
 from preprocess.errors import RunError
 from preprocess.event_store import events_path, open_events
@@ -146,15 +147,26 @@ def _check_runs(comparison: Comparison) -> None:
         config = comparison.config_of(setting, arm, comparison.seeds[0])
         make_neuron(replace(config.neuron, timesteps=config.binning.timesteps))
     for setting in comparison.settings:
-        _check_split(setting, comparison.cache)
+        _check_setting(setting, comparison)
 
 
-def _check_split(setting: Setting, cache: Path) -> None:
-    config = setting.config
-    dataset = config.dataset
-    store = open_events(events_path(cache, dataset.name))
+def _check_setting(setting: Setting, comparison: Comparison) -> None:
+    """The split, and the classes of one's own that are trained on it."""
+    dataset = setting.config.dataset
+    store = open_events(events_path(comparison.cache, dataset.name))
+    for arm in comparison.arms:
+        config = comparison.config_of(setting, arm, comparison.seeds[0])
+        if is_outside(config.neuron.name) or is_outside(config.network.name):
+            from tune.own_classes import check_classes
+
+            check_classes(config, store)
     split_samples(
-        store.samples, dataset.name, dataset.split, dataset.validation_fraction, config.selection, store.classes
+        store.samples,
+        dataset.name,
+        dataset.split,
+        dataset.validation_fraction,
+        setting.config.selection,
+        store.classes,
     )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pipeline.changed_code import accepted_sentence
 from tune.arms import Arm
 from tune.comparison import Comparison, Outcomes, read_outcomes
 from tune.fairness import equality_notes
+from tune.ledger import Ledger
 from tune.sign_flip import pairs_needed, sign_flip_p, smallest_p
 from tune.statistics import LEVEL, holm, summarise, t_interval
 from tune.tables import number, points
@@ -29,11 +31,13 @@ class Conclusion:
         comparison: What was asked for.
         outcomes: What each run came to.
         verdicts: In the order of the settings.
+        accepted: What changed in the runs' own code meanwhile, as `pipeline.changed_code` records it.
     """
 
     comparison: Comparison
     outcomes: Outcomes
     verdicts: tuple[Verdict, ...]
+    accepted: Sequence[Mapping[str, str]] = ()
 
     @property
     def emulated(self) -> bool:
@@ -94,6 +98,8 @@ class Conclusion:
             said = [self._counted(arm.name) for arm in self.comparison.arms[1:]]
         said += [*self._limits(), *self._samples(), *self._unanswered(), *self._diverged()]
         said += self._declarations()
+        if changed := accepted_sentence(self.accepted):
+            said.append(f"{changed}.")
         if any(verdict.config.selection == "paper" for verdict in self.verdicts):
             said.append("The best epoch was chosen by its test accuracy, so every accuracy here is flattering.")
         said += equality_notes(self.comparison)
@@ -266,7 +272,7 @@ def conclude(comparison: Comparison, folder: Path) -> Conclusion:
     """Read what the runs of a comparison's folder came to, and judge it."""
     outcomes = read_outcomes(comparison, folder)
     verdicts = tuple(judge_setting(comparison, setting, outcomes) for setting in comparison.settings)
-    return Conclusion(comparison, outcomes, verdicts)
+    return Conclusion(comparison, outcomes, verdicts, Ledger(folder).accepted())
 
 
 def arms_words(arms: Sequence[Arm]) -> str:

@@ -17,7 +17,7 @@ import ray.tune as ray_tune
 from ray.tune.search import Searcher
 
 from pipeline.config import RunConfig, fingerprint, from_dict
-from pipeline.outside import outside_sources
+from pipeline.outside import outside_sources, source_files
 from pipeline.runs import holding
 from preprocess.build_frames import ensure_every_frames
 from preprocess.errors import RunError
@@ -25,7 +25,7 @@ from preprocess.event_store import events_path, open_events
 from preprocess.progress import Progress
 from tune.cluster import ray_running, stdout_without_ray
 from tune.early_stopping import EpochScheduler
-from tune.ledger import Ledger
+from tune.ledger import CODE, Ledger
 from tune.live_status import LiveStatus
 from tune.node_caches import plan_node_caches
 from tune.nodes import check_software
@@ -131,11 +131,11 @@ def run_trials(
 
 
 def _basis(configs: Sequence[RunConfig], cache: Path) -> dict[str, str]:
-    """The data sets' fingerprints, and the hashes of the files that classes from outside come from."""
+    """The data sets' fingerprints, and the hashes of the files that classes from outside come from and import."""
     names = dict.fromkeys(config.dataset.name for config in configs)
     facts = {f"data set {name}": open_events(events_path(cache, name)).fingerprint for name in names}
     for config in configs:
-        facts |= {f"the file {source['file']}": source["sha256"] for source in outside_sources(config).values()}
+        facts |= {f"{CODE}{file}": sha256 for file, sha256 in source_files(outside_sources(config)).items()}
     return facts
 
 
@@ -263,6 +263,7 @@ class _Driver:
             device=share.device,
             threads=share.threads,
             micro_batch=attempt.micro_batch,
+            accept_changed_code=bool(self._ledger.accepted()),
             command=tuple(sys.argv),
         ).to_dict()
 

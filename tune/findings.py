@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline.changed_code import accepted_sentence
 from pipeline.config import fingerprint, override, to_dict
 from pipeline.runs import write_json
 from tune.groups import group_rows
@@ -30,12 +31,14 @@ class Findings:
         rows: As `tune.results.collect_results` gives them, in the order of the trials.
         errors: The causes of failed trials, by trial.
         complete: Whether no trial is left to run.
+        accepted: What changed in the trials' own code meanwhile, as `pipeline.changed_code` records it.
     """
 
     search: Search
     rows: list[dict[str, Any]]
     errors: dict[str, str]
     complete: bool = True
+    accepted: Sequence[Mapping[str, str]] = ()
 
     @cached_property
     def points(self) -> list[dict[str, Any]]:
@@ -131,6 +134,7 @@ class Findings:
             *self._repeat_words(),
             *self._front_words(),
             *([f"{pieces} of them did not fit the memory and were trained in pieces of a batch."] if pieces else []),
+            *([f"{changed}."] if (changed := accepted_sentence(self.accepted)) else []),
         ]
 
     def _repeat_words(self) -> list[str]:
@@ -174,7 +178,7 @@ def read_findings(search: Search, folder: Path) -> Findings:
         row["own_epochs"] = record.get("own_epochs")
         if row["status"] == "failed":
             errors[row["trial"]] = str(record.get("error"))
-    return Findings(search, rows, errors)
+    return Findings(search, rows, errors, accepted=ledger.accepted())
 
 
 def write_tables(search: Search, folder: Path) -> Findings:

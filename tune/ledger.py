@@ -9,15 +9,24 @@ import contextlib
 import datetime as dt
 import secrets
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.changed_code import FLAG, KEY, CodeChange, joined_records
 from pipeline.config import RunConfig, fingerprint
+from pipeline.outside import sha256_of
 from pipeline.runs import read_json, read_lines, write_json, write_whole
 from preprocess.errors import RunError
 
 End = Literal["done", "pruned", "failed"]
 State = Literal["done", "pruned", "failed", "started", "waiting"]
+
+BASIS = "basis.json"
+CODE = "the file "
+"""Begins what `basis.json` calls the file of a neuron or network of one's own."""
+
+_OR_ACCEPT = f", or resume knowingly with {FLAG}"
 
 # Bytes that are free on a disk that is not full.
 _ROOM = 2**20
@@ -54,20 +63,38 @@ class Ledger:
         Raises:
             RunError: If the folder's trials rest on another state of one of them: they must never meet in one table.
         """
-        path = self.folder / "basis.json"
+        path = self.folder / BASIS
         known = read_json(path) or {}
         changed = [what for what in facts if known.get(what, facts[what]) != facts[what]]
         if changed:
             raise RunError(
                 *(
                     f"{self.folder}: its trials rest on {what} {known[what][:12]}, found {facts[what][:12]}: it "
-                    "changed since. Choose another --out."
+                    f"changed since. Choose another --out{_OR_ACCEPT if what.startswith(CODE) else ''}."
                     for what in changed
                 )
             )
         if not facts.keys() <= known.keys():
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(path, known | facts)
+
+    def changed_code(self) -> list[CodeChange]:
+        """The files of neurons and networks of one's own that changed since the trials; one that is gone is not."""
+        known = read_json(self.folder / BASIS) or {}
+        files = {Path(what.removeprefix(CODE)): trained for what, trained in known.items() if what.startswith(CODE)}
+        changes = (CodeChange(str(path), was, sha256_of(path)) for path, was in files.items() if path.is_file())
+        return [change for change in changes if change.found != change.trained]
+
+    def accept(self, changes: Sequence[CodeChange]) -> None:
+        """Let later trials rest on changed files, and keep on record that earlier ones do not."""
+        path = self.folder / BASIS
+        known = read_json(path) or {}
+        records = joined_records(self.accepted(), map(asdict, changes))
+        write_json(path, known | {f"{CODE}{change.file}": change.found for change in changes} | {KEY: records})
+
+    def accepted(self) -> list[dict[str, str]]:
+        """The changes that were accepted, as `pipeline.changed_code` records them."""
+        return list((read_json(self.folder / BASIS) or {}).get(KEY, ()))
 
     def write_done(self, config: RunConfig, record: dict[str, Any]) -> None:
         """Record a trial's end, whole or not at all."""

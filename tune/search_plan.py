@@ -12,7 +12,6 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -260,7 +259,7 @@ def _size_faults(search: Search, drawn: Sequence[Changes]) -> Iterator[str]:
 
 
 def _name_faults(search: Search, space: Space, store: EventStore) -> Iterator[str]:
-    """Neurons and networks that do not exist: told before the first trial, not by each of them.
+    """Neurons and networks that do not exist or cannot train: said before the first trial, not by each of them.
 
     Torch takes seconds to load, so names that presets use are taken for granted.
     """
@@ -269,25 +268,13 @@ def _name_faults(search: Search, space: Space, store: EventStore) -> Iterator[st
     asked |= {part.path: list(part.values) for part in space.dimensions if part.path in asked}
     if set(itertools.chain(*asked.values())) <= known:
         return
-    from pipeline.inputs import input_size
-    from pipeline.networks import build_network
-    from pipeline.neurons import make_neuron
+    from tune.own_classes import check_classes
 
     for network, neuron in itertools.product(*asked.values()):
         if {network, neuron} <= known:
             continue
         try:
             config = override(search.config, {"network.name": network, "neuron.name": neuron})
+            check_classes(config, store)
         except ConfigError as error:
             yield from error.faults
-            continue
-        size = input_size(config.input, *config.binning.size(store.height, store.width))
-        build = partial(
-            build_network, channels=2, classes=len(store.classes), size=size, timesteps=config.binning.timesteps, seed=0
-        )
-        # The neuron by itself first: a network that does not exist would hide its fault.
-        for make in (partial(make_neuron, config.neuron), partial(build, config.network, config.neuron)):
-            try:
-                make()
-            except ConfigError as error:
-                yield from error.faults

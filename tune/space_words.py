@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pipeline.command_line import absolute_class
 from pipeline.config import PLACE_FIELDS, RunConfig, describe_type, field_paths, typed_value
+from pipeline.field_names import nearest_field
 from preprocess.errors import ConfigError
 from tune.dimensions import Choice, Condition, Dimension, Range
 from tune.named_spaces import NAMED_SPACES
@@ -104,8 +105,8 @@ def _divide(text: str) -> tuple[str, Any, str]:
         raise ConfigError(f"expected {FORMS}{hint}")
     kinds = field_paths()
     if path not in kinds:
-        near = difflib.get_close_matches(path, kinds, n=1)
-        hint = f"Did you mean '{near[0]}'?" if near else "The field paths are in: spikeloom train --help"
+        meant = nearest_field(path, kinds)
+        hint = f"Did you mean '{meant}'?" if meant else "The field paths are in: spikeloom train --help"
         raise ConfigError(f"no such field. {hint}")
     return path, kinds[path], values
 

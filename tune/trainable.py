@@ -26,6 +26,7 @@ class Order:
         device: Where to compute, by the resources that the trial got.
         threads: How many CPU threads to compute with, likewise.
         micro_batch: The largest piece of a batch that may be held at once; None is what the configuration says.
+        accept_changed_code: Whether interrupted trials go on although their own neuron or network file changed.
         command: The command line of the search, for the record.
     """
 
@@ -35,6 +36,7 @@ class Order:
     device: str
     threads: int
     micro_batch: int | None
+    accept_changed_code: bool
     command: tuple[str, ...]
 
     @classmethod
@@ -99,6 +101,7 @@ def _train(order: Order, config: RunConfig, ledger: Ledger, site: TrialSite, cac
                 cache,
                 open_test=order.open_test,
                 micro_batch=piece,
+                accept_changed_code=order.accept_changed_code,
                 on_epoch=report,
             )
             return

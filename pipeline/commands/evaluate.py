@@ -30,6 +30,8 @@ class Arguments:
     """Also the accuracy at these T, of samples binned anew; not for psn and glif, whose weights are bound to T."""
     device: str | None = None
     """Where to compute; the run's own device if not given."""
+    accept_changed_code: bool = False
+    """Evaluate although the run's own neuron or network file changed since the training; evaluation.json lists it."""
     nir: Path | None = None
     """Also write the network as a NIR graph: LIF and IF with the hard reset, Spiking-VGG, vggsnn and snn5."""
     json: bool = False
@@ -47,7 +49,7 @@ def run(words: list[str]) -> None:
     from pipeline.tables import print_layers, print_nir, print_result, print_steps
     from preprocess.progress import Bars, Progress
 
-    there = open_run(arguments.run_dir)
+    there = open_run(arguments.run_dir, accept_changed_code=arguments.accept_changed_code)
     if arguments.device is not None:
         there = replace(there, config=override(there.config, {"device": arguments.device}))
     progress = Bars() if sys.stderr.isatty() else Progress()

@@ -12,6 +12,9 @@ from pipeline.command_line import ConfiguredArguments, parse_configured
 from pipeline.config import RunConfig
 from preprocess.command_line import Terminated, UsageError, default_cache, default_out
 
+# What a resumed run may do otherwise than it began.
+_RESUME_FLAGS = frozenset({"--resume", "--accept-changed-code", "--cache", "--device", "--threads", "--json"})
+
 
 @dataclass(frozen=True)
 class Arguments(ConfiguredArguments):
@@ -26,6 +29,9 @@ class Arguments(ConfiguredArguments):
 
     resume: Path | None = None
     """Go on with the run of this folder, from its last checkpoint."""
+    accept_changed_code: bool = False
+    """Continue although the run's own neuron or network file changed since its last checkpoint; environment.json and
+    result.json list it."""
     dry_run: bool = False
     """Only compute operations and memory, and train one step of two samples; made-up frames will do for data sets of a
     known form. Writes nothing."""
@@ -57,7 +63,14 @@ def run(words: list[str]) -> None:
         progress.note(_epoch_line(row, timing))
 
     try:
-        result = train_run(config, folder, cache, on_epoch=tell, progress=progress)
+        result = train_run(
+            config,
+            folder,
+            cache,
+            accept_changed_code=arguments.accept_changed_code,
+            on_epoch=tell,
+            progress=progress,
+        )
     except (KeyboardInterrupt, Terminated):
         if (folder / "checkpoint.pt").exists():
             progress.note(f"the last whole epoch is kept. Go on: spikeloom train --resume {folder}")
@@ -88,11 +101,12 @@ def _resumed(arguments: Arguments, words: list[str]) -> tuple[Any, Path, Path]:
     from pipeline.runs import open_run
 
     assert arguments.resume is not None
-    names = {word.partition("=")[0] for word in words if word.startswith("--")}
-    if arguments.preset is not None or names - {"--resume", "--cache", "--device", "--threads", "--json"}:
+    names = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
+    if arguments.preset is not None or names - _RESUME_FLAGS:
         raise UsageError(
-            "--resume: a run goes on with its own configuration; expected no word but --cache, --device, --threads and "
-            f"--json, found: {' '.join(words)}. For a longer run train anew: spikeloom train --config "
+            "--resume: a run goes on with its own configuration; expected no word but "
+            f"{', '.join(sorted(_RESUME_FLAGS - {'--resume'}))}, found: {' '.join(words)}. For a longer run train "
+            "anew: spikeloom train --config "
             f"{arguments.resume}/config.json"
         )
     there = open_run(arguments.resume)

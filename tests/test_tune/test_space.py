@@ -266,3 +266,9 @@ def test_words_come_from_files_and_a_fault_names_the_line(tmp_path: Path):
 def test_augmentation_is_searched_because_it_changes_training_samples_alone():
     words = ["dataset.augmentation=none,flip,roll+crop"]
     assert parse_space(words, BASE).dimensions == (Choice("dataset.augmentation", ("none", "flip", "roll+crop")),)
+
+
+@pytest.mark.parametrize("word", ["optimiser.lr=0.1,0.2", "neuron.tau=1.5,2 if optimiser.lr=0.1"])
+def test_a_search_word_of_another_frameworks_name_suggests_the_field(word: str):
+    (fault,) = faults_of(word)
+    assert fault.endswith("no such field. Did you mean 'optimiser.learning_rate'?")

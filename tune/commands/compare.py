@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PROG = "spikeloom compare"
 _SEEDS = 5
+# What a resumed comparison may do otherwise than it began.
+_RESUME_FLAGS = frozenset({"--resume", "--accept-changed-code", "--address", "--storage"})
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,9 @@ class Arguments(ConfiguredArguments):
     """List the designs instead."""
     resume: Path | None = None
     """Continue this comparison instead."""
+    accept_changed_code: bool = False
+    """Continue although a neuron or network file of your own changed since the first runs; basis.json, the affected
+    runs and the tables list it."""
     address: str | None = None
     """host:port of a Ray cluster, or auto; this machine if not given. See spikeloom cluster."""
     storage: str | None = None
@@ -71,11 +76,13 @@ def run(words: list[str]) -> None:
         list_table().print()
         return
     comparison, folder = _resumed(arguments, words) if arguments.resume else _started(arguments, words)
+    from tune.changed_code import check_folder_code
     from tune.compare import compare
     from tune.conclusion import missing_lines
     from tune.conclusion_tables import accuracy_table, difference_table, seed_table
     from tune.kept_storage import with_kept_storage
 
+    check_folder_code(folder, accept=arguments.accept_changed_code)
     place = with_kept_storage(folder, Place(arguments.address, storage=arguments.storage))
     try:
         conclusion = compare(comparison, folder, place=place, progress=progress_on_stderr())
@@ -241,11 +248,12 @@ def _resumed(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Pa
     from tune.comparison import read_comparison
 
     assert arguments.resume is not None
-    names = {word.partition("=")[0] for word in words if word.startswith("--")}
-    if arguments.preset is not None or names - {"--resume", "--address", "--storage"}:
+    names = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
+    if arguments.preset is not None or names - _RESUME_FLAGS:
         found = " ".join(words)
         raise UsageError(
-            f"--resume: expected no other word than --address and --storage, found: {found}. See: {PROG} --help"
+            f"--resume: expected no other word than {', '.join(sorted(_RESUME_FLAGS - {'--resume'}))}, found: {found}. "
+            f"See: {PROG} --help"
         )
     folder = arguments.resume.expanduser().absolute()
     return read_comparison(folder), folder

@@ -22,6 +22,9 @@ class Arguments:
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """What spikeloom train, tune, compare or demo wrote."""
+    accept_changed_code: bool = False
+    """Report although a neuron or network file of your own changed since the training; the page lists it, and shows no
+    spikes of that network."""
     paper: bool = False
     """Write DIR/paper/ as well: every table as .md and .tex (for LaTeX's package booktabs), every figure as .svg and
     .pdf. Their fonts take as long as the page."""
@@ -33,7 +36,7 @@ def run(words: list[str]) -> None:
     from tune.report import read_report
     from tune.report.paper import count_words
 
-    report = read_report(arguments.folder)
+    report = read_report(arguments.folder, accept_changed_code=arguments.accept_changed_code)
     print(report.write_page())
     if arguments.paper:
         print(f"{report.folder / 'paper'}: {count_words(report.write_paper())}")

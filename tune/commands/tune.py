@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 PROG = "spikeloom tune"
 # What a resumed search may do otherwise than it began.
 _PLACE_WORDS = frozenset(
-    {"--resume", "--address", "--concurrent", "--cpus-per-trial", "--gpus-per-trial", "--hours", "--log", "--storage"}
+    {
+        "--resume",
+        "--accept-changed-code",
+        "--address",
+        "--concurrent",
+        "--cpus-per-trial",
+        "--gpus-per-trial",
+        "--hours",
+        "--log",
+        "--storage",
+    }
 )
 
 
@@ -80,6 +90,9 @@ class Arguments(ConfiguredArguments):
     """mlflow, wandb: trials are shown there, too. TensorBoard's events are in every trial's folder anyway."""
     resume: Path | None = None
     """Go on with the search of this folder: finished trials are kept, interrupted ones continue."""
+    accept_changed_code: bool = False
+    """Resume although a neuron or network file of your own changed since the first trials; basis.json, the affected
+    trials and the printed result list it."""
     address: str | None = None
     """host:port of a Ray cluster, or auto; this machine if not given. See spikeloom cluster."""
 
@@ -111,11 +124,13 @@ def run(words: list[str]) -> None:
     if faults:
         raise UsageError(*faults)
     search, folder = _resumed(arguments, words) if arguments.resume is not None else _started(arguments)
+    from tune.changed_code import check_folder_code
     from tune.cluster import one_ray
     from tune.final import run_final
     from tune.kept_storage import with_kept_storage
     from tune.search import run_search
 
+    check_folder_code(folder, accept=arguments.accept_changed_code)
     place = with_kept_storage(folder, place)
     resume, progress, begun = place.resume("tune", folder), progress_on_stderr(), time.monotonic()
     progress.note(f"{search.runs} trials of {search.about}, in {folder}")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.runs import write_whole
-from preprocess.errors import RunError, SpikeloomError
+from pipeline.changed_code import accepted_sentence, changed_code_error, code_changes
+from pipeline.runs import open_run, write_whole
+from preprocess.errors import ConfigError, RunError, SpikeloomError
+from tune.changed_code import folder_changes
 from tune.report.comparison_section import comparison_section
 from tune.report.paper import write_paper
 from tune.report.run_section import run_section
@@ -58,11 +60,16 @@ class Report:
         return write_paper(self.sections, self.folder / "paper")
 
 
-def read_report(folder: Path) -> Report:
+def read_report(folder: Path, *, accept_changed_code: bool = False) -> Report:
     """Read and draw a run, a search or a comparison; or a folder with any of these directly in it.
 
+    Args:
+        folder: Its path.
+        accept_changed_code: Whether what was trained with other neuron or network files of one's own than are there
+            now is reported as well, and the page says so.
+
     Raises:
-        RunError: If there is nothing to report, or everything is damaged.
+        RunError: If there is nothing to report, or everything is damaged or was trained with other files.
     """
     folder = folder.expanduser().absolute()
     parts = _find_parts(folder)
@@ -70,12 +77,29 @@ def read_report(folder: Path) -> Report:
     faults: list[str] = []
     for number, (path, marker) in enumerate(parts):
         try:
-            sections.append(_KINDS[marker](path, f"s{number}"))
+            changed = _check_code(path, marker, accept_changed_code)
+            section = _KINDS[marker](path, f"s{number}")
+            sections.append(replace(section, sentences=(*section.sentences, *changed)))
         except SpikeloomError as error:
             faults += error.faults
     if not sections:
         raise RunError(*faults)
     return Report(folder, tuple(sections), tuple(faults))
+
+
+def _check_code(path: Path, marker: str, accept: bool) -> tuple[str, ...]:
+    """What the page must say of code that changed since the training; RunError where that is not accepted."""
+    if marker == "config.json":
+        try:
+            changes = code_changes(open_run(path))
+        except ConfigError:
+            # Its class is gone: the page shows what was measured, and says why there are no spikes.
+            changes = []
+    else:
+        changes = folder_changes(path)
+    if changes and not accept:
+        raise changed_code_error(path, changes)
+    return (f"{accepted_sentence([asdict(change) for change in changes])}.",) if changes else ()
 
 
 def write_report(folder: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pipeline.changed_code import KEY, accepted_sentence
 from pipeline.runs import Run, open_run
 from preprocess.errors import RunError
 from tune.arms import neuron_label
@@ -80,6 +81,8 @@ def _sentences(run: Run) -> tuple[str, ...]:
             said.append(f"One test sample is {100 / run.result['test_samples']:.2f} points; one run has no spread.")
     if run.config.selection == "paper":
         said.append("The best epoch was chosen by its test accuracy, so the accuracy is flattering.")
+    if changed := accepted_sentence(run.environment.get(KEY, ())):
+        said.append(f"{changed}.")
     if _is_emulated(run):
         said.append("The data are emulated: they show that the road works, not how well it does on recordings.")
     return tuple(said)

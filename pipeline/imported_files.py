@@ -1,0 +1,80 @@
+"""The Python files of one's own that a file imports, directly or through others, found without running any of them."""
+
+from __future__ import annotations
+
+import ast
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+# This package's own modules are the version's matter, also where they are installed for editing.
+_OURS = frozenset({"preprocess", "pipeline", "tune"})
+
+
+def imported_files(path: Path) -> list[Path]:
+    """Every file of one's own that a Python file imports, sorted; the file itself is not among them.
+
+    Followed are the import statements anywhere in the files, inside functions too. Left out are Python's library,
+    installed packages and this package. Files that are opened, or imported by a computed name, are not found.
+
+    Args:
+        path: A file; one that is not Python source imports nothing.
+    """
+    start = path.resolve()
+    found: set[Path] = set()
+    waiting = [start]
+    while waiting:
+        for imported in _direct_imports(waiting.pop()):
+            if imported != start and imported not in found:
+                found.add(imported)
+                waiting.append(imported)
+    return sorted(found)
+
+
+def _direct_imports(path: Path) -> Iterator[Path]:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        # A compiled module; or a file that cannot be imported either, which says so itself.
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _modules([path.parent, *map(Path, sys.path)], alias.name.split("."))
+        elif isinstance(node, ast.ImportFrom):
+            places = [path.parents[node.level - 1]] if node.level else [path.parent, *map(Path, sys.path)]
+            parts = node.module.split(".") if node.module else []
+            for alias in node.names:
+                # What is imported from a package may be a module of it.
+                yield from _modules(places, [*parts, alias.name])
+
+
+def _modules(places: list[Path], parts: list[str]) -> Iterator[Path]:
+    """The files of a dotted name, packages on the way among them, in the first place that has its first part."""
+    if parts[0] in _OURS or parts[0] in sys.stdlib_module_names:
+        return
+    for place in places:
+        top = place.absolute() / parts[0]
+        if _file_of(top) is None and not top.is_dir():
+            continue
+        for depth in range(len(parts)):
+            file = _file_of(place.absolute().joinpath(*parts[: depth + 1]))
+            if file is not None and not _is_installed(file):
+                yield file
+        return
+
+
+def _file_of(module: Path) -> Path | None:
+    """The source of a module or package of this path without a suffix, links resolved."""
+    for file in (module / "__init__.py", module.with_name(f"{module.name}.py")):
+        if file.is_file():
+            return file.resolve()
+    return None
+
+
+def _is_installed(path: Path) -> bool:
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    roots = [*map(sysconfig.get_path, names), *site.getsitepackages(), site.getusersitepackages()]
+    return any(path.is_relative_to(Path(root).resolve()) for root in roots)
