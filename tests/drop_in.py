@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import base, functional, neuron, surrogate
+from spikingjelly.activation_based import base, functional, layer, neuron, surrogate
 from test_fused_neurons import NEAR, TOLERANCE, potentials, relative
 from torch import nn
 
@@ -88,14 +88,14 @@ def fill(network: nn.Module, weights: float = 1.0, scales: float = 1.0) -> None:
                     parameter.copy_(scales * (0.3 * drawn + (1.2 if name == "weight" else 0.4)))
 
 
-def is_decided(u: torch.Tensor, config: NeuronConfig) -> bool:
+def is_decided(u: torch.Tensor, config: NeuronConfig, near: float = NEAR) -> bool:
     """Whether no u lies so near a threshold or edge that rounding decides.
 
     On it exactly is allowed: attention counts spikes and halves, in which neither's arithmetic rounds.
     """
     distance = (u - config.v_threshold).abs()
     edge = {"rect": 0.5 / config.alpha}.get(config.surrogate, 0.0)
-    return not any(((away > 0) & (away < NEAR)).any() for away in (distance, (distance - edge).abs()))
+    return not any(((away > 0) & (away < near)).any() for away in (distance, (distance - edge).abs()))
 
 
 def is_clear(network: nn.Module, x: torch.Tensor, setting: Setting, forward: Callable[..., torch.Tensor]) -> bool:
@@ -195,3 +195,19 @@ def differences(
                 continue
         wrong.append(f"{name}: relative {distance:.1e}")
     return wrong
+
+
+def small_network(node: Factory, of: Setting) -> nn.Sequential:
+    """Input (T, B, 2, 6, 6) to (T, B, 3), multi-step: convolutions, a batch norm, pooling and two neurons."""
+    network = nn.Sequential(
+        layer.Conv2d(2, 4, 3, padding=1, bias=False),
+        layer.BatchNorm2d(4),
+        node(**of.arguments),
+        layer.MaxPool2d(2),
+        layer.Conv2d(4, 4, 3),
+        layer.Flatten(),
+        node(**of.arguments),
+        layer.Linear(4, 3),
+    )
+    functional.set_step_mode(network, "m")
+    return network
