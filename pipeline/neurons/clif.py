@@ -10,6 +10,7 @@ from spikingjelly.activation_based.neuron import ComplementaryLIFNode
 
 from pipeline.config import NeuronConfig
 from pipeline.neurons import clif_operator, norm_neuron
+from pipeline.neurons.clif_operator import Settings
 from pipeline.neurons.fused import (
     Backend,
     check_backend,
@@ -114,8 +115,9 @@ class CLIFNode(ComplementaryLIFNode):
         if not chooses_fused(self.fused_backend, find_obstacle(x, self.surrogate_function)):
             return step_by_step(self, x, states)
         kind, alpha = surrogate_kind(self.surrogate_function)
+        settings = Settings(float(self.tau), float(self.v_threshold), kind, alpha, self.detach_m)
         v, m = states
-        spikes, v, m = clif_operator.run(x, v, m, self.tau, self.v_threshold, kind, alpha, self.detach_m)
+        spikes, v, m = clif_operator.run(x, v, m, settings)
         return (spikes,), (v, m)
 
 

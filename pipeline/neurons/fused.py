@@ -139,11 +139,6 @@ def row(x: torch.Tensor) -> torch.Tensor:
     return x.to(torch.float32).contiguous().view(-1)
 
 
-def no_gradient(like: torch.Tensor) -> torch.Tensor:
-    """Zeros of the shape and dtype of a tensor that nothing was made of; they take no memory."""
-    return like.new_zeros(()).expand(like.shape)
-
-
 def array(x: torch.Tensor) -> NDArray[np.float32]:
     """The tensor's memory as a NumPy array."""
     return x.detach().numpy()

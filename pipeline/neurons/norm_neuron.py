@@ -52,7 +52,7 @@ class Steps(Protocol):
 
 @dataclass(frozen=True)
 class CLIFSteps:
-    """CLIF; see `clif_operator.run` for the settings."""
+    """CLIF; see `clif_operator.Settings` for the settings."""
 
     tau: float
     v_threshold: float
@@ -176,6 +176,11 @@ def _unrolled(rows: Tensor, shape: torch.Size) -> Tensor:
     return rows.view(*ahead, height, width, channels).movedim(-1, -3)
 
 
+def _result(rows: Tensor, like: Tensor) -> Tensor:
+    # Not a view: torch refuses to detach one in place, or to change one in place that a function returns.
+    return _unrolled(rows, like.shape).to(like.dtype).detach()
+
+
 def _cut(x: Tensor) -> Partition:
     return norm_kernels.partition(x[0].numel(), x.shape[2], len(x))
 
@@ -191,8 +196,7 @@ def _forward(x: Tensor, affine: _Affine, states: tuple[Tensor, ...], steps: Step
         [bits(spikes), *(bits(row[0]) for row in after)],
     )
     for_parts(partial(kernel, cut.length), -(-elements // cut.length), x.numel())
-    found = [_unrolled(row, state.shape).to(state.dtype) for row, state in zip(after, states, strict=True)]
-    return _unrolled(spikes, x.shape), *found
+    return _result(spikes, x), *(_result(row, state) for row, state in zip(after, states, strict=True))
 
 
 @_quietly
