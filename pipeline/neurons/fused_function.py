@@ -86,8 +86,28 @@ def refuse_derivative(*_: Any) -> NoReturn:
     """Raise the error of second derivatives and of forward mode."""
     raise DerivativeError(
         "backend: the fused neurons have first derivatives in reverse mode; found a request for another one (of second "
-        "order, or in forward mode). Use backend='torch'."
+        "order, or in forward mode). Use backend='torch' and torch.autograd.grad(..., create_graph=True)."
     )
+
+
+def once(gradients: OptionalTensors, *sources: Tensor | None) -> OptionalTensors:
+    """Gradients as they are; where a graph of them is made, one that refuses to be differentiated.
+
+    Args:
+        gradients: What backward returns.
+        sources: What they depend on.
+    """
+    return _Once.apply(len(gradients), *gradients, *sources) if torch.is_grad_enabled() else gradients
+
+
+class _Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, count: int, *tensors: Tensor | None) -> OptionalTensors:
+        return tensors[:count]
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> NoReturn:
+        refuse_derivative()
 
 
 class _Fused(torch.autograd.Function):
@@ -122,7 +142,8 @@ class _Fused(torch.autograd.Function):
             torch.zeros((), dtype=dtype, device=device).expand(shape) if grad is None else grad
             for grad, (shape, dtype, device) in zip(grads[:count], ctx.outputs, strict=True)
         ]
-        saved, kept = ctx.saved_tensors[: call.kernels.saved], ctx.saved_tensors[call.kernels.saved :]
+        tensors = ctx.saved_tensors  # once: under torch.utils.checkpoint each reading runs the forward pass again
+        saved, kept = tensors[: call.kernels.saved], tensors[call.kernels.saved :]
         if call.channels_last:
             known = [known[0].movedim(2, -1), *(grad.movedim(1, -1) for grad in known[1:])]
             kept = tuple(state.movedim(1, -1) for state in kept)

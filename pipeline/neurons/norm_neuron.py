@@ -19,6 +19,7 @@ from torch.nn.modules import module as nn_module
 
 from pipeline.neurons import buffers, norm_clif_kernels, norm_kernels, norm_lif_kernels
 from pipeline.neurons.bfloat16 import bits
+from pipeline.neurons.fused_function import is_transformed, once
 from pipeline.neurons.norm_kernels import Partition
 from pipeline.neurons.threads import for_parts
 
@@ -102,9 +103,10 @@ class LIFSteps:
 def can_fuse(neuron: nn.Module, norm: SequenceBatchNorm, x: Tensor) -> bool:
     """Whether ``neuron(x, norm=norm)`` may stand for ``neuron(norm(x))``; x is (T, B, C, H, W).
 
-    Hooks that would see the normalised input keep the two apart, and so does torch.compile, which has its own way.
+    Hooks that would see the normalised input keep the two apart, and so do torch.compile and the transforms of
+    torch.func, which have their own way.
     """
-    if torch.compiler.is_compiling() or not getattr(neuron, "takes_norm", False):
+    if torch.compiler.is_compiling() or is_transformed() or not getattr(neuron, "takes_norm", False):
         return False
     if x.device.type != "cpu" or x.dtype not in _DTYPES or x.dim() != 5 or not 0 < x.shape[2] <= norm_kernels.LONGEST:
         return False
@@ -255,15 +257,23 @@ class _NormNeuron(torch.autograd.Function):
         _follow(norm, mean, var, count)
         affine = _affine(norm, mean, var, steps.gain)
         found = _forward(x, affine, states, steps)
-        ctx.save_for_backward(x, *states)
+        ctx.save_for_backward(x, weight, *states)
         ctx.set_materialize_grads(False)
         ctx.affine, ctx.steps, ctx.count = affine, steps, count
         return found
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_spikes: Tensor | None, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, *states = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        x, weight, *states = ctx.saved_tensors
+        with torch.no_grad():
+            found = _NormNeuron._gradient(ctx, x, states, *grads)
+        of_x, of_weight, of_bias, *of_states = once(found, x, weight, *states, *grads)
+        return of_x, of_weight, of_bias, None, None, *of_states
+
+    @staticmethod
+    def _gradient(
+        ctx: Any, x: Tensor, states: list[Tensor], grad_spikes: Tensor | None, *grads: Tensor | None
+    ) -> tuple[Any, ...]:
         affine, steps = ctx.affine, ctx.steps
         cut, elements = _cut(x), x[0].numel()
         current = _rows(x)
@@ -288,4 +298,4 @@ class _NormNeuron(torch.autograd.Function):
             _unrolled(row, state.shape).to(state.dtype) if wants_states else None
             for row, state in zip(before, states, strict=True)
         ]
-        return _unrolled(grad, x.shape), *small, None, None, *found
+        return _unrolled(grad, x.shape), *small, *found

@@ -37,6 +37,15 @@ for kind in ("clif", "lif"):
             found.append([first.detach(), second.detach(), run(x), *grads])
     assert found[0][0].any() and found[0][3].any()
     assert all(torch.equal(a, b) for a, b in zip(*found)), kind
+    # Results and states change in place, as eager ones do.
+    functional.reset_net(network)
+    inputs = x.clone().requires_grad_()
+    first = compiled(inputs)
+    first += inputs
+    first.sum().backward()
+    functional.detach_net(network)
+    network[1].v *= 0.5
+    compiled(x).sum().backward()
 """
 
 
