@@ -27,6 +27,7 @@ from drop_in import (
 )
 from spikingjelly.activation_based import base, functional, layer, memopt, monitor, neuron
 from spikingjelly.activation_based.functional import conv_bn_fusion
+from spikingjelly.activation_based.model.spiking_vggws_ottt import Scale
 from torch import nn
 
 T, SHAPE = 4, (4, 2, 2, 6, 6)
@@ -152,8 +153,10 @@ def to_steps(*modules: nn.Module) -> nn.Sequential:
 
 
 def with_node(*modules: nn.Module) -> Build:
-    """A neuron, layers of SpikingJelly behind it, and one more neuron behind those."""
-    return lambda node, of: to_steps(node(**of.arguments), *deepcopy(modules), node(**of.arguments))
+    """A neuron, layers of SpikingJelly behind it, and one more neuron behind those, both with enough input to fire."""
+    return lambda node, of: to_steps(
+        Scale(3.0), node(**of.arguments), *deepcopy(modules), Scale(3.0), node(**of.arguments)
+    )
 
 
 def last_time(node: Factory, of: Setting) -> nn.Module:
@@ -167,6 +170,19 @@ def last_time(node: Factory, of: Setting) -> nn.Module:
             return self.rest(self.steps(x.movedim(0, -1))).movedim(-1, 0)
 
     return TimeLast()
+
+
+def with_attention(attention: type[nn.Module]) -> Build:
+    """Attention over eight channels, so that there is enough to attend to."""
+    tokens = nn.Identity() if attention is layer.SpikeDrivenSelfAttention else layer.Flatten(2)
+    return lambda node, of: to_steps(
+        layer.Conv2d(2, 8, 1),
+        layer.BatchNorm2d(8),
+        node(**of.arguments),
+        Scale(4.0),
+        deepcopy(tokens),
+        attention(8, 1, spiking_neuron=node, **of.arguments),
+    )
 
 
 # Which of SpikingJelly's layers are compared; what differs in the number of dimensions alone stands for its siblings.
@@ -197,7 +213,7 @@ LAYERS: dict[str, Build] = {
     "TemporalEffectiveBatchNorm2d": with_node(layer.TemporalEffectiveBatchNorm2d(T, 2)),
     "BatchNormThroughTime2d": with_node(layer.BatchNormThroughTime2d(T, 2)),
     "TemporalWiseAttention": with_node(layer.TemporalWiseAttention(T, 2)),
-    "MultiDimensionalAttention": with_node(layer.MultiDimensionalAttention(T, 2, 2, 1)),
+    "MultiDimensionalAttention": with_node(layer.MultiDimensionalAttention(T, 2, 2, 1), Scale(8.0)),
     "Conv2d": with_node(layer.Conv2d(2, 3, 3)),
     "ConvTranspose2d": with_node(layer.ConvTranspose2d(2, 3, 2)),
     "WSConv2d": with_node(layer.WSConv2d(2, 3, 3)),
@@ -208,18 +224,10 @@ LAYERS: dict[str, Build] = {
     "Flatten": with_node(layer.Flatten()),
     "Linear": with_node(layer.Linear(6, 5)),
     "WSLinear": with_node(layer.WSLinear(6, 5)),
-    "SpikingSelfAttention": lambda node, of: to_steps(
-        layer.Flatten(2), layer.SpikingSelfAttention(2, 1, spiking_neuron=node, **of.arguments)
-    ),
-    "TokenQKAttention": lambda node, of: to_steps(
-        layer.Flatten(2), layer.TokenQKAttention(2, 1, spiking_neuron=node, **of.arguments)
-    ),
-    "ChannelQKAttention": lambda node, of: to_steps(
-        layer.Flatten(2), layer.ChannelQKAttention(2, 1, spiking_neuron=node, **of.arguments)
-    ),
-    "SpikeDrivenSelfAttention": lambda node, of: to_steps(
-        layer.SpikeDrivenSelfAttention(2, 1, spiking_neuron=node, **of.arguments)
-    ),
+    "SpikingSelfAttention": with_attention(layer.SpikingSelfAttention),
+    "TokenQKAttention": with_attention(layer.TokenQKAttention),
+    "ChannelQKAttention": with_attention(layer.ChannelQKAttention),
+    "SpikeDrivenSelfAttention": with_attention(layer.SpikeDrivenSelfAttention),
 }
 NOT_LAYERS = {
     "QKAttention": "stands for TokenQKAttention and ChannelQKAttention",
@@ -238,6 +246,16 @@ NOT_LAYERS = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_of_spikingjelly_work_with_our_nodes(name: str, setting: str):
     compare(LAYERS[name], setting)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_neurons_of_the_compared_layers_fire(name: str):
+    of_node = SETTINGS["lif-defaults"]
+    network = LAYERS[name](their_node(of_node), of_node)
+    fill(network, of_node.gain, of_node.gain)
+    with monitor.OutputMonitor(network, neuron.BaseNode, lambda out: float(out.detach().mean())) as rates:
+        network(draw(network, SHAPE, of_node))
+    assert all(max(rates[name]) > 0 for name in rates.monitored_layers), rates.records
 
 
 def test_no_layer_of_spikingjelly_is_left_out():
