@@ -32,7 +32,7 @@ def logistic(z):
 
 @triton.jit
 def surrogate_slope(u, v_threshold, alpha, KIND: tl.constexpr):
-    """ds/du at u - v_threshold, as `surrogate_kernels.fill_surrogate` has it."""
+    """ds/du at u - v_threshold, as `surrogate_kernels.fill_slope` has it."""
     x = u - v_threshold
     if KIND == _RECT:
         # NaN compares false both ways and passes through.

@@ -9,6 +9,7 @@ from spikingjelly.activation_based import neuron
 from torch import nn
 
 from pipeline.config import NeuronConfig
+from pipeline.neurons.recomputation import RunsOnce
 from pipeline.neurons.surrogates import make_surrogate
 from preprocess.errors import ConfigError
 
@@ -26,7 +27,7 @@ class PSN(neuron.PSN):
         return super().forward(x_seq)
 
 
-class GatedLIFNode(neuron.GatedLIFNode):
+class GatedLIFNode(RunsOnce, neuron.GatedLIFNode):
     """The gated LIF neuron (Yao et al., NeurIPS 2022), its gates shared by a layer; conductance is learnt per step.
 
     Raises:

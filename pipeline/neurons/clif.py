@@ -5,27 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import base, surrogate
+from spikingjelly.activation_based import base, functional, surrogate
 from spikingjelly.activation_based.neuron import ComplementaryLIFNode
 
 from pipeline.config import NeuronConfig
 from pipeline.neurons import clif_operator, norm_neuron
+from pipeline.neurons.clif_operator import Settings
 from pipeline.neurons.fused import (
-    Backend,
-    check_backend,
     check_window,
     chooses_fused,
     find_obstacle,
     in_windows,
-    spread_states,
     step_by_step,
     surrogate_kind,
     takes_norm,
 )
+from pipeline.neurons.fused_node import AnyBackend, FusedNode
 from pipeline.neurons.surrogates import make_surrogate
 
 
-class CLIFNode(ComplementaryLIFNode):
+class CLIFNode(FusedNode, ComplementaryLIFNode):
     """SpikingJelly's `ComplementaryLIFNode`, to be put in its place.
 
     With sigma the logistic function: u[t] = (1 - 1/tau) v[t-1] + x[t]; s[t] = 1 where u[t] >= v_th, else 0;
@@ -41,11 +40,12 @@ class CLIFNode(ComplementaryLIFNode):
         detach_m: Whether m counts as a constant for the gradient: the control for what m's gradient is worth.
         temporal_window: Gradients reach back through at most so many steps of a sequence, 0 through none: the sequence
             runs in spans of temporal_window + 1 steps with no gradient between them. None lets them reach everywhere.
-        backend: ``auto`` runs fused where it can, ``torch`` never, ``fused`` always.
+        backend: ``auto`` runs fused where it can, ``torch`` never, ``fused`` always; SpikingJelly's ``cupy``,
+            ``triton`` and ``inductor`` run what ``auto`` runs. May be set later too.
 
     Raises:
         ConfigError: If temporal_window is negative, or states are stored.
-        BackendError: If the backend is ``fused`` and input or surrogate cannot run fused.
+        BackendError: If there is no such backend, or it is ``fused`` and input or surrogate cannot run fused.
     """
 
     def __init__(
@@ -58,28 +58,23 @@ class CLIFNode(ComplementaryLIFNode):
         *,
         detach_m: bool = False,
         temporal_window: int | None = None,
-        backend: Backend = "auto",
+        backend: AnyBackend = "auto",
     ) -> None:
-        check_backend(backend)
         check_window(temporal_window, store_state_seqs)
         super().__init__(tau, v_threshold, surrogate_function or surrogate.Rect(alpha=1.0), step_mode, store_state_seqs)
         self.detach_m = detach_m
         self.temporal_window = temporal_window
-        self.fused_backend = backend
-
-    def materialize_states(
-        self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], step_mode: str
-    ) -> tuple[Any, ...]:
-        """SpikingJelly's hook for states that are numbers still."""
-        return super().materialize_states(inputs, spread_states(self, inputs, states, step_mode), step_mode)
+        self.backend = backend
 
     def single_step_functional_forward(
         self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], **kwargs: object
     ) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
         """SpikingJelly's hook for one step: x, v and m (B, ...) to spikes and the new v, m."""
-        if not self.detach_m:
-            return super().single_step_functional_forward(inputs, states, **kwargs)
         (x,), (v, m) = inputs, states
+        if not self.detach_m:
+            # SpikingJelly's node takes a step without a gradient in evaluation mode; its LIF does not.
+            spikes, v, m = functional.clif_step(x, v, m, self.tau, self.v_threshold, self.surrogate_function)
+            return (spikes,), (v, m)
         u = v - v / self.tau + x
         spikes = self.surrogate_function(u - self.v_threshold)
         with torch.no_grad():
@@ -111,11 +106,12 @@ class CLIFNode(ComplementaryLIFNode):
         return in_windows(self.temporal_window, inputs[0], states, self._run)
 
     def _run(self, x: torch.Tensor, states: tuple[Any, ...]) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
-        if not chooses_fused(self.fused_backend, find_obstacle(x, self.surrogate_function)):
+        if not chooses_fused(self.fused_backend, find_obstacle(self, x)):
             return step_by_step(self, x, states)
         kind, alpha = surrogate_kind(self.surrogate_function)
+        settings = Settings(float(self.tau), float(self.v_threshold), kind, alpha, self.detach_m)
         v, m = states
-        spikes, v, m = clif_operator.run(x, v, m, self.tau, self.v_threshold, kind, alpha, self.detach_m)
+        spikes, v, m = clif_operator.run(x, v, m, settings)
         return (spikes,), (v, m)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.neurons.surrogate_kernels import RECT, compile_kernel, fill_row, fill_surrogate, inline, rect, sigmoid
+from pipeline.neurons.surrogate_kernels import RECT, compile_kernel, fill_row, fill_slope, inline, rect, sigmoid
 
 # Elements a block: its rows are long enough to be fetched ahead, and all of them stay in the second-level cache.
 _BLOCK = 2048
@@ -161,7 +161,7 @@ def backward(
             ub, gs, gx = u[t, first:last], grad_spikes[t, first:last], grad_x[t, first:last]
             row = path[2 * t * _BLOCK : (2 * t + 4) * _BLOCK]
             if detach_m:
-                fill_surrogate(kind, alpha, v_threshold, ub, work[2 * _BLOCK : 2 * _BLOCK + n])
+                fill_slope(kind, alpha, v_threshold, ub, work[2 * _BLOCK : 2 * _BLOCK + n])
                 for i in range(n):
                     dv, slope = work[i], work[i + 2 * _BLOCK]
                     du = dv + (gs[i] - dv * (v_threshold + sigmoid(row[i + 3 * _BLOCK]))) * slope
@@ -177,7 +177,7 @@ def backward(
                     work[i] = du * keep
                     work[i + _BLOCK] = dm * decay
             else:
-                fill_surrogate(kind, alpha, v_threshold, ub, work[2 * _BLOCK : 2 * _BLOCK + n])
+                fill_slope(kind, alpha, v_threshold, ub, work[2 * _BLOCK : 2 * _BLOCK + n])
                 for i in range(n):
                     decay, before, raised = row[i], row[i + _BLOCK], sigmoid(row[i + 3 * _BLOCK])
                     slope = work[i + 2 * _BLOCK]

@@ -8,12 +8,17 @@ since T values of m do not fit a thread's registers.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from pipeline.neurons._triton import BLOCK, WARPS, grid, logistic, surrogate_slope
+
+if TYPE_CHECKING:
+    from pipeline.neurons.clif_operator import Settings
 
 
 @triton.jit(do_not_specialize=["steps", "tau", "v_threshold"])
@@ -77,7 +82,7 @@ def backward_kernel(
 
 
 def forward(
-    x: Tensor, v: Tensor, m: Tensor, tau: float, v_threshold: float, saves: bool
+    x: Tensor, v: Tensor, m: Tensor, settings: Settings, saves: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Spikes, v and m after the last step, and for the gradient u and m before each step, float32 (T, N), or (0, N)."""
     steps, elements = len(x), x[0].numel()
@@ -86,23 +91,14 @@ def forward(
     u, past = (x.new_empty(steps if saves else 0, elements, dtype=torch.float32) for _ in range(2))
     with torch.cuda.device_of(x):
         forward_kernel[grid(elements)](
-            x, v, m, spikes, v_after, m_after, u, past, steps, elements, tau, v_threshold,
+            x, v, m, spikes, v_after, m_after, u, past, steps, elements, settings.tau, settings.v_threshold,
             SAVES=saves, SIZE=BLOCK, num_warps=WARPS,
         )  # fmt: skip
     return spikes, v_after, m_after, u, past
 
 
 def backward(
-    grad_spikes: Tensor,
-    grad_v: Tensor,
-    grad_m: Tensor,
-    u: Tensor,
-    past: Tensor,
-    tau: float,
-    v_threshold: float,
-    kind: int,
-    alpha: float,
-    detach_m: bool,
+    grad_spikes: Tensor, grad_v: Tensor, grad_m: Tensor, u: Tensor, past: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of the input and of v and m before the first step, in the dtypes of those that come in."""
     steps, elements = u.shape
@@ -110,7 +106,8 @@ def backward(
     grad_x, before_v, before_m = (torch.empty_like(grad) for grad in (grad_spikes, grad_v, grad_m))
     with torch.cuda.device_of(u):
         backward_kernel[grid(elements)](
-            grad_spikes, grad_v, grad_m, u, past, grad_x, before_v, before_m, steps, elements, tau, v_threshold, alpha,
-            KIND=kind, DETACH_M=detach_m, SIZE=BLOCK, num_warps=WARPS,
+            grad_spikes, grad_v, grad_m, u, past, grad_x, before_v, before_m, steps, elements, settings.tau,
+            settings.v_threshold, settings.alpha, KIND=settings.kind, DETACH_M=settings.detach_m,
+            SIZE=BLOCK, num_warps=WARPS,
         )  # fmt: skip
     return grad_x, before_v, before_m

@@ -15,6 +15,7 @@ from pipeline.config import NeuronConfig
 from pipeline.neurons.clif import CLIFNode
 from pipeline.neurons.fused import step_by_step
 from pipeline.neurons.lif import LIFNode
+from pipeline.neurons.recomputation import RunsOnce
 from pipeline.neurons.surrogates import make_surrogate
 
 # Under noise LIF with this reset gives 99.5 % of CLIF's spikes: sigma(m) is at least 0.73 after any spike.
@@ -45,7 +46,7 @@ class UndecayedCLIFNode(CLIFNode):
         return step_by_step(self, x, states)
 
 
-class AdaptiveLIFNode(neuron.BaseNode):
+class AdaptiveLIFNode(RunsOnce, neuron.BaseNode):
     """LIF whose threshold rises with each spike and falls back (Bellec et al., NeurIPS 2018, Eqs. 1 and 2).
 
     u[t] = (1 - 1/tau) v[t-1] + x[t]; s[t] = 1 where u[t] >= v_th (1 + beta a[t-1]), else 0;

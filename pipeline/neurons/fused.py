@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from spikingjelly.activation_based import surrogate
 from spikingjelly.activation_based.neuron import BaseNode
 
 from pipeline.neurons import buffers
@@ -25,18 +24,29 @@ class BackendError(ConfigError):
     """A neuron was asked to run fused where it cannot."""
 
 
-def find_obstacle(x: torch.Tensor, surrogate_function: surrogate.SurrogateFunctionBase) -> str | None:
-    """Why a fused kernel cannot take this input or surrogate, or None if it can."""
+def find_obstacle(node: Any, x: torch.Tensor) -> str | None:
+    """Why a fused kernel cannot take this input, or the node's surrogate or numbers, or None if it can."""
     if x.device.type not in ("cpu", "cuda"):
         return f"expected a tensor on the CPU or on CUDA, found one on {x.device}"
     if x.is_cuda and find_spec("triton") is None:
         return "expected the package triton for a tensor on CUDA, found none"
     if x.dtype not in _DTYPES:
         return f"expected float32, bfloat16 or float16, found {x.dtype}"
-    name = type(surrogate_function).__name__
-    if name not in KINDS or not surrogate_function.spiking:
+    function = node.surrogate_function
+    name = type(function).__name__
+    if name not in KINDS or not function.spiking:
         return f"expected a spiking surrogate of {', '.join(KINDS)}, found {name}"
+    if not has_plain_numbers(node):
+        return "expected numbers for tau, v_threshold, v_reset and alpha, found a tensor of several or a learnt one"
     return None
+
+
+def has_plain_numbers(node: Any) -> bool:
+    """Whether what a node multiplies and compares by is one number each that no gradient is asked for."""
+    return not any(
+        isinstance(value, torch.Tensor) and (value.numel() != 1 or value.requires_grad)
+        for value in (node.tau, node.v_threshold, node.v_reset, node.surrogate_function.alpha)
+    )
 
 
 def chooses_fused(backend: Backend, obstacle: str | None) -> bool:
@@ -53,15 +63,9 @@ def chooses_fused(backend: Backend, obstacle: str | None) -> bool:
 def takes_norm(node: Any, stores: bool) -> bool:
     """Whether a node of ours, set as it is, has kernels that take the batch norm in front of it too."""
     function = node.surrogate_function
-    known = type(function).__name__ in KINDS and function.spiking
+    known = type(function).__name__ in KINDS and function.spiking and has_plain_numbers(node)
     plain = node.temporal_window is None and node._neuron_precision is None and not stores
     return known and plain and node.step_mode == "m" and node.fused_backend != "torch"
-
-
-def check_backend(backend: str) -> None:
-    """Raise a BackendError where there is no such backend."""
-    if backend not in ("auto", "fused", "torch"):
-        raise BackendError(f"backend: expected auto, fused or torch, found {backend!r}")
 
 
 def check_window(temporal_window: int | None, stores: bool) -> None:
@@ -137,11 +141,6 @@ def row(x: torch.Tensor) -> torch.Tensor:
     if x.numel() and not any(x.stride()):
         x = x.as_strided((1,), (1,))
     return x.to(torch.float32).contiguous().view(-1)
-
-
-def no_gradient(like: torch.Tensor) -> torch.Tensor:
-    """Zeros of the shape and dtype of a tensor that nothing was made of; they take no memory."""
-    return like.new_zeros(()).expand(like.shape)
 
 
 def array(x: torch.Tensor) -> NDArray[np.float32]:

@@ -10,23 +10,22 @@ from spikingjelly.activation_based import neuron, surrogate
 from pipeline.config import NeuronConfig
 from pipeline.neurons import lif_operator, norm_neuron
 from pipeline.neurons.fused import (
-    Backend,
-    check_backend,
     check_window,
     chooses_fused,
     find_obstacle,
+    has_plain_numbers,
     in_windows,
-    spread_states,
     step_by_step,
     surrogate_kind,
     takes_norm,
 )
+from pipeline.neurons.fused_node import AnyBackend, FusedNode
 from pipeline.neurons.lif_operator import Update
 from pipeline.neurons.surrogates import make_surrogate
 from preprocess.errors import ConfigError
 
 
-class LIFNode(neuron.LIFNode):
+class LIFNode(FusedNode, neuron.LIFNode):
     """SpikingJelly's `LIFNode`, to be put in its place.
 
     u[t] = (1 - 1/tau) v[t-1] + x[t], or with x[t] / tau where the input decays, plus v_reset / tau for the hard reset;
@@ -45,11 +44,12 @@ class LIFNode(neuron.LIFNode):
         reset_scale: The soft reset lowers the potential by reset_scale * v_th: the control for CLIF's deeper reset.
         temporal_window: Gradients reach back through at most so many steps of a sequence, 0 through none: the sequence
             runs in spans of temporal_window + 1 steps with no gradient between them. None lets them reach everywhere.
-        backend: ``auto`` runs fused where it can, ``torch`` never, ``fused`` always.
+        backend: ``auto`` runs fused where it can, ``torch`` never, ``fused`` always; SpikingJelly's ``cupy``,
+            ``triton`` and ``inductor`` run what ``auto`` runs. May be set later too.
 
     Raises:
         ConfigError: If reset_scale is not 1 and the reset is hard, or temporal_window is negative or states are stored.
-        BackendError: If the backend is ``fused`` and input or surrogate cannot run fused.
+        BackendError: If there is no such backend, or it is ``fused`` and input or surrogate cannot run fused.
     """
 
     def __init__(
@@ -65,9 +65,8 @@ class LIFNode(neuron.LIFNode):
         *,
         reset_scale: float = 1.0,
         temporal_window: int | None = None,
-        backend: Backend = "auto",
+        backend: AnyBackend = "auto",
     ) -> None:
-        check_backend(backend)
         check_window(temporal_window, store_v_seq)
         if reset_scale != 1.0 and v_reset is not None:
             raise ConfigError(
@@ -78,25 +77,27 @@ class LIFNode(neuron.LIFNode):
         super().__init__(tau, decay_input, v_threshold, v_reset, function, detach_reset, step_mode, store_v_seq)
         self.reset_scale = float(reset_scale)
         self.temporal_window = temporal_window
-        self.fused_backend = backend
-
-    def materialize_states(
-        self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], step_mode: str
-    ) -> tuple[Any, ...]:
-        """SpikingJelly's hook for states that are numbers still."""
-        return super().materialize_states(inputs, spread_states(self, inputs, states, step_mode), step_mode)
+        self.backend = backend
 
     def single_step_functional_forward(
         self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], **kwargs: object
     ) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
         """SpikingJelly's hook for one step: x and v (B, ...) to spikes and the new v."""
-        if self.reset_scale == 1.0:
+        if self._is_spikingjellys:
             return super().single_step_functional_forward(inputs, states, **kwargs)
         (x,), (v,) = inputs, states
-        u = v + (x - v) / self.tau if self.decay_input else v - v / self.tau + x
+        leak = (v if self.v_reset is None else v - self.v_reset) / self.tau
+        u = v - leak + (x / self.tau if self.decay_input else x)
         spikes = self.surrogate_function(u - self.v_threshold)
         reset = spikes.detach() if self.detach_reset else spikes
-        return (spikes,), (u - reset * (self.reset_scale * self.v_threshold),)
+        if self.v_reset is None:
+            return (spikes,), (u - reset * (self.reset_scale * self.v_threshold),)
+        return (spikes,), ((1.0 - reset) * u + reset * self.v_reset,)
+
+    @property
+    def _is_spikingjellys(self) -> bool:
+        # SpikingJelly's kernels take numbers alone.
+        return self.reset_scale == 1.0 and has_plain_numbers(self)
 
     @property
     def takes_norm(self) -> bool:
@@ -126,8 +127,8 @@ class LIFNode(neuron.LIFNode):
         return in_windows(self.temporal_window, inputs[0], states, self._run)
 
     def _run(self, x: torch.Tensor, states: tuple[Any, ...]) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
-        if not chooses_fused(self.fused_backend, find_obstacle(x, self.surrogate_function)):
-            if self.reset_scale == 1.0:
+        if not chooses_fused(self.fused_backend, find_obstacle(self, x)):
+            if self._is_spikingjellys:
                 return super().multi_step_functional_forward((x,), states)
             return step_by_step(self, x, states)
         hard = self.v_reset is not None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.neurons.surrogate_kernels import RECT, compile_kernel, fill_row, fill_surrogate, rect
+from pipeline.neurons.surrogate_kernels import RECT, compile_kernel, fill_row, fill_slope, rect
 
 _BLOCK = 1024
 
@@ -134,7 +134,7 @@ def backward(
                     gx[i] = du * gain
                     gv[i] = du * keep
                 continue
-            fill_surrogate(kind, alpha, v_threshold, ub, slopes[:n])
+            fill_slope(kind, alpha, v_threshold, ub, slopes[:n])
             if hard:
                 for i in range(n):
                     ds = gs[i] + through * gv[i] * (reset - ub[i])

@@ -5,12 +5,17 @@ It saves u alone: float32 input and spikes move 12 bytes an element and step for
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from pipeline.neurons._triton import BLOCK, WARPS, grid, surrogate_slope
+
+if TYPE_CHECKING:
+    from pipeline.neurons.lif_operator import Update
 
 
 @triton.jit(do_not_specialize=["steps", "keep", "gain", "offset", "v_threshold", "reset"])
@@ -64,17 +69,7 @@ def backward_kernel(
     tl.store(before_v + n, gv.to(before_v.dtype.element_ty), inside)
 
 
-def forward(
-    x: Tensor,
-    v: Tensor,
-    keep: float,
-    gain: float,
-    offset: float,
-    v_threshold: float,
-    hard: bool,
-    reset: float,
-    saves: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+def forward(x: Tensor, v: Tensor, update: Update, saves: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Spikes, v after the last step, and for the gradient u before firing, float32 (T, N), or (0, N)."""
     steps, elements = len(x), x[0].numel()
     x, v = x.contiguous(), v.contiguous()
@@ -82,32 +77,21 @@ def forward(
     u = x.new_empty(steps if saves else 0, elements, dtype=torch.float32)
     with torch.cuda.device_of(x):
         forward_kernel[grid(elements)](
-            x, v, spikes, v_after, u, steps, elements, keep, gain, offset, v_threshold, reset,
-            HARD=hard, SAVES=saves, SIZE=BLOCK, num_warps=WARPS,
+            x, v, spikes, v_after, u, steps, elements, update.keep, update.gain, update.offset, update.v_threshold,
+            update.reset, HARD=update.hard, SAVES=saves, SIZE=BLOCK, num_warps=WARPS,
         )  # fmt: skip
     return spikes, v_after, u
 
 
-def backward(
-    grad_spikes: Tensor,
-    grad_v: Tensor,
-    u: Tensor,
-    keep: float,
-    gain: float,
-    v_threshold: float,
-    hard: bool,
-    reset: float,
-    detach_reset: bool,
-    kind: int,
-    alpha: float,
-) -> tuple[Tensor, Tensor]:
+def backward(grad_spikes: Tensor, grad_v: Tensor, u: Tensor, update: Update) -> tuple[Tensor, Tensor]:
     """Gradients of the input and of v before the first step, in the dtypes of those that come in."""
     steps, elements = u.shape
     grad_spikes, grad_v = grad_spikes.contiguous(), grad_v.contiguous()
     grad_x, before_v = torch.empty_like(grad_spikes), torch.empty_like(grad_v)
     with torch.cuda.device_of(u):
         backward_kernel[grid(elements)](
-            grad_spikes, grad_v, u, grad_x, before_v, steps, elements, keep, gain, v_threshold, reset, alpha,
-            HARD=hard, DETACH_RESET=detach_reset, KIND=kind, SIZE=BLOCK, num_warps=WARPS,
+            grad_spikes, grad_v, u, grad_x, before_v, steps, elements, update.keep, update.gain, update.v_threshold,
+            update.reset, update.alpha, HARD=update.hard, DETACH_RESET=update.detach_reset, KIND=update.kind,
+            SIZE=BLOCK, num_warps=WARPS,
         )  # fmt: skip
     return grad_x, before_v

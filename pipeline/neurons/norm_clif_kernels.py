@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.neurons.bfloat16 import narrow, widen
 from pipeline.neurons.clif_kernels import _back
 from pipeline.neurons.norm_kernels import ROW, add_lanes, tile
-from pipeline.neurons.surrogate_kernels import RECT, compile_kernel, fill_row, fill_surrogate, rect, sigmoid
+from pipeline.neurons.surrogate_kernels import RECT, compile_kernel, fill_row, fill_slope, rect, sigmoid
 
 # Rows of a step in backward's path: u, sigma(u/tau), sigma(m[t]) and m[t-1]; sums of the gradient and of its product
 # with x - mean; mean, scale and shift; the surrogate's slope.
@@ -186,7 +186,7 @@ def backward(
                         row[i + 5 * ROW] += du * (widen(xb[i]) - row[i + 6 * ROW])
                         gb[i] = narrow(gb, du)
                 else:
-                    fill_surrogate(kind, alpha, v_threshold, row[:n], row[9 * ROW : 9 * ROW + n])
+                    fill_slope(kind, alpha, v_threshold, row[:n], row[9 * ROW : 9 * ROW + n])
                     for i in range(n):
                         u, decay, raised, before = row[i], row[i + ROW], row[i + 2 * ROW], row[i + 3 * ROW]
                         dv, dm = row[i + _STEP + ROW], row[i + _STEP + 2 * ROW]

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.neurons.bfloat16 import narrow, widen
 from pipeline.neurons.norm_kernels import ROW, add_lanes, tile
-from pipeline.neurons.surrogate_kernels import RECT, compile_kernel, fill_row, fill_surrogate, rect
+from pipeline.neurons.surrogate_kernels import RECT, compile_kernel, fill_row, fill_slope, rect
 
 # Rows of a step in backward's path: u; sums of the gradient and of its product with x - mean; mean, scale and shift;
 # the surrogate's slope.
@@ -156,7 +156,7 @@ def backward(
                         row[i + 2 * ROW] += du * (widen(xb[i]) - row[i + 3 * ROW])
                         gb[i] = narrow(gb, du)
                 else:
-                    fill_surrogate(kind, alpha, v_threshold, row[:n], row[6 * ROW : 6 * ROW + n])
+                    fill_slope(kind, alpha, v_threshold, row[:n], row[6 * ROW : 6 * ROW + n])
                     for i in range(n):
                         dv, slope = row[i + _STEP], row[i + 6 * ROW]
                         du = dv + (widen(gs[i]) - dv * through) * slope

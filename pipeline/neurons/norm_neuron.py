@@ -19,6 +19,7 @@ from torch.nn.modules import module as nn_module
 
 from pipeline.neurons import buffers, norm_clif_kernels, norm_kernels, norm_lif_kernels
 from pipeline.neurons.bfloat16 import bits
+from pipeline.neurons.fused_function import is_transformed, once
 from pipeline.neurons.norm_kernels import Partition
 from pipeline.neurons.threads import for_parts
 
@@ -52,7 +53,7 @@ class Steps(Protocol):
 
 @dataclass(frozen=True)
 class CLIFSteps:
-    """CLIF; see `clif_operator.run` for the settings."""
+    """CLIF; see `clif_operator.Settings` for the settings."""
 
     tau: float
     v_threshold: float
@@ -102,9 +103,10 @@ class LIFSteps:
 def can_fuse(neuron: nn.Module, norm: SequenceBatchNorm, x: Tensor) -> bool:
     """Whether ``neuron(x, norm=norm)`` may stand for ``neuron(norm(x))``; x is (T, B, C, H, W).
 
-    Hooks that would see the normalised input keep the two apart, and so does torch.compile, which has its own way.
+    Hooks that would see the normalised input keep the two apart, and so do torch.compile and the transforms of
+    torch.func, which have their own way.
     """
-    if torch.compiler.is_compiling() or not getattr(neuron, "takes_norm", False):
+    if torch.compiler.is_compiling() or is_transformed() or not getattr(neuron, "takes_norm", False):
         return False
     if x.device.type != "cpu" or x.dtype not in _DTYPES or x.dim() != 5 or not 0 < x.shape[2] <= norm_kernels.LONGEST:
         return False
@@ -176,6 +178,11 @@ def _unrolled(rows: Tensor, shape: torch.Size) -> Tensor:
     return rows.view(*ahead, height, width, channels).movedim(-1, -3)
 
 
+def _result(rows: Tensor, like: Tensor) -> Tensor:
+    # Not a view: torch refuses to detach one in place, or to change one in place that a function returns.
+    return _unrolled(rows, like.shape).to(like.dtype).detach()
+
+
 def _cut(x: Tensor) -> Partition:
     return norm_kernels.partition(x[0].numel(), x.shape[2], len(x))
 
@@ -191,8 +198,7 @@ def _forward(x: Tensor, affine: _Affine, states: tuple[Tensor, ...], steps: Step
         [bits(spikes), *(bits(row[0]) for row in after)],
     )
     for_parts(partial(kernel, cut.length), -(-elements // cut.length), x.numel())
-    found = [_unrolled(row, state.shape).to(state.dtype) for row, state in zip(after, states, strict=True)]
-    return _unrolled(spikes, x.shape), *found
+    return _result(spikes, x), *(_result(row, state) for row, state in zip(after, states, strict=True))
 
 
 @_quietly
@@ -251,15 +257,23 @@ class _NormNeuron(torch.autograd.Function):
         _follow(norm, mean, var, count)
         affine = _affine(norm, mean, var, steps.gain)
         found = _forward(x, affine, states, steps)
-        ctx.save_for_backward(x, *states)
+        ctx.save_for_backward(x, weight, *states)
         ctx.set_materialize_grads(False)
         ctx.affine, ctx.steps, ctx.count = affine, steps, count
         return found
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_spikes: Tensor | None, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, *states = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        x, weight, *states = ctx.saved_tensors
+        with torch.no_grad():
+            found = _NormNeuron._gradient(ctx, x, states, *grads)
+        of_x, of_weight, of_bias, *of_states = once(found, x, weight, *states, *grads)
+        return of_x, of_weight, of_bias, None, None, *of_states
+
+    @staticmethod
+    def _gradient(
+        ctx: Any, x: Tensor, states: list[Tensor], grad_spikes: Tensor | None, *grads: Tensor | None
+    ) -> tuple[Any, ...]:
         affine, steps = ctx.affine, ctx.steps
         cut, elements = _cut(x), x[0].numel()
         current = _rows(x)
@@ -284,4 +298,4 @@ class _NormNeuron(torch.autograd.Function):
             _unrolled(row, state.shape).to(state.dtype) if wants_states else None
             for row, state in zip(before, states, strict=True)
         ]
-        return _unrolled(grad, x.shape), *small, None, None, *found
+        return _unrolled(grad, x.shape), *small, *found

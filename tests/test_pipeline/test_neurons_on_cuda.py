@@ -38,22 +38,25 @@ for dtype, tolerance in ((torch.float32, 2e-6), (torch.bfloat16, 1e-2), (torch.f
     xd, vd, md, gsd, gvd, gmd = cast
     for kind, alpha in ((0, 1.0), (1, 0.8), (2, 2.0), (3, 1.3)):
         detach = kind == 1
-        *found, u, past = clif_triton.forward(xd, vd, md, 1.8, 0.9, True)
-        *expected, u_cpu, _ = clif_operator._forward(xd, vd, md, 1.8, 0.9, True)
+        settings = clif_operator.Settings(1.8, 0.9, kind, alpha, detach)
+        *found, u, past = clif_triton.forward(xd, vd, md, settings, True)
+        spikes, states, (u_cpu, _) = clif_operator._forward(xd, (vd, md), settings, True)
+        expected = [spikes, *states]
         assert torch.equal(found[0], expected[0]) and found[0].any()
         assert_near([*found, u], [*expected, u_cpu], tolerance)
-        settings = (1.8, 0.9, kind, alpha, detach)
-        found = clif_triton.backward(gsd, gvd, gmd, u, past, *settings)
-        assert_near(found, clif_operator._backward(gsd, gvd, gmd, u, past, md, *settings), tolerance)
+        found = clif_triton.backward(gsd, gvd, gmd, u, past, settings)
+        of_x, of_states = clif_operator._backward(gsd, (gvd, gmd), (u, past), (md,), settings, True)
+        assert_near(found, [of_x, *of_states], tolerance)
         for hard, detach in ((False, False), (False, True), (True, False), (True, True)):
-            affine = (0.4, 0.6, 0.1, 0.9, hard, 0.2 if hard else 0.9)
-            found, expected = lif_triton.forward(xd, vd, *affine, True), lif_operator._forward(xd, vd, *affine, True)
-            assert torch.equal(found[0], expected[0]) and found[0].any()
-            assert_near(found, expected, tolerance)
-            settings = (0.4, 0.6, 0.9, hard, 0.2 if hard else 0.9, detach, kind, alpha)
-            back = lif_triton.backward(gsd, gvd, found[2], *settings)
-            assert_near(back, lif_operator._backward(gsd, gvd, found[2], *settings), tolerance)
-    assert clif_triton.forward(xd, vd, md, 1.8, 0.9, False)[3].shape == (0, 300)
+            update = lif_operator.Update(0.4, 0.6, 0.1, 0.9, hard, 0.2 if hard else 0.9, detach, kind, alpha)
+            found = lif_triton.forward(xd, vd, update, True)
+            spikes, (v_after,), (u,) = lif_operator._forward(xd, (vd,), update, True)
+            assert torch.equal(found[0], spikes) and spikes.any()
+            assert_near(found, [spikes, v_after, u], tolerance)
+            back = lif_triton.backward(gsd, gvd, u, update)
+            of_x, of_states = lif_operator._backward(gsd, (gvd,), (u,), (), update, True)
+            assert_near(back, [of_x, *of_states], tolerance)
+    assert clif_triton.forward(xd, vd, md, settings, False)[3].shape == (0, 300)
 """
 
 COMPILED = """

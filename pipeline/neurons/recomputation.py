@@ -1,0 +1,55 @@
+"""Neurons whose state may not advance twice for one forward pass.
+
+`torch.utils.checkpoint` runs a forward pass again inside backward. A neuron that keeps its state would start the second
+pass from where the first one ended: wrong gradients, and a state that is two sequences old, without a word.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from spikingjelly.activation_based.base import MemoryModule
+
+from preprocess.errors import ConfigError
+
+_OUTSIDE = -1
+"""What torch numbers the backward pass that runs where none does."""
+
+
+class RecomputationError(ConfigError):
+    """A neuron that keeps its state was run again inside backward."""
+
+
+class RunsOnce(MemoryModule):
+    """A module that refuses to run inside backward from a state that nobody set there.
+
+    SpikingJelly's `memopt.checkpoint_module` hands states on: it calls the functional forward, or sets the states
+    before it runs a module again and puts back what was there.
+    """
+
+    _set_in = _OUTSIDE
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if not torch.compiler.is_compiling() and name in self.__dict__.get("_memories", ()):
+            self.__dict__["_set_in"] = torch._C._current_graph_task_id()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """SpikingJelly's forward.
+
+        Raises:
+            RecomputationError: Inside backward, unless the state was set there too.
+        """
+        if not torch.compiler.is_compiling():
+            self._refuse_recomputation()
+        return super().forward(*args, **kwargs)
+
+    def _refuse_recomputation(self) -> None:
+        backward_pass = torch._C._current_graph_task_id()
+        if backward_pass not in (_OUTSIDE, self._set_in):
+            raise RecomputationError(
+                f"{type(self).__name__}: expected one forward pass for each backward, found a second one inside "
+                "backward, as torch.utils.checkpoint makes it: the state would advance twice and the gradients would "
+                "be wrong. Use spikingjelly.activation_based.memopt.checkpoint_module, which hands states on."
+            )
