@@ -192,4 +192,5 @@ def _answer(events: Path, frames: list[Path], seconds: float) -> dict[str, Any]:
         "events": int(store.samples.offset[-1]),
         "seconds": round(seconds, 3),
         "caches": [str(path) for path in (events, *frames)],
+        "notes": json.loads(store.attributes["notes"]),
     }

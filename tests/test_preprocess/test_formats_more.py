@@ -221,7 +221,7 @@ FAULTS: list[tuple[str, Callable[[Path], bytes], str]] = [
     ("a.npy", lambda p: _npy(p, np.asfortranarray(np.zeros((3, 4)))), "found an array that lies by columns"),
     ("a.npy", lambda p: _npy(p, np.zeros((3, 4)))[:-9], "3 events of 32 bytes, found 2. The file is truncated"),
     ("a.npy", lambda p: _npy(p, np.array([[5, 1, -1, 0]])), "found row -1, column 1 in event 0."),
-    ("a.raw", lambda p: evt3([("high", 0), ("y", 48), ("x", 1)]), "found row 48, column 1 in the event at byte 31."),
+    ("a.raw", lambda p: evt3([("high", 0), ("low", 0), ("y", 48), ("x", 1)]), "column 1 in the event at byte 33."),
     ("a.raw", lambda p: evt3([("x", 1)]) + b"\x00\x90", "a word of Prophesee EVT 3.0, found 0x9000 at byte 29."),
     ("a.raw", lambda p: evt3([("x", 1)]) + b"\x00", "expected events of 2 bytes, found 1 bytes left at byte 29."),
     ("a.raw", lambda p: evt2([0x4 << 28]), "expected a word of Prophesee EVT 2.0, found 0x40000000 at byte 27."),
