@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from preprocess.formats.recording import Recording
 
+# Numba keeps kernels by the file that each is in: whoever changes a loop here deletes __pycache__ of the kernels that
+# call it.
+
 # What a clock remembers: the last value and the wraps before it, the same of the value before that, and how many
 # values were isolated.
 _LAST, _WRAPS, _EARLIER, _EARLIER_WRAPS, _ISOLATED = range(5)

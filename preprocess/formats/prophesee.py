@@ -72,7 +72,8 @@ class PropheseeRecording(Recording):
             RecordingError: If the file cannot be read, or neither its header nor `size` tells the sensor's size.
         """
         end = file_size(path)
-        header, start = read_header(path, b"% end", end_required=False, mark=b"%")
+        # With the space, as Metavision reads it: where no line ends the header, the first event may begin with 0x25.
+        header, start = read_header(path, b"% end", end_required=False, mark=b"% ")
         found = _size_in_header(header) or _size_of_sensor(header) or size or cls.USUAL_SIZE
         if found is None:
             raise RecordingError(
