@@ -18,8 +18,8 @@ from preprocess.formats.clock import advance_clock, unwrap_times
 # Events decoded before their times are looked at again, while they are in the processor's first cache.
 _RUN = 2048
 
-# The bits of ATIS's clock, and how far an overflow mark moves the times behind it.
-_ATIS_BITS, _MARK_US = 23, 1 << 13
+# The bits of ATIS's clock, the row of overflow marks, and how far one moves the times behind it.
+_ATIS_BITS, _MARK_ROW, _MARK_US = 23, 240, 1 << 13
 
 # How an AEDAT 3.1 block ended.
 GOOD, BEYOND_FILE, WRONG_SIZE, WRONG_NUMBER, OUTSIDE_SENSOR = range(5)
@@ -210,8 +210,8 @@ def decode_atis(
     for start in range(0, len(t), _RUN):
         stop = min(start + _RUN, len(t))
         end = n + stop - start
-        mark, right, bottom = _split_atis(data[5 * start : 5 * stop], t[n:end], x[n:end], y[n:end], p[n:end])
-        if mark or right >= width or bottom >= height:
+        right, bottom = _split_atis(data[5 * start : 5 * stop], t[n:end], x[n:end], y[n:end], p[n:end])
+        if right >= width or bottom >= min(height, _MARK_ROW):
             taken, n = _decode_marked(data, start, stop, height, width, clock, marks, n, t, x, y, p)
             if taken < stop:
                 return taken, n
@@ -223,18 +223,17 @@ def decode_atis(
 
 @njit(nogil=True, error_model="numpy")
 def _split_atis(data: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
-    """Split the bytes of a run of events; whether one is an overflow mark, the largest x and the largest y."""
-    mark = right = bottom = np.uint8(0)
+    """Split the bytes of a run of events; the largest x and the largest y."""
+    right = bottom = np.uint8(0)
     for k in range(len(t)):
         at = 5 * k
         x[k] = data[at]
         y[k] = data[at + 1]
         p[k] = data[at + 2] >> np.uint8(7)
         t[k] = _atis_time(data, at)
-        mark |= np.uint8((data[at] == 0) & (data[at + 1] == 240))
         right = max(right, data[at])
         bottom = max(bottom, data[at + 1])
-    return mark, right, bottom
+    return right, bottom
 
 
 @njit(nogil=True, inline="always")
@@ -257,11 +256,11 @@ def _decode_marked(
     y: Any,
     p: Any,
 ) -> tuple[int, int]:
-    """As `decode_atis`, one by one for the few runs with a mark or with an event outside of the sensor."""
+    """As `decode_atis`, one by one for the few runs with a row from 240 on or an event outside of the sensor."""
     for k in range(start, stop):
         at = 5 * k
         column, row = data[at], data[at + 1]
-        if column == 0 and row == 240:
+        if column == 0 and row == _MARK_ROW:
             marks[0] += 1
             continue
         if row >= height or column >= width:
