@@ -2,6 +2,7 @@
 
 An event is an address u32 and a timestamp u32 in µs. A DVS128's address has 16 bits: bit 0 is b (1 is OFF),
 bits 1-7 xr, bits 8-14 yr, and bit 15 marks a special event, which as in SpikingJelly counts like the others.
+The timestamp wraps after 2^32 µs, 71.6 minutes; SpikingJelly leaves it at that.
 Source: https://docs.inivation.com/software/software-advanced-usage/file-formats/aedat-2.0.html
 """
 
@@ -41,7 +42,7 @@ class Aedat2Recording(Recording):
     TITLE: ClassVar[str] = "AEDAT 2.0"
     SUFFIX: ClassVar[str] = ".aedat"
     MAGIC: ClassVar[bytes] = b"#!AER-DAT2.0"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     @classmethod
     def open(cls, path: Path, size: Size | None = None) -> Aedat2Recording:
@@ -62,10 +63,11 @@ class Aedat2Recording(Recording):
 
     def decode(self) -> Iterator[Events]:
         """All events in recording order; RecordingError at the first whose address is no DVS128's, or is cut off."""
+        from preprocess.formats.clock import new_clock, note_clock
         from preprocess.formats.kernels import decode_aedat2
 
         turn = _TURNS[self.orientation or "spikingjelly"]
-        special = np.zeros(1, np.int64)
+        clock, special = new_clock(), np.zeros(1, np.int64)
         position = self.start
         with reading(self, _EVENT_BYTES) as read:
             while self.size - position >= _EVENT_BYTES:
@@ -75,8 +77,9 @@ class Aedat2Recording(Recording):
                 t, p = np.empty(n, np.int64), np.empty(n, np.uint8)
                 x, y = np.empty(n, np.uint16), np.empty(n, np.uint16)
                 words = data.view(np.uint32)
-                foreign = decode_aedat2(words, *turn, special, t, x, y, p)
+                foreign = decode_aedat2(words, *turn, clock, special, t, x, y, p)
                 good = n if foreign < 0 else foreign
+                note_clock(self, clock)
                 self.note("events_marked_special", int(special[0]))
                 if good:
                     yield Events(t[:good], x[:good], y[:good], p[:good], self.height, self.width)

@@ -1,7 +1,11 @@
-"""ATIS ``.bin``: 5-byte big-endian events and nothing else; what N-MNIST is recorded in.
+"""ATIS ``.bin``: 5-byte big-endian events and nothing else; what N-MNIST and N-Caltech101 are recorded in.
 
-An event is x 8 bits, y 8 bits, p 1 bit (1 is ON), t 23 bits in µs.
-Source: Orchard et al., Converting Static Image Datasets to Spiking Neuromorphic Datasets Using Saccades, 2015.
+An event is x 8 bits, y 8 bits, p 1 bit (1 is ON), t 23 bits in µs, so the clock wraps after 8.388608 s. Longer
+recordings wrap it, or mark an overflow: x = 0, y = 240 (an ATIS has the rows 0 to 239) is not an event and moves all
+times after it by 2^13 µs, whatever size the sensor is said to have. The original tools take any x of row 240 for a
+mark; here it is an event where the sensor has that row, and an error elsewhere.
+Source: Orchard et al., Converting Static Image Datasets to Spiking Neuromorphic Datasets Using Saccades, 2015, and
+read_dataset in https://github.com/gorchard/event-Python/blob/master/eventvision.py
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ class AtisRecording(Recording):
     TITLE: ClassVar[str] = "ATIS .bin"
     SUFFIX: ClassVar[str] = ".bin"
     MAGIC: ClassVar[bytes] = b""
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     TELLS_SIZE: ClassVar[bool] = False
 
     @classmethod
@@ -38,8 +42,10 @@ class AtisRecording(Recording):
 
     def decode(self) -> Iterator[Events]:
         """All events in recording order; RecordingError at the first outside of the sensor, or cut off."""
+        from preprocess.formats.clock import new_clock, note_clock
         from preprocess.formats.kernels import decode_atis
 
+        clock, marks = new_clock(), np.zeros(1, np.int64)
         position = self.start
         with reading(self, _EVENT_BYTES) as read:
             while self.size - position >= _EVENT_BYTES:
@@ -48,13 +54,14 @@ class AtisRecording(Recording):
                 data = data[: n * _EVENT_BYTES]
                 t, p = np.empty(n, np.int64), np.empty(n, np.uint8)
                 x, y = np.empty(n, np.uint16), np.empty(n, np.uint16)
-                outside = decode_atis(data, self.height, self.width, t, x, y, p)
-                good = n if outside < 0 else outside
+                taken, good = decode_atis(data, self.height, self.width, clock, marks, t, x, y, p)
+                note_clock(self, clock)
+                self.note("overflow_marks", int(marks[0]))
                 if good:
                     yield Events(t[:good], x[:good], y[:good], p[:good], self.height, self.width)
-                if outside >= 0:
-                    at = position + _EVENT_BYTES * outside
-                    raise outside_sensor(self, at, x=int(x[outside]), y=int(y[outside]))
+                if taken < n:
+                    column, row = data[_EVENT_BYTES * taken :][:2].tolist()
+                    raise outside_sensor(self, position + _EVENT_BYTES * taken, x=column, y=row)
                 position += len(data)
         fault = ends_within_event(self, _EVENT_BYTES)
         if fault:

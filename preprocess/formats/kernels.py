@@ -13,6 +13,13 @@ import numpy as np
 from numba import njit
 
 from preprocess.compiling import compile_kernel
+from preprocess.formats.clock import advance_clock, unwrap_times
+
+# Events decoded before their times are looked at again, while they are in the processor's first cache.
+_RUN = 2048
+
+# The bits of ATIS's clock, the row of overflow marks, and how far one moves the times behind it.
+_ATIS_BITS, _MARK_ROW, _MARK_US = 23, 240, 1 << 13
 
 # How an AEDAT 3.1 block ended.
 GOOD, BEYOND_FILE, WRONG_SIZE, WRONG_NUMBER, OUTSIDE_SENSOR = range(5)
@@ -109,7 +116,17 @@ def _decode_polarity(words: Any, high: int, t: Any, x: Any, y: Any, p: Any) -> A
 
 @compile_kernel
 def decode_aedat2(
-    words: Any, x_shift: int, x_flip: int, y_shift: int, y_flip: int, notes: Any, t: Any, x: Any, y: Any, p: Any
+    words: Any,
+    x_shift: int,
+    x_flip: int,
+    y_shift: int,
+    y_flip: int,
+    clock: Any,
+    notes: Any,
+    t: Any,
+    x: Any,
+    y: Any,
+    p: Any,
 ) -> int:
     """Decode DVS128 events of AEDAT 2.0.
 
@@ -119,6 +136,7 @@ def decode_aedat2(
         x_flip: 127 counts x from the other edge, 0 does not.
         y_shift: As `x_shift`.
         y_flip: As `x_flip`.
+        clock: Made by `new_clock`; updated.
         notes: Counts to add to, int64 (1,): events with the special bit.
         t: int64 (N,).
         x: uint16 (N,).
@@ -128,6 +146,28 @@ def decode_aedat2(
     Returns:
         The first event whose address has more than 16 bits, or -1.
     """
+    for start in range(0, len(t), _RUN):
+        stop = min(start + _RUN, len(t))
+        run = words[2 * start : 2 * stop]
+        together, special = _split_aedat2(
+            run, x_shift, x_flip, y_shift, y_flip, t[start:stop], x[start:stop], y[start:stop], p[start:stop]
+        )
+        if together > np.uint32(0xFFFF):
+            k = 0
+            while _swapped(run[2 * k]) <= np.uint32(0xFFFF):
+                k += 1
+            unwrap_times(t[start : start + k], clock, 32, 0)
+            return start + k
+        unwrap_times(t[start:stop], clock, 32, 0)
+        notes[0] += special
+    return -1
+
+
+@njit(nogil=True, error_model="numpy")
+def _split_aedat2(
+    words: Any, x_shift: int, x_flip: int, y_shift: int, y_flip: int, t: Any, x: Any, y: Any, p: Any
+) -> Any:
+    """Split the words of a run of events; the bits that any address has, and how many are special."""
     together = np.uint32(0)
     special = np.int64(0)
     for k in range(len(t)):
@@ -138,12 +178,7 @@ def decode_aedat2(
         p[k] = (word & np.uint32(1)) ^ np.uint32(1)
         together |= word
         special += np.int64((word >> np.uint32(15)) & np.uint32(1))
-    if together > np.uint32(0xFFFF):
-        for k in range(len(t)):
-            if _swapped(words[2 * k]) > np.uint32(0xFFFF):
-                return k
-    notes[0] += special
-    return -1
+    return together, special
 
 
 @njit(nogil=True, inline="always")
@@ -155,35 +190,86 @@ def _swapped(word: Any) -> Any:
 
 
 @compile_kernel
-def decode_atis(data: Any, height: int, width: int, t: Any, x: Any, y: Any, p: Any) -> int:
+def decode_atis(
+    data: Any, height: int, width: int, clock: Any, marks: Any, t: Any, x: Any, y: Any, p: Any
+) -> tuple[int, int]:
     """Decode 40-bit ATIS events: x 8 bits, y 8, p 1, t 23.
 
     Args:
         data: Bytes, uint8 (5 * N,).
         height: Sensor rows.
         width: Sensor columns.
+        clock: Made by `new_clock`; updated.
+        marks: Overflow marks so far, int64 (1,); updated.
         t: int64 (N,).
         x: uint16 (N,).
         y: uint16 (N,).
         p: uint8 (N,).
 
     Returns:
-        The first event outside of the sensor, or -1.
+        How many of the N were taken, up to the first outside of the sensor, and how many events they are.
     """
-    right = np.uint8(0)
-    bottom = np.uint8(0)
+    n = 0
+    for start in range(0, len(t), _RUN):
+        stop = min(start + _RUN, len(t))
+        end = n + stop - start
+        right, bottom = _split_atis(data[5 * start : 5 * stop], t[n:end], x[n:end], y[n:end], p[n:end])
+        if right >= width or bottom >= min(height, _MARK_ROW):
+            taken, n = _decode_marked(data, start, stop, height, width, clock, marks, n, t, x, y, p)
+            if taken < stop:
+                return taken, n
+        else:
+            unwrap_times(t[n:end], clock, _ATIS_BITS, marks[0] * _MARK_US)
+            n = end
+    return len(t), n
+
+
+@njit(nogil=True, error_model="numpy")
+def _split_atis(data: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
+    """Split the bytes of a run of events; the largest x and the largest y."""
+    right = bottom = np.uint8(0)
     for k in range(len(t)):
         at = 5 * k
         x[k] = data[at]
         y[k] = data[at + 1]
         p[k] = data[at + 2] >> np.uint8(7)
-        t[k] = (
-            (np.int64(data[at + 2] & np.uint8(127)) << 16) | (np.int64(data[at + 3]) << 8) | np.int64(data[at + 4])
-        )
+        t[k] = _atis_time(data, at)
         right = max(right, data[at])
         bottom = max(bottom, data[at + 1])
-    if right >= width or bottom >= height:
-        for k in range(len(t)):
-            if x[k] >= width or y[k] >= height:
-                return k
-    return -1
+    return right, bottom
+
+
+@njit(nogil=True, inline="always")
+def _atis_time(data: Any, at: int) -> Any:
+    return (np.int64(data[at + 2] & np.uint8(127)) << 16) | (np.int64(data[at + 3]) << 8) | np.int64(data[at + 4])
+
+
+@njit(nogil=True, error_model="numpy")
+def _decode_marked(
+    data: Any,
+    start: int,
+    stop: int,
+    height: int,
+    width: int,
+    clock: Any,
+    marks: Any,
+    n: int,
+    t: Any,
+    x: Any,
+    y: Any,
+    p: Any,
+) -> tuple[int, int]:
+    """As `decode_atis`, one by one for the few runs with a row from 240 on or an event outside of the sensor."""
+    for k in range(start, stop):
+        at = 5 * k
+        column, row = data[at], data[at + 1]
+        if column == 0 and row == _MARK_ROW:
+            marks[0] += 1
+            continue
+        if row >= height or column >= width:
+            return k, n
+        time = _atis_time(data, at)
+        t[n] = (advance_clock(clock, time, _ATIS_BITS) << _ATIS_BITS) + time + marks[0] * _MARK_US
+        x[n], y[n], p[n] = column, row, data[at + 2] >> np.uint8(7)
+        n += 1
+    return stop, n

@@ -3,6 +3,11 @@
 Decoded here, because expelliarmus does not end on some damaged files and tells of none where the damage lies. The
 events are its events, except for times of EVT 3.0: it takes every step back of the lower 12 bits for the end of a round
 and drifts ahead of the sensor's clock.
+
+The clock has 34 bits in EVT 2.0 (4.8 hours), 24 bits in EVT 3.0 (16.8 s) and 32 bits in ``.dat`` (71.6 minutes). In
+the first two its upper bits come in words of their own, over and over even while the sensor sees nothing. A file that
+begins in the middle of a stream has events before the first of them: as in Metavision's reader (OpenEB, evt2_decoder.h
+and evt3_decoder.h) these are left out.
 Source: https://docs.prophesee.ai/stable/data/encoding_formats/index.html and .../data/file_formats/dat.html
 """
 
@@ -45,7 +50,7 @@ class PropheseeRecording(Recording):
     """What the three encodings share; the sensor's size is the header's, else that of the sensor it names."""
 
     MAGIC: ClassVar[bytes] = b"%"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     TELLS_SIZE: ClassVar[bool] = False
     ENCODING: ClassVar[str]
     """What `_encoding` calls it."""
@@ -67,7 +72,8 @@ class PropheseeRecording(Recording):
             RecordingError: If the file cannot be read, or neither its header nor `size` tells the sensor's size.
         """
         end = file_size(path)
-        header, start = read_header(path, b"% end", end_required=False, mark=b"%")
+        # With the space, as Metavision reads it: where no line ends the header, the first event may begin with 0x25.
+        header, start = read_header(path, b"% end", end_required=False, mark=b"% ")
         found = _size_in_header(header) or _size_of_sensor(header) or size or cls.USUAL_SIZE
         if found is None:
             raise RecordingError(
@@ -83,10 +89,11 @@ class PropheseeRecording(Recording):
 
     def decode(self) -> Iterator[Events]:
         """All events in recording order; RecordingError at the first word that is none, or outside of the sensor."""
-        from preprocess.formats.prophesee_kernels import GOOD, OUTSIDE_SENSOR
+        from preprocess.formats.clock import new_clock, note_clock
+        from preprocess.formats.prophesee_kernels import GOOD, OUTSIDE_SENSOR, new_state
 
         kernel = self._kernel()
-        state = np.zeros(6, np.int64)
+        clock, state = new_clock(), new_state()
         bytes_a_word = np.dtype(self.WORD).itemsize
         position = self.start
         with reading(self, self.EVENT_BYTES) as read:
@@ -97,8 +104,12 @@ class PropheseeRecording(Recording):
                 while taken < len(words):
                     t, p = np.empty(_EVENTS_A_CHUNK, np.int64), np.empty(_EVENTS_A_CHUNK, np.uint8)
                     x, y = np.empty(_EVENTS_A_CHUNK, np.uint16), np.empty(_EVENTS_A_CHUNK, np.uint16)
-                    ended, consumed, n = kernel(words[taken:], self.height, self.width, state, t, x, y, p)
+                    ended, consumed, n = kernel(
+                        words[taken:], self.height, self.width, clock, state, t, x, y, p
+                    )
                     taken += consumed
+                    note_clock(self, clock)
+                    self.note("events_left_out_before_the_clock", int(state[0]))
                     if n:
                         yield Events(t[:n], x[:n], y[:n], p[:n], self.height, self.width)
                     if ended == OUTSIDE_SENSOR:

@@ -9,8 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import njit
+from numpy.typing import NDArray
 
 from preprocess.compiling import compile_kernel
+from preprocess.formats.clock import advance_clock, unwrap_times
 
 # How a block ended.
 GOOD, UNKNOWN_WORD, OUTSIDE_SENSOR = range(3)
@@ -18,17 +21,31 @@ GOOD, UNKNOWN_WORD, OUTSIDE_SENSOR = range(3)
 # An EVT3 word says at most this many events.
 MOST_EVENTS_A_WORD = 12
 
+# What goes on from block to block: the events left out because their time was not known yet, then what the decoder
+# knows. A column that is not known yet is negative.
+_LEFT_OUT, _HAS_CLOCK, _HAS_LOW, _HAS_ROW, _LOW, _ROW, _BASE, _SIGN = range(8)
+
+
+def new_state() -> NDArray[np.int64]:
+    """What a decoder knows before the first word, int64 (8,); its first number counts the events left out."""
+    state = np.zeros(8, np.int64)
+    state[_BASE] = -1
+    return state
+
 
 @compile_kernel
-def decode_evt3(words: Any, height: int, width: int, state: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
+def decode_evt3(words: Any, height: int, width: int, clock: Any, state: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
     """Decode EVT 3.0: a row, a column or the base of a vector of columns, and the two halves of the time, each a word.
+
+    A file may begin in the middle of a stream. Until both halves of the time and the row were said, and vectors until
+    their base was, events are left out: nothing tells when or where they were.
 
     Args:
         words: uint16 (N,).
         height: Sensor rows.
         width: Sensor columns.
-        state: What goes on from block to block, int64 (6,): upper time, lower time, overflows of the upper time, row,
-            base column, polarity of the vector.
+        clock: Made by `new_clock`, of the upper 12 bits of the time; updated.
+        state: Made by `new_state`; updated.
         t: int64 (M,), M >= 12.
         x: uint16 (M,).
         y: uint16 (M,).
@@ -37,20 +54,28 @@ def decode_evt3(words: Any, height: int, width: int, state: Any, t: Any, x: Any,
     Returns:
         How it ended, words consumed and events made.
     """
-    high, low, overflows, row, base, sign = state[0], state[1], state[2], state[3], state[4], state[5]
-    n = 0
     at = 0
+    if not (state[_HAS_CLOCK] and state[_HAS_LOW] and state[_HAS_ROW]):
+        ended, at = _start_evt3(words, clock, state)
+        if ended != GOOD or at == len(words):
+            return ended, at, 0
+    low, row, base, sign = state[_LOW], state[_ROW], state[_BASE], state[_SIGN]
+    high, upper = _upper_evt3(clock)
+    n = 0
     ended = GOOD
     while at < len(words) and n + 12 <= len(t):
         word = np.int64(words[at])
         kind = word >> 12
         if kind == 0x2 or kind == 0x4 or kind == 0x5:
-            time = (overflows << 24) + (high << 12) + low
+            time = upper + low
             if kind == 0x2:
                 first, bits, polarity = word & 0x7FF, np.int64(1), (word >> 11) & 1
             else:
                 first, bits, polarity = base, word & (0xFFF if kind == 0x4 else 0xFF), sign
                 base += 12 if kind == 0x4 else 8
+                if first < 0:
+                    state[_LEFT_OUT] += _events_in(word)
+                    base, bits = np.int64(-1), np.int64(0)
             column = first
             while bits:
                 if bits & 1:
@@ -72,28 +97,82 @@ def decode_evt3(words: Any, height: int, width: int, state: Any, t: Any, x: Any,
         elif kind == 0x6:
             low = word & 0xFFF
         elif kind == 0x8:
-            new = word & 0xFFF
-            # It counts up to 4095 and begins anew; a small step back is a disorder of the sensor's, not that.
-            if new < high and high - new > 2048:
-                overflows += 1
-            high = new
+            # The sensor says it every 16 µs, so most are as the one before.
+            if word & 0xFFF != high:
+                advance_clock(clock, word & 0xFFF, 12)
+                high, upper = _upper_evt3(clock)
         elif kind != 0x7 and kind != 0xA and kind != 0xE and kind != 0xF:
             ended = UNKNOWN_WORD
             break
         at += 1
-    state[0], state[1], state[2], state[3], state[4], state[5] = high, low, overflows, row, base, sign
+    state[_LOW], state[_ROW], state[_BASE], state[_SIGN] = low, row, base, sign
     return ended, at, n
 
 
+@njit(nogil=True, error_model="numpy")
+def _start_evt3(words: Any, clock: Any, state: Any) -> Any:
+    """Take words until the time and the row are known.
+
+    A lower half of the time before the first upper one may be of the round before, and is left out.
+
+    Returns:
+        How it ended and the words consumed.
+    """
+    for at in range(len(words)):
+        word = np.int64(words[at])
+        kind = word >> 12
+        if kind == 0x8:
+            advance_clock(clock, word & 0xFFF, 12)
+            state[_HAS_CLOCK] = 1
+        elif kind == 0x2 or kind == 0x4 or kind == 0x5:
+            state[_LEFT_OUT] += _events_in(word)
+            if state[_BASE] >= 0 and kind != 0x2:
+                state[_BASE] += 12 if kind == 0x4 else 8
+        elif kind == 0x0:
+            state[_ROW], state[_HAS_ROW] = word & 0x7FF, 1
+        elif kind == 0x3:
+            state[_BASE], state[_SIGN] = word & 0x7FF, (word >> 11) & 1
+        elif kind == 0x6:
+            state[_LOW], state[_HAS_LOW] = word & 0xFFF, state[_HAS_CLOCK]
+        elif kind != 0x7 and kind != 0xA and kind != 0xE and kind != 0xF:
+            return UNKNOWN_WORD, at
+        if state[_HAS_CLOCK] and state[_HAS_LOW] and state[_HAS_ROW]:
+            return GOOD, at + 1
+    return GOOD, len(words)
+
+
+@njit(nogil=True, inline="always")
+def _upper_evt3(clock: Any) -> Any:
+    """The upper half of the time as it was said last, and the time that it stands for in µs."""
+    return clock[0], ((clock[1] << 12) + clock[0]) << 12
+
+
+@njit(nogil=True)
+def _events_in(word: Any) -> Any:
+    """How many events a column or a vector of columns of EVT 3.0 says."""
+    kind = word >> 12
+    if kind == 0x2:
+        return np.int64(1)
+    bits = word & (0xFFF if kind == 0x4 else 0xFF)
+    count = np.int64(0)
+    while bits:
+        count += bits & 1
+        bits >>= 1
+    return count
+
+
 @compile_kernel
-def decode_evt2(words: Any, height: int, width: int, state: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
+def decode_evt2(words: Any, height: int, width: int, clock: Any, state: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
     """Decode EVT 2.0: an event a word, and the upper 28 bits of the time in words of their own.
+
+    A file may begin in the middle of a stream: events before the first such word are left out.
 
     Args:
         words: uint32 (N,).
         height: Sensor rows.
         width: Sensor columns.
-        state: What goes on from block to block, int64 (6,): upper time and its overflows.
+        clock: Made by `new_clock`, of the upper 28 bits of the time; updated.
+        state: Made by `new_state`; updated.
         t: int64 (M,).
         x: uint16 (M,).
         y: uint16 (M,).
@@ -104,6 +183,16 @@ def decode_evt2(words: Any, height: int, width: int, state: Any, t: Any, x: Any,
     """
     n = 0
     at = 0
+    while not state[_HAS_CLOCK] and at < len(words):
+        kind = words[at] >> 28
+        if kind == 0x8:
+            state[_HAS_CLOCK] = 1
+            break
+        if kind > 0x1 and kind != 0xA and kind != 0xE and kind != 0xF:
+            return UNKNOWN_WORD, at, n
+        state[_LEFT_OUT] += kind <= 0x1
+        at += 1
+    upper = ((clock[1] << 28) + clock[0]) << 6
     while at < len(words) and n < len(t):
         word = np.int64(words[at])
         kind = word >> 28
@@ -112,14 +201,12 @@ def decode_evt2(words: Any, height: int, width: int, state: Any, t: Any, x: Any,
             x[n], y[n] = column, row
             if row >= height or column >= width:
                 return OUTSIDE_SENSOR, at, n
-            t[n] = (state[1] << 34) + (state[0] << 6) + ((word >> 22) & 0x3F)
+            t[n] = upper + ((word >> 22) & 0x3F)
             p[n] = kind
             n += 1
         elif kind == 0x8:
             new = word & 0xFFFFFFF
-            if new < state[0] and state[0] - new > 1 << 27:
-                state[1] += 1
-            state[0] = new
+            upper = ((advance_clock(clock, new, 28) << 28) + new) << 6
         elif kind != 0xA and kind != 0xE and kind != 0xF:
             return UNKNOWN_WORD, at, n
         at += 1
@@ -127,14 +214,15 @@ def decode_evt2(words: Any, height: int, width: int, state: Any, t: Any, x: Any,
 
 
 @compile_kernel
-def decode_dat(words: Any, height: int, width: int, state: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
+def decode_dat(words: Any, height: int, width: int, clock: Any, state: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
     """Decode .dat events of two words: the time in µs; x 14 bits, y 14, p 4.
 
     Args:
         words: uint32 (2 * N,).
         height: Sensor rows.
         width: Sensor columns.
-        state: What goes on from block to block, int64 (6,): last time and how often it began anew.
+        clock: Made by `new_clock`, of the 32 bits of the time; updated.
+        state: Made by `new_state`; not used, as every event says its time.
         t: int64 (M,).
         x: uint16 (M,).
         y: uint16 (M,).
@@ -144,17 +232,14 @@ def decode_dat(words: Any, height: int, width: int, state: Any, t: Any, x: Any, 
         How it ended, words consumed and events made.
     """
     count = min(len(words) // 2, len(t))
+    ended = GOOD
     for k in range(count):
         time, word = np.int64(words[2 * k]), np.int64(words[2 * k + 1])
         row, column, polarity = (word >> 14) & 0x3FFF, word & 0x3FFF, word >> 28
-        x[k], y[k] = column, row
-        if row >= height or column >= width:
-            return OUTSIDE_SENSOR, 2 * k, k
-        if polarity > 1:
-            return UNKNOWN_WORD, 2 * k, k
-        if time < state[0] and state[0] - time > 1 << 31:
-            state[1] += 1
-        state[0] = time
-        t[k] = (state[1] << 32) + time
-        p[k] = polarity
-    return GOOD, 2 * count, count
+        t[k], x[k], y[k], p[k] = time, column, row, polarity
+        if row >= height or column >= width or polarity > 1:
+            ended = UNKNOWN_WORD if row < height and column < width else OUTSIDE_SENSOR
+            count = k
+            break
+    unwrap_times(t[:count], clock, 32, 0)
+    return ended, 2 * count, count

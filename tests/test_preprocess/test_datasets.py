@@ -310,4 +310,4 @@ def test_a_layout_without_its_recordings_still_opens_one_in_another_process(obje
     layout = find_layout("cifar10-dvs", objects, orientation="clif")
     slim = pickle.loads(pickle.dumps(dataclasses.replace(layout, recordings=())))
     (chunk,) = slim.open(layout.recordings[0]).chunks()
-    assert chunk.y[0] == 3 and slim.decoder == "aedat2 1"
+    assert chunk.y[0] == 3 and slim.decoder == "aedat2 2"

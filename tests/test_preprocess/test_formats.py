@@ -102,7 +102,9 @@ def test_any_dvs128_addresses_equal_spikingjelly(tmp_path: Path, words: list[tup
 
     path = write(tmp_path / "a.aedat", aedat2(words))
     opened = open_recording(path)
-    assert_equal_to(decode(opened), _load_origin_data(path))
+    decoded = decode(opened)
+    # SpikingJelly leaves the clock's wraps at 2^32 alone.
+    assert_equal_to(dataclasses.replace(decoded, t=decoded.t % 2**32), _load_origin_data(path))
     assert opened.notes.get("events_marked_special", 0) == sum(address >> 15 for address, _ in words)
 
 
@@ -115,6 +117,8 @@ def test_any_atis_events_equal_spikingjelly(tmp_path: Path, events: list[tuple[i
 
     path = write(tmp_path / "a.bin", atis(events))
     decoded = decode(open_recording(path))
+    # SpikingJelly leaves the clock's wraps at 2^23 alone.
+    decoded = dataclasses.replace(decoded, t=decoded.t % 2**23)
     assert_equal_to(decoded, load_ATIS_bin(path))
     assert list(zip(*(getattr(decoded, name).tolist() for name in "txyp"), strict=True)) == events
 

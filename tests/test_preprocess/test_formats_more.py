@@ -117,7 +117,9 @@ def test_what_expelliarmus_writes_is_read(tmp_path: Path, encoding: str):
 
 def test_evt3_words_by_hand(tmp_path: Path):
     words = [("high", 1), ("low", 5), ("y", 7), ("x", 3 | 1 << 11), ("base", 10 | 1 << 11), ("v12", 0b1000_0000_0101)]
-    words += [("v8", 0b10), ("trigger", 1), ("low", 9), ("base", 40), ("v8", 1), ("high", 4095), ("high", 0), ("x", 1)]
+    words += [("v8", 0b10), ("trigger", 1), ("low", 9), ("base", 40), ("v8", 1)]
+    # The clock runs through its range and wraps: straight from 1 to 4095 and to 0 would be a damaged word.
+    words += [("high", 2048), ("high", 4095), ("high", 0), ("x", 1)]
     events = decode(write(tmp_path / "a.raw", evt3(words)))
     assert events.t.tolist() == [4101] * 5 + [4105, (1 << 24) + 9]
     assert events.x.tolist() == [3, 10, 12, 21, 23, 40, 1]
@@ -125,7 +127,8 @@ def test_evt3_words_by_hand(tmp_path: Path):
 
 
 def test_evt2_words_by_hand(tmp_path: Path):
-    words = [0x8 << 28 | 2, 0x1 << 28 | 3 << 22 | 5 << 11 | 6, 0xA << 28, 0x8 << 28 | 0xFFFFFFF, 0x8 << 28 | 0, 1]
+    words = [0x8 << 28 | 2, 0x1 << 28 | 3 << 22 | 5 << 11 | 6, 0xA << 28]
+    words += [0x8 << 28 | upper for upper in (0x8000000, 0xFFFFFFF, 0)] + [1]
     events = decode(write(tmp_path / "a.raw", evt2(words)))
     assert (events.t.tolist(), events.x.tolist()) == ([131, 1 << 34], [5, 0])
     assert (events.y.tolist(), events.p.tolist()) == ([6, 1], [1, 0])
@@ -149,6 +152,12 @@ def test_dat_times_begin_anew_after_32_bits(tmp_path: Path):
 def test_prophesees_headers_tell_the_sensor(tmp_path: Path, header: str, size: tuple[int, int]):
     opened = open_recording(write(tmp_path / "a.raw", evt3([], header)), size=(33, 44))
     assert (opened.height, opened.width) == size and opened.start == len(header)
+
+
+def test_an_event_that_begins_like_a_header_line_is_an_event(tmp_path: Path):
+    # 0x25 is the mark of the header's lines, 0x0A ends one.
+    path = write(tmp_path / "a.raw", evt2([0x8 << 28 | 0x25, 5 << 11 | 0x0A, 7 << 11 | 1]))
+    assert decode(path).x.tolist() == [5, 7] and open_recording(path).header[-1] == "% geometry 64x48"
 
 
 @pytest.mark.parametrize("size", [28, 64, 1 << 20])
@@ -224,7 +233,7 @@ FAULTS: list[tuple[str, Callable[[Path], bytes], str]] = [
     ("a.npy", lambda p: _npy(p, np.asfortranarray(np.zeros((3, 4))))[:-9], "3 events of 32 bytes, found 1. The"),
     ("a.npy", lambda p: _npy(p, np.zeros((3, 4)))[:-9], "3 events of 32 bytes, found 2. The file is truncated"),
     ("a.npy", lambda p: _npy(p, np.array([[5, 1, -1, 0]])), "found row -1, column 1 in event 0."),
-    ("a.raw", lambda p: evt3([("high", 0), ("y", 48), ("x", 1)]), "found row 48, column 1 in the event at byte 31."),
+    ("a.raw", lambda p: evt3([("high", 0), ("low", 0), ("y", 48), ("x", 1)]), "column 1 in the event at byte 33."),
     ("a.raw", lambda p: evt3([("x", 1)]) + b"\x00\x90", "a word of Prophesee EVT 3.0, found 0x9000 at byte 29."),
     ("a.raw", lambda p: evt3([("x", 1)]) + b"\x00", "expected events of 2 bytes, found 1 bytes left at byte 29."),
     ("a.raw", lambda p: evt2([0x4 << 28]), "expected a word of Prophesee EVT 2.0, found 0x40000000 at byte 27."),

@@ -1,0 +1,102 @@
+"""A recording's clock of few bits, unwrapped: such a clock counts up to 2^bits - 1 and begins again at 0.
+
+Time runs ahead, so a step back of more than half the range is a wrap, and any step ahead is a pause. Two things would
+break that for the rest of a recording, and are looked for: a timestamp that is far from the one before while the next
+is close to that one again (a damaged word), and a small step back from just after a wrap to just before it. What lies
+between wraps cannot be told: a pause of whole rounds that no word of the file counts is lost, and so are the rounds of
+one that takes more than half the range and passes a wrap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from preprocess.formats.recording import Recording
+
+# Numba keeps kernels by the file that each is in: whoever changes a loop here deletes __pycache__ of the kernels that
+# call it.
+
+# What a clock remembers: the last value and the wraps before it, the same of the value before that, and how many
+# values were isolated.
+_LAST, _WRAPS, _EARLIER, _EARLIER_WRAPS, _ISOLATED = range(5)
+
+# Less than every time, and far from every time.
+_NEVER = -(1 << 60)
+
+
+def new_clock() -> NDArray[np.int64]:
+    """A clock that no time was read from yet, int64 (5,)."""
+    return np.array([_NEVER, 0, _NEVER, 0, 0], np.int64)
+
+
+def note_clock(recording: Recording, clock: NDArray[np.int64]) -> None:
+    """Note how often the clock wrapped, and how many timestamps were far from both neighbours."""
+    recording.note("clock_wraps", int(clock[_WRAPS]))
+    recording.note("isolated_timestamps", int(clock[_ISOLATED]))
+
+
+@njit(nogil=True, error_model="numpy")
+def advance_clock(clock: Any, value: Any, bits: int) -> Any:
+    """How often the clock has wrapped up to the value that it shows now, which is kept as it is.
+
+    Args:
+        clock: Made by `new_clock`; updated.
+        value: Below 2^bits.
+        bits: Of the clock.
+
+    Returns:
+        Wraps since the recording began, 0 or more.
+    """
+    whole = np.int64(1) << bits
+    small = whole >> 6
+    wraps = clock[_WRAPS]
+    step = value - clock[_LAST]
+    if abs(step) > whole >> 2 and clock[_LAST] >= 0:
+        is_near_earlier = abs(value - clock[_EARLIER]) <= small
+        if step >= whole - small and wraps > 0:
+            wraps -= 1  # back to just before the wrap
+        elif -step >= whole - small and not (is_near_earlier and clock[_EARLIER_WRAPS] == wraps):
+            wraps += 1
+        elif is_near_earlier:
+            wraps = clock[_EARLIER_WRAPS]
+            clock[_ISOLATED] += 1
+        elif -step > whole >> 1:
+            wraps += 1
+    clock[_EARLIER], clock[_EARLIER_WRAPS] = clock[_LAST], clock[_WRAPS]
+    clock[_LAST], clock[_WRAPS] = value, wraps
+    return wraps
+
+
+@njit(nogil=True, error_model="numpy")
+def unwrap_times(t: Any, clock: Any, bits: int, offset: int) -> None:
+    """Make times that run on of what the clock showed at each of a run of events.
+
+    Args:
+        t: What the clock showed, below 2^bits; replaced by the times, int64 (N,).
+        clock: Made by `new_clock`; updated.
+        bits: Of the clock.
+        offset: To add to every time.
+    """
+    n = len(t)
+    if n == 0:
+        return
+    # Nearly always all lie in the same quarter of the range, so that no step is far.
+    last = clock[_LAST]
+    different = np.int64(0)
+    for k in range(n):
+        different |= t[k] ^ last
+    if different >> (bits - 2):
+        for k in range(n):
+            t[k] += (advance_clock(clock, t[k], bits) << bits) + offset
+        return
+    clock[_EARLIER], clock[_EARLIER_WRAPS] = t[n - 2] if n > 1 else last, clock[_WRAPS]
+    clock[_LAST] = t[n - 1]
+    base = (clock[_WRAPS] << bits) + offset
+    if base:
+        for k in range(n):
+            t[k] += base

@@ -1,0 +1,280 @@
+"""Every format against the true times: a late start, wraps, small steps back, a damaged word, a pause of an hour.
+
+A format that is added to the registry needs an entry in `CLOCKS`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from raw_files import AEDAT2_HEADER, Packet, aedat31, polarity_payload, text_header
+
+from preprocess.events import Events
+from preprocess.formats import FORMATS, open_recording
+
+Times = NDArray[np.int64]
+SIZE = 34
+HOUR_US = 3_600_000_000
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A format's clock, and how to write a file of it.
+
+    Attributes:
+        format: A key of FORMATS.
+        write: Called with the file, the true times in µs, (N,), and what to flip in the word of the clock that belongs
+            to each event, (N,); event k is at `pixels(k)`.
+        bits: Of the word of the clock.
+        wraps: Whether the clock begins again at 0 after its last bit.
+        tick_us: How long the word's lowest bit is.
+        counts_pauses: Whether the file counts the rounds of a pause in which nothing happens.
+        why: Why it does not wrap, or what counts the rounds.
+    """
+
+    format: str
+    write: Callable[[Path, Times, Times], None]
+    bits: int
+    wraps: bool
+    why: str
+    tick_us: int = 1
+    counts_pauses: bool = True
+
+    @property
+    def range_us(self) -> int:
+        return self.tick_us << self.bits
+
+
+def pixels(n: int) -> tuple[Times, Times, Times]:
+    """Columns, rows and polarities of n events."""
+    k = np.arange(n)
+    return k % SIZE, k // SIZE % SIZE, k % 2
+
+
+def write_aedat2(path: Path, t: Times, flip: Times) -> None:
+    x, y, p = pixels(len(t))
+    address = (127 - x) << 8 | (127 - y) << 1 | (1 - p)
+    body = np.stack([address, t % (1 << 32) ^ flip], axis=1).astype(">u4").tobytes()
+    path.write_bytes(text_header(AEDAT2_HEADER) + body)
+
+
+def write_aedat31(path: Path, t: Times, flip: Times) -> None:
+    rows = zip(t.tolist(), flip.tolist(), *(column.tolist() for column in pixels(len(t))), strict=True)
+    packets = [
+        Packet(polarity_payload([(t % (1 << 31) ^ flip, x, y, p)]), overflow=t >> 31) for t, flip, x, y, p in rows
+    ]
+    path.write_bytes(aedat31(packets))
+
+
+def write_aedat4(path: Path, t: Times, flip: Times) -> None:
+    """Two FlatBuffers, uncompressed: the header with its text, and a packet with all events."""
+    x, y, p = pixels(len(t))
+    text = (
+        '<dv version="2.0"><node name="outInfo" path="/mainloop/Recorder/outInfo/"><node name="0" '
+        'path="/mainloop/Recorder/outInfo/0/"><attr key="compression" type="string">NONE</attr>'
+        '<attr key="typeIdentifier" type="string">EVTS</attr><node name="info" '
+        f'path="/mainloop/Recorder/outInfo/0/info/"><attr key="sizeX" type="int">{SIZE}</attr>'
+        f'<attr key="sizeY" type="int">{SIZE}</attr></node></node></node></dv>'
+    ).encode()
+    text += bytes(-len(text) % 4 or 4)
+    # The root's offset, the identifier, its table of fields (compression, position of the table, text), its fields.
+    header = struct.pack("<I4s5H2x", 20, b"IOHE", 10, 20, 4, 8, 16)
+    header += struct.pack("<iiqI", 12, 0, -1, 4) + struct.pack("<I", len(text.rstrip(b"\0"))) + text
+    event = np.zeros(len(t), [("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("on", "u1"), ("pad", "u1", 3)])
+    event["t"], event["x"], event["y"], event["on"] = t ^ flip, x, y, p
+    packet = struct.pack("<I4s3H2x", 16, b"EVTS", 6, 8, 4) + struct.pack("<iI", 8, 4)
+    packet += struct.pack("<I", len(t)) + event.tobytes()
+    sized = struct.pack("<I", len(packet)) + packet
+    body = struct.pack("<I", len(header)) + header + struct.pack("<ii", 0, len(sized)) + sized
+    path.write_bytes(b"#!AER-DAT4.0\r\n" + body)
+
+
+def write_evt2(path: Path, t: Times, flip: Times) -> None:
+    words: list[int] = []
+    for word, time, x, y, p in clocked(t, flip, tick_us=64, bits=28):
+        words.append(0x8 << 28 | word)
+        if time >= 0:
+            words.append(p << 28 | time % 64 << 22 | x << 11 | y)
+    path.write_bytes(f"% evt 2.0\n% geometry {SIZE}x{SIZE}\n".encode() + np.array(words, "<u4").tobytes())
+
+
+def write_evt3(path: Path, t: Times, flip: Times) -> None:
+    words: list[int] = []
+    for word, time, x, y, p in clocked(t, flip, tick_us=4096, bits=12):
+        words.append(0x8 << 12 | word)
+        if time >= 0:
+            words += [0x6 << 12 | time % 4096, y, 0x2 << 12 | p << 11 | x]
+    path.write_bytes(f"% evt 3.0\n% geometry {SIZE}x{SIZE}\n".encode() + np.array(words, "<u2").tobytes())
+
+
+def clocked(t: Times, flip: Times, tick_us: int, bits: int) -> list[tuple[int, int, int, int, int]]:
+    """The upper bits before every event, and in pauses eight times a round without one: then the time is -1."""
+    mask = (1 << bits) - 1
+    every = 1 << (bits - 3)
+    rows: list[tuple[int, int, int, int, int]] = []
+    previous = int(t[0]) // tick_us
+    for time, flipped, x, y, p in zip(t.tolist(), flip.tolist(), *map(np.ndarray.tolist, pixels(len(t))), strict=True):
+        high = time // tick_us
+        rows += [(pause & mask, -1, 0, 0, 0) for pause in range(previous + every, high, every)]
+        rows.append((high & mask ^ flipped, time, x, y, p))
+        previous = high
+    return rows
+
+
+def write_dat(path: Path, t: Times, flip: Times) -> None:
+    x, y, p = pixels(len(t))
+    body = np.stack([t % (1 << 32) ^ flip, p << 28 | y << 14 | x], axis=1).astype("<u4").tobytes()
+    path.write_bytes(f"% Width {SIZE}\n% Height {SIZE}\n".encode() + bytes([12, 8]) + body)
+
+
+def write_atis(path: Path, t: Times, flip: Times) -> None:
+    path.write_bytes(atis_events(t % (1 << 23) ^ flip).tobytes())
+
+
+def write_atis_with_marks(path: Path, t: Times, flip: Times) -> None:
+    """The events of a sensor with a clock of 13 bits, and a mark for each of its overflows."""
+    marks = np.maximum.accumulate(t >> 13)
+    events = atis_events(t - (marks << 13) ^ flip)
+    mark = bytes([0, 240, 0, 0, 0])
+    between = np.diff(marks, prepend=0).tolist()
+    path.write_bytes(b"".join(n * mark + event.tobytes() for n, event in zip(between, events, strict=True)))
+
+
+def atis_events(word: Times) -> NDArray[np.uint8]:
+    x, y, p = pixels(len(word))
+    return np.stack([x, y, p << 7 | word >> 16, word >> 8 & 255, word & 255], axis=1).astype(np.uint8)
+
+
+def write_npy(path: Path, t: Times, flip: Times) -> None:
+    x, y, p = pixels(len(t))
+    np.save(path, np.stack([t ^ flip, x, y, p], axis=1))
+
+
+def write_npz(path: Path, t: Times, flip: Times) -> None:
+    x, y, p = pixels(len(t))
+    np.savez(path, t=t ^ flip, x=x, y=y, p=p)
+
+
+def write_npy_as_tonic(path: Path, t: Times, flip: Times) -> None:
+    x, y, p = pixels(len(t))
+    np.save(path, np.stack([x, y, p, t // 1000 ^ flip], axis=1))
+
+
+CLOCKS = {
+    "aedat2": Clock("aedat2", write_aedat2, 32, True, "u32 of µs"),
+    "aedat31": Clock("aedat31", write_aedat31, 31, False, "packets count the overflows of 31 bits: 62 bits in all"),
+    "aedat4": Clock("aedat4", write_aedat4, 40, False, "64 bits"),
+    "evt2": Clock("evt2", write_evt2, 28, True, "34 bits; the sensor says the upper 28 all the time", 64),
+    "evt3": Clock("evt3", write_evt3, 12, True, "24 bits; the sensor says the upper 12 all the time", 4096),
+    "dat": Clock("dat", write_dat, 32, True, "u32 of µs"),
+    "atis": Clock("atis", write_atis, 23, True, "nothing counts its rounds of 8.4 s", counts_pauses=False),
+    "atis-with-marks": Clock("atis", write_atis_with_marks, 23, False, "marks count the overflows of 13 bits"),
+    "npy": Clock("npy", write_npy, 40, False, "64 bits"),
+    "npz": Clock("npz", write_npz, 40, False, "64 bits"),
+    "npy-tonic": Clock("npy-tonic", write_npy_as_tonic, 40, False, "64 bits of ms", 1000),
+}
+
+clocks = pytest.mark.parametrize("clock", CLOCKS.values(), ids=CLOCKS)
+
+
+def decode(clock: Clock, path: Path, t: Times, flip: Times | None = None) -> tuple[Times, dict[str, int]]:
+    """Times of a file of these events, and the notes; no event is lost, and each keeps its place."""
+    file = path / f"a{FORMATS[clock.format].SUFFIX}"
+    clock.write(file, t, np.zeros_like(t) if flip is None else flip)
+    opened = open_recording(file, format=clock.format, size=(SIZE, SIZE))
+    events = Events.concatenate(opened.chunks(), SIZE, SIZE)
+    for found, written in zip((events.x, events.y, events.p), pixels(len(t)), strict=True):
+        np.testing.assert_array_equal(found, written)
+    return events.t, opened.notes
+
+
+def in_ms(t: NDArray[Any]) -> Times:
+    """Whole milliseconds in µs: what every format can say."""
+    return np.asarray(t).astype(np.int64) // 1000 * 1000
+
+
+def test_every_format_has_a_clock_here():
+    assert {clock.format for clock in CLOCKS.values()} == set(FORMATS)
+
+
+@clocks
+def test_a_recording_that_starts_late_keeps_its_times(clock: Clock, tmp_path: Path):
+    span = min(clock.range_us, 1 << 33)
+    for start in (0.3, 0.7, 0.9):
+        t = in_ms(start * span + np.linspace(0, 0.05 * span, 300))
+        found, notes = decode(clock, tmp_path, t)
+        np.testing.assert_array_equal(found, t)
+        assert "clock_wraps" not in notes and "isolated_timestamps" not in notes
+
+
+@clocks
+@pytest.mark.parametrize("events", [12, 300, 5000])
+def test_a_recording_that_wraps_twice_keeps_its_times(clock: Clock, tmp_path: Path, events: int):
+    # Where the clock does not wrap, the times pass 2^32 µs twice.
+    span = clock.range_us if clock.wraps else 1 << 32
+    t = in_ms(np.linspace(0.1 * span, 2.8 * span, events))
+    if clock.format == "atis" and not clock.wraps:
+        t //= 100  # one mark each 8 ms
+        t = in_ms(t)
+    found, notes = decode(clock, tmp_path, t)
+    np.testing.assert_array_equal(found, t)
+    assert notes.get("clock_wraps", 0) == 2 * clock.wraps and "isolated_timestamps" not in notes
+
+
+@clocks
+def test_small_steps_back_stay_small(clock: Clock, tmp_path: Path):
+    span = clock.range_us if clock.wraps else 1 << 26
+    t = in_ms(np.linspace(0.1 * span, 2.8 * span, 400))
+    t[100:300:7] -= 3000
+    # And from just after a wrap to just before it.
+    for around in (span, 2 * span):
+        k = int(np.argmax(t > around))
+        t[k : k + 6] = in_ms(around + np.array([-2000, 3000, -1000, 2000, -3000, 4000]))
+    if clock.format == "atis" and not clock.wraps:
+        # No event can be written that is earlier than the mark before it.
+        t = np.maximum(t, np.maximum.accumulate(t >> 13) << 13)
+        assert np.any(np.diff(t) < 0)
+    found, notes = decode(clock, tmp_path, t)
+    np.testing.assert_array_equal(found, t)
+    assert notes.get("clock_wraps", 0) == 2 * clock.wraps and "isolated_timestamps" not in notes
+
+
+@clocks
+def test_a_damaged_word_spoils_only_its_own_event(clock: Clock, tmp_path: Path):
+    """The damaged time is kept as it is; the clock counts it where it had to tell it from a wrap."""
+    span = clock.range_us if clock.wraps else 1 << 26
+    isolated = 0
+    for start in (0.001, 0.02, 0.45, 0.98, 1.02, 1.97):
+        t = in_ms(start * span + np.arange(21) * max(1000, span >> 10))
+        for bit in range(clock.bits):
+            for flipped in (1 << bit, (1 << clock.bits) - (1 << bit)):
+                flip = np.zeros_like(t)
+                flip[10] = flipped
+                # What the first times lack, nothing tells: the recording began within some round.
+                truth = t - (t[0] - t[0] % span if clock.wraps else 0)
+                found, notes = decode(clock, tmp_path, t, flip)
+                others = np.delete(np.arange(21), 10)
+                np.testing.assert_array_equal(found[others], truth[others])
+                assert found[10] != truth[10]
+                isolated += notes.get("isolated_timestamps", 0)
+    assert (isolated > 0) == (clock.wraps or clock.format == "atis")
+
+
+@clocks
+def test_a_pause_of_an_hour_is_kept_where_the_file_can_say_it(clock: Clock, tmp_path: Path):
+    t = in_ms(np.concatenate([np.arange(50) * 2000, HOUR_US + np.arange(50, 100) * 2000]))
+    found, _ = decode(clock, tmp_path, t)
+    if clock.counts_pauses:
+        np.testing.assert_array_equal(found, t)
+        return
+    # Whole rounds are lost, as no word of the file counts them; the pause is what remains.
+    assert clock.range_us < HOUR_US
+    np.testing.assert_array_equal(found % clock.range_us, t % clock.range_us)
+    np.testing.assert_array_equal(np.delete(np.diff(found), 49), np.delete(np.diff(t), 49))
