@@ -118,6 +118,13 @@ def states_changed_in_place(network: nn.Module, x: torch.Tensor) -> torch.Tensor
     return torch.cat([first, network(x[2:])])
 
 
+def own_initial_states(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    for node in nodes(network).values():
+        node.set_reset_value("v", 0.25)
+    functional.reset_net(network)
+    return network(x)
+
+
 def handed_states(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """Two halves through SpikingJelly's functional form, which leaves the modules' own states alone."""
     step = base.to_functional_forward(network)
@@ -135,6 +142,7 @@ FORWARDS: dict[str, Forward] = {
     "truncated": truncated,
     "detached-states": detached_states,
     "states-changed-in-place": states_changed_in_place,
+    "own-initial-states": own_initial_states,
     "handed-states": handed_states,
 }
 
