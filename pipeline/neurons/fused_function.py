@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
-from torch._functorch.utils import unwrap_dead_wrappers
 
 from pipeline.neurons.fused import has_fastest_channel
 from preprocess.errors import ConfigError
@@ -47,7 +46,7 @@ class Kernels:
     kept: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Call:
     kernels: Kernels
     settings: Any
@@ -62,7 +61,7 @@ def run(kernels: Kernels, settings: Any, x: Tensor, *states: Tensor) -> Tensors:
     # Which level of nested transforms asks for a gradient cannot be seen from here.
     saves = transformed or wants_gradient(x, *states)
     call = _Call(kernels, settings, saves, not transformed and has_fastest_channel(x))
-    found: Tensors = (_Fused.apply if transformed else _apply)(call, x, *unwrap_dead_wrappers(states))
+    found: Tensors = (_Transformed if transformed else _Fused).apply(call, x, *states)
     return found[: 1 + kernels.states]
 
 
@@ -110,57 +109,80 @@ class _Once(torch.autograd.Function):
         refuse_derivative()
 
 
+def _forward(call: _Call, x: Tensor, states: Tensors) -> Tensors:
+    """Spikes, the new states and the saved rows."""
+    if not call.channels_last:
+        return results(call.kernels, call.settings, x, states, call.saves)
+    states = tuple(state.movedim(1, -1) for state in states)
+    spikes, after, saved = call.kernels.forward(x.movedim(2, -1), states, call.settings, call.saves)
+    moved = spikes.movedim(-1, 2), *(state.movedim(-1, 1) for state in after)
+    return tuple(result.detach() for result in (*moved, *saved))
+
+
+def _remember(ctx: Any, call: _Call, states: Tensors, found: Tensors) -> None:
+    count = 1 + call.kernels.states
+    # The saved rows count as differentiable: a second derivative goes through them, and is refused in one place.
+    ctx.save_for_backward(*found[count:], *(states[k] for k in call.kernels.kept))
+    ctx.set_materialize_grads(False)
+    ctx.call = call
+    ctx.outputs = [(one.shape, one.dtype, one.device) for one in found[:count]]
+
+
+def _backward(ctx: Any, *grads: Tensor | None) -> OptionalTensors:
+    call, count = ctx.call, 1 + ctx.call.kernels.states
+    if any(grad is not None for grad in grads[count:]):
+        refuse_derivative()
+    known = [
+        # Zeros that take no memory, for what nothing was made of.
+        torch.zeros((), dtype=dtype, device=device).expand(shape) if grad is None else grad
+        for grad, (shape, dtype, device) in zip(grads[:count], ctx.outputs, strict=True)
+    ]
+    tensors = ctx.saved_tensors  # once: under torch.utils.checkpoint each reading runs the forward pass again
+    saved, kept = tensors[: call.kernels.saved], tensors[call.kernels.saved :]
+    if call.channels_last:
+        known = [known[0].movedim(2, -1), *(grad.movedim(1, -1) for grad in known[1:])]
+        kept = tuple(state.movedim(1, -1) for state in kept)
+    if torch.is_grad_enabled() or is_transformed():
+        found = _Gradient.apply(call, *known, *saved, *kept)
+    else:
+        found = _gradient(call, (*known, *saved, *kept), any(ctx.needs_input_grad[2:]))
+    if call.channels_last:
+        of_states = (None if grad is None else grad.movedim(-1, 1) for grad in found[1:])
+        found = found[0].movedim(-1, 2), *of_states
+    return None, *found
+
+
 class _Fused(torch.autograd.Function):
     """(call, x, *states) to (spikes, *new states, *saved rows)."""
 
     @staticmethod
+    def forward(ctx: Any, call: _Call, x: Tensor, *states: Tensor) -> Tensors:
+        found = _forward(call, x, states)
+        _remember(ctx, call, states, found)
+        return found
+
+    backward = staticmethod(_backward)
+
+
+class _Transformed(torch.autograd.Function):
+    """The same inside transforms of torch.func, whose form of a function takes longer to call."""
+
+    @staticmethod
     def forward(call: _Call, x: Tensor, *states: Tensor) -> Tensors:
-        if not call.channels_last:
-            return results(call.kernels, call.settings, x, states, call.saves)
-        states = tuple(state.movedim(1, -1) for state in states)
-        spikes, after, saved = call.kernels.forward(x.movedim(2, -1), states, call.settings, call.saves)
-        moved = spikes.movedim(-1, 2), *(state.movedim(-1, 1) for state in after)
-        return tuple(result.detach() for result in (*moved, *saved))
+        return _forward(call, x, states)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensors) -> None:
         call, _, *states = inputs
-        count = 1 + len(states)
-        # The saved rows count as differentiable: a second derivative goes through them, and is refused in one place.
-        ctx.save_for_backward(*output[count:], *(states[k] for k in call.kernels.kept))
-        ctx.set_materialize_grads(False)
-        ctx.call = call
-        ctx.outputs = [(one.shape, one.dtype, one.device) for one in output[:count]]
+        _remember(ctx, call, tuple(states), output)
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> OptionalTensors:
-        call, count = ctx.call, 1 + ctx.call.kernels.states
-        if any(grad is not None for grad in grads[count:]):
-            refuse_derivative()
-        known = [
-            # Zeros that take no memory, for what nothing was made of.
-            torch.zeros((), dtype=dtype, device=device).expand(shape) if grad is None else grad
-            for grad, (shape, dtype, device) in zip(grads[:count], ctx.outputs, strict=True)
-        ]
-        tensors = ctx.saved_tensors  # once: under torch.utils.checkpoint each reading runs the forward pass again
-        saved, kept = tensors[: call.kernels.saved], tensors[call.kernels.saved :]
-        if call.channels_last:
-            known = [known[0].movedim(2, -1), *(grad.movedim(1, -1) for grad in known[1:])]
-            kept = tuple(state.movedim(1, -1) for state in kept)
-        if torch.is_grad_enabled() or is_transformed():
-            found = _Gradient.apply(call, *known, *saved, *kept)
-        else:
-            found = _gradient(call, (*known, *saved, *kept), any(ctx.needs_input_grad[2:]))
-        if call.channels_last:
-            of_states = (None if grad is None else grad.movedim(-1, 1) for grad in found[1:])
-            found = found[0].movedim(-1, 2), *of_states
-        return None, *found
+    backward = staticmethod(_backward)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], call: _Call, x: Tensor, *states: Tensor) -> tuple[Tensors, Any]:
         batch = info.batch_size
         folded = [_with_batch(state, dim, 0, batch) for state, dim in zip(states, in_dims[2:], strict=True)]
-        found = _Fused.apply(call, _with_batch(x, in_dims[1], 1, batch), *folded)
+        found = _Transformed.apply(call, _with_batch(x, in_dims[1], 1, batch), *folded)
         count = 1 + len(states)
         rows = (_cut_rows(one, batch) for one in found[count:])
         dims = 1, *(0 for _ in states), *(1 for _ in range(call.kernels.saved))
@@ -169,10 +191,6 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *_: Any) -> NoReturn:
         refuse_derivative()
-
-
-# `Function.apply` inspects the signature of forward at each call, which takes longer than a small layer does.
-_apply = super(torch.autograd.Function, _Fused).apply
 
 
 class _Gradient(torch.autograd.Function):

@@ -57,7 +57,7 @@ class FusedNode(RunsOnce, BaseNode):
         Raises:
             ConfigError: If a sequence has no time step.
         """
-        if step_mode == "m" and not len(inputs[0]):
+        if step_mode == "m" and inputs[0].shape[0] == 0:
             raise ConfigError(
                 f"{type(self).__name__}: expected a sequence (T, B, ...) of at least one time step, found shape "
                 f"{tuple(inputs[0].shape)}. Leave empty sequences out."
