@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from spikingjelly.activation_based import base, functional, layer, neuron, surrogate
-from test_fused_neurons import NEAR, TOLERANCE, potentials, relative
+from test_fused_neurons import NEAR, TOLERANCE, relative
 from torch import nn
 
 from pipeline.config import NeuronConfig
@@ -28,26 +28,22 @@ Measured = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Setting:
-    """A neuron with its constructor's arguments, and the same as a configuration, from which its u is computed."""
+    """A neuron with its constructor's arguments, and its surrogate and threshold as a configuration."""
 
     kind: str
     config: NeuronConfig
-    variant: dict[str, Any]
     arguments: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def gain(self) -> float:
-        """What makes up for an input that is divided by tau."""
-        return self.config.tau if self.variant.get("decay_input") else 1.0
+    gain: float = 1.0
+    """What makes up for an input that is divided by tau."""
 
 
-_SOFT: dict[str, Any] = {"decay_input": False, "v_reset": None}
+_PAPER = {"decay_input": False, "v_reset": None, "surrogate_function": surrogate.Rect(alpha=1.0)}
 
 SETTINGS = {
-    "lif-defaults": Setting("lif", NeuronConfig(surrogate="sigmoid", alpha=4.0), {"decay_input": True, "v_reset": 0.0}),
-    "lif-paper": Setting("lif", NeuronConfig(), _SOFT, {**_SOFT, "surrogate_function": surrogate.Rect(alpha=1.0)}),
+    "lif-defaults": Setting("lif", NeuronConfig(surrogate="sigmoid", alpha=4.0), gain=2.0),
+    "lif-paper": Setting("lif", NeuronConfig(), _PAPER),
     # The defaults of SpikingJelly's node are the paper's settings: soft reset, undecayed input, the rectangle.
-    "clif-paper": Setting("clif", NeuronConfig("clif"), {}),
+    "clif-paper": Setting("clif", NeuronConfig("clif")),
 }
 THEIRS: dict[str, Factory] = {"lif": neuron.LIFNode, "clif": neuron.ComplementaryLIFNode}
 OURS: dict[str, Factory] = {"lif": LIFNode, "clif": CLIFNode}
@@ -98,25 +94,37 @@ def is_decided(u: torch.Tensor, config: NeuronConfig, near: float = NEAR) -> boo
     return not any(((away > 0) & (away < near)).any() for away in (distance, (distance - edge).abs()))
 
 
+def potentials(setting: Setting, x: torch.Tensor, states: dict[str, Any] | None = None) -> torch.Tensor:
+    """u (T, B, ...) of a sequence x from given states, in float64 by SpikingJelly's own equations."""
+    node = their_node(setting)(**setting.arguments)
+    for name, state in (states or {}).items():
+        setattr(node, name, state.double() if isinstance(state, torch.Tensor) else state)
+    steps = []
+    for current in x.double():
+        v = node.v if isinstance(node.v, torch.Tensor) else torch.full_like(current, node.v)
+        decays = setting.kind == "lif" and node.decay_input
+        steps.append(functional.lif_charge(current, v, node.tau, decays, node.v_reset))
+        node(current)
+    return torch.stack(steps)
+
+
 def is_clear(network: nn.Module, x: torch.Tensor, setting: Setting, forward: Callable[..., torch.Tensor]) -> bool:
     """Whether no neuron of SpikingJelly's network comes near its threshold or an edge of its surrogate."""
-    seen: dict[str, list[torch.Tensor]] = {name: [] for name in nodes(network)}
-    hooks = [
-        node.register_forward_pre_hook(lambda _, inputs, name=name: seen[name].append(inputs[0].detach()))
-        for name, node in nodes(network).items()
-    ]
+    calls: list[tuple[torch.Tensor, dict[str, Any]]] = []
+
+    def record(node: neuron.BaseNode, inputs: tuple[torch.Tensor, ...]) -> None:
+        current = inputs[0].detach()
+        calls.append((current if node.step_mode == "m" else current[None], dict(node.named_memories())))
+
+    hooks = [node.register_forward_pre_hook(record) for node in nodes(network).values()]
     functional.reset_net(network)
     torch.manual_seed(0)
     with torch.no_grad():
         forward(network, x)
     for hook in hooks:
         hook.remove()
-    for name, node in nodes(network).items():
-        calls = seen[name]
-        current = torch.cat(calls) if node.step_mode == "m" else torch.stack(calls)
-        if not is_decided(potentials(setting.kind, current, setting.config, **setting.variant), setting.config):
-            return False
-    return True
+    assert calls
+    return all(is_decided(potentials(setting, *call), setting.config) for call in calls)
 
 
 def draw(

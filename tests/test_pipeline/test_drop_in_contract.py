@@ -20,12 +20,13 @@ from drop_in import (
     is_decided,
     nodes,
     our_node,
+    potentials,
     run,
     small_network,
     their_node,
 )
 from spikingjelly.activation_based import functional
-from test_fused_neurons import TOLERANCE, potentials, relative
+from test_fused_neurons import TOLERANCE, relative
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -251,7 +252,7 @@ def test_autocast_gives_the_same_dtypes_and_spikes(dtype: torch.dtype, setting: 
     shape = (2, 1, 8)
     for seed in range(1000):
         current = of_node.gain * torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
-        if is_decided(potentials(of_node.kind, current, of_node.config, **of_node.variant), of_node.config, 0.03):
+        if is_decided(potentials(of_node, current), of_node.config, 0.03):
             break
     found = []
     for node in (their_node(of_node), our_node(of_node, backend)):

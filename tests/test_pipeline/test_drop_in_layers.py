@@ -25,7 +25,7 @@ from drop_in import (
     small_network,
     their_node,
 )
-from spikingjelly.activation_based import base, functional, layer, memopt, monitor, neuron
+from spikingjelly.activation_based import base, functional, layer, memopt, monitor, neuron, op_counter
 from spikingjelly.activation_based.functional import conv_bn_fusion
 from spikingjelly.activation_based.model.spiking_vggws_ottt import Scale
 from torch import nn
@@ -118,6 +118,13 @@ def states_changed_in_place(network: nn.Module, x: torch.Tensor) -> torch.Tensor
     return torch.cat([first, network(x[2:])])
 
 
+def own_initial_states(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    for node in nodes(network).values():
+        node.set_reset_value("v", 0.25)
+    functional.reset_net(network)
+    return network(x)
+
+
 def handed_states(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """Two halves through SpikingJelly's functional form, which leaves the modules' own states alone."""
     step = base.to_functional_forward(network)
@@ -135,6 +142,7 @@ FORWARDS: dict[str, Forward] = {
     "truncated": truncated,
     "detached-states": detached_states,
     "states-changed-in-place": states_changed_in_place,
+    "own-initial-states": own_initial_states,
     "handed-states": handed_states,
 }
 
@@ -357,6 +365,20 @@ def test_memory_savers_of_spikingjelly_give_the_same(split: str, setting: str):
         return network
 
     compare(build, setting, plain=small_network)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("counter", [op_counter.MACCounter, op_counter.SynOpCounter])
+def test_counters_of_operations_between_neurons_agree(counter: type, setting: str):
+    def counted(network: nn.Module, x: torch.Tensor, forward: Forward) -> dict[str, torch.Tensor]:
+        count = counter()
+        mode = op_counter.ModuleCounterMode if isinstance(count, op_counter.ModuleCounter) else None
+        with torch.no_grad(), (mode or op_counter.DispatchCounterMode)([count]):
+            forward(network, x)
+        assert count.get_total() > 0
+        return {"operations": torch.tensor(count.get_total())}
+
+    compare(small_network, setting, measure=counted)
 
 
 def test_what_the_contract_calls_theirs_is_spikingjellys():
