@@ -10,7 +10,8 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from pipeline.config import RunConfig, field_paths, load_config, override
+from pipeline.config import RunConfig, field_paths, flatten, load_config, override
+from pipeline.config_effects import governors_of, idle_fields
 from pipeline.field_names import nearest_field
 from pipeline.presets import PRESETS, find_preset
 from preprocess.command_line import UsageError, parse
@@ -73,6 +74,17 @@ def parse_configured(
     if config.start_from is not None:
         places["start_from"] = str(Path(config.start_from).expanduser().absolute())
     return replace(arguments, fields=override(config, places))
+
+
+def idle_notes(words: Sequence[str], config: RunConfig) -> list[str]:
+    """A line for each field that a command line sets and that has no effect beside the others."""
+    given = {word.removeprefix("--").partition("=")[0].replace("-", "_") for word in words if word.startswith("--")}
+    values = flatten(config)
+    return [
+        f"{path}: has no effect with {', '.join(f'{name} {values[name]}' for name in governors_of(path))}"
+        for path in idle_fields(values)
+        if path in given
+    ]
 
 
 def absolute_class(name: str) -> str:

@@ -43,6 +43,9 @@ def describe_run(
         "split": config.dataset.split,
         "selection": config.selection,
         "timesteps": data.frames.timesteps,
+        "train_samples": len(data.splits.train),
+        # A last batch that is not full is left out, of other samples each epoch.
+        "left_out_per_epoch": len(data.splits.train) % config.batch_size,
         "classes": list(data.classes),
         "epoch": epoch,
         "epochs": len(rows),

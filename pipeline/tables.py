@@ -53,6 +53,8 @@ def print_result(result: dict[str, Any], config: RunConfig, folder: Path) -> Non
         "neuron": f"{config.neuron.title}, {config.binning.steps_title}",
         "split, seed": f"{config.dataset.split_title}, {config.seed}",
         "selection": f"{result['selection']}: {_SELECTION_WORDS[result['selection']]}",
+        "training samples": _train_words(result),
+        "micro-batches": _micro_batch_words(result, config),
         "epoch taken": f"{result['epoch']} of {result['epochs']}",
         "validation accuracy": f"{per_cent(result['validation_accuracy'])} %",
         "test accuracy": test_accuracy_words(result),
@@ -76,6 +78,24 @@ def _split_of_rate(result: dict[str, Any]) -> str:
     if "test_accuracy" in result:
         return "test"
     return "training" if result["validation_accuracy"] is None else "validation"
+
+
+def _train_words(result: dict[str, Any]) -> str:
+    """Such as ``27; 3 of them, others each epoch, fill no batch ...``; "" for results of older versions."""
+    if "train_samples" not in result:
+        return ""
+    left = result["left_out_per_epoch"]
+    more = f"; {left} of them, others each epoch, fill no batch and are left out" if left else ""
+    return f"{result['train_samples']}{more}"
+
+
+def _micro_batch_words(result: dict[str, Any], config: RunConfig) -> str:
+    """How gradients were accumulated; "" where each batch was held as a whole."""
+    held = result.get("micro_batch")
+    if held in (None, config.batch_size):
+        return ""
+    why = "" if held == config.micro_batch else ", because memory did not hold more"
+    return f"gradients of {held} samples at a time add up to batches of {config.batch_size}{why}"
 
 
 def _energy_words(result: dict[str, Any]) -> str:
@@ -125,10 +145,12 @@ def print_steps(result: dict[str, Any], config: RunConfig) -> None:
     if curve is None:
         out.print(f"no accuracy of first time steps: '{config.neuron.name}' computes each step from all of them")
     else:
-        table = Table(title=f"Test accuracy of the first t steps ({config.binning.steps_title})")
+        shown = _some_steps(len(curve))
+        some = "" if len(shown) == len(curve) else f"; {len(shown)} of {len(curve)} rows, all are in evaluation.json"
+        table = Table(title=f"Test accuracy of the first t steps ({config.binning.steps_title}{some})")
         table.add_column("t", justify="right")
         table.add_column("per cent", justify="right")
-        for t in _some_steps(len(curve)):
+        for t in shown:
             table.add_row(str(t), per_cent(curve[t - 1]))
         out.print(table)
     if "accuracy_by_timesteps" in result:

@@ -25,24 +25,25 @@ class Arguments:
     dir: Annotated[Path, tyro.conf.Positional]
     """A folder of runs, searches or comparisons."""
     json: bool = False
-    """Print one JSON object with a list of runs instead of a table."""
+    """Print one JSON object with the runs, and why others are left out, instead of a table."""
 
 
 def run(words: list[str]) -> None:
     """Print the runs; a line on stderr for each damaged one."""
     arguments = parse(Arguments, words, prog="spikeloom runs")
     folder = arguments.dir.expanduser().absolute()
-    rows = []
+    rows, left_out = [], []
     for path in find_runs(folder):
         try:
             rows.append(_row(open_run(path), folder))
         except SpikeloomError as error:
             for fault in error.faults:
+                left_out.append(fault)
                 print(f"spikeloom: left out: {fault}", file=sys.stderr)
     if not rows:
         raise RunError(f"{folder}: expected at least one run, found none. Make one: spikeloom train PRESET")
     if arguments.json:
-        print(json.dumps({"runs": rows}))
+        print(json.dumps({"runs": rows, "left_out": left_out}))
     else:
         _print_table(rows)
 

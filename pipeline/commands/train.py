@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.command_line import ConfiguredArguments, parse_configured
+from pipeline.command_line import ConfiguredArguments, idle_notes, parse_configured
 from pipeline.config import RunConfig
 from preprocess.command_line import Terminated, UsageError, default_cache, default_out
+from preprocess.progress import progress_on_stderr
 
 # What a resumed run may do otherwise than it began.
 _RESUME_FLAGS = frozenset({"--resume", "--accept-changed-code", "--cache", "--device", "--threads", "--json"})
@@ -36,7 +37,8 @@ class Arguments(ConfiguredArguments):
     """Only compute operations and memory, and train one step of two samples; made-up frames will do for data sets of a
     known form. Writes nothing."""
     json: bool = False
-    """Print one JSON object instead of tables: what result.json holds, or what the dry run found."""
+    """Print one JSON object instead of tables: what result.json holds and whether it was there already (reused), or
+    what the dry run found."""
 
 
 def run(words: list[str]) -> None:
@@ -48,11 +50,14 @@ def run(words: list[str]) -> None:
         if arguments.preset is None and arguments.config is None:
             raise UsageError("expected a preset or --config, found neither. List presets: spikeloom presets")
         config, cache = arguments.fields, default_cache(arguments.cache)
+        for line in idle_notes(words, config):
+            progress_on_stderr().note(line)
         if arguments.dry_run:
             _dry_run(config, cache, arguments.json)
             return
         folder = default_out(arguments.out, "train", arguments.label)
     from pipeline.distributed import told_group
+    from pipeline.runs import read_json
     from pipeline.tables import print_result
     from pipeline.training import train_run
     from preprocess.progress import Bars, Progress
@@ -62,6 +67,8 @@ def run(words: list[str]) -> None:
     def tell(row: dict[str, Any], timing: dict[str, Any]) -> None:
         progress.note(_epoch_line(row, timing))
 
+    finished = read_json(folder / "result.json")
+    reused = finished is not None and "test_accuracy" in finished
     try:
         result = train_run(
             config,
@@ -77,8 +84,10 @@ def run(words: list[str]) -> None:
         raise
     if not told_group().first:
         return
+    if reused:
+        progress.note(f"{folder}: was finished already; its result is reused and nothing was trained")
     if arguments.json:
-        print(json.dumps(result))
+        print(json.dumps(result | {"reused": reused}))
     else:
         print_result(result, config, folder)
 
@@ -86,8 +95,6 @@ def run(words: list[str]) -> None:
 def _dry_run(config: RunConfig, cache: Path, as_json: bool) -> None:
     from pipeline.dry_run import dry_run
     from pipeline.dry_run_table import print_dry_run
-    from preprocess.progress import progress_on_stderr
-
     report = dry_run(config, cache, progress_on_stderr())
     if as_json:
         print(json.dumps(report))

@@ -195,9 +195,10 @@ def test_train_prints_its_result_as_json(cache: Path, tmp_path: Path, capsys):
     path = tmp_path / "tiny.json"
     path.write_text(json.dumps(to_dict(replace(TINY, schedule=replace(TINY.schedule, epochs=1)))))
     assert run("train", "--json", "--config", path, "--cache", cache, "--out", tmp_path / "run") == 0
-    assert json.loads(capsys.readouterr().out) == read_json(tmp_path / "run" / "result.json")
+    result = read_json(tmp_path / "run" / "result.json")
+    assert result is not None and json.loads(capsys.readouterr().out) == result | {"reused": False}
     assert run("train", "--resume", tmp_path / "run", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == read_json(tmp_path / "run" / "result.json")
+    assert json.loads(capsys.readouterr().out) == result | {"reused": True}
     assert run("train", "--resume", tmp_path / "run", "--dry-run") == 2
 
 

@@ -34,7 +34,10 @@ from spikingjelly.activation_based.neuron import LIFNode
 
 class Raises(LIFNode):
     def multi_step_forward(self, x):
-        raise ValueError("no spikes\\ntoday")
+        # Not of the tiny batches that show whether a class can train at all.
+        if x.shape[1] > 3:
+            raise ValueError("no spikes\\ntoday")
+        return super().multi_step_forward(x)
 
 class Dies(LIFNode):
     def multi_step_forward(self, x):

@@ -129,11 +129,14 @@ def run(words: list[str]) -> None:
     from tune.final import run_final
     from tune.kept_storage import with_kept_storage
     from tune.search import run_search
+    from tune.search_notes import search_notes
 
     check_folder_code(folder, accept=arguments.accept_changed_code)
     place = with_kept_storage(folder, place)
     resume, progress, begun = place.resume("tune", folder), progress_on_stderr(), time.monotonic()
     progress.note(f"{search.runs} trials of {search.about}, in {folder}")
+    for line in search_notes(search, folder):
+        progress.note(line)
     try:
         callbacks = tracker_callbacks(arguments.log, search.name, search.fields, folder) if arguments.log else []
         with one_ray():

@@ -55,9 +55,11 @@ def read_strips(runs: Mapping[str, Run]) -> tuple[tuple[Strip, ...], str]:
     except (CacheError, RunError, IndexError) as error:
         return (), f"No event frames to show: {error}"
     shown = min(frames.timesteps, MOST_FRAMES)
+    classes = len(set(next(iter(answers.values()))[0].values()))
+    of = "" if len(strips) == classes else f" (the first {len(strips)} of {classes} classes)"
     some = "" if shown == frames.timesteps else f" ({shown} of the {frames.timesteps} are shown)"
     return tuple(replace(strip, spikes=firing.draw(i)) for i, strip in strips), (
-        f"The first test sample of each class as the network sees it: {frames.timesteps} frames{some} of "
+        f"The first test sample of each class{of} as the network sees it: {frames.timesteps} frames{some} of "
         f"{frames.height} × {frames.width} pixels, in order of time. Red: brighter (ON). Blue: darker (OFF). "
         f"{firing.note()}"
     )
