@@ -68,7 +68,6 @@ def run(words: list[str]) -> None:
         progress.note(_epoch_line(row, timing))
 
     finished = read_json(folder / "result.json")
-    reused = finished is not None and "test_accuracy" in finished
     try:
         result = train_run(
             config,
@@ -84,6 +83,7 @@ def run(words: list[str]) -> None:
         raise
     if not told_group().first:
         return
+    reused = result == finished
     if reused:
         progress.note(f"{folder}: was finished already; its result is reused and nothing was trained")
     if arguments.json:

@@ -76,7 +76,7 @@ def test_without_a_test_split_a_run_trains_and_says_that_nothing_is_tested(
     assert result["test_samples"] == 0 and "test_accuracy" not in result
     # A finished run is only read; what needs a test split names the remedy.
     assert run(*words, "--schedule.epochs", 1, "--json") == 0
-    assert json.loads(capsys.readouterr().out) == result
+    assert json.loads(capsys.readouterr().out) == result | {"reused": True}
     assert run("evaluate", tmp_path / "run", "--cache", only_train) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
