@@ -8,15 +8,16 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from preprocess.errors import SpikeloomError
+from preprocess.interrupts import Terminated as Terminated
+from preprocess.interrupts import stopped_by_signals
 
 T = TypeVar("T")
 
@@ -104,7 +105,11 @@ def _words_of_box(box: str) -> str:
 def run_main(verbs: Mapping[str, Verb], *, prog: str, description: str, argv: Sequence[str] | None = None) -> int:
     """Run one verb of `argv` and return the exit code; never shows a traceback for a user's fault."""
     words = list(sys.argv[1:] if argv is None else argv)
-    previous = signal.signal(signal.SIGTERM, _raise_terminated)
+    with stopped_by_signals():
+        return _run(verbs, words, prog, description)
+
+
+def _run(verbs: Mapping[str, Verb], words: list[str], prog: str, description: str) -> int:
     try:
         return _dispatch(verbs, words, prog, description)
     except SpikeloomError as error:
@@ -125,16 +130,6 @@ def run_main(verbs: Mapping[str, Verb], *, prog: str, description: str, argv: Se
         # The reader, such as `head`, has what it wanted.
         sys.stdout = None
         return 0
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived; unwinds like Ctrl-C, so that every clean-up runs."""
-
-
-def _raise_terminated(_signal: int, _frame: object) -> NoReturn:
-    raise Terminated
 
 
 def _dispatch(verbs: Mapping[str, Verb], words: list[str], prog: str, description: str) -> int:
