@@ -29,6 +29,7 @@ from preprocess.errors import ConfigError
 from preprocess.event_store import events_path, open_events
 from preprocess.frame_cache import open_frames
 from preprocess.frame_source import EventFrames, FrameSource
+from preprocess.interrupts import raise_if_stopped
 from preprocess.progress import Progress
 from preprocess.splits import Splits, split_samples
 
@@ -195,6 +196,7 @@ class FrameLoader:
         with ThreadPoolExecutor(1, thread_name_prefix="frames") as reader:
             ahead = reader.submit(self._read, frames, plan[0], self._buffers[0])
             for number, indices in enumerate(plan):
+                raise_if_stopped()
                 start = time.perf_counter()
                 counts = ahead.result()
                 if number + 1 < len(plan):

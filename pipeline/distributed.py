@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import importlib
 import os
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,6 +22,9 @@ from preprocess.errors import ConfigError
 
 # The others wait while the first evaluates.
 _PATIENCE = dt.timedelta(hours=2)
+
+# Every network that `Group.wrap` has wrapped and that still exists.
+_wrapped: weakref.WeakSet[nn.parallel.DistributedDataParallel] = weakref.WeakSet()
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,9 @@ class Group:
         """The network whose backward pass averages gradients over all processes; itself where there is one."""
         if self.size == 1:
             return network
-        return nn.parallel.DistributedDataParallel(network)
+        wrapped = nn.parallel.DistributedDataParallel(network)
+        _wrapped.add(wrapped)
+        return wrapped
 
     def without_sync(self, network: nn.Module) -> contextlib.AbstractContextManager[object]:
         """While it is held, backward passes of a wrapped network add to gradients without averaging them."""
@@ -73,15 +80,44 @@ def told_group() -> Group:
 
 @contextlib.contextmanager
 def joined(group: Group, device: torch.device) -> Iterator[None]:
-    """Meet the other processes while it is held: over NCCL on GPUs, over Gloo on CPUs."""
+    """Meet the other processes while it is held: over NCCL on GPUs, over Gloo on CPUs.
+
+    When it ends, by an exception too, the process group's threads have ended, and wrapped networks no longer work.
+    """
     if group.size == 1:
         yield
         return
+    _import_before_group()
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield
     finally:
-        dist.destroy_process_group()
+        _end_group()
+
+
+def _import_before_group() -> None:
+    """Import now what DistributedDataParallel would import while the process group exists.
+
+    The functions of this module have the process group of the moment as a default argument: imported later, they
+    would hold the group, and its threads, until the interpreter is torn down.
+    """
+    importlib.import_module("torch.distributed.nn.functional")
+
+
+def _end_group() -> None:
+    """Destroy the process group and wait for its threads.
+
+    `destroy_process_group` only drops torch's own references. The threads are joined when the last reference goes, and
+    every wrapped network has one, which a variable or the traceback of an exception may keep alive. A Gloo thread that
+    lives on takes the GIL to release the tensors of its last operation. If the interpreter begins to shut down while
+    it waits for the GIL, Python ends the thread by unwinding through C++ code that must not throw, and the process
+    aborts: "terminate called without an active exception".
+    """
+    for network in list(_wrapped):
+        for name in ("reducer", "logger", "process_group"):
+            setattr(network, name, None)
+    _wrapped.clear()
+    dist.destroy_process_group()
 
 
 def local_device(name: str) -> str:

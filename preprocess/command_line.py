@@ -10,15 +10,16 @@ import contextlib
 import errno
 import io
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from preprocess.errors import SpikeloomError
+from preprocess.interrupts import Terminated as Terminated
+from preprocess.interrupts import stopped_by_signals
 
 T = TypeVar("T")
 
@@ -106,7 +107,11 @@ def _words_of_box(box: str) -> str:
 def run_main(verbs: Mapping[str, Verb], *, prog: str, description: str, argv: Sequence[str] | None = None) -> int:
     """Run one verb of `argv` and return the exit code; never shows a traceback for a user's fault."""
     words = list(sys.argv[1:] if argv is None else argv)
-    previous = signal.signal(signal.SIGTERM, _raise_terminated)
+    with stopped_by_signals():
+        return _run(verbs, words, prog, description)
+
+
+def _run(verbs: Mapping[str, Verb], words: list[str], prog: str, description: str) -> int:
     try:
         return _dispatch(verbs, words, prog, description)
     except SpikeloomError as error:
@@ -132,8 +137,6 @@ def run_main(verbs: Mapping[str, Verb], *, prog: str, description: str, argv: Se
             raise  # Not the system's refusal of a file.
         print(f"spikeloom: {describe_os_error(error)}", file=sys.stderr)
         return EXIT_FAULT
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def describe_os_error(error: OSError) -> str:
@@ -148,14 +151,6 @@ def describe_os_error(error: OSError) -> str:
     hint = hints.get(error.errno or 0, "Check that the path is right and that you have the permissions for it")
     expected = "expected a file or folder that can be used" if where else "expected the system to do what was asked"
     return f"{where}{expected}, found: {error.strerror or error}. {hint}, then run the same command again."
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived; unwinds like Ctrl-C, so that every clean-up runs."""
-
-
-def _raise_terminated(_signal: int, _frame: object) -> NoReturn:
-    raise Terminated
 
 
 def _dispatch(verbs: Mapping[str, Verb], words: list[str], prog: str, description: str) -> int:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
 from preprocess.errors import CacheError
+from preprocess.interrupts import raise_if_stopped
 from preprocess.memory import keep_freed_memory
 
 Item = TypeVar("Item")
@@ -81,7 +82,7 @@ class Workers:
             CacheError: If a process was killed.
         """
         if self._pool is None or len(items) <= 1:
-            return (work(item) for item in items)
+            return _alone(work, items)
         sharing = _Sharing(self._pool, self.count - 1, work, items, len(items) if ahead is None else ahead)
         self._sharings = [sharing]
         sharing.feed()
@@ -97,6 +98,12 @@ class Workers:
             ) from None
         finally:
             sharing.stop()
+
+
+def _alone(work: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result, None, None]:
+    for item in items:
+        raise_if_stopped()
+        yield work(item)
 
 
 class _Sharing(Generic[Item, Result]):
@@ -121,6 +128,7 @@ class _Sharing(Generic[Item, Result]):
 
     def results(self) -> Iterator[Result]:
         while True:
+            raise_if_stopped()
             self.feed()
             with self._lock:
                 head = self._queue[0] if self._queue else None

@@ -8,15 +8,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
 
 from preprocess.command_line import Verb, default_cache, default_out, parse, run_main
 from preprocess.errors import SpikeloomError
+from preprocess.interrupts import raise_if_stopped
 from tune.cli import PIPELINE_VERBS, PREPROCESS_VERBS, VERBS
 
+NAMES = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM"}
 ALL_VERBS = PREPROCESS_VERBS | PIPELINE_VERBS | VERBS
 
 
@@ -165,6 +169,43 @@ def test_ctrl_c_exits_with_130_and_sigterm_with_143(monkeypatch, capsys):
     assert run_main(verbs, prog="spikeloom", description="", argv=["x", "SIGINT"]) == 130
     assert run_main(verbs, prog="spikeloom", description="", argv=["x", "SIGTERM"]) == 143
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_that_arrives_in_a_finalizer_is_not_lost(monkeypatch, capsys, name: str, code: int):
+    def lose_it(words: list[str]) -> None:
+        thing = threading.Event()
+        # Python drops what is raised in there; once, `thing` is gone and the verb goes on.
+        weakref.finalize(thing, os.kill, os.getpid(), getattr(signal, name))
+        del thing
+        for _ in range(1000):
+            raise_if_stopped()
+            steps.append(1)
+            time.sleep(0.001)
+
+    steps: list[int] = []
+    monkeypatch.setattr("preprocess.commands.run", lose_it, raising=False)
+    assert run_main({"x": Verb("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"]) == code
+    assert len(steps) == 0
+    # Nor is there a traceback of what was dropped.
+    assert capsys.readouterr().err.splitlines() == [f"spikeloom: stopped by {NAMES[name]}; nothing is half-written"]
+
+
+def test_a_command_leaves_no_signal_behind(monkeypatch):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.unraisablehook
+    monkeypatch.setattr("preprocess.commands.run", lambda words: signal.raise_signal(signal.SIGINT), raising=False)
+    assert run_main({"x": Verb("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"]) == 130
+    raise_if_stopped()
+    assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.unraisablehook)
+
+
+def test_where_ctrl_c_is_ignored_it_stays_ignored(monkeypatch):
+    monkeypatch.setattr("preprocess.commands.run", lambda words: signal.raise_signal(signal.SIGINT), raising=False)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert run_main({"x": Verb("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"]) == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_parse_names_what_is_missing_and_where_to_read_on():

@@ -22,6 +22,7 @@ from pipeline.runs import holding
 from preprocess.build_frames import ensure_every_frames
 from preprocess.errors import RunError
 from preprocess.event_store import events_path, open_events
+from preprocess.interrupts import raise_if_stopped
 from preprocess.progress import Progress
 from tune.cluster import ray_running, stdout_without_ray
 from tune.early_stopping import EpochScheduler
@@ -320,6 +321,7 @@ class _Watcher(ray_tune.Callback):
         return {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        raise_if_stopped()
         self._status.update()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

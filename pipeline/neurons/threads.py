@@ -23,6 +23,8 @@ from typing import Any
 
 import torch
 
+from preprocess.interrupts import raise_if_stopped
+
 # Less than this many element-steps a thread is done sooner than another thread wakes up.
 _LEAST = 1 << 16
 
@@ -90,7 +92,8 @@ def _run_on_openmp(openmp: Any, kernel: Callable[[int, int], None], bounds: list
     if errors:
         raise errors[0]
     if threading.get_ident() not in through:
-        # Ctrl-C came before the first line of `member`, where C can only drop it.
+        # Ctrl-C or SIGTERM came before the first line of `member`, where C can only drop it.
+        raise_if_stopped()
         raise KeyboardInterrupt
     while waiting:
         kernel(*waiting.popleft())

@@ -10,11 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_run import TINY, tiny_cache
 
 from pipeline.cli import VERBS
 from pipeline.config import load_config, to_dict
+from pipeline.neurons import buffers
 from pipeline.runs import open_run, read_lines
 from preprocess.command_line import run_main
 
@@ -254,14 +256,42 @@ def test_a_stopped_run_says_how_to_go_on(cache: Path, config: Path, tmp_path: Pa
         # Heard from its start, whatever this process does with Ctrl-C meanwhile.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 120
-    while not (folder / "checkpoint.pt").exists():
-        assert trainer.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    trainer.send_signal(number)
-    _, error = trainer.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 120
+        while not (folder / "checkpoint.pt").exists():
+            assert trainer.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        trainer.send_signal(number)
+        _, error = trainer.communicate(timeout=60)
+    finally:
+        trainer.kill()
     assert trainer.returncode == code, error
     assert f"the last whole epoch is kept. Go on: spikeloom train --resume {folder}" in error
     assert "Traceback" not in error
     rows = read_lines(folder / "metrics.jsonl")
     assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_stopped_while_memory_is_taken_back_stops(
+    cache: Path, config: Path, tmp_path: Path, monkeypatch, capsys, number: int, code: int
+):
+    """The neurons' memory comes back in a finalizer, where Python drops what a signal raises."""
+    took_back, calls = buffers._take_back, []
+
+    def take_back(memory: np.ndarray) -> None:
+        took_back(memory)
+        calls.append(memory.nbytes)
+        if (tmp_path / "run" / "checkpoint.pt").exists() and not stopped:
+            stopped.append(number)
+            signal.raise_signal(number)
+
+    stopped: list[int] = []
+    monkeypatch.setattr(buffers, "_LEAST_BYTES", 1)
+    monkeypatch.setattr(buffers, "_take_back", take_back)
+    words = ("train", "--config", config, "--cache", cache, "--out", tmp_path / "run", "--schedule.epochs", 50)
+    assert run(*words) == code
+    assert stopped and calls
+    error = capsys.readouterr().err
+    assert "the last whole epoch is kept" in error and "Exception ignored" not in error and "Traceback" not in error
+    assert len(read_lines(tmp_path / "run" / "metrics.jsonl")) == 1

@@ -20,9 +20,10 @@ from preprocess.errors import ConfigError
 
 TESTS = Path(__file__).resolve().parent.parent
 
-# One step with batch norm in evaluation mode: the gradients that each process holds afterwards.
+# One step with batch norm in evaluation mode: the gradients that each process holds afterwards. It ends by an exception
+# whose traceback, like the variables, still refers to the wrapped network.
 STEP = """
-import sys
+import json, os, sys
 from pathlib import Path
 import torch
 from tiny_run import TINY
@@ -40,13 +41,24 @@ for module in network.modules():
 network.eval()
 frames = torch.randint(0, 5, (3, 8, 2, 16, 16), generator=torch.Generator().manual_seed(0)).float()
 labels = torch.arange(8) % 3
-with joined(group, cpu):
-    learner = Learner(TINY, network, cpu, group)
-    mine = slice(group.rank, None, group.size)
-    with SpikeCounter(network) as counter:
-        loss, _ = learner.loss(Batch(frames[:, mine], labels[mine]), counter)
-        loss.backward()
-    torch.save([p.grad for p in network.parameters()], f"{sys.argv[1]}/gradients-{group.size}-{group.rank}.pt")
+name = f"{group.size}-{group.rank}"
+
+def step():
+    with joined(group, cpu):
+        learner = Learner(TINY, network, cpu, group)
+        mine = slice(group.rank, None, group.size)
+        with SpikeCounter(network) as counter:
+            loss, _ = learner.loss(Batch(frames[:, mine], labels[mine]), counter)
+            loss.backward()
+        torch.save([p.grad for p in network.parameters()], f"{sys.argv[1]}/gradients-{name}.pt")
+        raise ValueError("stopped")
+
+try:
+    step()
+except ValueError as error:
+    stopped = error
+threads = [Path(f"/proc/self/task/{task}/comm").read_text().strip() for task in os.listdir("/proc/self/task")]
+Path(sys.argv[1], f"threads-{name}.json").write_text(json.dumps(threads))
 """
 
 
@@ -62,17 +74,33 @@ def cache(tmp_path_factory) -> Path:
     return tiny_cache(tmp_path_factory.mktemp("distributed"))
 
 
-@pytest.mark.slow
-def test_two_processes_average_to_the_gradients_of_the_joint_batch(tmp_path: Path):
-    (tmp_path / "step.py").write_text(STEP)
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory) -> Path:
+    """What one process left, and what two did."""
+    folder = tmp_path_factory.mktemp("steps")
+    (folder / "step.py").write_text(STEP)
     for processes in (1, 2):
-        ended = torchrun(processes, str(tmp_path / "step.py"), str(tmp_path))
+        ended = torchrun(processes, str(folder / "step.py"), str(folder))
         assert ended.returncode == 0, ended.stderr
-    joint, first, second = (torch.load(tmp_path / f"gradients-{name}.pt") for name in ("1-0", "2-0", "2-1"))
+    return folder
+
+
+@pytest.mark.slow
+def test_two_processes_average_to_the_gradients_of_the_joint_batch(steps: Path):
+    joint, first, second = (torch.load(steps / f"gradients-{name}.pt") for name in ("1-0", "2-0", "2-1"))
     assert any(float(grad.abs().max()) > 1e-3 for grad in joint)
     for whole, a, b in zip(joint, first, second, strict=True):
         assert torch.equal(a, b)
         assert torch.allclose(a, whole, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are listed where Linux lists them")
+def test_no_thread_of_the_process_group_outlives_it(steps: Path):
+    # One that does may want the GIL while the interpreter shuts down, which aborts the process.
+    for rank in (0, 1):
+        threads = json.loads((steps / f"threads-2-{rank}.json").read_text())
+        assert not [name for name in threads if "gloo" in name], threads
 
 
 @pytest.mark.slow
