@@ -21,7 +21,7 @@ from pipeline.config import InputConfig, RunConfig
 from pipeline.distributed import Group, share_of
 from pipeline.frame_augmentation import augment_frames
 from pipeline.inputs import encode, input_size
-from pipeline.losses import step_mask
+from pipeline.padding import step_mask
 from pipeline.time_order import reorder_steps
 from preprocess.build_frames import ensure_frames
 from preprocess.copied_cache import open_copied

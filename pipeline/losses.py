@@ -6,11 +6,7 @@ import torch
 from torch.nn import functional
 
 from pipeline.config import LossConfig
-
-
-def step_mask(lengths: torch.Tensor, timesteps: int) -> torch.Tensor:
-    """Which steps hold frames and which padding: True where t < length, bool (T, B), of lengths, int64 (B,)."""
-    return torch.arange(timesteps, device=lengths.device)[:, None] < lengths
+from pipeline.padding import step_mask as step_mask
 
 
 def answer_mask(mask: torch.Tensor | None, logits: torch.Tensor, last_steps: int | None) -> torch.Tensor | None:

@@ -15,7 +15,7 @@ from pipeline.other_timesteps import accuracy_by_timesteps, refuse_timesteps
 from pipeline.outcome import describe_run, save_predictions
 from pipeline.runs import Run, write_json
 from pipeline.selected import evaluate_test, load_selected, open_run_data, require_weights
-from preprocess.command_line import default_cache
+from preprocess.paths import default_cache
 from preprocess.progress import Progress
 
 

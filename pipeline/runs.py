@@ -12,16 +12,22 @@ tensorboard/       the metrics again, for TensorBoard
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig, load_config
 from preprocess.errors import RunError
+from preprocess.files import LOCK, lock_folder
+from preprocess.files import copy_whole as copy_whole
+from preprocess.files import make_folder as make_folder
+from preprocess.files import read_json as read_json
+from preprocess.files import read_lines as read_lines
+from preprocess.files import write_json as write_json
+from preprocess.files import write_lines as write_lines
+from preprocess.files import write_whole as write_whole
 
 FORMAT_VERSION = 1
 
@@ -84,90 +90,6 @@ def find_runs(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.rglob("config.json") if (path.parent / "environment.json").exists())
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None where there is no such file; RunError where it is damaged."""
-    try:
-        value = json.loads(_read(path))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise _damaged(path, error) from None
-    if not isinstance(value, dict):
-        raise _damaged(path, f"it holds a {type(value).__name__}")
-    return value
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON-lines file, none where there is no such file; RunError where one is damaged."""
-    try:
-        rows = [json.loads(line) for line in _read(path).splitlines()]
-    except FileNotFoundError:
-        return []
-    except ValueError as error:
-        raise _damaged(path, error) from None
-    if not all(isinstance(row, dict) and "epoch" in row for row in rows):
-        raise _damaged(path, "a line is no row of an epoch")
-    return rows
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror}). Check the path and its permissions.") from None
-
-
-def _damaged(path: Path, reason: object) -> RunError:
-    return RunError(f"{path}: cannot be read ({reason}). Delete the run folder and train again.")
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object, whole or not at all."""
-    write_whole(path, lambda temporary: temporary.write_text(json.dumps(value, indent=2) + "\n"))
-
-
-def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a JSON-lines file, whole or not at all."""
-    write_whole(path, lambda temporary: temporary.write_text("".join(json.dumps(row) + "\n" for row in rows)))
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, which gets its name when it is whole and on the disk.
-
-    Raises:
-        RunError: If the disk is full or the folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        hint = "Check the free space and the folder's permissions, then resume."
-        raise RunError(f"{path}: cannot be written ({error.strerror or error}). {hint}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-
-
-def copy_whole(source: Path, path: Path) -> None:
-    """Copy a file, whole or not at all; RunError where either end fails."""
-    write_whole(path, lambda temporary: shutil.copyfile(source, temporary))
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder for what is written; RunError where a file is in the way or nothing may be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"{folder}: expected a folder that can be written, found: {error.strerror}. Choose another --out."
-        ) from None
-
-
 @contextlib.contextmanager
 def holding(folder: Path) -> Iterator[None]:
     """Make a run folder and keep other processes from training in it; the lock dies with its process.
@@ -175,20 +97,16 @@ def holding(folder: Path) -> Iterator[None]:
     Raises:
         RunError: If another process trains there, or the folder cannot be made.
     """
-    from filelock import FileLock, Timeout
-
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        lock.acquire(timeout=0)
-    except Timeout:
+        lock = lock_folder(folder, soft=True)
+    except TimeoutError:
         raise RunError(f"{folder}: another process trains here. Wait for it, or choose another --out.") from None
-    except (OSError, NotImplementedError) as error:
+    except OSError as error:
         raise RunError(f"{folder}: expected a folder that can be written and locked, found: {error}") from None
     try:
         yield
     finally:
         # A run that was refused before its first file leaves nothing behind.
-        if [path.name for path in folder.iterdir()] == [".lock"]:
+        if [path.name for path in folder.iterdir()] == [LOCK]:
             shutil.rmtree(folder, ignore_errors=True)
         lock.release()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from preprocess.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from preprocess.event_store import open_events as open_events
@@ -12,11 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["open_events", "open_frames", "EventFrames"]
 
-_HOMES = {"open_events": "event_store", "open_frames": "frame_cache", "EventFrames": "frame_source"}
-
-
-def __getattr__(name: str) -> Any:
-    # Loaded when asked for: HDF5 would slow every start of the command line.
-    if name not in _HOMES:
-        raise AttributeError(f"module 'preprocess' has no attribute '{name}'")
-    return getattr(import_module(f"preprocess.{_HOMES[name]}"), name)
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "open_events": "preprocess.event_store",
+        "open_frames": "preprocess.frame_cache",
+        "EventFrames": "preprocess.frame_source",
+    },
+)

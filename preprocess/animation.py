@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import SpikeloomError
+from preprocess.files import whole_file
 from preprocess.pictures import OFF_BLUE, ON_RED, brightest_count
 from preprocess.survey import Chunks, Survey
 
@@ -84,21 +84,23 @@ def write_film(path: Path, film: Film, caption: str, slower: float) -> None:
     shown_us = max(_SHORTEST_US, film.frame_us * slower)
     brightest = brightest_count(film.frames)
     images = [_draw(film, i, brightest, caption) for i in range(len(film.frames))]
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Hundredths of a second that add up, so that the whole plays as long as it should.
         ends = np.round(np.arange(len(images) + 1) * shown_us / 10_000).astype(int)
         durations = (np.diff(ends) * 10).tolist()
-        images[0].save(
-            temporary, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False
-        )
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            images[0].save(
+                temporary,
+                format="GIF",
+                save_all=True,
+                append_images=images[1:],
+                duration=durations,
+                loop=0,
+                optimize=False,
+            )
     except OSError as error:
         raise SpikeloomError(f"{path}: cannot be written ({error.strerror or error}). Give another file.") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _merge(film: Film, slower: float) -> Film:

@@ -14,6 +14,7 @@ import h5py
 import hdf5plugin  # noqa: F401  (registers the Blosc filter with HDF5)
 
 from preprocess.errors import CacheError, CacheMismatchError
+from preprocess.files import sync, whole_file
 from preprocess.heap import check_heap
 from preprocess.samples import SampleTable
 
@@ -34,20 +35,14 @@ def writing(path: Path) -> Iterator[NewFile]:
     Raises:
         CacheError: If the disk is full or the folder cannot be written.
     """
-    temporary = path.parent / f".{path.name}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with new_file(temporary) as file:
+        with whole_file(path) as temporary, new_file(temporary) as file:
             yield file
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         hint = "Check the free space and the folder's permissions, then run the same command again."
         raise CacheError(f"{path}: cannot be written ({_reason(error)}). {hint}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 class NewFile(h5py.File):
@@ -106,14 +101,6 @@ class _Disk:
         except OSError as error:
             self.error = self.error or error
             return size
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: Exception) -> str:

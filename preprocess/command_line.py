@@ -9,17 +9,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any, TypeVar
 
 from preprocess.errors import SpikeloomError
 from preprocess.interrupts import Terminated as Terminated
 from preprocess.interrupts import stopped_by_signals
+from preprocess.paths import default_cache as default_cache
+from preprocess.paths import default_out as default_out
 
 T = TypeVar("T")
 
@@ -41,21 +41,6 @@ class Verb:
 
     summary: str
     module: str
-
-
-def default_cache(cache: Path | None) -> Path:
-    """The cache folder asked for, else $SPIKELOOM_CACHE, else ./cache; absolute."""
-    return (cache or Path(os.environ.get("SPIKELOOM_CACHE") or "cache")).expanduser().absolute()
-
-
-def default_out(out: Path | None, verb: str, name: str) -> Path:
-    """The output folder asked for, else the first free ``./runs/<verb>-<name>-<n>``; absolute."""
-    if out is not None:
-        return out.expanduser().absolute()
-    number = 1
-    while (folder := Path("runs") / f"{verb}-{name}-{number}").exists():
-        number += 1
-    return folder.absolute()
 
 
 def parse(target: Callable[..., T], words: Sequence[str], *, prog: str, **options: Any) -> T:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from preprocess.errors import CacheError
+from preprocess.files import lock_folder
 from preprocess.progress import Progress
 
 
@@ -24,18 +25,14 @@ def building(folder: Path, progress: Progress, hint: str = "Choose another --cac
     Raises:
         CacheError: If the folder cannot be made or its file system has no locks.
     """
-    from filelock import FileLock, Timeout
-
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         # A soft lock, made of a file alone, would outlive a killed builder.
-        lock = FileLock(folder / ".lock", fallback_to_soft=False)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            progress.note(f"{folder}: another process builds here; waiting for it")
-            lock.acquire()
-    except (OSError, NotImplementedError) as error:
+        lock = lock_folder(
+            folder,
+            soft=False,
+            on_wait=lambda: progress.note(f"{folder}: another process builds here; waiting for it"),
+        )
+    except OSError as error:
         raise CacheError(
             f"{folder}: expected a folder that can be written and locked, found: {error}. {hint}"
         ) from None

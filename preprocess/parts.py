@@ -25,6 +25,7 @@ from preprocess.cache_file import NewFile, new_file
 from preprocess.columns import read_column, write_column
 from preprocess.errors import CacheError, RecordingError
 from preprocess.events import Events
+from preprocess.files import whole_file
 from preprocess.fingerprint import Source
 from preprocess.order import sort_chunks
 from preprocess.samples import SampleTable
@@ -97,20 +98,19 @@ def build_part(layout: Layout, folder: Path, plan: PartPlan) -> tuple[str, ...]:
 
     Runs in a worker process. The file gets its name when it is whole; with a fault there is none.
     """
-    path = plan.path(folder)
     temporary = folder / f".{plan.id}.{os.getpid()}.tmp"
     try:
-        with new_file(temporary) as file:
-            faults = _decode_into(file, layout, plan.recordings)
-        if not faults:
-            temporary.replace(path)
-        return tuple(faults)
+        with whole_file(plan.path(folder), temporary=temporary, durable=False):
+            with new_file(temporary) as file:
+                faults = _decode_into(file, layout, plan.recordings)
+            if faults:
+                raise RecordingError(*faults)
+        return ()
+    except RecordingError as error:
+        return tuple(error.faults)
     except OSError as error:
         hint = "Check the free space, then run the same command again."
         raise CacheError(f"{temporary}: cannot be written ({error}). {hint}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _decode_into(file: NewFile, layout: Layout, recordings: Sequence[SourceRecording]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from preprocess.errors import SpikeloomError
 from preprocess.events import Events
+from preprocess.files import whole_file
 from preprocess.survey import Excerpt, Survey
 
 if TYPE_CHECKING:
@@ -194,13 +194,9 @@ def _rgb(colour: str) -> NDArray[np.float64]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(temporary, format="png")
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            figure.savefig(temporary, format="png")
     except OSError as error:
         raise SpikeloomError(f"{path}: cannot be written ({error.strerror or error}). Give another file.") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.config import RunConfig, fingerprint, override
+from tune.labels import neuron_label
 
 Changes = Mapping[str, Any]
 """Field path to value."""
@@ -64,16 +65,6 @@ def exchanged_arm(first: str, then: str, epoch: int) -> Arm:
     """Training begins with one neuron and goes on with another after an epoch (Huang et al., ICML 2024, Figure 3a)."""
     name = f"{neuron_label(first)} → {neuron_label(then)} after epoch {epoch}"
     return Arm(name, {"neuron.name": then}, begins={"neuron.name": first, "schedule.stop_epoch": epoch})
-
-
-def neuron_label(name: str) -> str:
-    """How tables and pictures call a neuron: LIF, CLIF-detached; the class's name for one from outside."""
-    if ":" in name:
-        return name.rpartition(":")[2]
-    if name == "relu":
-        return "ReLU"
-    kind, *words = name.split("-")
-    return "-".join((kind.upper(), *words))
 
 
 def parts_of(setting: Setting, arm: Arm, seed: int, tuned: Changes) -> list[RunConfig]:

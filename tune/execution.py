@@ -66,6 +66,7 @@ def run_trials(
     progress: Progress | None = None,
     resume: str = "",
     held: bool = False,
+    train_samples: int | None = None,
 ) -> bool:
     """Run those of the trials that the folder's ledger lacks, and write what came of them as they end.
 
@@ -90,6 +91,7 @@ def run_trials(
         progress: Where to tell how far the frame caches are.
         resume: The command that goes on where the cluster's head was lost or the disk was full.
         held: Whether the caller holds the folder's lock already.
+        train_samples: How many samples each trial trains with, for `status.json`; None where trials differ in it.
 
     Returns:
         Whether every trial came to an end, if only to a failure; False where the time was up before.
@@ -118,7 +120,9 @@ def run_trials(
                     todo = len(ledger.unfinished(source.configs)) + (
                         0 if count is None else count - len(source.configs)
                     )
-                    driver = _Driver(source, to_come, ledger, cache, view, refresh, place, progress, resume)
+                    driver = _Driver(
+                        source, to_come, ledger, cache, view, refresh, place, progress, resume, train_samples
+                    )
                     kind = {"open_test": open_test, "in_pieces": in_pieces}
                     driver.run(max(1, todo), kind, early_stopping, callbacks)
         except BaseException:
@@ -175,11 +179,12 @@ class _Driver:
         place: Place,
         progress: Progress | None,
         resume: str,
+        train_samples: int | None,
     ) -> None:
         self._source, self._to_come, self._ledger = source, to_come, ledger
         self._cache = cache.expanduser().absolute()
         self._view, self._refresh, self._place, self._progress = view, refresh, place, progress
-        self._resume = resume
+        self._resume, self._train_samples = resume, train_samples
 
     def run(
         self, count: int, kind: dict[str, bool], early_stopping: bool, callbacks: Sequence[ray_tune.Callback]
@@ -207,7 +212,7 @@ class _Driver:
         share = decide_share([*known, *self._to_come], count, self._place.asked, measured, self._view.tell)
         seats.open(share, self._place.asked.concurrent)
         suggestions = _Suggestions(queue, partial(self._order, share, kind), self._prepare)
-        status = LiveStatus(self._ledger.folder, self._view)
+        status = LiveStatus(self._ledger.folder, self._view, self._train_samples)
         check_room = partial(self._ledger.check_room, self._resume)
         watcher = _Watcher(queue, self._view, status, self._refresh, check_room)
         resources = {"cpu": share.threads, "gpu": share.gpu}

@@ -12,7 +12,6 @@ from typing import Any
 
 from pipeline.runs import read_json, write_json
 from preprocess.errors import RunError
-from tune import search_plan
 from tune.view import TrialView
 
 FILE = "status.json"
@@ -24,12 +23,11 @@ _EVERY_S = 2.0
 class LiveStatus:
     """Writes what a view knows, every two seconds at most."""
 
-    def __init__(self, folder: Path, view: TrialView) -> None:
+    def __init__(self, folder: Path, view: TrialView, train_samples: int | None = None) -> None:
+        """`train_samples`: how many samples each trial trains with; None where trials differ in it."""
         self._path, self._view = folder / FILE, view
         self._next, self._ended = 0.0, False
-        plan = read_json(folder / search_plan.FILE)
-        # A comparison does not say how many samples train.
-        self._samples = None if plan is None else int(plan["data"]["train"])
+        self._samples = train_samples
 
     def update(self, *, now: bool = False) -> None:
         """Write it if its time has come, or at once; a disk that is full is told by what must be written, not here."""

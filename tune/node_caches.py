@@ -20,6 +20,7 @@ from preprocess.build_frames import find_frames
 from preprocess.copied_cache import CopiedCache
 from preprocess.errors import CacheError
 from preprocess.event_store import events_path, open_events
+from preprocess.files import whole_file
 from preprocess.frame_cache import frames_path, open_frames
 from preprocess.own_frames import own_frames_folder
 from tune.nodes import actor_here
@@ -130,24 +131,18 @@ class NodeCaches:
     def _copy(self, name: str, size: int, digest: str, path: Path) -> None:
         import ray
 
-        temporary = path.with_name(f".{path.name}.part")
         found = hashlib.sha256()
-        try:
+        with whole_file(path) as temporary:
             with temporary.open("wb") as file:
                 for number in range(-(-size // _BLOCK)):
                     (reference,) = ray.get(self.source.block.remote(name, number))
                     data = ray.get(reference)
                     found.update(data)
                     file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
             if found.hexdigest() != digest:
                 raise CacheError(
                     f"{path}: arrived damaged: expected SHA-256 {digest[:12]}, found {found.hexdigest()[:12]}"
                 )
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def node_cache_folder() -> Path:

@@ -10,37 +10,20 @@ from typing import Any
 from pipeline.config import RunConfig, fingerprint, flatten
 from pipeline.runs import write_whole
 from preprocess.errors import RunError
+from tune.labels import describe_trial as describe_trial
+from tune.labels import short_name as short_name
+from tune.labels import short_value as short_value
 from tune.ledger import Ledger, select_epoch
 from tune.parquet import write_parquet
 
 _MEASURED = ("epochs", "validation_accuracy", "test_accuracy", "firing_rate", "energy_uj", "seconds", "micro_batch")
 _WORDS = frozenset({"trial", "status"})
-_SHORT = {"binning.timesteps": "T", "neuron.tau": "tau", "neuron.name": "neuron"}
 
 
 def differing_fields(configs: Sequence[RunConfig]) -> list[str]:
     """The field paths, but for the seed, in which the configurations differ."""
     flat = [flatten(config) for config in configs]
     return [path for path in flat[0] if path != "seed" and any(row[path] != flat[0][path] for row in flat)]
-
-
-def short_name(path: str) -> str:
-    """What a table's head or a figure's axis calls a field."""
-    return _SHORT.get(path, path)
-
-
-def short_value(value: Any) -> str:
-    """A field's value in a table or figure."""
-    if isinstance(value, str) and ".py:" in value:
-        # A class from a file of one's own: its path fits in no column.
-        return value.rpartition(":")[2]
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def describe_trial(row: dict[str, Any]) -> str:
-    """Which trial a point of a figure is, in a few words."""
-    values = " ".join(f"{_SHORT[path]}={short_value(row[path])}" for path in _SHORT if path in row and path != "seed")
-    return f"{values} · trial {str(row['trial'])[:8]}" if row.get("trial") else values
 
 
 def collect_results(folder: Path, configs: Sequence[RunConfig], fields: Sequence[str]) -> list[dict[str, Any]]:

@@ -72,6 +72,7 @@ def run_search(
             callbacks=callbacks,
             progress=progress,
             resume=resume,
+            train_samples=search.data.train,
         )
     except BaseException:
         # What stands in the way of the results must not hide why the search ended.

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.config import RunConfig
 from preprocess.errors import RunError
+from preprocess.files import is_locked
 from tune import comparison, search_plan
 from tune.final import FOLDER, Final, read_final
 from tune.live_status import STALE_S, driver_lives, read_live_status
@@ -143,12 +144,12 @@ def read_status(folder: Path) -> Status:
         RunError: If the folder holds neither, or its files are damaged.
     """
     kind, about, configs, fields = _asked(folder)
-    alive = _is_held(folder)
+    alive = is_locked(folder)
     rows, live = collect_results(folder, configs, fields), read_live_status(folder)
     final = read_final(folder)
     untested = kind == "search" and _is_untested(folder, final)
     # Between its last trial and its choice's first run a search holds neither folder: it draws its figures.
-    testing = untested and not alive and (_is_held(folder / FOLDER) or (live is not None and driver_lives(live)))
+    testing = untested and not alive and (is_locked(folder / FOLDER) or (live is not None and driver_lives(live)))
     runs = read_live_status(folder / FOLDER) if testing else None
     _tell_running(rows, alive, live)
     epochs = tuple(config.schedule.last_epoch for config in configs)
@@ -212,22 +213,6 @@ def _asked(folder: Path) -> tuple[str, str, list[RunConfig], Sequence[str]]:
         f"{folder}: expected a search or comparison (with {search_plan.FILE} or {comparison.FILE}), found neither. "
         "List runs: spikeloom runs DIR"
     )
-
-
-def _is_held(folder: Path) -> bool:
-    """Whether a process holds the folder's lock, as `pipeline.runs.holding` takes it."""
-    from filelock import FileLock, Timeout
-
-    if not (folder / ".lock").exists():
-        return False
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:
-        # A folder that may only be read.
-        return False
 
 
 def _seconds(folder: Path, alive: bool) -> float:

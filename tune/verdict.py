@@ -17,6 +17,7 @@ from tune.arms import Arm, Setting
 from tune.comparison import Comparison, Outcome, Outcomes
 from tune.curves import learning_curve_area
 from tune.dependent_samples import effective_samples
+from tune.labels import seed_words as seed_words
 from tune.predictions import has_answers, read_groups, read_right
 from tune.resampling import Bootstrap, bootstrap_accuracy, paired_bootstrap
 from tune.sign_flip import detectable_difference, sign_flip_p
@@ -338,10 +339,3 @@ def _difference(ours: ArmFigures, first: ArmFigures, answers: _Answers | None) -
             bootstrap = paired_bootstrap(mine, theirs, clusters=answers.groups)
     grouped = answers is not None and answers.groups is not None
     return Difference(ours.arm, first.arm, by_seed, bootstrap, "groups of test samples" if grouped else "test samples")
-
-
-def seed_words(seeds: Sequence[int]) -> str:
-    """Seeds in few words: 2022-2024 where they follow on each other, else 2022, 2024."""
-    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
-        return f"{seeds[0]}–{seeds[-1]}"
-    return ", ".join(str(seed) for seed in seeds)

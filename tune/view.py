@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import RunConfig, fingerprint, flatten
 from pipeline.runs import read_lines
+from tune.labels import duration, short_name, short_value
 from tune.ledger import Ledger
-from tune.results import collect_results, rank, score_columns, short_name, short_value
+from tune.results import collect_results, rank, score_columns
 from tune.tables import per_cent
 
 if TYPE_CHECKING:
@@ -232,13 +233,6 @@ def _begin(ledger: Ledger, config: RunConfig) -> int:
     if config.start_from is None:
         return 0
     return len(read_lines(ledger.folder / "trials" / config.start_from / "metrics.jsonl"))
-
-
-def duration(seconds: float) -> str:
-    """Such as ``2 h 05 min``."""
-    hours, rest = divmod(round(seconds), 3600)
-    minutes, rest = divmod(rest, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def view_on_stderr(

@@ -5,7 +5,7 @@
     truck/cifar10_truck_0.aedat ..
 
 The recordings are AEDAT 2.0 as published, ``.npz`` in SpikingJelly's ``events_np``, AEDAT 4 as tonic ships them.
-Emulated digits lie in the same layout, in folders ``0`` to ``9``. Which way up the events come out is not agreed:
+Emulated digits lie in the same layout (`preprocess.datasets.emulated`). Which way up the events come out is not agreed:
 SpikingJelly's orientation is the default, that of the CLIF and SLTT repositories the other; tonic's files hold a third.
 Source: Li et al., CIFAR10-DVS: An Event-Stream Dataset for Object Classification, 2017.
 """
@@ -22,26 +22,24 @@ from preprocess.samples import NO_SPLIT
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
-# The classes, which name the folders, and how file names begin.
-_KINDS = {
-    "cifar10-dvs": (CLASSES, "cifar10"),
-    "emulated-digits": (tuple("0123456789"), "emulated"),
-}
-
 
 @dataclass(frozen=True)
 class _Files:
-    """The recordings of one form: their format, how their names end and look, what is added to the caches' name."""
+    """The recordings of one form: their format, how their names begin, end and look, what is added to the caches' name.
+
+    The classes name the folders.
+    """
 
     format: str
     suffix: str
     orientation: str | None
     named: str = r"{prefix}_{name}_(\d{{1,9}})"
     added: str = ""
+    classes: tuple[str, ...] = CLASSES
+    prefix: str = "cifar10"
 
     def fits(self, folder: Path, dataset: str) -> bool:
-        classes, _ = _KINDS[dataset]
-        return any(self._is_recording(next((folder / name).glob(f"*{self.suffix}"), None)) for name in classes)
+        return any(self._is_recording(next((folder / name).glob(f"*{self.suffix}"), None)) for name in self.classes)
 
     def _is_recording(self, path: Path | None) -> bool:
         # SpikingJelly's folders of frames look the same from outside.
@@ -49,28 +47,27 @@ class _Files:
 
     def read(self, folder: Path, dataset: str) -> Layout:
         """The layout of a folder of class folders."""
-        classes, prefix = _KINDS[dataset]
         faults: list[str] = []
         recordings: list[SourceRecording] = []
-        for label, name in enumerate(classes):
+        for label, name in enumerate(self.classes):
             # Downloaded class by class, so a missing one is more likely an oversight than a wish.
             if not (folder / name).is_dir():
                 faults.append(
-                    f"{folder / name}: expected the folder of class '{name}', found none. Unpack all {len(classes)} "
-                    "classes side by side."
+                    f"{folder / name}: expected the folder of class '{name}', found none. Unpack all "
+                    f"{len(self.classes)} classes side by side."
                 )
                 continue
-            recordings += self._of_class(folder, label, name, prefix, faults)
+            recordings += self._of_class(folder, label, name, faults)
         raise_all(folder, faults)
         cache = f"{dataset}{self.added}"
-        return Layout(cache, dataset, self.format, 128, 128, classes, tuple(recordings), self.orientation)
+        return Layout(cache, dataset, self.format, 128, 128, self.classes, tuple(recordings), self.orientation)
 
-    def _of_class(self, folder: Path, label: int, name: str, prefix: str, faults: list[str]) -> list[SourceRecording]:
+    def _of_class(self, folder: Path, label: int, name: str, faults: list[str]) -> list[SourceRecording]:
         """A class's recordings in the order of their numbers."""
         numbered: dict[int, Path] = {}
-        wanted = f"{prefix}_{name}_NUMBER{self.suffix}"
+        wanted = f"{self.prefix}_{name}_NUMBER{self.suffix}"
         for path in files(folder / name, self.suffix):
-            found = re.fullmatch(self.named.format(prefix=prefix, name=name), path.stem)
+            found = re.fullmatch(self.named.format(prefix=self.prefix, name=name), path.stem)
             if not found:
                 faults.append(f"{path}: expected {wanted}, found another name. Move the file away.")
             elif int(found.group(1)) in numbered:
@@ -81,24 +78,27 @@ class _Files:
             faults.append(f"{folder / name}: expected recordings {wanted}, found none. Unpack it again.")
         return [
             # Each recording is of another image: no two samples share a group.
-            SourceRecording(path, f"{name}/{path.name}", (self._sample(label, i, name, prefix),))
+            SourceRecording(path, f"{name}/{path.name}", (self._sample(label, i, name),))
             for i, path in sorted(numbered.items())
         ]
 
-    def _sample(self, label: int, number: int, name: str, prefix: str) -> Sample:
-        return Sample(label, NO_SPLIT, number, f"{name}_{number}", f"{prefix}_{name}_{number}")
+    def _sample(self, label: int, number: int, name: str) -> Sample:
+        return Sample(label, NO_SPLIT, number, f"{name}_{number}", f"{self.prefix}_{name}_{number}")
 
 
-def _form(title: str, kind: _Files, dataset: str = "cifar10-dvs") -> Form:
-    classes, prefix = _KINDS[dataset]
-    expected = f"folders {classes[0]} to {classes[-1]} of {prefix}_CLASS_NUMBER{kind.suffix}"
+def _form(title: str, kind: _Files) -> Form:
+    expected = f"folders {kind.classes[0]} to {kind.classes[-1]} of {kind.prefix}_CLASS_NUMBER{kind.suffix}"
     return Form(title, expected, kind.fits, kind.read)
+
+
+def recordings_form(title: str, classes: tuple[str, ...], prefix: str) -> Form:
+    """The recordings as published, with classes of one's own, whose file names begin with the prefix."""
+    return _form(title, _Files("aedat2", ".aedat", "spikingjelly", classes=classes, prefix=prefix))
 
 
 # Names that end in the number, or are nothing else.
 _TONICS_FILES = _Files("aedat4", ".aedat4", None, r"(?:\D.*_)?(\d{{1,9}})", "-tonic")
 
 FORM = _form("the recordings as published (AEDAT 2.0)", _Files("aedat2", ".aedat", "spikingjelly"))
-EMULATED_FORM = _form("emulated digits (AEDAT 2.0)", _Files("aedat2", ".aedat", "spikingjelly"), "emulated-digits")
 SPIKINGJELLY_FORM = _form("SpikingJelly's events_np (.npz)", _Files("npz", ".npz", None))
 TONIC_FORM = _form("the recordings as tonic ships them (AEDAT 4)", _TONICS_FILES)

@@ -5,18 +5,18 @@
     DvsGesture/user01_fluorescent.aedat     AEDAT 3.1
     DvsGesture/user01_fluorescent_labels.csv
 
-Emulated gestures and cues lie in the same layout, with other classes and other users.
+Emulated gestures and cues lie in the same layout (`preprocess.datasets.emulated`).
 Source: Amir et al., A Low Power, Fully Event-Based Gesture Recognition System, CVPR 2017.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, raise_all
-from preprocess.emulator.paths import GESTURES
-from preprocess.emulator.places import PLACES
 from preprocess.errors import LayoutError
 from preprocess.samples import TEST, TRAIN
 
@@ -36,8 +36,6 @@ CLASSES = (
     "other_gestures",
 )
 
-_CLASSES = {"dvs-gesture": CLASSES, "emulated-gestures": GESTURES, "emulated-cue": PLACES}
-
 _HEADER = "class,startTime_usec,endTime_usec"
 _LATEST_US = 1 << 62
 
@@ -46,8 +44,7 @@ def _fits(folder: Path, dataset: str) -> bool:
     return any((folder / name).is_file() for name in LISTS.values())
 
 
-def _read(folder: Path, dataset: str) -> Layout:
-    classes = _CLASSES[dataset]
+def _read(classes: tuple[str, ...], folder: Path, dataset: str) -> Layout:
     faults: list[str] = []
     listed = _read_lists(folder, faults)
     counted: Counter[tuple[int, int]] = Counter()
@@ -172,9 +169,14 @@ def _samples(
     return tuple(samples)
 
 
-FORM = Form(
-    "IBM's recordings (AEDAT 3.1)",
-    f"{' and '.join(LISTS.values())}, the lists of the original DvsGesture folder (AEDAT 3.1)",
-    _fits,
-    _read,
-)
+def recordings_form(classes: Sequence[str]) -> Form:
+    """IBM's recordings, lists and label files, with classes of one's own."""
+    return Form(
+        "IBM's recordings (AEDAT 3.1)",
+        f"{' and '.join(LISTS.values())}, the lists of the original DvsGesture folder (AEDAT 3.1)",
+        _fits,
+        partial(_read, tuple(classes)),
+    )
+
+
+FORM = recordings_form(CLASSES)

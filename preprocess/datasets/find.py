@@ -5,13 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from preprocess.datasets import cifar10_dvs, dvs_gesture, dvs_gesture_samples, folder, n_mnist
+from preprocess.datasets import cifar10_dvs, dvs_gesture, dvs_gesture_samples, emulated, folder, n_mnist
 from preprocess.datasets.archives import unpack_archive, unpack_known
 from preprocess.datasets.layout import Form, Layout, first_folder, folders, locate_form
-from preprocess.emulator.difficulty import DIFFICULTIES, PLAIN
-from preprocess.emulator.folder import ABOUT, read_about
 from preprocess.errors import LayoutError
 from preprocess.formats import NO_OPTIONS, ArrayOptions, Size
 from preprocess.windows import Windows
@@ -21,9 +18,9 @@ _FORMS: dict[str, tuple[Form, ...]] = {
     "cifar10-dvs": (cifar10_dvs.FORM, cifar10_dvs.SPIKINGJELLY_FORM, cifar10_dvs.TONIC_FORM),
     "n-mnist": (n_mnist.FORM,),
     "folder": folder.FORMS,
-    "emulated-gestures": (dvs_gesture.FORM,),
-    "emulated-digits": (cifar10_dvs.EMULATED_FORM,),
-    "emulated-cue": (dvs_gesture.FORM,),
+    "emulated-gestures": (emulated.GESTURES_FORM,),
+    "emulated-digits": (emulated.DIGITS_FORM,),
+    "emulated-cue": (emulated.CUE_FORM,),
 }
 
 # The archives in which a data set is published, and the folder that each one becomes.
@@ -98,41 +95,10 @@ def find_layout(
         tell(f"{found}: {form.title}")
     if dataset == "folder":
         layout = folder.with_sensor(dataclasses.replace(layout, arrays=arrays), size)
-    layout = _name_emulated(layout)
+    layout = emulated.with_name(layout)
     if orientation != "spikingjelly":
         if layout.orientation is None:
             hint = "Its recordings have only one; leave the option out."
             raise LayoutError(f"{dataset}: expected no --orientation, found {orientation}. {hint}")
         layout = dataclasses.replace(layout, orientation=orientation, name=f"{dataset}-{orientation}")
     return layout if name is None else dataclasses.replace(layout, name=name)
-
-
-def _name_emulated(layout: Layout) -> Layout:
-    """Emulated data is called emulated wherever it appears, hard where it is hard, and by its lag where it has one."""
-    about = read_about(layout.folder)
-    emulated = layout.dataset.startswith("emulated-")
-    if about and layout.dataset != f"emulated-{about['emulated']}":
-        expected = f"what makes {layout.dataset}" if emulated else "what a camera recorded"
-        found = f"emulated {about['emulated']}" if emulated else "what an emulator made"
-        raise LayoutError(
-            f"{layout.folder}: expected {expected}, found {found} ({ABOUT}). "
-            f"Preprocess it as emulated-{about['emulated']}."
-        )
-    if layout.dataset == "emulated-cue":
-        return dataclasses.replace(layout, name=f"{layout.name}-lag{_lag_of(layout.folder, about)}")
-    difficulty = about.get("difficulty", PLAIN.name)
-    if difficulty not in DIFFICULTIES:
-        raise LayoutError(
-            f"{layout.folder / ABOUT}: expected difficulty {' or '.join(DIFFICULTIES)}, found {difficulty!r}. "
-            "Emulate the folder again."
-        )
-    return layout if difficulty == PLAIN.name else dataclasses.replace(layout, name=f"{layout.name}-{difficulty}")
-
-
-def _lag_of(folder: Path, about: Mapping[str, Any]) -> int:
-    lag = about.get("lag_ms")
-    if not isinstance(lag, int) or isinstance(lag, bool) or lag < 0:
-        raise LayoutError(
-            f"{folder / ABOUT}: expected lag_ms, a whole number from 0, found {lag!r}. Emulate the folder again."
-        )
-    return lag

@@ -5,8 +5,6 @@ What the bytes mean stands in `preprocess.formats.aedat31` and `preprocess.forma
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.events import Events
+from preprocess.files import whole_file
 
 # Rows and columns of a DVS128.
 DVS128_SIZE = 128
@@ -48,7 +47,7 @@ def write_aedat31(path: Path, chunks: Iterable[Events], comments: Sequence[str] 
         *(f"# {comment}" for comment in comments), "#!END-HEADER",
     ]  # fmt: skip
     count = 0
-    with _whole_file(path) as file:
+    with whole_file(path) as temporary, temporary.open("wb") as file:
         _write_lines(file, header)
         for events in chunks:
             _check(events, 1 << 62)
@@ -95,7 +94,7 @@ def write_aedat2(path: Path, chunks: Iterable[Events], comments: Sequence[str] =
         *(f"# {comment}" for comment in comments),
     ]  # fmt: skip
     count = 0
-    with _whole_file(path) as file:
+    with whole_file(path) as temporary, temporary.open("wb") as file:
         _write_lines(file, header)
         for events in chunks:
             _check(events, 1 << 32)
@@ -122,17 +121,3 @@ def _check(events: Events, end_us: int) -> None:
 
 def _write_lines(file: BinaryIO, lines: Sequence[str]) -> None:
     file.write("".join(f"{line}\r\n" for line in lines).encode("ascii"))
-
-
-@contextlib.contextmanager
-def _whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name only when it is whole and on the disk."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from test_ledger import begin, rows
+from ledger_rows import begin, rows
 
 from pipeline.config import RunConfig, override, to_dict
 from pipeline.runs import write_lines

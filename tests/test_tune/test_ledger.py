@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from ledger_rows import begin, rows
 
-from pipeline.config import RunConfig, fingerprint, override, to_dict
+from pipeline.config import RunConfig, fingerprint, override
 from pipeline.runs import write_json, write_lines
 from preprocess.errors import RunError
 from tune.ledger import Ledger, select_epoch
@@ -18,25 +18,9 @@ from tune.results import collect_results
 CONFIG = RunConfig()
 
 
-def rows(*accuracies: float | None, loss: float = 1.0) -> list[dict[str, Any]]:
-    return [
-        {"epoch": k + 1, "validation_accuracy": accuracy, "validation_loss": loss - k / 100, "firing_rate": k / 10}
-        for k, accuracy in enumerate(accuracies)
-    ]
-
-
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path)
-
-
-def begin(ledger: Ledger, config: RunConfig, metrics: list[dict[str, Any]]) -> Path:
-    folder = ledger.trial_folder(config)
-    folder.mkdir(parents=True)
-    write_json(folder / "config.json", to_dict(config))
-    write_lines(folder / "metrics.jsonl", metrics)
-    write_lines(folder / "timings.jsonl", [{"epoch": row["epoch"], "epoch_s": 1.5} for row in metrics])
-    return folder
 
 
 def test_trial_is_found_by_what_it_computes_wherever_it_runs(ledger: Ledger):

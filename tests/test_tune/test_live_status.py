@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
+from ledger_rows import begin, rows, search_of
 from made_up import write_search
-from test_ledger import begin, rows
-from test_status import search_of
 
 from pipeline.config import RunConfig, fingerprint, override
 from pipeline.runs import holding
@@ -72,8 +71,7 @@ def test_file_tells_what_runs_and_how_long_it_will_take(view: TrialView, tmp_pat
 
 
 def test_file_counts_samples_names_the_best_and_says_when_it_ended(view: TrialView, tmp_path: Path):
-    search_of(tmp_path, (2.0,)).write(tmp_path)
-    status = LiveStatus(tmp_path, view)
+    status = LiveStatus(tmp_path, view, train_samples=90)
     view.started(fingerprint(TRIALS[1]))
     status.update()
     found = read_live_status(tmp_path)

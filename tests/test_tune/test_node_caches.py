@@ -65,7 +65,7 @@ def test_damaged_file_is_refused_and_removed(tmp_path: Path, told: list[str]):
 
 
 def test_half_of_a_file_that_a_killed_worker_left_is_not_used(tmp_path: Path, told: list[str]):
-    half = (tmp_path / NAME).with_name(f".{NAME.name}.part")
+    half = (tmp_path / NAME).with_name(f".{NAME.name}.tmp")
     half.parent.mkdir(parents=True)
     half.write_bytes(b"x" * 100)
     NodeCaches(tmp_path / "not here", {}, source(told))._fetch(NAME, tmp_path)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_ledger import begin
+from ledger_rows import begin
 
 from pipeline.config import RunConfig, fingerprint, override
 from tune.findings import read_findings

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_ledger import begin, rows
+from ledger_rows import begin, rows
 
 from pipeline.config import RunConfig, override
 from tune.ledger import Ledger

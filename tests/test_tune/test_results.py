@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_ledger import begin, rows
+from ledger_rows import begin, rows
 
 from pipeline.config import RunConfig, fingerprint, override
 from preprocess.errors import RunError

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_ledger import begin, rows
+from ledger_rows import begin, rows, search_of
 
 from pipeline.config import RunConfig, override
 from pipeline.runs import holding
@@ -15,14 +15,6 @@ from preprocess.command_line import run_main
 from tune.cli import VERBS
 from tune.comparison import compare_neurons
 from tune.ledger import Ledger
-from tune.search_plan import Search, SearchData
-
-
-def search_of(cache: Path, taus: tuple[float, ...]) -> Search:
-    config = override(RunConfig(), {"schedule.epochs": 3, "dataset.name": "emulated-gestures"})
-    trials = tuple({"neuron.tau": tau} for tau in taus)
-    data = SearchData(emulated=True, train=90, validation=10)
-    return Search("gestures-small", config, ("neuron.tau=1.5:5",), ("neuron.tau",), trials, "asha", cache, data)
 
 
 @pytest.fixture

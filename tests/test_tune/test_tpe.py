@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_ledger import begin
+from ledger_rows import begin
 
 from pipeline.config import RunConfig, fingerprint, override
 from pipeline.runs import write_json

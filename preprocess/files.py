@@ -1,0 +1,176 @@
+"""Files that are whole or absent, JSON that is read with one kind of error, and the lock of a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from preprocess.errors import RunError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, *, temporary: Path | None = None, durable: bool = True) -> Iterator[Path]:
+    """A temporary file to fill, which gets the name `path` when the block ends; an error or a signal removes it.
+
+    Args:
+        path: Appears when the file is whole.
+        temporary: In the same folder; ``.<name>.tmp`` if not given, which one process at a time may write.
+        durable: Whether the content is on the disk before the name is.
+
+    Raises:
+        OSError: If the disk is full or the folder cannot be written.
+    """
+    temporary = temporary or path.with_name(f".{path.name}.tmp")
+    try:
+        yield temporary
+        if durable:
+            sync(temporary)
+        temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def sync(path: Path) -> None:
+    """Force a file or a folder to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, which gets its name when it is whole and on the disk.
+
+    Raises:
+        RunError: If the disk is full or the folder cannot be written.
+    """
+    try:
+        with whole_file(path) as temporary:
+            write(temporary)
+    except OSError as error:
+        hint = "Check the free space and the folder's permissions, then resume."
+        raise RunError(f"{path}: cannot be written ({error.strerror or error}). {hint}") from None
+
+
+def copy_whole(source: Path, path: Path) -> None:
+    """Copy a file, whole or not at all; RunError where either end fails."""
+    write_whole(path, lambda temporary: shutil.copyfile(source, temporary))
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object, whole or not at all."""
+    write_whole(path, lambda temporary: temporary.write_text(json.dumps(value, indent=2) + "\n"))
+
+
+def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a JSON-lines file, whole or not at all."""
+    write_whole(path, lambda temporary: temporary.write_text("".join(json.dumps(row) + "\n" for row in rows)))
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or None where there is no such file; RunError where it is damaged."""
+    try:
+        value = json.loads(_read(path))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise _damaged(path, error) from None
+    if not isinstance(value, dict):
+        raise _damaged(path, f"it holds a {type(value).__name__}")
+    return value
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSON-lines file, none where there is no such file; RunError where one is damaged."""
+    try:
+        rows = [json.loads(line) for line in _read(path).splitlines()]
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise _damaged(path, error) from None
+    if not all(isinstance(row, dict) and "epoch" in row for row in rows):
+        raise _damaged(path, "a line is no row of an epoch")
+    return rows
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror}). Check the path and its permissions.") from None
+
+
+def _damaged(path: Path, reason: object) -> RunError:
+    return RunError(f"{path}: cannot be read ({reason}). Delete the run folder and train again.")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for what is written; RunError where a file is in the way or nothing may be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{folder}: expected a folder that can be written, found: {error.strerror}. Choose another --out."
+        ) from None
+
+
+def lock_folder(folder: Path, *, soft: bool, on_wait: Callable[[], object] | None = None) -> BaseFileLock:
+    """Make a folder and take its lock, which the end of the process frees too.
+
+    Args:
+        folder: Gets the file ``.lock``.
+        soft: Whether a lock made of a file alone will do where the file system has no locks; it outlives a killed
+            process.
+        on_wait: Called before waiting for another process that holds the lock; without it nothing waits.
+
+    Returns:
+        The lock, to release.
+
+    Raises:
+        TimeoutError: If another process holds the lock, without `on_wait`.
+        OSError: If the folder cannot be made or locked.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, fallback_to_soft=soft)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if on_wait is None:
+            raise
+        on_wait()
+        lock.acquire()
+    except NotImplementedError as error:
+        raise OSError(str(error)) from None
+    return lock
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds the folder's lock."""
+    from filelock import FileLock, Timeout
+
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        # A folder that may only be read.
+        return False

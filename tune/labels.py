@@ -1,0 +1,51 @@
+"""What tables, figures and lines call neurons, fields, values, seeds and times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_SHORT = {"binning.timesteps": "T", "neuron.tau": "tau", "neuron.name": "neuron"}
+
+
+def neuron_label(name: str) -> str:
+    """How tables and pictures call a neuron: LIF, CLIF-detached; the class's name for one from outside."""
+    if ":" in name:
+        return name.rpartition(":")[2]
+    if name == "relu":
+        return "ReLU"
+    kind, *words = name.split("-")
+    return "-".join((kind.upper(), *words))
+
+
+def seed_words(seeds: Sequence[int]) -> str:
+    """Seeds in few words: 2022-2024 where they follow on each other, else 2022, 2024."""
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]}–{seeds[-1]}"
+    return ", ".join(str(seed) for seed in seeds)
+
+
+def duration(seconds: float) -> str:
+    """Such as ``2 h 05 min``."""
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def short_name(path: str) -> str:
+    """What a table's head or a figure's axis calls a field."""
+    return _SHORT.get(path, path)
+
+
+def short_value(value: Any) -> str:
+    """A field's value in a table or figure."""
+    if isinstance(value, str) and ".py:" in value:
+        # A class from a file of one's own: its path fits in no column.
+        return value.rpartition(":")[2]
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def describe_trial(row: dict[str, Any]) -> str:
+    """Which trial a point of a figure is, in a few words."""
+    values = " ".join(f"{_SHORT[path]}={short_value(row[path])}" for path in _SHORT if path in row and path != "seed")
+    return f"{values} · trial {str(row['trial'])[:8]}" if row.get("trial") else values
