@@ -180,6 +180,6 @@ def test_no_network_of_spikingjelly_is_left_out():
             assert build_one in compared, f"{name} is compared nowhere: add it to NETWORKS"
             continue
         with torch.device("meta"):
-            words = {"cnf": "ADD"} if "cnf" in inspect.signature(build_one).parameters else {}
-            network = build_one(spiking_neuron=node, **words)
+            arguments = {"cnf": "ADD"} if "cnf" in inspect.signature(build_one).parameters else {}
+            network = build_one(spiking_neuron=node, **arguments)
         assert kinds(network) <= compared[type(network)], f"{name} has layers that are compared nowhere: add it"
