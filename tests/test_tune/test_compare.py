@@ -55,7 +55,7 @@ def test_within_a_seed_first_weights_and_every_batch_are_the_same(
     from pipeline.data import Batch, FrameLoader
 
     seen: list[list[torch.Tensor]] = []
-    build, batches = training.build_network, FrameLoader.batches
+    build, batches = training.make_run_network, FrameLoader.batches
 
     def build_and_note(*words: Any, **named: Any) -> torch.nn.Module:
         network = build(*words, **named)
@@ -67,7 +67,7 @@ def test_within_a_seed_first_weights_and_every_batch_are_the_same(
             seen[-1] += [batch.frames.clone(), batch.labels.clone()]
             yield batch
 
-    monkeypatch.setattr(training, "build_network", build_and_note)
+    monkeypatch.setattr(training, "make_run_network", build_and_note)
     monkeypatch.setattr(FrameLoader, "batches", read_and_note)
     config = override(tiny_config, {"selection": "last", "threads": 1})
     comparison = compare_neurons("tiny", config, ("lif", "clif"), (3, 4), tiny_cache)
@@ -389,7 +389,7 @@ def test_comparisons_and_searches_need_a_test_split_before_anything_is_written(t
         (["gestures-small", "--seeds", "0"], "--seeds: expected at least 1, found 0"),
         ([], "expected a preset, a design or --config"),
         (["gesture-smal"], "Did you mean 'gestures-small'?"),
-        (["--resume", "x", "--seeds", "9"], "--resume: expected no other word than --address and --storage"),
+        (["--resume", "x", "--seeds", "9"], "--resume: expected no other word than --accept-changed-code, --address"),
         (["--resume", "nowhere"], "expected a comparison (with comparison.json), found none"),
     ],
 )
