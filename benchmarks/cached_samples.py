@@ -10,11 +10,11 @@ import numpy as np
 
 from benchmarks import equality, peers
 from benchmarks.measuring import Row, compare
-from preprocess.binning import Binning
-from preprocess.build import build_event_store, ensure_frames
+from preprocess.binning.binning import Binning
+from preprocess.building.build_event_store import build_event_store, ensure_frames
 from preprocess.datasets import find_layout
-from preprocess.event_store import EventStore, open_events
-from preprocess.frame_cache import FrameCache, open_frames
+from preprocess.store.event_store import EventStore, open_events
+from preprocess.store.frame_cache import FrameCache, open_frames
 
 T = Binning(20)
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from pipeline.config import RunConfig, override, to_dict
-from pipeline.runs import write_json, write_lines
-from tune.findings import write_findings, write_tables
-from tune.ledger import Ledger
-from tune.sampling import sample_space
-from tune.search_plan import Search, SearchData, read_search
-from tune.space import parse_space
-from tune.tpe import TpeTrials
+from pipeline.config.run_config import RunConfig, override, to_dict
+from preprocess.files import write_json, write_lines
+from tune.search.plan import Search, SearchData, read_search
+from tune.search.random_and_grid import sample_space
+from tune.search.results import write_findings, write_tables
+from tune.search.tpe import TpeTrials
+from tune.space.space import parse_space
+from tune.trials.ledger import Ledger
 
 _WORDS = ("binning.timesteps=4,8,12", "neuron.tau=1.1:8", "neuron.name=lif,clif", "optimiser.learning_rate=0.01:1:log")
 _EPOCHS = 20

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import peers
-from preprocess.binning import Binning
+from preprocess.binning.binning import Binning
 from preprocess.datasets.layout import Layout
-from preprocess.event_store import EventStore
-from preprocess.frame_cache import FrameCache
+from preprocess.store.event_store import EventStore
+from preprocess.store.frame_cache import FrameCache
 
 
 def expect(equal: bool, what: str) -> None:

@@ -9,7 +9,7 @@ import torch
 from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import Tensor, nn
 
-from pipeline.config import NeuronConfig
+from pipeline.config.run_config import NeuronConfig
 from pipeline.neurons import make_neuron
 
 TAU, THRESHOLD = 2.0, 1.0

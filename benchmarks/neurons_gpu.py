@@ -20,9 +20,9 @@ from torch import nn
 
 from benchmarks import neuron_peers as peers
 from benchmarks.measuring import Row, format_table
-from pipeline.losses import spiking_loss
+from pipeline.evaluation.losses import spiking_loss
 from pipeline.networks import build_network
-from pipeline.presets import PRESETS
+from pipeline.presets.registry import PRESETS
 
 # Bytes an element and step, forward and backward together, with float32 input and spikes: docs/internals/neurons.md.
 MOVED_BYTES = {"clif": 32, "lif": 24}

@@ -13,7 +13,7 @@ from spikingjelly.datasets.base import FrameFixedNumberBuilder, NeuromorphicData
 from spikingjelly.datasets.dvs128_gesture import DVS128Gesture
 from tonic import DiskCachedDataset
 
-from preprocess.event_store import EventStore
+from preprocess.store.event_store import EventStore
 
 
 def spikingjelly_decode(path: Path) -> dict[str, NDArray[Any]]:

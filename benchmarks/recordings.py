@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from preprocess.datasets import find_layout
+from preprocess.emulator.aedat_writers import write_aedat31
 from preprocess.emulator.gestures import LIGHTS, emulate_gestures
-from preprocess.emulator.writers import write_aedat31
 from preprocess.events import Events
 
 # DVS128-Gesture in numbers: this many recordings and samples, and about this many events.

@@ -18,17 +18,17 @@ from typing import Annotated
 
 import tyro
 
-from pipeline.runs import write_whole
-from tune.about import about_figure
-from tune.comparison import read_comparison
-from tune.conclusion import Conclusion, conclude, missing_lines
-from tune.conclusion_tables import accuracy_table, difference_table, reading_table
-from tune.designs import paper_table
-from tune.drawing import PAPER, drawing
-from tune.readings import read_at_equal
-from tune.report.comparison_figures import learning_panels
-from tune.report.figures import Panel, draw_panels, rates_panel
-from tune.report.overview_figures import overview_figures
+from preprocess.files import write_whole
+from tune.comparison.captions import about_figure
+from tune.comparison.conclusions import Conclusion, conclude, missing_lines
+from tune.comparison.designs import paper_table
+from tune.comparison.equal_cost import read_at_equal
+from tune.comparison.figures import learning_panels
+from tune.comparison.overview_figures import overview_figures
+from tune.comparison.plan import read_comparison
+from tune.comparison.tables import accuracy_table, difference_table, reading_table
+from tune.rendering.panels import Panel, draw_panels, rates_panel
+from tune.rendering.style import PAPER, drawing
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 

@@ -17,9 +17,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from pipeline.config import override
-from pipeline.presets import find_preset
-from pipeline.runs import Run, open_run
+from pipeline.config.run_config import override
+from pipeline.presets.registry import find_preset
+from pipeline.runs.run_folder import Run, open_run
 
 HEADS = ("preset", "neuron", "T", "split", "selection", "test, %", "each seed", "epoch, s", "samples/s", "waiting")
 HEADS += ("memory, MB", "longest run, s")

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 
 from benchmarks.measuring import Row, Timing, format_table, time_in_turns
 from benchmarks.neuron_peers import make_spikingjellys
-from pipeline.config import LossConfig, NetworkConfig, NeuronConfig, OptimiserConfig, RunConfig
-from pipeline.data import Batch
-from pipeline.distributed import Group
-from pipeline.learner import Learner
-from pipeline.losses import spiking_loss
+from pipeline.config.run_config import LossConfig, NetworkConfig, NeuronConfig, OptimiserConfig, RunConfig
+from pipeline.data.loader import Batch
+from pipeline.evaluation.losses import spiking_loss
+from pipeline.layers.blocks import scaled
 from pipeline.networks import SpikeCounter, build_network
-from pipeline.networks.layers import scaled
 from pipeline.networks.vggsnn import PLAN
-from preprocess.memory import keep_freed_memory
+from pipeline.runtime.distributed import Group
+from pipeline.training.learner import Learner
+from preprocess.malloc import keep_freed_memory
 
 SIZE, CLASSES = 48, 10
 TARGETS = {"fp32": 1.4, "bf16": 1.35}

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import tyro
 
-from preprocess.copied_cache import CopiedCache
-from tune.cluster import ray_running
-from tune.node_caches import CacheSource, NodeCaches
-from tune.nodes import actor_here
-from tune.trial_storage import Receiver, TrialSite, TrialStorage
+from preprocess.store.copied_cache import CopiedCache
+from tune.cluster.node_caches import CacheSource, NodeCaches
+from tune.cluster.nodes import actor_here
+from tune.cluster.ray_session import ray_running
+from tune.cluster.trial_storage import Receiver, TrialSite, TrialStorage
 
 
 @dataclass(frozen=True)

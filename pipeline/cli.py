@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from preprocess.command_line import Verb, run_main
+from preprocess.terminal.command_line import Verb, run_main
 
 VERBS = {
     "presets": Verb("list the named configurations", "pipeline.commands.presets"),

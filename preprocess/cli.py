@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from preprocess.command_line import Verb, run_main
+from preprocess.terminal.command_line import Verb, run_main
 
 VERBS = {
     "download": Verb("fetch a published data set and check it", "preprocess.commands.download"),
     "emulate": Verb("film moving shapes, digits or cues with an emulated event camera", "preprocess.commands.emulate"),
-    "inspect": Verb("show what a recording, event store or frame cache holds", "preprocess.commands.inspect"),
+    "inspect": Verb("show what a recording, event store or frame cache holds", "preprocess.commands.inspect_recording"),
     "preprocess": Verb("recordings -> event store and frame caches", "preprocess.commands.preprocess"),
     "verify": Verb("prove that a cache is whole and belongs to its recordings", "preprocess.commands.verify"),
 }

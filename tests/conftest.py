@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 # Files whose tests mostly wait, for minutes: they run beside the others, not after them.
-_FIRST = ("test_two_nodes.py", "test_benchmarks.py", "test_interruption.py", "test_demo.py", "test_compare.py")
+_FIRST = ("test_two_nodes.py", "test_benchmarks.py", "test_interruption.py", "test_demo.py", "test_run_comparison.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

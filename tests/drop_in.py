@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 from spikingjelly.activation_based import base, functional, layer, neuron, surrogate
-from test_fused_neurons import NEAR, TOLERANCE, relative
+from tolerances import NEAR, TOLERANCE, relative
 from torch import nn
 
-from pipeline.config import NeuronConfig
+from pipeline.config.run_config import NeuronConfig
 from pipeline.neurons import CLIFNode, LIFNode
 
 Factory = Callable[..., nn.Module]

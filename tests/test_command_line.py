@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from preprocess.command_line import Verb, default_cache, default_out, parse, run_main
 from preprocess.errors import SpikeloomError
 from preprocess.interrupts import raise_if_stopped
+from preprocess.paths import default_cache, default_out
+from preprocess.terminal.command_line import Verb, parse, run_main
 from tune.cli import PIPELINE_VERBS, PREPROCESS_VERBS, VERBS
 
 NAMES = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM"}

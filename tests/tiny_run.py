@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from tiny_layout import random_events, tiny_layout
 
-from pipeline.config import DatasetConfig, NetworkConfig, OptimiserConfig, RunConfig, ScheduleConfig
-from preprocess.binning import Binning
-from preprocess.build import build_event_store
+from pipeline.config.run_config import DatasetConfig, NetworkConfig, OptimiserConfig, RunConfig, ScheduleConfig
+from preprocess.binning.binning import Binning
+from preprocess.building.build_event_store import build_event_store
 from preprocess.events import Events
 
 TINY = RunConfig(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.cli import VERBS as PIPELINE_VERBS
 from preprocess.cli import VERBS as PREPROCESS_VERBS
-from preprocess.command_line import Verb, run_main
+from preprocess.terminal.command_line import Verb, run_main
 
 VERBS = {
     "tune": Verb("search over T, tau, neuron and any other field", "tune.commands.tune"),

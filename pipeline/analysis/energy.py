@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from pipeline.analysis.operations import MACS_PER_NEURON, Operations, count_run_operations, macs_per_step
-from pipeline.config import RunConfig
+from pipeline.config.run_config import RunConfig
 
 PJ_PER_MAC = 4.6
 PJ_PER_AC = 0.9

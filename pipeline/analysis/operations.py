@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pipeline.config import BOUND_NEURONS, RunConfig
+from pipeline.config.run_config import BOUND_NEURONS, RunConfig
+from pipeline.layers.pooling import AveragePool, MaxPool
 from pipeline.networks.firing import neuron_layers, reset_network
-from pipeline.networks.pooling import AveragePool, MaxPool
 
 Kind = Literal["conv", "linear", "norm", "pool", "neuron"]
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from preprocess.command_line import UsageError, parse
+from preprocess.terminal.command_line import UsageError, parse
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ def run(words: list[str]) -> None:
     """Evaluate, write ``evaluation.json``, ``predictions.npz``, ``confusion.png`` and ``latency.png``, and print."""
     arguments = parse(Arguments, words, prog="spikeloom evaluate")
     nir = _writable(arguments.nir)
-    from pipeline.config import override
-    from pipeline.pictures import draw_confusion, draw_latency
-    from pipeline.retest import retest_run
-    from pipeline.runs import open_run
-    from pipeline.tables import print_layers, print_nir, print_result, print_steps
-    from preprocess.progress import Bars, Progress
+    from pipeline.commands.plots import draw_confusion, draw_latency
+    from pipeline.commands.tables import print_layers, print_nir, print_result, print_steps
+    from pipeline.config.run_config import override
+    from pipeline.evaluation.evaluate_run import retest_run
+    from pipeline.runs.run_folder import open_run
+    from preprocess.terminal.progress import Bars, Progress
 
     there = open_run(arguments.run_dir, accept_changed_code=arguments.accept_changed_code)
     if arguments.device is not None:

@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from preprocess.command_line import parse
+from preprocess.terminal.command_line import parse
 
 if TYPE_CHECKING:
-    from pipeline.preset import Preset
+    from pipeline.presets.preset import Preset
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Arguments:
 
 def run(words: list[str]) -> None:
     """Print every preset."""
-    from pipeline.config import to_dict
-    from pipeline.presets import PRESETS
+    from pipeline.config.run_config import to_dict
+    from pipeline.presets.registry import PRESETS
 
     arguments = parse(Arguments, words, prog="spikeloom presets")
     if arguments.json:
@@ -39,8 +39,8 @@ def _print_table() -> None:
     from rich import box
     from rich.table import Table
 
-    from pipeline.presets import PRESETS
-    from preprocess.console import console
+    from pipeline.presets.registry import PRESETS
+    from preprocess.terminal.console import console
 
     title = "Presets; the paper's test accuracies in per cent, none of them reproduced here"
     table = Table(title=title, box=box.SIMPLE_HEAD)

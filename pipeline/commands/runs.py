@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from pipeline.runs import Run, find_runs, open_run
-from preprocess.command_line import parse
+from pipeline.runs.run_folder import Run, find_runs, open_run
 from preprocess.errors import RunError, SpikeloomError
+from preprocess.terminal.command_line import parse
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich import box
     from rich.table import Table
 
-    from pipeline.tables import data_name, per_cent
-    from preprocess.console import console
+    from pipeline.commands.tables import data_name, per_cent
+    from preprocess.terminal.console import console
 
     table = Table(title="Runs; accuracies in per cent", box=box.SIMPLE_HEAD)
     table.add_column("run", overflow="fold", min_width=12)

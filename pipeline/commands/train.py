@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.command_line import ConfiguredArguments, idle_notes, parse_configured
-from pipeline.config import RunConfig
-from preprocess.command_line import Terminated, UsageError, default_cache, default_out
-from preprocess.progress import progress_on_stderr
+from pipeline.commands.config_arguments import ConfiguredArguments, idle_notes, parse_configured
+from pipeline.config.run_config import RunConfig
+from preprocess.interrupts import Terminated
+from preprocess.paths import default_cache, default_out
+from preprocess.terminal.command_line import UsageError
+from preprocess.terminal.progress import progress_on_stderr
 
 # What a resumed run may do otherwise than it began.
 _RESUME_FLAGS = frozenset({"--resume", "--accept-changed-code", "--cache", "--device", "--threads", "--json"})
@@ -56,11 +58,11 @@ def run(words: list[str]) -> None:
             _dry_run(config, cache, arguments.json)
             return
         folder = default_out(arguments.out, "train", arguments.label)
-    from pipeline.distributed import told_group
-    from pipeline.runs import read_json
-    from pipeline.tables import print_result
-    from pipeline.training import train_run
-    from preprocess.progress import Bars, Progress
+    from pipeline.commands.tables import print_result
+    from pipeline.runtime.distributed import told_group
+    from pipeline.training.train_run import train_run
+    from preprocess.files import read_json
+    from preprocess.terminal.progress import Bars, Progress
 
     progress = Bars() if sys.stderr.isatty() else Progress()
 
@@ -93,8 +95,8 @@ def run(words: list[str]) -> None:
 
 
 def _dry_run(config: RunConfig, cache: Path, as_json: bool) -> None:
-    from pipeline.dry_run import dry_run
-    from pipeline.dry_run_table import print_dry_run
+    from pipeline.dry_run.dry_run import dry_run
+    from pipeline.dry_run.table import print_dry_run
     report = dry_run(config, cache, progress_on_stderr())
     if as_json:
         print(json.dumps(report))
@@ -103,9 +105,9 @@ def _dry_run(config: RunConfig, cache: Path, as_json: bool) -> None:
 
 
 def _resumed(arguments: Arguments, words: list[str]) -> tuple[Any, Path, Path]:
-    from pipeline.config import override
-    from pipeline.retest import run_cache
-    from pipeline.runs import open_run
+    from pipeline.config.run_config import override
+    from pipeline.evaluation.evaluate_run import run_cache
+    from pipeline.runs.run_folder import open_run
 
     assert arguments.resume is not None
     names = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}

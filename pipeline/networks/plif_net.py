@@ -13,8 +13,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from pipeline.config import NetworkConfig
-from pipeline.networks.layers import (
+from pipeline.config.run_config import NetworkConfig
+from pipeline.layers.blocks import (
     MakeNeuron,
     Plan,
     last_channels,

@@ -17,8 +17,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from pipeline.config import NetworkConfig
-from pipeline.networks.layers import ConvBlock, MakeNeuron, over_time, scaled
+from pipeline.config.run_config import NetworkConfig
+from pipeline.layers.blocks import ConvBlock, MakeNeuron, over_time, scaled
 
 # Channels and stride of each convolution.
 PLAN = ((64, 1), (128, 2), (256, 2), (512, 2))

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from pipeline.config import NetworkConfig
-from pipeline.networks.layers import MakeNeuron, Plan, last_channels, make_features, over_time, pooled_size
+from pipeline.config.run_config import NetworkConfig
+from pipeline.layers.blocks import MakeNeuron, Plan, last_channels, make_features, over_time, pooled_size
 
 PLANS: dict[str, Plan] = {
     "spiking-vgg11": (64, "P", 128, "P", 256, 256, "P", 512, 512, "P", 512, 512, "P"),

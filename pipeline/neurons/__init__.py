@@ -1,6 +1,6 @@
 """Spiking neurons, multi-step: input current (T, B, ...) to spikes of the same shape."""
 
-from pipeline.neurons.clif import CLIFNode as CLIFNode
-from pipeline.neurons.lif import LIFNode as LIFNode
+from pipeline.neurons.clif.node import CLIFNode as CLIFNode
+from pipeline.neurons.lif.node import LIFNode as LIFNode
 from pipeline.neurons.registry import NEURONS as NEURONS
 from pipeline.neurons.registry import make_neuron as make_neuron

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from spikingjelly.activation_based import neuron, surrogate
 
-from pipeline.config import NeuronConfig
-from pipeline.neurons.clif import CLIFNode
+from pipeline.config.run_config import NeuronConfig
+from pipeline.neurons.clif.node import CLIFNode
 from pipeline.neurons.fused import step_by_step
-from pipeline.neurons.lif import LIFNode
+from pipeline.neurons.lif.node import LIFNode
 from pipeline.neurons.recomputation import RunsOnce
 from pipeline.neurons.surrogates import make_surrogate
 

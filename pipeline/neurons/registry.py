@@ -8,14 +8,14 @@ from collections.abc import Callable
 from spikingjelly.activation_based.base import StepModule
 from torch import nn
 
-from pipeline.config import NeuronConfig
-from pipeline.neurons.bound import make_glif, make_psn
-from pipeline.neurons.clif import make_clif
+from pipeline.config.custom_classes import is_outside, make_outside
+from pipeline.config.run_config import NeuronConfig
+from pipeline.neurons.clif.node import make_clif
 from pipeline.neurons.controls import make_alif, make_clif_detached, make_clif_undecayed, make_lif_deep_reset
-from pipeline.neurons.lif import make_lif
-from pipeline.neurons.others import make_if, make_klif, make_plif, make_relu
+from pipeline.neurons.fixed_timesteps import make_glif, make_psn
+from pipeline.neurons.lif.node import make_lif
+from pipeline.neurons.spikingjelly_neurons import make_if, make_klif, make_plif, make_relu
 from pipeline.neurons.surrogates import make_surrogate
-from pipeline.outside import is_outside, make_outside
 from preprocess.errors import ConfigError
 
 NEURONS: dict[str, Callable[[NeuronConfig], nn.Module]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spikingjelly.activation_based import surrogate
 
-from pipeline.config import NeuronConfig
+from pipeline.config.run_config import NeuronConfig
 
 
 def make_surrogate(config: NeuronConfig) -> surrogate.SurrogateFunctionBase:

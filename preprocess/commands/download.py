@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from preprocess.command_line import parse
+from preprocess.terminal.command_line import parse
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Arguments:
 def run(words: list[str]) -> None:
     """Fetch what is missing, then print the command that goes on with it."""
     arguments = parse(Arguments, words, prog="spikeloom download")
-    from preprocess.download import check_raw_gestures, download
-    from preprocess.progress import progress_on_stderr
+    from preprocess.datasets.download import check_raw_gestures, download
+    from preprocess.terminal.progress import progress_on_stderr
 
     out = arguments.out.expanduser().absolute()
     if arguments.dataset == "dvs-gesture":

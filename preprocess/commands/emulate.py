@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from preprocess.command_line import UsageError, parse
+from preprocess.terminal.command_line import UsageError, parse
 
 _LONGEST_LAG_MS = 60_000
 
@@ -69,8 +69,8 @@ def run(words: list[str]) -> None:
     """Make the folder, then say what it holds and what to do with it."""
     arguments = parse(Arguments, words, prog="spikeloom emulate")
     arguments.check()
-    from preprocess.emulator.folder import read_about
-    from preprocess.progress import progress_on_stderr
+    from preprocess.emulator.output_folder import read_about
+    from preprocess.terminal.progress import progress_on_stderr
 
     out = arguments.out.expanduser().absolute()
     was_there = bool(read_about(out))

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from preprocess.binning import Binning, SplitBy
-from preprocess.command_line import UsageError, default_cache, parse
+from preprocess.binning.binning import Binning, SplitBy
+from preprocess.datasets.layout import Windows
 from preprocess.formats.array_columns import ArrayOptions, TimeUnit
-from preprocess.windows import Windows
+from preprocess.paths import default_cache
+from preprocess.terminal.command_line import UsageError, parse
 
 if TYPE_CHECKING:
-    from preprocess.event_store import EventStore
+    from preprocess.store.event_store import EventStore
 
 
 @dataclass(frozen=True)
@@ -156,16 +157,16 @@ def run(words: list[str]) -> None:
     """Build what is missing, then say what there is."""
     arguments = parse(Arguments, words, prog="spikeloom preprocess")
     arguments.check()
-    from preprocess.build import build_event_store, ensure_every_frames
-    from preprocess.compiling import start_numba
+    from preprocess.building.build_event_store import build_event_store, ensure_every_frames
+    from preprocess.building.plausibility import doubt_samples
+    from preprocess.commands.preprocess_summary import print_summary
+    from preprocess.commands.remarks import Remark, remarks
     from preprocess.datasets import find_layout, find_unread
-    from preprocess.event_store import open_events
-    from preprocess.memory import keep_freed_memory
-    from preprocess.own_frames import own_frames_folder
-    from preprocess.plausibility import doubt_samples
-    from preprocess.progress import progress_on_stderr
-    from preprocess.remarks import Remark, remarks
-    from preprocess.summary import print_summary
+    from preprocess.jit import start_numba
+    from preprocess.malloc import keep_freed_memory
+    from preprocess.store.event_store import open_events
+    from preprocess.store.own_frames import own_frames_folder
+    from preprocess.terminal.progress import progress_on_stderr
 
     keep_freed_memory()
     start_numba()

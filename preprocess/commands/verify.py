@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from preprocess.command_line import parse
 from preprocess.errors import CacheError
-from preprocess.verify import Verified
+from preprocess.inspection.verify import Verified
+from preprocess.terminal.command_line import parse
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Arguments:
 
 def run(words: list[str]) -> None:
     """Print what was read and whether it is whole; CacheError with every fault otherwise."""
-    from preprocess.progress import progress_on_stderr
-    from preprocess.verify import verify_cache
+    from preprocess.inspection.verify import verify_cache
+    from preprocess.terminal.progress import progress_on_stderr
 
     arguments = parse(Arguments, words, prog="spikeloom verify")
     results = verify_cache(arguments.cache_dir, progress=progress_on_stderr())
@@ -66,7 +66,7 @@ def _verdict(result: Verified) -> str:
 def _print_table(results: list[Verified]) -> None:
     from rich.table import Table
 
-    from preprocess.console import console
+    from preprocess.terminal.console import console
 
     table = Table(title="Verified")
     table.add_column("what", overflow="fold")

@@ -1,8 +1,27 @@
 """Data set folders: one layout a file, each a folder turned into labelled samples with their official splits."""
 
-from preprocess.datasets.find import DATASETS as DATASETS
-from preprocess.datasets.find import find_layout as find_layout
-from preprocess.datasets.layout import Layout as Layout
-from preprocess.datasets.layout import Sample as Sample
-from preprocess.datasets.layout import SourceRecording as SourceRecording
-from preprocess.datasets.unread import find_unread as find_unread
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from preprocess.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from preprocess.datasets.layout import Layout as Layout
+    from preprocess.datasets.layout import Sample as Sample
+    from preprocess.datasets.layout import SourceRecording as SourceRecording
+    from preprocess.datasets.registry import DATASETS as DATASETS
+    from preprocess.datasets.registry import find_layout as find_layout
+    from preprocess.datasets.unread import find_unread as find_unread
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "DATASETS": "preprocess.datasets.registry",
+        "find_layout": "preprocess.datasets.registry",
+        "Layout": "preprocess.datasets.layout",
+        "Sample": "preprocess.datasets.layout",
+        "SourceRecording": "preprocess.datasets.layout",
+        "find_unread": "preprocess.datasets.unread",
+    },
+)

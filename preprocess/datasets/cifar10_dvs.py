@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, files, raise_all
-from preprocess.formats.arrays import holds_events
-from preprocess.samples import NO_SPLIT
+from preprocess.formats.numpy_files import holds_events
+from preprocess.store.sample_table import NO_SPLIT
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, raise_all
 from preprocess.errors import LayoutError
-from preprocess.samples import TEST, TRAIN
+from preprocess.store.sample_table import TEST, TRAIN
 
 LISTS = {TRAIN: "trials_to_train.txt", TEST: "trials_to_test.txt"}
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from preprocess.datasets import cifar10_dvs, dvs_gesture
 from preprocess.datasets.layout import Layout
+from preprocess.emulator.cue_positions import PLACES
 from preprocess.emulator.difficulty import DIFFICULTIES, PLAIN
-from preprocess.emulator.folder import ABOUT, read_about
-from preprocess.emulator.paths import GESTURES
-from preprocess.emulator.places import PLACES
+from preprocess.emulator.gesture_motions import GESTURES
+from preprocess.emulator.output_folder import ABOUT, read_about
 from preprocess.errors import LayoutError
 
 GESTURES_FORM = dvs_gesture.recordings_form(GESTURES)

@@ -22,7 +22,7 @@ from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, fo
 from preprocess.errors import LayoutError
 from preprocess.formats import NO_OPTIONS, SUFFIXES, Size, open_recording
 from preprocess.formats.array_columns import ARRAY_SUFFIXES
-from preprocess.samples import NO_SPLIT, TEST, TRAIN
+from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN
 
 MANIFEST = "manifest.csv"
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from preprocess.errors import LayoutError
 from preprocess.formats import FORMATS, NO_OPTIONS, ArrayOptions, Recording, open_recording
-from preprocess.windows import Windows
 
 _MOST_FAULTS = 20
 _MOST_NAMES = 4
@@ -23,7 +22,7 @@ class Sample:
 
     Attributes:
         label: Class number, from 0.
-        split: TRAIN, TEST or NO_SPLIT of `preprocess.samples`.
+        split: TRAIN, TEST or NO_SPLIT of `preprocess.store.sample_table`.
         index: Number within its class and split, or the one its file name gives.
         group: Who or what was recorded: samples of one group stay together in a split.
         name: Names it for people; no two samples of a data set share one.
@@ -47,6 +46,29 @@ class SourceRecording:
     path: Path
     relative: str
     samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Window k of a recording is [start + k * stride_us, start + k * stride_us + window_us), k = 0, 1, ..
+
+    The start is that of the recording's interval, or its first event. Only windows that end within the interval, or
+    no later than the recording's last event, become samples.
+
+    Attributes:
+        window_us: Length in µs.
+        stride_us: From the start of one window to the start of the next; less than `window_us` overlaps them.
+        min_events: What a window needs to become a sample.
+    """
+
+    window_us: int
+    stride_us: int
+    min_events: int = 1
+
+    def faults(self) -> list[str]:
+        """What is wrong with the numbers, a line each."""
+        numbers = {"--window-us": self.window_us, "--stride-us": self.stride_us, "--min-events": self.min_events}
+        return [f"{flag}: expected at least 1, found {n}" for flag, n in numbers.items() if n < 1]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, files, folders, raise_all
-from preprocess.samples import TEST, TRAIN
+from preprocess.store.sample_table import TEST, TRAIN
 
 CLASSES = tuple("0123456789")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from preprocess.datasets.layout import Layout
-from preprocess.emulator.folder import ABOUT
+from preprocess.emulator.output_folder import ABOUT
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def _files_below(folder: Path, left_out: Path | None) -> Iterator[str]:
 
 def _is_unpacked(layout: Layout, relative: str) -> bool:
     """Whether it is an archive of the data set, which the folder beside it was unpacked from."""
-    from preprocess.datasets.find import ARCHIVES
+    from preprocess.datasets.registry import ARCHIVES
 
     unpacked = ARCHIVES.get(layout.dataset, {}).get(PurePosixPath(relative).name)
     return unpacked is not None and (layout.folder / relative).with_name(unpacked).is_dir()

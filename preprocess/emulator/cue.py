@@ -28,15 +28,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.emulator.passers import passer
-from preprocess.emulator.places import PLACES, ring
+from preprocess.emulator.aedat_writers import DVS128_SIZE, write_aedat31
+from preprocess.emulator.cue_positions import PLACES, ring
+from preprocess.emulator.distractors import passer
+from preprocess.emulator.recording_sessions import LIGHTS, Light, emulate_trials, stem_of, write_labels
 from preprocess.emulator.sensor import PixelModel, Sensor
 from preprocess.emulator.shapes import SHAPES, Motion, film
-from preprocess.emulator.trials import LIGHTS, Light, emulate_trials, stem_of, write_labels
-from preprocess.emulator.writers import DVS128_SIZE, write_aedat31
 from preprocess.errors import ConfigError
 from preprocess.events import Events
-from preprocess.progress import Progress
+from preprocess.terminal.progress import Progress
 
 CUE_US = 100_000
 PROBE_US = 100_000

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.compiling import compile_kernel
-from preprocess.emulator.folder import make_folder
+from preprocess.emulator.aedat_writers import DVS128_SIZE, write_aedat2
+from preprocess.emulator.output_folder import make_folder
 from preprocess.emulator.sensor import PixelModel, Sensor
-from preprocess.emulator.writers import DVS128_SIZE, write_aedat2
 from preprocess.errors import ConfigError
 from preprocess.events import Events
-from preprocess.progress import Progress
+from preprocess.jit import compile_kernel
+from preprocess.terminal.progress import Progress
 
 CLASSES = 10
 

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
+from preprocess.emulator.aedat_writers import DVS128_SIZE, write_aedat31
 from preprocess.emulator.difficulty import PLAIN, Difficulty, find_difficulty
-from preprocess.emulator.passers import passer
-from preprocess.emulator.paths import GESTURES, path_of
+from preprocess.emulator.distractors import passer
+from preprocess.emulator.gesture_motions import GESTURES, path_of
+from preprocess.emulator.recording_sessions import LIGHTS, Light, emulate_trials, stem_of, write_labels
 from preprocess.emulator.sensor import PixelModel, Sensor
 from preprocess.emulator.shapes import SHAPES, Motion, film
-from preprocess.emulator.trials import LIGHTS, Light, emulate_trials, stem_of, write_labels
-from preprocess.emulator.writers import DVS128_SIZE, write_aedat31
 from preprocess.events import Events
-from preprocess.progress import Progress
+from preprocess.terminal.progress import Progress
 
 # No shape moves further in this time than its edge is wide.
 _FRAME_US = 2000

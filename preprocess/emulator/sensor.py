@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.compiling import compile_kernel
 from preprocess.events import Events
+from preprocess.jit import compile_kernel
 
 # An event as one number, whose order is that of time, then pixel: (t << _TIME_SHIFT) | (pixel << 1) | polarity.
 _TIME_SHIFT = 24

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.compiling import compile_kernel
+from preprocess.jit import compile_kernel
 
 SHAPES = ("disc", "square", "triangle", "ring", "cross")
 

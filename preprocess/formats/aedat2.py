@@ -63,8 +63,8 @@ class Aedat2Recording(Recording):
 
     def decode(self) -> Iterator[Events]:
         """All events in recording order; RecordingError at the first whose address is no DVS128's, or is cut off."""
+        from preprocess.formats.aedat_kernels import decode_aedat2
         from preprocess.formats.clock import new_clock, note_clock
-        from preprocess.formats.kernels import decode_aedat2
 
         turn = _TURNS[self.orientation or "spikingjelly"]
         clock, special = new_clock(), np.zeros(1, np.int64)

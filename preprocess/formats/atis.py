@@ -42,8 +42,8 @@ class AtisRecording(Recording):
 
     def decode(self) -> Iterator[Events]:
         """All events in recording order; RecordingError at the first outside of the sensor, or cut off."""
+        from preprocess.formats.aedat_kernels import decode_atis
         from preprocess.formats.clock import new_clock, note_clock
-        from preprocess.formats.kernels import decode_atis
 
         clock, marks = new_clock(), np.zeros(1, np.int64)
         position = self.start

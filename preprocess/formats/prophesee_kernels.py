@@ -12,8 +12,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from preprocess.compiling import compile_kernel
 from preprocess.formats.clock import advance_clock, unwrap_times
+from preprocess.jit import compile_kernel
 
 # How a block ended.
 GOOD, UNKNOWN_WORD, OUTSIDE_SENSOR = range(3)

@@ -9,8 +9,8 @@ from preprocess.formats.aedat2 import Aedat2Recording
 from preprocess.formats.aedat4 import Aedat4Recording
 from preprocess.formats.aedat31 import Aedat31Recording
 from preprocess.formats.array_columns import NO_OPTIONS, ArrayOptions
-from preprocess.formats.arrays import ArrayRecording, NpyRecording, NpzRecording, TonicNpyRecording
 from preprocess.formats.atis import AtisRecording
+from preprocess.formats.numpy_files import ArrayRecording, NpyRecording, NpzRecording, TonicNpyRecording
 from preprocess.formats.prophesee import DatRecording, Evt2Recording, Evt3Recording
 from preprocess.formats.recording import HEAD_BYTES, Recording, Size, file_size, unreadable
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from tiny_layout import tiny_layout
 
-from pipeline.config import RunConfig, override
-from pipeline.presets import PRESETS
-from preprocess.build import build_event_store
+from pipeline.config.run_config import RunConfig, override
+from pipeline.presets.registry import PRESETS
+from preprocess.building.build_event_store import build_event_store
 from preprocess.events import Events
 
 CLASSES = 3
@@ -54,7 +54,7 @@ def tiny_config() -> RunConfig:
 @pytest.fixture(scope="session")
 def shared_ray() -> Iterator[None]:
     """One Ray for the whole session; starting one takes seconds."""
-    from tune.cluster import ray_running
+    from tune.cluster.ray_session import ray_running
 
     with ray_running():
         yield

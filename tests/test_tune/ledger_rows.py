@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import RunConfig, override, to_dict
-from pipeline.runs import write_json, write_lines
-from tune.ledger import Ledger
-from tune.search_plan import Search, SearchData
+from pipeline.config.run_config import RunConfig, override, to_dict
+from preprocess.files import write_json, write_lines
+from tune.search.plan import Search, SearchData
+from tune.trials.ledger import Ledger
 
 
 def rows(*accuracies: float | None, loss: float = 1.0) -> list[dict[str, Any]]:

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from tiny_layout import random_events, tiny_layout
 
-from pipeline.config import DatasetConfig, RunConfig, ScheduleConfig, fingerprint, to_dict
-from pipeline.runs import open_run, write_json, write_lines
-from preprocess.binning import Binning
-from preprocess.build import build_event_store
-from preprocess.build_frames import ensure_frames
-from preprocess.event_store import open_events
-from tune.comparison import Comparison, compare_neurons
-from tune.ledger import Ledger
-from tune.search_plan import Search, SearchData
+from pipeline.config.run_config import DatasetConfig, RunConfig, ScheduleConfig, fingerprint, to_dict
+from pipeline.runs.run_folder import open_run
+from preprocess.binning.binning import Binning
+from preprocess.building.build_event_store import build_event_store
+from preprocess.building.build_frame_cache import ensure_frames
+from preprocess.files import write_json, write_lines
+from preprocess.store.event_store import open_events
+from tune.comparison.plan import Comparison, compare_neurons
+from tune.search.plan import Search, SearchData
+from tune.trials.ledger import Ledger
 
 CLASSES = ("circle", "swipe", "wave")
 
@@ -118,9 +119,9 @@ def write_weights(folder: Path, cache: Path) -> None:
     """Give a run that was written with a cache the weights that its network begins with."""
     import torch
 
-    from pipeline.checkpoint import save_weights
-    from pipeline.data import open_data
+    from pipeline.data.run_data import open_data
     from pipeline.networks import build_network
+    from pipeline.runs.checkpoint import save_weights
 
     config = open_run(folder).config
     data = open_data(config, cache)

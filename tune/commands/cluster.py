@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from preprocess.command_line import UsageError, parse
+from preprocess.terminal.command_line import UsageError, parse
 
 PROG = "spikeloom cluster"
 
@@ -58,8 +58,8 @@ def run(words: list[str]) -> None:
 
 
 def _up(arguments: Arguments) -> None:
-    from tune.cluster import token_file
-    from tune.cluster_processes import start_member
+    from tune.cluster.node_process import start_member
+    from tune.cluster.ray_session import token_file
 
     member = start_member(
         arguments.address,
@@ -76,8 +76,8 @@ def _up(arguments: Arguments) -> None:
 
 
 def _down() -> None:
-    from tune.cluster_processes import forget_dead, read_member, stop_member
-    from tune.head import ClusterError
+    from tune.cluster.head_node import ClusterError
+    from tune.cluster.node_process import forget_dead, read_member, stop_member
 
     member = read_member()
     if member is None:
@@ -88,8 +88,8 @@ def _down() -> None:
 
 
 def _status(arguments: Arguments) -> None:
-    from tune.cluster_processes import describe_nodes, read_member
-    from tune.head import ClusterError
+    from tune.cluster.head_node import ClusterError
+    from tune.cluster.node_process import describe_nodes, read_member
 
     member = read_member()
     address = arguments.address or (member.address if member else None)
@@ -103,7 +103,7 @@ def _status(arguments: Arguments) -> None:
 
 
 def _print(address: str, nodes: list[dict[str, Any]]) -> None:
-    from tune.tables import Table
+    from tune.rendering.table import Table
 
     columns = ("machine", "CPUs", "GPUs", "memory, GB", "object store, GB", "spikeloom", "torch", "Python")
     rows = []

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.command_line import ConfiguredArguments, absolute_class, parse_configured
-from pipeline.config import RunConfig, field_paths, flatten, override
-from preprocess.command_line import Terminated, UsageError, default_cache, default_out
+from pipeline.commands.config_arguments import ConfiguredArguments, absolute_class, parse_configured
+from pipeline.config.run_config import RunConfig, field_paths, flatten, override
 from preprocess.errors import ConfigError
-from preprocess.progress import progress_on_stderr
-from tune.named_spaces import NEURONS
-from tune.place import Place
+from preprocess.interrupts import Terminated
+from preprocess.paths import default_cache, default_out
+from preprocess.terminal.command_line import UsageError
+from preprocess.terminal.progress import progress_on_stderr
+from tune.resources.execution_options import Place
+from tune.space.named_spaces import NEURONS
 
 if TYPE_CHECKING:
-    from tune.arms import Arm, Setting
-    from tune.comparison import Comparison
-    from tune.designs import Design
+    from tune.comparison.arms import Arm, Setting
+    from tune.comparison.designs import Design
+    from tune.comparison.plan import Comparison
 
 PROG = "spikeloom compare"
 _SEEDS = 5
@@ -67,7 +69,7 @@ class Arguments(ConfiguredArguments):
 
 def run(words: list[str]) -> None:
     """Run what is missing, then print the tables and what they show."""
-    from tune.designs import DESIGNS, list_table
+    from tune.comparison.designs import DESIGNS, list_table
 
     # A design that cannot run yet is known by its name, and refused with its reason.
     others = {name: design.config if design.presets else RunConfig() for name, design in DESIGNS.items()}
@@ -76,11 +78,11 @@ def run(words: list[str]) -> None:
         list_table().print()
         return
     comparison, folder = _resumed(arguments, words) if arguments.resume else _started(arguments, words)
-    from tune.changed_code import check_folder_code
-    from tune.compare import compare
-    from tune.conclusion import missing_lines
-    from tune.conclusion_tables import accuracy_table, difference_table, seed_table
-    from tune.kept_storage import with_kept_storage
+    from tune.comparison.conclusions import missing_lines
+    from tune.comparison.run_comparison import compare
+    from tune.comparison.tables import accuracy_table, difference_table, seed_table
+    from tune.resources.storage_settings import with_kept_storage
+    from tune.trials.code_changes import check_folder_code
 
     check_folder_code(folder, accept=arguments.accept_changed_code)
     place = with_kept_storage(folder, Place(arguments.address, storage=arguments.storage))
@@ -99,9 +101,9 @@ def run(words: list[str]) -> None:
 
 
 def _started(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Path]:
-    from tune.comparison import Comparison, Tuning
-    from tune.designs import DESIGNS, find_design
-    from tune.fairness import tuning_space
+    from tune.comparison.designs import DESIGNS, find_design
+    from tune.comparison.plan import Comparison, Tuning
+    from tune.comparison.tuning import tuning_space
 
     design = find_design(arguments.preset) if arguments.preset in DESIGNS else None
     _refuse(arguments, design, _given(words))
@@ -123,7 +125,7 @@ def _started(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Pa
 
 def _arms(arguments: Arguments, design: Design | None) -> tuple[Arm, ...]:
     """Those that are named, the design's own where it has them; a design's arms that are left out are told."""
-    from tune.arms import neuron_arm
+    from tune.comparison.arms import neuron_arm
 
     if design is not None and not arguments.neurons:
         return design.arms
@@ -168,7 +170,7 @@ def _refuse(arguments: Arguments, design: Design | None, given: Collection[str])
 
 def _goes_on(arguments: Arguments) -> bool:
     """Whether the folder holds a comparison, to which one neuron may be added."""
-    from tune.comparison import FILE
+    from tune.comparison.plan import FILE
 
     return arguments.out is not None and (arguments.out.expanduser() / FILE).is_file()
 
@@ -183,9 +185,9 @@ def _settings(
     arguments: Arguments, design: Design | None, config: RunConfig, given: Collection[str]
 ) -> tuple[Setting, ...]:
     """Where the arms are measured; what the command line names it sets in all of them."""
-    from pipeline.presets import find_preset
-    from tune.arms import Setting
-    from tune.designs import make_settings
+    from pipeline.presets.registry import find_preset
+    from tune.comparison.arms import Setting
+    from tune.comparison.designs import make_settings
 
     if design is not None:
         return design.settings(_changes(design.config, config, given))
@@ -223,8 +225,8 @@ def _changes(base: RunConfig, config: RunConfig, given: Collection[str]) -> dict
 
 def _axes(words: Sequence[str], config: RunConfig) -> Mapping[str, Sequence[Any]]:
     """The words of --over as field path to values."""
-    from tune.dimensions import Choice
-    from tune.space import parse_space
+    from tune.space.dimensions import Choice
+    from tune.space.space import parse_space
 
     if not words:
         return {}
@@ -245,7 +247,7 @@ def _axes(words: Sequence[str], config: RunConfig) -> Mapping[str, Sequence[Any]
 
 def _resumed(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Path]:
     """What the folder was asked for; no other word may change it."""
-    from tune.comparison import read_comparison
+    from tune.comparison.plan import read_comparison
 
     assert arguments.resume is not None
     names = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}

@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.command_line import Terminated, parse
-from preprocess.progress import progress_on_stderr
+from preprocess.interrupts import Terminated
+from preprocess.terminal.command_line import parse
+from preprocess.terminal.progress import progress_on_stderr
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class Arguments:
 def run(words: list[str]) -> None:
     """Run the demo, then say what came of it, what it means and where the report is."""
     arguments = parse(Arguments, words, prog="spikeloom demo")
-    from tune.conclusion import missing_lines
-    from tune.conclusion_tables import accuracy_table
-    from tune.demo import run_demo
+    from tune.commands.demo_run import run_demo
+    from tune.comparison.conclusions import missing_lines
+    from tune.comparison.tables import accuracy_table
 
     folder = arguments.out.expanduser().absolute()
     progress = progress_on_stderr()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from preprocess.command_line import parse
+from preprocess.terminal.command_line import parse
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def run(words: list[str]) -> None:
     """Write the page and the files for a paper, and say where they are: the first line is the page's path."""
     arguments = parse(Arguments, words, prog="spikeloom report")
     from tune.report import read_report
-    from tune.report.paper import count_words
+    from tune.report.paper_files import count_words
 
     report = read_report(arguments.folder, accept_changed_code=arguments.accept_changed_code)
     print(report.write_page())

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import tyro
 
-from preprocess.command_line import parse
+from preprocess.terminal.command_line import parse
 
 _EVERY_S = 2.0
 
@@ -34,7 +34,7 @@ class Arguments:
 def run(words: list[str]) -> None:
     """Print one table and a few lines."""
     arguments = parse(Arguments, words, prog="spikeloom status")
-    from tune.status import read_status
+    from tune.commands.status_view import read_status
 
     folder = arguments.folder.expanduser().absolute()
     while True:

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.command_line import ConfiguredArguments, parse_configured
-from preprocess.command_line import Terminated, UsageError, default_cache, default_out
-from preprocess.progress import progress_on_stderr
-from tune.place import Place
-from tune.search_words import SearchWords
-from tune.shares import Asked
-from tune.trackers import tracker_callbacks, tracker_faults
+from pipeline.commands.config_arguments import ConfiguredArguments, parse_configured
+from preprocess.interrupts import Terminated
+from preprocess.paths import default_cache, default_out
+from preprocess.terminal.command_line import UsageError
+from preprocess.terminal.progress import progress_on_stderr
+from tune.resources.allocation import Asked
+from tune.resources.execution_options import Place
+from tune.search.options import SearchWords
+from tune.trials.trackers import tracker_callbacks, tracker_faults
 
 if TYPE_CHECKING:
-    from tune.search_plan import Search
+    from tune.search.plan import Search
 
 PROG = "spikeloom tune"
 # What a resumed search may do otherwise than it began.
@@ -124,12 +126,12 @@ def run(words: list[str]) -> None:
     if faults:
         raise UsageError(*faults)
     search, folder = _resumed(arguments, words) if arguments.resume is not None else _started(arguments)
-    from tune.changed_code import check_folder_code
-    from tune.cluster import one_ray
-    from tune.final import run_final
-    from tune.kept_storage import with_kept_storage
-    from tune.search import run_search
-    from tune.search_notes import search_notes
+    from tune.cluster.ray_session import one_ray
+    from tune.resources.storage_settings import with_kept_storage
+    from tune.search.final_test import run_final
+    from tune.search.notes import search_notes
+    from tune.search.run_search import run_search
+    from tune.trials.code_changes import check_folder_code
 
     check_folder_code(folder, accept=arguments.accept_changed_code)
     place = with_kept_storage(folder, place)
@@ -160,7 +162,7 @@ def run(words: list[str]) -> None:
 
 
 def _started(arguments: Arguments) -> tuple[Search, Path]:
-    from tune.search_plan import plan_search
+    from tune.search.plan import plan_search
 
     if arguments.preset is None and arguments.config is None:
         raise UsageError("expected a preset or --config, found neither. List presets: spikeloom presets")
@@ -176,7 +178,7 @@ def _started(arguments: Arguments) -> tuple[Search, Path]:
 
 def _resumed(arguments: Arguments, words: Sequence[str]) -> tuple[Search, Path]:
     """What the folder was asked for; no other word may change it."""
-    from tune.search_plan import read_search
+    from tune.search.plan import read_search
 
     assert arguments.resume is not None
     names = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}

@@ -6,20 +6,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.runs import Run
-from tune.about import about_figure
-from tune.comparison import PRIMARY_METRIC, STOPPING_RULE, read_comparison
-from tune.conclusion import Conclusion, conclude
-from tune.conclusion_tables import tables
-from tune.designs import paper_table
-from tune.report.comparison_figures import difference_panels, learning_panels
-from tune.report.figures import Panel, confusion_panel, rates_panel
-from tune.report.overview_figures import overview_figures, seeds_words
+from pipeline.runs.run_folder import Run
+from tune.comparison.captions import about_figure
+from tune.comparison.conclusions import Conclusion, conclude
+from tune.comparison.designs import paper_table
+from tune.comparison.figures import difference_panels, learning_panels
+from tune.comparison.overview_figures import overview_figures, seeds_words
+from tune.comparison.plan import PRIMARY_METRIC, STOPPING_RULE, read_comparison
+from tune.comparison.setting_analysis import Verdict
+from tune.comparison.tables import tables
+from tune.rendering.labels import seed_words
+from tune.rendering.panels import Panel, confusion_panel, rates_panel
+from tune.rendering.table import per_cent, points
+from tune.report.frame_strips import read_strips
 from tune.report.section import Card, Picture, Section, draw_picture, draw_pictures, environment_of, settings_of
-from tune.report.strips import read_strips
-from tune.statistics import summarise
-from tune.tables import per_cent, points
-from tune.verdict import Verdict, seed_words
+from tune.stats.summary import summarise
 
 # Of more settings than these the page shows what they say together; each one's own curves are in figures/.
 _MOST_SETTINGS = 4

@@ -10,16 +10,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.changed_code import accepted_sentence, changed_code_error, code_changes
-from pipeline.runs import open_run, write_whole
+from pipeline.runs.changed_code import accepted_sentence, changed_code_error, code_changes
+from pipeline.runs.run_folder import open_run
 from preprocess.errors import ConfigError, RunError, SpikeloomError
-from tune.changed_code import folder_changes
+from preprocess.files import write_whole
+from tune.rendering.table import LATEX_WORDS
 from tune.report.comparison_section import comparison_section
-from tune.report.paper import write_paper
+from tune.report.paper_files import write_paper
 from tune.report.run_section import run_section
 from tune.report.search_section import search_section
 from tune.report.section import Section
-from tune.tables import LATEX_WORDS
+from tune.trials.code_changes import folder_changes
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -56,7 +57,7 @@ class Report:
         return page
 
     def write_paper(self) -> list[Path]:
-        """Write every table and figure into ``paper/``; see `tune.report.paper`."""
+        """Write every table and figure into ``paper/``; see `tune.report.paper_files`."""
         return write_paper(self.sections, self.folder / "paper")
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.changed_code import KEY, accepted_sentence
-from pipeline.runs import Run, open_run
+from pipeline.runs.changed_code import KEY, accepted_sentence
+from pipeline.runs.run_folder import Run, open_run
 from preprocess.errors import RunError
-from tune.arms import neuron_label
-from tune.report.figures import Panel, confusion_panel, rates_panel, run_panels
+from tune.comparison.setting_analysis import SELECTIONS
+from tune.rendering.labels import neuron_label
+from tune.rendering.panels import Panel, confusion_panel, rates_panel, run_panels
+from tune.rendering.table import Table, per_cent
+from tune.report.frame_strips import read_strips
 from tune.report.section import Card, Section, draw_pictures, environment_of, settings_of
-from tune.report.strips import read_strips
-from tune.tables import Table, per_cent
-from tune.verdict import SELECTIONS
 
 
 def run_section(folder: Path, name: str) -> Section:

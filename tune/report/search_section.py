@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import RunConfig
-from pipeline.runs import read_json
-from tune.budget_figure import draw_budget, read_spending
-from tune.figures import draw_accuracy, draw_heat_map
-from tune.final import read_final
-from tune.findings import Findings, describe_values, read_findings
-from tune.ledger import Ledger
+from pipeline.config.run_config import RunConfig
+from preprocess.files import read_json
+from tune.rendering.labels import short_name
+from tune.rendering.table import per_cent
 from tune.report.section import Card, Picture, Section, draw_picture, environment_of, settings_of
-from tune.results import short_name
-from tune.search_plan import read_search
-from tune.tables import per_cent
-from tune.trade_off import costs_of, draw_trade_off
+from tune.search.budget_figure import draw_budget, read_spending
+from tune.search.figures import draw_accuracy, draw_heat_map
+from tune.search.final_test import read_final
+from tune.search.plan import read_search
+from tune.search.results import Findings, describe_values, read_findings
+from tune.search.trade_off_figure import costs_of, draw_trade_off
+from tune.trials.ledger import Ledger
 
 _T, _TAU = "binning.timesteps", "neuron.tau"
 

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import RunConfig, flatten
-from tune.drawing import PAGE, drawing, inline_svg
-from tune.report.figures import Panel, draw_panels
-from tune.report.hover import hover_json, link_legends
-from tune.tables import Table
+from pipeline.config.run_config import RunConfig, flatten
+from tune.rendering.hover import hover_json, link_legends
+from tune.rendering.panels import Panel, draw_panels
+from tune.rendering.style import PAGE, drawing, inline_svg
+from tune.rendering.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +36,7 @@ class Picture:
         svg: The element.
         caption: Below it.
         wide: Whether it takes the page's whole width.
-        hover: Its values for the page's script; see `tune.report.hover`.
+        hover: Its values for the page's script; see `tune.rendering.hover`.
         draw: Draws it again, for a file, under the theme that is on; its argument is what it was measured on.
         about: What that is, where it is not all that the section is about.
         opens: Whether the section opens with it: of several it says the most at a glance.

@@ -1,0 +1,198 @@
+"""What train, evaluate and runs print: fractions in files become per cent, and every table says how it selected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.run_config import RunConfig
+from pipeline.runs.changed_code import KEY, accepted_sentence
+from preprocess.datasets.splits import title_of_split
+
+_SELECTION_WORDS = {
+    "validation": "best epoch on a validation split of the training samples",
+    "paper": "best test accuracy over the epochs, the paper's convention: not a held-out figure",
+    "last": "last epoch, trained on all training samples",
+}
+
+
+def per_cent(fraction: float | None) -> str:
+    """A fraction as per cent with two digits; empty for None."""
+    return "" if fraction is None else f"{100 * fraction:.2f}"
+
+
+def data_name(result: dict[str, Any]) -> str:
+    """The data set's name, and that it is emulated, or tested on recordings that it trained on, where it is."""
+    same = title_of_split(result["split"]) != result["split"]
+    told = [word for word, holds in (("emulated", result["emulated"]), ("same-recording", same)) if holds]
+    return f"{result['dataset']} ({', '.join(told)})" if told else str(result["dataset"])
+
+
+def test_accuracy_words(result: dict[str, Any]) -> str:
+    """Such as ``98.00 % (98 of 100; 95 % interval 93.0 to 99.4)``; results of older versions have no interval."""
+    if "test_accuracy" not in result:
+        return "none: the data set has no test split"
+    counts = f"{result['correct']} of {result['test_samples']}"
+    if "test_accuracy_low" in result:
+        low, high = result["test_accuracy_low"], result["test_accuracy_high"]
+        counts += f"; 95 % interval {100 * low:.1f} to {100 * high:.1f}"
+    return f"{per_cent(result['test_accuracy'])} % ({counts})"
+
+
+def print_result(result: dict[str, Any], config: RunConfig, folder: Path) -> None:
+    """Print what one run reached."""
+    from rich.table import Table
+
+    from preprocess.terminal.console import console
+
+    table = Table(title=f"{config.neuron.name} on {data_name(result)}", show_header=False)
+    table.add_column("what")
+    table.add_column("value", overflow="fold")
+    rows = {
+        "network": f"{config.network.name}, width {config.network.width:g}",
+        "neuron": f"{config.neuron.title}, {config.binning.steps_title}",
+        "split, seed": f"{config.dataset.split_title}, {config.seed}",
+        "selection": f"{result['selection']}: {_SELECTION_WORDS[result['selection']]}",
+        "training samples": _train_words(result),
+        "micro-batches": _micro_batch_words(result, config),
+        "epoch taken": f"{result['epoch']} of {result['epochs']}",
+        "validation accuracy": f"{per_cent(result['validation_accuracy'])} %",
+        "test accuracy": test_accuracy_words(result),
+        f"firing rate ({_split_of_rate(result)})": f"{result['firing_rate']:.4f}",
+        "energy (counted)": _energy_words(result),
+        "seconds": f"{result['seconds']:.1f}",
+        "run folder": str(folder),
+    }
+    if result["validation_accuracy"] is None:
+        del rows["validation accuracy"]
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, value)
+    console().print(table)
+    if changed := accepted_sentence(result.get(KEY, ())):
+        print(changed)
+
+
+def _split_of_rate(result: dict[str, Any]) -> str:
+    """Without a test split it is of the validation samples, or of the training samples where nothing validates."""
+    if "test_accuracy" in result:
+        return "test"
+    return "training" if result["validation_accuracy"] is None else "validation"
+
+
+def _train_words(result: dict[str, Any]) -> str:
+    """Such as ``27; 3 of them, others each epoch, fill no batch ...``; "" for results of older versions."""
+    if "train_samples" not in result:
+        return ""
+    left = result["left_out_per_epoch"]
+    more = f"; {left} of them, others each epoch, fill no batch and are left out" if left else ""
+    return f"{result['train_samples']}{more}"
+
+
+def _micro_batch_words(result: dict[str, Any], config: RunConfig) -> str:
+    """How gradients were accumulated; "" where each batch was held as a whole."""
+    held = result.get("micro_batch")
+    if held in (None, config.batch_size):
+        return ""
+    why = "" if held == config.micro_batch else ", because memory did not hold more"
+    return f"gradients of {held} samples at a time add up to batches of {config.batch_size}{why}"
+
+
+def _energy_words(result: dict[str, Any]) -> str:
+    """Such as ``3.21 µJ an inference: 10 steps of 0.062 M MACs and 0.039 M ACs``; "" for results of older versions."""
+    if "energy" not in result:
+        return ""
+    found = result["energy"]
+    macs, acs = found["macs_per_step"] / 1e6, found["acs_per_step"] / 1e6
+    return (
+        f"{found['per_inference_uj']:.3g} µJ an inference: {found['timesteps']:g} steps of {macs:.3g} M MACs and "
+        f"{acs:.3g} M ACs (Table 6's rule; memory is not in it)"
+    )
+
+
+def print_layers(result: dict[str, Any]) -> None:
+    """Print accuracy by class and firing rate by layer."""
+    from rich.table import Table
+
+    from preprocess.terminal.console import console
+
+    out = console()
+    classes = Table(title="Test accuracy by class")
+    classes.add_column("class", overflow="fold")
+    classes.add_column("samples", justify="right")
+    classes.add_column("per cent", justify="right")
+    for name, row, accuracy in zip(result["classes"], result["confusion"], result["per_class_accuracy"], strict=True):
+        classes.add_row(name, str(sum(row)), per_cent(accuracy))
+    out.print(classes)
+    layers = Table(title="Firing rate by layer (spikes / neurons / T / test samples)")
+    layers.add_column("layer", overflow="fold")
+    layers.add_column("rate", justify="right")
+    for name, rate in result["firing_rates"].items():
+        layers.add_row(name, f"{rate:.4f}")
+    layers.add_row("all", f"{result['firing_rate']:.4f}", style="bold")
+    out.print(layers)
+
+
+def print_steps(result: dict[str, Any], config: RunConfig) -> None:
+    """Print accuracy by the number of first time steps, and by other T where they were evaluated."""
+    from rich.table import Table
+
+    from pipeline.evaluation.other_timesteps import why_bound
+    from preprocess.terminal.console import console
+
+    out = console()
+    curve = result["latency_curve"]
+    if curve is None:
+        out.print(f"no accuracy of first time steps: '{config.neuron.name}' computes each step from all of them")
+    else:
+        shown = _some_steps(len(curve))
+        some = "" if len(shown) == len(curve) else f"; {len(shown)} of {len(curve)} rows, all are in evaluation.json"
+        table = Table(title=f"Test accuracy of the first t steps ({config.binning.steps_title}{some})")
+        table.add_column("t", justify="right")
+        table.add_column("per cent", justify="right")
+        for t in shown:
+            table.add_row(str(t), per_cent(curve[t - 1]))
+        out.print(table)
+    if "accuracy_by_timesteps" in result:
+        out.print(_timesteps_table(result))
+    bound = why_bound(config)
+    if bound is not None:
+        out.print(f"no accuracy at other T: {bound}")
+
+
+_MOST_STEPS = 12
+
+
+def _some_steps(steps: int) -> list[int]:
+    """Evenly spaced among 1 .. T, first and last among them; all are in evaluation.json and in the picture."""
+    rows = min(steps, _MOST_STEPS)
+    return sorted({1 + round(k * (steps - 1) / max(rows - 1, 1)) for k in range(rows)})
+
+
+def _timesteps_table(result: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    from pipeline.evaluation.wilson_interval import accuracy_interval
+
+    samples = result["test_samples"]
+    table = Table(title="Test accuracy by T: same weights, samples binned anew")
+    for name in ("T", "per cent", "95 % interval"):
+        table.add_column(name, justify="right")
+    for steps, accuracy in result["accuracy_by_timesteps"].items():
+        low, high = accuracy_interval(round(accuracy * samples), samples)
+        trained = int(steps) == result["timesteps"]
+        name = f"{steps} (trained)" if trained else steps
+        interval = f"{100 * low:.1f} to {100 * high:.1f}"
+        table.add_row(name, per_cent(accuracy), interval, style="bold" if trained else None)
+    return table
+
+
+def print_nir(result: dict[str, Any]) -> None:
+    """Print where a NIR graph was written, and whether it computes the same when it is read again."""
+    if "nir" not in result:
+        return
+    written = result["nir"]
+    print(
+        f"NIR graph: {written['file']} ({written['nodes']} nodes, a time step is {written['time_step_s']:g} s; read "
+        f"again, it makes {written['same_predictions']} of {result['test_samples']} test predictions as the run does)"
+    )

@@ -1,0 +1,134 @@
+"""Neurons and networks from outside this package: ``package.module:Class`` or ``path/to/file.py:Class``."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config.imported_files import imported_files
+from pipeline.config.run_config import RunConfig
+from preprocess.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def is_outside(name: str) -> bool:
+    """Whether a neuron's or network's name points outside this package."""
+    return ":" in name
+
+
+def load_outside(name: str, field: str) -> type[Any]:
+    """The class that a name points to.
+
+    Args:
+        name: ``package.module:Class`` or ``path/to/file.py:Class``.
+        field: The configuration's field that holds the name, for errors.
+
+    Raises:
+        ConfigError: If the module or file cannot be loaded, or holds no such class.
+    """
+    where, _, what = name.rpartition(":")
+    path = Path(where).expanduser().absolute()
+    if where.endswith(".py") and not path.is_file():
+        raise ConfigError(f"{field}: expected a Python file in front of ':{what}', found none at {path}")
+    try:
+        module = _load_file(path) if where.endswith(".py") else importlib.import_module(where)
+    except Exception as error:  # whatever a user's module does while it loads
+        raise ConfigError(f"{field}: '{name}' cannot be loaded ({reason_of(error, str(path))})") from None
+    found = getattr(module, what, None)
+    if not isinstance(found, type):
+        classes = sorted(n for n, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__)
+        raise ConfigError(
+            f"{field}: expected a class '{what}' in {where}, found only: {', '.join(classes) or 'no class at all'}"
+        )
+    return found
+
+
+def make_outside(name: str, field: str, words: Mapping[str, Any]) -> nn.Module:
+    """An object of the class that a name points to, called with those of the words that its constructor takes.
+
+    Raises:
+        ConfigError: If the class cannot be loaded or called, or is no module of torch.
+    """
+    from torch import nn
+
+    kind = load_outside(name, field)
+    if not issubclass(kind, nn.Module):
+        raise ConfigError(f"{field}: expected a subclass of torch.nn.Module, found '{name}', which is none")
+    taken = _parameters(kind)
+    try:
+        return kind(**{word: value for word, value in words.items() if word in taken})
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever a user's constructor does
+        raise ConfigError(f"{field}: '{name}' cannot be made ({reason_of(error, inspect.getfile(kind))})") from None
+
+
+def outside_sources(config: RunConfig) -> dict[str, dict[str, Any]]:
+    """What of a run came from outside, by field path: `file` and `sha256` of the file that defines the class, and
+    `imports`, path to SHA-256, of the files of one's own that it imports; see `pipeline.config.imported_files`."""
+    sources: dict[str, dict[str, Any]] = {}
+    for field, name in (("neuron.name", config.neuron.name), ("network.name", config.network.name)):
+        if is_outside(name):
+            path = Path(inspect.getfile(load_outside(name, field)))
+            imports = {str(file): sha256_of(file) for file in imported_files(path)}
+            sources[field] = {"file": str(path), "sha256": sha256_of(path), "imports": imports}
+    return sources
+
+
+def source_files(sources: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Every file of `outside_sources` to its SHA-256; records of earlier versions have no `imports`."""
+    files: dict[str, str] = {}
+    for source in sources.values():
+        files |= {source["file"]: source["sha256"], **source.get("imports", {})}
+    return files
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _load_file(path: Path) -> ModuleType:
+    # One module for one content, so that its classes are the same for every network of a process.
+    key = f"spikeloom_outside_{hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:16]}"
+    if key not in sys.modules:
+        spec = importlib.util.spec_from_file_location(key, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[key] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[key]
+            raise
+    return sys.modules[key]
+
+
+def _parameters(kind: type[Any]) -> set[str]:
+    """Names that a constructor takes; one with ``**words`` hands them on to the class it inherits from."""
+    names: set[str] = set()
+    for base in kind.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(base.__init__).parameters.values()  # type: ignore[misc]
+        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return names
+
+
+def reason_of(error: BaseException, path: str) -> str:
+    """What went wrong, and at which line of the user's file, on one line."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    return f"{text}, in line {lines[-1]} of {path}" if lines else text

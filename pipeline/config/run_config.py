@@ -1,0 +1,307 @@
+"""Configuration of a run: frozen dataclasses, validated at once, with every fault reported.
+
+A field path, such as ``neuron.tau`` or ``batch_size``, names a field on the command line, in a search space
+and as a column of a table. DESIGN: presets are values of `RunConfig`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import operator
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.config.augmentation_names import EVENT_AUGMENTATIONS, augmentation_faults, parse_augmentation
+from pipeline.config.field_names import nearest_field
+from pipeline.config.inactive_fields import idle_fields, needless_fields
+from pipeline.config.sections import DatasetConfig as DatasetConfig
+from pipeline.config.sections import InputConfig as InputConfig
+from pipeline.config.sections import LossConfig as LossConfig
+from pipeline.config.sections import NetworkConfig as NetworkConfig
+from pipeline.config.sections import NeuronConfig as NeuronConfig
+from pipeline.config.sections import OptimiserConfig as OptimiserConfig
+from pipeline.config.sections import ScheduleConfig as ScheduleConfig
+from pipeline.config.sections import TimeOrder as TimeOrder
+from preprocess.binning.binning import Binning
+from preprocess.errors import ConfigError
+
+Selection = Literal["validation", "paper", "last"]
+
+# What says where and how fast a run runs, never what it computes: left out of the fingerprint.
+# neuron.timesteps follows from the binning.
+PLACE_FIELDS = frozenset(
+    {"device", "threads", "compile", "deterministic", "neuron.backend", "neuron.timesteps", "input.source"}
+)
+
+_MOST_THREADS = 1024
+# Torch's generators take what fits a signed word.
+_SEEDS = 1 << 63
+
+# Neurons with weights for each time step, made for one T.
+BOUND_NEURONS = ("psn", "glif")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides what a run computes.
+
+    Raises:
+        ConfigError: With every fault of every part, a line each.
+    """
+
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    binning: Binning = field(default_factory=Binning)
+    input: InputConfig = field(default_factory=InputConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    neuron: NeuronConfig = field(default_factory=NeuronConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    batch_size: int = 16
+    micro_batch: int | None = None
+    """The most samples that are held at once: gradients of so large pieces of a batch add up to one step, for networks
+    that memory does not hold otherwise. Batch norm sees a piece at a time. None is the whole batch."""
+    grad_steps: int | None = None
+    """k: gradient through the outputs of the first k time steps only; None is all T."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of convolutions and linear layers; a neuron's state is always float32. auto: fp32 on the CPU, on CUDA bf16 where
+    the device has it, else fp16."""
+    compile: bool = False
+    """Have torch.compile fuse what lies between the neurons; the first step takes a minute longer."""
+    deterministic: bool = False
+    """Use deterministic algorithms only, which may be slower on CUDA; the CPU's are deterministic anyway."""
+    device: str = "auto"
+    """auto: CUDA where there is a device, else cpu."""
+    threads: int | None = None
+    """CPU threads; None is the machine's share of this process."""
+    seed: int = 2022
+    start_from: str | None = None
+    """A run folder, or the name of one beside this run's own: go on from its last checkpoint, with its weights, epochs
+    and optimiser state, by this configuration from there."""
+    selection: Selection = "validation"
+    """validation: best epoch on held-out training samples; paper: best test accuracy; last: the last epoch."""
+
+    def __post_init__(self) -> None:
+        faults = list(self.faults())
+        if faults:
+            raise ConfigError(*faults)
+
+    def faults(self) -> Iterator[str]:
+        """Every fault of every part, a line each."""
+        for part in dataclasses.fields(self):
+            faults = getattr(getattr(self, part.name), "faults", None)
+            if faults is not None:
+                yield from faults()
+        if self.batch_size < 1:
+            yield f"batch_size: expected at least 1, found {self.batch_size}"
+        if self.micro_batch is not None and not 1 <= self.micro_batch <= max(self.batch_size, 1):
+            yield f"micro_batch: expected 1 to batch_size = {self.batch_size}, found {self.micro_batch}"
+        yield from self._augmentation_faults()
+        if self.schedule.patience is not None and self.selection == "last":
+            yield "schedule.patience: expected selection validation or paper, which watch an accuracy, found last"
+        if self.grad_steps is not None:
+            yield from self._grad_steps_faults(self.grad_steps)
+        if self.loss.last_steps is not None:
+            yield from self._last_steps_faults(self.loss.last_steps)
+        if self.threads is not None and not 1 <= self.threads <= _MOST_THREADS:
+            yield f"threads: expected 1 to {_MOST_THREADS}, found {self.threads}"
+        if not 0 <= self.seed < _SEEDS:
+            yield f"seed: expected 0 to {_SEEDS - 1}, found {self.seed}"
+
+    def _grad_steps_faults(self, steps: int) -> Iterator[str]:
+        if self.binning.varies and steps < 1:
+            yield f"grad_steps: expected at least 1, found {steps}"
+        elif self.neuron.name in BOUND_NEURONS and steps != self.binning.timesteps:
+            found = f"found {steps} of T = {self.binning.timesteps}"
+            yield f"grad_steps: '{self.neuron.name}' has weights for each step and needs all of them, {found}"
+        elif not self.binning.varies and not 1 <= steps <= self.binning.timesteps:
+            yield f"grad_steps: expected 1 to binning.timesteps = {self.binning.timesteps}, found {steps}"
+
+    def _last_steps_faults(self, steps: int) -> Iterator[str]:
+        binning = self.binning
+        if not binning.varies and steps > binning.timesteps:
+            yield f"loss.last_steps: expected 1 to binning.timesteps = {binning.timesteps}, found {steps}"
+        if self.grad_steps is not None and (binning.varies or self.grad_steps != binning.timesteps):
+            found = f"found grad_steps {self.grad_steps}, which trains by the first outputs alone"
+            yield f"loss.last_steps: expected no grad_steps beside it, {found}. Leave one of them out"
+
+    def _augmentation_faults(self) -> Iterator[str]:
+        text = self.dataset.augmentation
+        if any(augmentation_faults(text)) or not set(parse_augmentation(text)) & set(EVENT_AUGMENTATIONS):
+            return
+        if self.input.source != "events":
+            found = f"input.source {self.input.source} with augmentation {text}"
+            yield f"dataset.augmentation: expected input.source events, found {found}"
+        if self.binning.varies:
+            yield f"dataset.augmentation: expected a binning.split_by of fixed T, found {self.binning.split_by}"
+
+
+def field_paths(config_type: type = RunConfig, prefix: str = "") -> dict[str, Any]:
+    """Every field path with its type, such as ``{"neuron.tau": float, "batch_size": int}``."""
+    paths: dict[str, Any] = {}
+    hints = _type_hints(config_type)
+    for part in dataclasses.fields(config_type):
+        hint = hints[part.name]
+        if dataclasses.is_dataclass(hint):
+            paths |= field_paths(hint, f"{prefix}{part.name}.")  # type: ignore[arg-type]
+        else:
+            paths[f"{prefix}{part.name}"] = hint
+    return paths
+
+
+@functools.cache
+def _type_hints(config_type: type) -> dict[str, Any]:
+    """Evaluating the hints is most of what a configuration costs, and a search makes thousands."""
+    return typing.get_type_hints(config_type)
+
+
+def flatten(config: RunConfig) -> dict[str, Any]:
+    """Field path to value."""
+    paths = _run_paths()
+    return dict(zip(paths, operator.attrgetter(*paths)(config), strict=True))
+
+
+@functools.cache
+def _run_paths() -> Mapping[str, Any]:
+    """`field_paths` of a run, once: a search asks for thousands of configurations."""
+    return types.MappingProxyType(field_paths())
+
+
+def override(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """A copy with the fields at these paths replaced.
+
+    Raises:
+        ConfigError: With every unknown path, every value of another type, and every value out of range.
+    """
+    paths = _run_paths()
+    flat = flatten(config)
+    faults = []
+    for path, value in changes.items():
+        if path not in paths:
+            near = nearest_field(path, paths)
+            hint = f"did you mean '{near}'" if near else "the field paths are in: spikeloom train --help"
+            faults.append(f"{path}: no such field; {hint}")
+            continue
+        typed, fits = typed_value(value, paths[path])
+        if not fits:
+            faults.append(f"{path}: expected {describe_type(paths[path])}, found {value!r}")
+            continue
+        flat[path] = typed
+    if faults:
+        # A change that fits may still be out of range: both kinds are reported in one go.
+        faults += _range_faults(flat)
+        raise ConfigError(*faults)
+    return _unflatten(flat)
+
+
+def _range_faults(flat: Mapping[str, Any]) -> tuple[str, ...]:
+    try:
+        _unflatten(flat)
+    except ConfigError as error:
+        return error.faults
+    return ()
+
+
+def _unflatten(flat: Mapping[str, Any]) -> RunConfig:
+    hints = _type_hints(RunConfig)
+    parts: dict[str, Any] = {}
+    for part in dataclasses.fields(RunConfig):
+        hint = hints[part.name]
+        if dataclasses.is_dataclass(hint):
+            names = [inner.name for inner in dataclasses.fields(hint)]
+            parts[part.name] = hint(**{name: flat[f"{part.name}.{name}"] for name in names})  # type: ignore[operator]
+        else:
+            parts[part.name] = flat[part.name]
+    return RunConfig(**parts)
+
+
+def typed_value(value: Any, hint: Any) -> tuple[Any, bool]:
+    """The value as the hint's type, and whether it is one; an int is a float, a bool is no int."""
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        return value, value in typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        for option in typing.get_args(hint):
+            typed, fits = typed_value(value, option)
+            if fits:
+                return typed, True
+        return value, False
+    if hint is type(None):
+        return value, value is None
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value), True
+    if isinstance(value, bool) and hint is not bool:
+        return value, False
+    return value, isinstance(value, hint)
+
+
+def describe_type(hint: Any) -> str:
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(str(choice) for choice in typing.get_args(hint))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(describe_type(option) for option in typing.get_args(hint))
+    if hint is type(None):
+        return "null"
+    return {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}.get(hint, str(hint))
+
+
+def to_dict(config: RunConfig) -> dict[str, Any]:
+    """Nested plain values, as `config.json` holds them."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(nested: Mapping[str, Any], base: RunConfig | None = None) -> RunConfig:
+    """The inverse of `to_dict`; fields that are not given keep the base's values (default: the defaults).
+
+    Raises:
+        ConfigError: As `override` does.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{inner}": content for inner, content in value.items()}
+        else:
+            flat[name] = value
+    return override(base or RunConfig(), flat)
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read a configuration from a JSON file: a run's `config.json` or a search's `best.json`.
+
+    Raises:
+        ConfigError: If the file is missing, is not JSON, or holds a faulty configuration.
+    """
+    try:
+        nested = json.loads(path.read_text())
+    except FileNotFoundError:
+        fits = "a run's config.json or a search's best.json fits"
+        raise ConfigError(f"{path}: no such configuration file; {fits}") from None
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"{path}: expected a JSON configuration, but {error}") from None
+    # best.json holds the configuration beside what the search says of it.
+    nested = nested.get("config", nested) if isinstance(nested, dict) else nested
+    if not isinstance(nested, dict):
+        raise ConfigError(f"{path}: expected a JSON object, found {type(nested).__name__}")
+    return from_dict(nested)
+
+
+def fingerprint(config: RunConfig) -> str:
+    """Twelve hexadecimal digits that are equal exactly where two runs compute the same thing.
+
+    Made of the fields that are not at their defaults, so that a field that a later version adds changes no run's.
+    """
+    plain, defaults = flatten(config), flatten(RunConfig())
+    # Whatever order its names are given in, they apply in one.
+    plain["dataset.augmentation"] = "+".join(sorted(parse_augmentation(config.dataset.augmentation))) or "none"
+    plain |= {path: defaults[path] for path in (*idle_fields(plain), *needless_fields(plain))}
+    told = {path: value for path, value in plain.items() if path not in PLACE_FIELDS and value != defaults[path]}
+    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

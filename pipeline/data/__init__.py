@@ -1,0 +1,1 @@
+"""From a frame cache to batches."""

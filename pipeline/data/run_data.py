@@ -1,0 +1,81 @@
+"""What a run trains and tests on: the frames of a cache and their splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config.run_config import RunConfig
+from pipeline.data.encoding import input_size
+from preprocess.building.build_frame_cache import ensure_frames
+from preprocess.datasets.splits import Splits, split_samples
+from preprocess.errors import ConfigError
+from preprocess.store.copied_cache import open_copied
+from preprocess.store.event_store import events_path, open_events
+from preprocess.store.frame_cache import open_frames
+from preprocess.store.frame_source import EventFrames, FrameSource
+from preprocess.terminal.progress import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class RunData:
+    """What a configuration reads.
+
+    Attributes:
+        frames: The frame cache of its binning, or its event store's frames.
+        splits: Sample numbers that train, validate and test.
+        size: Height and width of what enters the network.
+    """
+
+    frames: FrameSource
+    splits: Splits
+    size: tuple[int, int]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.frames.classes
+
+    @property
+    def emulated(self) -> bool:
+        """Whether an emulator made the recordings; tables and reports say so."""
+        return self.frames.dataset.startswith("emulated-")
+
+
+def open_data(config: RunConfig, cache: Path, progress: Progress | None = None, *, needs_test: bool = True) -> RunData:
+    """Open what a configuration reads, and cut its splits; a frame cache is made where one is asked for and missing.
+
+    Args:
+        config: Of the run.
+        cache: The folder of all caches.
+        progress: Where to tell how far a frame cache is.
+        needs_test: Whether a data set without a test split is refused.
+
+    Raises:
+        CacheError: If there is no event store, with the command that makes it.
+        ConfigError: If the split does not exist for the data set, or a batch is larger than the training set.
+    """
+    dataset = config.dataset
+    frames = _open_frames(config, cache, progress)
+    splits = split_samples(
+        frames.samples,
+        dataset.name,
+        dataset.split,
+        dataset.validation_fraction,
+        config.selection,
+        frames.classes,
+        needs_test=needs_test or config.selection == "paper",
+    )
+    if config.batch_size > len(splits.train):
+        raise ConfigError(
+            f"batch_size: expected at most the {len(splits.train)} training samples of {dataset.name}, "
+            f"found {config.batch_size}"
+        )
+    return RunData(frames, splits, input_size(config.input, frames.height, frames.width))
+
+
+def _open_frames(config: RunConfig, cache: Path, progress: Progress | None) -> FrameSource:
+    name = config.dataset.name
+    if config.input.source == "events":
+        return EventFrames(open_events(events_path(cache, name)), config.binning, progress=progress)
+    copied = open_copied(cache, name, config.binning)
+    return copied or open_frames(ensure_frames(cache, name, config.binning, progress=progress))

@@ -1,0 +1,321 @@
+"""What a run will take, before it is run: operations, memory, and one real training step on a tiny batch.
+
+Memory is computed: weights, gradients and the optimiser's state from their number; what the forward pass keeps for
+the backward pass from its size at two tiny batches, with which it grows linearly. Not in it are the workspace of
+cuDNN, the fragmentation of the allocator, and what an operator holds only while it runs. A step that memory does not
+hold is not run. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from spikingjelly.activation_based.base import MemoryModule
+from torch import nn
+
+from pipeline.analysis.operations import Operations, count_run_operations
+from pipeline.config.run_config import OptimiserConfig, RunConfig
+from pipeline.data.loader import Batch
+from pipeline.dry_run.sample_frames import TinyFrames, tiny_frames
+from pipeline.dry_run.step_memory import available_bytes, expected_bytes
+from pipeline.layers.pooling import AveragePool
+from pipeline.networks import SpikeCounter, reset_network
+from pipeline.networks.run_network import make_run_network
+from pipeline.neurons import CLIFNode
+from pipeline.runtime.device import computing, resolve_precision
+from pipeline.runtime.distributed import Group, told_group
+from pipeline.training.learner import Learner
+from pipeline.training.non_finite import find_layer
+from pipeline.training.schedule import learning_rate
+from preprocess.errors import ConfigError, RunError
+from preprocess.terminal.progress import Progress
+
+_STEP_SAMPLES = 2
+# A sample that keeps more than this is trained alone, so that a step fits into 4 GB with all that torch takes.
+_LARGE_SAMPLE_BYTES = 1_000_000_000
+_FLOAT32_BYTES = 4
+# A step peaks at two to three times what its forward pass keeps, measured with VGG11 and LIF, CLIF and PLIF on the CPU.
+_PEAK_FACTOR = 3
+
+
+def dry_run(config: RunConfig, cache: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Compute what a run takes, and train one step.
+
+    Args:
+        config: Of the run.
+        cache: The folder of all caches; only read, and no frame cache is made.
+        progress: Where to tell how far the reading of times is, where T varies.
+
+    Returns:
+        What `train --dry-run --json` prints. Sizes are in bytes, MACs for one sample in one time step, FLOPs two for
+        each dense MAC of a convolution or linear layer.
+
+    Raises:
+        CacheError: If there is no event store, and nothing is known of the data set without it.
+        ConfigError: If the configuration does not fit the data, or several processes run.
+        RunError: If the loss is not finite.
+    """
+    if told_group().size > 1:
+        raise ConfigError("--dry-run: expected one process, found several. Leave torchrun out.")
+    with computing(config) as device:
+        torch.manual_seed(config.seed)
+        tiny = tiny_frames(config, cache, min(_STEP_SAMPLES + 1, config.batch_size), device, progress)
+        network = _build(config, tiny, device)
+        operations = _count(config, network, tiny, device)
+        # Of auto, CUDA would take another precision than the CPU.
+        planned_for_cuda = device.type == "cpu" and config.device == "auto" and config.precision != "auto"
+        measured, notes = _train_step(config, tiny, device, operations, apart=planned_for_cuda)
+    if measured["skipped"]:
+        notes.append(measured["skipped"])
+    memory = _memory(config, operations, measured, tiny)
+    return {
+        "dataset": config.dataset.name,
+        "network": config.network.name,
+        "neuron": config.neuron.name,
+        "frames": tiny.source,
+        "event_store": None if tiny.source == "made up" else str(tiny.path),
+        "input_size": list(tiny.size),
+        "classes": tiny.classes,
+        "timesteps": tiny.timesteps,
+        "batch_size": config.batch_size,
+        "parameters": operations.parameters,
+        "neurons": operations.neurons,
+        "macs": operations.macs,
+        **_work(config, operations, tiny),
+        "memory_bytes": memory,
+        "cuda_besides_bytes": _cuda_besides(config, network, operations, tiny) if planned_for_cuda else None,
+        "step": measured,
+        "layers": [asdict(layer) | {"binary_input": layer.binary_input} for layer in operations.layers],
+        "notes": notes,
+    }
+
+
+def _build(config: RunConfig, tiny: TinyFrames, device: torch.device) -> nn.Module:
+    return make_run_network(config, classes=tiny.classes, size=tiny.size, timesteps=tiny.timesteps, device=device)
+
+
+def _count(config: RunConfig, network: nn.Module, tiny: TinyFrames, device: torch.device) -> Operations:
+    return count_run_operations(config, network, tiny.size, tiny.timesteps, device)
+
+
+def _work(config: RunConfig, operations: Operations, tiny: TinyFrames) -> dict[str, Any]:
+    """FLOPs of a training step and of all of them; None where the number of samples is not known."""
+    learns = min(config.grad_steps or tiny.timesteps, tiny.timesteps)
+    # Backward costs a forward pass twice: the gradients of the inputs and those of the weights.
+    step = 2 * operations.macs * config.batch_size * (tiny.timesteps + 2 * learns)
+    # A last batch that is not full is dropped.
+    steps = None if tiny.train_samples is None else tiny.train_samples // config.batch_size
+    return {
+        "train_samples": tiny.train_samples,
+        "train_samples_from": tiny.train_samples_from,
+        "steps_per_epoch": steps,
+        "epochs": config.schedule.last_epoch,
+        "flops_per_step": step,
+        "flops_of_run": None if steps is None else step * steps * config.schedule.last_epoch,
+    }
+
+
+def _memory(config: RunConfig, operations: Operations, measured: dict[str, Any], tiny: TinyFrames) -> dict[str, int]:
+    """Bytes at the configured batch size, by part and in all."""
+    weights = _FLOAT32_BYTES * operations.parameters
+    parts = {
+        "parameters": weights,
+        "gradients": weights,
+        "optimiser": _copies(config.optimiser) * weights,
+        "average": 0 if config.optimiser.ema_decay is None else weights,
+        "activations": round(
+            measured["kept_bytes"] + (config.batch_size - measured["samples"]) * measured["kept_bytes_per_sample"]
+        ),
+        "frames": tiny.batch.frames[:, 0].nbytes * config.batch_size,
+    }
+    return {**parts, "all": sum(parts.values())}
+
+
+def _copies(optimiser: OptimiserConfig) -> int:
+    """How many numbers the optimiser keeps for each weight: AdamW two moments, SGD its momentum."""
+    return 2 if optimiser.name == "adamw" else int(optimiser.momentum > 0)
+
+
+def _cuda_besides(config: RunConfig, network: nn.Module, operations: Operations, tiny: TinyFrames) -> int:
+    """What CUDA's kernels keep beyond the CPU's at the configured batch size.
+
+    CLIF's keep the complementary potential of every step, which the CPU's compute again, and average pooling keeps its
+    input.
+    """
+    per_step = 0
+    for layer in operations.layers:
+        module = network.get_submodule(layer.name)
+        if isinstance(module, CLIFNode) and config.neuron.backend != "torch":
+            per_step += _FLOAT32_BYTES * layer.outputs
+        elif isinstance(module, AveragePool):
+            # Four inputs for each output, each spike as wide as the precision.
+            per_step += 4 * layer.outputs * (_FLOAT32_BYTES if config.precision == "fp32" else 2)
+    learns = min(config.grad_steps or tiny.timesteps, tiny.timesteps)
+    return per_step * learns * config.batch_size
+
+
+def _train_step(
+    config: RunConfig, tiny: TinyFrames, device: torch.device, operations: Operations, apart: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """The step in the configured precision where the device has it, else in the nearest; and why, for people."""
+    notes = []
+    if config.compile:
+        notes.append("the step ran without torch.compile, which may keep less")
+        config = replace(config, compile=False)
+    configured = resolve_precision(config.precision, device)
+    if configured == "fp16" and device.type == "cpu":
+        notes.append("the step ran in bf16, as wide as fp16, for which CPUs have no fast kernels")
+        config = replace(config, precision="bf16")
+    try:
+        return _measure(config, tiny, device, operations, apart), notes
+    except (RuntimeError, NotImplementedError) as error:
+        if configured == "fp32" or device.type != "cpu":
+            raise
+        reason = " ".join(str(error).split())[:200]
+        notes.append(f"the step ran in fp32, whose activations are larger: on the CPU {configured} failed ({reason})")
+        return _measure(replace(config, precision="fp32"), tiny, device, operations, apart), notes
+
+
+def _measure(
+    config: RunConfig, tiny: TinyFrames, device: torch.device, operations: Operations, apart: bool
+) -> dict[str, Any]:
+    """Train one step of two samples, after a forward pass of another number of them: the difference is a sample's.
+
+    Samples that keep very much are trained one at a time; there all of it counts as growing with the batch. What
+    memory does not hold is not run: the step, or even the forward pass, in whose place the layers' outputs are counted.
+    """
+    room = available_bytes(device)
+    weights = _FLOAT32_BYTES * operations.parameters * (2 + _copies(config.optimiser))
+
+    def fits(kept: float) -> bool:
+        return room is None or _PEAK_FACTOR * kept + weights <= room
+
+    def skipped(samples: int, kept: float) -> dict[str, Any]:
+        need = _PEAK_FACTOR * kept + weights
+        about = f"for {samples} sample{'s' * (samples > 1)} it needs about {need / 1e9:.3g} GB"
+        why = f"the step was not run: {about}, and {(room or 0) / 1e9:.3g} GB are free"
+        return _described(config, device, samples, kept, kept / samples) | {"skipped": why}
+
+    expected = expected_bytes(config, operations, tiny.timesteps, 1)
+    if room is not None and expected > room:
+        return skipped(1, expected)
+    samples = min(_STEP_SAMPLES, config.batch_size)
+    network = _build(config, tiny, device)
+    if apart:
+        # CUDA keeps what the CPU does not where it runs batch norm and neuron as one and leaves out zeros of spikes,
+        # neither of which it does where somebody looks at the layers.
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+                module.register_forward_hook(lambda *_: None)
+    learner = Learner(config, network, device, Group())
+    learner.set_learning_rate(learning_rate(config, 1))
+    network.train()
+    counter = SpikeCounter(network)
+
+    def forward(number: int) -> tuple[Kept, torch.Tensor]:
+        with keeping(network, tiny.first(number)) as kept:
+            loss, _ = learner.loss(kept.batch, counter)
+        return kept, loss
+
+    try:
+        other = forward(1)[0]
+        if other.bytes > _LARGE_SAMPLE_BYTES or not fits(samples * other.bytes):
+            samples = 1
+    except ConfigError:
+        # Batch norm may need more than one sample; a batch of one that is configured fails here as it will in training.
+        reset_network(network)
+        other = forward(min(samples + 1, config.batch_size))[0]
+    reset_network(network)
+    if not fits(samples * other.bytes / len(other.batch.labels)):
+        return skipped(len(other.batch.labels), other.bytes)
+    start = _now(device)
+    kept, loss = forward(samples)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        layer = find_layer(network, kept.batch.frames)
+        raise RunError(f"--dry-run: expected a finite loss, found {value}; the first that is not finite: {layer}")
+    learner.follow(loss)
+    found = _described(config, device, samples, kept.bytes, _slope(kept, other))
+    return found | {"loss": value, "seconds": _now(device) - start}
+
+
+def _described(
+    config: RunConfig, device: torch.device, samples: int, kept: float, per_sample: float
+) -> dict[str, Any]:
+    """What `step` says of a step; where it was run, its loss and time are added, else why it was not."""
+    return {
+        "samples": samples,
+        "precision": resolve_precision(config.precision, device),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "loss": None,
+        "seconds": None,
+        "skipped": None,
+        "kept_bytes": round(kept),
+        "kept_bytes_per_sample": per_sample,
+    }
+
+
+def _slope(a: Kept, b: Kept) -> float:
+    """Bytes of one sample more, without what does not grow, such as weights in half precision; of equal batches all."""
+    samples = len(a.batch.labels) - len(b.batch.labels)
+    return (a.bytes - b.bytes) / samples if samples else a.bytes / len(a.batch.labels)
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+class Kept:
+    """What a forward pass keeps: for its backward pass, and as neurons' states; parameters and frames apart.
+
+    Attributes:
+        batch: What goes in.
+        bytes: Of all memory kept, each piece once.
+    """
+
+    def __init__(self, network: nn.Module, batch: Batch) -> None:
+        self.batch = batch
+        self.bytes = 0
+        self._apart = {_place(x) for x in (batch.frames, batch.labels, *network.parameters(), *network.buffers())}
+        self._pieces: dict[int, int] = {}
+
+    def add(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Note a tensor; gives one over the same memory without its history, which would hold on to itself."""
+        if _place(tensor) not in self._apart:
+            self._pieces[_place(tensor)] = tensor.untyped_storage().nbytes()
+        return tensor.detach()
+
+    def close(self, network: nn.Module) -> None:
+        """Add the states that the network still holds, and sum up."""
+        for module in network.modules():
+            if isinstance(module, MemoryModule):
+                for state in module.memories():
+                    if isinstance(state, torch.Tensor):
+                        self.add(state)
+        self.bytes = sum(self._pieces.values())
+
+
+@contextmanager
+def keeping(network: nn.Module, batch: Batch) -> Iterator[Kept]:
+    """Measure what a forward pass under it keeps; `Kept.bytes` is there afterwards.
+
+    Custom functions and operators are seen as well as torch's own: all save through autograd.
+    """
+    kept = Kept(network, batch)
+    with torch.autograd.graph.saved_tensors_hooks(kept.add, lambda tensor: tensor):
+        yield kept
+    kept.close(network)
+
+
+def _place(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

@@ -1,0 +1,72 @@
+"""One training step and one validation batch of a run, at its own batch size, to measure the memory that they take."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pipeline.analysis.operations import count_run_operations
+from pipeline.config.run_config import RunConfig
+from pipeline.data.loader import FrameLoader
+from pipeline.data.run_data import RunData, open_data
+from pipeline.dry_run.step_memory import available_bytes, expected_bytes
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.networks import SpikeCounter
+from pipeline.networks.run_network import make_run_network
+from pipeline.runtime.device import computing
+from pipeline.runtime.distributed import Group
+from pipeline.training.learner import Learner
+from preprocess.errors import FullMemoryError
+
+
+def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
+    """The most bytes of main memory and of CUDA memory that this process has held after a step; nothing is written.
+
+    Args:
+        config: Of the run.
+        cache: The folder of all caches.
+
+    Raises:
+        FullMemoryError: If the step does not fit; one that surely does not is not tried.
+        ConfigError: If the configuration does not fit the data.
+        CacheError: If the data set has no event store.
+    """
+    data = open_data(config, cache, needs_test=False)
+    with computing(config) as device:
+        network = make_run_network(
+            config, classes=len(data.classes), size=data.size, timesteps=data.frames.timesteps, device=device
+        )
+        _refuse_what_cannot_fit(config, network, data, device)
+        learner = Learner(config, network, device, Group())
+        network.train()
+        samples = data.splits.train[: config.batch_size]
+        loader = FrameLoader(data.frames, samples, config.batch_size, config.input, device, shuffle_seed=config.seed)
+        with SpikeCounter(network) as counter:
+            for batch in loader.batches(1):
+                loss, _ = learner.loss(batch, counter)
+                learner.follow(loss)
+        if len(data.splits.validation):
+            part = data.splits.validation[: config.batch_size]
+            loader = FrameLoader(data.frames, part, config.batch_size, config.input, device, seed=config.seed)
+            evaluate(network, loader, config.loss)
+        on_gpu = float(torch.cuda.max_memory_reserved(device)) if device.type == "cuda" else 0.0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit), on_gpu
+
+
+def _refuse_what_cannot_fit(config: RunConfig, network: nn.Module, data: RunData, device: torch.device) -> None:
+    """Where the system runs out of memory, it may end other processes than the one that asked for it."""
+    steps = data.frames.timesteps
+    operations = count_run_operations(config, network, data.size, steps, device)
+    # Half of it where layers run as one or in half precision.
+    least = expected_bytes(config, operations, steps, config.micro_batch or config.batch_size) // 2
+    room = available_bytes(device)
+    if room is not None and least > room:
+        raise FullMemoryError(
+            f"{device}: a training step keeps at least {least / 1e9:.3g} GB, and {room / 1e9:.3g} GB are free. Lower "
+            "batch_size, input.size, network.width or binning.timesteps."
+        )

@@ -1,0 +1,88 @@
+"""What a training step takes at least, before it is run, and what memory there is for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from pipeline.analysis.operations import Operations
+from pipeline.config.run_config import RunConfig
+
+_BYTES = 4
+# The files of a control group of version 2, and those of version 1: limit, use, and what of the use can be freed.
+_GROUP_FILES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+
+
+def expected_bytes(config: RunConfig, operations: Operations, timesteps: int, samples: int) -> int:
+    """About what a forward pass keeps for its backward pass: each layer's outputs at each step, in float32.
+
+    Layers that run as one on the CPU and half precision keep less, down to half of it; custom functions are not seen.
+
+    Args:
+        config: Of the run.
+        operations: Of its network.
+        timesteps: T, the longest sample's where it varies.
+        samples: How many at once.
+    """
+    learns = min(config.grad_steps or timesteps, timesteps)
+    return _BYTES * sum(layer.outputs for layer in operations.layers) * learns * samples
+
+
+def available_bytes(
+    device: torch.device, proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")
+) -> int | None:
+    """Memory that this process can still get; None where the system does not say.
+
+    On the CPU the least of what the machine has left and what the limits of its control groups (containers, Slurm)
+    leave; on CUDA what is free on the device, and what this process holds there without using it.
+
+    Args:
+        device: Where the step runs.
+        proc: Where Linux tells of processes.
+        groups: Where it tells of control groups.
+    """
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + unused)
+    found = [*_machine_bytes(proc), *_group_bytes(proc, groups)]
+    return min(found, default=None)
+
+
+def _machine_bytes(proc: Path) -> Iterator[int]:
+    for line in _read(proc / "meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            yield 1024 * int(line.split()[1])
+
+
+def _group_bytes(proc: Path, groups: Path) -> Iterator[int]:
+    """What each control group that this process is in, and each around it, has left of its limit."""
+    for line in _read(proc / "self" / "cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        root = groups / controllers
+        inner = root / path.lstrip("/")
+        for folder in (inner, *inner.parents):
+            if folder.is_relative_to(root):
+                yield from _group_left(folder)
+
+
+def _group_left(folder: Path) -> Iterator[int]:
+    for limit_file, use_file, cached in _GROUP_FILES:
+        limit, use = _read(folder / limit_file).strip(), _read(folder / use_file).strip()
+        if limit.isdecimal() and use.isdecimal():
+            pairs = (line.split() for line in _read(folder / "memory.stat").splitlines())
+            freed = next((int(pair[1]) for pair in pairs if pair[0] == cached), 0)
+            yield max(0, int(limit) - int(use) + freed)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

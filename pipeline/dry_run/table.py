@@ -1,0 +1,110 @@
+"""What `train --dry-run` prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.config.run_config import RunConfig
+
+_WORDS = {
+    "parameters": "parameters",
+    "gradients": "gradients",
+    "optimiser": "optimiser's state",
+    "average": "moving average",
+    "activations": "activations kept for backward",
+    "frames": "input frames",
+}
+_HONEST = (
+    "Computed, not measured: the workspace of cuDNN and the fragmentation of the allocator are not in it, nor what an "
+    "operator holds only while it runs.",
+    "FLOPs: 2 for each dense MAC forward, twice that backward; evaluation after each epoch is not in them.",
+)
+
+
+def print_dry_run(report: dict[str, Any], config: RunConfig) -> None:
+    """Print a report of `pipeline.dry_run.dry_run.dry_run`."""
+    from rich.table import Table
+
+    from preprocess.terminal.console import console
+
+    out = console()
+    title = f"Dry run: {report['neuron']} on {report['dataset']}; nothing is written"
+    table = Table(title=title, show_header=False)
+    table.add_column("what")
+    table.add_column("value", overflow="fold")
+    for rows in (_network_rows(report, config), _work_rows(report), _memory_rows(report), _step_rows(report)):
+        for name, value in rows.items():
+            table.add_row(name, value)
+        table.add_section()
+    out.print(table)
+    for line in (*_HONEST, *(f"Note: {note}." for note in report["notes"])):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _network_rows(report: dict[str, Any], config: RunConfig) -> dict[str, str]:
+    rows, columns = report["input_size"]
+    made_up = report["frames"] == "made up"
+    told = {
+        "network": f"{report['network']}, width {config.network.width:g}, {report['classes']} classes",
+        "neuron": f"{report['neuron']}, tau {config.neuron.tau:g}, T = {report['timesteps']}",
+        "input": f"2 x {rows} x {columns}, batch size {report['batch_size']}",
+        "frames": "made up, random counts: there is no event store" if made_up else "real, training samples",
+        "event store": report["event_store"],
+        "parameters": f"{report['parameters']:,}",
+        "neurons": f"{report['neurons']:,}",
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _work_rows(report: dict[str, Any]) -> dict[str, str]:
+    if report["flops_of_run"] is None:
+        whole = "not known: how many samples train is not known without the event store"
+    else:
+        source = report["train_samples_from"].replace("event store", "of the event store")
+        whole = (
+            f"{_flops(report['flops_of_run'])} ({report['epochs']:,} epochs of {report['steps_per_epoch']:,} steps; "
+            f"{report['train_samples']:,} training samples, {source})"
+        )
+    return {
+        "MACs per sample and time step": f"{report['macs'] / 1e6:,.2f} M, dense",
+        "FLOPs of a training step": _flops(report["flops_per_step"]),
+        "FLOPs of the run": whole,
+    }
+
+
+def _memory_rows(report: dict[str, Any]) -> dict[str, str]:
+    memory = report["memory_bytes"]
+    rows = {f"memory: {_WORDS[part]}": _gigabytes(memory[part]) for part in _WORDS if memory[part]}
+    rows["memory in all"] = _gigabytes(memory["all"])
+    if report["cuda_besides_bytes"]:
+        besides = report["cuda_besides_bytes"]
+        rows["memory in all on CUDA"] = (
+            f"{_gigabytes(memory['all'] + besides)} ({_gigabytes(besides)} more, which its kernels keep and the CPU's "
+            "do not)"
+        )
+    return rows
+
+
+def _step_rows(report: dict[str, Any]) -> dict[str, str]:
+    step = report["step"]
+    if step["skipped"]:
+        return {"one step": "not run, see the note"}
+    threads = f", {step['threads']} thread{'s' * (step['threads'] > 1)}" if step["device"] == "cpu" else ""
+    samples = f"{step['samples']} sample{'s' * (step['samples'] > 1)}"
+    return {
+        "one step, run": f"{step['seconds']:.2f} s for {samples}, {step['precision']} on {step['device']}{threads}",
+        "its loss": f"{step['loss']:.4f}",
+    }
+
+
+def _flops(count: int) -> str:
+    """Such as ``9.82 TFLOP``."""
+    for unit, letter in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if count >= unit:
+            return f"{count / unit:,.2f} {letter}FLOP"
+    return f"{count:,} FLOP"
+
+
+def _gigabytes(count: int) -> str:
+    """In MB where a gigabyte is too much to count in."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

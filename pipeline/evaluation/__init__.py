@@ -1,0 +1,1 @@
+"""What a trained network reaches: losses, accuracy, latency, and runs evaluated again."""

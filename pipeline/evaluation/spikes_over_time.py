@@ -1,0 +1,70 @@
+"""How many of a finished run's neurons fire at each time step of a sample."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.data.encoding import encode
+from pipeline.evaluation.finished_run import load_for_frames
+from pipeline.networks import neuron_layers, reset_network
+from pipeline.runs.run_folder import Run
+from preprocess.errors import RunError
+from preprocess.store.frame_source import FrameSource
+
+
+class SpikesOverTime:
+    """A run's network with its selected weights, on the CPU, in evaluation mode.
+
+    Args:
+        there: The run; it has a ``best.pt``.
+        frames: What it reads, open.
+
+    Attributes:
+        layers: Names of the spiking layers, in the order of the network.
+
+    Raises:
+        RunError: If there are no weights, they are damaged or do not fit, or the frames are of other files than those
+            that the run was trained on.
+    """
+
+    def __init__(self, there: Run, frames: FrameSource) -> None:
+        trained_on = there.environment.get("data")
+        if trained_on not in (None, frames.fingerprint):
+            raise RunError(
+                f"{there.folder}: expected frames {trained_on}, found {frames.fingerprint} in {frames.path}: the data "
+                "set was preprocessed from other files since"
+            )
+        self._frames = frames
+        self._input = there.config.input
+        self._network, _ = load_for_frames(there, frames, torch.device("cpu"))
+        self._network.eval()
+        self._modules = neuron_layers(self._network)
+        self.layers = tuple(self._modules)
+
+    def shares(self, sample: int) -> NDArray[np.float64]:
+        """The share of each layer's neurons whose output is not zero, shape (layers, T); padding is cut off.
+
+        Args:
+            sample: Its number among the frames.
+        """
+        counts = torch.from_numpy(self._frames.read(sample).astype(np.int64))[:, None]
+        found: dict[str, NDArray[np.float64]] = {}
+
+        def count(name: str, spikes: torch.Tensor) -> None:
+            found[name] = (spikes.detach() != 0).flatten(1).double().mean(1).numpy()
+
+        hooks = [
+            module.register_forward_hook(lambda _m, _i, out, name=name: count(name, out))
+            for name, module in self._modules.items()
+        ]
+        try:
+            with torch.no_grad():
+                self._network(encode(counts, self._input))
+        finally:
+            reset_network(self._network)
+            for hook in hooks:
+                hook.remove()
+        length = int(self._frames.lengths[sample])
+        return np.array([found[name][:length] for name in self.layers])

@@ -1,0 +1,1 @@
+"""CPU and GPU primitives that no single neuron owns."""

@@ -1,0 +1,140 @@
+"""Batch norm's two sums over all pixels, forward and backward, for the CPU; the rest is inside the neuron's kernels.
+
+A sequence lies as rows (T, N) with the channel fastest: N = pixels * C. A block is a run of whole pixels, so that each
+channel's numbers, tiled to the block's length, stand beside it and loops are long whatever C is. Blocks make chunks,
+whose sums are added in the order of the chunks: results do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipeline.kernels.bfloat16 import narrow, widen
+from pipeline.kernels.jit import compile_kernel, inline
+
+LONGEST = 1024
+"""Elements of a block at most, and so channels."""
+
+# From one row of a block to the next: not a power of two, whose rows would fall into the same lines of the cache.
+ROW = LONGEST + 16
+
+# Element-steps whose rows stay in the second-level cache together.
+_ROOM = 10 * LONGEST
+_LEAST_CHUNK, _MOST_CHUNKS = 1 << 15, 32
+# Blocks summed in float32 before the sum goes to float64.
+_SHORT = 64
+
+
+class Partition(NamedTuple):
+    """How N elements are cut, by N, C and T alone."""
+
+    length: int
+    """Elements a block, a multiple of C."""
+    blocks: int
+    """Blocks a chunk."""
+    chunks: int
+
+
+def partition(elements: int, channels: int, steps: int) -> Partition:
+    """The blocks and chunks of rows (T, N)."""
+    length = channels * max(1, min(LONGEST, max(_ROOM // steps, 256)) // channels)
+    blocks = -(-elements // length)
+    chunks = max(1, min(_MOST_CHUNKS, elements // _LEAST_CHUNK))
+    blocks_a_chunk = max(1, -(-blocks // chunks))
+    return Partition(length, blocks_a_chunk, -(-blocks // blocks_a_chunk))
+
+
+@inline
+def tile(row: Any, values: Any, length: int) -> None:
+    """Values (C,) again and again along a row."""
+    for first in range(0, length, len(values)):
+        row[first : first + len(values)] = values
+
+
+@inline
+def add_lanes(sums: Any, lanes: Any, length: int) -> None:
+    """Add what each place of a block has summed to its channel's sum, float64 (C,); the places start anew at 0."""
+    for first in range(0, length, len(sums)):
+        for c in range(len(sums)):
+            sums[c] += lanes[first + c]
+            lanes[first + c] = np.float32(0.0)
+
+
+@compile_kernel
+def moments(x: Any, length: int, blocks: int, first_value: Any, sums: Any, l: int, r: int) -> None:
+    """Each channel's sums of x - k and (x - k)^2 for chunks l <= chunk < r, k being the chunk's first pixel.
+
+    Args:
+        x: float32 or the bits of bfloat16, (T, N).
+        length: Elements a block.
+        blocks: Blocks a chunk.
+        first_value: k, float32 (chunks, T, C); filled. Without it the squares would cancel where means are large.
+        sums: float64 (chunks, T, 2, C); filled.
+        l: First chunk.
+        r: Last chunk + 1.
+    """
+    elements, channels = x.shape[1], first_value.shape[2]
+    work = np.zeros(3 * ROW, np.float32)  # sum, sum of squares, k
+    for chunk in range(l, r):
+        start = chunk * blocks * length
+        end = min(start + blocks * length, elements)
+        for t in range(len(x)):
+            for c in range(channels):
+                first_value[chunk, t, c] = widen(x[t, start + c])
+            tile(work[2 * ROW :], first_value[chunk, t], length)
+            sums[chunk, t] = 0.0
+            since = 0
+            # Four blocks at a time: sums are read and written once for them.
+            first = start
+            while first + 4 * length <= end:
+                xb = x[t, first : first + 4 * length]
+                xb1, xb2, xb3 = xb[length:], xb[2 * length :], xb[3 * length :]
+                for i in range(length):
+                    k = work[i + 2 * ROW]
+                    a, b, c, d = widen(xb[i]) - k, widen(xb1[i]) - k, widen(xb2[i]) - k, widen(xb3[i]) - k
+                    work[i] += (a + b) + (c + d)
+                    work[i + ROW] += (a * a + b * b) + (c * c + d * d)
+                first += 4 * length
+                since += 4
+                if since >= _SHORT:
+                    add_lanes(sums[chunk, t, 0], work[:ROW], length)
+                    add_lanes(sums[chunk, t, 1], work[ROW : 2 * ROW], length)
+                    since = 0
+            while first < end:
+                n = min(length, end - first)
+                xb = x[t, first : first + n]
+                for i in range(n):
+                    a = widen(xb[i]) - work[i + 2 * ROW]
+                    work[i] += a
+                    work[i + ROW] += a * a
+                first += n
+            add_lanes(sums[chunk, t, 0], work[:ROW], length)
+            add_lanes(sums[chunk, t, 1], work[ROW : 2 * ROW], length)
+
+
+@compile_kernel
+def finish(grad: Any, x: Any, factors: Any, length: int, l: int, r: int) -> None:
+    """The gradient of the normalised input to that of the input, in its place, for blocks l <= block < r.
+
+    Args:
+        grad: float32 or the bits of bfloat16, (T, N); g becomes a g + b (x - mean) + c.
+        x: Likewise.
+        factors: Rows a, b, mean and c, float32 (T or 1, 4, C).
+        length: Elements a block.
+        l: First block.
+        r: Last block + 1.
+    """
+    work = np.empty(4 * ROW, np.float32)
+    end = min(r * length, x.shape[1])
+    for t in range(len(x)):
+        if t < len(factors):
+            for k in range(4):
+                tile(work[k * ROW : (k + 1) * ROW], factors[t, k], length)
+        for first in range(l * length, end, length):
+            last = min(first + length, end)
+            gb, xb = grad[t, first:last], x[t, first:last]
+            for i in range(last - first):
+                centred = widen(xb[i]) - work[i + 2 * ROW]
+                gb[i] = narrow(gb, widen(gb[i]) * work[i] + (centred * work[i + ROW] + work[i + 3 * ROW]))

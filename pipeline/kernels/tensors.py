@@ -1,0 +1,33 @@
+"""Tensors as kernels take them: rows over memory with the channel fastest or slowest, as NumPy arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.kernels import buffers
+
+
+def rows(x: torch.Tensor) -> torch.Tensor:
+    """A sequence (T, ...) as contiguous float32 rows (T, N)."""
+    return buffers.converted(x.detach().contiguous().view(len(x), -1), torch.float32)
+
+
+def has_fastest_channel(x: torch.Tensor) -> bool:
+    """Whether a sequence on the CPU lies in memory as T, B, H, W, C; what is contiguous too counts as contiguous."""
+    fits = x.device.type == "cpu" and x.dim() == 5 and x.numel() > 0 and not torch.compiler.is_compiling()
+    return fits and not x.is_contiguous() and x.movedim(2, -1).is_contiguous()
+
+
+def row(x: torch.Tensor) -> torch.Tensor:
+    """A state (...) as a contiguous float32 row (N,), or (1,) where it is one number spread over all elements."""
+    x = x.detach()
+    if x.numel() and not any(x.stride()):
+        x = x.as_strided((1,), (1,))
+    return x.to(torch.float32).contiguous().view(-1)
+
+
+def array(x: torch.Tensor) -> NDArray[np.float32]:
+    """The tensor's memory as a NumPy array."""
+    return x.detach().numpy()

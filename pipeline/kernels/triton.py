@@ -1,0 +1,49 @@
+"""What the Triton kernels share: surrogates on the GPU, and how a launch is cut into programs.
+
+Loaded for CUDA tensors only.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from pipeline.kernels.surrogates import ATAN, RECT, SIGMOID, TRIANGLE
+
+BLOCK = 256
+WARPS = 4
+"""Two elements a thread: few registers each, so that many programs share a multiprocessor and hide memory's delay."""
+
+_RECT, _TRIANGLE, _SIGMOID = tl.constexpr(RECT), tl.constexpr(TRIANGLE), tl.constexpr(SIGMOID)
+_QUARTER_TURN = tl.constexpr(1.5707963267948966)
+assert {RECT, TRIANGLE, SIGMOID, ATAN} == set(range(4))
+
+
+def grid(elements: int) -> tuple[int]:
+    """Programs of a launch, one for each block of elements."""
+    return (triton.cdiv(elements, BLOCK),)
+
+
+@triton.jit
+def logistic(z):
+    """1 / (1 + exp(-z)) in float32; NaN stays NaN."""
+    return 1.0 / (1.0 + tl.exp(-z))
+
+
+@triton.jit
+def surrogate_slope(u, v_threshold, alpha, KIND: tl.constexpr):
+    """ds/du at u - v_threshold, as `pipeline.kernels.surrogates.fill_slope` has it."""
+    x = u - v_threshold
+    if KIND == _RECT:
+        # NaN compares false both ways and passes through.
+        slope = tl.where(tl.abs(x) < 0.5 / alpha, alpha, tl.where(tl.abs(x) >= 0.5 / alpha, 0.0, x))
+    elif KIND == _TRIANGLE:
+        z = alpha * tl.abs(x)
+        slope = tl.where(z > 1.0, 0.0, alpha * (1.0 - z))
+    elif KIND == _SIGMOID:
+        s = logistic(alpha * x)
+        slope = alpha * s * (1.0 - s)
+    else:
+        z = _QUARTER_TURN * alpha * x
+        slope = 0.5 * alpha / (1.0 + z * z)
+    return slope

@@ -1,0 +1,1 @@
+"""Layers of networks: convolution blocks, batch norm, pooling."""

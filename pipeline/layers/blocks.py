@@ -1,0 +1,133 @@
+"""What spiking convolutional networks are made of; every layer takes and gives sequences (T, B, ...)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
+
+import torch
+from spikingjelly.activation_based import layer
+from torch import nn
+
+from pipeline.config.run_config import NetworkConfig
+from pipeline.kernels.norm_neuron import can_fuse
+from pipeline.layers.batch_norm import SequenceBatchNorm
+from pipeline.layers.pooling import AveragePool, MaxPool
+from pipeline.layers.spike_conv import convolve
+from preprocess.errors import ConfigError
+
+MakeNeuron = Callable[[], nn.Module]
+Plan = Sequence[int | Literal["P", "M"]]
+"""Channels of each convolution, P for a 2x2 average pooling, M for a 2x2 max pooling."""
+
+_POOLINGS: dict[str, type[nn.Module]] = {"P": AveragePool, "M": MaxPool}
+
+
+def over_time(module: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """Apply a module without state to all T*B images at once."""
+    return module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+def channels_last(x: torch.Tensor) -> torch.Tensor:
+    """A sequence (T, B, C, H, W) that lies in memory as T, B, H, W, C; itself where it does."""
+    return x.movedim(2, -1).contiguous().movedim(-1, 2)
+
+
+def make_dropout(share: float) -> nn.Module:
+    """Dropout with one mask for all time steps until the reset; nothing at a share of 0."""
+    return layer.Dropout(share, step_mode="m") if share > 0 else nn.Identity()
+
+
+class ConvBlock(nn.Module):
+    """Convolution 3x3, batch norm, neuron, and dropout with one mask for all time steps."""
+
+    def __init__(
+        self,
+        channels: int,
+        out: int,
+        batch_norm: Literal["per-step", "joint"],
+        make_neuron: MakeNeuron,
+        dropout: float,
+        *,
+        stride: int = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=bias)
+        self.norm = SequenceBatchNorm(out, batch_norm)
+        self.neuron = make_neuron()
+        self.dropout = make_dropout(dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(T, B, C, H, W) to (T, B, out, H / stride, W / stride), rounded up."""
+        if self.neuron_takes_norm and x.device.type == "cpu":
+            # The convolution's output lies in memory as its input does.
+            x = channels_last(x)
+        # On the CPU zeros of spikes are left out where it pays.
+        current = over_time(partial(convolve, self.conv), x)
+        if can_fuse(self.neuron, self.norm, current):
+            return self.dropout(self.neuron(current, norm=self.norm))
+        return self.dropout(self.neuron(self.norm(current)))
+
+    @property
+    def neuron_takes_norm(self) -> bool:
+        """Whether batch norm and neuron run as one on the CPU, if nothing stands between them."""
+        return bool(getattr(self.neuron, "takes_norm", False))
+
+    def lay_out(self) -> None:
+        """Put the weights where their gradients will lie: with the channel fastest in memory on the CPU."""
+        weight = self.conv.weight
+        fits = self.neuron_takes_norm and weight.device.type == "cpu"
+        weight.data = weight.data.contiguous(memory_format=torch.channels_last if fits else torch.contiguous_format)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> ConvBlock:
+        # Called where a network moves to another device or type.
+        super()._apply(fn, recurse)
+        self.lay_out()
+        return self
+
+
+def make_features(
+    plan: Plan, channels: int, config: NetworkConfig, make_neuron: MakeNeuron, dropout: float, *, bias: bool = True
+) -> nn.Sequential:
+    """The convolutions and poolings of a plan, conv1, conv2, pool1 ..., its channels multiplied by `config.width`."""
+    features = nn.Sequential()
+    counts = {"conv": 0, "pool": 0}
+    for step in plan:
+        kind = "conv" if isinstance(step, int) else "pool"
+        counts[kind] += 1
+        if isinstance(step, int):
+            out = scaled(step, config.width)
+            block: nn.Module = ConvBlock(channels, out, config.batch_norm, make_neuron, dropout, bias=bias)
+            channels = out
+        else:
+            block = _POOLINGS[step]()
+        features.add_module(f"{kind}{counts[kind]}", block)
+    return features
+
+
+def scaled(channels: int, width: float) -> int:
+    """Channels times width, at least 1."""
+    return max(1, round(channels * width))
+
+
+def last_channels(plan: Plan, width: float) -> int:
+    """Channels behind the last convolution of a plan."""
+    return scaled([step for step in plan if isinstance(step, int)][-1], width)
+
+
+def pooled_size(name: str, plan: Plan, size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width behind all poolings of a plan.
+
+    Raises:
+        ConfigError: If nothing is left of the input.
+    """
+    halvings = sum(step in _POOLINGS for step in plan)
+    rows, columns = size[0] >> halvings, size[1] >> halvings
+    if rows < 1 or columns < 1:
+        raise ConfigError(
+            f"{name}: expected frames of at least {1 << halvings}x{1 << halvings} pixels for its {halvings} poolings, "
+            f"found {size[0]}x{size[1]}. Set input.size, or a smaller binning.downsample."
+        )
+    return rows, columns

@@ -1,0 +1,212 @@
+"""Whether neurons and networks of one's own keep to what training asks of them, found out before any training.
+
+A neuron maps (T, B, ...) to spikes of the same shape; a network maps frames (T, B, 2, H, W) to logits
+(T, B, classes); and `reset()` clears whatever a module keeps from one batch to the next.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from pipeline.config.custom_classes import is_outside, load_outside, reason_of
+from pipeline.config.run_config import RunConfig
+from pipeline.networks.firing import neuron_layers, reset_network
+from preprocess.errors import ConfigError
+
+_STEPS = 3
+
+
+def check_own_classes(
+    network: nn.Module,
+    config: RunConfig,
+    *,
+    classes: int,
+    size: tuple[int, int],
+    timesteps: int,
+    device: torch.device,
+    leave_cuda: bool = False,
+) -> None:
+    """Show a run's network two tiny batches, where it or its neuron is a class of one's own; it stays as it was.
+
+    Lazy modules of torch, which have no weights before their first forward pass, are not looked at.
+
+    Args:
+        network: On the device.
+        config: What it was made of.
+        classes: How many logits.
+        size: Height and width of a frame.
+        timesteps: T.
+        device: Where the network is.
+        leave_cuda: Whether code that asks for CUDA in vain is left to a run that has it.
+
+    Raises:
+        ConfigError: In one line that names the class and what it must return or have.
+    """
+    if not (is_outside(config.neuron.name) or is_outside(config.network.name)):
+        return
+    if any(map(is_lazy, network.parameters())):
+        # Weights without a form yet have no gradients to switch off.
+        return
+    with _unchanged(network, device):
+        try:
+            _Probe(network, config, classes, size, min(timesteps, _STEPS), device).run()
+        except (_OwnError, ConfigError):
+            # A class may be made for one T.
+            try:
+                _Probe(network, config, classes, size, timesteps, device).run()
+            except _OwnError as error:
+                if not (leave_cuda and error.asks_for_cuda):
+                    raise ConfigError(str(error)) from None
+
+
+class _OwnError(Exception):
+    """What a class of one's own does wrong, in one line."""
+
+    def __init__(self, text: str, *, asks_for_cuda: bool = False) -> None:
+        super().__init__(text)
+        self.asks_for_cuda = asks_for_cuda
+
+
+class _Probe:
+    """One look at a network with a number of time steps."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: RunConfig,
+        classes: int,
+        size: tuple[int, int],
+        steps: int,
+        device: torch.device,
+    ) -> None:
+        self._network, self._config = network, config
+        # Another number than T, so that (B, T, classes) is not taken for (T, B, classes).
+        self._expected = (steps, 3 if steps == 2 else 2, classes)
+        self._frames = 4 * torch.rand((*self._expected[:2], 2, *size), device=device)
+        neuron, own = config.neuron.name, is_outside(config.neuron.name)
+        kind = load_outside(neuron, "neuron.name") if own else None
+        layers = neuron_layers(network).items()
+        self._neurons = {name: module for name, module in layers if kind is not None and isinstance(module, kind)}
+        self._wrong_shape = ""
+        self._spikes: dict[str, list[torch.Tensor]] = {name: [] for name in self._neurons}
+
+    def run(self) -> None:
+        """Raise _OwnError at the first thing that is wrong."""
+        hooks = [
+            module.register_forward_hook(lambda _m, inputs, out, name=name: self._see(name, inputs, out))
+            for name, module in self._neurons.items()
+        ]
+        try:
+            # Only what the first batch touches has a gradient, so that one in the second shows what was kept of it.
+            self._check_logits(self._forward(self._frames.clone().requires_grad_()))
+            again = self._forward(self._frames)
+        finally:
+            for hook in hooks:
+                hook.remove()
+            reset_network(self._network)
+        self._check_state(again)
+
+    def _forward(self, frames: torch.Tensor) -> Any:
+        torch.manual_seed(0)
+        reset_network(self._network)
+        try:
+            return self._network(frames)
+        except (_OwnError, ConfigError, torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:  # whatever the user's code does
+            if "can't allocate memory" in str(error):
+                raise
+            raise self._failed(error) from None
+
+    def _failed(self, error: Exception) -> _OwnError:
+        if self._wrong_shape:
+            return _OwnError(self._wrong_shape)
+        names = {"network.name": self._config.network.name, "neuron.name": self._config.neuron.name}
+        own = {field: name for field, name in names.items() if is_outside(name)}
+        told = {field: reason_of(error, inspect.getfile(load_outside(name, field))) for field, name in own.items()}
+        # The one in whose file it happened, else the one that the other is made of.
+        field = next((field for field in told if ", in line " in told[field]), next(reversed(told)))
+        shape = tuple(self._frames.shape)
+        text = f"{field}: '{own[field]}' fails on frames (T, B, channels, H, W) = {shape} ({told[field]})"
+        asks = any(word in str(error).lower() for word in ("cuda", "triton", "nvidia"))
+        return _OwnError(text, asks_for_cuda=asks)
+
+    def _see(self, name: str, inputs: tuple[Any, ...], out: Any) -> None:
+        if not inputs:
+            return
+        current = inputs[0]
+        fits = isinstance(out, torch.Tensor) and out.shape == current.shape and out.is_floating_point()
+        if not fits:
+            self._wrong_shape = self._wrong_shape or (
+                f"neuron.name: '{self._config.neuron.name}' must return spikes as one floating-point tensor of its "
+                f"input's shape (T, B, ...) = {tuple(current.shape)}, found {_describe(out)}"
+            )
+            # A network of one's own may know what to do with it.
+            if not is_outside(self._config.network.name):
+                raise _OwnError(self._wrong_shape)
+        else:
+            self._spikes[name].append(out.detach())
+
+    def _check_logits(self, logits: Any) -> None:
+        if isinstance(logits, torch.Tensor) and logits.shape == self._expected:
+            return
+        averaged = _describe(logits) == str(self._expected[1:])
+        raise _OwnError(
+            f"network.name: '{self._config.network.name}' must return logits (T, B, classes) = {self._expected}, a row "
+            f"for each time step, found {_describe(logits)}"
+            f"{'. Leave the mean over time to the loss and the prediction' if averaged else ''}"
+        )
+
+    def _check_state(self, again: torch.Tensor) -> None:
+        for name, module in self._neurons.items():
+            # One half is the first batch's, the other the same batch's again; a shared layer is called several times.
+            spikes = self._spikes[name]
+            first, second = spikes[: len(spikes) // 2], spikes[len(spikes) // 2 :]
+            kept = len(first) == len(second) and not all(map(torch.equal, first, second))
+            if (kept or again.requires_grad) and not callable(getattr(module, "reset", None)):
+                raise _OwnError(_needs_reset("neuron.name", self._config.neuron.name, "it has none"))
+        if again.requires_grad:
+            # A neuron with a reset that forgets too little, or anything in a network of one's own.
+            field, name = ("neuron.name", self._config.neuron.name)
+            if not self._neurons:
+                field, name = ("network.name", self._config.network.name)
+            raise _OwnError(_needs_reset(field, name, "a graph of the batch before is left after it"))
+
+
+def _needs_reset(field: str, name: str, found: str) -> str:
+    return (
+        f"{field}: '{name}' must have a method reset() that clears what it keeps from one batch to the next, {found}. "
+        "Add it, or derive from spikingjelly.activation_based.base.MemoryModule"
+    )
+
+
+def _describe(out: Any) -> str:
+    if isinstance(out, torch.Tensor):
+        return str(tuple(out.shape)) + ("" if out.is_floating_point() else f" of {out.dtype}")
+    return f"a {type(out).__name__}"
+
+
+@contextmanager
+def _unchanged(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """The network in training mode without gradients of its weights; afterwards as it was, random numbers too."""
+    training = {module: module.training for module in network.modules()}
+    learns = {parameter: parameter.requires_grad for parameter in network.parameters()}
+    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    network.train().requires_grad_(False)
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.enable_grad():
+            yield
+    finally:
+        for module, trains in training.items():
+            module.training = trains
+        for parameter, needs in learns.items():
+            parameter.requires_grad_(needs)
+        for buffer, before in buffers:
+            buffer.copy_(before)

@@ -1,0 +1,1 @@
+"""CLIF: the node, and its kernels for the CPU and for CUDA."""

@@ -1,0 +1,77 @@
+"""SpikingJelly's neurons with weights for each time step: bound to the T that they are made for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from spikingjelly.activation_based import neuron
+from torch import nn
+
+from pipeline.config.run_config import NeuronConfig
+from pipeline.neurons.recomputation import RunsOnce
+from pipeline.neurons.surrogates import make_surrogate
+from preprocess.errors import ConfigError
+
+
+class PSN(neuron.PSN):
+    """The parallel spiking neuron (Fang et al., NeurIPS 2023): spikes where W x >= b, with W (T, T) learnt.
+
+    Raises:
+        ConfigError: If called with another T.
+    """
+
+    def forward(self, x_seq: torch.Tensor) -> torch.Tensor:
+        """Input (T, B, ...) to spikes of the same shape."""
+        _check_timesteps("psn", self.T, x_seq)
+        return super().forward(x_seq)
+
+
+class GatedLIFNode(RunsOnce, neuron.GatedLIFNode):
+    """The gated LIF neuron (Yao et al., NeurIPS 2022), its gates shared by a layer; conductance is learnt per step.
+
+    Raises:
+        ConfigError: If called with another T.
+    """
+
+    def multi_step_functional_forward(
+        self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], **kwargs: object
+    ) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
+        """SpikingJelly's hook for a whole sequence: x (T, B, ...) and v (B, ...) to spikes and the new v."""
+        (x,), v = inputs, states[0]
+        _check_timesteps("glif", self.T, x)
+        # SpikingJelly's code takes four dimensions a step; the gates are the same for all of them.
+        flat, shape = x.flatten(1)[:, None, None, None], x.shape[1:]
+        (spikes,), states = super().multi_step_functional_forward((flat,), (v.reshape(flat.shape[1:]), states[1]))
+        return (spikes.view(x.shape),), tuple(state.view(shape) for state in states)
+
+
+def make_psn(config: NeuronConfig) -> nn.Module:
+    """PSN with its own initial weights; tau and v_threshold have no part in it."""
+    return PSN(_timesteps(config), make_surrogate(config))
+
+
+def make_glif(config: NeuronConfig) -> nn.Module:
+    """GLIF with its paper's initial values; they are learnt, and tau and v_threshold have no part in them."""
+    node = GatedLIFNode(_timesteps(config), surrogate_function=make_surrogate(config))
+    # SpikingJelly draws the gates from NumPy's global state; a run's seed is torch's.
+    for gate in (node.alpha, node.beta, node.gamma):
+        nn.init.uniform_(gate, -0.1, 0.1)
+    return node
+
+
+def _timesteps(config: NeuronConfig) -> int:
+    if config.timesteps is None:
+        raise ConfigError(
+            f"neuron.timesteps: expected a number of time steps for '{config.name}', which has weights for each, "
+            "found none. build_network fills it in."
+        )
+    return config.timesteps
+
+
+def _check_timesteps(name: str, expected: int, x: torch.Tensor) -> None:
+    if len(x) != expected:
+        raise ConfigError(
+            f"neuron.name: '{name}' was made for T = {expected}, found T = {len(x)}. It has weights for each step: "
+            "train it anew, with grad_steps of all T."
+        )

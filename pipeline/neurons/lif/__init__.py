@@ -1,0 +1,1 @@
+"""LIF: the node, and its kernels for the CPU and for CUDA."""

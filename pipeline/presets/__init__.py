@@ -1,0 +1,1 @@
+"""Configurations that have a name."""

@@ -1,0 +1,106 @@
+"""Whether a run's own neuron or network file is still the one that it was trained with.
+
+`environment.json` keeps the SHA-256 of the file that defines the class, and of every file of one's own that it imports
+(`pipeline.config.imported_files`); installed packages are named there by their versions. Runs of earlier versions are
+checked by what they recorded, and where that is nothing they open as before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.custom_classes import outside_sources, sha256_of
+from pipeline.runs.run_folder import Run
+from preprocess.errors import RunError
+
+FLAG = "--accept-changed-code"
+KEY = "accepted_changed_code"
+"""Where environment.json, result.json, evaluation.json and basis.json list the changes that were accepted."""
+
+
+@dataclass(frozen=True)
+class CodeChange:
+    """One file of one's own that is not what a run was trained with.
+
+    Attributes:
+        file: Its path.
+        trained: The SHA-256 that the run was trained with.
+        found: The SHA-256 that it has now.
+    """
+
+    file: str
+    trained: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.file} has SHA-256 {self.found[:12]}, expected {self.trained[:12]}"
+
+
+def code_changes(run: Run) -> list[CodeChange]:
+    """The files that changed since a run was trained, which its latest `environment.json` tells.
+
+    Raises:
+        ConfigError: If a class of the run's own cannot be loaded any more.
+    """
+    recorded = run.environment.get("outside") or {}
+    if not recorded:
+        return []
+    current = outside_sources(run.config)
+    changes: dict[str, CodeChange] = {}
+    for field, was in recorded.items():
+        now = current.get(field)
+        if now is not None:
+            found = {now["file"]: (was["sha256"], now["sha256"]), **_imports(was, Path(now["file"]).parent)}
+            changes |= {file: CodeChange(file, *hashes) for file, hashes in found.items() if hashes[0] != hashes[1]}
+    return list(changes.values())
+
+
+def _imports(was: Mapping[str, Any], folder: Path) -> dict[str, tuple[str, str]]:
+    """The hashes, then and now, of imported files; beside the class's own file where a run or its code was moved.
+
+    One that is gone is left out: either the class's own file changed with it, or its import fails.
+    """
+    before = Path(was["file"]).parent
+    found = {}
+    for path, trained in was.get("imports", {}).items():
+        moved = Path(os.path.normpath(folder / os.path.relpath(path, before)))
+        file = moved if moved.is_file() else Path(path)
+        if file.is_file():
+            found[str(file)] = trained, sha256_of(file)
+    return found
+
+
+def check_code(run: Run) -> list[dict[str, str]]:
+    """What changed, for a record; refused unless the run was opened with `accept_changed_code`.
+
+    Raises:
+        RunError: With a line for each changed file.
+        ConfigError: If a class of the run's own cannot be loaded any more.
+    """
+    changes = code_changes(run)
+    if changes and not run.accept_changed_code:
+        raise changed_code_error(run.folder, changes)
+    return [asdict(change) for change in changes]
+
+
+def changed_code_error(folder: Path, changes: Sequence[CodeChange]) -> RunError:
+    """Names both hashes of each file, and how to go on."""
+    what_next = f"Put the file back, train again in another --out, or continue knowingly with {FLAG}."
+    return RunError(*(f"{folder}: {change}: the file changed since the training. {what_next}" for change in changes))
+
+
+def joined_records(*parts: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Accepted changes of several records, each once, in order."""
+    return [dict(items) for items in dict.fromkeys(tuple(record.items()) for part in parts for record in part)]
+
+
+def accepted_sentence(records: Sequence[Mapping[str, str]]) -> str:
+    """For tables: which files changed while the results were made; "" where none did."""
+    if not records:
+        return ""
+    files = ", ".join(f"{r['file']} ({r['trained'][:12]} to {r['found'][:12]})" for r in records)
+    return f"Code changed since the training, accepted with {FLAG}: {files}"

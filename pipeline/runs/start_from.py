@@ -1,0 +1,72 @@
+"""What a run begins from: nothing, its own last checkpoint, or that of another run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.config.run_config import RunConfig, fingerprint
+from pipeline.runs.changed_code import KEY, check_code, joined_records
+from pipeline.runs.run_folder import Run, open_run
+from preprocess.errors import RunError
+
+
+def check_beginning(config: RunConfig, folder: Path, *, accept_changed_code: bool) -> list[dict[str, str]]:
+    """What changed in a run's own code since the checkpoints that it continues; see `pipeline.runs.changed_code`.
+
+    Args:
+        config: Of the run.
+        folder: Its own folder, there or not.
+        accept_changed_code: Whether a change is accepted, and so recorded.
+
+    Raises:
+        RunError: If the folder holds another run, there is no run to start from, or the code changed and may not.
+    """
+    there = None
+    if (folder / "config.json").exists():
+        there = open_run(folder)
+        if fingerprint(there.config) != fingerprint(config):
+            raise RunError(
+                f"{folder}: expected run {fingerprint(config)}, found run {fingerprint(there.config)} of another "
+                "configuration. Choose another --out."
+            )
+        if not (folder / "checkpoint.pt").exists() and there.result is None:
+            there = None
+    if there is None and config.start_from is not None:
+        there = find_start(config, folder)
+    if there is None:
+        return []
+    # The classes that are about to be loaded are the configuration's.
+    changed = check_code(replace(there, config=config, accept_changed_code=accept_changed_code))
+    return joined_records(there.environment.get(KEY, ()), changed)
+
+
+def find_start(config: RunConfig, folder: Path) -> Run:
+    """The run that `start_from` names: a path, or the name of a folder beside the run's own.
+
+    Args:
+        config: Of the run that goes on; `start_from` is set.
+        folder: Its own folder.
+
+    Raises:
+        RunError: If there is no such run, or it has no checkpoint yet.
+    """
+    assert config.start_from is not None
+    origin = open_run(folder.parent / Path(config.start_from).expanduser())
+    if not (origin.folder / "checkpoint.pt").is_file():
+        raise RunError(
+            f"{origin.folder}: expected a checkpoint to start from, found none after {len(origin.metrics)} epochs. "
+            f"Train it first: spikeloom train --resume {origin.folder}"
+        )
+    return origin
+
+
+def selects_alike(origin: RunConfig, config: RunConfig) -> bool:
+    """Whether the best epoch so far of one may be the other's: the same network selected on the same samples."""
+    return _selecting(origin) == _selecting(config)
+
+
+def _selecting(config: RunConfig) -> tuple[object, ...]:
+    dataset = replace(config.dataset, augmentation="none")
+    network = replace(config.network, dropout=0.0)
+    return config.selection, dataset, config.binning, config.input, network, config.neuron

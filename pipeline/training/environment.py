@@ -1,0 +1,70 @@
+"""What a run ran on: versions, machine, device, threads, and what of it came from outside this package."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from pipeline.config.custom_classes import outside_sources
+from pipeline.config.run_config import RunConfig
+from pipeline.networks import neuron_layers
+from pipeline.runs.run_folder import FORMAT_VERSION
+from pipeline.runtime.device import resolve_precision
+from pipeline.runtime.distributed import told_group
+
+_PACKAGES = ("spikeloom", "torch", "spikingjelly", "numpy", "numba", "h5py")
+
+
+def describe_environment(config: RunConfig, network: torch.nn.Module, device: torch.device) -> dict[str, Any]:
+    """Plain values for `environment.json`."""
+    return {
+        "format": FORMAT_VERSION,
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "process": os.getpid(),
+        "processor": _processor(),
+        "device": str(device),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        "processes": told_group().size,
+        "precision": resolve_precision(config.precision, device),
+        "neurons": _backends(network),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "outside": outside_sources(config),
+        "command": sys.argv,
+        "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _backends(network: torch.nn.Module) -> list[str]:
+    """The kinds of spiking layers, and where a layer may run fused, what its backend says."""
+    kinds = {
+        f"{type(node).__name__} ({getattr(node, 'fused_backend', 'torch')})" for node in neuron_layers(network).values()
+    }
+    return sorted(kinds)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    """The processor's own name, where Linux tells it."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

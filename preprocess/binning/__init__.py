@@ -1,0 +1,1 @@
+"""Events to frames: the rules that cut a sample in time, and the kernels that count."""

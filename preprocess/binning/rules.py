@@ -1,0 +1,128 @@
+"""The rules that cut a sample into frames: each gives index ranges [l_i, r_i) of its events.
+
+`number`, `time` and `duration` are bit-exact with SpikingJelly 2.0 wherever it returns a result; where it raises, a
+range without events has l = r = the r before it, and the last range ends at N all the same. `time_window`,
+`event_count`, `n_time_bins`, `n_event_bins` and `fixed_window` are bit-exact with tonic 1.7's slicers, which leave
+out what does not fill a frame. Where times are not sorted, ranges may overlap, and a range with r < l is empty.
+
+Times are in µs in recording order, int64, shape (N,); N >= 1. All ranges are int64, shape (F,).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.errors import ConfigError
+
+MOST_FRAMES = 1 << 16
+"""More are a slip of the unit, or a time stamp gone wild; no network takes as many steps."""
+
+Ranges = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+def by_number(events: int, timesteps: int) -> Ranges:
+    """N // T events a frame; the last takes the rest."""
+    l = np.arange(timesteps, dtype=np.int64) * (events // timesteps)
+    r = l + events // timesteps
+    r[-1] = events
+    return l, r
+
+
+def by_time(t: NDArray[np.int64], timesteps: int) -> Ranges:
+    """With width = (t[-1] - t[0]) // T: the first to the last event with t[0] + i * width <= t < t[0] + (i+1) * width.
+
+    The last frame runs to N. An event between two others of a bin counts in it whatever its time.
+    """
+    from preprocess.binning.kernels import time_ranges
+
+    l, r = np.empty((2, timesteps), np.int64)
+    time_ranges(t, timesteps, l, r)
+    r[-1] = len(t)
+    return l, r
+
+
+def by_duration(t: NDArray[np.int64], duration_us: int) -> Ranges:
+    """Frames of `duration_us` from the earliest time on, F = max(1, ceil((t[-1] - min) / D)); the last takes the rest.
+
+    Frame i begins where a binary search finds t >= min + i * D.
+    """
+    from preprocess.binning.kernels import search_borders
+
+    start = int(t.min())
+    borders = np.zeros(_few(max(1, -(-(int(t[-1]) - start) // duration_us))) + 1, np.int64)
+    search_borders(t, start, duration_us, borders)
+    borders[-1] = len(t)
+    return borders[:-1], borders[1:]
+
+
+def by_time_window(t: NDArray[np.int64], window_us: int, overlap_us: int, include_incomplete: bool) -> Ranges:
+    """Windows of `window_us`, each `window_us - overlap_us` after the one before, from t[0] to t[-1]; at least one.
+
+    A last window that would end behind t[-1] is left out, unless `include_incomplete`.
+    """
+    stride = window_us - overlap_us
+    lacking = int(t[-1]) - int(t[0]) - window_us
+    frames = _few(max(1, (-(-lacking // stride) if include_incomplete else lacking // stride) + 1))
+    return _windows(t, int(t[0]) + np.arange(frames, dtype=np.int64) * stride, window_us)
+
+
+def by_event_count(events: int, count: int, overlap: int, include_incomplete: bool) -> Ranges:
+    """`count` events a frame, each `count - overlap` after the one before; a last frame of fewer only where asked for.
+
+    A sample of fewer events is one frame.
+    """
+    stride = count - overlap
+    count = min(count, events)
+    lacking = events - count
+    frames = _few((-(-lacking // stride) if include_incomplete else lacking // stride) + 1)
+    l = np.arange(frames, dtype=np.int64) * stride
+    return l, np.minimum(l + count, events)
+
+
+def by_time_bins(t: NDArray[np.int64], bins: int) -> Ranges:
+    """Bins of (t[-1] - t[0]) // B from t[0] on; later events, the last one among them, are left out."""
+    width = (int(t[-1]) - int(t[0])) // bins
+    return _windows(t, int(t[0]) + np.arange(bins, dtype=np.int64) * width, width)
+
+
+def by_event_bins(events: int, bins: int) -> Ranges:
+    """N // B events a frame; the remainder is left out."""
+    l = np.arange(bins, dtype=np.int64) * (events // bins)
+    return l, l + events // bins
+
+
+def by_fixed_window(t: NDArray[np.int64], timesteps: int, duration_us: int, start_us: int) -> Ranges:
+    """T frames of `duration_us` from `start_us` after the first event on, whether or not events lie there.
+
+    These are tonic's time windows between a start and an end time.
+    """
+    starts = int(t[0]) + start_us + np.arange(timesteps, dtype=np.int64) * duration_us
+    return _windows(t, starts, duration_us)
+
+
+def _windows(t: NDArray[np.int64], starts: NDArray[np.int64], width_us: int) -> Ranges:
+    return np.searchsorted(t, starts), np.searchsorted(t, starts + width_us)
+
+
+def _few(frames: int) -> int:
+    if frames > MOST_FRAMES:
+        raise ConfigError(
+            f"binning: expected at most {MOST_FRAMES:,} frames a sample, found {frames:,}. "
+            "Give longer or fuller frames."
+        )
+    return frames
+
+
+def count_coverage(events: int, l: NDArray[np.int64], r: NDArray[np.int64]) -> tuple[int, int]:
+    """How many of the events lie in no range, and how many in more than one."""
+    held = l < r
+    l, r = l[held], r[held]
+    if np.all(l[1:] >= r[:-1]):
+        # One behind the other, as the ranges of ordered events are.
+        return events - int((r - l).sum()), 0
+    borders = np.zeros(events + 1, np.int64)
+    np.add.at(borders, l, 1)
+    np.subtract.at(borders, r, 1)
+    ranges = np.cumsum(borders[:-1])
+    return int(np.count_nonzero(ranges == 0)), int(np.count_nonzero(ranges > 1))

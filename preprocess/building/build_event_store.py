@@ -1,0 +1,145 @@
+"""Building an event store: decode every recording once, merge, fingerprint; whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+
+from preprocess.building import source_fingerprint
+from preprocess.building.build_frame_cache import ensure_every_frames, ensure_frames
+from preprocess.building.lock import building
+from preprocess.building.merge import merge_parts
+from preprocess.building.parts import Part, PartPlan, build_part, plan_parts
+from preprocess.building.workers import Workers
+from preprocess.errors import CacheError, CacheMismatchError, RecordingError
+from preprocess.formats.recording import OUTSIDE
+from preprocess.store import event_store
+from preprocess.store.event_store import events_path, open_events
+from preprocess.terminal.progress import Progress
+
+if TYPE_CHECKING:
+    from preprocess.datasets.layout import Layout
+
+__all__ = ["build_event_store", "ensure_every_frames", "ensure_frames", "find_stale"]
+
+_MOST_FAULTS = 20
+
+
+def build_event_store(layout: Layout, cache: Path, *, workers: int = 1, progress: Progress | None = None) -> Path:
+    """Make ``CACHE/<name>/events.h5`` of the layout's recordings, or find that it is there and still fits them.
+
+    An interrupted build leaves decoded parts behind, and the next one takes them; of several builders at once one
+    builds and the others wait.
+
+    Args:
+        layout: The recordings and their samples.
+        cache: The folder of all caches.
+        workers: Processes that decode and compress, this one among them.
+        progress: Where to tell how far it is; None tells only notes.
+
+    Raises:
+        RecordingError: For every recording that is damaged and every sample without events.
+        CacheError: If the cache cannot be written.
+        CacheMismatchError: If the folder holds another data set.
+    """
+    progress = progress or Progress()
+    folder = cache.absolute() / layout.name
+    path = events_path(cache.absolute(), layout.name)
+    # The lock is only for building: a store that fits is found without it.
+    if path.exists() and find_stale(path, layout) is None:
+        return path
+    with building(folder, progress):
+        if path.exists():
+            stale = find_stale(path, layout)
+            if stale is None:
+                return path
+            progress.note(f"{path}: {stale}; making it again")
+        _build(layout, path, folder / ".parts", workers, progress)
+    return path
+
+
+def find_stale(path: Path, layout: Layout) -> str | None:
+    """Why an event store does not fit the layout's recordings, or None if it does.
+
+    Raises:
+        CacheMismatchError: If it is a whole store of another data set: not to be replaced unasked.
+    """
+    try:
+        store = open_events(path)
+        with h5py.File(path, "r") as file:
+            sources = source_fingerprint.read_sources(file["sources"])
+    except CacheError as error:
+        return str(error).removeprefix(f"{path}: ").split(". ")[0]
+    except (OSError, KeyError, ValueError) as error:
+        return f"its sources cannot be read ({error})"
+    if store.dataset != layout.dataset:
+        raise CacheMismatchError(
+            f"{path}: expected data set {layout.dataset}, found {store.dataset}. Give another --name, or delete "
+            f"{path.parent}."
+        )
+    change = source_fingerprint.find_change(layout, sources)
+    digest = source_fingerprint.digest_layout(layout, event_store.VERSION)
+    if change is None and store.attributes["layout_digest"] != digest:
+        change = "the labels, the splits or the decoder changed"
+    return change
+
+
+def _build(layout: Layout, path: Path, folder: Path, workers: int, progress: Progress) -> None:
+    plans = plan_parts(layout)
+    if not plans:
+        raise RecordingError(f"{layout.name}: expected at least one recording, found none. Check --source.")
+    try:
+        folder.mkdir(exist_ok=True)
+        _clear_leftovers(folder, plans)
+    except OSError as error:
+        raise CacheError(f"{folder}: cannot be written ({error}). Check its permissions.") from None
+    with Workers(workers) as pool:
+        _decode(layout, plans, folder, pool, progress)
+        merge_parts(layout, [Part(plan.path(folder)) for plan in plans], path, pool, progress)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear_leftovers(folder: Path, plans: Sequence[PartPlan]) -> None:
+    """Remove what killed builders left half-written, and parts of other states of the files."""
+    wanted = {f"{plan.id}.h5" for plan in plans}
+    for found in folder.iterdir():
+        if found.name not in wanted:
+            found.unlink()
+
+
+def _decode(layout: Layout, plans: list[PartPlan], folder: Path, workers: Workers, progress: Progress) -> None:
+    """Make every part that is missing; RecordingError with the faults of all recordings, in source order."""
+    total = sum(plan.size for plan in plans) / 1e6
+    missing = [plan for plan in plans if not plan.path(folder).exists()]
+    faults: list[str] = []
+    with progress.task(f"{layout.name}: decoding", total, "MB") as advance:
+        if len(missing) < len(plans):
+            advance(total - sum(plan.size for plan in missing) / 1e6)
+        # Workers need the layout's name and ways, not its thousands of samples, which each part carries.
+        build = functools.partial(build_part, dataclasses.replace(layout, recordings=()), folder)
+        # Closed at once when Ctrl-C arrives, so that no worker outlives the message.
+        with contextlib.closing(workers.map(build, missing)) as built:
+            for plan, found in zip(missing, built, strict=True):
+                faults += found
+                advance(plan.size / 1e6)
+        _raise_all(layout, faults)
+
+
+def _raise_all(layout: Layout, faults: list[str]) -> None:
+    if faults:
+        shown = faults[:_MOST_FAULTS]
+        if len(faults) > len(shown):
+            shown.append(f"{layout.name}: {len(faults) - len(shown)} more faults of this kind. Mend these first.")
+        if layout.dataset == "folder" and any(f": {OUTSIDE} " in fault for fault in faults):
+            shown.append(
+                f"{layout.name}: expected events of a sensor of {layout.height}x{layout.width} pixels, found others. "
+                "If it is larger, and its files do not tell the size, give it: --sensor-size ROWS COLUMNS"
+            )
+        raise RecordingError(*shown)

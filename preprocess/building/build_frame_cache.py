@@ -1,0 +1,193 @@
+"""Building frame caches from an event store: several binnings in one pass over its events."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from preprocess.binning.binning import Binning, bin_addresses
+from preprocess.building.lock import building
+from preprocess.building.workers import Workers
+from preprocess.errors import CacheError
+from preprocess.store.cache_file import NewFile, writing
+from preprocess.store.chunks import Packed
+from preprocess.store.event_store import EventStore, events_path, open_events
+from preprocess.store.frame_cache import chunk_shape, create_frames, frames_path, open_frames, pack_frames, write_frames
+from preprocess.store.frame_lengths import Steps, measure_steps, refuse_empty
+from preprocess.store.own_frames import can_build, own_frames_folder, own_frames_path
+from preprocess.terminal.progress import Progress
+
+_OWN_HINT = (
+    "Set SPIKELOOM_CACHE_FRAMES to a folder that can be written; train, tune and compare also bin while they read: "
+    "--input.source events"
+)
+MOST_LOST = 0.5
+"""The share of events that may lie in no frame before it is worth a warning."""
+
+
+def ensure_frames(cache: Path, name: str, binning: Binning, *, progress: Progress | None = None) -> Path:
+    """The path of ``CACHE/<name>/frames/<key>.h5``, built from the event store if it is missing or stale.
+
+    Where the cache cannot be written it is the path in the user's own folder, see `own_frames`.
+
+    Raises:
+        CacheError: If there is no event store, it is damaged, or the frame cache cannot be written.
+    """
+    return ensure_every_frames(cache, name, [binning], progress=progress)[0]
+
+
+def ensure_every_frames(
+    cache: Path, name: str, binnings: Sequence[Binning], *, workers: int = 1, progress: Progress | None = None
+) -> list[Path]:
+    """As `ensure_frames`, for several binnings: every sample is read once for all that are missing.
+
+    With several workers as many samples are binned at once, in threads.
+    """
+    progress = progress or Progress()
+    for binning in binnings:
+        binning.check()
+    cache = cache.expanduser().absolute()
+    store = open_events(events_path(cache, name))
+    folder = cache / name
+    wanted = _paths(cache, name, binnings, store)
+    # The lock is only for building: caches that fit are found without it.
+    if any(_find_stale(path, binning, store) for path, binning in wanted.items()):
+        own = not can_build(folder)
+        if own:
+            wanted = _paths(cache, name, binnings, store, own=True)
+            folder = own_frames_folder() / store.fingerprint
+        if any(_find_stale(path, binning, store) for path, binning in wanted.items()):
+            if own:
+                progress.note(f"{cache / name}: cannot be written by this user, so frames go to {folder}")
+            with building(folder, progress, *([_OWN_HINT] if own else [])):
+                # Waiting for the lock may have meant waiting for another event store.
+                if not store.is_current():
+                    store = open_events(events_path(cache, name))
+                try:
+                    wanted = _paths(cache, name, binnings, store, own=own)
+                    _build_stale(wanted, store, workers, progress)
+                finally:
+                    store.close()
+    by_key = {path.name: path for path in wanted}
+    return [by_key[frames_path(cache, name, binning, store.height, store.width).name] for binning in binnings]
+
+
+def find_frames(cache: Path, name: str, binning: Binning, store: EventStore) -> Path | None:
+    """The frame cache that fits an event store, in the cache or in the user's own folder; None if there is none."""
+    (path,) = _paths(cache, name, [binning], store, own=True)
+    return None if _find_stale(path, binning, store) else path
+
+
+def _paths(
+    cache: Path, name: str, binnings: Sequence[Binning], store: EventStore, *, own: bool = False
+) -> dict[Path, Binning]:
+    """Where the frame caches are or will be; with `own`, in the user's folder unless the cache has one that fits."""
+    paths: dict[Path, Binning] = {}
+    for binning in binnings:
+        path = frames_path(cache, name, binning, store.height, store.width)
+        if own and _find_stale(path, binning, store):
+            path = own_frames_path(path, store.fingerprint)
+        paths[path] = binning
+    return paths
+
+
+def _find_stale(path: Path, binning: Binning, store: EventStore) -> str | None:
+    """Why a frame cache does not fit, or None if it does."""
+    if not path.exists():
+        return "missing"
+    try:
+        frames = open_frames(path)
+    except CacheError as error:
+        return str(error).removeprefix(f"{path}: ").split(". ")[0]
+    if frames.binning.plain() != binning.plain():
+        return f"expected {binning}, found {frames.binning}"
+    if frames.fingerprint != store.fingerprint:
+        return f"made from another event store (fingerprint {frames.fingerprint}, now {store.fingerprint})"
+    refuse_empty(frames.dropped, binning, frames.samples)
+    return None
+
+
+def _build_stale(wanted: dict[Path, Binning], store: EventStore, threads: int, progress: Progress) -> None:
+    """With the lock held: build what still does not fit."""
+    dtypes: dict[Path, Any] = {}
+    for path, binning in wanted.items():
+        stale = _find_stale(path, binning, store)
+        if stale:
+            dtypes[path] = np.uint8
+            if stale != "missing":
+                progress.note(f"{path}: {stale}; making it again")
+    steps = dict(zip(dtypes, measure_steps(store, [wanted[path] for path in dtypes], progress), strict=True))
+    for path, measured in steps.items():
+        measured.refuse_empty(wanted[path], store.samples)
+        lost, total = int(measured.dropped.sum()), int(store.samples.offset[-1])
+        if lost > MOST_LOST * total:
+            progress.note(f"Warning: {path.stem}: {lost:,} of {total:,} events ({lost / total:.0%}) lie in no frame")
+    # Counts above 255 are rare. A cache that meets one is begun again, once, in the type that its largest needs.
+    while dtypes:
+        dtypes = _build_pass(wanted, dtypes, steps, store, threads, progress)
+
+
+def _build_pass(
+    wanted: dict[Path, Binning],
+    dtypes: dict[Path, Any],
+    steps: dict[Path, Steps],
+    store: EventStore,
+    threads: int,
+    progress: Progress,
+) -> dict[Path, Any]:
+    """One pass over all samples; the caches that need a wider type than they were given, and which."""
+    wider: dict[Path, Any] = {}
+    needs_times = any(wanted[path].needs_times for path in dtypes)
+    names = ", ".join(path.stem for path in dtypes)
+    task = progress.task(f"{store.path.parent.name}: {names}", len(store), "samples")
+    chunks = {path: chunk_shape(store, wanted[path], steps[path], dtype) for path, dtype in dtypes.items()}
+
+    def bin_sample(i: int) -> list[tuple[Path, Any, list[Packed]]]:
+        """Each cache's path, the type that its counts need, and its chunks unless that is too wide."""
+        address = store.addresses(i)
+        t = store.times(i) if needs_times else None
+        made = []
+        for path, dtype in dtypes.items():
+            frames = bin_addresses(address, t, wanted[path], store.height, store.width)
+            fits = frames.dtype.itemsize <= np.dtype(dtype).itemsize and path not in wider
+            packed: list[Packed] = []
+            if fits:
+                packed = pack_frames(frames.astype(dtype, copy=False), steps[path].longest, chunks[path])
+            made.append((path, frames.dtype, packed))
+        return made
+
+    with task as advance, contextlib.ExitStack() as files:
+        pool = files.enter_context(Workers(min(threads, len(store)), "threads"))
+        # While the tables are written, the first samples are binned.
+        results = pool.map(bin_sample, range(len(store)), ahead=4 * threads)
+        written = {path: files.enter_context(_writing_unless(path, wider)) for path in dtypes}
+        datasets = {
+            path: create_frames(written[path], store, wanted[path], steps[path], dtype)
+            for path, dtype in dtypes.items()
+        }
+        for i, made in enumerate(results):
+            for path, dtype, packed in made:
+                if np.dtype(dtype).itemsize > np.dtype(dtypes[path]).itemsize:
+                    wider[path] = np.promote_types(dtype, wider.get(path, dtype))
+                elif path not in wider:
+                    write_frames(datasets[path], i, packed)
+                    written[path].check()
+            advance(1)
+    return wider
+
+
+@contextlib.contextmanager
+def _writing_unless(path: Path, refused: dict[Path, Any]) -> Iterator[NewFile]:
+    """As `writing`, but the file is dropped where its path was refused meanwhile."""
+    with contextlib.suppress(_Dropped), writing(path) as file:
+        yield file
+        if path in refused:
+            raise _Dropped
+
+
+class _Dropped(Exception):
+    """Leaves `writing` without a file."""

@@ -1,0 +1,116 @@
+"""The loops over a recording's events while an event store is built, compiled by Numba; they release the GIL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from preprocess.jit import compile_kernel
+
+
+@compile_kernel
+def select_events(
+    t: Any,
+    x: Any,
+    y: Any,
+    p: Any,
+    start: int,
+    end: int,
+    height: int,
+    width: int,
+    fresh: bool,
+    previous: int,
+    address: Any,
+    times: Any,
+    delta: Any,
+    found: Any,
+) -> int:
+    """Copy the events with start <= t < end, in order, as linear addresses, times and time differences.
+
+    Args:
+        t: Times in µs, int64 (N,).
+        x: Columns, uint16 (N,).
+        y: Rows, uint16 (N,).
+        p: Polarities, uint8 (N,).
+        start: The first time that belongs.
+        end: The first time that no longer does.
+        height: Sensor rows.
+        width: Sensor columns.
+        fresh: Whether the first event that belongs has none before it.
+        previous: The time of that event, else.
+        address: To fill, any unsigned type that holds 2 * height * width - 1, (N,).
+        times: To fill, int64 (N,).
+        delta: To fill with differences modulo 2^32, uint32 (N,).
+        found: To fill, int64 (4,): the earliest and the latest time, how many differences lie outside of
+            [-2^31, 2^31), and how many are negative.
+
+    Returns:
+        How many events belong; -1 where one of them lies outside the sensor.
+    """
+    belong = 0
+    widest = 0
+    tallest = 0
+    highest = 0
+    for k in range(len(t)):
+        belong += t[k] >= start and t[k] < end
+        widest = max(widest, x[k])
+        tallest = max(tallest, y[k])
+        highest = max(highest, p[k])
+    if belong == 0:
+        return 0
+    first = 0
+    while t[first] < start or t[first] >= end:
+        first += 1
+    last = len(t) - 1
+    while t[last] < start or t[last] >= end:
+        last -= 1
+    if last - first + 1 == belong and widest < width and tallest < height and highest < 2:
+        # They lie together, as they nearly always do: loops without a branch compile to vectors.
+        times[:belong] = t[first : last + 1]
+        for n in range(belong):
+            k = first + n
+            address[n] = (np.int64(p[k]) * height + np.int64(y[k])) * width + np.int64(x[k])
+    else:
+        n = 0
+        for k in range(first, last + 1):
+            if t[k] >= start and t[k] < end:
+                if x[k] >= width or y[k] >= height or p[k] > 1:
+                    return -1
+                address[n] = (np.int64(p[k]) * height + np.int64(y[k])) * width + np.int64(x[k])
+                times[n] = t[k]
+                n += 1
+    step = times[0] - (times[0] if fresh else previous)
+    delta[0] = np.uint32(step)
+    jumps = np.int64(step < -2147483648 or step >= 2147483648)
+    backwards = np.int64(step < 0)
+    low = times[0]
+    high = times[0]
+    for n in range(1, belong):
+        step = times[n] - times[n - 1]
+        delta[n] = np.uint32(step)
+        jumps += step < -2147483648 or step >= 2147483648
+        backwards += step < 0
+        low = min(low, times[n])
+        high = max(high, times[n])
+    found[0] = low
+    found[1] = high
+    found[2] = jumps
+    found[3] = backwards
+    return belong
+
+
+@compile_kernel
+def count_outside(t: Any, starts: Any, ends: Any) -> int:
+    """How many times, int64 (N,), lie in none of the intervals [starts[i], ends[i]), ascending and disjoint.
+
+    An event is compared with the interval of the event before it, and searched for only where it leaves that one.
+    """
+    outside = 0
+    i = 0
+    for k in range(len(t)):
+        now = t[k]
+        if now < starts[i] or now >= ends[i]:
+            i = max(0, np.searchsorted(starts, now, side="right") - 1)
+            outside += now < starts[i] or now >= ends[i]
+    return outside

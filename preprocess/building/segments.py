@@ -1,0 +1,153 @@
+"""Segments: events as they were decoded, some of one sample and then some of another, kept until they are merged.
+
+/address      (E,), and /time_delta, uint32 (E,): as in the event store, but in the order of decoding, uncompressed
+/segments     sample, first event, last event + 1 and checksum of a run of events of one sample, int64 (S, 4)
+/jumps        number of an event, and what its difference lacks in µs, int64 (J, 2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.store.cache_file import NewFile
+from preprocess.store.columns import read_column, write_column
+
+# HDF5 takes as long for ten events as for ten thousand, so small segments are written and read together.
+_EVENTS_AT_ONCE = 1 << 18
+_CHUNK_EVENTS = 1 << 15
+
+Column = NDArray[Any]
+
+
+class SegmentWriter:
+    """Fills an HDF5 file with segments."""
+
+    def __init__(self, file: NewFile, dtype: Any) -> None:
+        """
+        Args:
+            file: To fill.
+            dtype: Of the addresses.
+        """
+        self._file = file
+        # Neither compressed nor checked by HDF5: merging does both, once, and here one checksum a segment will do.
+        shape: tuple[int] = (0,)
+        self._columns = [
+            file.create_dataset(name, shape, kind, maxshape=(None,), chunks=(_CHUNK_EVENTS,))
+            for name, kind in (("address", dtype), ("time_delta", np.uint32))
+        ]
+        self._buffers = [np.empty(_EVENTS_AT_ONCE, column.dtype) for column in self._columns]
+        self._filled = 0
+        self._written = 0
+        self._segments: list[tuple[int, int, int, int]] = []
+        self._jumps: list[tuple[int, int]] = []
+
+    def room(self, events: int) -> tuple[Column, Column]:
+        """Where the addresses and time differences of the next segment go, at most `events`, until the next call."""
+        if self._filled + events > len(self._buffers[0]):
+            self._flush()
+            if events > len(self._buffers[0]):
+                self._buffers = [np.empty(events, buffer.dtype) for buffer in self._buffers]
+        address, delta = (buffer[self._filled : self._filled + events] for buffer in self._buffers)
+        return address, delta
+
+    def add(self, sample: int, events: int, at: NDArray[np.int64], lacking: NDArray[np.int64]) -> None:
+        """Take the first events of the room given as the sample's next.
+
+        Args:
+            sample: Its number in this file.
+            events: How many, at least one.
+            at: Which of them jump, int64 (j,).
+            lacking: What their differences lack in µs, int64 (j,).
+        """
+        l = self._written + self._filled
+        address, delta = (buffer[self._filled : self._filled + events] for buffer in self._buffers)
+        self._segments.append((sample, l, l + events, _checksum(address, delta)))
+        self._jumps += [(l + int(k), int(us)) for k, us in zip(at, lacking, strict=True)]
+        self._filled += events
+
+    def _flush(self) -> None:
+        if self._filled:
+            for column, buffer in zip(self._columns, self._buffers, strict=True):
+                column.resize((self._written + self._filled,))
+                column[self._written :] = buffer[: self._filled]
+            self._file.check()
+            self._written += self._filled
+            self._filled = 0
+
+    def finish(self, kept: NDArray[np.int64]) -> None:
+        """Write what is left, and the segments of the samples kept, ascending, under their new numbers."""
+        self._flush()
+        segments = np.array(self._segments, np.int64).reshape(-1, 4)
+        segments = segments[np.isin(segments[:, 0], kept)]
+        segments[:, 0] = np.searchsorted(kept, segments[:, 0])
+        write_column(self._file, "segments", segments)
+        write_column(self._file, "jumps", np.array(self._jumps, np.int64).reshape(-1, 2))
+
+
+class SegmentReader:
+    """Reads an HDF5 file of segments as if its events lay sample by sample.
+
+    Raises:
+        OSError: If the file cannot be read.
+        KeyError: If it lacks a part.
+        ValueError: If a segment read does not fit its checksum.
+    """
+
+    def __init__(self, file: h5py.File) -> None:
+        self._address, self._delta = file["address"], file["time_delta"]
+        segments = read_column(file, "segments")
+        self._segments = segments[np.argsort(segments[:, 0], kind="stable")]
+        counts = self._segments[:, 2] - self._segments[:, 1]
+        # Where each segment begins, and the last one ends, among the events sample by sample.
+        self._starts = np.concatenate([[0], np.cumsum(counts)])
+        self._jumps: NDArray[np.int64] = read_column(file, "jumps")
+
+    def jumps(self) -> NDArray[np.int64]:
+        """Numbers of the events that jump, sample by sample, and what their differences lack in µs, int64 (J, 2)."""
+        by_place = np.argsort(self._segments[:, 1])
+        found = np.searchsorted(self._segments[by_place, 1], self._jumps[:, 0], "right") - 1
+        # Those of samples that were dropped lie in no segment: before the first one, or behind the end of one.
+        jumps, k = self._jumps[found >= 0], by_place[found[found >= 0]]
+        inside = jumps[:, 0] < self._segments[k, 2]
+        jumps, k = jumps[inside], k[inside]
+        moved = jumps + np.stack([self._starts[k] - self._segments[k, 1], np.zeros_like(k)], axis=1)
+        return moved[np.argsort(moved[:, 0])]
+
+    def read(self, l: int, r: int) -> Iterator[tuple[Column, Column]]:
+        """Addresses and time differences of events [l, r), sample by sample, in pieces."""
+        first, last = np.searchsorted(self._starts, l, "right") - 1, np.searchsorted(self._starts, r, "left")
+        start = int(self._starts[first])
+        for run in _runs(self._segments[first:last]):
+            begin, end = int(run[0, 1]), int(run[-1, 2])
+            addresses, deltas = self._address[begin:end], self._delta[begin:end]
+            for _, a, b, checksum in run.tolist():
+                if _checksum(addresses[a - begin : b - begin], deltas[a - begin : b - begin]) != checksum:
+                    raise ValueError(f"events {a} to {b} do not fit their checksum")
+            wanted = slice(max(l - start, 0), r - start)
+            yield addresses[wanted], deltas[wanted]
+            start += end - begin
+
+
+def _runs(segments: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Segments that lie one behind the other, to be read at once."""
+    start = 0
+    for k in range(1, len(segments) + 1):
+        if (
+            k == len(segments)
+            or segments[k, 1] != segments[k - 1, 2]
+            or segments[k, 2] - segments[start, 1] > _EVENTS_AT_ONCE
+        ):
+            yield segments[start:k]
+            start = k
+
+
+def _checksum(address: Column, delta: Column) -> int:
+    from preprocess.store.checksum import fletcher32
+
+    # 63 bits.
+    return int(fletcher32(address.view(np.uint8))) << 31 ^ int(fletcher32(delta.view(np.uint8)))

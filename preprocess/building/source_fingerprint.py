@@ -1,0 +1,121 @@
+"""The fingerprint: what an event store is made of, and whether it still is."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+
+from preprocess.errors import RecordingError
+from preprocess.store.columns import read_column, write_column
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from preprocess.datasets.layout import Layout, SourceRecording
+
+
+@dataclass(frozen=True)
+class Source:
+    """One recording as it was when it was decoded.
+
+    Attributes:
+        relative: Its path below the source folder.
+        size: In bytes.
+        mtime_ns: When it was last changed.
+        sha256: Of its content, hexadecimal.
+    """
+
+    relative: str
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+def stat_source(recording: SourceRecording) -> tuple[int, int]:
+    """Size in bytes and mtime in ns; RecordingError where the file is gone."""
+    try:
+        found = recording.path.stat()
+    except OSError as error:
+        raise RecordingError(f"{recording.path}: cannot be read ({error.strerror}). Copy it again.") from None
+    return found.st_size, found.st_mtime_ns
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a file's content, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe_recording(recording: SourceRecording) -> list[object]:
+    """What the layout says of a recording, as plain values."""
+    return [recording.relative, [dataclasses.astuple(sample) for sample in recording.samples]]
+
+
+def describe_layout(layout: Layout, version: int) -> dict[str, object]:
+    """What the layout says of all recordings at once, and who decodes them."""
+    return {
+        "format": version,
+        "decoder": layout.decoder,
+        "dataset": layout.dataset,
+        "orientation": layout.orientation,
+        "sensor": [layout.height, layout.width],
+        "classes": list(layout.classes),
+    }
+
+
+def digest(values: object) -> str:
+    """32 hexadecimal digits of plain values."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def digest_layout(layout: Layout, version: int) -> str:
+    """Changes with every sample's label, bounds or name, with the decoder's and the format's version."""
+    return digest([describe_layout(layout, version), [describe_recording(r) for r in layout.recordings]])
+
+
+def fingerprint(layout_digest: str, sources: Sequence[Source]) -> str:
+    """What an event store is made of: the layout, and every recording's name, size and content."""
+    return digest([layout_digest, [[s.relative, s.size, s.sha256] for s in sources]])
+
+
+def write_sources(group: h5py.Group, sources: Sequence[Source]) -> None:
+    """Keep the sources as columns."""
+    write_column(group, "relative", np.array([s.relative for s in sources]))
+    for name in ("size", "mtime_ns"):
+        write_column(group, name, np.array([getattr(s, name) for s in sources], np.int64))
+    write_column(group, "sha256", np.array([s.sha256 for s in sources]).astype("S64"))
+
+
+def read_sources(group: h5py.Group) -> list[Source]:
+    """The inverse of `write_sources`."""
+    columns = [read_column(group, name) for name in ("relative", "size", "mtime_ns", "sha256")]
+    return [Source(r.decode(), int(s), int(m), h.decode()) for r, s, m, h in zip(*columns, strict=True)]
+
+
+def find_change(layout: Layout, sources: Sequence[Source]) -> str | None:
+    """What changed among the recordings since the sources were written, or None.
+
+    Names, sizes and mtimes are compared first; only a recording whose mtime alone differs is read and hashed.
+    """
+    known = {source.relative: source for source in sources}
+    wanted = {recording.relative: recording for recording in layout.recordings}
+    added, gone = wanted.keys() - known.keys(), known.keys() - wanted.keys()
+    if added or gone:
+        example = min(added or gone)
+        return f"{len(added)} recordings are new and {len(gone)} are gone, such as {example}"
+    for relative, recording in wanted.items():
+        source = known[relative]
+        size, mtime_ns = stat_source(recording)
+        if size != source.size:
+            return f"{relative} had {source.size} bytes and has {size}"
+        if mtime_ns != source.mtime_ns and hash_file(recording.path) != source.sha256:
+            return f"the content of {relative} changed"
+    return None

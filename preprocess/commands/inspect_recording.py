@@ -1,0 +1,182 @@
+"""spikeloom inspect: what a recording, an event store or a frame cache holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from preprocess.formats.array_columns import ArrayOptions, TimeUnit
+from preprocess.terminal.command_line import UsageError, parse
+
+# jAER's headers have thousands of lines.
+_MOST_HEADER_LINES = 10
+_MOST_CLASSES = 12
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Tell what a file holds: a raw recording, an event store (events.h5) or a frame cache (frames/*.h5).
+
+    Example: spikeloom inspect user01_natural.aedat --plot picture.png --animate film.gif
+    """
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """The recording or cache."""
+    plot: Path | None = None
+    """Draw the recording, or the sample of a cache, into this PNG."""
+    animate: Path | None = None
+    """Play the recording, or the sample of a cache, in this GIF; of more than ten seconds the busiest ten."""
+    slower: float = 1.0
+    """Play this many times slower than it happened."""
+    sample: int | None = None
+    """Number of the sample of a cache to look at; the first if not given."""
+    columns: str | None = None
+    """Order of the columns of a .npy or .npz file without column names, such as txyp."""
+    time_unit: TimeUnit | None = None
+    """Unit of the times in a .npy or .npz file; whole us if not given."""
+    sensor_size: tuple[int, int] | None = None
+    """Rows and columns of the sensor, where the recording does not tell them: .npy, .npz, .bin."""
+    json: bool = False
+    """Print one JSON object instead of lines."""
+
+    def arrays(self) -> ArrayOptions:
+        """What is said of the columns and times of arrays."""
+        return ArrayOptions(self.columns, self.time_unit)
+
+    def check(self) -> None:
+        """Raise a UsageError with every fault that can be seen without the files."""
+        faults = []
+        if self.plot is not None and self.plot.suffix.lower() != ".png":
+            faults.append(f"--plot: expected a file name that ends with .png, found '{self.plot}'")
+        if self.animate is not None and self.animate.suffix.lower() != ".gif":
+            faults.append(f"--animate: expected a file name that ends with .gif, found '{self.animate}'")
+        if not 0.01 <= self.slower <= 10_000:
+            faults.append(f"--slower: expected 0.01 to 10000, found {self.slower:g}")
+        if self.sample is not None and self.sample < 0:
+            faults.append(f"--sample: expected 0 or more, found {self.sample}")
+        if self.sensor_size is not None and not all(1 <= side <= 1 << 15 for side in self.sensor_size):
+            faults.append(f"--sensor-size: expected 1 to {1 << 15} rows and columns, found {self.sensor_size}")
+        faults += self.arrays().faults()
+        if faults:
+            raise UsageError(*faults)
+
+
+def run(words: list[str]) -> None:
+    """Print what there is to know, and draw it where asked."""
+    arguments = parse(Arguments, words, prog="spikeloom inspect")
+    arguments.check()
+    from preprocess.inspection.inspect_file import inspect_file
+
+    path, size = arguments.file.expanduser().absolute(), arguments.sensor_size
+    found = inspect_file(path, sample=arguments.sample, size=size, arrays=arguments.arrays())
+    if arguments.plot is not None:
+        found.draw(arguments.plot.expanduser().absolute())
+    if arguments.animate is not None:
+        found.animate(arguments.animate.expanduser().absolute(), arguments.slower)
+    if arguments.json:
+        print(json.dumps(found.facts))
+    else:
+        print(found.facts["path"])
+        for name, text in _lines(found.facts):
+            print(f"  {name:<12}  {text}")
+
+
+def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name and text of each line for people; a name is empty where its line goes on."""
+    size = f"{facts['bytes'] / 1e6:,.2f} MB, {facts['height']}x{facts['width']} pixels"
+    turned = f", turned as {facts['orientation']} does" if facts.get("orientation") else ""
+    yield facts["kind"], f"{facts['format']}, {size}{turned}"
+    if facts["kind"] == "recording":
+        yield from _lines_of_header(facts["header"])
+        yield from _lines_of_events(facts)
+        for note, count in facts["notes"].items():
+            yield "note", f"{note.replace('_', ' ')}: {count:,}"
+        if facts.get("time_unit_assumed"):
+            yield "unit", "times were read as us, because no --time-unit was given"
+        for warning in facts.get("warnings", ()):
+            yield "warning", warning.removeprefix("Warning: ")
+        return
+    yield from _lines_of_cache(facts)
+    sample = facts["sample"]
+    place = f"class {sample['class']}, {sample['split']}, index {sample['index']}, group '{sample['group']}'"
+    yield f"sample {sample['number']}", f"'{sample['name']}', {place}"
+    yield from _lines_of_events(sample) if facts["kind"] == "event store" else _lines_of_frames(sample)
+
+
+def _lines_of_header(header: list[str]) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(header[:_MOST_HEADER_LINES]):
+        yield "" if number else "header", line
+    if len(header) > _MOST_HEADER_LINES:
+        yield "", f"... and {len(header) - _MOST_HEADER_LINES:,} more lines"
+
+
+def _lines_of_events(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    share = 100 * facts["on_share"]
+    yield "events", f"{facts['events']:,}: {share:.1f} % ON, {100 - share:.1f} % OFF" if facts["events"] else "none"
+    if not facts["events"]:
+        return
+    start, end = facts["start_us"] / 1e6, facts["end_us"] / 1e6
+    yield "time", f"{facts['duration_us'] / 1e6:,.6f} s, from {start:,.6f} s to {end:,.6f} s"
+    earlier = f"{facts['backwards']:,} events are earlier than the one before"
+    yield "order", earlier if facts["backwards"] else "never backwards"
+    window = f"{facts['rate_window_us'] / 1e3:.1f} ms"
+    yield "rate", f"{facts['mean_rate']:,.0f} events/s on average, {facts['peak_rate']:,.0f} in the fullest {window}"
+
+
+def _lines_of_cache(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if facts["kind"] == "frame cache":
+        blocks = f", {facts['downsample']}x{facts['downsample']} pixels summed" if facts["downsample"] > 1 else ""
+        yield "binning", f"{_frames_in_words(facts)}{blocks}, {facts['dtype']} counts"
+        if facts["dropped"]:
+            share = 100 * facts["dropped"] / facts["events"]
+            yield "", f"{facts['dropped']:,} events ({share:.2f} %) lie in no frame"
+        if facts["repeated"]:
+            share = 100 * facts["repeated"] / facts["events"]
+            yield "", f"{facts['repeated']:,} events ({share:.2f} %) lie in several frames"
+    yield "data set", facts["dataset"]
+    yield "samples", f"{facts['samples']:,}: " + ", ".join(f"{n:,} {split}" for split, n in facts["splits"].items())
+    names = list(facts["classes"])
+    sizes = [sum(splits.values()) for splits in facts["classes"].values()]
+    listed = ", ".join(names[:_MOST_CLASSES]) + (", ..." if len(names) > _MOST_CLASSES else "")
+    yield "classes", f"{len(names)}, of {min(sizes):,} to {max(sizes):,} samples: {listed}"
+    yield "events", f"{facts['events']:,}: {facts['events_of_smallest']:,} to {facts['events_of_largest']:,} a sample"
+    if facts.get("sorted"):
+        yield "order", "sorted by time"
+    elif facts.get("out_of_order"):
+        found = facts["out_of_order"]
+        yield "order", f"{found['events']:,} events of {found['samples']:,} samples are earlier than the one before"
+    if "source" in facts:
+        yield "source", facts["source"]
+    yield "fingerprint", facts["fingerprint"]
+
+
+def _frames_in_words(facts: dict[str, Any]) -> str:
+    """How many frames, and what each holds, such as ``10 frames, equally long``."""
+    shortest, longest = facts["lengths"]
+    frames = f"{longest} frames" if shortest == longest else f"{shortest} to {longest} frames"
+    words = {
+        "number": "equally many events each",
+        "time": "equally long",
+        "duration": f"{facts.get('duration_us')} us each",
+        "time_window": f"windows of {facts.get('duration_us')} us",
+        "event_count": f"{facts.get('event_count')} events each",
+        "n_time_bins": "equally long, the rest left out",
+        "n_event_bins": "equally many events each, the rest left out",
+        "fixed_window": f"{facts.get('duration_us')} us each, from {facts.get('start_us')} us on",
+    }
+    overlap = f", {facts['overlap']} of it shared with the next" if facts.get("overlap") else ""
+    return f"{frames}, {words[facts['split_by']]}{overlap}"
+
+
+def _lines_of_frames(sample: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    share = 100 * sample["on_share"]
+    yield "events", f"{sample['events']:,}: {share:.1f} % ON, {100 - share:.1f} % OFF"
+    counts = sample["events_of_frames"]
+    empty = f", {counts.count(0)} of {len(counts)} frames are empty" if 0 in counts else ""
+    most = f"at most {sample['largest_count']:,} a pixel"
+    yield "frames", f"{min(counts):,} to {max(counts):,} events a frame, {most}{empty}"

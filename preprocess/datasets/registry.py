@@ -1,0 +1,103 @@
+"""Which data sets there are, and finding one in a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from preprocess.datasets import cifar10_dvs, dvs_gesture, dvs_gesture_presplit, emulated, folder, n_mnist
+from preprocess.datasets.archives import unpack_archive, unpack_known
+from preprocess.datasets.layout import Form, Layout, Windows, first_folder, folders, locate_form
+from preprocess.errors import LayoutError
+from preprocess.formats import NO_OPTIONS, ArrayOptions, Size
+
+_FORMS: dict[str, tuple[Form, ...]] = {
+    "dvs-gesture": (dvs_gesture.FORM, dvs_gesture_presplit.SPIKINGJELLY_FORM, dvs_gesture_presplit.TONIC_FORM),
+    "cifar10-dvs": (cifar10_dvs.FORM, cifar10_dvs.SPIKINGJELLY_FORM, cifar10_dvs.TONIC_FORM),
+    "n-mnist": (n_mnist.FORM,),
+    "folder": folder.FORMS,
+    "emulated-gestures": (emulated.GESTURES_FORM,),
+    "emulated-digits": (emulated.DIGITS_FORM,),
+    "emulated-cue": (emulated.CUE_FORM,),
+}
+
+# The archives in which a data set is published, and the folder that each one becomes.
+ARCHIVES: dict[str, Mapping[str, str]] = {
+    "dvs-gesture": {
+        "DvsGesture.tar.gz": "DvsGesture",
+        "ibmGestureTrain.tar.gz": "ibmGestureTrain",
+        "ibmGestureTest.tar.gz": "ibmGestureTest",
+    },
+    "cifar10-dvs": {"CIFAR10DVS.zip": "CIFAR10DVS"} | {f"{name}.zip": name for name in cifar10_dvs.CLASSES},
+    "n-mnist": {"train.zip": "Train", "test.zip": "Test", "Train.zip": "Train", "Test.zip": "Test"},
+}
+
+DATASETS: tuple[str, ...] = tuple(_FORMS)
+
+Tell = Callable[[str], None]
+
+
+def find_layout(
+    dataset: str,
+    source: Path,
+    *,
+    orientation: str = "spikingjelly",
+    name: str | None = None,
+    windows: Windows | None = None,
+    size: Size | None = None,
+    salvage: bool = False,
+    arrays: ArrayOptions = NO_OPTIONS,
+    sort: bool = False,
+    tell: Tell | None = None,
+) -> Layout:
+    """The recordings and samples of a data set; the archives it is published in are unpacked beside themselves.
+
+    Args:
+        dataset: One of DATASETS.
+        source: Its folder, or one above it, or an archive of it.
+        orientation: ``spikingjelly`` or ``clif``; which way up the events of cifar10-dvs and emulated-digits come out.
+        name: Of its caches, needed for ``folder``; the data set's, with the form, orientation and difficulty where
+            those are not the default and the lag of cues, if None.
+        windows: How the recordings of a ``folder`` are cut into samples; None takes each whole, or by its manifest.
+        size: Rows and columns of the sensor of a ``folder``, where its recordings do not tell them.
+        salvage: Whether damaged recordings give the events before the damage.
+        arrays: Order of columns and unit of times of a ``folder`` of arrays that do not say them.
+        sort: Whether the events of each recording are sorted by time.
+        tell: Called with a line for people about what was found.
+
+    Raises:
+        LayoutError: With a line for everything that is missing or damaged.
+    """
+    if dataset not in _FORMS:
+        raise LayoutError(f"unknown data set '{dataset}', expected one of: {', '.join(DATASETS)}.")
+    if dataset == "folder" and name is None:
+        raise LayoutError("folder: expected a name for its caches, found none. Give it: --name NAME")
+    if dataset != "folder" and (windows or size or arrays != NO_OPTIONS):
+        expected = "expected neither windows, a sensor's size nor columns and units"
+        raise LayoutError(f"{dataset}: {expected}, found one. They are for folder.")
+    tell = tell or (lambda _: None)
+    try:
+        archives = ARCHIVES.get(dataset, {})
+        if source.is_file() and archives:
+            source = unpack_archive(source, archives.get(source.name), tell)
+        # Beside what fits already only its like is unpacked: five classes of ten, when the others came later.
+        fitting = first_folder(source, lambda place: any(form.fits(place, dataset) for form in _FORMS[dataset]))
+        unpack_known([fitting] if fitting else [source, *folders(source)], archives, tell)
+        form, found = locate_form(source, _FORMS[dataset], dataset)
+        layout = form.read(found, dataset)
+        layout = dataclasses.replace(layout, form=form.title, windows=windows, salvage=salvage, sort=sort)
+    except OSError as error:
+        where = error.filename or source
+        raise LayoutError(f"{where}: cannot be read ({error.strerror}). Check its permissions.") from None
+    if len(_FORMS[dataset]) > 1:
+        tell(f"{found}: {form.title}")
+    if dataset == "folder":
+        layout = folder.with_sensor(dataclasses.replace(layout, arrays=arrays), size)
+    layout = emulated.with_name(layout)
+    if orientation != "spikingjelly":
+        if layout.orientation is None:
+            hint = "Its recordings have only one; leave the option out."
+            raise LayoutError(f"{dataset}: expected no --orientation, found {orientation}. {hint}")
+        layout = dataclasses.replace(layout, orientation=orientation, name=f"{dataset}-{orientation}")
+    return layout if name is None else dataclasses.replace(layout, name=name)

@@ -1,0 +1,276 @@
+"""Which samples train, which select, which test: computed at load time, so they never need another cache.
+
+Every split has its own fixed seed, independent of a run's: two runs of different seeds see the same samples.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.errors import ConfigError
+from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN, SampleTable
+
+SPLITS = ("official", "first-900-train", "first-100-test", "random-0.9", "by-group", "split-in-time")
+
+# Splits that have one recording in training and in test: near copies of what was trained on.
+_SAME_RECORDING = frozenset({"split-in-time"})
+
+_RANDOM_SPLIT_SEED = 900
+_GROUP_SPLIT_SEED = 200
+_TEST_SHARE_OF_GROUPS = 0.2
+_TEST_SHARE_OF_TIME = 0.2
+_VALIDATION_SEED = 100
+_MOST_LABELS = 12
+
+# DVS128-Gesture's official training users are 1 to 23; its last four select.
+_GESTURE_VALIDATION_USERS = frozenset({20, 21, 22, 23})
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Sample numbers, int64, ascending; no sample is in two of them, and only a split in time leaves some out.
+
+    Attributes:
+        train: What weights are fitted to.
+        validation: Held out of the training samples for selection; empty where nothing selects.
+        test: Opened once, after training.
+    """
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def title_of_split(split: str) -> str:
+    """The split for people, who must see where training and test share recordings."""
+    return f"{split} (same-recording)" if split in _SAME_RECORDING else split
+
+
+def split_samples(
+    samples: SampleTable,
+    dataset_name: str,
+    split: str,
+    validation_fraction: float,
+    selection: str,
+    classes: Sequence[str] = (),
+    *,
+    needs_test: bool = True,
+) -> Splits:
+    """Cut a data set into training, validation and test samples.
+
+    Args:
+        samples: The cache's table.
+        dataset_name: The cache's name; of ``dvs-gesture`` caches users 20 to 23 validate.
+        split: ``official``, or for data sets without one: ``first-900-train`` (per class indices 0 to 899 train),
+            ``first-100-test`` (indices 0 to 99 test), ``random-0.9`` (per class, seeded), ``by-group`` (a fifth of the
+            samples of each class in whole groups, seeded) or ``split-in-time`` (of each group and class the last fifth
+            of its time tests; what is nearer to the training samples than the longest sample lasts is left out).
+        validation_fraction: Share of the training samples that validates, in (0, 1): whole groups where the data set
+            has groups, else stratified by class.
+        selection: ``validation``; ``paper`` and ``last`` train on all training samples.
+        classes: Their names, for errors.
+        needs_test: Whether an official split without test samples is refused.
+
+    Raises:
+        ConfigError: If the split does not exist for this data set or leaves a part empty.
+    """
+    left_out = np.zeros(len(samples), bool)
+    if split == "split-in-time":
+        _refuse_official(samples, dataset_name, split)
+        before, test = _in_time(samples, np.arange(len(samples)), _TEST_SHARE_OF_TIME)
+        left_out = ~before & ~test
+    else:
+        test = _is_test(samples, dataset_name, split, classes)
+    train = np.flatnonzero(~test & ~left_out)
+    if len(train) and split == "official" and not test.any():
+        if needs_test:
+            raise ConfigError(
+                f"dataset.split: expected a test split, found only the {len(train):,} samples of the official training "
+                f"split in {dataset_name}. Preprocess the test recordings too, or choose random-0.9."
+            )
+    elif len(train) == 0 or not test.any():
+        raise ConfigError(
+            f"dataset.split: expected training and test samples from {split}, found {len(train)} and "
+            f"{int(test.sum())} in {dataset_name}. Choose another of {', '.join(SPLITS)}."
+        )
+    trains, validates = np.ones(len(train), bool), np.zeros(len(train), bool)
+    if selection == "validation":
+        if split == "split-in-time":
+            trains, validates = _in_time(samples, train, validation_fraction)
+        else:
+            validates = _validates(samples, train, dataset_name, validation_fraction)
+            trains = ~validates
+        if not trains.any() or not validates.any():
+            raise ConfigError(
+                f"dataset.validation_fraction: expected training and validation samples, found {len(train)} samples "
+                f"in all in {dataset_name}. Add samples, or choose --selection last."
+            )
+    return Splits(train[trains], train[validates], np.flatnonzero(test))
+
+
+def _is_test(samples: SampleTable, name: str, split: str, classes: Sequence[str]) -> NDArray[np.bool_]:
+    has_official = bool(np.any(samples.split != NO_SPLIT))
+    if split == "official":
+        if not has_official:
+            others = ", ".join(SPLITS[1:])
+            raise ConfigError(f"dataset.split: {name} has no official split. Choose one of {others}.")
+        if np.any(samples.split == NO_SPLIT):
+            raise ConfigError(f"dataset.split: some samples of {name} belong to no official split. Preprocess again.")
+        return np.asarray(samples.split == TEST)
+    if split not in SPLITS:
+        raise ConfigError(f"dataset.split: expected one of {', '.join(SPLITS)}, found {split}.")
+    if split == "by-group":
+        _refuse_official(samples, name, split)
+        return _by_group(samples, name, classes)
+    if not has_official:
+        _refuse_shared_groups(samples, name, split)
+    if split == "random-0.9":
+        return _share_of_each(samples, np.arange(len(samples)), 0.1, _RANDOM_SPLIT_SEED)
+    if has_official:
+        raise ConfigError(
+            f"dataset.split: {split} goes by the number within a class, and in {name} the official training and test "
+            "samples are numbered apart. Choose official or random-0.9."
+        )
+    return np.asarray(samples.index >= 900 if split == "first-900-train" else samples.index < 100)
+
+
+def _refuse_official(samples: SampleTable, name: str, split: str) -> None:
+    if np.any(samples.split != NO_SPLIT):
+        raise ConfigError(
+            f"dataset.split: {split} is for recordings without a split of their own, and {name} has one. "
+            "Choose official."
+        )
+
+
+def _refuse_shared_groups(samples: SampleTable, name: str, split: str) -> None:
+    """Windows of one recording are near copies of each other: a split by sample would test what it trained."""
+    groups, counts = np.unique(samples.group[samples.group != ""], return_counts=True)
+    if len(groups) > 1 and counts.max() > 1:
+        most = groups[counts.argmax()]
+        raise ConfigError(
+            f"dataset.split: {split} goes by sample, and in {name} samples share recordings ('{most}' has "
+            f"{counts.max()}), which would fall on both sides. Choose by-group."
+        )
+
+
+def _by_group(samples: SampleTable, name: str, classes: Sequence[str]) -> NDArray[np.bool_]:
+    """Which samples test: whole groups, class by class where each group is of one class."""
+    group, label = samples.group, samples.label
+    single = [int(c) for c in np.unique(label) if len(np.unique(group[label == c])) == 1]
+    if single:
+        raise ConfigError(
+            f"dataset.split: by-group needs two groups (recordings) of every class, and in {name} these have one: "
+            f"{_listed(single, classes)}. Record more, or choose split-in-time, which tests on the recordings it "
+            "trains on."
+        )
+    groups, first, counts = np.unique(group, return_index=True, return_counts=True)
+    chosen: list[str] = []
+    if all(len(np.unique(label[group == g])) == 1 for g in groups):
+        for c in np.unique(label):
+            of_class = label[first] == c
+            seed = _GROUP_SPLIT_SEED + int(c)
+            chosen += _whole_groups(groups[of_class], counts[of_class], _TEST_SHARE_OF_GROUPS, seed)
+    else:
+        chosen = _whole_groups(groups, counts, _TEST_SHARE_OF_GROUPS, _GROUP_SPLIT_SEED)
+    return np.isin(group, chosen)
+
+
+def _listed(labels: list[int], classes: Sequence[str]) -> str:
+    shown = ", ".join(classes[label] if label < len(classes) else f"class {label}" for label in labels[:_MOST_LABELS])
+    return shown + (f" and {len(labels) - _MOST_LABELS} more" if len(labels) > _MOST_LABELS else "")
+
+
+def _in_time(
+    samples: SampleTable, chosen: NDArray[np.int64], share: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which of the chosen samples lie before, and which after, a gap as long as the longest sample of their group.
+
+    The gap begins where the first 1 - share of the time of a group's samples of one class ends; what reaches into it
+    is neither. Where nothing lies after it, all of the group and class are before.
+    """
+    before, after = np.zeros(len(chosen), bool), np.zeros(len(chosen), bool)
+    start, end = samples.interval_us[chosen, 0], samples.interval_us[chosen, 1]
+    keys = np.stack([np.unique(samples.group[chosen], return_inverse=True)[1], samples.label[chosen]])
+    for key in np.unique(keys, axis=1).T:
+        own = np.all(keys == key[:, None], axis=0)
+        first, last = int(start[own].min()), int(end[own].max())
+        gap_from = first + round((1 - share) * (last - first))
+        gap_to = gap_from + int((end[own] - start[own]).max())
+        ends, begins = own & (end <= gap_from), own & (start >= gap_to)
+        if ends.any() and begins.any():
+            before |= ends
+            after |= begins
+        else:
+            before |= own
+    return before, after
+
+
+def _validates(samples: SampleTable, train: NDArray[np.int64], name: str, fraction: float) -> NDArray[np.bool_]:
+    """Which of the training samples validate."""
+    group, label = samples.group[train], samples.label[train]
+    if name.startswith("dvs-gesture") and np.all(samples.split[train] == TRAIN):
+        users = np.array([_user(g) in _GESTURE_VALIDATION_USERS for g in group])
+        if users.any() and not users.all():
+            return users
+    groups, first, counts = np.unique(group, return_index=True, return_counts=True)
+    if len(groups) == 1 or counts.max() == 1:
+        # One group, or one for each sample: nothing that whole groups would keep together.
+        return _share_of_each(samples, train, fraction, _VALIDATION_SEED)
+    if all(len(np.unique(label[group == g])) == 1 for g in groups):
+        return _whole_groups_of_each_class(group, label, groups, first, counts, fraction)
+    return np.isin(group, _whole_groups(groups, counts, fraction, _VALIDATION_SEED))
+
+
+def _user(group: str) -> int | None:
+    number = re.search(r"\d+", group)
+    return int(number.group()) if number else None
+
+
+def _share_of_each(
+    samples: SampleTable, chosen: NDArray[np.int64], fraction: float, seed: int
+) -> NDArray[np.bool_]:
+    """A seeded share of each class of the chosen samples: at least one, never all."""
+    label, index, name = samples.label[chosen], samples.index[chosen], samples.name[chosen]
+    drawn = np.zeros(len(chosen), bool)
+    for c in np.unique(label):
+        members = np.flatnonzero(label == c)
+        # By number and name, so that the order of the source plays no part.
+        members = members[np.lexsort((name[members], index[members]))]
+        order = np.random.default_rng([seed, int(c)]).permutation(len(members))
+        count = min(len(members) - 1, max(1, round(fraction * len(members))))
+        drawn[members[order[:count]]] = True
+    return drawn
+
+
+def _whole_groups(groups: NDArray[np.str_], counts: NDArray[np.int64], fraction: float, seed: int) -> list[str]:
+    """Groups in a seeded order until their samples reach the share; at least one, never all."""
+    wanted = fraction * int(counts.sum())
+    chosen: list[str] = []
+    held = 0
+    for k in np.random.default_rng(seed).permutation(len(groups))[:-1]:
+        if chosen and held + int(counts[k]) / 2 > wanted:
+            break
+        chosen.append(str(groups[k]))
+        held += int(counts[k])
+    return chosen
+
+
+def _whole_groups_of_each_class(
+    group: NDArray[np.str_],
+    label: NDArray[np.int64],
+    groups: NDArray[np.str_],
+    first: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    fraction: float,
+) -> NDArray[np.bool_]:
+    """Where each group lies within one class: whole groups, class by class; a class of one group only trains."""
+    chosen: list[str] = []
+    for c in np.unique(label):
+        of_class = label[first] == c
+        chosen += _whole_groups(groups[of_class], counts[of_class], fraction, _VALIDATION_SEED + int(c))
+    return np.isin(group, chosen)

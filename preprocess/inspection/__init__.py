@@ -1,0 +1,1 @@
+"""Looking at recordings, and checking caches."""

@@ -1,0 +1,74 @@
+"""HDF5 files that others wrote: what is in them, and how to make a recording of it that is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+
+from preprocess.errors import CacheError
+from preprocess.formats.array_columns import match_names
+from preprocess.store.event_store import FORMAT as EVENTS_FORMAT
+from preprocess.store.frame_cache import FORMAT as FRAMES_FORMAT
+from preprocess.store.hdf5_heap import check_heap
+
+_MOST_NAMES = 8
+
+
+def refuse_foreign(path: Path) -> None:
+    """Return if the file calls itself one of our caches, or cannot be read: opening it as one says what is wrong.
+
+    Raises:
+        CacheError: If it is another HDF5 file; with its datasets, and how to convert events among them.
+    """
+    try:
+        check_heap(path)
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") in (EVENTS_FORMAT, FRAMES_FORMAT):
+                return
+            found, hint = _datasets(file), _conversion(path, file)
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError):
+        return
+    raise CacheError(
+        f"{path}: expected an event store or a frame cache that spikeloom made, found an HDF5 file with {found}. "
+        f"HDF5 recordings are not read; {hint}"
+    )
+
+
+def _datasets(file: h5py.File) -> str:
+    """Datasets with their types and shapes, down to two groups; hidden in deeper ones, the group."""
+    names: list[str] = []
+    for name, item in file.items():
+        inner = [(f"{name}/{key}", value) for key, value in item.items()] if isinstance(item, h5py.Group) else []
+        for title, value in inner or [(name, item)]:
+            is_array = isinstance(value, h5py.Dataset)
+            names.append(f"{title} ({_title(value)})" if is_array else f"{title}/")
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ("the datasets " + ", ".join(names[:_MOST_NAMES]) + more) if names else "no datasets"
+
+
+def _title(dataset: h5py.Dataset) -> str:
+    if dataset.dtype.names is not None:
+        return f"fields {', '.join(dataset.dtype.names)} of shape {dataset.shape}"
+    return f"{dataset.dtype} of shape {dataset.shape}"
+
+
+def _conversion(path: Path, file: h5py.File) -> str:
+    """What to do next: where the columns lie together, the code that saves them as an array that is read."""
+    then = "then spikeloom inspect or preprocess it, with --time-unit where its times are not in us."
+    groups = [("/", file), *((name, item) for name, item in file.items() if isinstance(item, h5py.Group))]
+    for name, group in groups:
+        columns = match_names([key for key, item in group.items() if isinstance(item, h5py.Dataset)])
+        if columns is not None:
+            parts = ", ".join(f"{letter}=f['{key}'][:]" for letter, key in columns.items())
+            return (
+                f"convert it: import h5py, numpy; f = h5py.File('{path.name}')['{name}']; "
+                f"numpy.savez('{path.stem}.npz', {parts}); {then}"
+            )
+        for key, item in group.items():
+            if isinstance(item, h5py.Dataset) and item.dtype.names and match_names(item.dtype.names):
+                return (
+                    f"convert it: import h5py, numpy; f = h5py.File('{path.name}')['{name}']; "
+                    f"numpy.save('{path.stem}.npy', f['{key}'][:]); {then}"
+                )
+    return "save its events as columns t, x, y and p by numpy's savez, and give that file."

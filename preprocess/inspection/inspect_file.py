@@ -1,0 +1,301 @@
+"""What inspect tells of a file: facts as plain values, and how to draw it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from preprocess.building.plausibility import doubt_times
+from preprocess.errors import CacheError, RecordingError
+from preprocess.formats import NO_OPTIONS, ArrayOptions, Recording, Size, open_recording
+from preprocess.formats.numpy_files import ArrayRecording
+from preprocess.formats.recording import OUTSIDE
+from preprocess.inspection.event_statistics import Chunks, Survey, survey_events, take_excerpt
+from preprocess.inspection.foreign_hdf5 import refuse_foreign
+from preprocess.store.cache_file import CacheFile
+from preprocess.store.event_store import EventStore, open_events
+from preprocess.store.frame_cache import FORMAT as FRAMES_FORMAT
+from preprocess.store.frame_cache import FrameCache, open_frames
+from preprocess.store.hdf5_heap import check_heap
+from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN, SampleTable
+
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+_SPLITS = {TRAIN: "train", TEST: "test", NO_SPLIT: "no split"}
+
+# What a picture shows of a stream.
+_EXCERPT_US = 1_500_000
+_EXCERPT_BINS = 8
+_EXCERPT_EVENTS = 40_000
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Facts by name, as plain values for JSON, and how to draw the file into a PNG and to play it in a GIF."""
+
+    facts: dict[str, Any]
+    draw: Callable[[Path], None]
+    animate: Callable[[Path, float], None]
+    """Called with the GIF, and how much slower than the recording it plays."""
+
+
+def inspect_file(
+    path: Path, *, sample: int | None = None, size: Size | None = None, arrays: ArrayOptions = NO_OPTIONS
+) -> Inspection:
+    """Look at a recording, which is decoded whole, or at a cache's tables and one of its samples.
+
+    Args:
+        path: A raw recording, an event store or a frame cache.
+        sample: Number of a cache's sample; None is the first.
+        size: Rows and columns of the sensor, where the recording does not tell them.
+        arrays: Order of columns and unit of times, where the recording is an array that does not say them.
+
+    Raises:
+        RecordingError: If a recording is damaged or of no known format, or has no samples to choose from.
+        CacheError: If a cache is damaged or of another format, or has no such sample.
+    """
+    if _is_hdf5(path):
+        return _inspect_cache(path, sample or 0)
+    recording = open_recording(path, size=size, arrays=arrays)
+    if arrays != NO_OPTIONS and not isinstance(recording, ArrayRecording):
+        expected = "expected a .npy or .npz file for --columns and --time-unit"
+        raise RecordingError(f"{path}: {expected}, found {recording.format}. Leave them out.")
+    if sample is not None:
+        raise RecordingError(f"{path}: expected a cache to take sample {sample} from, found a recording. Leave it out.")
+    survey = _survey(recording, size)
+    facts = {
+        "path": str(path),
+        "kind": "recording",
+        "format": recording.format,
+        "bytes": recording.size,
+        "header": list(recording.header),
+        "height": recording.height,
+        "width": recording.width,
+        "orientation": recording.orientation,
+        **_facts_of(survey),
+        "notes": recording.notes,
+        **_facts_of_arrays(recording, survey),
+    }
+    is_emulated = any(line.startswith("# emulated") for line in recording.header)
+    title = f"{path.name}{' (emulated)' if is_emulated else ''}\n{recording.format}, {_in_short(survey)}"
+    if survey.events == 0:
+        refuse = _refuse_to_draw(path)
+        return Inspection(facts, refuse, refuse)
+    height, width = recording.height, recording.width
+    caption = f"emulated {path.stem}" if is_emulated else path.stem
+    draw = _drawing(title, recording.chunks, survey, height, width)
+    return Inspection(facts, draw, _animating(caption, recording.chunks, survey, height, width))
+
+
+def _survey(recording: Recording, size: Size | None) -> Survey:
+    try:
+        return survey_events(recording.chunks)
+    except RecordingError as error:
+        if size is None and not recording.TELLS_SIZE and OUTSIDE in str(error):
+            hint = "If the sensor is larger, give its size: --sensor-size ROWS COLUMNS"
+            raise RecordingError(f"{error} {hint}") from None
+        raise
+
+
+def _facts_of_arrays(recording: Recording, survey: Survey) -> dict[str, Any]:
+    """The unit in which the times of an array were taken, and a warning where that is implausible."""
+    if not isinstance(recording, ArrayRecording):
+        return {}
+    warning = None
+    if survey.events:
+        spans, events = np.array([survey.duration_us]), np.array([survey.events])
+        warning = doubt_times(spans, events, recording.height * recording.width, recording.options)
+    return {
+        "time_unit": recording.options.time_unit or "us",
+        "time_unit_assumed": recording.options.time_unit is None,
+        "warnings": [warning] if warning else [],
+    }
+
+
+def _is_hdf5(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_HDF5_MAGIC)) == _HDF5_MAGIC
+    except OSError:
+        return False  # Opening it as a recording says what is wrong.
+
+
+def _inspect_cache(path: Path, i: int) -> Inspection:
+    refuse_foreign(path)
+    try:
+        check_heap(path)
+        with h5py.File(path, "r") as file:
+            is_frames = file.attrs.get("format") == FRAMES_FORMAT
+    except (OSError, ValueError):
+        is_frames = False  # Opening it as an event store says what is wrong.
+    cache: EventStore | FrameCache = open_frames(path) if is_frames else open_events(path)
+    try:
+        if i >= len(cache):
+            expected = f"expected a sample number below {len(cache)}"
+            raise CacheError(f"{path}: {expected}, found {i}. Give another --sample.")
+        return _inspect_events(cache, i) if isinstance(cache, EventStore) else _inspect_frames(cache, i)
+    finally:
+        cache.close()
+
+
+def _inspect_events(store: EventStore, i: int) -> Inspection:
+    events = store.read(i)
+    survey = survey_events(lambda: [events])
+    facts = {
+        **_facts_of_cache("event store", store),
+        "source": store.attributes["source"],
+        "sorted": store.is_sorted,
+        "out_of_order": store.out_of_order,
+        "sample": _facts_of_sample(store, i) | _facts_of(survey),
+    }
+    title = f"{_title_of(store, i)}\n{_in_short(survey)}"
+    draw = _drawing(title, lambda: [events], survey, store.height, store.width)
+    return Inspection(
+        facts, draw, _animating(_caption_of(store, i), lambda: [events], survey, store.height, store.width)
+    )
+
+
+def _inspect_frames(cache: FrameCache, i: int) -> Inspection:
+    length = int(cache.lengths[i])
+    frames = cache.read(i)[:length]
+    counts = frames.sum(axis=(2, 3), dtype=np.int64)
+    on, events = int(counts[:, 1].sum()), int(counts.sum())
+    sample = {
+        "events": events,
+        "on": on,
+        "off": events - on,
+        "on_share": round(on / max(1, events), 4),
+        "events_of_frames": counts.sum(axis=1).tolist(),
+        "largest_count": int(frames.max()),
+        "length": length,
+        "dropped": int(cache.dropped[i]),
+    }
+    binning = {
+        **cache.binning.to_attributes(),
+        "timesteps": cache.timesteps,
+        "lengths": [int(cache.lengths.min()), int(cache.lengths.max())],
+        "dropped": int(cache.dropped.sum()),
+        "repeated": None if cache.repeated is None else int(cache.repeated.sum()),
+        "dtype": str(cache.dtype),
+    }
+    facts = {**_facts_of_cache("frame cache", cache), **binning, "sample": _facts_of_sample(cache, i) | sample}
+    title = f"{_title_of(cache, i)}\n{events:,} events in {length} frames by {cache.binning.split_by}"
+
+    def draw(picture: Path) -> None:
+        from preprocess.inspection.plots import draw_frames
+
+        draw_frames(picture, title, frames)
+
+    def animate(gif: Path, slower: float) -> None:
+        from preprocess.inspection.animation import Film, write_film
+
+        # How long each frame lasted only `duration` says; the sample as a whole takes its time by every rule.
+        start, end = cache.samples.interval_us[i]
+        write_film(gif, Film(frames, max(1, int(end - start)) / length), _caption_of(cache, i), slower)
+
+    return Inspection(facts, draw, animate)
+
+
+def _facts_of_cache(kind: str, cache: CacheFile) -> dict[str, Any]:
+    samples = cache.samples
+    per_class = {name: _by_split(samples, label) for label, name in enumerate(cache.classes)}
+    return {
+        "path": str(cache.path),
+        "kind": kind,
+        "format": f"{cache.FORMAT} {cache.VERSION}",
+        "bytes": cache.path.stat().st_size,
+        "dataset": cache.dataset,
+        "height": cache.height,
+        "width": cache.width,
+        "samples": len(samples),
+        "splits": _by_split(samples, None),
+        "classes": per_class,
+        "events": int(samples.offset[-1]),
+        "events_of_smallest": int(samples.events.min()),
+        "events_of_largest": int(samples.events.max()),
+        "fingerprint": cache.fingerprint,
+    }
+
+
+def _by_split(samples: SampleTable, label: int | None) -> dict[str, int]:
+    """How many samples, of one class or of all, each split has that has any in the data set."""
+    mine = np.ones(len(samples), bool) if label is None else samples.label == label
+    present = [(code, name) for code, name in _SPLITS.items() if np.any(samples.split == code)]
+    return {name: int(np.sum(mine & (samples.split == code))) for code, name in present}
+
+
+def _facts_of_sample(cache: CacheFile, i: int) -> dict[str, Any]:
+    samples = cache.samples
+    return {
+        "number": i,
+        "name": str(samples.name[i]),
+        "class": cache.classes[samples.label[i]],
+        "label": int(samples.label[i]),
+        "split": _SPLITS[int(samples.split[i])],
+        "index": int(samples.index[i]),
+        "group": str(samples.group[i]),
+        "interval_us": samples.interval_us[i].tolist(),
+    }
+
+
+def _facts_of(survey: Survey) -> dict[str, Any]:
+    return {
+        "events": survey.events,
+        "on": survey.on,
+        "off": survey.events - survey.on,
+        "on_share": round(survey.on_share, 4),
+        "start_us": survey.start_us,
+        "end_us": survey.end_us,
+        "duration_us": survey.duration_us,
+        "mean_rate": round(survey.mean_rate, 1),
+        "peak_rate": round(survey.peak_rate, 1),
+        "rate_window_us": survey.window_us,
+        "backwards": survey.backwards,
+    }
+
+
+def _title_of(cache: CacheFile, i: int) -> str:
+    samples = cache.samples
+    return f"{cache.dataset}, sample {i} '{samples.name[i]}' of class {cache.classes[samples.label[i]]}"
+
+
+def _in_short(survey: Survey) -> str:
+    seconds = survey.duration_us / 1e6
+    return f"{survey.events:,} events in {seconds:,.3f} s, {100 * survey.on_share:.0f} % ON"
+
+
+def _caption_of(cache: CacheFile, i: int) -> str:
+    """In a few words, for below an animation; the names of emulated data sets say so."""
+    return f"{cache.dataset}: {cache.classes[cache.samples.label[i]]}"
+
+
+def _refuse_to_draw(path: Path) -> Callable[..., None]:
+    def draw(*_: Any) -> None:
+        raise RecordingError(f"{path}: expected events to draw, found none. Leave out --plot and --animate.")
+
+    return draw
+
+
+def _drawing(title: str, chunks: Chunks, survey: Survey, height: int, width: int) -> Callable[[Path], None]:
+    def draw(picture: Path) -> None:
+        from preprocess.inspection.plots import draw_events
+
+        start, end = survey.busiest(_EXCERPT_US)
+        excerpt = take_excerpt(chunks, start, end, height, width, bins=_EXCERPT_BINS, most_events=_EXCERPT_EVENTS)
+        draw_events(picture, title, survey, excerpt)
+
+    return draw
+
+
+def _animating(caption: str, chunks: Chunks, survey: Survey, height: int, width: int) -> Callable[[Path, float], None]:
+    def animate(gif: Path, slower: float) -> None:
+        from preprocess.inspection.animation import film_events, write_film
+
+        write_film(gif, film_events(chunks, survey, height, width, slower), caption, slower)
+
+    return animate

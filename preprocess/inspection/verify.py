@@ -1,0 +1,207 @@
+"""Proof that a cache is whole and belongs to its recordings: everything is read, decoded, binned again, compared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from preprocess.binning.binning import bin_addresses, measure_sample
+from preprocess.building.event_order import count_backwards
+from preprocess.building.source_fingerprint import Source, fingerprint, hash_file, read_sources
+from preprocess.errors import CacheError
+from preprocess.store.event_store import EventStore, open_events
+from preprocess.store.frame_cache import FrameCache, open_frames
+from preprocess.terminal.progress import Progress
+
+# A damaged disk spoils many samples; a few lines say as much as thousands.
+_MOST_FAULTS = 5
+
+_REDECODE = "Delete the file and preprocess again."
+_REMAKE = "Delete the file; preprocess, train and tune make it again."
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was read of one file, or of the recordings of one event store.
+
+    Attributes:
+        path: The file, or the folder of the recordings.
+        samples: How many samples, or recordings.
+        events: How many events, or counts in frames.
+        size: Bytes on disk.
+        seconds: How long it took.
+        faults: What is wrong, a line each; at most five and one that says how many more.
+        note: What could not be proved, such as where the recordings are gone; "" otherwise.
+        out_of_order: Of an event store: samples with events earlier than the event before, and such events.
+        dropped: Of a frame cache: events that lie in no frame.
+        repeated: Of a frame cache: events that lie in several frames.
+    """
+
+    path: Path
+    samples: int
+    events: int
+    size: int
+    seconds: float
+    faults: tuple[str, ...] = field(default=())
+    note: str = ""
+    out_of_order: tuple[int, int] = (0, 0)
+    dropped: int = 0
+    repeated: int = 0
+
+
+def verify_cache(folder: Path, *, progress: Progress | None = None) -> list[Verified]:
+    """Read everything below a folder and compare it.
+
+    An event store: its seal, every event's checksums and range, its fingerprint, and the recordings where they still
+    are. A frame cache: its seal, and every sample binned again from the event store.
+
+    Args:
+        folder: ``CACHE/<name>``, or CACHE for all data sets in it.
+        progress: Where to tell how far it is.
+
+    Raises:
+        CacheError: If the folder holds no event store. Faults of files are not raised but returned.
+    """
+    progress = progress or Progress()
+    folder = folder.expanduser().absolute()
+    found = [folder / "events.h5"] if (folder / "events.h5").exists() else sorted(folder.glob("*/events.h5"))
+    if not found:
+        raise CacheError(
+            f"{folder}: expected a cache (a folder with events.h5, or one of such folders), found none. "
+            "Make one: spikeloom preprocess DATASET --source DIR --cache CACHE"
+        )
+    return [result for path in found for result in _verify_data_set(path, progress)]
+
+
+def _verify_data_set(path: Path, progress: Progress) -> Iterator[Verified]:
+    frames = sorted((path.parent / "frames").glob("*.h5"))
+    try:
+        store = open_events(path)
+    except CacheError as error:
+        yield Verified(path, 0, 0, path.stat().st_size, 0.0, error.faults)
+        for cache in frames:
+            fault = f"{cache}: cannot be compared, because its event store is damaged. Mend that first."
+            yield Verified(cache, 0, 0, cache.stat().st_size, 0.0, (fault,))
+        return
+    try:
+        yield _verify_events(store, progress)
+        yield _verify_recordings(store, progress)
+        for cache in frames:
+            yield _verify_frames(cache, store, progress)
+    finally:
+        store.close()
+
+
+def _verify_events(store: EventStore, progress: Progress) -> Verified:
+    start = time.perf_counter()
+    faults: list[str] = []
+    if fingerprint(store.attributes["layout_digest"], _sources(store)) != store.fingerprint:
+        faults.append(f"{store.path}: its sources do not fit its fingerprint. Delete the file and preprocess again.")
+    with progress.task(f"{store.path.parent.name}: events", len(store), "samples") as advance:
+        backwards = np.zeros(len(store), np.int64)
+        for i in range(len(store)):
+            try:
+                backwards[i] = count_backwards(store.check_sample(i))
+                if store.backwards is not None and backwards[i] != store.backwards[i]:
+                    fault = f"expected {store.backwards[i]:,} events out of order, found {backwards[i]:,}"
+                    faults.append(f"{store.path}: sample {i} ('{store.samples.name[i]}'): {fault}. {_REDECODE}")
+            except CacheError as error:
+                faults += error.faults
+            advance(1)
+    events, size = int(store.samples.offset[-1]), store.path.stat().st_size
+    seconds = time.perf_counter() - start
+    disorder = int(np.count_nonzero(backwards)), int(backwards.sum())
+    return Verified(store.path, len(store), events, size, seconds, _few(store.path, faults), out_of_order=disorder)
+
+
+def _verify_recordings(store: EventStore, progress: Progress) -> Verified:
+    start = time.perf_counter()
+    sources = _sources(store)
+    folder = Path(store.attributes["source"])
+    present = [source for source in sources if (folder / source.relative).is_file()]
+    if not present:
+        return Verified(folder, 0, 0, 0, 0.0, note="the recordings are not there, so they were not compared")
+    faults: list[str] = []
+    with progress.task(f"{store.path.parent.name}: recordings", len(present), "files") as advance:
+        for source in present:
+            path = folder / source.relative
+            if path.stat().st_size != source.size or hash_file(path) != source.sha256:
+                faults.append(f"{path}: differs from what {store.path} was made of. Preprocess again.")
+            advance(1)
+    gone = len(sources) - len(present)
+    note = f"{gone} of {len(sources)} recordings are not there, so they were not compared" if gone else ""
+    size = sum(source.size for source in present)
+    return Verified(folder, len(present), 0, size, time.perf_counter() - start, _few(folder, faults), note)
+
+
+def _sources(store: EventStore) -> list[Source]:
+    try:
+        with h5py.File(store.path, "r") as file:
+            return read_sources(file["sources"])
+    except (OSError, KeyError, ValueError) as error:
+        remedy = "Delete the file and preprocess again."
+        raise CacheError(f"{store.path}: its sources cannot be read ({error}). {remedy}") from None
+
+
+def _verify_frames(path: Path, store: EventStore, progress: Progress) -> Verified:
+    start = time.perf_counter()
+    size = path.stat().st_size
+    try:
+        frames = open_frames(path)
+    except CacheError as error:
+        return Verified(path, 0, 0, size, 0.0, error.faults)
+    if frames.fingerprint != store.fingerprint:
+        expected = f"expected fingerprint {store.fingerprint} of its event store"
+        fault = f"{path}: {expected}, found {frames.fingerprint}. {_REMAKE}"
+        return Verified(path, len(frames), 0, size, 0.0, (fault,))
+    faults: list[str] = []
+    counts, coverage = 0, np.zeros(2, np.int64)
+    with progress.task(f"{store.path.parent.name}: {path.stem}", len(frames), "samples") as advance:
+        for i in range(len(frames)):
+            try:
+                held, *outside = _compare_sample(frames, store, i)
+                counts, coverage = counts + held, coverage + outside
+            except CacheError as error:
+                faults += error.faults
+            advance(1)
+    frames.close()
+    dropped, repeated = coverage.tolist()
+    seconds = time.perf_counter() - start
+    return Verified(path, len(frames), counts, size, seconds, _few(path, faults), dropped=dropped, repeated=repeated)
+
+
+def _compare_sample(frames: FrameCache, store: EventStore, i: int) -> tuple[int, int, int]:
+    """The number of counts in sample i's frames, and how many of its events lie in no frame and in several.
+
+    The frames are what its events bin to, none lost and none invented.
+    """
+    found = frames.read(i)
+    address, t = store.addresses(i), store.times(i) if frames.binning.needs_times else None
+    expected = bin_addresses(address, t, frames.binning, store.height, store.width)
+    length, dropped, repeated = measure_sample(len(address), t, frames.binning)
+    known = (int(frames.lengths[i]), int(frames.dropped[i]))
+    if frames.repeated is None and not frames.binning.drops:
+        # Earlier versions did not count them.
+        known = (known[0], dropped)
+    fits = np.array_equal(found[:length], expected) and not found[length:].any() and known == (length, dropped)
+    fits = fits and (frames.repeated is None or int(frames.repeated[i]) == repeated)
+    counts = int(found.sum(dtype=np.int64))
+    if not fits:
+        fault = "differs from its events binned again"
+    elif repeated == 0 and counts != len(address) - dropped:
+        fault = f"holds {counts:,} of {len(address) - dropped:,} events"
+    else:
+        return counts, dropped, repeated
+    raise CacheError(f"{frames.path}: sample {i} ('{store.samples.name[i]}') {fault}. {_REMAKE}")
+
+
+def _few(path: Path, faults: list[str]) -> tuple[str, ...]:
+    more = len(faults) - _MOST_FAULTS
+    if more <= 0:
+        return tuple(faults)
+    return (*faults[:_MOST_FAULTS], f"{path}: {more} more faults of this kind. The remedy is the same.")

@@ -1,0 +1,1 @@
+"""Event stores and frame caches, and how they lie in HDF5."""

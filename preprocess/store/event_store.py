@@ -1,0 +1,182 @@
+"""The event store: every event of a data set in one HDF5 file, as linear addresses and time differences.
+
+/events/address       (p*H + y)*W + x, the smallest unsigned type that holds 2*H*W - 1, shape (E,)
+/events/time_delta    µs since the sample's event before, modulo 2^32, uint32 (E,); a sample's first is 0
+/events/jump_at       numbers of the few events whose difference lies outside [-2^31, 2^31), int64 (J,)
+/events/jump_us       what such a difference lacks, a multiple of 2^32, int64 (J,)
+/samples/...          `SampleTable`
+/samples/backwards    events of each sample that are earlier than the event before, int64 (N,)
+/sources/...          relative name, size, mtime_ns and sha256 of every recording
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.events import Events
+from preprocess.store.cache_file import CacheFile
+from preprocess.store.chunks import ChunkReader
+from preprocess.store.columns import read_column
+
+FORMAT = "spikeloom-events"
+VERSION = 1
+
+# Events a chunk: large enough to compress, small enough that a sample of a few thousand events decodes little else.
+CHUNK_EVENTS = 1 << 15
+
+
+@dataclass(frozen=True)
+class _Readers:
+    address: ChunkReader
+    time_delta: ChunkReader
+
+
+def events_path(cache: Path, name: str) -> Path:
+    """``CACHE/<name>/events.h5``."""
+    return cache / name / "events.h5"
+
+
+def open_events(path: Path | str) -> EventStore:
+    """Open an event store, ``CACHE/<name>/events.h5``.
+
+    Raises:
+        CacheError: If it is missing, damaged or of another format.
+        CacheMismatchError: If another version of the format wrote it.
+    """
+    return EventStore(path)
+
+
+class EventStore(CacheFile):
+    """Samples of events, read one at a time.
+
+    Attributes:
+        backwards: Events of each sample that are earlier than the event before them, int64 (N,); None in stores of
+            versions that did not count them.
+    """
+
+    FORMAT: ClassVar[str] = FORMAT
+    VERSION: ClassVar[int] = VERSION
+    KIND: ClassVar[str] = "an event store"
+
+    def _read_description(self, file: h5py.File) -> None:
+        super()._read_description(file)
+        events = file["events"]
+        self._jump_at: NDArray[np.int64] = read_column(events, "jump_at")
+        self._jump_us: NDArray[np.int64] = read_column(events, "jump_us")
+        self.backwards: NDArray[np.int64] | None = None
+        if "backwards_sha256" in self.attributes:
+            self.backwards = read_column(file["samples"], "backwards")
+            if seal_backwards(self.backwards) != self.attributes["backwards_sha256"]:
+                raise ValueError("/samples/backwards does not fit its seal (backwards_sha256)")
+        for name in ("address", "time_delta"):
+            if events[name].shape != (self.samples.offset[-1],):
+                raise ValueError(f"/events/{name} has shape {events[name].shape}")
+
+    def _readers(self, file: h5py.File) -> _Readers:
+        return _Readers(ChunkReader(file["events/address"]), ChunkReader(file["events/time_delta"]))
+
+    @property
+    def is_sorted(self) -> bool:
+        """Whether the events were sorted by time when the store was made."""
+        return bool(self.attributes.get("sorted", False))
+
+    @property
+    def out_of_order(self) -> dict[str, int] | None:
+        """How many samples have events earlier than the event before, and how many such events; None if not counted."""
+        if self.backwards is None:
+            return None
+        return {"samples": int(np.count_nonzero(self.backwards)), "events": int(self.backwards.sum())}
+
+    def addresses(self, i: int) -> NDArray[Any]:
+        """Sample i's linear addresses, unsigned, shape (n,), in recording order.
+
+        Raises:
+            CacheError: If a byte of it changed since it was written.
+        """
+        l, r = self._bounds(i)
+        try:
+            return self._handle().address.read_range(l, r)
+        except (OSError, ValueError) as error:
+            raise self._damaged(i, error) from None
+
+    def times(self, i: int) -> NDArray[np.int64]:
+        """Sample i's times in µs, int64, shape (n,); raises as `addresses` does."""
+        l, r = self._bounds(i)
+        try:
+            delta = self._handle().time_delta.read_range(l, r)
+        except (OSError, ValueError) as error:
+            raise self._damaged(i, error) from None
+        # Read as signed, a difference is right unless it is a jump of more than half an hour.
+        step = delta.view(np.int32).astype(np.int64)
+        step[0] = self.samples.start_us[i]
+        first, last = np.searchsorted(self._jump_at, (l, r))
+        step[self._jump_at[first:last] - l] += self._jump_us[first:last]
+        return np.cumsum(step, out=step)
+
+    def addresses_and_times(self, i: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Sample i's addresses and times."""
+        return self.addresses(i), self.times(i)
+
+    def read(self, i: int) -> Events:
+        """Sample i's events in recording order."""
+        return Events.from_address(*self.addresses_and_times(i), self.height, self.width)
+
+    def _bounds(self, i: int) -> tuple[int, int]:
+        if not 0 <= i < len(self):
+            raise IndexError(f"{self.path}: expected a sample number below {len(self)}, found {i}")
+        return int(self.samples.offset[i]), int(self.samples.offset[i + 1])
+
+    def check_sample(self, i: int) -> NDArray[np.int64]:
+        """Compare sample i's events with their checksum and with the sensor; its times in µs, int64 (n,).
+
+        Raises:
+            CacheError: If they differ.
+        """
+        address, t = self.addresses_and_times(i)
+        if events_crc32(address, t) != self.samples.crc32[i]:
+            raise self._damaged(i, ValueError("its events do not fit their crc32"))
+        if int(address.max()) >= 2 * self.height * self.width:
+            raise self._damaged(i, ValueError("an address lies outside the sensor"))
+        return t
+
+
+def events_crc32(address: NDArray[Any], t: NDArray[np.int64]) -> int:
+    """The checksum of a sample's events: crc32 of two crc32s, of the addresses' and of the times' bytes."""
+    return join_crc32(zlib.crc32(np.ascontiguousarray(address).data), zlib.crc32(np.ascontiguousarray(t).data))
+
+
+def seal_backwards(backwards: NDArray[np.int64]) -> str:
+    """The seal of ``/samples/backwards``, 64 hexadecimal digits."""
+    return hashlib.sha256(backwards.astype("<i8").tobytes()).hexdigest()
+
+
+def join_crc32(address_crc: int, time_crc: int) -> int:
+    """One checksum of two; apart they can be carried on from chunk to chunk."""
+    return zlib.crc32(address_crc.to_bytes(4, "little") + time_crc.to_bytes(4, "little"))
+
+
+def time_deltas(
+    t: NDArray[np.int64], previous: int | None
+) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
+    """Differences modulo 2^32, and the jumps that these alone would lose.
+
+    Args:
+        t: Times in µs, int64, shape (n,), n >= 1.
+        previous: The time of the event before in the same sample; None at a sample's first event.
+
+    Returns:
+        Differences uint32 (n,); indices of jumps and what to add to each, int64 (j,) both.
+    """
+    step = np.diff(t, prepend=t[0] if previous is None else previous)
+    delta = step.astype(np.uint32)  # modulo 2^32
+    lacking = step - delta.view(np.int32)
+    at = np.flatnonzero(lacking)
+    return delta, at, lacking[at]

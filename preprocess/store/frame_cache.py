@@ -1,0 +1,177 @@
+"""The frame cache: every sample of a data set binned one way, in one HDF5 file.
+
+/frames            counts, the smallest unsigned type that holds the largest, shape (N, T, 2, H, W); a chunk a sample
+/length            frames that a sample fills, int64 (N,), where the rule lets T vary; the others up to T are zero
+/samples/...       the event store's `SampleTable`
+/samples/dropped   events that lie in no frame, int64 (N,), where the rule drops any or a sample has some
+/samples/repeated  events that lie in several frames, int64 (N,), where a sample has some
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.binning.binning import Binning
+from preprocess.store.cache_file import READ_WITH, CacheFile, seal
+from preprocess.store.chunks import FRAMES, ChunkReader, Packed, create, pack, write
+from preprocess.store.event_store import EventStore
+from preprocess.store.frame_lengths import Steps
+
+FORMAT = "spikeloom-frames"
+VERSION = 1
+LARGEST_CHUNK_BYTES = 64 << 20
+
+
+def frames_path(cache: Path, name: str, binning: Binning, height: int, width: int) -> Path:
+    """``CACHE/<name>/frames/<key>.h5`` for a sensor of the given size."""
+    return cache / name / "frames" / f"{binning.key(height, width)}.h5"
+
+
+def open_frames(path: Path | str) -> FrameCache:
+    """Open a frame cache.
+
+    Raises:
+        CacheError: If it is missing, damaged or of another format.
+        CacheMismatchError: If another version of the format wrote it.
+    """
+    return FrameCache(path)
+
+
+class FrameCache(CacheFile):
+    """Samples of frames, read one or many at a time.
+
+    Attributes:
+        binning: How the frames were made.
+        timesteps: T, the longest sample's where it varies.
+        lengths: Frames that each sample fills, int64 (N,); T where it does not vary.
+        dropped: Events of each sample that lie in no frame, int64 (N,).
+        repeated: Events of each sample that lie in several frames, int64 (N,); None in caches of versions that did not
+            count them.
+        height: Rows of the frames.
+        width: Columns of the frames.
+        dtype: Of the counts.
+        fingerprint: The event store's that the frames were made from.
+    """
+
+    FORMAT: ClassVar[str] = FORMAT
+    VERSION: ClassVar[int] = VERSION
+    KIND: ClassVar[str] = "a frame cache"
+
+    binning: Binning
+    dtype: np.dtype[Any]
+
+    def _read_description(self, file: h5py.File) -> None:
+        super()._read_description(file)
+        self.binning = Binning.from_attributes(self.attributes)
+        steps = Steps.read(file, self.binning, len(self.samples))
+        for name, value in steps.seals(self.binning).items():
+            if self.attributes.get(name, value) != value:
+                raise ValueError(f"/length, /samples/dropped or /samples/repeated does not fit its seal ({name})")
+        self.lengths, self.dropped, self.timesteps = steps.lengths, steps.dropped, steps.longest
+        # Earlier versions did not count what lies in several frames, or in none by a rule that drops nothing in order.
+        self.repeated: NDArray[np.int64] | None = steps.repeated if "coverage_sha256" in self.attributes else None
+        frames = file["frames"]
+        self.dtype = frames.dtype
+        if frames.shape != (len(self.samples), *self.sample_shape):
+            raise ValueError(f"/frames has shape {frames.shape}")
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int, int]:
+        """(T, 2, H, W)."""
+        return self.timesteps, 2, self.height, self.width
+
+    def _readers(self, file: h5py.File) -> ChunkReader:
+        return ChunkReader(file["frames"])
+
+    def read(self, i: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Sample i's counts.
+
+        Args:
+            i: 0 .. N - 1.
+            out: Where to put them: contiguous, this cache's dtype, shape (T, 2, H, W); a new array if None.
+
+        Raises:
+            CacheError: If a byte of it changed since it was written.
+        """
+        if not 0 <= i < len(self):
+            raise IndexError(f"{self.path}: expected a sample number below {len(self)}, found {i}")
+        if out is None:
+            out = np.empty(self.sample_shape, self.dtype)
+        elif out.shape != self.sample_shape or out.dtype != self.dtype or not out.flags.c_contiguous:
+            raise ValueError(f"expected a contiguous {self.dtype} buffer of shape {self.sample_shape}")
+        reader = self._handle()
+        steps = reader.chunks[1]
+        try:
+            for t in range(0, self.timesteps, steps):
+                if t + steps <= self.timesteps:
+                    reader.read((i, t, 0, 0, 0), out[None, t : t + steps])
+                else:
+                    reader.dataset.read_direct(out, np.s_[i, t:], np.s_[t:])
+        except (OSError, ValueError) as error:
+            raise self._damaged(i, error) from None
+        return out
+
+    def read_batch(self, indices: Sequence[int] | NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """The counts of several samples, shape (B, T, 2, H, W); into `out`, of that shape, where given."""
+        if out is None:
+            out = np.empty((len(indices), *self.sample_shape), self.dtype)
+        elif len(out) != len(indices):
+            raise ValueError(f"expected a buffer for {len(indices)} samples, found one for {len(out)}")
+        for row, i in zip(out, indices, strict=True):
+            self.read(int(i), row)
+        return out
+
+    def _repair(self) -> str:
+        return "Delete the file; the next spikeloom preprocess, train or tune makes it again from the event store."
+
+    def _next(self) -> str:
+        return self._repair() if self.path.is_file() else "spikeloom preprocess, train and tune make it."
+
+
+def chunk_shape(store: EventStore, binning: Binning, steps: Steps, dtype: Any) -> tuple[int, int, int, int, int]:
+    """The shape of a chunk: a sample, or as many of its frames as a chunk may hold."""
+    rows, columns = binning.size(store.height, store.width)
+    per_step = 2 * rows * columns * np.dtype(dtype).itemsize
+    return 1, max(1, min(steps.longest, LARGEST_CHUNK_BYTES // per_step)), 2, rows, columns
+
+
+def create_frames(file: h5py.File, store: EventStore, binning: Binning, steps: Steps, dtype: Any) -> h5py.Dataset:
+    """Lay out an empty frame cache for every sample of a store: the dataset to fill, the tables and the attributes."""
+    chunk = chunk_shape(store, binning, steps, dtype)
+    rows, columns = chunk[3:]
+    attributes: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "dataset": store.dataset,
+        "classes": list(store.classes),
+        "height": rows,
+        "width": columns,
+        "sensor_height": store.height,
+        "sensor_width": store.width,
+        "fingerprint": store.fingerprint,
+        "read_with": READ_WITH,
+    } | steps.seals(binning)
+    seal(file, store.samples, attributes | binning.to_attributes())
+    steps.write(file, binning)
+    return create(file, "frames", (len(store), steps.longest, 2, rows, columns), dtype, chunk, FRAMES)
+
+
+def pack_frames(frames: NDArray[Any], longest: int, chunk: tuple[int, int, int, int, int]) -> list[Packed]:
+    """The chunks of one sample's counts, (F, 2, H, W) of the dataset's type; F is at most `longest`; zeros follow."""
+    if len(frames) < longest:
+        padding = np.zeros((longest - len(frames), *frames.shape[1:]), frames.dtype)
+        frames = np.concatenate([frames, padding])
+    return [pack(frames[None, t : t + chunk[1]], FRAMES, chunk) for t in range(0, len(frames), chunk[1])]
+
+
+def write_frames(dataset: h5py.Dataset, i: int, packed: list[Packed]) -> None:
+    """Put the chunks of sample i into its place."""
+    steps = dataset.chunks[1]
+    for k, chunk in enumerate(packed):
+        write(dataset, (i, k * steps, 0, 0, 0), chunk)

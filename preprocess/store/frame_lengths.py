@@ -1,0 +1,118 @@
+"""How many frames each sample fills, and which of its events lie in none or in several: known before counting."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.binning.binning import Binning, measure_sample
+from preprocess.errors import ConfigError
+from preprocess.store.columns import read_column, write_column
+from preprocess.store.event_store import EventStore
+from preprocess.store.sample_table import SampleTable
+from preprocess.terminal.progress import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """Of every sample of a data set, binned one way.
+
+    Attributes:
+        lengths: Frames that it fills, int64 (N,); padding follows up to the longest.
+        dropped: Its events that lie in no frame, int64 (N,).
+        repeated: Its events that lie in several frames, int64 (N,).
+    """
+
+    lengths: NDArray[np.int64]
+    dropped: NDArray[np.int64]
+    repeated: NDArray[np.int64]
+
+    @property
+    def longest(self) -> int:
+        return int(self.lengths.max())
+
+    def seals(self, binning: Binning) -> dict[str, str]:
+        """The attributes that seal the columns, 64 hexadecimal digits each.
+
+        The first is as earlier versions wrote it, who knew no rule that drops events only where they are out of order.
+        """
+        dropped = self.dropped if binning.drops else np.zeros_like(self.dropped)
+        return {
+            "steps_sha256": _seal(self.lengths, dropped),
+            "coverage_sha256": _seal(self.dropped, self.repeated),
+        }
+
+    def write(self, file: h5py.File, binning: Binning) -> None:
+        """Write ``/length`` where it varies, ``/samples/dropped`` and ``/samples/repeated`` where there are such."""
+        if binning.varies:
+            write_column(file, "length", self.lengths)
+        if binning.drops or self.dropped.any():
+            write_column(file["samples"], "dropped", self.dropped)
+        if self.repeated.any():
+            write_column(file["samples"], "repeated", self.repeated)
+
+    @staticmethod
+    def read(file: h5py.File, binning: Binning, samples: int) -> Steps:
+        """The inverse of `write`; KeyError or OSError where the file lacks what its binning calls for."""
+        table = file["samples"]
+        lengths = read_column(file, "length") if binning.varies else np.full(samples, binning.timesteps, np.int64)
+        none = np.zeros(samples, np.int64)
+        dropped = read_column(table, "dropped") if binning.drops or "dropped" in table else none
+        repeated = read_column(table, "repeated") if "repeated" in table else none
+        return Steps(lengths, dropped, repeated)
+
+    def refuse_empty(self, binning: Binning, samples: SampleTable) -> None:
+        """Raise a ConfigError where no event of any sample lies in a frame: such frames are all zeros."""
+        refuse_empty(self.dropped, binning, samples)
+
+
+def refuse_empty(dropped: NDArray[np.int64], binning: Binning, samples: SampleTable) -> None:
+    """As `Steps.refuse_empty`, of the events of each sample that lie in no frame, int64 (N,)."""
+    if int(dropped.sum()) < int(samples.offset[-1]):
+        return
+    longest = int(np.diff(samples.interval_us).max())
+    reads = ", ".join(f"{name} {value}" for name, value in binning.to_attributes().items() if name != "downsample")
+    raise ConfigError(
+        f"binning: expected at least one event in a frame, found none in {len(samples)} samples, the longest of which "
+        f"lasts {longest} us ({reads}). Choose frames that lie within the samples."
+    )
+
+
+def _seal(*columns: NDArray[np.int64]) -> str:
+    return hashlib.sha256(np.stack(columns).astype("<i8").tobytes()).hexdigest()
+
+
+def measure_steps(store: EventStore, binnings: Sequence[Binning], progress: Progress | None = None) -> list[Steps]:
+    """The steps of every sample in each of several binnings, in one pass over the times that are needed for it.
+
+    Raises:
+        CacheError: If a sample of the store is damaged.
+        ConfigError: If a sample would have more frames than anyone can want.
+    """
+    counts = store.samples.events
+    # Of a rule that depends on nothing else, only samples that are not known to be in order have something to measure.
+    out_of_order = np.ones(len(store), bool) if store.backwards is None else store.backwards > 0
+    measured = [binning for binning in binnings if _depends_on_events(binning)]
+    if out_of_order.any():
+        measured += [binning for binning in binnings if binning.needs_times and not _depends_on_events(binning)]
+    found = {binning: np.array([(binning.timesteps, 0, 0)] * len(store), np.int64) for binning in binnings}
+    if measured:
+        name = f"{store.path.parent.name}: lengths"
+        with (progress or Progress()).task(name, len(store), "samples") as advance:
+            for i in range(len(store)):
+                of_sample = [binning for binning in measured if out_of_order[i] or _depends_on_events(binning)]
+                t = store.times(i) if any(binning.needs_times for binning in of_sample) else None
+                for binning in of_sample:
+                    found[binning][i] = measure_sample(int(counts[i]), t, binning)
+                advance(1)
+    return [Steps(*(column.copy() for column in found[binning].T)) for binning in binnings]
+
+
+def _depends_on_events(binning: Binning) -> bool:
+    """Whether events in order, too, may lie in no frame, or in several, or fill more frames than others."""
+    return binning.varies or binning.drops

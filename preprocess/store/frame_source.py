@@ -1,0 +1,175 @@
+"""Where frames come from: a frame cache, or the event store itself, binned at the moment of reading."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.binning.binning import Binning, bin_addresses_into
+from preprocess.events import Events
+from preprocess.store.event_store import EventStore
+from preprocess.store.frame_lengths import measure_steps
+from preprocess.store.sample_table import SampleTable
+from preprocess.terminal.progress import Progress
+
+
+class FrameSource(Protocol):
+    """Frames of every sample of a data set; `FrameCache` and `EventFrames` are two.
+
+    Attributes:
+        path: The file behind it.
+        dataset: The data set's own name.
+        classes: Names, by class number.
+        fingerprint: The event store's.
+        binning: How the frames are made.
+        timesteps: T, the longest sample's where it varies.
+        lengths: Frames that each sample fills, int64 (N,); those behind, up to T, are zero.
+        height: Rows of the frames.
+        width: Columns of the frames.
+        dtype: Of the counts, an unsigned type that holds every one of them.
+    """
+
+    path: Path
+    dataset: str
+    classes: tuple[str, ...]
+    fingerprint: str
+    binning: Binning
+    timesteps: int
+    lengths: NDArray[np.int64]
+    height: int
+    width: int
+    dtype: np.dtype[Any]
+
+    @property
+    def samples(self) -> SampleTable:
+        """What is known of every sample."""
+        ...
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int, int]:
+        """(T, 2, H, W)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, i: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Sample i's counts, shape (T, 2, H, W); into `out`, contiguous and of this shape and dtype, where given."""
+        ...
+
+    def read_batch(self, indices: Sequence[int] | NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """The counts of several samples, shape (B, T, 2, H, W); into `out`, of that shape, where given."""
+        ...
+
+    def close(self) -> None:
+        """Close this process's file; the next read opens it again."""
+        ...
+
+
+class EventFrames:
+    """Frames binned from an event store whenever they are read: another T, or changed events, cost no room on disk.
+
+    Gives the counts of the frame cache of the same binning, in a type that holds as many as a sample has events. An
+    object may be pickled, forked with, and shared by threads, as the store may.
+    """
+
+    def __init__(self, store: EventStore, binning: Binning, *, progress: Progress | None = None) -> None:
+        """
+        Args:
+            store: Where the events are.
+            binning: How they become frames. Where T varies or events may lie in no frame, the times of all samples are
+                read once, here.
+            progress: Where to tell how far that is.
+
+        Raises:
+            ConfigError: If the binning is faulty, or no event lies in a frame.
+        """
+        binning.check()
+        self.store = store
+        self.binning = binning.plain()
+        self._change: Callable[[int, Events], Events] | None = None
+        self.path, self.dataset, self.classes = store.path, store.dataset, store.classes
+        self.fingerprint = store.fingerprint
+        self.height, self.width = binning.size(store.height, store.width)
+        self.lengths = np.full(len(store), binning.timesteps, np.int64)
+        if binning.varies or binning.drops:
+            steps = measure_steps(store, [binning], progress)[0]
+            steps.refuse_empty(binning, store.samples)
+            self.lengths = steps.lengths
+        self.timesteps = int(self.lengths.max())
+        # No pixel of a frame counts more than all events of its sample.
+        self.dtype: np.dtype[Any] = np.min_scalar_type(int(store.samples.events.max()))
+
+    @property
+    def samples(self) -> SampleTable:
+        """What is known of every sample."""
+        return self.store.samples
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int, int]:
+        """(T, 2, H, W)."""
+        return self.timesteps, 2, self.height, self.width
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def changed(self, change: Callable[[int, Events], Events]) -> EventFrames:
+        """The frames of changed events, as an augmentation makes them.
+
+        Args:
+            change: Called with a sample's number and events, gives the events to bin; none make empty frames.
+
+        Raises:
+            ValueError: If T varies: changed samples might outgrow it.
+        """
+        if self.binning.varies:
+            raise ValueError(f"changed events need a rule of fixed T, found {self.binning.split_by}")
+        other = copy.copy(self)
+        other._change = change
+        return other
+
+    def read(self, i: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Sample i's counts, shape (T, 2, H, W).
+
+        Args:
+            i: 0 .. N - 1.
+            out: Where to put them: contiguous, of this shape and dtype; a new array if None.
+
+        Raises:
+            CacheError: If a byte of its events changed since they were written.
+        """
+        if out is None:
+            out = np.empty(self.sample_shape, self.dtype)
+        elif out.shape != self.sample_shape or out.dtype != self.dtype or not out.flags.c_contiguous:
+            raise ValueError(f"expected a contiguous {self.dtype} buffer of shape {self.sample_shape}")
+        t: NDArray[np.int64] | None
+        if self._change is not None:
+            events = self._change(i, self.store.read(i))
+            address, t = events.address(), events.t
+        elif self.binning.needs_times:
+            address, t = self.store.addresses_and_times(i)
+        else:
+            address, t = self.store.addresses(i), None
+        if len(address):
+            bin_addresses_into(out, address, t, self.binning, self.store.height, self.store.width)
+        else:
+            out[...] = 0
+        return out
+
+    def read_batch(self, indices: Sequence[int] | NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """The counts of several samples, shape (B, T, 2, H, W); into `out`, of that shape, where given."""
+        if out is None:
+            out = np.empty((len(indices), *self.sample_shape), self.dtype)
+        elif len(out) != len(indices):
+            raise ValueError(f"expected a buffer for {len(indices)} samples, found one for {len(out)}")
+        for row, i in zip(out, indices, strict=True):
+            self.read(int(i), row)
+        return out
+
+    def close(self) -> None:
+        """Close this process's file; the next read opens it again."""
+        self.store.close()

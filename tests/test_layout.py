@@ -1,0 +1,81 @@
+"""Where files lie: small folders, names that say one thing, files of one screenful of concepts."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGES = ("preprocess", "pipeline", "tune")
+MOST_MODULES = 20
+MOST_LINES = 420
+
+# Names that mean the same in each of their folders.
+TWINS = {
+    "__init__", "__main__", "cli",
+    "registry",  # what there is of a kind, by name
+    "kernels", "cpu", "cpu_with_norm", "cuda", "custom_op", "node", "with_norm",  # one for each owner, or neuron
+    "surrogates",  # the functions, and their kernels
+    "jit",  # the compiler's settings, of NumPy loops and of activations
+    "plan", "results", "figures", "tables", "table",  # of a search, a comparison, a dry run
+    "download", "evaluate", "plots", "verify",  # a verb, and what does it
+}  # fmt: skip
+
+MODULES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+def test_no_folder_has_more_modules_than_a_reader_takes_in_at_a_glance():
+    counts: dict[Path, int] = defaultdict(int)
+    for path in MODULES:
+        counts[path.parent] += path.name != "__init__.py"
+    assert {name_of(folder): count for folder, count in counts.items() if count > MOST_MODULES} == {}
+
+
+def test_no_module_is_named_as_one_of_the_standard_library():
+    assert [name_of(path) for path in MODULES if path.stem in sys.stdlib_module_names] == []
+
+
+def test_modules_of_one_name_mean_the_same():
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in MODULES:
+        found[path.stem].append(name_of(path))
+    assert {stem: paths for stem, paths in found.items() if len(paths) > 1 and stem not in TWINS} == {}
+
+
+@pytest.mark.parametrize("stem", sorted(TWINS))
+def test_every_twin_that_is_allowed_is_there(stem: str):
+    assert sum(path.stem == stem for path in MODULES) > 1
+
+
+def test_every_folder_of_modules_is_a_package_that_says_what_is_in_it():
+    for folder in {path.parent for path in MODULES}:
+        text = (folder / "__init__.py").read_text()
+        assert text.startswith('"""') and len(text.split('"""')[1].strip()) > 20, name_of(folder)
+
+
+def test_files_are_short():
+    lengths = {name_of(path): len(path.read_text().splitlines()) for path in MODULES}
+    assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
+
+
+def test_tests_mirror_the_folders():
+    """A folder of tests has the name of a sub-package."""
+    for package in PACKAGES:
+        for folder in (REPOSITORY / "tests" / f"test_{package}").iterdir():
+            if folder.is_dir() and folder.name != "__pycache__":
+                assert (REPOSITORY / package / folder.name / "__init__.py").exists(), name_of(folder)
+
+
+def test_test_files_have_names_of_their_own():
+    """Pytest imports them by their last name alone."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in (REPOSITORY / "tests").rglob("test_*.py"):
+        found[path.stem].append(name_of(path))
+    assert {stem: paths for stem, paths in found.items() if len(paths) > 1} == {}

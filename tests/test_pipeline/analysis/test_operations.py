@@ -1,0 +1,106 @@
+"""Operations of a network: Table 6's MACs to the digits that the paper gives, and layers counted by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.analysis.operations import MACS_PER_NEURON, Operations, count_operations, macs_per_step
+from pipeline.config.run_config import NetworkConfig, NeuronConfig
+from pipeline.networks import build_network
+
+
+def count(network: str, neuron: str = "lif", *, channels: int = 2, classes: int, side: int, **words) -> Operations:
+    steps = 3 if neuron == "psn" else 1
+    built = build_network(
+        NetworkConfig(name=network, **words),
+        NeuronConfig(name=neuron),
+        channels=channels,
+        classes=classes,
+        size=(side, side),
+        timesteps=steps,
+        seed=1,
+    )
+    return count_operations(built, torch.ones(steps, 1, channels, side, side))
+
+
+@pytest.mark.parametrize(
+    ("words", "millions"),
+    [
+        (("spiking-vgg13", 3, 200, 64), {"lif": 278.84, "clif": 282.83, "relu": 922.56}),
+        (("spiking-vgg11", 2, 10, 48), {"lif": 152.50, "clif": 153.87}),
+        (("spiking-vgg11", 2, 11, 128), {"lif": 1083, "clif": 1093}),
+    ],
+)
+def test_macs_are_table_6s(words: tuple[str, int, int, int], millions: dict[str, float]):
+    network, channels, classes, side = words
+    for neuron, expected in millions.items():
+        operations = count(network, neuron, channels=channels, classes=classes, side=side)
+        found = macs_per_step(operations, MACS_PER_NEURON[neuron]) / 1e6
+        digits = 2 if isinstance(expected, float) else 0
+        assert round(found, digits) == expected, neuron
+
+
+def test_layers_of_a_small_network_are_counted_by_hand():
+    operations = count("spiking-vgg-small", classes=3, side=16, width=0.125, head="gap", dropout=0.5)
+    by_name = {layer.name: layer for layer in operations.layers}
+    conv2 = by_name["features.conv2.conv"]
+    # 3 channels of 8x8 pixels become 6.
+    assert (conv2.kind, conv2.macs, conv2.parameters, conv2.outputs) == ("conv", 6 * 8 * 8 * 3 * 9, 6 * 28, 6 * 8 * 8)
+    assert by_name["features.pool1"].macs == 4 * 3 * 8 * 8
+    assert by_name["pool"].macs == 0
+    assert by_name["features.conv1.norm"].macs == 0 and by_name["features.conv1.norm"].parameters == 6
+    assert by_name["classifier"].macs == 12 * 3
+    assert operations.neurons == 3 * 16 * 16 + 6 * 8 * 8 + 12 * 4 * 4
+    assert operations.macs == 3 * 16 * 16 * 2 * 9 + conv2.macs + 12 * 4 * 4 * 6 * 9 + 36
+    assert operations.parameters == sum(layer.parameters for layer in operations.layers)
+
+
+def test_what_follows_a_neuron_or_a_max_pooling_is_binary_and_what_follows_an_average_is_not():
+    def binary(network: str) -> dict[str, bool]:
+        operations = count(network, classes=3, side=32, width=0.1, dropout=0.5)
+        return {layer.name: layer.binary_input for layer in operations.of("conv", "linear")}
+
+    vgg = binary("spiking-vgg11")
+    assert [name for name, only_spikes in vgg.items() if only_spikes] == [
+        "features.conv4.conv", "features.conv6.conv", "features.conv8.conv"
+    ]  # fmt: skip
+    plif = binary("plif-net-gesture")
+    assert [name for name, only_spikes in plif.items() if not only_spikes] == ["features.conv1.conv"]
+
+
+def test_flattened_spikes_are_spikes_however_they_lie_in_memory():
+    """At 128x128 the last map of plif-net is larger than a pixel, so that flattening copies it."""
+    operations = count("plif-net-gesture", classes=11, side=128, width=0.1, dropout=0.5)
+    assert [layer.name for layer in operations.of("conv", "linear") if not layer.binary_input] == [
+        "features.conv1.conv"
+    ]
+
+
+def test_neurons_bound_to_t_are_counted_for_one_step():
+    steps = count("spiking-vgg-small", "psn", classes=3, side=16, width=0.125)
+    one = count("spiking-vgg-small", "lif", classes=3, side=16, width=0.125)
+    assert (steps.macs, steps.neurons) == (one.macs, one.neurons)
+
+
+def test_counting_leaves_the_network_as_it_was():
+    network = nn.Sequential(nn.Flatten(2), nn.Linear(2 * 16 * 16, 3), nn.Dropout())
+    network[2].eval()
+    operations = count_operations(network, torch.ones(2, 5, 2, 16, 16))
+    assert [(layer.name, layer.macs) for layer in operations.layers] == [("1", 3 * 512)]
+    assert network[1].training and not network[2].training
+    assert not network[1]._forward_hooks
+
+
+def test_grouped_convolutions_and_layers_called_twice():
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 3, padding=1, groups=2)
+
+        def forward(self, frames: torch.Tensor) -> torch.Tensor:
+            return self.conv(self.conv(frames[0]))[None]
+
+    operations = count_operations(Twice(), torch.ones(1, 2, 4, 5, 5))
+    assert operations.macs == 2 * (4 * 25 * 2 * 9)

@@ -1,0 +1,67 @@
+"""Names of augmentations: split at +, every fault told with what was meant, and nothing heavy loaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.config.augmentation_names import (
+    EVENT_AUGMENTATIONS,
+    FRAME_AUGMENTATIONS,
+    augmentation_faults,
+    parse_augmentation,
+)
+
+RULE = (
+    "dataset.augmentation: expected none or any of flip, roll, crop, rotation, shear, cutout, event-drop, time-jitter, "
+    "spatial-jitter, drop-events joined by +"
+)
+
+
+def test_names_are_split_at_plus_and_none_has_none():
+    assert parse_augmentation("none") == ()
+    assert parse_augmentation("flip") == ("flip",)
+    assert parse_augmentation("rotation+flip+drop-events") == ("rotation", "flip", "drop-events")
+
+
+@pytest.mark.parametrize("text", ["none", *FRAME_AUGMENTATIONS, *EVENT_AUGMENTATIONS, "shear+flip", "roll+time-jitter"])
+def test_names_that_go_together_have_no_fault(text: str):
+    assert list(augmentation_faults(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("flop", [f"{RULE}, found 'flop'. Did you mean 'flip'?"]),
+        ("flip+rotate+xyzzy", [f"{RULE}, found 'rotate'. Did you mean 'rotation'?", f"{RULE}, found 'xyzzy'"]),
+        ("flip+ roll", [f"{RULE}, found ' roll'. Did you mean 'roll'?"]),
+        ("", [f"{RULE}, found ''"]),
+        ("flip+", [f"{RULE}, found ''"]),
+        ("flop+flop", [f"{RULE}, found 'flop'. Did you mean 'flip'?"]),
+        (
+            "flip+roll+flip",
+            ["dataset.augmentation: expected each name once, found 'flip' 2 times in 'flip+roll+flip'"],
+        ),
+        ("flip+none", ["dataset.augmentation: expected none by itself, found 'flip+none'"]),
+        ("none+none", ["dataset.augmentation: expected none by itself, found 'none+none'"]),
+        (
+            "drop-events+flip+time-jitter",
+            [
+                "dataset.augmentation: expected at most one of time-jitter, spatial-jitter, drop-events, "
+                "found time-jitter and drop-events"
+            ],
+        ),
+    ],
+)
+def test_each_fault_is_a_line_that_says_what_was_expected(text: str, faults: list[str]):
+    assert list(augmentation_faults(text)) == faults
+
+
+def test_the_names_load_neither_torch_nor_numpy():
+    # The package itself may load more than this module does.
+    code = "import sys; import pipeline; before = set(sys.modules); import pipeline.config.augmentation_names; "
+    code += "print({'torch', 'numpy', 'tonic'} & (set(sys.modules) - before), 'torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["set()", "False"]

@@ -1,0 +1,163 @@
+"""Fields without effect: what is left out of fingerprints changes nothing, and what changes something is left in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.config.inactive_fields import governors_of, idle_fields, is_idle
+from pipeline.config.run_config import InputConfig, LossConfig, NeuronConfig, RunConfig, fingerprint, flatten, override
+from pipeline.data.encoding import encode
+from pipeline.evaluation.losses import spiking_loss
+from pipeline.neurons import NEURONS, make_neuron
+from pipeline.presets.registry import PRESETS
+from pipeline.training.optimiser import make_optimiser
+from pipeline.training.schedule import learning_rate
+from preprocess.binning.binning import Binning
+
+# As before fields without effect were left out: what is published under them stays.
+PINNED = {
+    "n-mnist-small": "768b646f8381",
+    "gestures-hard-small": "bfb9ff7a63d4",
+    "gesture-vgg11": "5c5f1deaab47",
+    "gesture-plif-net": "9f0881c28d9d",
+    "cifar10dvs-vgg11": "43f6fdb5f9a5",
+    "cifar10dvs-vggsnn-aug": "ca891b3abedb",
+    "cifar10dvs-vgg11-t10-pil-aug": "a22ef08c2717",
+    "gesture-vgg11-k8-tau1.3": "05942ff4beb5",
+}
+
+# Of each neuron's fields another value than the default's, which every neuron takes.
+OTHERS: dict[str, Any] = {"tau": 3.5, "v_threshold": 0.7, "surrogate": "atan", "alpha": 2.0}
+
+
+def idle(changes: dict[str, Any]) -> set[str]:
+    """Without those of the binning, of which some are idle always."""
+    return {path for path in idle_fields(flatten(override(RunConfig(), changes))) if not path.startswith("binning.")}
+
+
+@pytest.mark.parametrize(("name", "expected"), PINNED.items())
+def test_fingerprints_of_presets_stay(name: str, expected: str):
+    assert fingerprint(PRESETS[name].config) == expected
+
+
+@pytest.mark.parametrize("field", OTHERS)
+@pytest.mark.parametrize("name", NEURONS)
+def test_field_is_idle_exactly_where_the_neuron_computes_the_same(name: str, field: str):
+    def compute(config: NeuronConfig) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        neuron = make_neuron(config)
+        x = (2 * torch.rand(6, 3, 8)).requires_grad_()
+        spikes = neuron(x)
+        (spikes * torch.rand(spikes.shape)).sum().backward()
+        assert x.grad is not None
+        return [spikes.detach(), x.grad, *(p.grad for p in neuron.parameters() if p.grad is not None)]
+
+    configs = [NeuronConfig(name=name, timesteps=6), NeuronConfig(name=name, timesteps=6, **{field: OTHERS[field]})]
+    same = all(torch.equal(a, b) for a, b in zip(*map(compute, configs), strict=True))
+    assert is_idle(f"neuron.{field}", flatten(override(RunConfig(), {"neuron.name": name}))) == same
+
+
+def test_class_from_outside_hears_everything():
+    assert not {path for path in idle({"neuron.name": "mine.py:Neuron"}) if path.startswith("neuron.")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"optimiser.name": "adamw", "input.size": 8}, {"optimiser.momentum"}),
+        ({"optimiser.name": "sgd", "input.size": 8}, set()),
+        ({"input.size": None}, {"input.resize"}),
+        ({"input.size": 8, "input.encoding": "pil-la"}, {"input.resize"}),
+        ({"input.size": 8, "loss.mse_weight": 0.0}, {"loss.mse_target"}),
+        ({"input.size": 8, "loss.mse_weight": 1.0}, {"loss.label_smoothing"}),
+        ({"input.size": 8, "selection": "last"}, {"dataset.validation_fraction"}),
+    ],
+)
+def test_idle_fields_of_a_run(changes: dict[str, Any], expected: set[str]):
+    stepped = override(RunConfig(), {"schedule.name": "step"} | changes)
+    assert idle({"schedule.name": "step"} | changes) == expected
+    assert idle(changes) == expected | {"schedule.step_epochs", "schedule.step_factor"}
+    for path in expected:
+        assert set(governors_of(path)) & changes.keys()
+        assert fingerprint(override(stepped, {path: _another(path)})) == fingerprint(stepped)
+
+
+def _another(path: str) -> Any:
+    """A value of the field that is not its default."""
+    return {
+        "optimiser.momentum": 0.5,
+        "input.resize": "nearest",
+        "loss.mse_target": "one-hot",
+        "loss.label_smoothing": 0.1,
+        "dataset.validation_fraction": 0.3,
+    }[path]
+
+
+def test_loss_does_not_hear_what_is_idle_in_it():
+    logits, labels = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0)), torch.arange(4)
+
+    def loss(**words: Any) -> float:
+        return float(spiking_loss(logits, labels, LossConfig(**words)))
+
+    assert loss(mse_weight=0.0) == loss(mse_weight=0.0, mse_target="one-hot")
+    assert loss(mse_weight=1.0) == loss(mse_weight=1.0, label_smoothing=0.3)
+    assert loss() != loss(mse_target="one-hot") and loss() != loss(label_smoothing=0.3)
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [({}, True), ({"size": 5}, False), ({"size": 5, "encoding": "pil-la"}, True)],
+)
+def test_input_hears_how_to_resize_where_it_resizes_by_it(words: dict[str, Any], same: bool):
+    counts = torch.randint(0, 4, (2, 3, 2, 8, 8), generator=torch.Generator().manual_seed(0))
+    bilinear, nearest = (
+        encode(counts, InputConfig(**words, resize=name))  # type: ignore[arg-type]
+        for name in ("bilinear", "nearest")
+    )
+    assert torch.equal(bilinear, nearest) == same
+
+
+def test_optimiser_and_schedule_do_not_hear_what_is_idle_in_them():
+    def rates(name: str) -> tuple[list[float], list[float]]:
+        changed = {"schedule.step_epochs": 2, "schedule.step_factor": 0.5}
+        config = override(RunConfig(), {"schedule.name": name, "schedule.epochs": 8})
+        return tuple([learning_rate(c, e) for e in range(1, 9)] for c in (config, override(config, changed)))  # type: ignore[return-value]
+
+    assert {name: rates(name)[0] == rates(name)[1] for name in ("cosine", "constant", "step")} == {
+        "cosine": True,
+        "constant": True,
+        "step": False,
+    }
+
+    def groups(name: str, momentum: float) -> list[dict[str, Any]]:
+        config = override(RunConfig(), {"optimiser.name": name, "optimiser.momentum": momentum}).optimiser
+        groups = make_optimiser(torch.nn.Linear(2, 2), config).param_groups
+        return [{word: value for word, value in group.items() if word != "params"} for group in groups]
+
+    assert groups("adamw", 0.9) == groups("adamw", 0.1)
+    assert groups("sgd", 0.9) != groups("sgd", 0.1)
+
+
+@pytest.mark.parametrize("split_by", ["number", "duration", "event_count", "fixed_window"])
+def test_binning_is_idle_where_its_plain_form_has_defaults(split_by: Any):
+    full = Binning(7, split_by, 2, duration_us=3, event_count=4, overlap=1, include_incomplete=True, start_us=5)
+    values = flatten(RunConfig()) | {"binning.split_by": split_by}
+    for path in (f"binning.{name}" for name in ("timesteps", "duration_us", "event_count", "overlap", "start_us")):
+        name = path.partition(".")[2]
+        assert is_idle(path, values) == (getattr(full.plain(), name) != getattr(full, name))
+
+
+def test_a_part_that_is_the_whole_is_none_but_its_value_matters():
+    config = override(RunConfig(), {"binning.timesteps": 6, "batch_size": 8, "schedule.epochs": 5})
+    whole = {"grad_steps": 6, "micro_batch": 8, "schedule.stop_epoch": 5}
+    part = {"grad_steps": 5, "micro_batch": 4, "schedule.stop_epoch": 4}
+    for path in whole:
+        assert fingerprint(override(config, {path: whole[path]})) == fingerprint(config)
+        assert fingerprint(override(config, {path: part[path]})) != fingerprint(config)
+        assert not is_idle(path, flatten(override(config, {path: whole[path]})))
+    # Where T varies, none of the samples need have six steps.
+    varies = {"binning.split_by": "duration", "binning.duration_us": 100}
+    assert fingerprint(override(config, varies | {"grad_steps": 6})) != fingerprint(override(config, varies))

@@ -1,0 +1,49 @@
+"""The loss is the paper's formula, written down again in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.config.run_config import LossConfig
+from pipeline.evaluation.losses import predict, spiking_loss
+
+
+def plain_loss(logits: np.ndarray, labels: np.ndarray, config: LossConfig) -> float:
+    steps, batch, classes = logits.shape
+    total = 0.0
+    for t in range(steps):
+        for b in range(batch):
+            o = logits[t, b].astype(np.float64)
+            log_shares = o - np.log(np.exp(o).sum())
+            target = np.full(classes, config.label_smoothing / classes)
+            target[labels[b]] += 1 - config.label_smoothing
+            one_hot = np.eye(classes)[labels[b]]
+            wanted = one_hot if config.mse_target == "one-hot" else np.ones(classes)
+            entropy = -(target * log_shares).sum()
+            total += (1 - config.mse_weight) * entropy + config.mse_weight * ((o - wanted) ** 2).mean()
+    return total / (steps * batch)
+
+
+@pytest.mark.parametrize("target", ["constant", "one-hot"])
+@pytest.mark.parametrize(("weight", "smoothing"), [(0.0, 0.0), (0.05, 0.0), (0.5, 0.1)])
+def test_loss_is_the_papers_formula(target: str, weight: float, smoothing: float):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(4, 5, 3)).astype(np.float32), rng.integers(0, 3, 5)
+    config = LossConfig(weight, target, smoothing)
+    found = spiking_loss(torch.from_numpy(logits), torch.from_numpy(labels), config)
+    assert float(found) == pytest.approx(plain_loss(logits, labels, config), rel=1e-5)
+
+
+def test_half_precision_logits_are_computed_with_in_float32():
+    logits = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
+    labels = torch.tensor([0, 1, 3])
+    found = spiking_loss(logits, labels, LossConfig())
+    assert found.dtype == torch.float32
+    assert found == spiking_loss(logits.float(), labels, LossConfig())
+
+
+def test_prediction_is_the_largest_sum_over_time():
+    logits = torch.tensor([[[3.0, 0.0, 0.0]], [[0.0, 2.0, 0.0]], [[0.0, 2.0, 1.0]]])
+    assert predict(logits).tolist() == [1]

@@ -1,0 +1,99 @@
+"""What every neuron keeps to, whatever its name and backend."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from spikingjelly.activation_based import functional
+
+from pipeline.config.run_config import NetworkConfig, NeuronConfig, RunConfig
+from pipeline.networks import NETWORKS, build_network
+from pipeline.neurons import NEURONS, make_neuron
+from pipeline.neurons.registry import FUSED
+from preprocess.errors import ConfigError
+
+T = 6
+EVERY = [(name, backend) for name in NEURONS for backend in ("auto", "torch")] + [(name, "fused") for name in FUSED]
+
+
+@pytest.fixture(params=EVERY, ids="-".join)
+def node(request: pytest.FixtureRequest) -> torch.nn.Module:
+    name, backend = request.param
+    torch.manual_seed(0)
+    return make_neuron(NeuronConfig(name, tau=1.8, backend=backend, timesteps=T))
+
+
+def drawn(*shape: int) -> torch.Tensor:
+    return torch.randn(T, *shape, generator=torch.Generator().manual_seed(1)) + 0.5
+
+
+@pytest.mark.parametrize("shape", [(3, 8), (3, 4, 5, 5)])
+def test_spikes_have_the_inputs_shape_and_gradients_are_finite(node: torch.nn.Module, shape: tuple[int, ...]):
+    x = drawn(*shape).requires_grad_()
+    out = node(x)
+    assert out.shape == x.shape and out.dtype == x.dtype
+    if not isinstance(node, torch.nn.ReLU):
+        assert set(out.unique().tolist()) == {0.0, 1.0}
+    (out * drawn(*shape)).sum().backward()
+    for grad in [x.grad, *(parameter.grad for parameter in node.parameters())]:
+        assert grad is not None and grad.isfinite().all()
+    assert x.grad.any()
+
+
+def test_a_reset_forgets(node: torch.nn.Module):
+    x = drawn(3, 8)
+    first = node(x)
+    node(x)
+    functional.reset_net(node)
+    assert torch.equal(node(x), first)
+
+
+def test_a_state_dict_carries_all_that_was_learnt(node: torch.nn.Module):
+    x = drawn(3, 8)
+    other = copy.deepcopy(node)
+    with torch.no_grad():
+        for parameter in node.parameters():
+            parameter.add_(0.1)
+    other.load_state_dict(node.state_dict())
+    assert torch.equal(other(x), node(x))
+
+
+@pytest.mark.parametrize("name", ["glif", "psn"])
+def test_neurons_with_weights_for_each_step_refuse_another_t(name: str):
+    node = make_neuron(NeuronConfig(name, timesteps=4))
+    with pytest.raises(ConfigError, match=f"'{name}' was made for T = 4, found T = 6. It has weights for each"):
+        node(drawn(2, 3))
+    with pytest.raises(ConfigError, match=f"neuron.timesteps: expected a number of time steps for '{name}'"):
+        make_neuron(NeuronConfig(name))
+
+
+@pytest.mark.parametrize("name", list(NEURONS))
+@pytest.mark.parametrize("network", list(NETWORKS))
+def test_networks_are_built_from_every_neuron_and_their_seed_decides_all(network: str, name: str):
+    def build() -> torch.nn.Module:
+        return build_network(
+            NetworkConfig(network, width=1 / 16),
+            NeuronConfig(name),
+            channels=2,
+            classes=3,
+            size=(32, 32),
+            timesteps=T,
+            seed=5,
+        )
+
+    first = build()
+    assert first(drawn(2, 2, 32, 32)).shape == (T, 2, 3)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), build().parameters(), strict=True))
+
+
+def test_another_t_than_the_frames_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"neuron.timesteps: expected T = 6 as the frames have, found 4. Leave it out"
+    ):
+        build_network(
+            NetworkConfig(), NeuronConfig("psn", timesteps=4), channels=2, classes=3, size=(32, 32), timesteps=T, seed=0
+        )
+    with pytest.raises(ConfigError, match=r"neuron.timesteps: expected at least 1, found 0"):
+        RunConfig(neuron=NeuronConfig("psn", timesteps=0))

@@ -1,0 +1,176 @@
+"""Two processes that train together compute what one does, and leave one run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_run import TINY, tiny_cache
+
+from pipeline.config.run_config import override, to_dict
+from pipeline.runs.run_folder import open_run
+from pipeline.runtime.distributed import Group, local_device, share_of, told_group
+from preprocess.errors import ConfigError
+from preprocess.files import read_lines
+
+TESTS = Path(__file__).resolve().parent.parent.parent
+
+# One step with batch norm in evaluation mode: the gradients that each process holds afterwards. It ends by an exception
+# whose traceback, like the variables, still refers to the wrapped network.
+STEP = """
+import json, os, sys
+from pathlib import Path
+import torch
+from tiny_run import TINY
+from pipeline.data.loader import Batch
+from pipeline.runtime.distributed import joined, told_group
+from pipeline.training.learner import Learner
+from pipeline.networks import SpikeCounter, build_network
+
+torch.set_num_threads(1)
+group, cpu = told_group(), torch.device("cpu")
+network = build_network(TINY.network, TINY.neuron, channels=2, classes=3, size=(16, 16), timesteps=3, seed=1)
+for module in network.modules():
+    if isinstance(module, torch.nn.BatchNorm2d):
+        module.running_var.fill_(0.05)
+network.eval()
+frames = torch.randint(0, 5, (3, 8, 2, 16, 16), generator=torch.Generator().manual_seed(0)).float()
+labels = torch.arange(8) % 3
+name = f"{group.size}-{group.rank}"
+
+def step():
+    with joined(group, cpu):
+        learner = Learner(TINY, network, cpu, group)
+        mine = slice(group.rank, None, group.size)
+        with SpikeCounter(network) as counter:
+            loss, _ = learner.loss(Batch(frames[:, mine], labels[mine]), counter)
+            loss.backward()
+        torch.save([p.grad for p in network.parameters()], f"{sys.argv[1]}/gradients-{name}.pt")
+        raise ValueError("stopped")
+
+try:
+    step()
+except ValueError as error:
+    stopped = error
+threads = [Path(f"/proc/self/task/{task}/comm").read_text().strip() for task in os.listdir("/proc/self/task")]
+Path(sys.argv[1], f"threads-{name}.json").write_text(json.dumps(threads))
+"""
+
+
+def torchrun(processes: int, *words: str) -> subprocess.CompletedProcess[str]:
+    # Any free port of this machine alone, so that tests side by side do not meet.
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]), "OMP_NUM_THREADS": "1"}
+    return subprocess.run([*start, *words], env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tiny_cache(tmp_path_factory.mktemp("distributed"))
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory) -> Path:
+    """What one process left, and what two did."""
+    folder = tmp_path_factory.mktemp("steps")
+    (folder / "step.py").write_text(STEP)
+    for processes in (1, 2):
+        ended = torchrun(processes, str(folder / "step.py"), str(folder))
+        assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_two_processes_average_to_the_gradients_of_the_joint_batch(steps: Path):
+    joint, first, second = (torch.load(steps / f"gradients-{name}.pt") for name in ("1-0", "2-0", "2-1"))
+    assert any(float(grad.abs().max()) > 1e-3 for grad in joint)
+    for whole, a, b in zip(joint, first, second, strict=True):
+        assert torch.equal(a, b)
+        assert torch.allclose(a, whole, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are listed where Linux lists them")
+def test_no_thread_of_the_process_group_outlives_it(steps: Path):
+    # One that does may want the GIL while the interpreter shuts down, which aborts the process.
+    for rank in (0, 1):
+        threads = json.loads((steps / f"threads-2-{rank}.json").read_text())
+        assert not [name for name in threads if "gloo" in name], threads
+
+
+@pytest.mark.slow
+def test_torchrun_trains_one_run_and_resumes_it_bit_for_bit(cache: Path, tmp_path: Path):
+    config = override(TINY, {"network.dropout": 0.2, "optimiser.ema_decay": 0.5})
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
+    words = ["-m", "pipeline", "train", "--config", str(tmp_path / "config.json"), "--cache", str(cache), "--out"]
+    alone = torchrun(2, *words, str(tmp_path / "alone"))
+    assert alone.returncode == 0, alone.stderr
+    assert alone.stdout.count("test accuracy") == 1
+    run = open_run(tmp_path / "alone")
+    assert run.result is not None and len(run.metrics) == 3 and run.environment["processes"] == 2
+    cut = torchrun(2, str(_stopper(tmp_path)), str(tmp_path / "config.json"), str(tmp_path / "cut"), str(cache))
+    assert cut.returncode != 0 and len(read_lines(tmp_path / "cut/metrics.jsonl")) == 2
+    resumed = torchrun(2, *words[:3], "--resume", str(tmp_path / "cut"))
+    assert resumed.returncode == 0, resumed.stderr
+    assert read_lines(tmp_path / "alone/metrics.jsonl") == read_lines(tmp_path / "cut/metrics.jsonl")
+    weights = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["network"] for name in ("alone", "cut")]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def _stopper(folder: Path) -> Path:
+    (folder / "stopper.py").write_text(
+        """
+import json, os, sys
+from pathlib import Path
+from pipeline.config.run_config import from_dict
+from pipeline.training.train_run import train_run
+
+def stop(row, timing):
+    if row["epoch"] == 2:
+        os._exit(9)
+
+train_run(from_dict(json.loads(Path(sys.argv[1]).read_text())), Path(sys.argv[2]), Path(sys.argv[3]), on_epoch=stop)
+"""
+    )
+    return folder / "stopper.py"
+
+
+@pytest.mark.slow
+def test_a_fault_under_torchrun_is_still_one_line(cache: Path, tmp_path: Path):
+    config = override(TINY, {"batch_size": 9})
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
+    words = ["--config", str(tmp_path / "config.json"), "--cache", str(cache), "--out", str(tmp_path / "run")]
+    ended = torchrun(2, "-m", "pipeline", "train", *words)
+    assert ended.returncode != 0 and not (tmp_path / "run").exists()
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("spikeloom: ")]
+    expected = "batch_size: expected a multiple of the 2 processes that torchrun started, found 9"
+    # torchrun ends the other process when the first has failed, at times before that one has said it, too.
+    ended_by_torchrun = "spikeloom: stopped by SIGTERM; nothing is half-written"
+    told = [line for line in lines if line != ended_by_torchrun]
+    assert told and all(expected in line for line in told)
+
+
+def test_shares_are_even_and_every_sample_is_taken_once():
+    assert share_of(8, Group(0, 2)) == 4
+    with pytest.raises(ConfigError, match="expected a multiple of the 3 processes that torchrun started, found 8"):
+        share_of(8, Group(0, 3))
+    batch = np.arange(8)
+    assert sorted(np.concatenate([batch[rank::2] for rank in (0, 1)])) == list(range(8))
+
+
+def test_without_torchrun_a_process_is_alone(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert told_group() == Group(0, 1) and local_device("auto") == "auto"
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert told_group() == Group(3, 4) and not told_group().first
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert local_device("auto") == "cuda:3" and local_device("cpu") == "cpu"

@@ -1,0 +1,424 @@
+"""Builds survive kills, wait for one another, take up where they stopped, and notice what changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from tiny_layout import TinyLayout, random_events, save_events, tiny_layout
+
+from preprocess.binning.binning import Binning
+from preprocess.building import parts, segments
+from preprocess.building.build_event_store import build_event_store, ensure_frames
+from preprocess.errors import CacheError, CacheMismatchError, RecordingError
+from preprocess.events import Events
+from preprocess.interrupts import Terminated
+from preprocess.store.event_store import open_events
+from preprocess.terminal.progress import Progress
+
+TESTS = Path(__file__).resolve().parent.parent.parent
+
+# A builder in a process of its own; it makes every recording a part and decodes slowly, so that kills hit all moments.
+BUILDER = """
+import pickle, sys
+from pathlib import Path
+from preprocess.building import parts
+from preprocess.binning.binning import Binning
+from preprocess.building.build_event_store import build_event_store, ensure_frames
+parts._PART_BYTES = 0
+if __name__ == "__main__":
+    layout = pickle.loads(Path(sys.argv[1]).read_bytes())
+    build_event_store(layout, Path(sys.argv[2]), workers=int(sys.argv[3]))
+    ensure_frames(Path(sys.argv[2]), layout.name, Binning(4))
+"""
+
+
+class Notes(Progress):
+    """Remembers what was told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.fixture
+def samples() -> list[Events]:
+    return [random_events(i, 200 + 10 * i, ordered=i % 3 > 0) for i in range(12)]
+
+
+@pytest.fixture(autouse=True)
+def _one_recording_a_part(monkeypatch) -> None:
+    monkeypatch.setattr(parts, "_PART_BYTES", 0)
+
+
+def decoded(layout: TinyLayout) -> list[str]:
+    """Which recordings were decoded, in order, since the log began."""
+    log = layout.recordings[0].path.parent / "decoded.log"
+    return log.read_text().split() if log.exists() else []
+
+
+def check(path: Path, samples: list[Events]) -> None:
+    store = open_events(path)
+    assert len(store) == len(samples)
+    for i, sample in enumerate(samples):
+        store.check_sample(i)
+        found = store.read(i)
+        assert all(np.array_equal(getattr(found, c), getattr(sample, c)) for c in "txyp")
+
+
+def whole_files(folder: Path) -> set[str]:
+    """Names in a cache folder, but for the lock and the kept parts."""
+    found = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return {name for name in found if name != ".lock" and not name.startswith(".parts/")}
+
+
+def start_builder(layout: TinyLayout, cache: Path, workers: int = 1) -> subprocess.Popen[str]:
+    import pickle
+
+    script, pickled = cache.parent / "builder.py", cache.parent / "layout.pickle"
+    script.write_text(BUILDER)
+    pickled.write_bytes(pickle.dumps(layout))
+    words = [sys.executable, str(script), str(pickled), str(cache), str(workers)]
+    path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    return subprocess.Popen(words, env=os.environ | {"PYTHONPATH": path}, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition, what: str, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.005)
+
+
+def test_each_recording_is_decoded_once(tmp_path: Path, samples: list[Events]):
+    layout = tiny_layout(tmp_path / "src", samples)
+    path = build_event_store(layout, tmp_path / "cache")
+    assert path == tmp_path / "cache" / "tiny" / "events.h5"
+    check(path, samples)
+    assert decoded(layout) == [f"r{i:03d}.npy" for i in range(12)]
+    assert whole_files(path.parent) == {"events.h5"}
+    assert not (path.parent / ".parts").exists()
+
+
+def test_small_recordings_share_parts_and_large_ones_stand_alone(tmp_path: Path, monkeypatch):
+    sizes = [100, 100, 100, 5000, 100, 100]
+    layout = tiny_layout(tmp_path / "src", [random_events(i, n) for i, n in enumerate(sizes)])
+    monkeypatch.setattr(parts, "_PART_BYTES", 7000)
+    plans = parts.plan_parts(layout)
+    names = [[recording.relative for recording in plan.recordings] for plan in plans]
+    assert names == [["r000.npy", "r001.npy"], ["r002.npy"], ["r003.npy"], ["r004.npy", "r005.npy"]]
+    assert len({plan.id for plan in plans}) == 4
+
+
+@pytest.mark.parametrize("part_bytes", [0, 20_000, 1 << 20])
+@pytest.mark.parametrize("chunk", [7, 128, 10_000])
+def test_store_does_not_depend_on_parts_or_chunks(tmp_path: Path, samples, monkeypatch, part_bytes: int, chunk: int):
+    monkeypatch.setattr(parts, "_PART_BYTES", part_bytes)
+    monkeypatch.setattr(segments, "_EVENTS_AT_ONCE", 300)
+    path = build_event_store(tiny_layout(tmp_path / "src", samples, chunk=chunk), tmp_path / "cache")
+    check(path, samples)
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(
+            np.diff(file["samples/offset"]), [len(sample) for sample in samples]
+        )
+
+
+def test_worker_processes_give_the_same_store(tmp_path: Path, samples: list[Events]):
+    layout = tiny_layout(tmp_path / "src", samples)
+    one = build_event_store(layout, tmp_path / "one")
+    two = build_event_store(layout, tmp_path / "two", workers=2)
+    check(two, samples)
+    assert open_events(one).fingerprint == open_events(two).fingerprint
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_second_run_decodes_nothing_and_keeps_the_file(tmp_path: Path, samples: list[Events]):
+    layout = tiny_layout(tmp_path / "src", samples)
+    before = build_event_store(layout, tmp_path / "cache").stat()
+    after = build_event_store(layout, tmp_path / "cache").stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert len(decoded(layout)) == 12
+
+
+def test_a_touched_recording_is_compared_by_content(tmp_path: Path, samples: list[Events]):
+    layout = tiny_layout(tmp_path / "src", samples)
+    before = build_event_store(layout, tmp_path / "cache").stat()
+    os.utime(layout.recordings[3].path)
+    assert build_event_store(layout, tmp_path / "cache").stat().st_ino == before.st_ino
+    assert len(decoded(layout)) == 12
+
+
+def swap_two_events(layout: TinyLayout) -> TinyLayout:
+    path = layout.recordings[3].path
+    columns = np.load(path)
+    np.save(path, columns[:, [1, 0, *range(2, columns.shape[1])]])
+    return layout
+
+
+def grow(layout: TinyLayout) -> TinyLayout:
+    save_events(layout.recordings[3].path, random_events(99, 77))
+    return layout
+
+
+def drop(layout: TinyLayout) -> TinyLayout:
+    return dataclasses.replace(layout, recordings=layout.recordings[:-1])
+
+
+def relabel(layout: TinyLayout) -> TinyLayout:
+    first = layout.recordings[0]
+    other = dataclasses.replace(first, samples=(dataclasses.replace(first.samples[0], label=2),))
+    return dataclasses.replace(layout, recordings=(other, *layout.recordings[1:]))
+
+
+def decode_anew(layout: TinyLayout) -> TinyLayout:
+    return dataclasses.replace(layout, decoder="npy 2")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (swap_two_events, "the content of r003.npy changed"),
+        (grow, r"r003.npy had \d+ bytes and has \d+"),
+        (drop, "0 recordings are new and 1 are gone, such as r011.npy"),
+        (relabel, "the labels, the splits or the decoder changed"),
+        (decode_anew, "the labels, the splits or the decoder changed"),
+    ],
+)
+def test_a_changed_source_is_noticed_and_built_again(tmp_path: Path, samples: list[Events], change, reason: str):
+    import re
+
+    layout = tiny_layout(tmp_path / "src", samples)
+    first = open_events(build_event_store(layout, tmp_path / "cache")).fingerprint
+    changed = change(layout)
+    notes = Notes()
+    path = build_event_store(changed, tmp_path / "cache", progress=notes)
+    assert open_events(path).fingerprint != first
+    assert len(notes.lines) == 1
+    assert re.search(f"events.h5: {reason}; making it again", notes.lines[0])
+
+
+def test_a_damaged_store_is_made_again(tmp_path: Path, samples: list[Events]):
+    layout = tiny_layout(tmp_path / "src", samples)
+    path = build_event_store(layout, tmp_path / "cache")
+    path.write_bytes(path.read_bytes()[:-100])
+    notes = Notes()
+    build_event_store(layout, tmp_path / "cache", progress=notes)
+    assert "expected an event store, but it cannot be read" in notes.lines[0]
+    check(path, samples)
+
+
+def test_another_data_set_under_the_name_is_not_replaced(tmp_path: Path, samples: list[Events]):
+    layout = tiny_layout(tmp_path / "src", samples)
+    path = build_event_store(layout, tmp_path / "cache")
+    with pytest.raises(CacheMismatchError, match=r"expected data set other, found tiny. Give another --name"):
+        build_event_store(dataclasses.replace(layout, dataset="other"), tmp_path / "cache")
+    check(path, samples)
+
+
+def test_empty_samples_are_named_all_together(tmp_path: Path, samples: list[Events]):
+    layout = tiny_layout(tmp_path / "src", samples)
+    for i in (2, 7):
+        save_events(layout.recordings[i].path, Events.empty(8, 10))
+    with pytest.raises(RecordingError) as error:
+        build_event_store(layout, tmp_path / "cache")
+    assert [line.partition(": expected")[0] for line in error.value.faults] == [
+        f"{layout.recordings[i].path}: sample 'sämple{i}'" for i in (2, 7)
+    ]
+    assert "expected at least one event, found none." in str(error.value)
+    assert whole_files(tmp_path / "cache" / "tiny") == set()
+    # What could be decoded is kept: mended, only the two are decoded again.
+    for i in (2, 7):
+        save_events(layout.recordings[i].path, samples[i])
+    check(build_event_store(layout, tmp_path / "cache"), samples)
+    assert decoded(layout)[12:] == ["r002.npy", "r007.npy"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_damaged_and_missing_recordings_are_told_together(tmp_path: Path, samples: list[Events], workers: int):
+    layout = tiny_layout(tmp_path / "src", samples)
+    for i in (1, 4):
+        layout.recordings[i].path.write_bytes(b"no numpy file")
+    with pytest.raises(RecordingError) as error:
+        build_event_store(layout, tmp_path / "cache", workers=workers)
+    assert [Path(line.split(":")[0]).name for line in error.value.faults] == ["r001.npy", "r004.npy"]
+    layout.recordings[5].path.unlink()
+    with pytest.raises(RecordingError, match=r"r005.npy: cannot be read"):
+        build_event_store(layout, tmp_path / "cache", workers=workers)
+
+
+def test_many_faults_end_in_a_count(tmp_path: Path):
+    layout = tiny_layout(tmp_path / "src", [random_events(0)] * 30)
+    for recording in layout.recordings:
+        recording.path.write_bytes(b"")
+    with pytest.raises(RecordingError) as error:
+        build_event_store(layout, tmp_path / "cache")
+    assert len(error.value.faults) == 21
+    assert error.value.faults[-1] == "tiny: 10 more faults of this kind. Mend these first."
+
+
+def test_events_outside_of_the_sensor_are_refused(tmp_path: Path, samples: list[Events]):
+    layout = dataclasses.replace(tiny_layout(tmp_path / "src", samples), width=9)
+    with pytest.raises(RecordingError, match="expected events within 8x9 pixels, found others"):
+        build_event_store(layout, tmp_path / "cache")
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, samples: list[Events]):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(CacheError, match=r"cache/tiny: expected a folder that can be written .* Choose another"):
+        build_event_store(tiny_layout(tmp_path / "src", samples), tmp_path / "cache")
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, Terminated])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupt_keeps_parts_and_leaves_nothing_half_written(tmp_path: Path, samples, stop, workers: int):
+    layout = tiny_layout(tmp_path / "src", samples)
+    cache = tmp_path / "cache"
+
+    class Stop(Progress):
+        done = 0
+
+        def task(self, name, total, unit):
+            import contextlib
+
+            def advance(amount: float) -> None:
+                self.done += 1
+                if self.done == 5:
+                    raise stop
+
+            return contextlib.nullcontext(advance)
+
+    with pytest.raises(stop):
+        build_event_store(layout, cache, workers=workers, progress=Stop())
+    assert whole_files(cache / "tiny") == set()
+    kept = [path.name for path in (cache / "tiny" / ".parts").iterdir()]
+    assert len(kept) >= 5 and all(name.endswith(".h5") and not name.startswith(".") for name in kept)
+    check(build_event_store(layout, cache), samples)
+    assert len(decoded(layout)) == 12
+
+
+def test_an_interrupt_while_merging_leaves_nothing_half_written(tmp_path: Path, samples, monkeypatch):
+    layout = tiny_layout(tmp_path / "src", samples)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("preprocess.building.merge.seal", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            build_event_store(layout, tmp_path / "cache")
+    assert whole_files(tmp_path / "cache" / "tiny") == set()
+    check(build_event_store(layout, tmp_path / "cache"), samples)
+    assert len(decoded(layout)) == 12
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, samples, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("preprocess.store.chunks.write", full)
+    with pytest.raises(CacheError, match=r"events.h5: cannot be written \(.*No space left on device\). Check the free"):
+        build_event_store(tiny_layout(tmp_path / "src", samples), tmp_path / "cache")
+    assert whole_files(tmp_path / "cache" / "tiny") == set()
+
+
+def test_a_damaged_part_is_deleted_and_told(tmp_path: Path, samples, monkeypatch):
+    layout = tiny_layout(tmp_path / "src", samples)
+    folder = tmp_path / "cache" / "tiny" / ".parts"
+    folder.mkdir(parents=True)
+    plan = parts.plan_parts(layout)[3]
+    plan.path(folder).write_bytes(b"torn by a power failure")
+    with pytest.raises(CacheError, match=r"expected a whole part, but .* deleted. Run the same command again"):
+        build_event_store(layout, tmp_path / "cache")
+    check(build_event_store(layout, tmp_path / "cache"), samples)
+
+
+def test_killed_builders_are_taken_up(tmp_path: Path, samples: list[Events]):
+    layout = tiny_layout(tmp_path / "src", samples, chunk=100, delay_s=0.02)
+    cache = tmp_path / "cache"
+    folder = cache / "tiny" / ".parts"
+    for kept in (1, 4, 9):
+        builder = start_builder(layout, cache)
+        wait_for(lambda kept=kept: folder.exists() and len(list(folder.glob("[!.]*.h5"))) >= kept, "no parts")
+        builder.kill()
+        builder.communicate()
+        assert whole_files(cache / "tiny") == set()
+    before = len(decoded(layout))
+    builder = start_builder(layout, cache)
+    assert builder.communicate()[1] == ""
+    check(cache / "tiny" / "events.h5", samples)
+    # Nine parts were whole: at most the last three were decoded now, and no more than one was lost by each kill.
+    assert len(decoded(layout)) - before <= 3
+    assert len(decoded(layout)) <= 12 + 3
+    assert whole_files(cache / "tiny") == {"events.h5", "frames/number-T4-8x10.h5"}
+
+
+def test_kills_at_any_moment_leave_only_whole_files(tmp_path: Path, samples: list[Events], share_of):
+    layout = tiny_layout(tmp_path / "src", samples, chunk=100, delay_s=0.004)
+    rng = np.random.default_rng(5)
+    builder = start_builder(layout, tmp_path / "reference")
+    started = time.monotonic()
+    builder.communicate()
+    usual = time.monotonic() - started
+    for k in range(share_of(100)):
+        cache = tmp_path / f"cache{k}"
+        builder = start_builder(layout, cache)
+        # The second half is where files are written; the first is Python starting.
+        time.sleep(usual * rng.uniform(0.4, 1.0))
+        builder.kill()
+        builder.communicate()
+        if (cache / "tiny" / "events.h5").exists():
+            check(cache / "tiny" / "events.h5", samples)
+        check(build_event_store(layout, cache), samples)
+        ensure_frames(cache, "tiny", Binning(4))
+        assert {"events.h5", "frames/number-T4-8x10.h5"} == whole_files(cache / "tiny")
+        shutil.rmtree(cache)
+
+
+def test_killed_builder_takes_its_workers_along(tmp_path: Path, samples: list[Events]):
+    layout = tiny_layout(tmp_path / "src", samples, chunk=100, delay_s=0.02)
+    builder = start_builder(layout, tmp_path / "cache", workers=2)
+    folder = tmp_path / "cache" / "tiny" / ".parts"
+    wait_for(lambda: folder.exists() and any(folder.glob("[!.]*.h5")), "no parts")
+    builder.kill()
+    # The workers hold the builder's stderr: it ends when the last of them does.
+    builder.communicate(timeout=20)
+    check(build_event_store(layout, tmp_path / "cache"), samples)
+
+
+def test_of_two_builders_one_builds_and_the_other_waits(tmp_path: Path, samples: list[Events]):
+    layout = tiny_layout(tmp_path / "src", samples, chunk=100, delay_s=0.02)
+    cache = tmp_path / "cache"
+    builder = start_builder(layout, cache)
+    wait_for(lambda: (cache / "tiny" / ".lock").exists() and decoded(layout), "it did not begin")
+    notes = Notes()
+    path = build_event_store(layout, cache, progress=notes)
+    assert notes.lines == [f"{cache / 'tiny'}: another process builds here; waiting for it"]
+    check(path, samples)
+    # It may have waited in turn before it made frames.
+    assert all("waiting for it" in line for line in builder.communicate()[1].splitlines())
+    assert len(decoded(layout)) == 12
+
+
+def test_threads_of_one_process_build_once(tmp_path: Path, samples: list[Events]):
+    layout = tiny_layout(tmp_path / "src", samples, chunk=100, delay_s=0.002)
+    threads = [
+        threading.Thread(target=build_event_store, args=(layout, tmp_path / "cache"), kwargs={"progress": Notes()})
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(decoded(layout)) == 12
+    check(tmp_path / "cache" / "tiny" / "events.h5", samples)

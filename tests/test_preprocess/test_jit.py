@@ -1,0 +1,69 @@
+"""Kernels are compiled once: the next process takes them from the disk, wherever there is a folder that takes them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import preprocess
+
+# Says where a kernel is kept, and whether it was taken from there.
+PROGRAM = """
+import numpy as np, preprocess
+from preprocess.store.checksum import fletcher32
+fletcher32(np.zeros(10, np.uint8))
+print(preprocess.__file__, fletcher32.stats.cache_path, sum(fletcher32.stats.cache_hits.values()))
+"""
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The folder of a copy of the package that nobody may write to."""
+    copied = tmp_path / "site"
+    package = Path(preprocess.__file__).parent
+    shutil.copytree(package, copied / "preprocess", ignore=shutil.ignore_patterns("__pycache__"))
+    for path in sorted(copied.rglob("*"), reverse=True):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    return copied
+
+
+def run(copy: Path, home: Path, temporary: Path) -> tuple[Path, int]:
+    """Compile in a process without rights beyond those of the files: the kernel's folder, and how many were there."""
+    words = [sys.executable, "-c", PROGRAM]
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root writes to read-only folders, and there is no setpriv to keep it from that")
+        words = ["setpriv", "--bounding-set=-dac_override", *words]
+    environment = {name: os.environ[name] for name in os.environ if name not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
+    environment |= {"HOME": str(home), "TMPDIR": str(temporary), "PYTHONPATH": str(copy)}
+    done = subprocess.run(words, env=environment, cwd=temporary, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    package, kept, hits = done.stdout.split()
+    assert Path(package).is_relative_to(copy)
+    return Path(kept), int(hits)
+
+
+@pytest.mark.parametrize("home_writable", [True, False])
+def test_a_read_only_package_keeps_its_kernels_elsewhere(tmp_path: Path, copy: Path, home_writable: bool):
+    home, temporary = tmp_path / "home", tmp_path / "temporary"
+    home.mkdir(mode=0o755 if home_writable else 0o555)
+    temporary.mkdir()
+    kept, hits = run(copy, home, temporary)
+    assert hits == 0
+    assert kept.is_relative_to(home if home_writable else temporary / f"spikeloom-kernels-{os.getuid()}")
+    assert run(copy, home, temporary) == (kept, 1)
+
+
+def test_a_folder_that_others_may_write_to_is_not_trusted(tmp_path: Path, copy: Path):
+    home, temporary = tmp_path / "home", tmp_path / "temporary"
+    home.mkdir(mode=0o555)
+    shared = temporary / f"spikeloom-kernels-{os.getuid()}"
+    shared.mkdir(parents=True)
+    shared.chmod(0o777)
+    kept, _ = run(copy, home, temporary)
+    assert kept.is_relative_to(temporary) and not kept.is_relative_to(shared)

@@ -1,0 +1,103 @@
+"""Which Ray trials run on, and what is left of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from tune.cluster.ray_session import ClusterError, ray_running
+
+pytestmark = pytest.mark.ray
+
+
+def test_cluster_that_does_not_answer_is_one_line_within_seconds(monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start = time.monotonic()
+    told = rf"--address 127\.0\.0\.1:{port}: no cluster answers .* spikeloom cluster up --port"
+    with pytest.raises(ClusterError, match=told), ray_running(f"127.0.0.1:{port}"):
+        pass
+    assert time.monotonic() - start < 15
+    told = "expected host:port of a cluster's head, or auto, found 'somewhere'"
+    with pytest.raises(ClusterError, match=told), ray_running("somewhere"):
+        pass
+
+
+def test_ray_that_is_there_is_used_and_kept(shared_ray: None):
+    import ray
+
+    before = ray.get_runtime_context().get_node_id()
+    with ray_running():
+        assert ray.get_runtime_context().get_node_id() == before
+    assert ray.is_initialized()
+
+
+def test_ray_sends_nothing_anywhere_and_shows_no_dashboard(shared_ray: None):
+    from ray._common.usage.usage_lib import usage_stats_enabled
+    from ray._private.worker import global_worker
+
+    assert not usage_stats_enabled()
+    assert not global_worker.node.address_info["webui_url"]
+
+
+def test_answer_to_sigterm_stays_ours(shared_ray: None):
+    """Ray's own handler leaves with exit code 15."""
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_trials_have_the_working_folder_of_the_command_that_starts_them(shared_ray: None):
+    """So that a neuron's relative file is found."""
+    import ray
+
+    @ray.remote
+    def folder() -> str:
+        return os.getcwd()
+
+    assert ray.get(folder.remote()) == os.getcwd()
+
+
+@pytest.fixture
+def no_ray(monkeypatch) -> Iterator[Path]:
+    """Pretends that no Ray runs and that none can start; yields the folder for temporary files."""
+    import ray
+
+    def refuse(**_: object) -> None:
+        raise Exception("The current node timed out\nduring startup.")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray, "init", refuse)
+    # Ray's sockets need a short path, which pytest's folders have not.
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
+def test_ray_that_does_not_start_is_one_line_and_leaves_no_file(no_ray: Path):
+    told = r"Ray did not start on this machine: The current node timed out during startup\. Run again when"
+    with pytest.raises(ClusterError, match=told), ray_running():
+        pass
+    assert not list(no_ray.iterdir())
+
+
+def test_next_start_removes_what_killed_ones_left_but_nothing_in_use(no_ray: Path):
+    for name in ("killed", "late", "alive"):
+        (no_ray / f"spikeloom-ray-{name}").mkdir()
+    (no_ray / "spikeloom-ray-killed.lock").touch()
+    with FileLock(no_ray / "spikeloom-ray-alive.lock"):
+        with contextlib.suppress(ClusterError), ray_running():
+            pass
+        assert {path.name for path in no_ray.iterdir()} == {"spikeloom-ray-alive", "spikeloom-ray-alive.lock"}

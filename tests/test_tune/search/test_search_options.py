@@ -1,0 +1,99 @@
+"""What goes together in a search is told at once, fault by fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.run_config import override
+from pipeline.presets.registry import PRESETS
+from preprocess.errors import ConfigError
+from tune.search.options import SearchWords
+from tune.search.plan import plan_search
+from tune.space.space import parse_space
+
+CONFIG = PRESETS["n-mnist-small"].config
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ({"samples": 0}, "--samples: expected at least 1, found 0"),
+        ({"repeats": 0}, "--repeats: expected at least 1, found 0"),
+        ({"final_seeds": -1}, "--final-seeds: expected at least 0, found -1"),
+        ({"interval": 2}, "--interval: is for --search pbt, found random"),
+        ({"objectives": ("energy",)}, "--objectives: expected accuracy, and others once each, found energy"),
+        (
+            {"objectives": ("accuracy", "speed")},
+            "--objectives: expected some of accuracy, energy, timesteps, firing-rate, found 'speed'",
+        ),
+        (
+            {"objectives": ("accuracy", "energy"), "scheduler": "asha"},
+            "--scheduler asha: stops trials by accuracy alone; with several objectives use none",
+        ),
+        (
+            {"method": "pbt", "repeats": 2},
+            "--search pbt: expected --repeats 1, found 2: its members learn from each other",
+        ),
+        (
+            {"repeats": 3, "scheduler": "asha"},
+            "--scheduler asha: expected none with --repeats 3: it would stop each seed by itself, and only "
+            "configurations with all of them are ranked",
+        ),
+        (
+            {"method": "pbt", "scheduler": "asha"},
+            "--search pbt: expected --scheduler none, found asha: poor members go on from better ones instead",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_one_line_each(words: dict[str, object], text: str):
+    assert list(SearchWords(**words).faults()) == [text]  # type: ignore[arg-type]
+
+
+def test_every_fault_is_told_in_one_go():
+    words = SearchWords(method="pbt", samples=0, objectives=("accuracy", "energy"), repeats=3)
+    assert len(list(words.faults())) == 3
+
+
+def test_population_changes_training_settings_only():
+    space = parse_space(["training", "neuron.tau=1.5,2", "network.width=0.5,1"], CONFIG)
+    faults = list(SearchWords(method="pbt").space_faults(space))
+    assert [fault.split()[2] for fault in faults] == ["neuron.tau", "network.width"]
+    assert "free are optimiser.*, loss.*, network.dropout, dataset.augmentation, batch_size" in faults[0]
+    words = ["optimiser.name=sgd,adamw", "optimiser.ema_decay=none,0.9", "optimiser.momentum=0.8,0.9"]
+    fixed = parse_space(words, CONFIG)
+    faults = list(SearchWords(method="pbt").space_faults(fixed))
+    assert [fault.split()[2] for fault in faults] == ["optimiser.name", "optimiser.ema_decay"]
+    assert faults[0].endswith("batch_size (but not optimiser.name, optimiser.ema_decay)")
+    assert not list(SearchWords(method="pbt").space_faults(parse_space(["training"], CONFIG)))
+
+
+def test_seeds_are_searched_or_repeated():
+    space = parse_space(["seed=1,2"], CONFIG)
+    assert not list(SearchWords().space_faults(space))
+    assert len(list(SearchWords(repeats=2).space_faults(space))) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "scheduler"),
+    [
+        ({}, "asha"),
+        ({"scheduler": "none"}, "none"),
+        ({"method": "tpe"}, "asha"),
+        ({"method": "pbt"}, "none"),
+        ({"objectives": ("accuracy", "energy")}, "none"),
+        ({"repeats": 2}, "none"),
+    ],
+)
+def test_early_stopping_is_what_suits_the_rest(words: dict[str, object], scheduler: str):
+    assert SearchWords(**words).plain_scheduler() == scheduler  # type: ignore[arg-type]
+
+
+def test_search_that_would_start_from_a_run_is_refused_in_a_line(tmp_path: Path):
+    config = override(CONFIG, {"start_from": "/users/run"})
+    with pytest.raises(ConfigError) as caught:
+        plan_search("tiny", config, SearchWords(("neuron.tau=1.5,2",)), tmp_path)
+    (line,) = caught.value.faults
+    assert line.startswith("start_from: expected none, because the trials of a search begin anew, found /users/run. ")
+    assert line.endswith("a single run takes it: spikeloom train --start-from RUN")

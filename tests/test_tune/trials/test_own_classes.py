@@ -1,0 +1,62 @@
+"""Neurons and networks of one's own that cannot train are refused before the first trial, of a search or comparison."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.run_config import RunConfig, override
+from preprocess.errors import ConfigError
+from tune.comparison.plan import compare_neurons
+from tune.comparison.run_comparison import compare
+from tune.search.options import SearchWords
+from tune.search.plan import plan_search
+
+OWN = """
+import torch
+from torch import nn
+class LastStep(nn.Module):
+    def forward(self, x):
+        return x[-1]
+class Averaged(nn.Module):
+    def __init__(self, size, classes):
+        super().__init__()
+        self.linear = nn.Linear(2 * size[0] * size[1], classes)
+    def forward(self, x):
+        return self.linear(x.flatten(2)).mean(0)
+class NeedsCuda(nn.Module):
+    def forward(self, x):
+        if not x.is_cuda:
+            raise RuntimeError("expected a CUDA tensor")
+        return x
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    (tmp_path / "own.py").write_text(OWN)
+    return tmp_path / "own.py"
+
+
+@pytest.mark.parametrize("word", ["neuron.name=lif,{own}:LastStep", "network.name={own}:Averaged"])
+def test_a_search_refuses_them(own: Path, tiny_config: RunConfig, tiny_cache: Path, word: str):
+    words = SearchWords((word.format(own=own),))
+    with pytest.raises(ConfigError, match=r"own.py:.*' must return"):
+        plan_search("own", tiny_config, words, tiny_cache)
+
+
+def test_a_search_leaves_code_for_cuda_to_its_trials(own: Path, tiny_config: RunConfig, tiny_cache: Path):
+    plan_search("own", tiny_config, SearchWords((f"neuron.name=lif,{own}:NeedsCuda",)), tiny_cache)
+
+
+def test_a_comparison_refuses_them_and_leaves_no_folder(
+    own: Path, tiny_config: RunConfig, tiny_cache: Path, tmp_path: Path
+):
+    neurons = compare_neurons("own", tiny_config, ("lif", f"{own}:LastStep"), (1,), tiny_cache)
+    averaged = override(tiny_config, {"network.name": f"{own}:Averaged"})
+    network = compare_neurons("own", averaged, ("lif", "clif"), (1,), tiny_cache)
+    for comparison in (neurons, network):
+        with pytest.raises(ConfigError, match=r"own.py:.*' must return"):
+            compare(comparison, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,184 @@
+"""Caches on every machine: shared where the driver's path is seen there, else copied once, before the first trial.
+
+A machine that does not see a frame cache at the driver's path fetches it in blocks through Ray's object store into
+``$SPIKELOOM_NODE_CACHE`` (by default ``~/.cache/spikeloom``), under a lock, and checks the whole of it. All its trials
+read that one file, so that it is in the machine's memory once. Machines that join later do the same by themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.run_config import RunConfig
+from preprocess.building.build_frame_cache import find_frames
+from preprocess.errors import CacheError
+from preprocess.files import whole_file
+from preprocess.store.copied_cache import CopiedCache
+from preprocess.store.event_store import events_path, open_events
+from preprocess.store.frame_cache import frames_path, open_frames
+from preprocess.store.own_frames import own_frames_folder
+from tune.cluster.nodes import actor_here
+
+_BLOCK = 8 * 2**20
+# Machines that fetch at the same time ask for the same blocks: those are put into the object store once.
+_KEPT = 4
+_LOCK_S = 3600.0
+
+
+class CacheSource:
+    """The actor beside the driver that reads files of its cache."""
+
+    def __init__(self, cache: str, own_frames: str) -> None:
+        self._cache = Path(cache)
+        # The driver's, whose environment this process need not share.
+        self._own_frames = Path(own_frames)
+        self._digests: dict[tuple[str, int, int], str] = {}
+        self._blocks: OrderedDict[tuple[str, int], Any] = OrderedDict()
+
+    def describe(self, name: str) -> tuple[int, str]:
+        """Size and SHA-256 of a file, by its path relative to the cache."""
+        path = self._find(name)
+        state = path.stat()
+        key = name, state.st_size, state.st_mtime_ns
+        if key not in self._digests:
+            with path.open("rb") as file:
+                self._digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        return state.st_size, self._digests[key]
+
+    def _find(self, name: str) -> Path:
+        """Where a file of the cache lies; frames of a read-only cache may be in the driver's own folder."""
+        path = self._cache / name
+        if path.parent.name != "frames":
+            return path
+        fingerprint = open_events(events_path(self._cache, path.parent.parent.name)).fingerprint
+        with contextlib.suppress(CacheError):
+            if open_frames(path).fingerprint == fingerprint:
+                return path
+        return self._own_frames / fingerprint / path.name
+
+    def block(self, name: str, number: int) -> list[Any]:
+        """A reference to a block of a file, in a list, so that it arrives as a reference."""
+        import ray
+
+        key = name, number
+        if key not in self._blocks:
+            with self._find(name).open("rb") as file:
+                file.seek(number * _BLOCK)
+                self._blocks[key] = ray.put(file.read(_BLOCK))
+            while len(self._blocks) > _KEPT:
+                self._blocks.popitem(last=False)
+        return [self._blocks[key]]
+
+
+@dataclass(frozen=True)
+class NodeCaches:
+    """What a worker is told; travels with its order.
+
+    Attributes:
+        cache: The driver's.
+        stores: Of each data set: fingerprint, height and width of its event store.
+        source: The actor at the driver; None on a machine of its own.
+    """
+
+    cache: Path
+    stores: dict[str, CopiedCache]
+    source: Any = None
+
+    def here(self, config: RunConfig) -> Path:
+        """The cache folder in which a trial finds what it reads on this machine; fetched, where it has to be.
+
+        Raises:
+            CacheError: If it arrives damaged, or the disk is full.
+        """
+        store = self.stores[config.dataset.name]
+        if self.source is None or _is_seen(self.cache, config, store):
+            return self.cache
+        # A folder for each state of a data set: what was preprocessed anew is no longer the same cache.
+        root = node_cache_folder() / store.fingerprint[:16]
+        if config.input.source == "events":
+            self._fetch(events_path(Path(), config.dataset.name), root)
+        else:
+            self._fetch(_frames(Path(), config, store), root)
+            store.write(root / config.dataset.name)
+        return root
+
+    def _fetch(self, name: Path, root: Path) -> None:
+        """Have a file of the driver's cache in a folder of this machine, whole."""
+        import ray
+        from filelock import FileLock
+
+        path = root / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # The file has its name only when it is whole; until then others wait.
+            with FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_S):
+                if path.exists():
+                    return
+                size, digest = ray.get(self.source.describe.remote(str(name)))
+                self._copy(str(name), size, digest, path)
+        except OSError as error:
+            told = error.strerror or error
+            raise CacheError(
+                f"{path}: cannot be written ({told}). Free space, or set SPIKELOOM_NODE_CACHE to another disk."
+            ) from None
+
+    def _copy(self, name: str, size: int, digest: str, path: Path) -> None:
+        import ray
+
+        found = hashlib.sha256()
+        with whole_file(path) as temporary:
+            with temporary.open("wb") as file:
+                for number in range(-(-size // _BLOCK)):
+                    (reference,) = ray.get(self.source.block.remote(name, number))
+                    data = ray.get(reference)
+                    found.update(data)
+                    file.write(data)
+            if found.hexdigest() != digest:
+                raise CacheError(
+                    f"{path}: arrived damaged: expected SHA-256 {digest[:12]}, found {found.hexdigest()[:12]}"
+                )
+
+
+def node_cache_folder() -> Path:
+    """Where a machine keeps copies."""
+    told = os.environ.get("SPIKELOOM_NODE_CACHE")
+    return Path(told).expanduser() if told else Path.home() / ".cache" / "spikeloom"
+
+
+def plan_node_caches(configs: list[RunConfig], cache: Path, *, alone: bool) -> NodeCaches:
+    """What workers are told of the driver's cache.
+
+    Args:
+        configs: All trials that are known.
+        cache: The driver's; every event store is there.
+        alone: Whether this machine is the only one.
+    """
+    stores = {}
+    for name in dict.fromkeys(config.dataset.name for config in configs):
+        store = open_events(events_path(cache, name))
+        stores[name] = CopiedCache(store.fingerprint, store.height, store.width)
+    source = None if alone else actor_here(CacheSource, str(cache), str(own_frames_folder()))
+    return NodeCaches(cache, stores, source)
+
+
+def _frames(cache: Path, config: RunConfig, store: CopiedCache) -> Path:
+    return frames_path(cache, config.dataset.name, config.binning, store.height, store.width)
+
+
+def _is_seen(cache: Path, config: RunConfig, store: CopiedCache) -> bool:
+    """Whether this machine finds what a trial reads at the driver's path, made of the same recordings."""
+    try:
+        found = open_events(events_path(cache, config.dataset.name))
+        if found.fingerprint != store.fingerprint:
+            return False
+        if config.input.source == "events":
+            return True
+        return find_frames(cache, config.dataset.name, config.binning, found) is not None
+    except CacheError:
+        return False

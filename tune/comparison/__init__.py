@@ -1,0 +1,1 @@
+"""Comparisons of neurons: plan, runs, statistics, conclusions."""

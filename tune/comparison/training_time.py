@@ -1,0 +1,36 @@
+"""How long a run's network was trained: that of an exchanged neuron began in another run, whose time counts too."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pipeline.runs.run_folder import Run, open_run
+from preprocess.errors import SpikeloomError
+
+
+def seconds_by_epoch(run: Run) -> list[float] | None:
+    """Seconds of each epoch that the run's metrics tell, of the runs from which it goes on among them.
+
+    None where a time is missing: a sum over the others would be too small.
+    """
+    try:
+        seconds = {row["epoch"]: float(row["epoch_s"]) for row in _timings(run)}
+        return [seconds[row["epoch"]] for row in run.metrics]
+    except (SpikeloomError, KeyError, TypeError, ValueError):
+        return None
+
+
+def training_seconds(run: Run) -> float | None:
+    """Of all epochs; see `seconds_by_epoch`."""
+    if run.config.start_from is None:
+        # What the run itself says holds where its times were not kept.
+        return float((run.result or {})["seconds"])
+    seconds = seconds_by_epoch(run)
+    return None if seconds is None else math.fsum(seconds)
+
+
+def _timings(run: Run) -> list[dict[str, Any]]:
+    if run.config.start_from is None:
+        return run.timings
+    return [*_timings(open_run(run.folder.parent / run.config.start_from)), *run.timings]

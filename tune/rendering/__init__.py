@@ -1,0 +1,1 @@
+"""Tables, figures and labels; knows neither searches nor comparisons."""

@@ -1,0 +1,220 @@
+"""What the page's script shows beside the pointer: the values of a drawn figure by their place in its SVG.
+
+Any figure will do. Told are lines with a label, scattered points and the cells of heat maps; fills, error bars, lines
+without a label and lines across the whole axes are not. A label that begins with an underscore is in no legend
+(matplotlib's rule), yet names the series here; `tune.rendering.style.tell` adds words of a figure's own to each point.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tune.rendering.style import page_colour, row_of, told
+from tune.rendering.table import number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# SVG files are written with 72 units an inch.
+_UNITS_PER_INCH = 72
+# A line of more points shows no more; scattered points are all told.
+_MOST_LINE_POINTS = 1500
+# What matplotlib calls an artist that was given no label.
+_NO_LABEL = re.compile(r"_(child\d+|nolegend_)$|^None$|^$")
+
+
+def link_legends(figure: Figure) -> list[dict[str, Any]]:
+    """Name the legends' entries and what they stand for, so that a click can hide it; call it before the SVG is made.
+
+    Returns:
+        For each entry of each legend with several: `entry` and `marks`, the ids in the SVG.
+    """
+    links = []
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        handles = [] if legend is None else [handle for handle in legend.legend_handles if handle is not None]
+        if legend is None or len(handles) < 2:
+            continue
+        for handle, text in zip(handles, legend.get_texts(), strict=True):
+            marks = _marks_of(figure, text.get_text(), _colour(handle))
+            if marks:
+                links.append({"entry": [handle, text], "marks": marks})
+    for k, link in enumerate(links):
+        for role, artists in link.items():
+            for n, artist in enumerate(artists):
+                artist.set_gid(f"{role}-{k}-{n}")
+            link[role] = [artist.get_gid() for artist in artists]
+    return links
+
+
+def _marks_of(figure: Figure, label: str, colour: str) -> list[Any]:
+    """What has the label, and what has none but the colour: a line's band, its points, its error bars."""
+    drawn = [artist for axes in _plots(figure) for artist in (*axes.lines, *axes.collections)]
+    return [
+        artist
+        for artist in drawn
+        if artist.get_label() == label or (str(artist.get_label()).startswith("_") and _colour(artist) == colour)
+    ]
+
+
+def hover_json(figure: Figure, title: str, links: Sequence[dict[str, Any]], name: str) -> str:
+    """The figure's values as JSON that may stand inside a ``<script>``; call it after the SVG was made.
+
+    Args:
+        figure: As it was drawn: its layout is known.
+        title: What the y axis shows where it has no name.
+        links: From `link_legends`.
+        name: What `tune.rendering.style.inline_svg` put before the ids.
+
+    Returns:
+        An object. `axes`: `box` (left, top, right, bottom in SVG units), the names `x` and `y`, and `series`: `name`,
+        `colour`, `kind` (line, points or cells), `at`: a list for each point with its place and then the words of x, y
+        and, if there are any, of more. `toggles`: ids by legend entry. "" where there is nothing to tell.
+    """
+    plots = _plots(figure)
+    names = [axes.get_ylabel() for axes in plots]
+    first = next(filter(None, names), "")
+    axes_values = []
+    for axes in plots:
+        series = _series(figure, axes)
+        if series:
+            y = axes.get_ylabel() or first or title
+            axes_values.append({"box": _box(figure, axes), "x": axes.get_xlabel(), "y": y, "series": series})
+    if not axes_values:
+        return ""
+    toggles = [{role: [f"{name}-{one}" for one in ids] for role, ids in link.items()} for link in links]
+    values = {"axes": axes_values, "toggles": toggles}
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _plots(figure: Figure) -> list[Axes]:
+    return [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+
+
+def _to_svg(figure: Figure, places: NDArray[np.float64]) -> list[list[float]]:
+    """Pixels of the figure, from its lower left, as SVG units from its upper left, to a tenth."""
+    units = places * (_UNITS_PER_INCH / figure.dpi)
+    units[:, 1] = figure.get_figheight() * _UNITS_PER_INCH - units[:, 1]
+    found: list[list[float]] = np.round(units, 1).tolist()
+    return found
+
+
+def _box(figure: Figure, axes: Axes) -> list[float]:
+    lower, upper = _to_svg(figure, np.asarray(axes.get_window_extent().get_points(), float))
+    return [lower[0], upper[1], upper[0], lower[1]]
+
+
+def _series(figure: Figure, axes: Axes) -> list[dict[str, Any]]:
+    from matplotlib.collections import PathCollection, QuadMesh
+
+    x_word, y_word = _word_of(axes.xaxis), _word_of(axes.yaxis)
+    found = []
+    drawn: list[Any] = [*axes.lines, *axes.collections]
+    for artist in drawn:
+        if isinstance(artist, QuadMesh):
+            at = _cells(figure, artist, x_word, y_word)
+            kind = "cells"
+        elif isinstance(artist, PathCollection) and artist.get_offset_transform() == axes.transData:
+            at = _points(figure, axes, artist, np.ma.filled(artist.get_offsets(), np.nan), x_word, y_word)
+            kind = "points"
+        elif artist in axes.lines and _name(artist) and artist.get_transform() == axes.transData:
+            at = _points(figure, axes, artist, np.asarray(artist.get_data(), float).T, x_word, y_word)
+            kind = "line"
+        else:
+            continue
+        if at:
+            name = _name(artist) or (axes.get_title(loc="left") if len(figure.axes) > 1 else "")
+            found.append({"name": name, "colour": page_colour(_colour(artist)), "kind": kind, "at": at})
+    return found
+
+
+def _name(artist: Any) -> str:
+    label = str(artist.get_label())
+    return "" if _NO_LABEL.search(label) else label.removeprefix("_")
+
+
+def _points(
+    figure: Figure,
+    axes: Axes,
+    artist: Any,
+    places: NDArray[Any],
+    x_word: Callable[[float], str],
+    y_word: Callable[[float], str],
+) -> list[list[Any]]:
+    """[x, y, x's word, y's word, other words ...] for each point that is a number."""
+    more = _more_words(artist, len(places))
+    rows = np.flatnonzero(np.isfinite(places).all(1))
+    if artist in axes.lines and len(rows) > _MOST_LINE_POINTS:
+        rows = rows[np.linspace(0, len(rows) - 1, _MOST_LINE_POINTS).astype(int)]
+    where = _to_svg(figure, axes.transData.transform(places[rows])) if len(rows) else []
+    return [
+        [*place, x_word(places[row, 0]), row_of(artist) or y_word(places[row, 1]), *more[row]]
+        for place, row in zip(where, rows, strict=True)
+    ]
+
+
+def _more_words(artist: Any, count: int) -> list[list[str]]:
+    """What was told of each point, and its value on the colour bar."""
+    words: list[list[str]] = [[word] for word in told(artist)] or [[] for _ in range(count)]
+    bar = getattr(artist, "colorbar", None)
+    if bar is not None:
+        for line, value in zip(words, np.ma.filled(artist.get_array(), np.nan), strict=True):
+            line.append(f"{bar.ax.get_ylabel()}: {_plain(value)}")
+    return words
+
+
+def _cells(
+    figure: Figure, mesh: Any, x_word: Callable[[float], str], y_word: Callable[[float], str]
+) -> list[list[Any]]:
+    """[left, top, right, bottom, x's word, y's word, value] for each cell that has one."""
+    corners = np.asarray(mesh.get_coordinates(), float)
+    values: NDArray[np.float64] = np.ma.filled(np.ma.asarray(mesh.get_array(), float), np.nan).reshape(
+        len(corners) - 1, -1
+    )
+    what = mesh.colorbar.ax.get_ylabel() if mesh.colorbar is not None else _name(mesh)
+    cells = []
+    for row, column in np.argwhere(np.isfinite(values)):
+        low, high = corners[row, column], corners[row + 1, column + 1]
+        places = np.array(_to_svg(figure, mesh.axes.transData.transform(np.array([low, high]))))
+        middle = (low + high) / 2
+        value = f"{what}: {_plain(values[row, column])}" if what else _plain(values[row, column])
+        cells.append([*places.min(0).tolist(), *places.max(0).tolist(), x_word(middle[0]), y_word(middle[1]), value])
+    return cells
+
+
+def _word_of(axis: Any) -> Callable[[float], str]:
+    """How an axis calls a value: by its tick's words where places were given words, else as a number."""
+    from matplotlib.ticker import FixedLocator
+
+    words: dict[float, str] = {}
+    if isinstance(axis.get_major_locator(), FixedLocator):
+        ticks = zip(axis.get_majorticklocs(), axis.get_ticklabels(), strict=False)
+        words = {round(float(place), 6): label.get_text() for place, label in ticks if label.get_text()}
+    return lambda value: words.get(round(float(value), 6)) or _plain(value)
+
+
+def _plain(value: float) -> str:
+    """Four digits; whole numbers whole."""
+    if value == round(value) and abs(value) < 1e15:
+        # Zero is added for the sake of minus zero.
+        return f"{value + 0.0:,.0f}".replace("-", "−")
+    return number(value, ".4g")
+
+
+def _colour(artist: Any) -> str:
+    """The colour of a line, of points or of a fill, as #rrggbb."""
+    from matplotlib.colors import to_hex
+
+    if hasattr(artist, "get_color") and not hasattr(artist, "get_facecolor"):
+        return to_hex(artist.get_color())
+    for colours in (artist.get_facecolor(), artist.get_edgecolor()):
+        if len(colours):
+            return to_hex(colours[0] if np.ndim(colours) > 1 else colours)
+    return "#000000"

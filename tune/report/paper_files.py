@@ -1,0 +1,96 @@
+"""A report's tables and figures as files for a paper: Markdown and LaTeX, SVG and PDF."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+from preprocess.files import make_folder, write_whole
+from tune.rendering.style import PAPER, drawing, save
+from tune.rendering.table import Table
+from tune.report.section import Section
+
+_LONGEST_NAME = 60
+# Letters of this field's notation that file names spell out.
+_SPELLED = str.maketrans({"τ": "tau", "α": "alpha", "λ": "lambda", "σ": "sigma", "µ": "u", "×": "x", "−": " minus "})
+
+
+def write_paper(sections: Sequence[Section], folder: Path) -> list[Path]:
+    """Write each table as .md and .tex (for the package booktabs), each figure as .svg and .pdf.
+
+    Names come from titles, so that a report that is made again writes the same files. Figures say what they were
+    measured on, and that data are emulated where they are.
+
+    Args:
+        sections: Of the report.
+        folder: ``paper`` beside the page, made if missing.
+
+    Returns:
+        The paths, tables first.
+
+    Raises:
+        RunError: If the folder cannot be written.
+    """
+    make_folder(folder)
+    names = _Names()
+    paths: list[Path] = []
+    for section in sections:
+        before = f"{section.folder.name} " if len(sections) > 1 else ""
+        for table in section.tables:
+            paths += _write_table(table, folder, names.take(f"{before}table {_subject(table.title)}"))
+    with drawing(PAPER):
+        for section in sections:
+            before = f"{section.folder.name} " if len(sections) > 1 else ""
+            for picture in section.pictures:
+                if picture.draw is not None:
+                    name = names.take(f"{before}figure {picture.title}")
+                    paths += save(picture.draw(picture.about or _about(section)), folder, name, ("svg", "pdf"))
+    return paths
+
+
+def count_words(paths: Iterable[Path]) -> str:
+    """What was written, in words: ``2 tables (.md, .tex) and 7 figures (.svg, .pdf)``."""
+    kinds = [path.suffix for path in paths]
+    counts = [(kinds.count(".md"), "table", ".md, .tex"), (kinds.count(".svg"), "figure", ".svg, .pdf")]
+    found = [f"{count} {name}{'' if count == 1 else 's'} ({files})" for count, name, files in counts if count]
+    return " and ".join(found) or "nothing"
+
+
+def _write_table(table: Table, folder: Path, name: str) -> list[Path]:
+    paths = [folder / f"{name}.md", folder / f"{name}.tex"]
+    for path, text in zip(paths, (table.markdown(), table.latex()), strict=True):
+        write_whole(path, partial(_write_text, text))
+    return paths
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _about(section: Section) -> str:
+    return f"{section.title}{'; emulated data' if section.emulated else ''}"
+
+
+def _subject(title: str) -> str:
+    """A table's title without what it was measured on, which follows a colon."""
+    return title.removeprefix("Emulated data: ").partition(":")[0]
+
+
+class _Names:
+    """File names from titles, each once."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def take(self, title: str) -> str:
+        plain = unicodedata.normalize("NFKD", title.translate(_SPELLED)).encode("ascii", "ignore").decode().lower()
+        name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_LONGEST_NAME].strip("-")
+        number, free = 1, name
+        while free in self._taken:
+            number += 1
+            free = f"{name}-{number}"
+        self._taken.add(free)
+        return free

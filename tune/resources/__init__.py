@@ -1,0 +1,1 @@
+"""CPUs, GPUs, memory and time of trials."""

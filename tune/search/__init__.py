@@ -1,0 +1,1 @@
+"""Searches: plan, methods, results, and the final test."""

@@ -1,0 +1,230 @@
+"""What the trials of a search came to: files, a table, and what it does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.run_config import fingerprint, override, to_dict
+from pipeline.runs.changed_code import accepted_sentence
+from preprocess.files import write_json
+from tune.rendering.labels import short_name, short_value
+from tune.rendering.table import Table, per_cent
+from tune.search.pareto import pareto_front
+from tune.search.plan import Search
+from tune.search.repeats import group_rows
+from tune.trials.ledger import Ledger
+from tune.trials.results import collect_results, rank, write_results
+
+_SHOWN = ("binning.timesteps", "neuron.tau", "neuron.name")
+_BEST = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What the trials of a search came to so far.
+
+    Attributes:
+        search: What was asked for.
+        rows: As `tune.trials.results.collect_results` gives them, in the order of the trials.
+        errors: The causes of failed trials, by trial.
+        complete: Whether no trial is left to run.
+        accepted: What changed in the trials' own code meanwhile, as `pipeline.runs.changed_code` records it.
+    """
+
+    search: Search
+    rows: list[dict[str, Any]]
+    errors: dict[str, str]
+    complete: bool = True
+    accepted: Sequence[Mapping[str, str]] = ()
+
+    @cached_property
+    def points(self) -> list[dict[str, Any]]:
+        """A row for each configuration, as `tune.search.repeats.group_rows` has it; an earlier generation of pbt is
+        none."""
+        end = self.search.config.schedule.last_epoch
+        parts = self.search.method == "pbt"
+        whole = [not parts or config.schedule.last_epoch == end for config in self.search.configs()]
+        return group_rows([row for row, kept in zip(self.rows, whole, strict=True) if kept], self._repeats)
+
+    @property
+    def ranked(self) -> list[dict[str, Any]]:
+        """The complete configurations, the best first."""
+        return rank(self.points)
+
+    @property
+    def _repeats(self) -> int:
+        return max(1, len(self.search.seeds))
+
+    @property
+    def front(self) -> list[dict[str, Any]]:
+        """Of several objectives, the complete trials that no other beats in all of them, the most accurate first."""
+        return pareto_front(self.ranked, self.search.objectives)
+
+    def count(self, status: str) -> int:
+        return sum(row["status"] == status for row in self.rows)
+
+    def counts(self) -> dict[str, int]:
+        """How many trials have each status that occurs."""
+        return {status: self.count(status) for status in dict.fromkeys(row["status"] for row in self.rows)}
+
+    def failures(self) -> list[str]:
+        """One line for each failed trial: what it was, and the cause."""
+        return [
+            f"trial {row['trial']} ({describe_values(row, self.search.fields)}) failed: {self.errors[row['trial']]}"
+            for row in self.rows
+            if row["status"] == "failed"
+        ]
+
+    def budget(self) -> tuple[int, int]:
+        """Samples x T that were trained on, and those that all trials to their last epoch would take."""
+        spent = full = 0
+        for row, config in zip(self.rows, self.search.configs(), strict=True):
+            step = self.search.data.train * config.binning.timesteps
+            spent += step * (row["own_epochs"] if row.get("own_epochs") is not None else row["epochs"] or 0)
+            begins = self._ends.get(config.start_from or "", 0)
+            full += step * (config.schedule.last_epoch - begins)
+        return spent, full
+
+    @cached_property
+    def _ends(self) -> dict[str, int]:
+        """The epoch at which each run ends, by trial."""
+        return {fingerprint(config): config.schedule.last_epoch for config in self.search.configs()}
+
+    def table(self) -> Table:
+        """The best trials; of several objectives those on the Pareto front."""
+        several = len(self.search.objectives) > 1
+        ranked = self.front if several else self.ranked
+        shown = list(dict.fromkeys((*_SHOWN, *self.search.fields)))
+        energy = all(row["energy_uj"] is not None for row in ranked)
+        columns = ("trial", *map(short_name, shown), "validation %", "firing rate")
+        columns += (*(("energy, µJ",) if energy else ()), "epochs", "seconds")
+        rows = tuple(
+            (
+                row["trial"],
+                *(short_value(row[path]) for path in shown),
+                _with_spread(row),
+                f"{row['firing_rate']:.3f}",
+                *((f"{row['energy_uj']:.3g}",) if energy else ()),
+                f"{row['epochs']:g}",
+                f"{row['seconds']:.1f}",
+            )
+            for row in ranked[:_BEST]
+        )
+        which = f"Pareto front of {' and '.join(self.search.objectives)}" if several else "complete trials"
+        if len(ranked) > len(rows):
+            which = f"the best {len(rows)} of {len(ranked)} {'on the front' if several else 'complete trials'}"
+        samples = self.search.data.validation
+        means = f", means over {self._repeats} seeds" if self._repeats > 1 else ""
+        title = f"{self.search.about}: {which}{means}, selected by validation accuracy on {samples} samples"
+        return Table(title, columns, rows, "l" + "r" * (len(columns) - 1))
+
+    def sentences(self) -> list[str]:
+        """What the table does not say: the trials that have no rank, the budget, and what a point is worth."""
+        counts = ", ".join(f"{count} {status}" for status, count in self.counts().items())
+        spent, full = self.budget()
+        validation = self.search.data.validation
+        pieces = sum(row["micro_batch"] is not None for row in self.rows)
+        unranked = "; pruned trials have no rank" if self.count("pruned") else ""
+        return [
+            f"{len(self.rows)} trials: {counts}{unranked}. Trained on {spent:,} of {full:,} samples x T.",
+            f"One validation sample is {100 / validation:.2f} points, and the best of many flatters itself; "
+            "the test samples stay closed until the choice is trained.",
+            *self._repeat_words(),
+            *self._front_words(),
+            *([f"{pieces} of them did not fit the memory and were trained in pieces of a batch."] if pieces else []),
+            *([f"{changed}."] if (changed := accepted_sentence(self.accepted)) else []),
+        ]
+
+    def _repeat_words(self) -> list[str]:
+        if self._repeats == 1:
+            return []
+        ranked, points = len(self.ranked), len(self.points)
+        return [
+            f"{ranked} of {points} configurations were trained to the end with all of {self._repeats} seeds; the "
+            "others have no rank. ± is the deviation over the seeds."
+        ]
+
+    def _front_words(self) -> list[str]:
+        if len(self.search.objectives) == 1:
+            return []
+        objectives = " and ".join(self.search.objectives)
+        return [
+            f"{len(self.front)} of {len(self.ranked)} complete trials are on the Pareto front of {objectives}: each of "
+            "the others is equalled or beaten in all of them by one that is."
+        ]
+
+
+def _with_spread(row: dict[str, Any]) -> str:
+    spread = row.get("validation_accuracy_std")
+    return per_cent(row["validation_accuracy"]) + ("" if spread is None else f" ± {100 * spread:.1f}")
+
+
+def describe_values(row: dict[str, Any], fields: Sequence[str]) -> str:
+    """The searched values of a trial in a few words."""
+    return " ".join(f"{short_name(path)}={short_value(row[path])}" for path in fields)
+
+
+def read_findings(search: Search, folder: Path) -> Findings:
+    """What the ledger holds of a search."""
+    configs = search.configs()
+    fields = list(dict.fromkeys((*search.fields, *_SHOWN)))
+    rows = collect_results(folder, configs, fields)
+    ledger = Ledger(folder)
+    errors = {}
+    for row, config in zip(rows, configs, strict=True):
+        record = ledger.read_done(config) or {}
+        row["own_epochs"] = record.get("own_epochs")
+        if row["status"] == "failed":
+            errors[row["trial"]] = str(record.get("error"))
+    return Findings(search, rows, errors, accepted=ledger.accepted())
+
+
+def write_tables(search: Search, folder: Path) -> Findings:
+    """Write results and epochs (.csv, .parquet) and, once a trial is complete, best.json; what they hold."""
+    write_results(folder, search.configs(), search.fields)
+    findings = read_findings(search, folder)
+    if findings.ranked:
+        _write_best(findings, folder)
+    return findings
+
+
+def write_findings(search: Search, folder: Path) -> Findings:
+    """Write the tables and, once a trial is complete, figures/, which take seconds; what they hold."""
+    from tune.search.budget_figure import write_budget
+    from tune.search.figures import write_figures
+
+    findings = write_tables(search, folder)
+    if findings.ranked:
+        write_figures(folder / "figures", findings.points, search.fields, search.about)
+        write_budget(folder, search)
+    return findings
+
+
+def _write_best(findings: Findings, folder: Path) -> None:
+    """The best configuration, as `train --config` takes it, and what the search says of it."""
+    search, best = findings.search, findings.ranked[0]
+    number = [row["trial"] for row in findings.rows].index(best["trial"])
+    config = search.configs()[number]
+    if config.start_from is not None:
+        # Beside other trials its name is enough; elsewhere it is found by its path.
+        config = override(config, {"start_from": str(folder.absolute() / "trials" / config.start_from)})
+    said = {
+        "trial": best["trial"],
+        "validation_accuracy": best["validation_accuracy"],
+        "validation_accuracy_std": best.get("validation_accuracy_std"),
+        "energy_uj": best["energy_uj"],
+        "validation_samples": search.data.validation,
+        "selection": search.config.selection,
+        "dataset": search.config.dataset.name,
+        "split": search.config.dataset.split_title,
+        "emulated": search.data.emulated,
+        "searched": {path: best[path] for path in search.fields},
+        "objectives": list(search.objectives),
+        "front": [row["trial"] for row in findings.front] if len(search.objectives) > 1 else None,
+        "trials": findings.counts(),
+    }
+    write_json(folder / "best.json", {"config": to_dict(config), "search": said})

@@ -1,0 +1,1 @@
+"""Statistics of numbers alone; knows no files."""

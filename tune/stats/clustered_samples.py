@@ -1,0 +1,50 @@
+"""Accuracy where test samples are not independent: gestures of one person, windows of one recording."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tune.stats.bootstrap import sum_by_cluster
+
+
+def effective_samples(right: ArrayLike, clusters: ArrayLike) -> float | None:
+    """How many independent samples would tell the accuracy as well: samples / design effect (Kish 1965).
+
+    The design effect is the variance of the accuracy with groups over that of as many independent samples. An estimate
+    from few groups is rough, and may exceed the number of samples. None of fewer than two groups, and where the
+    samples or the groups do not differ at all.
+
+    Args:
+        right: Whether a run took each sample for what it is, bool (samples,), or of several runs (seeds, samples),
+            whose mean is taken.
+        clusters: The group of each sample, int or str (samples,).
+
+    Raises:
+        ValueError: If the arrays are not of these shapes, or empty.
+    """
+    values = _mean_over_seeds(right)
+    error = _standard_error(values, clusters)
+    if error is None or error < 1e-12 or np.ptp(values) < 1e-12:
+        return None
+    return float(values.var(ddof=1)) / error**2
+
+
+def _mean_over_seeds(right: ArrayLike) -> NDArray[np.float64]:
+    found = np.asarray(right)
+    if found.dtype != np.bool_ or found.ndim not in (1, 2) or not found.size:
+        raise ValueError(
+            f"right: expected bool (samples,) or (seeds, samples), at least one of each, found {found.dtype} "
+            f"{found.shape}. Read it: tune.comparison.predictions.read_right"
+        )
+    return np.atleast_2d(found).mean(0)
+
+
+def _standard_error(values: NDArray[np.float64], clusters: ArrayLike) -> float | None:
+    """Of the mean of values (samples,), by groups; None of fewer than two."""
+    totals, sizes = sum_by_cluster(values[None], clusters)
+    n = len(sizes)
+    if n < 2:
+        return None
+    residuals = totals[0] - values.mean() * sizes
+    return float(np.sqrt(n / (n - 1) * (residuals**2).sum()) / sizes.sum())

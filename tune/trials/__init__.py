@@ -1,0 +1,1 @@
+"""Running trials and reading what they wrote."""

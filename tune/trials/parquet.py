@@ -1,0 +1,44 @@
+"""A table as a Parquet file: numbers stay numbers, None is null, and a column has the same type in every file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from preprocess.files import write_whole
+
+# What a run measures: of this type even where no row has a value yet, so that files of several searches join.
+_INTEGERS = frozenset({"seed", "epoch", "epochs", "micro_batch"})
+_WORDS = frozenset({"trial", "status"})
+_FRACTIONS = frozenset({"firing_rate", "energy_uj", "seconds", "learning_rate", "ended", "epoch_s", "memory_mb"})
+
+
+def write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+    """Write rows as a table, whole or not at all.
+
+    Args:
+        path: Of the file.
+        rows: Values by column; one that is missing is null.
+        columns: Their names, in order. One of values of several types is of words.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = pa.table({name: _column(name, [row.get(name) for row in rows]) for name in columns})
+    write_whole(path, lambda temporary: parquet.write_table(table, temporary))
+
+
+def _column(name: str, values: list[Any]) -> Any:
+    import pyarrow as pa
+
+    if name in _INTEGERS:
+        return pa.array(values, pa.int64())
+    if name in _WORDS:
+        return pa.array(values, pa.string())
+    if name in _FRACTIONS or name.endswith(("_accuracy", "_loss")):
+        return pa.array(values, pa.float64())
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if value is None else str(value) for value in values])
