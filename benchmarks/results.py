@@ -79,7 +79,7 @@ def write_page(design: str, folder: Path, docs: Path, commit: str) -> None:
     tables = [accuracy_table(conclusion), difference_table(conclusion)]
     readings = read_at_equal(conclusion)
     tables += [reading_table(conclusion, readings)] if readings else []
-    said = [f"- {line}" for line in (*conclusion.sentences(), *missing_lines(conclusion.faults))]
+    said = [f"- {line}" for line in (*conclusion.sentences(), *missing_lines(conclusion.errors))]
     parts = [
         f"# {design}",
         _about(design, conclusion, commit),

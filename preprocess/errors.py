@@ -10,17 +10,17 @@ class SpikeloomError(Exception):
     Faults that can be found together are reported together.
     """
 
-    def __init__(self, *faults: str) -> None:
+    def __init__(self, *errors: str) -> None:
         # All faults go to Exception.args, so that the error survives pickling between processes.
-        super().__init__(*faults)
+        super().__init__(*errors)
 
     @property
-    def faults(self) -> tuple[str, ...]:
+    def errors(self) -> tuple[str, ...]:
         """One line for each fault."""
-        return tuple(str(fault) for fault in self.args)
+        return tuple(str(message) for message in self.args)
 
     def __str__(self) -> str:
-        return "\n".join(self.faults)
+        return "\n".join(self.errors)
 
 
 class RecordingError(SpikeloomError):

@@ -60,7 +60,7 @@ def parse_configured(
         base = (others or {}).get(named) if named is not None else None
         arguments = parse(kind, words, prog=prog, default=kind(fields=base or _base(words, named)))
     except UsageError as error:
-        raise UsageError(*(_with_nearest_flag(fault, kind) for fault in error.faults)) from None
+        raise UsageError(*(_with_nearest_flag(message, kind) for message in error.errors)) from None
     if arguments.preset is not None:
         if arguments.preset not in (others or {}):
             find_preset(arguments.preset)
@@ -134,9 +134,9 @@ def _base(words: Sequence[str], named: str | None) -> RunConfig:
     return find_preset(named).config if named is not None else RunConfig()
 
 
-def _with_nearest_flag(fault: str, kind: type[ConfiguredArguments]) -> str:
-    unknown = re.match(r"Unrecognized options?.*?(--[^\s,=-][^\s,=]*)", fault)
+def _with_nearest_flag(message: str, kind: type[ConfiguredArguments]) -> str:
+    unknown = re.match(r"Unrecognized options?.*?(--[^\s,=-][^\s,=]*)", message)
     if unknown is None:
-        return fault
+        return message
     near = nearest_field(unknown.group(1), [*field_paths(), *(part.name for part in fields(kind))])
-    return f"{fault}. Did you mean '--{_hyphened(near)}'?" if near else fault
+    return f"{message}. Did you mean '--{_hyphened(near)}'?" if near else message

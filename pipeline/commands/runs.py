@@ -37,9 +37,9 @@ def run(words: list[str]) -> None:
         try:
             rows.append(_row(open_run(path), folder))
         except SpikeloomError as error:
-            for fault in error.faults:
-                left_out.append(fault)
-                print(f"spikeloom: left out: {fault}", file=sys.stderr)
+            for message in error.errors:
+                left_out.append(message)
+                print(f"spikeloom: left out: {message}", file=sys.stderr)
     if not rows:
         raise RunError(f"{folder}: expected at least one run, found none. Make one: spikeloom train PRESET")
     if arguments.json:

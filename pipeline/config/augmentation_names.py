@@ -20,7 +20,7 @@ def parse_augmentation(text: str) -> tuple[str, ...]:
     return () if text == "none" else tuple(text.split("+"))
 
 
-def augmentation_faults(text: str) -> Iterator[str]:
+def augmentation_errors(text: str) -> Iterator[str]:
     """Every fault of `dataset.augmentation`, a line each."""
     words = text.split("+")
     # Each word once and in order, so that a fault is not told twice.

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.config.augmentation_names import EVENT_AUGMENTATIONS, augmentation_faults, parse_augmentation
+from pipeline.config.augmentation_names import EVENT_AUGMENTATIONS, augmentation_errors, parse_augmentation
 from pipeline.config.field_names import nearest_field
 from pipeline.config.inactive_fields import idle_fields, needless_fields
 from pipeline.config.sections import DatasetConfig as DatasetConfig
@@ -89,33 +89,33 @@ class RunConfig:
     """validation: best epoch on held-out training samples; paper: best test accuracy; last: the last epoch."""
 
     def __post_init__(self) -> None:
-        faults = list(self.faults())
-        if faults:
-            raise ConfigError(*faults)
+        errors = list(self.errors())
+        if errors:
+            raise ConfigError(*errors)
 
-    def faults(self) -> Iterator[str]:
+    def errors(self) -> Iterator[str]:
         """Every fault of every part, a line each."""
         for part in dataclasses.fields(self):
-            faults = getattr(getattr(self, part.name), "faults", None)
-            if faults is not None:
-                yield from faults()
+            errors = getattr(getattr(self, part.name), "faults", None)
+            if errors is not None:
+                yield from errors()
         if self.batch_size < 1:
             yield f"batch_size: expected at least 1, found {self.batch_size}"
         if self.micro_batch is not None and not 1 <= self.micro_batch <= max(self.batch_size, 1):
             yield f"micro_batch: expected 1 to batch_size = {self.batch_size}, found {self.micro_batch}"
-        yield from self._augmentation_faults()
+        yield from self._augmentation_errors()
         if self.schedule.patience is not None and self.selection == "last":
             yield "schedule.patience: expected selection validation or paper, which watch an accuracy, found last"
         if self.grad_steps is not None:
-            yield from self._grad_steps_faults(self.grad_steps)
+            yield from self._grad_steps_errors(self.grad_steps)
         if self.loss.last_steps is not None:
-            yield from self._last_steps_faults(self.loss.last_steps)
+            yield from self._last_steps_errors(self.loss.last_steps)
         if self.threads is not None and not 1 <= self.threads <= _MOST_THREADS:
             yield f"threads: expected 1 to {_MOST_THREADS}, found {self.threads}"
         if not 0 <= self.seed < _SEEDS:
             yield f"seed: expected 0 to {_SEEDS - 1}, found {self.seed}"
 
-    def _grad_steps_faults(self, steps: int) -> Iterator[str]:
+    def _grad_steps_errors(self, steps: int) -> Iterator[str]:
         if self.binning.varies and steps < 1:
             yield f"grad_steps: expected at least 1, found {steps}"
         elif self.neuron.name in BOUND_NEURONS and steps != self.binning.timesteps:
@@ -124,7 +124,7 @@ class RunConfig:
         elif not self.binning.varies and not 1 <= steps <= self.binning.timesteps:
             yield f"grad_steps: expected 1 to binning.timesteps = {self.binning.timesteps}, found {steps}"
 
-    def _last_steps_faults(self, steps: int) -> Iterator[str]:
+    def _last_steps_errors(self, steps: int) -> Iterator[str]:
         binning = self.binning
         if not binning.varies and steps > binning.timesteps:
             yield f"loss.last_steps: expected 1 to binning.timesteps = {binning.timesteps}, found {steps}"
@@ -132,9 +132,9 @@ class RunConfig:
             found = f"found grad_steps {self.grad_steps}, which trains by the first outputs alone"
             yield f"loss.last_steps: expected no grad_steps beside it, {found}. Leave one of them out"
 
-    def _augmentation_faults(self) -> Iterator[str]:
+    def _augmentation_errors(self) -> Iterator[str]:
         text = self.dataset.augmentation
-        if any(augmentation_faults(text)) or not set(parse_augmentation(text)) & set(EVENT_AUGMENTATIONS):
+        if any(augmentation_errors(text)) or not set(parse_augmentation(text)) & set(EVENT_AUGMENTATIONS):
             return
         if self.input.source != "events":
             found = f"input.source {self.input.source} with augmentation {text}"
@@ -182,30 +182,30 @@ def override(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     """
     paths = _run_paths()
     flat = flatten(config)
-    faults = []
+    errors = []
     for path, value in changes.items():
         if path not in paths:
             near = nearest_field(path, paths)
             hint = f"did you mean '{near}'" if near else "the field paths are in: spikeloom train --help"
-            faults.append(f"{path}: no such field; {hint}")
+            errors.append(f"{path}: no such field; {hint}")
             continue
         typed, fits = typed_value(value, paths[path])
         if not fits:
-            faults.append(f"{path}: expected {describe_type(paths[path])}, found {value!r}")
+            errors.append(f"{path}: expected {describe_type(paths[path])}, found {value!r}")
             continue
         flat[path] = typed
-    if faults:
+    if errors:
         # A change that fits may still be out of range: both kinds are reported in one go.
-        faults += _range_faults(flat)
-        raise ConfigError(*faults)
+        errors += _range_errors(flat)
+        raise ConfigError(*errors)
     return _unflatten(flat)
 
 
-def _range_faults(flat: Mapping[str, Any]) -> tuple[str, ...]:
+def _range_errors(flat: Mapping[str, Any]) -> tuple[str, ...]:
     try:
         _unflatten(flat)
     except ConfigError as error:
-        return error.faults
+        return error.errors
     return ()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.config.augmentation_names import augmentation_faults
+from pipeline.config.augmentation_names import augmentation_errors
 from pipeline.config.inactive_fields import NO_TAU
 from preprocess.datasets.splits import title_of_split
 
@@ -39,12 +39,12 @@ class DatasetConfig:
         """The split for people; it says so where training and test share recordings."""
         return title_of_split(self.split)
 
-    def faults(self) -> Iterator[str]:
+    def errors(self) -> Iterator[str]:
         if not self.name or "/" in self.name:
             yield f"dataset.name: expected a cache name such as n-mnist, found '{self.name}'"
         if not 0.0 < self.validation_fraction < 1.0:
             yield f"dataset.validation_fraction: expected a share in (0, 1), found {self.validation_fraction}"
-        yield from augmentation_faults(self.augmentation)
+        yield from augmentation_errors(self.augmentation)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class InputConfig:
     sample's steps in random order, another one each epoch of training; reversed: backwards; one-frame: the frame with
     the most events alone, where it is, all others empty."""
 
-    def faults(self) -> Iterator[str]:
+    def errors(self) -> Iterator[str]:
         if self.size is not None and self.size < 1:
             yield f"input.size: expected at least 1 pixel, found {self.size}"
 
@@ -83,7 +83,7 @@ class NetworkConfig:
     head: Literal["paper", "gap"] = "paper"
     """paper: adaptive pooling to 7x7, then one linear layer; gap: global average pooling instead."""
 
-    def faults(self) -> Iterator[str]:
+    def errors(self) -> Iterator[str]:
         if not 0 < self.width < math.inf:
             yield f"network.width: expected more than 0, found {self.width}"
         if not 0.0 <= self.dropout < 1.0:
@@ -115,7 +115,7 @@ class NeuronConfig:
     timesteps: int | None = None
     """T, for neurons with weights for each time step (glif, psn); the network fills it in from the frames."""
 
-    def faults(self) -> Iterator[str]:
+    def errors(self) -> Iterator[str]:
         if not 1.0 < self.tau < math.inf:
             yield f"neuron.tau: expected more than 1 time step, found {self.tau}"
         if not 0 < self.alpha < math.inf:
@@ -124,7 +124,7 @@ class NeuronConfig:
             yield f"neuron.v_threshold: expected more than 0, found {self.v_threshold}"
         if self.timesteps is not None and self.timesteps < 1:
             yield f"neuron.timesteps: expected at least 1, found {self.timesteps}"
-        yield from self._reset_faults()
+        yield from self._reset_errors()
 
     @property
     def title(self) -> str:
@@ -136,7 +136,7 @@ class NeuronConfig:
             words.append(f"{self.reset} reset")
         return ", ".join(words)
 
-    def _reset_faults(self) -> Iterator[str]:
+    def _reset_errors(self) -> Iterator[str]:
         """A neuron that does not hear one of these refuses it; tau and v_threshold every neuron is given alike."""
         if ":" in self.name:
             return
@@ -159,7 +159,7 @@ class LossConfig:
     """The answer is read in the last so many time steps of a sample: loss and prediction are of these alone. None is
     all T."""
 
-    def faults(self) -> Iterator[str]:
+    def errors(self) -> Iterator[str]:
         if not 0.0 <= self.mse_weight <= 1.0:
             yield f"loss.mse_weight: expected a share in [0, 1], found {self.mse_weight}"
         if not 0.0 <= self.label_smoothing < 1.0:
@@ -181,7 +181,7 @@ class OptimiserConfig:
     ema_decay: float | None = None
     """Evaluate and keep the moving average of the weights instead, with this decay a step: 0.99 looks back some 100."""
 
-    def faults(self) -> Iterator[str]:
+    def errors(self) -> Iterator[str]:
         if not 0 < self.learning_rate < math.inf:
             yield f"optimiser.learning_rate: expected more than 0, found {self.learning_rate}"
         if not 0.0 <= self.momentum < 1.0:
@@ -215,7 +215,7 @@ class ScheduleConfig:
         """The epoch after which the run ends."""
         return self.epochs if self.stop_epoch is None else self.stop_epoch
 
-    def faults(self) -> Iterator[str]:
+    def errors(self) -> Iterator[str]:
         if self.epochs < 1:
             yield f"schedule.epochs: expected at least 1, found {self.epochs}"
         if not 0 <= self.warmup_epochs < max(self.epochs, 1):

@@ -40,24 +40,24 @@ _CLASSES = (SpikingVGG, VGGSNN, SNN5)
 
 def refuse_inexpressible(config: RunConfig) -> None:
     """Raise a ConfigError with everything of a configuration that NIR cannot express, or that the export needs."""
-    faults = []
+    errors = []
     name = config.neuron.name
     if name not in ("lif", "if"):
-        faults.append(f"neuron.name: NIR has no node for '{name}'; expected lif or if, with neuron.reset hard")
+        errors.append(f"neuron.name: NIR has no node for '{name}'; expected lif or if, with neuron.reset hard")
     elif config.neuron.reset != "hard":
-        faults.append(
+        errors.append(
             f"neuron.reset: NIR's {name.upper()} resets to a fixed value (hard reset); this run's neuron resets "
             "softly. Train with --neuron.reset hard to export"
         )
     if config.network.name not in NETWORKS:
-        faults.append(
+        errors.append(
             f"network.name: NIR export is for {', '.join(NETWORKS)}; found '{config.network.name}'. Max pooling, for "
             "one, has no node in NIR"
         )
     if any(find_spec(package) is None for package in ("nir", "nirtorch")):
-        faults.append("--nir: expected the package nir: pip install 'spikeloom[nir]'")
-    if faults:
-        raise ConfigError(*faults)
+        errors.append("--nir: expected the package nir: pip install 'spikeloom[nir]'")
+    if errors:
+        raise ConfigError(*errors)
 
 
 def plain_network(network: nn.Module, size: tuple[int, int]) -> nn.Sequential:

@@ -80,7 +80,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         RunError: If it is missing, damaged or something else.
     """
     state = _load(path)
-    with _named_faults(path):
+    with _named_errors(path):
         found = Checkpoint(**(state | {"best": Best(**state["best"])}))
         whole = (
             type(found.epoch) is int
@@ -108,7 +108,7 @@ def load_weights(path: Path, network: torch.nn.Module) -> int:
         RunError: If the file is missing or damaged, or the weights are another network's.
     """
     state = _load(path)
-    with _named_faults(path):
+    with _named_errors(path):
         network.load_state_dict(state["network"])
         return int(state["epoch"])
 
@@ -129,7 +129,7 @@ def restore_random_states(states: list[torch.Tensor]) -> None:
 def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RunError(f"{path}: expected a checkpoint, found no such file. Train first: spikeloom train --help")
-    with _named_faults(path), warnings.catch_warnings():
+    with _named_errors(path), warnings.catch_warnings():
         # Torch warns of files that others wrote before it refuses them.
         warnings.simplefilter("ignore")
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -139,7 +139,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _named_faults(path: Path) -> Iterator[None]:
+def _named_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:

@@ -54,7 +54,7 @@ class Binning:
     start_us: int = 0
     """Where the first frame begins, after the first event: fixed_window."""
 
-    def faults(self) -> Iterator[str]:
+    def errors(self) -> Iterator[str]:
         if self.timesteps < 1:
             yield f"binning.timesteps: expected at least 1, found {self.timesteps}"
         if self.downsample < 1:
@@ -74,9 +74,9 @@ class Binning:
 
     def check(self) -> None:
         """Raise a ConfigError with every fault."""
-        faults = list(self.faults())
-        if faults:
-            raise ConfigError(*faults)
+        errors = list(self.errors())
+        if errors:
+            raise ConfigError(*errors)
 
     @property
     def varies(self) -> bool:

@@ -118,7 +118,7 @@ def _decode(layout: Layout, plans: list[PartPlan], folder: Path, workers: Worker
     """Make every part that is missing; RecordingError with the faults of all recordings, in source order."""
     total = sum(plan.size for plan in plans) / 1e6
     missing = [plan for plan in plans if not plan.path(folder).exists()]
-    faults: list[str] = []
+    errors: list[str] = []
     with progress.task(f"{layout.name}: decoding", total, "MB") as advance:
         if len(missing) < len(plans):
             advance(total - sum(plan.size for plan in missing) / 1e6)
@@ -127,17 +127,17 @@ def _decode(layout: Layout, plans: list[PartPlan], folder: Path, workers: Worker
         # Closed at once when Ctrl-C arrives, so that no worker outlives the message.
         with contextlib.closing(workers.map(build, missing)) as built:
             for plan, found in zip(missing, built, strict=True):
-                faults += found
+                errors += found
                 advance(plan.size / 1e6)
-        _raise_all(layout, faults)
+        _raise_all(layout, errors)
 
 
-def _raise_all(layout: Layout, faults: list[str]) -> None:
-    if faults:
-        shown = faults[:_MOST_FAULTS]
-        if len(faults) > len(shown):
-            shown.append(f"{layout.name}: {len(faults) - len(shown)} more faults of this kind. Mend these first.")
-        if layout.dataset == "folder" and any(f": {OUTSIDE} " in fault for fault in faults):
+def _raise_all(layout: Layout, errors: list[str]) -> None:
+    if errors:
+        shown = errors[:_MOST_FAULTS]
+        if len(errors) > len(shown):
+            shown.append(f"{layout.name}: {len(errors) - len(shown)} more faults of this kind. Mend these first.")
+        if layout.dataset == "folder" and any(f": {OUTSIDE} " in message for message in errors):
             shown.append(
                 f"{layout.name}: expected events of a sensor of {layout.height}x{layout.width} pixels, found others. "
                 "If it is larger, and its files do not tell the size, give it: --sensor-size ROWS COLUMNS"

@@ -67,7 +67,7 @@ def plan_parts(layout: Layout) -> list[PartPlan]:
     plans: list[PartPlan] = []
     pending: list[SourceRecording] = []
     states: list[tuple[int, int]] = []
-    faults: list[str] = []
+    errors: list[str] = []
     general = source_fingerprint.describe_layout(layout, event_store.VERSION)
 
     def finish() -> None:
@@ -82,15 +82,15 @@ def plan_parts(layout: Layout) -> list[PartPlan]:
         try:
             state = source_fingerprint.stat_source(recording)
         except RecordingError as error:
-            faults += error.faults
+            errors += error.errors
             continue
         if sum(size for size, _ in states) + state[0] > _PART_BYTES:
             finish()
         pending.append(recording)
         states.append(state)
     finish()
-    if faults:
-        raise RecordingError(*faults)
+    if errors:
+        raise RecordingError(*errors)
     return plans
 
 
@@ -103,12 +103,12 @@ def build_part(layout: Layout, folder: Path, plan: PartPlan) -> tuple[str, ...]:
     try:
         with whole_file(plan.path(folder), temporary=temporary, durable=False):
             with new_file(temporary) as file:
-                faults = _decode_into(file, layout, plan.recordings)
-            if faults:
-                raise RecordingError(*faults)
+                errors = _decode_into(file, layout, plan.recordings)
+            if errors:
+                raise RecordingError(*errors)
         return ()
     except RecordingError as error:
-        return tuple(error.faults)
+        return tuple(error.errors)
     except OSError as error:
         hint = "Check the free space, then run the same command again."
         raise CacheError(f"{temporary}: cannot be written ({error}). {hint}") from None
@@ -117,7 +117,7 @@ def build_part(layout: Layout, folder: Path, plan: PartPlan) -> tuple[str, ...]:
 def _decode_into(file: NewFile, layout: Layout, recordings: Sequence[SourceRecording]) -> list[str]:
     writer = _PartWriter(file, layout)
     sources: list[Source] = []
-    faults: list[str] = []
+    errors: list[str] = []
     for recording in recordings:
         try:
             before = source_fingerprint.stat_source(recording)
@@ -127,10 +127,10 @@ def _decode_into(file: NewFile, layout: Layout, recordings: Sequence[SourceRecor
                 raise RecordingError(f"{recording.path}: changed while it was read. Run the same command again.")
             sources.append(Source(recording.relative, *before, content))
         except RecordingError as error:
-            faults += error.faults
-    if not faults:
+            errors += error.errors
+    if not errors:
         writer.finish(sources)
-    return faults
+    return errors
 
 
 @dataclass
@@ -316,17 +316,17 @@ def _piece(chunk: Events, start_us: int, end_us: int) -> Events:
 
 
 def _refuse_empty(recording: SourceRecording, growing: Sequence[_Growing]) -> None:
-    faults = []
+    errors = []
     for g in growing:
         if g.count == 0:
             start, end = g.sample.start_us, g.sample.end_us
             within = "" if start is None and end is None else f" in [{start}, {end}) µs"
-            faults.append(
+            errors.append(
                 f"{recording.path}: sample '{g.sample.name}': expected at least one event{within}, found none. "
                 "Copy the recording again, or take the sample out of the source."
             )
-    if faults:
-        raise RecordingError(*faults)
+    if errors:
+        raise RecordingError(*errors)
 
 
 def _table(growing: Sequence[_Growing]) -> SampleTable:

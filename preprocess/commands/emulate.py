@@ -45,24 +45,24 @@ class Arguments:
 
     def check(self) -> None:
         """Raise a UsageError with every fault that can be seen without the files."""
-        faults = []
+        errors = []
         what = "cues" if self.what == "cue" else self.what
         if self.samples_per_class < 1:
-            faults.append(f"--samples-per-class: expected at least 1, found {self.samples_per_class}")
+            errors.append(f"--samples-per-class: expected at least 1, found {self.samples_per_class}")
         if self.seed < 0:
-            faults.append(f"--seed: expected 0 or more, found {self.seed}")
+            errors.append(f"--seed: expected 0 or more, found {self.seed}")
         if not 0 < self.test_share < 1:
-            faults.append(f"--test-share: expected a share between 0 and 1, found {self.test_share}")
+            errors.append(f"--test-share: expected a share between 0 and 1, found {self.test_share}")
         elif self.what == "digits" and self.test_share != Arguments.test_share:
-            faults.append(f"--test-share: {what} have no users. Leave it out.")
+            errors.append(f"--test-share: {what} have no users. Leave it out.")
         if self.what != "gestures" and self.difficulty != Arguments.difficulty:
-            faults.append(f"--difficulty: {what} are plain only. Leave it out.")
+            errors.append(f"--difficulty: {what} are plain only. Leave it out.")
         if not 0 <= self.lag_ms <= _LONGEST_LAG_MS:
-            faults.append(f"--lag-ms: expected 0 to {_LONGEST_LAG_MS} ms, found {self.lag_ms}")
+            errors.append(f"--lag-ms: expected 0 to {_LONGEST_LAG_MS} ms, found {self.lag_ms}")
         elif self.what != "cue" and self.lag_ms != Arguments.lag_ms:
-            faults.append(f"--lag-ms: {what} have no lag. Leave it out.")
-        if faults:
-            raise UsageError(*faults)
+            errors.append(f"--lag-ms: {what} have no lag. Leave it out.")
+        if errors:
+            raise UsageError(*errors)
 
 
 def run(words: list[str]) -> None:

@@ -50,20 +50,20 @@ class Arguments:
 
     def check(self) -> None:
         """Raise a UsageError with every fault that can be seen without the files."""
-        faults = []
+        errors = []
         if self.plot is not None and self.plot.suffix.lower() != ".png":
-            faults.append(f"--plot: expected a file name that ends with .png, found '{self.plot}'")
+            errors.append(f"--plot: expected a file name that ends with .png, found '{self.plot}'")
         if self.animate is not None and self.animate.suffix.lower() != ".gif":
-            faults.append(f"--animate: expected a file name that ends with .gif, found '{self.animate}'")
+            errors.append(f"--animate: expected a file name that ends with .gif, found '{self.animate}'")
         if not 0.01 <= self.slower <= 10_000:
-            faults.append(f"--slower: expected 0.01 to 10000, found {self.slower:g}")
+            errors.append(f"--slower: expected 0.01 to 10000, found {self.slower:g}")
         if self.sample is not None and self.sample < 0:
-            faults.append(f"--sample: expected 0 or more, found {self.sample}")
+            errors.append(f"--sample: expected 0 or more, found {self.sample}")
         if self.sensor_size is not None and not all(1 <= side <= 1 << 15 for side in self.sensor_size):
-            faults.append(f"--sensor-size: expected 1 to {1 << 15} rows and columns, found {self.sensor_size}")
-        faults += self.arrays().faults()
-        if faults:
-            raise UsageError(*faults)
+            errors.append(f"--sensor-size: expected 1 to {1 << 15} rows and columns, found {self.sensor_size}")
+        errors += self.arrays().errors()
+        if errors:
+            raise UsageError(*errors)
 
 
 def run(words: list[str]) -> None:

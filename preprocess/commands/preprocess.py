@@ -87,21 +87,21 @@ class Arguments:
         """Raise a UsageError with every fault that can be seen without the files."""
         from preprocess.datasets import DATASETS
 
-        faults = []
+        errors = []
         if self.dataset not in DATASETS:
             import difflib
 
             near = difflib.get_close_matches(self.dataset, DATASETS, n=1, cutoff=0.4)
             hint = f"Did you mean '{near[0]}'?" if near else "See: spikeloom preprocess --help"
-            faults.append(f"unknown data set '{self.dataset}', expected one of: {', '.join(DATASETS)}. {hint}")
-        faults += self._binning_faults()
-        faults += self._folder_faults()
+            errors.append(f"unknown data set '{self.dataset}', expected one of: {', '.join(DATASETS)}. {hint}")
+        errors += self._binning_errors()
+        errors += self._folder_errors()
         if self.workers < 1:
-            faults.append(f"--workers: expected at least 1, found {self.workers}")
+            errors.append(f"--workers: expected at least 1, found {self.workers}")
         if self.name is not None and (not self.name or "/" in self.name or self.name.startswith(".")):
-            faults.append(f"--name: expected the name of a folder, such as my-gestures, found '{self.name}'")
-        if faults:
-            raise UsageError(*dict.fromkeys(faults))
+            errors.append(f"--name: expected the name of a folder, such as my-gestures, found '{self.name}'")
+        if errors:
+            raise UsageError(*dict.fromkeys(errors))
 
     def binnings(self) -> list[Binning]:
         """One for each T asked for, or one where the rule finds T by itself."""
@@ -122,10 +122,10 @@ class Arguments:
         """What is said of the columns and times of arrays."""
         return ArrayOptions(self.columns, self.time_unit)
 
-    def _folder_faults(self) -> Iterator[str]:
+    def _folder_errors(self) -> Iterator[str]:
         if self.dataset != "folder" and (self.columns is not None or self.time_unit is not None):
             yield "--columns, --time-unit: expected for folder only, where they say what arrays do not"
-        yield from self.arrays().faults()
+        yield from self.arrays().errors()
         if self.dataset != "folder" and (self.window_us is not None or self.sensor_size is not None):
             yield "--window-us, --sensor-size: expected for folder only, where they say what recordings do not"
         if self.dataset == "folder" and self.name is None:
@@ -135,18 +135,18 @@ class Arguments:
         if self.stride_us is not None and self.stride_us < 1:
             yield f"--stride-us: expected at least 1, found {self.stride_us}"
         windows = self.windows()
-        yield from windows.faults() if windows else ()
+        yield from windows.errors() if windows else ()
         if self.sensor_size is not None and not all(1 <= side <= 1 << 15 for side in self.sensor_size):
             yield f"--sensor-size: expected 1 to {1 << 15} rows and columns, found {self.sensor_size}"
 
-    def _binning_faults(self) -> Iterator[str]:
+    def _binning_errors(self) -> Iterator[str]:
         first = self._binning(Binning.timesteps)
         if first.varies and self.timesteps:
             yield f"--timesteps: expected none, as --split-by {self.split_by} finds T for each sample. Leave it out."
         elif not first.varies and not self.timesteps and self.split_by != "number":
             yield f"--split-by {self.split_by}: expected --timesteps, found none. Add, for example, --timesteps 10"
         for binning in self.binnings() or [first]:
-            yield from binning.faults()
+            yield from binning.errors()
         for name, value in dataclasses.asdict(first.plain()).items():
             if name != "timesteps" and getattr(first, name) != value:
                 flag = "--" + name.replace("_", "-")

@@ -39,9 +39,9 @@ def run(words: list[str]) -> None:
         print(json.dumps({"files": [_answer(result) for result in results]}))
     else:
         _print_table(results)
-    faults = [fault for result in results for fault in result.faults]
-    if faults:
-        raise CacheError(*faults)
+    errors = [message for result in results for message in result.errors]
+    if errors:
+        raise CacheError(*errors)
 
 
 def _answer(result: Verified) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def _answer(result: Verified) -> dict[str, Any]:
 
 def _verdict(result: Verified) -> str:
     """Whether it is whole, and what it leaves out or counts twice."""
-    parts = ["damaged" if result.faults else result.note or "whole"]
+    parts = ["damaged" if result.errors else result.note or "whole"]
     if any(result.out_of_order):
         samples, events = result.out_of_order
         parts.append(f"{events:,} events of {samples:,} samples are out of order")

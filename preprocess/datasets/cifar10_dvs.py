@@ -47,35 +47,35 @@ class _Files:
 
     def read(self, folder: Path, dataset: str) -> Layout:
         """The layout of a folder of class folders."""
-        faults: list[str] = []
+        errors: list[str] = []
         recordings: list[SourceRecording] = []
         for label, name in enumerate(self.classes):
             # Downloaded class by class, so a missing one is more likely an oversight than a wish.
             if not (folder / name).is_dir():
-                faults.append(
+                errors.append(
                     f"{folder / name}: expected the folder of class '{name}', found none. Unpack all "
                     f"{len(self.classes)} classes side by side."
                 )
                 continue
-            recordings += self._of_class(folder, label, name, faults)
-        raise_all(folder, faults)
+            recordings += self._of_class(folder, label, name, errors)
+        raise_all(folder, errors)
         cache = f"{dataset}{self.added}"
         return Layout(cache, dataset, self.format, 128, 128, self.classes, tuple(recordings), self.orientation)
 
-    def _of_class(self, folder: Path, label: int, name: str, faults: list[str]) -> list[SourceRecording]:
+    def _of_class(self, folder: Path, label: int, name: str, errors: list[str]) -> list[SourceRecording]:
         """A class's recordings in the order of their numbers."""
         numbered: dict[int, Path] = {}
         wanted = f"{self.prefix}_{name}_NUMBER{self.suffix}"
         for path in files(folder / name, self.suffix):
             found = re.fullmatch(self.named.format(prefix=self.prefix, name=name), path.stem)
             if not found:
-                faults.append(f"{path}: expected {wanted}, found another name. Move the file away.")
+                errors.append(f"{path}: expected {wanted}, found another name. Move the file away.")
             elif int(found.group(1)) in numbered:
-                faults.append(f"{path}: expected every number once, found {numbered[int(found.group(1))].name} too.")
+                errors.append(f"{path}: expected every number once, found {numbered[int(found.group(1))].name} too.")
             else:
                 numbered[int(found.group(1))] = path
-        if not numbered and not faults:
-            faults.append(f"{folder / name}: expected recordings {wanted}, found none. Unpack it again.")
+        if not numbered and not errors:
+            errors.append(f"{folder / name}: expected recordings {wanted}, found none. Unpack it again.")
         return [
             # Each recording is of another image: no two samples share a group.
             SourceRecording(path, f"{name}/{path.name}", (self._sample(label, i, name),))

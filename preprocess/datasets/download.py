@@ -80,20 +80,20 @@ def download(dataset: str, out: Path, *, tell: Tell) -> list[Path]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LayoutError(f"{out}: cannot be written ({error.strerror}). Give another --out.") from None
-    paths, faults = [], []
+    paths, errors = [], []
     for remote in list_remotes(dataset):
         path = out / remote.name
         if path.is_file() and check_md5(str(path), remote.md5):
             tell(f"{path}: is there and whole")
         else:
             tell(f"{remote.url}: fetching into {path}")
-            fault = _fetch(remote, path)
-            if fault:
-                faults.append(fault)
+            message = _fetch(remote, path)
+            if message:
+                errors.append(message)
                 continue
         paths.append(path)
-    if faults:
-        raise LayoutError(*faults)
+    if errors:
+        raise LayoutError(*errors)
     return paths
 
 

@@ -45,14 +45,14 @@ def _fits(folder: Path, dataset: str) -> bool:
 
 
 def _read(classes: tuple[str, ...], folder: Path, dataset: str) -> Layout:
-    faults: list[str] = []
-    listed = _read_lists(folder, faults)
+    errors: list[str] = []
+    listed = _read_lists(folder, errors)
     counted: Counter[tuple[int, int]] = Counter()
     recordings = []
     for name, split in listed.items():
         path = folder / name
         if not path.is_file():
-            faults.append(
+            errors.append(
                 f"{path}: expected the recording that {LISTS[split]} lists, found no such file. Copy it again, or take "
                 "it off the list."
             )
@@ -60,10 +60,10 @@ def _read(classes: tuple[str, ...], folder: Path, dataset: str) -> Layout:
         try:
             labels = read_labels(_labels_of(path), len(classes))
         except LayoutError as error:
-            faults += error.faults
+            errors += error.errors
             continue
         recordings.append(SourceRecording(path, name, _samples(path.stem, split, labels, classes, counted)))
-    raise_all(folder, faults)
+    raise_all(folder, errors)
     tables = (*LISTS.values(), *(_labels_of(recording.path).name for recording in recordings))
     return Layout(dataset, dataset, "aedat31", 128, 128, classes, tuple(recordings), tables=tables)
 
@@ -72,7 +72,7 @@ def _labels_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}_labels.csv")
 
 
-def _read_lists(folder: Path, faults: list[str]) -> dict[str, int]:
+def _read_lists(folder: Path, errors: list[str]) -> dict[str, int]:
     """Names of recordings, each with its split, in the lists' order."""
     listed: dict[str, int] = {}
     for split, list_name in LISTS.items():
@@ -81,7 +81,7 @@ def _read_lists(folder: Path, faults: list[str]) -> dict[str, int]:
             lines = path.read_text("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
-            faults.append(f"{path}: cannot be read ({reason}). Copy the whole folder again.")
+            errors.append(f"{path}: cannot be read ({reason}). Copy the whole folder again.")
             continue
         for number, line in enumerate(lines, 1):
             name = line.strip()
@@ -89,17 +89,17 @@ def _read_lists(folder: Path, faults: list[str]) -> dict[str, int]:
                 continue
             if not name.endswith(".aedat") or "/" in name:
                 expected = "expected the name of a recording, such as user01_led.aedat"
-                faults.append(f"{path}: line {number}: {expected}, found '{name[:60]}'. Copy the file again.")
+                errors.append(f"{path}: line {number}: {expected}, found '{name[:60]}'. Copy the file again.")
             elif name in listed:
-                faults.append(
+                errors.append(
                     f"{path}: line {number}: expected every recording in one list once, found {name} again. "
                     "Take the line out."
                 )
             else:
                 listed[name] = split
-    if not listed and not faults:
+    if not listed and not errors:
         names = " or ".join(LISTS.values())
-        faults.append(f"{folder}: expected at least one recording in {names}, found none. Copy them again.")
+        errors.append(f"{folder}: expected at least one recording in {names}, found none. Copy them again.")
     return listed
 
 
@@ -118,22 +118,22 @@ def read_labels(path: Path, classes: int = len(CLASSES)) -> list[tuple[int, int,
         raise LayoutError(f"{path}: {expected}, but it cannot be read ({error.strerror}). Copy it again.") from None
     except UnicodeDecodeError:
         raise LayoutError(f"{path}: expected text, found other bytes. Copy the file again.") from None
-    faults = []
+    errors = []
     if not lines or lines[0].replace(" ", "").lower() != _HEADER.lower():
         found = f"'{lines[0][:60]}'" if lines else "an empty file"
-        faults.append(f"{path}: line 1: expected {_HEADER}, found {found}. Copy the file again.")
+        errors.append(f"{path}: line 1: expected {_HEADER}, found {found}. Copy the file again.")
     labels = []
     for number, line in enumerate(lines[1:], 2):
         if not line.strip():
             continue
         label = _parse_label(line, classes)
         if isinstance(label, str):
-            faults.append(f"{path}: line {number}: {label}. Copy the file again, or mend the line.")
+            errors.append(f"{path}: line {number}: {label}. Copy the file again, or mend the line.")
         else:
             labels.append(label)
-    if not labels and not faults:
-        faults.append(f"{path}: expected at least one labelled interval, found none. Copy the file again.")
-    raise_all(path, faults)
+    if not labels and not errors:
+        errors.append(f"{path}: expected at least one labelled interval, found none. Copy the file again.")
+    raise_all(path, errors)
     return labels
 
 

@@ -47,31 +47,31 @@ def _fits_spikingjelly(folder: Path, dataset: str) -> bool:
 
 
 def _read_spikingjelly(folder: Path, dataset: str) -> Layout:
-    faults: list[str] = []
-    cuts = [cut for part in _SPIKINGJELLY for cut in _cuts_of_spikingjelly(folder, part, faults)]
-    raise_all(folder, faults)
+    errors: list[str] = []
+    cuts = [cut for part in _SPIKINGJELLY for cut in _cuts_of_spikingjelly(folder, part, errors)]
+    raise_all(folder, errors)
     return _layout(dataset, dataset, "npz", cuts)
 
 
-def _cuts_of_spikingjelly(folder: Path, part: str, faults: list[str]) -> Iterator[_Cut]:
+def _cuts_of_spikingjelly(folder: Path, part: str, errors: list[str]) -> Iterator[_Cut]:
     empty = True
     for of_class in folders(folder / part):
         if of_class.name not in map(str, range(len(CLASSES))):
             expected = f"expected folders named 0 to {len(CLASSES) - 1}"
-            faults.append(f"{of_class}: {expected}, found '{of_class.name}'. Move it away.")
+            errors.append(f"{of_class}: {expected}, found '{of_class.name}'. Move it away.")
             continue
         for path in files(of_class, ".npz"):
             found = re.fullmatch(r"(user\d{1,4})_([a-z_]+)_(\d{1,6})", path.stem)
             if not found:
                 expected = "expected userNN_LIGHT_NUMBER.npz"
-                faults.append(f"{path}: {expected}, found another name. Move the file away.")
+                errors.append(f"{path}: {expected}, found another name. Move the file away.")
                 continue
             empty = False
             user, light, number = found.groups()
             relative = f"{part}/{of_class.name}/{path.name}"
             yield _Cut(_SPIKINGJELLY[part], user, light, int(of_class.name), int(number), path, relative)
-    if empty and not faults:
-        faults.append(f"{folder / part}: expected folders 0 to {len(CLASSES) - 1} of .npz, found none. Copy it again.")
+    if empty and not errors:
+        errors.append(f"{folder / part}: expected folders 0 to {len(CLASSES) - 1} of .npz, found none. Copy it again.")
 
 
 def _fits_tonic(folder: Path, dataset: str) -> bool:
@@ -79,30 +79,30 @@ def _fits_tonic(folder: Path, dataset: str) -> bool:
 
 
 def _read_tonic(folder: Path, dataset: str) -> Layout:
-    faults: list[str] = []
-    cuts = [cut for part in _TONIC for cut in _cuts_of_tonic(folder, part, faults)]
-    raise_all(folder, faults)
+    errors: list[str] = []
+    cuts = [cut for part in _TONIC for cut in _cuts_of_tonic(folder, part, errors)]
+    raise_all(folder, errors)
     return _layout(f"{dataset}-tonic", dataset, "npy-tonic", cuts)
 
 
-def _cuts_of_tonic(folder: Path, part: str, faults: list[str]) -> Iterator[_Cut]:
+def _cuts_of_tonic(folder: Path, part: str, errors: list[str]) -> Iterator[_Cut]:
     empty = True
     for of_recording in folders(folder / part):
         found = re.fullmatch(r"(user\d{1,4})_([a-z_]+)", of_recording.name)
         if not found:
-            faults.append(f"{of_recording}: expected folders named userNN_LIGHT, found another name. Move it away.")
+            errors.append(f"{of_recording}: expected folders named userNN_LIGHT, found another name. Move it away.")
             continue
         for path in files(of_recording, ".npy"):
             if not re.fullmatch(r"\d{1,2}", path.stem) or int(path.stem) >= len(CLASSES):
                 expected = f"expected a class, 0.npy to {len(CLASSES) - 1}.npy"
-                faults.append(f"{path}: {expected}, found another name. Move the file away.")
+                errors.append(f"{path}: {expected}, found another name. Move the file away.")
                 continue
             empty = False
             relative = f"{part}/{of_recording.name}/{path.name}"
             user, light = found.groups()
             yield _Cut(_TONIC[part], user, light, int(path.stem), 0, path, relative)
-    if empty and not faults:
-        faults.append(
+    if empty and not errors:
+        errors.append(
             f"{folder / part}: expected folders userNN_LIGHT of 0.npy to {len(CLASSES) - 1}.npy, found none. "
             f"Unpack {part}.tar.gz there."
         )

@@ -93,27 +93,27 @@ def _recordings_in(folder: Path) -> list[Path]:
 
 
 def _read_splits(folder: Path, dataset: str) -> Layout:
-    faults: list[str] = []
+    errors: list[str] = []
     entries: list[_Entry] = []
     for part in sorted(folders(folder), key=lambda part: part.name.lower() != "train"):
         if part.name.lower() in _SPLITS:
-            entries += _entries_of_classes(part, f"{part.name}/", _SPLITS[part.name.lower()], faults)
+            entries += _entries_of_classes(part, f"{part.name}/", _SPLITS[part.name.lower()], errors)
         else:
-            faults.append(f"{part}: expected the folders train and test only, found '{part.name}'. Move it away.")
-    return _layout(folder, dataset, entries, faults)
+            errors.append(f"{part}: expected the folders train and test only, found '{part.name}'. Move it away.")
+    return _layout(folder, dataset, entries, errors)
 
 
 def _read_classes(folder: Path, dataset: str) -> Layout:
-    faults: list[str] = []
-    return _layout(folder, dataset, list(_entries_of_classes(folder, "", NO_SPLIT, faults)), faults)
+    errors: list[str] = []
+    return _layout(folder, dataset, list(_entries_of_classes(folder, "", NO_SPLIT, errors)), errors)
 
 
-def _entries_of_classes(folder: Path, above: str, split: int, faults: list[str]) -> Iterator[_Entry]:
+def _entries_of_classes(folder: Path, above: str, split: int, errors: list[str]) -> Iterator[_Entry]:
     for of_class in folders(folder):
         found = _recordings_in(of_class)
         if not found:
             known = ", ".join(SUFFIXES)
-            faults.append(f"{of_class}: expected recordings ({known}), found none. Move the folder away.")
+            errors.append(f"{of_class}: expected recordings ({known}), found none. Move the folder away.")
         for path in found:
             relative = f"{above}{of_class.name}/{path.name}"
             yield _Entry(relative, of_class.name, split, _stem(relative))
@@ -121,7 +121,7 @@ def _entries_of_classes(folder: Path, above: str, split: int, faults: list[str])
 
 def _read_manifest(folder: Path, dataset: str) -> Layout:
     path = folder / MANIFEST
-    faults: list[str] = []
+    errors: list[str] = []
     try:
         lines = list(csv.reader(path.read_text("utf-8-sig").splitlines(), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
@@ -141,12 +141,12 @@ def _read_manifest(folder: Path, dataset: str) -> Layout:
         if len(line) != len(header):
             entry = f"expected {len(header)} fields, found {len(line)}"
         if isinstance(entry, str):
-            faults.append(f"{path}: line {number}: {entry}. Mend the line.")
+            errors.append(f"{path}: line {number}: {entry}. Mend the line.")
         else:
             entries.append(entry)
     if entries and len({entry.split == NO_SPLIT for entry in entries}) > 1:
-        faults.append(f"{path}: expected a split in every line or in none, found both. Fill the column.")
-    return dataclasses.replace(_layout(folder, dataset, entries, faults), tables=(MANIFEST,))
+        errors.append(f"{path}: expected a split in every line or in none, found both. Fill the column.")
+    return dataclasses.replace(_layout(folder, dataset, entries, errors), tables=(MANIFEST,))
 
 
 def _entry(folder: Path, fields: dict[str, str]) -> _Entry | str:
@@ -173,16 +173,16 @@ def _entry(folder: Path, fields: dict[str, str]) -> _Entry | str:
     return _Entry(name, fields["label"], split, fields["group"] or _stem(name), start, end)
 
 
-def _layout(folder: Path, dataset: str, entries: list[_Entry], faults: list[str]) -> Layout:
+def _layout(folder: Path, dataset: str, entries: list[_Entry], errors: list[str]) -> Layout:
     """The samples, numbered within their class and split; every recording once, in the order of its first stretch."""
-    if not entries and not faults:
-        faults.append(f"{folder}: expected at least one recording, found none. Check --source.")
+    if not entries and not errors:
+        errors.append(f"{folder}: expected at least one recording, found none. Check --source.")
     for group in sorted({e.group for e in entries if e.split == TRAIN} & {e.group for e in entries if e.split == TEST}):
-        faults.append(f"{folder}: expected every group on one side, found '{group}' in train and in test. Move one.")
+        errors.append(f"{folder}: expected every group on one side, found '{group}' in train and in test. Move one.")
     for name, times in Counter(entry.name for entry in entries).items():
         if times > 1:
-            faults.append(f"{folder}: expected every sample once, found '{name}' {times} times. Leave one.")
-    raise_all(folder, faults)
+            errors.append(f"{folder}: expected every sample once, found '{name}' {times} times. Leave one.")
+    raise_all(folder, errors)
     classes = _in_order({entry.label for entry in entries})
     counted: Counter[tuple[int, str]] = Counter()
     samples: dict[str, list[Sample]] = {}

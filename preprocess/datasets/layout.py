@@ -65,7 +65,7 @@ class Windows:
     stride_us: int
     min_events: int = 1
 
-    def faults(self) -> list[str]:
+    def errors(self) -> list[str]:
         """What is wrong with the numbers, a line each."""
         numbers = {"--window-us": self.window_us, "--stride-us": self.stride_us, "--min-events": self.min_events}
         return [f"{flag}: expected at least 1, found {n}" for flag, n in numbers.items() if n < 1]
@@ -192,22 +192,22 @@ def locate(source: Path, fits: Callable[[Path], bool], expected: str) -> Path:
         LayoutError: If none fits, or several do.
     """
 
-    def fault(found: str, hint: str) -> LayoutError:
+    def message(found: str, hint: str) -> LayoutError:
         return LayoutError(f"{source}: expected {expected}, found {found}. {hint}")
 
     if not source.exists():
-        raise fault("no such folder", "Check --source.")
+        raise message("no such folder", "Check --source.")
     if not source.is_dir():
-        raise fault("a file", "Give the folder.")
+        raise message("a file", "Give the folder.")
     if fits(source):
         return source
     found = [folder for folder in _below(source) if fits(folder)]
     if len(found) > 1:
         names = [str(folder.relative_to(source)) for folder in found]
-        raise fault(f"{len(found)} folders that hold them: {_few(names)}", "Give one of them.")
+        raise message(f"{len(found)} folders that hold them: {_few(names)}", "Give one of them.")
     if not found:
         names = sorted(path.name for path in source.iterdir())
-        raise fault(_few(names) if names else "an empty folder", "Give the folder that holds them.")
+        raise message(_few(names) if names else "an empty folder", "Give the folder that holds them.")
     return found[0]
 
 
@@ -234,10 +234,10 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_NAMES]) + (" and more" if len(names) > _MOST_NAMES else "")
 
 
-def raise_all(folder: Path, faults: Sequence[str]) -> None:
+def raise_all(folder: Path, errors: Sequence[str]) -> None:
     """LayoutError with the faults, if there are any; many of them end in a count."""
-    if faults:
-        shown = list(faults[:_MOST_FAULTS])
-        if len(faults) > len(shown):
-            shown.append(f"{folder}: {len(faults) - len(shown)} more faults of this kind. Mend these first.")
+    if errors:
+        shown = list(errors[:_MOST_FAULTS])
+        if len(errors) > len(shown):
+            shown.append(f"{folder}: {len(errors) - len(shown)} more faults of this kind. Mend these first.")
         raise LayoutError(*shown)

@@ -27,19 +27,19 @@ def _read(folder: Path, dataset: str) -> Layout:
 
     Some digits may be missing, a few are enough to try something.
     """
-    faults: list[str] = []
+    errors: list[str] = []
     present = {name: split for name, split in _FOLDERS.items() if (folder / name).is_dir()}
-    recordings = [r for name, split in present.items() for r in _recordings(folder, name, split, faults)]
-    raise_all(folder, faults)
+    recordings = [r for name, split in present.items() for r in _recordings(folder, name, split, errors)]
+    raise_all(folder, errors)
     return Layout(dataset, dataset, "atis", 34, 34, CLASSES, tuple(recordings))
 
 
-def _recordings(folder: Path, part: str, split: int, faults: list[str]) -> list[SourceRecording]:
+def _recordings(folder: Path, part: str, split: int, errors: list[str]) -> list[SourceRecording]:
     """Those of Train or of Test, digit by digit."""
     recordings = []
     for digits in folders(folder / part):
         if digits.name not in CLASSES:
-            faults.append(f"{digits}: expected folders named 0 to 9, found '{digits.name}'. Move it away.")
+            errors.append(f"{digits}: expected folders named 0 to 9, found '{digits.name}'. Move it away.")
             continue
         label = int(digits.name)
         for index, path in enumerate(files(digits, ".bin")):
@@ -47,8 +47,8 @@ def _recordings(folder: Path, part: str, split: int, faults: list[str]) -> list[
             # Each recording is of another image: no two samples share a group.
             image = f"{part.lower()}/{digits.name}/{path.stem}"
             recordings.append(SourceRecording(path, relative, (Sample(label, split, index, image, image),)))
-    if not recordings and not faults:
-        faults.append(f"{folder / part}: expected folders 0 to 9 of .bin recordings, found none. Unpack it again.")
+    if not recordings and not errors:
+        errors.append(f"{folder / part}: expected folders 0 to 9 of .bin recordings, found none. Unpack it again.")
     return recordings
 
 

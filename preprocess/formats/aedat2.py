@@ -86,9 +86,9 @@ class Aedat2Recording(Recording):
                 if foreign >= 0:
                     raise self._foreign(words[2 * foreign], position + _EVENT_BYTES * foreign)
                 position += len(data)
-        fault = ends_within_event(self, _EVENT_BYTES)
-        if fault:
-            raise fault
+        message = ends_within_event(self, _EVENT_BYTES)
+        if message:
+            raise message
 
     def _foreign(self, word: np.uint32, position: int) -> RecordingError:
         return damaged(

@@ -78,10 +78,10 @@ class Aedat31Recording(Recording):
                 if events:
                     yield Events(t[:events], x[:events], y[:events], p[:events], self.height, self.width)
                 if ended != GOOD or consumed == 0:
-                    raise self._fault(ended, data[consumed:], position + consumed)
+                    raise self._error(ended, data[consumed:], position + consumed)
                 position += consumed
 
-    def _fault(self, ended: int, data: NDArray[Any], position: int) -> RecordingError:
+    def _error(self, ended: int, data: NDArray[Any], position: int) -> RecordingError:
         """What is wrong with the bytes at `position`, of which `data` are the first."""
         from preprocess.formats.aedat_kernels import BEYOND_FILE, OUTSIDE_SENSOR, WRONG_SIZE
 

@@ -109,7 +109,7 @@ class Aedat4Recording(Recording):
                 except StopIteration:
                     raise self._damaged("one that the decoder passes over", position) from None
                 except BaseException as error:
-                    if not _is_fault(error):
+                    if not _is_error(error):
                         raise
                     raise self._damaged(f"one that does not decode ({_reason(error)})", position) from None
                 yield position, packet
@@ -165,12 +165,12 @@ def _open_decoder(path: Path) -> tuple[Any, dict[int, dict[str, Any]]]:
         decoder = aedat.Decoder(path)
         return decoder, decoder.id_to_stream()
     except BaseException as error:
-        if not _is_fault(error):
+        if not _is_error(error):
             raise
         raise _no_header(path, f"one that does not decode ({_reason(error)})") from None
 
 
-def _is_fault(error: BaseException) -> bool:
+def _is_error(error: BaseException) -> bool:
     """The package raises its own errors as RuntimeError; what its libraries panic at derives from BaseException."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 

@@ -49,7 +49,7 @@ class ArrayOptions:
     columns: str | None = None
     time_unit: TimeUnit | None = None
 
-    def faults(self) -> Iterator[str]:
+    def errors(self) -> Iterator[str]:
         """A line for each value that is not possible."""
         if self.columns is not None and sorted(self.columns) != sorted(COLUMNS):
             yield f"--columns: expected each of t, x, y and p once, such as txyp, found '{self.columns[:80]}'"

@@ -63,6 +63,6 @@ class AtisRecording(Recording):
                     column, row = data[_EVENT_BYTES * taken :][:2].tolist()
                     raise outside_sensor(self, position + _EVENT_BYTES * taken, x=column, y=row)
                 position += len(data)
-        fault = ends_within_event(self, _EVENT_BYTES)
-        if fault:
-            raise fault
+        message = ends_within_event(self, _EVENT_BYTES)
+        if message:
+            raise message

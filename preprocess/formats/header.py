@@ -32,7 +32,7 @@ def read_header(
     lines: list[str] = []
     position = 0
 
-    def fault(expected: str, found: str) -> RecordingError:
+    def message(expected: str, found: str) -> RecordingError:
         return RecordingError(
             f"{path}: expected {expected}, found {found} at byte {position}. The file is damaged or no recording; "
             "copy it again."
@@ -45,9 +45,9 @@ def read_header(
                 if not line.startswith(mark):
                     break
                 if len(line) == _LONGEST_LINE:
-                    raise fault(f"header lines of less than {_LONGEST_LINE} bytes", "a longer one")
+                    raise message(f"header lines of less than {_LONGEST_LINE} bytes", "a longer one")
                 if not line.endswith(b"\n"):
-                    raise fault("the header to end", "its last line cut off by the end of the file")
+                    raise message("the header to end", "its last line cut off by the end of the file")
                 position += len(line)
                 text = line.rstrip(b"\r\n")
                 lines.append(text.decode("utf-8", "replace"))
@@ -56,9 +56,9 @@ def read_header(
     except OSError as error:
         raise unreadable(path, error) from None
     if position >= _LONGEST_HEADER:
-        raise fault(f"a header of less than {_LONGEST_HEADER} bytes", "more header lines")
+        raise message(f"a header of less than {_LONGEST_HEADER} bytes", "more header lines")
     if end_required:
-        raise fault(f"the line {end.decode()} at the end of the header", "bytes that are no header line")
+        raise message(f"the line {end.decode()} at the end of the header", "bytes that are no header line")
     return tuple(lines), position
 
 

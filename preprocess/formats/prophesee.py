@@ -117,9 +117,9 @@ class PropheseeRecording(Recording):
                     if ended != GOOD:
                         raise self._unknown(words[taken:], position + taken * bytes_a_word)
                 position += taken * bytes_a_word
-        fault = ends_within_event(self, self.EVENT_BYTES)
-        if fault:
-            raise fault
+        message = ends_within_event(self, self.EVENT_BYTES)
+        if message:
+            raise message
 
     def _unknown(self, words: Any, position: int) -> RecordingError:
         found = " ".join(f"0x{int(word):0{2 * word.itemsize}X}" for word in words[: self.EVENT_BYTES // words.itemsize])

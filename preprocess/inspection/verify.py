@@ -47,7 +47,7 @@ class Verified:
     events: int
     size: int
     seconds: float
-    faults: tuple[str, ...] = field(default=())
+    errors: tuple[str, ...] = field(default=())
     note: str = ""
     out_of_order: tuple[int, int] = (0, 0)
     dropped: int = 0
@@ -83,10 +83,10 @@ def _verify_data_set(path: Path, progress: Progress) -> Iterator[Verified]:
     try:
         store = open_events(path)
     except CacheError as error:
-        yield Verified(path, 0, 0, path.stat().st_size, 0.0, error.faults)
+        yield Verified(path, 0, 0, path.stat().st_size, 0.0, error.errors)
         for cache in frames:
-            fault = f"{cache}: cannot be compared, because its event store is damaged. Mend that first."
-            yield Verified(cache, 0, 0, cache.stat().st_size, 0.0, (fault,))
+            message = f"{cache}: cannot be compared, because its event store is damaged. Mend that first."
+            yield Verified(cache, 0, 0, cache.stat().st_size, 0.0, (message,))
         return
     try:
         yield _verify_events(store, progress)
@@ -99,24 +99,24 @@ def _verify_data_set(path: Path, progress: Progress) -> Iterator[Verified]:
 
 def _verify_events(store: EventStore, progress: Progress) -> Verified:
     start = time.perf_counter()
-    faults: list[str] = []
+    errors: list[str] = []
     if fingerprint(store.attributes["layout_digest"], _sources(store)) != store.fingerprint:
-        faults.append(f"{store.path}: its sources do not fit its fingerprint. Delete the file and preprocess again.")
+        errors.append(f"{store.path}: its sources do not fit its fingerprint. Delete the file and preprocess again.")
     with progress.task(f"{store.path.parent.name}: events", len(store), "samples") as advance:
         backwards = np.zeros(len(store), np.int64)
         for i in range(len(store)):
             try:
                 backwards[i] = count_backwards(store.check_sample(i))
                 if store.backwards is not None and backwards[i] != store.backwards[i]:
-                    fault = f"expected {store.backwards[i]:,} events out of order, found {backwards[i]:,}"
-                    faults.append(f"{store.path}: sample {i} ('{store.samples.name[i]}'): {fault}. {_REDECODE}")
+                    message = f"expected {store.backwards[i]:,} events out of order, found {backwards[i]:,}"
+                    errors.append(f"{store.path}: sample {i} ('{store.samples.name[i]}'): {message}. {_REDECODE}")
             except CacheError as error:
-                faults += error.faults
+                errors += error.errors
             advance(1)
     events, size = int(store.samples.offset[-1]), store.path.stat().st_size
     seconds = time.perf_counter() - start
     disorder = int(np.count_nonzero(backwards)), int(backwards.sum())
-    return Verified(store.path, len(store), events, size, seconds, _few(store.path, faults), out_of_order=disorder)
+    return Verified(store.path, len(store), events, size, seconds, _few(store.path, errors), out_of_order=disorder)
 
 
 def _verify_recordings(store: EventStore, progress: Progress) -> Verified:
@@ -126,17 +126,17 @@ def _verify_recordings(store: EventStore, progress: Progress) -> Verified:
     present = [source for source in sources if (folder / source.relative).is_file()]
     if not present:
         return Verified(folder, 0, 0, 0, 0.0, note="the recordings are not there, so they were not compared")
-    faults: list[str] = []
+    errors: list[str] = []
     with progress.task(f"{store.path.parent.name}: recordings", len(present), "files") as advance:
         for source in present:
             path = folder / source.relative
             if path.stat().st_size != source.size or hash_file(path) != source.sha256:
-                faults.append(f"{path}: differs from what {store.path} was made of. Preprocess again.")
+                errors.append(f"{path}: differs from what {store.path} was made of. Preprocess again.")
             advance(1)
     gone = len(sources) - len(present)
     note = f"{gone} of {len(sources)} recordings are not there, so they were not compared" if gone else ""
     size = sum(source.size for source in present)
-    return Verified(folder, len(present), 0, size, time.perf_counter() - start, _few(folder, faults), note)
+    return Verified(folder, len(present), 0, size, time.perf_counter() - start, _few(folder, errors), note)
 
 
 def _sources(store: EventStore) -> list[Source]:
@@ -154,12 +154,12 @@ def _verify_frames(path: Path, store: EventStore, progress: Progress) -> Verifie
     try:
         frames = open_frames(path)
     except CacheError as error:
-        return Verified(path, 0, 0, size, 0.0, error.faults)
+        return Verified(path, 0, 0, size, 0.0, error.errors)
     if frames.fingerprint != store.fingerprint:
         expected = f"expected fingerprint {store.fingerprint} of its event store"
-        fault = f"{path}: {expected}, found {frames.fingerprint}. {_REMAKE}"
-        return Verified(path, len(frames), 0, size, 0.0, (fault,))
-    faults: list[str] = []
+        message = f"{path}: {expected}, found {frames.fingerprint}. {_REMAKE}"
+        return Verified(path, len(frames), 0, size, 0.0, (message,))
+    errors: list[str] = []
     counts, coverage = 0, np.zeros(2, np.int64)
     with progress.task(f"{store.path.parent.name}: {path.stem}", len(frames), "samples") as advance:
         for i in range(len(frames)):
@@ -167,12 +167,12 @@ def _verify_frames(path: Path, store: EventStore, progress: Progress) -> Verifie
                 held, *outside = _compare_sample(frames, store, i)
                 counts, coverage = counts + held, coverage + outside
             except CacheError as error:
-                faults += error.faults
+                errors += error.errors
             advance(1)
     frames.close()
     dropped, repeated = coverage.tolist()
     seconds = time.perf_counter() - start
-    return Verified(path, len(frames), counts, size, seconds, _few(path, faults), dropped=dropped, repeated=repeated)
+    return Verified(path, len(frames), counts, size, seconds, _few(path, errors), dropped=dropped, repeated=repeated)
 
 
 def _compare_sample(frames: FrameCache, store: EventStore, i: int) -> tuple[int, int, int]:
@@ -192,16 +192,16 @@ def _compare_sample(frames: FrameCache, store: EventStore, i: int) -> tuple[int,
     fits = fits and (frames.repeated is None or int(frames.repeated[i]) == repeated)
     counts = int(found.sum(dtype=np.int64))
     if not fits:
-        fault = "differs from its events binned again"
+        message = "differs from its events binned again"
     elif repeated == 0 and counts != len(address) - dropped:
-        fault = f"holds {counts:,} of {len(address) - dropped:,} events"
+        message = f"holds {counts:,} of {len(address) - dropped:,} events"
     else:
         return counts, dropped, repeated
-    raise CacheError(f"{frames.path}: sample {i} ('{store.samples.name[i]}') {fault}. {_REMAKE}")
+    raise CacheError(f"{frames.path}: sample {i} ('{store.samples.name[i]}') {message}. {_REMAKE}")
 
 
-def _few(path: Path, faults: list[str]) -> tuple[str, ...]:
-    more = len(faults) - _MOST_FAULTS
+def _few(path: Path, errors: list[str]) -> tuple[str, ...]:
+    more = len(errors) - _MOST_FAULTS
     if more <= 0:
-        return tuple(faults)
-    return (*faults[:_MOST_FAULTS], f"{path}: {more} more faults of this kind. The remedy is the same.")
+        return tuple(errors)
+    return (*errors[:_MOST_FAULTS], f"{path}: {more} more faults of this kind. The remedy is the same.")

@@ -241,11 +241,11 @@ class CacheFile:
     def _check_seal(self) -> None:
         attributes = {name: value for name, value in self.attributes.items() if name != "table_sha256"}
         sealed = self.samples.sha256(attributes)
-        fault = self.samples.fault(len(self.classes))
+        message = self.samples.message(len(self.classes))
         if sealed != self.attributes.get("table_sha256"):
-            fault = "the sample table or an attribute does not fit its seal (table_sha256)"
-        if fault:
-            raise CacheError(f"{self.path}: damaged: {fault}. {self._next()}")
+            message = "the sample table or an attribute does not fit its seal (table_sha256)"
+        if message:
+            raise CacheError(f"{self.path}: damaged: {message}. {self._next()}")
 
     def _next(self) -> str:
         """What the user does about a file that is missing or of no use."""

@@ -112,7 +112,7 @@ class SampleTable:
             seal.update(content)
         return seal.hexdigest()
 
-    def fault(self, classes: int) -> str | None:
+    def message(self, classes: int) -> str | None:
         """What is inconsistent in the table, or None."""
         n = len(self)
         shapes = {name: values.shape for name, values in self._columns().items()}

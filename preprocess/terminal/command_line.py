@@ -20,7 +20,7 @@ from preprocess.interrupts import Terminated, stopped_by_signals
 
 T = TypeVar("T")
 
-EXIT_FAULT = 2
+EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
@@ -60,7 +60,7 @@ def parse(target: Callable[..., T], words: Sequence[str], *, prog: str, **option
         with contextlib.redirect_stderr(box):
             return tyro.cli(target, args=list(words), prog=prog, **options)
     except SystemExit as stop:
-        if stop.code == EXIT_FAULT:
+        if stop.code == EXIT_ERROR:
             raise UsageError(f"{_words_of_box(box.getvalue())}. See: {prog} --help") from None
         raise
 
@@ -97,13 +97,13 @@ def _run(verbs: Mapping[str, Verb], words: list[str], prog: str, description: st
     try:
         return _dispatch(verbs, words, prog, description)
     except SpikeloomError as error:
-        for fault in error.faults:
-            print(f"spikeloom: {fault}", file=sys.stderr)
-        return EXIT_FAULT
+        for message in error.errors:
+            print(f"spikeloom: {message}", file=sys.stderr)
+        return EXIT_ERROR
     except MemoryError as error:
         told = " ".join(str(error).split())[:200] or "no more was to be had"
         print(f"spikeloom: out of memory ({told}). Ask for less at once: see {prog} --help", file=sys.stderr)
-        return EXIT_FAULT
+        return EXIT_ERROR
     except KeyboardInterrupt:
         print("spikeloom: stopped by Ctrl-C; nothing is half-written", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -118,7 +118,7 @@ def _run(verbs: Mapping[str, Verb], words: list[str], prog: str, description: st
         if error.errno is None:
             raise  # Not the system's refusal of a file.
         print(f"spikeloom: {describe_os_error(error)}", file=sys.stderr)
-        return EXIT_FAULT
+        return EXIT_ERROR
 
 
 def describe_os_error(error: OSError) -> str:
@@ -138,7 +138,7 @@ def describe_os_error(error: OSError) -> str:
 def _dispatch(verbs: Mapping[str, Verb], words: list[str], prog: str, description: str) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(_help(verbs, prog, description))
-        return 0 if words else EXIT_FAULT
+        return 0 if words else EXIT_ERROR
     if words[0] in ("-V", "--version"):
         from importlib.metadata import version
 

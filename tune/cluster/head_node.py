@@ -51,11 +51,11 @@ def check_answers(address: str, hint: str) -> None:
     host, port = split_address(address)
     try:
         with socket.create_connection((host, port), _CONNECT_S) as line:
-            fault = _greet(line)
+            message = _greet(line)
     except OSError as error:
-        fault = str(error)
-    if fault is not None:
-        raise ClusterError(f"--address {address}: no cluster answers ({fault}). {hint}")
+        message = str(error)
+    if message is not None:
+        raise ClusterError(f"--address {address}: no cluster answers ({message}). {hint}")
 
 
 def _greet(line: socket.socket) -> str | None:
@@ -87,28 +87,28 @@ def check_compatible(address: str, *, token: str) -> None:
     asked = os.environ.get("RAY_AUTH_MODE") == "token"
     if asked and "RAY_AUTH_TOKEN" not in os.environ and not Path(token).exists():
         # Ray's C++ would end this process without a word.
-        raise _token_fault(address, token, found="none")
+        raise _token_error(address, token, found="none")
     try:
         with _gcs(address) as gcs:
             theirs = get_cluster_metadata(gcs) or {}
     except ray.exceptions.AuthenticationError:
-        raise _token_fault(address, token, found="another" if asked else "none") from None
+        raise _token_error(address, token, found="another" if asked else "none") from None
     except Exception as error:  # of Ray's C++, of every kind
         told = " ".join(str(error).split())[:200].rstrip(".")
         raise ClusterError(f"--address {address}: its head does not answer as Ray does ({told}).") from None
     ours = {"Ray": ray.__version__, "Python": platform.python_version()}
     found = {"Ray": theirs.get("ray_version"), "Python": theirs.get("python_version")}
-    faults = [
+    errors = [
         f"--address {address}: expected {what} {found[what]} as on its head, found {here} on this machine. Install the "
         "same everywhere."
         for what, here in ours.items()
         if found[what] not in (None, here)
     ]
-    if faults:
-        raise ClusterError(*faults)
+    if errors:
+        raise ClusterError(*errors)
 
 
-def _token_fault(address: str, token: str, found: str) -> ClusterError:
+def _token_error(address: str, token: str, found: str) -> ClusterError:
     return ClusterError(
         f"--address {address}: expected the cluster's token, found {found}. Copy {token} from its head, or set "
         "RAY_AUTH_TOKEN."

@@ -194,8 +194,8 @@ def _wait(process: subprocess.Popen[bytes], member: Member, folder: Path) -> Non
 
 def _last_line(log: bytes) -> str:
     lines = [line.strip() for line in log.decode(errors="replace").splitlines() if line.strip()]
-    faults = [line for line in lines if "Error" in line or "error" in line]
-    return (faults or lines or ["it said nothing"])[-1][:300]
+    errors = [line for line in lines if "Error" in line or "error" in line]
+    return (errors or lines or ["it said nothing"])[-1][:300]
 
 
 def stop_member(member: Member) -> None:

@@ -132,9 +132,9 @@ def check_software() -> None:
         ClusterError: With a line for each difference.
     """
     own, *others = on_every_node(describe_software)
-    faults = [fault for other in others for fault in _differences(own, other)]
-    if faults:
-        raise ClusterError(*faults)
+    errors = [message for other in others for message in _differences(own, other)]
+    if errors:
+        raise ClusterError(*errors)
 
 
 def _differences(own: Answer, other: Answer) -> Iterator[str]:

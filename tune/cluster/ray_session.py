@@ -127,7 +127,7 @@ def _start(folder: Path) -> None:
     import ray
 
     hint = "Run again when the machine is less busy; if that does not help, check free memory and disk"
-    with _own_sigterm(), _named_faults("Ray did not start on this machine", hint):
+    with _own_sigterm(), _named_errors("Ray did not start on this machine", hint):
         ray.init(
             address="local",
             num_cpus=len(os.sched_getaffinity(0)),
@@ -173,7 +173,7 @@ def _join(address: str) -> None:
 
     use_token()
     hint = f"If the cluster asks for a token, copy {token_file()} from its head, or set RAY_AUTH_TOKEN"
-    with _own_sigterm(), _named_faults(f"--address {address}", hint):
+    with _own_sigterm(), _named_errors(f"--address {address}", hint):
         ray.init(
             address=address,
             log_to_driver=False,
@@ -215,7 +215,7 @@ def _watching_head(resume: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _named_faults(what: str, hint: str) -> Iterator[None]:
+def _named_errors(what: str, hint: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # Ray raises plain ones, too

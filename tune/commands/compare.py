@@ -95,7 +95,7 @@ def run(words: list[str]) -> None:
     if len(conclusion.verdicts) == 1:
         seed_table(conclusion, conclusion.verdicts[0]).print()
     difference_table(conclusion).print()
-    for sentence in (*conclusion.sentences(), *missing_lines(conclusion.faults)):
+    for sentence in (*conclusion.sentences(), *missing_lines(conclusion.errors)):
         print(sentence)
     print(f"Written: {folder}/table.md, table.csv, results.csv, figures/. As a page: spikeloom report {folder}")
 
@@ -140,32 +140,32 @@ def _arms(arguments: Arguments, design: Design | None) -> tuple[Arm, ...]:
 
 
 def _refuse(arguments: Arguments, design: Design | None, given: Collection[str]) -> None:
-    faults = []
+    errors = []
     if "neuron.name" in given:
-        faults.append("--neuron.name: expected none, because --neurons names them. Leave it out.")
+        errors.append("--neuron.name: expected none, because --neurons names them. Leave it out.")
     if arguments.preset is None and arguments.config is None:
-        faults.append(
+        errors.append(
             "expected a preset, a design or --config, found none of them. List presets: spikeloom presets; designs: "
             f"{PROG} --list"
         )
     neurons = arguments.neurons or NEURONS
     if len(neurons) < (1 if _goes_on(arguments) else 2) or len(set(neurons)) < len(neurons):
-        faults.append(
+        errors.append(
             f"--neurons: expected two or more different neurons, found: {' '.join(neurons)}. One alone joins a "
             "comparison that --out holds."
         )
     if arguments.seeds is not None and arguments.seeds < 1:
-        faults.append(f"--seeds: expected at least 1, found {arguments.seeds}")
+        errors.append(f"--seeds: expected at least 1, found {arguments.seeds}")
     if arguments.budget < 1:
-        faults.append(f"--budget: expected at least 1, found {arguments.budget}")
+        errors.append(f"--budget: expected at least 1, found {arguments.budget}")
     if arguments.budget != Arguments.budget and arguments.fairness != "equal-budget":
-        faults.append(f"--budget: is for --fairness equal-budget, found {arguments.fairness}")
+        errors.append(f"--budget: is for --fairness equal-budget, found {arguments.fairness}")
     if design is not None and (arguments.over or arguments.also):
-        faults.append(f"--over, --also: {design.name} has settings of its own. Compare a preset for others.")
+        errors.append(f"--over, --also: {design.name} has settings of its own. Compare a preset for others.")
     own = {path for path in given if design is not None and path in design.own_fields}
-    faults += [f"--{path}: {arguments.preset} sets it in each of its settings. Leave it out." for path in sorted(own)]
-    if faults:
-        raise UsageError(*faults)
+    errors += [f"--{path}: {arguments.preset} sets it in each of its settings. Leave it out." for path in sorted(own)]
+    if errors:
+        raise UsageError(*errors)
 
 
 def _goes_on(arguments: Arguments) -> bool:
@@ -233,7 +233,7 @@ def _axes(words: Sequence[str], config: RunConfig) -> Mapping[str, Sequence[Any]
     try:
         space = parse_space(words, config)
     except ConfigError as error:
-        raise UsageError(*(fault.replace("--space", "--over") for fault in error.faults)) from None
+        raise UsageError(*(message.replace("--space", "--over") for message in error.errors)) from None
     axes: dict[str, Sequence[Any]] = {}
     for dimension in space.dimensions:
         if not isinstance(dimension, Choice) or dimension.path in ("seed", "neuron.name"):

@@ -41,7 +41,7 @@ def run(words: list[str]) -> None:
         raise
     demo.findings.table().print()
     accuracy_table(demo.conclusion).print()
-    for sentence in (*demo.conclusion.sentences(), *missing_lines(demo.conclusion.faults)):
+    for sentence in (*demo.conclusion.sentences(), *missing_lines(demo.conclusion.errors)):
         print(sentence)
     print(
         "An emulated event camera filmed these gestures: the demo shows every step from raw recordings to a comparison "

@@ -16,7 +16,7 @@ from preprocess.terminal.progress import progress_on_stderr
 from tune.resources.allocation import Asked
 from tune.resources.execution_options import Place
 from tune.search.options import SearchWords
-from tune.trials.trackers import tracker_callbacks, tracker_faults
+from tune.trials.trackers import tracker_callbacks, tracker_errors
 
 if TYPE_CHECKING:
     from tune.search.plan import Search
@@ -122,9 +122,9 @@ def run(words: list[str]) -> None:
     """Run what is missing, with the trials on stderr, then print the best of them and what it came to."""
     arguments = parse_configured(Arguments, words, prog=PROG)
     place = arguments.place()
-    faults = [*place.faults(), *tracker_faults(arguments.log)]
-    if faults:
-        raise UsageError(*faults)
+    errors = [*place.errors(), *tracker_errors(arguments.log)]
+    if errors:
+        raise UsageError(*errors)
     search, folder = _resumed(arguments, words) if arguments.resume is not None else _started(arguments)
     from tune.cluster.ray_session import one_ray
     from tune.resources.storage_settings import with_kept_storage

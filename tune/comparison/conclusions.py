@@ -49,9 +49,9 @@ class Conclusion:
         return any(verdict.test_samples is not None for verdict in self.verdicts)
 
     @property
-    def faults(self) -> tuple[str, ...]:
+    def errors(self) -> tuple[str, ...]:
         """The runs that no number includes, a line each."""
-        return tuple(fault for verdict in self.verdicts for fault in verdict.faults)
+        return tuple(message for verdict in self.verdicts for message in verdict.errors)
 
     @property
     def family(self) -> int:
@@ -298,6 +298,6 @@ def _ends(interval: tuple[float, float]) -> str:
     return " to ".join(map(points, interval))
 
 
-def missing_lines(faults: Sequence[str]) -> list[str]:
+def missing_lines(errors: Sequence[str]) -> list[str]:
     """The runs that no number includes, a line each."""
-    return [f"Missing, in no mean: {fault}" for fault in faults]
+    return [f"Missing, in no mean: {message}" for message in errors]

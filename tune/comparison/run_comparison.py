@@ -130,8 +130,8 @@ def write_conclusion(comparison: Comparison, folder: Path) -> Conclusion:
 
     conclusion = conclude(comparison, folder)
     if not conclusion.tested:
-        raise RunError(f"{folder}: no run came to a result; the first: {conclusion.faults[0]}")
-    said = "".join(f"- {line}\n" for line in (*conclusion.sentences(), *missing_lines(conclusion.faults)))
+        raise RunError(f"{folder}: no run came to a result; the first: {conclusion.errors[0]}")
+    said = "".join(f"- {line}\n" for line in (*conclusion.sentences(), *missing_lines(conclusion.errors)))
     parts = [*(table.markdown() for table in tables(conclusion)), f"## What the data show\n\n{said}"]
     write_whole(folder / "table.md", lambda path: path.write_text("\n".join(parts)))
     write_whole(folder / "table.csv", lambda path: path.write_text(csv_text(conclusion)))

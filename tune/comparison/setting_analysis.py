@@ -159,7 +159,7 @@ class Verdict:
         return self.setting.config
 
     @property
-    def faults(self) -> tuple[str, ...]:
+    def errors(self) -> tuple[str, ...]:
         """The runs that no number includes, a line each."""
         where = f"{self.setting.name}: " if self.setting.name else ""
         return tuple(

@@ -57,19 +57,19 @@ def check_tuning(comparison: Comparison) -> None:
     if not comparison.tuning.space:
         return
     searched = {word.partition("=")[0] for word in comparison.tuning.space}
-    faults = [
+    errors = [
         f"--fairness: searches {path} for each neuron, which the settings of {comparison.name} set themselves. Leave "
         "--fairness out, or compare without these settings."
         for path in sorted(searched & _set_by_settings(comparison))
     ]
-    faults += [
+    errors += [
         f"--fairness: searches a neuron from the start, but '{arm.name}' exchanges it on the way. Leave --fairness "
         "out, or name other --neurons."
         for arm in comparison.arms
         if arm.begins is not None
     ]
-    if faults:
-        raise ConfigError(*faults)
+    if errors:
+        raise ConfigError(*errors)
 
 
 def _set_by_settings(comparison: Comparison) -> set[str]:

@@ -68,7 +68,7 @@ def comparison_section(folder: Path, name: str) -> Section:
         pictures=(*_overview(conclusion, name), *_own_pictures(conclusion, shown, name)),
         strips=strips,
         strips_note=note,
-        faults=conclusion.faults,
+        errors=conclusion.errors,
         settings=settings_of(verdict.config, leave_out=("neuron.name", "seed", *comparison.axes)),
         environment=environment_of(first.environment) if first else {},
     )

@@ -47,11 +47,11 @@ class Report:
 
     folder: Path
     sections: tuple[Section, ...]
-    faults: tuple[str, ...]
+    errors: tuple[str, ...]
 
     def write_page(self) -> Path:
         """Write ``report.html`` into the folder, whole or not at all; its path."""
-        html = render_page(self.sections, self.faults)
+        html = render_page(self.sections, self.errors)
         page = self.folder / "report.html"
         write_whole(page, lambda path: path.write_text(html, encoding="utf-8"))
         return page
@@ -75,17 +75,17 @@ def read_report(folder: Path, *, accept_changed_code: bool = False) -> Report:
     folder = folder.expanduser().absolute()
     parts = _find_parts(folder)
     sections: list[Section] = []
-    faults: list[str] = []
+    errors: list[str] = []
     for number, (path, marker) in enumerate(parts):
         try:
             changed = _check_code(path, marker, accept_changed_code)
             section = _KINDS[marker](path, f"s{number}")
             sections.append(replace(section, sentences=(*section.sentences, *changed)))
         except SpikeloomError as error:
-            faults += error.faults
+            errors += error.errors
     if not sections:
-        raise RunError(*faults)
-    return Report(folder, tuple(sections), tuple(faults))
+        raise RunError(*errors)
+    return Report(folder, tuple(sections), tuple(errors))
 
 
 def _check_code(path: Path, marker: str, accept: bool) -> tuple[str, ...]:
@@ -125,7 +125,7 @@ def _find_parts(folder: Path) -> list[tuple[Path, str]]:
     return parts
 
 
-def render_page(sections: Sequence[Section], faults: Sequence[str] = ()) -> str:
+def render_page(sections: Sequence[Section], errors: Sequence[str] = ()) -> str:
     """The page's HTML: style sheet, script, figures and pictures inside, nothing to load."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -139,7 +139,7 @@ def render_page(sections: Sequence[Section], faults: Sequence[str] = ()) -> str:
     return templates.get_template("page.html.j2").render(
         headline=f"Emulated data: {title}" if emulated else _capitalise(title),
         sections=sections,
-        faults=faults,
+        errors=errors,
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
         latex_words=Markup(json.dumps(LATEX_WORDS, ensure_ascii=False)),

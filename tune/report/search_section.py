@@ -49,7 +49,7 @@ def search_section(folder: Path, name: str) -> Section:
         cards=_cards(findings),
         tables=(findings.table(),) if findings.ranked else (),
         pictures=_pictures(findings, folder, name),
-        faults=tuple(findings.failures()),
+        errors=tuple(findings.failures()),
         settings=settings_of(config, leave_out=search.fields),
         environment=_environment(findings, folder),
     )

@@ -120,7 +120,7 @@ class Section:
     pictures: tuple[Picture, ...] = ()
     strips: tuple[Strip, ...] = ()
     strips_note: str = ""
-    faults: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 

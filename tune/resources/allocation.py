@@ -55,7 +55,7 @@ class Asked:
     cpus: int | None = None
     gpus: float | None = None
 
-    def faults(self) -> list[str]:
+    def errors(self) -> list[str]:
         """Every fault, a line each."""
         found = [
             f"--{name}: expected at least 1, found {value}"

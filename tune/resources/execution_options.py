@@ -38,8 +38,8 @@ class Place:
             words += [] if value is None else [flag, value]
         return shlex.join(words)
 
-    def faults(self) -> Iterator[str]:
+    def errors(self) -> Iterator[str]:
         """Every fault, a line each."""
-        yield from self.asked.faults()
+        yield from self.asked.errors()
         if self.hours is not None and not 0 < self.hours < math.inf:
             yield f"--hours: expected more than 0, found {self.hours}"

@@ -30,18 +30,18 @@ def search_notes(search: Search, folder: Path) -> Iterator[str]:
     if search.method == "random" and len(search.trials) < search.samples:
         yield f"the space has {len(search.trials)} configurations, fewer than the {search.samples} trials: all are run"
     if search.method in ("random", "grid") and (space := parse_space(search.space, search.config)):
-        count, fault = _invalid(space, search)
+        count, message = _invalid(space, search)
         if count:
-            yield f"{count} combinations of the space are not valid and left out; the first: {fault}"
+            yield f"{count} combinations of the space are not valid and left out; the first: {message}"
 
 
 def _invalid(space: Space, search: Search) -> tuple[int, str]:
     if space.size(search.config) > _COUNTED:
         return 0, ""
-    faults = []
+    errors = []
     for point in space.combinations(search.config):
         try:
             override(search.config, point)
         except ConfigError as error:
-            faults.append(error.faults[0])
-    return len(faults), next(iter(faults), "")
+            errors.append(error.errors[0])
+    return len(errors), next(iter(errors), "")

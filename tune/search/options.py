@@ -45,7 +45,7 @@ class SearchWords:
     interval: int | None = None
     final_seeds: int = 0
 
-    def faults(self) -> Iterator[str]:
+    def errors(self) -> Iterator[str]:
         """Every fault, a line each."""
         for name, value, least in (
             ("samples", self.samples, 1),
@@ -79,7 +79,7 @@ class SearchWords:
         elif self.interval is not None:
             yield f"--interval: is for --search pbt, found {self.method}"
 
-    def space_faults(self, space: Space) -> Iterator[str]:
+    def space_errors(self, space: Space) -> Iterator[str]:
         """Fields of the space that do not go with the rest."""
         if self.repeats > 1 and "seed" in space.fields:
             yield "--space seed=...: expected no seeds in the space with --repeats, which sets them"

@@ -190,20 +190,20 @@ def plan_search(name: str, config: RunConfig, words: SearchWords, cache: Path) -
             has fewer training samples than a batch, or a neuron or network does not exist.
         CacheError: If there is no event store.
     """
-    faults = list(words.faults())
+    errors = list(words.errors())
     if config.start_from is not None:
-        faults.append(
+        errors.append(
             f"start_from: expected none, because the trials of a search begin anew, found {config.start_from}. Leave "
             "it out; a single run takes it: spikeloom train --start-from RUN"
         )
     config = override(config, {"selection": "validation"})
     try:
         space = parse_space(words.space, config)
-        faults += words.space_faults(space)
+        errors += words.space_errors(space)
     except ConfigError as error:
-        faults += error.faults
-    if faults:
-        raise ConfigError(*faults)
+        errors += error.errors
+    if errors:
+        raise ConfigError(*errors)
     store = open_events(events_path(cache, config.dataset.name))
     samples = words.samples or DEFAULT_SAMPLES.get(words.method, 0)
     drawn = _draw(words, space, config, samples)
@@ -223,9 +223,9 @@ def plan_search(name: str, config: RunConfig, words: SearchWords, cache: Path) -
         (words.interval or max(1, config.schedule.epochs // 10)) if words.method == "pbt" else 0,
         words.final_seeds,
     )
-    faults = [*_size_faults(search, drawn), *_name_faults(search, space, store)]
-    if faults:
-        raise ConfigError(*dict.fromkeys(faults))
+    errors = [*_size_errors(search, drawn), *_name_errors(search, space, store)]
+    if errors:
+        raise ConfigError(*dict.fromkeys(errors))
     return search
 
 
@@ -248,7 +248,7 @@ def _describe_data(config: RunConfig, store: EventStore) -> SearchData:
     return SearchData(store.dataset.startswith("emulated-"), len(splits.train), len(splits.validation))
 
 
-def _size_faults(search: Search, drawn: Sequence[Changes]) -> Iterator[str]:
+def _size_errors(search: Search, drawn: Sequence[Changes]) -> Iterator[str]:
     """Batches that the data do not fill; where trials are asked for, those are left out as long as some fit."""
     sizes = dict.fromkeys(override(search.config, changes).batch_size for changes in drawn)
     if search.grows and min(sizes) <= search.data.train:
@@ -258,7 +258,7 @@ def _size_faults(search: Search, drawn: Sequence[Changes]) -> Iterator[str]:
             yield f"batch_size: expected at most the {search.data.train} training samples, found {size}"
 
 
-def _name_faults(search: Search, space: Space, store: EventStore) -> Iterator[str]:
+def _name_errors(search: Search, space: Space, store: EventStore) -> Iterator[str]:
     """Neurons and networks that do not exist or cannot train: said before the first trial, not by each of them.
 
     Torch takes seconds to load, so names that presets use are taken for granted.
@@ -277,4 +277,4 @@ def _name_faults(search: Search, space: Space, store: EventStore) -> Iterator[st
             config = override(search.config, {"network.name": network, "neuron.name": neuron})
             check_classes(config, store)
         except ConfigError as error:
-            yield from error.faults
+            yield from error.errors

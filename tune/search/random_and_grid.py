@@ -86,7 +86,7 @@ class _Distinct:
     def __init__(self, config: RunConfig) -> None:
         self._config = config
         self._found: dict[str, Changes] = {}
-        self._faults: tuple[str, ...] = ()
+        self._errors: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self._found)
@@ -96,12 +96,12 @@ class _Distinct:
             try:
                 self._found.setdefault(fingerprint(override(self._config, point)), point)
             except ConfigError as error:
-                self._faults = error.faults
+                self._errors = error.errors
 
     def points(self, otherwise: str) -> list[Changes]:
         """All of them; ConfigError where there is none."""
         if not self._found:
-            raise ConfigError(*(f"--space: {otherwise}, because {fault}" for fault in self._faults))
+            raise ConfigError(*(f"--space: {otherwise}, because {message}" for message in self._errors))
         return list(self._found.values())
 
 

@@ -48,7 +48,7 @@ class Word:
         return f"--space {self.place}: {self.text}" if self.place else f"--space {self.text}"
 
 
-def read_words(words: Sequence[str], config: RunConfig, faults: list[str]) -> Iterator[Word]:
+def read_words(words: Sequence[str], config: RunConfig, errors: list[str]) -> Iterator[Word]:
     """Every field's word, in order; adds a fault for a file that cannot be read.
 
     A file is a word without = that ends in .txt or is one's path; a line of it is a word or a named space, and what is
@@ -61,7 +61,7 @@ def read_words(words: Sequence[str], config: RunConfig, faults: list[str]) -> It
         try:
             lines = Path(word).expanduser().read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:
-            faults.append(f"--space {word}: cannot be read ({getattr(error, 'strerror', None) or error})")
+            errors.append(f"--space {word}: cannot be read ({getattr(error, 'strerror', None) or error})")
             continue
         for number, line in enumerate(lines, 1):
             text = re.sub(r"(^|\s)#.*", "", line).strip()
@@ -131,7 +131,7 @@ def _parse_condition(text: str, searched: str) -> Condition:
         path, kind, values = _divide(text)
         condition = Condition(path, _parse_values(path, values, kind))
     except ConfigError as error:
-        raise ConfigError(*(f"in its condition {text}: {fault}" for fault in error.faults)) from None
+        raise ConfigError(*(f"in its condition {text}: {message}" for message in error.errors)) from None
     if path == searched:
         raise ConfigError(f"expected a condition on another field, found {path} itself")
     for value in condition.values:

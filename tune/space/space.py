@@ -114,33 +114,33 @@ def parse_space(words: Sequence[str], config: RunConfig) -> Space:
     Raises:
         ConfigError: With every fault of every word, a line each.
     """
-    faults: list[str] = []
+    errors: list[str] = []
     named: dict[str, Dimension] = {}
     own: dict[str, Dimension] = {}
     where: dict[str, str] = {}
-    for word in read_words(words, config, faults):
+    for word in read_words(words, config, errors):
         try:
             dimension = parse_word(word.text)
         except ConfigError as error:
-            faults += [f"{word.where}: {fault}" for fault in error.faults]
+            errors += [f"{word.where}: {message}" for message in error.errors]
             continue
-        _place(word, dimension, named, own, where, faults)
+        _place(word, dimension, named, own, where, errors)
     asked = named | own
-    dimensions = _in_order(tuple(asked.values()), faults)
+    dimensions = _in_order(tuple(asked.values()), errors)
     for dimension in dimensions:
-        faults += [f"{where[dimension.path]}: {fault}" for fault in _value_faults(dimension, dimensions, config)]
-    if not faults:
+        errors += [f"{where[dimension.path]}: {message}" for message in _value_errors(dimension, dimensions, config)]
+    if not errors:
         reasons = {part.path: _why_never(part, dimensions, config) for part in dimensions}
         # Named spaces, and conditions on what is not searched, are for many configurations: what they rule out in this
         # one is left out without a word.
         told = [p.path for p in dimensions if p.path in own and not _is_for_another(p, dimensions, config)]
         dimensions = tuple(part for part in dimensions if reasons[part.path] is None)
         told = told if dimensions else list(reasons)
-        faults += [f"{where[path]}: {reasons[path]}" for path in told if reasons[path] is not None]
-    if not dimensions and not faults:
-        faults.append(f"--space: expected {FORMS}, found no word")
-    if faults:
-        raise ConfigError(*dict.fromkeys(faults))
+        errors += [f"{where[path]}: {reasons[path]}" for path in told if reasons[path] is not None]
+    if not dimensions and not errors:
+        errors.append(f"--space: expected {FORMS}, found no word")
+    if errors:
+        raise ConfigError(*dict.fromkeys(errors))
     left = {part.path for part in dimensions}
     return Space(dimensions, tuple(path for path in asked if path in left))
 
@@ -151,7 +151,7 @@ def _place(
     named: dict[str, Dimension],
     own: dict[str, Dimension],
     where: dict[str, str],
-    faults: list[str],
+    errors: list[str],
 ) -> None:
     """Put a dimension where it belongs; later named spaces replace earlier ones, and own words all of them."""
     path = dimension.path
@@ -161,7 +161,7 @@ def _place(
             where[path] = word.where
         return
     if path in own:
-        faults.append(f"{word.where}: {path} was given before. Give each field once.")
+        errors.append(f"{word.where}: {path} was given before. Give each field once.")
     own[path], where[path] = dimension, word.where
 
 
@@ -170,14 +170,14 @@ def governors(dimension: Dimension) -> tuple[str, ...]:
     return (*(part.path for part in dimension.when), *governors_of(dimension.path))
 
 
-def _in_order(dimensions: Sequence[Dimension], faults: list[str]) -> tuple[Dimension, ...]:
+def _in_order(dimensions: Sequence[Dimension], errors: list[str]) -> tuple[Dimension, ...]:
     """Each behind those that decide where it is searched; adds a fault where two wait for each other."""
     left = {dimension.path: dimension for dimension in dimensions}
     ordered: list[Dimension] = []
     while left:
         free = next((d for d in left.values() if not any(path in left for path in governors(d))), None)
         if free is None:
-            faults.append(f"--space: expected fields that do not wait for each other, found {_circle(left)}")
+            errors.append(f"--space: expected fields that do not wait for each other, found {_circle(left)}")
             break
         ordered.append(left.pop(free.path))
     return tuple(ordered)
@@ -194,7 +194,7 @@ def _circle(left: Mapping[str, Dimension]) -> str:
     return ", ".join(f"{name} (decided by {awaits[name]})" for name in seen[seen.index(path) :])
 
 
-def _value_faults(dimension: Dimension, dimensions: Sequence[Dimension], config: RunConfig) -> Iterator[str]:
+def _value_errors(dimension: Dimension, dimensions: Sequence[Dimension], config: RunConfig) -> Iterator[str]:
     """Values that are of another type or out of range, whatever the other fields are.
 
     Fields may bound each other (k <= T, resets of some neurons), so a value is faulty only if it is beside the largest
@@ -205,17 +205,17 @@ def _value_faults(dimension: Dimension, dimensions: Sequence[Dimension], config:
     others = [{part.path: value} | needed for part in dimensions if part is not dimension for value in part.ends()]
     for value in dimension.ends():
         changes = {dimension.path: value}
-        faults = _own_faults(config, largest | changes, dimension.path)
-        if faults and all(_own_faults(config, largest | other | changes, dimension.path) for other in others):
-            yield from faults
+        errors = _own_errors(config, largest | changes, dimension.path)
+        if errors and all(_own_errors(config, largest | other | changes, dimension.path) for other in others):
+            yield from errors
 
 
-def _own_faults(config: RunConfig, changes: Changes, path: str) -> list[str]:
+def _own_errors(config: RunConfig, changes: Changes, path: str) -> list[str]:
     """Those of one field, without its name."""
     try:
         override(config, changes)
     except ConfigError as error:
-        return [fault.removeprefix(f"{path}: ") for fault in error.faults if fault.startswith(f"{path}:")]
+        return [message.removeprefix(f"{path}: ") for message in error.errors if message.startswith(f"{path}:")]
     return []
 
 

@@ -348,7 +348,7 @@ class _Watcher(ray_tune.Callback):
 
     def _show(self, config: RunConfig, record: dict[str, Any] | None, otherwise: str) -> None:
         told = otherwise if record is None else record["error"] or ""
-        if any(fault in told for fault in _FULL):
+        if any(message in told for message in _FULL):
             # A machine that trains away from here may be full alone; then the trial is tried on another.
             self._check_room()
         if record is None:

@@ -20,7 +20,7 @@ from preprocess.errors import ConfigError
 TRACKERS = ("mlflow", "wandb")
 
 
-def tracker_faults(names: Sequence[str]) -> Iterator[str]:
+def tracker_errors(names: Sequence[str]) -> Iterator[str]:
     """Trackers that do not exist, are not installed, or may not write, a line each."""
     for name in names:
         if name not in TRACKERS:
@@ -56,9 +56,9 @@ def tracker_callbacks(names: Sequence[str], project: str, fields: Sequence[str],
     Raises:
         ConfigError: If a tracker does not exist or is not installed.
     """
-    faults = list(tracker_faults(names))
-    if faults:
-        raise ConfigError(*faults)
+    errors = list(tracker_errors(names))
+    if errors:
+        raise ConfigError(*errors)
     return [_tracker(name, project, (*fields, "seed"), folder) for name in dict.fromkeys(names)]
 
 

@@ -115,6 +115,6 @@ def _train(order: Order, config: RunConfig, ledger: Ledger, site: TrialSite, cac
 def describe(error: BaseException) -> str:
     """The cause of a failure in one line."""
     if isinstance(error, SpikeloomError):
-        return error.faults[0]
+        return error.errors[0]
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

@@ -10,7 +10,7 @@ import pytest
 from pipeline.config.augmentation_names import (
     EVENT_AUGMENTATIONS,
     FRAME_AUGMENTATIONS,
-    augmentation_faults,
+    augmentation_errors,
     parse_augmentation,
 )
 
@@ -28,7 +28,7 @@ def test_names_are_split_at_plus_and_none_has_none():
 
 @pytest.mark.parametrize("text", ["none", *FRAME_AUGMENTATIONS, *EVENT_AUGMENTATIONS, "shear+flip", "roll+time-jitter"])
 def test_names_that_go_together_have_no_fault(text: str):
-    assert list(augmentation_faults(text)) == []
+    assert list(augmentation_errors(text)) == []
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_names_that_go_together_have_no_fault(text: str):
         ),
     ],
 )
-def test_each_fault_is_a_line_that_says_what_was_expected(text: str, faults: list[str]):
-    assert list(augmentation_faults(text)) == faults
+def test_each_fault_is_a_line_that_says_what_was_expected(text: str, errors: list[str]):
+    assert list(augmentation_errors(text)) == errors
 
 
 def test_the_names_load_neither_torch_nor_numpy():

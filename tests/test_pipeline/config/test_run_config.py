@@ -28,7 +28,7 @@ from preprocess.errors import ConfigError
 def test_every_fault_of_every_part_is_told_at_once():
     with pytest.raises(ConfigError) as error:
         RunConfig(neuron=NeuronConfig(tau=1.0, alpha=-1.0), schedule=ScheduleConfig(epochs=0), batch_size=0)
-    assert error.value.faults == (
+    assert error.value.errors == (
         "neuron.tau: expected more than 1 time step, found 1.0",
         "neuron.alpha: expected more than 0, found -1.0",
         "schedule.epochs: expected at least 1, found 0",
@@ -39,7 +39,7 @@ def test_every_fault_of_every_part_is_told_at_once():
 def test_override_tells_unknown_wrongly_typed_and_out_of_range_fields_together():
     with pytest.raises(ConfigError) as error:
         override(RunConfig(), {"neuron.tua": 2.0, "batch_size": "many", "neuron.tau": 0.5})
-    assert error.value.faults == (
+    assert error.value.errors == (
         "neuron.tua: no such field; did you mean 'neuron.tau'",
         "batch_size: expected a whole number, found 'many'",
         "neuron.tau: expected more than 1 time step, found 0.5",
@@ -104,7 +104,7 @@ def test_faulty_files_are_one_line(tmp_path: Path, text: str | None, message: st
         path.write_text(text)
     with pytest.raises(ConfigError) as error:
         load_config(path)
-    assert len(error.value.faults) == 1 and message in str(error.value)
+    assert len(error.value.errors) == 1 and message in str(error.value)
 
 
 def test_unknown_presets_name_the_nearest():

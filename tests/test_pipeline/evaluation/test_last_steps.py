@@ -130,7 +130,7 @@ def test_last_steps_are_in_the_fingerprint_only_where_they_leave_steps_out():
 def test_last_steps_that_make_no_sense_are_refused(changes: dict[str, Any], message: str):
     with pytest.raises(ConfigError) as error:
         override(TINY, changes)
-    assert error.value.faults == (message,)
+    assert error.value.errors == (message,)
 
 
 def test_gradient_of_all_steps_goes_with_last_steps():

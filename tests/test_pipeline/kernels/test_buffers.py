@@ -83,21 +83,21 @@ def test_results_kept_by_the_caller_are_never_written_to_again():
 
 
 def test_threads_share_no_memory_in_use():
-    faults = []
+    errors = []
 
     def work(value: int) -> None:
         for _ in range(200):
             a = buffers.empty_rows(4, 10_000)
             a.fill_(value)
             if not bool((a == value).all()):
-                faults.append(value)
+                errors.append(value)
 
     threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not faults
+    assert not errors
 
 
 def test_what_lies_idle_is_never_more_than_what_was_in_use_at_once():

@@ -169,7 +169,7 @@ def test_what_cannot_train_is_refused_in_one_line_and_leaves_no_folder(
     config = config_of(own, word)
     with pytest.raises(ConfigError, match=rf"^{word.split('=')[0]}: '.*own.py:{BAD[word]}") as caught:
         train_run(config, tmp_path / "run", cache)
-    assert len(caught.value.faults) == 1 and not (tmp_path / "run").exists()
+    assert len(caught.value.errors) == 1 and not (tmp_path / "run").exists()
     for refuse in (dry_run, peak_of_one_step):
         with pytest.raises(ConfigError, match=BAD[word]):
             refuse(config, cache)

@@ -163,8 +163,8 @@ def test_faulty_names_are_told_in_one_line(tmp_path: Path, own: Path, name: str,
         name = name.replace(word, str(tmp_path / f"{word.lower()}.py"))
     with pytest.raises(ConfigError, match=message) as caught:
         make_neuron(NeuronConfig(name))
-    (fault,) = caught.value.faults
-    assert fault.startswith("neuron.name: ") and "\n" not in fault
+    (message,) = caught.value.errors
+    assert message.startswith("neuron.name: ") and "\n" not in message
 
 
 def test_a_file_is_loaded_once_and_anew_when_its_content_changes(own: Path):

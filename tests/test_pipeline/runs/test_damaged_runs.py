@@ -130,8 +130,8 @@ def test_where_earlier_epochs_were_trained_is_kept_and_another_number_of_threads
         ({"neuron.name": "clif", "neuron.reset": "hard"}, r"neuron.reset: hard is for lif, plif, klif, if, found"),
     ],
 )
-def test_settings_that_cannot_be_are_faults_of_the_configuration(changes: dict, fault: str):
-    with pytest.raises(ConfigError, match=fault):
+def test_settings_that_cannot_be_are_faults_of_the_configuration(changes: dict, message: str):
+    with pytest.raises(ConfigError, match=message):
         override(TINY, changes)
 
 

@@ -274,20 +274,20 @@ def test_an_address_outside_of_the_sensor_is_refused():
 def test_every_fault_of_a_binning_is_told():
     with pytest.raises(ConfigError) as error:
         Binning(0, "number", 0).check()
-    assert error.value.faults == (
+    assert error.value.errors == (
         "binning.timesteps: expected at least 1, found 0",
         "binning.downsample: expected at least 1, found 0",
     )
 
 
 def test_fields_of_a_rule_are_asked_for_and_others_are_not():
-    assert list(Binning(split_by="duration").faults()) == [
+    assert list(Binning(split_by="duration").errors()) == [
         "binning.duration_us: expected the length of a frame in us for split_by duration, found none"
     ]
-    assert list(Binning(split_by="event_count", event_count=5, overlap=5).faults()) == [
+    assert list(Binning(split_by="event_count", event_count=5, overlap=5).errors()) == [
         "binning.overlap: expected 0 to less than a frame (5), found 5"
     ]
-    assert list(Binning(split_by="number", duration_us=1000, event_count=7, start_us=3).faults()) == []
+    assert list(Binning(split_by="number", duration_us=1000, event_count=7, start_us=3).errors()) == []
     assert Binning(7, "number", duration_us=1000, event_count=7, start_us=3).plain() == Binning(7)
     assert Binning(7, "duration", duration_us=9).plain() == Binning(8, "duration", duration_us=9, overlap=1).plain()
 

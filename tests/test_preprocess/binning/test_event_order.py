@@ -98,7 +98,7 @@ def test_sorted_caches_hold_every_event_by_every_rule(tmp_path: Path, binning: B
             assert frames.read(i).sum() + frames.dropped[i] == len(sample)
         if not binning.drops:
             assert frames.dropped[i] == frames.repeated[i] == 0
-    assert not any(result.faults for result in verify_cache(tmp_path / "cache"))
+    assert not any(result.errors for result in verify_cache(tmp_path / "cache"))
 
 
 def test_sorting_is_part_of_the_fingerprint_and_of_the_attributes(tmp_path: Path):
@@ -213,5 +213,5 @@ def test_caches_of_versions_that_did_not_count_open_and_stay(tmp_path: Path, mon
     np.testing.assert_array_equal(open_frames(caches[0]).read_batch(range(9)), expected)
     assert open_frames(caches[1]).dropped.tolist() == [0] * 9
     results = verify_cache(tmp_path / "cache")
-    assert not any(result.faults for result in results)
+    assert not any(result.errors for result in results)
     assert results[0].out_of_order[0] == 4 and max(result.repeated for result in results) > 0

@@ -232,7 +232,7 @@ def test_empty_samples_are_named_all_together(tmp_path: Path, samples: list[Even
         save_events(layout.recordings[i].path, Events.empty(8, 10))
     with pytest.raises(RecordingError) as error:
         build_event_store(layout, tmp_path / "cache")
-    assert [line.partition(": expected")[0] for line in error.value.faults] == [
+    assert [line.partition(": expected")[0] for line in error.value.errors] == [
         f"{layout.recordings[i].path}: sample 'sämple{i}'" for i in (2, 7)
     ]
     assert "expected at least one event, found none." in str(error.value)
@@ -251,7 +251,7 @@ def test_damaged_and_missing_recordings_are_told_together(tmp_path: Path, sample
         layout.recordings[i].path.write_bytes(b"no numpy file")
     with pytest.raises(RecordingError) as error:
         build_event_store(layout, tmp_path / "cache", workers=workers)
-    assert [Path(line.split(":")[0]).name for line in error.value.faults] == ["r001.npy", "r004.npy"]
+    assert [Path(line.split(":")[0]).name for line in error.value.errors] == ["r001.npy", "r004.npy"]
     layout.recordings[5].path.unlink()
     with pytest.raises(RecordingError, match=r"r005.npy: cannot be read"):
         build_event_store(layout, tmp_path / "cache", workers=workers)
@@ -263,8 +263,8 @@ def test_many_faults_end_in_a_count(tmp_path: Path):
         recording.path.write_bytes(b"")
     with pytest.raises(RecordingError) as error:
         build_event_store(layout, tmp_path / "cache")
-    assert len(error.value.faults) == 21
-    assert error.value.faults[-1] == "tiny: 10 more faults of this kind. Mend these first."
+    assert len(error.value.errors) == 21
+    assert error.value.errors[-1] == "tiny: 10 more faults of this kind. Mend these first."
 
 
 def test_events_outside_of_the_sensor_are_refused(tmp_path: Path, samples: list[Events]):

@@ -130,7 +130,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, mount
 
     with pytest.raises(CacheError, match=r"cannot be written .*No space left on device.*heck the free space") as error:
         fill()
-    assert len(error.value.faults) == 1 and "\n" not in str(error.value)
+    assert len(error.value.errors) == 1 and "\n" not in str(error.value)
     assert capfd.readouterr().err == ""
     left = files(disk / "cache" / "tiny")
     assert not [name for name in left if name.endswith(".tmp")]
@@ -152,9 +152,9 @@ def test_a_full_disk_stops_the_command_with_one_line(tmp_path: Path, mounted):
     words += ["--columns", "txyp"]
     command = [sys.executable, "-m", "preprocess", "preprocess", *map(str, words)]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=TESTS.parent, check=False)
-    faults = [line for line in ended.stderr.splitlines() if "No space left on device" in line]
+    errors = [line for line in ended.stderr.splitlines() if "No space left on device" in line]
     assert ended.returncode == 2
-    assert len(faults) == 1 and ended.stderr.endswith(faults[0] + "\n")
+    assert len(errors) == 1 and ended.stderr.endswith(errors[0] + "\n")
     assert "Traceback" not in ended.stderr
 
 

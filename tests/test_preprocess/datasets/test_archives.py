@@ -83,7 +83,7 @@ def test_what_reaches_out_of_its_folder_is_refused(tmp_path: Path, make: Callabl
     path = make(tmp_path)
     with pytest.raises(LayoutError) as refused:
         unpack_archive(path, None, lambda _: None)
-    (line,) = refused.value.faults
+    (line,) = refused.value.errors
     assert message in line and "\n" not in line
     assert [p.name for p in tmp_path.iterdir()] == [path.name] and not Path("/tmp/spikeloom-evil").exists()
 

@@ -68,8 +68,8 @@ def digits(tmp_path: Path) -> Path:
 def refusals(dataset: str, source: Path, **options: str) -> list[str]:
     with pytest.raises(LayoutError) as refused:
         find_layout(dataset, source, **options)
-    assert all("\n" not in fault for fault in refused.value.faults)
-    return list(refused.value.faults)
+    assert all("\n" not in message for message in refused.value.errors)
+    return list(refused.value.errors)
 
 
 def samples_of(layout: Layout) -> list[tuple[str, int, int, int, str]]:

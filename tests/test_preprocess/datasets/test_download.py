@@ -80,7 +80,7 @@ def test_what_fails_says_what_to_do_by_hand_and_the_rest_is_fetched(
     published(monkeypatch, Remote(f"{url}/{name}", "train.zip", md5), Remote(f"{url}/b.zip", "test.zip", MD5))
     with pytest.raises(LayoutError) as refused:
         download("n-mnist", tmp_path, tell=lambda _: None)
-    (line,) = refused.value.faults
+    (line,) = refused.value.errors
     assert line.startswith(f"{url}/{name}: expected the archive train.zip, ") and found in line
     assert line.endswith(f"save it as {tmp_path / 'train.zip'} (MD5 {md5}), and go on with preprocess.")
     assert [path.name for path in tmp_path.iterdir()] == ["test.zip"]

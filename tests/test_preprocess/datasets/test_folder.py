@@ -44,7 +44,7 @@ def build(layout: Layout, cache: Path) -> EventStore:
 def refusals(source: Path, **options) -> list[str]:
     with pytest.raises(LayoutError) as refused:
         find(source, **options)
-    return list(refused.value.faults)
+    return list(refused.value.errors)
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_windows_hold_what_a_mask_over_the_recording_holds(
     assert store.samples.interval_us.tolist() == bounds
     assert json.loads(store.attributes["notes"])["recordings_without_a_window"] == 1
     ensure_frames(tmp_path / "cache", "mine", Binning(2))
-    assert not any(result.faults for result in verify_cache(tmp_path / "cache"))
+    assert not any(result.errors for result in verify_cache(tmp_path / "cache"))
 
 
 @hypothesis.given(
@@ -261,4 +261,4 @@ def test_words_that_do_not_fit_are_told(tmp_path: Path, words: list[str], messag
 
     with pytest.raises(UsageError) as refused:
         run([*words, "--source", str(tmp_path)])
-    assert any(message in fault for fault in refused.value.faults)
+    assert any(message in message for message in refused.value.errors)

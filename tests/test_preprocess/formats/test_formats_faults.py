@@ -32,7 +32,7 @@ def refusal(path: Path, content: bytes) -> str:
     path.write_bytes(content)
     with pytest.raises(RecordingError) as refused:
         decode(path)
-    (line,) = refused.value.faults
+    (line,) = refused.value.errors
     assert line.startswith(f"{path}: ") and "\n" not in line
     assert re.search(r"\. [A-Z][^.]*\.$|; [^.]*\.$", line), "the line ends with what to do"
     return line.removeprefix(f"{path}: ")
@@ -238,7 +238,7 @@ def test_mutated_files_are_decoded_or_refused_and_never_crash(tmp_path: Path, sh
                 assert chunk.x.max() < opened.width and chunk.y.max() < opened.height and chunk.p.max() <= 1
             outcomes["decoded"] += 1
         except RecordingError as error:
-            (line,) = error.faults
+            (line,) = error.errors
             assert line.startswith(f"{path}: ") and "\n" not in line and "found" in line, line
             outcomes["refused"] += 1
     assert min(outcomes.values()) > count // 20, outcomes

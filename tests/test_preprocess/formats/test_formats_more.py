@@ -251,7 +251,7 @@ def test_faults_say_where_and_what(tmp_path: Path, name: str, content: Callable[
     size = None if "geometry in the header" in message else (48, 64)
     with pytest.raises(RecordingError) as refused:
         decode(path, size=size, arrays=IN_ORDER)
-    (line,) = refused.value.faults
+    (line,) = refused.value.errors
     assert line.startswith(f"{path}: ") and message in line and "\n" not in line
     assert re.search(r"\. [A-Z][^.]*\.$|; [^.]*\.$", line), "the line ends with what to do"
 
@@ -349,7 +349,7 @@ def test_mutated_files_are_decoded_or_refused_and_never_crash(
                 assert chunk.x.max() < opened.width and chunk.y.max() < opened.height and chunk.p.max() <= 1
             outcomes["decoded"] += 1
         except RecordingError as error:
-            (line,) = error.faults
+            (line,) = error.errors
             assert line.startswith(f"{path}: ") and "\n" not in line and ("found" in line or "cannot be" in line), line
             outcomes["refused"] += 1
     assert min(outcomes.values()) > count // 20, outcomes

@@ -229,7 +229,7 @@ def test_what_is_no_event_is_refused_in_one_line_that_names_file_and_event(
     save(tmp_path / name)
     with pytest.raises(RecordingError) as refused:
         decode(tmp_path / name, SIZE, options)
-    (line,) = refused.value.faults
+    (line,) = refused.value.errors
     assert line.startswith(f"{tmp_path / name}: expected ") and message in line and "\n" not in line
 
 
@@ -304,13 +304,13 @@ def test_recordings_of_a_larger_sensor_are_one_error_that_names_the_option(tmp_p
         path.write_bytes(bytes([200, 150, 0x80, 0, 5]))
     with pytest.raises(LayoutError) as refused:
         find_layout("folder", tmp_path / "101", name="caltech")
-    (line,) = refused.value.faults
+    (line,) = refused.value.errors
     assert "image_0000.bin: expected the size of the sensor, which ATIS files do not tell" in line
     assert line.endswith("Give it: --sensor-size ROWS COLUMNS")
     layout = find_layout("folder", tmp_path / "101", name="caltech", size=(34, 34))
     with pytest.raises(RecordingError) as too_small:
         build_event_store(layout, tmp_path / "cache")
-    assert too_small.value.faults[-1].endswith("give it: --sensor-size ROWS COLUMNS")
+    assert too_small.value.errors[-1].endswith("give it: --sensor-size ROWS COLUMNS")
     layout = find_layout("folder", tmp_path / "101", name="caltech", size=(180, 240))
     assert open_events(build_event_store(layout, tmp_path / "cache")).read(0).x.tolist() == [200]
     first = str(layout.recordings[0].path)
@@ -341,7 +341,7 @@ def test_someone_elses_hdf5_is_described_and_converted_by_the_code_it_is_given(
     ):
         with pytest.raises(CacheError) as refused:
             inspect_recording.run([name])
-        (line,) = refused.value.faults
+        (line,) = refused.value.errors
         assert "expected an event store or a frame cache that spikeloom made, found an HDF5 file with" in line
         assert found in line and "\n" not in line
         if "convert it: " in line:

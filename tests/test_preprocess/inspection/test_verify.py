@@ -27,14 +27,14 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def faults(results: list[Verified]) -> list[str]:
-    return [fault for result in results for fault in result.faults]
+def errors(results: list[Verified]) -> list[str]:
+    return [message for result in results for message in result.errors]
 
 
 def test_a_whole_cache_is_told_so(cache: Path, tmp_path: Path):
     for folder in (cache, cache / "tiny"):
         results = verify_cache(folder)
-        assert faults(results) == []
+        assert errors(results) == []
         assert [(r.path.name, r.samples) for r in results] == [
             ("events.h5", 8),
             ("src", 8),
@@ -46,8 +46,8 @@ def test_a_whole_cache_is_told_so(cache: Path, tmp_path: Path):
 
 def test_a_changed_recording_is_told(cache: Path, tmp_path: Path):
     save_events(tmp_path / "src" / "r003.npy", random_events(77, 103))
-    (fault,) = faults(verify_cache(cache))
-    assert fault.startswith(f"{tmp_path}/src/r003.npy: differs from what {cache}/tiny/events.h5 was made of.")
+    (message,) = errors(verify_cache(cache))
+    assert message.startswith(f"{tmp_path}/src/r003.npy: differs from what {cache}/tiny/events.h5 was made of.")
 
 
 def test_recordings_that_are_gone_are_no_fault_but_said(cache: Path, tmp_path: Path):
@@ -55,7 +55,7 @@ def test_recordings_that_are_gone_are_no_fault_but_said(cache: Path, tmp_path: P
     assert verify_cache(cache)[1].note == "1 of 8 recordings are not there, so they were not compared"
     shutil.rmtree(tmp_path / "src")
     results = verify_cache(cache)
-    assert faults(results) == []
+    assert errors(results) == []
     assert results[1].note == "the recordings are not there, so they were not compared"
 
 
@@ -66,16 +66,16 @@ def test_a_flipped_byte_is_told_once_for_each_sample_it_touches(cache: Path):
     data = bytearray(path.read_bytes())
     data[place.byte_offset + 20] ^= 1
     path.write_bytes(data)
-    (fault,) = faults(verify_cache(cache))
-    assert fault.startswith(f"{path}: sample 5 ('sämple5') is damaged")
+    (message,) = errors(verify_cache(cache))
+    assert message.startswith(f"{path}: sample 5 ('sämple5') is damaged")
 
 
 def test_frames_with_another_count_are_told(cache: Path):
     path = cache / "tiny" / "frames" / "number-T4-8x10.h5"
     with h5py.File(path, "r+") as file:
         file["frames"][2, 1, 0, 3, 3] += 1  # HDF5 writes a fitting checksum
-    (fault,) = faults(verify_cache(cache))
-    assert fault.startswith(f"{path}: sample 2 ('sämple2') differs from its events binned again. Delete the file")
+    (message,) = errors(verify_cache(cache))
+    assert message.startswith(f"{path}: sample 2 ('sämple2') differs from its events binned again. Delete the file")
 
 
 def test_events_that_do_not_fit_their_crc32_are_told(cache: Path):
@@ -83,7 +83,7 @@ def test_events_that_do_not_fit_their_crc32_are_told(cache: Path):
     with h5py.File(path, "r+") as file:
         at = int(file["samples/offset"][4])
         file["events/address"][at] = (file["events/address"][at] + 85) % 160
-    found = faults(verify_cache(cache))
+    found = errors(verify_cache(cache))
     assert "sample 4 ('sämple4') is damaged (its events do not fit their crc32)" in found[0]
     # The frames were made before: they differ from what the events are now.
     assert len(found) == 3
@@ -93,7 +93,7 @@ def test_many_faults_end_in_a_count(cache: Path):
     path = cache / "tiny" / "events.h5"
     with h5py.File(path, "r+") as file:
         file["events/time_delta"][:] = 7
-    found = verify_cache(cache)[0].faults
+    found = verify_cache(cache)[0].errors
     assert len(found) == 6
     assert found[-1] == f"{path}: 3 more faults of this kind. The remedy is the same."
 
@@ -101,7 +101,7 @@ def test_many_faults_end_in_a_count(cache: Path):
 def test_frames_of_another_store_are_stale(cache: Path, tmp_path: Path):
     layout = tiny_layout(tmp_path / "src", [random_events(50 + i, 90) for i in range(8)])
     build_event_store(layout, cache)
-    found = faults(verify_cache(cache))
+    found = errors(verify_cache(cache))
     assert len(found) == 2
     assert "expected fingerprint" in found[0] and "of its event store, found" in found[0]
 
@@ -109,7 +109,7 @@ def test_frames_of_another_store_are_stale(cache: Path, tmp_path: Path):
 def test_a_store_whose_sources_changed_does_not_fit_its_fingerprint(cache: Path):
     with h5py.File(cache / "tiny" / "events.h5", "r+") as file:
         file["sources/size"][0] += 1
-    assert "its sources do not fit its fingerprint" in faults(verify_cache(cache))[0]
+    assert "its sources do not fit its fingerprint" in errors(verify_cache(cache))[0]
 
 
 def test_a_folder_without_a_cache_is_told(tmp_path: Path):

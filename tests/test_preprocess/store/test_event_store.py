@@ -194,7 +194,7 @@ def test_a_changed_description_is_refused(store_path: Path, tmp_path: Path, edit
     with pytest.raises(CacheError) as error:
         open_events(path)
     assert message in str(error.value)
-    assert str(path) in str(error.value) and len(error.value.faults) == 1
+    assert str(path) in str(error.value) and len(error.value.errors) == 1
 
 
 def test_no_hdf5_and_a_cut_file_are_refused(store_path: Path, tmp_path: Path):

@@ -76,7 +76,7 @@ def test_every_rule_is_proven_by_verify(cache: Path):
     ensure_every_frames(cache, "tiny", BINNINGS)
     results = verify_cache(cache)
     assert len(results) == 2 + len(BINNINGS)
-    assert not [fault for result in results for fault in result.faults]
+    assert not [message for result in results for message in result.errors]
 
 
 def test_verify_finds_lengths_that_are_not_the_events(cache: Path, monkeypatch: pytest.MonkeyPatch):
@@ -85,9 +85,9 @@ def test_verify_finds_lengths_that_are_not_the_events(cache: Path, monkeypatch: 
     monkeypatch.setattr(frame_lengths, "measure_sample", lambda *_: (12, 0, 0))
     path = ensure_frames(cache, "tiny", VARYING[0])
     monkeypatch.undo()
-    faults = [fault for result in verify_cache(cache) for fault in result.faults]
-    assert any("(" in fault and "differs from its events binned again" in fault for fault in faults)
-    assert all(str(path) in fault for fault in faults)
+    errors = [message for result in verify_cache(cache) for message in result.errors]
+    assert any("(" in message and "differs from its events binned again" in message for message in errors)
+    assert all(str(path) in message for message in errors)
 
 
 def test_verify_finds_events_in_the_padding(cache: Path):
@@ -95,8 +95,8 @@ def test_verify_finds_events_in_the_padding(cache: Path):
     shortest = int(np.argmin(open_frames(path).lengths))
     with h5py.File(path, "r+") as file:
         file["frames"][shortest, -1, 0, 0, 0] = 1
-    (fault,) = [fault for result in verify_cache(cache) for fault in result.faults]
-    assert f"sample {shortest} ('sämple{shortest}') differs from its events binned again" in fault
+    (message,) = [message for result in verify_cache(cache) for message in result.errors]
+    assert f"sample {shortest} ('sämple{shortest}') differs from its events binned again" in message
 
 
 @pytest.mark.parametrize(("binning", "name"), [(VARYING[0], "length"), (BINNINGS[4], "samples/dropped")])

@@ -112,7 +112,7 @@ def test_without_a_folder_of_ones_own_the_line_names_both_ways_out(shared: Path)
     (shared / "own").chmod(0o555)
     with _plain_user(), pytest.raises(CacheError) as refused:
         ensure_frames(shared / "cache", "tiny", Binning(7))
-    (line,) = refused.value.faults
+    (line,) = refused.value.errors
     assert "own/" in line and "Permission denied" in line and "--cache" not in line
     assert "Set SPIKELOOM_CACHE_FRAMES to a folder" in line and line.endswith("--input.source events")
 

@@ -129,16 +129,16 @@ def test_folders_of_killed_workers_go_and_those_in_use_stay(home: Path):
 
 @pytest.mark.parametrize(("fault", "seen"), [(None, True), (errno.EROFS, False), (errno.EACCES, False), (28, True)])
 def test_folder_that_a_machine_may_only_read_is_not_trained_in(
-    home: Path, monkeypatch: pytest.MonkeyPatch, fault: int | None, seen: bool
+    home: Path, monkeypatch: pytest.MonkeyPatch, message: int | None, seen: bool
 ):
     (home / TOKEN).write_text("token")
     assert not sees(home, "another token")
 
     def refuse(*_: Any, **__: Any) -> None:
-        assert fault is not None
-        raise OSError(fault, os.strerror(fault))
+        assert message is not None
+        raise OSError(message, os.strerror(message))
 
-    if fault is not None:
+    if message is not None:
         monkeypatch.setattr(Path, "touch", refuse)
     assert sees(home, "token") == seen
     site = TrialStorage(home, "token").site(TRIAL)

@@ -83,7 +83,7 @@ def test_a_run_that_diverged_counts_as_chance_and_is_counted(tmp_path: Path):
     conclusion = made(tmp_path, (Setting("", CONFIG),), counts, cause)
     figures = conclusion.verdicts[0].arms["lif"]
     assert figures.accuracy == {7: 30 / 40, 8: 1 / len(CLASSES), 9: 31 / 40} and figures.diverged == (8,)
-    assert conclusion.faults == ()
+    assert conclusion.errors == ()
     assert accuracy_table(conclusion).rows[0][-2] == "3: 7–9; diverged 8"
     assert "Runs that diverged, counted with chance accuracy: LIF 1." in conclusion.sentences()
     assert "8" in csv_text(conclusion).splitlines()[1].split(",")
@@ -101,7 +101,7 @@ def test_energy_is_that_of_the_test_samples_where_it_was_counted_there(tmp_path:
 def test_a_run_that_failed_otherwise_is_missing_and_in_no_mean(tmp_path: Path):
     conclusion = made(tmp_path, (Setting("", CONFIG),), {"lif": [[30, None, 31]], "clif": [[31, 31, 33]]})
     assert list(conclusion.verdicts[0].arms["lif"].accuracy) == [7, 9]
-    assert conclusion.faults == ("LIF seed 8: failed: its process died",)
+    assert conclusion.errors == ("LIF seed 8: failed: its process died",)
 
 
 def test_many_settings_are_counted_and_averaged_by_seed(tmp_path: Path):

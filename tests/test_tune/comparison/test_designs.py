@@ -223,11 +223,11 @@ def test_presets_of_one_data_set_have_one_split(ask: Callable[..., Comparison]):
         ),
     ],
 )
-def test_faulty_words_are_refused(words: list[str], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_faulty_words_are_refused(words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SpikeloomError) as caught:
         command.run(words)
-    assert fault in str(caught.value)
+    assert message in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 

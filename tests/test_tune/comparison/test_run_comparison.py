@@ -142,7 +142,7 @@ def test_an_exchanged_neuron_goes_on_where_the_first_ended(
     config = override(tiny_config, {"selection": "last", "schedule.epochs": 2})
     arms = (neuron_arm("lif"), exchanged_arm("lif", "clif", 1))
     comparison = Comparison("tiny", (Setting("", config),), arms, (5,), tiny_cache)
-    assert compare(comparison, tmp_path / "out").faults == ()
+    assert compare(comparison, tmp_path / "out").errors == ()
     first, then = comparison.parts_of(comparison.settings[0], arms[1], 5)
     ledger = Ledger(tmp_path / "out")
     assert [row["epoch"] for row in ledger.metrics(then)] == [1, 2]
@@ -186,7 +186,7 @@ def test_missing_seeds_are_shown_and_in_no_mean(tmp_path: Path):
     assert clif[-2] == "3: 7–9"
     assert difference[1] == "+5.0 ± 3.5"
     assert seed_table(conclusion, conclusion.verdicts[0]).rows[1] == ("8", "missing", "100.0", "missing")
-    assert conclusion.faults == ("LIF seed 8: failed: the loss was nan at step 3 of epoch 2",)
+    assert conclusion.errors == ("LIF seed 8: failed: the loss was nan at step 3 of epoch 2",)
     assert "missing 8" in accuracy_table(conclusion).markdown()
 
 
@@ -206,7 +206,7 @@ def test_a_damaged_run_is_listed_and_left_out(tmp_path: Path):
     (folder / "result.json").write_text("{")
     conclusion = conclude(comparison, tmp_path)
     assert list(conclusion.verdicts[0].arms["clif"].accuracy) == [7]
-    assert conclusion.faults[0].startswith("CLIF seed 8: damaged: ")
+    assert conclusion.errors[0].startswith("CLIF seed 8: damaged: ")
 
 
 def test_a_result_of_another_run_is_damaged(tmp_path: Path):
@@ -299,7 +299,7 @@ def test_a_folder_of_other_settings_is_refused_with_the_difference(tmp_path: Pat
     other = replace(comparison, settings=(Setting("", replace(CONFIG, batch_size=8)),))
     with pytest.raises(RunError, match="comparison with batch_size = 4, expected 8") as caught:
         compare(other, tmp_path)
-    assert "Choose another --out" in caught.value.faults[-1]
+    assert "Choose another --out" in caught.value.errors[-1]
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="expected an empty folder or a comparison"):
@@ -374,11 +374,11 @@ def test_comparisons_and_searches_need_a_test_split_before_anything_is_written(t
 
     cache = tiny_cache(tmp_path, 12, tests=False)
     config = replace(TINY, batch_size=2)
-    fault = "expected a test split, found only the 12 samples of the official training split in tiny. Preprocess the"
-    with pytest.raises(ConfigError, match=fault):
+    message = "expected a test split, found only the 12 samples of the official training split in tiny. Preprocess the"
+    with pytest.raises(ConfigError, match=message):
         compare(compare_neurons("tiny", config, ("lif", "clif"), (1,), cache), tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    with pytest.raises(ConfigError, match=fault):
+    with pytest.raises(ConfigError, match=message):
         plan_search("tiny", config, SearchWords(("neuron.tau=1.5,2",)), cache)
 
 
@@ -394,11 +394,11 @@ def test_comparisons_and_searches_need_a_test_split_before_anything_is_written(t
         (["--resume", "nowhere"], "expected a comparison (with comparison.json), found none"),
     ],
 )
-def test_faulty_words_are_refused(words: list[str], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_faulty_words_are_refused(words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SpikeloomError) as caught:
         command.run(words)
-    assert fault in str(caught.value)
+    assert message in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 

@@ -81,11 +81,11 @@ def measures(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], fil
     ],
 )
 def test_a_run_that_cannot_be_counted_is_listed_and_left_out(
-    tmp_path: Path, damage: Callable[[Path], object], fault: str
+    tmp_path: Path, damage: Callable[[Path], object], message: str
 ):
     conclusion = with_damage(tmp_path, damage)
-    (told,) = conclusion.faults
-    assert told.startswith("LIF seed 7: damaged: ") and fault in told and "\n" not in told
+    (told,) = conclusion.errors
+    assert told.startswith("LIF seed 7: damaged: ") and message in told and "\n" not in told
     assert list(conclusion.verdicts[0].arms["lif"].accuracy) == [8, 9]
     assert tables(conclusion) and conclusion.sentences()
 
@@ -97,7 +97,7 @@ def test_a_page_of_a_damaged_first_run_is_made(tmp_path: Path):
 
 def test_an_unfinished_value_of_an_earlier_version_may_be_missing(tmp_path: Path):
     conclusion = with_damage(tmp_path, says(energy_uj=None, test_loss=..., validation_accuracy=None))
-    assert conclusion.faults == ()
+    assert conclusion.errors == ()
 
 
 def negated(run: Path) -> None:
@@ -107,11 +107,11 @@ def negated(run: Path) -> None:
 
 
 def test_a_run_whose_answers_are_damaged_or_others_than_its_result_counted_is_left_out(tmp_path: Path):
-    (told,) = with_damage(tmp_path / "a", negated).faults
+    (told,) = with_damage(tmp_path / "a", negated).errors
     assert "predictions.npz: expected 30 right answers of 40, as result.json has, found " in told
     assert "Write it again: spikeloom evaluate" in told
     cut = with_damage(tmp_path / "b", lambda run: (run / "predictions.npz").write_bytes(b"PK"))
-    (told,) = cut.faults
+    (told,) = cut.errors
     assert told.startswith("LIF seed 7: damaged: ") and "predictions.npz: cannot be read" in told
     assert list(cut.verdicts[0].differences[0].by_seed) == [8, 9]
 
@@ -129,7 +129,7 @@ def test_a_run_without_answers_takes_the_interval_of_its_neuron_alone_and_is_tol
     write_comparison_runs(folder, comparison, counts, cache, cause, samples=tested)
     (folder_of(folder, comparison, 1, 8) / "predictions.npz").unlink()
     conclusion = conclude(comparison, folder)
-    assert conclusion.faults == ()
+    assert conclusion.errors == ()
     lif, clif, plif = conclusion.verdicts[0].arms.values()
     assert lif.bootstrap is not None and clif.bootstrap is None and plif.bootstrap is None
     assert list(clif.accuracy) == [7, 8, 9]

@@ -240,11 +240,11 @@ def test_words_from_files_cannot_break_the_page(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("make", "fault"), [(False, "found none"), (True, "found none of comparison.json, search")])
-def test_a_folder_without_anything_to_report_is_refused(tmp_path: Path, make: bool, fault: str):
+def test_a_folder_without_anything_to_report_is_refused(tmp_path: Path, make: bool, message: str):
     folder = tmp_path / "empty"
     if make:
         folder.mkdir()
-    with pytest.raises(RunError, match=fault):
+    with pytest.raises(RunError, match=message):
         command.run([str(folder)])
 
 

@@ -33,10 +33,10 @@ class Tab:
     def __init__(self, browser: Any, path: Path, **settings: Any) -> None:
         self.context = browser.new_context(**({"viewport": {"width": 1200, "height": 900}} | settings))
         self.page = self.context.new_page()
-        self.faults: list[str] = []
+        self.errors: list[str] = []
         self.requests: list[str] = []
-        self.page.on("console", lambda message: self.faults.append(message.text))
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("console", lambda message: self.errors.append(message.text))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(path.as_uri())
 
@@ -99,7 +99,7 @@ def tab(browser: Any, comparison: Path) -> Iterator[Tab]:
 
 
 def test_the_page_opens_without_a_fault_and_loads_nothing(tab: Tab, comparison: Path):
-    assert tab.faults == []
+    assert tab.errors == []
     assert tab.requests == [comparison.as_uri()]
     assert tab.page.locator(".pictures svg").count() == 7
     assert tab.page.locator(".table table").count() == 5
@@ -141,7 +141,7 @@ def test_a_click_sorts_up_the_second_down_and_the_third_restores(table: Tab):
     assert orders[1] == ("descending", ["+2.5", "+0.0", "−5.0", "missing", "−0.8"])
     assert orders[2] == (None, ["+2.5", "missing", "−5.0", "+0.0", "−0.8"])
     assert table.column(0) == written
-    assert table.faults == []
+    assert table.errors == []
 
 
 def test_a_table_sorts_by_keyboard_and_says_by_what(table: Tab):
@@ -286,7 +286,7 @@ def test_the_theme_switch_changes_the_ground_and_is_kept(browser: Any, compariso
     assert tab.ground() == light
     tab.page.emulate_media(color_scheme="dark")
     assert tab.ground() == dark
-    assert tab.faults == []
+    assert tab.errors == []
     tab.context.close()
 
 
@@ -325,7 +325,7 @@ def test_the_page_reads_without_a_script(browser: Any, comparison: Path):
 def test_a_search_of_200_trials_is_a_small_page_whose_points_name_their_trial(browser: Any, search: Path):
     assert search.stat().st_size < 6 * MEGABYTE
     tab = Tab(browser, search)
-    assert tab.faults == []
+    assert tab.errors == []
     titles = ["Validation accuracy by field", "τ against T", "Accuracy against cost", "Budget over time"]
     assert tab.page.locator(".pictures h3").all_text_contents() == titles
     for title in titles:

@@ -108,7 +108,7 @@ def test_machines_with_fewer_cpus_than_asked_for_are_left_out():
 
 
 def test_shares_that_make_no_sense_are_told_together():
-    assert Asked(0, -1, 1.5).faults() == [
+    assert Asked(0, -1, 1.5).errors() == [
         "--concurrent: expected at least 1, found 0",
         "--cpus-per-trial: expected at least 1, found -1",
         "--gpus-per-trial: expected a share from 0 to 1 or a whole number, found 1.5",

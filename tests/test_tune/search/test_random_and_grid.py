@@ -88,7 +88,7 @@ def test_grid_has_every_combination_in_order():
 def test_grid_without_an_end_says_how_to_give_it_one():
     with pytest.raises(ConfigError) as caught:
         grid("neuron.tau=1.5:3 if neuron.name=lif", "neuron.name=lif,clif")
-    assert caught.value.faults == (
+    assert caught.value.errors == (
         "--search grid: expected values that end, found neuron.tau=1.5:3.0. Give it a number of values: "
         "neuron.tau=lo:hi:N, such as neuron.tau=1.5:3.0:5",
     )

@@ -211,8 +211,8 @@ def test_names_that_do_not_exist_are_told_together_before_anything_runs(tiny_con
     config = override(tiny_config, {"network.name": "vgsnn"})
     with pytest.raises(ConfigError) as caught:
         plan(config, tiny_cache, "neuron.name=lif,clfi")
-    assert any("network.name" in fault and "Did you mean 'vggsnn'?" in fault for fault in caught.value.faults)
-    assert any("neuron.name" in fault and "'clfi'" in fault for fault in caught.value.faults)
+    assert any("network.name" in message and "Did you mean 'vggsnn'?" in message for message in caught.value.errors)
+    assert any("neuron.name" in message and "'clfi'" in message for message in caught.value.errors)
 
 
 def test_batch_larger_than_the_training_set_is_told_before_anything_runs(tiny_config: RunConfig, tiny_cache: Path):
@@ -227,7 +227,7 @@ def test_batches_of_which_none_fits_are_told_before_anything_runs(
     with pytest.raises(ConfigError) as caught:
         plan(tiny_config, tiny_cache, "batch_size=500,600", method=method)
     told = "batch_size: expected at most the 15 training samples, found"
-    assert sorted(caught.value.faults) == [f"{told} 500", f"{told} 600"]
+    assert sorted(caught.value.errors) == [f"{told} 500", f"{told} 600"]
     # The configuration's own is not used where it is searched; those that do not fit are left out of it.
     config = override(tiny_config, {"batch_size": 500})
     assert plan(config, tiny_cache, "batch_size=5,600", method=method).fits({"batch_size": 5})

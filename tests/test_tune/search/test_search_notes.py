@@ -122,8 +122,8 @@ def test_damaged_runs_are_left_out_of_the_list_by_name(trained: Path, capsys):
     assert run("runs", trained.parent, "--json") == 0
     printed = capsys.readouterr()
     found = json.loads(printed.out)
-    (fault,) = found["left_out"]
-    assert len(found["runs"]) == 1 and str(damaged) in fault and fault in printed.err
+    (message,) = found["left_out"]
+    assert len(found["runs"]) == 1 and str(damaged) in message and message in printed.err
 
 
 def test_a_shortened_table_says_so(config: RunConfig, capsys):

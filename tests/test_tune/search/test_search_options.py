@@ -48,31 +48,31 @@ CONFIG = PRESETS["n-mnist-small"].config
     ],
 )
 def test_what_does_not_go_together_is_one_line_each(words: dict[str, object], text: str):
-    assert list(SearchWords(**words).faults()) == [text]  # type: ignore[arg-type]
+    assert list(SearchWords(**words).errors()) == [text]  # type: ignore[arg-type]
 
 
 def test_every_fault_is_told_in_one_go():
     words = SearchWords(method="pbt", samples=0, objectives=("accuracy", "energy"), repeats=3)
-    assert len(list(words.faults())) == 3
+    assert len(list(words.errors())) == 3
 
 
 def test_population_changes_training_settings_only():
     space = parse_space(["training", "neuron.tau=1.5,2", "network.width=0.5,1"], CONFIG)
-    faults = list(SearchWords(method="pbt").space_faults(space))
-    assert [fault.split()[2] for fault in faults] == ["neuron.tau", "network.width"]
-    assert "free are optimiser.*, loss.*, network.dropout, dataset.augmentation, batch_size" in faults[0]
+    errors = list(SearchWords(method="pbt").space_errors(space))
+    assert [message.split()[2] for message in errors] == ["neuron.tau", "network.width"]
+    assert "free are optimiser.*, loss.*, network.dropout, dataset.augmentation, batch_size" in errors[0]
     words = ["optimiser.name=sgd,adamw", "optimiser.ema_decay=none,0.9", "optimiser.momentum=0.8,0.9"]
     fixed = parse_space(words, CONFIG)
-    faults = list(SearchWords(method="pbt").space_faults(fixed))
-    assert [fault.split()[2] for fault in faults] == ["optimiser.name", "optimiser.ema_decay"]
-    assert faults[0].endswith("batch_size (but not optimiser.name, optimiser.ema_decay)")
-    assert not list(SearchWords(method="pbt").space_faults(parse_space(["training"], CONFIG)))
+    errors = list(SearchWords(method="pbt").space_errors(fixed))
+    assert [message.split()[2] for message in errors] == ["optimiser.name", "optimiser.ema_decay"]
+    assert errors[0].endswith("batch_size (but not optimiser.name, optimiser.ema_decay)")
+    assert not list(SearchWords(method="pbt").space_errors(parse_space(["training"], CONFIG)))
 
 
 def test_seeds_are_searched_or_repeated():
     space = parse_space(["seed=1,2"], CONFIG)
-    assert not list(SearchWords().space_faults(space))
-    assert len(list(SearchWords(repeats=2).space_faults(space))) == 1
+    assert not list(SearchWords().space_errors(space))
+    assert len(list(SearchWords(repeats=2).space_errors(space))) == 1
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,6 @@ def test_search_that_would_start_from_a_run_is_refused_in_a_line(tmp_path: Path)
     config = override(CONFIG, {"start_from": "/users/run"})
     with pytest.raises(ConfigError) as caught:
         plan_search("tiny", config, SearchWords(("neuron.tau=1.5,2",)), tmp_path)
-    (line,) = caught.value.faults
+    (line,) = caught.value.errors
     assert line.startswith("start_from: expected none, because the trials of a search begin anew, found /users/run. ")
     assert line.endswith("a single run takes it: spikeloom train --start-from RUN")

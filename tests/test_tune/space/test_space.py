@@ -16,10 +16,10 @@ from tune.space.space import Space, parse_space
 BASE = PRESETS["n-mnist-small"].config
 
 
-def faults_of(*words: str) -> tuple[str, ...]:
+def errors_of(*words: str) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
         parse_space(words, BASE)
-    return caught.value.faults
+    return caught.value.errors
 
 
 def test_words_become_dimensions_of_the_fields_type():
@@ -54,7 +54,7 @@ def test_own_word_takes_the_place_of_the_named_spaces():
 
 
 def test_every_fault_of_every_word_is_told_in_one_go():
-    told = faults_of("tau", "neuron.tua=1,2", "neuron.tau=0.5,x", "batch_size=8:4", "network.head=foo")
+    told = errors_of("tau", "neuron.tua=1,2", "neuron.tau=0.5,x", "batch_size=8:4", "network.head=foo")
     assert told == (
         "--space tau: expected a named space (timesteps-tau-neuron, table3, training, everything), a file, "
         "field=a,b,c or field=lo:hi[:log][:N]",
@@ -108,16 +108,16 @@ def test_every_fault_of_every_word_is_told_in_one_go():
     ],
 )
 def test_faulty_word_says_what_was_expected(word: str, text: str):
-    (fault,) = faults_of(word)
-    assert fault.startswith(f"--space {word.split('=')[0]}")
-    assert text in fault
+    (message,) = errors_of(word)
+    assert message.startswith(f"--space {word.split('=')[0]}")
+    assert text in message
 
 
 def test_field_given_twice_and_no_word_at_all_are_faults():
-    assert faults_of("neuron.tau=2,3", "neuron.tau=4,5") == (
+    assert errors_of("neuron.tau=2,3", "neuron.tau=4,5") == (
         "--space neuron.tau=4,5: neuron.tau was given before. Give each field once.",
     )
-    assert "found no word" in faults_of()[0]
+    assert "found no word" in errors_of()[0]
 
 
 def test_conditions_stand_behind_what_they_name():
@@ -131,29 +131,29 @@ def test_conditions_stand_behind_what_they_name():
 
 
 def test_fields_that_wait_for_each_other_are_a_fault():
-    assert faults_of("neuron.alpha=1,2 if neuron.tau=2", "neuron.tau=2,3 if neuron.alpha=1", "seed=1,2") == (
+    assert errors_of("neuron.alpha=1,2 if neuron.tau=2", "neuron.tau=2,3 if neuron.alpha=1", "seed=1,2") == (
         "--space: expected fields that do not wait for each other, found neuron.alpha (decided by neuron.tau), "
         "neuron.tau (decided by neuron.alpha)",
     )
     # Without a condition a neuron's name decides whether it has a tau.
-    assert faults_of("neuron.tau=2,3", "neuron.name=lif,psn if neuron.tau=2") == (
+    assert errors_of("neuron.tau=2,3", "neuron.name=lif,psn if neuron.tau=2") == (
         "--space: expected fields that do not wait for each other, found neuron.tau (decided by neuron.name), "
         "neuron.name (decided by neuron.tau)",
     )
 
 
 def test_condition_that_no_searched_value_meets_is_a_fault():
-    assert faults_of("neuron.name=lif,clif", "neuron.tau=2,3 if neuron.name=plif", "seed=1,2 if batch_size=4,16") == (
+    assert errors_of("neuron.name=lif,clif", "neuron.tau=2,3 if neuron.name=plif", "seed=1,2 if batch_size=4,16") == (
         "--space neuron.tau=2,3 if neuron.name=plif: expected a condition that can hold, found neuron.name=plif with "
         "neuron.name=lif,clif",
     )
-    assert faults_of(
+    assert errors_of(
         "neuron.name=lif,psn", "neuron.tau=2,3 if neuron.name=psn", "neuron.reset=soft,hard if neuron.name=lif"
     ) == (
         "--space neuron.tau=2,3 if neuron.name=psn: expected a field that has an effect, found neuron.tau with "
         "neuron.name=lif,psn. Leave it out.",
     )
-    assert faults_of(
+    assert errors_of(
         "neuron.reset=soft,hard if neuron.name=lif",
         "neuron.name=lif,clif",
         "neuron.alpha=1,2 if neuron.reset=hard and neuron.name=clif",
@@ -188,8 +188,8 @@ def test_value_that_some_values_of_others_allow_is_no_fault(words: list[str]):
 
 
 def test_value_that_no_others_allow_is_a_fault():
-    (fault,) = faults_of("neuron.name=clif,psn", "neuron.reset=soft,hard", "seed=1,2")
-    assert fault == ("--space neuron.reset=soft,hard: hard is for lif, plif, klif, if, found neuron 'clif'")
+    (message,) = errors_of("neuron.name=clif,psn", "neuron.reset=soft,hard", "seed=1,2")
+    assert message == ("--space neuron.reset=soft,hard: hard is for lif, plif, klif, if, found neuron 'clif'")
 
 
 def test_ranges_with_a_number_of_values_are_choices():
@@ -250,7 +250,7 @@ def test_words_come_from_files_and_a_fault_names_the_line(tmp_path: Path):
     file.write_text("# tau first\n\nneuron.tau=1.5,2   # in steps\nneuron.alpha=1,2 if neuron.name=lif\n")
     assert parse_space([str(file), "seed=1,2"], BASE).fields == ("neuron.tau", "neuron.alpha", "seed")
     file.write_text("neuron.tau=1.5,2\nneuron.alhpa=1,2\nneuron.alpha=0,1\n")
-    assert faults_of(str(file), "neuron.tau=2") == (
+    assert errors_of(str(file), "neuron.tau=2") == (
         f"--space {file}, line 2: neuron.alhpa=1,2: no such field. Did you mean 'neuron.alpha'?",
         "--space neuron.tau=2: neuron.tau was given before. Give each field once.",
         f"--space {file}, line 3: neuron.alpha=0,1: expected more than 0, found 0.0",
@@ -259,8 +259,8 @@ def test_words_come_from_files_and_a_fault_names_the_line(tmp_path: Path):
     other.write_text("table3\nneuron.tau=5,6\n")
     tau = next(part for part in parse_space([str(other)], BASE).dimensions if part.path == "neuron.tau")
     assert tau.values == (5.0, 6.0)
-    (fault,) = faults_of(str(tmp_path / "none.txt"))
-    assert fault == f"--space {tmp_path}/none.txt: cannot be read (No such file or directory)"
+    (message,) = errors_of(str(tmp_path / "none.txt"))
+    assert message == f"--space {tmp_path}/none.txt: cannot be read (No such file or directory)"
 
 
 def test_augmentation_is_searched_because_it_changes_training_samples_alone():
@@ -270,5 +270,5 @@ def test_augmentation_is_searched_because_it_changes_training_samples_alone():
 
 @pytest.mark.parametrize("word", ["optimiser.lr=0.1,0.2", "neuron.tau=1.5,2 if optimiser.lr=0.1"])
 def test_a_search_word_of_another_frameworks_name_suggests_the_field(word: str):
-    (fault,) = faults_of(word)
-    assert fault.endswith("no such field. Did you mean 'optimiser.learning_rate'?")
+    (message,) = errors_of(word)
+    assert message.endswith("no such field. Did you mean 'optimiser.learning_rate'?")

@@ -103,7 +103,7 @@ def test_a_report_of_a_run_refuses_it_or_says_so_on_the_page(
     assert run("report", tmp_path / "runs" / "one") == 2
     assert f"{now}, expected {before}" in capsys.readouterr().err
     report = read_report(tmp_path / "runs")
-    assert len(report.sections) == 1 and len(report.faults) == 2 and all(before in fault for fault in report.faults)
+    assert len(report.sections) == 1 and len(report.errors) == 2 and all(before in message for message in report.errors)
     assert run("report", tmp_path / "runs" / "one", "--accept-changed-code") == 0
     page = (tmp_path / "runs" / "one" / "report.html").read_text()
     assert f"({before} to {now})" in page and "Spikes are not shown of" in page

@@ -16,7 +16,7 @@ from pipeline.config.run_config import RunConfig, fingerprint, override, to_dict
 from preprocess.errors import ConfigError
 from preprocess.terminal.command_line import run_main
 from tune.cli import VERBS
-from tune.trials.trackers import tracker_callbacks, tracker_faults
+from tune.trials.trackers import tracker_callbacks, tracker_errors
 
 pytestmark = pytest.mark.ray
 
@@ -25,7 +25,7 @@ CONFIG = override(RunConfig(), {"neuron.tau": 3.0})
 
 def test_tracker_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert list(tracker_faults(["mlflow", "comet"])) == [
+    assert list(tracker_errors(["mlflow", "comet"])) == [
         "--log mlflow: expected it to be installed, found no such package: pip install 'spikeloom[mlflow]'",
         "--log: expected some of mlflow, wandb, found 'comet'. TensorBoard needs none: tensorboard --logdir DIR/trials",
     ]
@@ -41,9 +41,9 @@ def test_tracker_that_wants_a_key_is_one_line_before_anything_starts(monkeypatch
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_SETUP_API_KEY_HOOK"):
         monkeypatch.delenv(name, raising=False)
     told = "--log wandb: expected to be logged in, found no key. Run: wandb login; or set WANDB_MODE=offline"
-    assert list(tracker_faults(["wandb"])) == [told]
+    assert list(tracker_errors(["wandb"])) == [told]
     monkeypatch.setenv("WANDB_MODE", "offline")
-    assert list(tracker_faults(["wandb"])) == []
+    assert list(tracker_errors(["wandb"])) == []
 
 
 class FakeTrial:
