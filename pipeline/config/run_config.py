@@ -96,7 +96,7 @@ class RunConfig:
     def errors(self) -> Iterator[str]:
         """Every fault of every part, a line each."""
         for part in dataclasses.fields(self):
-            errors = getattr(getattr(self, part.name), "faults", None)
+            errors = getattr(getattr(self, part.name), "errors", None)
             if errors is not None:
                 yield from errors()
         if self.batch_size < 1:

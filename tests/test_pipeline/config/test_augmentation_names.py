@@ -32,7 +32,7 @@ def test_names_that_go_together_have_no_fault(text: str):
 
 
 @pytest.mark.parametrize(
-    ("text", "faults"),
+    ("text", "errors"),
     [
         ("flop", [f"{RULE}, found 'flop'. Did you mean 'flip'?"]),
         ("flip+rotate+xyzzy", [f"{RULE}, found 'rotate'. Did you mean 'rotation'?", f"{RULE}, found 'xyzzy'"]),

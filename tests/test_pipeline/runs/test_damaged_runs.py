@@ -122,7 +122,7 @@ def test_where_earlier_epochs_were_trained_is_kept_and_another_number_of_threads
 
 
 @pytest.mark.parametrize(
-    ("changes", "fault"),
+    ("changes", "message"),
     [
         ({"seed": 1 << 70}, r"seed: expected 0 to 9223372036854775807, found"),
         ({"threads": 100_000}, r"threads: expected 1 to 1024, found 100000"),

@@ -127,7 +127,7 @@ def test_folders_of_killed_workers_go_and_those_in_use_stay(home: Path):
     assert not any((home.parent / "away").iterdir())
 
 
-@pytest.mark.parametrize(("fault", "seen"), [(None, True), (errno.EROFS, False), (errno.EACCES, False), (28, True)])
+@pytest.mark.parametrize(("message", "seen"), [(None, True), (errno.EROFS, False), (errno.EACCES, False), (28, True)])
 def test_folder_that_a_machine_may_only_read_is_not_trained_in(
     home: Path, monkeypatch: pytest.MonkeyPatch, message: int | None, seen: bool
 ):

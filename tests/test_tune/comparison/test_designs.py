@@ -196,7 +196,7 @@ def test_presets_of_one_data_set_have_one_split(ask: Callable[..., Comparison]):
 
 
 @pytest.mark.parametrize(
-    ("words", "fault"),
+    ("words", "message"),
     [
         (["table3-small", "--over", "binning.timesteps=4,8"], "--over, --also: table3-small has settings of its own"),
         (["table3-small", "--neuron.tau", "1.5"], "--neuron.tau: table3-small sets it in each of its settings"),

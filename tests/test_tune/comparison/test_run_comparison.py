@@ -383,7 +383,7 @@ def test_comparisons_and_searches_need_a_test_split_before_anything_is_written(t
 
 
 @pytest.mark.parametrize(
-    ("words", "fault"),
+    ("words", "message"),
     [
         (["gestures-small", "--neurons", "lif"], "expected two or more different neurons, found: lif"),
         (["gestures-small", "--neurons", "lif", "lif"], "expected two or more different neurons, found: lif lif"),

@@ -53,7 +53,7 @@ def measures(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], fil
 
 
 @pytest.mark.parametrize(
-    ("damage", "fault"),
+    ("damage", "message"),
     [
         (says(test_accuracy="abc"), "result.json: test_accuracy: expected a number from 0 to 1, found 'abc'. Delete"),
         (says(test_accuracy=float("nan")), "test_accuracy: expected a number from 0 to 1, found nan"),

@@ -239,7 +239,7 @@ def test_words_from_files_cannot_break_the_page(tmp_path: Path):
     assert "<script>alert" not in page.source
 
 
-@pytest.mark.parametrize(("make", "fault"), [(False, "found none"), (True, "found none of comparison.json, search")])
+@pytest.mark.parametrize(("make", "message"), [(False, "found none"), (True, "found none of comparison.json, search")])
 def test_a_folder_without_anything_to_report_is_refused(tmp_path: Path, make: bool, message: str):
     folder = tmp_path / "empty"
     if make:
