@@ -85,7 +85,7 @@ def find_stale(path: Path, layout: Layout) -> str | None:
         )
     change = fingerprint.find_change(layout, sources)
     if change is None and store.attributes["layout_digest"] != fingerprint.digest_layout(layout, event_store.VERSION):
-        change = "the labels, the splits or the decoder changed"
+        change = "the options, the labels, the splits or the decoder changed"
     return change
 
 
