@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from preprocess.building.build_frame_cache import MOST_LOST
+from preprocess.formats.array_columns import ARRAY_SUFFIXES
 from preprocess.store.event_store import EventStore
 from preprocess.store.frame_cache import FrameCache, open_frames
 from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN
@@ -72,7 +73,12 @@ def _assumed(layout: Layout, store: EventStore) -> Remark:
         "salvage": layout.salvage,
         "sorted": store.is_sorted,
     }
-    return Remark("read_as", value)
+    if layout.dataset != "folder" or not any(r.path.suffix.lower() in ARRAY_SUFFIXES for r in layout.recordings):
+        return Remark("read_as", value)
+    unit = layout.arrays.time_unit
+    value |= {"columns": layout.arrays.columns, "time_unit": unit or "us", "time_unit_assumed": unit is None}
+    line = "Times of .npy and .npz files were read as us, because no --time-unit was given."
+    return Remark("read_as", value, () if unit else (line,))
 
 
 def _not_read(unread: Sequence[Unread]) -> Remark:
@@ -122,7 +128,7 @@ def _order(store: EventStore) -> Remark:
         line = "Events out of order were not counted when this event store was made; spikeloom verify counts them."
         return Remark("out_of_order", None, (line,))
     where = f"{found['samples']:,} of {len(store):,} samples"
-    line = f"Out of order: {found['events']:,} events of {where} are earlier than the event before."
+    line = f"Events out of order (earlier than the event before): {found['events']:,} in {where}."
     return Remark("out_of_order", found, (line,) if found["events"] else ())
 
 

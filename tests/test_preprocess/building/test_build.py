@@ -191,8 +191,8 @@ def decode_anew(layout: TinyLayout) -> TinyLayout:
         (swap_two_events, "the content of r003.npy changed"),
         (grow, r"r003.npy had \d+ bytes and has \d+"),
         (drop, "0 recordings are new and 1 are gone, such as r011.npy"),
-        (relabel, "the labels, the splits or the decoder changed"),
-        (decode_anew, "the labels, the splits or the decoder changed"),
+        (relabel, "the options, the labels, the splits or the decoder changed"),
+        (decode_anew, "the options, the labels, the splits or the decoder changed"),
     ],
 )
 def test_a_changed_source_is_noticed_and_built_again(tmp_path: Path, samples: list[Events], change, reason: str):

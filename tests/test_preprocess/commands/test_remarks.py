@@ -119,6 +119,12 @@ def npz_gestures(path: Path) -> None:
     (path / "train" / "0" / "user01_led_0.mat").write_bytes(b"")
 
 
+def arrays(path: Path) -> None:
+    for label in ("mug", "box"):
+        (path / label).mkdir(parents=True)
+        np.savez(path / label / "a.npz", t=[0, 40_000], x=[3, 4], y=[4, 4], p=[0, 1])
+
+
 def kinds(answer: Answer) -> object:
     return [(kind["kind"], kind["deeper"], kind["files"], kind["example"]) for kind in answer["not_read"]]
 
@@ -168,7 +174,7 @@ PLACES = [
     ),
     Place(
         "events out of order", MINE, with_strays, lambda answer: answer["out_of_order"], {"samples": 1, "events": 1},
-        "Out of order: 1 events of 1 of 3 samples are earlier than the event before.",
+        "Events out of order (earlier than the event before): 1 in 1 of 3 samples.",
     ),
     Place(
         "events that --sort moved", f"{MINE} --sort", with_strays, note("events_put_in_order"), 1,
@@ -237,6 +243,12 @@ PLACES = [
         lambda answer: {name: answer["read_as"][name] for name in ("form", "orientation", "height", "width")},
         {"form": "the recordings as published (AEDAT 2.0)", "orientation": "spikingjelly", "height": 128, "width": 128},
         "128x128 pixels",
+    ),
+    Place(
+        "the unit of the times of arrays", f"{MINE} --sensor-size 8 8", arrays,
+        lambda answer: {name: answer["read_as"][name] for name in ("columns", "time_unit", "time_unit_assumed")},
+        {"columns": None, "time_unit": "us", "time_unit_assumed": True},
+        "Times of .npy and .npz files were read as us, because no --time-unit was given.",
     ),
 ]  # fmt: skip
 
