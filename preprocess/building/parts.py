@@ -317,7 +317,7 @@ def _piece(chunk: Events, start_us: int, end_us: int) -> Events:
 
 def _refuse_empty(recording: SourceRecording, growing: Sequence[_Growing], notes: Mapping[str, int]) -> None:
     errors = []
-    counted = ", ".join(f"{note.replace('_', ' ')}: {count:,}" for note, count in notes.items())
+    counted = ", ".join(f"{note.replace('_', ' ')}: {count:,}" for note, count in notes.items() if count)
     found = f"none ({counted})" if counted else "none"
     for g in growing:
         if g.count == 0:

@@ -27,8 +27,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def leave(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
-    for module in ("dry_run", "one_step"):
-        monkeypatch.setattr(f"pipeline.{module}.available_bytes", lambda _: room)
+    for module in ("dry_run", "peak_memory"):
+        monkeypatch.setattr(f"pipeline.dry_run.{module}.available_bytes", lambda _: room)
 
 
 def no_step(*_: object) -> None:
