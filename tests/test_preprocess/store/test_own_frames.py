@@ -123,13 +123,13 @@ def test_without_a_folder_of_ones_own_the_line_names_both_ways_out(shared: Path)
     [
         ({"SPIKELOOM_CACHE_FRAMES": "/a/b", "XDG_CACHE_HOME": "/c"}, "/a/b"),
         ({"XDG_CACHE_HOME": "/c"}, "/c/spikeloom/frames"),
-        ({}, "/home/me/.cache/spikeloom/frames"),
+        ({}, "/users/me/.cache/spikeloom/frames"),
     ],
 )
 def test_where_ones_own_frames_lie(variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch):
     for name in ("SPIKELOOM_CACHE_FRAMES", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in ({"HOME": "/home/me"} | variables).items():
+    for name, value in ({"HOME": "/users/me"} | variables).items():
         monkeypatch.setenv(name, value)
     assert own_frames_folder() == Path(expected)
 
