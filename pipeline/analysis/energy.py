@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
 from pipeline.analysis.operations import MACS_PER_NEURON, Operations, count_run_operations, macs_per_step
 from pipeline.config.run_config import RunConfig
+from pipeline.runs.result import EnergyResult
 
 PJ_PER_MAC = 4.6
 PJ_PER_AC = 0.9
@@ -48,8 +48,8 @@ class Energy:
         """Microjoules of all time steps."""
         return self.per_step_uj * self.timesteps
 
-    def describe(self) -> dict[str, Any]:
-        """What `result.json` says of it."""
+    def describe(self) -> EnergyResult:
+        """The entry `energy` of `result.json`."""
         return {
             "macs_per_step": self.macs,
             "acs_per_step": self.acs,

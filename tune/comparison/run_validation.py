@@ -26,7 +26,7 @@ def check_run(run: Run, config: RunConfig) -> None:
     Raises:
         RunError: If a file of it lacks a value, holds one that cannot be, or contradicts another; it says which.
     """
-    result = run.result or {}
+    result: Mapping[str, Any] = run.result or {}
     path = run.folder / "result.json"
     lacks = [name for name in _NEEDED if result.get(name) is None]
     if lacks:

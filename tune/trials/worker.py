@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.config.run_config import RunConfig, fingerprint, from_dict, override, to_dict
+from pipeline.runs.result import MetricsRow, TimingRow
 from preprocess.errors import FullMemoryError, RunError, SpikeloomError
 from tune.cluster.node_caches import NodeCaches
 from tune.cluster.trial_storage import TrialSite, TrialStorage
@@ -89,7 +90,7 @@ def _train(order: Order, config: RunConfig, ledger: Ledger, site: TrialSite, cac
     numba.set_num_threads(min(order.threads, numba.get_num_threads()))
     piece, cache = order.micro_batch, caches.here(config)
 
-    def report(row: dict[str, Any], _: dict[str, Any]) -> None:
+    def report(row: MetricsRow, _: TimingRow) -> None:
         site.keep()
         ray_tune.report(dict(row))
 
