@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from preprocess.datasets import cifar10_dvs, dvs_gesture, dvs_gesture_presplit, emulated, folder, n_mnist
-from preprocess.datasets.archives import unpack_archive, unpack_known
+from preprocess.datasets.archives import Notify, unpack_archive, unpack_known
 from preprocess.datasets.layout import Form, Layout, Windows, first_folder, folders, locate_form
 from preprocess.errors import LayoutError
 from preprocess.formats import NO_OPTIONS, ArrayOptions, Size
@@ -35,8 +35,6 @@ ARCHIVES: dict[str, Mapping[str, str]] = {
 
 DATASETS: tuple[str, ...] = tuple(_FORMS)
 
-Tell = Callable[[str], None]
-
 
 def find_layout(
     dataset: str,
@@ -49,7 +47,7 @@ def find_layout(
     salvage: bool = False,
     arrays: ArrayOptions = NO_OPTIONS,
     sort: bool = False,
-    tell: Tell | None = None,
+    notify: Notify | None = None,
 ) -> Layout:
     """The recordings and samples of a data set; the archives it is published in are unpacked beside themselves.
 
@@ -64,7 +62,7 @@ def find_layout(
         salvage: Whether damaged recordings give the events before the damage.
         arrays: Order of columns and unit of times of a ``folder`` of arrays that do not say them.
         sort: Whether the events of each recording are sorted by time.
-        tell: Called with a line for people about what was found.
+        notify: Called with a line for people about what was found.
 
     Raises:
         LayoutError: With a line for everything that is missing or damaged.
@@ -76,14 +74,14 @@ def find_layout(
     if dataset != "folder" and (windows or size or arrays != NO_OPTIONS):
         expected = "expected neither windows, a sensor's size nor columns and units"
         raise LayoutError(f"{dataset}: {expected}, found one. They are for folder.")
-    tell = tell or (lambda _: None)
+    notify = notify or (lambda _: None)
     try:
         archives = ARCHIVES.get(dataset, {})
         if source.is_file() and archives:
-            source = unpack_archive(source, archives.get(source.name), tell)
+            source = unpack_archive(source, archives.get(source.name), notify)
         # Beside what fits already only its like is unpacked: five classes of ten, when the others came later.
         fitting = first_folder(source, lambda place: any(form.fits(place, dataset) for form in _FORMS[dataset]))
-        unpack_known([fitting] if fitting else [source, *folders(source)], archives, tell)
+        unpack_known([fitting] if fitting else [source, *folders(source)], archives, notify)
         form, found = locate_form(source, _FORMS[dataset], dataset)
         layout = form.read(found, dataset)
         layout = dataclasses.replace(layout, form=form.title, windows=windows, salvage=salvage, sort=sort)
@@ -91,7 +89,7 @@ def find_layout(
         where = error.filename or source
         raise LayoutError(f"{where}: cannot be read ({error.strerror}). Check its permissions.") from None
     if len(_FORMS[dataset]) > 1:
-        tell(f"{found}: {form.title}")
+        notify(f"{found}: {form.title}")
     if dataset == "folder":
         layout = folder.with_sensor(dataclasses.replace(layout, arrays=arrays), size)
     layout = emulated.with_name(layout)

@@ -41,8 +41,8 @@ class Verified:
         faults: What is wrong, a line each; at most five and one that says how many more.
         note: What could not be proved, such as where the recordings are gone; "" otherwise.
         out_of_order: Of an event store: samples with events earlier than the event before, and such events.
-        dropped: Of a frame cache: events that lie in no frame.
-        repeated: Of a frame cache: events that lie in several frames.
+        dropped: Of a frame cache: events that are in no frame.
+        repeated: Of a frame cache: events that are in several frames.
     """
 
     path: Path
@@ -193,7 +193,7 @@ def _verify_frames(path: Path, store: EventStore, progress: Progress) -> Verifie
 
 
 def _compare_sample(frames: FrameCache, store: EventStore, i: int) -> tuple[int, int, int]:
-    """The number of counts in sample i's frames, and how many of its events lie in no frame and in several.
+    """The number of counts in sample i's frames, and how many of its events are in no frame and in several.
 
     The frames are what its events bin to, none lost and none invented.
     """

@@ -129,9 +129,7 @@ def test_store_does_not_depend_on_parts_or_chunks(tmp_path: Path, samples, monke
     path = build_event_store(tiny_layout(tmp_path / "src", samples, chunk=chunk), tmp_path / "cache")
     check(path, samples)
     with h5py.File(path) as file:
-        np.testing.assert_array_equal(
-            np.diff(file["samples/offset"]), [len(sample) for sample in samples]
-        )
+        np.testing.assert_array_equal(np.diff(file["samples/offset"]), [len(sample) for sample in samples])
 
 
 def test_worker_processes_give_the_same_store(tmp_path: Path, samples: list[Events]):
