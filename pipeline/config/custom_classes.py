@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config.given_classes import given_class, source_file, source_sha256
 from pipeline.config.imported_files import imported_files
 from pipeline.config.run_config import RunConfig
 from preprocess.errors import ConfigError
@@ -36,6 +37,9 @@ def load_outside(name: str, field: str) -> type[Any]:
     Raises:
         ConfigError: If the module or file cannot be loaded, or holds no such class.
     """
+    given = given_class(name)
+    if given is not None:
+        return given
     where, _, what = name.rpartition(":")
     path = Path(where).expanduser().absolute()
     if where.endswith(".py") and not path.is_file():
@@ -79,7 +83,11 @@ def outside_sources(config: RunConfig) -> dict[str, dict[str, Any]]:
     sources: dict[str, dict[str, Any]] = {}
     for field, name in (("neuron.name", config.neuron.name), ("network.name", config.network.name)):
         if is_outside(name):
-            path = Path(inspect.getfile(load_outside(name, field)))
+            kind = load_outside(name, field)
+            path = source_file(kind)
+            if path is None:
+                sources[field] = {"file": kind.__module__, "sha256": source_sha256(kind), "imports": {}}
+                continue
             imports = {str(file): sha256_of(file) for file in imported_files(path)}
             sources[field] = {"file": str(path), "sha256": sha256_of(path), "imports": imports}
     return sources

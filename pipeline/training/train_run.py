@@ -11,11 +11,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from pipeline.analysis.energy import Energy, EnergyCount
 from pipeline.config.run_config import RunConfig, fingerprint, to_dict
 from pipeline.data.loader import Batch, FrameLoader
 from pipeline.data.run_data import RunData, open_data
+from pipeline.data.training_input import TrainingInput
 from pipeline.evaluation.describe_run import describe_run, save_predictions
 from pipeline.evaluation.evaluate import Evaluation, describe_test, evaluate, mean_steps
 from pipeline.evaluation.losses import answer_mask, predict
@@ -53,6 +55,7 @@ def train_run(
     accept_changed_code: bool = False,
     on_epoch: OnEpoch | None = None,
     progress: Progress | None = None,
+    network: nn.Module | None = None,
 ) -> RunResult:
     """Train the run of a folder from its start, or from its checkpoint, to its end.
 
@@ -70,6 +73,7 @@ def train_run(
         on_epoch: Called after each epoch with its rows of ``metrics.jsonl`` and ``timings.jsonl``, once its checkpoint
             is on the disk.
         progress: Where to tell how far an epoch is.
+        network: An object of the class that `network.name` names, trained instead of one that is built.
 
     Returns:
         The content of ``result.json``.
@@ -102,7 +106,7 @@ def train_run(
         finished = group.tell(read_json(folder / "result.json") if group.first else None)
         if isinstance(finished, dict) and ("test_accuracy" in finished or not open_test):
             return cast(RunResult, finished)
-        training = _Training(config, folder, data, device, progress or Progress(), group, micro_batch)
+        training = _Training(config, folder, data, device, progress or Progress(), group, micro_batch, network)
         training.accepted = accepted
         training.begin_or_continue(cache)
         scalars = stack.enter_context(Scalars(folder, training.epoch + 1)) if group.first else None
@@ -127,13 +131,13 @@ class _Training:
         progress: Progress,
         group: Group,
         micro_batch: int | None,
+        given: nn.Module | None = None,
     ) -> None:
         self.config, self.folder, self.data, self.device = config, folder, data, device
         self.progress, self.group = progress, group
         torch.manual_seed(config.seed)
-        network = make_run_network(
-            config, classes=len(data.classes), size=data.size, timesteps=data.frames.timesteps, device=device
-        )
+        form = {"classes": len(data.classes), "size": data.size, "timesteps": data.frames.timesteps}
+        network = make_run_network(config, **form, device=device, given=given)  # type: ignore[arg-type]
         # Counted before the network is compiled or trained; it only looks.
         self.energy_count = EnergyCount(config, network, data.size, data.frames.timesteps, device)
         self.learner = Learner(config, network, device, group, micro_batch)
@@ -183,6 +187,7 @@ class _Training:
         data: dict[str, Any] = {"cache": str(cache), "frames": str(frames.path), "data": frames.fingerprint}
         before = read_json(self.folder / "environment.json") or {}
         data["micro_batch"] = self.learner.micro_batch
+        data["input"] = TrainingInput.of(frames).to_dict()
         if self.config.start_from is not None:
             data["started_from"] = str(self.folder.parent / self.config.start_from)
         if self.accepted:

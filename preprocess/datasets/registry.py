@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from preprocess.datasets import cifar10_dvs, dvs_gesture, dvs_gesture_presplit, emulated, folder, n_mnist
 from preprocess.datasets.archives import Notify, unpack_archive, unpack_known
 from preprocess.datasets.layout import Form, Layout, Windows, first_folder, folders, locate_form
-from preprocess.errors import LayoutError
+from preprocess.errors import ConfigError, LayoutError
 from preprocess.formats import NO_OPTIONS, ArrayOptions, Size
 
 _FORMS: dict[str, tuple[Form, ...]] = {
@@ -33,7 +34,47 @@ ARCHIVES: dict[str, Mapping[str, str]] = {
     "n-mnist": {"train.zip": "Train", "test.zip": "Test", "Train.zip": "Train", "Test.zip": "Test"},
 }
 
-DATASETS: tuple[str, ...] = tuple(_FORMS)
+DATASETS: Mapping[str, tuple[Form, ...]] = _FORMS
+"""Every data set by name, with the forms in which it is found on a disk; `register_dataset` adds to it."""
+
+_BUILT_IN = frozenset(_FORMS)
+
+
+def register_dataset(
+    name: str,
+    read: Callable[[Path], Layout],
+    *,
+    fits: Callable[[Path], bool] | None = None,
+    expected: str = "",
+) -> None:
+    """Make a data set of your own known by a name, until this process ends; registering it again replaces it.
+
+    Args:
+        name: Also the default name of its caches.
+        read: Returns the layout of a folder: the recordings, and the labelled samples within each. Raise a
+            `LayoutError` with a line for everything that is missing.
+        fits: Whether a folder looks like the data set at a glance; then the folders up to two levels below the source
+            are searched as well. None uses the source as it is.
+        expected: What such a folder contains, for the error where none fits.
+
+    Raises:
+        ConfigError: If the name is that of a built-in data set, or cannot be the name of a folder.
+    """
+    if name in _BUILT_IN or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        found = f"found '{name}'. Choose another."
+        raise ConfigError(f"data set: expected a new name of letters, digits, dots, hyphens and underscores, {found}")
+
+    def fits_folder(folder: Path, dataset: str) -> bool:
+        return fits is None or bool(fits(folder))
+
+    def read_folder(folder: Path, dataset: str) -> Layout:
+        layout = read(folder)
+        if not isinstance(layout, Layout) or not layout.recordings:
+            found = "one without recordings" if isinstance(layout, Layout) else type(layout).__name__
+            raise LayoutError(f"{folder}: expected a Layout with recordings of {name}, found {found}. Correct it.")
+        return dataclasses.replace(layout, dataset=name, name=name)
+
+    _FORMS[name] = (Form(name, expected or f"the recordings of {name}", fits_folder, read_folder),)
 
 
 def find_layout(

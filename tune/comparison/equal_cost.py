@@ -96,10 +96,7 @@ def _epoch_curves(conclusion: Conclusion, verdict: Verdict) -> tuple[str, dict[s
     for split in EPOCH_SPLITS:
         column = f"{split}_accuracy"
         if every and all(row.get(column) is not None for run in every for row in run.metrics):
-            return split, {
-                name: _mean_curve([_by_time(run, column) for run in mine])
-                for name, mine in runs.items()
-            }
+            return split, {name: _mean_curve([_by_time(run, column) for run in mine]) for name, mine in runs.items()}
     return "", {}
 
 

@@ -78,5 +78,3 @@ def _was_tuned(comparison: Comparison, arm: Arm) -> bool:
 
 def _has_tau_axis(comparison: Comparison) -> bool:
     return any("neuron.tau" in setting.place for setting in comparison.settings)
-
-

@@ -57,9 +57,7 @@ def learning_panels(conclusion: Conclusion, verdict: Verdict) -> list[Panel]:
     panels = [Panel("Training loss", caption, lambda axes: draw(axes, "train_loss", 1))]
     if loss != "train":
         panels.append(Panel(f"{_SPLIT_WORDS[loss]} loss", caption, lambda axes: draw(axes, f"{loss}_loss", 1)))
-    accuracy = Panel(
-        f"{_SPLIT_WORDS[split]} accuracy, %", caption, lambda axes: draw(axes, f"{split}_accuracy", 100)
-    )
+    accuracy = Panel(f"{_SPLIT_WORDS[split]} accuracy, %", caption, lambda axes: draw(axes, f"{split}_accuracy", 100))
     return [*panels, accuracy]
 
 

@@ -121,8 +121,7 @@ class Comparison:
     def write(self, folder: Path) -> None:
         """Write `comparison.json`, whole or not at all."""
         tuned = [
-            {"setting": setting, "arm": arm, "changes": dict(changes)}
-            for (setting, arm), changes in self.tuned.items()
+            {"setting": setting, "arm": arm, "changes": dict(changes)} for (setting, arm), changes in self.tuned.items()
         ]
         asked: dict[str, Any] = {
             "version": VERSION,

@@ -19,7 +19,7 @@ from tune.comparison.conclusions import Conclusion, conclude, missing_lines, see
 from tune.comparison.plan import FILE, Comparison, read_comparison, read_outcomes
 from tune.comparison.tuning import check_tuning, tune_arms
 from tune.rendering.labels import seed_words
-from tune.resources.execution_options import Place
+from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
 from tune.stats.sign_flip import detectable_difference
 from tune.trials.trial_source import FixedTrials
@@ -29,7 +29,7 @@ _FREE_FIELDS = frozenset({"neuron.name", "seed"}) | PLACE_FIELDS
 
 
 def compare(
-    comparison: Comparison, folder: Path, *, place: Place | None = None, progress: Progress | None = None
+    comparison: Comparison, folder: Path, *, place: ExecutionOptions | None = None, progress: Progress | None = None
 ) -> Conclusion:
     """Run what the folder lacks, then write its tables and figures.
 
@@ -60,7 +60,7 @@ def compare(
         done = sum(outcome.run is not None for outcome in read_outcomes(comparison, folder).values())
         comparison = comparison.declare(done)
         comparison.write(folder)
-        place = with_kept_storage(folder, place or Place())
+        place = with_kept_storage(folder, place or ExecutionOptions())
         resume = place.resume("compare", folder)
         place = own_storage(folder, place, progress)
         for line in plan_lines(comparison, folder):
@@ -76,7 +76,7 @@ def _several_parts(comparison: Comparison) -> bool:
     return bool(comparison.tuning.space) or any(arm.begins for arm in comparison.arms)
 
 
-def _run(comparison: Comparison, folder: Path, place: Place, progress: Progress, resume: str) -> None:
+def _run(comparison: Comparison, folder: Path, place: ExecutionOptions, progress: Progress, resume: str) -> None:
     """Those from which others start first."""
     from tune.trials.run_trials import run_trials
 
@@ -89,7 +89,7 @@ def _run(comparison: Comparison, folder: Path, place: Place, progress: Progress,
                 open_test=True,
                 # In pieces a network is normalised otherwise: runs would differ in more than the neuron.
                 in_pieces=False,
-                place=place,
+                execution=place,
                 fields=[*comparison.axes, "neuron.name", "seed"],
                 progress=progress,
                 resume=resume,

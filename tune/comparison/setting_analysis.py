@@ -30,8 +30,6 @@ SELECTIONS = {
 }
 
 
-
-
 @dataclass(frozen=True)
 class ArmFigures:
     """One arm's figures over the seeds that are there; accuracies and rates are fractions.
@@ -187,8 +185,7 @@ class Verdict:
 def judge_setting(comparison: Comparison, setting: Setting, outcomes: Outcomes) -> Verdict:
     """What the runs of a setting say."""
     every = {
-        arm.name: {seed: outcomes[setting.name, arm.name, seed] for seed in comparison.seeds}
-        for arm in comparison.arms
+        arm.name: {seed: outcomes[setting.name, arm.name, seed] for seed in comparison.seeds} for arm in comparison.arms
     }
     results = [outcome.result for mine in every.values() for outcome in mine.values() if outcome.run is not None]
     chance = _chance(comparison, setting, results)
@@ -278,9 +275,7 @@ def _without_answers(
                 yield f"{where}{figures.arm.label} seed {seed} has no predictions.npz"
 
 
-def _figures(
-    arm: Arm, mine: Mapping[int, Outcome], chance: float | None, answers: _Answers | None
-) -> ArmFigures:
+def _figures(arm: Arm, mine: Mapping[int, Outcome], chance: float | None, answers: _Answers | None) -> ArmFigures:
     there = {seed: outcome.result for seed, outcome in mine.items() if outcome.run is not None}
     runs = [outcome.run for outcome in mine.values() if outcome.run is not None]
     accuracy = {seed: float(result["test_accuracy"]) for seed, result in there.items()}

@@ -14,7 +14,7 @@ from tune.comparison.arms import Arm, Setting
 from tune.comparison.plan import Comparison
 
 if TYPE_CHECKING:
-    from tune.resources.execution_options import Place
+    from tune.resources.execution_options import ExecutionOptions
 
 
 # Huang et al. (ICML 2024), Table 3, and a longer one than theirs.
@@ -84,7 +84,7 @@ def _set_by_settings(comparison: Comparison) -> set[str]:
 
 
 def tune_arms(
-    comparison: Comparison, folder: Path, *, place: Place, progress: Progress | None = None, resume: str
+    comparison: Comparison, folder: Path, *, place: ExecutionOptions, progress: Progress | None = None, resume: str
 ) -> Comparison:
     """The comparison with what a search found for every arm in every setting that has no values yet.
 
@@ -116,11 +116,11 @@ def _search(
     setting: Setting,
     arm: Arm,
     folder: Path,
-    place: Place,
+    place: ExecutionOptions,
     progress: Progress | None,
     resume: str,
 ) -> dict[str, Any]:
-    from tune.search.options import SearchWords
+    from tune.search.options import SearchOptions
     from tune.search.plan import plan_search
     from tune.search.run_search import run_search
 
@@ -132,13 +132,13 @@ def _search(
     search = plan_search(
         comparison.name,
         config,
-        SearchWords(words, method, comparison.tuning.trials, scheduler="none"),
+        SearchOptions(words, method, comparison.tuning.trials, scheduler="none"),
         comparison.cache,
     )
     where = folder / "tuning" / "-".join(filter(None, (setting.name, arm.name))).replace("/", "_").replace(" ", "-")
     if progress is not None:
         progress.note(f"tuning {arm.label}{f' in {setting.name}' if setting.name else ''}: {' '.join(words)}")
-    findings = run_search(search, where, place=place, progress=progress, resume=resume)
+    findings = run_search(search, where, execution=place, progress=progress, resume=resume)
     if not findings.ranked:
         raise RunError(f"{where}: no trial of the tuning is complete yet. Go on with: {resume}")
     return {path: findings.ranked[0][path] for path in search.fields}

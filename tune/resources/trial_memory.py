@@ -16,7 +16,7 @@ from preprocess.binning.binning import Binning
 from preprocess.errors import FullMemoryError, SpikeloomError
 from preprocess.store.event_store import events_path, open_events
 from tune.cluster.node_caches import NodeCaches
-from tune.resources.allocation import Need
+from tune.resources.allocation import MemoryNeed
 
 # Later epochs keep rows, read-ahead batches and freed blocks besides.
 _MARGIN = 1.2
@@ -58,7 +58,7 @@ def measure_extents(names: Iterable[str], cache: Path) -> dict[str, Extent]:
     return found
 
 
-def costliest(configs: Iterable[RunConfig], extents: Mapping[str, Extent]) -> RunConfig:
+def most_expensive(configs: Iterable[RunConfig], extents: Mapping[str, Extent]) -> RunConfig:
     """The trial that takes the most memory: activations grow with T, batch size, width and pixels.
 
     Args:
@@ -76,7 +76,7 @@ def costliest(configs: Iterable[RunConfig], extents: Mapping[str, Extent]) -> Ru
     return max(configs, key=cost)
 
 
-def measure_need(config: RunConfig, caches: NodeCaches, *, gpu: bool) -> Need:
+def measure_need(config: RunConfig, caches: NodeCaches, *, gpu: bool) -> MemoryNeed:
     """Have one machine of the cluster train a step of a trial, and measure what it took.
 
     Nothing is measured where the dry run fails: the trial itself will say why. One whose process was killed did not
@@ -96,8 +96,8 @@ def measure_need(config: RunConfig, caches: NodeCaches, *, gpu: bool) -> Need:
     except (ray.exceptions.OutOfMemoryError, ray.exceptions.WorkerCrashedError):
         found = None
     except (SpikeloomError, ray.exceptions.RayError):
-        return Need()
-    return Need(fits=False) if found is None else Need(found[0] * _MARGIN, found[1] * _MARGIN)
+        return MemoryNeed()
+    return MemoryNeed(fits=False) if found is None else MemoryNeed(found[0] * _MARGIN, found[1] * _MARGIN)
 
 
 def _measure(plain: dict[str, Any], caches: NodeCaches, gpu: bool) -> tuple[float, float] | None:

@@ -22,7 +22,7 @@ from preprocess.datasets.splits import split_samples
 from preprocess.errors import ConfigError, RunError, SpikeloomError
 from preprocess.files import read_json, write_json
 from preprocess.store.event_store import EventStore, events_path, open_events
-from tune.search.options import DEFAULT_SAMPLES, METHODS, SCHEDULERS, SearchWords
+from tune.search.options import DEFAULT_SAMPLES, METHODS, SCHEDULERS, SearchOptions
 from tune.search.random_and_grid import grid_space, sample_space
 from tune.space.named_spaces import NEURONS
 from tune.space.space import Changes, Space, parse_space
@@ -173,7 +173,7 @@ def read_search(folder: Path) -> Search:
     return search
 
 
-def plan_search(name: str, config: RunConfig, words: SearchWords, cache: Path) -> Search:
+def plan_search(name: str, config: RunConfig, words: SearchOptions, cache: Path) -> Search:
     """Plan a search, with the configuration's own seed; draw its trials where they do not depend on each other.
 
     Trials are ranked on validation samples taken from the training set, whatever the configuration selects by: the test
@@ -229,7 +229,7 @@ def plan_search(name: str, config: RunConfig, words: SearchWords, cache: Path) -
     return search
 
 
-def _draw(words: SearchWords, space: Space, config: RunConfig, samples: int) -> list[Changes]:
+def _draw(words: SearchOptions, space: Space, config: RunConfig, samples: int) -> list[Changes]:
     """The trials, where they are known beforehand; where they are asked for, a draw shows that there are valid ones."""
     if words.method != "grid":
         return sample_space(space, config, samples, config.seed)

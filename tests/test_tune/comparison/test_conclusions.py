@@ -46,9 +46,7 @@ def made(
     """Arms' right answers, a list for each setting."""
     seeds = tuple(range(7, 7 + len(next(iter(counts.values()))[0])))
     comparison = Comparison("x", settings, tuple(map(neuron_arm, counts)), seeds, folder / "cache").declare(0)
-    correct = {
-        (setting.name, arm): counts[arm][k] for k, setting in enumerate(settings) for arm in counts
-    }
+    correct = {(setting.name, arm): counts[arm][k] for k, setting in enumerate(settings) for arm in counts}
     write_comparison_runs(folder, comparison, correct, cause=cause)
     return conclude(comparison, folder)
 

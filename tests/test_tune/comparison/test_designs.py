@@ -77,9 +77,9 @@ def test_axes_make_a_product_and_every_setting_knows_its_place():
 def test_an_exchanged_neuron_goes_on_from_a_run_that_ends_where_it_begins():
     base = DESIGNS["figure3a-small"].config
     arm = exchanged_arm("lif", "clif", 4)
-    first, then = Comparison(
-        "x", (Setting("", base),), (neuron_arm("lif"), arm), (5,), Path("cache")
-    ).parts_of(Setting("", base), arm, 5)
+    first, then = Comparison("x", (Setting("", base),), (neuron_arm("lif"), arm), (5,), Path("cache")).parts_of(
+        Setting("", base), arm, 5
+    )
     assert (first.neuron.name, first.schedule.last_epoch, first.start_from) == ("lif", 4, None)
     assert (then.neuron.name, then.schedule.last_epoch) == ("clif", base.schedule.epochs)
     assert then.start_from == fingerprint(first) and first.seed == then.seed == 5

@@ -134,8 +134,7 @@ def test_a_run_without_answers_takes_the_interval_of_its_neuron_alone_and_is_tol
     assert lif.bootstrap is not None and clif.bootstrap is None and plif.bootstrap is None
     assert list(clif.accuracy) == [7, 8, 9]
     assert (
-        "Why intervals over test samples are missing: CLIF seed 8 has no predictions.npz; PLIF "
-        "seed 8 diverged."
+        "Why intervals over test samples are missing: CLIF seed 8 has no predictions.npz; PLIF seed 8 diverged."
     ) in conclusion.sentences()
 
 
