@@ -18,7 +18,7 @@ def neuron_label(name: str) -> str:
     return "-".join((kind.upper(), *words))
 
 
-def seed_words(seeds: Sequence[int]) -> str:
+def format_seeds(seeds: Sequence[int]) -> str:
     """Seeds in few words: 2022-2024 where they follow on each other, else 2022, 2024."""
     if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]}–{seeds[-1]}"

@@ -44,13 +44,13 @@ def read_strips(runs: Mapping[str, Run]) -> tuple[tuple[Strip, ...], str]:
             i = int(np.flatnonzero(frames.samples.name == sample)[0])
             firing.run(i)
             label = int(frames.samples.label[i])
-            verdicts = tuple(
+            predictions = tuple(
                 (name, frames.classes[found[sample]], found[sample] == label)
                 for name, (_, found) in answers.items()
                 if sample in found
             )
             counts = frames.read(i)[: frames.lengths[i]]
-            strips.append((i, Strip(f"{frames.classes[label]} · {sample}", _png(counts), verdicts)))
+            strips.append((i, Strip(f"{frames.classes[label]} · {sample}", _png(counts), predictions)))
         frames.close()
     except (CacheError, RunError, IndexError) as error:
         return (), f"No event frames to show: {error}"

@@ -76,13 +76,13 @@ class Strip:
     Attributes:
         name: Class and name of the sample.
         png: The frames.
-        verdicts: Network, class it answered, whether that is right.
+        predictions: Network, class it answered, whether that is right.
         spikes: Of the networks whose weights are there.
     """
 
     name: str
     png: str
-    verdicts: tuple[tuple[str, str, bool], ...] = ()
+    predictions: tuple[tuple[str, str, bool], ...] = ()
     spikes: tuple[Spikes, ...] = ()
 
 

@@ -112,7 +112,7 @@ def test_comparison_page_has_every_table_and_figure(comparison_page: Page):
         "Emulated data: Paired differences: emulated-gestures, official split, T = 4",
         "Emulated data: Mean accuracy over the epochs: emulated-gestures, official split, T = 4",
         "Emulated data: Test accuracy by seed: emulated-gestures, official split, T = 4, last epoch",
-        "Emulated data: Read at equal cost: emulated-gestures, official split, T = 4",
+        "Emulated data: Accuracy at equal cost: emulated-gestures, official split, T = 4",
     ]
     assert text["h3"] == [*tables, *figures, "What the network sees"]
     assert text["summary"] == ["Configuration", "Environment"]
@@ -225,7 +225,7 @@ def test_missing_frames_leave_out_the_strips_only(tmp_path: Path):
 def test_a_comparison_without_any_result_is_still_a_page(tmp_path: Path):
     write_comparison(tmp_path, {"lif": [None], "clif": [None]})
     page = Page(write_report(tmp_path))
-    assert "no seed has both runs" in page.source
+    assert "no seed has finished runs of both" in page.source
     assert "<svg" not in page.source
 
 
@@ -283,8 +283,8 @@ def test_the_page_counts_in_the_singular_and_tells_what_was_declared(tmp_path: P
     equal, declared = section.sentences[-2:]
     assert "spiking-vgg" in equal and ", 1 epoch; " in equal
     assert declared == (
-        "Declared before the first run: what counts is test accuracy; as many seeds as were declared, whatever "
-        "comes of them; what is added later is listed."
+        "Declared before the first run: the primary metric is test accuracy; the number of seeds is declared in "
+        "advance, whatever the results; later additions are listed."
     )
 
 

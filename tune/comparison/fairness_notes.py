@@ -1,16 +1,10 @@
-"""What makes a comparison of neurons fair: what is equal between them, what could not be, and tuning each alike."""
+"""Sentences on the fairness of a comparison: what the neurons share, what differs, and how they were tuned."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from tune.comparison.arms import Arm
 from tune.comparison.plan import Comparison
 from tune.rendering.labels import neuron_label, short_value
-
-if TYPE_CHECKING:
-    pass
-
 
 _UNEQUAL = {
     "plif": "its time constant is learnt, from tau on",
@@ -28,48 +22,48 @@ _CONTROLS = ("lif-reset1.8", "clif-detached")
 
 
 def equality_notes(comparison: Comparison) -> list[str]:
-    """What differs between the arms besides the neuron's equation, and which controls are missing, in sentences."""
+    """Sentences on what differs between the arms besides the neuron's equation, and which controls are missing."""
     neurons = {arm.neuron for arm in comparison.arms}
-    said = _pairing(comparison)
+    notes = _pairing(comparison)
     unequal = [f"{neuron_label(name)}: {_UNEQUAL[name]}" for name in _UNEQUAL if name in neurons]
     if unequal:
-        said.append(f"Not equal between neurons: {'; '.join(unequal)}.")
+        notes.append(f"Differences between neurons that cannot be equalised: {'; '.join(unequal)}.")
     if comparison.tuning.space:
         untuned = [arm.label for arm in comparison.arms if comparison.tuned and not _was_tuned(comparison, arm)]
-        said.append(
-            f"Each neuron was tuned first, in each setting alike: {' '.join(comparison.tuning.space)}, "
-            f"{comparison.tuning.trials or 'all'} trials each, ranked on validation samples"
-            f"{f'; not {names}, on which these fields have no effect' if (names := ', '.join(untuned)) else ''}."
+        trials = f"{comparison.tuning.trials} trials" if comparison.tuning.trials else "the whole grid"
+        notes.append(
+            f"Each neuron was tuned first, by the same protocol in every setting: {' '.join(comparison.tuning.space)}, "
+            f"{trials} for each neuron, ranked by validation accuracy"
+            f"{f'; except {names}, on which these fields have no effect' if (names := ', '.join(untuned)) else ''}."
         )
     elif {"lif", "clif"} <= neurons and not _has_tau_axis(comparison):
-        said.append(
-            "All neurons have the same tau; one that it suits better is favoured "
-            "(`--fairness tau-grid` searches it for each)."
+        notes.append(
+            "All neurons have the same tau, which may suit one better than another (`--fairness tau-grid` tunes it for "
+            "each neuron)."
         )
     if {"lif", "clif"} <= neurons and not set(_CONTROLS) <= neurons:
-        said.append(
-            "Without the design `controls` this does not tell whether a difference comes from CLIF's gradient or from "
-            "its deeper reset: LIF with a reset of 1.8 thresholds has nearly CLIF's spikes."
+        notes.append(
+            "These runs cannot tell whether a difference comes from CLIF's gradient or from its deeper reset, because "
+            "LIF with a reset of 1.8 thresholds has nearly the same spikes as CLIF: the design `controls` can."
         )
-    return said
+    return notes
 
 
 def _pairing(comparison: Comparison) -> list[str]:
     """What is the same within a seed, and which arms are an exception."""
-    same = "first weights, order of data, augmentation and every setting"
-    tuned = " but what was tuned for each" if comparison.tuning.space else ""
-    said = [f"Within a seed all neurons have the same {same}{tuned}."]
+    tuned = " except those tuned for each neuron" if comparison.tuning.space else ""
+    notes = [f"Within a seed all neurons share initial weights, shuffling, augmentation and all settings{tuned}."]
     for arm in comparison.arms:
         others = {path: value for path, value in arm.changes.items() if path != "neuron.name"}
         if others:
-            words = ", ".join(f"{path} = {short_value(value)}" for path, value in others.items())
-            said.append(f"{arm.label} has {words} in every setting, whatever the others have.")
+            values = ", ".join(f"{path} = {short_value(value)}" for path, value in others.items())
+            notes.append(f"{arm.label} uses {values} in every setting, regardless of the other neurons.")
         if arm.seed_offset:
-            said.append(
-                f"{arm.label} is not paired: {arm.seed_offset} is added to its seeds. What is shown is how far two "
-                "groups of seeds lie apart by chance."
+            notes.append(
+                f"'{arm.label}' is not paired: {arm.seed_offset} is added to its seeds. The difference shows how far "
+                "two groups of seeds are apart by chance."
             )
-    return said
+    return notes
 
 
 def _was_tuned(comparison: Comparison, arm: Arm) -> bool:
