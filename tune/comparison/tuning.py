@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.run_config import flatten, override
+from pipeline.config.inactive_fields import is_idle
+from pipeline.config.run_config import RunConfig, flatten, override
 from preprocess.errors import ConfigError, RunError
 from preprocess.terminal.progress import Progress
 from tune.comparison.arms import Arm, Setting
@@ -125,7 +126,7 @@ def _search(
     from tune.search.run_search import run_search
 
     config = override(setting.config, {**arm.changes, "selection": "validation", "seed": comparison.seeds[0]})
-    words = tuple(_heard_words(comparison.tuning.space, arm))
+    words = tuple(_entries_with_effect(comparison.tuning.space, config))
     if not words:
         return {}
     method = "grid" if comparison.tuning.trials is None else "random"
@@ -144,10 +145,7 @@ def _search(
     return {path: findings.ranked[0][path] for path in search.fields}
 
 
-def _heard_words(space: tuple[str, ...], arm: Arm) -> Iterator[str]:
-    """The words whose field has an effect on the arm's neuron."""
-    from pipeline.config.inactive_fields import NO_TAU
-
-    for word in space:
-        if not (word.startswith("neuron.tau") and arm.neuron in NO_TAU):
-            yield word
+def _entries_with_effect(space: tuple[str, ...], config: RunConfig) -> Iterator[str]:
+    """The entries of a search space whose field has an effect on the neuron of a configuration."""
+    values = flatten(config)
+    return (entry for entry in space if not is_idle(entry.partition("=")[0], values))

@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.config.run_config import RunConfig, fingerprint, from_dict, override, to_dict
 from preprocess.errors import FullMemoryError, RunError, SpikeloomError
 from tune.cluster.node_caches import NodeCaches
+from tune.cluster.registered_code import unpack_registrations
 from tune.cluster.trial_storage import TrialSite, TrialStorage
 from tune.trials.ledger import Ledger
 
@@ -48,11 +49,12 @@ class Order:
         return asdict(self)
 
 
-def run_trial(parameters: dict[str, Any], storage: TrialStorage, caches: NodeCaches) -> None:
+def run_trial(parameters: dict[str, Any], storage: TrialStorage, caches: NodeCaches, registered: bytes) -> None:
     """Train the trial of an order from its start or its checkpoint, and write its `done.json`.
 
     A trial that the scheduler stops leaves by SystemExit out of the report of an epoch; the scheduler records it.
     """
+    unpack_registrations(registered)
     order = Order(**parameters["order"])
     config = from_dict(order.config)
     site = storage.site(fingerprint(config))
