@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.config.custom_classes import is_outside
+from pipeline.config.custom_classes import is_custom
 from pipeline.config.run_config import PLACE_FIELDS, flatten
 from pipeline.runs.run_folder import holding
 from preprocess.datasets.splits import split_samples
@@ -157,7 +157,7 @@ def _check_setting(setting: Setting, comparison: Comparison) -> None:
     store = open_events(events_path(comparison.cache, dataset.name))
     for arm in comparison.arms:
         config = comparison.config_of(setting, arm, comparison.seeds[0])
-        if is_outside(config.neuron.name) or is_outside(config.network.name):
+        if is_custom("neuron.name", config.neuron.name) or is_custom("network.name", config.network.name):
             from tune.trials.own_classes import check_classes
 
             check_classes(config, store)

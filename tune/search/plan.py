@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.config.neuron_traits import NEURONS
+from pipeline.config.registrations import registrations
 from pipeline.config.run_config import RunConfig, from_dict, override, to_dict
 from pipeline.presets.registry import PRESETS
 from preprocess.datasets.splits import split_samples
@@ -24,7 +26,6 @@ from preprocess.files import read_json, write_json
 from preprocess.store.event_store import EventStore, events_path, open_events
 from tune.search.options import DEFAULT_SAMPLES, METHODS, SCHEDULERS, SearchOptions
 from tune.search.random_and_grid import grid_space, sample_space
-from tune.space.named_spaces import NEURONS
 from tune.space.space import Changes, Space, parse_space
 
 FILE = "search.json"
@@ -261,9 +262,11 @@ def _size_errors(search: Search, drawn: Sequence[Changes]) -> Iterator[str]:
 def _name_errors(search: Search, space: Space, store: EventStore) -> Iterator[str]:
     """Neurons and networks that do not exist or cannot train: said before the first trial, not by each of them.
 
-    Torch takes seconds to load, so names that presets use are taken for granted.
+    Torch takes seconds to load, so networks of presets and neurons that run on every backend are not checked.
     """
-    known = {preset.config.network.name for preset in PRESETS.values()} | set(NEURONS)
+    known = {preset.config.network.name for preset in PRESETS.values()}
+    known |= {name for name, neuron in NEURONS.items() if neuron.traits.fused}
+    known -= {one.name for one in registrations()}
     asked = {path: [getattr(search.config, path.split(".")[0]).name] for path in ("network.name", "neuron.name")}
     asked |= {part.path: list(part.values) for part in space.dimensions if part.path in asked}
     if set(itertools.chain(*asked.values())) <= known:

@@ -27,6 +27,7 @@ from preprocess.terminal.progress import Progress
 from tune.cluster.node_caches import plan_node_caches
 from tune.cluster.nodes import check_software
 from tune.cluster.ray_session import ray_running, stdout_without_ray
+from tune.cluster.registered_code import pack_registrations
 from tune.cluster.storage_check import connect_storage, write_token
 from tune.cluster.trial_storage import TrialStorage
 from tune.resources.allocation import TrialResources
@@ -224,7 +225,10 @@ class _Driver:
         # As many actors start at once as may run: else Ray starts one after another.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(share.trials)
         tuner = ray_tune.Tuner(
-            ray_tune.with_resources(ray_tune.with_parameters(run_trial, storage=storage, caches=caches), resources),
+            ray_tune.with_resources(
+                ray_tune.with_parameters(run_trial, storage=storage, caches=caches, registered=pack_registrations()),
+                resources,
+            ),
             tune_config=ray_tune.TuneConfig(
                 search_alg=suggestions,
                 scheduler=scheduler,

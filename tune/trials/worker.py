@@ -12,6 +12,7 @@ from pipeline.config.run_config import RunConfig, fingerprint, from_dict, overri
 from pipeline.runs.result import MetricsRow, TimingRow
 from preprocess.errors import FullMemoryError, RunError, SpikeloomError
 from tune.cluster.node_caches import NodeCaches
+from tune.cluster.registered_code import unpack_registrations
 from tune.cluster.trial_storage import TrialSite, TrialStorage
 from tune.trials.ledger import Ledger
 
@@ -49,11 +50,12 @@ class TrialTask:
         return asdict(self)
 
 
-def run_trial(parameters: dict[str, Any], storage: TrialStorage, caches: NodeCaches) -> None:
+def run_trial(parameters: dict[str, Any], storage: TrialStorage, caches: NodeCaches, registered: bytes) -> None:
     """Train the trial of an order from its start or its checkpoint, and write its `done.json`.
 
     A trial that the scheduler stops leaves by SystemExit out of the report of an epoch; the scheduler records it.
     """
+    unpack_registrations(registered)
     task = TrialTask(**parameters["task"])
     config = from_dict(task.config)
     site = storage.site(fingerprint(config))
