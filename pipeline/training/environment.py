@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -21,8 +22,10 @@ from pipeline.runtime.distributed import told_group
 _PACKAGES = ("spikeloom", "torch", "spikingjelly", "numpy", "numba", "h5py")
 
 
-def describe_environment(config: RunConfig, network: torch.nn.Module, device: torch.device) -> dict[str, Any]:
-    """Plain values for `environment.json`."""
+def describe_environment(
+    config: RunConfig, network: torch.nn.Module, device: torch.device, command: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Plain values for `environment.json`; the command is that of this process unless another one is given."""
     return {
         "format": FORMAT_VERSION,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
@@ -38,7 +41,7 @@ def describe_environment(config: RunConfig, network: torch.nn.Module, device: to
         "neurons": _backends(network),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "outside": outside_sources(config),
-        "command": sys.argv,
+        "command": list(sys.argv if command is None else command),
         "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
 

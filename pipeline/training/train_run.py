@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -52,6 +52,7 @@ def train_run(
     *,
     open_test: bool = True,
     micro_batch: int | None = None,
+    command: Sequence[str] | None = None,
     accept_changed_code: bool = False,
     on_epoch: OnEpoch | None = None,
     progress: Progress | None = None,
@@ -68,6 +69,7 @@ def train_run(
         open_test: Whether the test split is read at the end; a search's trials leave it closed.
         micro_batch: Pieces of a batch for a machine with less memory than the run was meant for; it stays the same run,
             and its environment and result say so. None is what the configuration says.
+        command: The command line for the record of the run; None is that of this process.
         accept_changed_code: Whether a run whose own neuron or network file changed is continued all the same; its
             environment and result say so.
         on_epoch: Called after each epoch with its rows of ``metrics.jsonl`` and ``timings.jsonl``, once its checkpoint
@@ -107,6 +109,7 @@ def train_run(
         if isinstance(finished, dict) and ("test_accuracy" in finished or not open_test):
             return cast(RunResult, finished)
         training = _Training(config, folder, data, device, progress or Progress(), group, micro_batch, network)
+        training.command = command
         training.accepted = accepted
         training.begin_or_continue(cache)
         scalars = stack.enter_context(Scalars(folder, training.epoch + 1)) if group.first else None
@@ -144,6 +147,7 @@ class _Training:
         self.train_loader = self._loader(data.splits.train, shuffle_seed=config.seed)
         self.epoch = 0
         self.best = Best()
+        self.command: Sequence[str] | None = None
         # What changed in the run's own code while it was trained.
         self.accepted: list[dict[str, str]] = []
         self.rows: list[MetricsRow] = []
@@ -182,7 +186,7 @@ class _Training:
         if not self.group.first:
             return
         write_json(self.folder / "config.json", to_dict(self.config))
-        about = describe_environment(self.config, self.learner.network, self.device)
+        about = describe_environment(self.config, self.learner.network, self.device, self.command)
         frames = self.data.frames
         data: dict[str, Any] = {"cache": str(cache), "frames": str(frames.path), "data": frames.fingerprint}
         before = read_json(self.folder / "environment.json") or {}

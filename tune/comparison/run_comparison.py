@@ -22,6 +22,7 @@ from tune.rendering.labels import format_seeds
 from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
 from tune.stats.sign_flip import detectable_difference
+from tune.trials.trial_job import TrialJob
 from tune.trials.trial_source import FixedTrials
 
 # The fields that each run of a comparison sets itself, and those that do not affect its results.
@@ -82,19 +83,18 @@ def _run(comparison: Comparison, folder: Path, place: ExecutionOptions, progress
 
     for configs in (comparison.first_parts(), comparison.configs()):
         if configs:
-            run_trials(
-                FixedTrials(configs),
-                folder,
-                comparison.cache,
+            job = TrialJob(
+                folder=folder,
+                cache=comparison.cache,
+                execution=place,
                 open_test=True,
                 # Micro-batches change batch norm, so that runs would differ in more than the neuron.
-                in_pieces=False,
-                execution=place,
+                accumulate=False,
                 fields=[*comparison.axes, "neuron.name", "seed"],
-                progress=progress,
                 resume=resume,
-                held=True,
+                locked=True,
             )
+            run_trials(FixedTrials(configs), job, progress=progress)
 
 
 def plan_lines(comparison: Comparison, folder: Path) -> list[str]:

@@ -142,18 +142,20 @@ def test_a_search_says_what_it_reuses_and_runs_again(config: RunConfig, tiny_cac
     for trial, status in zip(search.configs(), ("done", "pruned", "failed"), strict=False):
         Ledger(tmp_path).write_done(trial, {"status": status})
     (line,) = search_notes(search, tmp_path)
-    assert line == "2 trials are finished already and are reused; 1 that failed are run again"
+    assert line == "2 finished trials are reused; 1 failed trials will be run again"
 
 
 def test_a_small_space_is_said_to_be_run_in_full(config: RunConfig, tiny_cache: Path, tmp_path: Path):
     (line,) = search_notes(plan(config, tiny_cache, "neuron.tau=1.5,2", samples=24), tmp_path)
-    assert line == "the space has 2 configurations, fewer than the 24 trials: all are run"
+    assert line == "the space has 2 valid configurations, fewer than the 24 samples: all of them are run"
 
 
 def test_combinations_that_are_not_valid_are_counted_with_a_reason(config: RunConfig, tiny_cache: Path, tmp_path: Path):
     search = plan(config, tiny_cache, "binning.timesteps=2,4", "grad_steps=1,3", method="grid")
     (line,) = search_notes(search, tmp_path)
-    assert line.startswith("1 combinations of the space are not valid and left out; the first: grad_steps: expected")
+    assert line.startswith(
+        "1 combinations of the space are not valid and are left out; the first: grad_steps: expected"
+    )
 
 
 def test_trials_in_pieces_of_a_batch_are_counted(config: RunConfig, tiny_cache: Path, tmp_path: Path):
@@ -162,7 +164,7 @@ def test_trials_in_pieces_of_a_batch_are_counted(config: RunConfig, tiny_cache: 
         measured = {"validation_accuracy": 0.5, "firing_rate": 0.1, "energy_uj": 1.0, "epochs": 1, "seconds": 1.0}
         Ledger(tmp_path).write_done(trial, {"status": "done", "micro_batch": held, **measured})
     sentences = read_findings(search, tmp_path).sentences()
-    assert "1 of them did not fit the memory and were trained in pieces of a batch." in sentences
+    assert "1 trial did not fit in memory and used gradient accumulation." in sentences
 
 
 def test_a_report_of_many_classes_says_how_many_are_shown(trained: Path, monkeypatch: pytest.MonkeyPatch):
