@@ -32,7 +32,7 @@ def evaluate(
         timesteps: Other T to evaluate the same weights at.
         device: Where to compute; the run's own device if None.
         accept_changed_code: Whether a run whose own neuron or network file changed is evaluated all the same.
-        progress: Where to report progress; None reports nothing.
+        progress: Where to report progress; None prints only warnings and notes.
 
     Raises:
         RunError: If the run has no selected weights yet, or its data or code changed since the training.

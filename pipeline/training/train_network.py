@@ -42,7 +42,7 @@ def train(
         cache: The folder of all caches; ``$SPIKELOOM_CACHE`` or ``./cache`` if None.
         accept_changed_code: Whether a run whose own neuron or network file changed is resumed all the same.
         on_epoch: Called after each epoch with its rows of ``metrics.jsonl`` and ``timings.jsonl``.
-        progress: Where to report progress; None reports nothing.
+        progress: Where to report progress; None prints only warnings and notes.
 
     Raises:
         ConfigError: If the configuration does not fit the data, or the network does not return what is expected.

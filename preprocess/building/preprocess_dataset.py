@@ -95,7 +95,7 @@ def preprocess_dataset(
         salvage: Whether damaged recordings give the events before the damage instead of an error.
         sort: Whether the events of each recording are sorted by time first.
         workers: Processes that decode, and threads that bin.
-        progress: Where to report progress; None reports nothing.
+        progress: Where to report progress; None prints only warnings and notes.
 
     Raises:
         LayoutError: If the folder is missing or not laid out as the data set demands.
