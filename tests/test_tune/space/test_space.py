@@ -189,7 +189,10 @@ def test_value_that_some_values_of_others_allow_is_no_fault(words: list[str]):
 
 def test_value_that_no_others_allow_is_a_fault():
     (message,) = errors_of("neuron.name=clif,psn", "neuron.reset=soft,hard", "seed=1,2")
-    assert message == ("--space neuron.reset=soft,hard: hard is for lif, plif, klif, if, found neuron 'clif'")
+    assert message == (
+        "--space neuron.reset=soft,hard: expected soft unless the neuron is lif, plif, klif, if, found hard with "
+        "neuron 'clif'"
+    )
 
 
 def test_ranges_with_a_number_of_values_are_choices():
