@@ -70,14 +70,14 @@ _RULES: dict[str, _Rule] = {
 }
 
 
-def is_idle(path: str, values: Values) -> bool:
+def is_inactive(path: str, values: Values) -> bool:
     """Whether a field has no effect beside the others, whatever it holds."""
     return path in _RULES and _RULES[path].idle(values)
 
 
-def idle_fields(values: Values) -> Iterator[str]:
+def inactive_fields(values: Values) -> Iterator[str]:
     """The paths of the fields that have no effect beside the others, whatever they hold."""
-    return (path for path in _RULES if is_idle(path, values))
+    return (path for path in _RULES if is_inactive(path, values))
 
 
 def governors_of(path: str) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ def governors_of(path: str) -> tuple[str, ...]:
     return _RULES[path].governors if path in _RULES else ()
 
 
-def needless_fields(values: Values) -> Iterator[str]:
+def redundant_fields(values: Values) -> Iterator[str]:
     """The paths of fields that say at length what None says: a part that is the whole.
 
     Unlike an idle field's, their value matters: another one would compute something else.

@@ -29,7 +29,7 @@ def run_cache(there: Run, cache: Path | None) -> Path:
     return default_cache(cache)
 
 
-def retest_run(
+def evaluate_run(
     there: Run,
     cache: Path | None,
     *,

@@ -17,7 +17,7 @@ from pipeline.config.run_config import RunConfig
 from pipeline.networks import neuron_layers
 from pipeline.runs.run_folder import FORMAT_VERSION
 from pipeline.runtime.device import resolve_precision
-from pipeline.runtime.distributed import told_group
+from pipeline.runtime.distributed import group_from_env
 
 _PACKAGES = ("spikeloom", "torch", "spikingjelly", "numpy", "numba", "h5py")
 
@@ -36,7 +36,7 @@ def describe_environment(
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
-        "processes": told_group().size,
+        "processes": group_from_env().size,
         "precision": resolve_precision(config.precision, device),
         "neurons": _backends(network),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),

@@ -31,7 +31,7 @@ from pipeline.runs.run_folder import Run, holding
 from pipeline.runs.start_from import check_beginning, find_start, selects_alike
 from pipeline.runs.tensorboard import Scalars
 from pipeline.runtime.device import computing, peak_memory_mb
-from pipeline.runtime.distributed import Group, joined, share_of, told_group
+from pipeline.runtime.distributed import Group, group_from_env, joined, share_of
 from pipeline.training.environment import describe_environment
 from pipeline.training.learner import Learner
 from pipeline.training.non_finite import find_layer
@@ -92,7 +92,7 @@ def train_run(
     # Data first: a configuration that does not fit its data leaves no folder behind.
     accepted = check_beginning(config, folder, accept_changed_code=accept_changed_code)
     data = open_data(config, cache.expanduser().absolute(), progress, needs_test=False)
-    group = told_group()
+    group = group_from_env()
     if open_test and len(data.splits.test) == 0:
         open_test = False
         if progress is not None and group.first:
@@ -111,7 +111,7 @@ def train_run(
         training = _Training(config, folder, data, device, progress or Progress(), group, micro_batch, network)
         training.command = command
         training.accepted = accepted
-        training.begin_or_continue(cache)
+        training.start_or_resume(cache)
         scalars = stack.enter_context(Scalars(folder, training.epoch + 1)) if group.first else None
         while not training.done:
             row = training.run_epoch()
@@ -175,7 +175,7 @@ class _Training:
             group=self.group if trains else None,
         )
 
-    def begin_or_continue(self, cache: Path) -> None:
+    def start_or_resume(self, cache: Path) -> None:
         """Write what the run is, or take up its last checkpoint and cut what was measured after it."""
         if (self.folder / "checkpoint.pt").exists():
             self._restore(self.folder, fingerprint(self.config))

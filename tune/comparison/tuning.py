@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.inactive_fields import is_idle
+from pipeline.config.inactive_fields import is_inactive
 from pipeline.config.run_config import RunConfig, flatten, override
 from preprocess.errors import ConfigError, RunError
 from preprocess.terminal.progress import Progress
@@ -143,4 +143,4 @@ def _search(
 def _entries_with_effect(space: tuple[str, ...], config: RunConfig) -> Iterator[str]:
     """The entries of a search space whose field has an effect on the neuron of a configuration."""
     values = flatten(config)
-    return (entry for entry in space if not is_idle(entry.partition("=")[0], values))
+    return (entry for entry in space if not is_inactive(entry.partition("=")[0], values))

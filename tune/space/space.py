@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.inactive_fields import governors_of, is_idle
+from pipeline.config.inactive_fields import governors_of, is_inactive
 from pipeline.config.run_config import RunConfig, flatten, override
 from preprocess.errors import ConfigError
 from tune.space.dimensions import Choice, Dimension, listed
@@ -96,7 +96,7 @@ class Space:
 
 
 def _is_active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
-    return _conditions_met(dimension, values) and not is_idle(dimension.path, values)
+    return _conditions_met(dimension, values) and not is_inactive(dimension.path, values)
 
 
 def _conditions_met(dimension: Dimension, values: Mapping[str, Any]) -> bool:

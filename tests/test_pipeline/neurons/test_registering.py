@@ -17,11 +17,11 @@ from pipeline import NeuronTraits, register_network, register_neuron, register_s
 from pipeline.analysis.energy import count_energy
 from pipeline.analysis.operations import Operations
 from pipeline.config import registrations
-from pipeline.config.inactive_fields import is_idle
+from pipeline.config.inactive_fields import is_inactive
 from pipeline.config.neuron_traits import NEURONS
 from pipeline.config.run_config import RunConfig, flatten, override
 from pipeline.config.surrogate_names import SURROGATES
-from pipeline.evaluation.evaluate_run import retest_run
+from pipeline.evaluation.evaluate_run import evaluate_run
 from pipeline.networks.firing import neuron_layers
 from pipeline.networks.run_network import make_run_network
 from pipeline.neurons import make_neuron
@@ -86,11 +86,11 @@ def test_a_run_trains_and_is_evaluated_with_registered_names(own: RunConfig, tmp
     recorded = there.environment["outside"]
     assert recorded["neuron.name"]["file"] == recorded["network.name"]["file"] == str(tmp_path / "own_registered.py")
     assert there.config == own
-    assert retest_run(open_run(tmp_path / "run"), cache)["test_accuracy"] == result["test_accuracy"]
+    assert evaluate_run(open_run(tmp_path / "run"), cache)["test_accuracy"] == result["test_accuracy"]
 
 
 def test_traits_decide_what_is_checked_and_counted(own: RunConfig):
-    assert is_idle("neuron.tau", flatten(own)) and not is_idle("neuron.v_threshold", flatten(own))
+    assert is_inactive("neuron.tau", flatten(own)) and not is_inactive("neuron.v_threshold", flatten(own))
     assert own.neuron.title == "slow"
     assert count_energy(Operations((), 0), "slow", {}, 4).macs == 0
     with refuses(ConfigError, where="neuron.reset", expected="soft for neuron 'slow'", found="hard"):
@@ -121,7 +121,7 @@ def test_a_registered_neuron_that_keeps_its_state_is_refused_before_training(own
 
 def test_registering_again_replaces_and_built_in_names_are_refused(own: RunConfig):
     register_neuron("slow", make_neuron, NeuronTraits(has_tau=True))
-    assert not is_idle("neuron.tau", flatten(own))
+    assert not is_inactive("neuron.tau", flatten(own))
     with refuses(ConfigError, where="neuron.name", expected="not built in", found="'lif'", remedy="another name"):
         register_neuron("lif", make_neuron)
     with refuses(ConfigError, where="neuron.surrogate", expected="not built in", found="'atan'"):

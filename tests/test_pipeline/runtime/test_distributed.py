@@ -16,7 +16,7 @@ from tiny_run import TINY, tiny_cache
 
 from pipeline.config.run_config import override, to_dict
 from pipeline.runs.run_folder import open_run
-from pipeline.runtime.distributed import Group, local_device, share_of, told_group
+from pipeline.runtime.distributed import Group, group_from_env, local_device, share_of
 from preprocess.errors import ConfigError
 from preprocess.files import read_lines
 
@@ -30,12 +30,12 @@ from pathlib import Path
 import torch
 from tiny_run import TINY
 from pipeline.data.loader import Batch
-from pipeline.runtime.distributed import joined, told_group
+from pipeline.runtime.distributed import joined, group_from_env
 from pipeline.training.learner import Learner
 from pipeline.networks import SpikeCounter, build_network
 
 torch.set_num_threads(1)
-group, cpu = told_group(), torch.device("cpu")
+group, cpu = group_from_env(), torch.device("cpu")
 network = build_network(TINY.network, TINY.neuron, channels=2, classes=3, size=(16, 16), timesteps=3, seed=1)
 for module in network.modules():
     if isinstance(module, torch.nn.BatchNorm2d):
@@ -171,10 +171,10 @@ def test_shares_are_even_and_every_sample_is_taken_once():
 def test_without_torchrun_a_process_is_alone(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert told_group() == Group(0, 1) and local_device("auto") == "auto"
+    assert group_from_env() == Group(0, 1) and local_device("auto") == "auto"
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("LOCAL_RANK", "3")
-    assert told_group() == Group(3, 4) and not told_group().first
+    assert group_from_env() == Group(3, 4) and not group_from_env().first
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert local_device("auto") == "cuda:3" and local_device("cpu") == "cpu"

@@ -22,9 +22,9 @@ from tune.cluster.registered_code import pack_registrations
 from tune.comparison.plan import compare_neurons
 from tune.comparison.run_comparison import compare
 from tune.report import write_report
-from tune.resources.allocation import Asked
-from tune.resources.execution_options import Place
-from tune.search.options import SearchWords
+from tune.resources.allocation import ResourceRequest
+from tune.resources.execution_options import ExecutionOptions
+from tune.search.options import SearchOptions
 from tune.search.plan import plan_search
 from tune.search.run_search import run_search
 
@@ -76,8 +76,8 @@ def own(tmp_path: Path, tiny_config: RunConfig, monkeypatch: pytest.MonkeyPatch)
 def test_a_search_a_comparison_and_its_report_use_registered_names(
     own: RunConfig, tiny_cache: Path, tmp_path: Path, shared_ray: None
 ):
-    words = SearchWords(("neuron.name=lif,slow",), "grid", scheduler="none")
-    place = Place(asked=Asked(concurrent=2))
+    words = SearchOptions(("neuron.name=lif,slow",), "grid", scheduler="none")
+    place = ExecutionOptions(asked=ResourceRequest(concurrent=2))
     search = plan_search("tiny", override(own, {"selection": "validation"}), words, tiny_cache)
     ranked = run_search(search, tmp_path / "search", place=place).ranked
     assert {row["neuron.name"] for row in ranked} == {"lif", "slow"}

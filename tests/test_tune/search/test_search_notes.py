@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.cli import VERBS
-from pipeline.commands.config_arguments import idle_notes
+from pipeline.commands.config_arguments import inactive_notes
 from pipeline.commands.tables import print_steps
 from pipeline.config.run_config import RunConfig, override, to_dict
 from pipeline.runs.run_folder import open_run
@@ -103,7 +103,7 @@ def test_a_finished_run_is_said_to_be_reused(trained: Path, capsys):
     assert run("train", "--resume", trained, "--json") == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["reused"] is True
-    assert "was finished already; its result is reused and nothing was trained" in printed.err
+    assert "already finished; its result is reused and nothing is trained" in printed.err
 
 
 def test_fields_without_effect_are_named(config: RunConfig, tmp_path: Path, tiny_cache: Path, capsys):
@@ -111,7 +111,7 @@ def test_fields_without_effect_are_named(config: RunConfig, tmp_path: Path, tiny
     words = ("--config", tmp_path / "c.json", "--cache", tiny_cache, "--dry-run")
     assert run("train", *words, "--neuron.name", "if", "--neuron.tau", "3") == 0
     assert "neuron.tau: has no effect with neuron.name if" in capsys.readouterr().err
-    assert idle_notes(["--neuron.tau", "3"], config) == []
+    assert inactive_notes(["--neuron.tau", "3"], config) == []
 
 
 def test_damaged_runs_are_left_out_of_the_list_by_name(trained: Path, capsys):
