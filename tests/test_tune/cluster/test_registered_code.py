@@ -77,9 +77,9 @@ def test_a_search_a_comparison_and_its_report_use_registered_names(
     own: RunConfig, tiny_cache: Path, tmp_path: Path, shared_ray: None
 ):
     words = SearchOptions(("neuron.name=lif,slow",), "grid", scheduler="none")
-    place = ExecutionOptions(asked=ResourceRequest(concurrent=2))
+    place = ExecutionOptions(request=ResourceRequest(concurrent=2))
     search = plan_search("tiny", override(own, {"selection": "validation"}), words, tiny_cache)
-    ranked = run_search(search, tmp_path / "search", place=place).ranked
+    ranked = run_search(search, tmp_path / "search", execution=place).ranked
     assert {row["neuron.name"] for row in ranked} == {"lif", "slow"}
 
     comparison = compare_neurons("tiny", own, ("lif", "slow"), (3,), tiny_cache)
