@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.commands.config_arguments import ConfiguredArguments, idle_notes, parse_configured
 from pipeline.config.run_config import RunConfig
+from pipeline.runs.result import MetricsRow, TimingRow
 from preprocess.interrupts import Terminated
 from preprocess.paths import default_cache, default_out
 from preprocess.terminal.command_line import UsageError
@@ -66,7 +68,7 @@ def run(words: list[str]) -> None:
 
     progress = Bars() if sys.stderr.isatty() else Progress()
 
-    def tell(row: dict[str, Any], timing: dict[str, Any]) -> None:
+    def report_epoch(row: MetricsRow, timing: TimingRow) -> None:
         progress.note(_epoch_line(row, timing))
 
     finished = read_json(folder / "result.json")
@@ -76,7 +78,7 @@ def run(words: list[str]) -> None:
             folder,
             cache,
             accept_changed_code=arguments.accept_changed_code,
-            on_epoch=tell,
+            on_epoch=report_epoch,
             progress=progress,
         )
     except (KeyboardInterrupt, Terminated):
@@ -124,7 +126,7 @@ def _resumed(arguments: Arguments, words: list[str]) -> tuple[Any, Path, Path]:
     return override(there.config, place), there.folder, run_cache(there, arguments.cache)
 
 
-def _epoch_line(row: dict[str, Any], timing: dict[str, Any]) -> str:
+def _epoch_line(row: Mapping[str, Any], timing: TimingRow) -> str:
     parts = [f"epoch {row['epoch']}"]
     for split in ("train", "validation", "test"):
         if row.get(f"{split}_loss") is not None:

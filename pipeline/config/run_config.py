@@ -21,6 +21,7 @@ from typing import Any, Literal
 from pipeline.config.augmentation_names import EVENT_AUGMENTATIONS, augmentation_errors, parse_augmentation
 from pipeline.config.field_names import nearest_field
 from pipeline.config.inactive_fields import idle_fields, needless_fields
+from pipeline.config.neuron_traits import traits_of
 from pipeline.config.sections import DatasetConfig as DatasetConfig
 from pipeline.config.sections import InputConfig as InputConfig
 from pipeline.config.sections import LossConfig as LossConfig
@@ -43,9 +44,6 @@ PLACE_FIELDS = frozenset(
 _MOST_THREADS = 1024
 # Torch's generators take what fits a signed word.
 _SEEDS = 1 << 63
-
-# Neurons with weights for each time step, made for one T.
-BOUND_NEURONS = ("psn", "glif")
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ class RunConfig:
     def _grad_steps_errors(self, steps: int) -> Iterator[str]:
         if self.binning.varies and steps < 1:
             yield f"grad_steps: expected at least 1, found {steps}"
-        elif self.neuron.name in BOUND_NEURONS and steps != self.binning.timesteps:
+        elif traits_of(self.neuron.name).fixed_timesteps and steps != self.binning.timesteps:
             found = f"found {steps} of T = {self.binning.timesteps}"
             yield f"grad_steps: '{self.neuron.name}' has weights for each step and needs all of them, {found}"
         elif not self.binning.varies and not 1 <= steps <= self.binning.timesteps:

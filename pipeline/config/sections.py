@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.config.augmentation_names import augmentation_errors
-from pipeline.config.inactive_fields import NO_TAU
+from pipeline.config.neuron_traits import NEURONS, traits_of
+from pipeline.config.surrogate_names import surrogate_errors
 from preprocess.datasets.splits import title_of_split
 
 TimeOrder = Literal["as-is", "shuffled", "reversed", "one-frame"]
@@ -90,10 +91,6 @@ class NetworkConfig:
             yield f"network.dropout: expected a share in [0, 1), found {self.dropout}"
 
 
-_RESETS = ("lif", "plif", "klif", "if")
-_DECAYS = ("lif", "plif", "klif")
-
-
 @dataclass(frozen=True)
 class NeuronConfig:
     """The spiking neuron; the defaults are the CLIF paper's settings for LIF and CLIF alike."""
@@ -101,7 +98,8 @@ class NeuronConfig:
     name: str = "lif"
     tau: float = 2.0
     """Membrane time constant in time steps, > 1."""
-    surrogate: Literal["rect", "triangle", "sigmoid", "atan"] = "rect"
+    surrogate: str = "rect"
+    """Surrogate gradient: rect, triangle, sigmoid, atan, or a registered name."""
     alpha: float = 1.0
     """SpikingJelly's alpha: the rectangle is alpha * 1[|x| < 0.5 / alpha]."""
     v_threshold: float = 1.0
@@ -124,26 +122,29 @@ class NeuronConfig:
             yield f"neuron.v_threshold: expected more than 0, found {self.v_threshold}"
         if self.timesteps is not None and self.timesteps < 1:
             yield f"neuron.timesteps: expected at least 1, found {self.timesteps}"
+        yield from surrogate_errors(self.surrogate)
         yield from self._reset_errors()
 
     @property
     def title(self) -> str:
         """For tables: the name, and tau where the neuron has one, such as ``lif, tau 2``."""
         words = [self.name]
-        if self.name not in NO_TAU:
+        if traits_of(self.name).has_tau:
             words.append(f"tau {self.tau:g}")
         if self.reset != "soft":
             words.append(f"{self.reset} reset")
         return ", ".join(words)
 
     def _reset_errors(self) -> Iterator[str]:
-        """A neuron that does not hear one of these refuses it; tau and v_threshold every neuron is given alike."""
-        if ":" in self.name:
-            return
-        for name, taken_by in (("reset", _RESETS), ("detach_reset", _RESETS), ("decay_input", _DECAYS)):
+        """A line for each of these that the neuron does not accept; every neuron accepts tau and v_threshold."""
+        for name in ("reset", "detach_reset", "decay_input"):
             value, default = getattr(self, name), getattr(NeuronConfig, name)
-            if value != default and self.name not in taken_by:
-                yield f"neuron.{name}: {value} is for {', '.join(taken_by)}, found neuron '{self.name}'"
+            if value != default and not traits_of(self.name).accepts(name):
+                others = ", ".join(other for other, neuron in NEURONS.items() if neuron.traits.accepts(name))
+                yield (
+                    f"neuron.{name}: expected {default} for neuron '{self.name}', found {value}. "
+                    f"Neurons that accept it: {others}."
+                )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ def make_run_network(
     timesteps: int,
     device: torch.device,
     leave_cuda: bool = False,
+    given: nn.Module | None = None,
 ) -> nn.Module:
     """Build a run's network and move it to a device; classes of one's own are tried before anything is trained.
 
@@ -28,14 +29,18 @@ def make_run_network(
         timesteps: T, the longest sample's where it varies.
         device: Where to compute.
         leave_cuda: Whether code that asks for CUDA in vain is left to a run that has it.
+        given: A network object of the class that `network.name` names, used instead of building one.
 
     Raises:
         ConfigError: If there is no such network or neuron, frames are too small for it, or a class of one's own does
             not keep to what `pipeline.networks.class_contract` says.
     """
-    network = build_network(
-        config.network, config.neuron, channels=2, classes=classes, size=size, timesteps=timesteps, seed=config.seed
-    ).to(device)
+    network = given
+    if network is None:
+        network = build_network(
+            config.network, config.neuron, channels=2, classes=classes, size=size, timesteps=timesteps, seed=config.seed
+        )
+    network.to(device)
     form = {"classes": classes, "size": size, "timesteps": timesteps, "device": device}
     check_own_classes(network, config, **form, leave_cuda=leave_cuda)  # type: ignore[arg-type]
     return network

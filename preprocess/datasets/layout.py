@@ -10,7 +10,8 @@ from itertools import chain
 from pathlib import Path
 
 from preprocess.errors import LayoutError
-from preprocess.formats import FORMATS, NO_OPTIONS, ArrayOptions, Recording, open_recording
+from preprocess.formats import NO_OPTIONS, ArrayOptions, Recording, open_recording
+from preprocess.formats.registry import decoder_of
 
 _MOST_FAULTS = 20
 _MOST_NAMES = 4
@@ -110,8 +111,7 @@ class Layout:
     @property
     def decoder(self) -> str:
         """The format, its version and how it is decoded, for fingerprints."""
-        formats = FORMATS if self.format is None else (self.format,)
-        words = [f"{name} {FORMATS[name].VERSION}" for name in formats]
+        words = decoder_of(self.format, {recording.path.suffix.lower() for recording in self.recordings})
         words += [f"windows {self.windows}"] if self.windows else []
         words += [str(self.arrays)] if str(self.arrays) else []
         return ", ".join(words + ["salvage"] * self.salvage + ["sorted by time"] * self.sort)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from preprocess.datasets import cifar10_dvs, dvs_gesture, dvs_gesture_presplit, emulated, folder, n_mnist
-from preprocess.datasets.archives import unpack_archive, unpack_known
+from preprocess.datasets.archives import Notify, unpack_archive, unpack_known
 from preprocess.datasets.layout import Form, Layout, Windows, first_folder, folders, locate_form
-from preprocess.errors import LayoutError
+from preprocess.errors import ConfigError, LayoutError
 from preprocess.formats import NO_OPTIONS, ArrayOptions, Size
 
 _FORMS: dict[str, tuple[Form, ...]] = {
@@ -33,9 +34,47 @@ ARCHIVES: dict[str, Mapping[str, str]] = {
     "n-mnist": {"train.zip": "Train", "test.zip": "Test", "Train.zip": "Train", "Test.zip": "Test"},
 }
 
-DATASETS: tuple[str, ...] = tuple(_FORMS)
+DATASETS: Mapping[str, tuple[Form, ...]] = _FORMS
+"""Every data set by name, with the forms in which it is found on a disk; `register_dataset` adds to it."""
 
-Tell = Callable[[str], None]
+_BUILT_IN = frozenset(_FORMS)
+
+
+def register_dataset(
+    name: str,
+    read: Callable[[Path], Layout],
+    *,
+    fits: Callable[[Path], bool] | None = None,
+    expected: str = "",
+) -> None:
+    """Make a data set of your own known by a name, until this process ends; registering it again replaces it.
+
+    Args:
+        name: Also the default name of its caches.
+        read: Returns the layout of a folder: the recordings, and the labelled samples within each. Raise a
+            `LayoutError` with a line for everything that is missing.
+        fits: Whether a folder looks like the data set at a glance; then the folders up to two levels below the source
+            are searched as well. None uses the source as it is.
+        expected: What such a folder contains, for the error where none fits.
+
+    Raises:
+        ConfigError: If the name is that of a built-in data set, or cannot be the name of a folder.
+    """
+    if name in _BUILT_IN or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        found = f"found '{name}'. Choose another."
+        raise ConfigError(f"data set: expected a new name of letters, digits, dots, hyphens and underscores, {found}")
+
+    def fits_folder(folder: Path, dataset: str) -> bool:
+        return fits is None or bool(fits(folder))
+
+    def read_folder(folder: Path, dataset: str) -> Layout:
+        layout = read(folder)
+        if not isinstance(layout, Layout) or not layout.recordings:
+            found = "one without recordings" if isinstance(layout, Layout) else type(layout).__name__
+            raise LayoutError(f"{folder}: expected a Layout with recordings of {name}, found {found}. Correct it.")
+        return dataclasses.replace(layout, dataset=name, name=name)
+
+    _FORMS[name] = (Form(name, expected or f"the recordings of {name}", fits_folder, read_folder),)
 
 
 def find_layout(
@@ -49,7 +88,7 @@ def find_layout(
     salvage: bool = False,
     arrays: ArrayOptions = NO_OPTIONS,
     sort: bool = False,
-    tell: Tell | None = None,
+    notify: Notify | None = None,
 ) -> Layout:
     """The recordings and samples of a data set; the archives it is published in are unpacked beside themselves.
 
@@ -64,7 +103,7 @@ def find_layout(
         salvage: Whether damaged recordings give the events before the damage.
         arrays: Order of columns and unit of times of a ``folder`` of arrays that do not say them.
         sort: Whether the events of each recording are sorted by time.
-        tell: Called with a line for people about what was found.
+        notify: Called with a line for people about what was found.
 
     Raises:
         LayoutError: With a line for everything that is missing or damaged.
@@ -76,14 +115,14 @@ def find_layout(
     if dataset != "folder" and (windows or size or arrays != NO_OPTIONS):
         expected = "expected neither windows, a sensor's size nor columns and units"
         raise LayoutError(f"{dataset}: {expected}, found one. They are for folder.")
-    tell = tell or (lambda _: None)
+    notify = notify or (lambda _: None)
     try:
         archives = ARCHIVES.get(dataset, {})
         if source.is_file() and archives:
-            source = unpack_archive(source, archives.get(source.name), tell)
+            source = unpack_archive(source, archives.get(source.name), notify)
         # Beside what fits already only its like is unpacked: five classes of ten, when the others came later.
         fitting = first_folder(source, lambda place: any(form.fits(place, dataset) for form in _FORMS[dataset]))
-        unpack_known([fitting] if fitting else [source, *folders(source)], archives, tell)
+        unpack_known([fitting] if fitting else [source, *folders(source)], archives, notify)
         form, found = locate_form(source, _FORMS[dataset], dataset)
         layout = form.read(found, dataset)
         layout = dataclasses.replace(layout, form=form.title, windows=windows, salvage=salvage, sort=sort)
@@ -91,7 +130,7 @@ def find_layout(
         where = error.filename or source
         raise LayoutError(f"{where}: cannot be read ({error.strerror}). Check its permissions.") from None
     if len(_FORMS[dataset]) > 1:
-        tell(f"{found}: {form.title}")
+        notify(f"{found}: {form.title}")
     if dataset == "folder":
         layout = folder.with_sensor(dataclasses.replace(layout, arrays=arrays), size)
     layout = emulated.with_name(layout)

@@ -7,3 +7,4 @@ from preprocess.formats.recording import Size as Size
 from preprocess.formats.registry import FORMATS as FORMATS
 from preprocess.formats.registry import SUFFIXES as SUFFIXES
 from preprocess.formats.registry import open_recording as open_recording
+from preprocess.formats.registry import register_format as register_format

@@ -17,7 +17,7 @@ from tune.cluster.trial_storage import TOKEN, Receiver, TrialStorage, remove_aba
 _TRIAL = re.compile("[0-9a-f]{12}")
 
 
-def agree_on_storage(folder: Path, url: str | None, progress: Progress) -> TrialStorage:
+def connect_storage(folder: Path, url: str | None, progress: Progress) -> TrialStorage:
     """How trials' files come home, after every machine was asked.
 
     Args:
@@ -31,7 +31,7 @@ def agree_on_storage(folder: Path, url: str | None, progress: Progress) -> Trial
     token = write_token(folder)
     if url is not None:
         _check_reached(url)
-        _name_strangers(url, folder, progress)
+        _report_unused_checkpoints(url, folder, progress)
         return TrialStorage(folder, token, actor_here(Receiver, str(folder), concurrency=8), url)
     answers = on_every_node(_look, folder, token)
     blind = [answer.name for answer in answers if not answer.value]
@@ -57,7 +57,7 @@ def write_token(folder: Path) -> str:
     return token
 
 
-def _name_strangers(url: str, folder: Path, progress: Progress) -> None:
+def _report_unused_checkpoints(url: str, folder: Path, progress: Progress) -> None:
     """Tell of checkpoints that are of no use, because the epochs that belong to them are not at home."""
     from pyarrow import fs
 
@@ -79,7 +79,7 @@ def _check_reached(url: str) -> None:
     except OSError as error:
         raise ClusterError(f"--storage {url}: cannot be written ({' '.join(str(error).split())[:200]})") from None
     word = secrets.token_hex(8)
-    for answer in on_every_node(_leave_word, url, word):
+    for answer in on_every_node(_write_probe, url, word):
         name = f"{root}/{word}-{answer.value['process']}-{answer.value['word']}"
         if answer.value["fault"] or system.get_file_info(name).size is None:
             told = answer.value["fault"] or "what it wrote there is not seen from here: the path is not shared"
@@ -87,7 +87,7 @@ def _check_reached(url: str) -> None:
         system.delete_file(name)
 
 
-def _leave_word(url: str, word: str) -> dict[str, object]:
+def _write_probe(url: str, word: str) -> dict[str, object]:
     """On a machine of the cluster: a file by which the driver knows that the storage is the same."""
     system, root = open_storage(url)
     own = {"process": os.getpid(), "word": secrets.token_hex(4), "fault": ""}

@@ -270,5 +270,3 @@ class TrialSite:
             # Home's own words, such as a full disk.
             cause = error.cause
             raise cause if isinstance(cause, RunError) else error from None
-
-

@@ -16,7 +16,7 @@ from preprocess.interrupts import Terminated
 from preprocess.paths import default_cache, default_out
 from preprocess.terminal.command_line import UsageError
 from preprocess.terminal.progress import progress_on_stderr
-from tune.resources.execution_options import Place
+from tune.resources.execution_options import ExecutionOptions
 from tune.space.named_spaces import NEURONS
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def run(argv: list[str]) -> None:
     from tune.trials.code_changes import check_folder_code
 
     check_folder_code(folder, accept=arguments.accept_changed_code)
-    place = with_kept_storage(folder, Place(arguments.address, storage=arguments.storage))
+    place = with_kept_storage(folder, ExecutionOptions(arguments.address, storage=arguments.storage))
     try:
         conclusion = compare(comparison, folder, place=place, progress=progress_on_stderr())
     except (KeyboardInterrupt, Terminated):

@@ -99,12 +99,12 @@ def _step(progress: Progress, number: int, text: str) -> Iterator[None]:
 
 
 def _search(folder: Path, cache: Path, progress: Progress) -> Findings:
-    from tune.search.options import SearchWords
+    from tune.search.options import SearchOptions
     from tune.search.plan import FILE, plan_search, read_search
     from tune.search.run_search import run_search
 
     config = override(find_preset(PRESET).config, SMALLER | {"schedule.epochs": EPOCHS})
-    search = plan_search(PRESET, config, SearchWords(SPACE, samples=TRIALS, scheduler="none"), cache)
+    search = plan_search(PRESET, config, SearchOptions(SPACE, samples=TRIALS, scheduler="none"), cache)
     if (folder / FILE).exists() and read_search(folder) != search:
         hint = f"Choose another --out, or delete {folder.parent}."
         raise RunError(f"{folder}: expected the search of this demo, found one with other settings. {hint}")

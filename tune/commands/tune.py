@@ -13,9 +13,9 @@ from preprocess.interrupts import Terminated
 from preprocess.paths import default_cache, default_out
 from preprocess.terminal.command_line import UsageError
 from preprocess.terminal.progress import progress_on_stderr
-from tune.resources.allocation import Asked
-from tune.resources.execution_options import Place
-from tune.search.options import SearchWords
+from tune.resources.allocation import ResourceRequest
+from tune.resources.execution_options import ExecutionOptions
+from tune.search.options import SearchOptions
 from tune.trials.trackers import tracker_callbacks, tracker_errors
 
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ class Arguments(ConfiguredArguments):
     address: str | None = None
     """host:port of a Ray cluster, or auto; this machine if not given. See spikeloom cluster."""
 
-    def words(self) -> SearchWords:
+    def words(self) -> SearchOptions:
         """How to search."""
-        return SearchWords(
+        return SearchOptions(
             self.space,
             self.search,
             self.samples,
@@ -111,18 +111,21 @@ class Arguments(ConfiguredArguments):
             self.final_seeds,
         )
 
-    def place(self) -> Place:
+    def execution(self) -> ExecutionOptions:
         """Where and how long."""
-        return Place(
-            self.address, Asked(self.concurrent, self.cpus_per_trial, self.gpus_per_trial), self.hours, self.storage
+        return ExecutionOptions(
+            self.address,
+            ResourceRequest(self.concurrent, self.cpus_per_trial, self.gpus_per_trial),
+            self.hours,
+            self.storage,
         )
 
 
 def run(words: list[str]) -> None:
     """Run what is missing, with the trials on stderr, then print the best of them and what it came to."""
     arguments = parse_configured(Arguments, words, prog=PROG)
-    place = arguments.place()
-    errors = [*place.errors(), *tracker_errors(arguments.log)]
+    execution = arguments.execution()
+    errors = [*execution.errors(), *tracker_errors(arguments.log)]
     if errors:
         raise UsageError(*errors)
     search, folder = _resumed(arguments, words) if arguments.resume is not None else _started(arguments)
@@ -134,17 +137,17 @@ def run(words: list[str]) -> None:
     from tune.trials.code_changes import check_folder_code
 
     check_folder_code(folder, accept=arguments.accept_changed_code)
-    place = with_kept_storage(folder, place)
-    resume, progress, begun = place.resume("tune", folder), progress_on_stderr(), time.monotonic()
+    execution = with_kept_storage(folder, execution)
+    resume, progress, begun = execution.resume("tune", folder), progress_on_stderr(), time.monotonic()
     progress.note(f"{search.runs} trials of {search.about}, in {folder}")
     for line in search_notes(search, folder):
         progress.note(line)
     try:
         callbacks = tracker_callbacks(arguments.log, search.name, search.fields, folder) if arguments.log else []
         with one_ray():
-            findings = run_search(search, folder, place=place, callbacks=callbacks, progress=progress)
-            left = place.after(time.monotonic() - begun)
-            final = run_final(findings, folder, place=left, progress=progress) if findings.complete else None
+            findings = run_search(search, folder, execution=execution, callbacks=callbacks, progress=progress)
+            left = execution.after(time.monotonic() - begun)
+            final = run_final(findings, folder, execution=left, progress=progress) if findings.complete else None
     except (KeyboardInterrupt, Terminated):
         progress.note(f"finished trials are kept. Go on: {resume}")
         raise

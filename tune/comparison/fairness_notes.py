@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
+from pipeline.config.neuron_traits import NEURONS, traits_of
 from tune.comparison.arms import Arm
 from tune.comparison.plan import Comparison
 from tune.rendering.labels import neuron_label, short_value
 
-_UNEQUAL = {
-    "plif": "its time constant is learnt, from tau on",
-    "klif": "it has a learnt slope before the threshold",
-    "glif": "it has learnt gates, decays and conductances for each step in tau's place",
-    "psn": "it has learnt weights between all steps, no reset and no tau, and sees later steps",
-    "if": "it has no leak, so no tau",
-    "relu": "it is no spiking neuron: each frame passes alone, and its logits add up over the frames",
-    "alif": "its threshold adapts, with a time constant of twice tau",
-    "lif-reset1.8": "its reset is 1.8 thresholds deep",
-    "clif-detached": "the gradient through m is cut",
-    "clif-undecayed": "m does not decay",
-}
 _CONTROLS = ("lif-reset1.8", "clif-detached")
 
 
@@ -25,7 +14,8 @@ def equality_notes(comparison: Comparison) -> list[str]:
     """Sentences on what differs between the arms besides the neuron's equation, and which controls are missing."""
     neurons = {arm.neuron for arm in comparison.arms}
     notes = _pairing(comparison)
-    unequal = [f"{neuron_label(name)}: {_UNEQUAL[name]}" for name in _UNEQUAL if name in neurons]
+    differences = {name: traits_of(name).unequal for name in NEURONS if name in neurons}
+    unequal = [f"{neuron_label(name)}: {note}" for name, note in differences.items() if note]
     if unequal:
         notes.append(f"Differences between neurons that cannot be equalised: {'; '.join(unequal)}.")
     if comparison.tuning.space:

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.config.custom_classes import is_outside
+from pipeline.config.custom_classes import is_custom
 from pipeline.config.run_config import PLACE_FIELDS, flatten
 from pipeline.runs.run_folder import holding
 from preprocess.datasets.splits import split_samples
@@ -19,7 +19,7 @@ from tune.comparison.conclusions import Conclusion, conclude, excluded_lines, se
 from tune.comparison.plan import FILE, Comparison, read_comparison, read_outcomes
 from tune.comparison.tuning import check_tuning, tune_arms
 from tune.rendering.labels import format_seeds
-from tune.resources.execution_options import Place
+from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
 from tune.stats.sign_flip import detectable_difference
 from tune.trials.trial_source import FixedTrials
@@ -29,7 +29,7 @@ _FREE_FIELDS = frozenset({"neuron.name", "seed"}) | PLACE_FIELDS
 
 
 def compare(
-    comparison: Comparison, folder: Path, *, place: Place | None = None, progress: Progress | None = None
+    comparison: Comparison, folder: Path, *, place: ExecutionOptions | None = None, progress: Progress | None = None
 ) -> Conclusion:
     """Train the runs that the folder lacks, then write its tables and figures.
 
@@ -60,7 +60,7 @@ def compare(
         done = sum(outcome.run is not None for outcome in read_outcomes(comparison, folder).values())
         comparison = comparison.declare(done)
         comparison.write(folder)
-        place = with_kept_storage(folder, place or Place())
+        place = with_kept_storage(folder, place or ExecutionOptions())
         resume = place.resume("compare", folder)
         place = own_storage(folder, place, progress)
         for line in plan_lines(comparison, folder):
@@ -76,7 +76,7 @@ def _several_parts(comparison: Comparison) -> bool:
     return bool(comparison.tuning.space) or any(arm.begins for arm in comparison.arms)
 
 
-def _run(comparison: Comparison, folder: Path, place: Place, progress: Progress, resume: str) -> None:
+def _run(comparison: Comparison, folder: Path, place: ExecutionOptions, progress: Progress, resume: str) -> None:
     """Train the runs, those from which exchanged neurons start first."""
     from tune.trials.run_trials import run_trials
 
@@ -89,7 +89,7 @@ def _run(comparison: Comparison, folder: Path, place: Place, progress: Progress,
                 open_test=True,
                 # Micro-batches change batch norm, so that runs would differ in more than the neuron.
                 in_pieces=False,
-                place=place,
+                execution=place,
                 fields=[*comparison.axes, "neuron.name", "seed"],
                 progress=progress,
                 resume=resume,
@@ -157,7 +157,7 @@ def _check_setting(setting: Setting, comparison: Comparison) -> None:
     store = open_events(events_path(comparison.cache, dataset.name))
     for arm in comparison.arms:
         config = comparison.config_of(setting, arm, comparison.seeds[0])
-        if is_outside(config.neuron.name) or is_outside(config.network.name):
+        if is_custom("neuron.name", config.neuron.name) or is_custom("network.name", config.network.name):
             from tune.trials.own_classes import check_classes
 
             check_classes(config, store)

@@ -26,7 +26,7 @@ def check_run(run: Run, config: RunConfig) -> None:
     Raises:
         RunError: If one of its files lacks a value, has an impossible one, or contradicts another file.
     """
-    result = run.result or {}
+    result: Mapping[str, Any] = run.result or {}
     path = run.folder / "result.json"
     lacks = [name for name in _NEEDED if result.get(name) is None]
     if lacks:

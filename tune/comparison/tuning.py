@@ -15,7 +15,7 @@ from tune.comparison.arms import Arm, Setting
 from tune.comparison.plan import Comparison
 
 if TYPE_CHECKING:
-    from tune.resources.execution_options import Place
+    from tune.resources.execution_options import ExecutionOptions
 
 # The values of Huang et al. (ICML 2024), Table 3, and a longer one.
 TAU_GRID = ("neuron.tau=1.1,1.3,1.5,1.8,2,3",)
@@ -80,7 +80,7 @@ def _set_by_settings(comparison: Comparison) -> set[str]:
 
 
 def tune_arms(
-    comparison: Comparison, folder: Path, *, place: Place, progress: Progress | None = None, resume: str
+    comparison: Comparison, folder: Path, *, place: ExecutionOptions, progress: Progress | None = None, resume: str
 ) -> Comparison:
     """The comparison with tuned values for every arm in every setting; searches that are done are not repeated.
 
@@ -112,11 +112,11 @@ def _search(
     setting: Setting,
     arm: Arm,
     folder: Path,
-    place: Place,
+    place: ExecutionOptions,
     progress: Progress | None,
     resume: str,
 ) -> dict[str, Any]:
-    from tune.search.options import SearchWords
+    from tune.search.options import SearchOptions
     from tune.search.plan import plan_search
     from tune.search.run_search import run_search
 
@@ -128,13 +128,13 @@ def _search(
     search = plan_search(
         comparison.name,
         config,
-        SearchWords(space, method, comparison.tuning.trials, scheduler="none"),
+        SearchOptions(space, method, comparison.tuning.trials, scheduler="none"),
         comparison.cache,
     )
     where = folder / "tuning" / "-".join(filter(None, (setting.name, arm.name))).replace("/", "_").replace(" ", "-")
     if progress is not None:
         progress.note(f"tuning {arm.label}{f' in {setting.name}' if setting.name else ''}: {' '.join(space)}")
-    findings = run_search(search, where, place=place, progress=progress, resume=resume)
+    findings = run_search(search, where, execution=place, progress=progress, resume=resume)
     if not findings.ranked:
         raise RunError(f"{where}: expected a complete trial of the tuning, found none. Continue with: {resume}")
     return {path: findings.ranked[0][path] for path in search.fields}

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.config.neuron_traits import traits_of
+
 _SHORT = {"binning.timesteps": "T", "neuron.tau": "tau", "neuron.name": "neuron"}
 
 
 def neuron_label(name: str) -> str:
-    """A neuron's name in tables and figures: LIF, CLIF-detached; the class name of a custom one."""
+    """A neuron in tables and figures, such as LIF or CLIF-detached; a custom class has the name of the class."""
     if ":" in name:
         return name.rpartition(":")[2]
-    if name == "relu":
-        return "ReLU"
+    if label := traits_of(name).label:
+        return label
     kind, *variant = name.split("-")
     return "-".join((kind.upper(), *variant))
 

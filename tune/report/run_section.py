@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def _sentences(run: Run) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _cards(result: dict[str, Any]) -> tuple[Card, ...]:
+def _cards(result: Mapping[str, Any]) -> tuple[Card, ...]:
     cards = []
     for split in ("test", "validation"):
         if result.get(f"{split}_accuracy") is not None:
@@ -118,7 +119,7 @@ def _class_table(run: Run, label: str) -> Table:
 
 
 def _panels(run: Run, label: str) -> list[Panel]:
-    result = run.result or {}
+    result: Mapping[str, Any] = run.result or {}
     panels = run_panels(run.metrics, result.get("epoch")) if run.metrics else []
     if result.get("confusion"):
         caption = "Number of test samples by label and prediction."

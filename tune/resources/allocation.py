@@ -33,7 +33,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Need:
+class MemoryNeed:
     """What one trial was measured to take, in bytes; 0 where nothing was measured.
 
     Attributes:
@@ -48,8 +48,8 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the user asked for each trial; None leaves it to `plan_share`."""
+class ResourceRequest:
+    """What the user asked for each trial; None leaves it to `plan_resources`."""
 
     concurrent: int | None = None
     cpus: int | None = None
@@ -68,7 +68,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Share:
+class TrialResources:
     """What each trial gets.
 
     Attributes:
@@ -86,9 +86,13 @@ class Share:
     memory: int = 0
 
 
-def plan_share(
-    config: RunConfig, count: int, nodes: Sequence[Node], asked: Asked | None = None, need: Need | None = None
-) -> Share:
+def plan_resources(
+    config: RunConfig,
+    count: int,
+    nodes: Sequence[Node],
+    request: ResourceRequest | None = None,
+    need: MemoryNeed | None = None,
+) -> TrialResources:
     """Cut what a cluster has into equal shares for the trials that run at once.
 
     Args:
@@ -103,32 +107,32 @@ def plan_share(
         ConfigError: If the configuration asks for a GPU and there is none, or no machine has the CPUs asked for or
             holds a single trial.
     """
-    asked, need = asked or Asked(), need or Need()
+    request, need = request or ResourceRequest(), need or MemoryNeed()
     gpus = sum(node.gpus for node in nodes)
     device = config.device
-    if (device.startswith("cuda") or (asked.gpus or 0) > 0) and not gpus:
-        wants = f"'{device}'" if device.startswith("cuda") else f"--gpus-per-trial {asked.gpus:g}"
+    if (device.startswith("cuda") or (request.gpus or 0) > 0) and not gpus:
+        wants = f"'{device}'" if device.startswith("cuda") else f"--gpus-per-trial {request.gpus:g}"
         raise ConfigError(f"device: expected a GPU for {wants}, found none that Ray knows. Use auto or cpu.")
-    on_gpu = gpus > 0 and device != "cpu" and asked.gpus != 0
+    on_gpu = gpus > 0 and device != "cpu" and request.gpus != 0
     nodes = [node for node in nodes if node.cpus and (node.gpus or not on_gpu)]
     if not nodes:
         raise ConfigError("expected a machine that offers CPUs for trials, found none: see spikeloom cluster status")
-    if asked.cpus is not None:
+    if request.cpus is not None:
         largest = max(node.cpus for node in nodes)
-        nodes = [node for node in nodes if node.cpus >= asked.cpus]
+        nodes = [node for node in nodes if node.cpus >= request.cpus]
         if not nodes:
             rule = "expected a machine of as many CPUs"
-            raise ConfigError(f"--cpus-per-trial {asked.cpus}: {rule}, found at most {largest}. Lower it.")
+            raise ConfigError(f"--cpus-per-trial {request.cpus}: {rule}, found at most {largest}. Lower it.")
     # A trial's CPUs are of one machine, the smallest that has any.
     most = min(node.cpus for node in nodes)
-    threads = min(asked.cpus or config.threads or 1, most)
+    threads = min(request.cpus or config.threads or 1, most)
     if not need.fits and not on_gpu:
         # As if a trial filled the smallest machine. On GPUs one is alone on each anyway.
-        need = Need(math.floor(min(node.memory for node in nodes) * MEMORY_SHARE))
+        need = MemoryNeed(math.floor(min(node.memory for node in nodes) * MEMORY_SHARE))
     gpu = 0.0
     if on_gpu:
-        gpu = asked.gpus or _gpu_share(nodes, asked, need)
-    at_once = sum(places(node, threads, gpu, need.memory) for node in nodes)
+        gpu = request.gpus or _gpu_share(nodes, request, need)
+    at_once = sum(trials_that_fit(node, threads, gpu, need.memory) for node in nodes)
     if not at_once:
         free = max(node.memory for node in nodes)
         raise ConfigError(
@@ -136,13 +140,13 @@ def plan_share(
             f"{free * MEMORY_SHARE / 1e9:.1f} GB for trials, {MEMORY_SHARE} of {free / 1e9:.1f} GB that are free. "
             "Lower batch_size, input.size, network.width or binning.timesteps, or set micro_batch."
         )
-    at_once = min(at_once, count, asked.concurrent or count)
-    if asked.cpus is None and config.threads is None:
+    at_once = min(at_once, count, request.concurrent or count)
+    if request.cpus is None and config.threads is None:
         threads = max(1, min(sum(node.cpus for node in nodes) // at_once, most))
-    return Share(at_once, threads, gpu, "cuda" if on_gpu else "cpu", math.ceil(need.memory))
+    return TrialResources(at_once, threads, gpu, "cuda" if on_gpu else "cpu", math.ceil(need.memory))
 
 
-def places(node: Node, threads: int, gpu: float, memory: float) -> int:
+def trials_that_fit(node: Node, threads: int, gpu: float, memory: float) -> int:
     """How many trials of so many CPUs, such a share of a GPU and so many bytes run on a machine at once."""
     found = [node.cpus // threads]
     if gpu:
@@ -153,11 +157,11 @@ def places(node: Node, threads: int, gpu: float, memory: float) -> int:
     return max(0, min(found))
 
 
-def _gpu_share(nodes: Sequence[Node], asked: Asked, need: Need) -> float:
+def _gpu_share(nodes: Sequence[Node], request: ResourceRequest, need: MemoryNeed) -> float:
     """One trial a GPU; several where they fit its memory, CPUs are there for them, and that was measured or asked."""
     gpus = sum(node.gpus for node in nodes)
-    if asked.concurrent is not None:
-        on_each = max(1, math.ceil(asked.concurrent / gpus))
+    if request.concurrent is not None:
+        on_each = max(1, math.ceil(request.concurrent / gpus))
     elif not need.gpu_memory or not all(node.gpu_memory for node in nodes):
         on_each = 1
     else:

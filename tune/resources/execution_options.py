@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tune.resources.allocation import Asked
+from tune.resources.allocation import ResourceRequest
 
 
 @dataclass(frozen=True)
-class Place:
+class ExecutionOptions:
     """Where and how long trials run; never what they compute.
 
     Attributes:
@@ -23,11 +23,11 @@ class Place:
     """
 
     address: str | None = None
-    asked: Asked = field(default_factory=Asked)
+    request: ResourceRequest = field(default_factory=ResourceRequest)
     hours: float | None = None
     storage: str | None = None
 
-    def after(self, seconds: float) -> Place:
+    def after(self, seconds: float) -> ExecutionOptions:
         """The same once so many seconds of its time are used up; 0 hours are left where all of it is."""
         return self if self.hours is None else replace(self, hours=max(0.0, self.hours - seconds / 3600))
 
@@ -40,6 +40,6 @@ class Place:
 
     def errors(self) -> Iterator[str]:
         """Every fault, a line each."""
-        yield from self.asked.errors()
+        yield from self.request.errors()
         if self.hours is not None and not 0 < self.hours < math.inf:
             yield f"--hours: expected more than 0, found {self.hours}"

@@ -12,45 +12,45 @@ from pathlib import Path
 from preprocess.errors import RunError
 from preprocess.files import read_json, write_json
 from preprocess.terminal.progress import Progress
-from tune.resources.execution_options import Place
+from tune.resources.execution_options import ExecutionOptions
 
 FILE = "storage.json"
 
 
-def with_kept_storage(folder: Path, place: Place) -> Place:
+def with_kept_storage(folder: Path, execution: ExecutionOptions) -> ExecutionOptions:
     """The place, with the folder's storage where it has none of its own; a relative path means what it means here.
 
     Raises:
         RunError: If the folder's `storage.json` is damaged.
     """
-    url = place.storage if place.storage is not None else _read(folder).get("url")
+    url = execution.storage if execution.storage is not None else _read(folder).get("url")
     if url is not None and "://" not in url:
         url = str(Path(url).expanduser().absolute())
-    return replace(place, storage=url)
+    return replace(execution, storage=url)
 
 
-def own_storage(folder: Path, place: Place, progress: Progress | None = None) -> Place:
+def own_storage(folder: Path, execution: ExecutionOptions, progress: Progress | None = None) -> ExecutionOptions:
     """The place, its storage narrowed to a part that no other search or comparison has, and kept in the folder.
 
     Args:
         folder: Of the search or comparison; made already.
-        place: As the user has it, or that of a comparison whose part this is.
+        execution: As the user has it, or that of a comparison whose part this is.
         progress: Where to tell that checkpoints stay at another storage.
 
     Raises:
         RunError: If the folder's `storage.json` is damaged or cannot be written.
     """
-    place = with_kept_storage(folder, place)
-    if place.storage is None:
-        return place
+    execution = with_kept_storage(folder, execution)
+    if execution.storage is None:
+        return execution
     known = _read(folder)
     # The name is for people; of one name there may be several.
     part = known.get("part") or f"{folder.absolute().name}-{secrets.token_hex(4)}"
-    if known.get("url") != place.storage:
+    if known.get("url") != execution.storage:
         if known and progress is not None:
             progress.note(f"checkpoints at {known['url']} are not used: trials that are not done begin anew")
-        write_json(folder / FILE, {"url": place.storage, "part": part})
-    return replace(place, storage=f"{place.storage.rstrip('/')}/{part}")
+        write_json(folder / FILE, {"url": execution.storage, "part": part})
+    return replace(execution, storage=f"{execution.storage.rstrip('/')}/{part}")
 
 
 def _read(folder: Path) -> dict[str, str]:

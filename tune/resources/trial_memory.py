@@ -16,7 +16,8 @@ from preprocess.binning.binning import Binning
 from preprocess.errors import FullMemoryError, SpikeloomError
 from preprocess.store.event_store import events_path, open_events
 from tune.cluster.node_caches import NodeCaches
-from tune.resources.allocation import Need
+from tune.cluster.registered_code import pack_registrations, unpack_registrations
+from tune.resources.allocation import MemoryNeed
 
 # Later epochs keep rows, read-ahead batches and freed blocks besides.
 _MARGIN = 1.2
@@ -58,7 +59,7 @@ def measure_extents(names: Iterable[str], cache: Path) -> dict[str, Extent]:
     return found
 
 
-def costliest(configs: Iterable[RunConfig], extents: Mapping[str, Extent]) -> RunConfig:
+def most_expensive(configs: Iterable[RunConfig], extents: Mapping[str, Extent]) -> RunConfig:
     """The trial that takes the most memory: activations grow with T, batch size, width and pixels.
 
     Args:
@@ -76,7 +77,7 @@ def costliest(configs: Iterable[RunConfig], extents: Mapping[str, Extent]) -> Ru
     return max(configs, key=cost)
 
 
-def measure_need(config: RunConfig, caches: NodeCaches, *, gpu: bool) -> Need:
+def measure_need(config: RunConfig, caches: NodeCaches, *, gpu: bool) -> MemoryNeed:
     """Have one machine of the cluster train a step of a trial, and measure what it took.
 
     Nothing is measured where the dry run fails: the trial itself will say why. One whose process was killed did not
@@ -92,18 +93,19 @@ def measure_need(config: RunConfig, caches: NodeCaches, *, gpu: bool) -> Need:
     # A process of its own, which ends with the call: the next trial must not find its memory taken.
     task = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0, max_calls=1, max_retries=0)(_measure)
     try:
-        found: tuple[float, float] | None = ray.get(task.remote(to_dict(config), caches, gpu))
+        found: tuple[float, float] | None = ray.get(task.remote(to_dict(config), caches, gpu, pack_registrations()))
     except (ray.exceptions.OutOfMemoryError, ray.exceptions.WorkerCrashedError):
         found = None
     except (SpikeloomError, ray.exceptions.RayError):
-        return Need()
-    return Need(fits=False) if found is None else Need(found[0] * _MARGIN, found[1] * _MARGIN)
+        return MemoryNeed()
+    return MemoryNeed(fits=False) if found is None else MemoryNeed(found[0] * _MARGIN, found[1] * _MARGIN)
 
 
-def _measure(plain: dict[str, Any], caches: NodeCaches, gpu: bool) -> tuple[float, float] | None:
+def _measure(plain: dict[str, Any], caches: NodeCaches, gpu: bool, registered: bytes) -> tuple[float, float] | None:
     """Peak bytes of main memory and of the GPU, for one step; None where memory was full."""
     from pipeline.dry_run.peak_memory import peak_of_one_step
 
+    unpack_registrations(registered)
     config = override(from_dict(plain), {"device": "cuda" if gpu else "cpu", "threads": 1})
     try:
         return peak_of_one_step(config, caches.here(config))

@@ -15,7 +15,7 @@ _TOLD = ("network.name", "neuron.name", "network.width", "batch_size", "micro_ba
 _TRIED = 10_000
 
 
-def corners(search: Search) -> list[RunConfig]:
+def extreme_configs(search: Search) -> list[RunConfig]:
     """Of a search that asks for its trials one after another, those at the ends of its space; else none.
 
     Every class that a trial may have is in one of them, and none takes more memory than the costliest of them.

@@ -18,7 +18,7 @@ from preprocess.errors import RunError
 from preprocess.files import read_json, write_json
 from preprocess.terminal.progress import Progress
 from tune.rendering.table import per_cent
-from tune.resources.execution_options import Place
+from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
 from tune.search.plan import Search
 from tune.search.results import Findings
@@ -149,7 +149,7 @@ class Parts:
 
 
 def run_final(
-    findings: Findings, folder: Path, *, place: Place | None = None, progress: Progress | None = None
+    findings: Findings, folder: Path, *, execution: ExecutionOptions | None = None, progress: Progress | None = None
 ) -> Final | None:
     """Train the best of the complete trials anew, as often as the search says, and test it; what is done stays.
 
@@ -158,7 +158,7 @@ def run_final(
     Args:
         findings: Of the finished search.
         folder: The search's own.
-        place: Where the trials ran.
+        execution: Where the trials ran.
         progress: Where to tell.
 
     Returns:
@@ -169,11 +169,11 @@ def run_final(
         return None
     from tune.trials.run_trials import run_trials
 
-    place = with_kept_storage(folder, place or Place())
-    resume = place.resume("tune", folder)
-    place = own_storage(folder, place, progress)
-    if place.storage is not None:
-        place = replace(place, storage=f"{place.storage}/{FOLDER}")
+    execution = with_kept_storage(folder, execution or ExecutionOptions())
+    resume = execution.resume("tune", folder)
+    execution = own_storage(folder, execution, progress)
+    if execution.storage is not None:
+        execution = replace(execution, storage=f"{execution.storage}/{FOLDER}")
     parts = chosen_parts(findings, folder)
     # Seeds that no trial had: those that chose it flatter it.
     first = max(config.seed for config in search.configs()) + 1
@@ -184,7 +184,7 @@ def run_final(
         search.cache,
         open_test=True,
         count=len(source.configs),
-        place=place,
+        execution=execution,
         fields=["seed"],
         progress=progress,
         resume=resume,

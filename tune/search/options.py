@@ -22,7 +22,7 @@ _PBT_FIXED = ("optimiser.name", "optimiser.ema_decay")
 
 
 @dataclass(frozen=True)
-class SearchWords:
+class SearchOptions:
     """How to search, as the command line has it.
 
     Attributes:

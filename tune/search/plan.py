@@ -16,15 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.config.neuron_traits import NEURONS
+from pipeline.config.registrations import registrations
 from pipeline.config.run_config import RunConfig, from_dict, override, to_dict
 from pipeline.presets.registry import PRESETS
 from preprocess.datasets.splits import split_samples
 from preprocess.errors import ConfigError, RunError, SpikeloomError
 from preprocess.files import read_json, write_json
 from preprocess.store.event_store import EventStore, events_path, open_events
-from tune.search.options import DEFAULT_SAMPLES, METHODS, SCHEDULERS, SearchWords
+from tune.search.options import DEFAULT_SAMPLES, METHODS, SCHEDULERS, SearchOptions
 from tune.search.random_and_grid import grid_space, sample_space
-from tune.space.named_spaces import NEURONS
 from tune.space.space import Changes, Space, parse_space
 
 FILE = "search.json"
@@ -173,7 +174,7 @@ def read_search(folder: Path) -> Search:
     return search
 
 
-def plan_search(name: str, config: RunConfig, words: SearchWords, cache: Path) -> Search:
+def plan_search(name: str, config: RunConfig, words: SearchOptions, cache: Path) -> Search:
     """Plan a search, with the configuration's own seed; draw its trials where they do not depend on each other.
 
     Trials are ranked on validation samples taken from the training set, whatever the configuration selects by: the test
@@ -229,7 +230,7 @@ def plan_search(name: str, config: RunConfig, words: SearchWords, cache: Path) -
     return search
 
 
-def _draw(words: SearchWords, space: Space, config: RunConfig, samples: int) -> list[Changes]:
+def _draw(words: SearchOptions, space: Space, config: RunConfig, samples: int) -> list[Changes]:
     """The trials, where they are known beforehand; where they are asked for, a draw shows that there are valid ones."""
     if words.method != "grid":
         return sample_space(space, config, samples, config.seed)
@@ -261,9 +262,11 @@ def _size_errors(search: Search, drawn: Sequence[Changes]) -> Iterator[str]:
 def _name_errors(search: Search, space: Space, store: EventStore) -> Iterator[str]:
     """Neurons and networks that do not exist or cannot train: said before the first trial, not by each of them.
 
-    Torch takes seconds to load, so names that presets use are taken for granted.
+    Torch takes seconds to load, so networks of presets and neurons that run on every backend are not checked.
     """
-    known = {preset.config.network.name for preset in PRESETS.values()} | set(NEURONS)
+    known = {preset.config.network.name for preset in PRESETS.values()}
+    known |= {name for name, neuron in NEURONS.items() if neuron.traits.fused}
+    known -= {one.name for one in registrations()}
     asked = {path: [getattr(search.config, path.split(".")[0]).name] for path in ("network.name", "neuron.name")}
     asked |= {part.path: list(part.values) for part in space.dimensions if part.path in asked}
     if set(itertools.chain(*asked.values())) <= known:

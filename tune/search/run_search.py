@@ -12,7 +12,7 @@ from pipeline.runs.run_folder import holding
 from preprocess.errors import RunError
 from preprocess.files import make_folder
 from preprocess.terminal.progress import Progress
-from tune.resources.execution_options import Place
+from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
 from tune.search.plan import FILE, Search, read_search
 from tune.search.results import Findings, write_findings, write_tables
@@ -23,7 +23,7 @@ def run_search(
     search: Search,
     folder: Path,
     *,
-    place: Place | None = None,
+    execution: ExecutionOptions | None = None,
     callbacks: Sequence[Any] = (),
     progress: Progress | None = None,
     resume: str | None = None,
@@ -33,7 +33,7 @@ def run_search(
     Args:
         search: What to run.
         folder: The search's folder, made if missing.
-        place: Where and how long; None is this machine, without an end.
+        execution: Where and how long; None is this machine, without an end.
         callbacks: Others that Ray tells of the trials.
         progress: Where to tell how far the frame caches are.
         resume: The command that goes on where the cluster's head was lost, if another than the search's own.
@@ -44,7 +44,7 @@ def run_search(
         CacheError: If there is no event store.
         ClusterError: If Ray does not start or the cluster does not answer.
     """
-    from tune.search.extreme_configs import corners
+    from tune.search.extreme_configs import extreme_configs
     from tune.trials.run_trials import run_trials
 
     _check_folder(search, folder)
@@ -54,9 +54,9 @@ def run_search(
         if not (folder / FILE).exists():
             search.write(folder)
         search = read_search(folder)
-        place = with_kept_storage(folder, place or Place())
-        resume = resume or place.resume("tune", folder)
-        place = own_storage(folder, place, progress)
+        execution = with_kept_storage(folder, execution or ExecutionOptions())
+        resume = resume or execution.resume("tune", folder)
+        execution = own_storage(folder, execution, progress)
     source, now = _source(search, folder)
     try:
         complete = run_trials(
@@ -65,8 +65,8 @@ def run_search(
             search.cache,
             open_test=False,
             count=search.runs,
-            place=place,
-            to_come=corners(search),
+            execution=execution,
+            to_come=extreme_configs(search),
             early_stopping=search.scheduler == "asha",
             fields=search.fields,
             refresh=lambda: write_tables(now(), folder),

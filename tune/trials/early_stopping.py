@@ -106,7 +106,7 @@ class EpochScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Ray's call after each epoch of a running trial."""
-        config = from_dict(trial.config["order"]["config"])
+        config = from_dict(trial.config["task"]["config"])
         if self._asha is not None and self._asha.decide(config, result) == TrialScheduler.STOP:
             self._ledger.end(config, "pruned")
             return TrialScheduler.STOP

@@ -27,11 +27,12 @@ from preprocess.terminal.progress import Progress
 from tune.cluster.node_caches import plan_node_caches
 from tune.cluster.nodes import check_software
 from tune.cluster.ray_session import ray_running, stdout_without_ray
-from tune.cluster.storage_check import agree_on_storage, write_token
+from tune.cluster.registered_code import pack_registrations
+from tune.cluster.storage_check import connect_storage, write_token
 from tune.cluster.trial_storage import TrialStorage
-from tune.resources.allocation import Share
-from tune.resources.concurrency import MeasuredNeeds, Seats, decide_share, nodes_of_ray
-from tune.resources.execution_options import Place
+from tune.resources.allocation import TrialResources
+from tune.resources.concurrency import ConcurrencyLimit, MeasuredNeeds, decide_resources, nodes_of_ray
+from tune.resources.execution_options import ExecutionOptions
 from tune.trials.early_stopping import EpochScheduler
 from tune.trials.ledger import CODE, Ledger
 from tune.trials.live_status import LiveStatus
@@ -39,7 +40,7 @@ from tune.trials.progress_view import TrialView, view_on_stderr
 from tune.trials.results import differing_fields, write_results
 from tune.trials.trial_queue import Attempt, TrialQueue
 from tune.trials.trial_source import TrialSource
-from tune.trials.worker import Order, describe, run_trial
+from tune.trials.worker import TrialTask, describe, run_trial
 
 # What is written as trials end is written this seldom, and takes this share of the time at most.
 _REFRESH_S = 5.0
@@ -56,7 +57,7 @@ def run_trials(
     *,
     open_test: bool,
     count: int | None = None,
-    place: Place | None = None,
+    execution: ExecutionOptions | None = None,
     to_come: Sequence[RunConfig] = (),
     early_stopping: bool = False,
     in_pieces: bool = True,
@@ -81,7 +82,7 @@ def run_trials(
         cache: The folder of all caches; frame caches that trials lack are built before they start.
         open_test: Whether trials read the test split at their end.
         count: How many trials there will be; None is as many as the source knows already.
-        place: Where and how long trials run.
+        execution: Where and how long trials run.
         to_come: Stand for trials that the source will ask for: each class that they may have, and the costliest.
         early_stopping: Whether poor trials are stopped before their last epoch, as `tune.trials.early_stopping` has it.
         in_pieces: Whether a trial that memory does not hold is tried again with smaller pieces of its batches.
@@ -103,18 +104,18 @@ def run_trials(
         RunError: If another process works in the folder, or its disk is full.
         ClusterError: If Ray does not start or the cluster does not answer.
     """
-    ledger, place = Ledger(folder), place or Place()
+    ledger, execution = Ledger(folder), execution or ExecutionOptions()
     fields = differing_fields(source.configs) if fields is None else fields
     refresh = refresh or partial(write_results, ledger.folder, source.configs, fields)
     with contextlib.nullcontext() if held else holding(ledger.folder):
         ledger.bind(_basis([*source.configs, *to_come], cache))
         waiting = ledger.unfinished(source.open)
         try:
-            if (waiting or not source.exhausted) and place.hours != 0:
+            if (waiting or not source.exhausted) and execution.hours != 0:
                 _ensure_frames(waiting, cache, progress)
                 _wait_for_orphans(ledger, waiting)
                 with (
-                    ray_running(place.address, resume),
+                    ray_running(execution.address, resume),
                     stdout_without_ray(),
                     view_on_stderr(ledger, source.configs, fields, count) as view,
                 ):
@@ -122,7 +123,7 @@ def run_trials(
                         0 if count is None else count - len(source.configs)
                     )
                     driver = _Driver(
-                        source, to_come, ledger, cache, view, refresh, place, progress, resume, train_samples
+                        source, to_come, ledger, cache, view, refresh, execution, progress, resume, train_samples
                     )
                     kind = {"open_test": open_test, "in_pieces": in_pieces}
                     driver.run(max(1, todo), kind, early_stopping, callbacks)
@@ -177,26 +178,26 @@ class _Driver:
         cache: Path,
         view: TrialView,
         refresh: Callable[[], object],
-        place: Place,
+        execution: ExecutionOptions,
         progress: Progress | None,
         resume: str,
         train_samples: int | None,
     ) -> None:
         self._source, self._to_come, self._ledger = source, to_come, ledger
         self._cache = cache.expanduser().absolute()
-        self._view, self._refresh, self._place, self._progress = view, refresh, place, progress
+        self._view, self._refresh, self._execution, self._progress = view, refresh, execution, progress
         self._resume, self._train_samples = resume, train_samples
 
     def run(
         self, count: int, kind: dict[str, bool], early_stopping: bool, callbacks: Sequence[ray_tune.Callback]
     ) -> None:
         """Have Ray Tune run the trials; what it writes for itself goes to a folder that does not stay."""
-        deadline = None if self._place.hours is None else time.monotonic() + 3600 * self._place.hours
-        seats = Seats()
+        deadline = None if self._execution.hours is None else time.monotonic() + 3600 * self._execution.hours
+        limit = ConcurrencyLimit()
         scheduler = EpochScheduler(self._ledger, early_stopping, lambda: queue.late)
         for config in scheduler.replay(self._source.configs):
             self._view.ended(fingerprint(config), self._ledger.read_done(config) or {})
-        queue = TrialQueue(self._source, self._ledger, seats, deadline, in_pieces=kind["in_pieces"])
+        queue = TrialQueue(self._source, self._ledger, limit, deadline, in_pieces=kind["in_pieces"])
         # The first trial says what trials are like; where none is known, the source gives one.
         known = self._ledger.unfinished(self._source.open)
         if not known:
@@ -206,13 +207,13 @@ class _Driver:
                 return
             known = [first]
         # Machines join a cluster at any time; nobody else joins a Ray of our own.
-        alone = self._place.address is None and len(nodes_of_ray()) == 1
+        alone = self._execution.address is None and len(nodes_of_ray()) == 1
         storage = self._storage(alone)
         caches = plan_node_caches([*self._source.configs, *known], self._cache, alone=alone)
         measured = MeasuredNeeds(self._ledger.folder, self._cache, caches, self._progress)
-        share = decide_share([*known, *self._to_come], count, self._place.asked, measured, self._view.tell)
-        seats.open(share, self._place.asked.concurrent)
-        suggestions = _Suggestions(queue, partial(self._order, share, kind), self._prepare)
+        share = decide_resources([*known, *self._to_come], count, self._execution.request, measured, self._view.tell)
+        limit.open(share, self._execution.request.concurrent)
+        suggestions = _Suggestions(queue, partial(self._task, share, kind), self._prepare)
         status = LiveStatus(self._ledger.folder, self._view, self._train_samples)
         check_room = partial(self._ledger.check_room, self._resume)
         watcher = _Watcher(queue, self._view, status, self._refresh, check_room)
@@ -224,7 +225,10 @@ class _Driver:
         # As many actors start at once as may run: else Ray starts one after another.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(share.trials)
         tuner = ray_tune.Tuner(
-            ray_tune.with_resources(ray_tune.with_parameters(run_trial, storage=storage, caches=caches), resources),
+            ray_tune.with_resources(
+                ray_tune.with_parameters(run_trial, storage=storage, caches=caches, registered=pack_registrations()),
+                resources,
+            ),
             tune_config=ray_tune.TuneConfig(
                 search_alg=suggestions,
                 scheduler=scheduler,
@@ -248,11 +252,11 @@ class _Driver:
 
     def _storage(self, alone: bool) -> TrialStorage:
         """How trials come home; several machines must run the same software, and reach what they are to reach."""
-        if alone and self._place.storage is None:
+        if alone and self._execution.storage is None:
             return TrialStorage(self._ledger.folder, write_token(self._ledger.folder))
         if not alone:
             check_software()
-        return agree_on_storage(self._ledger.folder, self._place.storage, self._progress or Progress())
+        return connect_storage(self._ledger.folder, self._execution.storage, self._progress or Progress())
 
     def _prepare(self, config: RunConfig) -> None:
         """What a trial needs on this machine that was not known before the first: its frame cache, its row.
@@ -263,8 +267,8 @@ class _Driver:
         _ensure_frames([config], self._cache, self._progress)
         self._view.add(config)
 
-    def _order(self, share: Share, kind: dict[str, bool], attempt: Attempt) -> dict[str, Any]:
-        return Order.of(
+    def _task(self, share: TrialResources, kind: dict[str, bool], attempt: Attempt) -> dict[str, Any]:
+        return TrialTask.of(
             attempt.config,
             **kind,
             device=share.device,
@@ -279,10 +283,10 @@ class _Suggestions(Searcher):
     """Gives Ray the trials of a queue as it asks for them."""
 
     def __init__(
-        self, queue: TrialQueue, order: Callable[[Attempt], dict[str, Any]], prepare: Callable[[RunConfig], None]
+        self, queue: TrialQueue, task: Callable[[Attempt], dict[str, Any]], prepare: Callable[[RunConfig], None]
     ) -> None:
         super().__init__()
-        self._queue, self._order, self._prepare = queue, order, prepare
+        self._queue, self._task, self._prepare = queue, task, prepare
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray saves what it is given to restore it; here that is the ledger's part."""
@@ -295,7 +299,7 @@ class _Suggestions(Searcher):
         if attempt is None:
             return None
         self._prepare(attempt.config)
-        return {"order": self._order(attempt)}
+        return {"task": self._task(attempt)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The watcher hears more of it."""
@@ -367,7 +371,7 @@ class _Watcher(ray_tune.Callback):
 
 
 def _config_of(trial: Any) -> RunConfig:
-    return from_dict(trial.config["order"]["config"])
+    return from_dict(trial.config["task"]["config"])
 
 
 def _cause(trial: Any) -> str:

@@ -101,7 +101,7 @@ class _Named:
     """A trial by another name and with another configuration; the same as itself wherever it is a key."""
 
     def __init__(self, trial: Any, fields: Sequence[str]) -> None:
-        config = from_dict(trial.config["order"]["config"])
+        config = from_dict(trial.config["task"]["config"])
         flat = flatten(config)
         self._trial = trial
         self._name = fingerprint(config)

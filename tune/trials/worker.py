@@ -9,14 +9,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.config.run_config import RunConfig, fingerprint, from_dict, override, to_dict
+from pipeline.runs.result import MetricsRow, TimingRow
 from preprocess.errors import FullMemoryError, RunError, SpikeloomError
 from tune.cluster.node_caches import NodeCaches
+from tune.cluster.registered_code import unpack_registrations
 from tune.cluster.trial_storage import TrialSite, TrialStorage
 from tune.trials.ledger import Ledger
 
 
 @dataclass(frozen=True)
-class Order:
+class TrialTask:
     """What a worker is told; plain values, so that it travels as Ray Tune's configuration of a trial.
 
     Attributes:
@@ -40,7 +42,7 @@ class Order:
     command: tuple[str, ...]
 
     @classmethod
-    def of(cls, config: RunConfig, **others: Any) -> Order:
+    def of(cls, config: RunConfig, **others: Any) -> TrialTask:
         return cls(to_dict(config), **others)
 
     def to_dict(self) -> dict[str, Any]:
@@ -48,24 +50,25 @@ class Order:
         return asdict(self)
 
 
-def run_trial(parameters: dict[str, Any], storage: TrialStorage, caches: NodeCaches) -> None:
+def run_trial(parameters: dict[str, Any], storage: TrialStorage, caches: NodeCaches, registered: bytes) -> None:
     """Train the trial of an order from its start or its checkpoint, and write its `done.json`.
 
     A trial that the scheduler stops leaves by SystemExit out of the report of an epoch; the scheduler records it.
     """
-    order = Order(**parameters["order"])
-    config = from_dict(order.config)
+    unpack_registrations(registered)
+    task = TrialTask(**parameters["task"])
+    config = from_dict(task.config)
     site = storage.site(fingerprint(config))
     ledger = Ledger(site.root)
     # The record of a run says what the user typed, not how Ray starts its workers.
-    sys.argv = list(order.command)
+    sys.argv = list(task.command)
     ended = False
     try:
         try:
             site.fetch()
             if config.start_from is not None:
                 site.fetch(config.start_from)
-            _train(order, config, ledger, site, caches)
+            _train(task, config, ledger, site, caches)
         except Exception as error:
             # A trial that fails is a result, and the search goes on. Where the disk is full its cause may find room.
             with contextlib.suppress(RunError):
@@ -78,7 +81,7 @@ def run_trial(parameters: dict[str, Any], storage: TrialStorage, caches: NodeCac
         site.close(ended=ended)
 
 
-def _train(order: Order, config: RunConfig, ledger: Ledger, site: TrialSite, caches: NodeCaches) -> None:
+def _train(task: TrialTask, config: RunConfig, ledger: Ledger, site: TrialSite, caches: NodeCaches) -> None:
     """Train; where memory is full, go on with batches in pieces of half the size, from the last checkpoint."""
     import numba
     import ray.tune as ray_tune
@@ -86,28 +89,28 @@ def _train(order: Order, config: RunConfig, ledger: Ledger, site: TrialSite, cac
     from pipeline.runtime.device import free_memory
     from pipeline.training.train_run import train_run
 
-    numba.set_num_threads(min(order.threads, numba.get_num_threads()))
-    piece, cache = order.micro_batch, caches.here(config)
+    numba.set_num_threads(min(task.threads, numba.get_num_threads()))
+    piece, cache = task.micro_batch, caches.here(config)
 
-    def report(row: dict[str, Any], _: dict[str, Any]) -> None:
+    def report(row: MetricsRow, _: TimingRow) -> None:
         site.keep()
         ray_tune.report(dict(row))
 
     while True:
         try:
             train_run(
-                override(config, {"device": order.device, "threads": order.threads}),
+                override(config, {"device": task.device, "threads": task.threads}),
                 ledger.trial_folder(config),
                 cache,
-                open_test=order.open_test,
+                open_test=task.open_test,
                 micro_batch=piece,
-                accept_changed_code=order.accept_changed_code,
+                accept_changed_code=task.accept_changed_code,
                 on_epoch=report,
             )
             return
         except FullMemoryError:
             piece = (piece or config.micro_batch or config.batch_size) // 2
-            if piece < 1 or not order.in_pieces:
+            if piece < 1 or not task.in_pieces:
                 raise
         free_memory()
 

@@ -127,7 +127,7 @@ def test_where_earlier_epochs_were_trained_is_kept_and_another_number_of_threads
         ({"seed": 1 << 70}, r"seed: expected 0 to 9223372036854775807, found"),
         ({"threads": 100_000}, r"threads: expected 1 to 1024, found 100000"),
         ({"neuron.name": "psn", "grad_steps": 2}, r"grad_steps: 'psn' has weights for each step and needs all of them"),
-        ({"neuron.name": "clif", "neuron.reset": "hard"}, r"neuron.reset: hard is for lif, plif, klif, if, found"),
+        ({"neuron.name": "clif", "neuron.reset": "hard"}, r"neuron.reset: expected soft for neuron 'clif', found hard"),
     ],
 )
 def test_settings_that_cannot_be_are_faults_of_the_configuration(changes: dict, message: str):

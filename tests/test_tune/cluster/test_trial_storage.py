@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from preprocess.errors import RunError
-from tune.cluster import trial_storage
+from tune.cluster import object_store, trial_storage
 from tune.cluster.object_store import fetch_large, store_large
 from tune.cluster.trial_storage import TOKEN, Receiver, TrialSite, TrialStorage, remove_abandoned, sees
 
@@ -172,7 +172,7 @@ def test_storage_is_any_file_system_that_arrow_knows(tmp_path: Path, monkeypatch
 
     (tmp_path / "bucket").mkdir()
     bucket = fs.SubTreeFileSystem(str(tmp_path / "bucket"), fs.LocalFileSystem())
-    monkeypatch.setattr(trial_storage, "open_storage", lambda url: (bucket, "searches/s"))
+    monkeypatch.setattr(object_store, "open_storage", lambda url: (bucket, "searches/s"))
     source = tmp_path / "checkpoint.pt"
     for data in (b"first", b"the second"):
         source.write_bytes(data)

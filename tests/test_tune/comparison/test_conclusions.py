@@ -133,7 +133,7 @@ def test_a_report_without_the_controls_says_so_and_with_them_does_not(tmp_path: 
 def test_what_neurons_cannot_have_equal_is_listed(tmp_path: Path):
     said = made(tmp_path, (Setting("", CONFIG),), {"lif": SIX, "plif": SIX, "relu": SIX}).sentences()
     line = next(line for line in said if line.startswith("Differences between neurons that cannot be equalised: "))
-    assert "PLIF: its time constant is learnt" in line and "ReLU: it is no spiking neuron: each frame passes" in line
+    assert "PLIF: its time constant is learnt" in line and "ReLU: it is not a spiking neuron: each frame passes" in line
 
 
 def test_seeds_that_were_added_after_runs_were_done_are_told(tmp_path: Path):

@@ -371,7 +371,7 @@ def test_a_missing_event_store_is_refused_before_anything_is_written(tmp_path: P
 def test_comparisons_and_searches_need_a_test_split_before_anything_is_written(tmp_path: Path):
     from tiny_run import TINY, tiny_cache
 
-    from tune.search.plan import SearchWords, plan_search
+    from tune.search.plan import SearchOptions, plan_search
 
     cache = tiny_cache(tmp_path, 12, tests=False)
     config = replace(TINY, batch_size=2)
@@ -380,7 +380,7 @@ def test_comparisons_and_searches_need_a_test_split_before_anything_is_written(t
         compare(compare_neurons("tiny", config, ("lif", "clif"), (1,), cache), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with pytest.raises(ConfigError, match=message):
-        plan_search("tiny", config, SearchWords(("neuron.tau=1.5,2",)), cache)
+        plan_search("tiny", config, SearchOptions(("neuron.tau=1.5,2",)), cache)
 
 
 @pytest.mark.parametrize(

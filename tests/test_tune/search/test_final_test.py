@@ -19,7 +19,7 @@ from pipeline.runs.run_folder import holding
 from preprocess.errors import RunError
 from preprocess.files import write_json
 from tune.commands.status_view import read_status
-from tune.resources.execution_options import Place
+from tune.resources.execution_options import ExecutionOptions
 from tune.search.final_test import FOLDER, run_final
 from tune.search.results import read_findings
 from tune.trials.ledger import Ledger
@@ -27,9 +27,9 @@ from tune.trials.live_status import FILE, driver_lives
 
 
 def test_place_that_has_used_its_time_has_none_left():
-    assert Place(hours=1.0).after(900).hours == 0.75
-    assert Place(hours=1.0).after(7200).hours == 0.0
-    assert Place().after(900) == Place()
+    assert ExecutionOptions(hours=1.0).after(900).hours == 0.75
+    assert ExecutionOptions(hours=1.0).after(7200).hours == 0.0
+    assert ExecutionOptions().after(900) == ExecutionOptions()
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_seeds_that_the_time_did_not_suffice_for_are_told(tmp_path: Path, monkey
         return run_trials(source, folder, *words, **others)
 
     monkeypatch.setattr(tune.trials.run_trials, "run_trials", some)
-    final = run_final(read_findings(search, folder), folder, place=Place(hours=0.0))
+    final = run_final(read_findings(search, folder), folder, execution=ExecutionOptions(hours=0.0))
     assert final is not None and not final.complete and len(final.accuracies) == done
     assert final.sentence().endswith(told)
     assert json.loads((folder / "final.json").read_text())["complete"] is False

@@ -21,7 +21,7 @@ from pipeline.training.train_run import train_run
 from preprocess.terminal.command_line import run_main
 from tune.report.frame_strips import read_strips
 from tune.search.notes import search_notes
-from tune.search.options import SearchWords
+from tune.search.options import SearchOptions
 from tune.search.plan import Search, plan_search
 from tune.search.results import read_findings
 from tune.trials.ledger import Ledger
@@ -34,29 +34,29 @@ PLACES = {
     "fields that have no effect": "test_fields_without_effect_are_named",
     "damaged runs in a list of runs": "test_damaged_runs_are_left_out_of_the_list_by_name",
     "rows of a long table of time steps": "test_a_shortened_table_says_so",
-    "a dry run's step": "test_pipeline/test_step_memory.py::test_a_dry_run_skips_the_step_that_memory_does_not_hold",
-    "made-up frames": "test_pipeline/test_dry_run.py::test_the_dry_run_of_a_preset_says_that_frames_are_made_up",
-    "changed code, run": "test_pipeline/test_changed_code.py::test_evaluate_goes_on_knowingly_says_so_and_records_it",
-    "changed code, search": "test_tune/test_changed_code.py::test_a_resumed_search_refuses_it_and_goes_on_knowingly",
+    "a dry run's step": "test_a_dry_run_skips_the_step_that_memory_does_not_hold",
+    "made-up frames": "test_the_dry_run_of_a_preset_says_that_frames_are_made_up",
+    "changed code, run": "test_evaluate_goes_on_knowingly_says_so_and_records_it",
+    "changed code, search": "test_a_resumed_search_refuses_it_and_goes_on_knowingly",
     "trials that are finished already": "test_a_search_says_what_it_reuses_and_runs_again",
     "fewer configurations than asked for": "test_a_small_space_is_said_to_be_run_in_full",
     "combinations that are not valid": "test_combinations_that_are_not_valid_are_counted_with_a_reason",
-    "pruned trials": "test_tune/test_search.py::test_poor_trials_are_pruned_and_have_no_rank",
-    "failed trials": "test_tune/test_search.py::test_search_goes_on_when_trials_fail_or_die",
+    "pruned trials": "test_poor_trials_are_pruned_and_have_no_rank",
+    "failed trials": "test_search_goes_on_when_trials_fail_or_die",
     "trials in pieces of a batch": "test_trials_in_pieces_of_a_batch_are_counted",
-    "runs missing from a comparison": "test_tune/test_compare.py::test_missing_seeds_are_shown_and_in_no_mean",
-    "runs that failed": "test_tune/test_conclusion.py::test_a_run_that_failed_otherwise_is_missing_and_in_no_mean",
-    "runs that diverged": "test_tune/test_conclusion.py::test_a_run_that_diverged_counts_as_chance_and_is_counted",
+    "runs missing from a comparison": "test_missing_seeds_are_shown_and_in_no_mean",
+    "runs that failed": "test_a_run_that_failed_otherwise_is_missing_and_in_no_mean",
+    "runs that diverged": "test_a_run_that_diverged_counts_as_chance_and_is_counted",
     "classes without a strip": "test_a_report_of_many_classes_says_how_many_are_shown",
 }
 
 
 def test_every_place_has_its_test():
-    for place, name in PLACES.items():
-        file, _, test = name.rpartition("::")
-        path = TESTS / file if file else Path(__file__)
-        found = {part.name for part in ast.parse(path.read_text()).body if isinstance(part, ast.FunctionDef)}
-        assert test in found, f"{place}: no {test} in {path}"
+    files = TESTS.rglob("test_*.py")
+    found = {
+        part.name for path in files for part in ast.parse(path.read_text()).body if isinstance(part, ast.FunctionDef)
+    }
+    assert {place for place, test in PLACES.items() if test not in found} == set()
 
 
 def run(*words: object) -> int:
@@ -133,7 +133,7 @@ def test_a_shortened_table_says_so(config: RunConfig, capsys):
 
 
 def plan(config: RunConfig, cache: Path, *space: str, **words: Any) -> Search:
-    return plan_search("tiny", config, SearchWords(space, scheduler="none", **words), cache)
+    return plan_search("tiny", config, SearchOptions(space, scheduler="none", **words), cache)
 
 
 def test_a_search_says_what_it_reuses_and_runs_again(config: RunConfig, tiny_cache: Path, tmp_path: Path):
@@ -150,9 +150,7 @@ def test_a_small_space_is_said_to_be_run_in_full(config: RunConfig, tiny_cache: 
     assert line == "the space has 2 configurations, fewer than the 24 trials: all are run"
 
 
-def test_combinations_that_are_not_valid_are_counted_with_a_reason(
-    config: RunConfig, tiny_cache: Path, tmp_path: Path
-):
+def test_combinations_that_are_not_valid_are_counted_with_a_reason(config: RunConfig, tiny_cache: Path, tmp_path: Path):
     search = plan(config, tiny_cache, "binning.timesteps=2,4", "grad_steps=1,3", method="grid")
     (line,) = search_notes(search, tmp_path)
     assert line.startswith("1 combinations of the space are not valid and left out; the first: grad_steps: expected")

@@ -9,7 +9,7 @@ import pytest
 from pipeline.config.run_config import override
 from pipeline.presets.registry import PRESETS
 from preprocess.errors import ConfigError
-from tune.search.options import SearchWords
+from tune.search.options import SearchOptions
 from tune.search.plan import plan_search
 from tune.space.space import parse_space
 
@@ -48,31 +48,31 @@ CONFIG = PRESETS["n-mnist-small"].config
     ],
 )
 def test_what_does_not_go_together_is_one_line_each(words: dict[str, object], text: str):
-    assert list(SearchWords(**words).errors()) == [text]  # type: ignore[arg-type]
+    assert list(SearchOptions(**words).errors()) == [text]  # type: ignore[arg-type]
 
 
 def test_every_fault_is_told_in_one_go():
-    words = SearchWords(method="pbt", samples=0, objectives=("accuracy", "energy"), repeats=3)
+    words = SearchOptions(method="pbt", samples=0, objectives=("accuracy", "energy"), repeats=3)
     assert len(list(words.errors())) == 3
 
 
 def test_population_changes_training_settings_only():
     space = parse_space(["training", "neuron.tau=1.5,2", "network.width=0.5,1"], CONFIG)
-    errors = list(SearchWords(method="pbt").space_errors(space))
+    errors = list(SearchOptions(method="pbt").space_errors(space))
     assert [message.split()[2] for message in errors] == ["neuron.tau", "network.width"]
     assert "free are optimiser.*, loss.*, network.dropout, dataset.augmentation, batch_size" in errors[0]
     words = ["optimiser.name=sgd,adamw", "optimiser.ema_decay=none,0.9", "optimiser.momentum=0.8,0.9"]
     fixed = parse_space(words, CONFIG)
-    errors = list(SearchWords(method="pbt").space_errors(fixed))
+    errors = list(SearchOptions(method="pbt").space_errors(fixed))
     assert [message.split()[2] for message in errors] == ["optimiser.name", "optimiser.ema_decay"]
     assert errors[0].endswith("batch_size (but not optimiser.name, optimiser.ema_decay)")
-    assert not list(SearchWords(method="pbt").space_errors(parse_space(["training"], CONFIG)))
+    assert not list(SearchOptions(method="pbt").space_errors(parse_space(["training"], CONFIG)))
 
 
 def test_seeds_are_searched_or_repeated():
     space = parse_space(["seed=1,2"], CONFIG)
-    assert not list(SearchWords().space_errors(space))
-    assert len(list(SearchWords(repeats=2).space_errors(space))) == 1
+    assert not list(SearchOptions().space_errors(space))
+    assert len(list(SearchOptions(repeats=2).space_errors(space))) == 1
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def test_seeds_are_searched_or_repeated():
     ],
 )
 def test_early_stopping_is_what_suits_the_rest(words: dict[str, object], scheduler: str):
-    assert SearchWords(**words).plain_scheduler() == scheduler  # type: ignore[arg-type]
+    assert SearchOptions(**words).plain_scheduler() == scheduler  # type: ignore[arg-type]
 
 
 def test_search_that_would_start_from_a_run_is_refused_in_a_line(tmp_path: Path):
     config = override(CONFIG, {"start_from": "/users/run"})
     with pytest.raises(ConfigError) as caught:
-        plan_search("tiny", config, SearchWords(("neuron.tau=1.5,2",)), tmp_path)
+        plan_search("tiny", config, SearchOptions(("neuron.tau=1.5,2",)), tmp_path)
     (line,) = caught.value.errors
     assert line.startswith("start_from: expected none, because the trials of a search begin anew, found /users/run. ")
     assert line.endswith("a single run takes it: spikeloom train --start-from RUN")

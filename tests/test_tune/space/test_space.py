@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from messages import Message, parse_message
 
 from pipeline.config.run_config import override
 from pipeline.presets.registry import PRESETS
@@ -189,7 +190,12 @@ def test_value_that_some_values_of_others_allow_is_no_fault(words: list[str]):
 
 def test_value_that_no_others_allow_is_a_fault():
     (message,) = errors_of("neuron.name=clif,psn", "neuron.reset=soft,hard", "seed=1,2")
-    assert message == ("--space neuron.reset=soft,hard: hard is for lif, plif, klif, if, found neuron 'clif'")
+    assert parse_message(message) == Message(
+        where="--space neuron.reset=soft,hard",
+        expected="soft for neuron 'clif'",
+        found="hard",
+        remedy="Neurons that accept it: lif, plif, klif, if.",
+    )
 
 
 def test_ranges_with_a_number_of_values_are_choices():
