@@ -96,7 +96,7 @@ def _latex_row(texts: Sequence[str]) -> str:
     return " & ".join(map(escape_latex, texts)) + r" \\"
 
 
-def per_cent(share: float | None) -> str:
+def format_percent(share: float | None) -> str:
     """A fraction in per cent with one decimal; a dash for None."""
     return "–" if share is None else f"{100 * share:.1f}"
 

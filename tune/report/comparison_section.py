@@ -17,7 +17,7 @@ from tune.comparison.setting_analysis import SettingResult
 from tune.comparison.tables import tables
 from tune.rendering.labels import format_seeds
 from tune.rendering.panels import Panel, confusion_panel, rates_panel
-from tune.rendering.table import per_cent, points
+from tune.rendering.table import format_percent, points
 from tune.report.frame_strips import read_strips
 from tune.report.section import (
     Card,
@@ -118,8 +118,8 @@ def _cards(conclusion: Conclusion) -> tuple[Card, ...]:
     cards = []
     for figures in result.arms.values():
         summary = figures.summary
-        std = "" if summary is None or summary.std is None else f" ± {per_cent(summary.std)}"
-        value = "–" if summary is None else f"{per_cent(summary.mean)}{std} %"
+        std = "" if summary is None or summary.std is None else f" ± {format_percent(summary.std)}"
+        value = "–" if summary is None else f"{format_percent(summary.mean)}{std} %"
         cards.append(Card(f"{figures.arm.label} test accuracy", value, count_seeds(len(figures.accuracy))))
     for difference in result.differences:
         summary = summarise(difference.values)

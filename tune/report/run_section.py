@@ -12,7 +12,7 @@ from preprocess.errors import RunError
 from tune.comparison.setting_analysis import SELECTIONS
 from tune.rendering.labels import neuron_label
 from tune.rendering.panels import Panel, confusion_panel, rates_panel, run_panels
-from tune.rendering.table import Table, per_cent
+from tune.rendering.table import Table, format_percent
 from tune.report.frame_strips import read_strips
 from tune.report.section import Card, Section, draw_pictures, environment_of, open_with, settings_of
 
@@ -67,10 +67,10 @@ def _lead(run: Run, label: str) -> str:
     dataset = config.dataset
     where = f"{dataset.name}, {dataset.split_title} split, {config.binning.steps_title}, seed {config.seed}"
     if result.get("test_accuracy") is None:
-        return f"{label} reaches {per_cent(result['validation_accuracy'])} % validation accuracy ({where})."
+        return f"{label} reaches {format_percent(result['validation_accuracy'])} % validation accuracy ({where})."
     return (
         f"{label} classifies {result['correct']} of {result['test_samples']} test samples correctly, "
-        f"{per_cent(result['test_accuracy'])} % ({where})."
+        f"{format_percent(result['test_accuracy'])} % ({where})."
     )
 
 
@@ -100,7 +100,7 @@ def _cards(result: Mapping[str, Any]) -> tuple[Card, ...]:
     cards = []
     for split in ("test", "validation"):
         if result.get(f"{split}_accuracy") is not None:
-            cards.append(Card(f"{split} accuracy", f"{per_cent(result[f'{split}_accuracy'])} %"))
+            cards.append(Card(f"{split} accuracy", f"{format_percent(result[f'{split}_accuracy'])} %"))
     cards.append(Card("firing rate", f"{result['firing_rate']:.3f}", "spikes / (neurons × T × samples)"))
     cards.append(Card("training", f"{result['seconds']:.0f} s", f"{result['epochs']} epochs"))
     return tuple(cards)
@@ -112,7 +112,7 @@ def _class_table(run: Run, label: str) -> Table:
     for name, accuracy, row in zip(
         run.result["classes"], run.result["per_class_accuracy"], run.result["confusion"], strict=True
     ):
-        rows.append((name, str(sum(row)), per_cent(accuracy)))
+        rows.append((name, str(sum(row)), format_percent(accuracy)))
     dataset = run.config.dataset
     title = f"{label} by class: {dataset.name}, {dataset.split_title} split, {run.config.binning.steps_title}"
     return Table(title, ("class", "test samples", "accuracy, %"), tuple(rows), "lrr")

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.config.run_config import RunConfig
 from preprocess.files import read_json
 from tune.rendering.labels import short_name
-from tune.rendering.table import per_cent
+from tune.rendering.table import format_percent
 from tune.report.section import Card, Picture, Section, draw_picture, environment_of, open_with, settings_of
 from tune.search.budget_figure import draw_budget, read_spending
 from tune.search.figures import draw_accuracy, draw_heat_map
@@ -62,7 +62,7 @@ def _lead(findings: Findings) -> str:
     best = findings.ranked[0]
     return (
         f"The best of {len(findings.rows)} trials on {search.about} is {describe_values(best, search.fields)}, with a "
-        f"validation accuracy of {per_cent(best['validation_accuracy'])} % ({search.data.validation} validation "
+        f"validation accuracy of {format_percent(best['validation_accuracy'])} % ({search.data.validation} validation "
         "samples)."
     )
 
@@ -72,7 +72,7 @@ def _cards(findings: Findings) -> tuple[Card, ...]:
         return ()
     best = findings.ranked[0]
     counts = ", ".join(f"{count} {status}" for status, count in findings.counts().items())
-    accuracy = f"{per_cent(best['validation_accuracy'])} %"
+    accuracy = f"{format_percent(best['validation_accuracy'])} %"
     return (
         Card("best validation accuracy", accuracy, f"{findings.search.data.validation} samples"),
         Card("best configuration", describe_values(best, findings.search.fields), f"trial {best['trial']}"),
