@@ -13,7 +13,7 @@ from preprocess.errors import RunError
 from preprocess.files import is_locked
 from tune.comparison import plan as comparison_plan
 from tune.rendering.labels import duration, short_name, short_value
-from tune.rendering.table import Table, per_cent
+from tune.rendering.table import Table, format_percent
 from tune.search import plan as search_plan
 from tune.search.final_test import FOLDER, Final, read_final
 from tune.trials.live_status import STALE_S, driver_lives, read_live_status
@@ -78,7 +78,7 @@ class Status:
 
     def _cells(self, row: dict[str, Any], epochs: int) -> tuple[str, ...]:
         values = [short_value(row[path]) for path in self.fields]
-        scores = [per_cent(row[name]) for name in score_columns(self.rows)]
+        scores = [format_percent(row[name]) for name in score_columns(self.rows)]
         seconds = "–" if row["seconds"] is None else f"{row['seconds']:.0f}"
         done = f"{row['epochs'] or 0}/{epochs}"
         return (row["trial"], row["status"], *values, str(row["seed"]), done, *scores, seconds)
@@ -92,7 +92,7 @@ class Status:
         if best is not None and _score(best) >= 0:
             split = "validation" if best["validation_accuracy"] is not None else "test"
             values = " ".join(f"{short_name(path)}={short_value(best[path])}" for path in (*self.fields, "seed"))
-            found.append(f"Best complete trial so far: {per_cent(_score(best))} % {split} accuracy, {values}")
+            found.append(f"Best complete trial so far: {format_percent(_score(best))} % {split} accuracy, {values}")
         if self.testing is not None:
             counts = ", ".join(f"{count} {status}" for status, count in self.testing.items())
             found.append(f"Final evaluation: {counts or 'starting'}")

@@ -236,7 +236,7 @@ class Conclusion:
                 continue
             groups = grouped[0].groups
             estimates = [count for one in grouped if (count := one.independent_samples) is not None]
-            found = f"form {groups} groups of related samples"
+            found = f"form {groups} group{'s' if groups > 1 else ''} of related samples"
             low, high = min(estimates, default=0.0), max(estimates, default=0.0)
             if estimates and high < (grouped[0].test_samples or 0):
                 ends = dict.fromkeys(f"{end:.0f}" for end in (low, high))

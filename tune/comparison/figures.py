@@ -13,8 +13,9 @@ from tune.comparison.conclusions import Conclusion
 from tune.comparison.overview_figures import count_seeds, draw_difference, file_part, overview_figures
 from tune.comparison.plan import Outcome
 from tune.comparison.setting_analysis import EPOCH_SPLITS, SettingResult
+from tune.rendering.hover_text import set_hover
 from tune.rendering.panels import Panel, draw_panels, finish_epochs
-from tune.rendering.style import PALETTE, PAPER, colour_of, drawing, save, tell
+from tune.rendering.style import PALETTE, PAPER, colour_of, drawing, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,7 +84,7 @@ def _draw_band(
     axes.fill_between(epochs, lows, highs, color=colour, alpha=0.2, linewidth=0)
     # A line of one epoch would be invisible without a marker.
     (line,) = axes.plot(epochs, means, color=colour, label=label, marker="o" if len(epochs) == 1 else None)
-    tell(line, [count_seeds(len(values[epoch])) for epoch in epochs])
+    set_hover(line, [count_seeds(len(values[epoch])) for epoch in epochs])
 
 
 def difference_panels(result: SettingResult) -> list[Panel]:
@@ -105,7 +106,7 @@ def _draw_seeds(axes: Axes, result: SettingResult) -> None:
         values = [100 * result.arms[arms[k]].accuracy[seed] for k in places]
         axes.plot(places, values, color=PALETTE[-1], alpha=0.5, linewidth=1, zorder=1)
         dots = axes.scatter(places, values, color=[colour_of(arms, arms[k]) for k in places], s=32, zorder=2)
-        tell(dots, [f"seed {seed}"] * len(places))
+        set_hover(dots, [f"seed {seed}"] * len(places))
     tilt: dict[str, Any] = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if len(arms) > 4 else {}
     axes.set_xticks(range(len(arms)), [result.arms[arm].arm.label for arm in arms], **tilt)
     axes.set_xlim(-0.5, len(arms) - 0.5)

@@ -14,9 +14,10 @@ from tune.comparison.axes import by_other_axes, number_axes
 from tune.comparison.captions import about_figure
 from tune.comparison.conclusions import Conclusion
 from tune.comparison.setting_analysis import Difference, SettingResult
+from tune.rendering.hover_text import set_hover
 from tune.rendering.labels import short_name, short_value
-from tune.rendering.panels import head_about
-from tune.rendering.style import PALETTE, colour_of, new_figure, tell
+from tune.rendering.panels import set_about
+from tune.rendering.style import PALETTE, colour_of, new_figure
 from tune.rendering.table import number
 from tune.stats.summary import t_interval
 
@@ -115,7 +116,7 @@ def _draw_over(
         _tick_values(axes, values)
     panels[0].set_ylabel(quantity)
     panels[0].legend(labelcolor="linecolor")
-    head_about(figure, about)
+    set_about(figure, about)
     return figure
 
 
@@ -135,7 +136,7 @@ def _draw_mean_line(axes: Axes, by_place: Sequence[tuple[float, list[float]]], c
         axes.fill_between([place for place, _ in spread], lows, highs, color=colour, alpha=0.15, linewidth=0)
     means = [float(values.mean()) for _, values in there]
     (line,) = axes.plot([place for place, _ in there], means, color=colour, marker="o", label=label)
-    tell(line, [_mean_text(values.tolist()) for _, values in there])
+    set_hover(line, [_mean_text(values.tolist()) for _, values in there])
 
 
 def draw_maps(results: Sequence[SettingResult], axes_names: Sequence[str], about: str = "") -> Figure:
@@ -164,7 +165,7 @@ def draw_maps(results: Sequence[SettingResult], axes_names: Sequence[str], about
     for axes in panels:
         axes.set_xlabel(short_name(across))
     panels[0].set_ylabel(short_name(down))
-    head_about(figure, about)
+    set_about(figure, about)
     return figure
 
 
@@ -212,7 +213,7 @@ def draw_forest(conclusion: Conclusion, about: str = "") -> Figure:
     axes.grid(axis="y", visible=False)
     label = "paired difference" if several else conclusion.differences[0][1].label
     axes.set_xlabel(f"{label}, percentage points")
-    head_about(figure, about)
+    set_about(figure, about)
     return figure
 
 
@@ -228,12 +229,12 @@ def draw_difference(axes: Axes, k: int, difference: Difference, colour: str, row
     """
     values = 100 * np.array(difference.values)
     dots = axes.scatter(values, np.full(len(values), k + 0.12), color=colour, s=28, alpha=0.6, linewidth=0)
-    tell(dots, [f"seed {seed}" for seed in difference.by_seed], row)
+    set_hover(dots, [f"seed {seed}" for seed in difference.by_seed], row)
     interval = t_interval(values.tolist())
     if interval is not None:
         axes.plot(interval, [k - 0.12, k - 0.12], color=colour, linewidth=3, solid_capstyle="butt", alpha=0.5)
     mean = axes.scatter([values.mean()], [k - 0.12], color=colour, marker="D", s=44, zorder=3)
-    tell(mean, [f"mean of {_mean_text(values.tolist())}"], row)
+    set_hover(mean, [f"mean of {_mean_text(values.tolist())}"], row)
 
 
 def _mean_text(values: Sequence[float]) -> str:

@@ -13,7 +13,7 @@ from tune.comparison.conclusions import Conclusion
 from tune.comparison.equal_cost import AccuraciesAtCost, accuracies_at_equal_cost
 from tune.comparison.setting_analysis import ArmResults, Difference, SettingResult
 from tune.rendering.labels import format_seeds, short_name, short_value
-from tune.rendering.table import Table, number, per_cent
+from tune.rendering.table import Table, format_percent, number
 from tune.stats.bootstrap import Bootstrap
 from tune.stats.sign_flip import sign_flip_p
 from tune.stats.summary import Summary, summarise, t_interval
@@ -197,7 +197,7 @@ def equal_cost_table(conclusion: Conclusion, matches: Sequence[AccuraciesAtCost]
     """Accuracies at equal cost instead of at equal settings."""
     labels = [arm.label for arm in conclusion.comparison.arms]
     rows = tuple(
-        (match.where, match.quantity, match.at, *(per_cent(value) for value in match.accuracies.values()))
+        (match.where, match.quantity, match.at, *(format_percent(value) for value in match.accuracies.values()))
         for match in matches
     )
     note = (

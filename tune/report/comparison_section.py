@@ -17,9 +17,17 @@ from tune.comparison.setting_analysis import SettingResult
 from tune.comparison.tables import tables
 from tune.rendering.labels import format_seeds
 from tune.rendering.panels import Panel, confusion_panel, rates_panel
-from tune.rendering.table import per_cent, points
+from tune.rendering.table import format_percent, points
 from tune.report.frame_strips import read_strips
-from tune.report.section import Card, Picture, Section, draw_picture, draw_pictures, environment_of, settings_of
+from tune.report.section import (
+    Card,
+    Picture,
+    Section,
+    draw_picture,
+    draw_pictures,
+    environment_of,
+    settings_of,
+)
 from tune.stats.summary import summarise
 
 # With more settings than these the page shows only figures of all of them; the curves of each are in figures/.
@@ -42,8 +50,8 @@ def comparison_section(folder: Path, name: str) -> Section:
     """The section of a comparison's folder.
 
     Args:
-        folder: With `comparison.json`.
-        name: Unique on the page; figures' ids begin with it.
+        folder: Contains `comparison.json`.
+        name: Unique on the page; prefix of its figures' ids.
 
     Raises:
         RunError: If `comparison.json` is missing or damaged.
@@ -110,8 +118,8 @@ def _cards(conclusion: Conclusion) -> tuple[Card, ...]:
     cards = []
     for figures in result.arms.values():
         summary = figures.summary
-        std = "" if summary is None or summary.std is None else f" ± {per_cent(summary.std)}"
-        value = "–" if summary is None else f"{per_cent(summary.mean)}{std} %"
+        std = "" if summary is None or summary.std is None else f" ± {format_percent(summary.std)}"
+        value = "–" if summary is None else f"{format_percent(summary.mean)}{std} %"
         cards.append(Card(f"{figures.arm.label} test accuracy", value, count_seeds(len(figures.accuracy))))
     for difference in result.differences:
         summary = summarise(difference.values)
@@ -135,6 +143,9 @@ def _overall_card(conclusion: Conclusion, arm: str) -> Card:
 
 
 def _overview(conclusion: Conclusion, name: str) -> Iterator[Picture]:
+    """The figures of all settings together; of a single setting its paired differences, in full width."""
+    if len(conclusion.results) == 1:
+        yield from _single_overview(conclusion.results[0], name)
     figures = overview_figures(conclusion)
     opening = "gap" if any(key.startswith("gap") for key in figures) else "differences"
     for key, overview in figures.items():
@@ -145,12 +156,23 @@ def _overview(conclusion: Conclusion, name: str) -> Iterator[Picture]:
         yield replace(picture, opens=kind == opening)
 
 
+def _single_overview(result: SettingResult, name: str) -> Iterator[Picture]:
+    if not result.test_samples:
+        return
+    _, differences = difference_panels(result)
+    wide = replace(differences, width=7.2, height=1.6 + 0.4 * len(result.differences))
+    for picture in draw_pictures([wide], f"{name}-d", about=about_figure([result])):
+        yield replace(picture, wide=True, opens=True)
+
+
 def _own_pictures(conclusion: Conclusion, shown: dict[str, Run], name: str) -> Iterator[Picture]:
     """The curves of each setting if there are few, and the results of one seed's networks in the first setting."""
     if len(conclusion.results) <= _MOST_SETTINGS:
         for k, result in enumerate(conclusion.results):
             if result.test_samples:
-                panels = [*learning_panels(conclusion, result), *difference_panels(result)]
+                seeds, differences = difference_panels(result)
+                panels = [*learning_panels(conclusion, result), seeds]
+                panels += [differences] if len(conclusion.results) > 1 else []
                 about, where = about_figure([result]), result.setting.name
                 yield from draw_pictures(panels, f"{name}-{k}", about=about, where=where)
     if shown:
@@ -164,7 +186,7 @@ def _of_networks(result: SettingResult, shown: dict[str, Run]) -> list[Panel]:
     panels = []
     for label, run in shown.items():
         assert run.result is not None
-        caption = f"Test samples by label and prediction; {where}."
+        caption = f"Number of test samples by label and prediction; {where}."
         panels.append(confusion_panel(f"Confusion, {label}", caption, run.result["confusion"], run.result["classes"]))
     rates = {label: run.result["firing_rates"] for label, run in shown.items() if run.result}
-    return [*panels, rates_panel(f"On the test samples; {where}.", rates)]
+    return [*panels, rates_panel(f"Measured on the test samples; {where}.", rates)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config.run_config import RunConfig
-from tune.rendering.style import PALETTE, PAPER, drawing, drawing_ink, head, new_figure, save
+from tune.rendering.style import PALETTE, PAPER, drawing, drawing_ink, new_figure, save, set_title
 from tune.search.plan import Search
 from tune.trials.ledger import Ledger, TrialRecord
 
@@ -148,7 +148,7 @@ def draw_budget(spending: Spending, about: str) -> Figure:
         for begin, _ in clock.pauses:
             axes.axvline(clock(begin) / unit, color=drawing_ink(), linewidth=0.8, linestyle=":")
     pauses = "; dotted lines: pauses, left out" if clock.pauses else ""
-    head(figure, f"{about}\nright: dots: epochs; line: best so far; marks: ends of trials{pauses}")
+    set_title(figure, f"{about}\nright: dots: epochs; line: best so far; marks: ends of trials{pauses}")
     return figure
 
 

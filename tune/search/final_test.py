@@ -17,7 +17,7 @@ from pipeline.config.run_config import RunConfig, fingerprint, override
 from preprocess.errors import RunError
 from preprocess.files import read_json, write_json
 from preprocess.terminal.progress import Progress
-from tune.rendering.table import per_cent
+from tune.rendering.table import format_percent
 from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
 from tune.search.plan import Search
@@ -59,7 +59,7 @@ class Final:
         if not self.accuracies:
             why = self.failures[0] if self.failures else f"0 of {self.seeds} seeds so far."
             return f"Final evaluation failed: {why}" if self.failures else f"Final evaluation is incomplete: {why}"
-        each = ", ".join(per_cent(accuracy) for accuracy in self.accuracies)
+        each = ", ".join(format_percent(accuracy) for accuracy in self.accuracies)
         spread = f" ± {100 * stdev(self.accuracies):.1f}" if len(self.accuracies) > 1 else ""
         missing = ""
         if not self.complete:
@@ -68,7 +68,7 @@ class Final:
             missing = f"; {self.seeds - len(self.accuracies)} of {self.seeds} seeds failed"
         return (
             f"Selected configuration, retrained on train + validation for {self.epochs} epochs: test accuracy "
-            f"{per_cent(fmean(self.accuracies))}{spread} % of {self.samples} samples ({each}){missing}."
+            f"{format_percent(fmean(self.accuracies))}{spread} % of {self.samples} samples ({each}){missing}."
         )
 
 

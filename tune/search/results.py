@@ -12,7 +12,7 @@ from pipeline.config.run_config import fingerprint, override, to_dict
 from pipeline.runs.changed_code import accepted_sentence
 from preprocess.files import write_json
 from tune.rendering.labels import short_name, short_value
-from tune.rendering.table import Table, per_cent
+from tune.rendering.table import Table, format_percent
 from tune.search.pareto import pareto_front
 from tune.search.plan import Search
 from tune.search.repeats import group_rows
@@ -163,7 +163,7 @@ class Findings:
 
 def _with_spread(row: dict[str, Any]) -> str:
     spread = row.get("validation_accuracy_std")
-    return per_cent(row["validation_accuracy"]) + ("" if spread is None else f" ± {100 * spread:.1f}")
+    return format_percent(row["validation_accuracy"]) + ("" if spread is None else f" ± {100 * spread:.1f}")
 
 
 def describe_values(row: dict[str, Any], fields: Sequence[str]) -> str:

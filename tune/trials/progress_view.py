@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.run_config import RunConfig, fingerprint, flatten
 from preprocess.files import read_lines
 from tune.rendering.labels import duration, short_name, short_value
-from tune.rendering.table import per_cent
+from tune.rendering.table import format_percent
 from tune.trials.ledger import Ledger, TrialRecord
 from tune.trials.results import collect_results, rank, score_columns
 
@@ -153,7 +153,7 @@ class TrialView(contextlib.AbstractContextManager["TrialView"]):
             return f"{start}: {record['error']}"
         epochs = f"{record['epochs']} of {self._epochs[trial]} epochs in {record['seconds']:.1f} s"
         scores = [
-            f"{split} {per_cent(accuracy)} %"
+            f"{split} {format_percent(accuracy)} %"
             for split, accuracy in (
                 ("validation", record["validation_accuracy"]),
                 ("test", record["test_accuracy"]),
@@ -222,7 +222,7 @@ class LiveTable(TrialView):
         seconds = time.monotonic() - since if since is not None else row["seconds"] or 0.0
         values = [short_value(row[path]) for path in self._fields]
         epochs = f"{row['epochs'] or 0}/{self._epochs[row['trial']]}"
-        scores = [per_cent(row[name]) for name in score_columns(self.rows.values())]
+        scores = [format_percent(row[name]) for name in score_columns(self.rows.values())]
         machine = [self._nodes.get(row["trial"]) or ""] if self._spread_out() else []
         return [row["trial"], row["status"], *values, epochs, *scores, f"{seconds:.0f}", *machine]
 
