@@ -1,22 +1,29 @@
-# make demo and make test need Python 3.11 and make, and nothing else: both create .venv and install into it.
+# make install, make demo and make test need Python 3.11 or later and make: they create .venv and install into it.
 
-PYTHON ?= python3.11
+# The first on the PATH that is recent enough and can make environments; make install PYTHON=/path/to/python chooses one.
+SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,\
+	$(shell $(name) -c '$(SUITABLE)' 2>/dev/null && echo $(name))))
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo install dev lint test test-all test-gpu bench bench-full clean
+.PHONY: demo install dev lint test test-fast test-all test-gpu bench bench-full clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spikeloom demo
 
 install: $(VENV)/.installed
+	@echo 'spikeloom is installed in .venv. This puts it on the PATH of this shell:'
+	@echo '    export PATH="$$PWD/.venv/bin:$$PATH"'
 
 dev: $(VENV)/.installed-dev
 	$(BIN)/pre-commit install
 
 # An up-to-date .venv is used again; a changed dependency or pin installs anew.
 $(VENV)/bin/python:
+	@$(or $(PYTHON),false) -c '$(SUITABLE)' 2>/dev/null || { echo "make: expected Python 3.11 or later with its module venv," \
+		"found $(or $(PYTHON),none). Install one, or name it: make install PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
@@ -34,6 +41,10 @@ lint: $(VENV)/.installed-dev
 
 # Half of the time is waiting for Ray and for child processes. Whole files, in order: tests of one share what they set up.
 TWO_FILES := -n 2 --dist loadfile --no-loadscope-reorder
+
+# For the loop of work: without what takes long, Ray, and the linters.
+test-fast: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(TWO_FILES) -m 'not slow and not ray'
 
 # Every kind of test, with a fixed small share of the long fault and fuzz counts.
 test: lint

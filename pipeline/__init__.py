@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 from preprocess.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from pipeline.config.neuron_traits import NeuronTraits as NeuronTraits
+    from pipeline.config.registrations import register_network as register_network
+    from pipeline.config.registrations import register_neuron as register_neuron
+    from pipeline.config.registrations import register_surrogate as register_surrogate
     from pipeline.config.run_config import RunConfig as RunConfig
     from pipeline.config.run_config import override as override
     from pipeline.config.sections import LossConfig as LossConfig
@@ -41,6 +45,10 @@ _HOMES = {
     "CLIFNode": "pipeline.neurons.clif.node",
     "spiking_loss": "pipeline.evaluation.losses",
     "LossConfig": "pipeline.config.sections",
+    "NeuronTraits": "pipeline.config.neuron_traits",
+    "register_neuron": "pipeline.config.registrations",
+    "register_network": "pipeline.config.registrations",
+    "register_surrogate": "pipeline.config.registrations",
 }
 
 __all__ = list(_HOMES)

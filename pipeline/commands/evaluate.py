@@ -45,7 +45,7 @@ def run(words: list[str]) -> None:
     from pipeline.commands.plots import draw_confusion, draw_latency
     from pipeline.commands.tables import print_layers, print_nir, print_result, print_steps
     from pipeline.config.run_config import override
-    from pipeline.evaluation.evaluate_run import retest_run
+    from pipeline.evaluation.evaluate_run import evaluate_run
     from pipeline.runs.run_folder import open_run
     from preprocess.terminal.progress import Bars, Progress
 
@@ -53,7 +53,7 @@ def run(words: list[str]) -> None:
     if arguments.device is not None:
         there = replace(there, config=override(there.config, {"device": arguments.device}))
     progress = Bars() if sys.stderr.isatty() else Progress()
-    result = retest_run(there, arguments.cache, timesteps=arguments.timesteps, nir=nir, progress=progress)
+    result = evaluate_run(there, arguments.cache, timesteps=arguments.timesteps, nir=nir, progress=progress)
     confusion, latency = there.folder / "confusion.png", there.folder / "latency.png"
     draw_confusion(confusion, result)
     drawn = draw_latency(latency, result)

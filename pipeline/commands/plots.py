@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.commands.tables import data_name
+from pipeline.runs.result import EvaluationResult
 
 
-def draw_confusion(path: Path, result: dict[str, Any]) -> None:
+def draw_confusion(path: Path, result: EvaluationResult) -> None:
     """Draw the confusion matrix of a result: shades are shares of a row's label, numbers are samples.
 
     Args:
@@ -42,7 +42,7 @@ def draw_confusion(path: Path, result: dict[str, Any]) -> None:
     figure.savefig(path, dpi=120)
 
 
-def draw_latency(path: Path, result: dict[str, Any]) -> bool:
+def draw_latency(path: Path, result: EvaluationResult) -> bool:
     """Draw accuracy over the first t steps, and as points the accuracies at other T where they were evaluated.
 
     Args:

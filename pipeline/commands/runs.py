@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,7 +50,8 @@ def run(words: list[str]) -> None:
 
 
 def _row(there: Run, below: Path) -> dict[str, Any]:
-    config, result = there.config, there.result or {}
+    config = there.config
+    result: Mapping[str, Any] = there.result or {}
     last = there.metrics[-1] if there.metrics else {}
     return {
         "run": str(there.folder.relative_to(below)),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.run_config import RunConfig
-from pipeline.runs.changed_code import KEY, accepted_sentence
+from pipeline.runs.changed_code import accepted_sentence
+from pipeline.runs.result import EvaluationResult, RunResult
 from preprocess.datasets.splits import title_of_split
 
 _SELECTION_WORDS = {
@@ -21,14 +23,14 @@ def per_cent(fraction: float | None) -> str:
     return "" if fraction is None else f"{100 * fraction:.2f}"
 
 
-def data_name(result: dict[str, Any]) -> str:
+def data_name(result: Mapping[str, Any]) -> str:
     """The data set's name, and that it is emulated, or tested on recordings that it trained on, where it is."""
     same = title_of_split(result["split"]) != result["split"]
     told = [word for word, holds in (("emulated", result["emulated"]), ("same-recording", same)) if holds]
     return f"{result['dataset']} ({', '.join(told)})" if told else str(result["dataset"])
 
 
-def test_accuracy_words(result: dict[str, Any]) -> str:
+def test_accuracy_words(result: RunResult) -> str:
     """Such as ``98.00 % (98 of 100; 95 % interval 93.0 to 99.4)``; results of older versions have no interval."""
     if "test_accuracy" not in result:
         return "none: the data set has no test split"
@@ -39,7 +41,7 @@ def test_accuracy_words(result: dict[str, Any]) -> str:
     return f"{per_cent(result['test_accuracy'])} % ({counts})"
 
 
-def print_result(result: dict[str, Any], config: RunConfig, folder: Path) -> None:
+def print_result(result: RunResult, config: RunConfig, folder: Path) -> None:
     """Print what one run reached."""
     from rich.table import Table
 
@@ -69,18 +71,18 @@ def print_result(result: dict[str, Any], config: RunConfig, folder: Path) -> Non
         if value:
             table.add_row(name, value)
     console().print(table)
-    if changed := accepted_sentence(result.get(KEY, ())):
+    if changed := accepted_sentence(result.get("accepted_changed_code", ())):
         print(changed)
 
 
-def _split_of_rate(result: dict[str, Any]) -> str:
+def _split_of_rate(result: RunResult) -> str:
     """Without a test split it is of the validation samples, or of the training samples where nothing validates."""
     if "test_accuracy" in result:
         return "test"
     return "training" if result["validation_accuracy"] is None else "validation"
 
 
-def _train_words(result: dict[str, Any]) -> str:
+def _train_words(result: RunResult) -> str:
     """Such as ``27; 3 of them, others each epoch, fill no batch ...``; "" for results of older versions."""
     if "train_samples" not in result:
         return ""
@@ -89,7 +91,7 @@ def _train_words(result: dict[str, Any]) -> str:
     return f"{result['train_samples']}{more}"
 
 
-def _micro_batch_words(result: dict[str, Any], config: RunConfig) -> str:
+def _micro_batch_words(result: RunResult, config: RunConfig) -> str:
     """How gradients were accumulated; "" where each batch was held as a whole."""
     held = result.get("micro_batch")
     if held in (None, config.batch_size):
@@ -98,7 +100,7 @@ def _micro_batch_words(result: dict[str, Any], config: RunConfig) -> str:
     return f"gradients of {held} samples at a time add up to batches of {config.batch_size}{why}"
 
 
-def _energy_words(result: dict[str, Any]) -> str:
+def _energy_words(result: RunResult) -> str:
     """Such as ``3.21 µJ an inference: 10 steps of 0.062 M MACs and 0.039 M ACs``; "" for results of older versions."""
     if "energy" not in result:
         return ""
@@ -110,7 +112,7 @@ def _energy_words(result: dict[str, Any]) -> str:
     )
 
 
-def print_layers(result: dict[str, Any]) -> None:
+def print_layers(result: RunResult) -> None:
     """Print accuracy by class and firing rate by layer."""
     from rich.table import Table
 
@@ -133,7 +135,7 @@ def print_layers(result: dict[str, Any]) -> None:
     out.print(layers)
 
 
-def print_steps(result: dict[str, Any], config: RunConfig) -> None:
+def print_steps(result: EvaluationResult, config: RunConfig) -> None:
     """Print accuracy by the number of first time steps, and by other T where they were evaluated."""
     from rich.table import Table
 
@@ -169,7 +171,7 @@ def _some_steps(steps: int) -> list[int]:
     return sorted({1 + round(k * (steps - 1) / max(rows - 1, 1)) for k in range(rows)})
 
 
-def _timesteps_table(result: dict[str, Any]) -> Any:
+def _timesteps_table(result: EvaluationResult) -> Any:
     from rich.table import Table
 
     from pipeline.evaluation.wilson_interval import accuracy_interval
@@ -187,7 +189,7 @@ def _timesteps_table(result: dict[str, Any]) -> Any:
     return table
 
 
-def print_nir(result: dict[str, Any]) -> None:
+def print_nir(result: EvaluationResult) -> None:
     """Print where a NIR graph was written, and whether it computes the same when it is read again."""
     if "nir" not in result:
         return

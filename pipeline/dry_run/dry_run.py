@@ -30,7 +30,7 @@ from pipeline.networks import SpikeCounter, reset_network
 from pipeline.networks.run_network import make_run_network
 from pipeline.neurons import CLIFNode
 from pipeline.runtime.device import computing, resolve_precision
-from pipeline.runtime.distributed import Group, told_group
+from pipeline.runtime.distributed import Group, group_from_env
 from pipeline.training.learner import Learner
 from pipeline.training.non_finite import find_layer
 from pipeline.training.schedule import learning_rate
@@ -62,7 +62,7 @@ def dry_run(config: RunConfig, cache: Path, progress: Progress | None = None) ->
         ConfigError: If the configuration does not fit the data, or several processes run.
         RunError: If the loss is not finite.
     """
-    if told_group().size > 1:
+    if group_from_env().size > 1:
         raise ConfigError("--dry-run: expected one process, found several. Leave torchrun out.")
     with computing(config) as device:
         torch.manual_seed(config.seed)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config.run_config import override
-from pipeline.evaluation.evaluate_run import retest_run
+from pipeline.evaluation.evaluate_run import evaluate_run
 from pipeline.evaluation.run_result import RunResult
 from pipeline.runs.run_folder import open_run
 from preprocess.terminal.progress import Progress
@@ -43,4 +43,4 @@ def evaluate(
     if device is not None:
         run = replace(run, config=override(run.config, {"device": device}))
     where = None if cache is None else Path(cache)
-    return RunResult.of(run.folder, retest_run(run, where, timesteps=timesteps, progress=progress))
+    return RunResult.of(run.folder, evaluate_run(run, where, timesteps=timesteps, progress=progress))

@@ -6,7 +6,6 @@ A neuron maps (T, B, ...) to spikes of the same shape; a network maps frames (T,
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from pipeline.config.custom_classes import is_outside, load_outside, reason_of
+from pipeline.config.custom_classes import is_custom, reason_of, source_of
 from pipeline.config.run_config import RunConfig
 from pipeline.networks.firing import neuron_layers, reset_network
 from preprocess.errors import ConfigError
@@ -49,7 +48,7 @@ def check_own_classes(
     Raises:
         ConfigError: In one line that names the class and what it must return or have.
     """
-    if not (is_outside(config.neuron.name) or is_outside(config.network.name)):
+    if not (is_custom("neuron.name", config.neuron.name) or is_custom("network.name", config.network.name)):
         return
     if any(map(is_lazy, network.parameters())):
         # Weights without a form yet have no gradients to switch off.
@@ -90,10 +89,9 @@ class _Probe:
         # Another number than T, so that (B, T, classes) is not taken for (T, B, classes).
         self._expected = (steps, 3 if steps == 2 else 2, classes)
         self._frames = 4 * torch.rand((*self._expected[:2], 2, *size), device=device)
-        neuron, own = config.neuron.name, is_outside(config.neuron.name)
-        kind = load_outside(neuron, "neuron.name") if own else None
-        layers = neuron_layers(network).items()
-        self._neurons = {name: module for name, module in layers if kind is not None and isinstance(module, kind)}
+        layers = neuron_layers(network) if is_custom("neuron.name", config.neuron.name) else {}
+        # A custom network may also contain nodes that it made itself.
+        self._neurons = {name: module for name, module in layers.items() if getattr(module, "is_neuron", False)}
         self._wrong_shape = ""
         self._spikes: dict[str, list[torch.Tensor]] = {name: [] for name in self._neurons}
 
@@ -129,8 +127,8 @@ class _Probe:
         if self._wrong_shape:
             return _OwnError(self._wrong_shape)
         names = {"network.name": self._config.network.name, "neuron.name": self._config.neuron.name}
-        own = {field: name for field, name in names.items() if is_outside(name)}
-        told = {field: reason_of(error, inspect.getfile(load_outside(name, field))) for field, name in own.items()}
+        own = {field: name for field, name in names.items() if is_custom(field, name)}
+        told = {field: reason_of(error, source_of(field, name)) for field, name in own.items()}
         # The one in whose file it happened, else the one that the other is made of.
         field = next((field for field in told if ", in line " in told[field]), next(reversed(told)))
         shape = tuple(self._frames.shape)
@@ -149,7 +147,7 @@ class _Probe:
                 f"input's shape (T, B, ...) = {tuple(current.shape)}, found {_describe(out)}"
             )
             # A network of one's own may know what to do with it.
-            if not is_outside(self._config.network.name):
+            if not is_custom("network.name", self._config.network.name):
                 raise _OwnError(self._wrong_shape)
         else:
             self._spikes[name].append(out.detach())

@@ -119,5 +119,3 @@ def step_by_step(
 def surrogate_kind(surrogate_function: Any) -> tuple[int, float]:
     """The kind that the kernels know, and alpha."""
     return KINDS[type(surrogate_function).__name__], float(surrogate_function.alpha)
-
-

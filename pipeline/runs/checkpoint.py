@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from pipeline.runs.selection import selection_order
 from preprocess.errors import RunError
 from preprocess.files import write_whole
 
@@ -34,7 +35,7 @@ class Best:
     loss: float = float("inf")
 
     def is_beaten_by(self, accuracy: float, loss: float) -> bool:
-        return (accuracy, -loss) > (self.accuracy, -self.loss)
+        return selection_order(accuracy, loss) > selection_order(self.accuracy, self.loss)
 
 
 @dataclass(frozen=True)

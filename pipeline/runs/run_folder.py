@@ -16,9 +16,10 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pipeline.config.run_config import RunConfig, load_config
+from pipeline.runs.result import RunResult
 from preprocess.errors import RunError
 from preprocess.files import LOCK, lock_folder, read_json, read_lines
 
@@ -44,7 +45,7 @@ class Run:
     config: RunConfig
     metrics: list[dict[str, Any]]
     timings: list[dict[str, Any]]
-    result: dict[str, Any] | None
+    result: RunResult | None
     environment: dict[str, Any]
     accept_changed_code: bool = False
 
@@ -68,7 +69,7 @@ def open_run(folder: Path, *, accept_changed_code: bool = False) -> Run:
         load_config(folder / "config.json"),
         read_lines(folder / "metrics.jsonl"),
         read_lines(folder / "timings.jsonl"),
-        read_json(folder / "result.json"),
+        cast(RunResult | None, read_json(folder / "result.json")),
         read_json(folder / "environment.json") or {},
         accept_changed_code,
     )

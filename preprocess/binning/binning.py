@@ -85,7 +85,7 @@ class Binning:
 
     @property
     def drops(self) -> bool:
-        """Whether events in order may lie in no frame: tonic's rules leave out what does not fill one."""
+        """Whether events in order may be in no frame: tonic's rules leave out what does not fill one."""
         return self.split_by not in ("number", "time", "duration")
 
     @property
@@ -273,7 +273,7 @@ def _count(
 
 
 def measure_sample(events: int, t: NDArray[np.int64] | None, binning: Binning) -> tuple[int, int, int]:
-    """How many frames a sample has, how many of its events lie in none, and how many in several.
+    """How many frames a sample has, how many of its events are in none, and how many in several.
 
     Args:
         events: How many events it has.

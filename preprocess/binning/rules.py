@@ -115,7 +115,7 @@ def _few(frames: int) -> int:
 
 
 def count_coverage(events: int, l: NDArray[np.int64], r: NDArray[np.int64]) -> tuple[int, int]:
-    """How many of the events lie in no range, and how many in more than one."""
+    """How many of the events are in no range, and how many in more than one."""
     held = l < r
     l, r = l[held], r[held]
     if np.all(l[1:] >= r[:-1]):

@@ -87,7 +87,7 @@ def find_stale(path: Path, layout: Layout) -> str | None:
     change = source_fingerprint.find_change(layout, sources)
     digest = source_fingerprint.digest_layout(layout, event_store.VERSION)
     if change is None and store.attributes["layout_digest"] != digest:
-        change = "the labels, the splits or the decoder changed"
+        change = "the options, the labels, the splits or the decoder changed"
     return change
 
 

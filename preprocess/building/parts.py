@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -221,7 +221,7 @@ class _PartWriter:
         elif "recordings_salvaged" in opened.notes and any(g.count for g in growing):
             self._drop_lost(growing)
         else:
-            _refuse_empty(recording, growing)
+            _refuse_empty(recording, growing, opened.notes)
 
     def _in_order(self, opened: Recording) -> Iterator[Events]:
         """All events of a recording, sorted by time; it is held in memory meanwhile."""
@@ -315,14 +315,16 @@ def _piece(chunk: Events, start_us: int, end_us: int) -> Events:
     return chunk[first:last]
 
 
-def _refuse_empty(recording: SourceRecording, growing: Sequence[_Growing]) -> None:
+def _refuse_empty(recording: SourceRecording, growing: Sequence[_Growing], notes: Mapping[str, int]) -> None:
     errors = []
+    counted = ", ".join(f"{note.replace('_', ' ')}: {count:,}" for note, count in notes.items())
+    found = f"none ({counted})" if counted else "none"
     for g in growing:
         if g.count == 0:
             start, end = g.sample.start_us, g.sample.end_us
             within = "" if start is None and end is None else f" in [{start}, {end}) µs"
             errors.append(
-                f"{recording.path}: sample '{g.sample.name}': expected at least one event{within}, found none. "
+                f"{recording.path}: sample '{g.sample.name}': expected at least one event{within}, found {found}. "
                 "Copy the recording again, or take the sample out of the source."
             )
     if errors:

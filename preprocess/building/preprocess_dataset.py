@@ -125,7 +125,7 @@ def preprocess_dataset(
         salvage=salvage,
         arrays=arrays,
         sort=sort,
-        tell=None if progress is None else progress.note,
+        notify=None if progress is None else progress.note,
     )
     folder = default_cache(None if cache is None else Path(cache))
     events = build_event_store(layout, folder, workers=workers, progress=progress)

@@ -27,16 +27,16 @@ _BLOCK_BYTES = 1 << 20
 
 _FAULTS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
-def unpack_known(places: Iterable[Path], archives: Mapping[str, str], tell: Tell) -> None:
+def unpack_known(places: Iterable[Path], archives: Mapping[str, str], notify: Notify) -> None:
     """Unpack the archives of these names in the folders, where what they become is not there.
 
     Args:
         places: The folders; where one is none, nothing happens.
         archives: The folder that each archive becomes.
-        tell: Called with a line for people.
+        notify: Called with a line for people.
 
     Raises:
         LayoutError: If an archive is damaged, or holds what it must not.
@@ -46,16 +46,16 @@ def unpack_known(places: Iterable[Path], archives: Mapping[str, str], tell: Tell
         for name, becomes in archives.items():
             if (place / name).is_file() and not (place / becomes).exists():
                 # tonic's CIFAR10-DVS is an archive of archives.
-                waiting.append(unpack_archive(place / name, becomes, tell))
+                waiting.append(unpack_archive(place / name, becomes, notify))
 
 
-def unpack_archive(archive: Path, name: str | None, tell: Tell) -> Path:
+def unpack_archive(archive: Path, name: str | None, notify: Notify) -> Path:
     """The folder of an archive's content, beside the archive; one that is there is taken as it is.
 
     Args:
         archive: A .tar.gz, .tgz, .tar or .zip.
         name: Of the folder; the archive's without its end, if None.
-        tell: Called with a line for people.
+        notify: Called with a line for people.
 
     Raises:
         LayoutError: If the file is no archive, is damaged, or holds what it must not; or the disk is full.
@@ -68,7 +68,7 @@ def unpack_archive(archive: Path, name: str | None, tell: Tell) -> Path:
     folder = archive.with_name(name)
     if folder.exists():
         return folder
-    tell(f"{archive}: unpacking into {folder}")
+    notify(f"{archive}: unpacking into {folder}")
     temporary = archive.with_name(f".{name}.{os.getpid()}.tmp")
     _remove_leftovers(archive.parent, name)
     try:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from preprocess.datasets.archives import Notify
 from preprocess.errors import LayoutError
 
 DOWNLOADS = ("dvs-gesture", "cifar10-dvs", "n-mnist")
@@ -27,8 +27,6 @@ DvsGesture/user01_fluorescent_labels.csv  class,startTime_usec,endTime_usec"""
 _CHECKED = "user01_natural.aedat"
 _CHECKED_BYTES = 67_386_381
 _CHECKED_SHA256 = "c32f9c9e465424794fcddb0b31317c5d7ef627c3ef95277b364f3728fff79f04"
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -63,13 +61,13 @@ def list_remotes(dataset: str) -> tuple[Remote, ...]:
     )
 
 
-def download(dataset: str, out: Path, *, tell: Tell) -> list[Path]:
+def download(dataset: str, out: Path, *, notify: Notify) -> list[Path]:
     """Fetch a data set's archives into a folder, in the form that `preprocess` takes.
 
     Args:
         dataset: One of DOWNLOADS; of dvs-gesture what tonic publishes, cut into samples, with times in whole ms.
         out: The folder.
-        tell: Called with a line for people.
+        notify: Called with a line for people.
 
     Raises:
         LayoutError: For every file that could not be fetched, with what to do by hand; the others are fetched.
@@ -84,9 +82,9 @@ def download(dataset: str, out: Path, *, tell: Tell) -> list[Path]:
     for remote in list_remotes(dataset):
         path = out / remote.name
         if path.is_file() and check_md5(str(path), remote.md5):
-            tell(f"{path}: is there and whole")
+            notify(f"{path}: is there and whole")
         else:
-            tell(f"{remote.url}: fetching into {path}")
+            notify(f"{remote.url}: fetching into {path}")
             message = _fetch(remote, path)
             if message:
                 errors.append(message)

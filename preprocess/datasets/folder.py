@@ -112,11 +112,20 @@ def _entries_of_classes(folder: Path, above: str, split: int, errors: list[str])
     for of_class in folders(folder):
         found = _recordings_in(of_class)
         if not found:
-            known = ", ".join(SUFFIXES)
-            errors.append(f"{of_class}: expected recordings ({known}), found none. Move the folder away.")
+            errors.append(_without_recordings(of_class))
         for path in found:
             relative = f"{above}{of_class.name}/{path.name}"
             yield _Entry(relative, of_class.name, split, _stem(relative))
+
+
+def _without_recordings(folder: Path) -> str:
+    """The fault of a folder of a class in which nothing is read, with the kinds of files that are there."""
+    kinds = Counter(path.suffix.lower() or "others" for path in folder.iterdir() if path.is_file())
+    found = f"only {', '.join(f'{count:,} {kind}' for kind, count in kinds.most_common(4))}" if kinds else "none"
+    hint = "Move the folder away"
+    if kinds.keys() & {".h5", ".hdf5"}:
+        hint = "Convert the files (spikeloom inspect FILE describes how), or move the folder away"
+    return f"{folder}: expected recordings ({', '.join(SUFFIXES)}), found {found}. {hint}."
 
 
 def _read_manifest(folder: Path, dataset: str) -> Layout:

@@ -52,6 +52,4 @@ def _recordings(folder: Path, part: str, split: int, errors: list[str]) -> list[
     return recordings
 
 
-FORM = Form(
-    "ATIS .bin", "the folders Train and Test with the folders 0 to 9 of .bin recordings in each", _fits, _read
-)
+FORM = Form("ATIS .bin", "the folders Train and Test with the folders 0 to 9 of .bin recordings in each", _fits, _read)

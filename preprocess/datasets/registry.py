@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from preprocess.datasets import cifar10_dvs, dvs_gesture, dvs_gesture_presplit, emulated, folder, n_mnist
-from preprocess.datasets.archives import unpack_archive, unpack_known
+from preprocess.datasets.archives import Notify, unpack_archive, unpack_known
 from preprocess.datasets.layout import Form, Layout, Windows, first_folder, folders, locate_form
 from preprocess.errors import ConfigError, LayoutError
 from preprocess.formats import NO_OPTIONS, ArrayOptions, Size
@@ -38,8 +38,6 @@ DATASETS: Mapping[str, tuple[Form, ...]] = _FORMS
 """Every data set by name, with the forms in which it is found on a disk; `register_dataset` adds to it."""
 
 _BUILT_IN = frozenset(_FORMS)
-
-Tell = Callable[[str], None]
 
 
 def register_dataset(
@@ -90,7 +88,7 @@ def find_layout(
     salvage: bool = False,
     arrays: ArrayOptions = NO_OPTIONS,
     sort: bool = False,
-    tell: Tell | None = None,
+    notify: Notify | None = None,
 ) -> Layout:
     """The recordings and samples of a data set; the archives it is published in are unpacked beside themselves.
 
@@ -105,7 +103,7 @@ def find_layout(
         salvage: Whether damaged recordings give the events before the damage.
         arrays: Order of columns and unit of times of a ``folder`` of arrays that do not say them.
         sort: Whether the events of each recording are sorted by time.
-        tell: Called with a line for people about what was found.
+        notify: Called with a line for people about what was found.
 
     Raises:
         LayoutError: With a line for everything that is missing or damaged.
@@ -117,14 +115,14 @@ def find_layout(
     if dataset != "folder" and (windows or size or arrays != NO_OPTIONS):
         expected = "expected neither windows, a sensor's size nor columns and units"
         raise LayoutError(f"{dataset}: {expected}, found one. They are for folder.")
-    tell = tell or (lambda _: None)
+    notify = notify or (lambda _: None)
     try:
         archives = ARCHIVES.get(dataset, {})
         if source.is_file() and archives:
-            source = unpack_archive(source, archives.get(source.name), tell)
+            source = unpack_archive(source, archives.get(source.name), notify)
         # Beside what fits already only its like is unpacked: five classes of ten, when the others came later.
         fitting = first_folder(source, lambda place: any(form.fits(place, dataset) for form in _FORMS[dataset]))
-        unpack_known([fitting] if fitting else [source, *folders(source)], archives, tell)
+        unpack_known([fitting] if fitting else [source, *folders(source)], archives, notify)
         form, found = locate_form(source, _FORMS[dataset], dataset)
         layout = form.read(found, dataset)
         layout = dataclasses.replace(layout, form=form.title, windows=windows, salvage=salvage, sort=sort)
@@ -132,7 +130,7 @@ def find_layout(
         where = error.filename or source
         raise LayoutError(f"{where}: cannot be read ({error.strerror}). Check its permissions.") from None
     if len(_FORMS[dataset]) > 1:
-        tell(f"{found}: {form.title}")
+        notify(f"{found}: {form.title}")
     if dataset == "folder":
         layout = folder.with_sensor(dataclasses.replace(layout, arrays=arrays), size)
     layout = emulated.with_name(layout)

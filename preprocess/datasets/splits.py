@@ -231,9 +231,7 @@ def _user(group: str) -> int | None:
     return int(number.group()) if number else None
 
 
-def _share_of_each(
-    samples: SampleTable, chosen: NDArray[np.int64], fraction: float, seed: int
-) -> NDArray[np.bool_]:
+def _share_of_each(samples: SampleTable, chosen: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
     """A seeded share of each class of the chosen samples: at least one, never all."""
     label, index, name = samples.label[chosen], samples.index[chosen], samples.name[chosen]
     drawn = np.zeros(len(chosen), bool)

@@ -13,9 +13,7 @@ _LONGEST_LINE = 1 << 16
 _LONGEST_HEADER = 1 << 21
 
 
-def read_header(
-    path: Path, end: bytes, *, end_required: bool, mark: bytes = b"#"
-) -> tuple[tuple[str, ...], int]:
+def read_header(path: Path, end: bytes, *, end_required: bool, mark: bytes = b"#") -> tuple[tuple[str, ...], int]:
     """The header's lines and the byte at which the data begins.
 
     The header ends after the line `end`, or, where that is not required, before the first line without the mark.

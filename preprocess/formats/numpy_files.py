@@ -128,6 +128,8 @@ class ArrayRecording(Recording):
             if outside >= 0:
                 at = self._position(block, outside)
                 where = f"event {seen + outside}"
+                if self.options.columns is not None:
+                    where += f", read by --columns {self.options.columns}"
                 raise outside_sensor(self, at, x=int(x[outside]), y=int(y[outside]), where=where)
             seen += len(t)
 

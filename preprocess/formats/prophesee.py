@@ -104,9 +104,7 @@ class PropheseeRecording(Recording):
                 while taken < len(words):
                     t, p = np.empty(_EVENTS_A_CHUNK, np.int64), np.empty(_EVENTS_A_CHUNK, np.uint8)
                     x, y = np.empty(_EVENTS_A_CHUNK, np.uint16), np.empty(_EVENTS_A_CHUNK, np.uint16)
-                    ended, consumed, n = kernel(
-                        words[taken:], self.height, self.width, clock, state, t, x, y, p
-                    )
+                    ended, consumed, n = kernel(words[taken:], self.height, self.width, clock, state, t, x, y, p)
                     taken += consumed
                     note_clock(self, clock)
                     self.note("events_left_out_before_the_clock", int(state[0]))

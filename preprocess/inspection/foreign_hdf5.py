@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 import h5py
@@ -13,6 +15,7 @@ from preprocess.store.frame_cache import FORMAT as FRAMES_FORMAT
 from preprocess.store.hdf5_heap import check_heap
 
 _MOST_NAMES = 8
+_MOST_GROUPS = 100
 
 
 def refuse_foreign(path: Path) -> None:
@@ -36,15 +39,21 @@ def refuse_foreign(path: Path) -> None:
 
 
 def _datasets(file: h5py.File) -> str:
-    """Datasets with their types and shapes, down to two groups; hidden in deeper ones, the group."""
-    names: list[str] = []
-    for name, item in file.items():
-        inner = [(f"{name}/{key}", value) for key, value in item.items()] if isinstance(item, h5py.Group) else []
-        for title, value in inner or [(name, item)]:
-            is_array = isinstance(value, h5py.Dataset)
-            names.append(f"{title} ({_title(value)})" if is_array else f"{title}/")
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    """The first datasets with their types and shapes, down to two groups; of those hidden in deeper ones, the group."""
+    names = list(islice(_titles(file), _MOST_NAMES + 1))
+    more = " and more" if len(names) > _MOST_NAMES else ""
     return ("the datasets " + ", ".join(names[:_MOST_NAMES]) + more) if names else "no datasets"
+
+
+def _titles(file: h5py.File) -> Iterator[str]:
+    for name, item in file.items():
+        inner = ((f"{name}/{key}", value) for key, value in item.items()) if _is_filled(item) else [(name, item)]
+        for title, value in inner:
+            yield f"{title} ({_title(value)})" if isinstance(value, h5py.Dataset) else f"{title}/"
+
+
+def _is_filled(item: h5py.Group | h5py.Dataset) -> bool:
+    return isinstance(item, h5py.Group) and len(item) > 0
 
 
 def _title(dataset: h5py.Dataset) -> str:
@@ -56,16 +65,18 @@ def _title(dataset: h5py.Dataset) -> str:
 def _conversion(path: Path, file: h5py.File) -> str:
     """What to do next: where the columns lie together, the code that saves them as an array that is read."""
     then = "then spikeloom inspect or preprocess it, with --time-unit where its times are not in us."
-    groups = [("/", file), *((name, item) for name, item in file.items() if isinstance(item, h5py.Group))]
-    for name, group in groups:
-        columns = match_names([key for key, item in group.items() if isinstance(item, h5py.Dataset)])
+    groups = ((name, item) for name, item in file.items() if isinstance(item, h5py.Group))
+    # Files with a group for each of thousands of recordings are opened only as far as the line needs it.
+    for name, group in chain([("/", file)], islice(groups, _MOST_GROUPS)):
+        items = list(islice(group.items(), _MOST_GROUPS))
+        columns = match_names([key for key, item in items if isinstance(item, h5py.Dataset)])
         if columns is not None:
             parts = ", ".join(f"{letter}=f['{key}'][:]" for letter, key in columns.items())
             return (
                 f"convert it: import h5py, numpy; f = h5py.File('{path.name}')['{name}']; "
                 f"numpy.savez('{path.stem}.npz', {parts}); {then}"
             )
-        for key, item in group.items():
+        for key, item in items:
             if isinstance(item, h5py.Dataset) and item.dtype.names and match_names(item.dtype.names):
                 return (
                     f"convert it: import h5py, numpy; f = h5py.File('{path.name}')['{name}']; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,9 +14,11 @@ import numpy as np
 from preprocess.binning.binning import bin_addresses, measure_sample
 from preprocess.building.event_order import count_backwards
 from preprocess.building.source_fingerprint import Source, fingerprint, hash_file, read_sources
+from preprocess.datasets.layout import folders
 from preprocess.errors import CacheError
 from preprocess.store.event_store import EventStore, open_events
 from preprocess.store.frame_cache import FrameCache, open_frames
+from preprocess.store.own_frames import EFFECTIVE_IDS, own_frames_folder
 from preprocess.terminal.progress import Progress
 
 # A damaged disk spoils many samples; a few lines say as much as thousands.
@@ -38,8 +41,8 @@ class Verified:
         faults: What is wrong, a line each; at most five and one that says how many more.
         note: What could not be proved, such as where the recordings are gone; "" otherwise.
         out_of_order: Of an event store: samples with events earlier than the event before, and such events.
-        dropped: Of a frame cache: events that lie in no frame.
-        repeated: Of a frame cache: events that lie in several frames.
+        dropped: Of a frame cache: events that are in no frame.
+        repeated: Of a frame cache: events that are in several frames.
     """
 
     path: Path
@@ -60,6 +63,8 @@ def verify_cache(folder: Path, *, progress: Progress | None = None) -> list[Veri
     An event store: its seal, every event's checksums and range, its fingerprint, and the recordings where they still
     are. A frame cache: its seal, and every sample binned again from the event store.
 
+    Frames of a cache that this user cannot write are looked for in the user's own folder too.
+
     Args:
         folder: ``CACHE/<name>``, or CACHE for all data sets in it.
         progress: Where to tell how far it is.
@@ -69,23 +74,35 @@ def verify_cache(folder: Path, *, progress: Progress | None = None) -> list[Veri
     """
     progress = progress or Progress()
     folder = folder.expanduser().absolute()
-    found = [folder / "events.h5"] if (folder / "events.h5").exists() else sorted(folder.glob("*/events.h5"))
+    if (folder / "events.h5").exists():
+        found, closed = [folder / "events.h5"], []
+    else:
+        found, closed = sorted(folder.glob("*/events.h5")), _closed_folders(folder)
     if not found:
+        entered = f" in the folders that can be read; not in {closed[0]} (check its permissions)" if closed else ""
         raise CacheError(
-            f"{folder}: expected a cache (a folder with events.h5, or one of such folders), found none. "
+            f"{folder}: expected a cache (a folder with events.h5, or one of such folders), found none{entered}. "
             "Make one: spikeloom preprocess DATASET --source DIR --cache CACHE"
         )
-    return [result for path in found for result in _verify_data_set(path, progress)]
+    results = [result for path in found for result in _verify_data_set(path, progress)]
+    return results + [Verified(path, 0, 0, 0, 0.0, note="not verified: permission denied") for path in closed]
+
+
+def _closed_folders(folder: Path) -> list[Path]:
+    """The folders in a folder whose files this user may not read."""
+    return [path for path in folders(folder) if not os.access(path, os.R_OK | os.X_OK, effective_ids=EFFECTIVE_IDS)]
 
 
 def _verify_data_set(path: Path, progress: Progress) -> Iterator[Verified]:
     frames = sorted((path.parent / "frames").glob("*.h5"))
     try:
         store = open_events(path)
+        # Frames of a cache that this user cannot write lie in a folder of the user's own.
+        frames += sorted((own_frames_folder() / store.fingerprint).glob("*.h5"))
     except CacheError as error:
         yield Verified(path, 0, 0, path.stat().st_size, 0.0, error.errors)
         for cache in frames:
-            message = f"{cache}: cannot be compared, because its event store is damaged. Mend that first."
+            message = f"{cache}: cannot be compared, because its event store cannot be read. Mend that first."
             yield Verified(cache, 0, 0, cache.stat().st_size, 0.0, (message,))
         return
     try:
@@ -176,7 +193,7 @@ def _verify_frames(path: Path, store: EventStore, progress: Progress) -> Verifie
 
 
 def _compare_sample(frames: FrameCache, store: EventStore, i: int) -> tuple[int, int, int]:
-    """The number of counts in sample i's frames, and how many of its events lie in no frame and in several.
+    """The number of counts in sample i's frames, and how many of its events are in no frame and in several.
 
     The frames are what its events bin to, none lost and none invented.
     """

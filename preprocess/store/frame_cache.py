@@ -3,8 +3,8 @@
 /frames            counts, the smallest unsigned type that holds the largest, shape (N, T, 2, H, W); a chunk a sample
 /length            frames that a sample fills, int64 (N,), where the rule lets T vary; the others up to T are zero
 /samples/...       the event store's `SampleTable`
-/samples/dropped   events that lie in no frame, int64 (N,), where the rule drops any or a sample has some
-/samples/repeated  events that lie in several frames, int64 (N,), where a sample has some
+/samples/dropped   events that are in no frame, int64 (N,), where the rule drops any or a sample has some
+/samples/repeated  events that are in several frames, int64 (N,), where a sample has some
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class FrameCache(CacheFile):
         binning: How the frames were made.
         timesteps: T, the longest sample's where it varies.
         lengths: Frames that each sample fills, int64 (N,); T where it does not vary.
-        dropped: Events of each sample that lie in no frame, int64 (N,).
-        repeated: Events of each sample that lie in several frames, int64 (N,); None in caches of versions that did not
+        dropped: Events of each sample that are in no frame, int64 (N,).
+        repeated: Events of each sample that are in several frames, int64 (N,); None in caches of versions that did not
             count them.
         height: Rows of the frames.
         width: Columns of the frames.
@@ -74,7 +74,7 @@ class FrameCache(CacheFile):
             if self.attributes.get(name, value) != value:
                 raise ValueError(f"/length, /samples/dropped or /samples/repeated does not fit its seal ({name})")
         self.lengths, self.dropped, self.timesteps = steps.lengths, steps.dropped, steps.longest
-        # Earlier versions did not count what lies in several frames, or in none by a rule that drops nothing in order.
+        # Earlier versions did not count what is in several frames, or in none by a rule that drops nothing in order.
         self.repeated: NDArray[np.int64] | None = steps.repeated if "coverage_sha256" in self.attributes else None
         frames = file["frames"]
         self.dtype = frames.dtype

@@ -1,4 +1,4 @@
-"""How many frames each sample fills, and which of its events lie in none or in several: known before counting."""
+"""How many frames each sample fills, and which of its events are in none or in several: known before counting."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Steps:
 
     Attributes:
         lengths: Frames that it fills, int64 (N,); padding follows up to the longest.
-        dropped: Its events that lie in no frame, int64 (N,).
-        repeated: Its events that lie in several frames, int64 (N,).
+        dropped: Its events that are in no frame, int64 (N,).
+        repeated: Its events that are in several frames, int64 (N,).
     """
 
     lengths: NDArray[np.int64]
@@ -67,12 +67,12 @@ class Steps:
         return Steps(lengths, dropped, repeated)
 
     def refuse_empty(self, binning: Binning, samples: SampleTable) -> None:
-        """Raise a ConfigError where no event of any sample lies in a frame: such frames are all zeros."""
+        """Raise a ConfigError where no event of any sample is in a frame: such frames are all zeros."""
         refuse_empty(self.dropped, binning, samples)
 
 
 def refuse_empty(dropped: NDArray[np.int64], binning: Binning, samples: SampleTable) -> None:
-    """As `Steps.refuse_empty`, of the events of each sample that lie in no frame, int64 (N,)."""
+    """As `Steps.refuse_empty`, of the events of each sample that are in no frame, int64 (N,)."""
     if int(dropped.sum()) < int(samples.offset[-1]):
         return
     longest = int(np.diff(samples.interval_us).max())
@@ -114,5 +114,5 @@ def measure_steps(store: EventStore, binnings: Sequence[Binning], progress: Prog
 
 
 def _depends_on_events(binning: Binning) -> bool:
-    """Whether events in order, too, may lie in no frame, or in several, or fill more frames than others."""
+    """Whether events in order, too, may be in no frame, or in several, or fill more frames than others."""
     return binning.varies or binning.drops

@@ -81,12 +81,12 @@ class EventFrames:
         """
         Args:
             store: Where the events are.
-            binning: How they become frames. Where T varies or events may lie in no frame, the times of all samples are
+            binning: How they become frames. Where T varies or events may be in no frame, the times of all samples are
                 read once, here.
             progress: Where to tell how far that is.
 
         Raises:
-            ConfigError: If the binning is faulty, or no event lies in a frame.
+            ConfigError: If the binning is faulty, or no event is in a frame.
         """
         binning.check()
         self.store = store

@@ -1,17 +1,19 @@
 """Frame caches of one's own, for event stores in folders that this user cannot write: ``$SPIKELOOM_CACHE_FRAMES``.
 
 Events that several people share stay where they are, often read-only; what only depends on T goes to a folder of the
-user's, by default ``$XDG_CACHE_HOME/spikeloom/frames`` (``~/.cache/spikeloom/frames``), as
-``<fingerprint of the event store>/<key>.h5``. It may be deleted at any time: frames are made again from the events.
+user's, by default ``$XDG_CACHE_HOME/spikeloom/frames`` (``~/.cache/spikeloom/frames``; for a user without a home
+folder, as in some containers, one in the folder for temporary files), as ``<fingerprint of the event store>/<key>.h5``.
+It may be deleted at any time: frames are made again from the events.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
-# As whom files are opened, which is not always who started the process.
-_EFFECTIVE = os.access in os.supports_effective_ids
+EFFECTIVE_IDS = os.access in os.supports_effective_ids
+"""Whether `os.access` can ask as whom files are opened, which is not always who started the process."""
 
 
 def own_frames_folder() -> Path:
@@ -19,8 +21,12 @@ def own_frames_folder() -> Path:
     given = os.environ.get("SPIKELOOM_CACHE_FRAMES")
     if given:
         return Path(given).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache").expanduser().absolute() / "spikeloom" / "frames"
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    try:
+        return Path(base).expanduser().absolute() / "spikeloom" / "frames"
+    except RuntimeError:
+        # A user id without a name, whose $HOME is not set.
+        return Path(tempfile.gettempdir()) / f"spikeloom-{os.getuid()}" / "frames"
 
 
 def own_frames_path(path: Path, fingerprint: str) -> Path:
@@ -31,4 +37,4 @@ def own_frames_path(path: Path, fingerprint: str) -> Path:
 def can_build(folder: Path) -> bool:
     """Whether this user may build frame caches in a data set's folder: its lock and its frames can be written."""
     present = (path for path in (folder / ".lock", folder / "frames") if path.exists())
-    return all(os.access(path, os.W_OK, effective_ids=_EFFECTIVE) for path in (folder, *present))
+    return all(os.access(path, os.W_OK, effective_ids=EFFECTIVE_IDS) for path in (folder, *present))

@@ -28,7 +28,7 @@ def run(words: list[str]) -> None:
     """Run the demo, then say what came of it, what it means and where the report is."""
     arguments = parse(Arguments, words, prog="spikeloom demo")
     from tune.commands.demo_run import run_demo
-    from tune.comparison.conclusions import missing_lines
+    from tune.comparison.conclusions import excluded_lines
     from tune.comparison.tables import accuracy_table
 
     folder = arguments.out.expanduser().absolute()
@@ -41,7 +41,7 @@ def run(words: list[str]) -> None:
         raise
     demo.findings.table().print()
     accuracy_table(demo.conclusion).print()
-    for sentence in (*demo.conclusion.sentences(), *missing_lines(demo.conclusion.errors)):
+    for sentence in (*demo.conclusion.sentences(), *excluded_lines(demo.conclusion.errors)):
         print(sentence)
     print(
         "An emulated event camera filmed these gestures: the demo shows every step from raw recordings to a comparison "

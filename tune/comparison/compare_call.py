@@ -12,7 +12,7 @@ from pipeline.presets.registry import find_preset
 from preprocess.errors import ConfigError
 from preprocess.paths import default_cache, default_out
 from preprocess.terminal.progress import Progress
-from tune.comparison.conclusions import missing_lines
+from tune.comparison.conclusions import excluded_lines
 from tune.comparison.plan import Tuning, compare_neurons
 from tune.comparison.run_comparison import compare as run_comparison
 from tune.comparison.tuning import tuning_space
@@ -119,5 +119,5 @@ def compare(
         )
         for verdict, difference in conclusion.differences
     )
-    said = (*conclusion.sentences(), *missing_lines(conclusion.errors))
+    said = (*conclusion.sentences(), *excluded_lines(conclusion.errors))
     return ComparisonResult(folder, differences, said)

@@ -11,10 +11,10 @@ from spikingjelly.activation_based import functional
 from pipeline.config.run_config import NetworkConfig, NeuronConfig, RunConfig
 from pipeline.networks import NETWORKS, build_network
 from pipeline.neurons import NEURONS, make_neuron
-from pipeline.neurons.registry import FUSED
 from preprocess.errors import ConfigError
 
 T = 6
+FUSED = [name for name, neuron in NEURONS.items() if neuron.traits.fused]
 EVERY = [(name, backend) for name in NEURONS for backend in ("auto", "torch")] + [(name, "fused") for name in FUSED]
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from tiny_run import TINY, tiny_cache
 
 from pipeline.config.run_config import override, to_dict
 from pipeline.runs.run_folder import open_run
-from pipeline.runtime.distributed import Group, local_device, share_of, told_group
+from pipeline.runtime.distributed import Group, group_from_env, local_device, share_of
 from preprocess.errors import ConfigError
 from preprocess.files import read_lines
 
@@ -29,12 +30,12 @@ from pathlib import Path
 import torch
 from tiny_run import TINY
 from pipeline.data.loader import Batch
-from pipeline.runtime.distributed import joined, told_group
+from pipeline.runtime.distributed import joined, group_from_env
 from pipeline.training.learner import Learner
 from pipeline.networks import SpikeCounter, build_network
 
 torch.set_num_threads(1)
-group, cpu = told_group(), torch.device("cpu")
+group, cpu = group_from_env(), torch.device("cpu")
 network = build_network(TINY.network, TINY.neuron, channels=2, classes=3, size=(16, 16), timesteps=3, seed=1)
 for module in network.modules():
     if isinstance(module, torch.nn.BatchNorm2d):
@@ -63,11 +64,14 @@ Path(sys.argv[1], f"threads-{name}.json").write_text(json.dumps(threads))
 """
 
 
+def alone(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]), "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, timeout=300)
+
+
 def torchrun(processes: int, *words: str) -> subprocess.CompletedProcess[str]:
     # Any free port of this machine alone, so that tests side by side do not meet.
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([*start, *words], env=environment, capture_output=True, text=True, timeout=300)
+    return alone("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *words)
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +84,8 @@ def steps(tmp_path_factory) -> Path:
     """What one process left, and what two did."""
     folder = tmp_path_factory.mktemp("steps")
     (folder / "step.py").write_text(STEP)
-    for processes in (1, 2):
-        ended = torchrun(processes, str(folder / "step.py"), str(folder))
+    for start in (alone, partial(torchrun, 2)):
+        ended = start(str(folder / "step.py"), str(folder))
         assert ended.returncode == 0, ended.stderr
     return folder
 
@@ -109,17 +113,17 @@ def test_torchrun_trains_one_run_and_resumes_it_bit_for_bit(cache: Path, tmp_pat
     config = override(TINY, {"network.dropout": 0.2, "optimiser.ema_decay": 0.5})
     (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
     words = ["-m", "pipeline", "train", "--config", str(tmp_path / "config.json"), "--cache", str(cache), "--out"]
-    alone = torchrun(2, *words, str(tmp_path / "alone"))
-    assert alone.returncode == 0, alone.stderr
-    assert alone.stdout.count("test accuracy") == 1
-    run = open_run(tmp_path / "alone")
+    whole = torchrun(2, *words, str(tmp_path / "whole"))
+    assert whole.returncode == 0, whole.stderr
+    assert whole.stdout.count("test accuracy") == 1
+    run = open_run(tmp_path / "whole")
     assert run.result is not None and len(run.metrics) == 3 and run.environment["processes"] == 2
     cut = torchrun(2, str(_stopper(tmp_path)), str(tmp_path / "config.json"), str(tmp_path / "cut"), str(cache))
     assert cut.returncode != 0 and len(read_lines(tmp_path / "cut/metrics.jsonl")) == 2
     resumed = torchrun(2, *words[:3], "--resume", str(tmp_path / "cut"))
     assert resumed.returncode == 0, resumed.stderr
-    assert read_lines(tmp_path / "alone/metrics.jsonl") == read_lines(tmp_path / "cut/metrics.jsonl")
-    weights = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["network"] for name in ("alone", "cut")]
+    assert read_lines(tmp_path / "whole/metrics.jsonl") == read_lines(tmp_path / "cut/metrics.jsonl")
+    weights = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["network"] for name in ("whole", "cut")]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
@@ -167,10 +171,10 @@ def test_shares_are_even_and_every_sample_is_taken_once():
 def test_without_torchrun_a_process_is_alone(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert told_group() == Group(0, 1) and local_device("auto") == "auto"
+    assert group_from_env() == Group(0, 1) and local_device("auto") == "auto"
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("LOCAL_RANK", "3")
-    assert told_group() == Group(3, 4) and not told_group().first
+    assert group_from_env() == Group(3, 4) and not group_from_env().first
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert local_device("auto") == "cuda:3" and local_device("cpu") == "cpu"

@@ -74,7 +74,7 @@ def span_of(sample: Events) -> int:
 
 
 def tonic_frames(events: Events, binning: Binning) -> tuple[np.ndarray, int]:
-    """tonic's frames, and how many events lie in none of its slices."""
+    """tonic's frames, and how many events are in none of its slices."""
     from tonic import slicers
     from tonic.transforms import ToFrame
 

@@ -129,9 +129,7 @@ def test_store_does_not_depend_on_parts_or_chunks(tmp_path: Path, samples, monke
     path = build_event_store(tiny_layout(tmp_path / "src", samples, chunk=chunk), tmp_path / "cache")
     check(path, samples)
     with h5py.File(path) as file:
-        np.testing.assert_array_equal(
-            np.diff(file["samples/offset"]), [len(sample) for sample in samples]
-        )
+        np.testing.assert_array_equal(np.diff(file["samples/offset"]), [len(sample) for sample in samples])
 
 
 def test_worker_processes_give_the_same_store(tmp_path: Path, samples: list[Events]):
@@ -191,8 +189,8 @@ def decode_anew(layout: TinyLayout) -> TinyLayout:
         (swap_two_events, "the content of r003.npy changed"),
         (grow, r"r003.npy had \d+ bytes and has \d+"),
         (drop, "0 recordings are new and 1 are gone, such as r011.npy"),
-        (relabel, "the labels, the splits or the decoder changed"),
-        (decode_anew, "the labels, the splits or the decoder changed"),
+        (relabel, "the options, the labels, the splits or the decoder changed"),
+        (decode_anew, "the options, the labels, the splits or the decoder changed"),
     ],
 )
 def test_a_changed_source_is_noticed_and_built_again(tmp_path: Path, samples: list[Events], change, reason: str):

@@ -7,11 +7,13 @@ import os
 import signal
 import threading
 import time
+import weakref
 
 import pytest
 
 from preprocess.building.workers import Workers
 from preprocess.errors import CacheError, RecordingError
+from preprocess.interrupts import stopped_by_signals
 
 KINDS = pytest.mark.parametrize("kind", ["processes", "threads"])
 
@@ -108,3 +110,19 @@ def test_an_error_while_others_work_leaves_nothing_waiting(kind):
             results = workers.map(abs, range(1000))  # kept, and not begun
             raise OSError
         assert results is not None
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_signal_that_was_dropped_in_a_finalizer_stops_the_work(count: int):
+    done: list[int] = []
+
+    def interrupted(workers: Workers) -> None:
+        for item in workers.map(sleep_backwards, range(5), ahead=1):
+            done.append(item)
+            thing = threading.Event()
+            weakref.finalize(thing, signal.raise_signal, signal.SIGINT)
+            del thing
+
+    with Workers(count, "threads") as workers, pytest.raises(KeyboardInterrupt), stopped_by_signals():
+        interrupted(workers)
+    assert done == [0]

@@ -125,7 +125,7 @@ def test_the_original_gestures_are_unpacked_once(gestures: Path, tmp_path: Path)
         archive.add(gestures, "DvsGesture")
     said: list[str] = []
     for where in (source, source, source / "DvsGesture.tar.gz", tmp_path / "download"):
-        layout = find_layout("dvs-gesture", where, tell=said.append)
+        layout = find_layout("dvs-gesture", where, notify=said.append)
         assert layout.folder == source / "DvsGesture"
         assert samples_of(layout) == samples_of(find_layout("dvs-gesture", gestures))
     assert sum("unpacking" in line for line in said) == 1

@@ -45,7 +45,7 @@ def gestures_np(tmp_path: Path) -> Path:
 
 def test_spikingjellys_gestures_have_user_and_light_from_their_names(gestures_np: Path):
     said: list[str] = []
-    layout = find_layout("dvs-gesture", gestures_np.parent, tell=said.append)
+    layout = find_layout("dvs-gesture", gestures_np.parent, notify=said.append)
     assert said == [f"{gestures_np}: SpikingJelly's events_np (.npz)"]
     assert (layout.name, layout.format, layout.form) == ("dvs-gesture", "npz", "SpikingJelly's events_np (.npz)")
     assert samples_of(layout) == [

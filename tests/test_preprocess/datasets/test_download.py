@@ -56,11 +56,11 @@ def test_a_whole_file_is_fetched_once(server, tmp_path: Path, monkeypatch, capsy
     url, asked = server
     published(monkeypatch, Remote(f"{url}/a.zip", "train.zip", MD5))
     said: list[str] = []
-    assert download("n-mnist", tmp_path / "new" / "out", tell=said.append) == [tmp_path / "new" / "out" / "train.zip"]
+    assert download("n-mnist", tmp_path / "new" / "out", notify=said.append) == [tmp_path / "new" / "out" / "train.zip"]
     assert (tmp_path / "new" / "out" / "train.zip").read_bytes() == CONTENT
     assert said == [f"{url}/a.zip: fetching into {tmp_path / 'new' / 'out' / 'train.zip'}"]
     before = len(asked)
-    download("n-mnist", tmp_path / "new" / "out", tell=said.append)
+    download("n-mnist", tmp_path / "new" / "out", notify=said.append)
     assert len(asked) == before and said[-1].endswith("train.zip: is there and whole")
     assert capsys.readouterr().out == ""
 
@@ -79,7 +79,7 @@ def test_what_fails_says_what_to_do_by_hand_and_the_rest_is_fetched(
     url, _ = server
     published(monkeypatch, Remote(f"{url}/{name}", "train.zip", md5), Remote(f"{url}/b.zip", "test.zip", MD5))
     with pytest.raises(LayoutError) as refused:
-        download("n-mnist", tmp_path, tell=lambda _: None)
+        download("n-mnist", tmp_path, notify=lambda _: None)
     (line,) = refused.value.errors
     assert line.startswith(f"{url}/{name}: expected the archive train.zip, ") and found in line
     assert line.endswith(f"save it as {tmp_path / 'train.zip'} (MD5 {md5}), and go on with preprocess.")
@@ -90,7 +90,7 @@ def test_a_damaged_file_is_fetched_again(server, tmp_path: Path, monkeypatch):
     url, _ = server
     (tmp_path / "train.zip").write_bytes(CONTENT[:-1])
     published(monkeypatch, Remote(f"{url}/a.zip", "train.zip", MD5))
-    download("n-mnist", tmp_path, tell=lambda _: None)
+    download("n-mnist", tmp_path, notify=lambda _: None)
     assert (tmp_path / "train.zip").read_bytes() == CONTENT
 
 
@@ -127,4 +127,4 @@ def test_the_command_names_what_comes_next(server, tmp_path: Path, monkeypatch, 
     published(monkeypatch, Remote(f"{url}/a.zip", "train.zip", MD5))
     run(["n-mnist", "--out", str(tmp_path)])
     printed = capsys.readouterr().out
-    assert printed == f"{tmp_path / 'train.zip'}\nGo on with: spikeloom preprocess n-mnist --source {tmp_path}\n"
+    assert printed == f"{tmp_path / 'train.zip'}\nNext: spikeloom preprocess n-mnist --source {tmp_path}\n"

@@ -223,7 +223,7 @@ def test_command_makes_preprocesses_and_keeps_cues(tmp_path: Path, capsys):
     first, following = capsys.readouterr().out.splitlines()
     assert first.startswith(f"Emulated cue in {out}: 2 recordings, 16 samples, ")
     assert following.startswith("Next: spikeloom preprocess emulated-cue --source")
-    assert run(*words) == 0 and "(was there)" in capsys.readouterr().out
+    assert run(*words) == 0 and "(already there)" in capsys.readouterr().out
     assert run(*words[:-1], 75) == 2
     assert "--lag-ms 75" in (err := capsys.readouterr().err) and "--lag-ms 50" in err
     assert run(*following.removeprefix("Next: spikeloom ").split(), "--cache", cache, "--json") == 0
@@ -238,9 +238,9 @@ def test_command_makes_preprocesses_and_keeps_cues(tmp_path: Path, capsys):
     ("words", "message"),
     [
         (["cue", "--lag-ms", -1], "--lag-ms: expected 0 to 60000 ms, found -1"),
-        (["gestures", "--lag-ms", 5], "--lag-ms: gestures have no lag. Leave it out."),
-        (["cue", "--difficulty", "hard"], "--difficulty: cues are plain only. Leave it out."),
-        (["cue", "--test-share", 1.5], "--test-share: expected a share between 0 and 1, found 1.5"),
+        (["gestures", "--lag-ms", 5], "--lag-ms: expected with cue only, found with gestures. Leave it out."),
+        (["cue", "--difficulty", "hard"], "--difficulty: expected with gestures only, found with cue. Leave it out."),
+        (["cue", "--test-share", 1.5], "--test-share: expected a fraction between 0 and 1, found 1.5"),
         (["cue", "--samples-per-class", 1], "samples per class: expected at least 2 (one user"),
     ],
 )

@@ -154,7 +154,9 @@ def atis_events(word: Times) -> NDArray[np.uint8]:
 
 def write_npy(path: Path, t: Times, flip: Times) -> None:
     x, y, p = pixels(len(t))
-    np.save(path, np.stack([t ^ flip, x, y, p], axis=1))
+    rows = np.empty(len(t), [(name, np.int64) for name in "txyp"])
+    rows["t"], rows["x"], rows["y"], rows["p"] = t ^ flip, x, y, p
+    np.save(path, rows)
 
 
 def write_npz(path: Path, t: Times, flip: Times) -> None:

@@ -106,6 +106,19 @@ def test_evt3_waits_for_the_row_the_lower_time_and_the_base_of_a_vector(tmp_path
     assert events.t.tolist() == [4101] * 4 and notes == {NOTE: 3 + 2 + 2}
 
 
+@encodings
+def test_a_recording_of_which_the_clock_leaves_nothing_says_so(tmp_path: Path, encoding: str, capsys):
+    words = stream(encoding)
+    without = words[words >> (28 if encoding == "evt2" else 12) != 0x8]
+    for label, of_label in (("cat", words), ("dog", without)):
+        (tmp_path / "src" / label).mkdir(parents=True)
+        write(tmp_path / "src" / label / "a.raw", encoding, of_label)
+    argv = ("preprocess", "folder", "--source", tmp_path / "src", "--cache", tmp_path / "cache", "--name", "cut")
+    assert run(*argv) == 2
+    counted = f"expected at least one event, found none (events left out before the clock: {events_in(without):,})."
+    assert counted in capsys.readouterr().err
+
+
 def run(*argv: object) -> int:
     return run_main(VERBS, prog="spikeloom", description="", argv=[*map(str, argv)])
 

@@ -211,6 +211,12 @@ REFUSED: list[tuple[str, Callable[[Path], None], ArrayOptions, str]] = [
         ArrayOptions(),
         "found pickled Python objects, which could run code and are never loaded.",
     ),
+    (
+        "a.npy",
+        lambda f: np.save(f, np.array([[3, 4, 900, 1]])),
+        ArrayOptions("txyp"),
+        "found row 900, column 4 in event 0, read by --columns txyp.",
+    ),
     ("a.npz", lambda f: np.savez(f, events=np.zeros((5, 6))), ORDERED, "found float64 of shape (5, 6)."),
 ]
 
@@ -349,3 +355,22 @@ def test_someone_elses_hdf5_is_described_and_converted_by_the_code_it_is_given(
             events = decode(next(Path().glob(f"{Path(name).stem}.np?")))
             for letter, values in TRUE.items():
                 np.testing.assert_array_equal(getattr(events, letter), values)
+
+
+def test_someone_elses_hdf5_of_thousands_of_recordings_is_described_by_its_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "many.h5"
+    with h5py.File(path, "w") as file:
+        for k in range(300):
+            for name in "txyp":
+                file[f"{k:03}/{name}"] = np.arange(3)
+    opened: list[str] = []
+    get = h5py.Group.__getitem__
+    monkeypatch.setattr(h5py.Group, "__getitem__", lambda group, name: opened.append(name) or get(group, name))
+    monkeypatch.setattr(h5py.Group, "get", lambda group, name, *_: opened.append(name) or get(group, name))
+    with pytest.raises(CacheError) as refused:
+        inspect_recording.run([str(path)])
+    (line,) = refused.value.errors
+    assert "001/y (int64 of shape (3,)) and more. HDF5 recordings are not read; convert it: " in line
+    assert 0 < len(opened) < 500

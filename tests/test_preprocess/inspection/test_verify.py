@@ -119,7 +119,7 @@ def test_a_folder_without_a_cache_is_told(tmp_path: Path):
 
 def test_command_prints_a_table_and_fails_on_damage(cache: Path, capsys):
     assert run_main(VERBS, prog="spikeloom", description="", argv=["verify", str(cache)]) == 0
-    assert "whole" in capsys.readouterr().out
+    assert "intact" in capsys.readouterr().out
     path = cache / "tiny" / "frames" / "time-T3-4x5.h5"
     path.write_bytes(path.read_bytes()[:-50])
     assert run_main(VERBS, prog="spikeloom", description="", argv=["verify", str(cache)]) == 2

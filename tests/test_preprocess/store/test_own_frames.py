@@ -20,6 +20,7 @@ from preprocess.building.build_event_store import build_event_store, ensure_ever
 from preprocess.building.build_frame_cache import find_frames
 from preprocess.cli import VERBS
 from preprocess.errors import CacheError
+from preprocess.inspection.verify import verify_cache
 from preprocess.store.event_store import open_events
 from preprocess.store.frame_cache import open_frames
 from preprocess.store.own_frames import own_frames_folder
@@ -131,6 +132,39 @@ def test_where_ones_own_frames_lie(variables: dict[str, str], expected: str, mon
     for name, value in ({"HOME": "/home/me"} | variables).items():
         monkeypatch.setenv(name, value)
     assert own_frames_folder() == Path(expected)
+
+
+def test_a_user_without_a_home_folder_has_a_place_for_frames(monkeypatch: pytest.MonkeyPatch):
+    for name in ("SPIKELOOM_CACHE_FRAMES", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    # As where a container runs as a number that no user has.
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert own_frames_folder() == Path(tempfile.gettempdir()) / f"spikeloom-{os.getuid()}" / "frames"
+
+
+def test_verify_reads_the_frames_in_ones_own_folder_too(shared: Path):
+    with _plain_user():
+        own = ensure_frames(shared / "cache", "tiny", Binning(7))
+    assert [result.path for result in verify_cache(shared / "cache") if not result.errors][-1] == own
+    content = bytearray(own.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    own.write_bytes(content)
+    (found,) = [result for result in verify_cache(shared / "cache" / "tiny") if result.path == own]
+    assert found.errors
+
+
+def test_verify_names_the_folders_of_a_cache_that_it_may_not_read(shared: Path):
+    (shared / "cache").chmod(0o755)
+    shutil.copytree(shared / "cache" / "tiny", shared / "cache" / "closed")
+    (shared / "cache" / "closed").chmod(0)
+    with _plain_user():
+        results = verify_cache(shared / "cache")
+        assert [(result.path, result.note) for result in results if result.samples == 0] == [
+            (shared / "cache" / "closed", "not verified: permission denied")
+        ]
+    (shared / "cache" / "tiny").chmod(0)
+    with _plain_user(), pytest.raises(CacheError, match=r"not in .*closed \(check its permissions\)"):
+        verify_cache(shared / "cache")
 
 
 def test_preprocess_bins_a_read_only_cache_for_another_t(

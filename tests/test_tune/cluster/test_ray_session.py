@@ -7,14 +7,20 @@ import os
 import signal
 import socket
 import tempfile
+import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
+from preprocess.interrupts import stopped_by_signals
 from tune.cluster.ray_session import ClusterError, ray_running
+from tune.trials.run_trials import _Watcher
 
 pytestmark = pytest.mark.ray
 
@@ -56,6 +62,21 @@ def test_ray_sends_nothing_anywhere_and_shows_no_dashboard(shared_ray: None):
 def test_answer_to_sigterm_stays_ours(shared_ray: None):
     """Ray's own handler leaves with exit code 15."""
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_search_hears_ctrl_c_that_was_dropped_in_a_finalizer():
+    updates: list[None] = []
+    status: Any = SimpleNamespace(update=lambda: updates.append(None))
+    nothing: Any = None
+    watcher = _Watcher(nothing, nothing, status, lambda: None, lambda: None)
+    with stopped_by_signals():
+        watcher.on_step_end(0, [])
+        thing = threading.Event()
+        weakref.finalize(thing, signal.raise_signal, signal.SIGINT)
+        del thing
+        with pytest.raises(KeyboardInterrupt):
+            watcher.on_step_end(1, [])
+    assert len(updates) == 1
 
 
 def test_trials_have_the_working_folder_of_the_command_that_starts_them(shared_ray: None):

@@ -106,7 +106,7 @@ def lose_worker(head: Machine, worker: Machine, address: str) -> None:
     worker.lose()
     out, err = search.communicate(timeout=240)
     assert search.returncode == 0, err
-    assert "its process died and it is tried again" in err
+    assert "its process died and the trial is tried again" in err
     assert [record["status"] for record in records(head, "s")] == ["done"] * 3
     earlier = json.loads(head.shell(f"cat {home}/environment.json"))["earlier"]
     assert len(earlier) >= 1, "it went on from a checkpoint"
@@ -333,8 +333,8 @@ def test_full_disk_loses_no_finished_trial_and_leaves_no_half_file():
         head.shell(f"head -c 20m /dev/zero > {own}/s/filler 2>/dev/null; true")
         _, err = search.communicate(timeout=240)
         *_, last = err.strip().splitlines()
-        told = f"spikeloom: {own}/s: cannot be written (No space left on device); no trial goes on. "
-        assert last == f"{told}Free space there, then go on: spikeloom tune --resume {own}/s", err
+        told = f"spikeloom: {own}/s: cannot be written (No space left on device); all trials stop. "
+        assert last == f"{told}Free space there, then resume: spikeloom tune --resume {own}/s", err
         # At once: no trial can keep what it trains.
         assert search.returncode == 2 and "tried again" not in err, err
         head.shell(f"rm {own}/s/filler")

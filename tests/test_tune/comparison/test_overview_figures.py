@@ -12,7 +12,7 @@ from made_up import CONFIG, write_comparison_runs
 
 from pipeline.config.run_config import override
 from tune.comparison.arms import Setting, neuron_arm
-from tune.comparison.captions import about_figure, titled
+from tune.comparison.captions import about_figure, data_title
 from tune.comparison.conclusions import Conclusion, conclude
 from tune.comparison.overview_figures import overview_figures
 from tune.comparison.plan import Comparison
@@ -101,7 +101,7 @@ def test_a_forest_tells_seed_and_row_and_how_sure_the_mean_is(tmp_path: Path):
     )
     (axes,) = hover_of(forest)
     dots, mean = axes["series"][:2]
-    assert axes["x"] == "CLIF − LIF, points"
+    assert axes["x"] == "CLIF − LIF, percentage points"
     assert [at[2:] for at in dots["at"]] == [
         [value, "n-mnist, 2", f"seed {7 + k}"] for k, value in enumerate(("5", "2.5", "2.5"))
     ]
@@ -117,7 +117,7 @@ def test_a_curve_tells_its_seeds_and_interval_and_a_map_its_cells(tmp_path: Path
     made(tmp_path / "axes", {"binning.timesteps": (2, 4), "neuron.tau": (1.5, 2.0)})
     titles = {picture.title: picture for picture in comparison_section(tmp_path / "axes", "c").pictures}
     gap = hover_of(titles["Map: emulated-gestures"])[2]["series"][0]
-    assert (gap["name"], gap["at"][0][4:]) == ("CLIF − LIF, points", ["1.5", "2", "3.333"])
+    assert (gap["name"], gap["at"][0][4:]) == ("CLIF − LIF, percentage points", ["1.5", "2", "3.333"])
 
 
 def test_titles_of_tables_say_on_what_and_whether_it_is_emulated(tmp_path: Path):
@@ -127,7 +127,7 @@ def test_titles_of_tables_say_on_what_and_whether_it_is_emulated(tmp_path: Path)
         assert table.title.endswith(f": n-mnist, {EMULATED}, official split, T = 2, 4")
     captions = {path.stem: path.read_text() for path in read_report(tmp_path).write_paper() if path.suffix == ".tex"}
     assert "\\caption{Emulated data: Paired differences: n-mnist" in captions["table-paired-differences"]
-    assert "\\caption{Emulated data: Read at equal cost: n-mnist" in captions["table-read-at-equal-cost"]
-    recordings = conclusion.verdicts[:2]
-    assert titled("Gap", recordings) == "Gap: n-mnist, official split, T = 2, 4"
+    assert "\\caption{Emulated data: Accuracy at equal cost: n-mnist" in captions["table-accuracy-at-equal-cost"]
+    recordings = conclusion.results[:2]
+    assert data_title("Gap", recordings) == "Gap: n-mnist, official split, T = 2, 4"
     assert about_figure(recordings) == "n-mnist, official split, T = 2, 4"

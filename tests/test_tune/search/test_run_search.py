@@ -257,7 +257,7 @@ def test_folder_of_another_search_or_of_something_else_is_refused(
         run_search(search, tmp_path / "full")
     (tmp_path / "other").mkdir()
     plan(tiny_config, tiny_cache, "neuron.tau=2,4").write(tmp_path / "other")
-    with pytest.raises(RunError, match=r"holds another search\. Go on with that one: spikeloom tune --resume"):
+    with pytest.raises(RunError, match=r"found another one\. Resume that one: spikeloom tune --resume"):
         run_search(search, tmp_path / "other")
 
 

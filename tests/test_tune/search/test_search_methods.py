@@ -152,7 +152,7 @@ def test_time_that_is_up_leaves_trials_that_a_resumed_search_ends(
         search, folder, execution=ExecutionOptions(request=ResourceRequest(concurrent=1), hours=8 / 3600)
     )
     assert not findings.complete and findings.ranked == []
-    assert "stopped, because the time is up" in capsys.readouterr().err
+    assert "stopped, because the time limit is reached" in capsys.readouterr().err
     counts = findings.counts()
     assert counts["started"] + counts["waiting"] == 2
     started = next(row for row in findings.rows if row["status"] == "started")
@@ -171,7 +171,7 @@ def test_trial_that_memory_does_not_hold_is_trained_in_pieces_and_marked(
     pieces = {row["neuron.name"].rpartition(":")[2]: row["micro_batch"] for row in findings.rows}
     # A batch of five in halves: two at once.
     assert pieces == {"lif": None, "Hungry": 2}
-    assert any("1 of them did not fit the memory" in sentence for sentence in findings.sentences())
+    assert any("1 trial did not fit in memory" in sentence for sentence in findings.sentences())
 
 
 def test_what_a_trial_takes_is_measured_before_several_run(
@@ -225,7 +225,7 @@ def test_trials_run_one_at_a_time_where_the_costliest_does_not_fit(
         tiny_config, tiny_cache, f"neuron.name={tmp_path}/hungry.py:Hungry", "neuron.tau=1.5,2", scheduler="none"
     )
     assert run_search(search, tmp_path / "out").counts() == {"done": 2}
-    assert "one at a time runs on each machine" in capsys.readouterr().err
+    assert "running one trial per machine" in capsys.readouterr().err
     # Each computes on all CPUs.
     (environment, _) = (json.loads(path.read_text()) for path in (tmp_path / "out").rglob("environment.json"))
     assert environment["threads"] == len(os.sched_getaffinity(0))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.cli import VERBS
-from pipeline.commands.config_arguments import idle_notes
+from pipeline.commands.config_arguments import inactive_notes
 from pipeline.commands.tables import print_steps
 from pipeline.config.run_config import RunConfig, override, to_dict
 from pipeline.runs.run_folder import open_run
@@ -103,7 +103,7 @@ def test_a_finished_run_is_said_to_be_reused(trained: Path, capsys):
     assert run("train", "--resume", trained, "--json") == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["reused"] is True
-    assert "was finished already; its result is reused and nothing was trained" in printed.err
+    assert "already finished; its result is reused and nothing is trained" in printed.err
 
 
 def test_fields_without_effect_are_named(config: RunConfig, tmp_path: Path, tiny_cache: Path, capsys):
@@ -111,7 +111,7 @@ def test_fields_without_effect_are_named(config: RunConfig, tmp_path: Path, tiny
     words = ("--config", tmp_path / "c.json", "--cache", tiny_cache, "--dry-run")
     assert run("train", *words, "--neuron.name", "if", "--neuron.tau", "3") == 0
     assert "neuron.tau: has no effect with neuron.name if" in capsys.readouterr().err
-    assert idle_notes(["--neuron.tau", "3"], config) == []
+    assert inactive_notes(["--neuron.tau", "3"], config) == []
 
 
 def test_damaged_runs_are_left_out_of_the_list_by_name(trained: Path, capsys):
@@ -142,18 +142,20 @@ def test_a_search_says_what_it_reuses_and_runs_again(config: RunConfig, tiny_cac
     for trial, status in zip(search.configs(), ("done", "pruned", "failed"), strict=False):
         Ledger(tmp_path).write_done(trial, {"status": status})
     (line,) = search_notes(search, tmp_path)
-    assert line == "2 trials are finished already and are reused; 1 that failed are run again"
+    assert line == "2 finished trials are reused; 1 failed trials will be run again"
 
 
 def test_a_small_space_is_said_to_be_run_in_full(config: RunConfig, tiny_cache: Path, tmp_path: Path):
     (line,) = search_notes(plan(config, tiny_cache, "neuron.tau=1.5,2", samples=24), tmp_path)
-    assert line == "the space has 2 configurations, fewer than the 24 trials: all are run"
+    assert line == "the space has 2 valid configurations, fewer than the 24 samples: all of them are run"
 
 
 def test_combinations_that_are_not_valid_are_counted_with_a_reason(config: RunConfig, tiny_cache: Path, tmp_path: Path):
     search = plan(config, tiny_cache, "binning.timesteps=2,4", "grad_steps=1,3", method="grid")
     (line,) = search_notes(search, tmp_path)
-    assert line.startswith("1 combinations of the space are not valid and left out; the first: grad_steps: expected")
+    assert line.startswith(
+        "1 combinations of the space are not valid and are left out; the first: grad_steps: expected"
+    )
 
 
 def test_trials_in_pieces_of_a_batch_are_counted(config: RunConfig, tiny_cache: Path, tmp_path: Path):
@@ -162,7 +164,7 @@ def test_trials_in_pieces_of_a_batch_are_counted(config: RunConfig, tiny_cache: 
         measured = {"validation_accuracy": 0.5, "firing_rate": 0.1, "energy_uj": 1.0, "epochs": 1, "seconds": 1.0}
         Ledger(tmp_path).write_done(trial, {"status": "done", "micro_batch": held, **measured})
     sentences = read_findings(search, tmp_path).sentences()
-    assert "1 of them did not fit the memory and were trained in pieces of a batch." in sentences
+    assert "1 trial did not fit in memory and used gradient accumulation." in sentences
 
 
 def test_a_report_of_many_classes_says_how_many_are_shown(trained: Path, monkeypatch: pytest.MonkeyPatch):

@@ -151,7 +151,7 @@ def test_search_survives_kill_ctrl_c_and_terminate(tmp_path: Path, words: list[o
     driver.signal(signal.SIGINT)
     code, out, err = driver.end()
     assert (code, out) == (130, ""), err
-    assert f"spikeloom: finished trials are kept. Go on: spikeloom tune --resume {folder}" in err
+    assert f"spikeloom: finished trials are kept. Resume with: spikeloom tune --resume {folder}" in err
     assert "Traceback" not in err
     wait_for_no_process_of(temporary)
     # What the killed driver could not tidy up went with this one's own.
@@ -199,7 +199,7 @@ def test_sigterm_leaves_a_whole_ledger_and_no_process(tmp_path: Path, words: lis
     os.kill(driver.process.pid, signal.SIGTERM)
     code, _, err = driver.end()
     assert code == 143, err
-    assert "Go on: spikeloom tune --resume" in err
+    assert "Resume with: spikeloom tune --resume" in err
     wait_for_no_process_of(temporary)
     assert not list(temporary.glob("spikeloom-*"))
     rows = read_results(tmp_path / "out")
