@@ -154,7 +154,11 @@ def atis_events(word: Times) -> NDArray[np.uint8]:
 
 def write_npy(path: Path, t: Times, flip: Times) -> None:
     x, y, p = pixels(len(t))
-    np.save(path, np.stack([t ^ flip, x, y, p], axis=1))
+    columns = {"t": t ^ flip, "x": x, "y": y, "p": p}
+    events = np.empty(len(t), [(name, column.dtype) for name, column in columns.items()])
+    for name, column in columns.items():
+        events[name] = column
+    np.save(path, events)
 
 
 def write_npz(path: Path, t: Times, flip: Times) -> None:
