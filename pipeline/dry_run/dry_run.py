@@ -246,9 +246,7 @@ def _measure(
     return found | {"loss": value, "seconds": _now(device) - start}
 
 
-def _described(
-    config: RunConfig, device: torch.device, samples: int, kept: float, per_sample: float
-) -> dict[str, Any]:
+def _described(config: RunConfig, device: torch.device, samples: int, kept: float, per_sample: float) -> dict[str, Any]:
     """What `step` says of a step; where it was run, its loss and time are added, else why it was not."""
     return {
         "samples": samples,

@@ -12,36 +12,14 @@ from pipeline.config.run_config import RunConfig
 from pipeline.data.encoding import encode, input_size
 from pipeline.data.loader import Batch, FrameLoader
 from pipeline.data.run_data import open_data
+from preprocess.datasets.dataset import Published
+from preprocess.datasets.registry import find_published
 from preprocess.errors import ConfigError
 from preprocess.store.event_store import events_path
 from preprocess.terminal.progress import Progress
 
 # Events of a pixel and polarity in a frame, about as many as DVS128-Gesture has at T = 20.
 _MEAN_COUNT = 0.4
-
-
-@dataclass(frozen=True)
-class _Form:
-    """A data set as it is published: its sensor, its classes, and the samples that train under these splits."""
-
-    height: int
-    width: int
-    classes: int
-    train: int | None = None
-    splits: tuple[str, ...] = ("official",)
-
-
-_NINE_OF_TEN = ("first-900-train", "first-100-test", "random-0.9")
-_FORMS = {
-    "dvs-gesture": _Form(128, 128, 11, 1_176),
-    "dvs-gesture-tonic": _Form(128, 128, 11, 1_077),
-    "cifar10-dvs": _Form(128, 128, 10, 9_000, _NINE_OF_TEN),
-    "n-mnist": _Form(34, 34, 10, 60_000),
-    # How many samples there are is for whoever emulates them to say.
-    "emulated-gestures": _Form(128, 128, 11),
-    "emulated-digits": _Form(128, 128, 10),
-    "emulated-cue": _Form(128, 128, 8),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,16 +68,10 @@ def tiny_frames(
         ConfigError: If the configuration does not fit the data.
     """
     path = events_path(cache, config.dataset.name)
-    form = _find_form(config.dataset.name)
+    form = find_published(config.dataset.name)
     if path.exists() or form is None or config.binning.varies:
         return _real(config, cache, samples, device, progress)
     return _made_up(config, path, form, samples, device)
-
-
-def _find_form(name: str) -> _Form | None:
-    """The form of a data set; other orientations and difficulties of it are named behind a hyphen."""
-    fits = [known for known in _FORMS if name == known or name.startswith(f"{known}-")]
-    return _FORMS[max(fits, key=len)] if fits else None
 
 
 def _real(config: RunConfig, cache: Path, samples: int, device: torch.device, progress: Progress | None) -> TinyFrames:
@@ -124,7 +96,7 @@ def _real(config: RunConfig, cache: Path, samples: int, device: torch.device, pr
     )
 
 
-def _made_up(config: RunConfig, path: Path, form: _Form, samples: int, device: torch.device) -> TinyFrames:
+def _made_up(config: RunConfig, path: Path, form: Published, samples: int, device: torch.device) -> TinyFrames:
     binning, dataset = config.binning, config.dataset
     if form.train is not None and dataset.split not in form.splits:
         raise ConfigError(
@@ -147,7 +119,7 @@ def _made_up(config: RunConfig, path: Path, form: _Form, samples: int, device: t
     )
 
 
-def _official_number(config: RunConfig, form: _Form) -> tuple[int | None, str | None]:
+def _official_number(config: RunConfig, form: Published) -> tuple[int | None, str | None]:
     dataset = config.dataset
     if form.train is None:
         return None, None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
-from preprocess.terminal.command_line import parse
+from preprocess.datasets.registry import TONIC_CLASSES
+from preprocess.terminal.command_line import UsageError, parse
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Arguments:
     Example: spikeloom download n-mnist --out data/n-mnist
     """
 
-    dataset: Annotated[Literal["dvs-gesture", "cifar10-dvs", "n-mnist"], tyro.conf.Positional]
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="{" + ",".join(TONIC_CLASSES) + "}")]
     """The data set."""
     out: Path
     """The folder to download to."""
@@ -32,6 +33,9 @@ class Arguments:
 def run(argv: list[str]) -> None:
     """Download what is missing, then print the next command."""
     arguments = parse(Arguments, argv, prog="spikeloom download")
+    if arguments.dataset not in TONIC_CLASSES:
+        known = ", ".join(TONIC_CLASSES)
+        raise UsageError(f"expected a data set ({known}), found '{arguments.dataset}'. See: spikeloom download --help")
     from preprocess.datasets.download import check_raw_gestures, download
     from preprocess.terminal.progress import progress_on_stderr
 

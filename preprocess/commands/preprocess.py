@@ -14,6 +14,7 @@ import tyro
 
 from preprocess.binning.binning import Binning, SplitBy
 from preprocess.datasets.layout import Windows
+from preprocess.datasets.registry import DATASETS
 from preprocess.formats.array_columns import ArrayOptions, TimeUnit
 from preprocess.paths import default_cache
 from preprocess.terminal.command_line import UsageError, parse
@@ -31,9 +32,8 @@ class Arguments:
     Example: spikeloom preprocess n-mnist --source n-mnist --timesteps 4 10
     """
 
-    dataset: Annotated[str, tyro.conf.Positional]
-    """The data set: n-mnist, dvs-gesture, cifar10-dvs, emulated-gestures, emulated-digits, emulated-cue, or folder for
-    your own recordings."""
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="{" + ",".join(DATASETS) + "}")]
+    """The data set; folder for your own recordings."""
     source: Path
     """The folder with the recordings, or the archive that contains them."""
     cache: Path | None = None
@@ -85,8 +85,6 @@ class Arguments:
 
     def check(self) -> None:
         """Raise a UsageError with every error that can be found without reading files."""
-        from preprocess.datasets import DATASETS
-
         errors = []
         if self.dataset not in DATASETS:
             import difflib

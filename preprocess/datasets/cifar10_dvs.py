@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from preprocess.datasets.dataset import CacheKind, Dataset, Published
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, files, raise_all
 from preprocess.formats.numpy_files import holds_events
 from preprocess.store.sample_table import NO_SPLIT
@@ -102,3 +103,16 @@ _TONICS_FILES = _Files("aedat4", ".aedat4", None, r"(?:\D.*_)?(\d{{1,9}})", "-to
 FORM = _form("the recordings as published (AEDAT 2.0)", _Files("aedat2", ".aedat", "spikingjelly"))
 SPIKINGJELLY_FORM = _form("SpikingJelly's events_np (.npz)", _Files("npz", ".npz", None))
 TONIC_FORM = _form("the recordings as tonic ships them (AEDAT 4)", _TONICS_FILES)
+
+DATASET = Dataset(
+    "cifar10-dvs",
+    (FORM, SPIKINGJELLY_FORM, TONIC_FORM),
+    archives={"CIFAR10DVS.zip": "CIFAR10DVS"} | {f"{name}.zip": name for name in CLASSES},
+    tonic_class="CIFAR10DVS",
+    caches=(
+        CacheKind("cifar10-dvs"),
+        CacheKind("cifar10-dvs-clif", options="--orientation clif"),
+        CacheKind("cifar10-dvs-tonic"),
+    ),
+    published={"cifar10-dvs": Published(128, 128, 10, 9_000, ("first-900-train", "first-100-test", "random-0.9"))},
+)

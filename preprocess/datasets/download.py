@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preprocess.datasets.archives import Notify
+from preprocess.datasets.registry import TONIC_CLASSES
 from preprocess.errors import LayoutError
-
-DOWNLOADS = ("dvs-gesture", "cifar10-dvs", "n-mnist")
 
 GESTURE_PAGE = "https://ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8/folder/50167556794"
 GESTURE_LAYOUT = """\
@@ -46,15 +45,11 @@ class Remote:
 
 def list_remotes(dataset: str) -> tuple[Remote, ...]:
     """The files of a data set, as tonic knows them; loads tonic and with it torch."""
-    from tonic.datasets import CIFAR10DVS, NMNIST, DVSGesture
+    import tonic.datasets
 
-    if dataset == "dvs-gesture":
-        t = DVSGesture
-    elif dataset == "n-mnist":
-        t = NMNIST
-    else:
-        c = CIFAR10DVS
-        return (Remote(c.url, c.filename, c.file_md5),)
+    t = getattr(tonic.datasets, TONIC_CLASSES[dataset])
+    if not hasattr(t, "train_url"):
+        return (Remote(t.url, t.filename, t.file_md5),)
     return (
         Remote(t.train_url, t.train_filename, t.train_md5),
         Remote(t.test_url, t.test_filename, t.test_md5),
@@ -65,7 +60,7 @@ def download(dataset: str, out: Path, *, notify: Notify) -> list[Path]:
     """Fetch a data set's archives into a folder, in the form that `preprocess` takes.
 
     Args:
-        dataset: One of DOWNLOADS; of dvs-gesture what tonic publishes, cut into samples, with times in whole ms.
+        dataset: A key of TONIC_CLASSES; of dvs-gesture what tonic publishes, cut into samples, with times in whole ms.
         out: The folder.
         notify: Called with a line for people.
 

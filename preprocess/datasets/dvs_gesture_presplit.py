@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.datasets.dvs_gesture import CLASSES
+from preprocess.datasets.dataset import CacheKind, Dataset, Published
+from preprocess.datasets.dvs_gesture import CLASSES, FORM
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, files, folders, raise_all
 from preprocess.formats.numpy_files import holds_events
 from preprocess.store.sample_table import TEST, TRAIN
@@ -132,4 +133,23 @@ TONIC_FORM = Form(
     "ibmGestureTrain and ibmGestureTest with folders userNN_LIGHT of CLASS.npy in each",
     _fits_tonic,
     _read_tonic,
+)
+
+# With IBM's own recordings, which `dvs_gesture` reads.
+DATASET = Dataset(
+    "dvs-gesture",
+    (FORM, SPIKINGJELLY_FORM, TONIC_FORM),
+    archives={
+        "DvsGesture.tar.gz": "DvsGesture",
+        "ibmGestureTrain.tar.gz": "ibmGestureTrain",
+        "ibmGestureTest.tar.gz": "ibmGestureTest",
+    },
+    tonic_class="DVSGesture",
+    caches=(CacheKind("dvs-gesture"), CacheKind("dvs-gesture-tonic")),
+    published={
+        "dvs-gesture": Published(128, 128, 11, 1_176),
+        "dvs-gesture-tonic": Published(128, 128, 11, 1_077),
+    },
+    # The official training users are 1 to 23; the last four validate.
+    validation_users=frozenset({20, 21, 22, 23}),
 )

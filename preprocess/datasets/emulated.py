@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from preprocess.datasets import cifar10_dvs, dvs_gesture
+from preprocess.datasets.dataset import CacheKind, Dataset, Published
 from preprocess.datasets.layout import Layout
 from preprocess.emulator.cue_positions import PLACES
 from preprocess.emulator.difficulty import DIFFICULTIES, PLAIN
@@ -18,9 +19,31 @@ from preprocess.emulator.gesture_motions import GESTURES
 from preprocess.emulator.output_folder import ABOUT, read_about
 from preprocess.errors import LayoutError
 
-GESTURES_FORM = dvs_gesture.recordings_form(GESTURES)
-CUE_FORM = dvs_gesture.recordings_form(PLACES)
-DIGITS_FORM = cifar10_dvs.recordings_form("emulated digits (AEDAT 2.0)", tuple("0123456789"), "emulated")
+# The number of samples is up to whoever emulates them.
+GESTURES_DATASET = Dataset(
+    "emulated-gestures",
+    (dvs_gesture.recordings_form(GESTURES),),
+    caches=(
+        CacheKind("emulated-gestures", emulate="gestures"),
+        CacheKind(
+            "emulated-gestures-hard",
+            emulate="gestures --difficulty hard --samples-per-class 200 --test-share 0.5",
+        ),
+    ),
+    published={"emulated-gestures": Published(128, 128, len(GESTURES))},
+)
+DIGITS_DATASET = Dataset(
+    "emulated-digits",
+    (cifar10_dvs.recordings_form("emulated digits (AEDAT 2.0)", tuple("0123456789"), "emulated"),),
+    caches=(CacheKind("emulated-digits", emulate="digits"),),
+    published={"emulated-digits": Published(128, 128, 10)},
+)
+CUE_DATASET = Dataset(
+    "emulated-cue",
+    (dvs_gesture.recordings_form(PLACES),),
+    caches=(CacheKind(r"emulated-cue-lag(\d+)", emulate="cue --lag-ms {0} --samples-per-class 150 --test-share 0.33"),),
+    published={"emulated-cue": Published(128, 128, len(PLACES))},
+)
 
 
 def with_name(layout: Layout) -> Layout:

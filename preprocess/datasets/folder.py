@@ -18,16 +18,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from preprocess.datasets.dataset import Dataset
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, folders, raise_all
 from preprocess.errors import LayoutError
-from preprocess.formats import NO_OPTIONS, SUFFIXES, Size, open_recording
+from preprocess.formats import FORMATS, NO_OPTIONS, SUFFIXES, Size, open_recording
 from preprocess.formats.array_columns import ARRAY_SUFFIXES
 from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN
 
 MANIFEST = "manifest.csv"
-
-# Their files do not tell the sensor's size; those of other formats do, or ask for it by themselves.
-_WITHOUT_SIZE = {".npy": "NumPy's", ".npz": "NumPy's", ".bin": "ATIS"}
 
 _SPLITS = {"train": TRAIN, "test": TEST}
 _COLUMNS = ("path", "label", "split", "group", "start_us", "end_us")
@@ -64,10 +62,12 @@ def with_sensor(layout: Layout, size: Size | None) -> Layout:
         raise LayoutError(
             f"{layout.folder}: expected .npy or .npz files for --columns and --time-unit, found none. Leave them out."
         )
-    kind = _WITHOUT_SIZE.get(first.suffix.lower())
-    if size is None and kind is not None:
+    suffix = first.suffix.lower()
+    without = (kind.TITLE for kind in FORMATS.values() if suffix == kind.SUFFIX and kind.STORES_SIZE == "never")
+    title = next(without, None)
+    if size is None and title is not None:
         raise LayoutError(
-            f"{first}: expected the size of the sensor, which {kind} files do not tell, found none. Give it: "
+            f"{first}: expected the size of the sensor, which {title} files do not store, found none. Give it: "
             "--sensor-size ROWS COLUMNS"
         )
     opened = open_recording(first, size=size, arrays=layout.arrays)
@@ -226,3 +226,5 @@ FORMS = (
         "folders of a class each", "a folder of recordings for each class", lambda f, _: _has_classes(f), _read_classes
     ),
 )
+
+DATASET = Dataset("folder", FORMS)

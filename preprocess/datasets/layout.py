@@ -13,7 +13,7 @@ from preprocess.errors import LayoutError
 from preprocess.formats import NO_OPTIONS, ArrayOptions, Recording, open_recording
 from preprocess.formats.registry import decoder_of
 
-_MOST_FAULTS = 20
+_MOST_ERRORS = 20
 _MOST_NAMES = 4
 
 
@@ -235,9 +235,14 @@ def _few(names: Sequence[str]) -> str:
 
 
 def raise_all(folder: Path, errors: Sequence[str]) -> None:
-    """LayoutError with the faults, if there are any; many of them end in a count."""
+    """Raise a LayoutError with the errors, if there are any."""
     if errors:
-        shown = list(errors[:_MOST_FAULTS])
-        if len(errors) > len(shown):
-            shown.append(f"{folder}: {len(errors) - len(shown)} more faults of this kind. Mend these first.")
-        raise LayoutError(*shown)
+        raise LayoutError(*first_errors(folder, errors))
+
+
+def first_errors(where: Path | str, errors: Sequence[str]) -> list[str]:
+    """The first errors, and a line with the number of the others, if there are many."""
+    shown = list(errors[:_MOST_ERRORS])
+    if len(errors) > len(shown):
+        shown.append(f"{where}: {len(errors) - len(shown)} more errors of this kind. Correct these first.")
+    return shown

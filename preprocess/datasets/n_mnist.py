@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from preprocess.datasets.dataset import CacheKind, Dataset, Published
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, files, folders, raise_all
 from preprocess.store.sample_table import TEST, TRAIN
 
@@ -53,3 +54,12 @@ def _recordings(folder: Path, part: str, split: int, errors: list[str]) -> list[
 
 
 FORM = Form("ATIS .bin", "the folders Train and Test with the folders 0 to 9 of .bin recordings in each", _fits, _read)
+
+DATASET = Dataset(
+    "n-mnist",
+    (FORM,),
+    archives={"train.zip": "Train", "test.zip": "Test", "Train.zip": "Train", "Test.zip": "Test"},
+    tonic_class="NMNIST",
+    caches=(CacheKind("n-mnist"),),
+    published={"n-mnist": Published(34, 34, 10, 60_000)},
+)

@@ -7,32 +7,29 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from preprocess.datasets import cifar10_dvs, dvs_gesture, dvs_gesture_presplit, emulated, folder, n_mnist
+from preprocess.datasets import cifar10_dvs, dvs_gesture_presplit, emulated, folder, n_mnist
 from preprocess.datasets.archives import Notify, unpack_archive, unpack_known
+from preprocess.datasets.dataset import Dataset, Published
 from preprocess.datasets.layout import Form, Layout, Windows, first_folder, folders, locate_form
 from preprocess.errors import ConfigError, LayoutError
 from preprocess.formats import NO_OPTIONS, ArrayOptions, Size
 
-_FORMS: dict[str, tuple[Form, ...]] = {
-    "dvs-gesture": (dvs_gesture.FORM, dvs_gesture_presplit.SPIKINGJELLY_FORM, dvs_gesture_presplit.TONIC_FORM),
-    "cifar10-dvs": (cifar10_dvs.FORM, cifar10_dvs.SPIKINGJELLY_FORM, cifar10_dvs.TONIC_FORM),
-    "n-mnist": (n_mnist.FORM,),
-    "folder": folder.FORMS,
-    "emulated-gestures": (emulated.GESTURES_FORM,),
-    "emulated-digits": (emulated.DIGITS_FORM,),
-    "emulated-cue": (emulated.CUE_FORM,),
-}
+_DATASETS: tuple[Dataset, ...] = (
+    dvs_gesture_presplit.DATASET,
+    cifar10_dvs.DATASET,
+    n_mnist.DATASET,
+    folder.DATASET,
+    emulated.GESTURES_DATASET,
+    emulated.DIGITS_DATASET,
+    emulated.CUE_DATASET,
+)
 
-# The archives in which a data set is published, and the folder that each one becomes.
-ARCHIVES: dict[str, Mapping[str, str]] = {
-    "dvs-gesture": {
-        "DvsGesture.tar.gz": "DvsGesture",
-        "ibmGestureTrain.tar.gz": "ibmGestureTrain",
-        "ibmGestureTest.tar.gz": "ibmGestureTest",
-    },
-    "cifar10-dvs": {"CIFAR10DVS.zip": "CIFAR10DVS"} | {f"{name}.zip": name for name in cifar10_dvs.CLASSES},
-    "n-mnist": {"train.zip": "Train", "test.zip": "Test", "Train.zip": "Train", "Test.zip": "Test"},
-}
+_FORMS: dict[str, tuple[Form, ...]] = {dataset.name: dataset.forms for dataset in _DATASETS}
+
+ARCHIVES: dict[str, Mapping[str, str]] = {dataset.name: dataset.archives for dataset in _DATASETS}
+
+TONIC_CLASSES: dict[str, str] = {dataset.name: dataset.tonic_class for dataset in _DATASETS if dataset.tonic_class}
+"""The data sets that can be downloaded, with the class of ``tonic.datasets`` that knows where."""
 
 DATASETS: Mapping[str, tuple[Form, ...]] = _FORMS
 """Every data set by name, with the forms in which it is found on a disk; `register_dataset` adds to it."""
@@ -109,7 +106,7 @@ def find_layout(
         LayoutError: With a line for everything that is missing or damaged.
     """
     if dataset not in _FORMS:
-        raise LayoutError(f"unknown data set '{dataset}', expected one of: {', '.join(DATASETS)}.")
+        raise LayoutError(f"expected a data set ({', '.join(DATASETS)}), found '{dataset}'. Choose one of them.")
     if dataset == "folder" and name is None:
         raise LayoutError("folder: expected a name for its caches, found none. Give it: --name NAME")
     if dataset != "folder" and (windows or size or arrays != NO_OPTIONS):
@@ -140,3 +137,34 @@ def find_layout(
             raise LayoutError(f"{dataset}: expected no --orientation, found {orientation}. {hint}")
         layout = dataclasses.replace(layout, orientation=orientation, name=f"{dataset}-{orientation}")
     return layout if name is None else dataclasses.replace(layout, name=name)
+
+
+def cache_command(name: str, dataset: str | None = None) -> tuple[str, str]:
+    """The commands that make the caches of a name, without folders.
+
+    Args:
+        name: Of the caches.
+        dataset: The data set, if it is known.
+
+    Returns:
+        The command that emulates the recordings, "" if they are not emulated; and the command that preprocesses them.
+    """
+    for known in _DATASETS:
+        for kind in known.caches:
+            found = re.fullmatch(kind.name, name)
+            if found:
+                emulate = f"spikeloom emulate {kind.emulate.format(*found.groups())}" if kind.emulate else ""
+                return emulate, f"spikeloom preprocess {known.name} {kind.options}".rstrip()
+    return "", f"spikeloom preprocess {dataset if dataset in _FORMS else 'folder'} --name {name}"
+
+
+def find_published(name: str) -> Published | None:
+    """The published size of the data set whose caches have this name, or this name and a suffix such as ``-clif``."""
+    sizes = {known: size for dataset in _DATASETS for known, size in dataset.published.items()}
+    fitting = [known for known in sizes if name == known or name.startswith(f"{known}-")]
+    return sizes[max(fitting, key=len)] if fitting else None
+
+
+def validation_users(name: str) -> frozenset[int]:
+    """The users that validate in caches of this name, if the data set defines them."""
+    return next((known.validation_users for known in _DATASETS if name.startswith(known.name)), frozenset())

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.datasets.registry import validation_users
 from preprocess.errors import ConfigError
 from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN, SampleTable
 
@@ -26,9 +27,6 @@ _TEST_SHARE_OF_GROUPS = 0.2
 _TEST_SHARE_OF_TIME = 0.2
 _VALIDATION_SEED = 100
 _MOST_LABELS = 12
-
-# DVS128-Gesture's official training users are 1 to 23; its last four select.
-_GESTURE_VALIDATION_USERS = frozenset({20, 21, 22, 23})
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,8 +211,9 @@ def _in_time(
 def _validates(samples: SampleTable, train: NDArray[np.int64], name: str, fraction: float) -> NDArray[np.bool_]:
     """Which of the training samples validate."""
     group, label = samples.group[train], samples.label[train]
-    if name.startswith("dvs-gesture") and np.all(samples.split[train] == TRAIN):
-        users = np.array([_user(g) in _GESTURE_VALIDATION_USERS for g in group])
+    chosen = validation_users(name)
+    if chosen and np.all(samples.split[train] == TRAIN):
+        users = np.array([_user(g) in chosen for g in group])
         if users.any() and not users.all():
             return users
     groups, first, counts = np.unique(group, return_index=True, return_counts=True)

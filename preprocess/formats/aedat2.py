@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,8 +21,6 @@ from preprocess.formats.header import find_in_header, read_header
 from preprocess.formats.recording import Recording, Size, damaged, ends_within_event, file_size, reading
 
 _EVENT_BYTES = 8
-
-Orientation = Literal["spikingjelly", "clif"]
 
 # Where x and y lie in an address, and whether each is counted from the other edge.
 _TURNS: dict[str, tuple[int, int, int, int]] = {

@@ -32,7 +32,7 @@ class AtisRecording(Recording):
     SUFFIX: ClassVar[str] = ".bin"
     MAGIC: ClassVar[bytes] = b""
     VERSION: ClassVar[int] = 2
-    TELLS_SIZE: ClassVar[bool] = False
+    STORES_SIZE = "never"
 
     @classmethod
     def open(cls, path: Path, size: Size | None = None) -> AtisRecording:

@@ -63,7 +63,7 @@ class ArrayRecording(Recording):
     """What the array formats share: no header tells the sensor's size, so it is asked for, or found in the events."""
 
     VERSION: ClassVar[int] = 1
-    TELLS_SIZE: ClassVar[bool] = False
+    STORES_SIZE = "never"
 
     options: ArrayOptions = NO_OPTIONS
     plan: Plan = _NO_PLAN

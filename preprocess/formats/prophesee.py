@@ -14,7 +14,6 @@ Source: https://docs.prophesee.ai/stable/data/encoding_formats/index.html and ..
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,13 +50,15 @@ class PropheseeRecording(Recording):
 
     MAGIC: ClassVar[bytes] = b"%"
     VERSION: ClassVar[int] = 2
-    TELLS_SIZE: ClassVar[bool] = False
+    STORES_SIZE = "sometimes"
     ENCODING: ClassVar[str]
     """What `_encoding` calls it."""
     EVENT_BYTES: ClassVar[int]
     USUAL_SIZE: ClassVar[Size | None] = None
     """Of the sensor that such files mostly come from."""
     WORD: ClassVar[type[np.unsignedinteger[Any]]]
+    KERNEL: ClassVar[str]
+    """The decoding loop in `prophesee_kernels`, which is compiled at its first use."""
 
     @classmethod
     def recognises(cls, head: bytes) -> bool:
@@ -89,10 +90,11 @@ class PropheseeRecording(Recording):
 
     def decode(self) -> Iterator[Events]:
         """All events in recording order; RecordingError at the first word that is none, or outside of the sensor."""
+        from preprocess.formats import prophesee_kernels
         from preprocess.formats.clock import new_clock, note_clock
         from preprocess.formats.prophesee_kernels import GOOD, OUTSIDE_SENSOR, new_state
 
-        kernel = self._kernel()
+        kernel = getattr(prophesee_kernels, self.KERNEL)
         clock, state = new_clock(), new_state()
         bytes_a_word = np.dtype(self.WORD).itemsize
         position = self.start
@@ -127,10 +129,6 @@ class PropheseeRecording(Recording):
             position,
         )
 
-    @abstractmethod
-    def _kernel(self) -> Any:
-        """The decoding loop; it is compiled where it is first taken."""
-
 
 @dataclass(frozen=True)
 class Evt2Recording(PropheseeRecording):
@@ -142,11 +140,7 @@ class Evt2Recording(PropheseeRecording):
     ENCODING: ClassVar[str] = "2.0"
     EVENT_BYTES: ClassVar[int] = 4
     WORD = np.uint32
-
-    def _kernel(self) -> Any:
-        from preprocess.formats.prophesee_kernels import decode_evt2
-
-        return decode_evt2
+    KERNEL: ClassVar[str] = "decode_evt2"
 
 
 @dataclass(frozen=True)
@@ -159,11 +153,7 @@ class Evt3Recording(PropheseeRecording):
     ENCODING: ClassVar[str] = "3.0"
     EVENT_BYTES: ClassVar[int] = 2
     WORD = np.uint16
-
-    def _kernel(self) -> Any:
-        from preprocess.formats.prophesee_kernels import decode_evt3
-
-        return decode_evt3
+    KERNEL: ClassVar[str] = "decode_evt3"
 
 
 @dataclass(frozen=True)
@@ -177,6 +167,7 @@ class DatRecording(PropheseeRecording):
     EVENT_BYTES: ClassVar[int] = 8
     USUAL_SIZE: ClassVar[Size | None] = (240, 304)
     WORD = np.uint32
+    KERNEL: ClassVar[str] = "decode_dat"
 
     @classmethod
     def _skip(cls, path: Path, start: int, end: int) -> int:
@@ -190,11 +181,6 @@ class DatRecording(PropheseeRecording):
                 "file is damaged or holds other events; copy it again or leave it out."
             )
         return start + 2
-
-    def _kernel(self) -> Any:
-        from preprocess.formats.prophesee_kernels import decode_dat
-
-        return decode_dat
 
 
 def _encoding(head: bytes) -> str:

@@ -18,9 +18,6 @@ from preprocess.jit import compile_kernel
 # How a block ended.
 GOOD, UNKNOWN_WORD, OUTSIDE_SENSOR = range(3)
 
-# An EVT3 word says at most this many events.
-MOST_EVENTS_A_WORD = 12
-
 # What goes on from block to block: the events left out because their time was not known yet, then what the decoder
 # knows. A column that is not known yet is negative.
 _LEFT_OUT, _HAS_CLOCK, _HAS_LOW, _HAS_ROW, _LOW, _ROW, _BASE, _SIGN = range(8)

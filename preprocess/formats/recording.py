@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,8 +64,8 @@ class Recording(ABC):
     """How such a file's content begins; empty where nothing marks it."""
     VERSION: ClassVar[int]
     """Counted up when the same file gives other events, so that caches of the old ones are made again."""
-    TELLS_SIZE: ClassVar[bool] = True
-    """Whether such a file tells how large its sensor is."""
+    STORES_SIZE: ClassVar[Literal["always", "sometimes", "never"]] = "always"
+    """Whether such files store the size of their sensor."""
 
     @property
     def format(self) -> str:

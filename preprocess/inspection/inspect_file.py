@@ -96,7 +96,7 @@ def _survey(recording: Recording, size: Size | None) -> Survey:
     try:
         return survey_events(recording.chunks)
     except RecordingError as error:
-        if size is None and not recording.TELLS_SIZE and OUTSIDE in str(error):
+        if size is None and recording.STORES_SIZE != "always" and OUTSIDE in str(error):
             hint = "If the sensor is larger, give its size: --sensor-size ROWS COLUMNS"
             raise RecordingError(f"{error} {hint}") from None
         raise

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from io import FileIO
 from pathlib import Path
 from typing import Any, ClassVar
@@ -128,49 +128,6 @@ def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-# Caches that preprocess makes of a data set in one form or another; every other name is of a folder of one's own.
-_WORDS = {
-    "dvs-gesture": "dvs-gesture",
-    "dvs-gesture-tonic": "dvs-gesture",
-    "cifar10-dvs": "cifar10-dvs",
-    "cifar10-dvs-clif": "cifar10-dvs --orientation clif",
-    "cifar10-dvs-tonic": "cifar10-dvs",
-    "n-mnist": "n-mnist",
-    "emulated-gestures": "emulated-gestures",
-    "emulated-gestures-hard": "emulated-gestures",
-    "emulated-digits": "emulated-digits",
-}
-
-# The recordings of these are made too.
-_FILMED = {
-    "emulated-gestures": "spikeloom emulate gestures --out DIR, then ",
-    "emulated-gestures-hard": "spikeloom emulate gestures --difficulty hard --samples-per-class 200 --test-share 0.5 "
-    "--out DIR, then ",
-    "emulated-digits": "spikeloom emulate digits --out DIR, then ",
-}
-
-
-# Each lag has a cache of its own.
-_CUE = re.compile(r"emulated-cue-lag(\d+)")
-
-
-def _filming(name: str) -> str:
-    """What emulates the recordings of a cache of this name, and the words that lead on; nothing where nothing does."""
-    cue = _CUE.fullmatch(name)
-    if cue:
-        return (
-            f"spikeloom emulate cue --lag-ms {cue.group(1)} --samples-per-class 150 --test-share 0.33 --out DIR, then "
-        )
-    return _FILMED.get(name, "")
-
-
-def _words_for(name: str, dataset: str | None) -> str:
-    """What preprocess is told to make the cache of a name, of a data set where it is known."""
-    if _CUE.fullmatch(name):
-        return "emulated-cue"
-    return _WORDS.get(name) or f"{_WORDS.get(dataset or '', 'folder')} --name {name}"
-
-
 class CacheFile:
     """An HDF5 cache that describes itself.
 
@@ -249,12 +206,14 @@ class CacheFile:
 
     def _next(self) -> str:
         """What the user does about a file that is missing or of no use."""
+        # By name, because data sets are built on stores; only errors need it.
+        datasets = import_module("preprocess.datasets.registry")
         attributes = getattr(self, "attributes", {})
-        what = _words_for(self.path.parent.name, attributes.get("dataset"))
-        what += " --sort" if attributes.get("sorted") else ""
+        emulate, preprocess = datasets.cache_command(self.path.parent.name, attributes.get("dataset"))
+        preprocess += " --sort" if attributes.get("sorted") else ""
         source, cache = attributes.get("source", "DIR"), self.path.parent.parent
-        first = "" if source != "DIR" else _filming(self.path.parent.name)
-        return f"Make it: {first}spikeloom preprocess {what} --source {source} --cache {cache}"
+        first = f"{emulate} --out DIR, then " if emulate and source == "DIR" else ""
+        return f"Make it: {first}{preprocess} --source {source} --cache {cache}"
 
     def _stat(self) -> tuple[int, int, int] | None:
         with contextlib.suppress(OSError):

@@ -262,7 +262,7 @@ def test_many_faults_end_in_a_count(tmp_path: Path):
     with pytest.raises(RecordingError) as error:
         build_event_store(layout, tmp_path / "cache")
     assert len(error.value.errors) == 21
-    assert error.value.errors[-1] == "tiny: 10 more faults of this kind. Mend these first."
+    assert error.value.errors[-1] == "tiny: 10 more errors of this kind. Correct these first."
 
 
 def test_events_outside_of_the_sensor_are_refused(tmp_path: Path, samples: list[Events]):

@@ -79,7 +79,7 @@ def test_split_by_downsample_and_default_cache(layout: TinyLayout, tmp_path: Pat
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["n-mnits"], "expected a data set (n-mnist, dvs-gesture, cifar10-dvs), found 'n-mnits'. Did you"),
+        (["n-mnits"], "found 'n-mnits'. Did you mean 'n-mnist'?"),
         (["gesture"], "Did you mean 'dvs-gesture'?"),
         (["n-mnist", "--timesteps", "0"], "binning.timesteps: expected at least 1, found 0"),
         (["n-mnist", "--downsample", "0", "--timesteps", "4"], "binning.downsample: expected at least 1, found 0"),

@@ -262,7 +262,7 @@ def test_windows_of_real_objects_stay_on_one_side(real_data: Path, tmp_path: Pat
     ("words", "message"),
     [
         (["folder"], "--name: expected a name for the caches of a folder"),
-        (["n-mnist", "--window-us", "5"], "--window-us, --sensor-size: expected for folder only"),
+        (["n-mnist", "--window-us", "5"], "--window-us, --sensor-size: expected with folder only"),
         (["folder", "--name", "x", "--stride-us", "5"], "--stride-us, --min-events: expected with --window-us only"),
         (["folder", "--name", "x", "--window-us", "0"], "--window-us: expected at least 1, found 0"),
         (["folder", "--name", "x", "--window-us", "9", "--stride-us", "0"], "--stride-us: expected at least 1, found"),
