@@ -68,7 +68,7 @@ def test_trials_train_on_both_machines_and_come_home(pair: tuple[Machine, Machin
     head, worker, address = pair
     code, out, err = head.spikeloom(*words(head, address, "s", "--space", "neuron.tau=1.5,2,3,4,5,6", config="middle"))
     assert code == 0, err
-    assert "1 of 2 machines do not see" in err and "their checkpoints come here through Ray" in err
+    assert "1 of 2 machines cannot read or write" in err and "their checkpoints are sent here through Ray" in err
     assert [record["status"] for record in records(head, "s")] == ["done"] * 6
     own = head.own
     processes = head.shell(f"grep -h process.: {own}/s/trials/*/environment.json | sort | uniq -c")
@@ -178,7 +178,9 @@ def test_storage_that_a_machine_does_not_reach_is_refused_before_the_first_trial
         code, _, err = head.spikeloom(*words(head, address, "refused", *space, "--storage", storage))
         assert code == 2
         line = err.strip().splitlines()[-1]
-        assert line.startswith(f"spikeloom: --storage {storage}/refused-") and "does not reach it" in line, line
+        assert (
+            line.startswith(f"spikeloom: --storage {storage}/refused-") and "that every machine can access" in line
+        ), line
         assert head.shell(f"ls {head.own}/refused/trials 2>/dev/null | wc -l") == "0"
 
 
@@ -211,7 +213,7 @@ def test_machine_with_other_sources_is_named(tmp_path: Path):
         code, _, err = head.spikeloom(*words(head, address, "s", "--space", "neuron.tau=1.5,2"))
         assert code == 2
         line = err.strip().splitlines()[-1]
-        assert "expected spikeloom 0.1.0, sources " in line and "Install the same everywhere" in line, line
+        assert "expected spikeloom 0.1.0, sources " in line and "Install the same on both" in line, line
         assert head.shell(f"ls {head.own}/s/trials 2>/dev/null | wc -l") == "0"
 
 
@@ -223,21 +225,25 @@ def test_machine_joins_and_leaves_with_a_line_each(tmp_path: Path):
         began = time.monotonic()
         code, _, err = head.spikeloom("cluster", "up", "--address", f"127.0.0.1:{port}")
         assert code == 2 and time.monotonic() - began < 20
-        assert err.strip().splitlines()[-1].startswith(f"spikeloom: --address 127.0.0.1:{port}: no cluster answers")
+        assert (
+            err.strip()
+            .splitlines()[-1]
+            .startswith(f"spikeloom: --address 127.0.0.1:{port}: expected a cluster that answers")
+        )
         began = time.monotonic()
         code, _, err = head.spikeloom("tune", "n-mnist-small", "--address", f"127.0.0.1:{port}")
         assert code == 2 and time.monotonic() - began < 20
         address = up(head, worker, port=port)
         assert address == f"127.0.0.1:{port}"
         code, out, _ = worker.spikeloom("cluster", "down")
-        assert code == 0 and f"this machine, the worker of {address}, has left" in out
+        assert code == 0 and f"This machine, the worker of {address}, has left the cluster." in out
         assert worker.processes() == [] and worker.shell(f"ls {worker.own}/t") == ""
         code, _, err = head.spikeloom("cluster", "up", "--port", port)
-        assert code == 2 and "this machine is the head of" in err and "spikeloom cluster down" in err
+        assert code == 2 and "found the head of" in err and "spikeloom cluster down" in err
         code, out, _ = head.spikeloom("cluster", "status")
-        assert code == 0 and "1 of 2 machines are there" in out
+        assert code == 0 and "1 of 2 machines are running" in out
         code, out, _ = head.spikeloom("cluster", "down")
-        assert code == 0 and f"this machine, the head of {address}, has left" in out
+        assert code == 0 and f"This machine, the head of {address}, has left the cluster." in out
         assert head.processes() == []
         assert head.shell(f"ls {head.own}/t") == ""
 
@@ -298,7 +304,7 @@ def test_machine_that_is_not_in_the_cluster_is_told_how_to_join(pair: tuple[Mach
         status = [sys.executable, "-m", "tune", "cluster", "status", "--address", address]
         code, out, err = stranger.run(*alone, *status)
         assert code == 2 and out == "", err
-        told = "this machine is not in the cluster. Join it first: spikeloom cluster up --address "
+        told = "expected a cluster of this machine, found another. Join it first: spikeloom cluster up --address "
         assert err.startswith(f"spikeloom: --address {address}: {told}") and len(err.splitlines()) == 1, err
         assert stranger.processes() == [] and stranger.shell(f"ls {stranger.own}/t") == ""
 
@@ -310,12 +316,15 @@ def test_machine_that_was_half_killed_is_tidied():
         member = json.loads(head.shell(f"cat {head.own}/t/spikeloom-cluster-*.json"))
         os.kill(member["process"], signal.SIGKILL)
         code, out, err = head.spikeloom("cluster", "down")
-        assert (code, out.strip()) == (0, f"this machine, the head of {address}, has left"), err
+        assert (code, out.strip()) == (0, f"This machine, the head of {address}, has left the cluster."), err
         assert head.processes() == [] and head.shell(f"ls {head.own}/t") == ""
         up(head)
         head.lose()
         code, _, err = head.spikeloom("cluster", "down")
-        assert code == 2 and "nothing that spikeloom cluster up started runs on this machine" in err
+        assert (
+            code == 2
+            and "expected a cluster process that spikeloom cluster up started on this machine, found none" in err
+        )
         assert head.shell(f"ls {head.own}/t") == ""
 
 

@@ -41,7 +41,7 @@ def test_search_that_runs_is_counted_and_a_pruned_trial_is_never_the_best(folder
     assert "5 trials: 1 running, 1 failed, 1 done, 1 pruned, 1 waiting; " in out
     assert "Best complete trial so far: 80.0 % validation accuracy, tau=1.5 seed=2022" in out
     assert "(emulated data)" in out
-    assert "nothing runs here now" not in out
+    assert "Nothing is running here" not in out
 
 
 def test_search_that_was_interrupted_says_how_to_go_on(folder: Path, capsys):
