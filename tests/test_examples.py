@@ -19,7 +19,7 @@ PRINTS = {
     "02_own_training_loop": ("44 samples of 11 classes", "epoch 2: loss"),
     "03_clif_in_my_model": ("LIFNode: logits (4, 2, 10)", "CLIFNode: logits (4, 2, 10)"),
     "04_own_neuron": ("validation ", "firing rates: "),
-    "05_own_dataset": ("classes=('upright', 'level')", "test ", "Prediction(label=0, name='upright'"),
+    "05_own_dataset": ("classes=('left', 'right')", "test 100.00% left"),
     "06_search": ("validation accuracy ", "test accuracy of the selected configuration: (", "neuron.tau"),
     "07_own_objective": ("best {'lr': ", "score"),
     "08_compare_and_report": ("clif minus lif: ", "count", "report.html"),

@@ -10,15 +10,15 @@ from preprocess.lazy import lazy_exports
 if TYPE_CHECKING:
     from tune.comparison.compare_call import ComparisonResult as ComparisonResult
     from tune.comparison.compare_call import compare as compare
+    from tune.objective.objective_search import Report as Report
     from tune.report.page import write_report as report
-    from tune.search.objective import Report as Report
-    from tune.search.search_call import SearchResult as SearchResult
     from tune.search.search_call import search as search
     from tune.trials.results_frame import load_results as load_results
+    from tune.trials.search_result import SearchResult as SearchResult
 
 _HOMES = {
-    "SearchResult": "tune.search.search_call",
-    "Report": "tune.search.objective",
+    "SearchResult": "tune.trials.search_result",
+    "Report": "tune.objective.objective_search",
     "compare": "tune.comparison.compare_call",
     "ComparisonResult": "tune.comparison.compare_call",
     "load_results": "tune.trials.results_frame",

@@ -39,7 +39,7 @@ def is_custom(field: str, name: str) -> bool:
 def source_of(field: str, name: str) -> Path | None:
     """The file that defines a custom neuron or network; None where it is in none, or in the script that is run."""
     registration = registration_of(field, name)
-    return registration.file if registration is not None else Path(inspect.getfile(load_outside(name, field)))
+    return registration.file if registration is not None else source_file(load_outside(name, field))
 
 
 def load_outside(name: str, field: str) -> type[Any]:

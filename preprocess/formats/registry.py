@@ -167,8 +167,9 @@ def open_recording(
 def _is(kind: type[Recording], head: bytes, path: Path) -> bool:
     if kind.MAGIC:
         return kind.recognises(head)
-    # A file with another format's mark is not taken for its name's.
-    return path.suffix.lower() == kind.SUFFIX and not any(k.MAGIC and k.recognises(head) for k in FORMATS.values())
+    # A file with another format's mark is not taken for its name's, unless the user registered the name.
+    others = () if issubclass(kind, CustomRecording) else FORMATS.values()
+    return path.suffix.lower() == kind.SUFFIX and not any(other.MAGIC and other.recognises(head) for other in others)
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -129,6 +129,13 @@ def test_a_reader_that_is_wrong_is_named(tmp_path: Path, wrong: object, expected
         read_events(tmp_path / "a.evx")
 
 
+def test_a_registered_suffix_is_believed_whatever_the_file_begins_with(tmp_path: Path) -> None:
+    """Binary files of a format without a mark may begin as another format's do."""
+    (tmp_path / "a.evx").write_bytes(b"% " + bytes(64))
+    register_format("evx", lambda path: random_events(3), suffix=".evx")
+    assert len(read_events(tmp_path / "a.evx")) == 500
+
+
 def test_a_format_needs_a_new_name_and_a_suffix() -> None:
     with refuses(ConfigError, where="format", expected="new name", found="aedat4", errors=1):
         register_format("aedat4", read_evx, suffix=".evx")

@@ -13,8 +13,8 @@ from messages import refuses
 
 import tune
 from preprocess.errors import ConfigError, RunError
-from tune.search.objective import ObjectiveLedger, ObjectiveSearch, Report, search_objective, trial_id
-from tune.search.objective_space import draw_values, parse_values
+from tune.objective.objective_search import ObjectiveLedger, ObjectiveSearch, Report, search_objective, trial_id
+from tune.objective.objective_space import draw_values, parse_values
 from tune.search.search_call import space_entries
 from tune.space.dimensions import Choice, Range
 

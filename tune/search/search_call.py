@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pipeline.config.run_config import RunConfig, override
 from pipeline.presets.registry import find_preset
@@ -17,40 +16,10 @@ from tune.resources.allocation import ResourceRequest
 from tune.resources.execution_options import ExecutionOptions
 from tune.search.options import SearchOptions
 from tune.space.named_spaces import DEFAULT_SPACE
+from tune.trials.search_result import SearchResult
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from tune.search.objective import Objective
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What a search found so far.
-
-    Attributes:
-        folder: With results.csv, epochs.csv and, for a configuration, best.json and figures/.
-        complete: Whether no trial is left to run; False where the time limit was reached.
-        best: The searched values of the best trial.
-        score: Its validation accuracy, a fraction, or the best score that the objective reported for it.
-        config: Its configuration; None in a search with an objective.
-        ranked: A row for each complete trial, the best first, as in results.csv.
-        test_accuracies: Of the selected configuration, trained again with each of `final_seeds` seeds.
-    """
-
-    folder: Path
-    complete: bool
-    best: dict[str, Any]
-    score: float
-    config: RunConfig | None
-    ranked: list[dict[str, Any]]
-    test_accuracies: tuple[float, ...] = ()
-
-    def frame(self) -> pd.DataFrame:
-        """All trials as a data frame; see `load_results`."""
-        from tune.trials.results_frame import load_results
-
-        return load_results(self.folder)
+    from tune.objective.objective_search import Objective
 
 
 def search(
@@ -86,7 +55,7 @@ def search(
         space: Values by field path, such as ``{"neuron.tau": "1.5:4:log", "neuron.name": "lif,clif"}``, or entries of
             ``spikeloom tune --space``. For an objective, values by any names.
         objective: A function of a dict of values and a callable `report`, which it calls once an epoch with its score:
-            ``def objective(values, report): ... report(accuracy)``. See `tune.search.objective`.
+            ``def objective(values, report): ... report(accuracy)``. See `tune.objective.objective_search`.
         out: The search's folder; the first free ``./runs/tune-<name>-<n>`` if None.
         cache: The folder of all caches; ``$SPIKELOOM_CACHE`` or ``./cache`` if None. Not used by an objective.
         method: random, grid, tpe or pbt; random or grid for an objective.
@@ -121,7 +90,7 @@ def search(
         raise ConfigError(f"search: expected either a configuration or an objective, found {found}. Give one of them.")
     where = None if out is None else Path(out)
     if objective is not None:
-        from tune.search.objective import ObjectiveSearch, search_objective
+        from tune.objective.objective_search import ObjectiveSearch, search_objective
 
         plan = ObjectiveSearch.of(objective, space, method, samples, scheduler, mode, epochs, seed)
         folder = default_out(where, "tune", plan.name)

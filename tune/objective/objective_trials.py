@@ -14,9 +14,9 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from preprocess.interrupts import raise_if_stopped
 from preprocess.terminal.progress import Progress
 from tune.cluster.ray_session import ray_running, stdout_without_ray
+from tune.objective.objective_search import Objective, ObjectiveLedger, ObjectiveSearch, Report, trial_id
+from tune.objective.objective_space import Values
 from tune.resources.execution_options import ExecutionOptions
-from tune.search.objective import Objective, ObjectiveLedger, ObjectiveSearch, Report, trial_id
-from tune.search.objective_space import Values
 from tune.trials.early_stopping import GRACE_EPOCHS, REDUCTION
 from tune.trials.trial_queue import TRIES
 from tune.trials.worker import describe

@@ -26,18 +26,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.runs.run_folder import holding
 from preprocess.errors import ConfigError, RunError
 from preprocess.files import make_folder, read_json, read_lines, write_json, write_lines, write_whole
 from preprocess.terminal.progress import Progress
+from tune.objective.objective_space import Values, draw_values, parse_values
 from tune.resources.execution_options import ExecutionOptions
-from tune.search.objective_space import Values, draw_values, parse_values
 from tune.trials.parquet import write_parquet
-
-if TYPE_CHECKING:
-    from tune.search.search_call import SearchResult
+from tune.trials.search_result import SearchResult
 
 FILE = "objective.json"
 
@@ -108,7 +106,7 @@ class ObjectiveSearch:
         epochs: int | None,
         seed: int,
     ) -> ObjectiveSearch:
-        """Plan a search; see `tune.search.search_call.search`.
+        """Plan a search; see `tune.search`.
 
         Raises:
             ConfigError: With every error of the space and the options.
@@ -236,9 +234,7 @@ def search_objective(
     execution: ExecutionOptions | None = None,
     progress: Progress | None = None,
 ) -> SearchResult:
-    """Run the trials that the folder lacks; see `tune.search.search_call.search`."""
-    from tune.search.search_call import SearchResult
-
+    """Run the trials that the folder lacks; see `tune.search`."""
     execution, folder = execution or ExecutionOptions(), folder.expanduser().absolute()
     _check_folder(search, folder)
     make_folder(folder)
@@ -247,7 +243,7 @@ def search_objective(
         ledger = ObjectiveLedger(folder, search)
         try:
             if ledger.unfinished():
-                from tune.search.objective_trials import run_objective_trials
+                from tune.objective.objective_trials import run_objective_trials
 
                 run_objective_trials(search, objective, ledger, execution, progress)
         finally:
