@@ -14,6 +14,7 @@ import weakref
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from preprocess.errors import SpikeloomError
 from preprocess.interrupts import raise_if_stopped
@@ -26,13 +27,15 @@ ALL_VERBS = PREPROCESS_VERBS | PIPELINE_VERBS | VERBS
 
 
 def spikeloom(*argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "tune", *argv], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-m", "tune", *argv], capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 def loaded_modules(code: str) -> set[str]:
     """Top-level modules in a fresh interpreter after `code`."""
     script = f"{code}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}}, file=sys.stderr)"
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
     return set(result.stderr.split())
 
 

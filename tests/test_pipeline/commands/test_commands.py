@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import PATIENCE_S
 from tiny_run import TINY, tiny_cache
 
 from pipeline.cli import VERBS
@@ -263,12 +264,12 @@ def test_a_stopped_run_says_how_to_go_on(cache: Path, config: Path, tmp_path: Pa
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE_S
         while not (folder / "checkpoint.pt").exists():
             assert trainer.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
         trainer.send_signal(number)
-        _, error = trainer.communicate(timeout=60)
+        _, error = trainer.communicate(timeout=PATIENCE_S)
     finally:
         trainer.kill()
     assert trainer.returncode == code, error

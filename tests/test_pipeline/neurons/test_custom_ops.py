@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from patience import PATIENCE_S
 
 from pipeline.config.run_config import NeuronConfig
 from pipeline.kernels.fused_function import DerivativeError
@@ -53,7 +54,7 @@ for kind in ("clif", "lif"):
 
 @pytest.mark.slow
 def test_compiled_networks_equal_eager_ones_bit_for_bit():
-    result = subprocess.run([sys.executable, "-c", COMPILED], timeout=300, capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-c", COMPILED], timeout=PATIENCE_S, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from patience import PATIENCE_S
 from tiny_run import TINY, tiny_cache
 
 from pipeline.config.run_config import OptimiserConfig, RunConfig, ScheduleConfig, fingerprint, override, to_dict
@@ -122,7 +123,7 @@ def test_a_run_killed_at_any_moment_goes_on_bit_for_bit(cache: Path, tmp_path: P
         folder = tmp_path / f"killed{number}"
         words = [sys.executable, str(tmp_path / "trainer.py"), str(tmp_path / "config.json"), str(folder), str(cache)]
         trainer = subprocess.Popen(words, env=environment)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while not (folder / "metrics.jsonl").exists():
             assert trainer.poll() is None and time.monotonic() < deadline
             time.sleep(0.01)

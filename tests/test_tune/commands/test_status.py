@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from ledger_rows import begin, rows, search_of
+from patience import PATIENCE_S
 
 from pipeline.config.run_config import RunConfig, override
 from pipeline.runs.run_folder import holding
@@ -79,4 +80,4 @@ def test_status_loads_neither_torch_nor_ray(folder: Path):
         f"import sys; from tune.commands.status import run; run([{str(folder)!r}]); "
         "assert not {'torch', 'ray'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=PATIENCE_S)

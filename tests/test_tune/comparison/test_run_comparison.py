@@ -26,9 +26,14 @@ from tune.comparison.run_comparison import _with_earlier, compare, plan_lines, w
 from tune.comparison.tables import accuracy_table, csv_text, seed_table
 from tune.rendering.labels import format_seeds, neuron_label
 from tune.rendering.table import number, points
+from tune.resources.allocation import Asked
+from tune.resources.execution_options import Place
 from tune.stats.sign_flip import sign_flip_p
 from tune.stats.summary import t_interval
 from tune.trials.ledger import Ledger
+
+# Trials one after another, in one process; nothing is measured before them.
+ONE = Place(asked=Asked(concurrent=1))
 
 
 def conclusion_of(folder: Path, correct: dict[str, list[int | None]], **options: object) -> Conclusion:
@@ -122,7 +127,7 @@ def test_each_neuron_is_tuned_alike_before_its_seeds_run(
     tuning = Tuning(("neuron.tau=1.5,3",))
     comparison = Comparison("tiny", (Setting("", config),), arms, (5,), tiny_cache, tuning)
     folder = tmp_path / "out"
-    conclusion = compare(comparison, folder)
+    conclusion = compare(comparison, folder, place=ONE)
     found = read_comparison(folder)
     # A neuron without tau has nothing to be tuned; the searches saw no test sample, and are kept.
     assert found.tuned["", "psn"] == {} and set(found.tuned["", "lif"]) == {"neuron.tau"}
@@ -131,7 +136,7 @@ def test_each_neuron_is_tuned_alike_before_its_seeds_run(
     assert "Each neuron was tuned first" in " ".join(conclusion.sentences())
     assert "## Tuned for each neuron" in (folder / "table.md").read_text()
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("done.json")}
-    compare(found, folder)
+    compare(found, folder, place=ONE)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("done.json")} == before
 
 
@@ -142,7 +147,7 @@ def test_an_exchanged_neuron_goes_on_where_the_first_ended(
     config = override(tiny_config, {"selection": "last", "schedule.epochs": 2})
     arms = (neuron_arm("lif"), exchanged_arm("lif", "clif", 1))
     comparison = Comparison("tiny", (Setting("", config),), arms, (5,), tiny_cache)
-    assert compare(comparison, tmp_path / "out").errors == ()
+    assert compare(comparison, tmp_path / "out", place=ONE).errors == ()
     first, then = comparison.parts_of(comparison.settings[0], arms[1], 5)
     ledger = Ledger(tmp_path / "out")
     assert [row["epoch"] for row in ledger.metrics(then)] == [1, 2]
