@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from preprocess.errors import SpikeloomError
-from preprocess.interrupts import Terminated, stopped_by_signals
+from preprocess.interrupts import Terminated, end_at_ctrl_c, raise_if_stopped, stopped_by_signals
 
 T = TypeVar("T")
 
@@ -90,12 +90,15 @@ def run_main(verbs: Mapping[str, Verb], *, prog: str, description: str, argv: Se
     """Run one verb of `argv` and return the exit code; never shows a traceback for a user's fault."""
     words = list(sys.argv[1:] if argv is None else argv)
     with stopped_by_signals():
-        return _run(verbs, words, prog, description)
+        code = _run(verbs, words, prog, description)
+    if argv is None:
+        end_at_ctrl_c()
+    return code
 
 
 def _run(verbs: Mapping[str, Verb], words: list[str], prog: str, description: str) -> int:
     try:
-        return _dispatch(verbs, words, prog, description)
+        return _dispatch_or_stop(verbs, words, prog, description)
     except SpikeloomError as error:
         for message in error.errors:
             print(f"spikeloom: {message}", file=sys.stderr)
@@ -119,6 +122,15 @@ def _run(verbs: Mapping[str, Verb], words: list[str], prog: str, description: st
             raise  # Not the system's refusal of a file.
         print(f"spikeloom: {describe_os_error(error)}", file=sys.stderr)
         return EXIT_ERROR
+
+
+def _dispatch_or_stop(verbs: Mapping[str, Verb], words: list[str], prog: str, description: str) -> int:
+    try:
+        return _dispatch(verbs, words, prog, description)
+    except Exception:
+        # A clean-up after a signal may fail in its turn, such as on a module whose import the signal cut short.
+        raise_if_stopped()
+        raise
 
 
 def describe_os_error(error: OSError) -> str:
