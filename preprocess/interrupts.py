@@ -51,6 +51,15 @@ def raise_if_stopped() -> None:
         raise _EXCEPTIONS[_received]
 
 
+def end_at_ctrl_c() -> None:
+    """Let Ctrl-C end the process at once, as SIGTERM does by default, for when nothing is left to do but to leave.
+
+    The interpreter takes seconds to be torn down where much is loaded; Python would print a traceback of that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _stop(number: int, _frame: object) -> NoReturn:
     global _received
     if _received is None:

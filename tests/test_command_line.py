@@ -195,6 +195,34 @@ def test_a_signal_that_arrives_in_a_finalizer_is_not_lost(monkeypatch, capsys, n
     assert capsys.readouterr().err.splitlines() == [f"spikeloom: stopped by {NAMES[name]}; nothing is half-written"]
 
 
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_clean_up_that_fails_after_a_signal_hides_it_not(monkeypatch, capsys, name: str, code: int):
+    def fail(words: list[str]) -> None:
+        try:
+            signal.raise_signal(getattr(signal, name))
+        finally:
+            raise AttributeError("of a module whose import was cut short")
+
+    monkeypatch.setattr("preprocess.commands.run", fail, raising=False)
+    assert run_main({"x": Verb("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"]) == code
+    assert capsys.readouterr().err == f"spikeloom: stopped by {NAMES[name]}; nothing is half-written\n"
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_the_interpreter_ends_shows_no_traceback(name: str):
+    code = (
+        "import atexit, os, signal, sys\n"
+        "from preprocess.cli import VERBS\n"
+        "from preprocess.terminal.command_line import run_main\n"
+        f"atexit.register(os.kill, os.getpid(), signal.{name})\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.argv = ['spikeloom', '--version']\n"
+        "sys.exit(run_main(VERBS, prog='spikeloom', description=''))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-getattr(signal, name), "")
+
+
 def test_a_command_leaves_no_signal_behind(monkeypatch):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.unraisablehook
     monkeypatch.setattr("preprocess.commands.run", lambda argv: signal.raise_signal(signal.SIGINT), raising=False)

@@ -130,6 +130,11 @@ def _remember(ctx: Any, call: _Call, states: Tensors, found: Tensors) -> None:
 
 def _backward(ctx: Any, *grads: Tensor | None) -> OptionalTensors:
     call, count = ctx.call, 1 + ctx.call.kernels.states
+    if any(grad is not None and torch._C._functorch.is_legacy_batchedtensor(grad) for grad in grads):
+        raise DerivativeError(
+            "backend: expected one gradient at a time, found several (is_grads_batched, or jacobian with "
+            "vectorize=True). Use torch.func.jacrev or torch.func.vmap, or backend='torch'."
+        )
     if any(grad is not None for grad in grads[count:]):
         refuse_derivative()
     known = [

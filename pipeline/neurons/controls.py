@@ -38,13 +38,6 @@ class UndecayedCLIFNode(CLIFNode):
         m = m + spikes
         return (spikes,), (u - spikes * (self.v_threshold + torch.sigmoid(m)), m)
 
-    @property
-    def takes_norm(self) -> bool:
-        return False
-
-    def _run(self, x: torch.Tensor, states: tuple[Any, ...]) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
-        return step_by_step(self, x, states)
-
 
 class AdaptiveLIFNode(RunsOnce, neuron.BaseNode):
     """LIF whose threshold rises with each spike and falls back (Bellec et al., NeurIPS 2018, Eqs. 1 and 2).

@@ -23,6 +23,8 @@ class BackendError(ConfigError):
 
 def find_obstacle(node: Any, x: torch.Tensor) -> str | None:
     """Why a fused kernel cannot take this input, or the node's surrogate or numbers, or None if it can."""
+    if torch.jit.is_tracing():
+        return "expected a call that is run, found one that torch.jit.trace records"
     if x.device.type not in ("cpu", "cuda"):
         return f"expected a tensor on the CPU or on CUDA, found one on {x.device}"
     if x.is_cuda and find_spec("triton") is None:
@@ -42,7 +44,7 @@ def has_plain_numbers(node: Any) -> bool:
     """Whether what a node multiplies and compares by is one number each that no gradient is asked for."""
     return not any(
         isinstance(value, torch.Tensor) and (value.numel() != 1 or value.requires_grad)
-        for value in (node.tau, node.v_threshold, node.v_reset, node.surrogate_function.alpha)
+        for value in (node.tau, node.v_threshold, node.v_reset, getattr(node.surrogate_function, "alpha", None))
     )
 
 

@@ -19,6 +19,8 @@ class FusedNode(RunsOnce, BaseNode):
     """The base of our nodes, in front of SpikingJelly's node that each stands for."""
 
     _backend: AnyBackend = "auto"
+    _states = 1
+    """How many memories are the neuron's; those that a subclass registers are its own matter."""
 
     @property
     def backend(self) -> AnyBackend:
@@ -62,4 +64,6 @@ class FusedNode(RunsOnce, BaseNode):
                 f"{type(self).__name__}: expected a sequence (T, B, ...) of at least one time step, found shape "
                 f"{tuple(inputs[0].shape)}. Leave empty sequences out."
             )
-        return super().materialize_states(inputs, spread_states(self, inputs, states, step_mode), step_mode)
+        ours, others = states[: self._states], states[self._states :]
+        states = *spread_states(self, inputs, ours, step_mode), *others
+        return super().materialize_states(inputs, states, step_mode)

@@ -25,7 +25,8 @@ class RunsOnce(MemoryModule):
     """A module that refuses to run inside backward from a state that nobody set there.
 
     SpikingJelly's `memopt.checkpoint_module` hands states on: it calls the functional forward, or sets the states
-    before it runs a module again and puts back what was there.
+    before it runs a module again and puts back what was there. A checkpointed function that begins with a reset runs
+    from the same state both times.
     """
 
     _set_in = _OUTSIDE
@@ -33,6 +34,12 @@ class RunsOnce(MemoryModule):
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if not torch.compiler.is_compiling() and name in self.__dict__.get("_memories", ()):
+            self.__dict__["_set_in"] = torch._C._current_graph_task_id()
+
+    def reset(self) -> None:
+        """SpikingJelly's reset, which sets the state too: what begins with it may run again inside backward."""
+        super().reset()
+        if not torch.compiler.is_compiling():
             self.__dict__["_set_in"] = torch._C._current_graph_task_id()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

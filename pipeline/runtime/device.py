@@ -71,7 +71,8 @@ def computing(config: RunConfig) -> Iterator[torch.device]:
             yield device
     finally:
         torch.set_num_threads(before)
-        torch.use_deterministic_algorithms(deterministic)
+        if config.deterministic:
+            torch.use_deterministic_algorithms(deterministic)
 
 
 @contextlib.contextmanager

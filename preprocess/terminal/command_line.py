@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import Any, TypeVar, cast
 
 from preprocess.errors import SpikeloomError
-from preprocess.interrupts import Terminated, stopped_by_signals
+from preprocess.interrupts import Terminated, end_at_ctrl_c, raise_if_stopped, stopped_by_signals
 
 T = TypeVar("T")
 
@@ -92,14 +92,17 @@ def _message_of_tyro(call: Callable[[], object]) -> str:
 
 def run_main(verbs: Mapping[str, Verb], *, prog: str, description: str, argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` names and return the exit code; errors of the user are printed without traceback."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    given = list(sys.argv[1:] if argv is None else argv)
     with stopped_by_signals():
-        return _run(verbs, argv, prog, description)
+        code = _run(verbs, given, prog, description)
+    if argv is None:
+        end_at_ctrl_c()
+    return code
 
 
 def _run(verbs: Mapping[str, Verb], argv: list[str], prog: str, description: str) -> int:
     try:
-        return _dispatch(verbs, argv, prog, description)
+        return _dispatch_or_stop(verbs, argv, prog, description)
     except SpikeloomError as error:
         for message in error.errors:
             print(f"spikeloom: {message}", file=sys.stderr)
@@ -125,6 +128,15 @@ def _run(verbs: Mapping[str, Verb], argv: list[str], prog: str, description: str
             raise  # It does not come from the operating system.
         print(f"spikeloom: {describe_os_error(error)}", file=sys.stderr)
         return EXIT_ERROR
+
+
+def _dispatch_or_stop(verbs: Mapping[str, Verb], argv: list[str], prog: str, description: str) -> int:
+    try:
+        return _dispatch(verbs, argv, prog, description)
+    except Exception:
+        # A clean-up after a signal may fail in its turn, such as on a module whose import the signal cut short.
+        raise_if_stopped()
+        raise
 
 
 def describe_os_error(error: OSError) -> str:

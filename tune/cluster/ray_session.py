@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from preprocess.interrupts import Terminated
 from tune.cluster.head_node import ClusterError, check_answers, check_compatible, check_member, listens, split_address
 
 # Read by Ray when it is imported or started, here and in its workers.
@@ -231,6 +232,11 @@ def _own_sigterm() -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
+    except SystemExit as stop:
+        # Ray's answer to one that came while it started.
+        if stop.code == signal.SIGTERM:
+            raise Terminated from None
+        raise
     finally:
         # Only the main thread may set a handler, and only there does Ray.
         if threading.current_thread() is threading.main_thread():

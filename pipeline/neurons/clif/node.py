@@ -50,6 +50,8 @@ class CLIFNode(FusedNode, ComplementaryLIFNode):
         BackendError: If there is no such backend, or it is ``fused`` and input or surrogate cannot run fused.
     """
 
+    _states = 2
+
     def __init__(
         self,
         tau: float = 2.0,
@@ -86,7 +88,11 @@ class CLIFNode(FusedNode, ComplementaryLIFNode):
     @property
     def takes_norm(self) -> bool:
         """Whether a call may come with the batch norm in front of it, as ``norm``; see `norm_neuron.can_fuse`."""
-        return takes_norm(self, self.store_state_seqs) and not self.detach_m
+        return takes_norm(self, self.store_state_seqs) and not self.detach_m and not self._has_other_step
+
+    @property
+    def _has_other_step(self) -> bool:
+        return type(self).single_step_functional_forward is not CLIFNode.single_step_functional_forward
 
     def multi_step_forward(self, x_seq: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """(T, B, ...) to spikes of the same shape; SpikingJelly's takes no words."""
@@ -108,7 +114,8 @@ class CLIFNode(FusedNode, ComplementaryLIFNode):
         return in_windows(self.temporal_window, inputs[0], states, self._run)
 
     def _run(self, x: torch.Tensor, states: tuple[Any, ...]) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
-        if not chooses_fused(self.fused_backend, find_obstacle(self, x)):
+        other = "expected CLIF's own step, found a subclass with another" if self._has_other_step else None
+        if not chooses_fused(self.fused_backend, other or find_obstacle(self, x)):
             return step_by_step(self, x, states)
         kind, alpha = surrogate_kind(self.surrogate_function)
         settings = Settings(float(self.tau), float(self.v_threshold), kind, alpha, self.detach_m)

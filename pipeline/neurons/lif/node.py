@@ -126,7 +126,8 @@ class LIFNode(FusedNode, neuron.LIFNode):
             )
             spikes, *after = norm_neuron.run(inputs[0], norm, states, steps)
             return (spikes,), tuple(after)
-        return in_windows(self.temporal_window, inputs[0], states, self._run)
+        outputs, memories = in_windows(self.temporal_window, inputs[0], states[:1], self._run)
+        return outputs, (*memories, *states[1:])
 
     def _run(self, x: torch.Tensor, states: tuple[Any, ...]) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
         if not chooses_fused(self.fused_backend, find_obstacle(self, x)):

@@ -273,3 +273,69 @@ def test_a_learnt_threshold_gets_its_gradient(kind: str):
     node.v_threshold = nn.Parameter(torch.tensor(1.0))
     node(drawn()).sum().backward()
     assert node.v_threshold.grad
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_gradients_at_once_are_refused_in_one_line(kind: str):
+    x = drawn().requires_grad_()
+    y = make(kind)(x)
+    with pytest.raises(DerivativeError, match=r"found several .* Use torch.func.jacrev") as error:
+        torch.autograd.grad(y, x, torch.ones(2, *y.shape), is_grads_batched=True)
+    assert "\n" not in str(error.value)
+
+
+class OwnSurrogate(nn.Module):
+    """One without SpikingJelly's alpha."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return surrogate.atan.apply(x, 2.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("function", [surrogate.PiecewiseLeakyReLU(), OwnSurrogate()])
+def test_a_surrogate_without_alpha_runs_spikingjellys_code(kind: str, function: nn.Module):
+    ours = make(kind)
+    theirs = neuron.ComplementaryLIFNode(1.8) if kind == "clif" else neuron.LIFNode(1.8, False, 1.0, ours.v_reset)
+    theirs.step_mode = "m"
+    found = []
+    for node in (ours, theirs):
+        node.surrogate_function, x = function, drawn().requires_grad_()
+        (node(x) * drawn(seed=1)).sum().backward()
+        found.append((x.grad, node.v.detach()))
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's, of jit and of what tracing may miss
+@pytest.mark.parametrize("kind", KINDS)
+def test_torch_jit_trace_records_a_node_step_by_step(kind: str):
+    node = make(kind).eval()
+    with torch.no_grad():
+        traced = torch.jit.trace(nn.Sequential(nn.Identity(), node), drawn(), check_trace=False)
+        node.reset()
+        assert torch.equal(traced(drawn(seed=1)), make(kind)(drawn(seed=1)))
+
+
+def test_a_subclass_may_have_memories_of_its_own():
+    class Counting(LIFNode):
+        def __init__(self) -> None:
+            super().__init__(step_mode="m")
+            self.register_memory("calls", 0.0)
+
+    node = Counting()
+    node.calls = 2.0
+    assert torch.equal(node(drawn()), LIFNode(step_mode="m")(drawn()))
+    assert node.calls == 2.0
+    node.reset()
+    assert node.calls == 0.0
+
+
+def test_a_subclass_of_clif_with_a_step_of_its_own_runs_that_step():
+    class Louder(CLIFNode):
+        def single_step_functional_forward(self, inputs, states, **kwargs):
+            return super().single_step_functional_forward((3 * inputs[0],), states, **kwargs)
+
+    assert torch.equal(Louder(step_mode="m")(drawn()), CLIFNode(step_mode="m")(3 * drawn()))
+    assert not Louder(step_mode="m").takes_norm
+    with pytest.raises(ConfigError, match=r"backend='fused': expected CLIF's own step"):
+        Louder(step_mode="m", backend="fused")(drawn())

@@ -88,3 +88,20 @@ def test_nodes_are_copied_and_pickled_with_their_states(kind: str):
     for other in (copy.deepcopy(node), torch.load(file, weights_only=False)):
         for ours, theirs in zip(node.memories(), other.memories(), strict=True):
             torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_checkpointed_function_that_begins_with_a_reset_gives_the_same_gradients(kind: str, use_reentrant: bool):
+    network, found = nn.Sequential(nn.Linear(5, 5), make(kind)), []
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        functional.reset_net(network)
+        return network(x)
+
+    for saves in (False, True):
+        x = drawn().requires_grad_()
+        y = checkpoint(run, x, use_reentrant=use_reentrant) if saves else run(x)
+        (y * drawn()).sum().backward()
+        found.append(x.grad)
+    assert found[0].any() and torch.equal(*found)
