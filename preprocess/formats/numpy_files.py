@@ -164,7 +164,7 @@ class ArrayRecording(Recording):
         k = int(np.argmax(odd))
         hint = "Its columns may lie in another order: give it by --columns, or save them with their names."
         if name == "t":
-            hint = "Give the unit of its times, --time-unit s, ms, us or ns, or mend the file."
+            hint = "Give the unit of its times, --time-unit s, ms, us or ns, or correct the file."
         found = f"{name} = {values[k]} in event {seen + k}"
         return RecordingError(f"{self.path}: expected {expected}, found {found}. {hint}")
 

@@ -84,7 +84,7 @@ class Recording(ABC):
 
         Args:
             path: The file.
-            size: Rows and columns of the sensor, taken only where the file does not tell them.
+            size: Rows and columns of the sensor, used only if the file does not store them.
 
         Raises:
             RecordingError: If the file cannot be read, or comes from another sensor.

@@ -41,7 +41,7 @@ def open_recording(
     Args:
         path: The file.
         format: A key of FORMATS, where only that one will do; None takes any.
-        size: Rows and columns of the sensor, taken only where the file does not tell them.
+        size: Rows and columns of the sensor, used only if the file does not store them.
         arrays: What NumPy's files do not say of themselves; other formats have no use for it.
 
     Raises:
