@@ -1,4 +1,4 @@
-"""Which format a file is: by its first bytes, and where nothing marks them by its name."""
+"""Recognising the format of a file: by its first bytes, or by its suffix for formats without a signature."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from preprocess.formats.numpy_files import ArrayRecording, NpyRecording, NpzReco
 from preprocess.formats.prophesee import DatRecording, Evt2Recording, Evt3Recording
 from preprocess.formats.recording import HEAD_BYTES, Recording, Size, file_size, unreadable
 
-# Where several recognise a file, the first is it: tonic's arrays are told from others only by who asks.
+# The first format that recognises a file is used; tonic's arrays look like others, so their format is requested.
 _KINDS: tuple[type[Recording], ...] = (
     Aedat31Recording,
     Aedat2Recording,
@@ -36,16 +36,16 @@ SUFFIXES: tuple[str, ...] = tuple(dict.fromkeys(kind.SUFFIX for kind in _KINDS))
 def open_recording(
     path: Path | str, *, format: str | None = None, size: Size | None = None, arrays: ArrayOptions = NO_OPTIONS
 ) -> Recording:
-    """Open a raw recording; its events are decoded when its chunks are taken.
+    """Open a raw recording; its events are decoded when its chunks are read.
 
     Args:
         path: The file.
-        format: A key of FORMATS, where only that one will do; None takes any.
+        format: A key of FORMATS, to accept only that format; None accepts all.
         size: Rows and columns of the sensor, used only if the file does not store them.
-        arrays: What NumPy's files do not say of themselves; other formats have no use for it.
+        arrays: Column order and time unit of NumPy files that do not contain them; other formats ignore it.
 
     Raises:
-        RecordingError: If the file cannot be read, is of no format or of another than asked for, or comes from
+        RecordingError: If the file cannot be read, has no known format or another than requested, or comes from
             another sensor.
     """
     path = Path(path).expanduser()
@@ -69,7 +69,7 @@ def open_recording(
 def _is(kind: type[Recording], head: bytes, path: Path) -> bool:
     if kind.MAGIC:
         return kind.recognises(head)
-    # A file with another format's mark is not taken for its name's.
+    # The signature of another format outweighs the suffix.
     return path.suffix.lower() == kind.SUFFIX and not any(k.MAGIC and k.recognises(head) for k in _KINDS)
 
 
