@@ -1,8 +1,8 @@
 """Ctrl-C and SIGTERM, which stop a command even where Python drops the exception that they raise.
 
 A signal's exception is raised wherever the main thread happens to be. In a finalizer, a `__del__` or a function that C
-calls, Python prints and drops it, and the command would run on as if nothing had been sent. So the signal is remembered
-as well, and long work asks for it between its batches.
+calls, Python prints and drops it, and the command would continue as if no signal had been sent. So the signal is
+remembered as well, and long work checks for it between its batches.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class Terminated(BaseException):
 _EXCEPTIONS: dict[int, type[BaseException]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 
 _received: int | None = None
-"""The first signal of the command that runs."""
+"""The first signal that the running command received."""
 
 
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """While it is held, SIGINT raises KeyboardInterrupt and SIGTERM raises `Terminated`, and both are remembered.
+    """Within the block, SIGINT raises KeyboardInterrupt and SIGTERM raises `Terminated`, and both are remembered.
 
-    SIGINT stays ignored where it is, as in what a shell runs in the background. Of the main thread.
+    SIGINT stays ignored where it already is, as in background jobs of a shell. Only for the main thread.
     """
     global _received
     _received = None
@@ -46,7 +46,7 @@ def stopped_by_signals() -> Iterator[None]:
 
 
 def raise_if_stopped() -> None:
-    """Raise what a signal raised before, in case that was dropped."""
+    """Raise the exception of an earlier signal again, in case Python dropped it."""
     if _received is not None:
         raise _EXCEPTIONS[_received]
 

@@ -37,7 +37,7 @@ def build_event_store(layout: Layout, cache: Path, *, workers: int = 1, progress
         layout: The recordings and their samples.
         cache: The folder of all caches.
         workers: Processes that decode and compress, this one among them.
-        progress: Where to tell how far it is; None tells only notes.
+        progress: Where to report progress; None reports only notes.
 
     Raises:
         RecordingError: For every recording that is damaged and every sample without events.

@@ -1,4 +1,4 @@
-"""Data set folders: one layout a file, each a folder turned into labelled samples with their official splits."""
+"""Data sets: one module each, which reads a folder as labelled recordings with their official splits."""
 
 from __future__ import annotations
 

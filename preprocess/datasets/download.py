@@ -1,7 +1,7 @@
 """Downloading the published data sets through tonic: its addresses, its checksums and its download code.
 
-A file that is there whole is not fetched again; one that broke is taken away, so that the same command goes on with
-the file that it stopped at. Nothing fetches the raw DVS128-Gesture: its page asks for a person.
+A complete file is not downloaded again, and an incomplete one is removed, so that the same command resumes with the
+file at which it stopped. The raw DVS128-Gesture cannot be downloaded by a program.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Remote:
     """A published file.
 
     Attributes:
-        url: Where it lies.
-        name: What it is called here; `preprocess` unpacks it under this name.
+        url: Address.
+        name: Local file name, under which `preprocess` unpacks it.
         md5: Of its content, hexadecimal.
     """
 
@@ -44,7 +44,7 @@ class Remote:
 
 
 def list_remotes(dataset: str) -> tuple[Remote, ...]:
-    """The files of a data set, as tonic knows them; loads tonic and with it torch."""
+    """The files of a data set according to tonic; loads tonic and with it torch."""
     import tonic.datasets
 
     t = getattr(tonic.datasets, TONIC_CLASSES[dataset])
@@ -57,15 +57,15 @@ def list_remotes(dataset: str) -> tuple[Remote, ...]:
 
 
 def download(dataset: str, out: Path, *, notify: Notify) -> list[Path]:
-    """Fetch a data set's archives into a folder, in the form that `preprocess` takes.
+    """Fetch a data set's archives into a folder, in the form that `preprocess` reads.
 
     Args:
-        dataset: A key of TONIC_CLASSES; of dvs-gesture what tonic publishes, cut into samples, with times in whole ms.
+        dataset: A key of TONIC_CLASSES; for dvs-gesture tonic's version, cut into samples, with times in whole ms.
         out: The folder.
-        notify: Called with a line for people.
+        notify: Called with a message about what is done.
 
     Raises:
-        LayoutError: For every file that could not be fetched, with what to do by hand; the others are fetched.
+        LayoutError: For every file that could not be downloaded, with the manual steps; the others are downloaded.
     """
     from tonic.download_utils import check_md5
 
@@ -77,9 +77,9 @@ def download(dataset: str, out: Path, *, notify: Notify) -> list[Path]:
     for remote in list_remotes(dataset):
         path = out / remote.name
         if path.is_file() and check_md5(str(path), remote.md5):
-            notify(f"{path}: is there and whole")
+            notify(f"{path}: already complete")
         else:
-            notify(f"{remote.url}: fetching into {path}")
+            notify(f"{remote.url}: downloading to {path}")
             message = _fetch(remote, path)
             if message:
                 errors.append(message)
@@ -91,17 +91,17 @@ def download(dataset: str, out: Path, *, notify: Notify) -> list[Path]:
 
 
 def _fetch(remote: Remote, path: Path) -> str | None:
-    """Fetch one file under a temporary name; what to do by hand if that fails."""
+    """Download one file under a temporary name; the manual steps if that fails."""
     from tonic.download_utils import check_md5, download_url
 
     temporary = path.with_name(f".{path.name}.download")
     try:
-        # tonic tells what it does on stdout, which belongs to the result.
+        # tonic prints on stdout, which is reserved for the result.
         with contextlib.redirect_stdout(io.StringIO()):
             download_url(remote.url, str(path.parent), temporary.name)
         if not check_md5(str(temporary), remote.md5):
             size = temporary.stat().st_size
-            return _by_hand(remote, path, f"{size:,} bytes of another content (MD5), as after a broken transfer")
+            return _by_hand(remote, path, f"{size:,} bytes with another MD5 checksum, as after an interrupted transfer")
         temporary.replace(path)
     except Exception as error:  # urllib, http and tonic raise many kinds
         return _by_hand(remote, path, " ".join(str(error).split()) or type(error).__name__)
@@ -113,12 +113,12 @@ def _fetch(remote: Remote, path: Path) -> str | None:
 def _by_hand(remote: Remote, path: Path, found: str) -> str:
     return (
         f"{remote.url}: expected the archive {remote.name}, found {found.rstrip('.')}. Run the same command again, or "
-        f"fetch it with a browser, save it as {path} (MD5 {remote.md5}), and go on with preprocess."
+        f"download it with a browser, save it as {path} (MD5 {remote.md5}), and continue with preprocess."
     )
 
 
 def check_raw_gestures(out: Path) -> str:
-    """Whether IBM's recordings lie in a folder, or how they get there, for people.
+    """A message about IBM's recordings in a folder, or about how to get them.
 
     Raises:
         LayoutError: If they are there, but the recording that is checked is damaged.
@@ -127,14 +127,14 @@ def check_raw_gestures(out: Path) -> str:
     if folder is None:
         archive = out / "DvsGesture.tar.gz"
         if archive.is_file():
-            return f"{archive} is there; preprocess unpacks it: spikeloom preprocess dvs-gesture --source {out}"
+            return f"{archive} exists; preprocess unpacks it: spikeloom preprocess dvs-gesture --source {out}"
         return (
-            "The raw recordings (1,176 and 288 samples, times in µs) are IBM's, whose page no program may fetch from:\n"
+            "IBM's raw recordings (1,176 and 288 samples, times in µs) must be downloaded with a browser:\n"
             f"  1. open {GESTURE_PAGE}\n"
             f"  2. download DvsGesture.tar.gz into {out}\n"
-            "  3. run this command again to check it, or at once: "
+            "  3. run this command again to check it, or directly: "
             f"spikeloom preprocess dvs-gesture --source {out}\n"
-            "What it holds:\n" + "\n".join(f"  {line}" for line in GESTURE_LAYOUT.splitlines())
+            "Contents:\n" + "\n".join(f"  {line}" for line in GESTURE_LAYOUT.splitlines())
         )
     path = folder / _CHECKED
     try:
@@ -148,4 +148,4 @@ def check_raw_gestures(out: Path) -> str:
             f"{path}: expected {_CHECKED_BYTES:,} bytes with sha256 {_CHECKED_SHA256}, found {size:,} bytes with "
             f"sha256 {found}. Download DvsGesture.tar.gz again."
         )
-    return f"{folder} holds IBM's recordings: {_CHECKED} is whole"
+    return f"{folder} contains IBM's recordings; {_CHECKED} is intact"

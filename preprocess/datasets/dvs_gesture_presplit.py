@@ -1,11 +1,11 @@
-"""DVS128-Gesture already cut into samples, as SpikingJelly leaves it on a disk and as tonic ships it.
+"""DVS128-Gesture already cut into samples, as SpikingJelly stores it and as tonic distributes it.
 
     events_np/train/0/user01_fluorescent_0.npz     SpikingJelly: class folders 0 to 10, t, x, y and p in µs
     events_np/test/10/user29_natural_0.npz
-    ibmGestureTrain/user01_fluorescent/0.npy       tonic: a file's number is its class; x, y, p and t in ms
+    ibmGestureTrain/user01_fluorescent/0.npy       tonic: the number of a file is its class; x, y, p and t in ms
     ibmGestureTest/user29_natural/10.npy
 
-tonic's recordings are cut otherwise, 1,077 and 264 of them against 1,176 and 288: their caches are called
+tonic's samples are cut differently, 1,077 and 264 instead of 1,176 and 288, so their caches are called
 ``dvs-gesture-tonic``.
 """
 
@@ -29,7 +29,7 @@ _TONIC = {"ibmGestureTrain": TRAIN, "ibmGestureTest": TEST}
 
 @dataclass(frozen=True, order=True)
 class _Cut:
-    """A file of one sample; sorted as the recordings are that it was cut from."""
+    """A file with one sample; the sort order is that of the recordings they were cut from."""
 
     split: int
     user: str
@@ -59,13 +59,13 @@ def _cuts_of_spikingjelly(folder: Path, part: str, errors: list[str]) -> Iterato
     for of_class in folders(folder / part):
         if of_class.name not in map(str, range(len(CLASSES))):
             expected = f"expected folders named 0 to {len(CLASSES) - 1}"
-            errors.append(f"{of_class}: {expected}, found '{of_class.name}'. Move it away.")
+            errors.append(f"{of_class}: {expected}, found '{of_class.name}'. Move it elsewhere.")
             continue
         for path in files(of_class, ".npz"):
             found = re.fullmatch(r"(user\d{1,4})_([a-z_]+)_(\d{1,6})", path.stem)
             if not found:
                 expected = "expected userNN_LIGHT_NUMBER.npz"
-                errors.append(f"{path}: {expected}, found another name. Move the file away.")
+                errors.append(f"{path}: {expected}, found another name. Move the file elsewhere.")
                 continue
             empty = False
             user, light, number = found.groups()
@@ -91,12 +91,14 @@ def _cuts_of_tonic(folder: Path, part: str, errors: list[str]) -> Iterator[_Cut]
     for of_recording in folders(folder / part):
         found = re.fullmatch(r"(user\d{1,4})_([a-z_]+)", of_recording.name)
         if not found:
-            errors.append(f"{of_recording}: expected folders named userNN_LIGHT, found another name. Move it away.")
+            errors.append(
+                f"{of_recording}: expected folders named userNN_LIGHT, found another name. Move it elsewhere."
+            )
             continue
         for path in files(of_recording, ".npy"):
             if not re.fullmatch(r"\d{1,2}", path.stem) or int(path.stem) >= len(CLASSES):
                 expected = f"expected a class, 0.npy to {len(CLASSES) - 1}.npy"
-                errors.append(f"{path}: {expected}, found another name. Move the file away.")
+                errors.append(f"{path}: {expected}, found another name. Move the file elsewhere.")
                 continue
             empty = False
             relative = f"{part}/{of_recording.name}/{path.name}"

@@ -1,6 +1,6 @@
-"""What the emulator makes, in the layouts of the data sets that it imitates, with classes of its own.
+"""Emulated data sets, in the layouts of the data sets that they imitate, with their own classes.
 
-Gestures and cues lie as DVS128-Gesture does, digits as CIFAR10-DVS does.
+Gestures and cues have the layout of DVS128-Gesture, digits that of CIFAR10-DVS.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ CUE_DATASET = Dataset(
 
 
 def with_name(layout: Layout) -> Layout:
-    """Emulated data is called emulated wherever it appears, hard where it is hard, and by its lag where it has one."""
+    """The layout under a name that says what is emulated: hard gestures, and cues by their lag."""
     about = read_about(layout.folder)
     emulated = layout.dataset.startswith("emulated-")
     if about and layout.dataset != f"emulated-{about['emulated']}":
-        expected = f"what makes {layout.dataset}" if emulated else "what a camera recorded"
-        found = f"emulated {about['emulated']}" if emulated else "what an emulator made"
+        expected = f"recordings of {layout.dataset}" if emulated else "recordings of a camera"
+        found = f"emulated {about['emulated']}" if emulated else "emulated recordings"
         raise LayoutError(
             f"{layout.folder}: expected {expected}, found {found} ({ABOUT}). "
             f"Preprocess it as emulated-{about['emulated']}."
@@ -72,6 +72,6 @@ def _lag_of(folder: Path, about: Mapping[str, Any]) -> int:
     lag = about.get("lag_ms")
     if not isinstance(lag, int) or isinstance(lag, bool) or lag < 0:
         raise LayoutError(
-            f"{folder / ABOUT}: expected lag_ms, a whole number from 0, found {lag!r}. Emulate the folder again."
+            f"{folder / ABOUT}: expected a whole number from 0 as lag_ms, found {lag!r}. Emulate the folder again."
         )
     return lag

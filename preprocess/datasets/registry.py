@@ -1,4 +1,4 @@
-"""Which data sets there are, and finding one in a folder."""
+"""The data sets by name, and reading one from a folder."""
 
 from __future__ import annotations
 
@@ -87,20 +87,21 @@ def find_layout(
     sort: bool = False,
     notify: Notify | None = None,
 ) -> Layout:
-    """The recordings and samples of a data set; the archives it is published in are unpacked beside themselves.
+    """The recordings and samples of a data set; the archives in which it is published are unpacked beside them.
 
     Args:
         dataset: One of DATASETS.
         source: Its folder, or one above it, or an archive of it.
-        orientation: ``spikingjelly`` or ``clif``; which way up the events of cifar10-dvs and emulated-digits come out.
-        name: Of its caches, needed for ``folder``; the data set's, with the form, orientation and difficulty where
-            those are not the default and the lag of cues, if None.
-        windows: How the recordings of a ``folder`` are cut into samples; None takes each whole, or by its manifest.
-        size: Rows and columns of the sensor of a ``folder``, where its recordings do not tell them.
-        salvage: Whether damaged recordings give the events before the damage.
-        arrays: Order of columns and unit of times of a ``folder`` of arrays that do not say them.
+        orientation: ``spikingjelly`` or ``clif``: the orientation of cifar10-dvs and emulated-digits.
+        name: Of its caches, required for ``folder``. If None, the name of the data set, with the form, orientation
+            and difficulty if they are not the default, and with the lag of cues.
+        windows: How the recordings of a ``folder`` are cut into samples; None uses complete recordings, or the
+            intervals of the manifest.
+        size: Rows and columns of the sensor of a ``folder``, for formats that do not store them.
+        salvage: Whether damaged recordings are read up to the damage.
+        arrays: Column order and time unit of a ``folder`` of arrays that do not contain them.
         sort: Whether the events of each recording are sorted by time.
-        notify: Called with a line for people about what was found.
+        notify: Called with a message about what was found.
 
     Raises:
         LayoutError: With a line for everything that is missing or damaged.
@@ -108,16 +109,16 @@ def find_layout(
     if dataset not in _FORMS:
         raise LayoutError(f"expected a data set ({', '.join(DATASETS)}), found '{dataset}'. Choose one of them.")
     if dataset == "folder" and name is None:
-        raise LayoutError("folder: expected a name for its caches, found none. Give it: --name NAME")
+        raise LayoutError("folder: expected a name for its caches, found none. Add --name NAME.")
     if dataset != "folder" and (windows or size or arrays != NO_OPTIONS):
-        expected = "expected neither windows, a sensor's size nor columns and units"
-        raise LayoutError(f"{dataset}: {expected}, found one. They are for folder.")
+        expected = "expected no windows, sensor size, column order or time unit, which only folder has"
+        raise LayoutError(f"{dataset}: {expected}, found one. Leave it out.")
     notify = notify or (lambda _: None)
     try:
         archives = ARCHIVES.get(dataset, {})
         if source.is_file() and archives:
             source = unpack_archive(source, archives.get(source.name), notify)
-        # Beside what fits already only its like is unpacked: five classes of ten, when the others came later.
+        # If a folder fits already, only archives beside it are unpacked, such as classes that were downloaded later.
         fitting = first_folder(source, lambda place: any(form.fits(place, dataset) for form in _FORMS[dataset]))
         unpack_known([fitting] if fitting else [source, *folders(source)], archives, notify)
         form, found = locate_form(source, _FORMS[dataset], dataset)
@@ -133,7 +134,7 @@ def find_layout(
     layout = emulated.with_name(layout)
     if orientation != "spikingjelly":
         if layout.orientation is None:
-            hint = "Its recordings have only one; leave the option out."
+            hint = "Its recordings have only one orientation; leave the option out."
             raise LayoutError(f"{dataset}: expected no --orientation, found {orientation}. {hint}")
         layout = dataclasses.replace(layout, orientation=orientation, name=f"{dataset}-{orientation}")
     return layout if name is None else dataclasses.replace(layout, name=name)

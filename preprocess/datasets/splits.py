@@ -1,6 +1,6 @@
-"""Which samples train, which select, which test: computed at load time, so they never need another cache.
+"""The training, validation and test samples: computed at load time, so that a split never needs another cache.
 
-Every split has its own fixed seed, independent of a run's: two runs of different seeds see the same samples.
+Every split has its own fixed seed, independent of the seed of a run: runs with different seeds use the same samples.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN, SampleTable
 
 SPLITS = ("official", "first-900-train", "first-100-test", "random-0.9", "by-group", "split-in-time")
 
-# Splits that have one recording in training and in test: near copies of what was trained on.
+# Splits with the same recordings in training and test, whose test samples are near copies of training samples.
 _SAME_RECORDING = frozenset({"split-in-time"})
 
 _RANDOM_SPLIT_SEED = 900
@@ -34,9 +34,9 @@ class Splits:
     """Sample numbers, int64, ascending; no sample is in two of them, and only a split in time leaves some out.
 
     Attributes:
-        train: What weights are fitted to.
-        validation: Held out of the training samples for selection; empty where nothing selects.
-        test: Opened once, after training.
+        train: For fitting the weights.
+        validation: Held out of the training samples for model selection; empty without selection.
+        test: Evaluated once, after training.
     """
 
     train: NDArray[np.int64]
@@ -45,7 +45,7 @@ class Splits:
 
 
 def title_of_split(split: str) -> str:
-    """The split for people, who must see where training and test share recordings."""
+    """The name of the split for tables, which marks splits that share recordings between training and test."""
     return f"{split} (same-recording)" if split in _SAME_RECORDING else split
 
 
@@ -63,16 +63,16 @@ def split_samples(
 
     Args:
         samples: The cache's table.
-        dataset_name: The cache's name; of ``dvs-gesture`` caches users 20 to 23 validate.
+        dataset_name: The name of the cache; some data sets define the users that validate.
         split: ``official``, or for data sets without one: ``first-900-train`` (per class indices 0 to 899 train),
             ``first-100-test`` (indices 0 to 99 test), ``random-0.9`` (per class, seeded), ``by-group`` (a fifth of the
-            samples of each class in whole groups, seeded) or ``split-in-time`` (of each group and class the last fifth
-            of its time tests; what is nearer to the training samples than the longest sample lasts is left out).
-        validation_fraction: Share of the training samples that validates, in (0, 1): whole groups where the data set
+            samples of each class in whole groups, seeded) or ``split-in-time`` (the last fifth of the time of
+            each group and class tests; samples nearer to the training samples than the longest sample are left out).
+        validation_fraction: Fraction of the training samples that validates, in (0, 1): complete groups if the data set
             has groups, else stratified by class.
         selection: ``validation``; ``paper`` and ``last`` train on all training samples.
-        classes: Their names, for errors.
-        needs_test: Whether an official split without test samples is refused.
+        classes: Names of the classes, for errors.
+        needs_test: Whether an official split without test samples is an error.
 
     Raises:
         ConfigError: If the split does not exist for this data set or leaves a part empty.
@@ -89,7 +89,7 @@ def split_samples(
         if needs_test:
             raise ConfigError(
                 f"dataset.split: expected a test split, found only the {len(train):,} samples of the official training "
-                f"split in {dataset_name}. Preprocess the test recordings too, or choose random-0.9."
+                f"split in {dataset_name}. Preprocess the test recordings as well, or choose random-0.9."
             )
     elif len(train) == 0 or not test.any():
         raise ConfigError(
@@ -131,8 +131,8 @@ def _is_test(samples: SampleTable, name: str, split: str, classes: Sequence[str]
         return _share_of_each(samples, np.arange(len(samples)), 0.1, _RANDOM_SPLIT_SEED)
     if has_official:
         raise ConfigError(
-            f"dataset.split: {split} goes by the number within a class, and in {name} the official training and test "
-            "samples are numbered apart. Choose official or random-0.9."
+            f"dataset.split: {split} splits by the number within a class, but in {name} the official training and test "
+            "samples are numbered separately. Choose official or random-0.9."
         )
     return np.asarray(samples.index >= 900 if split == "first-900-train" else samples.index < 100)
 
@@ -140,29 +140,29 @@ def _is_test(samples: SampleTable, name: str, split: str, classes: Sequence[str]
 def _refuse_official(samples: SampleTable, name: str, split: str) -> None:
     if np.any(samples.split != NO_SPLIT):
         raise ConfigError(
-            f"dataset.split: {split} is for recordings without a split of their own, and {name} has one. "
+            f"dataset.split: {split} applies to recordings without an official split, but {name} has one. "
             "Choose official."
         )
 
 
 def _refuse_shared_groups(samples: SampleTable, name: str, split: str) -> None:
-    """Windows of one recording are near copies of each other: a split by sample would test what it trained."""
+    """Windows of one recording are near copies of each other: a split by sample would test on training data."""
     groups, counts = np.unique(samples.group[samples.group != ""], return_counts=True)
     if len(groups) > 1 and counts.max() > 1:
         most = groups[counts.argmax()]
         raise ConfigError(
-            f"dataset.split: {split} goes by sample, and in {name} samples share recordings ('{most}' has "
-            f"{counts.max()}), which would fall on both sides. Choose by-group."
+            f"dataset.split: {split} splits by sample, but in {name} samples share recordings ('{most}' has "
+            f"{counts.max()}), which would be in training and test. Choose by-group."
         )
 
 
 def _by_group(samples: SampleTable, name: str, classes: Sequence[str]) -> NDArray[np.bool_]:
-    """Which samples test: whole groups, class by class where each group is of one class."""
+    """The test samples: complete groups, class by class if every group belongs to one class."""
     group, label = samples.group, samples.label
     single = [int(c) for c in np.unique(label) if len(np.unique(group[label == c])) == 1]
     if single:
         raise ConfigError(
-            f"dataset.split: by-group needs two groups (recordings) of every class, and in {name} these have one: "
+            f"dataset.split: by-group needs two groups (recordings) of every class, but in {name} these have one: "
             f"{_listed(single, classes)}. Record more, or choose split-in-time, which tests on the recordings it "
             "trains on."
         )
@@ -209,7 +209,7 @@ def _in_time(
 
 
 def _validates(samples: SampleTable, train: NDArray[np.int64], name: str, fraction: float) -> NDArray[np.bool_]:
-    """Which of the training samples validate."""
+    """The training samples that validate."""
     group, label = samples.group[train], samples.label[train]
     chosen = validation_users(name)
     if chosen and np.all(samples.split[train] == TRAIN):
@@ -218,7 +218,7 @@ def _validates(samples: SampleTable, train: NDArray[np.int64], name: str, fracti
             return users
     groups, first, counts = np.unique(group, return_index=True, return_counts=True)
     if len(groups) == 1 or counts.max() == 1:
-        # One group, or one for each sample: nothing that whole groups would keep together.
+        # One group, or one for each sample: there is nothing to keep together.
         return _share_of_each(samples, train, fraction, _VALIDATION_SEED)
     if all(len(np.unique(label[group == g])) == 1 for g in groups):
         return _whole_groups_of_each_class(group, label, groups, first, counts, fraction)
@@ -231,12 +231,12 @@ def _user(group: str) -> int | None:
 
 
 def _share_of_each(samples: SampleTable, chosen: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """A seeded share of each class of the chosen samples: at least one, never all."""
+    """A seeded fraction of each class of the chosen samples: at least one, never all."""
     label, index, name = samples.label[chosen], samples.index[chosen], samples.name[chosen]
     drawn = np.zeros(len(chosen), bool)
     for c in np.unique(label):
         members = np.flatnonzero(label == c)
-        # By number and name, so that the order of the source plays no part.
+        # By number and name, so that the order of the source does not matter.
         members = members[np.lexsort((name[members], index[members]))]
         order = np.random.default_rng([seed, int(c)]).permutation(len(members))
         count = min(len(members) - 1, max(1, round(fraction * len(members))))
@@ -245,7 +245,7 @@ def _share_of_each(samples: SampleTable, chosen: NDArray[np.int64], fraction: fl
 
 
 def _whole_groups(groups: NDArray[np.str_], counts: NDArray[np.int64], fraction: float, seed: int) -> list[str]:
-    """Groups in a seeded order until their samples reach the share; at least one, never all."""
+    """Groups in a seeded order until their samples reach the fraction; at least one, never all."""
     wanted = fraction * int(counts.sum())
     chosen: list[str] = []
     held = 0
@@ -265,7 +265,7 @@ def _whole_groups_of_each_class(
     counts: NDArray[np.int64],
     fraction: float,
 ) -> NDArray[np.bool_]:
-    """Where each group lies within one class: whole groups, class by class; a class of one group only trains."""
+    """If every group belongs to one class: complete groups, class by class; a class with one group only trains."""
     chosen: list[str] = []
     for c in np.unique(label):
         of_class = label[first] == c

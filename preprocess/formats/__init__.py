@@ -1,4 +1,4 @@
-"""Raw recordings: one format a file, each opened by its path and streamed as `Events`."""
+"""Raw recordings: one module per format; a file is opened by its path and streamed as `Events`."""
 
 from preprocess.formats.array_columns import NO_OPTIONS as NO_OPTIONS
 from preprocess.formats.array_columns import ArrayOptions as ArrayOptions

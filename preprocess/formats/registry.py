@@ -1,4 +1,4 @@
-"""Which format a file is: by its first bytes, and where nothing marks them by its name."""
+"""Recognising the format of a file: by its first bytes, or by its suffix for formats without a signature."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from preprocess.formats.numpy_files import ArrayRecording, NpyRecording, NpzReco
 from preprocess.formats.prophesee import DatRecording, Evt2Recording, Evt3Recording
 from preprocess.formats.recording import HEAD_BYTES, Recording, Size, file_size, unreadable
 
-# Where several recognise a file, the first is it: tonic's arrays are told from others only by who asks.
+# The first format that recognises a file is used; tonic's arrays look like others, so their format is requested.
 _BUILT_IN: tuple[type[Recording], ...] = (
     Aedat31Recording,
     Aedat2Recording,
@@ -133,16 +133,16 @@ def decoder_of(format: str | None, suffixes: Collection[str]) -> list[str]:
 def open_recording(
     path: Path | str, *, format: str | None = None, size: Size | None = None, arrays: ArrayOptions = NO_OPTIONS
 ) -> Recording:
-    """Open a raw recording; its events are decoded when its chunks are taken.
+    """Open a raw recording; its events are decoded when its chunks are read.
 
     Args:
         path: The file.
-        format: A key of FORMATS, where only that one will do; None takes any.
-        size: Rows and columns of the sensor, taken only where the file does not tell them.
-        arrays: What NumPy's files do not say of themselves; other formats have no use for it.
+        format: A key of FORMATS, to accept only that format; None accepts all.
+        size: Rows and columns of the sensor, used only if the file does not store them.
+        arrays: Column order and time unit of NumPy files that do not contain them; other formats ignore it.
 
     Raises:
-        RecordingError: If the file cannot be read, is of no format or of another than asked for, or comes from
+        RecordingError: If the file cannot be read, has no known format or another than requested, or comes from
             another sensor.
     """
     path = Path(path).expanduser()
@@ -167,7 +167,7 @@ def open_recording(
 def _is(kind: type[Recording], head: bytes, path: Path) -> bool:
     if kind.MAGIC:
         return kind.recognises(head)
-    # A file with another format's mark is not taken for its name's, unless the user registered the name.
+    # The signature of another format outweighs the suffix, unless the user registered the suffix.
     others = () if issubclass(kind, CustomRecording) else FORMATS.values()
     return path.suffix.lower() == kind.SUFFIX and not any(other.MAGIC and other.recognises(head) for other in others)
 

@@ -52,7 +52,7 @@ def inspect_file(
     Args:
         path: A raw recording, an event store or a frame cache.
         sample: Number of a cache's sample; None is the first.
-        size: Rows and columns of the sensor, where the recording does not tell them.
+        size: Rows and columns of the sensor, for formats that do not store them.
         arrays: Order of columns and unit of times, where the recording is an array that does not say them.
 
     Raises:

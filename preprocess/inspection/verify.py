@@ -67,7 +67,7 @@ def verify_cache(folder: Path, *, progress: Progress | None = None) -> list[Veri
 
     Args:
         folder: ``CACHE/<name>``, or CACHE for all data sets in it.
-        progress: Where to tell how far it is.
+        progress: Where to report progress.
 
     Raises:
         CacheError: If the folder holds no event store. Faults of files are not raised but returned.
@@ -102,7 +102,7 @@ def _verify_data_set(path: Path, progress: Progress) -> Iterator[Verified]:
     except CacheError as error:
         yield Verified(path, 0, 0, path.stat().st_size, 0.0, error.errors)
         for cache in frames:
-            message = f"{cache}: cannot be compared, because its event store cannot be read. Mend that first."
+            message = f"{cache}: cannot be compared, because its event store cannot be read. Correct that first."
             yield Verified(cache, 0, 0, cache.stat().st_size, 0.0, (message,))
         return
     try:

@@ -83,7 +83,7 @@ class EventFrames:
             store: Where the events are.
             binning: How they become frames. Where T varies or events may be in no frame, the times of all samples are
                 read once, here.
-            progress: Where to tell how far that is.
+            progress: Where to report the progress of that.
 
         Raises:
             ConfigError: If the binning is faulty, or no event is in a frame.

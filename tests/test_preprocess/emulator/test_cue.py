@@ -201,15 +201,15 @@ def without_about(folder: Path) -> None:
 def test_a_folder_that_does_not_say_its_lag_is_refused(tmp_path: Path, damage: Callable[[Path], None], found: str):
     out = emulate_cue(tmp_path / "out", samples_per_class=2, seed=0, lag_ms=0)
     damage(out)
-    expected = f"{out}/emulated.json: expected lag_ms, a whole number from 0, {found}. Emulate the folder again."
+    expected = f"{out}/emulated.json: expected a whole number from 0 as lag_ms, {found}. Emulate the folder again."
     with pytest.raises(LayoutError, match=re.escape(expected)):
         find_layout("emulated-cue", out)
 
 
 def test_cues_and_gestures_are_not_taken_for_each_other(folder: Path, tmp_path: Path):
-    with pytest.raises(LayoutError, match=r"expected what makes emulated-gestures, found emulated cue \(emul"):
+    with pytest.raises(LayoutError, match=r"expected recordings of emulated-gestures, found emulated cue \(emul"):
         find_layout("emulated-gestures", folder)
-    with pytest.raises(LayoutError, match=r"expected what a camera recorded, found .* Preprocess it as emulated-cue\."):
+    with pytest.raises(LayoutError, match=r"expected recordings of a camera, found .* Preprocess it as emulated-cue\."):
         find_layout("dvs-gesture", folder)
     gestures = emulate_gestures(tmp_path / "out", samples_per_class=2, seed=0)
     with pytest.raises(LayoutError, match="expected a class from 1 to 8, found 9"):
