@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from preprocess.datasets import cifar10_dvs, dvs_gesture
+from preprocess.datasets.emulated_names import is_emulated
 from preprocess.datasets.layout import Layout
 from preprocess.emulator.cue_positions import PLACES
 from preprocess.emulator.difficulty import DIFFICULTIES, PLAIN
@@ -26,7 +27,7 @@ DIGITS_FORM = cifar10_dvs.recordings_form("emulated digits (AEDAT 2.0)", tuple("
 def with_name(layout: Layout) -> Layout:
     """Emulated data is called emulated wherever it appears, hard where it is hard, and by its lag where it has one."""
     about = read_about(layout.folder)
-    emulated = layout.dataset.startswith("emulated-")
+    emulated = is_emulated(layout.dataset)
     if about and layout.dataset != f"emulated-{about['emulated']}":
         expected = f"what makes {layout.dataset}" if emulated else "what a camera recorded"
         found = f"emulated {about['emulated']}" if emulated else "what an emulator made"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.run_config import RunConfig
+from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import SpikeloomError
 from preprocess.store.event_store import events_path, open_events
 from tune.comparison.arms import Arm, Setting
@@ -28,8 +29,6 @@ SELECTIONS = {
     "validation": "best validation epoch",
     "paper": "best test epoch (the paper's convention)",
 }
-
-
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ class Verdict:
     def dataset(self) -> str:
         """The data set's name, called emulated where it is and its name does not say so."""
         name = self.config.dataset.name
-        return f"{name} (emulated)" if self.emulated and not name.startswith("emulated-") else name
+        return f"{name} (emulated)" if self.emulated and not is_emulated(name) else name
 
     @property
     def about(self) -> str:
@@ -187,8 +186,7 @@ class Verdict:
 def judge_setting(comparison: Comparison, setting: Setting, outcomes: Outcomes) -> Verdict:
     """What the runs of a setting say."""
     every = {
-        arm.name: {seed: outcomes[setting.name, arm.name, seed] for seed in comparison.seeds}
-        for arm in comparison.arms
+        arm.name: {seed: outcomes[setting.name, arm.name, seed] for seed in comparison.seeds} for arm in comparison.arms
     }
     results = [outcome.result for mine in every.values() for outcome in mine.values() if outcome.run is not None]
     chance = _chance(comparison, setting, results)
@@ -200,7 +198,7 @@ def judge_setting(comparison: Comparison, setting: Setting, outcomes: Outcomes) 
         comparison.seeds,
         arms,
         tuple(_difference(figures, first, answers) for figures in others),
-        any(result["emulated"] for result in results) or setting.config.dataset.name.startswith("emulated-"),
+        any(result["emulated"] for result in results) or is_emulated(setting.config.dataset.name),
         int(results[0]["test_samples"]) if results else None,
         *(answers.grouping() if answers else (0, None)),
         {arm.name: comparison.tuned.get((setting.name, arm.name), {}) for arm in comparison.arms},
@@ -278,9 +276,7 @@ def _without_answers(
                 yield f"{where}{figures.arm.label} seed {seed} has no predictions.npz"
 
 
-def _figures(
-    arm: Arm, mine: Mapping[int, Outcome], chance: float | None, answers: _Answers | None
-) -> ArmFigures:
+def _figures(arm: Arm, mine: Mapping[int, Outcome], chance: float | None, answers: _Answers | None) -> ArmFigures:
     there = {seed: outcome.result for seed, outcome in mine.items() if outcome.run is not None}
     runs = [outcome.run for outcome in mine.values() if outcome.run is not None]
     accuracy = {seed: float(result["test_accuracy"]) for seed, result in there.items()}
