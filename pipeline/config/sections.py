@@ -14,7 +14,7 @@ from typing import Literal
 from pipeline.config.augmentation_names import augmentation_errors
 from pipeline.config.neuron_traits import NEURONS, traits_of
 from pipeline.config.surrogate_names import surrogate_errors
-from preprocess.datasets.splits import title_of_split
+from preprocess.datasets.splits import SplitName, title_of_split
 
 TimeOrder = Literal["as-is", "shuffled", "reversed", "one-frame"]
 
@@ -25,9 +25,7 @@ class DatasetConfig:
 
     name: str = "n-mnist"
     """Data set: the name of its folder in the cache, such as n-mnist or dvs-gesture."""
-    split: Literal["official", "first-900-train", "first-100-test", "random-0.9", "by-group", "split-in-time"] = (
-        "official"
-    )
+    split: SplitName = "official"
     """How test samples are chosen. official: the split that comes with the data set. random-0.9: a random tenth of each
     class. by-group: whole recordings or subjects. split-in-time: the last fifth of every recording. first-900-train and
     first-100-test: by the number of a sample within its class."""

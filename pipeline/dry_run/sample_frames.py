@@ -1,4 +1,4 @@
-"""What a dry run puts into the network: a few real samples, or made-up ones of a data set's known form."""
+"""The input of a dry run: a few real samples, or random frames in the format of a known data set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from preprocess.errors import ConfigError
 from preprocess.store.event_store import events_path
 from preprocess.terminal.progress import Progress
 
-# Events of a pixel and polarity in a frame, about as many as DVS128-Gesture has at T = 20.
+# Events per pixel and polarity in a frame, about as in DVS128-Gesture at T = 20.
 _MEAN_COUNT = 0.4
 
 
@@ -27,11 +27,11 @@ class TinyFrames:
     """Attributes:
     batch: A few samples as they enter the network, on the device.
     source: ``event store`` or ``made up``.
-    path: Of the event store, which is there or not.
+    path: Path of the event store, which may be missing.
     size: Height and width of what enters the network.
     timesteps: T, the longest sample's where it varies.
-    classes: How many.
-    train_samples: How many samples an epoch has; None where nothing says.
+    classes: Number of classes.
+    train_samples: Number of samples in an epoch; None if unknown.
     train_samples_from: ``event store``, ``official number``, or ``official number less the validation share``.
     """
 
@@ -45,7 +45,7 @@ class TinyFrames:
     train_samples_from: str | None
 
     def first(self, samples: int) -> Batch:
-        """The first of the samples, in memory of their own."""
+        """A copy of the first samples."""
         batch = self.batch
         lengths = None if batch.lengths is None else batch.lengths[:samples]
         return Batch(batch.frames[:, :samples].clone(), batch.labels[:samples], lengths)
@@ -57,14 +57,14 @@ def tiny_frames(
     """A few samples of a run's training split; nothing is written.
 
     Args:
-        config: Whatever it reads from, a frame cache too, these frames are binned from the event store.
+        config: The run's; its frames are binned from the event store even if it reads from a frame cache.
         cache: The folder of all caches.
-        samples: How many, at most the batch size.
-        device: Where the batch goes.
-        progress: Where to tell how far the reading of times is, where T varies.
+        samples: Number of samples, at most the batch size.
+        device: Device of the batch.
+        progress: Reports how many samples have been read to find T, where it varies.
 
     Raises:
-        CacheError: If there is no event store and nothing is known of the data set, or T depends on its samples.
+        CacheError: If there is no event store, and the data set is not a known one or T depends on its samples.
         ConfigError: If the configuration does not fit the data.
     """
     path = events_path(cache, config.dataset.name)
@@ -106,7 +106,7 @@ def _made_up(config: RunConfig, path: Path, form: Published, samples: int, devic
     # Downsampling sums over blocks of pixels.
     mean = torch.full((binning.timesteps, samples, 2, height, width), _MEAN_COUNT * binning.downsample**2)
     counts = torch.poisson(mean, generator=torch.Generator().manual_seed(config.seed)).to(torch.int32)
-    train, told = _official_number(config, form)
+    train, source = _official_number(config, form)
     return TinyFrames(
         Batch(encode(counts.to(device), config.input), torch.arange(samples, device=device) % form.classes),
         "made up",
@@ -115,7 +115,7 @@ def _made_up(config: RunConfig, path: Path, form: Published, samples: int, devic
         binning.timesteps,
         form.classes,
         train,
-        told,
+        source,
     )
 
 
@@ -125,5 +125,5 @@ def _official_number(config: RunConfig, form: Published) -> tuple[int | None, st
         return None, None
     if config.selection != "validation":
         return form.train, "official number"
-    # Nearly: whole groups validate where there are groups.
+    # An approximation where whole groups are held out.
     return round(form.train * (1 - dataset.validation_fraction)), "official number less the validation share"

@@ -12,6 +12,7 @@ from typing import Any
 
 from preprocess.datasets import cifar10_dvs, dvs_gesture
 from preprocess.datasets.dataset import CacheKind, Dataset, Published
+from preprocess.datasets.emulated_names import is_emulated
 from preprocess.datasets.layout import Layout
 from preprocess.emulator.cue_positions import PLACES
 from preprocess.emulator.difficulty import DIFFICULTIES, PLAIN
@@ -49,7 +50,7 @@ CUE_DATASET = Dataset(
 def with_name(layout: Layout) -> Layout:
     """The layout under a name that says what is emulated: hard gestures, and cues by their lag."""
     about = read_about(layout.folder)
-    emulated = layout.dataset.startswith("emulated-")
+    emulated = is_emulated(layout.dataset)
     if about and layout.dataset != f"emulated-{about['emulated']}":
         expected = f"recordings of {layout.dataset}" if emulated else "recordings of a camera"
         found = f"emulated {about['emulated']}" if emulated else "emulated recordings"

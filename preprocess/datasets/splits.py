@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,37 @@ from preprocess.datasets.registry import validation_users
 from preprocess.errors import ConfigError
 from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN, SampleTable
 
-SPLITS = ("official", "first-900-train", "first-100-test", "random-0.9", "by-group", "split-in-time")
+SplitName = Literal["official", "first-900-train", "first-100-test", "random-0.9", "by-group", "split-in-time"]
 
-# Splits with the same recordings in training and test, whose test samples are near copies of training samples.
-_SAME_RECORDING = frozenset({"split-in-time"})
+
+@dataclass(frozen=True)
+class SplitRule:
+    """A way to choose test samples.
+
+    Attributes:
+        summary: Which samples test, for people.
+        official: Whether it comes with the data set: data sets without an official split need another rule.
+        test_share: Share of the samples of each class that test; None where it depends on the data set.
+        same_recording: Whether training and test samples come from the same recordings, as near copies of each other.
+    """
+
+    summary: str
+    official: bool = False
+    test_share: float | None = None
+    same_recording: bool = False
+
+
+SPLIT_RULES: dict[SplitName, SplitRule] = {
+    "official": SplitRule("the split that comes with the data set", official=True),
+    "first-900-train": SplitRule("indices 0 to 899 of a class train", test_share=0.1),
+    "first-100-test": SplitRule("indices 0 to 99 of a class test", test_share=0.1),
+    "random-0.9": SplitRule("a seeded tenth of each class tests", test_share=0.1),
+    "by-group": SplitRule("a fifth of the recordings or subjects tests"),
+    "split-in-time": SplitRule("the last fifth of each recording tests", same_recording=True),
+}
+"""Every split by its name. The shares of first-900-train and first-100-test are those of 1,000 samples a class."""
+
+SPLITS: tuple[SplitName, ...] = tuple(SPLIT_RULES)
 
 _RANDOM_SPLIT_SEED = 900
 _GROUP_SPLIT_SEED = 200
@@ -46,7 +74,12 @@ class Splits:
 
 def title_of_split(split: str) -> str:
     """The name of the split for tables, which marks splits that share recordings between training and test."""
-    return f"{split} (same-recording)" if split in _SAME_RECORDING else split
+    return f"{split} (same-recording)" if shares_recordings(split) else split
+
+
+def shares_recordings(split: str) -> bool:
+    """Whether training and test samples of a split come from the same recordings; False for an unknown name."""
+    return split in SPLITS and SPLIT_RULES[split].same_recording
 
 
 def split_samples(
@@ -115,7 +148,7 @@ def _is_test(samples: SampleTable, name: str, split: str, classes: Sequence[str]
     has_official = bool(np.any(samples.split != NO_SPLIT))
     if split == "official":
         if not has_official:
-            others = ", ".join(SPLITS[1:])
+            others = ", ".join(name for name, rule in SPLIT_RULES.items() if not rule.official)
             raise ConfigError(f"dataset.split: {name} has no official split. Choose one of {others}.")
         if np.any(samples.split == NO_SPLIT):
             raise ConfigError(f"dataset.split: some samples of {name} belong to no official split. Preprocess again.")

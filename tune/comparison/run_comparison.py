@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pipeline.config.custom_classes import is_custom
 from pipeline.config.run_config import PLACE_FIELDS, flatten
+from pipeline.data.run_splits import split_for
 from pipeline.runs.run_folder import holding
-from preprocess.datasets.splits import split_samples
 from preprocess.errors import RunError
 from preprocess.files import make_folder, write_whole
 from preprocess.store.event_store import events_path, open_events
@@ -153,22 +153,14 @@ def _check_runs(comparison: Comparison) -> None:
 
 def _check_setting(setting: Setting, comparison: Comparison) -> None:
     """Check the split of a setting, and the custom classes that are trained on it."""
-    dataset = setting.config.dataset
-    store = open_events(events_path(comparison.cache, dataset.name))
+    store = open_events(events_path(comparison.cache, setting.config.dataset.name))
     for arm in comparison.arms:
         config = comparison.config_of(setting, arm, comparison.seeds[0])
         if is_custom("neuron.name", config.neuron.name) or is_custom("network.name", config.network.name):
             from tune.trials.own_classes import check_classes
 
             check_classes(config, store)
-    split_samples(
-        store.samples,
-        dataset.name,
-        dataset.split,
-        dataset.validation_fraction,
-        setting.config.selection,
-        store.classes,
-    )
+    split_for(setting.config, store)
 
 
 def _with_earlier(comparison: Comparison, folder: Path) -> Comparison:

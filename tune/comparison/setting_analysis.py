@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.run_config import RunConfig
+from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import SpikeloomError
 from preprocess.store.event_store import events_path, open_events
 from tune.comparison.arms import Arm, Setting
@@ -174,7 +175,7 @@ class SettingResult:
     def dataset(self) -> str:
         """The data set's name, with "(emulated)" where the name itself does not show it."""
         name = self.config.dataset.name
-        return f"{name} (emulated)" if self.emulated and not name.startswith("emulated-") else name
+        return f"{name} (emulated)" if self.emulated and not is_emulated(name) else name
 
     @property
     def about(self) -> str:
@@ -202,7 +203,7 @@ def analyse_setting(comparison: Comparison, setting: Setting, outcomes: Outcomes
         seeds=comparison.seeds,
         arms=arms,
         differences=tuple(_difference(arm_results, first, predictions) for arm_results in others),
-        emulated=any(result["emulated"] for result in results) or setting.config.dataset.name.startswith("emulated-"),
+        emulated=any(result["emulated"] for result in results) or is_emulated(setting.config.dataset.name),
         test_samples=int(results[0]["test_samples"]) if results else None,
         groups=groups,
         independent_samples=independent_samples,

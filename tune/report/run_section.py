@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.runs.changed_code import KEY, accepted_sentence
 from pipeline.runs.run_folder import Run, open_run
+from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import RunError
 from tune.comparison.setting_analysis import SELECTIONS
 from tune.rendering.labels import neuron_label
@@ -55,7 +56,7 @@ def run_section(folder: Path, name: str) -> Section:
 
 
 def _is_emulated(run: Run) -> bool:
-    named = run.config.dataset.name.startswith("emulated-")
+    named = is_emulated(run.config.dataset.name)
     return bool(run.result["emulated"]) if run.result else named
 
 

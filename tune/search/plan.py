@@ -17,8 +17,9 @@ from typing import Any
 from pipeline.config.neuron_traits import NEURONS
 from pipeline.config.registrations import registrations
 from pipeline.config.run_config import RunConfig, from_dict, override, to_dict
+from pipeline.data.run_splits import split_for
 from pipeline.presets.registry import PRESETS
-from preprocess.datasets.splits import split_samples
+from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import ConfigError, RunError, SpikeloomError
 from preprocess.files import read_json, write_json
 from preprocess.store.event_store import EventStore, events_path, open_events
@@ -241,11 +242,8 @@ def plan_search(name: str, config: RunConfig, options: SearchOptions, cache: Pat
 
 
 def _describe_data(config: RunConfig, store: EventStore) -> SearchData:
-    dataset = config.dataset
-    splits = split_samples(
-        store.samples, dataset.name, dataset.split, dataset.validation_fraction, config.selection, store.classes
-    )
-    return SearchData(store.dataset.startswith("emulated-"), len(splits.train), len(splits.validation))
+    splits = split_for(config, store)
+    return SearchData(is_emulated(store.dataset), len(splits.train), len(splits.validation))
 
 
 def _size_errors(search: Search, drawn: Sequence[Changes]) -> Iterator[str]:

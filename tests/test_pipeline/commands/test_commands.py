@@ -74,7 +74,7 @@ def test_without_a_test_split_a_run_trains_and_says_that_nothing_is_tested(
     printed = capsys.readouterr()
     first = printed.err.splitlines()[0]
     assert first == "spikeloom: tiny has no test split: the run ends without a test accuracy"
-    assert "none: the data set has no test split" in printed.out
+    assert "none (the data set has no test split)" in printed.out
     assert f"firing rate ({'validation' if selection == 'validation' else 'training'})" in printed.out
     result = open_run(tmp_path / "run").result
     assert result["test_samples"] == 0 and "test_accuracy" not in result
@@ -212,7 +212,7 @@ def test_weights_of_another_network_are_refused(trained: Path, tmp_path: Path, c
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     assert run("evaluate", tmp_path / "run") == 2
     error = capsys.readouterr().err
-    assert "expected a checkpoint of this run, but it cannot be used" in error and len(error.splitlines()) == 1
+    assert "expected a checkpoint of this run, found one that cannot be used" in error and len(error.splitlines()) == 1
 
 
 def test_runs_lists_finished_and_unfinished_runs_and_names_damaged_ones(trained: Path, tmp_path: Path, capsys):

@@ -163,7 +163,7 @@ def test_another_configuration_in_the_folder_is_refused(cache: Path, tmp_path: P
 
 def test_two_trainers_in_one_folder_are_refused(cache: Path, tmp_path: Path):
     def second(row: dict, timing: dict) -> None:
-        with pytest.raises(RunError, match="another process trains here"):
+        with pytest.raises(RunError, match="found one that trains here"):
             train_run(TINY, tmp_path / "run", cache)
         raise Stop
 
@@ -195,7 +195,9 @@ def test_a_damaged_checkpoint_is_named_and_runs_no_code(cache: Path, tmp_path: P
 
     for content in (whole[:-100], whole[: len(whole) // 2], b"", pickle.dumps(Evil())):
         path.write_bytes(content)
-        with pytest.raises(RunError, match=r"checkpoint.pt: expected a checkpoint of this run, but it cannot be used"):
+        with pytest.raises(
+            RunError, match=r"checkpoint.pt: expected a checkpoint .* that cannot be used"
+        ):
             train_run(TINY, tmp_path / "run", cache)
     assert not marker.exists()
 

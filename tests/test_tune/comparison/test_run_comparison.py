@@ -328,7 +328,7 @@ def test_a_comparison_keeps_others_out_to_its_end(tmp_path: Path, monkeypatch: p
 
     def run(*_: object) -> None:
         before = (tmp_path / "comparison.json").read_bytes()
-        with pytest.raises(RunError, match="another process trains here"):
+        with pytest.raises(RunError, match="found one that trains here"):
             compare(replace(comparison, seeds=(7, 8, 9)), tmp_path)
         assert (tmp_path / "comparison.json").read_bytes() == before
         ran.append(True)

@@ -89,14 +89,15 @@ def test_training_says_what_fills_no_batch(trained: Path, config: RunConfig, cap
     result = result_of(trained)
     assert result["left_out_per_epoch"] == result["train_samples"] % config.batch_size == 1
     assert run("train", "--resume", trained) == 0
-    assert f"{result['train_samples']}; 1 of them, others each epoch, fill no batch and are left out" in said(capsys)
+    assert f"{result['train_samples']} (each epoch drops 1, which do not fill a batch)" in said(capsys)
 
 
 def test_accumulated_gradients_are_said_with_their_cause(trained: Path, capsys):
     assert result_of(trained)["micro_batch"] == 2
     assert run("train", "--resume", trained) == 0
     text = said(capsys)
-    assert "gradients of 2 samples at a time add up to batches of 7, because memory did not hold more" in text
+    accumulated = "gradients accumulated over micro-batches of 2 to batches of 7"
+    assert f"{accumulated}, because a full batch did not fit in memory" in text
 
 
 def test_a_finished_run_is_said_to_be_reused(trained: Path, capsys):
@@ -129,7 +130,7 @@ def test_damaged_runs_are_left_out_of_the_list_by_name(trained: Path, capsys):
 def test_a_shortened_table_says_so(config: RunConfig, capsys):
     result = {"latency_curve": [k / 40 for k in range(40)], "test_samples": 40, "timesteps": 40}
     print_steps(result, config)
-    assert "12 of 40 rows, all are in evaluation.json" in said(capsys)
+    assert "12 of 40 rows, all in evaluation.json" in said(capsys)
 
 
 def plan(config: RunConfig, cache: Path, *space: str, **words: Any) -> Search:
