@@ -26,14 +26,14 @@ from tune.comparison.run_comparison import _with_earlier, compare, plan_lines, w
 from tune.comparison.tables import accuracy_table, csv_text, seed_table
 from tune.rendering.labels import format_seeds, neuron_label
 from tune.rendering.table import number, points
-from tune.resources.allocation import Asked
-from tune.resources.execution_options import Place
+from tune.resources.allocation import ResourceRequest
+from tune.resources.execution_options import ExecutionOptions
 from tune.stats.sign_flip import sign_flip_p
 from tune.stats.summary import t_interval
 from tune.trials.ledger import Ledger
 
 # Trials one after another, in one process; nothing is measured before them.
-ONE = Place(asked=Asked(concurrent=1))
+ONE = ExecutionOptions(asked=ResourceRequest(concurrent=1))
 
 
 def conclusion_of(folder: Path, correct: dict[str, list[int | None]], **options: object) -> Conclusion:
