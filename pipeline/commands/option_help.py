@@ -58,11 +58,12 @@ def print_help(arguments: Any, prog: str, *, everything: bool, hidden: Collectio
 
 def _options(arguments: Any) -> list[_Option]:
     """The command's own options, then the configuration's."""
-    hints, docs = typing.get_type_hints(type(arguments)), _attribute_docs(type(arguments))
+    hints = typing.get_type_hints(type(arguments), include_extras=True)
+    docs = _attribute_docs(type(arguments))
     own = [
         _Option(part.name, hints[part.name], getattr(arguments, part.name), docs.get(part.name, ""))
         for part in fields(arguments)
-        if part.name not in ("preset", "fields")
+        if part.name not in ("preset", "fields") and tyro.conf.Suppress not in _marks(hints[part.name])
     ]
     values, docs = flatten(arguments.fields), _field_docs(type(arguments.fields))
     return own + [_Option(path, hint, values[path], docs.get(path, "")) for path, hint in field_paths().items()]
@@ -83,7 +84,9 @@ def _grouped(options: Iterable[_Option]) -> list[tuple[str, Any, Any]]:
 
 def _entry(option: _Option) -> tuple[str, Any, Any]:
     """Name, type and default of one option in a dataclass for tyro."""
-    hint, inner = option.hint, _without_none(option.hint)
+    marks = _marks(option.hint)
+    hint = typing.get_args(option.hint)[0] if marks else option.hint
+    inner = _without_none(hint)
     metavar = None
     if inner is not hint:
         choices = typing.get_args(inner) if typing.get_origin(inner) is Literal else ()
@@ -92,12 +95,13 @@ def _entry(option: _Option) -> tuple[str, Any, Any]:
     unset = option.default is None or option.default is False or option.default == ()
     argument = tyro.conf.arg(
         name=option.path,
-        help=option.text,
+        help=option.text or None,
         metavar=metavar,
         help_behavior_hint="" if unset else _default_hint,
     )
     name = option.path.replace(".", "_")
-    return name, Annotated[hint, argument], field(default_factory=functools.partial(_same, option.default))
+    # What the command itself says of an option, such as a text that is made from a registry, is kept.
+    return name, Annotated[(hint, argument, *marks)], field(default_factory=functools.partial(_same, option.default))
 
 
 def _default_hint(value: str) -> str:
@@ -106,6 +110,11 @@ def _default_hint(value: str) -> str:
 
 def _same(value: Any) -> Any:
     return value
+
+
+def _marks(hint: Any) -> tuple[Any, ...]:
+    """What tyro is told of an option beside its type."""
+    return typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ()
 
 
 def _without_none(hint: Any) -> Any:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import tyro
 
-from pipeline.commands.config_arguments import ConfiguredArguments, absolute_class, parse_configured
-from pipeline.config.run_config import RunConfig, field_paths, flatten, override
+from pipeline.commands.config_arguments import (
+    ConfiguredArguments,
+    absolute_class,
+    given_fields,
+    parse_configured,
+    refuse_beside_resume,
+)
+from pipeline.config.run_config import RunConfig, flatten, override
 from preprocess.errors import ConfigError
 from preprocess.interrupts import Terminated
 from preprocess.paths import default_cache, default_out
@@ -28,7 +34,7 @@ PROG = "spikeloom compare"
 _SEEDS = 5
 _BUDGET = 8
 # The options that a resumed comparison accepts: none of them changes what is compared.
-_RESUME_FLAGS = frozenset({"--resume", "--accept-changed-code", "--address", "--storage"})
+_BESIDE_RESUME = frozenset({"--accept-changed-code", "--address", "--storage"})
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,19 @@ class Arguments(ConfiguredArguments):
 
     Example: spikeloom compare n-mnist-small --neurons lif clif --seeds 6
     """
+
+    MAIN_OPTIONS: ClassVar[tuple[str, ...]] = (
+        "neurons",
+        "seeds",
+        "over",
+        "fairness",
+        "list",
+        "schedule.epochs",
+        "config",
+        "cache",
+        "out",
+        "resume",
+    )
 
     neurons: tuple[str, ...] = ()
     """Neurons to compare; the first is the baseline (default: lif clif, or those of the design). With an existing
@@ -118,12 +137,7 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     # A design that cannot run yet is parsed as well, so that it is refused with its reason.
     others = {name: design.config if design.presets else RunConfig() for name, design in DESIGNS.items()}
     arguments = parse_configured(Arguments, argv, prog=PROG, others=others)
-    named = {option.removeprefix("--").partition("=")[0].replace("-", "_") for option in _options(argv)}
-    return replace(arguments, given=frozenset(named & field_paths().keys()))
-
-
-def _options(argv: Sequence[str]) -> list[str]:
-    return [argument for argument in argv if argument.startswith("--")]
+    return replace(arguments, given=frozenset(given_fields(argv)))
 
 
 def plan_comparison(arguments: Arguments) -> Comparison:
@@ -305,12 +319,6 @@ def _resumed(arguments: Arguments, argv: Sequence[str]) -> tuple[Comparison, Pat
     from tune.comparison.plan import read_comparison
 
     assert arguments.resume is not None
-    names = {option.partition("=")[0].replace("_", "-") for option in _options(argv)}
-    if arguments.preset is not None or names - _RESUME_FLAGS:
-        accepted = ", ".join(sorted(_RESUME_FLAGS - {"--resume"}))
-        raise UsageError(
-            f"--resume: expected no other options than {accepted}, found: {' '.join(argv)}. A resumed comparison "
-            f"reuses its saved configuration. See: {PROG} --help"
-        )
+    refuse_beside_resume(argv, _BESIDE_RESUME, next_step=f"To change it, start a new comparison: {PROG} --help")
     folder = arguments.resume.expanduser().absolute()
     return read_comparison(folder), folder

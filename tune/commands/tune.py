@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from pipeline.commands.config_arguments import ConfiguredArguments, parse_configured
+from pipeline.commands.config_arguments import ConfiguredArguments, parse_configured, refuse_beside_resume
 from preprocess.interrupts import Terminated
 from preprocess.paths import default_cache, default_out
 from preprocess.terminal.command_line import UsageError
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
 PROG = "spikeloom tune"
 # Options that may differ when a search is resumed.
-_RESUME_OPTIONS = frozenset(
+_BESIDE_RESUME = frozenset(
     {
-        "--resume",
         "--accept-changed-code",
         "--address",
         "--concurrent",
@@ -65,6 +64,20 @@ class Arguments(ConfiguredArguments):
 
     Resume an interrupted search: spikeloom tune --resume runs/tune-n-mnist-small-1
     """
+
+    MAIN_OPTIONS: ClassVar[tuple[str, ...]] = (
+        "space",
+        "search",
+        "samples",
+        "objectives",
+        "hours",
+        "concurrent",
+        "schedule.epochs",
+        "config",
+        "cache",
+        "out",
+        "resume",
+    )
 
     space: tuple[str, ...] = ("timesteps-tau-neuron",)
     """Named spaces (timesteps-tau-neuron, table3, training, everything), files with one entry per line, and fields:
@@ -204,12 +217,6 @@ def _resumed(arguments: Arguments, argv: list[str]) -> tuple[Search, Path]:
     from tune.search.plan import read_search
 
     assert arguments.resume is not None
-    names = {argument.partition("=")[0].replace("_", "-") for argument in argv if argument.startswith("--")}
-    if arguments.preset is not None or names - _RESUME_OPTIONS:
-        allowed = ", ".join(sorted(_RESUME_OPTIONS - {"--resume"}))
-        raise UsageError(
-            f"--resume: expected no other options than {allowed}, found {' '.join(argv)}. A resumed search keeps its "
-            f"own configuration; to change it, start a new search. See: {PROG} --help"
-        )
+    refuse_beside_resume(argv, _BESIDE_RESUME, next_step=f"To change it, start a new search: {PROG} --help")
     folder = arguments.resume.expanduser().absolute()
     return read_search(folder), folder

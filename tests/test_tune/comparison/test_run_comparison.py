@@ -33,7 +33,7 @@ from tune.stats.summary import t_interval
 from tune.trials.ledger import Ledger
 
 # Trials one after another, in one process; nothing is measured before them.
-ONE = ExecutionOptions(asked=ResourceRequest(concurrent=1))
+ONE = ExecutionOptions(request=ResourceRequest(concurrent=1))
 
 
 def conclusion_of(folder: Path, correct: dict[str, list[int | None]], **options: object) -> Conclusion:
@@ -396,7 +396,7 @@ def test_comparisons_and_searches_need_a_test_split_before_anything_is_written(t
         (["gestures-small", "--seeds", "0"], "--seeds: expected at least 1, found 0"),
         ([], "expected a preset, a design or --config"),
         (["gesture-smal"], "Did you mean 'gestures-small'?"),
-        (["--resume", "x", "--seeds", "9"], "--resume: expected no other options than --accept-changed-code, --"),
+        (["--resume", "x", "--seeds", "9"], "--resume: expected only --accept-changed-code, --address"),
         (["--resume", "nowhere"], "expected a comparison (with comparison.json), found none"),
     ],
 )
