@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.datasets.dataset import CacheKind, Dataset, Published
+from preprocess.datasets.dataset_description import CacheKind, Dataset, Published
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, files, raise_all
 from preprocess.formats.numpy_files import holds_events
 from preprocess.store.sample_table import NO_SPLIT

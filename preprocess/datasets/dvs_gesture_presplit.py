@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.datasets.dataset import CacheKind, Dataset, Published
+from preprocess.datasets.dataset_description import CacheKind, Dataset, Published
 from preprocess.datasets.dvs_gesture import CLASSES, FORM
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, files, folders, raise_all
 from preprocess.formats.numpy_files import holds_events

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from preprocess.datasets import cifar10_dvs, dvs_gesture
-from preprocess.datasets.dataset import CacheKind, Dataset, Published
+from preprocess.datasets.dataset_description import CacheKind, Dataset, Published
 from preprocess.datasets.emulated_names import is_emulated
 from preprocess.datasets.layout import Layout
 from preprocess.emulator.cue_positions import PLACES

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from preprocess.datasets.dataset import Dataset
+from preprocess.datasets.dataset_description import Dataset
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, folders, raise_all
 from preprocess.errors import LayoutError
 from preprocess.formats import FORMATS, NO_OPTIONS, SUFFIXES, Size, open_recording

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from preprocess.datasets.dataset import CacheKind, Dataset, Published
+from preprocess.datasets.dataset_description import CacheKind, Dataset, Published
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, files, folders, raise_all
 from preprocess.store.sample_table import TEST, TRAIN
 

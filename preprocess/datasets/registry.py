@@ -9,7 +9,7 @@ from pathlib import Path
 
 from preprocess.datasets import cifar10_dvs, dvs_gesture_presplit, emulated, folder, n_mnist
 from preprocess.datasets.archives import Notify, unpack_archive, unpack_known
-from preprocess.datasets.dataset import Dataset, Published
+from preprocess.datasets.dataset_description import Dataset, Published
 from preprocess.datasets.layout import Form, Layout, Windows, first_folder, folders, locate_form
 from preprocess.errors import ConfigError, LayoutError
 from preprocess.formats import NO_OPTIONS, ArrayOptions, Size

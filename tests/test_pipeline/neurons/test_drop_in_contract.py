@@ -353,7 +353,7 @@ def one_line(error: pytest.ExceptionInfo[BaseException]) -> bool:
 def test_checkpointing_that_would_run_a_node_twice_is_refused(reentrant: bool, setting: str, backend: str):
     node = node_of(setting, backend)
     y = checkpoint(node, drawn(4, 2, 5).requires_grad_(), use_reentrant=reentrant)
-    with pytest.raises(ConfigError, match=r"as torch.utils.checkpoint makes it: .* Use .*checkpoint_module") as error:
+    with pytest.raises(ConfigError, match=r"as made by torch.utils.checkpoint: .* Use .*checkpoint_module") as error:
         y.sum().backward()
     assert one_line(error)
 

@@ -159,7 +159,7 @@ def test_a_count_that_was_tampered_with_is_refused(tmp_path: Path):
     path, _ = build(tmp_path, strays())
     with h5py.File(path, "r+") as file:
         file["samples/backwards"][0] += 1
-    with pytest.raises(CacheError, match=r"/samples/backwards does not fit its seal"):
+    with pytest.raises(CacheError, match=r"/samples/backwards does not match its seal"):
         open_events(path)
 
 

@@ -82,7 +82,7 @@ def test_inspect_says_how_frames_were_cut(run, capsys, tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("duration", "binning.duration_us: expected the length of a frame in us for split_by duration, found none"),
+        ("duration", "binning.duration_us: expected the duration of a frame in us for split_by duration, found none"),
         ("duration --duration-us 0", "binning.duration_us: expected at least 1, found 0"),
         (
             "duration --duration-us 9 --timesteps 4",

@@ -212,7 +212,7 @@ def test_a_damaged_store_is_made_again(tmp_path: Path, samples: list[Events]):
     path.write_bytes(path.read_bytes()[:-100])
     notes = Notes()
     build_event_store(layout, tmp_path / "cache", progress=notes)
-    assert "expected an event store, but it cannot be read" in notes.lines[0]
+    assert "expected an event store, found one that cannot be read" in notes.lines[0]
     check(path, samples)
 
 

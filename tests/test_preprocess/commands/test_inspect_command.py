@@ -201,7 +201,7 @@ def test_faulty_files_and_samples_are_one_line(cache: Path, tmp_path: Path, caps
     assert f"{cache}: expected a recording, found a folder" in refusal(capsys, cache)
     damaged = tmp_path / "events.h5"
     damaged.write_bytes(store.read_bytes()[:3000])
-    assert f"{damaged}: expected an event store, but it cannot be read" in refusal(capsys, damaged)
+    assert f"{damaged}: expected an event store, found one that cannot be read" in refusal(capsys, damaged)
     recording = tmp_path / "a.bin"
     recording.write_bytes(atis([(1, 2, 3, 1)]))
     assert "expected a cache to take sample 0 from, found a recording" in refusal(capsys, recording, "--sample", 0)

@@ -84,7 +84,7 @@ def test_events_that_do_not_fit_their_crc32_are_told(cache: Path):
         at = int(file["samples/offset"][4])
         file["events/address"][at] = (file["events/address"][at] + 85) % 160
     found = errors(verify_cache(cache))
-    assert "sample 4 ('sämple4') is damaged (its events do not fit their crc32)" in found[0]
+    assert "sample 4 ('sämple4') is damaged (its events do not match their crc32)" in found[0]
     # The frames were made before: they differ from what the events are now.
     assert len(found) == 3
 
