@@ -71,8 +71,7 @@ def computing(config: RunConfig) -> Iterator[torch.device]:
             yield device
     finally:
         torch.set_num_threads(before)
-        if config.deterministic:
-            torch.use_deterministic_algorithms(deterministic)
+        torch.use_deterministic_algorithms(deterministic)
 
 
 @contextlib.contextmanager
