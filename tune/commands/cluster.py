@@ -69,7 +69,7 @@ def _up(arguments: Arguments) -> None:
         cpus=arguments.cpus,
         gpus=arguments.gpus,
     )
-    print(f"This machine is the {member.role} of the cluster {member.address}.")
+    print(f"This machine is the {member.role} of the cluster at {member.address}")
     if member.role == "head":
         print(f"On each other machine:  {PROG} up --address {member.address}   (needs a copy of {token_file()})")
     print(f"Search on all of them:  spikeloom tune PRESET --address {member.address}")

@@ -150,7 +150,7 @@ def test_comparison_resumes_by_itself_and_has_its_own_part(
     tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, jobs: list[TrialJob]
 ):
     comparison = compare_neurons("tiny", tiny_config, ("lif", "clif"), (0, 1), tiny_cache)
-    with pytest.raises(RunError, match="no run came to a result"):
+    with pytest.raises(RunError, match="expected a run with a result, found none"):
         compare(comparison, tmp_path / "c", place=REMOTE)
     (job,) = jobs
     assert job.folder == tmp_path / "c" and re.fullmatch(r"s3://bucket/c-[0-9a-f]{8}", str(job.execution.storage))

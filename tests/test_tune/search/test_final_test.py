@@ -1,4 +1,4 @@
-"""The choice's own runs: what is said of them when the time was up before their end."""
+"""The final evaluation: its status and sentences, also if the time limit was reached before its end."""
 
 from __future__ import annotations
 

@@ -93,6 +93,13 @@ def test_options_follow_the_description(method: SearchMethod, tiny_config: RunCo
         plan("neuron.tau=1.5,2", interval=2)
 
 
+def test_help_lists_the_registered_methods_and_opens_with_the_main_options(capsys):
+    assert run_main(VERBS, prog="spikeloom", description="", argv=["tune", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--search {random,grid,tpe,pbt" in shown and "every combination" in " ".join(shown.replace("│", "").split())
+    assert "--samples" in shown and "--scheduler" not in shown
+
+
 @pytest.mark.ray
 def test_search_runs_resumes_and_reports_with_it(
     method: SearchMethod, tiny_config: RunConfig, tiny_cache: Path, tmp_path: Path, shared_ray: None, capsys

@@ -186,7 +186,7 @@ def test_search_without_one_complete_trial_is_a_fault_with_the_causes(
     assert code == 2
     err = capsys.readouterr().err.splitlines()
     assert err[-2:] == [
-        f"spikeloom: {tmp_path}/out: no trial came to its end, because:",
+        f"spikeloom: {tmp_path}/out: no trial was completed, because:",
         "spikeloom: ValueError: no spikes today",
     ]
     assert read_results(tmp_path / "out")[0]["status"] == "failed"
