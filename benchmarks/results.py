@@ -1,7 +1,7 @@
-"""Run designs for real and write what came of them for people: ``python -m benchmarks.results``.
+"""Run designs and write a page with the results of each: ``python -m benchmarks.results``.
 
-docs/results/<design>.md    command, commit, time and kind of machine; tables, sentences, figures; and, apart from
-                            them, what the paper reports
+docs/results/<design>.md    command, commit, training time and machine; figures, conclusions and tables; and, in a
+                            table of its own, what the paper reports
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ import tyro
 
 from preprocess.files import write_whole
 from tune.comparison.captions import about_figure
-from tune.comparison.conclusions import Conclusion, conclude, missing_lines
+from tune.comparison.conclusions import Conclusion, conclude, excluded_lines
 from tune.comparison.designs import paper_table
-from tune.comparison.equal_cost import read_at_equal
+from tune.comparison.equal_cost import accuracies_at_equal_cost
 from tune.comparison.figures import learning_panels
 from tune.comparison.overview_figures import overview_figures
 from tune.comparison.plan import read_comparison
-from tune.comparison.tables import accuracy_table, difference_table, reading_table
+from tune.comparison.tables import accuracy_table, difference_table, equal_cost_table
 from tune.rendering.panels import Panel, draw_panels, rates_panel
 from tune.rendering.style import PAPER, drawing
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 
-# What of a design is worth a figure beside the differences.
+# Designs whose pages show these figures in addition to the differences.
 _CURVES = ("figure3a-small", "figure4-small", "figure10-small")
 _RATES = ("figure11-small",)
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Run designs, or go on with them, and write their pages.
+    """Run designs, or continue them, and write their pages.
 
     Example: python -m benchmarks.results table3-small figure2b-small figure3a-small figure4-small --cache cache
     """
@@ -47,18 +47,18 @@ class Arguments:
     designs: Annotated[tuple[str, ...], tyro.conf.Positional]
     cache: Path = Path("cache")
     runs: Path = Path("runs")
-    """Where each design has its folder; what is done there is not run again."""
+    """The folder with one comparison folder per design; finished runs are not repeated."""
     docs: Path = RESULTS
     commit: str | None = None
-    """That ran what is in the folders, where it is not this checkout's."""
+    """The commit that trained the runs, if it is not that of this checkout."""
 
 
 def main(arguments: Arguments) -> None:
     for design in arguments.designs:
         folder = arguments.runs / design
-        words = ["compare", design, "--cache", str(arguments.cache), "--out", str(folder)]
+        argv = ["compare", design, "--cache", str(arguments.cache), "--out", str(folder)]
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "tune", *words], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, "-m", "tune", *argv], check=True, stdout=subprocess.DEVNULL)
         print(f"{design}: {time.perf_counter() - start:.0f} s", flush=True)
         write_page(design, folder, arguments.docs, arguments.commit or _commit())
 
@@ -77,14 +77,14 @@ def write_page(design: str, folder: Path, docs: Path, commit: str) -> None:
     names = _write_figures(design, conclusion, docs)
     paper = paper_table(design)
     tables = [accuracy_table(conclusion), difference_table(conclusion)]
-    readings = read_at_equal(conclusion)
-    tables += [reading_table(conclusion, readings)] if readings else []
-    said = [f"- {line}" for line in (*conclusion.sentences(), *missing_lines(conclusion.errors))]
+    matches = accuracies_at_equal_cost(conclusion)
+    tables += [equal_cost_table(conclusion, matches)] if matches else []
+    sentences = [f"- {line}" for line in (*conclusion.sentences(), *excluded_lines(conclusion.errors))]
     parts = [
         f"# {design}",
         _about(design, conclusion, commit),
         *(f"![{name.removesuffix('.svg')}]({name})" for name in names),
-        "## What the data show\n\n" + "\n".join(said),
+        "## What the data show\n\n" + "\n".join(sentences),
         *(table.markdown().rstrip() for table in tables),
         *([paper.markdown().rstrip()] if paper else []),
     ]
@@ -102,7 +102,7 @@ def _about(design: str, conclusion: Conclusion, commit: str) -> str:
         "Date": str(first.environment.get("started"))[:10],
         "Runs": f"{count}, {spent / 60:.0f} minutes of training in all",
         "Machine": f"{len(os.sched_getaffinity(0))} cores, {first.environment.get('processor')}, {platform.system()}",
-        "Data": ", ".join(dict.fromkeys(f"{v.dataset} ({v.test_samples} test samples)" for v in conclusion.verdicts)),
+        "Data": ", ".join(dict.fromkeys(f"{v.dataset} ({v.test_samples} test samples)" for v in conclusion.results)),
     }
     return "\n".join(f"- {name}: {value}" for name, value in lines.items())
 
@@ -111,13 +111,13 @@ def _write_figures(design: str, conclusion: Conclusion, docs: Path) -> list[str]
     names = []
     with drawing(PAPER):
         figures = {name: overview.draw(overview.about) for name, overview in overview_figures(conclusion).items()}
-        for verdict in conclusion.verdicts:
-            where = f"{verdict.dataset}-".replace(" ", "-") if len(conclusion.verdicts) > 1 else ""
-            about = about_figure([verdict])
+        for result in conclusion.results:
+            where = f"{result.dataset}-".replace(" ", "-") if len(conclusion.results) > 1 else ""
+            about = about_figure([result])
             if design in _CURVES:
-                figures[f"{where}curves"] = draw_panels(*learning_panels(conclusion, verdict), about=about)
+                figures[f"{where}curves"] = draw_panels(*learning_panels(conclusion, result), about=about)
             if design in _RATES:
-                figures[f"{where}rates"] = draw_panels(_rates(conclusion, verdict.setting.name), about=about)
+                figures[f"{where}rates"] = draw_panels(_rates(conclusion, result.setting.name), about=about)
         for name, figure in figures.items():
             path = docs / f"{design}-{name}.svg"
             write_whole(path, lambda to, figure=figure: figure.savefig(to, format="svg", metadata={"Date": None}))
@@ -132,7 +132,7 @@ def _rates(conclusion: Conclusion, setting: str) -> Panel:
         runs = [conclusion.outcomes[setting, arm.name, seed].run for seed in conclusion.comparison.seeds]
         every = [run.result["firing_rates"] for run in runs if run is not None and run.result is not None]
         rates[arm.label] = {layer: sum(row[layer] for row in every) / len(every) for layer in every[0]}
-    return rates_panel("On the test samples; means over seeds.", rates)
+    return rates_panel("Measured on the test samples; means over seeds.", rates)
 
 
 if __name__ == "__main__":

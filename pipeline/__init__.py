@@ -1,1 +1,61 @@
 """Networks, neurons, training and evaluation of one run; never loads ray."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from preprocess.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from pipeline.config.neuron_traits import NeuronTraits as NeuronTraits
+    from pipeline.config.registrations import register_network as register_network
+    from pipeline.config.registrations import register_neuron as register_neuron
+    from pipeline.config.registrations import register_surrogate as register_surrogate
+    from pipeline.config.run_config import RunConfig as RunConfig
+    from pipeline.config.run_config import override as override
+    from pipeline.config.sections import LossConfig as LossConfig
+    from pipeline.data.dataset import FrameDataset as FrameDataset
+    from pipeline.data.time_first_collate import time_first_collate as time_first_collate
+    from pipeline.evaluation.evaluate_folder import evaluate as evaluate
+    from pipeline.evaluation.losses import spiking_loss as spiking_loss
+    from pipeline.evaluation.run_result import RunResult as RunResult
+    from pipeline.evaluation.trained_network import Prediction as Prediction
+    from pipeline.evaluation.trained_network import TrainedNetwork as TrainedNetwork
+    from pipeline.evaluation.trained_network import load_run as load_run
+    from pipeline.neurons.clif.node import CLIFNode as CLIFNode
+    from pipeline.neurons.lif.node import LIFNode as LIFNode
+    from pipeline.presets.registry import PRESETS as PRESETS
+    from pipeline.presets.registry import find_preset as find_preset
+    from pipeline.training.train_network import train as train
+
+_HOMES = {
+    "RunConfig": "pipeline.config.run_config",
+    "override": "pipeline.config.run_config",
+    "PRESETS": "pipeline.presets.registry",
+    "find_preset": "pipeline.presets.registry",
+    "train": "pipeline.training.train_network",
+    "RunResult": "pipeline.evaluation.run_result",
+    "evaluate": "pipeline.evaluation.evaluate_folder",
+    "load_run": "pipeline.evaluation.trained_network",
+    "TrainedNetwork": "pipeline.evaluation.trained_network",
+    "Prediction": "pipeline.evaluation.trained_network",
+    "FrameDataset": "pipeline.data.dataset",
+    "time_first_collate": "pipeline.data.time_first_collate",
+    "LIFNode": "pipeline.neurons.lif.node",
+    "CLIFNode": "pipeline.neurons.clif.node",
+    "spiking_loss": "pipeline.evaluation.losses",
+    "LossConfig": "pipeline.config.sections",
+    "NeuronTraits": "pipeline.config.neuron_traits",
+    "register_neuron": "pipeline.config.registrations",
+    "register_network": "pipeline.config.registrations",
+    "register_surrogate": "pipeline.config.registrations",
+}
+
+__all__ = list(_HOMES)
+
+__getattr__ = lazy_exports(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    """For tab completion, which does not see names that are not loaded yet."""
+    return sorted({*globals(), *_HOMES})

@@ -8,6 +8,7 @@ VERBS = {
     "presets": Verb("list the named configurations", "pipeline.commands.presets"),
     "train": Verb("train one network", "pipeline.commands.train"),
     "evaluate": Verb("test a trained network and draw its confusion matrix", "pipeline.commands.evaluate"),
+    "predict": Verb("classify new recordings with a trained network", "pipeline.commands.predict"),
     "runs": Verb("list the runs below a folder", "pipeline.commands.runs"),
 }
 

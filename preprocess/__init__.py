@@ -7,17 +7,45 @@ from typing import TYPE_CHECKING
 from preprocess.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from preprocess.binning.binning import Binning as Binning
+    from preprocess.binning.binning import bin_events as bin_events
+    from preprocess.building.preprocess_dataset import PreprocessedDataset as PreprocessedDataset
+    from preprocess.building.preprocess_dataset import preprocess_dataset as preprocess_dataset
+    from preprocess.datasets.layout import Layout as Layout
+    from preprocess.datasets.layout import Sample as Sample
+    from preprocess.datasets.layout import SourceRecording as SourceRecording
+    from preprocess.datasets.registry import register_dataset as register_dataset
+    from preprocess.errors import SpikeloomError as SpikeloomError
+    from preprocess.events import Events as Events
+    from preprocess.formats.read_events import read_events as read_events
+    from preprocess.formats.registry import register_format as register_format
     from preprocess.store.event_store import open_events as open_events
     from preprocess.store.frame_cache import open_frames as open_frames
     from preprocess.store.frame_source import EventFrames as EventFrames
 
-__all__ = ["open_events", "open_frames", "EventFrames"]
+_HOMES = {
+    "Events": "preprocess.events",
+    "read_events": "preprocess.formats.read_events",
+    "Binning": "preprocess.binning.binning",
+    "bin_events": "preprocess.binning.binning",
+    "preprocess_dataset": "preprocess.building.preprocess_dataset",
+    "PreprocessedDataset": "preprocess.building.preprocess_dataset",
+    "open_events": "preprocess.store.event_store",
+    "open_frames": "preprocess.store.frame_cache",
+    "EventFrames": "preprocess.store.frame_source",
+    "register_format": "preprocess.formats.registry",
+    "register_dataset": "preprocess.datasets.registry",
+    "Layout": "preprocess.datasets.layout",
+    "Sample": "preprocess.datasets.layout",
+    "SourceRecording": "preprocess.datasets.layout",
+    "SpikeloomError": "preprocess.errors",
+}
 
-__getattr__ = lazy_exports(
-    __name__,
-    {
-        "open_events": "preprocess.store.event_store",
-        "open_frames": "preprocess.store.frame_cache",
-        "EventFrames": "preprocess.store.frame_source",
-    },
-)
+__all__ = list(_HOMES)
+
+__getattr__ = lazy_exports(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    """For tab completion, which does not see names that are not loaded yet."""
+    return sorted({*globals(), *_HOMES})

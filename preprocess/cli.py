@@ -1,18 +1,22 @@
-"""The verbs of `python -m preprocess`: from recordings to caches."""
+"""The commands of `python -m preprocess`: from recordings to caches."""
 
 from __future__ import annotations
 
 from preprocess.terminal.command_line import Verb, run_main
 
 VERBS = {
-    "download": Verb("fetch a published data set and check it", "preprocess.commands.download"),
-    "emulate": Verb("film moving shapes, digits or cues with an emulated event camera", "preprocess.commands.emulate"),
-    "inspect": Verb("show what a recording, event store or frame cache holds", "preprocess.commands.inspect_recording"),
-    "preprocess": Verb("recordings -> event store and frame caches", "preprocess.commands.preprocess"),
-    "verify": Verb("prove that a cache is whole and belongs to its recordings", "preprocess.commands.verify"),
+    "download": Verb("download a published data set and check it", "preprocess.commands.download"),
+    "emulate": Verb(
+        "record moving shapes, digits or cues with an emulated event camera", "preprocess.commands.emulate"
+    ),
+    "inspect": Verb(
+        "show the contents of a recording, event store or frame cache", "preprocess.commands.inspect_recording"
+    ),
+    "preprocess": Verb("convert recordings to an event store and frame caches", "preprocess.commands.preprocess"),
+    "verify": Verb("check that a cache is complete and matches its recordings", "preprocess.commands.verify"),
 }
 
 
 def main() -> int:
-    """Run one verb; the exit code."""
+    """Run one command; returns the exit code."""
     return run_main(VERBS, prog="python -m preprocess", description=__doc__ or "")

@@ -1,22 +1,22 @@
-"""The faults a user can mend: each is one line that says where, what was expected, what was found, what next."""
+"""Errors that a user can correct: one line each, with where, what was expected, what was found, and what to do next."""
 
 from __future__ import annotations
 
 
 class SpikeloomError(Exception):
-    """A fault in the user's arguments or files.
+    """An error in the user's arguments or files.
 
-    The command line prints every fault as one line, without a traceback, and exits with 2.
-    Faults that can be found together are reported together.
+    The command line prints every error as one line, without a traceback, and exits with 2.
+    Errors that can be found together are reported together.
     """
 
     def __init__(self, *errors: str) -> None:
-        # All faults go to Exception.args, so that the error survives pickling between processes.
+        # All errors go to Exception.args, so that the error survives pickling between processes.
         super().__init__(*errors)
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """One line for each fault."""
+        """One line for each error."""
         return tuple(str(message) for message in self.args)
 
     def __str__(self) -> str:
@@ -27,14 +27,14 @@ class RecordingError(SpikeloomError):
     """A raw recording is damaged, truncated, or of another sensor or format.
 
     Attributes:
-        at: Byte of the file up to which its events are good; None where nothing of it can be used.
+        at: Byte of the file up to which its events are valid; None if nothing of it can be used.
     """
 
     at: int | None = None
 
 
 class LayoutError(SpikeloomError):
-    """A data set folder is missing or not laid out as its format demands."""
+    """A data set folder is missing or does not have the expected layout."""
 
 
 class CacheError(SpikeloomError):
@@ -50,7 +50,7 @@ class ConfigError(SpikeloomError):
 
 
 class FullMemoryError(SpikeloomError):
-    """What was asked for does not fit into the memory of the machine or its GPU."""
+    """A request does not fit into the memory of the machine or its GPU."""
 
 
 class RunError(SpikeloomError):

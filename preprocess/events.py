@@ -1,4 +1,4 @@
-"""Events: what an event camera says, as four columns."""
+"""Events: the output of an event camera, as four columns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Events:
-    """Events in recording order, never sorted, and the sensor that saw them.
+    """Events in recording order, never sorted, and the size of their sensor.
 
     Attributes:
         t: Timestamps in µs, int64, shape (N,); not always monotonic.

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, JSON that is read with one kind of error, and the lock of a folder."""
+"""Atomic writing of files, JSON that is read with one kind of error, and the lock of a folder."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def whole_file(path: Path, *, temporary: Path | None = None, durable: bool = Tru
     """A temporary file to fill, which gets the name `path` when the block ends; an error or a signal removes it.
 
     Args:
-        path: Appears when the file is whole.
-        temporary: In the same folder; ``.<name>.tmp`` if not given, which one process at a time may write.
-        durable: Whether the content is on the disk before the name is.
+        path: Appears when the file is complete.
+        temporary: In the same folder; ``.<name>.tmp`` if not given, for a single writer.
+        durable: Whether the content is forced to the disk before the file gets its name.
 
     Raises:
         OSError: If the disk is full or the folder cannot be written.
@@ -51,7 +51,7 @@ def sync(path: Path) -> None:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, which gets its name when it is whole and on the disk.
+    """Let `write` fill a temporary file beside `path`, which gets its name when it is complete and on the disk.
 
     Raises:
         RunError: If the disk is full or the folder cannot be written.
@@ -65,22 +65,22 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def copy_whole(source: Path, path: Path) -> None:
-    """Copy a file, whole or not at all; RunError where either end fails."""
+    """Copy a file atomically; RunError if reading or writing fails."""
     write_whole(path, lambda temporary: shutil.copyfile(source, temporary))
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object, whole or not at all."""
+    """Write a JSON object atomically."""
     write_whole(path, lambda temporary: temporary.write_text(json.dumps(value, indent=2) + "\n"))
 
 
 def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a JSON-lines file, whole or not at all."""
+    """Write a JSON-lines file atomically."""
     write_whole(path, lambda temporary: temporary.write_text("".join(json.dumps(row) + "\n" for row in rows)))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None where there is no such file; RunError where it is damaged."""
+    """A JSON object, or None if there is no such file; RunError if it is damaged."""
     try:
         value = json.loads(_read(path))
     except FileNotFoundError:
@@ -88,12 +88,12 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise _damaged(path, error) from None
     if not isinstance(value, dict):
-        raise _damaged(path, f"it holds a {type(value).__name__}")
+        raise _damaged(path, f"it contains a {type(value).__name__}")
     return value
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON-lines file, none where there is no such file; RunError where one is damaged."""
+    """The rows of a JSON-lines file, none if there is no such file; RunError if one is damaged."""
     try:
         rows = [json.loads(line) for line in _read(path).splitlines()]
     except FileNotFoundError:
@@ -101,7 +101,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     except ValueError as error:
         raise _damaged(path, error) from None
     if not all(isinstance(row, dict) and "epoch" in row for row in rows):
-        raise _damaged(path, "a line is no row of an epoch")
+        raise _damaged(path, "a line is not the row of an epoch")
     return rows
 
 
@@ -119,29 +119,28 @@ def _damaged(path: Path, reason: object) -> RunError:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for what is written; RunError where a file is in the way or nothing may be written."""
+    """Make an output folder; RunError if a file is in the way or the folder cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(
-            f"{folder}: expected a folder that can be written, found: {error.strerror}. Choose another --out."
+            f"{folder}: expected a writable folder, found: {error.strerror}. Choose another --out."
         ) from None
 
 
 def lock_folder(folder: Path, *, soft: bool, on_wait: Callable[[], object] | None = None) -> BaseFileLock:
-    """Make a folder and take its lock, which the end of the process frees too.
+    """Make a folder and acquire its lock, which the end of the process releases as well.
 
     Args:
         folder: Gets the file ``.lock``.
-        soft: Whether a lock made of a file alone will do where the file system has no locks; it outlives a killed
-            process.
-        on_wait: Called before waiting for another process that holds the lock; without it nothing waits.
+        soft: Whether a lock file is enough where the file system has no locks; it outlives a killed process.
+        on_wait: Called before waiting for another process that has the lock; None does not wait.
 
     Returns:
-        The lock, to release.
+        The lock, which the caller releases.
 
     Raises:
-        TimeoutError: If another process holds the lock, without `on_wait`.
+        TimeoutError: If another process has the lock and `on_wait` is None.
         OSError: If the folder cannot be made or locked.
     """
     from filelock import FileLock, Timeout
@@ -161,7 +160,7 @@ def lock_folder(folder: Path, *, soft: bool, on_wait: Callable[[], object] | Non
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process holds the folder's lock."""
+    """Whether a process has the folder's lock."""
     from filelock import FileLock, Timeout
 
     if not (folder / LOCK).exists():
@@ -172,5 +171,5 @@ def is_locked(folder: Path) -> bool:
     except Timeout:
         return True
     except OSError:
-        # A folder that may only be read.
+        # A read-only folder.
         return False

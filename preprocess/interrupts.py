@@ -1,8 +1,8 @@
 """Ctrl-C and SIGTERM, which stop a command even where Python drops the exception that they raise.
 
 A signal's exception is raised wherever the main thread happens to be. In a finalizer, a `__del__` or a function that C
-calls, Python prints and drops it, and the command would run on as if nothing had been sent. So the signal is remembered
-as well, and long work asks for it between its batches.
+calls, Python prints and drops it, and the command would continue as if no signal had been sent. So the signal is
+remembered as well, and long work checks for it between its batches.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class Terminated(BaseException):
 _EXCEPTIONS: dict[int, type[BaseException]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 
 _received: int | None = None
-"""The first signal of the command that runs."""
+"""The first signal that the running command received."""
 
 
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """While it is held, SIGINT raises KeyboardInterrupt and SIGTERM raises `Terminated`, and both are remembered.
+    """Within the block, SIGINT raises KeyboardInterrupt and SIGTERM raises `Terminated`, and both are remembered.
 
-    SIGINT stays ignored where it is, as in what a shell runs in the background. Of the main thread.
+    SIGINT stays ignored where it already is, as in background jobs of a shell. Only for the main thread.
     """
     global _received
     _received = None
@@ -46,9 +46,18 @@ def stopped_by_signals() -> Iterator[None]:
 
 
 def raise_if_stopped() -> None:
-    """Raise what a signal raised before, in case that was dropped."""
+    """Raise the exception of an earlier signal again, in case Python dropped it."""
     if _received is not None:
         raise _EXCEPTIONS[_received]
+
+
+def end_at_ctrl_c() -> None:
+    """Let Ctrl-C end the process at once, as SIGTERM does by default, for when nothing is left to do but to leave.
+
+    The interpreter takes seconds to be torn down where much is loaded; Python would print a traceback of that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _stop(number: int, _frame: object) -> NoReturn:

@@ -1,41 +1,95 @@
-"""Compiled loops: Numba compiles a kernel once for each set of types, and the next process takes it from the disk."""
+"""Compiled loops: Numba compiles a kernel once for each combination of types; later processes load it from a cache.
+
+Numba itself compares the kernel's own file with the one that was compiled. Here a cached kernel is also compiled again
+when a module of these packages changes that its file imports, directly or through others: such a module may define
+functions or constants that are part of the machine code.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import os
+import re
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numba
 from numba.core import config
 
+_ROOT = Path(__file__).resolve().parent.parent
+_IMPORT = re.compile(
+    r"^(?:from|import)\s+(?P<module>(?:preprocess|pipeline|tune)[\w.]*)(?:\s+import\s+(?P<names>\([^)]*\)|.+))?", re.M
+)
+
 
 def compile_kernel(function: Callable[..., Any], **options: Any) -> Any:
     """Compile a loop that releases the GIL, does not check bounds, and divides by nothing that may be zero.
 
-    What is compiled is kept in ``__pycache__`` beside the function's file, in the user's cache folder where the
-    package may not be written, or in a folder of this user's for temporary files where that may not be written either.
+    The cache is in ``__pycache__`` beside the function's file; in the user's cache folder if the package is not
+    writable; in this user's temporary folder if that is not writable either. ``NUMBA_CACHE_DIR`` overrides all three.
 
     Args:
         function: The loop.
-        **options: More of ``numba.njit``'s.
+        **options: Further options of ``numba.njit``.
     """
     # error_model="numpy" drops the check for division by zero, which keeps loops from vectorising.
     kernel = numba.njit(cache=True, nogil=True, error_model="numpy", **options)
     try:
-        return kernel(function)
+        compiled = kernel(function)
     except RuntimeError:
-        # All that Numba says where it finds no folder for its cache.
+        # Numba raises this when it finds no folder for its cache.
         _keep_among_temporary_files()
-        return kernel(function)
+        compiled = kernel(function)
+    # Numba has no public way to add to the stamp that a cached kernel must match.
+    index = compiled._cache._cache_file
+    index._source_stamp = (index._source_stamp, _digest_of_sources(Path(inspect.getfile(function)).resolve()))
+    return compiled
 
 
 def start_numba() -> None:
     """Load what Numba loads at its first call, 0.3 s of modules; forks of this process have it too."""
     numba.core.registry.cpu_target.target_context.refresh()
     numba.core.registry.cpu_target.typing_context.refresh()
+
+
+@cache
+def _digest_of_sources(file: Path) -> str:
+    """A hash of a file and of the modules of these packages that it imports, directly or through others."""
+    found: dict[Path, bytes] = {}
+    waiting = [file]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found[path], imported = _read_source(path)
+            waiting += imported
+    digest = hashlib.sha256()
+    for path in sorted(found):
+        digest.update(found[path])
+    return digest.hexdigest()
+
+
+@cache
+def _read_source(path: Path) -> tuple[bytes, tuple[Path, ...]]:
+    """The hash of a file, and the modules of these packages that it imports."""
+    try:
+        source = path.read_bytes()
+    except OSError:
+        # A package inside an archive, whose stamp Numba makes of the archive.
+        return b"", ()
+    imported: dict[Path, None] = {}
+    for match in _IMPORT.finditer(source.decode(errors="replace")):
+        module = _ROOT.joinpath(*match["module"].split("."))
+        files = [module.with_suffix(".py")]
+        if module.is_dir():
+            # A name that is imported from a package may be a module.
+            names = re.findall(r"\w+", match["names"] or "")
+            files = [module / f"{name}.py" for name in ("__init__", *names)]
+        imported |= dict.fromkeys(file for file in files if file.is_file())
+    return hashlib.sha256(source).digest(), tuple(imported)
 
 
 def _keep_among_temporary_files() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 
@@ -21,3 +23,24 @@ def lazy_exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]
         return getattr(import_module(homes[name]), name)
 
     return load
+
+
+class _CallablePackage(ModuleType):
+    """A package whose name is also that of the function that users call, such as ``tune.search``."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        home, function = self._calls
+        return getattr(import_module(home), function)(*arguments, **options)
+
+
+def make_callable(package: str, home: str, function: str) -> None:
+    """Let a package be called: importing any of its modules would replace a function of the same name by the package.
+
+    Args:
+        package: Its ``__name__``.
+        home: Full name of the module that defines the function; loaded at the first call.
+        function: Name of the function.
+    """
+    module = sys.modules[package]
+    module.__class__ = _CallablePackage
+    module._calls = (home, function)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Memory of large arrays: what is freed stays with the process, as fetching it anew costs more than filling it."""
+"""Memory of large arrays: freed memory stays with the process, because requesting it again is expensive."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _M_MMAP_MAX = -4
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc's allocator to keep freed memory, for the rest of the process; nothing under another C library.
+    """Make glibc's allocator keep freed memory for the rest of the process; does nothing with another C library.
 
-    Large arrays otherwise come from the system and go back to it again and again, and each of their pages faults once.
+    Otherwise large arrays are requested from the system and returned to it repeatedly, with a page fault per page.
     Keeping them takes about a quarter off a training step of `spiking-vgg-small`, for 7 % more memory at its peak, and
     15 % off preprocessing with two workers.
     """

@@ -1,4 +1,4 @@
-"""Where caches and results lie unless the user says otherwise."""
+"""Default folders of caches and results."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 def default_cache(cache: Path | None) -> Path:
-    """The cache folder asked for, else $SPIKELOOM_CACHE, else ./cache; absolute."""
+    """The given cache folder, else $SPIKELOOM_CACHE, else ./cache; absolute."""
     return (cache or Path(os.environ.get("SPIKELOOM_CACHE") or "cache")).expanduser().absolute()
 
 
 def default_out(out: Path | None, verb: str, name: str) -> Path:
-    """The output folder asked for, else the first free ``./runs/<verb>-<name>-<n>``; absolute."""
+    """The given output folder, else the first free ``./runs/<verb>-<name>-<n>``; absolute."""
     if out is not None:
         return out.expanduser().absolute()
     number = 1

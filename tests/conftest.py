@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-# Before anything imports Ray or starts a thread pool: no telemetry, few threads, no display.
+# Before anything imports Ray or starts a thread pool: no telemetry, one thread, no display. Networks of tests are so
+# small that a second thread mostly waits, which costs as much processor time as the first one's work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -20,12 +23,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-# Files whose tests mostly wait, for minutes: they run beside the others, not after them.
-_FIRST = ("test_two_nodes.py", "test_benchmarks.py", "test_interruption.py", "test_demo.py", "test_run_comparison.py")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: _FIRST.index(item.path.name) if item.path.name in _FIRST else len(_FIRST))
+    """Files with slow tests first, those with most of them in front: they wait a lot, beside the others, not after."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +56,12 @@ hypothesis.settings.load_profile("spikeloom")
 def share_of() -> Callable[[int], int]:
     """Scales a full count of cases to this run's share; at least two."""
     return lambda full: max(2, round(full * SHARE))
+
+
+@pytest.fixture(scope="session")
+def shared_ray() -> Iterator[None]:
+    """One Ray for the whole session; starting one takes seconds."""
+    from tune.cluster.ray_session import ray_running
+
+    with ray_running():
+        yield

@@ -65,6 +65,4 @@ def refuses(
 
 
 def _contains(message: Message, wanted: Message) -> bool:
-    return all(
-        getattr(wanted, part) in getattr(message, part) for part in ("where", "expected", "found", "remedy")
-    )
+    return all(getattr(wanted, part) in getattr(message, part) for part in ("where", "expected", "found", "remedy"))

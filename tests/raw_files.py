@@ -44,9 +44,7 @@ def aedat31(packets: Sequence[Packet], header: Sequence[str] = AEDAT31_HEADER, l
     return text_header((*header, "#!END-HEADER"), line_end) + b"".join(packet.to_bytes() for packet in packets)
 
 
-def aedat2(
-    words: Sequence[tuple[int, int]], header: Sequence[str] = AEDAT2_HEADER, line_end: str = "\r\n"
-) -> bytes:
+def aedat2(words: Sequence[tuple[int, int]], header: Sequence[str] = AEDAT2_HEADER, line_end: str = "\r\n") -> bytes:
     """Events of (address, timestamp), as they lie in the file."""
     return text_header(header, line_end) + b"".join(struct.pack(">II", *word) for word in words)
 

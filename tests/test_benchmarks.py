@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.measuring import Row, format_table
+from preprocess.building.build_event_store import build_event_store
+from preprocess.datasets import find_layout
+from preprocess.emulator.digits import emulate_digits
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -35,18 +38,18 @@ def test_networks_of_peers_give_equal_results(name: str):
 @pytest.mark.slow
 def test_searches_leave_nothing_behind(tmp_path: Path):
     """The part of the benchmark that counts processes and files, on four trials of emulated digits."""
-    def run(*words: object) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", *map(str, words)], cwd=REPOSITORY, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    run("tune", "emulate", "digits", "--out", tmp_path / "raw", "--samples-per-class", 8)
-    run("tune", "preprocess", "emulated-digits", "--source", tmp_path / "raw", "--cache", tmp_path / "cache")
-    words = ["benchmarks.tune", "many", "--tiny", "--preset", "digits-small", "--cache", tmp_path / "cache"]
-    table = run(*words, "--out", tmp_path / "out")
-    assert "| processes left | 0 |" in table and "| temporary files left | none |" in table
+    emulate_digits(tmp_path / "raw", samples_per_class=8, seed=1)
+    build_event_store(find_layout("emulated-digits", tmp_path / "raw"), tmp_path / "cache")
+    words = ["many", "--tiny", "--preset", "digits-small", "--cache", tmp_path / "cache", "--out", tmp_path / "out"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.tune", *map(str, words)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| processes left | 0 |" in done.stdout and "| temporary files left | none |" in done.stdout
 
 
 def test_table_says_what_was_reached():

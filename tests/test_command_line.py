@@ -1,4 +1,4 @@
-"""What every verb shares: quick help, faults in one line, exit codes, light imports."""
+"""Shared by all commands: fast help, errors as one line each, exit codes, light imports."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import weakref
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from preprocess.errors import SpikeloomError
 from preprocess.interrupts import raise_if_stopped
@@ -25,20 +26,22 @@ NAMES = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM"}
 ALL_VERBS = PREPROCESS_VERBS | PIPELINE_VERBS | VERBS
 
 
-def spikeloom(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "tune", *words], capture_output=True, text=True, timeout=120)
+def spikeloom(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "tune", *argv], capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 def loaded_modules(code: str) -> set[str]:
     """Top-level modules in a fresh interpreter after `code`."""
     script = f"{code}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}}, file=sys.stderr)"
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
     return set(result.stderr.split())
 
 
 def test_help_answers_in_under_a_second():
     seconds = []
-    # The first start compiles byte code, and on a busy machine others only ever add to what a start takes.
+    # The first start compiles byte code, and on a busy machine other processes only ever add time.
     for _ in range(6):
         start = time.perf_counter()
         result = spikeloom("--help")
@@ -56,27 +59,27 @@ def test_packages_and_help_load_neither_torch_nor_ray(code: str):
 
 
 @pytest.mark.parametrize("name", PREPROCESS_VERBS)
-def test_preprocess_verbs_load_neither_torch_nor_ray(name: str):
+def test_preprocess_commands_load_neither_torch_nor_ray(name: str):
     code = f"import importlib; importlib.import_module({PREPROCESS_VERBS[name].module!r})"
     assert not {"torch", "ray", "spikingjelly", "tonic"} & loaded_modules(code)
 
 
 @pytest.mark.parametrize("name", ALL_VERBS)
-def test_help_of_every_verb_shows_an_example(name: str):
+def test_help_of_every_command_shows_an_example(name: str):
     result = spikeloom(name, "--help")
     assert result.returncode == 0, result.stderr
     assert "xample" in result.stdout
     assert f"spikeloom {name}" in result.stdout
 
 
-def test_unknown_verb_is_one_line_with_the_nearest_name():
+def test_unknown_command_is_one_line_with_the_nearest_name():
     result = spikeloom("tran")
     assert result.returncode == 2
     assert len(result.stderr.strip().splitlines()) == 1
     assert "Did you mean 'train'?" in result.stderr
 
 
-def test_unknown_flag_is_one_line_without_a_box():
+def test_unknown_option_is_one_line_without_a_box():
     result = spikeloom("inspect", "--no-such-flag", "1")
     assert result.returncode == 2
     assert len(result.stderr.strip().splitlines()) == 1
@@ -85,14 +88,14 @@ def test_unknown_flag_is_one_line_without_a_box():
     assert "See: spikeloom inspect --help" in result.stderr
 
 
-def test_every_fault_is_a_line_and_the_exit_code_is_two(monkeypatch, capsys):
-    def refuse(words: list[str]) -> None:
-        raise SpikeloomError("first fault", "second fault")
+def test_every_error_is_a_line_and_the_exit_code_is_two(monkeypatch, capsys):
+    def refuse(argv: list[str]) -> None:
+        raise SpikeloomError("first error", "second error")
 
     monkeypatch.setattr("preprocess.commands.run", refuse, raising=False)
     code = run_main({"x": Verb("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"])
     assert code == 2
-    assert capsys.readouterr().err == "spikeloom: first fault\nspikeloom: second fault\n"
+    assert capsys.readouterr().err == "spikeloom: first error\nspikeloom: second error\n"
 
 
 @pytest.mark.parametrize("name", ALL_VERBS)
@@ -101,11 +104,11 @@ def test_every_fault_is_a_line_and_the_exit_code_is_two(monkeypatch, capsys):
     [
         (
             PermissionError(errno.EACCES, "Permission denied", "/shared/cache"),
-            "/shared/cache: expected a file or folder that can be used, found: Permission denied. Check that the path",
+            "/shared/cache: expected a usable file or folder, found: Permission denied. Check the path",
         ),
         (
             NotADirectoryError(errno.ENOTDIR, "Not a directory", "/a/file/cache"),
-            "/a/file/cache: expected a file or folder that can be used, found: Not a directory. Check that the path",
+            "/a/file/cache: expected a usable file or folder, found: Not a directory. Check the path",
         ),
         (OSError(errno.ENOSPC, "No space left on device"), "found: No space left on device. Free space on the disk,"),
     ],
@@ -115,7 +118,7 @@ def test_what_the_system_refuses_is_one_line_at_every_command(
 ):
     module = importlib.import_module(ALL_VERBS[name].module)
 
-    def refuse(words: list[str]) -> None:
+    def refuse(argv: list[str]) -> None:
         raise error
 
     monkeypatch.setattr(module, "run", refuse)
@@ -128,7 +131,7 @@ def test_what_the_system_refuses_is_one_line_at_every_command(
 def test_an_error_that_is_not_the_systems_keeps_its_traceback(monkeypatch):
     module = importlib.import_module(ALL_VERBS["verify"].module)
 
-    def fail(words: list[str]) -> None:
+    def fail(argv: list[str]) -> None:
         raise OSError("a bug of ours")
 
     monkeypatch.setattr(module, "run", fail)
@@ -152,7 +155,7 @@ def test_an_error_that_is_not_the_systems_keeps_its_traceback(monkeypatch):
     ],
 )
 def test_a_path_that_the_system_refuses_is_one_line(words: list[str], tmp_path: Path, capsys):
-    # The system refuses such a name to root too, as it refuses others a folder that is closed to them.
+    # The system refuses such a name even to root, as it refuses closed folders to other users.
     long = str(tmp_path / ("x" * 300))
     argv = [{"LONG": long, "OUT": str(tmp_path / "out")}.get(word, word) for word in words]
     assert run_main(ALL_VERBS, prog="spikeloom", description="", argv=argv) == 2
@@ -161,8 +164,8 @@ def test_a_path_that_the_system_refuses_is_one_line(words: list[str], tmp_path: 
 
 
 def test_ctrl_c_exits_with_130_and_sigterm_with_143(monkeypatch, capsys):
-    def interrupt(words: list[str]) -> None:
-        os.kill(os.getpid(), getattr(signal, words[0]))
+    def interrupt(argv: list[str]) -> None:
+        os.kill(os.getpid(), getattr(signal, argv[0]))
         time.sleep(5)
 
     monkeypatch.setattr("preprocess.commands.run", interrupt, raising=False)
@@ -174,9 +177,9 @@ def test_ctrl_c_exits_with_130_and_sigterm_with_143(monkeypatch, capsys):
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_signal_that_arrives_in_a_finalizer_is_not_lost(monkeypatch, capsys, name: str, code: int):
-    def lose_it(words: list[str]) -> None:
+    def lose_it(argv: list[str]) -> None:
         thing = threading.Event()
-        # Python drops what is raised in there; once, `thing` is gone and the verb goes on.
+        # Python drops what is raised in a finalizer, so that the command continues.
         weakref.finalize(thing, os.kill, os.getpid(), getattr(signal, name))
         del thing
         for _ in range(1000):
@@ -188,20 +191,48 @@ def test_a_signal_that_arrives_in_a_finalizer_is_not_lost(monkeypatch, capsys, n
     monkeypatch.setattr("preprocess.commands.run", lose_it, raising=False)
     assert run_main({"x": Verb("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"]) == code
     assert len(steps) == 0
-    # Nor is there a traceback of what was dropped.
+    # No traceback of the dropped exception is printed either.
     assert capsys.readouterr().err.splitlines() == [f"spikeloom: stopped by {NAMES[name]}; nothing is half-written"]
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_clean_up_that_fails_after_a_signal_hides_it_not(monkeypatch, capsys, name: str, code: int):
+    def fail(words: list[str]) -> None:
+        try:
+            signal.raise_signal(getattr(signal, name))
+        finally:
+            raise AttributeError("of a module whose import was cut short")
+
+    monkeypatch.setattr("preprocess.commands.run", fail, raising=False)
+    assert run_main({"x": Verb("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"]) == code
+    assert capsys.readouterr().err == f"spikeloom: stopped by {NAMES[name]}; nothing is half-written\n"
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_the_interpreter_ends_shows_no_traceback(name: str):
+    code = (
+        "import atexit, os, signal, sys\n"
+        "from preprocess.cli import VERBS\n"
+        "from preprocess.terminal.command_line import run_main\n"
+        f"atexit.register(os.kill, os.getpid(), signal.{name})\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.argv = ['spikeloom', '--version']\n"
+        "sys.exit(run_main(VERBS, prog='spikeloom', description=''))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-getattr(signal, name), "")
 
 
 def test_a_command_leaves_no_signal_behind(monkeypatch):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.unraisablehook
-    monkeypatch.setattr("preprocess.commands.run", lambda words: signal.raise_signal(signal.SIGINT), raising=False)
+    monkeypatch.setattr("preprocess.commands.run", lambda argv: signal.raise_signal(signal.SIGINT), raising=False)
     assert run_main({"x": Verb("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"]) == 130
     raise_if_stopped()
     assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.unraisablehook)
 
 
 def test_where_ctrl_c_is_ignored_it_stays_ignored(monkeypatch):
-    monkeypatch.setattr("preprocess.commands.run", lambda words: signal.raise_signal(signal.SIGINT), raising=False)
+    monkeypatch.setattr("preprocess.commands.run", lambda argv: signal.raise_signal(signal.SIGINT), raising=False)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         assert run_main({"x": Verb("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"]) == 0
@@ -209,7 +240,7 @@ def test_where_ctrl_c_is_ignored_it_stays_ignored(monkeypatch):
         signal.signal(signal.SIGINT, before)
 
 
-def test_parse_names_what_is_missing_and_where_to_read_on():
+def test_parse_names_what_is_missing_and_the_help():
     def verb(*, timesteps: int) -> None:
         """A verb."""
 
@@ -219,7 +250,7 @@ def test_parse_names_what_is_missing_and_where_to_read_on():
         parse(verb, ["--timesteps", "x"], prog="spikeloom verb")
 
 
-def test_cache_folder_is_the_word_then_the_environment_then_here(monkeypatch, tmp_path: Path):
+def test_cache_folder_is_the_option_then_the_environment_then_here(monkeypatch, tmp_path: Path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SPIKELOOM_CACHE", raising=False)
     assert default_cache(None) == tmp_path / "cache"

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
+
+from preprocess.building.build_event_store import build_event_store
+from preprocess.datasets import find_layout
+from preprocess.emulator.gestures import emulate_gestures
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -45,32 +51,39 @@ def _run(program: list[str], source: str, folder: Path) -> None:
     environment = os.environ | {"PATH": paths, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     environment.pop("SPIKELOOM_CACHE", None)
     result = subprocess.run(
-        program, input=source, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+        program,
+        input=source,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert result.returncode == 0, f"{source}\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}"
+
+
+@pytest.fixture(scope="module")
+def gestures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recordings and the cache that a page which emulates none takes for granted."""
+    folder = tmp_path_factory.mktemp("gestures")
+    emulate_gestures(folder / "recordings", samples_per_class=4, seed=1)
+    build_event_store(find_layout("emulated-gestures", folder / "recordings"), folder / "cache")
+    return folder
 
 
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.parametrize("page", [page for page in PAGES if _blocks(page)], ids=lambda page: page.name)
-def test_the_commands_of_a_page_run_as_typed(page: Path, tmp_path: Path) -> None:
-    _prepare(page, tmp_path)
+def test_the_commands_of_a_page_run_as_typed(page: Path, gestures: Path, tmp_path: Path) -> None:
+    code = "\n".join(code for _, code in _blocks(page))
+    if "gestures" in code and "spikeloom emulate" not in code:
+        shutil.copytree(gestures, tmp_path, dirs_exist_ok=True)
     for language, code in _blocks(page):
         if language == "sh":
             _run(["bash", "-euo", "pipefail"], "\n".join(_smaller(line) for line in code.splitlines()), tmp_path)
         else:
             _run([sys.executable, "-W", "error::SyntaxWarning", "-"], code, tmp_path)
-
-
-def _prepare(page: Path, folder: Path) -> None:
-    """The recordings that a page takes for granted, where it does not emulate any itself."""
-    code = "\n".join(code for _, code in _blocks(page))
-    if "gestures" in code and "spikeloom emulate" not in code:
-        lines = (
-            "spikeloom emulate gestures --samples-per-class 4 --out recordings",
-            "spikeloom preprocess emulated-gestures --source recordings",
-        )
-        _run(["bash", "-euo", "pipefail"], "\n".join(lines), folder)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

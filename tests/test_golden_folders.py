@@ -116,7 +116,9 @@ def test_complete_folder_resumes_without_training_and_reports_the_same(
 
 
 @pytest.mark.ray
-def test_search_that_lacks_a_trial_trains_it_again_with_the_same_result(golden: Path, monkeypatch, capsys):
+def test_search_that_lacks_a_trial_trains_it_again_with_the_same_result(
+    golden: Path, shared_ray: None, monkeypatch, capsys
+):
     there = golden / "search"
     rows = {row["trial"]: row for row in read_rows(there / "results.csv")}
     lost = there / "trials" / "ca1a6c1fbbc6"

@@ -66,9 +66,7 @@ class TinyRecording:
         with (self.path.parent / "decoded.log").open("a") as log:
             log.write(f"{self.path.name}\n")
         t, x, y, p = columns
-        events = Events(
-            t, x.astype(np.uint16), y.astype(np.uint16), p.astype(np.uint8), self.height, self.width
-        )
+        events = Events(t, x.astype(np.uint16), y.astype(np.uint16), p.astype(np.uint8), self.height, self.width)
         for start in range(0, len(t), self.chunk):
             time.sleep(self.delay_s)
             yield events[start : start + self.chunk]

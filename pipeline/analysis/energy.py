@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
-from pipeline.analysis.operations import MACS_PER_NEURON, Operations, count_run_operations, macs_per_step
+from pipeline.analysis.operations import Operations, count_run_operations, macs_per_step
+from pipeline.config.neuron_traits import traits_of
 from pipeline.config.run_config import RunConfig
+from pipeline.runs.result import EnergyResult
 
 PJ_PER_MAC = 4.6
 PJ_PER_AC = 0.9
@@ -48,8 +49,8 @@ class Energy:
         """Microjoules of all time steps."""
         return self.per_step_uj * self.timesteps
 
-    def describe(self) -> dict[str, Any]:
-        """What `result.json` says of it."""
+    def describe(self) -> EnergyResult:
+        """The entry `energy` of `result.json`."""
         return {
             "macs_per_step": self.macs,
             "acs_per_step": self.acs,
@@ -64,12 +65,11 @@ def count_energy(operations: Operations, neuron: str, rates: Mapping[str, float]
 
     Args:
         operations: Of the network.
-        neuron: Its name; one from outside is counted as lif.
+        neuron: Its name; a custom class is counted as lif.
         rates: Spikes / (elements * T * samples) of each layer that another one sees, by name.
         timesteps: Steps of an inference.
     """
-    # A parallel neuron weighs every step for each.
-    per_neuron = round(timesteps) if neuron == "psn" else MACS_PER_NEURON.get(neuron, MACS_PER_NEURON["lif"])
+    per_neuron = traits_of(neuron).macs_per_step(timesteps)
     seeing = [layer for layer in operations.of("conv", "linear") if layer.source]
     acs = sum(layer.macs * rates[layer.source] for layer in seeing)
     return Energy(macs_per_step(operations, per_neuron), acs, timesteps)

@@ -16,20 +16,13 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pipeline.config.run_config import BOUND_NEURONS, RunConfig
+from pipeline.config.custom_classes import is_custom
+from pipeline.config.neuron_traits import NEURONS, traits_of
+from pipeline.config.run_config import RunConfig
 from pipeline.layers.pooling import AveragePool, MaxPool
 from pipeline.networks.firing import neuron_layers, reset_network
 
 Kind = Literal["conv", "linear", "norm", "pool", "neuron"]
-
-MACS_PER_NEURON = {
-    "lif": 2, "clif": 6, "relu": 4, "plif": 2, "klif": 3, "if": 1, "glif": 4,
-    "alif": 5, "lif-reset1.8": 2, "clif-detached": 6, "clif-undecayed": 4,
-}  # fmt: skip
-"""What updating one neuron once takes. lif, clif and relu (its ANN column) are Table 6's of the CLIF paper; the others
-are counted alike, one for each product with a state or a spike: plif decays and resets as lif does, klif has a slope
-besides, if only resets, glif weighs decay, gated reset, input and reset, alif has a second state that decays, grows and
-raises the threshold, clif without the decay of m lacks that decay's two. psn's are T, a row of its matrix."""
 
 _COPYING = (torch.ops.aten.clone.default, torch.ops.aten._reshape_copy.default)
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -132,7 +125,8 @@ def count_run_operations(
         timesteps: T.
         device: Where to compute.
     """
-    bound = config.neuron.name in BOUND_NEURONS or ":" in config.neuron.name or ":" in config.network.name
+    fixed = config.neuron.name not in NEURONS or traits_of(config.neuron.name).fixed_timesteps
+    bound = fixed or is_custom("network.name", config.network.name)
     return count_operations(network, torch.ones((timesteps if bound else 1, 1, 2, *size), device=device))
 
 
@@ -144,7 +138,7 @@ def macs_per_step(operations: Operations, per_neuron: int) -> int:
 
     Args:
         operations: Of `count_operations`.
-        per_neuron: See `MACS_PER_NEURON`.
+        per_neuron: See `pipeline.config.neuron_traits.NeuronTraits`.
     """
     dense = sum(layer.macs for layer in operations.of("conv", "linear") if not layer.binary_input)
     return dense + sum(layer.macs for layer in operations.of("pool")) + per_neuron * operations.neurons

@@ -1,39 +1,54 @@
-"""What train, tune and compare share: a preset or a configuration file, and any of its fields as a flag."""
+"""The arguments that train, tune and compare share: a preset or a configuration file, and an option for every field.
+
+PRESET is the first argument or absent; everything behind it is an option, which tyro parses.
+"""
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import tyro
 
+from pipeline.commands.option_help import print_help
 from pipeline.config.field_names import nearest_field
-from pipeline.config.inactive_fields import governors_of, idle_fields
+from pipeline.config.inactive_fields import governors_of, inactive_fields
 from pipeline.config.run_config import RunConfig, field_paths, flatten, load_config, override
 from pipeline.presets.registry import PRESETS, find_preset
 from preprocess.terminal.command_line import UsageError, parse
 
+# Fields that are not options, and what an error says.
+_NOT_OPTIONS = {
+    "neuron.timesteps": (
+        "expected none, because the network takes T from the frames, found one. Set --binning.timesteps instead"
+    ),
+}
+
 
 @dataclass(frozen=True)
 class ConfiguredArguments:
-    """Base of the arguments of verbs that run configurations; the verb adds its own below."""
+    """Base class of the arguments of a command that runs configurations; the command adds its own options."""
+
+    MAIN_OPTIONS: ClassVar[tuple[str, ...]] = ()
+    """Paths of the options that `--help` shows, in this order; `--help-all` shows all. Without any, both show all."""
 
     preset: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="PRESET")] = None
     """A named configuration; see: spikeloom presets."""
     config: Path | None = None
-    """A configuration file instead: a run's config.json or a search's best.json."""
+    """Read the configuration from this file instead of a preset: a run's config.json or a search's best.json."""
     cache: Path | None = None
-    """The folder of all caches; $SPIKELOOM_CACHE or ./cache if not given."""
+    """Folder of all caches (default: $SPIKELOOM_CACHE, or ./cache)."""
     out: Path | None = None
-    """The folder to write; ./runs/<verb>-<preset>-<n> if not given."""
+    """Folder to write the results to (default: ./runs/<command>-<preset>-<number>)."""
     fields: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
 
     @property
     def label(self) -> str:
-        """What names the configuration in an output folder: the preset, or the data set and network."""
+        """The name of the configuration in an output folder: the preset, or the data set and network."""
         return self.preset or f"{self.fields.dataset.name}-{self.fields.network.name}".replace("/", "-")
 
 
@@ -41,102 +56,117 @@ Arguments = TypeVar("Arguments", bound=ConfiguredArguments)
 
 
 def parse_configured(
-    kind: type[Arguments], words: Sequence[str], *, prog: str, others: Mapping[str, RunConfig] | None = None
+    kind: type[Arguments], argv: Sequence[str], *, prog: str, others: Mapping[str, RunConfig] | None = None
 ) -> Arguments:
-    """Parse a verb's words; fields that are not given keep the values of the preset or file.
+    """Parse a command's arguments; fields that are not given keep the values of the preset or file.
 
     Args:
-        kind: The verb's arguments.
-        words: As they stand on the command line.
-        prog: The verb, for messages.
-        others: Names that the verb takes in a preset's place, with the configuration whose values fields keep.
+        kind: The command's class of arguments.
+        argv: The command line after the command.
+        prog: The command, for messages and help.
+        others: Names that are accepted in place of a preset's, with the configuration whose values fields keep.
 
     Raises:
-        UsageError: If the words do not fit, or name both a preset and a file.
-        ConfigError: If the preset or file is unknown or the configuration is faulty.
+        UsageError: If the arguments are not valid, or name both a preset and a file.
+        ConfigError: If the preset or file is unknown, or the configuration has errors.
+        SystemExit: With code 0, after printing the help that was asked for.
     """
-    named = _positional(words, {f"--{part.name}" for part in fields(kind) if "tuple" in str(part.type)}, _bare(kind))
+    named = argv[0] if argv and not argv[0].startswith("-") else None
+    base = (others or {}).get(named or "") or _base(argv, named)
+    if help_options := {"-h", "--help", "--help-all"} & set(argv):
+        print_help(kind(fields=base), prog, everything="--help-all" in help_options, hidden=_NOT_OPTIONS)
+        raise SystemExit(0)
+    for path in _NOT_OPTIONS.keys() & given_fields(argv):
+        raise UsageError(f"--{path}: {_NOT_OPTIONS[path]}. See: {prog} --help")
     try:
-        base = (others or {}).get(named) if named is not None else None
-        arguments = parse(kind, words, prog=prog, default=kind(fields=base or _base(words, named)))
+        arguments = parse(kind, argv, prog=prog, default=kind(fields=base))
     except UsageError as error:
-        raise UsageError(*(_with_nearest_flag(message, kind) for message in error.errors)) from None
-    if arguments.preset is not None:
-        if arguments.preset not in (others or {}):
-            find_preset(arguments.preset)
-        if arguments.config is not None:
-            raise UsageError(f"expected a preset or --config, found both. See: {prog} --help")
-    elif arguments.config is None and words and words[-1] in PRESETS:
-        raise UsageError(f"expected the preset in front of the flags, such as: {prog} {words[-1]} {words[0]} ...")
+        raise UsageError(*(_with_nearest_option(message, kind) for message in error.errors)) from None
+    if named is not None and arguments.config is not None:
+        raise UsageError(f"expected a preset or --config, found both. See: {prog} --help")
+    if named is None:
+        _refuse_late_preset(arguments, argv, prog)
     config = arguments.fields
     names = {"network.name": config.network.name, "neuron.name": config.neuron.name}
-    places: dict[str, Any] = {path: absolute_class(name) for path, name in names.items()}
+    absolute: dict[str, Any] = {path: absolute_class(name) for path, name in names.items()}
     if config.start_from is not None:
-        places["start_from"] = str(Path(config.start_from).expanduser().absolute())
-    return replace(arguments, fields=override(config, places))
+        absolute["start_from"] = str(Path(config.start_from).expanduser().absolute())
+    return replace(arguments, fields=override(config, absolute))
 
 
-def idle_notes(words: Sequence[str], config: RunConfig) -> list[str]:
-    """A line for each field that a command line sets and that has no effect beside the others."""
-    given = {word.removeprefix("--").partition("=")[0].replace("-", "_") for word in words if word.startswith("--")}
-    values = flatten(config)
+def given_options(argv: Sequence[str]) -> set[str]:
+    """The options of a command line as they are spelled in the help, such as ``--neuron.tau`` and ``--dry-run``."""
+    return {part.partition("=")[0].replace("_", "-") for part in argv if part.startswith("--")}
+
+
+def given_fields(argv: Sequence[str]) -> set[str]:
+    """The paths of the configuration's fields that a command line sets."""
+    return {option.removeprefix("--").replace("-", "_") for option in given_options(argv)} & field_paths().keys()
+
+
+def refuse_beside_resume(argv: Sequence[str], allowed: Collection[str], *, next_step: str) -> None:
+    """Refuse arguments that would change what a resumed run, search or comparison computes.
+
+    Args:
+        argv: The command line after the command, with ``--resume``.
+        allowed: The options that may come with ``--resume``.
+        next_step: What to do instead, a sentence.
+
+    Raises:
+        UsageError: If there is a preset or any other option.
+    """
+    preset = [part for part in argv[:1] if not part.startswith("-")]
+    found = [*preset, *sorted(given_options(argv) - set(allowed) - {"--resume"})]
+    if found:
+        raise UsageError(
+            f"--resume: expected only {', '.join(sorted(allowed))} beside it, because the saved configuration is "
+            f"reused, found {', '.join(found)}. {next_step}"
+        )
+
+
+def inactive_notes(argv: Sequence[str], config: RunConfig) -> list[str]:
+    """A line for each field that a command line sets and that has no effect together with the others."""
+    values, given = flatten(config), given_fields(argv)
     return [
         f"{path}: has no effect with {', '.join(f'{name} {values[name]}' for name in governors_of(path))}"
-        for path in idle_fields(values)
+        for path in inactive_fields(values)
         if path in given
     ]
 
 
 def absolute_class(name: str) -> str:
-    """A class of a file by its absolute path: a resumed run or a Ray worker stands elsewhere; other names stay."""
+    """The name of a custom class with an absolute path, which a resumed run or a Ray worker finds from any folder.
+
+    Other names are returned as they are.
+    """
     return str(Path(name).expanduser().absolute()) if ".py:" in name else name
 
 
-def _bare(kind: type[ConfiguredArguments]) -> frozenset[str]:
-    """Flags of truth values, which take no word, in both forms that tyro gives them: --compile, --no-compile."""
-    paths = [path for path, hint in field_paths().items() if hint is bool]
-    paths += [part.name for part in fields(kind) if part.type in (bool, "bool")]
-    flags = set()
-    for path in paths:
-        section, dot, name = path.rpartition(".")
-        flags |= {f"--{section}{dot}{name}", f"--{section}{dot}no-{name}"}
-    return frozenset(_hyphened(flag) for flag in flags)
-
-
-def _hyphened(flag: str) -> str:
-    """A flag as tyro spells it; it takes underscores as well."""
-    return flag.replace("_", "-")
-
-
-def _positional(words: Sequence[str], variadic: Collection[str], bare: Collection[str]) -> str | None:
-    """The word that no flag takes; flags take one word, bare ones none, variadic ones all up to the next flag."""
-    k = 0
-    while k < len(words):
-        word = words[k]
-        if not word.startswith("-"):
-            return word
-        k += 1
-        if word in variadic:
-            while k < len(words) and not words[k].startswith("-"):
-                k += 1
-        elif "=" not in word and word not in ("-h", "--help") and _hyphened(word) not in bare:
-            k += 1
-    return None
-
-
-def _base(words: Sequence[str], named: str | None) -> RunConfig:
-    """The configuration that the flags change."""
-    for k, word in enumerate(words):
-        if word == "--config" and k + 1 < len(words):
-            return load_config(Path(words[k + 1]).expanduser())
-        if word.startswith("--config="):
-            return load_config(Path(word.partition("=")[2]).expanduser())
+def _base(argv: Sequence[str], named: str | None) -> RunConfig:
+    """The configuration that the options change."""
+    for part, after in itertools.pairwise([*argv, ""]):
+        option, equals, value = part.partition("=")
+        path = value if equals else after
+        if option == "--config" and path:
+            return load_config(Path(path).expanduser())
     return find_preset(named).config if named is not None else RunConfig()
 
 
-def _with_nearest_flag(message: str, kind: type[ConfiguredArguments]) -> str:
+def _refuse_late_preset(arguments: ConfiguredArguments, argv: Sequence[str], prog: str) -> None:
+    """A preset behind the options would not give them its values, and an option of several values would take it."""
+    late = arguments.preset
+    if late is None and arguments.config is None:
+        late = next((part for part in argv[1:] if part in PRESETS), None)
+    if late is not None:
+        raise UsageError(
+            f"PRESET: expected it in front of the options, found '{late}' behind them. Write: {prog} {late} "
+            f"{argv[0]} ..."
+        )
+
+
+def _with_nearest_option(message: str, kind: type[ConfiguredArguments]) -> str:
     unknown = re.match(r"Unrecognized options?.*?(--[^\s,=-][^\s,=]*)", message)
     if unknown is None:
         return message
     near = nearest_field(unknown.group(1), [*field_paths(), *(part.name for part in fields(kind))])
-    return f"{message}. Did you mean '--{_hyphened(near)}'?" if near else message
+    return f"{message}. Did you mean '--{near.replace('_', '-')}'?" if near else message

@@ -1,18 +1,18 @@
-"""Pictures of one run."""
+"""Figures of one run."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.commands.tables import data_name
+from pipeline.runs.result import EvaluationResult
 
 
-def draw_confusion(path: Path, result: dict[str, Any]) -> None:
-    """Draw the confusion matrix of a result: shades are shares of a row's label, numbers are samples.
+def draw_confusion(path: Path, result: EvaluationResult) -> None:
+    """Draw the confusion matrix of a result: shades are fractions of the row's label, numbers are samples.
 
     Args:
         path: A picture's name with an ending that matplotlib knows, such as .png.
@@ -31,7 +31,7 @@ def draw_confusion(path: Path, result: dict[str, Any]) -> None:
     axes.set_yticks(ticks, result["classes"])
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
-    # Beyond some forty classes numbers would not be readable.
+    # With more than about forty classes, numbers would not be readable.
     if len(counts) <= 40:
         for row, column in np.argwhere(counts):
             colour = "white" if shares[row, column] > 0.6 else "black"
@@ -42,8 +42,8 @@ def draw_confusion(path: Path, result: dict[str, Any]) -> None:
     figure.savefig(path, dpi=120)
 
 
-def draw_latency(path: Path, result: dict[str, Any]) -> bool:
-    """Draw accuracy over the first t steps, and as points the accuracies at other T where they were evaluated.
+def draw_latency(path: Path, result: EvaluationResult) -> bool:
+    """Draw the accuracy after the first t time steps, and at other T if they were evaluated.
 
     Args:
         path: A picture's name with an ending that matplotlib knows, such as .png.
@@ -51,7 +51,7 @@ def draw_latency(path: Path, result: dict[str, Any]) -> bool:
             where there is one.
 
     Returns:
-        Whether there was anything to draw; a picture of an earlier evaluation is removed if not.
+        Whether there was anything to draw; if not, the figure of an earlier evaluation is removed.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -80,9 +80,9 @@ def draw_latency(path: Path, result: dict[str, Any]) -> bool:
     if others is not None:
         heights = 100 * np.array(list(others.values()))
         low, high = bounds(list(others.values()))
-        # Rounding may leave an end on the wrong side of its point by a hair.
+        # Rounding may make a bar minimally negative.
         bars = np.maximum([heights - low, high - heights], 0.0)
-        label = "samples binned anew into T steps"
+        label = "samples binned again into T steps"
         places = [int(steps) for steps in others]
         axes.errorbar(places, heights, bars, fmt="s", markersize=5, capsize=3, color="tab:orange", label=label)
     classes = len(result["classes"])

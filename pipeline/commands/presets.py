@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arguments:
-    """List the named configurations that train, tune and compare take.
+    """List the presets: named configurations for train, tune and compare.
 
     Example: spikeloom presets
     """
 
     json: bool = False
-    """Print one JSON object, preset name to configuration, instead of a table."""
+    """Print one JSON object, from preset name to configuration, instead of a table."""
 
 
-def run(words: list[str]) -> None:
+def run(argv: list[str]) -> None:
     """Print every preset."""
     from pipeline.config.run_config import to_dict
     from pipeline.presets.registry import PRESETS
 
-    arguments = parse(Arguments, words, prog="spikeloom presets")
+    arguments = parse(Arguments, argv, prog="spikeloom presets")
     if arguments.json:
         print(json.dumps({name: to_dict(preset.config) for name, preset in PRESETS.items()}))
         return
@@ -42,9 +42,9 @@ def _print_table() -> None:
     from pipeline.presets.registry import PRESETS
     from preprocess.terminal.console import console
 
-    title = "Presets; the paper's test accuracies in per cent, none of them reproduced here"
+    title = "Presets (paper: test accuracy in per cent as published; not reproduced here)"
     table = Table(title=title, box=box.SIMPLE_HEAD)
-    heads = ("preset", "data set, split", "network", "T", "epochs", "selection", "time, 2 cores", "paper", "what it is")
+    heads = ("preset", "data set, split", "network", "T", "epochs", "selection", "2 cores take", "paper", "summary")
     for name in heads:
         table.add_column(name, overflow="fold", justify="right" if name in ("T", "epochs") else "left")
     for preset in PRESETS.values():
@@ -54,14 +54,15 @@ def _print_table() -> None:
     print(_VARIANTS)
 
 
-# One line for each family; `--json` lists every name.
+# One line for each family of variants; `--json` lists every name.
 _VARIANTS = """Variants:
   cifar10dvs-vgg11[-t10][-pil][-aug][-first-100-test|-random-0.9]
-      T = 10, input as the released loader has it, flip and rotation (ours), another split
+      T = 10, input as in the released loader, flip and rotation (ours), another split
   cifar10dvs-vggsnn[-aug][-first-900-train|-random-0.9]
   gesture-vgg11-k<1|4|8|12|16|20>-tau<1.1|1.3|1.5|1.8|2>
-      Table 3's DVS-Gesture half: gradient from the outputs of the first k steps alone
-The neuron of any: --neuron.name clif. Every field: spikeloom train --help. Memory and work: train PRESET --dry-run."""
+      Table 3, DVS-Gesture: gradients only from the outputs of the first k time steps
+Train with another neuron: spikeloom train PRESET --neuron.name clif. All options: spikeloom train --help-all.
+Memory and operations of a run: spikeloom train PRESET --dry-run."""
 
 
 def _cells(preset: Preset) -> tuple[str, ...]:
@@ -73,7 +74,7 @@ def _cells(preset: Preset) -> tuple[str, ...]:
         config.binning.split_by if config.binning.varies else str(config.binning.timesteps),
         str(config.schedule.epochs),
         config.selection,
-        preset.time or "not run here",
+        preset.time or "not measured",
         preset.paper or "",
         preset.summary,
     )

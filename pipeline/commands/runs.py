@@ -1,9 +1,10 @@
-"""spikeloom runs: every run below a folder."""
+"""spikeloom runs: list the runs in a folder."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,26 +12,27 @@ from typing import Annotated, Any
 import tyro
 
 from pipeline.runs.run_folder import Run, find_runs, open_run
+from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import RunError, SpikeloomError
 from preprocess.terminal.command_line import parse
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """List every run at or below a folder, finished or not; damaged ones are named and left out.
+    """List all runs in a folder and its subfolders, finished or not. Damaged runs are reported and left out.
 
     Example: spikeloom runs runs
     """
 
     dir: Annotated[Path, tyro.conf.Positional]
-    """A folder of runs, searches or comparisons."""
+    """A folder with runs, searches or comparisons."""
     json: bool = False
-    """Print one JSON object with the runs, and why others are left out, instead of a table."""
+    """Print one JSON object with the runs, and the reasons why others are left out, instead of a table."""
 
 
-def run(words: list[str]) -> None:
+def run(argv: list[str]) -> None:
     """Print the runs; a line on stderr for each damaged one."""
-    arguments = parse(Arguments, words, prog="spikeloom runs")
+    arguments = parse(Arguments, argv, prog="spikeloom runs")
     folder = arguments.dir.expanduser().absolute()
     rows, left_out = [], []
     for path in find_runs(folder):
@@ -49,7 +51,8 @@ def run(words: list[str]) -> None:
 
 
 def _row(there: Run, below: Path) -> dict[str, Any]:
-    config, result = there.config, there.result or {}
+    config = there.config
+    result: Mapping[str, Any] = there.result or {}
     last = there.metrics[-1] if there.metrics else {}
     return {
         "run": str(there.folder.relative_to(below)),
@@ -67,7 +70,7 @@ def _row(there: Run, below: Path) -> dict[str, Any]:
         "validation_accuracy": result.get("validation_accuracy", last.get("validation_accuracy")),
         "test_accuracy": result.get("test_accuracy"),
         "firing_rate": result.get("firing_rate", last.get("firing_rate")),
-        "emulated": result.get("emulated", config.dataset.name.startswith("emulated-")),
+        "emulated": result.get("emulated", is_emulated(config.dataset.name)),
         "finished": there.result is not None,
     }
 
@@ -79,7 +82,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     from pipeline.commands.tables import data_name, per_cent
     from preprocess.terminal.console import console
 
-    table = Table(title="Runs; accuracies in per cent", box=box.SIMPLE_HEAD)
+    table = Table(title="Runs (accuracies in per cent)", box=box.SIMPLE_HEAD)
     table.add_column("run", overflow="fold", min_width=12)
     for name in ("data set, split", "network", "neuron", "seed", "epochs", "selection"):
         table.add_column(name, overflow="fold")
@@ -90,6 +93,6 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         neuron = f"{row['neuron_title']}, {row['steps']}"
         rate = "" if row["firing_rate"] is None else f"{row['firing_rate']:.4f}"
         measured = (per_cent(row["validation_accuracy"]), per_cent(row["test_accuracy"]), rate)
-        told = (row["run"], data, row["network"], neuron, str(row["seed"]), row["epochs"], row["selection"])
-        table.add_row(*told, *measured)
+        described = (row["run"], data, row["network"], neuron, str(row["seed"]), row["epochs"], row["selection"])
+        table.add_row(*described, *measured)
     console().print(table)

@@ -1,37 +1,39 @@
-"""What train, evaluate and runs print: fractions in files become per cent, and every table says how it selected."""
+"""The tables of train, evaluate and runs: fractions in files are shown as per cent, with the selection rule."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.run_config import RunConfig
-from pipeline.runs.changed_code import KEY, accepted_sentence
-from preprocess.datasets.splits import title_of_split
+from pipeline.runs.changed_code import accepted_sentence
+from pipeline.runs.result import EvaluationResult, RunResult
+from preprocess.datasets.splits import shares_recordings
 
-_SELECTION_WORDS = {
+_SELECTIONS = {
     "validation": "best epoch on a validation split of the training samples",
-    "paper": "best test accuracy over the epochs, the paper's convention: not a held-out figure",
+    "paper": "best test accuracy of all epochs, as in the paper: not a held-out result",
     "last": "last epoch, trained on all training samples",
 }
 
 
 def per_cent(fraction: float | None) -> str:
-    """A fraction as per cent with two digits; empty for None."""
+    """A fraction as per cent with two decimals; empty for None."""
     return "" if fraction is None else f"{100 * fraction:.2f}"
 
 
-def data_name(result: dict[str, Any]) -> str:
-    """The data set's name, and that it is emulated, or tested on recordings that it trained on, where it is."""
-    same = title_of_split(result["split"]) != result["split"]
-    told = [word for word, holds in (("emulated", result["emulated"]), ("same-recording", same)) if holds]
-    return f"{result['dataset']} ({', '.join(told)})" if told else str(result["dataset"])
+def data_name(result: Mapping[str, Any]) -> str:
+    """The data set's name, marked if it is emulated or if training and test samples share recordings."""
+    marks = {"emulated": result["emulated"], "same-recording": shares_recordings(result["split"])}
+    shown = ", ".join(mark for mark, applies in marks.items() if applies)
+    return f"{result['dataset']} ({shown})" if shown else str(result["dataset"])
 
 
-def test_accuracy_words(result: dict[str, Any]) -> str:
-    """Such as ``98.00 % (98 of 100; 95 % interval 93.0 to 99.4)``; results of older versions have no interval."""
+def describe_test_accuracy(result: RunResult) -> str:
+    """Such as ``98.00 % (98 of 100; 95 % interval 93.0 to 99.4)``; older results have no interval."""
     if "test_accuracy" not in result:
-        return "none: the data set has no test split"
+        return "none (the data set has no test split)"
     counts = f"{result['correct']} of {result['test_samples']}"
     if "test_accuracy_low" in result:
         low, high = result["test_accuracy_low"], result["test_accuracy_high"]
@@ -39,8 +41,8 @@ def test_accuracy_words(result: dict[str, Any]) -> str:
     return f"{per_cent(result['test_accuracy'])} % ({counts})"
 
 
-def print_result(result: dict[str, Any], config: RunConfig, folder: Path) -> None:
-    """Print what one run reached."""
+def print_result(result: RunResult, config: RunConfig, folder: Path) -> None:
+    """Print the result of one run."""
     from rich.table import Table
 
     from preprocess.terminal.console import console
@@ -52,14 +54,14 @@ def print_result(result: dict[str, Any], config: RunConfig, folder: Path) -> Non
         "network": f"{config.network.name}, width {config.network.width:g}",
         "neuron": f"{config.neuron.title}, {config.binning.steps_title}",
         "split, seed": f"{config.dataset.split_title}, {config.seed}",
-        "selection": f"{result['selection']}: {_SELECTION_WORDS[result['selection']]}",
-        "training samples": _train_words(result),
-        "micro-batches": _micro_batch_words(result, config),
-        "epoch taken": f"{result['epoch']} of {result['epochs']}",
+        "selection": f"{result['selection']}: {_SELECTIONS[result['selection']]}",
+        "training samples": _train_samples(result),
+        "micro-batches": _micro_batches(result, config),
+        "selected epoch": f"{result['epoch']} of {result['epochs']}",
         "validation accuracy": f"{per_cent(result['validation_accuracy'])} %",
-        "test accuracy": test_accuracy_words(result),
+        "test accuracy": describe_test_accuracy(result),
         f"firing rate ({_split_of_rate(result)})": f"{result['firing_rate']:.4f}",
-        "energy (counted)": _energy_words(result),
+        "energy (estimate)": _energy(result),
         "seconds": f"{result['seconds']:.1f}",
         "run folder": str(folder),
     }
@@ -69,48 +71,48 @@ def print_result(result: dict[str, Any], config: RunConfig, folder: Path) -> Non
         if value:
             table.add_row(name, value)
     console().print(table)
-    if changed := accepted_sentence(result.get(KEY, ())):
+    if changed := accepted_sentence(result.get("accepted_changed_code", ())):
         print(changed)
 
 
-def _split_of_rate(result: dict[str, Any]) -> str:
-    """Without a test split it is of the validation samples, or of the training samples where nothing validates."""
+def _split_of_rate(result: RunResult) -> str:
+    """The split of the firing rate: without a test split validation, or training if there is no validation either."""
     if "test_accuracy" in result:
         return "test"
     return "training" if result["validation_accuracy"] is None else "validation"
 
 
-def _train_words(result: dict[str, Any]) -> str:
-    """Such as ``27; 3 of them, others each epoch, fill no batch ...``; "" for results of older versions."""
+def _train_samples(result: RunResult) -> str:
+    """Such as ``27 (each epoch drops 3 ...)``; "" for older results."""
     if "train_samples" not in result:
         return ""
     left = result["left_out_per_epoch"]
-    more = f"; {left} of them, others each epoch, fill no batch and are left out" if left else ""
-    return f"{result['train_samples']}{more}"
+    dropped = f" (each epoch drops {left}, which do not fill a batch)" if left else ""
+    return f"{result['train_samples']}{dropped}"
 
 
-def _micro_batch_words(result: dict[str, Any], config: RunConfig) -> str:
-    """How gradients were accumulated; "" where each batch was held as a whole."""
+def _micro_batches(result: RunResult, config: RunConfig) -> str:
+    """How gradients were accumulated; "" without accumulation."""
     held = result.get("micro_batch")
     if held in (None, config.batch_size):
         return ""
-    why = "" if held == config.micro_batch else ", because memory did not hold more"
-    return f"gradients of {held} samples at a time add up to batches of {config.batch_size}{why}"
+    why = "" if held == config.micro_batch else ", because a full batch did not fit in memory"
+    return f"gradients accumulated over micro-batches of {held} to batches of {config.batch_size}{why}"
 
 
-def _energy_words(result: dict[str, Any]) -> str:
-    """Such as ``3.21 µJ an inference: 10 steps of 0.062 M MACs and 0.039 M ACs``; "" for results of older versions."""
+def _energy(result: RunResult) -> str:
+    """Such as ``3.21 µJ per inference: 10 steps of 0.062 M MACs and 0.039 M ACs``; "" for older results."""
     if "energy" not in result:
         return ""
     found = result["energy"]
     macs, acs = found["macs_per_step"] / 1e6, found["acs_per_step"] / 1e6
     return (
-        f"{found['per_inference_uj']:.3g} µJ an inference: {found['timesteps']:g} steps of {macs:.3g} M MACs and "
-        f"{acs:.3g} M ACs (Table 6's rule; memory is not in it)"
+        f"{found['per_inference_uj']:.3g} µJ per inference: {found['timesteps']:g} steps of {macs:.3g} M MACs and "
+        f"{acs:.3g} M ACs (as in Table 6 of the paper; without memory accesses)"
     )
 
 
-def print_layers(result: dict[str, Any]) -> None:
+def print_layers(result: RunResult) -> None:
     """Print accuracy by class and firing rate by layer."""
     from rich.table import Table
 
@@ -133,8 +135,8 @@ def print_layers(result: dict[str, Any]) -> None:
     out.print(layers)
 
 
-def print_steps(result: dict[str, Any], config: RunConfig) -> None:
-    """Print accuracy by the number of first time steps, and by other T where they were evaluated."""
+def print_steps(result: EvaluationResult, config: RunConfig) -> None:
+    """Print the accuracy over the first t time steps, and at other T if they were evaluated."""
     from rich.table import Table
 
     from pipeline.evaluation.other_timesteps import why_bound
@@ -143,11 +145,11 @@ def print_steps(result: dict[str, Any], config: RunConfig) -> None:
     out = console()
     curve = result["latency_curve"]
     if curve is None:
-        out.print(f"no accuracy of first time steps: '{config.neuron.name}' computes each step from all of them")
+        out.print(f"no accuracy over time: '{config.neuron.name}' computes each time step from all of them")
     else:
         shown = _some_steps(len(curve))
-        some = "" if len(shown) == len(curve) else f"; {len(shown)} of {len(curve)} rows, all are in evaluation.json"
-        table = Table(title=f"Test accuracy of the first t steps ({config.binning.steps_title}{some})")
+        some = "" if len(shown) == len(curve) else f"; {len(shown)} of {len(curve)} rows, all in evaluation.json"
+        table = Table(title=f"Test accuracy after the first t time steps ({config.binning.steps_title}{some})")
         table.add_column("t", justify="right")
         table.add_column("per cent", justify="right")
         for t in shown:
@@ -164,18 +166,18 @@ _MOST_STEPS = 12
 
 
 def _some_steps(steps: int) -> list[int]:
-    """Evenly spaced among 1 .. T, first and last among them; all are in evaluation.json and in the picture."""
+    """Evenly spaced steps from 1 to T; evaluation.json and the figure have all of them."""
     rows = min(steps, _MOST_STEPS)
     return sorted({1 + round(k * (steps - 1) / max(rows - 1, 1)) for k in range(rows)})
 
 
-def _timesteps_table(result: dict[str, Any]) -> Any:
+def _timesteps_table(result: EvaluationResult) -> Any:
     from rich.table import Table
 
     from pipeline.evaluation.wilson_interval import accuracy_interval
 
     samples = result["test_samples"]
-    table = Table(title="Test accuracy by T: same weights, samples binned anew")
+    table = Table(title="Test accuracy by T (same weights, samples binned again)")
     for name in ("T", "per cent", "95 % interval"):
         table.add_column(name, justify="right")
     for steps, accuracy in result["accuracy_by_timesteps"].items():
@@ -187,12 +189,12 @@ def _timesteps_table(result: dict[str, Any]) -> Any:
     return table
 
 
-def print_nir(result: dict[str, Any]) -> None:
-    """Print where a NIR graph was written, and whether it computes the same when it is read again."""
+def print_nir(result: EvaluationResult) -> None:
+    """Print where a NIR graph was written, and how many predictions are the same when it is read again."""
     if "nir" not in result:
         return
     written = result["nir"]
     print(
-        f"NIR graph: {written['file']} ({written['nodes']} nodes, a time step is {written['time_step_s']:g} s; read "
-        f"again, it makes {written['same_predictions']} of {result['test_samples']} test predictions as the run does)"
+        f"NIR graph: {written['file']} ({written['nodes']} nodes, time step {written['time_step_s']:g} s; when read "
+        f"again, {written['same_predictions']} of {result['test_samples']} test predictions are the same)"
     )

@@ -1,4 +1,7 @@
-"""Neurons and networks from outside this package: ``package.module:Class`` or ``path/to/file.py:Class``."""
+"""Custom neurons and networks: ``package.module:Class``, ``path/to/file.py:Class``, or a registered name.
+
+`pipeline.config.registrations` has the registered names.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config.given_classes import given_class, source_file, source_sha256
 from pipeline.config.imported_files import imported_files
+from pipeline.config.registrations import registration_of
 from pipeline.config.run_config import RunConfig
 from preprocess.errors import ConfigError
 
@@ -22,8 +27,19 @@ if TYPE_CHECKING:
 
 
 def is_outside(name: str) -> bool:
-    """Whether a neuron's or network's name points outside this package."""
+    """Whether the name of a neuron or network is that of a class in a module or file."""
     return ":" in name
+
+
+def is_custom(field: str, name: str) -> bool:
+    """Whether a name in `neuron.name` or `network.name` is not built in: a class, or registered by a program."""
+    return is_outside(name) or registration_of(field, name) is not None
+
+
+def source_of(field: str, name: str) -> Path | None:
+    """The file that defines a custom neuron or network; None where it is in none, or in the script that is run."""
+    registration = registration_of(field, name)
+    return registration.file if registration is not None else source_file(load_outside(name, field))
 
 
 def load_outside(name: str, field: str) -> type[Any]:
@@ -34,8 +50,11 @@ def load_outside(name: str, field: str) -> type[Any]:
         field: The configuration's field that holds the name, for errors.
 
     Raises:
-        ConfigError: If the module or file cannot be loaded, or holds no such class.
+        ConfigError: If the module or file cannot be loaded, or does not define the class.
     """
+    given = given_class(name)
+    if given is not None:
+        return given
     where, _, what = name.rpartition(":")
     path = Path(where).expanduser().absolute()
     if where.endswith(".py") and not path.is_file():
@@ -43,7 +62,7 @@ def load_outside(name: str, field: str) -> type[Any]:
     try:
         module = _load_file(path) if where.endswith(".py") else importlib.import_module(where)
     except Exception as error:  # whatever a user's module does while it loads
-        raise ConfigError(f"{field}: '{name}' cannot be loaded ({reason_of(error, str(path))})") from None
+        raise ConfigError(f"{field}: '{name}' cannot be loaded ({reason_of(error, path)})") from None
     found = getattr(module, what, None)
     if not isinstance(found, type):
         classes = sorted(n for n, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__)
@@ -53,33 +72,61 @@ def load_outside(name: str, field: str) -> type[Any]:
     return found
 
 
-def make_outside(name: str, field: str, words: Mapping[str, Any]) -> nn.Module:
-    """An object of the class that a name points to, called with those of the words that its constructor takes.
+def make_outside(name: str, field: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """An object of the class that a name points to, called with those of the arguments that its constructor accepts.
 
     Raises:
-        ConfigError: If the class cannot be loaded or called, or is no module of torch.
+        ConfigError: If the class cannot be loaded or called, or is not a subclass of torch.nn.Module.
     """
     from torch import nn
 
     kind = load_outside(name, field)
     if not issubclass(kind, nn.Module):
-        raise ConfigError(f"{field}: expected a subclass of torch.nn.Module, found '{name}', which is none")
-    taken = _parameters(kind)
+        raise ConfigError(f"{field}: expected a subclass of torch.nn.Module, found '{name}', which is not one")
+    return _call(kind, field, name, arguments)
+
+
+def make_registered(name: str, field: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """What a registered function or class returns, called with those of the arguments that it accepts.
+
+    Raises:
+        ConfigError: If the call fails, or does not return a module of torch.
+    """
+    from torch import nn
+
+    registration = registration_of(field, name)
+    assert registration is not None, name
+    made = _call(registration.make, field, name, arguments)
+    if not isinstance(made, nn.Module):
+        raise ConfigError(f"{field}: expected '{name}' to make a torch.nn.Module, found {made!r}. Return a module.")
+    return made
+
+
+def _call(make: Callable[..., Any], field: str, name: str, arguments: Mapping[str, Any]) -> Any:
+    accepted = _parameters(make)
     try:
-        return kind(**{word: value for word, value in words.items() if word in taken})
+        return make(**{key: value for key, value in arguments.items() if key in accepted})
     except ConfigError:
         raise
-    except Exception as error:  # whatever a user's constructor does
-        raise ConfigError(f"{field}: '{name}' cannot be made ({reason_of(error, inspect.getfile(kind))})") from None
+    except Exception as error:  # whatever a user's code does
+        raise ConfigError(f"{field}: '{name}' cannot be made ({reason_of(error, source_of(field, name))})") from None
 
 
 def outside_sources(config: RunConfig) -> dict[str, dict[str, Any]]:
-    """What of a run came from outside, by field path: `file` and `sha256` of the file that defines the class, and
-    `imports`, path to SHA-256, of the files of one's own that it imports; see `pipeline.config.imported_files`."""
+    """The custom code of a run, by field path: `file` and `sha256` of the file that defines the class, and `imports`,
+    path to SHA-256, of the user's files that it imports; see `pipeline.config.imported_files`."""
     sources: dict[str, dict[str, Any]] = {}
     for field, name in (("neuron.name", config.neuron.name), ("network.name", config.network.name)):
         if is_outside(name):
-            path = Path(inspect.getfile(load_outside(name, field)))
+            kind = load_outside(name, field)
+            path = source_file(kind)
+            if path is None:
+                sources[field] = {"file": kind.__module__, "sha256": source_sha256(kind), "imports": {}}
+        else:
+            # A registered function may have been sent to a machine that does not have its file.
+            path = source_of(field, name) if is_custom(field, name) else None
+            path = path if path is not None and path.is_file() else None
+        if path is not None:
             imports = {str(file): sha256_of(file) for file in imported_files(path)}
             sources[field] = {"file": str(path), "sha256": sha256_of(path), "imports": imports}
     return sources
@@ -114,8 +161,10 @@ def _load_file(path: Path) -> ModuleType:
     return sys.modules[key]
 
 
-def _parameters(kind: type[Any]) -> set[str]:
-    """Names that a constructor takes; one with ``**words`` hands them on to the class it inherits from."""
+def _parameters(kind: Callable[..., Any]) -> set[str]:
+    """The arguments that a function or constructor accepts; ``**kwargs`` are passed to the class it inherits from."""
+    if not isinstance(kind, type):
+        return set(inspect.signature(kind).parameters)
     names: set[str] = set()
     for base in kind.__mro__:
         if "__init__" not in vars(base):
@@ -127,8 +176,8 @@ def _parameters(kind: type[Any]) -> set[str]:
     return names
 
 
-def reason_of(error: BaseException, path: str) -> str:
+def reason_of(error: BaseException, path: Path | None) -> str:
     """What went wrong, and at which line of the user's file, on one line."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     return f"{text}, in line {lines[-1]} of {path}" if lines else text

@@ -11,15 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.config.neuron_traits import NeuronTraits, traits_of
 from preprocess.binning.binning import Binning, SplitBy
 
 Values = Mapping[str, Any]
 """Field path to value, of every field."""
-
-NO_TAU = ("if", "psn", "glif", "relu")
-"""Neurons that take no time constant: without a leak, or with weights of their own in its place."""
-_NO_THRESHOLD = ("psn", "glif", "relu")
-_NO_SURROGATE = ("relu",)
 
 
 @dataclass(frozen=True)
@@ -35,8 +31,8 @@ class _Rule:
     idle: Callable[[Values], bool]
 
 
-def _unless_neuron(deaf: tuple[str, ...]) -> _Rule:
-    return _Rule(("neuron.name",), lambda values: values["neuron.name"] in deaf)
+def _unless_neuron(has_effect: Callable[[NeuronTraits], bool]) -> _Rule:
+    return _Rule(("neuron.name",), lambda values: not has_effect(traits_of(values["neuron.name"])))
 
 
 def _unless_split_by(name: str) -> _Rule:
@@ -51,10 +47,10 @@ def _read_by(split_by: SplitBy) -> frozenset[str]:
 _STEPPED = _Rule(("schedule.name",), lambda values: values["schedule.name"] != "step")
 
 _RULES: dict[str, _Rule] = {
-    "neuron.tau": _unless_neuron(NO_TAU),
-    "neuron.v_threshold": _unless_neuron(_NO_THRESHOLD),
-    "neuron.surrogate": _unless_neuron(_NO_SURROGATE),
-    "neuron.alpha": _unless_neuron(_NO_SURROGATE),
+    "neuron.tau": _unless_neuron(lambda traits: traits.has_tau),
+    "neuron.v_threshold": _unless_neuron(lambda traits: traits.has_threshold),
+    "neuron.surrogate": _unless_neuron(lambda traits: traits.has_surrogate),
+    "neuron.alpha": _unless_neuron(lambda traits: traits.has_surrogate),
     "optimiser.momentum": _Rule(("optimiser.name",), lambda values: values["optimiser.name"] == "adamw"),
     "schedule.step_epochs": _STEPPED,
     "schedule.step_factor": _STEPPED,
@@ -74,14 +70,14 @@ _RULES: dict[str, _Rule] = {
 }
 
 
-def is_idle(path: str, values: Values) -> bool:
+def is_inactive(path: str, values: Values) -> bool:
     """Whether a field has no effect beside the others, whatever it holds."""
     return path in _RULES and _RULES[path].idle(values)
 
 
-def idle_fields(values: Values) -> Iterator[str]:
+def inactive_fields(values: Values) -> Iterator[str]:
     """The paths of the fields that have no effect beside the others, whatever they hold."""
-    return (path for path in _RULES if is_idle(path, values))
+    return (path for path in _RULES if is_inactive(path, values))
 
 
 def governors_of(path: str) -> tuple[str, ...]:
@@ -89,7 +85,7 @@ def governors_of(path: str) -> tuple[str, ...]:
     return _RULES[path].governors if path in _RULES else ()
 
 
-def needless_fields(values: Values) -> Iterator[str]:
+def redundant_fields(values: Values) -> Iterator[str]:
     """The paths of fields that say at length what None says: a part that is the whole.
 
     Unlike an idle field's, their value matters: another one would compute something else.

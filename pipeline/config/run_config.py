@@ -1,4 +1,4 @@
-"""Configuration of a run: frozen dataclasses, validated at once, with every fault reported.
+"""Configuration of a run: frozen dataclasses that validate themselves and report all errors together.
 
 A field path, such as ``neuron.tau`` or ``batch_size``, names a field on the command line, in a search space
 and as a column of a table. DESIGN: presets are values of `RunConfig`.
@@ -20,7 +20,8 @@ from typing import Any, Literal
 
 from pipeline.config.augmentation_names import EVENT_AUGMENTATIONS, augmentation_errors, parse_augmentation
 from pipeline.config.field_names import nearest_field
-from pipeline.config.inactive_fields import idle_fields, needless_fields
+from pipeline.config.inactive_fields import inactive_fields, redundant_fields
+from pipeline.config.neuron_traits import traits_of
 from pipeline.config.sections import DatasetConfig as DatasetConfig
 from pipeline.config.sections import InputConfig as InputConfig
 from pipeline.config.sections import LossConfig as LossConfig
@@ -34,18 +35,14 @@ from preprocess.errors import ConfigError
 
 Selection = Literal["validation", "paper", "last"]
 
-# What says where and how fast a run runs, never what it computes: left out of the fingerprint.
-# neuron.timesteps follows from the binning.
+# Where and how fast a run computes, but not what: left out of the fingerprint. neuron.timesteps is set by the binning.
 PLACE_FIELDS = frozenset(
     {"device", "threads", "compile", "deterministic", "neuron.backend", "neuron.timesteps", "input.source"}
 )
 
 _MOST_THREADS = 1024
-# Torch's generators take what fits a signed word.
+# PyTorch's generators accept signed 64-bit seeds.
 _SEEDS = 1 << 63
-
-# Neurons with weights for each time step, made for one T.
-BOUND_NEURONS = ("psn", "glif")
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class RunConfig:
     """Everything that decides what a run computes.
 
     Raises:
-        ConfigError: With every fault of every part, a line each.
+        ConfigError: With a line for every error of every section.
     """
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
@@ -65,28 +62,31 @@ class RunConfig:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     batch_size: int = 16
+    """Number of samples per optimiser step."""
     micro_batch: int | None = None
-    """The most samples that are held at once: gradients of so large pieces of a batch add up to one step, for networks
-    that memory does not hold otherwise. Batch norm sees a piece at a time. None is the whole batch."""
+    """Micro-batch size for gradient accumulation. Use it when a full batch does not fit in memory. Batch-norm
+    statistics are computed per micro-batch (default: no accumulation)."""
     grad_steps: int | None = None
-    """k: gradient through the outputs of the first k time steps only; None is all T."""
+    """Compute gradients from the outputs of the first k time steps only (default: all T)."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Of convolutions and linear layers; a neuron's state is always float32. auto: fp32 on the CPU, on CUDA bf16 where
-    the device has it, else fp16."""
+    """Precision of convolutions and linear layers; the state of neurons is always float32. auto: fp32 on the CPU; on
+    CUDA bf16 if the device supports it, else fp16."""
     compile: bool = False
-    """Have torch.compile fuse what lies between the neurons; the first step takes a minute longer."""
+    """Compile the layers between the neurons with torch.compile; the first step takes about a minute longer."""
     deterministic: bool = False
-    """Use deterministic algorithms only, which may be slower on CUDA; the CPU's are deterministic anyway."""
+    """Use only deterministic algorithms, which may be slower on CUDA. The CPU is always deterministic."""
     device: str = "auto"
-    """auto: CUDA where there is a device, else cpu."""
+    """Device to compute on, such as cpu, cuda or cuda:1. auto: CUDA if available, else the CPU."""
     threads: int | None = None
-    """CPU threads; None is the machine's share of this process."""
+    """Number of CPU threads (default: all CPUs of this process)."""
     seed: int = 2022
+    """Random seed of initial weights, shuffling, dropout and augmentation."""
     start_from: str | None = None
-    """A run folder, or the name of one beside this run's own: go on from its last checkpoint, with its weights, epochs
-    and optimiser state, by this configuration from there."""
+    """Start from the last checkpoint of another run, with its weights, optimiser state and epoch count: a run folder,
+    or the name of one next to this run's."""
     selection: Selection = "validation"
-    """validation: best epoch on held-out training samples; paper: best test accuracy; last: the last epoch."""
+    """Which epoch's weights are kept. validation: the best on held-out training samples. paper: the best on the test
+    split, as in the paper. last: the last epoch."""
 
     def __post_init__(self) -> None:
         errors = list(self.errors())
@@ -94,7 +94,7 @@ class RunConfig:
             raise ConfigError(*errors)
 
     def errors(self) -> Iterator[str]:
-        """Every fault of every part, a line each."""
+        """A line for every error of every section."""
         for part in dataclasses.fields(self):
             errors = getattr(getattr(self, part.name), "errors", None)
             if errors is not None:
@@ -105,7 +105,7 @@ class RunConfig:
             yield f"micro_batch: expected 1 to batch_size = {self.batch_size}, found {self.micro_batch}"
         yield from self._augmentation_errors()
         if self.schedule.patience is not None and self.selection == "last":
-            yield "schedule.patience: expected selection validation or paper, which watch an accuracy, found last"
+            yield "schedule.patience: expected selection validation or paper, which measure accuracy, found last"
         if self.grad_steps is not None:
             yield from self._grad_steps_errors(self.grad_steps)
         if self.loss.last_steps is not None:
@@ -118,9 +118,10 @@ class RunConfig:
     def _grad_steps_errors(self, steps: int) -> Iterator[str]:
         if self.binning.varies and steps < 1:
             yield f"grad_steps: expected at least 1, found {steps}"
-        elif self.neuron.name in BOUND_NEURONS and steps != self.binning.timesteps:
+        elif traits_of(self.neuron.name).fixed_timesteps and steps != self.binning.timesteps:
             found = f"found {steps} of T = {self.binning.timesteps}"
-            yield f"grad_steps: '{self.neuron.name}' has weights for each step and needs all of them, {found}"
+            expected = f"all steps, because '{self.neuron.name}' has weights for each of them"
+            yield f"grad_steps: expected {expected}, {found}"
         elif not self.binning.varies and not 1 <= steps <= self.binning.timesteps:
             yield f"grad_steps: expected 1 to binning.timesteps = {self.binning.timesteps}, found {steps}"
 
@@ -129,8 +130,8 @@ class RunConfig:
         if not binning.varies and steps > binning.timesteps:
             yield f"loss.last_steps: expected 1 to binning.timesteps = {binning.timesteps}, found {steps}"
         if self.grad_steps is not None and (binning.varies or self.grad_steps != binning.timesteps):
-            found = f"found grad_steps {self.grad_steps}, which trains by the first outputs alone"
-            yield f"loss.last_steps: expected no grad_steps beside it, {found}. Leave one of them out"
+            found = f"found grad_steps {self.grad_steps}, which uses only the first outputs"
+            yield f"loss.last_steps: expected no grad_steps together with it, {found}. Set only one of them"
 
     def _augmentation_errors(self) -> Iterator[str]:
         text = self.dataset.augmentation
@@ -158,7 +159,7 @@ def field_paths(config_type: type = RunConfig, prefix: str = "") -> dict[str, An
 
 @functools.cache
 def _type_hints(config_type: type) -> dict[str, Any]:
-    """Evaluating the hints is most of what a configuration costs, and a search makes thousands."""
+    """The evaluated type hints, cached: a search makes thousands of configurations."""
     return typing.get_type_hints(config_type)
 
 
@@ -170,7 +171,7 @@ def flatten(config: RunConfig) -> dict[str, Any]:
 
 @functools.cache
 def _run_paths() -> Mapping[str, Any]:
-    """`field_paths` of a run, once: a search asks for thousands of configurations."""
+    """`field_paths` of a run, computed once."""
     return types.MappingProxyType(field_paths())
 
 
@@ -186,7 +187,7 @@ def override(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     for path, value in changes.items():
         if path not in paths:
             near = nearest_field(path, paths)
-            hint = f"did you mean '{near}'" if near else "the field paths are in: spikeloom train --help"
+            hint = f"did you mean '{near}'" if near else "list all fields: spikeloom train --help-all"
             errors.append(f"{path}: no such field; {hint}")
             continue
         typed, fits = typed_value(value, paths[path])
@@ -195,7 +196,7 @@ def override(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
             continue
         flat[path] = typed
     if errors:
-        # A change that fits may still be out of range: both kinds are reported in one go.
+        # A change of the right type may still be out of range: both kinds are reported together.
         errors += _range_errors(flat)
         raise ConfigError(*errors)
     return _unflatten(flat)
@@ -223,7 +224,7 @@ def _unflatten(flat: Mapping[str, Any]) -> RunConfig:
 
 
 def typed_value(value: Any, hint: Any) -> tuple[Any, bool]:
-    """The value as the hint's type, and whether it is one; an int is a float, a bool is no int."""
+    """The value converted to the hint's type, and whether it fits; an int is also a float, a bool is not an int."""
     origin = typing.get_origin(hint)
     if origin is Literal:
         return value, value in typing.get_args(hint)
@@ -250,11 +251,11 @@ def describe_type(hint: Any) -> str:
         return " or ".join(describe_type(option) for option in typing.get_args(hint))
     if hint is type(None):
         return "null"
-    return {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}.get(hint, str(hint))
+    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(hint, str(hint))
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
-    """Nested plain values, as `config.json` holds them."""
+    """The configuration as nested plain values, as in `config.json`."""
     return dataclasses.asdict(config)
 
 
@@ -277,16 +278,16 @@ def load_config(path: Path) -> RunConfig:
     """Read a configuration from a JSON file: a run's `config.json` or a search's `best.json`.
 
     Raises:
-        ConfigError: If the file is missing, is not JSON, or holds a faulty configuration.
+        ConfigError: If the file is missing, is not JSON, or contains an invalid configuration.
     """
     try:
         nested = json.loads(path.read_text())
     except FileNotFoundError:
-        fits = "a run's config.json or a search's best.json fits"
-        raise ConfigError(f"{path}: no such configuration file; {fits}") from None
+        accepted = "a run's config.json or a search's best.json"
+        raise ConfigError(f"{path}: expected {accepted}, found no such file. Check the path.") from None
     except (ValueError, OSError) as error:
-        raise ConfigError(f"{path}: expected a JSON configuration, but {error}") from None
-    # best.json holds the configuration beside what the search says of it.
+        raise ConfigError(f"{path}: expected a configuration in JSON, found: {error}. Check the file.") from None
+    # best.json has the configuration next to the results of the search.
     nested = nested.get("config", nested) if isinstance(nested, dict) else nested
     if not isinstance(nested, dict):
         raise ConfigError(f"{path}: expected a JSON object, found {type(nested).__name__}")
@@ -294,14 +295,14 @@ def load_config(path: Path) -> RunConfig:
 
 
 def fingerprint(config: RunConfig) -> str:
-    """Twelve hexadecimal digits that are equal exactly where two runs compute the same thing.
+    """Twelve hexadecimal digits that are equal exactly if two runs compute the same result.
 
-    Made of the fields that are not at their defaults, so that a field that a later version adds changes no run's.
+    Only fields that are not at their defaults count, so that new fields of later versions do not change it.
     """
     plain, defaults = flatten(config), flatten(RunConfig())
-    # Whatever order its names are given in, they apply in one.
+    # Augmentations are applied in a fixed order, whatever the order of their names.
     plain["dataset.augmentation"] = "+".join(sorted(parse_augmentation(config.dataset.augmentation))) or "none"
-    plain |= {path: defaults[path] for path in (*idle_fields(plain), *needless_fields(plain))}
-    told = {path: value for path, value in plain.items() if path not in PLACE_FIELDS and value != defaults[path]}
-    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    plain |= {path: defaults[path] for path in (*inactive_fields(plain), *redundant_fields(plain))}
+    changed = {path: value for path, value in plain.items() if path not in PLACE_FIELDS and value != defaults[path]}
+    text = json.dumps(changed, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

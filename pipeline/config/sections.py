@@ -1,6 +1,7 @@
-"""The sections of a run's configuration: frozen dataclasses, each of which names its own faults.
+"""The sections of a run's configuration: frozen dataclasses, each of which lists its own errors.
 
-DESIGN: a field path is ``<section>.<field>``. `pipeline.config.run_config.RunConfig` puts them together.
+DESIGN: a field path is ``<section>.<field>``. `pipeline.config.run_config.RunConfig` puts the sections together. The
+string below a field is its help on the command line.
 """
 
 from __future__ import annotations
@@ -11,32 +12,33 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.config.augmentation_names import augmentation_errors
-from pipeline.config.inactive_fields import NO_TAU
-from preprocess.datasets.splits import title_of_split
+from pipeline.config.neuron_traits import NEURONS, traits_of
+from pipeline.config.surrogate_names import surrogate_errors
+from preprocess.datasets.splits import SplitName, title_of_split
 
 TimeOrder = Literal["as-is", "shuffled", "reversed", "one-frame"]
 
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """Which cache, and which of its samples train, select and test."""
+    """Which data set is used, and how it is split and augmented."""
 
     name: str = "n-mnist"
-    """Name of the cache folder, such as n-mnist or dvs-gesture."""
-    split: Literal["official", "first-900-train", "first-100-test", "random-0.9", "by-group", "split-in-time"] = (
-        "official"
-    )
-    """Which samples are test samples; `official` needs a data set that has an official split."""
+    """Data set: the name of its folder in the cache, such as n-mnist or dvs-gesture."""
+    split: SplitName = "official"
+    """How test samples are chosen. official: the split that comes with the data set. random-0.9: a random tenth of each
+    class. by-group: whole recordings or subjects. split-in-time: the last fifth of every recording. first-900-train and
+    first-100-test: by the number of a sample within its class."""
     validation_fraction: float = 0.1
-    """Share of the training samples held out for selection; whole groups where the data set has groups."""
+    """Share of the training samples that is held out for validation, in whole groups where the data set has groups."""
     augmentation: str = "none"
-    """What changes training samples anew each epoch, joined by +, such as flip+rotation. Of frames: flip, roll,
-    rotation, shear, crop, cutout, event-drop; of events, with input.source events: time-jitter, spatial-jitter,
-    drop-events."""
+    """Augmentation of training samples, redrawn every epoch; join several with +, such as flip+rotation. On frames:
+    flip, roll, rotation, shear, crop, cutout, event-drop. On events (needs input.source events): time-jitter,
+    spatial-jitter, drop-events."""
 
     @property
     def split_title(self) -> str:
-        """The split for people; it says so where training and test share recordings."""
+        """The name of the split for people, marked where training and test samples share recordings."""
         return title_of_split(self.split)
 
     def errors(self) -> Iterator[str]:
@@ -49,20 +51,22 @@ class DatasetConfig:
 
 @dataclass(frozen=True)
 class InputConfig:
-    """How frames enter the network."""
+    """How frames are read and what the network sees of them."""
 
     source: Literal["cache", "events"] = "cache"
-    """cache: from a frame cache, made where it is missing; events: binned from the event store batch by batch, so that
-    no frame cache is made. Both give the same frames."""
+    """cache: read frames from a frame cache, which is built if it is missing. events: bin each batch from the event
+    store, without a frame cache. Both give identical frames."""
     size: int | None = None
-    """Height and width in pixels after resizing; None keeps the frames' own."""
+    """Resize frames to this height and width in pixels (default: the size of the frames)."""
     resize: Literal["bilinear", "bilinear-antialias", "nearest"] = "bilinear"
+    """Interpolation used by input.size."""
     encoding: Literal["counts", "binary", "pil-la"] = "counts"
-    """counts: events per pixel, unscaled; binary: 1 where any; pil-la: as the CLIF authors' CIFAR10-DVS loader."""
+    """counts: number of events per pixel, unscaled. binary: 1 where there is any event. pil-la: as in the CLIF authors'
+    CIFAR10-DVS loader."""
     time_order: TimeOrder = "as-is"
-    """A control of what the order of time is worth, on training, validation and test samples alike. shuffled: a
-    sample's steps in random order, another one each epoch of training; reversed: backwards; one-frame: the frame with
-    the most events alone, where it is, all others empty."""
+    """Control experiment on temporal order, applied to training, validation and test samples. shuffled: the time steps
+    of each sample in random order, redrawn every training epoch. reversed: backwards. one-frame: only the frame with
+    the most events; all others are empty."""
 
     def errors(self) -> Iterator[str]:
         if self.size is not None and self.size < 1:
@@ -71,17 +75,18 @@ class InputConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Which network, how wide, and how it normalises."""
+    """The network architecture."""
 
     name: str = "spiking-vgg-small"
+    """A built-in network, or your own class: file.py:Class or package.module:Class."""
     width: float = 1.0
-    """Multiplies every hidden layer's channels; 1 is the paper's."""
+    """Factor for the number of channels of every hidden layer; 1 is the width in the paper."""
     dropout: float = 0.0
-    """One mask a sample for all time steps."""
+    """Dropout probability; each sample has one mask for all time steps."""
     batch_norm: Literal["per-step", "joint"] = "per-step"
-    """per-step: each time step over its own B images (the paper's); joint: over T*B images at once."""
+    """per-step: batch statistics of each time step separately, as in the paper. joint: of all T * B images together."""
     head: Literal["paper", "gap"] = "paper"
-    """paper: adaptive pooling to 7x7, then one linear layer; gap: global average pooling instead."""
+    """paper: adaptive pooling to 7x7, then a linear layer. gap: global average pooling, then a linear layer."""
 
     def errors(self) -> Iterator[str]:
         if not 0 < self.width < math.inf:
@@ -90,30 +95,33 @@ class NetworkConfig:
             yield f"network.dropout: expected a share in [0, 1), found {self.dropout}"
 
 
-_RESETS = ("lif", "plif", "klif", "if")
-_DECAYS = ("lif", "plif", "klif")
-
-
 @dataclass(frozen=True)
 class NeuronConfig:
-    """The spiking neuron; the defaults are the CLIF paper's settings for LIF and CLIF alike."""
+    """The spiking neuron. The defaults are the CLIF paper's settings for both LIF and CLIF."""
 
     name: str = "lif"
+    """A built-in neuron, such as lif, clif, plif or psn, or your own class: file.py:Class or package.module:Class."""
     tau: float = 2.0
-    """Membrane time constant in time steps, > 1."""
-    surrogate: Literal["rect", "triangle", "sigmoid", "atan"] = "rect"
+    """Membrane time constant in time steps; greater than 1."""
+    surrogate: str = "rect"
+    """Surrogate function whose derivative replaces that of the spike in the backward pass: rect, triangle, sigmoid,
+    atan, or a registered name."""
     alpha: float = 1.0
-    """SpikingJelly's alpha: the rectangle is alpha * 1[|x| < 0.5 / alpha]."""
+    """Sharpness of the surrogate, as in SpikingJelly: rect is alpha where |x| < 0.5 / alpha, else 0."""
     v_threshold: float = 1.0
+    """Firing threshold of the membrane potential."""
     reset: Literal["soft", "hard"] = "soft"
-    """After a spike the potential falls by v_threshold (soft) or to 0 (hard); hard is for lif, plif, klif and if."""
+    """After a spike: subtract v_threshold from the potential (soft), or set it to 0 (hard; lif, plif, klif and if
+    only)."""
     decay_input: bool = False
-    """Whether the input is divided by tau: lif, plif and klif."""
+    """Divide the input by tau (lif, plif and klif only)."""
     detach_reset: bool = False
-    """Whether the reset carries no gradient: lif, plif, klif and if."""
+    """Stop the gradient through the reset (lif, plif, klif and if only)."""
     backend: Literal["auto", "fused", "torch"] = "auto"
+    """fused: one kernel for all time steps. torch: PyTorch operations. auto: fused where the neuron has it."""
     timesteps: int | None = None
-    """T, for neurons with weights for each time step (glif, psn); the network fills it in from the frames."""
+    """T, for neurons with weights for each time step (glif, psn). Not an option: the network takes it from the
+    frames."""
 
     def errors(self) -> Iterator[str]:
         if not 1.0 < self.tau < math.inf:
@@ -124,26 +132,29 @@ class NeuronConfig:
             yield f"neuron.v_threshold: expected more than 0, found {self.v_threshold}"
         if self.timesteps is not None and self.timesteps < 1:
             yield f"neuron.timesteps: expected at least 1, found {self.timesteps}"
+        yield from surrogate_errors(self.surrogate)
         yield from self._reset_errors()
 
     @property
     def title(self) -> str:
         """For tables: the name, and tau where the neuron has one, such as ``lif, tau 2``."""
         words = [self.name]
-        if self.name not in NO_TAU:
+        if traits_of(self.name).has_tau:
             words.append(f"tau {self.tau:g}")
         if self.reset != "soft":
             words.append(f"{self.reset} reset")
         return ", ".join(words)
 
     def _reset_errors(self) -> Iterator[str]:
-        """A neuron that does not hear one of these refuses it; tau and v_threshold every neuron is given alike."""
-        if ":" in self.name:
-            return
-        for name, taken_by in (("reset", _RESETS), ("detach_reset", _RESETS), ("decay_input", _DECAYS)):
+        """A line for each of these that the neuron does not accept; every neuron accepts tau and v_threshold."""
+        for name in ("reset", "detach_reset", "decay_input"):
             value, default = getattr(self, name), getattr(NeuronConfig, name)
-            if value != default and self.name not in taken_by:
-                yield f"neuron.{name}: {value} is for {', '.join(taken_by)}, found neuron '{self.name}'"
+            if value != default and not traits_of(self.name).accepts(name):
+                others = ", ".join(other for other, neuron in NEURONS.items() if neuron.traits.accepts(name))
+                yield (
+                    f"neuron.{name}: expected {default} for neuron '{self.name}', found {value}. "
+                    f"Neurons that accept it: {others}."
+                )
 
 
 @dataclass(frozen=True)
@@ -151,13 +162,13 @@ class LossConfig:
     """(1 - mse_weight) * mean CE(o_t, y) + mse_weight * MSE(o_t, target), over time steps and samples."""
 
     mse_weight: float = 0.05
-    """The paper's lambda."""
+    """Weight of the mean squared error, lambda in the paper; cross-entropy has 1 - mse_weight."""
     mse_target: Literal["constant", "one-hot"] = "constant"
-    """constant: 1.0 for every class, a regulariser; one-hot: the label."""
+    """Target of the mean squared error. constant: 1.0 for every class, a regulariser. one-hot: the label."""
     label_smoothing: float = 0.0
+    """Label smoothing of the cross-entropy, in [0, 1)."""
     last_steps: int | None = None
-    """The answer is read in the last so many time steps of a sample: loss and prediction are of these alone. None is
-    all T."""
+    """Use only the last K time steps of a sample for the loss and the prediction (default: all T)."""
 
     def errors(self) -> Iterator[str]:
         if not 0.0 <= self.mse_weight <= 1.0:
@@ -170,16 +181,21 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """How weights follow gradients."""
+    """The optimiser."""
 
     name: Literal["sgd", "adamw"] = "sgd"
+    """Optimisation algorithm."""
     learning_rate: float = 0.1
+    """Initial learning rate."""
     momentum: float = 0.9
+    """Momentum of sgd."""
     weight_decay: float = 5e-4
+    """Weight decay: L2 regularisation for sgd, decoupled for adamw."""
     clip_norm: float | None = None
-    """The largest norm of all gradients together; longer ones are shortened to it."""
+    """Clip the global gradient norm to this value (default: no clipping)."""
     ema_decay: float | None = None
-    """Evaluate and keep the moving average of the weights instead, with this decay a step: 0.99 looks back some 100."""
+    """Evaluate and save an exponential moving average of the weights with this decay per optimiser step; 0.99 averages
+    over about 100 steps (default: no averaging)."""
 
     def errors(self) -> Iterator[str]:
         if not 0 < self.learning_rate < math.inf:
@@ -196,19 +212,22 @@ class OptimiserConfig:
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """How long to train and how the learning rate falls."""
+    """The number of epochs and the learning-rate schedule."""
 
     name: Literal["cosine", "step", "constant"] = "cosine"
-    """cosine: from the learning rate to 0 over all epochs; step: times step_factor after every step_epochs."""
+    """cosine: decay to 0 over all epochs. step: multiply by step_factor every step_epochs. constant: no decay."""
     epochs: int = 300
+    """Number of training epochs."""
     warmup_epochs: int = 0
-    """The learning rate rises linearly over so many epochs first."""
+    """Number of epochs of linear warm-up at the beginning."""
     step_epochs: int = 100
+    """Epochs between the steps of the step schedule."""
     step_factor: float = 0.1
+    """Factor of the step schedule."""
     patience: int | None = None
-    """Stop after so many epochs in which nothing better was selected; None never does. Not with selection last."""
+    """Early stopping: stop after this many epochs without a better one (default: off). Not with selection last."""
     stop_epoch: int | None = None
-    """End the run after this epoch of the schedule, which still counts all its epochs; None is its last."""
+    """Stop after this epoch, with the schedule still computed for all epochs (default: the last epoch)."""
 
     @property
     def last_epoch(self) -> int:

@@ -189,5 +189,3 @@ class _Buffer:
         """Until the copy has left this memory."""
         if self._fetched is not None:
             self._fetched.synchronize()
-
-

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from pipeline.config.run_config import RunConfig
 from pipeline.data.encoding import input_size
+from pipeline.data.run_splits import split_for
 from preprocess.building.build_frame_cache import ensure_frames
-from preprocess.datasets.splits import Splits, split_samples
+from preprocess.datasets.emulated_names import is_emulated
+from preprocess.datasets.splits import Splits
 from preprocess.errors import ConfigError
 from preprocess.store.copied_cache import open_copied
 from preprocess.store.event_store import events_path, open_events
@@ -38,7 +40,7 @@ class RunData:
     @property
     def emulated(self) -> bool:
         """Whether an emulator made the recordings; tables and reports say so."""
-        return self.frames.dataset.startswith("emulated-")
+        return is_emulated(self.frames.dataset)
 
 
 def open_data(config: RunConfig, cache: Path, progress: Progress | None = None, *, needs_test: bool = True) -> RunData:
@@ -54,20 +56,11 @@ def open_data(config: RunConfig, cache: Path, progress: Progress | None = None, 
         CacheError: If there is no event store, with the command that makes it.
         ConfigError: If the split does not exist for the data set, or a batch is larger than the training set.
     """
-    dataset = config.dataset
     frames = _open_frames(config, cache, progress)
-    splits = split_samples(
-        frames.samples,
-        dataset.name,
-        dataset.split,
-        dataset.validation_fraction,
-        config.selection,
-        frames.classes,
-        needs_test=needs_test or config.selection == "paper",
-    )
+    splits = split_for(config, frames, needs_test=needs_test)
     if config.batch_size > len(splits.train):
         raise ConfigError(
-            f"batch_size: expected at most the {len(splits.train)} training samples of {dataset.name}, "
+            f"batch_size: expected at most the {len(splits.train)} training samples of {config.dataset.name}, "
             f"found {config.batch_size}"
         )
     return RunData(frames, splits, input_size(config.input, frames.height, frames.width))

@@ -1,9 +1,9 @@
-"""What a run will take, before it is run: operations, memory, and one real training step on a tiny batch.
+"""The cost of a run before it is trained: operations, memory, and one real training step on a tiny batch.
 
-Memory is computed: weights, gradients and the optimiser's state from their number; what the forward pass keeps for
-the backward pass from its size at two tiny batches, with which it grows linearly. Not in it are the workspace of
-cuDNN, the fragmentation of the allocator, and what an operator holds only while it runs. A step that memory does not
-hold is not run. Nothing is written.
+Memory is calculated: weights, gradients and optimiser state from the number of parameters; the activations that the
+forward pass saves for the backward pass from two tiny batches, because they grow linearly with the batch. The cuDNN
+workspace, allocator fragmentation and temporary buffers of operators are not included. A step that does not fit in
+memory is not run. Nothing is written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pipeline.networks import SpikeCounter, reset_network
 from pipeline.networks.run_network import make_run_network
 from pipeline.neurons import CLIFNode
 from pipeline.runtime.device import computing, resolve_precision
-from pipeline.runtime.distributed import Group, told_group
+from pipeline.runtime.distributed import Group, group_from_env
 from pipeline.training.learner import Learner
 from pipeline.training.non_finite import find_layer
 from pipeline.training.schedule import learning_rate
@@ -38,7 +38,7 @@ from preprocess.errors import ConfigError, RunError
 from preprocess.terminal.progress import Progress
 
 _STEP_SAMPLES = 2
-# A sample that keeps more than this is trained alone, so that a step fits into 4 GB with all that torch takes.
+# A sample that keeps more than this is trained alone, so that a step fits in 4 GB together with PyTorch itself.
 _LARGE_SAMPLE_BYTES = 1_000_000_000
 _FLOAT32_BYTES = 4
 # A step peaks at two to three times what its forward pass keeps, measured with VGG11 and LIF, CLIF and PLIF on the CPU.
@@ -46,30 +46,30 @@ _PEAK_FACTOR = 3
 
 
 def dry_run(config: RunConfig, cache: Path, progress: Progress | None = None) -> dict[str, Any]:
-    """Compute what a run takes, and train one step.
+    """Calculate the cost of a run, and train one step.
 
     Args:
         config: Of the run.
         cache: The folder of all caches; only read, and no frame cache is made.
-        progress: Where to tell how far the reading of times is, where T varies.
+        progress: Reports how many samples have been read to find T, where it varies.
 
     Returns:
-        What `train --dry-run --json` prints. Sizes are in bytes, MACs for one sample in one time step, FLOPs two for
-        each dense MAC of a convolution or linear layer.
+        The object that `train --dry-run --json` prints. Sizes are in bytes, MACs are for one sample in one time step,
+        and each dense MAC of a convolution or linear layer is two FLOPs.
 
     Raises:
-        CacheError: If there is no event store, and nothing is known of the data set without it.
+        CacheError: If there is no event store, and the data set is not a known one.
         ConfigError: If the configuration does not fit the data, or several processes run.
         RunError: If the loss is not finite.
     """
-    if told_group().size > 1:
-        raise ConfigError("--dry-run: expected one process, found several. Leave torchrun out.")
+    if group_from_env().size > 1:
+        raise ConfigError("--dry-run: expected a single process, found several. Run it without torchrun.")
     with computing(config) as device:
         torch.manual_seed(config.seed)
         tiny = tiny_frames(config, cache, min(_STEP_SAMPLES + 1, config.batch_size), device, progress)
         network = _build(config, tiny, device)
         operations = _count(config, network, tiny, device)
-        # Of auto, CUDA would take another precision than the CPU.
+        # With precision auto, CUDA would use another precision than the CPU.
         planned_for_cuda = device.type == "cpu" and config.device == "auto" and config.precision != "auto"
         measured, notes = _train_step(config, tiny, device, operations, apart=planned_for_cuda)
     if measured["skipped"]:
@@ -106,9 +106,9 @@ def _count(config: RunConfig, network: nn.Module, tiny: TinyFrames, device: torc
 
 
 def _work(config: RunConfig, operations: Operations, tiny: TinyFrames) -> dict[str, Any]:
-    """FLOPs of a training step and of all of them; None where the number of samples is not known."""
+    """FLOPs of one training step and of the run; None where the number of samples is not known."""
     learns = min(config.grad_steps or tiny.timesteps, tiny.timesteps)
-    # Backward costs a forward pass twice: the gradients of the inputs and those of the weights.
+    # The backward pass costs two forward passes: gradients of the inputs and of the weights.
     step = 2 * operations.macs * config.batch_size * (tiny.timesteps + 2 * learns)
     # A last batch that is not full is dropped.
     steps = None if tiny.train_samples is None else tiny.train_samples // config.batch_size
@@ -139,14 +139,14 @@ def _memory(config: RunConfig, operations: Operations, measured: dict[str, Any],
 
 
 def _copies(optimiser: OptimiserConfig) -> int:
-    """How many numbers the optimiser keeps for each weight: AdamW two moments, SGD its momentum."""
+    """How many values the optimiser stores for each weight: AdamW two moments, SGD its momentum."""
     return 2 if optimiser.name == "adamw" else int(optimiser.momentum > 0)
 
 
 def _cuda_besides(config: RunConfig, network: nn.Module, operations: Operations, tiny: TinyFrames) -> int:
-    """What CUDA's kernels keep beyond the CPU's at the configured batch size.
+    """Bytes that the CUDA kernels save in addition to those of the CPU, at the configured batch size.
 
-    CLIF's keep the complementary potential of every step, which the CPU's compute again, and average pooling keeps its
+    CLIF saves the complementary potential of every step, which the CPU kernels recompute, and average pooling saves its
     input.
     """
     per_step = 0
@@ -164,14 +164,14 @@ def _cuda_besides(config: RunConfig, network: nn.Module, operations: Operations,
 def _train_step(
     config: RunConfig, tiny: TinyFrames, device: torch.device, operations: Operations, apart: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """The step in the configured precision where the device has it, else in the nearest; and why, for people."""
+    """The step in the configured precision if the device supports it, else in the nearest, and notes on the reasons."""
     notes = []
     if config.compile:
-        notes.append("the step ran without torch.compile, which may keep less")
+        notes.append("the step ran without torch.compile, which may need less memory")
         config = replace(config, compile=False)
     configured = resolve_precision(config.precision, device)
     if configured == "fp16" and device.type == "cpu":
-        notes.append("the step ran in bf16, as wide as fp16, for which CPUs have no fast kernels")
+        notes.append("the step ran in bf16, which is as wide as fp16, because CPUs have no fast fp16 kernels")
         config = replace(config, precision="bf16")
     try:
         return _measure(config, tiny, device, operations, apart), notes
@@ -179,17 +179,17 @@ def _train_step(
         if configured == "fp32" or device.type != "cpu":
             raise
         reason = " ".join(str(error).split())[:200]
-        notes.append(f"the step ran in fp32, whose activations are larger: on the CPU {configured} failed ({reason})")
+        notes.append(f"the step ran in fp32, which needs more memory: on the CPU {configured} failed ({reason})")
         return _measure(replace(config, precision="fp32"), tiny, device, operations, apart), notes
 
 
 def _measure(
     config: RunConfig, tiny: TinyFrames, device: torch.device, operations: Operations, apart: bool
 ) -> dict[str, Any]:
-    """Train one step of two samples, after a forward pass of another number of them: the difference is a sample's.
+    """Train one step of two samples, after a forward pass with another number of them: the difference is one sample's.
 
-    Samples that keep very much are trained one at a time; there all of it counts as growing with the batch. What
-    memory does not hold is not run: the step, or even the forward pass, in whose place the layers' outputs are counted.
+    Samples that need much memory are trained one at a time; all of it then counts as growing with the batch. A step
+    that does not fit in memory is not run; if the forward pass does not fit either, the layers' outputs are counted.
     """
     room = available_bytes(device)
     weights = _FLOAT32_BYTES * operations.parameters * (2 + _copies(config.optimiser))
@@ -200,7 +200,7 @@ def _measure(
     def skipped(samples: int, kept: float) -> dict[str, Any]:
         need = _PEAK_FACTOR * kept + weights
         about = f"for {samples} sample{'s' * (samples > 1)} it needs about {need / 1e9:.3g} GB"
-        why = f"the step was not run: {about}, and {(room or 0) / 1e9:.3g} GB are free"
+        why = f"the step was not run, because {about} and {(room or 0) / 1e9:.3g} GB are free"
         return _described(config, device, samples, kept, kept / samples) | {"skipped": why}
 
     expected = expected_bytes(config, operations, tiny.timesteps, 1)
@@ -240,16 +240,14 @@ def _measure(
     value = float(loss.detach())
     if not math.isfinite(value):
         layer = find_layer(network, kept.batch.frames)
-        raise RunError(f"--dry-run: expected a finite loss, found {value}; the first that is not finite: {layer}")
+        raise RunError(f"--dry-run: expected a finite loss, found {value}. First non-finite value: {layer}")
     learner.follow(loss)
     found = _described(config, device, samples, kept.bytes, _slope(kept, other))
     return found | {"loss": value, "seconds": _now(device) - start}
 
 
-def _described(
-    config: RunConfig, device: torch.device, samples: int, kept: float, per_sample: float
-) -> dict[str, Any]:
-    """What `step` says of a step; where it was run, its loss and time are added, else why it was not."""
+def _described(config: RunConfig, device: torch.device, samples: int, kept: float, per_sample: float) -> dict[str, Any]:
+    """The entry `step` of the report, to which loss and time are added if the step was run, or else the reason."""
     return {
         "samples": samples,
         "precision": resolve_precision(config.precision, device),
@@ -264,7 +262,7 @@ def _described(
 
 
 def _slope(a: Kept, b: Kept) -> float:
-    """Bytes of one sample more, without what does not grow, such as weights in half precision; of equal batches all."""
+    """Bytes of one additional sample, without what does not grow with the batch, such as weights in half precision."""
     samples = len(a.batch.labels) - len(b.batch.labels)
     return (a.bytes - b.bytes) / samples if samples else a.bytes / len(a.batch.labels)
 
@@ -276,11 +274,11 @@ def _now(device: torch.device) -> float:
 
 
 class Kept:
-    """What a forward pass keeps: for its backward pass, and as neurons' states; parameters and frames apart.
+    """Memory that a forward pass keeps: saved tensors and neuron states, without parameters and frames.
 
     Attributes:
-        batch: What goes in.
-        bytes: Of all memory kept, each piece once.
+        batch: The input.
+        bytes: Size of all memory that is kept, each storage counted once.
     """
 
     def __init__(self, network: nn.Module, batch: Batch) -> None:
@@ -290,13 +288,13 @@ class Kept:
         self._pieces: dict[int, int] = {}
 
     def add(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Note a tensor; gives one over the same memory without its history, which would hold on to itself."""
+        """Record a tensor; returns it detached, because its history would keep it alive."""
         if _place(tensor) not in self._apart:
             self._pieces[_place(tensor)] = tensor.untyped_storage().nbytes()
         return tensor.detach()
 
     def close(self, network: nn.Module) -> None:
-        """Add the states that the network still holds, and sum up."""
+        """Add the states of the neurons, and sum up."""
         for module in network.modules():
             if isinstance(module, MemoryModule):
                 for state in module.memories():
@@ -307,9 +305,9 @@ class Kept:
 
 @contextmanager
 def keeping(network: nn.Module, batch: Batch) -> Iterator[Kept]:
-    """Measure what a forward pass under it keeps; `Kept.bytes` is there afterwards.
+    """Measure what a forward pass in its context keeps; `Kept.bytes` is set afterwards.
 
-    Custom functions and operators are seen as well as torch's own: all save through autograd.
+    Custom functions and operators are counted too, because all of them save through autograd.
     """
     kept = Kept(network, batch)
     with torch.autograd.graph.saved_tensors_hooks(kept.add, lambda tensor: tensor):

@@ -1,4 +1,4 @@
-"""One training step and one validation batch of a run, at its own batch size, to measure the memory that they take."""
+"""The peak memory of one training step and one validation batch of a run, at its own batch size."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from preprocess.errors import FullMemoryError
 
 
 def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
-    """The most bytes of main memory and of CUDA memory that this process has held after a step; nothing is written.
+    """Peak main memory and peak CUDA memory of this process after one step, in bytes; nothing is written.
 
     Args:
         config: Of the run.
         cache: The folder of all caches.
 
     Raises:
-        FullMemoryError: If the step does not fit; one that surely does not is not tried.
+        FullMemoryError: If the step does not fit in memory; a step that certainly does not is not tried.
         ConfigError: If the configuration does not fit the data.
         CacheError: If the data set has no event store.
     """
@@ -59,14 +59,14 @@ def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
 
 
 def _refuse_what_cannot_fit(config: RunConfig, network: nn.Module, data: RunData, device: torch.device) -> None:
-    """Where the system runs out of memory, it may end other processes than the one that asked for it."""
+    """Refuse before allocating: a system that runs out of memory may end other processes than this one."""
     steps = data.frames.timesteps
     operations = count_run_operations(config, network, data.size, steps, device)
-    # Half of it where layers run as one or in half precision.
+    # Fused layers or half precision need half of it.
     least = expected_bytes(config, operations, steps, config.micro_batch or config.batch_size) // 2
     room = available_bytes(device)
     if room is not None and least > room:
         raise FullMemoryError(
-            f"{device}: a training step keeps at least {least / 1e9:.3g} GB, and {room / 1e9:.3g} GB are free. Lower "
-            "batch_size, input.size, network.width or binning.timesteps."
+            f"{device}: expected at least {least / 1e9:.3g} GB for a training step, found {room / 1e9:.3g} GB free. "
+            "Lower batch_size, input.size, network.width or binning.timesteps."
         )

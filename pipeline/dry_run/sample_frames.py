@@ -1,4 +1,4 @@
-"""What a dry run puts into the network: a few real samples, or made-up ones of a data set's known form."""
+"""The input of a dry run: a few real samples, or random frames in the format of a known data set."""
 
 from __future__ import annotations
 
@@ -12,36 +12,14 @@ from pipeline.config.run_config import RunConfig
 from pipeline.data.encoding import encode, input_size
 from pipeline.data.loader import Batch, FrameLoader
 from pipeline.data.run_data import open_data
+from preprocess.datasets.dataset_description import Published
+from preprocess.datasets.registry import find_published
 from preprocess.errors import ConfigError
 from preprocess.store.event_store import events_path
 from preprocess.terminal.progress import Progress
 
-# Events of a pixel and polarity in a frame, about as many as DVS128-Gesture has at T = 20.
+# Events per pixel and polarity in a frame, about as in DVS128-Gesture at T = 20.
 _MEAN_COUNT = 0.4
-
-
-@dataclass(frozen=True)
-class _Form:
-    """A data set as it is published: its sensor, its classes, and the samples that train under these splits."""
-
-    height: int
-    width: int
-    classes: int
-    train: int | None = None
-    splits: tuple[str, ...] = ("official",)
-
-
-_NINE_OF_TEN = ("first-900-train", "first-100-test", "random-0.9")
-_FORMS = {
-    "dvs-gesture": _Form(128, 128, 11, 1_176),
-    "dvs-gesture-tonic": _Form(128, 128, 11, 1_077),
-    "cifar10-dvs": _Form(128, 128, 10, 9_000, _NINE_OF_TEN),
-    "n-mnist": _Form(34, 34, 10, 60_000),
-    # How many samples there are is for whoever emulates them to say.
-    "emulated-gestures": _Form(128, 128, 11),
-    "emulated-digits": _Form(128, 128, 10),
-    "emulated-cue": _Form(128, 128, 8),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +27,11 @@ class TinyFrames:
     """Attributes:
     batch: A few samples as they enter the network, on the device.
     source: ``event store`` or ``made up``.
-    path: Of the event store, which is there or not.
+    path: Path of the event store, which may be missing.
     size: Height and width of what enters the network.
     timesteps: T, the longest sample's where it varies.
-    classes: How many.
-    train_samples: How many samples an epoch has; None where nothing says.
+    classes: Number of classes.
+    train_samples: Number of samples in an epoch; None if unknown.
     train_samples_from: ``event store``, ``official number``, or ``official number less the validation share``.
     """
 
@@ -67,7 +45,7 @@ class TinyFrames:
     train_samples_from: str | None
 
     def first(self, samples: int) -> Batch:
-        """The first of the samples, in memory of their own."""
+        """A copy of the first samples."""
         batch = self.batch
         lengths = None if batch.lengths is None else batch.lengths[:samples]
         return Batch(batch.frames[:, :samples].clone(), batch.labels[:samples], lengths)
@@ -79,27 +57,21 @@ def tiny_frames(
     """A few samples of a run's training split; nothing is written.
 
     Args:
-        config: Whatever it reads from, a frame cache too, these frames are binned from the event store.
+        config: The run's; its frames are binned from the event store even if it reads from a frame cache.
         cache: The folder of all caches.
-        samples: How many, at most the batch size.
-        device: Where the batch goes.
-        progress: Where to tell how far the reading of times is, where T varies.
+        samples: Number of samples, at most the batch size.
+        device: Device of the batch.
+        progress: Reports how many samples have been read to find T, where it varies.
 
     Raises:
-        CacheError: If there is no event store and nothing is known of the data set, or T depends on its samples.
+        CacheError: If there is no event store, and the data set is not a known one or T depends on its samples.
         ConfigError: If the configuration does not fit the data.
     """
     path = events_path(cache, config.dataset.name)
-    form = _find_form(config.dataset.name)
+    form = find_published(config.dataset.name)
     if path.exists() or form is None or config.binning.varies:
         return _real(config, cache, samples, device, progress)
     return _made_up(config, path, form, samples, device)
-
-
-def _find_form(name: str) -> _Form | None:
-    """The form of a data set; other orientations and difficulties of it are named behind a hyphen."""
-    fits = [known for known in _FORMS if name == known or name.startswith(f"{known}-")]
-    return _FORMS[max(fits, key=len)] if fits else None
 
 
 def _real(config: RunConfig, cache: Path, samples: int, device: torch.device, progress: Progress | None) -> TinyFrames:
@@ -124,7 +96,7 @@ def _real(config: RunConfig, cache: Path, samples: int, device: torch.device, pr
     )
 
 
-def _made_up(config: RunConfig, path: Path, form: _Form, samples: int, device: torch.device) -> TinyFrames:
+def _made_up(config: RunConfig, path: Path, form: Published, samples: int, device: torch.device) -> TinyFrames:
     binning, dataset = config.binning, config.dataset
     if form.train is not None and dataset.split not in form.splits:
         raise ConfigError(
@@ -134,7 +106,7 @@ def _made_up(config: RunConfig, path: Path, form: _Form, samples: int, device: t
     # Downsampling sums over blocks of pixels.
     mean = torch.full((binning.timesteps, samples, 2, height, width), _MEAN_COUNT * binning.downsample**2)
     counts = torch.poisson(mean, generator=torch.Generator().manual_seed(config.seed)).to(torch.int32)
-    train, told = _official_number(config, form)
+    train, source = _official_number(config, form)
     return TinyFrames(
         Batch(encode(counts.to(device), config.input), torch.arange(samples, device=device) % form.classes),
         "made up",
@@ -143,15 +115,15 @@ def _made_up(config: RunConfig, path: Path, form: _Form, samples: int, device: t
         binning.timesteps,
         form.classes,
         train,
-        told,
+        source,
     )
 
 
-def _official_number(config: RunConfig, form: _Form) -> tuple[int | None, str | None]:
+def _official_number(config: RunConfig, form: Published) -> tuple[int | None, str | None]:
     dataset = config.dataset
     if form.train is None:
         return None, None
     if config.selection != "validation":
         return form.train, "official number"
-    # Nearly: whole groups validate where there are groups.
+    # An approximation where whole groups are held out.
     return round(form.train * (1 - dataset.validation_fraction)), "official number less the validation share"

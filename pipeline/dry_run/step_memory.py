@@ -1,4 +1,4 @@
-"""What a training step takes at least, before it is run, and what memory there is for it."""
+"""The least memory that a training step needs, before it is run, and the memory that is available."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.analysis.operations import Operations
 from pipeline.config.run_config import RunConfig
 
 _BYTES = 4
-# The files of a control group of version 2, and those of version 1: limit, use, and what of the use can be freed.
+# Files of control groups, version 2 and version 1: limit, use, and the part of the use that can be freed.
 _GROUP_FILES = (
     ("memory.max", "memory.current", "inactive_file"),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -19,15 +19,15 @@ _GROUP_FILES = (
 
 
 def expected_bytes(config: RunConfig, operations: Operations, timesteps: int, samples: int) -> int:
-    """About what a forward pass keeps for its backward pass: each layer's outputs at each step, in float32.
+    """An estimate of what a forward pass saves for the backward pass: the outputs of all layers and steps in float32.
 
-    Layers that run as one on the CPU and half precision keep less, down to half of it; custom functions are not seen.
+    Fused layers on the CPU and half precision save less, down to half of it; custom functions are not counted.
 
     Args:
-        config: Of the run.
-        operations: Of its network.
+        config: The run's configuration.
+        operations: The operations of its network.
         timesteps: T, the longest sample's where it varies.
-        samples: How many at once.
+        samples: Number of samples in the batch.
     """
     learns = min(config.grad_steps or timesteps, timesteps)
     return _BYTES * sum(layer.outputs for layer in operations.layers) * learns * samples
@@ -36,15 +36,15 @@ def expected_bytes(config: RunConfig, operations: Operations, timesteps: int, sa
 def available_bytes(
     device: torch.device, proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")
 ) -> int | None:
-    """Memory that this process can still get; None where the system does not say.
+    """Memory that this process can still allocate, in bytes; None if the system does not report it.
 
-    On the CPU the least of what the machine has left and what the limits of its control groups (containers, Slurm)
-    leave; on CUDA what is free on the device, and what this process holds there without using it.
+    On the CPU: the minimum of the free memory of the machine and of what the limits of its control groups (containers,
+    Slurm) leave. On CUDA: the free memory of the device, and what this process has reserved but does not use.
 
     Args:
-        device: Where the step runs.
-        proc: Where Linux tells of processes.
-        groups: Where it tells of control groups.
+        device: Device of the step.
+        proc: The folder /proc of Linux.
+        groups: The folder of its control groups.
     """
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -60,7 +60,7 @@ def _machine_bytes(proc: Path) -> Iterator[int]:
 
 
 def _group_bytes(proc: Path, groups: Path) -> Iterator[int]:
-    """What each control group that this process is in, and each around it, has left of its limit."""
+    """What remains of the limit of each control group of this process, parents included."""
     for line in _read(proc / "self" / "cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers not in ("", "memory"):

@@ -6,19 +6,26 @@ from typing import Any
 
 from pipeline.config.run_config import RunConfig
 
-_WORDS = {
+_MEMORY_TITLES = {
     "parameters": "parameters",
     "gradients": "gradients",
-    "optimiser": "optimiser's state",
-    "average": "moving average",
-    "activations": "activations kept for backward",
+    "optimiser": "optimiser state",
+    "average": "moving average of the weights",
+    "activations": "activations saved for the backward pass",
     "frames": "input frames",
 }
-_HONEST = (
-    "Computed, not measured: the workspace of cuDNN and the fragmentation of the allocator are not in it, nor what an "
-    "operator holds only while it runs.",
-    "FLOPs: 2 for each dense MAC forward, twice that backward; evaluation after each epoch is not in them.",
+_LIMITS = (
+    "Memory is calculated, not measured. It does not include the cuDNN workspace, allocator fragmentation and "
+    "temporary buffers of operators.",
+    "FLOPs: 2 per dense MAC in the forward pass, 4 in the backward pass. Evaluation after each epoch is not included.",
 )
+
+
+_SAMPLES_FROM = {
+    "event store": "counted in the event store",
+    "official number": "the official number",
+    "official number less the validation share": "the official number minus the validation samples",
+}
 
 
 def print_dry_run(report: dict[str, Any], config: RunConfig) -> None:
@@ -28,7 +35,7 @@ def print_dry_run(report: dict[str, Any], config: RunConfig) -> None:
     from preprocess.terminal.console import console
 
     out = console()
-    title = f"Dry run: {report['neuron']} on {report['dataset']}; nothing is written"
+    title = f"Dry run: {report['neuron']} on {report['dataset']} (nothing is written)"
     table = Table(title=title, show_header=False)
     table.add_column("what")
     table.add_column("value", overflow="fold")
@@ -37,50 +44,48 @@ def print_dry_run(report: dict[str, Any], config: RunConfig) -> None:
             table.add_row(name, value)
         table.add_section()
     out.print(table)
-    for line in (*_HONEST, *(f"Note: {note}." for note in report["notes"])):
+    for line in (*_LIMITS, *(f"Note: {note}." for note in report["notes"])):
         out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _network_rows(report: dict[str, Any], config: RunConfig) -> dict[str, str]:
     rows, columns = report["input_size"]
     made_up = report["frames"] == "made up"
-    told = {
+    values = {
         "network": f"{report['network']}, width {config.network.width:g}, {report['classes']} classes",
         "neuron": f"{report['neuron']}, tau {config.neuron.tau:g}, T = {report['timesteps']}",
         "input": f"2 x {rows} x {columns}, batch size {report['batch_size']}",
-        "frames": "made up, random counts: there is no event store" if made_up else "real, training samples",
+        "frames": "random, because there is no event store" if made_up else "training samples",
         "event store": report["event_store"],
         "parameters": f"{report['parameters']:,}",
         "neurons": f"{report['neurons']:,}",
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _work_rows(report: dict[str, Any]) -> dict[str, str]:
     if report["flops_of_run"] is None:
-        whole = "not known: how many samples train is not known without the event store"
+        total = "unknown: without an event store, the number of training samples is unknown"
     else:
-        source = report["train_samples_from"].replace("event store", "of the event store")
-        whole = (
+        total = (
             f"{_flops(report['flops_of_run'])} ({report['epochs']:,} epochs of {report['steps_per_epoch']:,} steps; "
-            f"{report['train_samples']:,} training samples, {source})"
+            f"{report['train_samples']:,} training samples, {_SAMPLES_FROM[report['train_samples_from']]})"
         )
     return {
         "MACs per sample and time step": f"{report['macs'] / 1e6:,.2f} M, dense",
-        "FLOPs of a training step": _flops(report["flops_per_step"]),
-        "FLOPs of the run": whole,
+        "FLOPs per training step": _flops(report["flops_per_step"]),
+        "FLOPs of the run": total,
     }
 
 
 def _memory_rows(report: dict[str, Any]) -> dict[str, str]:
     memory = report["memory_bytes"]
-    rows = {f"memory: {_WORDS[part]}": _gigabytes(memory[part]) for part in _WORDS if memory[part]}
-    rows["memory in all"] = _gigabytes(memory["all"])
+    rows = {f"memory: {title}": _gigabytes(memory[part]) for part, title in _MEMORY_TITLES.items() if memory[part]}
+    rows["total memory"] = _gigabytes(memory["all"])
     if report["cuda_besides_bytes"]:
         besides = report["cuda_besides_bytes"]
-        rows["memory in all on CUDA"] = (
-            f"{_gigabytes(memory['all'] + besides)} ({_gigabytes(besides)} more, which its kernels keep and the CPU's "
-            "do not)"
+        rows["total memory on CUDA"] = (
+            f"{_gigabytes(memory['all'] + besides)} (its kernels save {_gigabytes(besides)} more than those of the CPU)"
         )
     return rows
 
@@ -88,12 +93,12 @@ def _memory_rows(report: dict[str, Any]) -> dict[str, str]:
 def _step_rows(report: dict[str, Any]) -> dict[str, str]:
     step = report["step"]
     if step["skipped"]:
-        return {"one step": "not run, see the note"}
+        return {"one step": "not run; see the note"}
     threads = f", {step['threads']} thread{'s' * (step['threads'] > 1)}" if step["device"] == "cpu" else ""
     samples = f"{step['samples']} sample{'s' * (step['samples'] > 1)}"
     return {
-        "one step, run": f"{step['seconds']:.2f} s for {samples}, {step['precision']} on {step['device']}{threads}",
-        "its loss": f"{step['loss']:.4f}",
+        "one step": f"{step['seconds']:.2f} s for {samples}, {step['precision']} on {step['device']}{threads}",
+        "loss of the step": f"{step['loss']:.4f}",
     }
 
 
@@ -106,5 +111,5 @@ def _flops(count: int) -> str:
 
 
 def _gigabytes(count: int) -> str:
-    """In MB where a gigabyte is too much to count in."""
+    """In GB, or in MB below 0.1 GB."""
     return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from pipeline.evaluation.latency import correct_by_step, looks_ahead
 from pipeline.evaluation.losses import answer_mask, spiking_loss, sum_logits
 from pipeline.evaluation.wilson_interval import accuracy_interval
 from pipeline.networks import SpikeCounter, reset_network
+from pipeline.runs.result import EvaluatedTest
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +118,8 @@ def mean_steps(data: RunData, indices: NDArray[np.int64]) -> float:
     return float(np.mean(data.frames.lengths[indices]))
 
 
-def describe_test(evaluation: Evaluation) -> dict[str, Any]:
-    """What `result.json` says of the test split, as plain values."""
+def describe_test(evaluation: Evaluation) -> EvaluatedTest:
+    """The part of `result.json` that is about the test split, as plain values."""
     low, high = accuracy_interval(evaluation.correct, len(evaluation.labels))
     return {
         "test_loss": evaluation.loss,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from pipeline.analysis.energy import EnergyCount
+from pipeline.evaluation.describe_run import describe_run, save_predictions
 from pipeline.evaluation.evaluate import describe_test, mean_steps
 from pipeline.evaluation.finished_run import evaluate_test, load_selected, open_run_data, require_weights
 from pipeline.evaluation.nir_export import ReadNetwork, export_nir, refuse_inexpressible
 from pipeline.evaluation.other_timesteps import accuracy_by_timesteps, refuse_timesteps
-from pipeline.evaluation.result import describe_run, save_predictions
 from pipeline.runs.changed_code import KEY, check_code, joined_records
+from pipeline.runs.result import EvaluationResult
 from pipeline.runs.run_folder import Run
 from pipeline.runtime.device import computing
 from preprocess.files import write_json
@@ -28,14 +29,14 @@ def run_cache(there: Run, cache: Path | None) -> Path:
     return default_cache(cache)
 
 
-def retest_run(
+def evaluate_run(
     there: Run,
     cache: Path | None,
     *,
     timesteps: Sequence[int] = (),
     nir: Path | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> EvaluationResult:
     """Evaluate a run's ``best.pt`` on the test split; writes ``evaluation.json`` and ``predictions.npz``.
 
     Args:
@@ -66,10 +67,13 @@ def retest_run(
         network, epoch = load_selected(there, data, device)
         count = EnergyCount(config, network, data.size, data.frames.timesteps, device)
         tested = evaluate_test(there, network, data, device, count.watched)
-        result = describe_run(config, data, there.metrics, there.timings, epoch) | describe_test(tested)
+        result = cast(
+            EvaluationResult,
+            {**describe_run(config, data, there.metrics, there.timings, epoch), **describe_test(tested)},
+        )
         result["micro_batch"] = there.environment.get("micro_batch")
         if accepted:
-            result[KEY] = accepted
+            result["accepted_changed_code"] = accepted
         result["energy"] = count.energy(tested.input_rates, mean_steps(data, data.splits.test)).describe()
         if timesteps:
             trained = data.frames.timesteps

@@ -66,11 +66,23 @@ def load_selected(there: Run, data: RunData, device: torch.device) -> tuple[nn.M
 
 def load_for_frames(there: Run, frames: FrameSource, device: torch.device) -> tuple[nn.Module, int]:
     """The same for any frames of the run's data set, whatever they are split into."""
+    size = input_size(there.config.input, frames.height, frames.width)
+    return load_weights_into(there, device, classes=len(frames.classes), size=size, timesteps=frames.timesteps)
+
+
+def load_weights_into(
+    there: Run,
+    device: torch.device,
+    *,
+    classes: int,
+    size: tuple[int, int],
+    timesteps: int,
+    given: nn.Module | None = None,
+) -> tuple[nn.Module, int]:
+    """The same for input of a given form; see `pipeline.networks.run_network.make_run_network` for the arguments."""
     check_code(there)
-    config = there.config
-    size = input_size(config.input, frames.height, frames.width)
     network = make_run_network(
-        config, classes=len(frames.classes), size=size, timesteps=frames.timesteps, device=device
+        there.config, classes=classes, size=size, timesteps=timesteps, device=device, given=given
     )
     epoch = load_weights(require_weights(there), network)
     network.register_forward_pre_hook(_forget_before_inference)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 from spikingjelly.activation_based import layer, neuron
@@ -28,6 +27,7 @@ from pipeline.networks.snn5 import SNN5
 from pipeline.networks.spiking_vgg import PLANS as VGG_PLANS
 from pipeline.networks.spiking_vgg import SpikingVGG
 from pipeline.networks.vggsnn import VGGSNN
+from pipeline.runs.result import NirResult
 from preprocess.errors import ConfigError
 from preprocess.files import write_whole
 
@@ -136,7 +136,7 @@ def _plain_neuron(node: nn.Module) -> nn.Module:
     raise ValueError(f"expected LIF or IF, found {type(node)}")
 
 
-def export_nir(network: nn.Module, size: tuple[int, int], path: Path, channels: int = 2) -> dict[str, Any]:
+def export_nir(network: nn.Module, size: tuple[int, int], path: Path, channels: int = 2) -> NirResult:
     """Write a network as a NIR graph, whole or not at all.
 
     Args:

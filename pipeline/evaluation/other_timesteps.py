@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from pipeline.config.run_config import BOUND_NEURONS, RunConfig, override
+from pipeline.config.neuron_traits import traits_of
+from pipeline.config.run_config import RunConfig, override
 from pipeline.evaluation.finished_run import evaluate_test, load_selected, open_run_data
 from pipeline.runs.run_folder import Run
 from preprocess.errors import ConfigError, RunError
@@ -21,7 +22,7 @@ from preprocess.terminal.progress import Progress
 
 def why_bound(config: RunConfig) -> str | None:
     """Why a run's weights fit one T alone, or None where they fit any."""
-    if config.neuron.name not in BOUND_NEURONS:
+    if not traits_of(config.neuron.name).fixed_timesteps:
         return None
     steps = config.binning.timesteps
     return f"'{config.neuron.name}' has weights for each of its {steps} steps, so only T = {steps} can be evaluated"

@@ -1,7 +1,6 @@
-"""bfloat16 in compiled loops: its bits as uint16, widened and rounded where they are read and written.
+"""bfloat16 in compiled loops: its bits as uint16, widened when they are read and rounded when they are written.
 
-A loop that reads and writes through `widen` and `narrow` takes float32 and bfloat16 alike; compiled for one it holds
-nothing of the other.
+A loop that reads and writes through `widen` and `narrow` accepts float32 and bfloat16; each is compiled separately.
 """
 
 from __future__ import annotations
@@ -40,19 +39,19 @@ def _narrow(typing: Any, like: Any, value: Any) -> Any:
         bits = builder.bitcast(found, _BITS)
         even = builder.and_(builder.lshr(bits, _BITS(16)), _BITS(1))
         rounded = builder.add(builder.add(bits, even), _BITS(0x7FFF))
-        # A NaN whose last bits are set would carry over into infinity or zero.
+        # For a NaN whose last bits are set, the carry would give infinity or zero.
         rounded = builder.select(builder.fcmp_unordered("uno", found, found), _BITS(0x7FC00000), rounded)
         return builder.trunc(builder.lshr(rounded, _BITS(16)), ir.IntType(16))
 
     return like.dtype(like, value), generate
 
 
-# Numba passes the typing context itself, which a type checker cannot know.
+# Numba passes the typing context, which a type checker cannot know.
 widen: Any = intrinsic(_widen)
 narrow: Any = intrinsic(_narrow)
 
 
 def bits(x: torch.Tensor) -> NDArray[Any]:
-    """The tensor's memory, float32 or bfloat16, as a NumPy array that `widen` and `narrow` know."""
+    """The tensor's memory, float32 or bfloat16, as a NumPy array for `widen` and `narrow`."""
     x = x.detach()
     return x.view(torch.int16).numpy().view(np.uint16) if x.dtype == torch.bfloat16 else x.numpy()

@@ -1,7 +1,7 @@
-"""Memory of large results on the CPU, used again: pages fetched anew cost more time than the kernels that fill them.
+"""A pool of memory for large results on the CPU: new pages cost more time than the kernels that fill them.
 
-A tensor's memory comes back when the last tensor over it is gone, as autograd's own may be long after. What lies idle
-is at most what was in use at once.
+A tensor's memory returns to the pool when the last tensor that shares it is gone, which may be long after, if autograd
+keeps one. Idle and used memory together never exceed the most that was used at once.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-# Less than this comes from memory that the C library keeps itself.
+# Smaller allocations are pooled by the C library.
 _LEAST_BYTES = 1 << 17
 
 _lock = threading.RLock()
 _idle: dict[int, list[NDArray[np.uint8]]] = {}
-"""By size, the sizes used last at the end."""
+"""Idle memory by size, the most recently used sizes last."""
 
 
 @dataclass
@@ -37,10 +37,10 @@ def empty_rows(steps: int, elements: int, dtype: torch.dtype = torch.float32) ->
     size = dtype.itemsize * steps * elements
     if size < _LEAST_BYTES:
         return torch.empty(steps, elements, dtype=dtype)
-    # Sizes an eighth apart at most, so that a batch that is a little smaller finds memory too.
+    # Sizes differ by an eighth at most, so that a slightly smaller batch can reuse memory.
     unit = 1 << max(size.bit_length() - 4, 0)
     memory = _lend(-(-size // unit) * unit)
-    # torch keeps this view for as long as a tensor over it lives; its end is how the memory comes back.
+    # torch keeps this view as long as a tensor shares its memory; its finalizer returns the memory to the pool.
     lent = memory[:size]
     finalizer = weakref.finalize(lent, _take_back, memory)
     finalizer.atexit = False
@@ -76,17 +76,12 @@ def like(x: torch.Tensor) -> torch.Tensor:
 
 
 def converted(rows: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Rows (T, N) in another dtype; themselves where it is theirs."""
+    """Rows (T, N) in another dtype; unchanged if they have it already."""
     return rows if rows.dtype == dtype else empty_rows(rows.shape[0], rows.shape[1], dtype).copy_(rows)
 
 
-def idle_bytes() -> int:
-    """What waits to be used again."""
-    return _bytes.idle
-
-
 def release() -> None:
-    """Give everything that lies idle back to the system."""
+    """Return all idle memory to the system."""
     with _lock:
         _idle.clear()
         _bytes.idle, _bytes.most = 0, _bytes.lent

@@ -1,8 +1,8 @@
-"""The fused neurons as functions of autograd: what the operators of LIF and CLIF share.
+"""The fused neurons as autograd functions: what the operators of LIF and CLIF have in common.
 
-Results are tensors of their own, not views: torch refuses to detach a view in place, or to change one in place that is
-among several results of a function. Both are everyday work on spikes and states: truncated back-propagation, residual
-sums, dropout in place. Backward needs no spikes, so whatever happens to them leaves the gradient as it is.
+Results are separate tensors, not views: torch refuses to detach a view in place, or to change in place one of several
+results of a function. Both are common with spikes and states: truncated back-propagation, residual sums, in-place
+dropout. Backward does not use the spikes, so changing them in place does not affect the gradient.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OptionalTensors = tuple[Tensor | None, ...]
 
 
 class DerivativeError(ConfigError):
-    """A derivative was asked for that the fused neurons do not have."""
+    """A derivative was requested that the fused neurons do not support."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Kernels:
     """A neuron's two directions over all time steps.
 
     Args:
-        forward: Input x (T, ...), states (...), settings and whether to save for backward, to spikes (T, ...), the new
-            states (...) and what backward needs as float32 rows (T, N), or (0, N) where nothing is saved.
-        backward: Gradients of spikes and new states, the saved rows, the kept states, settings and whether the
-            gradients of the states before are wanted, to the gradients of x and of each state, or None for those.
-        states: How many states there are.
-        saved: How many tensors of rows forward returns.
-        kept: Which of the states before the first step backward needs.
+        forward: Maps input x (T, ...), states (...), settings and whether to save for backward to spikes (T, ...), the
+            new states (...) and what backward needs as float32 rows (T, N), or (0, N) if nothing is saved.
+        backward: Maps gradients of spikes and new states, the saved rows, the kept states, settings and whether
+            gradients of the initial states are needed to the gradients of x and of each state, or None for the latter.
+        states: Number of states.
+        saved: Number of tensors of rows that forward returns.
+        kept: Indices of the initial states that backward needs.
     """
 
     forward: Callable[[Tensor, Tensors, Any, bool], tuple[Tensor, Tensors, Tensors]]
@@ -52,13 +52,13 @@ class _Call:
     settings: Any
     saves: bool
     channels_last: bool
-    """Whether the channel lies fastest in memory: elements are independent, so they are taken as they lie."""
+    """Whether the channel is fastest in memory; elements are independent, so they are processed in memory order."""
 
 
 def run(kernels: Kernels, settings: Any, x: Tensor, *states: Tensor) -> Tensors:
     """Spikes (T, ...) and the new states (...) of input x (T, ...) from the states before it; differentiable once."""
     transformed = is_transformed()
-    # Which level of nested transforms asks for a gradient cannot be seen from here.
+    # It cannot be seen here which level of nested transforms needs a gradient.
     saves = transformed or wants_gradient(x, *states)
     call = _Call(kernels, settings, saves, not transformed and has_fastest_channel(x))
     found: Tensors = (_Transformed if transformed else _Fused).apply(call, x, *states)
@@ -72,29 +72,29 @@ def results(kernels: Kernels, settings: Any, x: Tensor, states: Tensors, saves: 
 
 
 def is_transformed() -> bool:
-    """Whether this runs inside a transform of torch.func, whose tensors stand for others and have no memory."""
+    """Whether this runs inside a transform of torch.func, whose tensors wrap others and have no memory."""
     return not torch.compiler.is_compiling() and bool(torch._C._are_functorch_transforms_active())
 
 
 def wants_gradient(*tensors: Tensor) -> bool:
-    """Whether autograd records what is done with these."""
+    """Whether autograd records operations on these."""
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def refuse_derivative(*_: Any) -> NoReturn:
     """Raise the error of second derivatives and of forward mode."""
     raise DerivativeError(
-        "backend: the fused neurons have first derivatives in reverse mode; found a request for another one (of second "
-        "order, or in forward mode). Use backend='torch' and torch.autograd.grad(..., create_graph=True)."
+        "backend: expected first derivatives in reverse mode, which the fused neurons support, found a request for "
+        "second derivatives or forward mode. Use backend='torch' and torch.autograd.grad(..., create_graph=True)."
     )
 
 
 def once(gradients: OptionalTensors, *sources: Tensor | None) -> OptionalTensors:
-    """Gradients as they are; where a graph of them is made, one that refuses to be differentiated.
+    """Gradients unchanged; if autograd records them, as results that cannot be differentiated again.
 
     Args:
-        gradients: What backward returns.
-        sources: What they depend on.
+        gradients: Results of backward.
+        sources: Tensors that they depend on.
     """
     return _Once.apply(len(gradients), *gradients, *sources) if torch.is_grad_enabled() else gradients
 
@@ -121,7 +121,7 @@ def _forward(call: _Call, x: Tensor, states: Tensors) -> Tensors:
 
 def _remember(ctx: Any, call: _Call, states: Tensors, found: Tensors) -> None:
     count = 1 + call.kernels.states
-    # The saved rows count as differentiable: a second derivative goes through them, and is refused in one place.
+    # The saved rows are differentiable: a second derivative passes through them and is refused in one place.
     ctx.save_for_backward(*found[count:], *(states[k] for k in call.kernels.kept))
     ctx.set_materialize_grads(False)
     ctx.call = call
@@ -138,11 +138,11 @@ def _backward(ctx: Any, *grads: Tensor | None) -> OptionalTensors:
     if any(grad is not None for grad in grads[count:]):
         refuse_derivative()
     known = [
-        # Zeros that take no memory, for what nothing was made of.
+        # Zeros without memory for results that were not used.
         torch.zeros((), dtype=dtype, device=device).expand(shape) if grad is None else grad
         for grad, (shape, dtype, device) in zip(grads[:count], ctx.outputs, strict=True)
     ]
-    tensors = ctx.saved_tensors  # once: under torch.utils.checkpoint each reading runs the forward pass again
+    tensors = ctx.saved_tensors  # read once: under torch.utils.checkpoint each access runs the forward pass again
     saved, kept = tensors[: call.kernels.saved], tensors[call.kernels.saved :]
     if call.channels_last:
         known = [known[0].movedim(2, -1), *(grad.movedim(1, -1) for grad in known[1:])]
@@ -170,7 +170,7 @@ class _Fused(torch.autograd.Function):
 
 
 class _Transformed(torch.autograd.Function):
-    """The same inside transforms of torch.func, whose form of a function takes longer to call."""
+    """The same for transforms of torch.func, which need a form of a function that is slower to call."""
 
     @staticmethod
     def forward(call: _Call, x: Tensor, *states: Tensor) -> Tensors:
@@ -199,7 +199,7 @@ class _Transformed(torch.autograd.Function):
 
 
 class _Gradient(torch.autograd.Function):
-    """Backward as a function of its own, where transforms or a graph of the gradient need one."""
+    """Backward as a separate function, for transforms and for graphs of the gradient."""
 
     @staticmethod
     def forward(call: _Call, *tensors: Tensor) -> OptionalTensors:
@@ -240,7 +240,7 @@ def _gradient(call: _Call, tensors: Tensors, wants_states: bool) -> OptionalTens
 
 
 def _with_batch(x: Tensor, dim: int | None, to: int, batch: int) -> Tensor:
-    """A tensor with the batch of a vmap at a dimension, which is one more of the dimensions of elements."""
+    """A tensor with the batch of a vmap at a dimension, as one more dimension of elements."""
     if dim is not None:
         return x.movedim(dim, to)
     return x.unsqueeze(to).expand(*x.shape[:to], batch, *x.shape[to:])

@@ -1,4 +1,4 @@
-"""How loops over activations are compiled: as `preprocess.jit` has it, with contraction."""
+"""Compiles loops over activations as `preprocess.jit` does, with contraction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numba import njit
 
 from preprocess import jit
 
-# fastmath's contraction alone lets a product and a sum become one instruction; NaN and infinity stay as they are.
+# Of fastmath only contraction, which merges a product and a sum into one instruction; NaN and infinity are preserved.
 compile_kernel = partial(jit.compile_kernel, fastmath={"contract"})
 
 

@@ -1,8 +1,8 @@
-"""Batch norm's two sums over all pixels, forward and backward, for the CPU; the rest is inside the neuron's kernels.
+"""Batch norm's two sums over all pixels, forward and backward, for the CPU; the rest is in the neuron's kernels.
 
-A sequence lies as rows (T, N) with the channel fastest: N = pixels * C. A block is a run of whole pixels, so that each
-channel's numbers, tiled to the block's length, stand beside it and loops are long whatever C is. Blocks make chunks,
-whose sums are added in the order of the chunks: results do not depend on the number of threads.
+A sequence is stored as rows (T, N) with the channel fastest: N = pixels * C. A block consists of complete pixels. The
+values of the channels are tiled to the length of a block, so that loops are long for any C. Blocks form chunks, whose
+sums are added in the order of the chunks: results do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from pipeline.kernels.bfloat16 import narrow, widen
 from pipeline.kernels.jit import compile_kernel, inline
 
 LONGEST = 1024
-"""Elements of a block at most, and so channels."""
+"""Maximum number of elements in a block, and therefore of channels."""
 
-# From one row of a block to the next: not a power of two, whose rows would fall into the same lines of the cache.
+# Distance between rows of a block; with a power of two they would compete for the same cache lines.
 ROW = LONGEST + 16
 
-# Element-steps whose rows stay in the second-level cache together.
+# Element-steps whose rows fit in the second-level cache together.
 _ROOM = 10 * LONGEST
 _LEAST_CHUNK, _MOST_CHUNKS = 1 << 15, 32
-# Blocks summed in float32 before the sum goes to float64.
+# Blocks that are summed in float32 before the sum is added in float64.
 _SHORT = 64
 
 
 class Partition(NamedTuple):
-    """How N elements are cut, by N, C and T alone."""
+    """How N elements are divided, depending only on N, C and T."""
 
     length: int
-    """Elements a block, a multiple of C."""
+    """Elements per block, a multiple of C."""
     blocks: int
-    """Blocks a chunk."""
+    """Blocks per chunk."""
     chunks: int
 
 
@@ -48,14 +48,14 @@ def partition(elements: int, channels: int, steps: int) -> Partition:
 
 @inline
 def tile(row: Any, values: Any, length: int) -> None:
-    """Values (C,) again and again along a row."""
+    """Repeat values (C,) along a row."""
     for first in range(0, length, len(values)):
         row[first : first + len(values)] = values
 
 
 @inline
 def add_lanes(sums: Any, lanes: Any, length: int) -> None:
-    """Add what each place of a block has summed to its channel's sum, float64 (C,); the places start anew at 0."""
+    """Add the sum of each position in a block to its channel's sum, float64 (C,), and reset the positions to 0."""
     for first in range(0, length, len(sums)):
         for c in range(len(sums)):
             sums[c] += lanes[first + c]
@@ -68,8 +68,8 @@ def moments(x: Any, length: int, blocks: int, first_value: Any, sums: Any, l: in
 
     Args:
         x: float32 or the bits of bfloat16, (T, N).
-        length: Elements a block.
-        blocks: Blocks a chunk.
+        length: Elements per block.
+        blocks: Blocks per chunk.
         first_value: k, float32 (chunks, T, C); filled. Without it the squares would cancel where means are large.
         sums: float64 (chunks, T, 2, C); filled.
         l: First chunk.
@@ -86,7 +86,7 @@ def moments(x: Any, length: int, blocks: int, first_value: Any, sums: Any, l: in
             tile(work[2 * ROW :], first_value[chunk, t], length)
             sums[chunk, t] = 0.0
             since = 0
-            # Four blocks at a time: sums are read and written once for them.
+            # Four blocks at a time, so that sums are read and written once for all four.
             first = start
             while first + 4 * length <= end:
                 xb = x[t, first : first + 4 * length]
@@ -116,13 +116,13 @@ def moments(x: Any, length: int, blocks: int, first_value: Any, sums: Any, l: in
 
 @compile_kernel
 def finish(grad: Any, x: Any, factors: Any, length: int, l: int, r: int) -> None:
-    """The gradient of the normalised input to that of the input, in its place, for blocks l <= block < r.
+    """Turn the gradient of the normalised input into that of the input, in place, for blocks l <= block < r.
 
     Args:
         grad: float32 or the bits of bfloat16, (T, N); g becomes a g + b (x - mean) + c.
         x: Likewise.
         factors: Rows a, b, mean and c, float32 (T or 1, 4, C).
-        length: Elements a block.
+        length: Elements per block.
         l: First block.
         r: Last block + 1.
     """

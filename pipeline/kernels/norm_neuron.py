@@ -1,7 +1,7 @@
 """Batch norm and the neuron behind it as one function of autograd, on the CPU, over memory with the channel fastest.
 
 Unfused, batch norm reads its input twice and writes an output that the neuron reads; both keep a sequence for backward.
-Here the input is read once for the statistics and once by the neuron, and is all that is kept.
+Here the input is read once for the statistics and once by the neuron, and only the input is kept.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 _float = np.float32
 _Array = NDArray[Any]
 _DTYPES = (torch.float32, torch.bfloat16)
-# What is not finite stays so, as in torch, without a word.
+# Values that are not finite stay so, as in torch, without warnings.
 _quietly = np.errstate(over="ignore", invalid="ignore")
 
 
 class BatchNorm(Protocol):
-    """What is used of `pipeline.layers.batch_norm.SequenceBatchNorm`, which stands above this module."""
+    """The attributes of `pipeline.layers.batch_norm.SequenceBatchNorm`, in a higher layer, that are used here."""
 
     @property
     def mode(self) -> str:
@@ -49,27 +49,57 @@ class BatchNorm(Protocol):
     num_batches_tracked: Tensor | None
 
 
+class Affine(NamedTuple):
+    """Batch norm as x * scale + shift; all of shape (T, C), or (1, C) for all steps."""
+
+    mean: _Array
+    inverse: _Array
+    """1 / standard deviation, float64."""
+    scale: _Array
+    """Includes the neuron's gain, as does shift."""
+    shift: _Array
+
+
+class Outputs(NamedTuple):
+    """The neuron's results, or the gradients of them."""
+
+    spikes: _Array
+    """(T, N)."""
+    states: list[_Array]
+    """The states after the last step, (N,), or (1,) where all elements are equal."""
+
+
+class InputGradients(NamedTuple):
+    """What a backward kernel fills."""
+
+    x: _Array
+    """The gradient of the normalised input, (T, N)."""
+    states: list[_Array]
+    """The gradients of the states before the first step, (N,), or (0,) where none is needed."""
+    sums: _Array
+    """Sums of the gradient of x, and of its product with x - mean, float64 (chunks, T, 2, C)."""
+
+
 class Steps(Protocol):
-    """A neuron's two kernels with its settings; `pipeline.neurons.clif.cpu_with_norm` tells what the arrays are."""
+    """A neuron's two kernels with its settings; `pipeline.neurons.clif.cpu_with_norm` describes the arrays."""
 
     @property
     def gain(self) -> float:
-        """What the neuron multiplies its input by."""
+        """The factor by which the neuron multiplies its input."""
 
-    def forward(self, x: _Array, states: list[_Array], norm: list[_Array], filled: list[_Array]) -> Callable[..., None]:
-        """The kernel, to be called with length, l and r."""
+    def forward(self, x: _Array, states: list[_Array], norm: Affine, filled: Outputs) -> Callable[..., None]:
+        """The kernel, which is then called with length, l and r."""
 
     def backward(
-        self, grads: list[_Array], x: _Array, states: list[_Array], norm: list[_Array], filled: list[_Array]
+        self, grads: Outputs, x: _Array, states: list[_Array], norm: Affine, filled: InputGradients
     ) -> Callable[..., None]:
-        """The kernel, to be called with length, blocks, l and r."""
+        """The kernel, which is then called with length, blocks, l and r."""
 
 
 def can_fuse(neuron: nn.Module, norm: BatchNorm, x: Tensor) -> bool:
-    """Whether ``neuron(x, norm=norm)`` may stand for ``neuron(norm(x))``; x is (T, B, C, H, W).
+    """Whether ``neuron(x, norm=norm)`` may replace ``neuron(norm(x))``; x is (T, B, C, H, W).
 
-    Hooks that would see the normalised input keep the two apart, and so do torch.compile and the transforms of
-    torch.func, which have their own way.
+    It may not where hooks would see the normalised input, inside torch.compile, or inside transforms of torch.func.
     """
     if torch.compiler.is_compiling() or is_transformed() or not getattr(neuron, "takes_norm", False):
         return False
@@ -81,9 +111,9 @@ def can_fuse(neuron: nn.Module, norm: BatchNorm, x: Tensor) -> bool:
     if not all(value is not None and value.dtype == torch.float32 for value in values):
         return False
     if not norm.training:
-        # The gradient through fixed statistics is another one.
+        # The gradient through fixed statistics is a different one.
         return x.numel() > 0 and not torch.is_grad_enabled()
-    # What batch norm refuses it refuses itself.
+    # Batches that batch norm refuses are left to it.
     return x.numel() // x.shape[2] > (x.shape[0] if norm.mode == "per-step" else 1)
 
 
@@ -95,7 +125,7 @@ def _hooked(module: Any) -> bool:
 def run(x: Tensor, norm: BatchNorm, states: tuple[Tensor, ...], steps: Steps) -> tuple[Tensor, ...]:
     """Spikes (T, B, C, H, W) of x before batch norm, and the new states (B, C, H, W); differentiable once.
 
-    The running statistics move as batch norm moves them. Results lie in memory with the channel fastest.
+    The running statistics are updated as batch norm updates them. Results have the channel fastest in memory.
     """
     if norm.training:
         return _NormNeuron.apply(x, norm.weight, norm.bias, norm, steps, *states)
@@ -104,24 +134,13 @@ def run(x: Tensor, norm: BatchNorm, states: tuple[Tensor, ...], steps: Steps) ->
     return _forward(x, _affine(norm, mean, var, steps.gain), states, steps)
 
 
-class _Affine(NamedTuple):
-    """Batch norm as x * scale + shift; all of shape (T, C), or (1, C) for all steps."""
-
-    mean: _Array
-    inverse: _Array
-    """1 / standard deviation, float64."""
-    scale: _Array
-    """The neuron's gain included, as in shift."""
-    shift: _Array
-
-
 @_quietly
-def _affine(norm: BatchNorm, mean: _Array, var: _Array, gain: float) -> _Affine:
+def _affine(norm: BatchNorm, mean: _Array, var: _Array, gain: float) -> Affine:
     weight, bias = (value.detach().numpy().astype(np.float64) for value in (norm.weight, norm.bias))
     inverse = 1.0 / np.sqrt(var + norm.eps)
     scale = weight * inverse * gain
     shift = bias * gain - mean * scale
-    return _Affine(mean.astype(_float), inverse, scale.astype(_float), shift.astype(_float))
+    return Affine(mean.astype(_float), inverse, scale.astype(_float), shift.astype(_float))
 
 
 def _rows(x: Tensor) -> _Array:
@@ -138,7 +157,7 @@ def _row(state: Tensor) -> _Array:
 
 
 def _unrolled(rows: Tensor, shape: torch.Size) -> Tensor:
-    """Rows (T, N) as (T, B, C, H, W), or the one of a state as (B, C, H, W)."""
+    """Rows (T, N) as (T, B, C, H, W), or the row of a state as (B, C, H, W)."""
     *ahead, channels, height, width = shape
     return rows.view(*ahead, height, width, channels).movedim(-1, -3)
 
@@ -152,15 +171,15 @@ def _cut(x: Tensor) -> Partition:
     return norm_cpu.partition(x[0].numel(), x.shape[2], len(x))
 
 
-def _forward(x: Tensor, affine: _Affine, states: tuple[Tensor, ...], steps: Steps) -> tuple[Tensor, ...]:
+def _forward(x: Tensor, affine: Affine, states: tuple[Tensor, ...], steps: Steps) -> tuple[Tensor, ...]:
     elements, cut = x[0].numel(), _cut(x)
     spikes = buffers.empty_rows(len(x), elements, x.dtype)
     after = [buffers.empty_rows(1, elements, state.dtype if state.dtype in _DTYPES else x.dtype) for state in states]
     kernel = steps.forward(
         _rows(x),
         [_row(state) for state in states],
-        [affine.scale, affine.shift],
-        [bits(spikes), *(bits(row[0]) for row in after)],
+        affine,
+        Outputs(bits(spikes), [bits(row[0]) for row in after]),
     )
     for_parts(partial(kernel, cut.length), -(-elements // cut.length), x.numel())
     return _result(spikes, x), *(_result(row, state) for row, state in zip(after, states, strict=True))
@@ -168,13 +187,13 @@ def _forward(x: Tensor, affine: _Affine, states: tuple[Tensor, ...], steps: Step
 
 @_quietly
 def _statistics(x: Tensor, joint: bool) -> tuple[_Array, _Array, int]:
-    """Mean and biased variance of each channel, float64 (T, C) or (1, C), and of how many values each is."""
+    """Mean and biased variance of each channel, float64 (T, C) or (1, C), and the number of values in each."""
     cut, channels = _cut(x), x.shape[2]
     start = np.empty((cut.chunks, len(x), channels), _float)
     sums = np.empty((cut.chunks, len(x), 2, channels))
     kernel = partial(norm_cpu.moments, _rows(x), cut.length, cut.blocks, start, sums)
     for_parts(kernel, cut.chunks, x.numel())
-    # Chan, Golub and LeVeque (1983): means and squared deviations of parts, put together.
+    # Chan, Golub and LeVeque (1983): combines the means and squared deviations of parts.
     pixels, whole = x[0].numel() // channels, cut.length // channels * cut.blocks
     counts = np.full((cut.chunks, 1, 1), float(whole))
     counts[-1] = pixels - whole * (cut.chunks - 1)
@@ -184,14 +203,14 @@ def _statistics(x: Tensor, joint: bool) -> tuple[_Array, _Array, int]:
     count = pixels * (len(x) if joint else 1)
     mean = (means * counts).sum(over, keepdims=True)[0] / count
     var = (squares + (means - mean) ** 2 * counts).sum(over, keepdims=True)[0] / count
-    # A constant channel's may round to a little below zero; NaN stays.
+    # The variance of a constant channel may round to a little below zero; NaN stays.
     return mean, np.maximum(var, 0.0), count
 
 
 @_quietly
 @torch.no_grad()
 def _follow(norm: BatchNorm, mean: _Array, var: _Array, count: int) -> None:
-    """Move the running statistics as batch norm does, once for each row."""
+    """Update the running statistics as batch norm does, once for each row."""
     assert norm.num_batches_tracked is not None and norm.momentum is not None
     assert norm.running_mean is not None and norm.running_var is not None
     norm.num_batches_tracked.add_(len(mean))
@@ -201,14 +220,13 @@ def _follow(norm: BatchNorm, mean: _Array, var: _Array, count: int) -> None:
 
 
 @_quietly
-def _factors(affine: _Affine, sums: _Array, count: int, gain: float) -> tuple[_Array, _Array, _Array]:
-    """What `pipeline.kernels.norm_cpu.finish` multiplies by, and the gradients of weight and bias, from sums (T, 2,
-    C)."""
+def _factors(affine: Affine, sums: _Array, count: int, gain: float) -> tuple[_Array, _Array, _Array]:
+    """The factors of `pipeline.kernels.norm_cpu.finish`, and the gradients of weight and bias, from sums (T, 2, C)."""
     if len(affine.mean) == 1:
         sums = sums.sum(0, keepdims=True)
     of_bias, of_weight = sums[:, 0] * gain, sums[:, 1] * affine.inverse * gain
     # The gradient g of what the neuron reads becomes scale (g - mean of g - xhat * mean of g xhat), xhat being
-    # (x - mean) / deviation. The scale that the kernels have holds the gain already.
+    # (x - mean) / deviation. The scale of the kernels already includes the gain.
     plain = affine.scale.astype(np.float64) / gain
     factors = affine.scale, -plain * of_weight * affine.inverse / count, affine.mean, -plain * of_bias / count
     return np.stack(factors, 1).astype(_float), of_weight.sum(0).astype(_float), of_bias.sum(0).astype(_float)
@@ -249,11 +267,11 @@ class _NormNeuron(torch.autograd.Function):
         sums = np.empty((cut.chunks, len(x), 2, x.shape[2]))
         of_spikes = _rows(x.new_zeros(()).expand(x.shape) if grad_spikes is None else grad_spikes)
         kernel = steps.backward(
-            [of_spikes, *(np.zeros(1, _float) if given is None else _row(given) for given in grads)],
+            Outputs(of_spikes, [np.zeros(1, _float) if given is None else _row(given) for given in grads]),
             current,
             [_row(state) for state in states],
-            [affine.scale, affine.shift, affine.mean],
-            [bits(grad), *(row[0].numpy() for row in before), sums],
+            affine,
+            InputGradients(bits(grad), [row[0].numpy() for row in before], sums),
         )
         for_parts(partial(kernel, cut.length, cut.blocks), cut.chunks, x.numel())
         factors, *parameters = _factors(affine, sums.sum(0), ctx.count, steps.gain)

@@ -12,7 +12,7 @@ from pipeline.kernels.jit import inline
 
 RECT, TRIANGLE, SIGMOID, ATAN = range(4)
 KINDS = {"Rect": RECT, "PiecewiseQuadratic": TRIANGLE, "Sigmoid": SIGMOID, "ATan": ATAN}
-"""SpikingJelly's class name to the kind that the kernels know."""
+"""SpikingJelly's class name to the number of the surrogate in the kernels."""
 
 # sigma(z) = 0.5 + z P(z^2) / Q(z^2) for |z| <= 16, fitted by iteratively reweighted least squares to the largest
 # error 3e-9; in float32 the result is within 2e-7 of the sigmoid everywhere.
@@ -32,7 +32,7 @@ _PI = np.float32(np.pi)
 @inline
 def sigmoid(z: Any) -> Any:
     """1 / (1 + exp(-z)) in float32; NaN stays NaN."""
-    # Comparisons with NaN are false, so that it passes both.
+    # Comparisons with NaN are false, so it passes both.
     z = -_EDGE if z < -_EDGE else z
     z = _EDGE if z > _EDGE else z
     y = z * z
@@ -43,9 +43,9 @@ def sigmoid(z: Any) -> Any:
 
 @inline
 def sigmoid_slope(z: Any) -> Any:
-    """sigma'(z) = 1 / (2 cosh(z / 2))^2 in float32, in relative terms too; from |z| = 32 on 1e-14; NaN stays NaN.
+    """sigma'(z) = 1 / (2 cosh(z / 2))^2 in float32, with a small relative error; 1e-14 from |z| = 32; NaN stays NaN.
 
-    sigma (1 - sigma) is exact in absolute terms alone: what lies before a silent neuron would learn from rounding.
+    sigma (1 - sigma) only has a small absolute error: layers before a silent neuron would learn from rounding errors.
     """
     far = abs(z)
     x = (_FAR if far > _FAR else far) * np.float32(0.25)
@@ -66,7 +66,7 @@ def rect(distance: Any, alpha: Any, edge: Any) -> Any:
 
 @njit(error_model="numpy")
 def fill_row(row: Any, values: Any, first: int) -> None:
-    """Elements from `first` on of values (N,), or everywhere the one of values (1,)."""
+    """Fill a row with the elements of values (N,) from `first`, or with the single element of values (1,)."""
     if len(values) == 1:
         row[:] = values[0]
     else:

@@ -1,4 +1,4 @@
-"""Tensors as kernels take them: rows over memory with the channel fastest or slowest, as NumPy arrays."""
+"""Tensors in the form that kernels need: rows over memory with the channel fastest or slowest, as NumPy arrays."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def rows(x: torch.Tensor) -> torch.Tensor:
 
 
 def has_fastest_channel(x: torch.Tensor) -> bool:
-    """Whether a sequence on the CPU lies in memory as T, B, H, W, C; what is contiguous too counts as contiguous."""
+    """Whether a sequence on the CPU is in memory as T, B, H, W, C and is not contiguous as well."""
     fits = x.device.type == "cpu" and x.dim() == 5 and x.numel() > 0 and not torch.compiler.is_compiling()
     return fits and not x.is_contiguous() and x.movedim(2, -1).is_contiguous()
 
 
 def row(x: torch.Tensor) -> torch.Tensor:
-    """A state (...) as a contiguous float32 row (N,), or (1,) where it is one number spread over all elements."""
+    """A state (...) as a contiguous float32 row (N,), or (1,) if it is one number expanded over all elements."""
     x = x.detach()
     if x.numel() and not any(x.stride()):
         x = x.as_strided((1,), (1,))

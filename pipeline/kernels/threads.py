@@ -1,10 +1,10 @@
-"""Sharing a kernel's elements among threads: torch's own, where they can be called.
+"""Splits a kernel's elements among threads: torch's own, where they can be called.
 
-Compiled kernels release the GIL, so whatever threads there are run them side by side. torch's OpenMP threads keep
-spinning for milliseconds after each of its operations, in wait of the next: threads of our own would wait for a
-processor behind them, which doubles the time of a neuron in a network. Numba's parallel loops would start such threads
-too, and abort when two threads enter them at once (workqueue) or when a forked child does (OpenMP).
-Every element's result is the same whichever thread computes it.
+Compiled kernels release the GIL, so threads run them in parallel. torch's OpenMP threads keep spinning for milliseconds
+after each operation, waiting for the next one: additional threads would have to wait for a processor, which doubles the
+time of a neuron in a network. Numba's parallel loops would also start additional threads, and abort when two threads
+enter them at once (workqueue) or when a forked child does (OpenMP).
+The result of every element is the same for any number of threads.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ import torch
 
 from preprocess.interrupts import raise_if_stopped
 
-# Less than this many element-steps a thread is done sooner than another thread wakes up.
+# A thread finishes fewer element-steps than this before another thread wakes up.
 _LEAST = 1 << 16
 
 _CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 def for_ranges(kernel: Callable[[int, int], None], elements: int, steps: int) -> None:
-    """Call ``kernel(l, r)`` for ranges [l, r) that cover all elements, on as many threads as torch computes with.
+    """Call ``kernel(l, r)`` for ranges [l, r) that cover all elements, on as many threads as torch uses.
 
     Args:
         kernel: Works on elements l <= i < r for all time steps; releases the GIL.
-        elements: How many elements there are.
-        steps: T, which makes an element's work.
+        elements: Number of elements.
+        steps: T, the work per element.
     """
     threads = min(torch.get_num_threads(), elements * steps // _LEAST)
     if threads <= 1:
@@ -49,12 +49,12 @@ def for_ranges(kernel: Callable[[int, int], None], elements: int, steps: int) ->
 
 
 def for_parts(kernel: Callable[[int, int], None], parts: int, work: int) -> None:
-    """Call ``kernel(l, r)`` for ranges [l, r) that cover all parts, whatever a part is, as `for_ranges` does.
+    """Call ``kernel(l, r)`` for ranges [l, r) that cover all parts, as `for_ranges` does; a part is any unit of work.
 
     Args:
         kernel: Works on parts l <= part < r; releases the GIL.
-        parts: How many there are.
-        work: Element-steps of all parts together.
+        parts: Number of parts.
+        work: Total element-steps of all parts.
     """
     threads = max(1, min(torch.get_num_threads(), work // _LEAST, parts))
     if threads == 1:
@@ -83,16 +83,16 @@ def _run_on_openmp(openmp: Any, kernel: Callable[[int, int], None], bounds: list
             while waiting:
                 kernel(*waiting.popleft())
             through.add(threading.get_ident())
-        except IndexError:  # another was quicker
+        except IndexError:  # another thread was faster
             through.add(threading.get_ident())
-        except BaseException as error:  # Ctrl-C too: nothing may leave through C
+        except BaseException as error:  # also Ctrl-C: no exception may propagate through C
             errors.append(error)
 
     openmp.GOMP_parallel(_CALLBACK(member), None, len(bounds), 0)
     if errors:
         raise errors[0]
     if threading.get_ident() not in through:
-        # Ctrl-C or SIGTERM came before the first line of `member`, where C can only drop it.
+        # Ctrl-C or SIGTERM arrived before the first line of `member`, where C can only drop it.
         raise_if_stopped()
         raise KeyboardInterrupt
     while waiting:
@@ -104,9 +104,9 @@ _AT_HOME = os.getpid()
 
 @cache
 def _openmp(process: int) -> Any:
-    """torch's OpenMP library, or None where it has none of GNU's interface, or this process is a fork.
+    """torch's OpenMP library, or None if it does not have GNU's interface, or if this process is a fork.
 
-    GNU's threads do not survive a fork, and a child that calls for them waits for ever.
+    GNU's threads do not survive a fork, and a child that uses them waits forever.
     """
     forked = type(multiprocessing.current_process()).__name__ == "ForkProcess"
     if process != _AT_HOME or forked:
@@ -125,5 +125,5 @@ def _openmp(process: int) -> Any:
 
 @cache
 def _pool(threads: int, _process: int) -> ThreadPoolExecutor:
-    """Threads that wait for work; a forked child, which inherits none, makes its own."""
+    """Threads that wait for work; a forked child inherits none and starts its own."""
     return ThreadPoolExecutor(threads - 1, thread_name_prefix="neurons")

@@ -1,6 +1,6 @@
-"""What the Triton kernels share: surrogates on the GPU, and how a launch is cut into programs.
+"""What the Triton kernels share: surrogates on the GPU, and the division of a launch into programs.
 
-Loaded for CUDA tensors only.
+It is only imported for CUDA tensors.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pipeline.kernels.surrogates import ATAN, RECT, SIGMOID, TRIANGLE
 
 BLOCK = 256
 WARPS = 4
-"""Two elements a thread: few registers each, so that many programs share a multiprocessor and hide memory's delay."""
+"""Two elements per thread: few registers, so that many programs share a multiprocessor and hide memory latency."""
 
 _RECT, _TRIANGLE, _SIGMOID = tl.constexpr(RECT), tl.constexpr(TRIANGLE), tl.constexpr(SIGMOID)
 _QUARTER_TURN = tl.constexpr(1.5707963267948966)
@@ -32,10 +32,10 @@ def logistic(z):
 
 @triton.jit
 def surrogate_slope(u, v_threshold, alpha, KIND: tl.constexpr):
-    """ds/du at u - v_threshold, as `pipeline.kernels.surrogates.fill_slope` has it."""
+    """ds/du at u - v_threshold, as in `pipeline.kernels.surrogates.fill_slope`."""
     x = u - v_threshold
     if KIND == _RECT:
-        # NaN compares false both ways and passes through.
+        # Both comparisons are false for NaN, which passes through.
         slope = tl.where(tl.abs(x) < 0.5 / alpha, alpha, tl.where(tl.abs(x) >= 0.5 / alpha, 0.0, x))
     elif KIND == _TRIANGLE:
         z = alpha * tl.abs(x)

@@ -1,8 +1,8 @@
-"""Vectors of 16 float32 for compiled loops, where the compiler makes none of its own.
+"""Vectors of 16 float32 for compiled loops that the compiler does not vectorise.
 
-A sum kept in registers while an index list is walked is such a loop: in plain Numba its array might overlap what is
-read, so that it goes to memory and back at every step. LLVM splits a vector where the processor's are shorter.
-Nothing here checks bounds, and an index is never counted from the end.
+One such loop keeps a sum in registers while it follows a list of indices: in plain Numba the array of the sum might
+overlap the array that is read, so the sum is stored and loaded at every step. LLVM splits vectors that are longer than
+the processor's. Nothing here checks bounds, and negative indices do not count from the end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numba.extending import intrinsic, register_model
 
 LANES = 16
 
-# Its own type would have callers pass the typing context, which Numba passes.
+# With its real type, callers would have to pass the typing context, which Numba passes.
 _intrinsic: Any = intrinsic
 
 _WORD = ir.IntType(16)
@@ -40,7 +40,7 @@ class _Model(models.PrimitiveModel):
 
 
 def _address(context: Any, builder: Any, kind: Any, at: Sequence[Any], pointee: Any) -> Any:
-    """Of an element (array, i) of a contiguous array, as a pointer to what is read or written there."""
+    """The address of element i of a contiguous array, as a pointer to `pointee`; `at` is (array, i)."""
     array, i = at
     element = builder.gep(context.make_array(kind)(context, builder, array).data, [i])
     return builder.bitcast(element, pointee.as_pointer())
@@ -112,7 +112,7 @@ def _compare(builder: Any, found: Any, value: Any) -> Any:
 
 @_intrinsic
 def unlike(_: Any, array: Any, i: Any, value: Any) -> Any:
-    """Bit k says whether element i + k of a float32 array differs from a float32; NaN differs from everything."""
+    """Bit k is set if element i + k of a float32 array differs from a float32; NaN differs from everything."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         found = builder.load(_address(context, builder, array, values[:2], _VECTOR), align=_FLOAT_BYTES)
@@ -123,7 +123,7 @@ def unlike(_: Any, array: Any, i: Any, value: Any) -> Any:
 
 @_intrinsic
 def count_bits(_: Any, bits: Any) -> Any:
-    """How many bits of an int64 are 1."""
+    """The number of 1 bits of an int64."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.ctpop(values[0])
@@ -153,7 +153,7 @@ def _copy(lanes: int) -> Any:
 
         return types.void(into, types.intp, source, types.intp, types.int64), generate
 
-    copy.__doc__ = f"Copy {lanes} elements of a uint16 array from source[j:] to into[i:], a number added to each."
+    copy.__doc__ = f"Copy {lanes} elements of a uint16 array from source[j:] to into[i:], adding a number to each."
     return _intrinsic(copy)
 
 

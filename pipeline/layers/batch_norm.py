@@ -1,11 +1,11 @@
 """Batch norm over sequences: per time step, as the CLIF authors' code normalises, or jointly over all of them.
 
 Per step, each time step is normalised over its own B images and the running statistics are updated T times in order,
-bit for bit as T calls of nn.BatchNorm2d do. Each step's native kernel reads and writes its slice of the sequence.
-Measured forward and backward, CPU time on one thread at (T, B, C, H, W) = (10, 32, 24, 34, 34): this 32 ms, as much
-as the joint kernel. What did not help: stacking the outputs of a loop over `unbind` 41 ms (over an index 4 times as
-much, because the gradient of each index is as large as the sequence); one kernel over a (B, T*C) view, which copies,
-46 ms; `var_mean` and `addcmul` through autograd 99 ms.
+bit for bit as by T calls of nn.BatchNorm2d. The native kernel reads and writes each step's slice of the sequence.
+Measured forward and backward on one CPU thread at (T, B, C, H, W) = (10, 32, 24, 34, 34): 32 ms, as much as the joint
+kernel. Slower alternatives: stacking the outputs of a loop over `unbind`, 41 ms (4 times as much over an index, because
+the gradient of each index is as large as the sequence); one kernel over a (B, T*C) view, which copies, 46 ms;
+`var_mean` and `addcmul` through autograd, 99 ms.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _NormaliseEachStep(torch.autograd.Function):
     ) -> torch.Tensor:
         x = x.contiguous()
         out = torch.empty_like(x)
-        # In the weights' type, which is wider than the input's in mixed precision.
+        # In the dtype of the weights, which is wider than the input's in mixed precision.
         saved = weight.new_empty(2, x.shape[0], x.shape[2])
         for t in range(len(x)):
             _normalise(
@@ -54,7 +54,7 @@ class _NormaliseEachStep(torch.autograd.Function):
         grad = grad.contiguous()
         grad_x = torch.empty_like(x)
         grad_weight, grad_bias = torch.zeros_like(weight), torch.zeros_like(weight)
-        # From the last step to the first, the order in which autograd would sum.
+        # From the last step to the first, as autograd would sum.
         for t in reversed(range(len(x))):
             grad_x[t], of_weight, of_bias = _differentiate(
                 grad[t], x[t], weight, None, None, saved[0, t], saved[1, t], True, ctx.eps, [True, True, True]
@@ -80,7 +80,7 @@ class SequenceBatchNorm(nn.BatchNorm2d):
         """(T, B, C, H, W) to the same shape.
 
         Raises:
-            ConfigError: If a time step of a training batch has but one value a channel.
+            ConfigError: If a time step of a training batch has only one value per channel.
         """
         if not self.training:
             flat = functional.batch_norm(
@@ -91,8 +91,8 @@ class SequenceBatchNorm(nn.BatchNorm2d):
             return super().forward(x.flatten(0, 1)).view(x.shape)
         if x.numel() == x.shape[0] * x.shape[2]:
             raise ConfigError(
-                "batch_size: expected at least 2 where maps shrink to one pixel, found 1: batch norm needs more than "
-                "one value of each channel in a time step. Or set a larger input.size."
+                "batch_size: expected at least 2 if feature maps shrink to one pixel, found 1: batch norm needs more "
+                "than one value per channel in a time step. Increase batch_size or input.size."
             )
         assert self.num_batches_tracked is not None and self.momentum is not None
         self.num_batches_tracked.add_(len(x))

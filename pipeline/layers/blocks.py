@@ -1,4 +1,4 @@
-"""What spiking convolutional networks are made of; every layer takes and gives sequences (T, B, ...)."""
+"""Building blocks of spiking convolutional networks; every layer maps sequences (T, B, ...) to sequences."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def over_time(module: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:
-    """A sequence (T, B, C, H, W) that lies in memory as T, B, H, W, C; itself where it does."""
+    """A sequence (T, B, C, H, W) in the memory order T, B, H, W, C; unchanged if it has that order."""
     return x.movedim(2, -1).contiguous().movedim(-1, 2)
 
 
 def make_dropout(share: float) -> nn.Module:
-    """Dropout with one mask for all time steps until the reset; nothing at a share of 0."""
+    """Dropout with one mask for all time steps until the reset; the identity if the rate is 0."""
     return layer.Dropout(share, step_mode="m") if share > 0 else nn.Identity()
 
 
@@ -62,9 +62,9 @@ class ConvBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(T, B, C, H, W) to (T, B, out, H / stride, W / stride), rounded up."""
         if self.neuron_takes_norm and x.device.type == "cpu":
-            # The convolution's output lies in memory as its input does.
+            # The convolution's output has the memory order of its input.
             x = channels_last(x)
-        # On the CPU zeros of spikes are left out where it pays.
+        # On the CPU, inputs that are zero are skipped where this saves time.
         current = over_time(partial(convolve, self.conv), x)
         if can_fuse(self.neuron, self.norm, current):
             return self.dropout(self.neuron(current, norm=self.norm))
@@ -72,17 +72,17 @@ class ConvBlock(nn.Module):
 
     @property
     def neuron_takes_norm(self) -> bool:
-        """Whether batch norm and neuron run as one on the CPU, if nothing stands between them."""
+        """Whether batch norm and neuron run as one on the CPU, unless something prevents it."""
         return bool(getattr(self.neuron, "takes_norm", False))
 
     def lay_out(self) -> None:
-        """Put the weights where their gradients will lie: with the channel fastest in memory on the CPU."""
+        """Give the weights the memory order of their gradients: with the channel fastest, on the CPU."""
         weight = self.conv.weight
         fits = self.neuron_takes_norm and weight.device.type == "cpu"
         weight.data = weight.data.contiguous(memory_format=torch.channels_last if fits else torch.contiguous_format)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> ConvBlock:
-        # Called where a network moves to another device or type.
+        # torch calls this when a network moves to another device or type.
         super()._apply(fn, recurse)
         self.lay_out()
         return self
@@ -91,7 +91,7 @@ class ConvBlock(nn.Module):
 def make_features(
     plan: Plan, channels: int, config: NetworkConfig, make_neuron: MakeNeuron, dropout: float, *, bias: bool = True
 ) -> nn.Sequential:
-    """The convolutions and poolings of a plan, conv1, conv2, pool1 ..., its channels multiplied by `config.width`."""
+    """The convolutions and poolings of a plan, conv1, conv2, pool1 ..., with channels multiplied by `config.width`."""
     features = nn.Sequential()
     counts = {"conv": 0, "pool": 0}
     for step in plan:
@@ -113,15 +113,15 @@ def scaled(channels: int, width: float) -> int:
 
 
 def last_channels(plan: Plan, width: float) -> int:
-    """Channels behind the last convolution of a plan."""
+    """Channels after the last convolution of a plan."""
     return scaled([step for step in plan if isinstance(step, int)][-1], width)
 
 
 def pooled_size(name: str, plan: Plan, size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width behind all poolings of a plan.
+    """Height and width after all poolings of a plan.
 
     Raises:
-        ConfigError: If nothing is left of the input.
+        ConfigError: If the input is too small.
     """
     halvings = sum(step in _POOLINGS for step in plan)
     rows, columns = size[0] >> halvings, size[1] >> halvings

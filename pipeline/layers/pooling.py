@@ -1,8 +1,8 @@
 """Pooling over 2x2 pixels, for sequences.
 
-Torch's kernel for averages of contiguous images sums pixel by pixel on the CPU; adding rows, then columns, runs in
-vector registers: 34 ms of CPU time forward and backward become 16 ms at (T, B, C, H, W) = (10, 32, 24, 34, 34).
-`interpolate` backward gains nothing. Where the channel is fastest in memory, kernels of our own take one pass.
+On the CPU, torch's kernel for averages of contiguous images sums pixel by pixel; adding rows, then columns, uses vector
+registers: 34 ms forward and backward become 16 ms at (T, B, C, H, W) = (10, 32, 24, 34, 34). `interpolate` in backward
+is no faster. If the channel is fastest in memory, our own kernels need one pass.
 """
 
 from __future__ import annotations
@@ -84,11 +84,11 @@ class _AverageOfPixels(torch.autograd.Function):
 class MaxPool(nn.Module):
     """Largest of each 2x2 block of pixels; an odd last row or column is left out.
 
-    Spikes are often equal: the gradient goes to the first of the largest, as torch has it.
+    Spikes are often equal: the gradient goes to the first of the largest, as in torch.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(T, B, C, H, W) to (T, B, C, H // 2, W // 2)."""
         out = functional.max_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2])
-        # Of a single image torch may not see in which order it lies.
+        # torch may not recognise the memory order of a single image.
         return _pixels(out).contiguous().movedim(-1, 2) if has_fastest_channel(x) else out

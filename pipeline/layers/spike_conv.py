@@ -1,8 +1,8 @@
 """3x3 convolutions of spikes on the CPU, which add rows of weights instead of multiplying by zeros.
 
-Spikes are inputs whose nonzero elements are all one number, few of them. Everything else goes to torch, by itself:
-`convolve` stands in an `nn.Conv2d`'s place. At a tenth of spikes and 64 channels or more, forward and the weights'
-gradient are 4 to 6 times as fast as torch's; the input's gradient is torch's (table: docs/internals/neurons.md).
+Spikes are inputs with few nonzero elements, all of the same value. Everything else is passed to torch: `convolve`
+replaces the call of an `nn.Conv2d`. With 10 % spikes and at least 64 channels, forward and the gradient of the weights
+are 4 to 6 times as fast as torch's; the gradient of the input is torch's (table: docs/internals/neurons.md).
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from pipeline.layers import spike_conv_gradient as gradient
 from pipeline.layers import spike_conv_kernels as kernels
 from pipeline.layers.spike_conv_kernels import LANES, ROOM, TAPS, WIDTH, WORD
 
-# Words of input channels whose weights for 32 output channels, 72 KB, lie between the first- and second-level caches.
+# Words of input channels whose weights for 32 output channels, 72 KB, are between the first- and second-level caches.
 _CHUNK_WORDS = 4
-# Pixels whose sums for 32 output channels, 64 KB, stay in the second-level cache.
+# Pixels whose sums for 32 output channels, 64 KB, fit in the second-level cache.
 _GROUP = 512
-# Places of a copy of the gradient for 16 output channels, 25 KB: it stays in the first-level cache.
+# Positions in a copy of the gradient for 16 output channels, 25 KB, which fits in the first-level cache.
 _PLACES = 400
-# Pixels that share one pass over the weights' gradient.
+# Pixels that are processed in one pass over the gradient of the weights.
 _PASS = 2048
-# Products of Cin and Cout, and pixels, below which torch's convolution is the faster one.
+# Products of Cin and Cout, and numbers of pixels, below which torch's convolution is faster.
 _LEAST_CHANNELS, _LEAST_PIXELS = 512, 256
 # List entries are 16 bits wide.
 _MOST_CHANNELS, _MOST_COLUMNS = 4096, 2048
@@ -38,11 +38,11 @@ _Size = tuple[int, int, int, int, int]
 
 
 def convolve(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
-    """What ``conv(x)`` gives, by `spike_conv2d` where it can be used.
+    """The result of ``conv(x)``, through `spike_conv2d` where it can be used.
 
     Args:
-        conv: Any convolution; spikes are made use of where it is 3x3 with a stride and a padding of 1.
-        x: (N, Cin, H, W), in channels-last memory where spikes are to be made use of.
+        conv: Any convolution; `spike_conv2d` applies to 3x3 with a stride and a padding of 1.
+        x: (N, Cin, H, W); `spike_conv2d` applies to channels-last memory.
     """
     if find_obstacle(conv, x) is not None:
         return conv(x)
@@ -50,8 +50,8 @@ def convolve(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
 
 
 def find_obstacle(conv: nn.Conv2d, x: torch.Tensor) -> str | None:
-    """Why `spike_conv2d` cannot stand for ``conv(x)``, or None where it can."""
-    # Compiled or transformed, torch needs to see its own operators.
+    """Why `spike_conv2d` cannot replace ``conv(x)``, or None if it can."""
+    # To compile or transform, torch needs its own operators.
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
         return "torch compiles, traces or transforms the call"
     hooks = (conv._forward_hooks, conv._forward_pre_hooks, conv._backward_hooks, conv._backward_pre_hooks)
@@ -67,7 +67,7 @@ def _find_obstacle_of(x: torch.Tensor, weight: torch.Tensor) -> str | None:
     if x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32:
         return f"expected float32 on the CPU, found {x.dtype} and {weight.dtype} on {x.device}"
     if torch.is_autocast_enabled("cpu"):
-        return "autocast computes convolutions in fewer bits, which is faster"
+        return "autocast computes convolutions in lower precision, which is faster"
     if x.dim() != 4 or not x.is_contiguous(memory_format=torch.channels_last):
         return f"expected (N, C, H, W) in channels-last memory, found {tuple(x.shape)} with strides {x.stride()}"
     if x.shape[1] != weight.shape[1] or x.shape[1] > _MOST_CHANNELS or x.shape[3] > _MOST_COLUMNS:
@@ -76,11 +76,11 @@ def _find_obstacle_of(x: torch.Tensor, weight: torch.Tensor) -> str | None:
 
 
 def paying_density(pixels: int, channels: int, out: int) -> float:
-    """The share of nonzero inputs up to which sums of rows surely take less time than torch's convolution.
+    """The fraction of nonzero inputs up to which sums of rows are faster than torch's convolution.
 
-    Measured at 21 layers from 2 -> 64 to 512 -> 512: with Cin * Cout of 1024 and more the two are even above 0.4
-    everywhere, at 512 between 0.3 and 0.4, below that torch is faster without any spikes. Weights are rearranged once
-    a call, which few pixels do not make up for.
+    Measured for 21 layers from 2 -> 64 to 512 -> 512: if Cin * Cout is at least 1024, both are equally fast above 0.4;
+    at 512, between 0.3 and 0.4; below 512, torch is faster even without spikes. Each call rearranges the weights, which
+    takes too long for few pixels.
 
     Args:
         pixels: N * H * W.
@@ -93,11 +93,11 @@ def paying_density(pixels: int, channels: int, out: int) -> float:
 
 
 def spike_conv2d(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """A 3x3 convolution with a stride and a padding of 1; results are those of torch but for the order of sums.
+    """A 3x3 convolution with a stride and a padding of 1; results are those of torch except for the order of sums.
 
     Args:
-        x: float32 (N, Cin, H, W) in channels-last memory; its spikes are used where all nonzero elements are one
-            number and fewer than `paying_density`, else it goes to torch.
+        x: float32 (N, Cin, H, W) in channels-last memory. It is passed to torch unless all nonzero elements have the
+            same value and their fraction is below `paying_density`.
         weight: float32 (Cout, Cin, 3, 3).
         bias: float32 (Cout,), or None.
 
@@ -114,7 +114,7 @@ def find_spikes(x: torch.Tensor, out: int) -> tuple[torch.Tensor, float] | None:
     """Where the spikes of (N, Cin, H, W) in channels-last memory are, and their value.
 
     Returns:
-        A bit for each element, uint16 (N * H * W, ceil(Cin / 16)), and the value, 0 where there are none; None where
+        A bit for each element, uint16 (N * H * W, ceil(Cin / 16)), and the value, 0 if there are none; None if
         nonzero elements differ or are too many for `out` output channels.
     """
     images, channels, height, width = x.shape
@@ -127,8 +127,8 @@ def find_spikes(x: torch.Tensor, out: int) -> tuple[torch.Tensor, float] | None:
     results: list[tuple[float, bool, int]] = []
     threads.for_ranges(lambda l, r: results.append(kernels.scan(flat, channels, filled, most, l, r)), pixels, channels)
     values = {float(value) for value, _, count in results if count}
-    alike = all(uniform for _, uniform, _ in results) and len(values) <= 1
-    if not alike or sum(count for _, _, count in results) > most or not all(math.isfinite(v) for v in values):
+    same_value = all(uniform for _, uniform, _ in results) and len(values) <= 1
+    if not same_value or sum(count for _, _, count in results) > most or not all(math.isfinite(v) for v in values):
         return None
     return words, values.pop() if values else 0.0
 
@@ -143,7 +143,7 @@ class _SpikeConv(torch.autograd.Function):
         words: torch.Tensor,
         value: float,
     ) -> torch.Tensor:
-        # The input itself is not kept: a bit for each element tells all.
+        # The input is not kept: one bit per element is enough.
         ctx.save_for_backward(weight, words)
         ctx.value, ctx.size = value, _size(x, weight)
         return _forward(words, value, ctx.size, weight.detach(), bias)
@@ -174,7 +174,7 @@ def _forward(
     chunk_words = -(-a_pixel // chunks)
     wide = chunk_words * WORD
     blocks = -(-out // WIDTH)
-    # As many groups for each thread. A pixel's sum is the same in whatever group it is.
+    # The same number of groups for each thread. The sum of a pixel does not depend on its group.
     groups = -(-images * height * width // (_GROUP * torch.get_num_threads())) * torch.get_num_threads()
     rows = -(-images * height // groups)
 
@@ -227,7 +227,7 @@ def _weight_gradient(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     images, height, width, channels, out = size
     blocks = -(-out // LANES)
-    # Rows of a band, or its images where a whole one is not enough.
+    # Rows of a band, or its number of images if one image is not enough.
     rows = max(1, _PLACES // (width + 1) - 2)
     rows = -(-height // -(-height // rows)) if rows < height else height
     each = max(1, (_PLACES // (width + 1) - 1) // (height + 1)) if rows == height else 1
@@ -291,7 +291,7 @@ def _memory(weight: torch.Tensor) -> NDArray[np.float32]:
 
 
 def _aligned(elements: int) -> torch.Tensor:
-    """Uninitialised float32 (elements,) at a multiple of 64 bytes, so that no vector lies across two cache lines."""
+    """Uninitialised float32 (elements,) at a multiple of 64 bytes, so that no vector spans two cache lines."""
     room = buffers.empty_rows(1, elements + LANES).view(-1)
     first = -room.data_ptr() // 4 % LANES
     return room[first : first + elements]

@@ -1,7 +1,7 @@
-"""Loops of `spike_conv` backward: the weights' gradient, sums of the gradient around the pixels that spiked.
+"""Loops of `spike_conv` backward: the gradient of the weights, sums of the gradient around the pixels that spiked.
 
-Nine sums of 16 numbers, one for each tap, walk one list and read a block of pixels of the gradient, for 16 output
-channels, that lies in the first-level cache. Arrays are as in `spike_conv_kernels`.
+Nine sums of 16 numbers, one for each tap, follow one list and read a block of pixels of the gradient for 16 output
+channels, which fits in the first-level cache. Arrays are as in `spike_conv_kernels`.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ def weight_gradient(
 ) -> None:
     """Gradient of the weights of input channels l <= c < r, and of the bias where l is 0.
 
-    A band is a few whole images or some rows of one. Its gradient for 16 output channels, with a border of what lies
-    around it (zeros outside the image), is copied so that a pixel's neighbours are at fixed distances: nine sums walk
-    one list, the pixels where a channel spiked.
+    A band consists of a few complete images or some rows of one. Its gradient for 16 output channels is copied with a
+    border of its neighbours (zeros outside the image), so that a pixel's neighbours are at fixed distances: nine sums
+    follow one list, the pixels where a channel spiked.
 
     Args:
         words: From `scan`.
         places: `PLACES`.
         size: Images, H, W, Cin, Cout.
-        band: Images of a band, its rows, and how many bands share one pass over the weights.
-        grad: Of the result, float32 (pixels * Cout,).
-        value: Of a spike, float32.
-        strides: Of an output channel, an input channel and a tap in `result`.
+        band: Images per band, rows per band, and bands per pass over the weights.
+        grad: Gradient of the result, float32 (pixels * Cout,).
+        value: Value of a spike, float32.
+        strides: Strides of an output channel, an input channel and a tap in `result`.
         packed: Scratch, float32 (ceil(Cout / 16) * Cin * 9 * 16,), of which a thread uses its channels.
         cells: Scratch, uint16 (pixels of a band * 16 * words of the range + ROOM,).
         ends: Scratch, int32 (pixels of a band + 1,).
@@ -124,8 +124,8 @@ def _list_channels(
     n: int,
 ) -> None:
     """Sort a band's spikes by channel, into lists[n:]: channel c's are lists[starts[first + c]:starts[first + c + 1]],
-    each the place of its pixel in a copy with borders, in eighths of the place's 64 bytes."""
-    # Counted one place too far, as filling moves each start to its end, which is the next one's start.
+    each the position of its pixel in a copy with borders, in eighths of the position's 64 bytes."""
+    # Counts are stored one entry later, because filling moves each start to its end, the start of the next one.
     starts[first : first + entries] = 0
     for k in range(ends[pixels]):
         channel = cells[k] // STEP
@@ -156,7 +156,7 @@ def _copy_row(
     bias: Any,
     at: int,
 ) -> None:
-    """Copy up to 16 channels of a row of pixels; add them to the bias where the row is the band's own."""
+    """Copy up to 16 channels of a row of pixels; add them to the bias if the row belongs to the band."""
     if left >= LANES:
         for x in range(width):
             store(local, to + x * LANES, load(grad, source + x * stride))
@@ -173,12 +173,12 @@ def _copy_row(
 
 @compile_kernel
 def _sum_nine(local: Any, lists: Any, first: int, last: int, far: int, packed: Any, o: int) -> None:
-    """Add what lies around the listed pixels to nine sums of 16 numbers."""
+    """Add the neighbourhoods of the listed pixels to nine sums of 16 numbers."""
     a0, a1, a2 = load(packed, o), load(packed, o + LANES), load(packed, o + 2 * LANES)
     a3, a4, a5 = load(packed, o + 3 * LANES), load(packed, o + 4 * LANES), load(packed, o + 5 * LANES)
     a6, a7, a8 = load(packed, o + 6 * LANES), load(packed, o + 7 * LANES), load(packed, o + 8 * LANES)
     for k in range(first, last):
-        # Through weight[:, :, 0, 0] a pixel reaches the result one row below and one column to the right.
+        # Through weight[:, :, 0, 0] a pixel affects the result one row below and one column to the right.
         i = word(lists, k) * 2
         a0, a1, a2 = (
             add(a0, load(local, i + far + LANES)),

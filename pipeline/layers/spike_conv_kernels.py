@@ -1,8 +1,8 @@
-"""Loops of `spike_conv`: where spikes are, and sums of the rows of weights that they meet.
+"""Loops of `spike_conv`: find spikes, and sum the rows of weights that they select.
 
-A sum keeps eight vectors of 16 numbers in registers and reads a block of weights, for 32 output channels, that lies in
-the nearest caches, so that an addition costs one load and little else. Arrays are flat. A pixel is a place (image, row,
-column), counted in this order; a word is 16 channels of it, a bit each.
+A sum keeps eight vectors of 16 numbers in registers and reads a block of weights for 32 output channels, which fits in
+the nearest caches, so that an addition costs little more than one load. Arrays are flat. A pixel is a position (image,
+row, column), numbered in this order; a word has one bit for each of 16 channels of a pixel.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from pipeline.kernels.vectors import add, copy_8, copy_16, count_bits, load, sca
 from preprocess.jit import compile_kernel
 
 TAPS = 9
-"""Tap 3 i + j is weight[:, :, i, j]: it meets the input pixel one row above (i = 0), likewise columns."""
+"""Tap 3 i + j is weight[:, :, i, j]: with i = 0 it reads the input pixel one row above, likewise for columns."""
 WIDTH = 32
 """Output channels of a block, forward."""
 LANES = 16
 """Numbers in a vector."""
 WORD = 16
-"""Channels whose spikes make a word."""
+"""Channels per word."""
 ROOM = 16
-"""Elements behind a list that copies may overwrite."""
+"""Elements after a list that copies may overwrite."""
 
 STEP = 16
-"""Of a list from one row to the next: sixteenths of its 128 bytes, which the processor multiplies by 8 as it reads."""
+"""Distance of rows in a list, in sixteenths of 128 bytes; the processor multiplies it by 8 when it reads."""
 PLACES = np.zeros(256 * 8, np.uint16)
-"""For each byte, the places of its bits, in list steps; what lies behind its last bit is overwritten later."""
+"""For each byte, the positions of its 1 bits, in list steps; entries after the last bit are overwritten later."""
 for _byte in range(256):
     _bits = [_bit for _bit in range(8) if _byte >> _bit & 1]
     PLACES[8 * _byte : 8 * _byte + len(_bits)] = np.array(_bits, np.uint16) * STEP
@@ -36,20 +36,20 @@ for _byte in range(256):
 
 @compile_kernel
 def scan(x: Any, channels: int, words: Any, most: int, l: int, r: int) -> tuple[Any, bool, int]:
-    """Where spikes are among pixels l <= p < r, their value, and how many there are.
+    """Find the spikes among pixels l <= p < r, their value and their number.
 
-    It stops where it finds a second value, or more spikes than `most`.
+    It stops at a second value, or at more spikes than `most`.
 
     Args:
         x: Input, float32 (pixels * channels,).
         channels: Cin.
         words: uint16 (pixels * ceil(Cin / 16),); filled.
-        most: Spikes beyond which nobody wants to know more.
+        most: Number of spikes above which it stops.
         l: First pixel.
         r: Last pixel + 1.
 
     Returns:
-        The value (0 without spikes), whether all have it and are few enough, and their number.
+        The value (0 without spikes), whether all spikes have it and are few enough, and their number.
     """
     value, count = np.float32(0.0), 0
     zero = np.float32(0.0)
@@ -59,7 +59,7 @@ def scan(x: Any, channels: int, words: Any, most: int, l: int, r: int) -> tuple[
         for w in range(a_pixel):
             i = p * channels + w * WORD
             rest = channels - w * WORD
-            # A last word that is not full is read from its end, so that what stands before it falls out.
+            # A last word that is not full is read up to its end, and the channels before it are shifted out.
             back = max(WORD - rest, 0)
             if i >= back:
                 bits = unlike(x, i - back, zero) >> back
@@ -87,15 +87,15 @@ def scan(x: Any, channels: int, words: Any, most: int, l: int, r: int) -> tuple[
 def pack_weights(
     weight: Any, strides: Any, channels: int, out: int, words: int, chunks: int, packed: Any, l: int, r: int
 ) -> None:
-    """Weights in the order in which `forward` reads them, for the units l <= u < r of (block, chunk).
+    """Copy weights to the order in which `forward` reads them, for the units l <= u < r of (block, chunk).
 
     Args:
         weight: float32, all of its memory.
-        strides: Of an output channel, an input channel and a tap.
+        strides: Strides of an output channel, an input channel and a tap.
         channels: Cin.
         out: Cout.
         words: Words of input channels in a chunk.
-        chunks: How many chunks there are.
+        chunks: Number of chunks.
         packed: float32 (blocks * chunks * (9 * 16 * words + 1) * 32,): rows of 32 output channels, by tap and channel,
             and a row of zeros; filled.
         l: First unit.
@@ -110,10 +110,10 @@ def pack_weights(
         inputs = min(wide, channels - chunk * wide)
         outputs = min(WIDTH, out - block * WIDTH)
         packed[first + (rows - 1) * WIDTH : first + rows * WIDTH] = zero
-        # Nobody reads the results of channels that are not there; what lies there should still be numbers.
+        # The results of channels that do not exist are not read, but the weights must be initialised.
         if outputs < WIDTH:
             packed[first : first + rows * WIDTH] = zero
-        # Eight output channels a time: as many lines of the weights as one set of the nearest cache holds.
+        # Eight output channels at a time: one set of the first-level cache has room for eight lines of the weights.
         for o in range(0, outputs, 8):
             at = (block * WIDTH + o) * strides[0] + chunk * wide * strides[1]
             for c in range(inputs):
@@ -128,7 +128,7 @@ def pack_weights(
 def list_pixels(
     words: Any, places: Any, a_pixel: int, w0: int, w1: int, pixel: int, pixels: int, ends: Any, cells: Any
 ) -> None:
-    """Spikes of channels 16 w0 .. 16 w1 - 1 at `pixels` pixels from `pixel` on: those of the k-th lie in
+    """List the spikes of channels 16 w0 .. 16 w1 - 1 of `pixels` pixels from `pixel`: those of the k-th pixel are
     cells[ends[k]:ends[k + 1]], as channel - 16 w0 in list steps."""
     n = 0
     ends[0] = 0
@@ -170,7 +170,7 @@ def forward(
         size: Images, H, W, Cin, Cout.
         chunk_words: Words of input channels in a chunk.
         packed: From `pack_weights`.
-        value: Of a spike, float32.
+        value: Value of a spike, float32.
         bias: float32 (Cout rounded up to 32,).
         result: float32 (pixels * Cout,); filled.
         rows: Rows of pixels in a group.
@@ -205,13 +205,13 @@ def forward(
                         for j in range(max(0, 1 - column), min(3, width + 1 - column)):
                             k = (row + i - 1 - above) * width + column + j - 1
                             first, found = ends[k], ends[k + 1] - ends[k]
-                            # Whatever is copied too much is overwritten; most pixels need no second copy.
+                            # Surplus elements are overwritten later; most pixels need no second copy.
                             tap = (3 * i + j) * wide * STEP
                             copy_16(lists, n, cells, first, tap)
                             for m in range(16, found, 16):
                                 copy_16(lists, n + m, cells, first + m, tap)
                             n += found
-                # Four sums take turns: the row of zeros fills the last turn.
+                # Four sums alternate: the row of zeros completes the last turn.
                 lists[n] = lists[n + 1] = lists[n + 2] = TAPS * wide * STEP
                 n = (n + 3) // 4 * 4
         starts[chunks * pixels] = n
@@ -256,7 +256,7 @@ def _sum_two(part: Any, lists: Any, starts: Any, sums: Any, first: int, pixels: 
 
 @compile_kernel
 def _sum_one(part: Any, lists: Any, starts: Any, sums: Any, first: int, pixels: int) -> None:
-    """Likewise the first 16 channels alone, for a last block that has no more."""
+    """The same for 16 channels, for a last block that has no more."""
     for p in range(pixels):
         a0, a1, a2, a3 = load(sums, p * WIDTH), zeros(), zeros(), zeros()
         for k in range(starts[first + p], starts[first + p + 1], 4):

@@ -1,12 +1,11 @@
-"""Whether neurons and networks of one's own keep to what training asks of them, found out before any training.
+"""Tests custom neurons and networks against what training requires, before any training.
 
 A neuron maps (T, B, ...) to spikes of the same shape; a network maps frames (T, B, 2, H, W) to logits
-(T, B, classes); and `reset()` clears whatever a module keeps from one batch to the next.
+(T, B, classes); `reset()` clears everything that a module keeps between batches.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from pipeline.config.custom_classes import is_outside, load_outside, reason_of
+from pipeline.config.custom_classes import is_custom, reason_of, source_of
 from pipeline.config.run_config import RunConfig
 from pipeline.networks.firing import neuron_layers, reset_network
 from preprocess.errors import ConfigError
@@ -33,32 +32,32 @@ def check_own_classes(
     device: torch.device,
     leave_cuda: bool = False,
 ) -> None:
-    """Show a run's network two tiny batches, where it or its neuron is a class of one's own; it stays as it was.
+    """Run two tiny batches through a network that is custom or has custom neurons; the network does not change.
 
-    Lazy modules of torch, which have no weights before their first forward pass, are not looked at.
+    Networks with lazy modules of torch, which have no weights before their first forward pass, are not tested.
 
     Args:
-        network: On the device.
-        config: What it was made of.
-        classes: How many logits.
+        network: The network, on the device.
+        config: Its configuration.
+        classes: Number of logits.
         size: Height and width of a frame.
         timesteps: T.
-        device: Where the network is.
-        leave_cuda: Whether code that asks for CUDA in vain is left to a run that has it.
+        device: Device of the network.
+        leave_cuda: Whether to accept code that fails here for lack of CUDA.
 
     Raises:
-        ConfigError: In one line that names the class and what it must return or have.
+        ConfigError: One line with the name of the class and what it must return or have.
     """
-    if not (is_outside(config.neuron.name) or is_outside(config.network.name)):
+    if not (is_custom("neuron.name", config.neuron.name) or is_custom("network.name", config.network.name)):
         return
     if any(map(is_lazy, network.parameters())):
-        # Weights without a form yet have no gradients to switch off.
+        # Weights that are not initialised have no gradients to switch off.
         return
     with _unchanged(network, device):
         try:
             _Probe(network, config, classes, size, min(timesteps, _STEPS), device).run()
         except (_OwnError, ConfigError):
-            # A class may be made for one T.
+            # A class may only work with one T.
             try:
                 _Probe(network, config, classes, size, timesteps, device).run()
             except _OwnError as error:
@@ -67,7 +66,7 @@ def check_own_classes(
 
 
 class _OwnError(Exception):
-    """What a class of one's own does wrong, in one line."""
+    """What a custom class does wrong, in one line."""
 
     def __init__(self, text: str, *, asks_for_cuda: bool = False) -> None:
         super().__init__(text)
@@ -75,7 +74,7 @@ class _OwnError(Exception):
 
 
 class _Probe:
-    """One look at a network with a number of time steps."""
+    """A test of a network with a number of time steps."""
 
     def __init__(
         self,
@@ -87,13 +86,12 @@ class _Probe:
         device: torch.device,
     ) -> None:
         self._network, self._config = network, config
-        # Another number than T, so that (B, T, classes) is not taken for (T, B, classes).
+        # B differs from T, so that (B, T, classes) is not mistaken for (T, B, classes).
         self._expected = (steps, 3 if steps == 2 else 2, classes)
         self._frames = 4 * torch.rand((*self._expected[:2], 2, *size), device=device)
-        neuron, own = config.neuron.name, is_outside(config.neuron.name)
-        kind = load_outside(neuron, "neuron.name") if own else None
-        layers = neuron_layers(network).items()
-        self._neurons = {name: module for name, module in layers if kind is not None and isinstance(module, kind)}
+        layers = neuron_layers(network) if is_custom("neuron.name", config.neuron.name) else {}
+        # A custom network may also contain nodes that it made itself.
+        self._neurons = {name: module for name, module in layers.items() if getattr(module, "is_neuron", False)}
         self._wrong_shape = ""
         self._spikes: dict[str, list[torch.Tensor]] = {name: [] for name in self._neurons}
 
@@ -104,7 +102,7 @@ class _Probe:
             for name, module in self._neurons.items()
         ]
         try:
-            # Only what the first batch touches has a gradient, so that one in the second shows what was kept of it.
+            # Only the first batch needs a gradient; one in the second shows that something was kept of the first.
             self._check_logits(self._forward(self._frames.clone().requires_grad_()))
             again = self._forward(self._frames)
         finally:
@@ -120,7 +118,7 @@ class _Probe:
             return self._network(frames)
         except (_OwnError, ConfigError, torch.OutOfMemoryError, MemoryError):
             raise
-        except Exception as error:  # whatever the user's code does
+        except Exception as error:  # whatever the user's code raises
             if "can't allocate memory" in str(error):
                 raise
             raise self._failed(error) from None
@@ -129,12 +127,12 @@ class _Probe:
         if self._wrong_shape:
             return _OwnError(self._wrong_shape)
         names = {"network.name": self._config.network.name, "neuron.name": self._config.neuron.name}
-        own = {field: name for field, name in names.items() if is_outside(name)}
-        told = {field: reason_of(error, inspect.getfile(load_outside(name, field))) for field, name in own.items()}
-        # The one in whose file it happened, else the one that the other is made of.
-        field = next((field for field in told if ", in line " in told[field]), next(reversed(told)))
+        own = {field: name for field, name in names.items() if is_custom(field, name)}
+        reasons = {field: reason_of(error, source_of(field, name)) for field, name in own.items()}
+        # The one in whose file it happened, else the last one.
+        field = next((field for field in reasons if ", in line " in reasons[field]), next(reversed(reasons)))
         shape = tuple(self._frames.shape)
-        text = f"{field}: '{own[field]}' fails on frames (T, B, channels, H, W) = {shape} ({told[field]})"
+        text = f"{field}: '{own[field]}' fails on frames (T, B, channels, H, W) = {shape} ({reasons[field]})"
         asks = any(word in str(error).lower() for word in ("cuda", "triton", "nvidia"))
         return _OwnError(text, asks_for_cuda=asks)
 
@@ -148,8 +146,8 @@ class _Probe:
                 f"neuron.name: '{self._config.neuron.name}' must return spikes as one floating-point tensor of its "
                 f"input's shape (T, B, ...) = {tuple(current.shape)}, found {_describe(out)}"
             )
-            # A network of one's own may know what to do with it.
-            if not is_outside(self._config.network.name):
+            # A custom network may handle it.
+            if not is_custom("network.name", self._config.network.name):
                 raise _OwnError(self._wrong_shape)
         else:
             self._spikes[name].append(out.detach())
@@ -166,18 +164,18 @@ class _Probe:
 
     def _check_state(self, again: torch.Tensor) -> None:
         for name, module in self._neurons.items():
-            # One half is the first batch's, the other the same batch's again; a shared layer is called several times.
+            # One half is from the first batch, the other from its repetition; a shared layer is called several times.
             spikes = self._spikes[name]
             first, second = spikes[: len(spikes) // 2], spikes[len(spikes) // 2 :]
             kept = len(first) == len(second) and not all(map(torch.equal, first, second))
             if (kept or again.requires_grad) and not callable(getattr(module, "reset", None)):
                 raise _OwnError(_needs_reset("neuron.name", self._config.neuron.name, "it has none"))
         if again.requires_grad:
-            # A neuron with a reset that forgets too little, or anything in a network of one's own.
+            # A neuron whose reset clears too little, or anything in a custom network.
             field, name = ("neuron.name", self._config.neuron.name)
             if not self._neurons:
                 field, name = ("network.name", self._config.network.name)
-            raise _OwnError(_needs_reset(field, name, "a graph of the batch before is left after it"))
+            raise _OwnError(_needs_reset(field, name, "a graph of the previous batch is left after it"))
 
 
 def _needs_reset(field: str, name: str, found: str) -> str:
@@ -195,7 +193,7 @@ def _describe(out: Any) -> str:
 
 @contextmanager
 def _unchanged(network: nn.Module, device: torch.device) -> Iterator[None]:
-    """The network in training mode without gradients of its weights; afterwards as it was, random numbers too."""
+    """The network in training mode without gradients of its weights; all is restored, including random states."""
     training = {module: module.training for module in network.modules()}
     learns = {parameter: parameter.requires_grad for parameter in network.parameters()}
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]

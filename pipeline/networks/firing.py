@@ -1,4 +1,4 @@
-"""Spiking layers of a network: which they are, how often they fire, and how their state is cleared."""
+"""Spiking layers of a network: finding them, counting their spikes, and clearing their state."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 from spikingjelly.activation_based.neuron import BaseNode
 from torch import nn
 
-_WORDS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def neuron_layers(network: nn.Module) -> dict[str, nn.Module]:
     """Every spiking layer by its dotted name, in the order of the network's definition.
 
-    These are the modules that `pipeline.neurons.make_neuron` made, and any other of SpikingJelly's nodes; a node
-    inside another is part of it.
+    These are the modules that `pipeline.neurons.make_neuron` made, and any other SpikingJelly nodes. A node inside
+    another one is part of it.
     """
     layers: dict[str, nn.Module] = {}
     for name, module in network.named_modules():
@@ -28,7 +28,7 @@ def neuron_layers(network: nn.Module) -> dict[str, nn.Module]:
 
 
 def reset_network(network: nn.Module) -> None:
-    """Forget the membrane potentials and dropout masks of the last sequence."""
+    """Clear the membrane potentials and dropout masks of the last sequence."""
     for module in network.modules():
         reset = getattr(module, "reset", None)
         if callable(reset):
@@ -36,16 +36,16 @@ def reset_network(network: nn.Module) -> None:
 
 
 class SpikeCounter:
-    """Counts the spikes of every spiking layer while it is entered: outputs other than zero.
+    """A context manager that counts the spikes of every spiking layer: outputs other than zero.
 
-    Exact: counts are whole numbers on the device; nothing waits for it until the rates are asked for.
+    Counts are exact integers on the device; nothing waits for the device until rates are requested.
 
     Args:
-        network: Any.
-        also: Names of other modules whose outputs are spikes, such as poolings: only `input_rates` knows them.
+        network: Any network.
+        also: Names of other modules whose outputs are spikes, such as poolings; only `input_rates` includes them.
 
     Attributes:
-        mask: Which steps of the next forward pass count, bool (T, B); None counts all. Padding never does.
+        mask: The steps of the next forward pass that count, bool (T, B); None counts all. Padding never counts.
     """
 
     def __init__(self, network: nn.Module, also: Iterable[str] = ()) -> None:
@@ -70,22 +70,22 @@ class SpikeCounter:
         self._hooks.clear()
 
     def _count(self, name: str, spikes: torch.Tensor) -> None:
-        # Torch counts whole numbers seven times as fast as floats, and only zero has no bit set.
-        words = spikes.detach().view(_WORDS[spikes.element_size()])
-        if words.dim() == 5 and not words.is_contiguous():
-            # In the order of memory, where the channel may be the fastest.
-            words = words.movedim(2, -1)
+        # torch counts integers seven times as fast as floats, and only zero has no bit set.
+        bits = spikes.detach().view(_INTEGERS[spikes.element_size()])
+        if bits.dim() == 5 and not bits.is_contiguous():
+            # In memory order, where the channel may be the fastest.
+            bits = bits.movedim(2, -1)
         if self.mask is None:
-            found = torch.count_nonzero(words)
+            found = torch.count_nonzero(bits)
             elements: int | torch.Tensor = spikes.numel()
         else:
-            found = (torch.count_nonzero(words.flatten(2), 2) * self.mask).sum()
+            found = (torch.count_nonzero(bits.flatten(2), 2) * self.mask).sum()
             elements = self.mask.sum() * spikes[0, 0].numel()
         self._spikes[name] = self._spikes[name] + found if name in self._spikes else found
         self._elements[name] = self._elements[name] + elements
 
     def totals(self) -> torch.Tensor:
-        """Spikes, and neurons * T * samples, of all layers together; float64 (2,), exact below 2^53."""
+        """Total spikes, and total neurons * T * samples, of all layers; float64 (2,), exact below 2^53."""
         device = next(iter(self._spikes.values())).device if self._spikes else None
         return torch.tensor(self._both(), dtype=torch.float64, device=device)
 
@@ -94,7 +94,7 @@ class SpikeCounter:
         return spikes, sum(int(self._elements[name]) for name in self._neurons)
 
     def input_rates(self) -> dict[str, float]:
-        """Spikes / (elements * T * samples) of everything that is counted; 0 for what never ran."""
+        """Spikes / (elements * T * samples) of every module that is counted; 0 for one that never ran."""
         totals = {name: int(elements) for name, elements in self._elements.items()}
         return {name: int(self._spikes[name]) / total if total else 0.0 for name, total in totals.items()}
 
@@ -103,6 +103,6 @@ class SpikeCounter:
         return {name: rate for name, rate in self.input_rates().items() if name in self._neurons}
 
     def rate(self) -> float:
-        """The same over all spiking layers together."""
+        """Spikes / (neurons * T * samples) of all spiking layers together."""
         spikes, elements = self._both()
         return spikes / elements if elements else 0.0

@@ -1,4 +1,4 @@
-"""Initial weights: each layer's from a generator of its own, so that networks that differ in the neuron start equal."""
+"""Initial weights: one random generator per layer, so that networks that differ only in the neuron start equal."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from torch import nn
 
 
 def initialise(network: nn.Module, seed: int) -> None:
-    """Draw weights by the rule that the network's class names in its attribute `initialisation`.
+    """Draw weights by the rule in the attribute `initialisation` of the network's class.
 
-    ``paper``, also where there is no such attribute, draws as the CLIF authors' code does. Convolutions: normal with
-    fan-out scaling for ReLU (He et al., 2015), biases 0; batch norm 1 and 0; linear layers: normal with standard
-    deviation 0.01, biases 0. ``default`` draws as torch's layers do by themselves, for networks whose authors left it
-    at that. The global random state is neither used nor changed.
+    ``paper``, the default, follows the CLIF authors' code. Convolutions: normal with fan-out scaling for ReLU (He et
+    al., 2015), biases 0; batch norm: 1 and 0; linear layers: normal with standard deviation 0.01, biases 0. ``default``
+    follows torch's layers, for networks whose authors did so. The global random state is neither used nor changed.
 
     Args:
-        network: Any; parameters of other layers stay as they are.
-        seed: The run's.
+        network: Any network; parameters of other layers do not change.
+        seed: Seed of the run.
     """
     draw = {"paper": _draw_papers, "default": _draw_defaults}[getattr(network, "initialisation", "paper")]
     draw(network, seed)
@@ -51,7 +50,7 @@ def _draw_papers(network: nn.Module, seed: int) -> None:
 
 @contextlib.contextmanager
 def seeded(seed: int, name: str) -> Iterator[None]:
-    """Random numbers of a named part of a run; the global random state neither decides nor notices them."""
+    """Seed random numbers for a named part of a run; the global random state is neither used nor changed."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(_derive(seed, name))
         yield

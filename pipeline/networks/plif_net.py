@@ -1,11 +1,11 @@
 """PLIF-Net: the networks of the parametric LIF neuron (Fang et al., ICCV 2021) for DVS-Gesture and CIFAR10-DVS.
 
 Layers, sizes and initial weights are those of SpikingJelly's DVSGestureNet and CIFAR10DVSNet, which are made for
-128x128 pixels and for 11 and 10 classes; here any size and number of classes is taken, and any neuron.
+128x128 pixels and for 11 and 10 classes; here any size, number of classes and neuron is possible.
 
-With torch's initial weights the voters start all but silent, their potentials far below the threshold. The rectangle
-passes no gradient there, so that at small T there may be little or nothing to learn from; SpikingJelly's own surrogate,
-the arc tangent (`neuron.surrogate` atan, `neuron.alpha` 2), always passes some.
+With torch's initial weights the voters are almost silent at first, their potentials far below the threshold. The
+rectangle passes no gradient there, so that with a small T there may be little or nothing to learn from; SpikingJelly's
+surrogate, the arc tangent (`neuron.surrogate` atan, `neuron.alpha` 2), always passes some.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class PLIFNet(nn.Module):
     """A network of one of `PLANS`: convolutions without bias, max poolings, two linear layers with neurons, a vote.
 
     Args:
-        config: Name, width (of the convolutions and of the 512 hidden neurons), batch norm, the share that the dropout
-            in front of each linear layer drops (0.5 in SpikingJelly), and the head: the hidden layer sees the last
-            map (`paper`) or its mean (`gap`).
-        make_neuron: Called for each spiking layer, those behind the linear layers included.
-        channels: Of a frame.
-        classes: How many; ten neurons vote for each.
+        config: Name, width (of the convolutions and of the 512 hidden neurons), batch norm, the dropout rate before
+            each linear layer (0.5 in SpikingJelly), and the head: the hidden layer receives the last map (`paper`) or
+            its mean (`gap`).
+        make_neuron: Called for each spiking layer, including those after the linear layers.
+        channels: Channels of a frame.
+        classes: Number of classes; ten neurons vote for each.
         size: Height and width of a frame.
 
     Raises:
@@ -72,7 +72,7 @@ class PLIFNet(nn.Module):
         super().__init__()
         plan = PLANS[config.name]
         rows, columns = pooled_size(config.name, plan, size)
-        # Dropout stands in front of the linear layers alone.
+        # Dropout is only applied before the linear layers.
         self.features = make_features(plan, channels, config, make_neuron, dropout=0.0, bias=False)
         self.pool = nn.AdaptiveAvgPool2d(1) if config.head == "gap" else nn.Identity()
         last, hidden = last_channels(plan, config.width), scaled(HIDDEN, config.width)
@@ -81,6 +81,6 @@ class PLIFNet(nn.Module):
         self.voters = LinearBlock(hidden, classes * VOTERS, make_neuron, config.dropout)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """(T, B, channels, H, W) to the share of each class's voters that fire, (T, B, classes)."""
+        """(T, B, channels, H, W) to the fraction of each class's voters that fire, (T, B, classes)."""
         seen = over_time(self.pool, self.features(frames)).flatten(2)
         return self.voters(self.hidden(seen)).unflatten(2, (-1, VOTERS)).mean(3)

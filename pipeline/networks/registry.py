@@ -1,4 +1,4 @@
-"""Networks by name; names from outside point to a class."""
+"""Networks by name: built-in ones, registered ones, and custom classes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from torch import nn
 
-from pipeline.config.custom_classes import is_outside, make_outside
+from pipeline.config.custom_classes import is_outside, make_outside, make_registered
+from pipeline.config.registrations import registration_of
 from pipeline.config.run_config import NetworkConfig, NeuronConfig
 from pipeline.layers.blocks import ConvBlock, MakeNeuron
 from pipeline.networks.initialisation import initialise, seeded
@@ -42,32 +43,28 @@ def build_network(
 ) -> nn.Module:
     """A network that maps frames (T, B, channels, H, W), float, to logits (T, B, classes).
 
-    A class from outside is called with those of config, make_neuron, channels, classes, size and timesteps that its
-    constructor takes, where `make_neuron()` gives a spiking layer; it keeps the initial weights that it draws itself.
+    A custom class is called with those of config, make_neuron, channels, classes, size and timesteps that its
+    constructor accepts, where `make_neuron()` makes a spiking layer; it keeps the initial weights that it draws itself.
 
     Args:
-        network: Which, how wide, how it normalises.
+        network: The network's name, width and normalisation.
         neuron: The spiking layers.
-        channels: Of a frame, 2 for OFF and ON.
-        classes: How many logits.
+        channels: Channels of a frame: 2, OFF and ON.
+        classes: Number of logits.
         size: Height and width of a frame.
-        timesteps: T; the networks here work with any, neurons with weights for each time step with this one alone.
-        seed: Of the initial weights: equal seeds start equal whatever the neuron.
+        timesteps: T. Built-in networks work with any; neurons with weights for each time step work with this T only.
+        seed: Seed of the initial weights, which are the same for every neuron.
 
     Raises:
         ConfigError: If there is no such network or neuron, or frames are too small for it.
     """
-    outside = is_outside(network.name)
-    if not outside and network.name not in NETWORKS:
-        near = difflib.get_close_matches(network.name, NETWORKS, n=1, cutoff=0.4)
-        hint = f"Did you mean '{near[0]}'?" if near else "A class of your own is named path/to/file.py:Class."
-        raise ConfigError(f"network.name: expected one of {', '.join(NETWORKS)}, found '{network.name}'. {hint}")
+    make_custom = _custom(network.name)
     if neuron.timesteps not in (None, timesteps):
         raise ConfigError(
             f"neuron.timesteps: expected T = {timesteps} as the frames have, found {neuron.timesteps}. Leave it out."
         )
     neuron = replace(neuron, timesteps=timesteps)
-    words = {
+    arguments = {
         "config": network,
         "make_neuron": _seeded_neurons(neuron, seed),
         "channels": channels,
@@ -75,19 +72,40 @@ def build_network(
         "size": size,
     }
     with seeded(seed, "network"):
-        if outside:
-            return make_outside(network.name, "network.name", words | {"timesteps": timesteps})
-        built = NETWORKS[network.name](**words)
+        if make_custom is not None:
+            return make_custom(network.name, "network.name", arguments | {"timesteps": timesteps})
+        built = NETWORKS[network.name](**arguments)
     initialise(built, seed)
-    # Random numbers fill weights in the order of memory: only now may it change.
+    # Random numbers fill weights in the order of memory, so the memory layout may only change now.
     for module in built.modules():
         if isinstance(module, ConvBlock):
             module.lay_out()
     return built
 
 
+def _custom(name: str) -> Callable[..., nn.Module] | None:
+    """What makes a network of this name that is not built in, or None for one that is."""
+    if is_outside(name):
+        return make_outside
+    if registration_of("network.name", name) is not None:
+        if name in NETWORKS:
+            raise ConfigError(
+                f"network.name: expected a registered name that is not built in, found '{name}'. Rename it."
+            )
+        return make_registered
+    if name not in NETWORKS:
+        near = difflib.get_close_matches(name, NETWORKS, n=1, cutoff=0.4)
+        hint = (
+            f"Did you mean '{near[0]}'?"
+            if near
+            else "Name a class of your own path/to/file.py:Class, or call pipeline.register_network first."
+        )
+        raise ConfigError(f"network.name: expected one of {', '.join(NETWORKS)}, found '{name}'. {hint}")
+    return None
+
+
 def _seeded_neurons(config: NeuronConfig, seed: int) -> MakeNeuron:
-    """Makes the neuron of each layer in turn, its own random numbers apart from those of the layers around it."""
+    """Makes the neuron of each layer in turn, its random numbers independent of those of the layers around it."""
     numbers = itertools.count(1)
 
     def make() -> nn.Module:

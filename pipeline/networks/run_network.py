@@ -1,4 +1,4 @@
-"""The network of a run on its device, from its configuration and the form of its frames."""
+"""The network of a run on its device, from its configuration and the shape of its frames."""
 
 from __future__ import annotations
 
@@ -18,24 +18,29 @@ def make_run_network(
     timesteps: int,
     device: torch.device,
     leave_cuda: bool = False,
+    given: nn.Module | None = None,
 ) -> nn.Module:
-    """Build a run's network and move it to a device; classes of one's own are tried before anything is trained.
+    """Build a run's network and move it to a device; custom classes are tested before anything is trained.
 
     Args:
-        config: Of the run.
-        classes: How many logits.
-        size: Height and width of what enters the network.
-        timesteps: T, the longest sample's where it varies.
-        device: Where to compute.
-        leave_cuda: Whether code that asks for CUDA in vain is left to a run that has it.
+        config: Configuration of the run.
+        classes: Number of logits.
+        size: Height and width of the network's input.
+        timesteps: T; the longest sample's if it varies.
+        device: Device of the network.
+        leave_cuda: Whether to accept custom code that fails here for lack of CUDA.
+        given: A network object of the class that `network.name` names, used instead of building one.
 
     Raises:
-        ConfigError: If there is no such network or neuron, frames are too small for it, or a class of one's own does
-            not keep to what `pipeline.networks.class_contract` says.
+        ConfigError: If there is no such network or neuron, frames are too small for it, or a custom class does not meet
+            the contract in `pipeline.networks.class_contract`.
     """
-    network = build_network(
-        config.network, config.neuron, channels=2, classes=classes, size=size, timesteps=timesteps, seed=config.seed
-    ).to(device)
+    network = given
+    if network is None:
+        network = build_network(
+            config.network, config.neuron, channels=2, classes=classes, size=size, timesteps=timesteps, seed=config.seed
+        )
+    network.to(device)
     form = {"classes": classes, "size": size, "timesteps": timesteps, "device": device}
     check_own_classes(network, config, **form, leave_cuda=leave_cuda)  # type: ignore[arg-type]
     return network

@@ -1,15 +1,14 @@
-"""SNN5: a 5-layer network without pooling, standing in for the one behind Figure 2 of the CLIF paper.
+"""SNN5: a 5-layer network without pooling, an approximation of the one of Figure 2 of the CLIF paper.
 
-The paper gives "a simple convolutional 5-layer SNN model" for CIFAR-10 and nothing more; its code was not released.
-Everything else is assumed:
+The paper only says "a simple convolutional 5-layer SNN model" for CIFAR-10, and its code was not released. Assumptions:
 
 - Five layers with weights: four convolutions and one linear layer without neurons, which reads the last map.
-- 64, 128, 256 and 512 channels, as the steps of Spiking-VGG11 have them.
-- Strided convolutions in place of average pooling: the first keeps the size, the three behind it halve it, so that
-  CIFAR-10's 32x32 end as 4x4. All that a layer sees are spikes, or the frames.
+- 64, 128, 256 and 512 channels, as in the stages of Spiking-VGG11.
+- Strided convolutions instead of average pooling: the first keeps the size, the following three halve it, so that
+  CIFAR-10's 32x32 pixels become 4x4. Layers only receive spikes, or the frames.
 - Blocks (3x3 with bias, batch norm, neuron, dropout) and initial weights of the authors' Spiking-VGG.
 
-So accuracies of Figure 2 are not expected to be met; what it shows, how accuracy depends on T, tau and k, can be tried.
+It is therefore not expected to reach the accuracies of Figure 2, but can show how accuracy depends on T, tau and k.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ class SNN5(nn.Module):
     """Four convolutions, three of them with stride 2, and one linear layer on the last map (`gap`: on its mean).
 
     Args:
-        config: Width, dropout (behind each neuron), batch norm and head.
+        config: Width, dropout (after each neuron), batch norm and head.
         make_neuron: Called for each spiking layer.
-        channels: Of a frame.
-        classes: How many logits.
+        channels: Channels of a frame.
+        classes: Number of logits.
         size: Height and width of a frame; any, because strides round up.
     """
 

@@ -1,6 +1,6 @@
-"""Spiking-VGG: VGG with average pooling, one neuron behind each batch norm, and one linear layer.
+"""Spiking-VGG: VGG with average pooling, one neuron after each batch norm, and one linear layer.
 
-Simonyan and Zisserman (2015) as in the CLIF authors' code: adaptive pooling to 7x7 in front of the linear layer.
+Simonyan and Zisserman (2015) as in the CLIF authors' code: adaptive pooling to 7x7 before the linear layer.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class SpikingVGG(nn.Module):
     Args:
         config: Name, width, dropout, batch norm, and the head: adaptive pooling to 7x7 (`paper`) or to 1x1 (`gap`).
         make_neuron: Called for each spiking layer.
-        channels: Of a frame.
-        classes: How many logits.
+        channels: Channels of a frame.
+        classes: Number of logits.
         size: Height and width of a frame.
 
     Raises:

@@ -1,7 +1,7 @@
 """VGGSNN: the convolutional network of temporal efficient training (Deng et al., ICLR 2022) for CIFAR10-DVS at 48x48.
 
-Dropout stands in front of the linear layer alone, as in the parallel spiking neuron's code (Fang et al., NeurIPS
-2023); here its mask stays the same for all time steps.
+Dropout is only applied before the linear layer, as in the code of the parallel spiking neuron (Fang et al., NeurIPS
+2023); here it has one mask for all time steps.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class VGGSNN(nn.Module):
     Args:
         config: Width, dropout, batch norm and head.
         make_neuron: Called for each spiking layer.
-        channels: Of a frame.
-        classes: How many logits.
+        channels: Channels of a frame.
+        classes: Number of logits.
         size: Height and width of a frame; the paper's is 48x48.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Neurons that separate causes: each has one part of what distinguishes CLIF from LIF, and not the others.
+"""Control neurons: each has one of the differences between CLIF and LIF, and not the others.
 
-`lif-reset1.8` has CLIF's deeper reset alone, `clif-detached` CLIF's spikes without the gradient through m,
-`clif-undecayed` m as a plain count of spikes, and `alif` adaptation of another kind.
+`lif-reset1.8` only has CLIF's deeper reset, `clif-detached` has CLIF's spikes without the gradient through m,
+`clif-undecayed` has m as a plain count of spikes, and `alif` has a different kind of adaptation.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pipeline.neurons.lif.node import LIFNode
 from pipeline.neurons.recomputation import RunsOnce
 from pipeline.neurons.surrogates import make_surrogate
 
-# Under noise LIF with this reset gives 99.5 % of CLIF's spikes: sigma(m) is at least 0.73 after any spike.
+# On noise, LIF with this reset has 99.5 % of CLIF's spikes: sigma(m) is at least 0.73 after any spike.
 RESET_SCALE = 1.8
 
 
 class UndecayedCLIFNode(CLIFNode):
-    """CLIF whose m never decays: m[t] = m[t-1] + s[t], so that it counts spikes whatever the potential does.
+    """CLIF whose m never decays: m[t] = m[t-1] + s[t] counts spikes independently of the potential.
 
-    Runs step by step in PyTorch; all else is `CLIFNode`'s.
+    It runs step by step in PyTorch and is otherwise a `CLIFNode`.
     """
 
     def single_step_functional_forward(
@@ -48,10 +48,10 @@ class AdaptiveLIFNode(RunsOnce, neuron.BaseNode):
     Args:
         tau: Time constant of the membrane in time steps, > 1.
         v_threshold: v_th.
-        surrogate_function: What differentiates the spike.
+        surrogate_function: Surrogate gradient of the spike.
         step_mode: ``s`` for one step (B, ...), ``m`` for sequences (T, B, ...).
-        beta: How far the threshold rises, in thresholds; 1.8 there.
-        tau_a: Time constant of the threshold in time steps, > 1; None is twice tau.
+        beta: Increase of the threshold, in thresholds; 1.8 in the paper.
+        tau_a: Time constant of the threshold in time steps, > 1; None means twice tau.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class AdaptiveLIFNode(RunsOnce, neuron.BaseNode):
 
 
 def make_lif_deep_reset(config: NeuronConfig) -> LIFNode:
-    """LIF whose soft reset lowers the potential by 1.8 thresholds, about as far as CLIF's does."""
+    """LIF whose soft reset lowers the potential by 1.8 thresholds, about as much as CLIF's reset."""
     return LIFNode(
         float(config.tau),
         decay_input=False,
@@ -100,19 +100,19 @@ def make_lif_deep_reset(config: NeuronConfig) -> LIFNode:
 
 
 def make_clif_detached(config: NeuronConfig) -> CLIFNode:
-    """CLIF whose m counts as a constant for the gradient: the same spikes for the same weights."""
-    return CLIFNode(*_words(config), detach_m=True, backend=config.backend)
+    """CLIF whose m is treated as a constant in the gradient: the same weights give the same spikes."""
+    return CLIFNode(*_arguments(config), detach_m=True, backend=config.backend)
 
 
 def make_clif_undecayed(config: NeuronConfig) -> UndecayedCLIFNode:
     """CLIF without the decay of m."""
-    return UndecayedCLIFNode(*_words(config), backend=config.backend)
+    return UndecayedCLIFNode(*_arguments(config), backend=config.backend)
 
 
 def make_alif(config: NeuronConfig) -> AdaptiveLIFNode:
     """LIF with an adaptive threshold."""
-    return AdaptiveLIFNode(*_words(config))
+    return AdaptiveLIFNode(*_arguments(config))
 
 
-def _words(config: NeuronConfig) -> tuple[float, float, surrogate.SurrogateFunctionBase, str]:
+def _arguments(config: NeuronConfig) -> tuple[float, float, surrogate.SurrogateFunctionBase, str]:
     return float(config.tau), float(config.v_threshold), make_surrogate(config), "m"

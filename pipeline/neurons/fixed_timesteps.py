@@ -1,4 +1,4 @@
-"""SpikingJelly's neurons with weights for each time step: bound to the T that they are made for."""
+"""SpikingJelly's neurons with weights for each time step, which work with one T only."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ class GatedLIFNode(RunsOnce, neuron.GatedLIFNode):
         """SpikingJelly's hook for a whole sequence: x (T, B, ...) and v (B, ...) to spikes and the new v."""
         (x,), v = inputs, states[0]
         _check_timesteps("glif", self.T, x)
-        # SpikingJelly's code takes four dimensions a step; the gates are the same for all of them.
+        # SpikingJelly's code expects four dimensions per step; the gates are the same for all elements.
         flat, shape = x.flatten(1)[:, None, None, None], x.shape[1:]
         (spikes,), states = super().multi_step_functional_forward((flat,), (v.reshape(flat.shape[1:]), states[1]))
         return (spikes.view(x.shape),), tuple(state.view(shape) for state in states)
 
 
 def make_psn(config: NeuronConfig) -> nn.Module:
-    """PSN with its own initial weights; tau and v_threshold have no part in it."""
+    """PSN with its own initial weights; tau and v_threshold have no effect."""
     return PSN(_timesteps(config), make_surrogate(config))
 
 
 def make_glif(config: NeuronConfig) -> nn.Module:
-    """GLIF with its paper's initial values; they are learnt, and tau and v_threshold have no part in them."""
+    """GLIF with the initial values of its paper, which are learnt; tau and v_threshold have no effect."""
     node = GatedLIFNode(_timesteps(config), surrogate_function=make_surrogate(config))
-    # SpikingJelly draws the gates from NumPy's global state; a run's seed is torch's.
+    # SpikingJelly draws the gates from NumPy's global state, but a run is seeded through torch.
     for gate in (node.alpha, node.beta, node.gamma):
         nn.init.uniform_(gate, -0.1, 0.1)
     return node
@@ -63,8 +63,8 @@ def make_glif(config: NeuronConfig) -> nn.Module:
 def _timesteps(config: NeuronConfig) -> int:
     if config.timesteps is None:
         raise ConfigError(
-            f"neuron.timesteps: expected a number of time steps for '{config.name}', which has weights for each, "
-            "found none. build_network fills it in."
+            f"neuron.timesteps: expected a number of time steps for '{config.name}', which has weights for each step, "
+            "found none. build_network sets it."
         )
     return config.timesteps
 
@@ -72,6 +72,6 @@ def _timesteps(config: NeuronConfig) -> int:
 def _check_timesteps(name: str, expected: int, x: torch.Tensor) -> None:
     if len(x) != expected:
         raise ConfigError(
-            f"neuron.name: '{name}' was made for T = {expected}, found T = {len(x)}. It has weights for each step: "
-            "train it anew, with grad_steps of all T."
+            f"neuron.name: expected T = {expected}, for which this '{name}' has weights, found T = {len(x)}. "
+            "Train it again for this T, with grad_steps of all T."
         )

@@ -1,4 +1,4 @@
-"""Which neurons run fused over time, on which input, and what the fused operators share."""
+"""Which neurons run fused over time, on which input, and what the fused neurons share."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 class BackendError(ConfigError):
-    """A neuron was asked to run fused where it cannot."""
+    """The fused backend was requested but cannot be used."""
 
 
 def find_obstacle(node: Any, x: torch.Tensor) -> str | None:
-    """Why a fused kernel cannot take this input, or the node's surrogate or numbers, or None if it can."""
+    """Why fused kernels cannot process this input with the node's surrogate and parameters, or None if they can."""
     if torch.jit.is_tracing():
         return "expected a call that is run, found one that torch.jit.trace records"
     if x.device.type not in ("cpu", "cuda"):
@@ -36,12 +36,12 @@ def find_obstacle(node: Any, x: torch.Tensor) -> str | None:
     if name not in KINDS or not function.spiking:
         return f"expected a spiking surrogate of {', '.join(KINDS)}, found {name}"
     if not has_plain_numbers(node):
-        return "expected numbers for tau, v_threshold, v_reset and alpha, found a tensor of several or a learnt one"
+        return "expected a number for each of tau, v_threshold, v_reset and alpha, found a learnt one or several"
     return None
 
 
 def has_plain_numbers(node: Any) -> bool:
-    """Whether what a node multiplies and compares by is one number each that no gradient is asked for."""
+    """Whether tau, v_threshold, v_reset and alpha of a node are single numbers that need no gradient."""
     return not any(
         isinstance(value, torch.Tensor) and (value.numel() != 1 or value.requires_grad)
         for value in (node.tau, node.v_threshold, node.v_reset, getattr(node.surrogate_function, "alpha", None))
@@ -52,7 +52,7 @@ def chooses_fused(backend: Backend, obstacle: str | None) -> bool:
     """Whether to run fused.
 
     Raises:
-        BackendError: If the backend is ``fused`` and something is in the way.
+        BackendError: If the backend is ``fused`` and there is an obstacle.
     """
     if backend == "fused" and obstacle is not None:
         raise BackendError(f"backend='fused': {obstacle}. Use backend='auto' or 'torch'.")
@@ -60,7 +60,7 @@ def chooses_fused(backend: Backend, obstacle: str | None) -> bool:
 
 
 def takes_norm(node: Any, stores: bool) -> bool:
-    """Whether a node of ours, set as it is, has kernels that take the batch norm in front of it too."""
+    """Whether one of our nodes has, with its settings, kernels that include the preceding batch norm."""
     function = node.surrogate_function
     known = type(function).__name__ in KINDS and function.spiking and has_plain_numbers(node)
     plain = node.temporal_window is None and node._neuron_precision is None and not stores
@@ -68,10 +68,10 @@ def takes_norm(node: Any, stores: bool) -> bool:
 
 
 def check_window(temporal_window: int | None, stores: bool) -> None:
-    """Raise a ConfigError where a window is negative, or where every step's state is stored, which knows no window."""
+    """Raise a ConfigError if a window is negative, or if the state of every step is stored, which excludes a window."""
     if temporal_window is not None and (temporal_window < 0 or stores):
         found = f"{temporal_window} with stored states" if stores else temporal_window
-        raise ConfigError(f"temporal_window: expected None, or 0 and more without stored states, found {found}")
+        raise ConfigError(f"temporal_window: expected None, or at least 0 without stored states, found {found}")
 
 
 def in_windows(
@@ -80,9 +80,10 @@ def in_windows(
     states: tuple[Any, ...],
     run: Callable[[torch.Tensor, tuple[Any, ...]], tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]],
 ) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
-    """Run a sequence x (T, B, ...) in spans of temporal_window + 1 steps that hand states on and no gradient.
+    """Run a sequence x (T, B, ...) in spans of temporal_window + 1 steps, which pass on states but no gradients.
 
-    None runs it whole. Spans begin at the first step of x, whose own states hand no gradient on either.
+    None runs the complete sequence at once. The first span starts at the first step of x and passes no gradient to the
+    states before it either.
     """
     if temporal_window is None:
         return run(x, states)
@@ -96,7 +97,7 @@ def in_windows(
 def spread_states(
     node: BaseNode, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], step_mode: str
 ) -> tuple[Any, ...]:
-    """Numbers among the states as tensors (B, ...), which take no memory; SpikingJelly fills tensors with them."""
+    """States with the numbers among them as expanded tensors (B, ...), which need no memory, unlike SpikingJelly's."""
     x = inputs[0][0] if step_mode == "m" else inputs[0]
     precision = getattr(node, "_neuron_precision", None)
     dtype = x.dtype if step_mode == "s" or precision is None else precision[0]
@@ -119,7 +120,5 @@ def step_by_step(
 
 
 def surrogate_kind(surrogate_function: Any) -> tuple[int, float]:
-    """The kind that the kernels know, and alpha."""
+    """The kind of a surrogate as the kernels number it, and alpha."""
     return KINDS[type(surrogate_function).__name__], float(surrogate_function.alpha)
-
-

@@ -1,4 +1,4 @@
-"""What our nodes share as modules: the backend by name, the states they begin with, and that they run once."""
+"""What our nodes have in common as modules: the backend, the initial states, and protection against recomputation."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pipeline.neurons.fused import Backend, BackendError, spread_states
 from pipeline.neurons.recomputation import RunsOnce
 from preprocess.errors import ConfigError
 
-# SpikingJelly's names for its kernels on a GPU, which scripts written for it ask for.
+# The last three are SpikingJelly's names of its GPU kernels, which existing scripts request.
 AnyBackend = Literal[Backend, "cupy", "triton", "inductor"]
 
 
 class FusedNode(RunsOnce, BaseNode):
-    """The base of our nodes, in front of SpikingJelly's node that each stands for."""
+    """The base class of our nodes, to be listed before the SpikingJelly node that each replaces."""
 
     _backend: AnyBackend = "auto"
     _states = 1
@@ -24,10 +24,10 @@ class FusedNode(RunsOnce, BaseNode):
 
     @property
     def backend(self) -> AnyBackend:
-        """The backend that was asked for.
+        """The requested backend.
 
-        ``auto`` runs fused where it can, ``torch`` never, ``fused`` always; SpikingJelly's ``cupy``, ``triton`` and
-        ``inductor`` run what ``auto`` runs.
+        ``auto`` runs fused where possible, ``torch`` never, ``fused`` always; SpikingJelly's ``cupy``, ``triton`` and
+        ``inductor`` behave as ``auto``.
 
         Raises:
             BackendError: If set to another name.
@@ -43,18 +43,18 @@ class FusedNode(RunsOnce, BaseNode):
 
     @property
     def supported_backends(self) -> tuple[str, ...]:
-        """What `backend` may be set to; SpikingJelly 1's `functional.set_backend` asks for it."""
+        """The valid values of `backend`, which SpikingJelly 1's `functional.set_backend` reads."""
         return get_args(AnyBackend)
 
     @property
     def fused_backend(self) -> Backend:
-        """What `backend` comes to: ``auto``, ``fused`` or ``torch``."""
+        """The effective backend: ``auto``, ``fused`` or ``torch``."""
         return self._backend if self._backend in ("fused", "torch") else "auto"
 
     def materialize_states(
         self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], step_mode: str
     ) -> tuple[Any, ...]:
-        """SpikingJelly's hook for states that are numbers still.
+        """SpikingJelly's hook for states that are still numbers.
 
         Raises:
             ConfigError: If a sequence has no time step.

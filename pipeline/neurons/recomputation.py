@@ -1,7 +1,7 @@
-"""Neurons whose state may not advance twice for one forward pass.
+"""Protects the state of neurons from advancing twice for one forward pass.
 
 `torch.utils.checkpoint` runs a forward pass again inside backward. A neuron that keeps its state would start the second
-pass from where the first one ended: wrong gradients, and a state that is two sequences old, without a word.
+pass from the end of the first: the gradients would be wrong and the state two sequences old, without any error.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from spikingjelly.activation_based.base import MemoryModule
 from preprocess.errors import ConfigError
 
 _OUTSIDE = -1
-"""What torch numbers the backward pass that runs where none does."""
+"""The number that torch gives the backward pass outside of any."""
 
 
 class RecomputationError(ConfigError):
-    """A neuron that keeps its state was run again inside backward."""
+    """A stateful neuron was run again inside backward."""
 
 
 class RunsOnce(MemoryModule):
-    """A module that refuses to run inside backward from a state that nobody set there.
+    """A module that refuses to run inside backward, unless its state was set there.
 
-    SpikingJelly's `memopt.checkpoint_module` hands states on: it calls the functional forward, or sets the states
-    before it runs a module again and puts back what was there. A checkpointed function that begins with a reset runs
-    from the same state both times.
+    SpikingJelly's `memopt.checkpoint_module` handles states: it calls the functional forward, or sets the states before
+    it runs a module again and restores them afterwards. A checkpointed function that begins with
+    a reset runs from the same state both times.
     """
 
     _set_in = _OUTSIDE
@@ -56,7 +56,7 @@ class RunsOnce(MemoryModule):
         backward_pass = torch._C._current_graph_task_id()
         if backward_pass not in (_OUTSIDE, self._set_in):
             raise RecomputationError(
-                f"{type(self).__name__}: expected one forward pass for each backward, found a second one inside "
-                "backward, as torch.utils.checkpoint makes it: the state would advance twice and the gradients would "
-                "be wrong. Use spikingjelly.activation_based.memopt.checkpoint_module, which hands states on."
+                f"{type(self).__name__}: expected one forward pass for each backward pass, found a second one inside "
+                "backward, as made by torch.utils.checkpoint: the state would advance twice and the gradients would "
+                "be wrong. Use spikingjelly.activation_based.memopt.checkpoint_module, which handles states."
             )

@@ -23,6 +23,7 @@ from pipeline.config.run_config import (
 )
 from pipeline.presets.preset import Preset
 from preprocess.binning.binning import Binning
+from preprocess.datasets.splits import SPLIT_RULES
 
 # Table 5, appendix I and the authors' code: fp16 autocast in training, seed 2022, best test accuracy over the epochs.
 _TRAINING = RunConfig(
@@ -79,11 +80,8 @@ _PLIF_TRAINING = replace(
     precision="fp32",
 )
 
-_SPLITS = {
-    "first-900-train": "indices 0 to 899 of a class train",
-    "first-100-test": "indices 0 to 99 of a class test",
-    "random-0.9": "a seeded tenth of each class tests",
-}
+# The sources name three splits into nine tenths and one.
+_SPLITS = [name for name, rule in SPLIT_RULES.items() if rule.test_share == 0.1]
 
 # Table 3, right half: k, then the test accuracy at each tau.
 TAUS = (1.1, 1.3, 1.5, 1.8, 2.0)
@@ -167,7 +165,7 @@ def _cifar10_dvs(
             config = replace(config, dataset=replace(config.dataset, augmentation=names))
             words, told = f"{words}-aug", [*told, f"augmentation {names}{' (ours)' if vgg11 else ''}"]
         if split != own:
-            words, told = f"{words}-{split}", [*told, f"split: {_SPLITS[split]}"]
+            words, told = f"{words}-{split}", [*told, f"split: {SPLIT_RULES[split].summary}"]
         bare = split == own and not pillow and timesteps == base.binning.timesteps
         number = (paper_augmented if augmented else paper) if bare else None
         yield Preset(words, config, "; ".join(told), number, variant=number is None and words != name)

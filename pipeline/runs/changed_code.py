@@ -1,8 +1,8 @@
-"""Whether a run's own neuron or network file is still the one that it was trained with.
+"""Whether the file of a run's custom neuron or network is still the one that it was trained with.
 
-`environment.json` keeps the SHA-256 of the file that defines the class, and of every file of one's own that it imports
-(`pipeline.config.imported_files`); installed packages are named there by their versions. Runs of earlier versions are
-checked by what they recorded, and where that is nothing they open as before.
+`environment.json` has the SHA-256 of the file that defines the class, and of every local file that it imports
+(`pipeline.config.imported_files`); installed packages are recorded by their versions. Runs of earlier versions are
+checked by what they recorded; without a record they open as before.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from preprocess.errors import RunError
 
 FLAG = "--accept-changed-code"
 KEY = "accepted_changed_code"
-"""Where environment.json, result.json, evaluation.json and basis.json list the changes that were accepted."""
+"""The key under which environment.json, result.json, evaluation.json and basis.json list the accepted changes."""
 
 
 @dataclass(frozen=True)
 class CodeChange:
-    """One file of one's own that is not what a run was trained with.
+    """A file of custom code that changed since a run was trained with it.
 
     Attributes:
         file: Its path.
@@ -41,10 +41,10 @@ class CodeChange:
 
 
 def code_changes(run: Run) -> list[CodeChange]:
-    """The files that changed since a run was trained, which its latest `environment.json` tells.
+    """The files that changed since a run was trained, by its latest `environment.json`.
 
     Raises:
-        ConfigError: If a class of the run's own cannot be loaded any more.
+        ConfigError: If a custom class of the run cannot be loaded any more.
     """
     recorded = run.environment.get("outside") or {}
     if not recorded:
@@ -60,9 +60,9 @@ def code_changes(run: Run) -> list[CodeChange]:
 
 
 def _imports(was: Mapping[str, Any], folder: Path) -> dict[str, tuple[str, str]]:
-    """The hashes, then and now, of imported files; beside the class's own file where a run or its code was moved.
+    """The hashes of imported files at training and now; looked up next to the class's file if run or code was moved.
 
-    One that is gone is left out: either the class's own file changed with it, or its import fails.
+    Missing files are left out: either the class's file changed too, or its import fails.
     """
     before = Path(was["file"]).parent
     found = {}
@@ -75,11 +75,11 @@ def _imports(was: Mapping[str, Any], folder: Path) -> dict[str, tuple[str, str]]
 
 
 def check_code(run: Run) -> list[dict[str, str]]:
-    """What changed, for a record; refused unless the run was opened with `accept_changed_code`.
+    """The changes, to be recorded; refused unless the run was opened with `accept_changed_code`.
 
     Raises:
         RunError: With a line for each changed file.
-        ConfigError: If a class of the run's own cannot be loaded any more.
+        ConfigError: If a custom class of the run cannot be loaded any more.
     """
     changes = code_changes(run)
     if changes and not run.accept_changed_code:
@@ -88,8 +88,8 @@ def check_code(run: Run) -> list[dict[str, str]]:
 
 
 def changed_code_error(folder: Path, changes: Sequence[CodeChange]) -> RunError:
-    """Names both hashes of each file, and how to go on."""
-    what_next = f"Put the file back, train again in another --out, or continue knowingly with {FLAG}."
+    """The error with both hashes of each file, and what to do next."""
+    what_next = f"Restore the file, train again in another --out, or accept the change with {FLAG}."
     return RunError(*(f"{folder}: {change}: the file changed since the training. {what_next}" for change in changes))
 
 
@@ -99,7 +99,7 @@ def joined_records(*parts: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
 
 
 def accepted_sentence(records: Sequence[Mapping[str, str]]) -> str:
-    """For tables: which files changed while the results were made; "" where none did."""
+    """A sentence for tables: which files changed between training and this result; "" if none did."""
     if not records:
         return ""
     files = ", ".join(f"{r['file']} ({r['trained'][:12]} to {r['found'][:12]})" for r in records)

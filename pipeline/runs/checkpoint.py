@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run needs to go on as if it had never stopped."""
+"""Checkpoints: everything that a run needs to resume as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
+from pipeline.runs.selection import selection_order
 from preprocess.errors import RunError
 from preprocess.files import write_whole
 
-# What a learner is made of; see `pipeline.training.learner.Learner.state`.
+# The parts of a learner's state; see `pipeline.training.learner.Learner.state`.
 PARTS = ("network", "optimiser", "scaler", "average")
 
 
@@ -24,9 +25,9 @@ class Best:
     """The epoch whose weights are selected so far.
 
     Attributes:
-        epoch: Counted from 1; 0 is none yet.
-        accuracy: Of the split that selects.
-        loss: Of the same split; breaks ties.
+        epoch: Counted from 1; 0 if there is none yet.
+        accuracy: Accuracy on the split that selects, a fraction.
+        loss: Loss on the same split; decides between equal accuracies.
     """
 
     epoch: int = 0
@@ -34,7 +35,7 @@ class Best:
     loss: float = float("inf")
 
     def is_beaten_by(self, accuracy: float, loss: float) -> bool:
-        return (accuracy, -loss) > (self.accuracy, -self.loss)
+        return selection_order(accuracy, loss) > selection_order(self.accuracy, self.loss)
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Checkpoint:
     Attributes:
         fingerprint: The configuration's.
         data: The fingerprint of the frames that it was trained on.
-        epoch: How many epochs are done.
-        threads: How many CPU threads computed; another number gives other roundings.
+        epoch: Number of finished epochs.
+        threads: Number of CPU threads; another number gives other rounding errors.
         network: State dict.
         optimiser: State dict.
         scaler: State dict of the gradient scaler; empty without one.
@@ -67,17 +68,17 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all; RunError where the disk is full."""
+    """Write a checkpoint, completely or not at all; RunError if the disk is full."""
     state = {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__}
     state["best"] = asdict(checkpoint.best)
     write_whole(path, lambda temporary: torch.save(state, temporary))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint to the CPU; never runs code that the file holds.
+    """Read a checkpoint to the CPU; never runs code from the file.
 
     Raises:
-        RunError: If it is missing, damaged or something else.
+        RunError: If it is missing, damaged or not a checkpoint.
     """
     state = _load(path)
     with _named_errors(path):
@@ -91,7 +92,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             and all(isinstance(state, torch.Tensor) and state.dtype == torch.uint8 for state in found.random)
         )
         if not whole:
-            raise ValueError("its epoch, selection or random states make no sense")
+            raise ValueError("its epoch, selection or random states are inconsistent")
         return found
 
 
@@ -102,7 +103,7 @@ def save_weights(path: Path, network: torch.nn.Module, epoch: int) -> None:
 
 
 def load_weights(path: Path, network: torch.nn.Module) -> int:
-    """Put weights into a network of the same layers; the epoch they are of.
+    """Load weights into a network of the same layers, and return their epoch.
 
     Raises:
         RunError: If the file is missing or damaged, or the weights are another network's.
@@ -114,7 +115,7 @@ def load_weights(path: Path, network: torch.nn.Module) -> int:
 
 
 def random_states() -> list[torch.Tensor]:
-    """Torch's random states: the CPU's, then one for each CUDA device that is in use."""
+    """PyTorch's random states: of the CPU, then of each CUDA device in use."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     return [torch.get_rng_state(), *cuda]
 
@@ -130,11 +131,11 @@ def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RunError(f"{path}: expected a checkpoint, found no such file. Train first: spikeloom train --help")
     with _named_errors(path), warnings.catch_warnings():
-        # Torch warns of files that others wrote before it refuses them.
+        # torch.load warns about foreign files before it refuses them.
         warnings.simplefilter("ignore")
         state = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
-            raise TypeError(f"it holds a {type(state).__name__}")
+            raise TypeError(f"it contains a {type(state).__name__}")
         return state
 
 
@@ -144,10 +145,11 @@ def _named_errors(path: Path) -> Iterator[None]:
         yield
     except (RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         if isinstance(error, pickle.UnpicklingError):
-            # Torch's own words advise to load it unsafely.
-            reason = "it is cut off, or holds more than tensors and plain values; none of it was run"
+            # The message of torch advises to load the file unsafely.
+            reason = "it is truncated, or contains more than tensors and plain values; no code from it was run"
         else:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise RunError(
-            f"{path}: expected a checkpoint of this run, but it cannot be used ({reason}). Delete it and train again."
+            f"{path}: expected a checkpoint of this run, found one that cannot be used ({reason}). Delete it and train "
+            "again."
         ) from None

@@ -1,11 +1,11 @@
-"""A run folder: what a run was asked for, what it measured, and what came of it; every file is whole or absent.
+"""A run folder: the configuration of a run, its measurements and its result; every file is complete or absent.
 
 config.json        the configuration, as `train --config` takes it
 environment.json   versions, machine, device, threads, and the fingerprint of the frames
-metrics.jsonl      one line an epoch, reproducible values only
-timings.jsonl      one line an epoch, what depends on the machine
-checkpoint.pt      the last epoch's state; best.pt the selected weights
-result.json        what the selected weights reach; predictions.npz the summed logits of every test sample
+metrics.jsonl      one line per epoch, reproducible values only
+timings.jsonl      one line per epoch, values that depend on the machine
+checkpoint.pt      the state after the last epoch; best.pt the selected weights
+result.json        the result of the selected weights; predictions.npz the summed logits of every test sample
 tensorboard/       the metrics again, for TensorBoard
 """
 
@@ -16,9 +16,10 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pipeline.config.run_config import RunConfig, load_config
+from pipeline.runs.result import RunResult
 from preprocess.errors import RunError
 from preprocess.files import LOCK, lock_folder, read_json, read_lines
 
@@ -27,15 +28,15 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run folder as it is on the disk.
+    """The content of a run folder.
 
     Attributes:
         folder: Its path.
-        config: What it computes.
-        metrics: One row an epoch; see `pipeline.training.train_run`.
-        timings: One row an epoch.
-        result: What came of it; None while it is not finished.
-        environment: Where it ran.
+        config: Its configuration.
+        metrics: One row per epoch; see `pipeline.runs.result.MetricsRow`.
+        timings: One row per epoch; see `pipeline.runs.result.TimingRow`.
+        result: Its result; None until it is finished.
+        environment: Versions, machine and device of the run.
         accept_changed_code: Whether it may be loaded although its own neuron or network file changed since the
             training; see `pipeline.runs.changed_code`.
     """
@@ -44,7 +45,7 @@ class Run:
     config: RunConfig
     metrics: list[dict[str, Any]]
     timings: list[dict[str, Any]]
-    result: dict[str, Any] | None
+    result: RunResult | None
     environment: dict[str, Any]
     accept_changed_code: bool = False
 
@@ -57,18 +58,18 @@ def open_run(folder: Path, *, accept_changed_code: bool = False) -> Run:
         accept_changed_code: Whether its network may be loaded from code that changed since the training.
 
     Raises:
-        RunError: If it is no run folder, or a file of it is damaged.
-        ConfigError: If its configuration is faulty.
+        RunError: If it is not a run folder, or a file of it is damaged.
+        ConfigError: If its configuration is invalid.
     """
     folder = folder.expanduser().absolute()
     if not (folder / "config.json").is_file():
-        raise RunError(f"{folder}: expected a run folder (with config.json), found none. List them: spikeloom runs DIR")
+        raise RunError(f"{folder}: expected a run folder (with config.json), found none. List runs: spikeloom runs DIR")
     return Run(
         folder,
         load_config(folder / "config.json"),
         read_lines(folder / "metrics.jsonl"),
         read_lines(folder / "timings.jsonl"),
-        read_json(folder / "result.json"),
+        cast(RunResult | None, read_json(folder / "result.json")),
         read_json(folder / "environment.json") or {},
         accept_changed_code,
     )
@@ -78,24 +79,28 @@ def find_runs(folder: Path) -> list[Path]:
     """Every run folder at or below a folder, sorted; RunError where there is no such folder."""
     folder = folder.expanduser().absolute()
     if not folder.is_dir():
-        raise RunError(f"{folder}: expected a folder of runs, found none. The default is ./runs.")
-    # A search keeps JSON files of other kinds; a run's config.json stands beside its environment.json.
+        raise RunError(f"{folder}: expected a folder of runs, found none. By default, runs are written to ./runs.")
+    # Searches have other JSON files; only a run has config.json and environment.json together.
     return sorted(path.parent for path in folder.rglob("config.json") if (path.parent / "environment.json").exists())
 
 
 @contextlib.contextmanager
 def holding(folder: Path) -> Iterator[None]:
-    """Make a run folder and keep other processes from training in it; the lock dies with its process.
+    """Create a run folder and keep other processes from training in it; the lock ends with its process.
 
     Raises:
-        RunError: If another process trains there, or the folder cannot be made.
+        RunError: If another process trains there, or the folder cannot be created.
     """
     try:
         lock = lock_folder(folder, soft=True)
     except TimeoutError:
-        raise RunError(f"{folder}: another process trains here. Wait for it, or choose another --out.") from None
+        raise RunError(
+            f"{folder}: expected no other process, found one that trains here. Wait for it, or choose another --out."
+        ) from None
     except OSError as error:
-        raise RunError(f"{folder}: expected a folder that can be written and locked, found: {error}") from None
+        raise RunError(
+            f"{folder}: expected a writable folder that can be locked, found: {error}. Choose another --out."
+        ) from None
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What a run begins from: nothing, its own last checkpoint, or that of another run."""
+"""Where a run starts: from scratch, from its own last checkpoint, or from that of another run."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from preprocess.errors import RunError
 
 
 def check_beginning(config: RunConfig, folder: Path, *, accept_changed_code: bool) -> list[dict[str, str]]:
-    """What changed in a run's own code since the checkpoints that it continues; see `pipeline.runs.changed_code`.
+    """Changes in custom code since the checkpoint that a run continues from; see `pipeline.runs.changed_code`.
 
     Args:
-        config: Of the run.
-        folder: Its own folder, there or not.
-        accept_changed_code: Whether a change is accepted, and so recorded.
+        config: The run's configuration.
+        folder: The run folder, which may not exist yet.
+        accept_changed_code: Whether changes are accepted and recorded.
 
     Raises:
-        RunError: If the folder holds another run, there is no run to start from, or the code changed and may not.
+        RunError: If the folder contains another run, there is no run to start from, or changes are not accepted.
     """
     there = None
     if (folder / "config.json").exists():
@@ -42,11 +42,11 @@ def check_beginning(config: RunConfig, folder: Path, *, accept_changed_code: boo
 
 
 def find_start(config: RunConfig, folder: Path) -> Run:
-    """The run that `start_from` names: a path, or the name of a folder beside the run's own.
+    """The run that `start_from` names: a path, or the name of a folder next to the run's own.
 
     Args:
-        config: Of the run that goes on; `start_from` is set.
-        folder: Its own folder.
+        config: Of the run that starts from it; `start_from` is set.
+        folder: The folder of that run.
 
     Raises:
         RunError: If there is no such run, or it has no checkpoint yet.
@@ -62,7 +62,7 @@ def find_start(config: RunConfig, folder: Path) -> Run:
 
 
 def selects_alike(origin: RunConfig, config: RunConfig) -> bool:
-    """Whether the best epoch so far of one may be the other's: the same network selected on the same samples."""
+    """Whether the best epoch so far may be taken over: the same network, selected on the same samples."""
     return _selecting(origin) == _selecting(config)
 
 

@@ -1,4 +1,4 @@
-"""A run's metrics for TensorBoard, beside metrics.jsonl."""
+"""A run's metrics for TensorBoard, in addition to metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Scalars:
     """Writes the numbers of each epoch to ``folder/tensorboard``."""
 
     def __init__(self, folder: Path, next_epoch: int) -> None:
-        """Epochs from `next_epoch` on that an interrupted run wrote already are dropped from view."""
+        """Epochs from `next_epoch` on that an interrupted run has already written are hidden."""
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=next_epoch)

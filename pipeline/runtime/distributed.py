@@ -72,7 +72,7 @@ class Group:
         return told[0]
 
 
-def told_group() -> Group:
+def group_from_env() -> Group:
     """What torchrun says in this process's environment, before anything is joined."""
     size = int(os.environ.get("WORLD_SIZE") or 1)
     return Group(int(os.environ.get("RANK") or 0), size) if size > 1 else Group()
@@ -122,7 +122,7 @@ def _end_group() -> None:
 
 def local_device(name: str) -> str:
     """The device of this process: of ``auto`` and ``cuda``, each process of a group takes a GPU of its own."""
-    if told_group().size == 1 or name not in ("auto", "cuda") or not torch.cuda.is_available():
+    if group_from_env().size == 1 or name not in ("auto", "cuda") or not torch.cuda.is_available():
         return name
     return f"cuda:{os.environ.get('LOCAL_RANK') or 0}"
 

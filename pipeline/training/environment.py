@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -16,13 +17,15 @@ from pipeline.config.run_config import RunConfig
 from pipeline.networks import neuron_layers
 from pipeline.runs.run_folder import FORMAT_VERSION
 from pipeline.runtime.device import resolve_precision
-from pipeline.runtime.distributed import told_group
+from pipeline.runtime.distributed import group_from_env
 
 _PACKAGES = ("spikeloom", "torch", "spikingjelly", "numpy", "numba", "h5py")
 
 
-def describe_environment(config: RunConfig, network: torch.nn.Module, device: torch.device) -> dict[str, Any]:
-    """Plain values for `environment.json`."""
+def describe_environment(
+    config: RunConfig, network: torch.nn.Module, device: torch.device, command: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Plain values for `environment.json`; the command is that of this process unless another one is given."""
     return {
         "format": FORMAT_VERSION,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
@@ -33,12 +36,12 @@ def describe_environment(config: RunConfig, network: torch.nn.Module, device: to
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
-        "processes": told_group().size,
+        "processes": group_from_env().size,
         "precision": resolve_precision(config.precision, device),
         "neurons": _backends(network),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "outside": outside_sources(config),
-        "command": sys.argv,
+        "command": list(sys.argv if command is None else command),
         "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
 

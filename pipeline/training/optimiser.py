@@ -15,5 +15,3 @@ def make_optimiser(network: torch.nn.Module, config: OptimiserConfig) -> torch.o
     return torch.optim.SGD(
         parameters, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
     )
-
-

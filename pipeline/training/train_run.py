@@ -5,30 +5,33 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from pipeline.analysis.energy import Energy, EnergyCount
 from pipeline.config.run_config import RunConfig, fingerprint, to_dict
 from pipeline.data.loader import Batch, FrameLoader
 from pipeline.data.run_data import RunData, open_data
+from pipeline.data.training_input import TrainingInput
+from pipeline.evaluation.describe_run import describe_run, save_predictions
 from pipeline.evaluation.evaluate import Evaluation, describe_test, evaluate, mean_steps
 from pipeline.evaluation.losses import answer_mask, predict
-from pipeline.evaluation.result import describe_run, save_predictions
 from pipeline.networks import SpikeCounter
 from pipeline.networks.run_network import make_run_network
 from pipeline.runs import checkpoint as checkpoints
 from pipeline.runs.changed_code import KEY
 from pipeline.runs.checkpoint import PARTS, Best, Checkpoint
+from pipeline.runs.result import MetricsRow, RunResult, TimingRow
 from pipeline.runs.run_folder import Run, holding
 from pipeline.runs.start_from import check_beginning, find_start, selects_alike
 from pipeline.runs.tensorboard import Scalars
 from pipeline.runtime.device import computing, peak_memory_mb
-from pipeline.runtime.distributed import Group, joined, share_of, told_group
+from pipeline.runtime.distributed import Group, group_from_env, joined, share_of
 from pipeline.training.environment import describe_environment
 from pipeline.training.learner import Learner
 from pipeline.training.non_finite import find_layer
@@ -37,7 +40,7 @@ from preprocess.errors import ConfigError, RunError
 from preprocess.files import copy_whole, read_json, read_lines, write_json, write_lines
 from preprocess.terminal.progress import Progress
 
-OnEpoch = Callable[[dict[str, Any], dict[str, Any]], None]
+OnEpoch = Callable[[MetricsRow, TimingRow], None]
 
 _CUDA_CHECK_STEPS = 16
 
@@ -49,10 +52,12 @@ def train_run(
     *,
     open_test: bool = True,
     micro_batch: int | None = None,
+    command: Sequence[str] | None = None,
     accept_changed_code: bool = False,
     on_epoch: OnEpoch | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+    network: nn.Module | None = None,
+) -> RunResult:
     """Train the run of a folder from its start, or from its checkpoint, to its end.
 
     Where torchrun started several processes, each calls this; the first alone writes and calls `on_epoch`.
@@ -64,11 +69,13 @@ def train_run(
         open_test: Whether the test split is read at the end; a search's trials leave it closed.
         micro_batch: Pieces of a batch for a machine with less memory than the run was meant for; it stays the same run,
             and its environment and result say so. None is what the configuration says.
+        command: The command line for the record of the run; None is that of this process.
         accept_changed_code: Whether a run whose own neuron or network file changed is continued all the same; its
             environment and result say so.
         on_epoch: Called after each epoch with its rows of ``metrics.jsonl`` and ``timings.jsonl``, once its checkpoint
             is on the disk.
         progress: Where to tell how far an epoch is.
+        network: An object of the class that `network.name` names, trained instead of one that is built.
 
     Returns:
         The content of ``result.json``.
@@ -85,7 +92,7 @@ def train_run(
     # Data first: a configuration that does not fit its data leaves no folder behind.
     accepted = check_beginning(config, folder, accept_changed_code=accept_changed_code)
     data = open_data(config, cache.expanduser().absolute(), progress, needs_test=False)
-    group = told_group()
+    group = group_from_env()
     if open_test and len(data.splits.test) == 0:
         open_test = False
         if progress is not None and group.first:
@@ -100,10 +107,11 @@ def train_run(
         folder = cast(Path, group.tell(folder))
         finished = group.tell(read_json(folder / "result.json") if group.first else None)
         if isinstance(finished, dict) and ("test_accuracy" in finished or not open_test):
-            return finished
-        training = _Training(config, folder, data, device, progress or Progress(), group, micro_batch)
+            return cast(RunResult, finished)
+        training = _Training(config, folder, data, device, progress or Progress(), group, micro_batch, network)
+        training.command = command
         training.accepted = accepted
-        training.begin_or_continue(cache)
+        training.start_or_resume(cache)
         scalars = stack.enter_context(Scalars(folder, training.epoch + 1)) if group.first else None
         while not training.done:
             row = training.run_epoch()
@@ -126,23 +134,24 @@ class _Training:
         progress: Progress,
         group: Group,
         micro_batch: int | None,
+        given: nn.Module | None = None,
     ) -> None:
         self.config, self.folder, self.data, self.device = config, folder, data, device
         self.progress, self.group = progress, group
         torch.manual_seed(config.seed)
-        network = make_run_network(
-            config, classes=len(data.classes), size=data.size, timesteps=data.frames.timesteps, device=device
-        )
+        form = {"classes": len(data.classes), "size": data.size, "timesteps": data.frames.timesteps}
+        network = make_run_network(config, **form, device=device, given=given)  # type: ignore[arg-type]
         # Counted before the network is compiled or trained; it only looks.
         self.energy_count = EnergyCount(config, network, data.size, data.frames.timesteps, device)
         self.learner = Learner(config, network, device, group, micro_batch)
         self.train_loader = self._loader(data.splits.train, shuffle_seed=config.seed)
         self.epoch = 0
         self.best = Best()
+        self.command: Sequence[str] | None = None
         # What changed in the run's own code while it was trained.
         self.accepted: list[dict[str, str]] = []
-        self.rows: list[dict[str, Any]] = []
-        self.timings: list[dict[str, Any]] = []
+        self.rows: list[MetricsRow] = []
+        self.timings: list[TimingRow] = []
 
     @property
     def done(self) -> bool:
@@ -166,21 +175,23 @@ class _Training:
             group=self.group if trains else None,
         )
 
-    def begin_or_continue(self, cache: Path) -> None:
+    def start_or_resume(self, cache: Path) -> None:
         """Write what the run is, or take up its last checkpoint and cut what was measured after it."""
         if (self.folder / "checkpoint.pt").exists():
             self._restore(self.folder, fingerprint(self.config))
-            self.timings = [row for row in read_lines(self.folder / "timings.jsonl") if row["epoch"] <= self.epoch]
+            timings = cast(list[TimingRow], read_lines(self.folder / "timings.jsonl"))
+            self.timings = [row for row in timings if row["epoch"] <= self.epoch]
         elif self.config.start_from is not None:
             self._start_from(find_start(self.config, self.folder))
         if not self.group.first:
             return
         write_json(self.folder / "config.json", to_dict(self.config))
-        about = describe_environment(self.config, self.learner.network, self.device)
+        about = describe_environment(self.config, self.learner.network, self.device, self.command)
         frames = self.data.frames
         data: dict[str, Any] = {"cache": str(cache), "frames": str(frames.path), "data": frames.fingerprint}
         before = read_json(self.folder / "environment.json") or {}
         data["micro_batch"] = self.learner.micro_batch
+        data["input"] = TrainingInput.of(frames).to_dict()
         if self.config.start_from is not None:
             data["started_from"] = str(self.folder.parent / self.config.start_from)
         if self.accepted:
@@ -226,7 +237,8 @@ class _Training:
                 f"{path}: expected the checkpoint of run {run}, found that of "
                 f"{state.fingerprint}. Put this run's own back, or train anew in another --out."
             )
-        rows = [row for row in read_lines(folder / "metrics.jsonl") if row["epoch"] <= state.epoch]
+        rows = cast(list[MetricsRow], read_lines(folder / "metrics.jsonl"))
+        rows = [row for row in rows if row["epoch"] <= state.epoch]
         if [row["epoch"] for row in rows] != list(range(1, state.epoch + 1)):
             raise RunError(
                 f"{folder}/metrics.jsonl: expected the rows of epochs 1 to {state.epoch}, found "
@@ -240,7 +252,7 @@ class _Training:
             raise RunError(f"{path}: does not fit its configuration ({reason}). Train anew in another --out.") from None
         self.epoch, self.best, self.rows = state.epoch, state.best, rows
 
-    def run_epoch(self) -> dict[str, Any]:
+    def run_epoch(self) -> MetricsRow:
         """Train one epoch, measure, select, and write; the row of ``metrics.jsonl``."""
         start = time.perf_counter()
         epoch = self.epoch + 1
@@ -248,7 +260,7 @@ class _Training:
             # A checkpoint keeps the first process's random states alone; each process's masks must differ.
             seeds = np.random.SeedSequence([self.config.seed, epoch, self.group.rank])
             torch.manual_seed(int(seeds.generate_state(1)[0]))
-        row = {"epoch": epoch} | self._train_epoch(epoch)
+        row = self._train_epoch(epoch)
         spent = time.perf_counter() - start
         better = False
         if self.group.first:
@@ -275,7 +287,7 @@ class _Training:
             self._save()
         return row
 
-    def _train_epoch(self, epoch: int) -> dict[str, Any]:
+    def _train_epoch(self, epoch: int) -> MetricsRow:
         learner, loader = self.learner, self.train_loader
         rate = learning_rate(self.config, epoch)
         learner.set_learning_rate(rate)
@@ -298,6 +310,7 @@ class _Training:
         total = self.group.sum(torch.stack([torch.stack(losses).double().sum(), correct.double()]))
         spikes = self.group.sum(counter.totals())
         return {
+            "epoch": epoch,
             "train_loss": float(total[0]) / (len(losses) * self.group.size),
             "train_accuracy": int(total[1]) / (loader.samples * self.group.size),
             "validation_loss": None,
@@ -318,13 +331,13 @@ class _Training:
                 f"{epoch}; the first that is not finite: {layer}. {self._advice()}"
             )
 
-    def _select(self, epoch: int, row: dict[str, Any]) -> bool:
+    def _select(self, epoch: int, row: MetricsRow) -> bool:
         """Measure the split that selects, into the row; whether the weights are the best so far."""
         if self.config.selection == "last":
             return False
         split = "validation" if self.config.selection == "validation" else "test"
         found = self._evaluate(split)
-        row |= {f"{split}_loss": found.loss, f"{split}_accuracy": found.accuracy}
+        row |= cast(MetricsRow, {f"{split}_loss": found.loss, f"{split}_accuracy": found.accuracy})
         row["energy_uj"] = self._energy(found, split).per_inference_uj
         if split == "validation":
             row["firing_rate"] = found.firing_rate
@@ -365,10 +378,10 @@ class _Training:
             ),
         )
 
-    def finish(self, open_test: bool) -> dict[str, Any]:
+    def finish(self, open_test: bool) -> RunResult:
         """Take the selected weights, open the test split if it may be, and write the result."""
         if not self.group.first:
-            return cast(dict[str, Any], self.group.tell(None))
+            return cast(RunResult, self.group.tell(None))
         config, network = self.config, self.learner.evaluated
         if config.selection == "last":
             checkpoints.save_weights(self.folder / "best.pt", network, self.epoch)
@@ -376,12 +389,13 @@ class _Training:
         result = describe_run(config, self.data, self.rows, self.timings, epoch)
         result["micro_batch"] = self.learner.micro_batch
         if self.accepted:
-            result[KEY] = self.accepted
+            result["accepted_changed_code"] = self.accepted
         if len(self.data.splits.test) == 0:
             result["test_samples"] = 0
         if open_test:
             tested = self._evaluate("test")
-            result |= describe_test(tested) | {"energy": self._energy(tested, "test").describe()}
+            result |= cast(RunResult, describe_test(tested))
+            result["energy"] = self._energy(tested, "test").describe()
             save_predictions(self.folder / "predictions.npz", self.data, tested)
         write_json(self.folder / "result.json", result)
-        return cast(dict[str, Any], self.group.tell(result))
+        return cast(RunResult, self.group.tell(result))

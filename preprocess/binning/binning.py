@@ -1,4 +1,4 @@
-"""Binning: how a sample becomes frames, and the counting itself."""
+"""Binning: the configuration of how a sample is divided into frames, and the counting of its events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SplitBy = Literal[
     "number", "time", "duration", "time_window", "event_count", "n_time_bins", "n_event_bins", "fixed_window"
 ]
 
-# The fields that each rule reads besides split_by and downsample; the others say nothing about its frames.
+# The fields that each rule uses besides split_by and downsample; it ignores the others.
 _FIELDS: dict[str, tuple[str, ...]] = {
     "number": ("timesteps",),
     "time": ("timesteps",),
@@ -34,25 +34,25 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Binning:
-    """How a sample becomes frames."""
+    """How a sample is divided into frames."""
 
     timesteps: int = 10
-    """T, the number of frames of a sample, where the rule does not find it."""
+    """T, the number of frames of a sample, unless the rule determines it."""
     split_by: SplitBy = "number"
-    """number, n_event_bins: equally many events a frame; time, n_time_bins: equally long frames; fixed_window: T
-    frames of duration_us; duration, time_window, event_count: as many frames as the sample fills."""
+    """number, n_event_bins: frames with equal numbers of events; time, n_time_bins: frames of equal duration;
+    fixed_window: T frames of duration_us; duration, time_window, event_count: as many frames as the sample fills."""
     downsample: int = 1
-    """Sum k x k blocks of pixels."""
+    """Spatial downsampling factor k: sum the events of k x k pixels."""
     duration_us: int | None = None
-    """Length of a frame in us: duration, time_window, fixed_window."""
+    """Duration of a frame in us, for duration, time_window and fixed_window."""
     event_count: int | None = None
-    """Events of a frame: event_count."""
+    """Number of events per frame, for event_count."""
     overlap: int = 0
-    """What a frame shares with the next, in us (time_window) or events (event_count)."""
+    """Overlap between consecutive frames, in us (time_window) or events (event_count)."""
     include_incomplete: bool = False
-    """Keep a last frame that is not full: time_window, event_count."""
+    """Keep an incomplete last frame, for time_window and event_count."""
     start_us: int = 0
-    """Where the first frame begins, after the first event: fixed_window."""
+    """Start of the first frame in us after the first event, for fixed_window."""
 
     def errors(self) -> Iterator[str]:
         if self.timesteps < 1:
@@ -60,7 +60,7 @@ class Binning:
         if self.downsample < 1:
             yield f"binning.downsample: expected at least 1, found {self.downsample}"
         reads = _FIELDS[self.split_by]
-        for name, what in (("duration_us", "the length of a frame in us"), ("event_count", "the events of a frame")):
+        for name, what in (("duration_us", "the duration of a frame in us"), ("event_count", "the events per frame")):
             value = getattr(self, name)
             if name in reads and value is None:
                 yield f"binning.{name}: expected {what} for split_by {self.split_by}, found none"
@@ -73,7 +73,7 @@ class Binning:
             yield f"binning.start_us: expected at least 0, found {self.start_us}"
 
     def check(self) -> None:
-        """Raise a ConfigError with every fault."""
+        """Raise a ConfigError with all errors."""
         errors = list(self.errors())
         if errors:
             raise ConfigError(*errors)
@@ -85,7 +85,7 @@ class Binning:
 
     @property
     def drops(self) -> bool:
-        """Whether events in order may lie in no frame: tonic's rules leave out what does not fill one."""
+        """Whether even sorted events may be in no frame: tonic's rules leave out what does not fill a frame."""
         return self.split_by not in ("number", "time", "duration")
 
     @property
@@ -94,7 +94,7 @@ class Binning:
         return self.split_by not in ("number", "event_count", "n_event_bins")
 
     def plain(self) -> Binning:
-        """The same frames, with every field that this rule does not read at its default."""
+        """The same binning with every field that its rule does not use at its default."""
         reads = {name: getattr(self, name) for name in _FIELDS[self.split_by]}
         return Binning(split_by=self.split_by, downsample=self.downsample, **reads)
 
@@ -104,7 +104,7 @@ class Binning:
 
     @property
     def steps_title(self) -> str:
-        """For tables: ``T = 20``, or the rule where T varies, such as ``T by duration-10000us``."""
+        """For tables: ``T = 20``, or the rule if T varies, such as ``T by duration-10000us``."""
         return f"T by {self._rule()}" if self.varies else f"T = {self.timesteps}"
 
     def key(self, height: int, width: int) -> str:
@@ -114,23 +114,23 @@ class Binning:
 
     def _rule(self) -> str:
         plain = self.plain()
-        words: list[str] = [self.split_by]
+        parts: list[str] = [self.split_by]
         if not self.varies:
-            words.append(f"T{self.timesteps}")
+            parts.append(f"T{self.timesteps}")
         if plain.duration_us is not None:
-            words.append(f"{self.duration_us}us")
+            parts.append(f"{self.duration_us}us")
         if plain.event_count is not None:
-            words.append(str(self.event_count))
+            parts.append(str(self.event_count))
         if plain.overlap:
-            words.append(f"overlap{self.overlap}")
+            parts.append(f"overlap{self.overlap}")
         if plain.include_incomplete:
-            words.append("incomplete")
+            parts.append("incomplete")
         if plain.start_us:
-            words.append(f"from{self.start_us}us")
-        return "-".join(words)
+            parts.append(f"from{self.start_us}us")
+        return "-".join(parts)
 
     def to_attributes(self) -> dict[str, Any]:
-        """The fields that matter, as plain values that a cache's attributes hold."""
+        """The fields that the rule uses, as plain values for the attributes of a cache."""
         fields = ("split_by", "downsample", *_FIELDS[self.split_by])
         return {name: getattr(self, name) for name in fields}
 
@@ -142,12 +142,12 @@ class Binning:
 
 
 def bin_ranges(t: NDArray[np.int64], binning: Binning) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Index ranges [l_i, r_i) of the events of each frame, as `preprocess.binning.rules` has them.
+    """Index ranges [l_i, r_i) of the events of each frame, by `preprocess.binning.rules`.
 
     Args:
-        t: Times in µs in recording order, int64, shape (N,); N >= 1. Only its length matters where the rule does not
+        t: Times in µs in recording order, int64, shape (N,); N >= 1. Only its length is used if the rule does not
             need times.
-        binning: Its downsampling plays no part here.
+        binning: Its downsampling is not used here.
 
     Returns:
         l and r, int64, shape (F,); F is T where the binning does not vary.
@@ -181,7 +181,7 @@ def bin_ranges(t: NDArray[np.int64], binning: Binning) -> tuple[NDArray[np.int64
 
 def _given(value: int | None) -> int:
     if value is None:
-        raise ValueError("the binning lacks a field of its rule; call check() first")
+        raise ValueError("expected every field of the rule of the binning, found None; call check() first")
     return value
 
 
@@ -190,14 +190,14 @@ def bin_events(events: Events, binning: Binning) -> NDArray[Any]:
 
     Args:
         events: One sample, N >= 1 events in recording order.
-        binning: How; downsampling k sums x // k, y // k.
+        binning: The rule; downsampling k sums x // k, y // k.
 
     Returns:
         The smallest unsigned type that holds the largest count, shape (F, 2, ceil(H/k), ceil(W/k)); channel 1 is ON.
         F is T where the binning does not vary.
 
     Raises:
-        RecordingError: If there is no event, or one lies outside the sensor.
+        RecordingError: If there is no event, or one is outside the sensor.
     """
     return bin_addresses(events.address(), events.t, binning, events.height, events.width)
 
@@ -205,19 +205,19 @@ def bin_events(events: Events, binning: Binning) -> NDArray[Any]:
 def bin_addresses(
     address: NDArray[Any], t: NDArray[np.int64] | None, binning: Binning, height: int, width: int
 ) -> NDArray[Any]:
-    """As `bin_events`, of linear addresses ``(p*H + y)*W + x``, the form in which the event store holds events.
+    """As `bin_events`, for linear addresses ``(p*H + y)*W + x`` as in the event store.
 
     Args:
         address: Any unsigned type, shape (N,).
-        t: int64, shape (N,); None will do where the binning needs no times.
-        binning: How.
+        t: int64, shape (N,); may be None if the binning needs no times.
+        binning: The rule.
         height: Sensor rows H.
         width: Sensor columns W.
     """
     l, r = _ranges(len(address), t, binning)
     for dtype in (np.uint8, np.uint16, np.uint32, np.uint64):
         frames: NDArray[Any] = np.zeros((len(l), 2, *binning.size(height, width)), dtype)
-        # The first type that suffices is the smallest; starting over is rare, and each start touches few bytes.
+        # The first type that suffices is the smallest; starting again is rare and cheap.
         if _count(address, l, r, binning, height, width, frames):
             break
     return frames
@@ -226,10 +226,10 @@ def bin_addresses(
 def bin_addresses_into(
     frames: NDArray[Any], address: NDArray[Any], t: NDArray[np.int64] | None, binning: Binning, height: int, width: int
 ) -> int:
-    """As `bin_addresses`, into given frames; how many the sample fills. Those behind are zero.
+    """As `bin_addresses`, into given frames; returns the number of frames of the sample. Those behind are zero.
 
     Args:
-        frames: Any unsigned type, contiguous, shape (>= F, 2, ceil(H/k), ceil(W/k)); what it holds is overwritten.
+        frames: Any unsigned type, contiguous, shape (>= F, 2, ceil(H/k), ceil(W/k)); overwritten.
 
     Raises:
         RecordingError: As `bin_addresses`, and if a count or the sample does not fit into the frames.
@@ -239,14 +239,16 @@ def bin_addresses_into(
         raise RecordingError(f"binning: expected at most {len(frames)} frames, found {len(l)}. Bin the data set again.")
     frames[...] = 0
     if not _count(address, l, r, binning, height, width, frames[: len(l)]):
-        raise RecordingError(f"binning: expected counts that {frames.dtype} holds, found larger ones.")
+        raise RecordingError(
+            f"binning: expected counts that fit into {frames.dtype}, found larger ones. Bin the data set again."
+        )
     return len(l)
 
 
 def _ranges(events: int, t: NDArray[np.int64] | None, binning: Binning) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     if t is None:
         if binning.needs_times:
-            raise ValueError(f"splitting by {binning.split_by} needs the times")
+            raise ValueError(f"expected times, because split_by {binning.split_by} needs them, found None")
         t = np.broadcast_to(np.int64(0), events)
     return bin_ranges(t, binning)
 
@@ -260,7 +262,7 @@ def _count(
     width: int,
     frames: NDArray[Any],
 ) -> bool:
-    """Add every event to its frames, which are zero; False where their type does not hold a count."""
+    """Add every event to its frames, which are zero; False if a count does not fit into their type."""
     from preprocess.binning.kernels import count_events
 
     limit = 2 * height * width
@@ -273,12 +275,12 @@ def _count(
 
 
 def measure_sample(events: int, t: NDArray[np.int64] | None, binning: Binning) -> tuple[int, int, int]:
-    """How many frames a sample has, how many of its events lie in none, and how many in several.
+    """The number of frames of a sample, of its events in no frame, and of its events in several frames.
 
     Args:
-        events: How many events it has.
-        t: Their times; None will do where the binning needs no times.
-        binning: How.
+        events: Number of events.
+        t: Their times; may be None if the binning needs no times.
+        binning: The rule.
     """
     l, r = _ranges(events, t, binning)
     return len(l), *rules.count_coverage(events, l, r)

@@ -90,5 +90,3 @@ def count_events(address: Any, l: Any, r: Any, frames: Any, largest: int) -> boo
                 return False
             frame[a] = count
     return True
-
-

@@ -1,9 +1,9 @@
-"""The rules that cut a sample into frames: each gives index ranges [l_i, r_i) of its events.
+"""The rules that divide a sample into frames: each returns index ranges [l_i, r_i) of its events.
 
 `number`, `time` and `duration` are bit-exact with SpikingJelly 2.0 wherever it returns a result; where it raises, a
-range without events has l = r = the r before it, and the last range ends at N all the same. `time_window`,
+range without events has l = r = the r before it, and the last range still ends at N. `time_window`,
 `event_count`, `n_time_bins`, `n_event_bins` and `fixed_window` are bit-exact with tonic 1.7's slicers, which leave
-out what does not fill a frame. Where times are not sorted, ranges may overlap, and a range with r < l is empty.
+out what does not fill a frame. If times are not sorted, ranges may overlap, and a range with r < l is empty.
 
 Times are in µs in recording order, int64, shape (N,); N >= 1. All ranges are int64, shape (F,).
 """
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from preprocess.errors import ConfigError
 
 MOST_FRAMES = 1 << 16
-"""More are a slip of the unit, or a time stamp gone wild; no network takes as many steps."""
+"""More are due to a wrong unit or a damaged timestamp; no network uses as many time steps."""
 
 Ranges = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def by_number(events: int, timesteps: int) -> Ranges:
-    """N // T events a frame; the last takes the rest."""
+    """N // T events per frame; the last frame also has the remainder."""
     l = np.arange(timesteps, dtype=np.int64) * (events // timesteps)
     r = l + events // timesteps
     r[-1] = events
@@ -32,7 +32,7 @@ def by_number(events: int, timesteps: int) -> Ranges:
 def by_time(t: NDArray[np.int64], timesteps: int) -> Ranges:
     """With width = (t[-1] - t[0]) // T: the first to the last event with t[0] + i * width <= t < t[0] + (i+1) * width.
 
-    The last frame runs to N. An event between two others of a bin counts in it whatever its time.
+    The last frame runs to N. An event between two others of a frame counts in it, whatever its time.
     """
     from preprocess.binning.kernels import time_ranges
 
@@ -43,9 +43,9 @@ def by_time(t: NDArray[np.int64], timesteps: int) -> Ranges:
 
 
 def by_duration(t: NDArray[np.int64], duration_us: int) -> Ranges:
-    """Frames of `duration_us` from the earliest time on, F = max(1, ceil((t[-1] - min) / D)); the last takes the rest.
+    """Frames of `duration_us` from the earliest time on, F = max(1, ceil((t[-1] - min) / D)).
 
-    Frame i begins where a binary search finds t >= min + i * D.
+    The last frame also has the remainder. Frame i begins where a binary search finds t >= min + i * D.
     """
     from preprocess.binning.kernels import search_borders
 
@@ -57,7 +57,7 @@ def by_duration(t: NDArray[np.int64], duration_us: int) -> Ranges:
 
 
 def by_time_window(t: NDArray[np.int64], window_us: int, overlap_us: int, include_incomplete: bool) -> Ranges:
-    """Windows of `window_us`, each `window_us - overlap_us` after the one before, from t[0] to t[-1]; at least one.
+    """Windows of `window_us`, each `window_us - overlap_us` after its predecessor, from t[0] to t[-1]; at least one.
 
     A last window that would end behind t[-1] is left out, unless `include_incomplete`.
     """
@@ -68,8 +68,9 @@ def by_time_window(t: NDArray[np.int64], window_us: int, overlap_us: int, includ
 
 
 def by_event_count(events: int, count: int, overlap: int, include_incomplete: bool) -> Ranges:
-    """`count` events a frame, each `count - overlap` after the one before; a last frame of fewer only where asked for.
+    """`count` events per frame, each `count - overlap` after its predecessor.
 
+    An incomplete last frame is kept only if requested.
     A sample of fewer events is one frame.
     """
     stride = count - overlap
@@ -87,13 +88,13 @@ def by_time_bins(t: NDArray[np.int64], bins: int) -> Ranges:
 
 
 def by_event_bins(events: int, bins: int) -> Ranges:
-    """N // B events a frame; the remainder is left out."""
+    """N // B events per frame; the remainder is left out."""
     l = np.arange(bins, dtype=np.int64) * (events // bins)
     return l, l + events // bins
 
 
 def by_fixed_window(t: NDArray[np.int64], timesteps: int, duration_us: int, start_us: int) -> Ranges:
-    """T frames of `duration_us` from `start_us` after the first event on, whether or not events lie there.
+    """T frames of `duration_us` from `start_us` after the first event on, whether or not they contain events.
 
     These are tonic's time windows between a start and an end time.
     """
@@ -108,18 +109,18 @@ def _windows(t: NDArray[np.int64], starts: NDArray[np.int64], width_us: int) -> 
 def _few(frames: int) -> int:
     if frames > MOST_FRAMES:
         raise ConfigError(
-            f"binning: expected at most {MOST_FRAMES:,} frames a sample, found {frames:,}. "
-            "Give longer or fuller frames."
+            f"binning: expected at most {MOST_FRAMES:,} frames per sample, found {frames:,}. "
+            "Choose longer frames or more events per frame."
         )
     return frames
 
 
 def count_coverage(events: int, l: NDArray[np.int64], r: NDArray[np.int64]) -> tuple[int, int]:
-    """How many of the events lie in no range, and how many in more than one."""
+    """The number of events in no range, and in more than one."""
     held = l < r
     l, r = l[held], r[held]
     if np.all(l[1:] >= r[:-1]):
-        # One behind the other, as the ranges of ordered events are.
+        # Consecutive ranges, as for sorted events.
         return events - int((r - l).sum()), 0
     borders = np.zeros(events + 1, np.int64)
     np.add.at(borders, l, 1)

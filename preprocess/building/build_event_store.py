@@ -8,7 +8,6 @@ import functools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import h5py
 
@@ -18,18 +17,14 @@ from preprocess.building.lock import building
 from preprocess.building.merge import merge_parts
 from preprocess.building.parts import Part, PartPlan, build_part, plan_parts
 from preprocess.building.workers import Workers
+from preprocess.datasets.layout import Layout, first_errors
 from preprocess.errors import CacheError, CacheMismatchError, RecordingError
 from preprocess.formats.recording import OUTSIDE
 from preprocess.store import event_store
 from preprocess.store.event_store import events_path, open_events
 from preprocess.terminal.progress import Progress
 
-if TYPE_CHECKING:
-    from preprocess.datasets.layout import Layout
-
 __all__ = ["build_event_store", "ensure_every_frames", "ensure_frames", "find_stale"]
-
-_MOST_FAULTS = 20
 
 
 def build_event_store(layout: Layout, cache: Path, *, workers: int = 1, progress: Progress | None = None) -> Path:
@@ -42,7 +37,7 @@ def build_event_store(layout: Layout, cache: Path, *, workers: int = 1, progress
         layout: The recordings and their samples.
         cache: The folder of all caches.
         workers: Processes that decode and compress, this one among them.
-        progress: Where to tell how far it is; None tells only notes.
+        progress: Where to report progress; None reports only notes.
 
     Raises:
         RecordingError: For every recording that is damaged and every sample without events.
@@ -134,12 +129,10 @@ def _decode(layout: Layout, plans: list[PartPlan], folder: Path, workers: Worker
 
 def _raise_all(layout: Layout, errors: list[str]) -> None:
     if errors:
-        shown = errors[:_MOST_FAULTS]
-        if len(errors) > len(shown):
-            shown.append(f"{layout.name}: {len(errors) - len(shown)} more faults of this kind. Mend these first.")
+        shown = first_errors(layout.name, errors)
         if layout.dataset == "folder" and any(f": {OUTSIDE} " in message for message in errors):
             shown.append(
                 f"{layout.name}: expected events of a sensor of {layout.height}x{layout.width} pixels, found others. "
-                "If it is larger, and its files do not tell the size, give it: --sensor-size ROWS COLUMNS"
+                "If the sensor is larger and its files do not store the size, give it: --sensor-size ROWS COLUMNS"
             )
         raise RecordingError(*shown)

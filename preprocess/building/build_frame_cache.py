@@ -26,7 +26,7 @@ _OWN_HINT = (
     "--input.source events"
 )
 MOST_LOST = 0.5
-"""The share of events that may lie in no frame before it is worth a warning."""
+"""The share of events that may be in no frame before it is worth a warning."""
 
 
 def ensure_frames(cache: Path, name: str, binning: Binning, *, progress: Progress | None = None) -> Path:
@@ -125,7 +125,7 @@ def _build_stale(wanted: dict[Path, Binning], store: EventStore, threads: int, p
         measured.refuse_empty(wanted[path], store.samples)
         lost, total = int(measured.dropped.sum()), int(store.samples.offset[-1])
         if lost > MOST_LOST * total:
-            progress.note(f"Warning: {path.stem}: {lost:,} of {total:,} events ({lost / total:.0%}) lie in no frame")
+            progress.note(f"Warning: {path.stem}: {lost:,} of {total:,} events ({lost / total:.0%}) are in no frame")
     # Counts above 255 are rare. A cache that meets one is begun again, once, in the type that its largest needs.
     while dtypes:
         dtypes = _build_pass(wanted, dtypes, steps, store, threads, progress)

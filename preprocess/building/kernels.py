@@ -102,7 +102,7 @@ def select_events(
 
 @compile_kernel
 def count_outside(t: Any, starts: Any, ends: Any) -> int:
-    """How many times, int64 (N,), lie in none of the intervals [starts[i], ends[i]), ascending and disjoint.
+    """How many times, int64 (N,), are in none of the intervals [starts[i], ends[i]), ascending and disjoint.
 
     An event is compared with the interval of the event before it, and searched for only where it leaves that one.
     """

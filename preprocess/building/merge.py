@@ -39,7 +39,7 @@ def merge_parts(layout: Layout, opened: list[Part], path: Path, workers: Workers
         opened: Its parts, in source order.
         path: Of the store.
         workers: Who compress.
-        progress: Where to tell how far it is.
+        progress: Where to report progress.
 
     Raises:
         CacheError: If a part is damaged, which is then deleted, or the store cannot be written.

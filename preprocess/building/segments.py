@@ -111,7 +111,7 @@ class SegmentReader:
         """Numbers of the events that jump, sample by sample, and what their differences lack in µs, int64 (J, 2)."""
         by_place = np.argsort(self._segments[:, 1])
         found = np.searchsorted(self._segments[by_place, 1], self._jumps[:, 0], "right") - 1
-        # Those of samples that were dropped lie in no segment: before the first one, or behind the end of one.
+        # Those of samples that were dropped are in no segment: before the first one, or behind the end of one.
         jumps, k = self._jumps[found >= 0], by_place[found[found >= 0]]
         inside = jumps[:, 0] < self._segments[k, 2]
         jumps, k = jumps[inside], k[inside]

@@ -55,7 +55,7 @@ class WindowCutter:
         return np.unique(cells // 2)
 
     def events_outside(self, taken: Iterable[int]) -> int:
-        """How many events of the sample's interval lie in none of these windows; known at the end."""
+        """How many events of the sample's interval are in none of these windows; known at the end."""
         whole, rest = divmod(self._windows.window_us, self._windows.stride_us)
         cells = {cell for k in taken for cell in range(2 * k, 2 * (k + whole) + (rest > 0))}
         return self._before_start + sum(count for cell, count in self._cells.items() if cell not in cells)

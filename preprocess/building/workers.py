@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
 from preprocess.errors import CacheError
+from preprocess.formats.registry import CustomReader, custom_readers
 from preprocess.interrupts import raise_if_stopped
 from preprocess.malloc import keep_freed_memory
 
@@ -48,7 +49,8 @@ class Workers:
             sys.setswitchinterval(min(self._switch_s, _SWITCH_S))
         elif self.count > 1:
             context = multiprocessing.get_context(_start_method())
-            self._pool = ProcessPoolExecutor(self.count - 1, context, initializer=_prepare_worker)
+            formats = custom_readers(portable=_start_method() != "fork")
+            self._pool = ProcessPoolExecutor(self.count - 1, context, initializer=_prepare_worker, initargs=(formats,))
             # The first call starts the processes: here, before anything else in this process makes threads.
             self._pool.submit(os.getpid)
         return self
@@ -202,13 +204,16 @@ def _start_method() -> str:
     return "fork" if alone and "fork" in multiprocessing.get_all_start_methods() else "spawn"
 
 
-def _prepare_worker() -> None:
+def _prepare_worker(formats: Sequence[CustomReader]) -> None:
     """The terminal sends Ctrl-C to every process: the builder alone decides, and its workers finish their item."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What the builder does when it is told to end is not for a fork of it to do.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Nothing else tells a worker that its builder was killed; it would wait for work for ever.
     threading.Thread(target=_leave_with_builder, daemon=True).start()
+    # A spawned process does not know what was registered in this one.
+    for reader in formats:
+        reader.register()
     keep_freed_memory()
 
 

@@ -1,35 +1,41 @@
-"""spikeloom download: the published data sets, in the form that preprocess takes."""
+"""spikeloom download: the published data sets, in the form that preprocess reads."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
-from preprocess.terminal.command_line import parse
+from preprocess.datasets.registry import TONIC_CLASSES
+from preprocess.terminal.command_line import UsageError, parse
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Fetch a data set from where tonic finds it, and check it; run again, it goes on where it stopped.
+    """Download a data set from the addresses that tonic uses, and check it.
 
-    DVS128-Gesture comes cut into samples, with times in whole ms; for IBM's own recordings it says how to get them,
-    and checks them once they are there.
+    Run the same command again to resume an interrupted download.
+
+    DVS128-Gesture is published cut into samples, with times in whole ms. IBM's original recordings cannot be
+    downloaded by a program: the command prints how to get them, and checks them if they are in the folder.
 
     Example: spikeloom download n-mnist --out data/n-mnist
     """
 
-    dataset: Annotated[Literal["dvs-gesture", "cifar10-dvs", "n-mnist"], tyro.conf.Positional]
-    """What to fetch."""
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="{" + ",".join(TONIC_CLASSES) + "}")]
+    """The data set."""
     out: Path
-    """The folder for it."""
+    """The folder to download to."""
 
 
-def run(words: list[str]) -> None:
-    """Fetch what is missing, then print the command that goes on with it."""
-    arguments = parse(Arguments, words, prog="spikeloom download")
+def run(argv: list[str]) -> None:
+    """Download what is missing, then print the next command."""
+    arguments = parse(Arguments, argv, prog="spikeloom download")
+    if arguments.dataset not in TONIC_CLASSES:
+        known = ", ".join(TONIC_CLASSES)
+        raise UsageError(f"expected a data set ({known}), found '{arguments.dataset}'. See: spikeloom download --help")
     from preprocess.datasets.download import check_raw_gestures, download
     from preprocess.terminal.progress import progress_on_stderr
 
@@ -38,7 +44,7 @@ def run(words: list[str]) -> None:
         print(check_raw_gestures(out))
         if (out / "DvsGesture").is_dir() or (out / "DvsGesture.tar.gz").is_file():
             return
-        print("\nWhat tonic publishes instead, cut into 1,077 and 264 samples with times in whole ms:")
-    for path in download(arguments.dataset, out, tell=progress_on_stderr().note):
+        print("\nDownloading tonic's version instead: 1,077 and 264 samples, with times in whole ms.")
+    for path in download(arguments.dataset, out, notify=progress_on_stderr().note):
         print(path)
-    print(f"Go on with: spikeloom preprocess {arguments.dataset} --source {out}")
+    print(f"Next: spikeloom preprocess {arguments.dataset} --source {out}")

@@ -1,4 +1,4 @@
-"""spikeloom inspect: what a recording, an event store or a frame cache holds."""
+"""spikeloom inspect: the contents of a recording, an event store or a frame cache."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_CLASSES = 12
 
 @dataclass(frozen=True)
 class Arguments:
-    """Tell what a file holds: a raw recording, an event store (events.h5) or a frame cache (frames/*.h5).
+    """Show the contents of a raw recording, an event store (events.h5) or a frame cache (frames/*.h5).
 
     Example: spikeloom inspect user01_natural.aedat --plot picture.png --animate film.gif
     """
@@ -28,28 +28,29 @@ class Arguments:
     file: Annotated[Path, tyro.conf.Positional]
     """The recording or cache."""
     plot: Path | None = None
-    """Draw the recording, or the sample of a cache, into this PNG."""
+    """Write a picture of the recording, or of a sample of the cache, to this PNG file."""
     animate: Path | None = None
-    """Play the recording, or the sample of a cache, in this GIF; of more than ten seconds the busiest ten."""
+    """Write an animation of the recording, or of a sample of the cache, to this GIF file. Of recordings longer than ten
+    seconds, it shows the ten seconds with the most events."""
     slower: float = 1.0
-    """Play this many times slower than it happened."""
+    """Slow-motion factor of the animation."""
     sample: int | None = None
-    """Number of the sample of a cache to look at; the first if not given."""
+    """Number of the sample of a cache to show (default: the first)."""
     columns: str | None = None
-    """Order of the columns of a .npy or .npz file without column names, such as txyp."""
+    """Order of the columns in a .npy or .npz file without column names, such as txyp."""
     time_unit: TimeUnit | None = None
-    """Unit of the times in a .npy or .npz file; whole us if not given."""
+    """Unit of the timestamps in a .npy or .npz file (default: us, as integers)."""
     sensor_size: tuple[int, int] | None = None
-    """Rows and columns of the sensor, where the recording does not tell them: .npy, .npz, .bin."""
+    """Sensor rows and columns, for formats that do not store them: .npy, .npz, .bin."""
     json: bool = False
     """Print one JSON object instead of lines."""
 
     def arrays(self) -> ArrayOptions:
-        """What is said of the columns and times of arrays."""
+        """The column order and time unit of arrays."""
         return ArrayOptions(self.columns, self.time_unit)
 
     def check(self) -> None:
-        """Raise a UsageError with every fault that can be seen without the files."""
+        """Raise a UsageError with every error that can be found without reading files."""
         errors = []
         if self.plot is not None and self.plot.suffix.lower() != ".png":
             errors.append(f"--plot: expected a file name that ends with .png, found '{self.plot}'")
@@ -66,9 +67,9 @@ class Arguments:
             raise UsageError(*errors)
 
 
-def run(words: list[str]) -> None:
-    """Print what there is to know, and draw it where asked."""
-    arguments = parse(Arguments, words, prog="spikeloom inspect")
+def run(argv: list[str]) -> None:
+    """Print the facts, and write the picture and the animation if requested."""
+    arguments = parse(Arguments, argv, prog="spikeloom inspect")
     arguments.check()
     from preprocess.inspection.inspect_file import inspect_file
 
@@ -87,9 +88,9 @@ def run(words: list[str]) -> None:
 
 
 def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Name and text of each line for people; a name is empty where its line goes on."""
+    """Name and text of each printed line; the name is empty where a line continues the one above."""
     size = f"{facts['bytes'] / 1e6:,.2f} MB, {facts['height']}x{facts['width']} pixels"
-    turned = f", turned as {facts['orientation']} does" if facts.get("orientation") else ""
+    turned = f", {facts['orientation']} orientation" if facts.get("orientation") else ""
     yield facts["kind"], f"{facts['format']}, {size}{turned}"
     if facts["kind"] == "recording":
         yield from _lines_of_header(facts["header"])
@@ -97,7 +98,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for note, count in facts["notes"].items():
             yield "note", f"{note.replace('_', ' ')}: {count:,}"
         if facts.get("time_unit_assumed"):
-            yield "unit", "times were read as us, because no --time-unit was given"
+            yield "unit", "timestamps were read as us because --time-unit is not given"
         for warning in facts.get("warnings", ()):
             yield "warning", warning.removeprefix("Warning: ")
         return
@@ -122,55 +123,55 @@ def _lines_of_events(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         return
     start, end = facts["start_us"] / 1e6, facts["end_us"] / 1e6
     yield "time", f"{facts['duration_us'] / 1e6:,.6f} s, from {start:,.6f} s to {end:,.6f} s"
-    earlier = f"{facts['backwards']:,} events are earlier than the one before"
-    yield "order", earlier if facts["backwards"] else "never backwards"
+    earlier = f"{facts['backwards']:,} events are earlier than their predecessor"
+    yield "order", earlier if facts["backwards"] else "sorted by time"
     window = f"{facts['rate_window_us'] / 1e3:.1f} ms"
-    yield "rate", f"{facts['mean_rate']:,.0f} events/s on average, {facts['peak_rate']:,.0f} in the fullest {window}"
+    yield "rate", f"{facts['mean_rate']:,.0f} events/s on average, {facts['peak_rate']:,.0f} in the busiest {window}"
 
 
 def _lines_of_cache(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if facts["kind"] == "frame cache":
         blocks = f", {facts['downsample']}x{facts['downsample']} pixels summed" if facts["downsample"] > 1 else ""
-        yield "binning", f"{_frames_in_words(facts)}{blocks}, {facts['dtype']} counts"
+        yield "binning", f"{_describe_frames(facts)}{blocks}, {facts['dtype']} counts"
         if facts["dropped"]:
             share = 100 * facts["dropped"] / facts["events"]
-            yield "", f"{facts['dropped']:,} events ({share:.2f} %) lie in no frame"
+            yield "", f"{facts['dropped']:,} events ({share:.2f} %) are in no frame"
         if facts["repeated"]:
             share = 100 * facts["repeated"] / facts["events"]
-            yield "", f"{facts['repeated']:,} events ({share:.2f} %) lie in several frames"
+            yield "", f"{facts['repeated']:,} events ({share:.2f} %) are in several frames"
     yield "data set", facts["dataset"]
     yield "samples", f"{facts['samples']:,}: " + ", ".join(f"{n:,} {split}" for split, n in facts["splits"].items())
     names = list(facts["classes"])
     sizes = [sum(splits.values()) for splits in facts["classes"].values()]
     listed = ", ".join(names[:_MOST_CLASSES]) + (", ..." if len(names) > _MOST_CLASSES else "")
-    yield "classes", f"{len(names)}, of {min(sizes):,} to {max(sizes):,} samples: {listed}"
-    yield "events", f"{facts['events']:,}: {facts['events_of_smallest']:,} to {facts['events_of_largest']:,} a sample"
+    yield "classes", f"{len(names)}, with {min(sizes):,} to {max(sizes):,} samples each: {listed}"
+    yield "events", f"{facts['events']:,}: {facts['events_of_smallest']:,} to {facts['events_of_largest']:,} per sample"
     if facts.get("sorted"):
         yield "order", "sorted by time"
     elif facts.get("out_of_order"):
         found = facts["out_of_order"]
-        yield "order", f"{found['events']:,} events of {found['samples']:,} samples are earlier than the one before"
+        yield "order", f"{found['events']:,} events of {found['samples']:,} samples are earlier than their predecessor"
     if "source" in facts:
         yield "source", facts["source"]
     yield "fingerprint", facts["fingerprint"]
 
 
-def _frames_in_words(facts: dict[str, Any]) -> str:
-    """How many frames, and what each holds, such as ``10 frames, equally long``."""
+def _describe_frames(facts: dict[str, Any]) -> str:
+    """Number and content of the frames, such as ``10 frames of equal duration``."""
     shortest, longest = facts["lengths"]
     frames = f"{longest} frames" if shortest == longest else f"{shortest} to {longest} frames"
-    words = {
-        "number": "equally many events each",
-        "time": "equally long",
-        "duration": f"{facts.get('duration_us')} us each",
-        "time_window": f"windows of {facts.get('duration_us')} us",
-        "event_count": f"{facts.get('event_count')} events each",
-        "n_time_bins": "equally long, the rest left out",
-        "n_event_bins": "equally many events each, the rest left out",
-        "fixed_window": f"{facts.get('duration_us')} us each, from {facts.get('start_us')} us on",
+    contents = {
+        "number": "with equal numbers of events",
+        "time": "of equal duration",
+        "duration": f"of {facts.get('duration_us')} us",
+        "time_window": f"of {facts.get('duration_us')} us",
+        "event_count": f"of {facts.get('event_count')} events",
+        "n_time_bins": "of equal duration, the remainder left out",
+        "n_event_bins": "with equal numbers of events, the remainder left out",
+        "fixed_window": f"of {facts.get('duration_us')} us, starting at {facts.get('start_us')} us",
     }
-    overlap = f", {facts['overlap']} of it shared with the next" if facts.get("overlap") else ""
-    return f"{frames}, {words[facts['split_by']]}{overlap}"
+    overlap = f", overlapping by {facts['overlap']}" if facts.get("overlap") else ""
+    return f"{frames} {contents[facts['split_by']]}{overlap}"
 
 
 def _lines_of_frames(sample: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -178,5 +179,5 @@ def _lines_of_frames(sample: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "events", f"{sample['events']:,}: {share:.1f} % ON, {100 - share:.1f} % OFF"
     counts = sample["events_of_frames"]
     empty = f", {counts.count(0)} of {len(counts)} frames are empty" if 0 in counts else ""
-    most = f"at most {sample['largest_count']:,} a pixel"
-    yield "frames", f"{min(counts):,} to {max(counts):,} events a frame, {most}{empty}"
+    most = f"at most {sample['largest_count']:,} per pixel"
+    yield "frames", f"{min(counts):,} to {max(counts):,} events per frame, {most}{empty}"

@@ -1,4 +1,4 @@
-"""spikeloom preprocess: recordings -> event store and frame caches."""
+"""spikeloom preprocess: convert recordings to an event store and frame caches."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import tyro
 
 from preprocess.binning.binning import Binning, SplitBy
 from preprocess.datasets.layout import Windows
+from preprocess.datasets.registry import DATASETS
 from preprocess.formats.array_columns import ArrayOptions, TimeUnit
 from preprocess.paths import default_cache
 from preprocess.terminal.command_line import UsageError, parse
@@ -24,76 +25,73 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arguments:
-    """Decode every recording once into an event store, and bin it for each number of time steps.
+    """Decode all recordings into an event store and bin it into frames, once for each number of time steps.
 
-    What is there already and still fits its recordings is kept; what an interrupted run decoded is used.
+    Existing caches that still match their recordings are reused, and an interrupted run is resumed.
 
     Example: spikeloom preprocess n-mnist --source n-mnist --timesteps 4 10
     """
 
-    dataset: Annotated[str, tyro.conf.Positional]
-    """n-mnist, dvs-gesture, cifar10-dvs, emulated-gestures, emulated-digits or emulated-cue; folder for your own
-    recordings."""
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="{" + ",".join(DATASETS) + "}")]
+    """The data set; folder for your own recordings."""
     source: Path
-    """The folder of the recordings, or the archive they came in."""
+    """The folder with the recordings, or the archive that contains them."""
     cache: Path | None = None
-    """The folder of all caches; $SPIKELOOM_CACHE or ./cache if not given. Frames of one that you cannot write go to
+    """The folder of all caches (default: $SPIKELOOM_CACHE or ./cache). If it is read-only, frames are written to
     $SPIKELOOM_CACHE_FRAMES, or spikeloom/frames in $XDG_CACHE_HOME or ~/.cache."""
     timesteps: tuple[int, ...] = ()
-    """Numbers of frames T to bin for; train and tune bin what they lack by themselves."""
+    """Numbers of frames T; train and tune create missing frame caches by themselves."""
     split_by: SplitBy = "number"
-    """SpikingJelly's number (equally many events a frame), time (equally long frames) and duration; tonic's
-    time_window, event_count, n_time_bins and n_event_bins; fixed_window: T frames from a start."""
+    """How events are divided into frames. As in SpikingJelly: number (T frames with equal numbers of events), time (T
+    frames of equal duration), duration (frames of --duration-us). As in tonic: time_window, event_count, n_time_bins,
+    n_event_bins. fixed_window: T frames of --duration-us from --start-us on."""
     duration_us: int | None = None
-    """Length of a frame in us: duration, time_window, fixed_window."""
+    """Duration of a frame in us, for --split-by duration, time_window and fixed_window."""
     event_count: int | None = None
-    """Events of a frame: event_count."""
+    """Number of events per frame, for --split-by event_count."""
     overlap: int = 0
-    """What a frame shares with the next, in us (time_window) or events (event_count)."""
+    """Overlap between consecutive frames, in us (time_window) or events (event_count)."""
     include_incomplete: bool = False
-    """Keep a last frame that is not full: time_window, event_count."""
+    """Keep an incomplete last frame, for --split-by time_window and event_count."""
     start_us: int = 0
-    """Where the first frame begins, after the first event: fixed_window."""
+    """Start of the first frame in us after the first event, for --split-by fixed_window."""
     downsample: int = 1
-    """Sum k x k blocks of pixels."""
+    """Spatial downsampling factor k: sum the events of k x k pixels."""
     orientation: Literal["spikingjelly", "clif"] = "spikingjelly"
-    """Which way up CIFAR10-DVS is."""
+    """Orientation of the CIFAR10-DVS images: as in SpikingJelly or as in the CLIF and SLTT repositories."""
     window_us: int | None = None
-    """Cut the recordings of a folder into samples of this length in us."""
+    """Window length in us: cut each recording of a folder into windows, which become the samples."""
     stride_us: int | None = None
-    """From the start of a window to the start of the next; the window's length if not given."""
+    """Time from the start of a window to the start of the next in us (default: the window length, no overlap)."""
     min_events: int = 1
-    """What a window needs to become a sample."""
+    """Minimum number of events per window; windows with fewer are left out."""
     sensor_size: tuple[int, int] | None = None
-    """Rows and columns, where the recordings of a folder do not tell them: .npy, .npz, .bin."""
+    """Sensor rows and columns of a folder, for formats that do not store them: .npy, .npz, .bin."""
     columns: str | None = None
-    """Order of the columns of a folder's .npy and .npz files without column names, such as txyp."""
+    """Order of the columns in a folder's .npy and .npz files without column names, such as txyp."""
     time_unit: TimeUnit | None = None
-    """Unit of the times in a folder's .npy and .npz files; whole us if not given."""
+    """Unit of the timestamps in a folder's .npy and .npz files (default: us, as integers)."""
     salvage: bool = False
-    """Keep the events before the damage of damaged recordings instead of stopping."""
+    """Read damaged recordings up to the damage instead of stopping with an error."""
     sort: bool = False
-    """Sort the events of each recording by time before they are cut into samples and frames. Events of equal times keep
-    their order. Not sorted, frames are those of SpikingJelly and tonic bit by bit, and events out of order may be
-    counted twice or not at all."""
+    """Sort the events of each recording by time (stably) before cutting samples and frames. Without it, frames equal
+    those of SpikingJelly and tonic bit by bit, but events out of order may be counted twice or not at all."""
     workers: int = 1
-    """Processes that decode, and threads that bin and compress."""
+    """Number of processes for decoding, and of threads for binning and compression."""
     name: str | None = None
-    """The cache's name, where the data set's own will not do."""
+    """Name of the cache (default: the data set's name; required for folder)."""
     json: bool = False
     """Print one JSON object instead of tables."""
 
     def check(self) -> None:
-        """Raise a UsageError with every fault that can be seen without the files."""
-        from preprocess.datasets import DATASETS
-
+        """Raise a UsageError with every error that can be found without reading files."""
         errors = []
         if self.dataset not in DATASETS:
             import difflib
 
             near = difflib.get_close_matches(self.dataset, DATASETS, n=1, cutoff=0.4)
             hint = f"Did you mean '{near[0]}'?" if near else "See: spikeloom preprocess --help"
-            errors.append(f"unknown data set '{self.dataset}', expected one of: {', '.join(DATASETS)}. {hint}")
+            errors.append(f"expected a data set ({', '.join(DATASETS)}), found '{self.dataset}'. {hint}")
         errors += self._binning_errors()
         errors += self._folder_errors()
         if self.workers < 1:
@@ -104,7 +102,7 @@ class Arguments:
             raise UsageError(*dict.fromkeys(errors))
 
     def binnings(self) -> list[Binning]:
-        """One for each T asked for, or one where the rule finds T by itself."""
+        """One binning per requested T, or a single one if the rule determines T for each sample."""
         first = self._binning(Binning.timesteps)
         return [first] if first.varies else [self._binning(t) for t in dict.fromkeys(self.timesteps)]
 
@@ -113,25 +111,25 @@ class Arguments:
         return Binning(timesteps, **{name: getattr(self, name) for name in names})
 
     def windows(self) -> Windows | None:
-        """How recordings are cut, or None."""
+        """How recordings are cut into windows, or None."""
         if self.window_us is None:
             return None
         return Windows(self.window_us, self.stride_us or self.window_us, self.min_events)
 
     def arrays(self) -> ArrayOptions:
-        """What is said of the columns and times of arrays."""
+        """The column order and time unit of arrays."""
         return ArrayOptions(self.columns, self.time_unit)
 
     def _folder_errors(self) -> Iterator[str]:
         if self.dataset != "folder" and (self.columns is not None or self.time_unit is not None):
-            yield "--columns, --time-unit: expected for folder only, where they say what arrays do not"
+            yield f"--columns, --time-unit: expected with folder only, found with {self.dataset}. Leave them out."
         yield from self.arrays().errors()
         if self.dataset != "folder" and (self.window_us is not None or self.sensor_size is not None):
-            yield "--window-us, --sensor-size: expected for folder only, where they say what recordings do not"
+            yield f"--window-us, --sensor-size: expected with folder only, found with {self.dataset}. Leave them out."
         if self.dataset == "folder" and self.name is None:
-            yield "--name: expected a name for the caches of a folder, such as my-gestures, found none"
+            yield "--name: expected a name for the cache of a folder, such as my-gestures, found none. Add --name NAME."
         if self.window_us is None and (self.stride_us is not None or self.min_events != 1):
-            yield "--stride-us, --min-events: expected with --window-us only"
+            yield "--stride-us, --min-events: expected with --window-us only, found without it. Add --window-us."
         if self.stride_us is not None and self.stride_us < 1:
             yield f"--stride-us: expected at least 1, found {self.stride_us}"
         windows = self.windows()
@@ -142,20 +140,26 @@ class Arguments:
     def _binning_errors(self) -> Iterator[str]:
         first = self._binning(Binning.timesteps)
         if first.varies and self.timesteps:
-            yield f"--timesteps: expected none, as --split-by {self.split_by} finds T for each sample. Leave it out."
+            yield (
+                f"--timesteps: expected none, because --split-by {self.split_by} determines T for each sample, found "
+                f"{' '.join(map(str, self.timesteps))}. Leave it out."
+            )
         elif not first.varies and not self.timesteps and self.split_by != "number":
-            yield f"--split-by {self.split_by}: expected --timesteps, found none. Add, for example, --timesteps 10"
+            yield f"--split-by {self.split_by}: expected --timesteps, found none. Add, for example, --timesteps 10."
         for binning in self.binnings() or [first]:
             yield from binning.errors()
         for name, value in dataclasses.asdict(first.plain()).items():
             if name != "timesteps" and getattr(first, name) != value:
                 flag = "--" + name.replace("_", "-")
-                yield f"{flag}: --split-by {self.split_by} does not use it. Leave it out, or give another --split-by."
+                yield (
+                    f"{flag}: expected none, because --split-by {self.split_by} does not use it, found "
+                    f"{getattr(first, name)}. Leave it out, or choose another --split-by."
+                )
 
 
-def run(words: list[str]) -> None:
-    """Build what is missing, then say what there is."""
-    arguments = parse(Arguments, words, prog="spikeloom preprocess")
+def run(argv: list[str]) -> None:
+    """Build the missing caches, then print a summary."""
+    arguments = parse(Arguments, argv, prog="spikeloom preprocess")
     arguments.check()
     from preprocess.building.build_event_store import build_event_store, ensure_every_frames
     from preprocess.building.plausibility import doubt_samples
@@ -184,7 +188,7 @@ def run(words: list[str]) -> None:
         salvage=arguments.salvage,
         arrays=arguments.arrays(),
         sort=arguments.sort,
-        tell=progress.note,
+        notify=progress.note,
     )
     before = _states(cache / layout.name) | _states(own_frames_folder())
     events = build_event_store(layout, cache, workers=arguments.workers, progress=progress)
@@ -192,20 +196,20 @@ def run(words: list[str]) -> None:
     seconds = time.perf_counter() - start
     built = [path for path in (events, *frames) if before.get(path) != _states(path.parent).get(path)]
     store = open_events(events)
-    said = remarks(layout, find_unread(layout, cache), store, frames, built)
+    found = remarks(layout, find_unread(layout, cache), store, frames, built)
     warning = doubt_samples(layout, store)
     if warning is not None:
         progress.note(warning)
-    said.append(Remark("warnings", [warning] if warning else []))
+    found.append(Remark("warnings", [warning] if warning else []))
     if arguments.json:
         answer = _answer(store, [events, *frames], seconds)
-        print(json.dumps(answer | {remark.field: remark.value for remark in said}))
+        print(json.dumps(answer | {remark.field: remark.value for remark in found}))
     else:
-        print_summary(events, frames, built, seconds, said)
+        print_summary(events, frames, built, seconds, found)
 
 
 def _states(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Which file is which: a rebuilt one has another inode or time."""
+    """Inode and modification time of each cache file; a rebuilt file has others."""
     found = {}
     for path in folder.rglob("*.h5"):
         try:

@@ -1,4 +1,4 @@
-"""The tables at the end of preprocess: what the caches hold, how large they are, how fast they were made."""
+"""The tables at the end of preprocess: contents and size of the caches, and how fast they were made."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from preprocess.store.event_store import EventStore, open_events
 from preprocess.store.frame_cache import open_frames
 from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN, SampleTable
 
-# More classes than fit a screen are told by the smallest, the median and the largest.
+# If there are more classes than fit on a screen, only the smallest, the median and the largest are listed.
 _MOST_CLASSES = 20
 
 
 def print_summary(
-    events: Path, frames: list[Path], built: list[Path], seconds: float, said: Iterable[Remark] = ()
+    events: Path, frames: list[Path], built: list[Path], seconds: float, remarks: Iterable[Remark] = ()
 ) -> None:
-    """Print samples per class and split, then the files, then what is to be remarked.
+    """Print samples per class and split, then the files, then the remarks.
 
     Args:
         events: The event store.
-        frames: The frame caches asked for.
+        frames: The requested frame caches.
         built: Those of these files that this run made.
-        seconds: What it took.
-        said: The remarks.
+        seconds: Duration of the run.
+        remarks: What else the user should know.
     """
     from preprocess.terminal.console import console
 
@@ -35,7 +35,7 @@ def print_summary(
     out = console()
     out.print(_samples_table(store))
     out.print(_files_table(store, frames, built))
-    for remark in said:
+    for remark in remarks:
         for line in remark.lines:
             out.print(line, highlight=False, markup=False)
     if built:
@@ -43,7 +43,7 @@ def print_summary(
         speed = f", {source_mb / seconds:,.0f} MB/s of recordings" if events in built else ""
         out.print(f"{len(built)} of {1 + len(frames)} caches made in {seconds:.1f} s{speed}.", highlight=False)
     else:
-        line = f"Nothing to do: every cache is there and fits its recordings ({seconds:.1f} s)."
+        line = f"Nothing to do: all caches exist and match their recordings ({seconds:.1f} s)."
         out.print(line, highlight=False)
 
 
@@ -75,7 +75,7 @@ def _samples_table(store: EventStore) -> object:
 
 
 def _rows(store: EventStore) -> list[tuple[str, NDArray[np.int64]]]:
-    """Classes and their sample numbers: all of them, or three where they are many."""
+    """Classes and their sample numbers: all classes, or three if there are many."""
     label = store.samples.label
     if len(store.classes) <= _MOST_CLASSES:
         return [(name, np.flatnonzero(label == c)) for c, name in enumerate(store.classes)]
@@ -83,7 +83,7 @@ def _rows(store: EventStore) -> list[tuple[str, NDArray[np.int64]]]:
     order = np.argsort(counts, kind="stable")
     picks = (("fewest", order[0]), ("median", order[len(order) // 2]), ("most", order[-1]))
     return [
-        (f"{store.classes[c]} ({which} samples of {len(order)} classes)", np.flatnonzero(label == c))
+        (f"{store.classes[c]} ({which} samples among {len(order)} classes)", np.flatnonzero(label == c))
         for which, c in picks
     ]
 
@@ -101,19 +101,19 @@ def _files_table(store: EventStore, frames: list[Path], built: list[Path]) -> ob
 
     table = Table()
     table.add_column("file", overflow="fold")
-    for name in ("holds", "MB", "bytes/event", "this run"):
+    for name in ("contents", "MB", "bytes/event", "this run"):
         table.add_column(name, justify="right")
     total = int(store.samples.offset[-1])
     for path in (store.path, *frames):
         size = path.stat().st_size
         if path == store.path:
-            holds = f"{total:,} events"
+            contents = f"{total:,} events"
         else:
             cache = open_frames(path)
             steps = str(cache.timesteps)
             if cache.lengths.min() < cache.timesteps:
                 steps = f"({cache.lengths.min()} to {cache.timesteps})"
-            holds = f"{len(cache)} x {steps} x 2 x {cache.height} x {cache.width} {cache.dtype}"
-        state = "made" if path in built else "was there"
-        table.add_row(str(path), holds, f"{size / 1e6:,.2f}", f"{size / total:.2f}", state)
+            contents = f"{len(cache)} x {steps} x 2 x {cache.height} x {cache.width} {cache.dtype}"
+        state = "made" if path in built else "reused"
+        table.add_row(str(path), contents, f"{size / 1e6:,.2f}", f"{size / total:.2f}", state)
     return table

@@ -1,4 +1,4 @@
-"""What preprocess leaves out, counts twice, reuses or assumes: each a field of --json, and a line where it occurs."""
+"""What preprocess leaves out, counts twice, reuses or assumes: fields of --json, and printed lines where it occurs."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _MOST_CLASSES = 12
 
 @dataclass(frozen=True)
 class Remark:
-    """One thing that is said of what preprocess made.
+    """One remark about the result of preprocess.
 
     Attributes:
         field: Its name in --json.
-        value: Its value there, of plain types.
-        lines: The same for people; none where there is nothing to remark.
+        value: Its value in --json, of plain types.
+        lines: The same as printed lines; none if there is nothing to remark.
     """
 
     field: str
@@ -43,14 +43,14 @@ class Remark:
 def remarks(
     layout: Layout, unread: Sequence[Unread], store: EventStore, frames: Sequence[Path], built: Sequence[Path]
 ) -> list[Remark]:
-    """Everything there is to say, in the order in which it is printed.
+    """All remarks, in the order in which they are printed.
 
     Args:
-        layout: What the event store is made of.
+        layout: The source of the event store.
         unread: Files of its folder that are not read.
         store: The event store.
-        frames: The frame caches asked for.
-        built: Those of these files that this run made; the others were there.
+        frames: The requested frame caches.
+        built: Those of these files that this run made; the others are reused.
     """
     return [
         _assumed(layout, store),
@@ -98,7 +98,7 @@ def _classes(store: EventStore) -> Iterator[Remark]:
     lines: tuple[str, ...] = ()
     if len(official) == 1:
         there, missing = ("train", "test") if "train" in official else ("test", "train")
-        lines = (f"No {missing} split: all {sizes[there]:,} samples are of the official {there} split.",)
+        lines = (f"No {missing} split: all {sizes[there]:,} samples belong to the official {there} split.",)
     yield Remark("splits", sizes, lines)
     absent = [store.classes[c] for c in np.setdiff1d(np.arange(len(store.classes)), samples.label)]
     yield Remark("classes_without_samples", absent, (f"Classes without samples: {_few(absent)}.",) if absent else ())
@@ -107,8 +107,8 @@ def _classes(store: EventStore) -> Iterator[Remark]:
         only = {"train": (counts["test"] == 0) & (counts["train"] > 0), "test": (counts["train"] == 0)}
         only["test"] &= counts["test"] > 0
         alone = {split: [store.classes[c] for c in np.flatnonzero(of)] for split, of in only.items() if of.any()}
-    said = tuple(f"Classes in the {split} split only: {_few(names)}." for split, names in alone.items())
-    yield Remark("classes_in_one_split", alone, said)
+    lines = tuple(f"Classes in the {split} split only: {_few(names)}." for split, names in alone.items())
+    yield Remark("classes_in_one_split", alone, lines)
 
 
 def _few(names: Sequence[str]) -> str:
@@ -117,7 +117,7 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _notes(store: EventStore) -> Remark:
-    """What decoding and cutting counted: events without a sample, special events, windows too small, damage, ..."""
+    """Counts of decoding and cutting: events outside all samples, special events, windows left out, damage, ..."""
     notes = json.loads(store.attributes["notes"])
     return Remark("notes", notes, tuple(f"{note.replace('_', ' ')}: {count:,}" for note, count in notes.items()))
 
@@ -125,7 +125,7 @@ def _notes(store: EventStore) -> Remark:
 def _order(store: EventStore) -> Remark:
     found = store.out_of_order
     if found is None:
-        line = "Events out of order were not counted when this event store was made; spikeloom verify counts them."
+        line = "Events out of order were not counted when this event store was made; count them with spikeloom verify."
         return Remark("out_of_order", None, (line,))
     where = f"{found['samples']:,} of {len(store):,} samples"
     line = f"Events out of order (earlier than the event before): {found['events']:,} in {where}."
@@ -133,7 +133,7 @@ def _order(store: EventStore) -> Remark:
 
 
 def _coverage(store: EventStore, caches: Sequence[FrameCache]) -> Remark:
-    """Events that lie in no frame of a cache, and in several."""
+    """Events that are in no frame of a cache, or in several."""
     total = int(store.samples.offset[-1])
     values, lines = [], []
     for cache in caches:
@@ -144,16 +144,22 @@ def _coverage(store: EventStore, caches: Sequence[FrameCache]) -> Remark:
         if dropped or cache.binning.drops:
             warning = "Warning: " if dropped > MOST_LOST * total else ""
             share = 100 * dropped / total
-            lines.append(f"{warning}{key}: {dropped:,} of {total:,} events ({share:.2f} %) lie in no frame.")
+            lines.append(f"{warning}{key}: {dropped:,} of {total:,} events ({share:.2f} %) are in no frame.")
         if repeated:
-            why = f"as --overlap {cache.binning.overlap} asks" if cache.binning.overlap else "as they are out of order"
-            remedy = "" if cache.binning.overlap else "; --sort counts each once"
-            lines.append(f"{key}: {repeated:,} of {total:,} events lie in several frames, {why}{remedy}.")
+            why = (
+                f"as requested by --overlap {cache.binning.overlap}"
+                if cache.binning.overlap
+                else "because they are out of order"
+            )
+            remedy = "" if cache.binning.overlap else "; use --sort to count each once"
+            lines.append(f"{key}: {repeated:,} of {total:,} events are in several frames, {why}{remedy}.")
         if repeated is None and cache.binning.needs_times:
-            lines.append(f"{key}: events in several frames were not counted when it was made; spikeloom verify does.")
+            lines.append(
+                f"{key}: events in several frames were not counted when it was made; count them with spikeloom verify."
+            )
     return Remark("frames", values, tuple(lines))
 
 
 def _reused(paths: Sequence[Path], built: Sequence[Path]) -> Remark:
-    """The table of files says it of each."""
+    """The reused caches; no lines, because the table of files shows it."""
     return Remark("reused", [str(path) for path in paths if path not in built])

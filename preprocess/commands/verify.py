@@ -1,4 +1,4 @@
-"""spikeloom verify: prove that a cache is whole and belongs to its recordings."""
+"""spikeloom verify: check that a cache is complete and matches its recordings."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from preprocess.terminal.command_line import parse
 
 @dataclass(frozen=True)
 class Arguments:
-    """Read all of a cache, bin its events again, and compare with the recordings where they still are.
+    """Read a cache completely, bin its events again, and compare it with its recordings if they still exist.
 
     Example: spikeloom verify cache/n-mnist
     """
 
     cache_dir: Annotated[Path, tyro.conf.Positional]
-    """A data set's folder in the cache, or the cache itself for all of them."""
+    """The folder of a data set in the cache, or the cache folder for all data sets."""
     json: bool = False
     """Print one JSON object instead of a table."""
 
 
-def run(words: list[str]) -> None:
-    """Print what was read and whether it is whole; CacheError with every fault otherwise."""
+def run(argv: list[str]) -> None:
+    """Print what was read and whether it is intact; CacheError with every error if not."""
     from preprocess.inspection.verify import verify_cache
     from preprocess.terminal.progress import progress_on_stderr
 
-    arguments = parse(Arguments, words, prog="spikeloom verify")
+    arguments = parse(Arguments, argv, prog="spikeloom verify")
     results = verify_cache(arguments.cache_dir, progress=progress_on_stderr())
     if arguments.json:
         print(json.dumps({"files": [_answer(result) for result in results]}))
@@ -51,15 +51,15 @@ def _answer(result: Verified) -> dict[str, Any]:
 
 
 def _verdict(result: Verified) -> str:
-    """Whether it is whole, and what it leaves out or counts twice."""
-    parts = ["damaged" if result.errors else result.note or "whole"]
+    """Whether the file is intact, and how many events it leaves out or counts twice."""
+    parts = ["damaged" if result.errors else result.note or "intact"]
     if any(result.out_of_order):
         samples, events = result.out_of_order
         parts.append(f"{events:,} events of {samples:,} samples are out of order")
     if result.dropped:
-        parts.append(f"{result.dropped:,} events lie in no frame")
+        parts.append(f"{result.dropped:,} events are in no frame")
     if result.repeated:
-        parts.append(f"{result.repeated:,} events lie in several frames")
+        parts.append(f"{result.repeated:,} events are in several frames")
     return "; ".join(parts)
 
 
@@ -69,7 +69,7 @@ def _print_table(results: list[Verified]) -> None:
     from preprocess.terminal.console import console
 
     table = Table(title="Verified")
-    table.add_column("what", overflow="fold")
+    table.add_column("file", overflow="fold")
     for name in ("samples", "events", "MB", "seconds"):
         table.add_column(name, justify="right")
     table.add_column("verdict", overflow="fold")

@@ -1,4 +1,4 @@
-"""Data set folders: one layout a file, each a folder turned into labelled samples with their official splits."""
+"""Data sets: one module each, which reads a folder as labelled recordings with their official splits."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from preprocess.datasets.layout import SourceRecording as SourceRecording
     from preprocess.datasets.registry import DATASETS as DATASETS
     from preprocess.datasets.registry import find_layout as find_layout
+    from preprocess.datasets.registry import register_dataset as register_dataset
     from preprocess.datasets.unread import find_unread as find_unread
 
 __getattr__ = lazy_exports(
@@ -19,6 +20,7 @@ __getattr__ = lazy_exports(
     {
         "DATASETS": "preprocess.datasets.registry",
         "find_layout": "preprocess.datasets.registry",
+        "register_dataset": "preprocess.datasets.registry",
         "Layout": "preprocess.datasets.layout",
         "Sample": "preprocess.datasets.layout",
         "SourceRecording": "preprocess.datasets.layout",

@@ -1,7 +1,7 @@
-"""Unpacking archives of recordings: beside themselves, whole or not at all, and nothing outside of their folder.
+"""Unpacking archives of recordings: beside the archive, completely or not at all, and only into their own folder.
 
-What an archive may hold are files and folders with relative names; all else is refused before it is written: absolute
-names, ``..``, links, devices. A file becomes no larger than the archive says, and the disk must have room for it.
+Only files and folders with relative names are unpacked; absolute names, ``..``, links and devices are refused. No file
+may be larger than the archive declares, and the disk must have space for it.
 """
 
 from __future__ import annotations
@@ -27,38 +27,39 @@ _BLOCK_BYTES = 1 << 20
 
 _FAULTS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
-def unpack_known(places: Iterable[Path], archives: Mapping[str, str], tell: Tell) -> None:
-    """Unpack the archives of these names in the folders, where what they become is not there.
+def unpack_known(places: Iterable[Path], archives: Mapping[str, str], notify: Notify) -> None:
+    """Unpack the archives with these names that are in the folders and not yet unpacked.
 
     Args:
-        places: The folders; where one is none, nothing happens.
-        archives: The folder that each archive becomes.
-        tell: Called with a line for people.
+        places: The folders; missing ones are ignored.
+        archives: Name of the folder that each archive is unpacked to, by its file name.
+        notify: Called with a message about what is done.
 
     Raises:
-        LayoutError: If an archive is damaged, or holds what it must not.
+        LayoutError: If an archive is damaged or contains anything that is refused.
     """
     waiting = list(places)
     for place in waiting:
         for name, becomes in archives.items():
             if (place / name).is_file() and not (place / becomes).exists():
                 # tonic's CIFAR10-DVS is an archive of archives.
-                waiting.append(unpack_archive(place / name, becomes, tell))
+                waiting.append(unpack_archive(place / name, becomes, notify))
 
 
-def unpack_archive(archive: Path, name: str | None, tell: Tell) -> Path:
-    """The folder of an archive's content, beside the archive; one that is there is taken as it is.
+def unpack_archive(archive: Path, name: str | None, notify: Notify) -> Path:
+    """Unpack an archive into a folder beside it, and return the folder; an existing folder is used as it is.
 
     Args:
         archive: A .tar.gz, .tgz, .tar or .zip.
-        name: Of the folder; the archive's without its end, if None.
-        tell: Called with a line for people.
+        name: Of the folder; the archive's name without its suffix if None.
+        notify: Called with a message about what is done.
 
     Raises:
-        LayoutError: If the file is no archive, is damaged, or holds what it must not; or the disk is full.
+        LayoutError: If the file is not an archive, is damaged or contains anything that is refused, or if the disk is
+            full.
     """
     end = next((end for end in _ENDS if archive.name.lower().endswith(end)), None)
     if end is None:
@@ -68,7 +69,7 @@ def unpack_archive(archive: Path, name: str | None, tell: Tell) -> Path:
     folder = archive.with_name(name)
     if folder.exists():
         return folder
-    tell(f"{archive}: unpacking into {folder}")
+    notify(f"{archive}: unpacking into {folder}")
     temporary = archive.with_name(f".{name}.{os.getpid()}.tmp")
     _remove_leftovers(archive.parent, name)
     try:
@@ -80,12 +81,12 @@ def unpack_archive(archive: Path, name: str | None, tell: Tell) -> Path:
         with contextlib.suppress(FileExistsError):
             (inner if alone else temporary).rename(folder)
     except _FAULTS as error:
-        raise _refused(archive, "a whole archive", f"a damaged one ({error or type(error).__name__})") from None
+        raise _refused(archive, "an intact archive", f"a damaged one ({error or type(error).__name__})") from None
     except gzip.BadGzipFile as error:
-        raise _refused(archive, "a whole archive", f"a damaged one ({error})") from None
+        raise _refused(archive, "an intact archive", f"a damaged one ({error})") from None
     except OSError as error:
         where = error.filename or archive
-        hint = "Make room, or unpack it elsewhere and give that folder."
+        hint = "Free space on the disk, or unpack it elsewhere and give that folder."
         raise LayoutError(f"{where}: cannot be unpacked ({error.strerror or error}). {hint}") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -93,7 +94,7 @@ def unpack_archive(archive: Path, name: str | None, tell: Tell) -> Path:
 
 
 def _remove_leftovers(folder: Path, name: str) -> None:
-    """Take away what killed processes had half unpacked."""
+    """Remove what killed processes left half-unpacked."""
     for path in folder.glob(f".{glob.escape(name)}.*.tmp"):
         process = path.suffixes[-2].removeprefix(".")
         if process.isdigit() and not _runs(int(process)):
@@ -159,7 +160,7 @@ def _target(archive: Path, folder: Path, name: str) -> Path:
 def _write(archive: Path, target: Path, content: IO[bytes], size: int) -> None:
     """Write a member of the size that the archive gives."""
     if size > shutil.disk_usage(archive.parent).free:
-        raise _refused(archive, "members that the disk has room for", f"one of {size:,} bytes, '{target.name[:100]}'")
+        raise _refused(archive, "files that fit on the disk", f"one of {size:,} bytes, '{target.name[:100]}'")
     target.parent.mkdir(parents=True, exist_ok=True)
     written = 0
     # Exclusive: no member replaces another.

@@ -5,8 +5,8 @@
     truck/cifar10_truck_0.aedat ..
 
 The recordings are AEDAT 2.0 as published, ``.npz`` in SpikingJelly's ``events_np``, AEDAT 4 as tonic ships them.
-Emulated digits lie in the same layout (`preprocess.datasets.emulated`). Which way up the events come out is not agreed:
-SpikingJelly's orientation is the default, that of the CLIF and SLTT repositories the other; tonic's files hold a third.
+Emulated digits have the same layout (`preprocess.datasets.emulated`). There is no agreed orientation: SpikingJelly's
+is the default, that of the CLIF and SLTT repositories is the alternative, and tonic's files have a third one.
 Source: Li et al., CIFAR10-DVS: An Event-Stream Dataset for Object Classification, 2017.
 """
 
@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from preprocess.datasets.dataset_description import CacheKind, Dataset, Published
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, files, raise_all
 from preprocess.formats.numpy_files import holds_events
 from preprocess.store.sample_table import NO_SPLIT
@@ -25,7 +26,7 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 @dataclass(frozen=True)
 class _Files:
-    """The recordings of one form: their format, how their names begin, end and look, what is added to the caches' name.
+    """The recordings of one form: their format, the pattern of their names, and the suffix of the caches' name.
 
     The classes name the folders.
     """
@@ -50,7 +51,7 @@ class _Files:
         errors: list[str] = []
         recordings: list[SourceRecording] = []
         for label, name in enumerate(self.classes):
-            # Downloaded class by class, so a missing one is more likely an oversight than a wish.
+            # Classes are downloaded one by one, so a missing one is probably an oversight.
             if not (folder / name).is_dir():
                 errors.append(
                     f"{folder / name}: expected the folder of class '{name}', found none. Unpack all "
@@ -69,15 +70,17 @@ class _Files:
         for path in files(folder / name, self.suffix):
             found = re.fullmatch(self.named.format(prefix=self.prefix, name=name), path.stem)
             if not found:
-                errors.append(f"{path}: expected {wanted}, found another name. Move the file away.")
+                errors.append(f"{path}: expected {wanted}, found another name. Move the file elsewhere.")
             elif int(found.group(1)) in numbered:
-                errors.append(f"{path}: expected every number once, found {numbered[int(found.group(1))].name} too.")
+                errors.append(
+                    f"{path}: expected every number once, found {numbered[int(found.group(1))].name} too. Remove one."
+                )
             else:
                 numbered[int(found.group(1))] = path
         if not numbered and not errors:
             errors.append(f"{folder / name}: expected recordings {wanted}, found none. Unpack it again.")
         return [
-            # Each recording is of another image: no two samples share a group.
+            # Every recording shows a different image, so no two samples share a group.
             SourceRecording(path, f"{name}/{path.name}", (self._sample(label, i, name),))
             for i, path in sorted(numbered.items())
         ]
@@ -92,13 +95,26 @@ def _form(title: str, kind: _Files) -> Form:
 
 
 def recordings_form(title: str, classes: tuple[str, ...], prefix: str) -> Form:
-    """The recordings as published, with classes of one's own, whose file names begin with the prefix."""
+    """The recordings as published, with custom classes, whose file names begin with the prefix."""
     return _form(title, _Files("aedat2", ".aedat", "spikingjelly", classes=classes, prefix=prefix))
 
 
-# Names that end in the number, or are nothing else.
+# Names that end with the number or consist of it.
 _TONICS_FILES = _Files("aedat4", ".aedat4", None, r"(?:\D.*_)?(\d{{1,9}})", "-tonic")
 
 FORM = _form("the recordings as published (AEDAT 2.0)", _Files("aedat2", ".aedat", "spikingjelly"))
 SPIKINGJELLY_FORM = _form("SpikingJelly's events_np (.npz)", _Files("npz", ".npz", None))
 TONIC_FORM = _form("the recordings as tonic ships them (AEDAT 4)", _TONICS_FILES)
+
+DATASET = Dataset(
+    "cifar10-dvs",
+    (FORM, SPIKINGJELLY_FORM, TONIC_FORM),
+    archives={"CIFAR10DVS.zip": "CIFAR10DVS"} | {f"{name}.zip": name for name in CLASSES},
+    tonic_class="CIFAR10DVS",
+    caches=(
+        CacheKind("cifar10-dvs"),
+        CacheKind("cifar10-dvs-clif", options="--orientation clif"),
+        CacheKind("cifar10-dvs-tonic"),
+    ),
+    published={"cifar10-dvs": Published(128, 128, 10, 9_000, ("first-900-train", "first-100-test", "random-0.9"))},
+)

@@ -1,7 +1,7 @@
 """Downloading the published data sets through tonic: its addresses, its checksums and its download code.
 
-A file that is there whole is not fetched again; one that broke is taken away, so that the same command goes on with
-the file that it stopped at. Nothing fetches the raw DVS128-Gesture: its page asks for a person.
+A complete file is not downloaded again, and an incomplete one is removed, so that the same command resumes with the
+file at which it stopped. The raw DVS128-Gesture cannot be downloaded by a program.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from preprocess.datasets.archives import Notify
+from preprocess.datasets.registry import TONIC_CLASSES
 from preprocess.errors import LayoutError
-
-DOWNLOADS = ("dvs-gesture", "cifar10-dvs", "n-mnist")
 
 GESTURE_PAGE = "https://ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8/folder/50167556794"
 GESTURE_LAYOUT = """\
@@ -28,16 +27,14 @@ _CHECKED = "user01_natural.aedat"
 _CHECKED_BYTES = 67_386_381
 _CHECKED_SHA256 = "c32f9c9e465424794fcddb0b31317c5d7ef627c3ef95277b364f3728fff79f04"
 
-Tell = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class Remote:
     """A published file.
 
     Attributes:
-        url: Where it lies.
-        name: What it is called here; `preprocess` unpacks it under this name.
+        url: Address.
+        name: Local file name, under which `preprocess` unpacks it.
         md5: Of its content, hexadecimal.
     """
 
@@ -47,32 +44,28 @@ class Remote:
 
 
 def list_remotes(dataset: str) -> tuple[Remote, ...]:
-    """The files of a data set, as tonic knows them; loads tonic and with it torch."""
-    from tonic.datasets import CIFAR10DVS, NMNIST, DVSGesture
+    """The files of a data set according to tonic; loads tonic and with it torch."""
+    import tonic.datasets
 
-    if dataset == "dvs-gesture":
-        t = DVSGesture
-    elif dataset == "n-mnist":
-        t = NMNIST
-    else:
-        c = CIFAR10DVS
-        return (Remote(c.url, c.filename, c.file_md5),)
+    t = getattr(tonic.datasets, TONIC_CLASSES[dataset])
+    if not hasattr(t, "train_url"):
+        return (Remote(t.url, t.filename, t.file_md5),)
     return (
         Remote(t.train_url, t.train_filename, t.train_md5),
         Remote(t.test_url, t.test_filename, t.test_md5),
     )
 
 
-def download(dataset: str, out: Path, *, tell: Tell) -> list[Path]:
-    """Fetch a data set's archives into a folder, in the form that `preprocess` takes.
+def download(dataset: str, out: Path, *, notify: Notify) -> list[Path]:
+    """Fetch a data set's archives into a folder, in the form that `preprocess` reads.
 
     Args:
-        dataset: One of DOWNLOADS; of dvs-gesture what tonic publishes, cut into samples, with times in whole ms.
+        dataset: A key of TONIC_CLASSES; for dvs-gesture tonic's version, cut into samples, with times in whole ms.
         out: The folder.
-        tell: Called with a line for people.
+        notify: Called with a message about what is done.
 
     Raises:
-        LayoutError: For every file that could not be fetched, with what to do by hand; the others are fetched.
+        LayoutError: For every file that could not be downloaded, with the manual steps; the others are downloaded.
     """
     from tonic.download_utils import check_md5
 
@@ -84,9 +77,9 @@ def download(dataset: str, out: Path, *, tell: Tell) -> list[Path]:
     for remote in list_remotes(dataset):
         path = out / remote.name
         if path.is_file() and check_md5(str(path), remote.md5):
-            tell(f"{path}: is there and whole")
+            notify(f"{path}: already complete")
         else:
-            tell(f"{remote.url}: fetching into {path}")
+            notify(f"{remote.url}: downloading to {path}")
             message = _fetch(remote, path)
             if message:
                 errors.append(message)
@@ -98,17 +91,17 @@ def download(dataset: str, out: Path, *, tell: Tell) -> list[Path]:
 
 
 def _fetch(remote: Remote, path: Path) -> str | None:
-    """Fetch one file under a temporary name; what to do by hand if that fails."""
+    """Download one file under a temporary name; the manual steps if that fails."""
     from tonic.download_utils import check_md5, download_url
 
     temporary = path.with_name(f".{path.name}.download")
     try:
-        # tonic tells what it does on stdout, which belongs to the result.
+        # tonic prints on stdout, which is reserved for the result.
         with contextlib.redirect_stdout(io.StringIO()):
             download_url(remote.url, str(path.parent), temporary.name)
         if not check_md5(str(temporary), remote.md5):
             size = temporary.stat().st_size
-            return _by_hand(remote, path, f"{size:,} bytes of another content (MD5), as after a broken transfer")
+            return _by_hand(remote, path, f"{size:,} bytes with another MD5 checksum, as after an interrupted transfer")
         temporary.replace(path)
     except Exception as error:  # urllib, http and tonic raise many kinds
         return _by_hand(remote, path, " ".join(str(error).split()) or type(error).__name__)
@@ -120,12 +113,12 @@ def _fetch(remote: Remote, path: Path) -> str | None:
 def _by_hand(remote: Remote, path: Path, found: str) -> str:
     return (
         f"{remote.url}: expected the archive {remote.name}, found {found.rstrip('.')}. Run the same command again, or "
-        f"fetch it with a browser, save it as {path} (MD5 {remote.md5}), and go on with preprocess."
+        f"download it with a browser, save it as {path} (MD5 {remote.md5}), and continue with preprocess."
     )
 
 
 def check_raw_gestures(out: Path) -> str:
-    """Whether IBM's recordings lie in a folder, or how they get there, for people.
+    """A message about IBM's recordings in a folder, or about how to get them.
 
     Raises:
         LayoutError: If they are there, but the recording that is checked is damaged.
@@ -134,14 +127,14 @@ def check_raw_gestures(out: Path) -> str:
     if folder is None:
         archive = out / "DvsGesture.tar.gz"
         if archive.is_file():
-            return f"{archive} is there; preprocess unpacks it: spikeloom preprocess dvs-gesture --source {out}"
+            return f"{archive} exists; preprocess unpacks it: spikeloom preprocess dvs-gesture --source {out}"
         return (
-            "The raw recordings (1,176 and 288 samples, times in µs) are IBM's, whose page no program may fetch from:\n"
+            "IBM's raw recordings (1,176 and 288 samples, times in µs) must be downloaded with a browser:\n"
             f"  1. open {GESTURE_PAGE}\n"
             f"  2. download DvsGesture.tar.gz into {out}\n"
-            "  3. run this command again to check it, or at once: "
+            "  3. run this command again to check it, or directly: "
             f"spikeloom preprocess dvs-gesture --source {out}\n"
-            "What it holds:\n" + "\n".join(f"  {line}" for line in GESTURE_LAYOUT.splitlines())
+            "Contents:\n" + "\n".join(f"  {line}" for line in GESTURE_LAYOUT.splitlines())
         )
     path = folder / _CHECKED
     try:
@@ -155,4 +148,4 @@ def check_raw_gestures(out: Path) -> str:
             f"{path}: expected {_CHECKED_BYTES:,} bytes with sha256 {_CHECKED_SHA256}, found {size:,} bytes with "
             f"sha256 {found}. Download DvsGesture.tar.gz again."
         )
-    return f"{folder} holds IBM's recordings: {_CHECKED} is whole"
+    return f"{folder} contains IBM's recordings; {_CHECKED} is intact"

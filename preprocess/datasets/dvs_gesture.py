@@ -1,11 +1,11 @@
 """DVS128-Gesture as IBM ships it: recordings of eleven gestures each, label files and the lists of the official split.
 
-    DvsGesture/trials_to_train.txt          a recording's name a line: users 1 to 23
+    DvsGesture/trials_to_train.txt          one name of a recording per line: users 1 to 23
     DvsGesture/trials_to_test.txt           users 24 to 29
     DvsGesture/user01_fluorescent.aedat     AEDAT 3.1
     DvsGesture/user01_fluorescent_labels.csv
 
-Emulated gestures and cues lie in the same layout (`preprocess.datasets.emulated`).
+Emulated gestures and cues have the same layout (`preprocess.datasets.emulated`).
 Source: Amir et al., A Low Power, Fully Event-Based Gesture Recognition System, CVPR 2017.
 """
 
@@ -53,8 +53,8 @@ def _read(classes: tuple[str, ...], folder: Path, dataset: str) -> Layout:
         path = folder / name
         if not path.is_file():
             errors.append(
-                f"{path}: expected the recording that {LISTS[split]} lists, found no such file. Copy it again, or take "
-                "it off the list."
+                f"{path}: expected the recording that {LISTS[split]} lists, found no such file. Copy it again, or "
+                "remove it from the list."
             )
             continue
         try:
@@ -80,7 +80,7 @@ def _read_lists(folder: Path, errors: list[str]) -> dict[str, int]:
         try:
             lines = path.read_text("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
             errors.append(f"{path}: cannot be read ({reason}). Copy the whole folder again.")
             continue
         for number, line in enumerate(lines, 1):
@@ -93,7 +93,7 @@ def _read_lists(folder: Path, errors: list[str]) -> dict[str, int]:
             elif name in listed:
                 errors.append(
                     f"{path}: line {number}: expected every recording in one list once, found {name} again. "
-                    "Take the line out."
+                    "Remove the line."
                 )
             else:
                 listed[name] = split
@@ -115,7 +115,9 @@ def read_labels(path: Path, classes: int = len(CLASSES)) -> list[tuple[int, int,
         lines = path.read_text("utf-8-sig").splitlines()
     except OSError as error:
         expected = "expected the labels of a recording"
-        raise LayoutError(f"{path}: {expected}, but it cannot be read ({error.strerror}). Copy it again.") from None
+        raise LayoutError(
+            f"{path}: {expected}, found a file that cannot be read ({error.strerror}). Copy it again."
+        ) from None
     except UnicodeDecodeError:
         raise LayoutError(f"{path}: expected text, found other bytes. Copy the file again.") from None
     errors = []
@@ -128,7 +130,7 @@ def read_labels(path: Path, classes: int = len(CLASSES)) -> list[tuple[int, int,
             continue
         label = _parse_label(line, classes)
         if isinstance(label, str):
-            errors.append(f"{path}: line {number}: {label}. Copy the file again, or mend the line.")
+            errors.append(f"{path}: line {number}: {label}. Copy the file again, or correct the line.")
         else:
             labels.append(label)
     if not labels and not errors:
@@ -157,7 +159,7 @@ def _samples(
     classes: tuple[str, ...],
     counted: Counter[tuple[int, int]],
 ) -> tuple[Sample, ...]:
-    """A recording's samples; `counted` holds how many of each split and class came before."""
+    """The samples of a recording; `counted` has the number of earlier samples of each split and class."""
     user = stem.split("_")[0]
     within: Counter[int] = Counter()
     samples = []
@@ -170,7 +172,7 @@ def _samples(
 
 
 def recordings_form(classes: Sequence[str]) -> Form:
-    """IBM's recordings, lists and label files, with classes of one's own."""
+    """IBM's recordings, lists and label files, with custom classes."""
     return Form(
         "IBM's recordings (AEDAT 3.1)",
         f"{' and '.join(LISTS.values())}, the lists of the original DvsGesture folder (AEDAT 3.1)",

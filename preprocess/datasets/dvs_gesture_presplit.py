@@ -1,11 +1,11 @@
-"""DVS128-Gesture already cut into samples, as SpikingJelly leaves it on a disk and as tonic ships it.
+"""DVS128-Gesture already cut into samples, as SpikingJelly stores it and as tonic distributes it.
 
     events_np/train/0/user01_fluorescent_0.npz     SpikingJelly: class folders 0 to 10, t, x, y and p in µs
     events_np/test/10/user29_natural_0.npz
-    ibmGestureTrain/user01_fluorescent/0.npy       tonic: a file's number is its class; x, y, p and t in ms
+    ibmGestureTrain/user01_fluorescent/0.npy       tonic: the number of a file is its class; x, y, p and t in ms
     ibmGestureTest/user29_natural/10.npy
 
-tonic's recordings are cut otherwise, 1,077 and 264 of them against 1,176 and 288: their caches are called
+tonic's samples are cut differently, 1,077 and 264 instead of 1,176 and 288, so their caches are called
 ``dvs-gesture-tonic``.
 """
 
@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.datasets.dvs_gesture import CLASSES
+from preprocess.datasets.dataset_description import CacheKind, Dataset, Published
+from preprocess.datasets.dvs_gesture import CLASSES, FORM
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, files, folders, raise_all
 from preprocess.formats.numpy_files import holds_events
 from preprocess.store.sample_table import TEST, TRAIN
@@ -28,7 +29,7 @@ _TONIC = {"ibmGestureTrain": TRAIN, "ibmGestureTest": TEST}
 
 @dataclass(frozen=True, order=True)
 class _Cut:
-    """A file of one sample; sorted as the recordings are that it was cut from."""
+    """A file with one sample; the sort order is that of the recordings they were cut from."""
 
     split: int
     user: str
@@ -58,13 +59,13 @@ def _cuts_of_spikingjelly(folder: Path, part: str, errors: list[str]) -> Iterato
     for of_class in folders(folder / part):
         if of_class.name not in map(str, range(len(CLASSES))):
             expected = f"expected folders named 0 to {len(CLASSES) - 1}"
-            errors.append(f"{of_class}: {expected}, found '{of_class.name}'. Move it away.")
+            errors.append(f"{of_class}: {expected}, found '{of_class.name}'. Move it elsewhere.")
             continue
         for path in files(of_class, ".npz"):
             found = re.fullmatch(r"(user\d{1,4})_([a-z_]+)_(\d{1,6})", path.stem)
             if not found:
                 expected = "expected userNN_LIGHT_NUMBER.npz"
-                errors.append(f"{path}: {expected}, found another name. Move the file away.")
+                errors.append(f"{path}: {expected}, found another name. Move the file elsewhere.")
                 continue
             empty = False
             user, light, number = found.groups()
@@ -90,12 +91,14 @@ def _cuts_of_tonic(folder: Path, part: str, errors: list[str]) -> Iterator[_Cut]
     for of_recording in folders(folder / part):
         found = re.fullmatch(r"(user\d{1,4})_([a-z_]+)", of_recording.name)
         if not found:
-            errors.append(f"{of_recording}: expected folders named userNN_LIGHT, found another name. Move it away.")
+            errors.append(
+                f"{of_recording}: expected folders named userNN_LIGHT, found another name. Move it elsewhere."
+            )
             continue
         for path in files(of_recording, ".npy"):
             if not re.fullmatch(r"\d{1,2}", path.stem) or int(path.stem) >= len(CLASSES):
                 expected = f"expected a class, 0.npy to {len(CLASSES) - 1}.npy"
-                errors.append(f"{path}: {expected}, found another name. Move the file away.")
+                errors.append(f"{path}: {expected}, found another name. Move the file elsewhere.")
                 continue
             empty = False
             relative = f"{part}/{of_recording.name}/{path.name}"
@@ -132,4 +135,23 @@ TONIC_FORM = Form(
     "ibmGestureTrain and ibmGestureTest with folders userNN_LIGHT of CLASS.npy in each",
     _fits_tonic,
     _read_tonic,
+)
+
+# With IBM's own recordings, which `dvs_gesture` reads.
+DATASET = Dataset(
+    "dvs-gesture",
+    (FORM, SPIKINGJELLY_FORM, TONIC_FORM),
+    archives={
+        "DvsGesture.tar.gz": "DvsGesture",
+        "ibmGestureTrain.tar.gz": "ibmGestureTrain",
+        "ibmGestureTest.tar.gz": "ibmGestureTest",
+    },
+    tonic_class="DVSGesture",
+    caches=(CacheKind("dvs-gesture"), CacheKind("dvs-gesture-tonic")),
+    published={
+        "dvs-gesture": Published(128, 128, 11, 1_176),
+        "dvs-gesture-tonic": Published(128, 128, 11, 1_077),
+    },
+    # The official training users are 1 to 23; the last four validate.
+    validation_users=frozenset({20, 21, 22, 23}),
 )

@@ -1,11 +1,11 @@
-"""A folder of one's own recordings, of any format and any sensor, with the classes as folders or in a table.
+"""A folder of custom recordings, of any format and any sensor, with the classes as folders or in a table.
 
     SOURCE/train/box/a.aedat  SOURCE/test/box/b.aedat     SOURCE/<split>/<class>/*
     SOURCE/box/a.aedat  SOURCE/mug/c.raw                  SOURCE/<class>/*
     SOURCE/manifest.csv                                   path,label,split,group,start_us,end_us
 
-A manifest needs path (below SOURCE) and label; where it names an interval only the events in [start_us, end_us) count.
-A group is what stays together in a split: the recording, unless the manifest names another.
+A manifest needs the columns path (below SOURCE) and label. With an interval, only the events in [start_us, end_us)
+count. The samples of a group stay together in a split; a group is a recording, unless the manifest defines it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from preprocess.datasets.dataset_description import Dataset
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, folders, raise_all
 from preprocess.errors import LayoutError
-from preprocess.formats import NO_OPTIONS, SUFFIXES, Size, open_recording
+from preprocess.formats import FORMATS, NO_OPTIONS, SUFFIXES, Size, open_recording
 from preprocess.formats.array_columns import ARRAY_SUFFIXES
 from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN
 
 MANIFEST = "manifest.csv"
-
-# Their files do not tell the sensor's size; those of other formats do, or ask for it by themselves.
-_WITHOUT_SIZE = {".npy": "NumPy's", ".npz": "NumPy's", ".bin": "ATIS"}
 
 _SPLITS = {"train": TRAIN, "test": TEST}
 _COLUMNS = ("path", "label", "split", "group", "start_us", "end_us")
@@ -35,7 +33,7 @@ _COLUMNS = ("path", "label", "split", "group", "start_us", "end_us")
 
 @dataclass(frozen=True)
 class _Entry:
-    """One labelled stretch of a recording; `path` is relative."""
+    """One labelled interval of a recording; `path` is relative."""
 
     path: str
     label: str
@@ -53,10 +51,10 @@ class _Entry:
 
 
 def with_sensor(layout: Layout, size: Size | None) -> Layout:
-    """The layout with the sensor of its first recording, or of the size given where the format does not tell it.
+    """The layout with the sensor size of its first recording, or the given size if the format does not store it.
 
     Raises:
-        LayoutError: If neither tells it, or columns and units are given where there are no arrays.
+        LayoutError: If the size is unknown, or columns and units are given for formats other than arrays.
         RecordingError: If the first recording is damaged.
     """
     first = layout.recordings[0].path
@@ -64,10 +62,12 @@ def with_sensor(layout: Layout, size: Size | None) -> Layout:
         raise LayoutError(
             f"{layout.folder}: expected .npy or .npz files for --columns and --time-unit, found none. Leave them out."
         )
-    kind = _WITHOUT_SIZE.get(first.suffix.lower())
-    if size is None and kind is not None:
+    suffix = first.suffix.lower()
+    without = (kind.TITLE for kind in FORMATS.values() if suffix == kind.SUFFIX and kind.STORES_SIZE == "never")
+    title = next(without, None)
+    if size is None and title is not None:
         raise LayoutError(
-            f"{first}: expected the size of the sensor, which {kind} files do not tell, found none. Give it: "
+            f"{first}: expected the size of the sensor, which {title} files do not store, found none. Give it: "
             "--sensor-size ROWS COLUMNS"
         )
     opened = open_recording(first, size=size, arrays=layout.arrays)
@@ -87,7 +87,7 @@ def _has_classes(folder: Path) -> bool:
 
 
 def _recordings_in(folder: Path) -> list[Path]:
-    """The files whose names end as recordings' do, sorted."""
+    """The files with the suffix of a recording, sorted."""
     found = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
     return sorted(path for path in found if path.is_file())
 
@@ -99,7 +99,7 @@ def _read_splits(folder: Path, dataset: str) -> Layout:
         if part.name.lower() in _SPLITS:
             entries += _entries_of_classes(part, f"{part.name}/", _SPLITS[part.name.lower()], errors)
         else:
-            errors.append(f"{part}: expected the folders train and test only, found '{part.name}'. Move it away.")
+            errors.append(f"{part}: expected the folders train and test only, found '{part.name}'. Move it elsewhere.")
     return _layout(folder, dataset, entries, errors)
 
 
@@ -122,9 +122,9 @@ def _without_recordings(folder: Path) -> str:
     """The fault of a folder of a class in which nothing is read, with the kinds of files that are there."""
     kinds = Counter(path.suffix.lower() or "others" for path in folder.iterdir() if path.is_file())
     found = f"only {', '.join(f'{count:,} {kind}' for kind, count in kinds.most_common(4))}" if kinds else "none"
-    hint = "Move the folder away"
+    hint = "Move the folder elsewhere"
     if kinds.keys() & {".h5", ".hdf5"}:
-        hint = "Convert the files (spikeloom inspect FILE describes how), or move the folder away"
+        hint = "Convert the files (spikeloom inspect FILE describes how), or move the folder elsewhere"
     return f"{folder}: expected recordings ({', '.join(SUFFIXES)}), found {found}. {hint}."
 
 
@@ -134,13 +134,15 @@ def _read_manifest(folder: Path, dataset: str) -> Layout:
     try:
         lines = list(csv.reader(path.read_text("utf-8-sig").splitlines(), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise LayoutError(f"{path}: expected a table as text, found something else ({error}). Write it anew.") from None
+        raise LayoutError(
+            f"{path}: expected a table as text, found something else ({error}). Save it again as CSV."
+        ) from None
     header = [name.strip() for name in lines[0]] if lines else []
     unknown = [name for name in header if name not in _COLUMNS]
     if unknown or "path" not in header or "label" not in header or len(set(header)) < len(header):
         raise LayoutError(
             f"{path}: line 1: expected the columns path and label, and any of {', '.join(_COLUMNS[2:])}, found "
-            f"'{','.join(header)[:80]}'. Mend the line."
+            f"'{','.join(header)[:80]}'. Correct the line."
         )
     entries = []
     for number, line in enumerate(lines[1:], 2):
@@ -150,7 +152,7 @@ def _read_manifest(folder: Path, dataset: str) -> Layout:
         if len(line) != len(header):
             entry = f"expected {len(header)} fields, found {len(line)}"
         if isinstance(entry, str):
-            errors.append(f"{path}: line {number}: {entry}. Mend the line.")
+            errors.append(f"{path}: line {number}: {entry}. Correct the line.")
         else:
             entries.append(entry)
     if entries and len({entry.split == NO_SPLIT for entry in entries}) > 1:
@@ -159,13 +161,13 @@ def _read_manifest(folder: Path, dataset: str) -> Layout:
 
 
 def _entry(folder: Path, fields: dict[str, str]) -> _Entry | str:
-    """A line's stretch, or what is wrong with it."""
+    """The interval of a line, or an error."""
     name = fields["path"]
     if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         return f"expected a path below the folder of the manifest, found '{name[:80]}'"
     name = str(PurePosixPath(name))
     if not (folder / name).is_file():
-        return f"expected a recording, found no file {name[:80]}"
+        return f"expected a recording, found no such file: {name[:80]}"
     if not fields["label"]:
         return "expected a label, found none"
     if fields["split"] not in ("", *_SPLITS):
@@ -177,20 +179,20 @@ def _entry(folder: Path, fields: dict[str, str]) -> _Entry | str:
         bounds.append(int(fields[column]) if fields[column] else None)
     start, end = bounds
     if end is not None and end <= (start or 0):
-        return f"expected an interval that ends after its start, found [{start or 0}, {end})"
+        return f"expected an interval with its end after its start, found [{start or 0}, {end})"
     split = _SPLITS.get(fields["split"], NO_SPLIT)
     return _Entry(name, fields["label"], split, fields["group"] or _stem(name), start, end)
 
 
 def _layout(folder: Path, dataset: str, entries: list[_Entry], errors: list[str]) -> Layout:
-    """The samples, numbered within their class and split; every recording once, in the order of its first stretch."""
+    """The samples, numbered within their class and split; every recording once, in the order of its first interval."""
     if not entries and not errors:
         errors.append(f"{folder}: expected at least one recording, found none. Check --source.")
     for group in sorted({e.group for e in entries if e.split == TRAIN} & {e.group for e in entries if e.split == TEST}):
-        errors.append(f"{folder}: expected every group on one side, found '{group}' in train and in test. Move one.")
+        errors.append(f"{folder}: expected every group in one split, found '{group}' in train and in test. Move one.")
     for name, times in Counter(entry.name for entry in entries).items():
         if times > 1:
-            errors.append(f"{folder}: expected every sample once, found '{name}' {times} times. Leave one.")
+            errors.append(f"{folder}: expected every sample once, found '{name}' {times} times. Keep one.")
     raise_all(folder, errors)
     classes = _in_order({entry.label for entry in entries})
     counted: Counter[tuple[int, str]] = Counter()
@@ -206,7 +208,7 @@ def _layout(folder: Path, dataset: str, entries: list[_Entry], errors: list[str]
 
 
 def _in_order(labels: set[str]) -> tuple[str, ...]:
-    """Numbers by value, else names by their letters."""
+    """Sorted by value if all are numbers, else alphabetically."""
     return tuple(sorted(labels, key=int if all(label.isascii() and label.isdigit() for label in labels) else None))
 
 
@@ -226,3 +228,5 @@ FORMS = (
         "folders of a class each", "a folder of recordings for each class", lambda f, _: _has_classes(f), _read_classes
     ),
 )
+
+DATASET = Dataset("folder", FORMS)

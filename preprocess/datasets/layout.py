@@ -1,4 +1,4 @@
-"""What a data set folder holds: recordings, and the labelled samples within each."""
+"""The contents of a data set folder: recordings, and the labelled samples within each."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from itertools import chain
 from pathlib import Path
 
 from preprocess.errors import LayoutError
-from preprocess.formats import FORMATS, NO_OPTIONS, ArrayOptions, Recording, open_recording
+from preprocess.formats import NO_OPTIONS, ArrayOptions, Recording, open_recording
+from preprocess.formats.registry import decoder_of
 
-_MOST_FAULTS = 20
+_MOST_ERRORS = 20
 _MOST_NAMES = 4
 
 
@@ -23,11 +24,11 @@ class Sample:
     Attributes:
         label: Class number, from 0.
         split: TRAIN, TEST or NO_SPLIT of `preprocess.store.sample_table`.
-        index: Number within its class and split, or the one its file name gives.
-        group: Who or what was recorded: samples of one group stay together in a split.
-        name: Names it for people; no two samples of a data set share one.
-        start_us: None where the slice begins with the recording.
-        end_us: None where it ends with the recording.
+        index: Number within its class and split, or the number in its file name.
+        group: Who or what was recorded; samples of one group stay together in a split.
+        name: Readable name, unique within the data set.
+        start_us: None if the slice begins with the recording.
+        end_us: None if it ends with the recording.
     """
 
     label: int
@@ -58,7 +59,7 @@ class Windows:
     Attributes:
         window_us: Length in µs.
         stride_us: From the start of one window to the start of the next; less than `window_us` overlaps them.
-        min_events: What a window needs to become a sample.
+        min_events: Minimum number of events; windows with fewer are left out.
     """
 
     window_us: int
@@ -66,7 +67,7 @@ class Windows:
     min_events: int = 1
 
     def errors(self) -> list[str]:
-        """What is wrong with the numbers, a line each."""
+        """Errors of the numbers, one line each."""
         numbers = {"--window-us": self.window_us, "--stride-us": self.stride_us, "--min-events": self.min_events}
         return [f"{flag}: expected at least 1, found {n}" for flag, n in numbers.items() if n < 1]
 
@@ -83,11 +84,11 @@ class Layout:
         width: Sensor columns.
         classes: Names, by label.
         recordings: In the order of the data set.
-        orientation: Which way up, where the format leaves it open.
-        form: What lies in the folder, for people, such as ``SpikingJelly's events_np``.
+        orientation: Of the image, if the format leaves it open.
+        form: Readable description of the recordings, such as ``SpikingJelly's events_np``.
         windows: How every sample is cut into samples of equal length; None leaves them whole.
-        salvage: Whether damaged recordings give the events before the damage.
-        arrays: What NumPy's files do not say of themselves.
+        salvage: Whether damaged recordings are read up to the damage.
+        arrays: Column order and time unit of NumPy files that do not contain them.
         sort: Whether the events of each recording are sorted by time.
         tables: Files besides the recordings that were read, such as label files, relative like the recordings.
     """
@@ -110,15 +111,14 @@ class Layout:
     @property
     def decoder(self) -> str:
         """The format, its version and how it is decoded, for fingerprints."""
-        formats = FORMATS if self.format is None else (self.format,)
-        words = [f"{name} {FORMATS[name].VERSION}" for name in formats]
+        words = decoder_of(self.format, {recording.path.suffix.lower() for recording in self.recordings})
         words += [f"windows {self.windows}"] if self.windows else []
         words += [str(self.arrays)] if str(self.arrays) else []
         return ", ".join(words + ["salvage"] * self.salvage + ["sorted by time"] * self.sort)
 
     @property
     def folder(self) -> Path:
-        """What the recordings' relative paths start from."""
+        """The folder to which the paths of the recordings are relative."""
         first = self.recordings[0]
         return first.path.parents[len(Path(first.relative).parts) - 1]
 
@@ -136,13 +136,13 @@ class Layout:
 
 @dataclass(frozen=True)
 class Form:
-    """One way in which a data set's recordings lie on a disk.
+    """One way in which the recordings of a data set are stored on a disk.
 
     Attributes:
-        title: For people, such as ``SpikingJelly's events_np``.
-        expected: What its folder holds, for people.
-        fits: Whether a folder is laid out as the data set of this name should be, at a glance.
-        read: The layout of such a folder; LayoutError with a line for everything that is missing or damaged.
+        title: Readable name, such as ``SpikingJelly's events_np``.
+        expected: Readable description of its folder.
+        fits: Quick check whether a folder contains the data set of this name in this form.
+        read: Returns the layout of such a folder; LayoutError with a line for everything that is missing or damaged.
     """
 
     title: str
@@ -152,10 +152,10 @@ class Form:
 
 
 def locate_form(source: Path, forms: Sequence[Form], dataset: str) -> tuple[Form, Path]:
-    """The first of the forms that lies in the source or up to two levels below it, and its folder.
+    """The first of the forms that is found in the source or up to two levels below it, and its folder.
 
     Raises:
-        LayoutError: If none does, or a form does so several times.
+        LayoutError: If none is found, or one is found several times.
     """
     for form in forms:
         fits = partial(_fits, form, dataset)
@@ -185,8 +185,8 @@ def locate(source: Path, fits: Callable[[Path], bool], expected: str) -> Path:
 
     Args:
         source: What the user named.
-        fits: Whether a folder is laid out as it should be, at a glance.
-        expected: What it should hold, for people.
+        fits: Quick check of a folder.
+        expected: Readable description of the folder.
 
     Raises:
         LayoutError: If none fits, or several do.
@@ -204,10 +204,10 @@ def locate(source: Path, fits: Callable[[Path], bool], expected: str) -> Path:
     found = [folder for folder in _below(source) if fits(folder)]
     if len(found) > 1:
         names = [str(folder.relative_to(source)) for folder in found]
-        raise message(f"{len(found)} folders that hold them: {_few(names)}", "Give one of them.")
+        raise message(f"{len(found)} folders with them: {_few(names)}", "Give one of them.")
     if not found:
         names = sorted(path.name for path in source.iterdir())
-        raise message(_few(names) if names else "an empty folder", "Give the folder that holds them.")
+        raise message(_few(names) if names else "an empty folder", "Give the folder that contains them.")
     return found[0]
 
 
@@ -235,9 +235,14 @@ def _few(names: Sequence[str]) -> str:
 
 
 def raise_all(folder: Path, errors: Sequence[str]) -> None:
-    """LayoutError with the faults, if there are any; many of them end in a count."""
+    """Raise a LayoutError with the errors, if there are any."""
     if errors:
-        shown = list(errors[:_MOST_FAULTS])
-        if len(errors) > len(shown):
-            shown.append(f"{folder}: {len(errors) - len(shown)} more faults of this kind. Mend these first.")
-        raise LayoutError(*shown)
+        raise LayoutError(*first_errors(folder, errors))
+
+
+def first_errors(where: Path | str, errors: Sequence[str]) -> list[str]:
+    """The first errors, and a line with the number of the others, if there are many."""
+    shown = list(errors[:_MOST_ERRORS])
+    if len(errors) > len(shown):
+        shown.append(f"{where}: {len(errors) - len(shown)} more errors of this kind. Correct these first.")
+    return shown

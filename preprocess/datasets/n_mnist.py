@@ -1,6 +1,6 @@
-"""N-MNIST: a file for each MNIST image, filmed in three saccades of an ATIS; the split is MNIST's.
+"""N-MNIST: one file per MNIST image, recorded with three saccades of an ATIS camera; the split is that of MNIST.
 
-    Train/0/00002.bin ..      the number is the image's, from 1
+    Train/0/00002.bin ..      the number of the image, from 1
     Test/9/09999.bin ..
 
 Source: Orchard et al., Converting Static Image Datasets to Spiking Neuromorphic Datasets Using Saccades, 2015.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from preprocess.datasets.dataset_description import CacheKind, Dataset, Published
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, files, folders, raise_all
 from preprocess.store.sample_table import TEST, TRAIN
 
@@ -25,7 +26,7 @@ def _fits(folder: Path, dataset: str) -> bool:
 def _read(folder: Path, dataset: str) -> Layout:
     """The layout of a folder with Train and Test, or one of them, as tonic leaves it after ``NMNIST(train=True)``.
 
-    Some digits may be missing, a few are enough to try something.
+    Some digits may be missing, because a few are enough for a trial.
     """
     errors: list[str] = []
     present = {name: split for name, split in _FOLDERS.items() if (folder / name).is_dir()}
@@ -35,16 +36,16 @@ def _read(folder: Path, dataset: str) -> Layout:
 
 
 def _recordings(folder: Path, part: str, split: int, errors: list[str]) -> list[SourceRecording]:
-    """Those of Train or of Test, digit by digit."""
+    """The recordings of Train or Test, digit by digit."""
     recordings = []
     for digits in folders(folder / part):
         if digits.name not in CLASSES:
-            errors.append(f"{digits}: expected folders named 0 to 9, found '{digits.name}'. Move it away.")
+            errors.append(f"{digits}: expected folders named 0 to 9, found '{digits.name}'. Move it elsewhere.")
             continue
         label = int(digits.name)
         for index, path in enumerate(files(digits, ".bin")):
             relative = f"{part}/{digits.name}/{path.name}"
-            # Each recording is of another image: no two samples share a group.
+            # Every recording shows a different image, so no two samples share a group.
             image = f"{part.lower()}/{digits.name}/{path.stem}"
             recordings.append(SourceRecording(path, relative, (Sample(label, split, index, image, image),)))
     if not recordings and not errors:
@@ -52,6 +53,13 @@ def _recordings(folder: Path, part: str, split: int, errors: list[str]) -> list[
     return recordings
 
 
-FORM = Form(
-    "ATIS .bin", "the folders Train and Test with the folders 0 to 9 of .bin recordings in each", _fits, _read
+FORM = Form("ATIS .bin", "the folders Train and Test with the folders 0 to 9 of .bin recordings in each", _fits, _read)
+
+DATASET = Dataset(
+    "n-mnist",
+    (FORM,),
+    archives={"train.zip": "Train", "test.zip": "Test", "Train.zip": "Train", "Test.zip": "Test"},
+    tonic_class="NMNIST",
+    caches=(CacheKind("n-mnist"),),
+    published={"n-mnist": Published(34, 34, 10, 60_000)},
 )

@@ -1,41 +1,77 @@
-"""Which data sets there are, and finding one in a folder."""
+"""The data sets by name, and reading one from a folder."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from preprocess.datasets import cifar10_dvs, dvs_gesture, dvs_gesture_presplit, emulated, folder, n_mnist
-from preprocess.datasets.archives import unpack_archive, unpack_known
+from preprocess.datasets import cifar10_dvs, dvs_gesture_presplit, emulated, folder, n_mnist
+from preprocess.datasets.archives import Notify, unpack_archive, unpack_known
+from preprocess.datasets.dataset_description import Dataset, Published
 from preprocess.datasets.layout import Form, Layout, Windows, first_folder, folders, locate_form
-from preprocess.errors import LayoutError
+from preprocess.errors import ConfigError, LayoutError
 from preprocess.formats import NO_OPTIONS, ArrayOptions, Size
 
-_FORMS: dict[str, tuple[Form, ...]] = {
-    "dvs-gesture": (dvs_gesture.FORM, dvs_gesture_presplit.SPIKINGJELLY_FORM, dvs_gesture_presplit.TONIC_FORM),
-    "cifar10-dvs": (cifar10_dvs.FORM, cifar10_dvs.SPIKINGJELLY_FORM, cifar10_dvs.TONIC_FORM),
-    "n-mnist": (n_mnist.FORM,),
-    "folder": folder.FORMS,
-    "emulated-gestures": (emulated.GESTURES_FORM,),
-    "emulated-digits": (emulated.DIGITS_FORM,),
-    "emulated-cue": (emulated.CUE_FORM,),
-}
+_DATASETS: tuple[Dataset, ...] = (
+    dvs_gesture_presplit.DATASET,
+    cifar10_dvs.DATASET,
+    n_mnist.DATASET,
+    folder.DATASET,
+    emulated.GESTURES_DATASET,
+    emulated.DIGITS_DATASET,
+    emulated.CUE_DATASET,
+)
 
-# The archives in which a data set is published, and the folder that each one becomes.
-ARCHIVES: dict[str, Mapping[str, str]] = {
-    "dvs-gesture": {
-        "DvsGesture.tar.gz": "DvsGesture",
-        "ibmGestureTrain.tar.gz": "ibmGestureTrain",
-        "ibmGestureTest.tar.gz": "ibmGestureTest",
-    },
-    "cifar10-dvs": {"CIFAR10DVS.zip": "CIFAR10DVS"} | {f"{name}.zip": name for name in cifar10_dvs.CLASSES},
-    "n-mnist": {"train.zip": "Train", "test.zip": "Test", "Train.zip": "Train", "Test.zip": "Test"},
-}
+_FORMS: dict[str, tuple[Form, ...]] = {dataset.name: dataset.forms for dataset in _DATASETS}
 
-DATASETS: tuple[str, ...] = tuple(_FORMS)
+ARCHIVES: dict[str, Mapping[str, str]] = {dataset.name: dataset.archives for dataset in _DATASETS}
 
-Tell = Callable[[str], None]
+TONIC_CLASSES: dict[str, str] = {dataset.name: dataset.tonic_class for dataset in _DATASETS if dataset.tonic_class}
+"""The data sets that can be downloaded, with the class of ``tonic.datasets`` that knows where."""
+
+DATASETS: Mapping[str, tuple[Form, ...]] = _FORMS
+"""Every data set by name, with the forms in which it is found on a disk; `register_dataset` adds to it."""
+
+_BUILT_IN = frozenset(_FORMS)
+
+
+def register_dataset(
+    name: str,
+    read: Callable[[Path], Layout],
+    *,
+    fits: Callable[[Path], bool] | None = None,
+    expected: str = "",
+) -> None:
+    """Make a data set of your own known by a name, until this process ends; registering it again replaces it.
+
+    Args:
+        name: Also the default name of its caches.
+        read: Returns the layout of a folder: the recordings, and the labelled samples within each. Raise a
+            `LayoutError` with a line for everything that is missing.
+        fits: Whether a folder looks like the data set at a glance; then the folders up to two levels below the source
+            are searched as well. None uses the source as it is.
+        expected: What such a folder contains, for the error where none fits.
+
+    Raises:
+        ConfigError: If the name is that of a built-in data set, or cannot be the name of a folder.
+    """
+    if name in _BUILT_IN or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        found = f"found '{name}'. Choose another."
+        raise ConfigError(f"data set: expected a new name of letters, digits, dots, hyphens and underscores, {found}")
+
+    def fits_folder(folder: Path, dataset: str) -> bool:
+        return fits is None or bool(fits(folder))
+
+    def read_folder(folder: Path, dataset: str) -> Layout:
+        layout = read(folder)
+        if not isinstance(layout, Layout) or not layout.recordings:
+            found = "one without recordings" if isinstance(layout, Layout) else type(layout).__name__
+            raise LayoutError(f"{folder}: expected a Layout with recordings of {name}, found {found}. Correct it.")
+        return dataclasses.replace(layout, dataset=name, name=name)
+
+    _FORMS[name] = (Form(name, expected or f"the recordings of {name}", fits_folder, read_folder),)
 
 
 def find_layout(
@@ -49,41 +85,42 @@ def find_layout(
     salvage: bool = False,
     arrays: ArrayOptions = NO_OPTIONS,
     sort: bool = False,
-    tell: Tell | None = None,
+    notify: Notify | None = None,
 ) -> Layout:
-    """The recordings and samples of a data set; the archives it is published in are unpacked beside themselves.
+    """The recordings and samples of a data set; the archives in which it is published are unpacked beside them.
 
     Args:
         dataset: One of DATASETS.
         source: Its folder, or one above it, or an archive of it.
-        orientation: ``spikingjelly`` or ``clif``; which way up the events of cifar10-dvs and emulated-digits come out.
-        name: Of its caches, needed for ``folder``; the data set's, with the form, orientation and difficulty where
-            those are not the default and the lag of cues, if None.
-        windows: How the recordings of a ``folder`` are cut into samples; None takes each whole, or by its manifest.
-        size: Rows and columns of the sensor of a ``folder``, where its recordings do not tell them.
-        salvage: Whether damaged recordings give the events before the damage.
-        arrays: Order of columns and unit of times of a ``folder`` of arrays that do not say them.
+        orientation: ``spikingjelly`` or ``clif``: the orientation of cifar10-dvs and emulated-digits.
+        name: Of its caches, required for ``folder``. If None, the name of the data set, with the form, orientation
+            and difficulty if they are not the default, and with the lag of cues.
+        windows: How the recordings of a ``folder`` are cut into samples; None uses complete recordings, or the
+            intervals of the manifest.
+        size: Rows and columns of the sensor of a ``folder``, for formats that do not store them.
+        salvage: Whether damaged recordings are read up to the damage.
+        arrays: Column order and time unit of a ``folder`` of arrays that do not contain them.
         sort: Whether the events of each recording are sorted by time.
-        tell: Called with a line for people about what was found.
+        notify: Called with a message about what was found.
 
     Raises:
         LayoutError: With a line for everything that is missing or damaged.
     """
     if dataset not in _FORMS:
-        raise LayoutError(f"unknown data set '{dataset}', expected one of: {', '.join(DATASETS)}.")
+        raise LayoutError(f"expected a data set ({', '.join(DATASETS)}), found '{dataset}'. Choose one of them.")
     if dataset == "folder" and name is None:
-        raise LayoutError("folder: expected a name for its caches, found none. Give it: --name NAME")
+        raise LayoutError("folder: expected a name for its caches, found none. Add --name NAME.")
     if dataset != "folder" and (windows or size or arrays != NO_OPTIONS):
-        expected = "expected neither windows, a sensor's size nor columns and units"
-        raise LayoutError(f"{dataset}: {expected}, found one. They are for folder.")
-    tell = tell or (lambda _: None)
+        expected = "expected no windows, sensor size, column order or time unit, which only folder has"
+        raise LayoutError(f"{dataset}: {expected}, found one. Leave it out.")
+    notify = notify or (lambda _: None)
     try:
         archives = ARCHIVES.get(dataset, {})
         if source.is_file() and archives:
-            source = unpack_archive(source, archives.get(source.name), tell)
-        # Beside what fits already only its like is unpacked: five classes of ten, when the others came later.
+            source = unpack_archive(source, archives.get(source.name), notify)
+        # If a folder fits already, only archives beside it are unpacked, such as classes that were downloaded later.
         fitting = first_folder(source, lambda place: any(form.fits(place, dataset) for form in _FORMS[dataset]))
-        unpack_known([fitting] if fitting else [source, *folders(source)], archives, tell)
+        unpack_known([fitting] if fitting else [source, *folders(source)], archives, notify)
         form, found = locate_form(source, _FORMS[dataset], dataset)
         layout = form.read(found, dataset)
         layout = dataclasses.replace(layout, form=form.title, windows=windows, salvage=salvage, sort=sort)
@@ -91,13 +128,44 @@ def find_layout(
         where = error.filename or source
         raise LayoutError(f"{where}: cannot be read ({error.strerror}). Check its permissions.") from None
     if len(_FORMS[dataset]) > 1:
-        tell(f"{found}: {form.title}")
+        notify(f"{found}: {form.title}")
     if dataset == "folder":
         layout = folder.with_sensor(dataclasses.replace(layout, arrays=arrays), size)
     layout = emulated.with_name(layout)
     if orientation != "spikingjelly":
         if layout.orientation is None:
-            hint = "Its recordings have only one; leave the option out."
+            hint = "Its recordings have only one orientation; leave the option out."
             raise LayoutError(f"{dataset}: expected no --orientation, found {orientation}. {hint}")
         layout = dataclasses.replace(layout, orientation=orientation, name=f"{dataset}-{orientation}")
     return layout if name is None else dataclasses.replace(layout, name=name)
+
+
+def cache_command(name: str, dataset: str | None = None) -> tuple[str, str]:
+    """The commands that make the caches of a name, without folders.
+
+    Args:
+        name: Of the caches.
+        dataset: The data set, if it is known.
+
+    Returns:
+        The command that emulates the recordings, "" if they are not emulated; and the command that preprocesses them.
+    """
+    for known in _DATASETS:
+        for kind in known.caches:
+            found = re.fullmatch(kind.name, name)
+            if found:
+                emulate = f"spikeloom emulate {kind.emulate.format(*found.groups())}" if kind.emulate else ""
+                return emulate, f"spikeloom preprocess {known.name} {kind.options}".rstrip()
+    return "", f"spikeloom preprocess {dataset if dataset in _FORMS else 'folder'} --name {name}"
+
+
+def find_published(name: str) -> Published | None:
+    """The published size of the data set whose caches have this name, or this name and a suffix such as ``-clif``."""
+    sizes = {known: size for dataset in _DATASETS for known, size in dataset.published.items()}
+    fitting = [known for known in sizes if name == known or name.startswith(f"{known}-")]
+    return sizes[max(fitting, key=len)] if fitting else None
+
+
+def validation_users(name: str) -> frozenset[int]:
+    """The users that validate in caches of this name, if the data set defines them."""
+    return next((known.validation_users for known in _DATASETS if name.startswith(known.name)), frozenset())

@@ -1,6 +1,6 @@
-"""Which samples train, which select, which test: computed at load time, so they never need another cache.
+"""The training, validation and test samples: computed at load time, so that a split never needs another cache.
 
-Every split has its own fixed seed, independent of a run's: two runs of different seeds see the same samples.
+Every split has its own fixed seed, independent of the seed of a run: runs with different seeds use the same samples.
 """
 
 from __future__ import annotations
@@ -8,17 +8,46 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.datasets.registry import validation_users
 from preprocess.errors import ConfigError
 from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN, SampleTable
 
-SPLITS = ("official", "first-900-train", "first-100-test", "random-0.9", "by-group", "split-in-time")
+SplitName = Literal["official", "first-900-train", "first-100-test", "random-0.9", "by-group", "split-in-time"]
 
-# Splits that have one recording in training and in test: near copies of what was trained on.
-_SAME_RECORDING = frozenset({"split-in-time"})
+
+@dataclass(frozen=True)
+class SplitRule:
+    """A way to choose test samples.
+
+    Attributes:
+        summary: Which samples test, for people.
+        official: Whether it comes with the data set: data sets without an official split need another rule.
+        test_share: Share of the samples of each class that test; None where it depends on the data set.
+        same_recording: Whether training and test samples come from the same recordings, as near copies of each other.
+    """
+
+    summary: str
+    official: bool = False
+    test_share: float | None = None
+    same_recording: bool = False
+
+
+SPLIT_RULES: dict[SplitName, SplitRule] = {
+    "official": SplitRule("the split that comes with the data set", official=True),
+    "first-900-train": SplitRule("indices 0 to 899 of a class train", test_share=0.1),
+    "first-100-test": SplitRule("indices 0 to 99 of a class test", test_share=0.1),
+    "random-0.9": SplitRule("a seeded tenth of each class tests", test_share=0.1),
+    "by-group": SplitRule("a fifth of the recordings or subjects tests"),
+    "split-in-time": SplitRule("the last fifth of each recording tests", same_recording=True),
+}
+"""Every split by its name. The shares of first-900-train and first-100-test are those of 1,000 samples a class."""
+
+SPLITS: tuple[SplitName, ...] = tuple(SPLIT_RULES)
 
 _RANDOM_SPLIT_SEED = 900
 _GROUP_SPLIT_SEED = 200
@@ -27,18 +56,15 @@ _TEST_SHARE_OF_TIME = 0.2
 _VALIDATION_SEED = 100
 _MOST_LABELS = 12
 
-# DVS128-Gesture's official training users are 1 to 23; its last four select.
-_GESTURE_VALIDATION_USERS = frozenset({20, 21, 22, 23})
-
 
 @dataclass(frozen=True, eq=False)
 class Splits:
     """Sample numbers, int64, ascending; no sample is in two of them, and only a split in time leaves some out.
 
     Attributes:
-        train: What weights are fitted to.
-        validation: Held out of the training samples for selection; empty where nothing selects.
-        test: Opened once, after training.
+        train: For fitting the weights.
+        validation: Held out of the training samples for model selection; empty without selection.
+        test: Evaluated once, after training.
     """
 
     train: NDArray[np.int64]
@@ -47,8 +73,13 @@ class Splits:
 
 
 def title_of_split(split: str) -> str:
-    """The split for people, who must see where training and test share recordings."""
-    return f"{split} (same-recording)" if split in _SAME_RECORDING else split
+    """The name of the split for tables, which marks splits that share recordings between training and test."""
+    return f"{split} (same-recording)" if shares_recordings(split) else split
+
+
+def shares_recordings(split: str) -> bool:
+    """Whether training and test samples of a split come from the same recordings; False for an unknown name."""
+    return split in SPLITS and SPLIT_RULES[split].same_recording
 
 
 def split_samples(
@@ -65,16 +96,16 @@ def split_samples(
 
     Args:
         samples: The cache's table.
-        dataset_name: The cache's name; of ``dvs-gesture`` caches users 20 to 23 validate.
+        dataset_name: The name of the cache; some data sets define the users that validate.
         split: ``official``, or for data sets without one: ``first-900-train`` (per class indices 0 to 899 train),
             ``first-100-test`` (indices 0 to 99 test), ``random-0.9`` (per class, seeded), ``by-group`` (a fifth of the
-            samples of each class in whole groups, seeded) or ``split-in-time`` (of each group and class the last fifth
-            of its time tests; what is nearer to the training samples than the longest sample lasts is left out).
-        validation_fraction: Share of the training samples that validates, in (0, 1): whole groups where the data set
+            samples of each class in whole groups, seeded) or ``split-in-time`` (the last fifth of the time of
+            each group and class tests; samples nearer to the training samples than the longest sample are left out).
+        validation_fraction: Fraction of the training samples that validates, in (0, 1): complete groups if the data set
             has groups, else stratified by class.
         selection: ``validation``; ``paper`` and ``last`` train on all training samples.
-        classes: Their names, for errors.
-        needs_test: Whether an official split without test samples is refused.
+        classes: Names of the classes, for errors.
+        needs_test: Whether an official split without test samples is an error.
 
     Raises:
         ConfigError: If the split does not exist for this data set or leaves a part empty.
@@ -91,7 +122,7 @@ def split_samples(
         if needs_test:
             raise ConfigError(
                 f"dataset.split: expected a test split, found only the {len(train):,} samples of the official training "
-                f"split in {dataset_name}. Preprocess the test recordings too, or choose random-0.9."
+                f"split in {dataset_name}. Preprocess the test recordings as well, or choose random-0.9."
             )
     elif len(train) == 0 or not test.any():
         raise ConfigError(
@@ -117,7 +148,7 @@ def _is_test(samples: SampleTable, name: str, split: str, classes: Sequence[str]
     has_official = bool(np.any(samples.split != NO_SPLIT))
     if split == "official":
         if not has_official:
-            others = ", ".join(SPLITS[1:])
+            others = ", ".join(name for name, rule in SPLIT_RULES.items() if not rule.official)
             raise ConfigError(f"dataset.split: {name} has no official split. Choose one of {others}.")
         if np.any(samples.split == NO_SPLIT):
             raise ConfigError(f"dataset.split: some samples of {name} belong to no official split. Preprocess again.")
@@ -133,8 +164,8 @@ def _is_test(samples: SampleTable, name: str, split: str, classes: Sequence[str]
         return _share_of_each(samples, np.arange(len(samples)), 0.1, _RANDOM_SPLIT_SEED)
     if has_official:
         raise ConfigError(
-            f"dataset.split: {split} goes by the number within a class, and in {name} the official training and test "
-            "samples are numbered apart. Choose official or random-0.9."
+            f"dataset.split: {split} splits by the number within a class, but in {name} the official training and test "
+            "samples are numbered separately. Choose official or random-0.9."
         )
     return np.asarray(samples.index >= 900 if split == "first-900-train" else samples.index < 100)
 
@@ -142,29 +173,29 @@ def _is_test(samples: SampleTable, name: str, split: str, classes: Sequence[str]
 def _refuse_official(samples: SampleTable, name: str, split: str) -> None:
     if np.any(samples.split != NO_SPLIT):
         raise ConfigError(
-            f"dataset.split: {split} is for recordings without a split of their own, and {name} has one. "
+            f"dataset.split: {split} applies to recordings without an official split, but {name} has one. "
             "Choose official."
         )
 
 
 def _refuse_shared_groups(samples: SampleTable, name: str, split: str) -> None:
-    """Windows of one recording are near copies of each other: a split by sample would test what it trained."""
+    """Windows of one recording are near copies of each other: a split by sample would test on training data."""
     groups, counts = np.unique(samples.group[samples.group != ""], return_counts=True)
     if len(groups) > 1 and counts.max() > 1:
         most = groups[counts.argmax()]
         raise ConfigError(
-            f"dataset.split: {split} goes by sample, and in {name} samples share recordings ('{most}' has "
-            f"{counts.max()}), which would fall on both sides. Choose by-group."
+            f"dataset.split: {split} splits by sample, but in {name} samples share recordings ('{most}' has "
+            f"{counts.max()}), which would be in training and test. Choose by-group."
         )
 
 
 def _by_group(samples: SampleTable, name: str, classes: Sequence[str]) -> NDArray[np.bool_]:
-    """Which samples test: whole groups, class by class where each group is of one class."""
+    """The test samples: complete groups, class by class if every group belongs to one class."""
     group, label = samples.group, samples.label
     single = [int(c) for c in np.unique(label) if len(np.unique(group[label == c])) == 1]
     if single:
         raise ConfigError(
-            f"dataset.split: by-group needs two groups (recordings) of every class, and in {name} these have one: "
+            f"dataset.split: by-group needs two groups (recordings) of every class, but in {name} these have one: "
             f"{_listed(single, classes)}. Record more, or choose split-in-time, which tests on the recordings it "
             "trains on."
         )
@@ -211,15 +242,16 @@ def _in_time(
 
 
 def _validates(samples: SampleTable, train: NDArray[np.int64], name: str, fraction: float) -> NDArray[np.bool_]:
-    """Which of the training samples validate."""
+    """The training samples that validate."""
     group, label = samples.group[train], samples.label[train]
-    if name.startswith("dvs-gesture") and np.all(samples.split[train] == TRAIN):
-        users = np.array([_user(g) in _GESTURE_VALIDATION_USERS for g in group])
+    chosen = validation_users(name)
+    if chosen and np.all(samples.split[train] == TRAIN):
+        users = np.array([_user(g) in chosen for g in group])
         if users.any() and not users.all():
             return users
     groups, first, counts = np.unique(group, return_index=True, return_counts=True)
     if len(groups) == 1 or counts.max() == 1:
-        # One group, or one for each sample: nothing that whole groups would keep together.
+        # One group, or one for each sample: there is nothing to keep together.
         return _share_of_each(samples, train, fraction, _VALIDATION_SEED)
     if all(len(np.unique(label[group == g])) == 1 for g in groups):
         return _whole_groups_of_each_class(group, label, groups, first, counts, fraction)
@@ -231,15 +263,13 @@ def _user(group: str) -> int | None:
     return int(number.group()) if number else None
 
 
-def _share_of_each(
-    samples: SampleTable, chosen: NDArray[np.int64], fraction: float, seed: int
-) -> NDArray[np.bool_]:
-    """A seeded share of each class of the chosen samples: at least one, never all."""
+def _share_of_each(samples: SampleTable, chosen: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
+    """A seeded fraction of each class of the chosen samples: at least one, never all."""
     label, index, name = samples.label[chosen], samples.index[chosen], samples.name[chosen]
     drawn = np.zeros(len(chosen), bool)
     for c in np.unique(label):
         members = np.flatnonzero(label == c)
-        # By number and name, so that the order of the source plays no part.
+        # By number and name, so that the order of the source does not matter.
         members = members[np.lexsort((name[members], index[members]))]
         order = np.random.default_rng([seed, int(c)]).permutation(len(members))
         count = min(len(members) - 1, max(1, round(fraction * len(members))))
@@ -248,7 +278,7 @@ def _share_of_each(
 
 
 def _whole_groups(groups: NDArray[np.str_], counts: NDArray[np.int64], fraction: float, seed: int) -> list[str]:
-    """Groups in a seeded order until their samples reach the share; at least one, never all."""
+    """Groups in a seeded order until their samples reach the fraction; at least one, never all."""
     wanted = fraction * int(counts.sum())
     chosen: list[str] = []
     held = 0
@@ -268,7 +298,7 @@ def _whole_groups_of_each_class(
     counts: NDArray[np.int64],
     fraction: float,
 ) -> NDArray[np.bool_]:
-    """Where each group lies within one class: whole groups, class by class; a class of one group only trains."""
+    """If every group belongs to one class: complete groups, class by class; a class with one group only trains."""
     chosen: list[str] = []
     for c in np.unique(label):
         of_class = label[first] == c

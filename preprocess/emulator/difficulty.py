@@ -36,7 +36,7 @@ class Difficulty:
         tilt: The largest tilt of a user's paths, in degrees.
         contrast: Times the light's.
         shot: Shot noise, times the light's.
-        leak_hz: ON events a second and pixel without cause.
+        leak_hz: Spontaneous ON events per second and pixel.
         strokes: How often a gesture is made in a row.
         passers: How many smaller shapes cross the picture.
         passer_radius: Theirs, times the user's shape's.

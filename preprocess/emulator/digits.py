@@ -46,8 +46,8 @@ def emulate_digits(out: Path, *, samples_per_class: int, seed: int, progress: Pr
     Args:
         out: The folder to make.
         samples_per_class: Recordings a digit.
-        seed: Equal seeds give equal bytes.
-        progress: Where to tell how far it is.
+        seed: Random seed; equal seeds give equal bytes.
+        progress: Where to report progress.
 
     Returns:
         The folder.

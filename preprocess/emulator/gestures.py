@@ -84,10 +84,10 @@ def emulate_gestures(
     Args:
         out: The folder to make.
         samples_per_class: Recordings, for training and test together.
-        seed: Equal seeds give equal bytes.
+        seed: Random seed; equal seeds give equal bytes.
         difficulty: plain or hard, see `difficulty`.
-        test_share: Of the users, between 0 and 1: so many test, to the nearest user, at least one; at least one trains.
-        progress: Where to tell how far it is.
+        test_share: Fraction of the users who test, between 0 and 1, rounded to users; at least one tests, one trains.
+        progress: Where to report progress.
 
     Returns:
         The folder.

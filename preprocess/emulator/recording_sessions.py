@@ -57,9 +57,9 @@ def emulate_trials(
         record: Writes the files of a user in a light into the folder, and says how many events they hold.
         classes: Samples of a recording.
         samples_per_class: Recordings, for training and test together.
-        seed: Equal seeds give equal bytes.
-        test_share: Of the users, between 0 and 1: so many test, to the nearest user, at least one; at least one trains.
-        progress: Where to tell how far it is.
+        seed: Random seed; equal seeds give equal bytes.
+        test_share: Fraction of the users who test, between 0 and 1, rounded to users; at least one tests, one trains.
+        progress: Where to report progress.
         **about: What else `about.json` tells, and another folder of the same has to equal.
 
     Returns:

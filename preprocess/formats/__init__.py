@@ -1,4 +1,4 @@
-"""Raw recordings: one format a file, each opened by its path and streamed as `Events`."""
+"""Raw recordings: one module per format; a file is opened by its path and streamed as `Events`."""
 
 from preprocess.formats.array_columns import NO_OPTIONS as NO_OPTIONS
 from preprocess.formats.array_columns import ArrayOptions as ArrayOptions
@@ -7,3 +7,4 @@ from preprocess.formats.recording import Size as Size
 from preprocess.formats.registry import FORMATS as FORMATS
 from preprocess.formats.registry import SUFFIXES as SUFFIXES
 from preprocess.formats.registry import open_recording as open_recording
+from preprocess.formats.registry import register_format as register_format

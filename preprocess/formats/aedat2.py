@@ -1,8 +1,8 @@
-"""AEDAT 2.0 of a DVS128: text lines, then 8-byte big-endian events; what CIFAR10-DVS is recorded in.
+"""AEDAT 2.0 of a DVS128: text lines, then 8-byte big-endian events; the format of CIFAR10-DVS.
 
 An event is an address u32 and a timestamp u32 in µs. A DVS128's address has 16 bits: bit 0 is b (1 is OFF),
-bits 1-7 xr, bits 8-14 yr, and bit 15 marks a special event, which as in SpikingJelly counts like the others.
-The timestamp wraps after 2^32 µs, 71.6 minutes; SpikingJelly leaves it at that.
+bits 1-7 xr, bits 8-14 yr, and bit 15 marks a special event, which counts like the others, as in SpikingJelly.
+The timestamp wraps after 2^32 µs, 71.6 minutes; SpikingJelly does not unwrap it.
 Source: https://docs.inivation.com/software/software-advanced-usage/file-formats/aedat-2.0.html
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,21 +22,19 @@ from preprocess.formats.recording import Recording, Size, damaged, ends_within_e
 
 _EVENT_BYTES = 8
 
-Orientation = Literal["spikingjelly", "clif"]
-
-# Where x and y lie in an address, and whether each is counted from the other edge.
+# The bits of x and y in an address, and whether each is counted from the other edge.
 _TURNS: dict[str, tuple[int, int, int, int]] = {
     "spikingjelly": (8, 127, 1, 127),  # x = 127 - yr, y = 127 - xr
-    "clif": (1, 127, 8, 0),  # x = 127 - xr, y = yr: the same picture turned by 90 degrees
+    "clif": (1, 127, 8, 0),  # x = 127 - xr, y = yr: the same image turned by 90 degrees
 }
 
-# The DVS128's names among jAER's chip classes; the older one is its prototype's.
+# The names of the DVS128 among jAER's chip classes; the second is that of its prototype.
 _CHIPS = ("DVS128", "Tmpdiff128")
 
 
 @dataclass(frozen=True)
 class Aedat2Recording(Recording):
-    """A DVS128's events, turned as SpikingJelly does unless `orientation` is ``clif``."""
+    """The events of a DVS128, in SpikingJelly's orientation unless `orientation` is ``clif``."""
 
     NAME: ClassVar[str] = "aedat2"
     TITLE: ClassVar[str] = "AEDAT 2.0"
@@ -57,12 +55,12 @@ class Aedat2Recording(Recording):
             if not chip.rsplit(".", 1)[-1].startswith(_CHIPS):
                 raise RecordingError(
                     f"{path}: expected a recording of a DVS128 (128x128 pixels), found AEChip {chip!r} in the header. "
-                    "Its addresses mean other pixels; leave the file out."
+                    "Its addresses have another meaning; leave the file out."
                 )
         return cls(path, 128, 128, start, end, header, "spikingjelly")
 
     def decode(self) -> Iterator[Events]:
-        """All events in recording order; RecordingError at the first whose address is no DVS128's, or is cut off."""
+        """All events in recording order; RecordingError at the first that is not a DVS128's or is cut off."""
         from preprocess.formats.aedat_kernels import decode_aedat2
         from preprocess.formats.clock import new_clock, note_clock
 

@@ -1,4 +1,4 @@
-"""AEDAT 3.1: text lines, then packets of little-endian events; what DVS128-Gesture is recorded in.
+"""AEDAT 3.1: text lines, then packets of little-endian events; the format of DVS128-Gesture.
 
 A packet is a header of 28 bytes and a payload of capacity x size bytes:
 
@@ -32,7 +32,7 @@ _PACKET_HEADER_BYTES = 28
 
 @dataclass(frozen=True)
 class Aedat31Recording(Recording):
-    """A DVS128's events; as SpikingJelly does, those that are marked invalid are kept, and noted."""
+    """The events of a DVS128; events marked invalid are kept, as in SpikingJelly, and counted in a note."""
 
     NAME: ClassVar[str] = "aedat31"
     TITLE: ClassVar[str] = "AEDAT 3.1"
@@ -42,7 +42,7 @@ class Aedat31Recording(Recording):
 
     @classmethod
     def open(cls, path: Path, size: Size | None = None) -> Aedat31Recording:
-        """Read the header; a file that names no source is taken for a DVS128's, which its pixels must then fit.
+        """Read the header; a file without a source is assumed to come from a DVS128, whose pixels its events must fit.
 
         Raises:
             RecordingError: If the file cannot be read, its header does not end, or another sensor recorded it.
@@ -58,7 +58,7 @@ class Aedat31Recording(Recording):
         return cls(path, 128, 128, start, end, header)
 
     def decode(self) -> Iterator[Events]:
-        """All polarity events in recording order; RecordingError at the first packet or event that does not fit."""
+        """All polarity events in recording order; RecordingError at the first packet or event that is invalid."""
         from preprocess.formats.aedat_kernels import GOOD, decode_aedat31
 
         packet, notes = np.zeros(3, np.int64), np.zeros(3, np.int64)
@@ -82,7 +82,7 @@ class Aedat31Recording(Recording):
                 position += consumed
 
     def _error(self, ended: int, data: NDArray[Any], position: int) -> RecordingError:
-        """What is wrong with the bytes at `position`, of which `data` are the first."""
+        """The error of the bytes at `position`, of which `data` are the first."""
         from preprocess.formats.aedat_kernels import BEYOND_FILE, OUTSIDE_SENSOR, WRONG_SIZE
 
         if ended == OUTSIDE_SENSOR:

@@ -1,7 +1,7 @@
-r"""AEDAT 4: FlatBuffers in compressed packets, decoded by the package `aedat`; what iniVation's DV writes.
+r"""AEDAT 4: FlatBuffers in compressed packets, decoded by the package `aedat`; the format of iniVation's DV.
 
     #!AER-DAT4.0\r\n
-    bytes of the header u32, header (a FlatBuffer: the streams, and where the table of packets lies)
+    bytes of the header u32, header (a FlatBuffer: the streams, and the position of the table of packets)
     packets: stream i32, bytes of the payload i32, payload
 
 Events are those of the first event stream, as in tonic. Timestamps are often µs since 1970, about 1.7e15.
@@ -37,7 +37,7 @@ _PACKET_HEADER_BYTES = 8
 
 @dataclass(frozen=True)
 class Aedat4Recording(Recording):
-    """The events of a file's first event stream; what its other streams hold is skipped."""
+    """The events of the first event stream of a file; other streams are skipped."""
 
     NAME: ClassVar[str] = "aedat4"
     TITLE: ClassVar[str] = "AEDAT 4"
@@ -68,7 +68,7 @@ class Aedat4Recording(Recording):
         return cls(path, height, width, start, end, _lines_of(streams))
 
     def decode(self) -> Iterator[Events]:
-        """All events in recording order; RecordingError at the first packet that is damaged or event outside."""
+        """All events in recording order; RecordingError at the first damaged packet or event outside the sensor."""
         decoder, streams = _open_decoder(self.path)
         wanted = _event_stream(streams)
         seen = skipped = 0
@@ -90,7 +90,7 @@ class Aedat4Recording(Recording):
             seen += len(events)
 
     def _packets(self, decoder: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Packets, each with the byte at which it lies; the decoder itself does not tell where it failed."""
+        """Packets, each with its byte position, because the decoder does not report where it failed."""
         position, end = _packets_between(self.path, self.size)
         try:
             file = self.path.open("rb")
@@ -101,17 +101,17 @@ class Aedat4Recording(Recording):
                 file.seek(position)
                 head = file.read(_PACKET_HEADER_BYTES)
                 size = struct.unpack("<iI", head)[1] if len(head) == _PACKET_HEADER_BYTES else 0
-                # Looked at first, because the package reserves as much memory as a packet claims to need.
+                # Checked first, because the package allocates as much memory as a packet claims to need.
                 if len(head) < _PACKET_HEADER_BYTES or size > end - position - _PACKET_HEADER_BYTES:
-                    raise self._damaged(f"one that claims {size} bytes, which end beyond the last packet", position)
+                    raise self._damaged(f"one that claims {size} bytes, more than are left", position)
                 try:
                     packet = next(decoder)
                 except StopIteration:
-                    raise self._damaged("one that the decoder passes over", position) from None
+                    raise self._damaged("one that the decoder skips", position) from None
                 except BaseException as error:
                     if not _is_error(error):
                         raise
-                    raise self._damaged(f"one that does not decode ({_reason(error)})", position) from None
+                    raise self._damaged(f"one that cannot be decoded ({_reason(error)})", position) from None
                 yield position, packet
                 position += _PACKET_HEADER_BYTES + size
 
@@ -121,7 +121,7 @@ class Aedat4Recording(Recording):
 
 
 def _packets_between(path: Path, size: int) -> tuple[int, int]:
-    """The bytes at which packets begin and end, after checks of what the package trusts: it aborts where they fail.
+    """The bytes at which packets begin and end, after checks without which the package would abort the process.
 
     Raises:
         RecordingError: If the header is longer than the file, or its text is damaged.
@@ -140,8 +140,8 @@ def _packets_between(path: Path, size: int) -> tuple[int, int]:
         header[header.find(b"<") : header.rfind(b">") + 1].decode("utf-8")
         table = _table_position(header)
     except (UnicodeDecodeError, struct.error):
-        raise _no_header(path, "one that does not decode") from None
-    # Where the writer was stopped there is no table, and the packets go on to the end.
+        raise _no_header(path, "one that cannot be decoded") from None
+    # If the writer was interrupted, there is no table, and the packets extend to the end of the file.
     return start, table if start <= table <= size else size
 
 
@@ -167,21 +167,21 @@ def _open_decoder(path: Path) -> tuple[Any, dict[int, dict[str, Any]]]:
     except BaseException as error:
         if not _is_error(error):
             raise
-        raise _no_header(path, f"one that does not decode ({_reason(error)})") from None
+        raise _no_header(path, f"one that cannot be decoded ({_reason(error)})") from None
 
 
 def _is_error(error: BaseException) -> bool:
-    """The package raises its own errors as RuntimeError; what its libraries panic at derives from BaseException."""
+    """The package raises its own errors as RuntimeError; panics of its libraries derive from BaseException."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def _event_stream(streams: dict[int, dict[str, Any]]) -> int | None:
-    """The lowest number of an event stream, as tonic takes it."""
+    """The lowest number of an event stream, as in tonic."""
     return min((number for number, stream in streams.items() if stream["type"] == "events"), default=None)
 
 
 def _lines_of(streams: dict[int, dict[str, Any]]) -> tuple[str, ...]:
-    """The header for people."""
+    """The header as readable lines."""
     sized = {n: f" {s['width']}x{s['height']} (columns x rows)" if "width" in s else "" for n, s in streams.items()}
     return tuple(f"stream {number}: {streams[number]['type']}{sized[number]}" for number in sorted(streams))
 

@@ -1,8 +1,7 @@
 """The decoding loops over bytes, compiled by Numba; every one of them releases the GIL.
 
-A kernel takes a block of bytes and fills columns that the caller made large enough; sums and maxima of a run of events
-stand in for a check of each, so that the loops vectorise, and only where one of these is off the run is searched for
-the event to blame.
+A kernel decodes a block of bytes into columns that the caller made large enough. Sums and maxima over a run of events
+replace a check of each, so that the loops vectorise; only if one of them is invalid, the run is searched for the event.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from numba import njit
 from preprocess.formats.clock import advance_clock, unwrap_times
 from preprocess.jit import compile_kernel
 
-# Events decoded before their times are looked at again, while they are in the processor's first cache.
+# Events decoded before their times are processed again, while they are in the first-level cache.
 _RUN = 2048
 
-# The bits of ATIS's clock, the row of overflow marks, and how far one moves the times behind it.
+# The bits of ATIS's clock, the row of overflow marks, and the time that a mark adds.
 _ATIS_BITS, _MARK_ROW, _MARK_US = 23, 240, 1 << 13
 
 # How an AEDAT 3.1 block ended.
@@ -29,7 +28,7 @@ GOOD, BEYOND_FILE, WRONG_SIZE, WRONG_NUMBER, OUTSIDE_SENSOR = range(5)
 def decode_aedat31(
     data: Any, left: int, height: int, width: int, packet: Any, notes: Any, t: Any, x: Any, y: Any, p: Any
 ) -> tuple[int, int, int]:
-    """Decode the packets of a block, which may begin and end inside of one.
+    """Decode the packets of a block, which may begin and end within a packet.
 
     Args:
         data: Bytes, uint8 (B,), B >= 28 unless the file ends.

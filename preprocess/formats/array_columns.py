@@ -1,4 +1,4 @@
-"""Which column of an array is t, x, y or p, by the names that people give them, and in what unit its times are."""
+"""Matching the columns of arrays with t, x, y and p by their usual names, and converting times to µs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NAMES = {
     "y": ("y", "ys"),
     "p": ("p", "ps", "pol", "polarity", "polarities"),
 }
-# What an archive calls the one array that holds all columns.
+# Names in an archive of the single array with all columns.
 TABLE_NAMES = ("events", "event")
 
 _LONGEST_HEADER = 1 << 14
@@ -39,25 +39,25 @@ LARGEST_TIME_US = 1 << 62
 
 @dataclass(frozen=True)
 class ArrayOptions:
-    """What the user says of arrays that do not say it themselves.
+    """The column order and time unit of arrays that do not contain them.
 
     Attributes:
-        columns: Order of the columns where no names tell it, a permutation of ``txyp``.
-        time_unit: Of the times; None demands whole µs.
+        columns: Order of columns without names, a permutation of ``txyp``.
+        time_unit: Of the times; None requires whole µs.
     """
 
     columns: str | None = None
     time_unit: TimeUnit | None = None
 
     def errors(self) -> Iterator[str]:
-        """A line for each value that is not possible."""
+        """A line for each invalid value."""
         if self.columns is not None and sorted(self.columns) != sorted(COLUMNS):
             yield f"--columns: expected each of t, x, y and p once, such as txyp, found '{self.columns[:80]}'"
 
     def __str__(self) -> str:
-        """For fingerprints; empty where nothing is said."""
-        said = (("columns", self.columns), ("time unit", self.time_unit))
-        return ", ".join(f"{name} {value}" for name, value in said if value is not None)
+        """For fingerprints; empty without options."""
+        given = (("columns", self.columns), ("time unit", self.time_unit))
+        return ", ".join(f"{name} {value}" for name, value in given if value is not None)
 
 
 NO_OPTIONS = ArrayOptions()
@@ -65,10 +65,10 @@ NO_OPTIONS = ArrayOptions()
 
 @dataclass(frozen=True)
 class Stretch:
-    """A run of bytes in which some columns of the events lie, event after event.
+    """A range of bytes that contains some columns of the events, event after event.
 
     Attributes:
-        member: Of the archive; empty where the file is no archive.
+        member: Of the archive; empty if the file is not an archive.
         start: Its first byte.
         dtype: Of one number, or of one event with fields.
         width: Numbers per event.
@@ -97,12 +97,12 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where a file holds its events.
+    """The positions of the events in a file.
 
     Attributes:
-        stretches: Together they hold each column once.
+        stretches: Together they contain each column once.
         count: Events.
-        ordered: Whether names, or the user, say which column is which.
+        ordered: Whether the columns are identified by names or by the user.
     """
 
     stretches: tuple[Stretch, ...]
@@ -136,9 +136,9 @@ class Header:
 
 
 def match_names(names: Sequence[str]) -> dict[str, str] | None:
-    """Letter -> the name that says so, in either case; the letter itself before longer names; None if one is missing.
+    """Letter -> name, case-insensitive; the letter itself before longer names; None if a column is missing.
 
-    Two names for one column, such as ``time`` and ``timestamp``, tell nothing.
+    Two names for one column, such as ``time`` and ``timestamp``, are ambiguous and count as missing.
     """
     found = {}
     for letter, known in _NAMES.items():
@@ -150,7 +150,7 @@ def match_names(names: Sequence[str]) -> dict[str, str] | None:
 
 
 def read_header(file: Any) -> Header:
-    """The header at the beginning of an open file; ValueError where there is none, or its array is not of numbers."""
+    """The header at the beginning of an open file; ValueError if there is none, or the array is not numeric."""
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"an array of format version {version}")
@@ -160,9 +160,9 @@ def read_header(file: Any) -> Header:
     except (OSError, ValueError):
         raise
     except Exception as error:  # NumPy reads the header as Python, which fails in many ways
-        raise ValueError(f"a header that does not parse ({type(error).__name__})") from None
+        raise ValueError(f"a header that cannot be parsed ({type(error).__name__})") from None
     if dtype.hasobject:
-        raise ValueError("pickled Python objects, which could run code and are never loaded")
+        raise ValueError("pickled Python objects, which are never loaded because they could run code")
     if not 0 < dtype.itemsize <= _MOST_BYTES_A_ROW:
         raise ValueError(f"an array of {dtype}")
     if any(n < 0 or n > 1 << 48 for n in shape):
@@ -171,10 +171,10 @@ def read_header(file: Any) -> Header:
 
 
 def plan_table(path: Path, header: Header, options: ArrayOptions, member: str = "") -> Plan:
-    """Where the columns lie in one array of all events.
+    """The positions of the columns in one array of all events.
 
     Raises:
-        RecordingError: If it is no array of events.
+        RecordingError: If it is not an array of events.
     """
     dtype, shape = header.dtype, header.shape
     order = options.columns or COLUMNS
@@ -189,7 +189,7 @@ def plan_table(path: Path, header: Header, options: ArrayOptions, member: str = 
         return Plan((Stretch(member, header.end, dtype, 1, columns),), shape[0], ordered)
     by_columns = header.by_columns
     if len(shape) == 2 and shape[0] == len(COLUMNS) != shape[1]:
-        # Four rows of N numbers are four columns, read the other way round.
+        # Four rows of N numbers are the transpose of four columns.
         shape, by_columns = (shape[1], shape[0]), not by_columns
     if len(shape) != 2 or shape[1] != len(COLUMNS) or dtype.kind not in "iufb":
         raise no_events(path, str(header))
@@ -203,10 +203,10 @@ def plan_table(path: Path, header: Header, options: ArrayOptions, member: str = 
 
 
 def plan_columns(path: Path, headers: Mapping[str, tuple[str, Header]], ordered: bool) -> Plan:
-    """Where the columns lie in four arrays, given as letter -> member and header.
+    """The positions of the columns in four arrays, given as letter -> member and header.
 
     Raises:
-        RecordingError: If they are no columns of the same length.
+        RecordingError: If they are not columns of equal length.
     """
     for letter, (_, header) in headers.items():
         if not header.is_column:
@@ -234,5 +234,5 @@ def no_events(path: Path, found: str) -> RecordingError:
     """The error of a file whose arrays are not those of events."""
     return RecordingError(
         f"{path}: expected events with the columns t, x, y and p, found {' '.join(found.split())}. Save it "
-        "with these names by numpy's savez, or copy it again."
+        "with these names using numpy.savez, or copy it again."
     )

@@ -25,23 +25,23 @@ _EVENT_BYTES = 5
 
 @dataclass(frozen=True)
 class AtisRecording(Recording):
-    """Events of N-MNIST's 34x34 part of the sensor, unless another size is asked for."""
+    """Events of N-MNIST's 34x34 part of the sensor, unless another size is given."""
 
     NAME: ClassVar[str] = "atis"
     TITLE: ClassVar[str] = "ATIS .bin"
     SUFFIX: ClassVar[str] = ".bin"
     MAGIC: ClassVar[bytes] = b""
     VERSION: ClassVar[int] = 2
-    TELLS_SIZE: ClassVar[bool] = False
+    STORES_SIZE = "never"
 
     @classmethod
     def open(cls, path: Path, size: Size | None = None) -> AtisRecording:
-        """Look at the file's length, the only thing to see without the events; RecordingError if there is none."""
+        """Check the length of the file, which has no header; RecordingError if it cannot be read or is empty."""
         height, width = size or (34, 34)
         return cls(path, height, width, 0, file_size(path))
 
     def decode(self) -> Iterator[Events]:
-        """All events in recording order; RecordingError at the first outside of the sensor, or cut off."""
+        """All events in recording order; RecordingError at the first outside the sensor or cut off."""
         from preprocess.formats.aedat_kernels import decode_atis
         from preprocess.formats.clock import new_clock, note_clock
 

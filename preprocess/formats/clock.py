@@ -1,9 +1,9 @@
-"""A recording's clock of few bits, unwrapped: such a clock counts up to 2^bits - 1 and begins again at 0.
+"""Unwrapping the clock of a recording: a clock of few bits counts up to 2^bits - 1 and starts again at 0.
 
-Time runs ahead, so a step back of more than half the range is a wrap, and any step ahead is a pause. Two things would
-break that for the rest of a recording, and are looked for: a timestamp that is far from the one before while the next
-is close to that one again (a damaged word), and a small step back from just after a wrap to just before it. What lies
-between wraps cannot be told: a pause of whole rounds that no word of the file counts is lost, and so are the rounds of
+Time only increases, so a step back of more than half the range is a wrap, and any step ahead is a pause. Two things
+would break that for the rest of a recording and are detected: a timestamp that is far from the one before while the
+next is close to that one again (a damaged word), and a small step back from just after a wrap to just before it. Pauses
+between wraps are ambiguous: a pause of whole rounds that no word of the file counts is lost, and so are the rounds of
 one that takes more than half the range and passes a wrap.
 """
 
@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from preprocess.formats.recording import Recording
 
-# Numba keeps kernels by the file that each is in: whoever changes a loop here deletes __pycache__ of the kernels that
-# call it.
+# Numba caches kernels by their own file: after a change of a loop here, delete __pycache__ of the kernels that call it.
 
-# What a clock remembers: the last value and the wraps before it, the same of the value before that, and how many
+# The state of a clock: the last value and the wraps before it, the same of the value before that, and how many
 # values were isolated.
 _LAST, _WRAPS, _EARLIER, _EARLIER_WRAPS, _ISOLATED = range(5)
 
@@ -30,7 +29,7 @@ _NEVER = -(1 << 60)
 
 
 def new_clock() -> NDArray[np.int64]:
-    """A clock that no time was read from yet, int64 (5,)."""
+    """A clock before the first time, int64 (5,)."""
     return np.array([_NEVER, 0, _NEVER, 0, 0], np.int64)
 
 
@@ -42,7 +41,7 @@ def note_clock(recording: Recording, clock: NDArray[np.int64]) -> None:
 
 @njit(nogil=True, error_model="numpy")
 def advance_clock(clock: Any, value: Any, bits: int) -> Any:
-    """How often the clock has wrapped up to the value that it shows now, which is kept as it is.
+    """The number of wraps up to the current value of the clock, which is not changed.
 
     Args:
         clock: Made by `new_clock`; updated.
@@ -74,10 +73,10 @@ def advance_clock(clock: Any, value: Any, bits: int) -> Any:
 
 @njit(nogil=True, error_model="numpy")
 def unwrap_times(t: Any, clock: Any, bits: int, offset: int) -> None:
-    """Make times that run on of what the clock showed at each of a run of events.
+    """Convert the clock values of consecutive events to continuous times.
 
     Args:
-        t: What the clock showed, below 2^bits; replaced by the times, int64 (N,).
+        t: Clock values, below 2^bits; replaced by the times, int64 (N,).
         clock: Made by `new_clock`; updated.
         bits: Of the clock.
         offset: To add to every time.
@@ -85,7 +84,7 @@ def unwrap_times(t: Any, clock: Any, bits: int, offset: int) -> None:
     n = len(t)
     if n == 0:
         return
-    # Nearly always all lie in the same quarter of the range, so that no step is far.
+    # Nearly always all are in the same quarter of the range, so that no step is large.
     last = clock[_LAST]
     different = np.int64(0)
     for k in range(n):

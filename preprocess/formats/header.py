@@ -1,4 +1,4 @@
-"""The text at the beginning of AEDAT and Prophesee files: lines of one mark, ``#`` or ``%``, ended by LF or CRLF."""
+"""The text header of AEDAT and Prophesee files: lines that begin with ``#`` or ``%``, ended by LF or CRLF."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from pathlib import Path
 from preprocess.errors import RecordingError
 from preprocess.formats.recording import unreadable
 
-# jAER writes its preferences into headers, some 200 kB of them; a damaged file must not be read whole as one line.
+# jAER writes its preferences into headers, some 200 kB; a damaged file must not be read as one long line.
 _LONGEST_LINE = 1 << 16
 _LONGEST_HEADER = 1 << 21
 
 
-def read_header(
-    path: Path, end: bytes, *, end_required: bool, mark: bytes = b"#"
-) -> tuple[tuple[str, ...], int]:
+def read_header(path: Path, end: bytes, *, end_required: bool, mark: bytes = b"#") -> tuple[tuple[str, ...], int]:
     """The header's lines and the byte at which the data begins.
 
     The header ends after the line `end`, or, where that is not required, before the first line without the mark.
@@ -23,8 +21,8 @@ def read_header(
     Args:
         path: The file.
         end: The line that ends the header, without its line end.
-        end_required: Whether there must be one.
-        mark: How every line begins.
+        end_required: Whether that line is mandatory.
+        mark: The beginning of every line.
 
     Raises:
         RecordingError: If the header does not end.
@@ -34,8 +32,8 @@ def read_header(
 
     def message(expected: str, found: str) -> RecordingError:
         return RecordingError(
-            f"{path}: expected {expected}, found {found} at byte {position}. The file is damaged or no recording; "
-            "copy it again."
+            f"{path}: expected {expected}, found {found} at byte {position}. The file is damaged or not a "
+            "recording; copy it again."
         )
 
     try:
@@ -58,10 +56,10 @@ def read_header(
     if position >= _LONGEST_HEADER:
         raise message(f"a header of less than {_LONGEST_HEADER} bytes", "more header lines")
     if end_required:
-        raise message(f"the line {end.decode()} at the end of the header", "bytes that are no header line")
+        raise message(f"the line {end.decode()} at the end of the header", "bytes that are not a header line")
     return tuple(lines), position
 
 
 def find_in_header(lines: tuple[str, ...], pattern: str) -> list[str]:
-    """What the pattern's group matches, for each line that the pattern fits."""
+    """The group of the pattern, for each line that the pattern matches."""
     return [found.group(1).strip() for line in lines if (found := re.match(pattern, line))]

@@ -1,7 +1,7 @@
-"""Events as NumPy saves them: columns by name or order, in ``.npy`` and ``.npz``.
+"""Events in NumPy files: columns by name or order, in ``.npy`` and ``.npz``.
 
-An ``.npz`` holds the columns as four arrays, or one array of them all; an ``.npy`` rows of fields, or an array of
-shape (N, 4) in either memory order. SpikingJelly's ``events_np`` and tonic's DVS128-Gesture are such files.
+An ``.npz`` contains the columns as four arrays, or one array of all columns; an ``.npy`` rows of fields, or an array
+of shape (N, 4) in either memory order. SpikingJelly's ``events_np`` and tonic's DVS128-Gesture are such files.
 Source: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
 
@@ -54,16 +54,16 @@ _LARGEST_SIDE = 1 << 15
 
 _NO_PLAN = Plan((), 0, True)
 
-# What zipfile and zlib raise at damaged archives.
-_ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError)
+# Exceptions of zipfile and zlib for damaged archives.
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError)
 
 
 @dataclass(frozen=True)
 class ArrayRecording(Recording):
-    """What the array formats share: no header tells the sensor's size, so it is asked for, or found in the events."""
+    """Shared by the array formats: they do not store the sensor's size, so it is given or derived from the events."""
 
     VERSION: ClassVar[int] = 1
-    TELLS_SIZE: ClassVar[bool] = False
+    STORES_SIZE = "never"
 
     options: ArrayOptions = NO_OPTIONS
     plan: Plan = _NO_PLAN
@@ -71,11 +71,11 @@ class ArrayRecording(Recording):
     @classmethod
     @abstractmethod
     def open(cls, path: Path, size: Size | None = None, options: ArrayOptions = NO_OPTIONS) -> ArrayRecording:
-        """Look at the headers, with what the user says of the columns."""
+        """Read the headers."""
 
     @classmethod
     def _planned(cls, path: Path, size: Size | None, options: ArrayOptions, plan: Plan) -> ArrayRecording:
-        """The recording; of the size asked for, or the smallest sensor that holds every event.
+        """The recording, with the given size or that of the smallest sensor that fits all events.
 
         Raises:
             RecordingError: If the order of the columns is not known.
@@ -107,14 +107,14 @@ class ArrayRecording(Recording):
 
     @abstractmethod
     def _blocks(self) -> Iterator[tuple[Mapping[str, NDArray[Any]], int]]:
-        """The columns by their letters, block by block, at least one event each, with the byte at which it lies."""
+        """The columns by their letters, in blocks of at least one event, each with its byte position."""
 
     @abstractmethod
     def _position(self, block: int, event: int) -> int:
         """The byte of an event of a block; 0 where the bytes are compressed."""
 
     def decode(self) -> Iterator[Events]:
-        """All events in recording order; RecordingError at the first that no sensor of this size says."""
+        """All events in recording order; RecordingError at the first outside the sensor."""
         seen = 0
         for columns, block in self._blocks():
             x, y = self._whole(columns["x"], "x", seen), self._whole(columns["y"], "y", seen)
@@ -164,9 +164,9 @@ class ArrayRecording(Recording):
         self, expected: str, name: str, values: NDArray[Any], odd: NDArray[np.bool_], seen: int
     ) -> RecordingError:
         k = int(np.argmax(odd))
-        hint = "Its columns may lie in another order: give it by --columns, or save them with their names."
+        hint = "The columns may have another order: give it with --columns, or save them with names."
         if name == "t":
-            hint = "Give the unit of its times, --time-unit s, ms, us or ns, or mend the file."
+            hint = "Give the unit of the times with --time-unit s, ms, us or ns, or correct the file."
         found = f"{name} = {values[k]} in event {seen + k}"
         return RecordingError(f"{self.path}: expected {expected}, found {found}. {hint}")
 
@@ -185,7 +185,7 @@ class NpyRecording(ArrayRecording):
         """Read the header.
 
         Raises:
-            RecordingError: If the file cannot be read, or is no array of events whose columns are known.
+            RecordingError: If the file cannot be read, or is not an array of events with known columns.
         """
         try:
             with path.open("rb") as file:
@@ -226,18 +226,18 @@ class NpyRecording(ArrayRecording):
 
 @dataclass(frozen=True)
 class TonicNpyRecording(NpyRecording):
-    """tonic's DVS128-Gesture: (N, 4) of x, y, p and t in ms, which become µs as tonic makes them."""
+    """tonic's DVS128-Gesture: (N, 4) of x, y, p and t in ms, which are converted to µs as in tonic."""
 
     NAME: ClassVar[str] = "npy-tonic"
     TITLE: ClassVar[str] = "NumPy .npy as tonic ships it"
 
     @classmethod
     def open(cls, path: Path, size: Size | None = None, options: ArrayOptions = NO_OPTIONS) -> ArrayRecording:
-        """As the other .npy; the format is known, so nothing is asked for."""
+        """As for other .npy files; the format is known, so options are not needed."""
         return super().open(path, size, ArrayOptions("xypt", "ms"))
 
     def _times(self, values: NDArray[Any], seen: int) -> NDArray[np.int64]:
-        # tonic multiplies in the array's own type and cuts off what is less than a µs.
+        # tonic multiplies in the type of the array and truncates fractions of a µs.
         scaled = values * values.dtype.type(1000)
         odd = ~(np.abs(scaled.astype(np.float64)) < LARGEST_TIME_US)
         if odd.any():
@@ -256,16 +256,16 @@ class NpzRecording(ArrayRecording):
 
     @classmethod
     def open(cls, path: Path, size: Size | None = None, options: ArrayOptions = NO_OPTIONS) -> ArrayRecording:
-        """Look at the arrays' headers.
+        """Read the headers of the arrays.
 
         Raises:
-            RecordingError: If the file cannot be read, is truncated, or is not one of events whose columns are known.
+            RecordingError: If the file cannot be read, is truncated, or does not contain events with known columns.
         """
         file_size(path)
         try:
             with zipfile.ZipFile(path) as archive:
                 plan = _plan_archive(path, archive, options)
-        except _ZIP_FAULTS as error:
+        except _ZIP_ERRORS as error:
             raise _unreadable(path, error) from None
         return cls._planned(path, size, options, plan)
 
@@ -277,7 +277,7 @@ class NpzRecording(ArrayRecording):
                 files = [opened.enter_context(archive.open(s.member)) for s in self.plan.stretches]
                 for file, stretch in zip(files, self.plan.stretches, strict=True):
                     _skip(file, stretch.start)
-            except _ZIP_FAULTS as error:
+            except _ZIP_ERRORS as error:
                 raise _unreadable(self.path, error) from None
             for start in range(0, total, _EVENTS_A_CHUNK):
                 n = min(_EVENTS_A_CHUNK, total - start)
@@ -285,7 +285,7 @@ class NpzRecording(ArrayRecording):
                 for file, stretch in zip(files, self.plan.stretches, strict=True):
                     try:
                         content = file.read(n * stretch.event_bytes)
-                    except _ZIP_FAULTS as error:
+                    except _ZIP_ERRORS as error:
                         raise _unreadable(self.path, error) from None
                     if len(content) < n * stretch.event_bytes:
                         ends = f"ends after {start + len(content) // stretch.event_bytes} of {total} events"
@@ -295,12 +295,12 @@ class NpzRecording(ArrayRecording):
             self._check_ends(files)
 
     def _check_ends(self, files: list[IO[bytes]]) -> None:
-        """Reading on at the end lets zipfile compare the checksums."""
+        """Reading past the end makes zipfile compare the checksums."""
         last = {stretch.member: file for stretch, file in zip(self.plan.stretches, files, strict=True)}
         for name, file in last.items():
             try:
                 more = file.read(1)
-            except _ZIP_FAULTS as error:
+            except _ZIP_ERRORS as error:
                 raise _unreadable(self.path, error) from None
             if more:
                 raise no_events(self.path, f"more bytes than {_title(name)} has numbers")
@@ -310,7 +310,7 @@ class NpzRecording(ArrayRecording):
 
 
 def _plan_archive(path: Path, archive: zipfile.ZipFile, options: ArrayOptions) -> Plan:
-    """Where the columns lie: in four arrays by their names, in one array, or in four in the order given."""
+    """The positions of the columns: in four arrays by name, in one array, or in four in the given order."""
     names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
     found = match_names(names)
     if found is not None:
@@ -341,7 +341,7 @@ def _header(path: Path, archive: zipfile.ZipFile, name: str) -> tuple[str, Heade
 
 
 def _skip(file: IO[bytes], size: int) -> None:
-    """Read so many bytes; seeking would lose the checksum."""
+    """Read bytes and discard them; seeking would lose the checksum."""
     while size > 0:
         content = file.read(min(size, _SKIP_BYTES))
         if not content:
@@ -361,9 +361,9 @@ def _unreadable(path: Path, error: BaseException) -> RecordingError:
 
 
 def holds_events(path: Path) -> bool:
-    """Whether an .npz names the four columns by their letters; False where it cannot be read."""
+    """Whether an .npz has the four columns under their letters; False if it cannot be read."""
     try:
         with zipfile.ZipFile(path) as archive:
             return {f"{name}.npy" for name in COLUMNS} <= set(archive.namelist())
-    except _ZIP_FAULTS:
+    except _ZIP_ERRORS:
         return False

@@ -1,11 +1,11 @@
 """Prophesee's recordings: lines that start with ``%``, then little-endian words of EVT 2.0, EVT 3.0 or ``.dat``.
 
-Decoded here, because expelliarmus does not end on some damaged files and tells of none where the damage lies. The
-events are its events, except for times of EVT 3.0: it takes every step back of the lower 12 bits for the end of a round
-and drifts ahead of the sensor's clock.
+Decoded here, because expelliarmus does not terminate on some damaged files and never reports the position of damage.
+The events equal its events, except for times of EVT 3.0: it treats every step back of the lower 12 bits as a wrap and
+drifts ahead of the sensor's clock.
 
 The clock has 34 bits in EVT 2.0 (4.8 hours), 24 bits in EVT 3.0 (16.8 s) and 32 bits in ``.dat`` (71.6 minutes). In
-the first two its upper bits come in words of their own, over and over even while the sensor sees nothing. A file that
+the first two its upper bits are sent in separate words, repeatedly even while there are no events. A file that
 begins in the middle of a stream has events before the first of them: as in Metavision's reader (OpenEB, evt2_decoder.h
 and evt3_decoder.h) these are left out.
 Source: https://docs.prophesee.ai/stable/data/encoding_formats/index.html and .../data/file_formats/dat.html
@@ -14,7 +14,6 @@ Source: https://docs.prophesee.ai/stable/data/encoding_formats/index.html and ..
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +34,7 @@ from preprocess.formats.recording import (
     reading,
 )
 
-# Rows and columns of the sensors, by what their plugin is called, where the header names no geometry.
+# Rows and columns of the sensors by the name of their plugin, for headers without a geometry.
 _SENSORS: tuple[tuple[str, Size], ...] = (
     (r"gen4|imx636|evk[34]", (720, 1280)),
     (r"genx320", (320, 320)),
@@ -47,17 +46,19 @@ _EVENTS_A_CHUNK = 1 << 17
 
 @dataclass(frozen=True)
 class PropheseeRecording(Recording):
-    """What the three encodings share; the sensor's size is the header's, else that of the sensor it names."""
+    """Shared by the three encodings; the sensor's size is that in the header, else that of the sensor it names."""
 
     MAGIC: ClassVar[bytes] = b"%"
     VERSION: ClassVar[int] = 2
-    TELLS_SIZE: ClassVar[bool] = False
+    STORES_SIZE = "sometimes"
     ENCODING: ClassVar[str]
-    """What `_encoding` calls it."""
+    """Its name in `_encoding`."""
     EVENT_BYTES: ClassVar[int]
     USUAL_SIZE: ClassVar[Size | None] = None
-    """Of the sensor that such files mostly come from."""
+    """Of the most common sensor of such files."""
     WORD: ClassVar[type[np.unsignedinteger[Any]]]
+    KERNEL: ClassVar[str]
+    """The decoding loop in `prophesee_kernels`, which is compiled at its first use."""
 
     @classmethod
     def recognises(cls, head: bytes) -> bool:
@@ -69,7 +70,7 @@ class PropheseeRecording(Recording):
         """Read the header.
 
         Raises:
-            RecordingError: If the file cannot be read, or neither its header nor `size` tells the sensor's size.
+            RecordingError: If the file cannot be read, or neither its header nor `size` gives the sensor's size.
         """
         end = file_size(path)
         # With the space, as Metavision reads it: where no line ends the header, the first event may begin with 0x25.
@@ -84,15 +85,16 @@ class PropheseeRecording(Recording):
 
     @classmethod
     def _skip(cls, path: Path, start: int, end: int) -> int:
-        """Where the events begin after a header that ends at `start`."""
+        """The first byte of the events after a header that ends at `start`."""
         return start
 
     def decode(self) -> Iterator[Events]:
-        """All events in recording order; RecordingError at the first word that is none, or outside of the sensor."""
+        """All events in recording order; RecordingError at the first invalid word or event outside the sensor."""
+        from preprocess.formats import prophesee_kernels
         from preprocess.formats.clock import new_clock, note_clock
         from preprocess.formats.prophesee_kernels import GOOD, OUTSIDE_SENSOR, new_state
 
-        kernel = self._kernel()
+        kernel = getattr(prophesee_kernels, self.KERNEL)
         clock, state = new_clock(), new_state()
         bytes_a_word = np.dtype(self.WORD).itemsize
         position = self.start
@@ -104,9 +106,7 @@ class PropheseeRecording(Recording):
                 while taken < len(words):
                     t, p = np.empty(_EVENTS_A_CHUNK, np.int64), np.empty(_EVENTS_A_CHUNK, np.uint8)
                     x, y = np.empty(_EVENTS_A_CHUNK, np.uint16), np.empty(_EVENTS_A_CHUNK, np.uint16)
-                    ended, consumed, n = kernel(
-                        words[taken:], self.height, self.width, clock, state, t, x, y, p
-                    )
+                    ended, consumed, n = kernel(words[taken:], self.height, self.width, clock, state, t, x, y, p)
                     taken += consumed
                     note_clock(self, clock)
                     self.note("events_left_out_before_the_clock", int(state[0]))
@@ -129,14 +129,10 @@ class PropheseeRecording(Recording):
             position,
         )
 
-    @abstractmethod
-    def _kernel(self) -> Any:
-        """The decoding loop; it is compiled where it is first taken."""
-
 
 @dataclass(frozen=True)
 class Evt2Recording(PropheseeRecording):
-    """EVT 2.0: an event in every 32-bit word that is no time."""
+    """EVT 2.0: 32-bit words, each an event or the upper bits of the time."""
 
     NAME: ClassVar[str] = "evt2"
     TITLE: ClassVar[str] = "Prophesee EVT 2.0"
@@ -144,11 +140,7 @@ class Evt2Recording(PropheseeRecording):
     ENCODING: ClassVar[str] = "2.0"
     EVENT_BYTES: ClassVar[int] = 4
     WORD = np.uint32
-
-    def _kernel(self) -> Any:
-        from preprocess.formats.prophesee_kernels import decode_evt2
-
-        return decode_evt2
+    KERNEL: ClassVar[str] = "decode_evt2"
 
 
 @dataclass(frozen=True)
@@ -161,16 +153,12 @@ class Evt3Recording(PropheseeRecording):
     ENCODING: ClassVar[str] = "3.0"
     EVENT_BYTES: ClassVar[int] = 2
     WORD = np.uint16
-
-    def _kernel(self) -> Any:
-        from preprocess.formats.prophesee_kernels import decode_evt3
-
-        return decode_evt3
+    KERNEL: ClassVar[str] = "decode_evt3"
 
 
 @dataclass(frozen=True)
 class DatRecording(PropheseeRecording):
-    """``.dat``: two bytes that tell what follows, then events of 8 bytes."""
+    """``.dat``: two bytes with the type and size of events, then events of 8 bytes."""
 
     NAME: ClassVar[str] = "dat"
     TITLE: ClassVar[str] = "Prophesee .dat"
@@ -179,28 +167,24 @@ class DatRecording(PropheseeRecording):
     EVENT_BYTES: ClassVar[int] = 8
     USUAL_SIZE: ClassVar[Size | None] = (240, 304)
     WORD = np.uint32
+    KERNEL: ClassVar[str] = "decode_dat"
 
     @classmethod
     def _skip(cls, path: Path, start: int, end: int) -> int:
         with path.open("rb") as file:
             file.seek(start)
-            told = file.read(2)
+            kind = file.read(2)
         # 0 are events of the first sensors, 12 those of all later ones.
-        if len(told) < 2 or told[0] not in (0, 12) or told[1] != cls.EVENT_BYTES:
+        if len(kind) < 2 or kind[0] not in (0, 12) or kind[1] != cls.EVENT_BYTES:
             raise RecordingError(
-                f"{path}: expected events of type 0 or 12 and of 8 bytes, found {tuple(told)} at byte {start}. The "
-                "file is damaged or holds other events; copy it again or leave it out."
+                f"{path}: expected events of type 0 or 12 and of 8 bytes, found {tuple(kind)} at byte {start}. The "
+                "file is damaged or contains other events; copy it again or leave it out."
             )
         return start + 2
 
-    def _kernel(self) -> Any:
-        from preprocess.formats.prophesee_kernels import decode_dat
-
-        return decode_dat
-
 
 def _encoding(head: bytes) -> str:
-    """What the header's lines name: ``2.0``, ``3.0``, another version, or ``dat`` where they name none."""
+    """The encoding in the header: ``2.0``, ``3.0``, another version, or ``dat`` without one."""
     found = re.search(rb"^% evt (\d\.\d)|^% format EVT(\d+)", head, re.MULTILINE)
     if not found:
         return "dat"

@@ -18,16 +18,13 @@ from preprocess.jit import compile_kernel
 # How a block ended.
 GOOD, UNKNOWN_WORD, OUTSIDE_SENSOR = range(3)
 
-# An EVT3 word says at most this many events.
-MOST_EVENTS_A_WORD = 12
-
-# What goes on from block to block: the events left out because their time was not known yet, then what the decoder
-# knows. A column that is not known yet is negative.
+# The state between blocks: the events left out because their time was not known yet, then the state of the decoder.
+# A column that is not known yet is negative.
 _LEFT_OUT, _HAS_CLOCK, _HAS_LOW, _HAS_ROW, _LOW, _ROW, _BASE, _SIGN = range(8)
 
 
 def new_state() -> NDArray[np.int64]:
-    """What a decoder knows before the first word, int64 (8,); its first number counts the events left out."""
+    """The state of a decoder before the first word, int64 (8,); its first number counts the events left out."""
     state = np.zeros(8, np.int64)
     state[_BASE] = -1
     return state
@@ -37,8 +34,8 @@ def new_state() -> NDArray[np.int64]:
 def decode_evt3(words: Any, height: int, width: int, clock: Any, state: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
     """Decode EVT 3.0: a row, a column or the base of a vector of columns, and the two halves of the time, each a word.
 
-    A file may begin in the middle of a stream. Until both halves of the time and the row were said, and vectors until
-    their base was, events are left out: nothing tells when or where they were.
+    A file may begin in the middle of a stream. Events are left out until both halves of the time and the row are known,
+    and vectors until their base is known.
 
     Args:
         words: uint16 (N,).
@@ -80,7 +77,7 @@ def decode_evt3(words: Any, height: int, width: int, clock: Any, state: Any, t: 
             while bits:
                 if bits & 1:
                     if row >= height or column >= width:
-                        # Left with the event, for the one who tells of it.
+                        # Left with the event, for the error message.
                         x[n], y[n] = column, row
                         ended = OUTSIDE_SENSOR
                         break
@@ -97,7 +94,7 @@ def decode_evt3(words: Any, height: int, width: int, clock: Any, state: Any, t: 
         elif kind == 0x6:
             low = word & 0xFFF
         elif kind == 0x8:
-            # The sensor says it every 16 µs, so most are as the one before.
+            # The sensor sends it every 16 µs, so most are equal to their predecessor.
             if word & 0xFFF != high:
                 advance_clock(clock, word & 0xFFF, 12)
                 high, upper = _upper_evt3(clock)
@@ -143,13 +140,13 @@ def _start_evt3(words: Any, clock: Any, state: Any) -> Any:
 
 @njit(nogil=True, inline="always")
 def _upper_evt3(clock: Any) -> Any:
-    """The upper half of the time as it was said last, and the time that it stands for in µs."""
+    """The last upper half of the time, and the time in µs that it means."""
     return clock[0], ((clock[1] << 12) + clock[0]) << 12
 
 
 @njit(nogil=True)
 def _events_in(word: Any) -> Any:
-    """How many events a column or a vector of columns of EVT 3.0 says."""
+    """Number of events of a column or a vector of columns of EVT 3.0."""
     kind = word >> 12
     if kind == 0x2:
         return np.int64(1)
@@ -222,7 +219,7 @@ def decode_dat(words: Any, height: int, width: int, clock: Any, state: Any, t: A
         height: Sensor rows.
         width: Sensor columns.
         clock: Made by `new_clock`, of the 32 bits of the time; updated.
-        state: Made by `new_state`; not used, as every event says its time.
+        state: Made by `new_state`; not used, because every event has its time.
         t: int64 (M,).
         x: uint16 (M,).
         y: uint16 (M,).

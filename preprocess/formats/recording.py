@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from preprocess.errors import RecordingError
 from preprocess.events import Events
 
-# What is read and decoded at once: it stays in the processor's second cache, and so do the columns made of it.
+# Bytes that are read and decoded at once: they and the decoded columns fit into the processor's second-level cache.
 BLOCK_BYTES = 1 << 20
 
-# By how much of its beginning a file is recognised; Prophesee's headers tell the encoding within.
+# Bytes by which a file is recognised; Prophesee's headers name the encoding within them.
 HEAD_BYTES = 4096
 
 Size = tuple[int, int]
 """Rows and columns of a sensor."""
 
 OUTSIDE = "expected a pixel within"
-"""How the error of an event beyond the sensor's edge begins, behind the path."""
+"""The beginning, after the path, of the error of an event outside the sensor."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Recording(ABC):
         start: Byte at which the data begins.
         size: Bytes of the file.
         header: Its lines of text, without line ends.
-        orientation: Which way up, where the format leaves that open; None elsewhere.
-        notes: Counts of what is odd about the events, known when all chunks were taken; nothing odd, no entry.
-        salvage: Whether a damaged file gives the events before the damage instead of an error.
+        orientation: Of the image, if the format leaves it open; else None.
+        notes: Counts of irregular events, complete when all chunks were read; only counts above 0.
+        salvage: Whether a damaged file is read up to the damage instead of raising an error.
     """
 
     path: Path
@@ -57,24 +57,24 @@ class Recording(ABC):
     NAME: ClassVar[str]
     """The format in file names and fingerprints, such as ``aedat31``."""
     TITLE: ClassVar[str]
-    """The format for people, such as ``AEDAT 3.1``."""
+    """The readable name of the format, such as ``AEDAT 3.1``."""
     SUFFIX: ClassVar[str]
-    """How such a file's name ends."""
+    """The suffix of such files."""
     MAGIC: ClassVar[bytes]
-    """How such a file's content begins; empty where nothing marks it."""
+    """The signature at the beginning of such files; empty without one."""
     VERSION: ClassVar[int]
-    """Counted up when the same file gives other events, so that caches of the old ones are made again."""
-    TELLS_SIZE: ClassVar[bool] = True
-    """Whether such a file tells how large its sensor is."""
+    """Increased when the same file is decoded to other events, so that older caches are rebuilt."""
+    STORES_SIZE: ClassVar[Literal["always", "sometimes", "never"]] = "always"
+    """Whether such files store the size of their sensor."""
 
     @property
     def format(self) -> str:
-        """The format for people."""
+        """The readable name of the format."""
         return self.TITLE
 
     @classmethod
     def recognises(cls, head: bytes) -> bool:
-        """Whether a file that begins with these bytes, at most HEAD_BYTES of it, is of this format."""
+        """Whether a file that begins with these bytes, at most HEAD_BYTES, has this format."""
         return bool(cls.MAGIC) and head.startswith(cls.MAGIC)
 
     @classmethod
@@ -84,7 +84,7 @@ class Recording(ABC):
 
         Args:
             path: The file.
-            size: Rows and columns of the sensor, taken only where the file does not tell them.
+            size: Rows and columns of the sensor, used only if the file does not store them.
 
         Raises:
             RecordingError: If the file cannot be read, or comes from another sensor.
@@ -92,16 +92,16 @@ class Recording(ABC):
 
     @abstractmethod
     def decode(self) -> Iterator[Events]:
-        """All events up to the first byte that does not fit the format; there it raises a RecordingError."""
+        """All events up to the first byte that violates the format; there it raises a RecordingError."""
 
     def chunks(self) -> Iterator[Events]:
         """All events in recording order, about a hundred thousand at a time; may be called again.
 
-        With `salvage` they end quietly at the first damage, and what is lost is noted: ``recordings_salvaged`` and
+        With `salvage` they end at the first damage without an error, and the loss is noted: ``recordings_salvaged`` and
         ``bytes_lost_to_damage``.
 
         Raises:
-            RecordingError: At the first byte that does not fit the format.
+            RecordingError: At the first byte that violates the format.
         """
         try:
             yield from self.decode()
@@ -112,18 +112,18 @@ class Recording(ABC):
             self.note("bytes_lost_to_damage", self.size - error.at)
 
     def note(self, name: str, count: int) -> None:
-        """Set a note, or leave it out where there is nothing to tell."""
+        """Set a note if the count is not 0."""
         if count:
             self.notes[name] = count
 
 
 def file_size(path: Path) -> int:
-    """Bytes of a file; RecordingError if there is none to read, or it is empty."""
+    """Size of a file in bytes; RecordingError if it cannot be read or is empty."""
     try:
         if path.is_dir():
-            raise RecordingError(f"{path}: expected a recording, found a folder. Name one of its files.")
+            raise RecordingError(f"{path}: expected a recording, found a folder. Give one of its files.")
         if path.exists() and not path.is_file():
-            raise RecordingError(f"{path}: expected a recording, found no regular file. Copy it to a disk first.")
+            raise RecordingError(f"{path}: expected a recording, found a special file. Copy it to a disk first.")
         size = path.stat().st_size
     except OSError as error:
         raise unreadable(path, error) from None
@@ -133,7 +133,7 @@ def file_size(path: Path) -> int:
 
 
 def unreadable(path: Path, error: OSError) -> RecordingError:
-    """The fault of a file that the system does not give."""
+    """The error of a file that the operating system refuses to read."""
     return RecordingError(f"{path}: cannot be read ({error.strerror or error}). Check the path and its permissions.")
 
 
@@ -141,8 +141,8 @@ def unreadable(path: Path, error: OSError) -> RecordingError:
 def reading(recording: Recording, multiple: int = 1) -> Iterator[Callable[[int], NDArray[Any]]]:
     """Open the file and give ``read(position)``: the bytes from there on, at most a block.
 
-    The bytes, uint8, lie in one buffer that the next call fills again. They are read, not mapped: at block size that
-    is as fast, and a file that shrinks meanwhile ends in a fault instead of a bus error.
+    The bytes, uint8, are in one buffer that the next call overwrites. They are read, not mapped: at block size that
+    is as fast, and a file that shrinks meanwhile causes an error message instead of a bus error.
 
     Args:
         recording: What to read.
@@ -168,7 +168,7 @@ def reading(recording: Recording, multiple: int = 1) -> Iterator[Callable[[int],
                 if not got:
                     raise RecordingError(
                         f"{recording.path}: expected {recording.size} bytes as when it was opened, found "
-                        f"{position + filled}. It changed while it was read; run the same command again."
+                        f"{position + filled}. The file changed while it was read; run the same command again."
                     )
                 filled += got
         except OSError as error:
@@ -180,14 +180,14 @@ def reading(recording: Recording, multiple: int = 1) -> Iterator[Callable[[int],
 
 
 def damaged(message: str, position: int) -> RecordingError:
-    """The fault of a file whose events up to the byte `position` are good."""
+    """The error of a file whose events up to the byte `position` are valid."""
     error = RecordingError(message)
     error.at = position
     return error
 
 
 def outside_sensor(recording: Recording, position: int, x: int, y: int, where: str = "") -> RecordingError:
-    """The fault of an event beyond the sensor's edge; `where` it is, if not at the byte `position`."""
+    """The error of an event outside the sensor; `where` it is, if not at the byte `position`."""
     return damaged(
         f"{recording.path}: {OUTSIDE} {recording.height}x{recording.width} (rows x columns), found row "
         f"{y}, column {x} in {where or f'the event at byte {position}'}. The file is damaged or comes from another "
@@ -197,14 +197,14 @@ def outside_sensor(recording: Recording, position: int, x: int, y: int, where: s
 
 
 def first_outside(x: NDArray[Any], y: NDArray[Any], height: int, width: int) -> int:
-    """The first of the events that is beyond the sensor's edge, or -1; x and y may be of any integer type."""
+    """The first of the events that is outside the sensor, or -1; x and y may have any integer type."""
     if len(x) == 0 or (x.min() >= 0 and y.min() >= 0 and x.max() < width and y.max() < height):
         return -1
     return int(np.argmax((x < 0) | (y < 0) | (x >= width) | (y >= height)))
 
 
 def ends_within_event(recording: Recording, event_bytes: int) -> RecordingError | None:
-    """The fault of a file whose last event is cut off, or None."""
+    """The error of a file whose last event is cut off, or None."""
     beyond = (recording.size - recording.start) % event_bytes
     if beyond == 0:
         return None

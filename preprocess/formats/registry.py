@@ -1,21 +1,26 @@
-"""Which format a file is: by its first bytes, and where nothing marks them by its name."""
+"""Recognising the format of a file: by its first bytes, or by its suffix for formats without a signature."""
 
 from __future__ import annotations
 
+import pickle
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.errors import RecordingError
+from preprocess.errors import ConfigError, RecordingError
 from preprocess.formats.aedat2 import Aedat2Recording
 from preprocess.formats.aedat4 import Aedat4Recording
 from preprocess.formats.aedat31 import Aedat31Recording
 from preprocess.formats.array_columns import NO_OPTIONS, ArrayOptions
 from preprocess.formats.atis import AtisRecording
+from preprocess.formats.custom_format import CustomRecording, ReadEvents, custom_format
 from preprocess.formats.numpy_files import ArrayRecording, NpyRecording, NpzRecording, TonicNpyRecording
 from preprocess.formats.prophesee import DatRecording, Evt2Recording, Evt3Recording
 from preprocess.formats.recording import HEAD_BYTES, Recording, Size, file_size, unreadable
 
-# Where several recognise a file, the first is it: tonic's arrays are told from others only by who asks.
-_KINDS: tuple[type[Recording], ...] = (
+# The first format that recognises a file is used; tonic's arrays look like others, so their format is requested.
+_BUILT_IN: tuple[type[Recording], ...] = (
     Aedat31Recording,
     Aedat2Recording,
     Aedat4Recording,
@@ -28,37 +33,130 @@ _KINDS: tuple[type[Recording], ...] = (
     AtisRecording,
 )
 
-FORMATS: dict[str, type[Recording]] = {kind.NAME: kind for kind in _KINDS}
+FORMATS: dict[str, type[Recording]] = {kind.NAME: kind for kind in _BUILT_IN}
+"""Every readable format by name; `register_format` adds to it."""
 
-SUFFIXES: tuple[str, ...] = tuple(dict.fromkeys(kind.SUFFIX for kind in _KINDS))
+SUFFIXES: list[str] = list(dict.fromkeys(kind.SUFFIX for kind in _BUILT_IN))
+"""How the names of recordings end."""
+
+
+def register_format(
+    name: str, read: ReadEvents, *, suffix: str, magic: bytes = b"", title: str = "", version: int = 1
+) -> None:
+    """Make a raw format of your own readable everywhere, until this process ends.
+
+    A format of your own is recognised before the built-in ones. Registering a name again replaces its reader.
+
+    Args:
+        name: Used in fingerprints and as `Layout.format`; letters, digits and hyphens.
+        read: Called with the path of a file; returns its `Events`, or an iterable of `Events` in recording order for
+            files that do not fit in memory. An exception that it raises is reported as a damaged file.
+        suffix: How the names of such files end, such as ``.evx``.
+        magic: How the content of such files begins; empty recognises them by the suffix alone.
+        title: Name in messages; the name if empty.
+        version: Increase it when `read` returns other events for the same file, so that caches are built again.
+
+    Raises:
+        ConfigError: If the name is that of a built-in format, or the suffix is not one.
+    """
+    errors = []
+    if any(name == kind.NAME for kind in _BUILT_IN) or not re.fullmatch(r"[A-Za-z0-9-]+", name):
+        errors.append(f"format: expected a new name of letters, digits and hyphens, found '{name}'. Choose another.")
+    if not re.fullmatch(r"\.[^./]+", suffix):
+        errors.append(f"format {name}: expected a suffix such as .evx, found '{suffix}'. Begin it with a dot.")
+    if errors:
+        raise ConfigError(*errors)
+    FORMATS[name] = custom_format(name, read, suffix=suffix.lower(), magic=magic, title=title, version=version)
+    if suffix.lower() not in SUFFIXES:
+        SUFFIXES.append(suffix.lower())
+
+
+def registered_formats() -> tuple[type[CustomRecording], ...]:
+    """The formats that `register_format` added."""
+    return tuple(kind for kind in FORMATS.values() if issubclass(kind, CustomRecording))
+
+
+@dataclass(frozen=True)
+class CustomReader:
+    """The arguments of one call of `register_format`, for worker processes that must repeat it."""
+
+    name: str
+    read: ReadEvents
+    suffix: str
+    magic: bytes
+    title: str
+    version: int
+
+    def register(self) -> None:
+        """Register the format in this process."""
+        register_format(
+            self.name, self.read, suffix=self.suffix, magic=self.magic, title=self.title, version=self.version
+        )
+
+
+def custom_readers(*, portable: bool) -> tuple[CustomReader, ...]:
+    """Every registered format, for worker processes.
+
+    Args:
+        portable: Whether the workers are new processes, which can only be sent functions of a module.
+
+    Raises:
+        ConfigError: If a reader cannot be sent.
+    """
+    readers = tuple(
+        CustomReader(kind.NAME, kind.READ, kind.SUFFIX, kind.MAGIC, kind.TITLE, kind.VERSION)
+        for kind in registered_formats()
+    )
+    for reader in readers if portable else ():
+        try:
+            pickle.dumps(reader.read)
+        except Exception as error:  # pickle raises errors of several kinds
+            raise ConfigError(
+                f"format {reader.name}: expected a reader that is a function of a module, to decode with several "
+                f"workers, found one that cannot be sent to them ({error}). Use one worker."
+            ) from None
+    return readers
+
+
+def decoder_of(format: str | None, suffixes: Collection[str]) -> list[str]:
+    """The name and version of every reader that recordings may need, for fingerprints.
+
+    Args:
+        format: A key of FORMATS, or None where any will do.
+        suffixes: Of the recordings. A registered format counts only where one of them has its suffix, so that
+            registering it does not make other caches stale.
+    """
+    kinds = list(_BUILT_IN) + [kind for kind in registered_formats() if kind.SUFFIX in suffixes]
+    return [f"{kind.NAME} {kind.VERSION}" for kind in (kinds if format is None else [FORMATS[format]])]
 
 
 def open_recording(
     path: Path | str, *, format: str | None = None, size: Size | None = None, arrays: ArrayOptions = NO_OPTIONS
 ) -> Recording:
-    """Open a raw recording; its events are decoded when its chunks are taken.
+    """Open a raw recording; its events are decoded when its chunks are read.
 
     Args:
         path: The file.
-        format: A key of FORMATS, where only that one will do; None takes any.
-        size: Rows and columns of the sensor, taken only where the file does not tell them.
-        arrays: What NumPy's files do not say of themselves; other formats have no use for it.
+        format: A key of FORMATS, to accept only that format; None accepts all.
+        size: Rows and columns of the sensor, used only if the file does not store them.
+        arrays: Column order and time unit of NumPy files that do not contain them; other formats ignore it.
 
     Raises:
-        RecordingError: If the file cannot be read, is of no format or of another than asked for, or comes from
+        RecordingError: If the file cannot be read, has no known format or another than requested, or comes from
             another sensor.
     """
     path = Path(path).expanduser()
     file_size(path)
     head = _first_bytes(path)
-    kind = next((kind for kind in _KINDS if _is(kind, head, path)), None)
+    kind = next((kind for kind in (*registered_formats(), *_BUILT_IN) if _is(kind, head, path)), None)
     if format is not None and not _is(FORMATS[format], head, path):
         found = kind.TITLE if kind else f"a file that begins with {head[:16]!r}"
         raise RecordingError(f"{path}: expected {FORMATS[format].TITLE}, found {found}. Leave the file out.")
     if format is not None:
         kind = FORMATS[format]
     if kind is None:
-        known = ", ".join(dict.fromkeys(f"{k.TITLE} ({k.SUFFIX})" for k in _KINDS if k is not TonicNpyRecording))
+        shown = [kind for kind in FORMATS.values() if kind is not TonicNpyRecording]
+        known = ", ".join(dict.fromkeys(f"{kind.TITLE} ({kind.SUFFIX})" for kind in shown))
         raise RecordingError(
             f"{path}: expected a recording of a known format, one of {known}, found a file that begins with "
             f"{head[:16]!r}. Convert it, or give another file."
@@ -69,8 +167,9 @@ def open_recording(
 def _is(kind: type[Recording], head: bytes, path: Path) -> bool:
     if kind.MAGIC:
         return kind.recognises(head)
-    # A file with another format's mark is not taken for its name's.
-    return path.suffix.lower() == kind.SUFFIX and not any(k.MAGIC and k.recognises(head) for k in _KINDS)
+    # The signature of another format outweighs the suffix, unless the user registered the suffix.
+    others = () if issubclass(kind, CustomRecording) else FORMATS.values()
+    return path.suffix.lower() == kind.SUFFIX and not any(other.MAGIC and other.recognises(head) for other in others)
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -52,7 +52,7 @@ def inspect_file(
     Args:
         path: A raw recording, an event store or a frame cache.
         sample: Number of a cache's sample; None is the first.
-        size: Rows and columns of the sensor, where the recording does not tell them.
+        size: Rows and columns of the sensor, for formats that do not store them.
         arrays: Order of columns and unit of times, where the recording is an array that does not say them.
 
     Raises:
@@ -96,7 +96,7 @@ def _survey(recording: Recording, size: Size | None) -> Survey:
     try:
         return survey_events(recording.chunks)
     except RecordingError as error:
-        if size is None and not recording.TELLS_SIZE and OUTSIDE in str(error):
+        if size is None and recording.STORES_SIZE != "always" and OUTSIDE in str(error):
             hint = "If the sensor is larger, give its size: --sensor-size ROWS COLUMNS"
             raise RecordingError(f"{error} {hint}") from None
         raise

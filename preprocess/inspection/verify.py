@@ -41,8 +41,8 @@ class Verified:
         faults: What is wrong, a line each; at most five and one that says how many more.
         note: What could not be proved, such as where the recordings are gone; "" otherwise.
         out_of_order: Of an event store: samples with events earlier than the event before, and such events.
-        dropped: Of a frame cache: events that lie in no frame.
-        repeated: Of a frame cache: events that lie in several frames.
+        dropped: Of a frame cache: events that are in no frame.
+        repeated: Of a frame cache: events that are in several frames.
     """
 
     path: Path
@@ -67,7 +67,7 @@ def verify_cache(folder: Path, *, progress: Progress | None = None) -> list[Veri
 
     Args:
         folder: ``CACHE/<name>``, or CACHE for all data sets in it.
-        progress: Where to tell how far it is.
+        progress: Where to report progress.
 
     Raises:
         CacheError: If the folder holds no event store. Faults of files are not raised but returned.
@@ -102,7 +102,7 @@ def _verify_data_set(path: Path, progress: Progress) -> Iterator[Verified]:
     except CacheError as error:
         yield Verified(path, 0, 0, path.stat().st_size, 0.0, error.errors)
         for cache in frames:
-            message = f"{cache}: cannot be compared, because its event store cannot be read. Mend that first."
+            message = f"{cache}: cannot be compared, because its event store cannot be read. Correct that first."
             yield Verified(cache, 0, 0, cache.stat().st_size, 0.0, (message,))
         return
     try:
@@ -193,7 +193,7 @@ def _verify_frames(path: Path, store: EventStore, progress: Progress) -> Verifie
 
 
 def _compare_sample(frames: FrameCache, store: EventStore, i: int) -> tuple[int, int, int]:
-    """The number of counts in sample i's frames, and how many of its events lie in no frame and in several.
+    """The number of counts in sample i's frames, and how many of its events are in no frame and in several.
 
     The frames are what its events bin to, none lost and none invented.
     """

@@ -1,1 +1,1 @@
-"""Event stores and frame caches, and how they lie in HDF5."""
+"""Event stores and frame caches in HDF5 files."""

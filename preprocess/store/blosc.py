@@ -1,4 +1,4 @@
-"""The Blosc library inside hdf5plugin, called past HDF5."""
+"""The Blosc library inside hdf5plugin, called directly instead of through HDF5."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
-# What Blosc adds at most to what it cannot compress: its header.
+# The header of Blosc, the most that it adds to incompressible data.
 OVERHEAD = 16
 
 
 @cache
 def load() -> Any:
-    """The library, or None where its functions cannot be called."""
+    """The library, or None if its functions cannot be called."""
     try:
         library = ctypes.CDLL(hdf5plugin.get_config().registered_filters["blosc"])
         compress, decompress = library.blosc_compress_ctx, library.blosc_decompress_ctx
@@ -32,7 +32,7 @@ def load() -> Any:
 def compress(
     values: NDArray[Any], out: NDArray[np.uint8], compressor: Literal["lz4", "zstd"], level: int, shuffle: int
 ) -> int:
-    """Pack contiguous values as one block; bytes written, or a code <= 0."""
+    """Compress contiguous values as one block; returns bytes written, or a code <= 0."""
     size: int = load().blosc_compress_ctx(
         level, shuffle, values.itemsize, values.nbytes, values.ctypes.data,
         out.ctypes.data, values.nbytes + OVERHEAD, compressor.encode(), values.nbytes, 1,
@@ -41,6 +41,6 @@ def compress(
 
 
 def decompress(packed: bytes, out: NDArray[Any]) -> int:
-    """Unpack into a contiguous array; bytes written, or a code <= 0. The caller has checked the header."""
+    """Decompress into a contiguous array; returns bytes written, or a code <= 0. The caller has checked the header."""
     size: int = load().blosc_decompress_ctx(packed, out.ctypes.data, out.nbytes, 1)
     return size

@@ -1,11 +1,11 @@
-"""What event stores and frame caches share: written whole or not at all, described, sealed, opened lazily."""
+"""Shared by event stores and frame caches: written atomically, self-describing, sealed, opened lazily."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from io import FileIO
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,18 +19,18 @@ from preprocess.store.hdf5_heap import check_heap
 from preprocess.store.sample_table import SampleTable
 
 READ_WITH = "h5py with hdf5plugin: import hdf5plugin before the file is opened"
-"""What a root attribute of every cache says: h5py alone does not know the filter (Blosc) of its data."""
+"""A root attribute of every cache, because h5py alone does not have the filter (Blosc) of its data."""
 
-# Since 1.10 HDF5 keeps checksums of its own structures too; 1.14 still reads what is written.
+# Since 1.10 HDF5 keeps checksums of its own structures; 1.14 still reads these files.
 _HDF5_VERSIONS = ("v110", "v114")
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[NewFile]:
-    """An HDF5 file that gets its name only when it is whole and on the disk.
+    """An HDF5 file that gets its name only when it is complete and on the disk.
 
-    It is written as ``.<name>.tmp`` in the same folder, which an error or a signal removes and the next builder
-    overwrites; the caller holds the lock of the folder.
+    It is written as ``.<name>.tmp`` in the same folder, which is removed after an error or a signal and
+    overwritten by the next builder; the caller has the lock of the folder.
 
     Raises:
         CacheError: If the disk is full or the folder cannot be written.
@@ -46,37 +46,37 @@ def writing(path: Path) -> Iterator[NewFile]:
 
 
 class NewFile(h5py.File):
-    """An HDF5 file to fill, which tells by `check` whether the disk still takes it."""
+    """An HDF5 file to fill; `check` reports whether writing has failed."""
 
     def __init__(self, path: Path, disk: _Disk) -> None:
         super().__init__(path, "w", driver="fileobj", fileobj=disk, libver=_HDF5_VERSIONS)
         self._disk = disk
 
     def check(self) -> None:
-        """Raise the OSError that a write met, if any did."""
+        """Raise the OSError of an earlier write, if one failed."""
         if self._disk.error is not None:
             raise self._disk.error
 
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[NewFile]:
-    """An HDF5 file to fill; OSError where the disk does not take it, at the latest when all is written."""
+    """An HDF5 file to fill; OSError if writing fails, at the latest at the end of the block."""
     with path.open("w+b", buffering=0) as raw:
         disk = _Disk(raw)
         try:
             with NewFile(path, disk) as file:
                 yield file
         except (OSError, RuntimeError) as error:
-            # HDF5 says where in its code it gave up, the disk says why.
+            # The error of HDF5 only has the place in its code, that of the disk has the reason.
             raise (disk.error or error) from None
         if disk.error is not None:
             raise disk.error
 
 
 class _Disk:
-    """A file as HDF5 sees it through h5py; it keeps its first error, and takes all that follows to nowhere.
+    """A file for HDF5's driver; it keeps its first error and discards all later writes.
 
-    HDF5 cannot close a file that it cannot write: it fails again, says so on stderr, and keeps the file open.
+    HDF5 cannot close a file that it cannot write: it fails again, prints to stderr, and keeps the file open.
     """
 
     def __init__(self, raw: FileIO) -> None:
@@ -128,54 +128,11 @@ def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-# Caches that preprocess makes of a data set in one form or another; every other name is of a folder of one's own.
-_WORDS = {
-    "dvs-gesture": "dvs-gesture",
-    "dvs-gesture-tonic": "dvs-gesture",
-    "cifar10-dvs": "cifar10-dvs",
-    "cifar10-dvs-clif": "cifar10-dvs --orientation clif",
-    "cifar10-dvs-tonic": "cifar10-dvs",
-    "n-mnist": "n-mnist",
-    "emulated-gestures": "emulated-gestures",
-    "emulated-gestures-hard": "emulated-gestures",
-    "emulated-digits": "emulated-digits",
-}
-
-# The recordings of these are made too.
-_FILMED = {
-    "emulated-gestures": "spikeloom emulate gestures --out DIR, then ",
-    "emulated-gestures-hard": "spikeloom emulate gestures --difficulty hard --samples-per-class 200 --test-share 0.5 "
-    "--out DIR, then ",
-    "emulated-digits": "spikeloom emulate digits --out DIR, then ",
-}
-
-
-# Each lag has a cache of its own.
-_CUE = re.compile(r"emulated-cue-lag(\d+)")
-
-
-def _filming(name: str) -> str:
-    """What emulates the recordings of a cache of this name, and the words that lead on; nothing where nothing does."""
-    cue = _CUE.fullmatch(name)
-    if cue:
-        return (
-            f"spikeloom emulate cue --lag-ms {cue.group(1)} --samples-per-class 150 --test-share 0.33 --out DIR, then "
-        )
-    return _FILMED.get(name, "")
-
-
-def _words_for(name: str, dataset: str | None) -> str:
-    """What preprocess is told to make the cache of a name, of a data set where it is known."""
-    if _CUE.fullmatch(name):
-        return "emulated-cue"
-    return _WORDS.get(name) or f"{_WORDS.get(dataset or '', 'folder')} --name {name}"
-
-
 class CacheFile:
     """An HDF5 cache that describes itself.
 
-    Making one reads and checks the description; the file itself opens at the first read in each process that reads,
-    so an object may be pickled (it travels as its path and fingerprint), forked with, and shared by threads.
+    The constructor reads and checks the description; the file is opened at the first read in each process, so that an
+    object may be pickled (as its path and fingerprint), forked and shared by threads.
     """
 
     FORMAT: ClassVar[str]
@@ -186,7 +143,7 @@ class CacheFile:
         """Read and check the description.
 
         Raises:
-            CacheError: If there is no such file, or it is of another format or damaged.
+            CacheError: If the file is missing, damaged or of another format.
             CacheMismatchError: If another version of the format wrote it.
         """
         self.path = Path(path).expanduser().absolute()
@@ -194,7 +151,7 @@ class CacheFile:
         try:
             is_there = self.path.is_file()
         except OSError as error:
-            # Such as a folder above it that this user may not enter.
+            # For example a parent folder without permissions.
             raise CacheError(
                 f"{self.path}: expected {self.KIND}, found one that cannot be read ({error.strerror}). Check the "
                 "permissions of the folders above it, or give another --cache."
@@ -211,7 +168,7 @@ class CacheFile:
                 self._read_description(file)
         except (OSError, KeyError, ValueError, TypeError, RuntimeError, UnicodeError) as error:
             raise CacheError(
-                f"{self.path}: expected {self.KIND}, but it cannot be read ({_reason(error)}). {self._next()}"
+                f"{self.path}: expected {self.KIND}, found one that cannot be read ({_reason(error)}). {self._next()}"
             ) from None
         self._check_seal()
 
@@ -222,7 +179,7 @@ class CacheFile:
     fingerprint: str
 
     def _read_description(self, file: h5py.File) -> None:
-        """Take what is needed from the open file; subclasses add to it."""
+        """Read the description from the open file; subclasses extend it."""
         self.dataset = str(self.attributes["dataset"])
         self.classes = tuple(self.attributes["classes"])
         self.height, self.width = int(self.attributes["height"]), int(self.attributes["width"])
@@ -243,18 +200,20 @@ class CacheFile:
         sealed = self.samples.sha256(attributes)
         message = self.samples.message(len(self.classes))
         if sealed != self.attributes.get("table_sha256"):
-            message = "the sample table or an attribute does not fit its seal (table_sha256)"
+            message = "the sample table or an attribute does not match its seal (table_sha256)"
         if message:
             raise CacheError(f"{self.path}: damaged: {message}. {self._next()}")
 
     def _next(self) -> str:
-        """What the user does about a file that is missing or of no use."""
+        """The next step for a file that is missing or unusable."""
+        # By name, because data sets are built on stores; only errors need it.
+        datasets = import_module("preprocess.datasets.registry")
         attributes = getattr(self, "attributes", {})
-        what = _words_for(self.path.parent.name, attributes.get("dataset"))
-        what += " --sort" if attributes.get("sorted") else ""
+        emulate, preprocess = datasets.cache_command(self.path.parent.name, attributes.get("dataset"))
+        preprocess += " --sort" if attributes.get("sorted") else ""
         source, cache = attributes.get("source", "DIR"), self.path.parent.parent
-        first = "" if source != "DIR" else _filming(self.path.parent.name)
-        return f"Make it: {first}spikeloom preprocess {what} --source {source} --cache {cache}"
+        first = f"{emulate} --out DIR, then " if emulate and source == "DIR" else ""
+        return f"Make it: {first}{preprocess} --source {source} --cache {cache}"
 
     def _stat(self) -> tuple[int, int, int] | None:
         with contextlib.suppress(OSError):
@@ -263,7 +222,7 @@ class CacheFile:
         return None
 
     def is_current(self) -> bool:
-        """Whether the file of that name is still the one that was opened."""
+        """Whether the file at this path is still the one that was opened."""
         return self._state is not None and self._stat() == self._state
 
     def __len__(self) -> int:
@@ -274,8 +233,8 @@ class CacheFile:
 
     def _handle(self) -> Any:
         """This process's open file, opened at the first call."""
-        # Keyed by process: a child of a fork opens its own. Without a lock, because a lock held by another thread
-        # while forking stays locked in the child; of two threads that open at once the first one in stays.
+        # Keyed by process: a forked child opens its own. Without a lock, because a lock held by another thread
+        # while forking stays locked in the child; if two threads open at once, the first one wins.
         handle = self._handles.get(os.getpid())
         if handle is None:
             try:
@@ -286,7 +245,7 @@ class CacheFile:
         return handle[1]
 
     def _readers(self, file: h5py.File) -> Any:
-        """What reads from the open file."""
+        """The readers of the open file."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -304,10 +263,11 @@ class CacheFile:
 
 
 def _reopen(kind: type[Any], path: Path, fingerprint: str) -> Any:
-    """Unpickle: the same cache, or an error where the file was rebuilt from something else meanwhile."""
+    """Unpickle: the same cache, or an error if the file was rebuilt from other recordings meanwhile."""
     cache = kind(path)
     if cache.fingerprint != fingerprint:
         raise CacheMismatchError(
-            f"{path}: expected fingerprint {fingerprint}, found {cache.fingerprint}; it was rebuilt. Start again."
+            f"{path}: expected fingerprint {fingerprint}, found {cache.fingerprint}. The file was rebuilt "
+            "meanwhile; run the same command again."
         )
     return cache

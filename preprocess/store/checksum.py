@@ -13,8 +13,8 @@ from preprocess.jit import compile_kernel
 def fletcher32(data: Any) -> Any:
     """HDF5's Fletcher-32 checksum of uint8 (N,): sums of big-endian 16-bit words modulo 65535, and of those sums.
 
-    The words are summed as they lie, little-endian, for that needs no shifts: swapping bytes is multiplying by 256
-    modulo 65535, so it is done once, at the end. A block's sum of sums is a weighted sum, which compiles to vectors.
+    The words are summed as little-endian numbers, which needs no shifts: swapping bytes is a multiplication by 256
+    modulo 65535, which is done once, at the end. The sum of sums of a block is a weighted sum, which vectorises.
     """
     modulus = np.uint64(65535)
     words = data[: len(data) // 2 * 2].view(np.uint16)
@@ -23,7 +23,7 @@ def fletcher32(data: Any) -> Any:
     seen = np.uint32(0)
     k = 0
     while k < len(words):
-        # 256 words are what two 32-bit sums hold: 65535 * 256 * 255 / 2 < 2^32.
+        # 256 words fit into two 32-bit sums: 65535 * 256 * 255 / 2 < 2^32.
         block = words[k : k + 256]
         plain = np.uint32(0)
         weighted = np.uint32(0)

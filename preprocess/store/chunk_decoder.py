@@ -1,4 +1,4 @@
-"""Unpacking many chunks in one compiled loop, which does not take the GIL between them."""
+"""Decompressing many chunks in one compiled loop without the GIL."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Decompress(types.WrapperAddressProtocol):
 
 @compile_kernel
 def unpack_chunks(decompress: Any, packed: Any, ends: Any, out: Any, size: int) -> int:
-    """Check and decompress chunks that lie one behind the other.
+    """Check and decompress consecutive chunks.
 
     Args:
         decompress: `Decompress`.
-        packed: The chunks as HDF5 has them, each with its checksum behind it, uint8 (B,).
-        ends: Where each ends, int64 (C,).
+        packed: The chunks as in the file, each followed by its checksum, uint8 (B,).
+        ends: The end of each chunk, int64 (C,).
         out: To fill, uint8 (C * size,).
         size: Bytes of an unpacked chunk.
 
     Returns:
-        How many are good, from the first one on.
+        The number of valid chunks, from the first one on.
     """
     start = 0
     for k in range(len(ends)):

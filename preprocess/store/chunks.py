@@ -1,9 +1,9 @@
-"""Chunks of an HDF5 dataset: Blosc, shuffled, with Fletcher-32, read and written past HDF5's filter pipeline.
+"""Chunks of an HDF5 dataset: Blosc, shuffled, with Fletcher-32, read and written without HDF5's filter pipeline.
 
-The files are plain HDF5: any h5py with hdf5plugin reads them. Going past the pipeline is for speed. It takes one Blosc
-block for a whole chunk (the filter cuts blocks of 32 KiB, which on count frames read 1.7 times slower and take 5 %
-more room), writes straight into the caller's array, and decompresses outside HDF5's global lock and the GIL. Where
-the plugin's library does not offer its functions, the pipeline does the same work.
+The files are plain HDF5: any h5py with hdf5plugin reads them. Bypassing the pipeline is for speed: one Blosc block for
+a complete chunk (the filter makes blocks of 32 KiB, which for count frames are read 1.7 times slower and need 5 % more
+space), writing directly into the caller's array, and decompression outside HDF5's global lock and the GIL. If the
+plugin's library does not export its functions, the pipeline does the same work.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _CHECKSUM_BYTES = 4
 
 @dataclass(frozen=True)
 class Codec:
-    """How Blosc packs a chunk: the compressor, and whether the bytes or the bits of its values are shuffled."""
+    """How Blosc compresses a chunk: the compressor, and whether bytes or bits are shuffled."""
 
     compressor: Literal["lz4", "zstd"]
     shuffle: int
 
 
-# Measured on real recordings. Addresses hardly compress: LZ4 takes a third of Zstd's time and 0.5 to 5 % more room.
-# Time differences of a byte or less: shuffled bytes take half the time of shuffled bits, and no more room.
+# Measured on real recordings. Addresses hardly compress: LZ4 takes a third of Zstd's time and 0.5 to 5 % more space.
+# Time differences of a byte or less: shuffling bytes takes half the time of shuffling bits, and no more space.
 FRAMES, ADDRESSES, TIMES = Codec("zstd", _BITS), Codec("lz4", _BITS), Codec("zstd", _BYTES)
 
 
@@ -48,7 +48,7 @@ def create(
     return group.create_dataset(name, shape, dtype, chunks=chunks, fletcher32=True, **filters)
 
 
-# A chunk on its way into a dataset: as it lies in the file, or its values, for HDF5 to pack.
+# A chunk to be written: the bytes of the file, or its values, which HDF5 compresses.
 Packed = bytes | NDArray[Any]
 
 
@@ -56,12 +56,12 @@ def pack(values: NDArray[Any], codec: Codec, chunk: tuple[int, ...]) -> Packed:
     """Compress a chunk and add its checksum; outside of the GIL, and of HDF5's lock.
 
     Args:
-        values: What it holds; cut short only where the dataset ends.
-        codec: The dataset's.
+        values: Of the chunk; shorter only at the end of the dataset.
+        codec: Of the dataset.
         chunk: The shape of the dataset's chunks.
     """
     if blosc.load() is None or values.shape != chunk:
-        # Chunks at the end of a dataset are stored at full size: the pipeline fills them up.
+        # Chunks at the end of a dataset are stored at full size: the pipeline pads them.
         return values
     from preprocess.store.checksum import fletcher32
 
@@ -77,7 +77,7 @@ def pack(values: NDArray[Any], codec: Codec, chunk: tuple[int, ...]) -> Packed:
 
 
 def write(dataset: h5py.Dataset, start: tuple[int, ...], packed: Packed) -> None:
-    """Put a chunk into its dataset, where it begins at `start`."""
+    """Write a chunk that begins at `start` into its dataset."""
     if isinstance(packed, bytes):
         dataset.id.write_direct_chunk(start, packed)
     else:
@@ -87,7 +87,7 @@ def write(dataset: h5py.Dataset, start: tuple[int, ...], packed: Packed) -> None
 class ChunkReader:
     """Reads the chunks of one dataset; any number of threads may share it.
 
-    Its errors are ValueError and OSError: who asks knows the sample, and says so.
+    Its errors are ValueError and OSError; the caller adds the sample to the message.
     """
 
     def __init__(self, dataset: h5py.Dataset) -> None:
@@ -97,7 +97,7 @@ class ChunkReader:
         self.dtype: np.dtype[Any] = dataset.dtype
         self._chunk_bytes = int(np.prod(self.chunks)) * self.dtype.itemsize
         direct = blosc.load() is not None and _filters(dataset) == ["blosc", "fletcher32"]
-        # HDF5's own descriptor, open as long as its file is.
+        # The file descriptor of HDF5, valid while its file is open.
         self._descriptor: int | None = dataset.file.id.get_vfd_handle() if direct else None
 
     def read(self, start: tuple[int, ...], out: NDArray[Any]) -> None:
@@ -107,7 +107,7 @@ class ChunkReader:
             if mask == 0:
                 self._unpack(packed, out)
                 return
-        # Also where a chunk was never written or skipped a filter: HDF5 knows what that means.
+        # Also for chunks that were never written or skipped a filter, which HDF5 handles.
         full = tuple(slice(s, min(s + n, e)) for s, n, e in zip(start, self.chunks, self.shape, strict=True))
         part = tuple(slice(0, s.stop - s.start) for s in full)
         self.dataset.read_direct(out, full, part)
@@ -116,11 +116,11 @@ class ChunkReader:
         """Elements [l, r) of a one-dimensional dataset, as a new array."""
         length = self.chunks[0]
         first = l // length
-        # Whole chunks go straight into place: the buffer begins and ends at chunk borders, the answer is a view of it.
+        # Complete chunks are read in place: the buffer begins and ends at chunk borders, the result is a view of it.
         last = max(first + 1, -(-r // length))
         buffer = np.empty((last - first) * length, self.dtype)
         starts = [(k * length,) for k in range(first, last if r > l else first)]
-        # Many chunks at once take no lock between them; of one, this takes longer.
+        # Many chunks at once need no lock between them; for a single chunk this is slower.
         good = self._read_together(starts, buffer) if len(starts) > 1 else 0
         for start in starts[good:]:
             at = start[0] - first * length
@@ -128,9 +128,9 @@ class ChunkReader:
         return buffer[l - first * length : r - first * length]
 
     def _read_together(self, starts: Sequence[tuple[int, ...]], out: NDArray[Any]) -> int:
-        """Chunks into places one behind the other; how many are good, from the first one on.
+        """Read consecutive chunks; returns how many are valid, from the first one on.
 
-        HDF5 tells where they are. Read past it they take neither its lock nor the GIL.
+        Their positions are from HDF5; they are read without its lock and without the GIL.
         """
         from preprocess.store.chunk_decoder import Decompress, unpack_chunks
 
@@ -155,18 +155,18 @@ class ChunkReader:
         data = np.frombuffer(packed, np.uint8)
         size = len(data) - _CHECKSUM_BYTES
         if size < blosc.OVERHEAD or fletcher32(data[:size]) != int.from_bytes(packed[size:], "little"):
-            raise ValueError("a chunk's checksum does not fit its bytes")
+            raise ValueError("the checksum of a chunk does not match its bytes")
         if out.nbytes != self._chunk_bytes or not out.flags.c_contiguous or not out.flags.writeable:
             raise ValueError(f"expected a contiguous buffer of {self._chunk_bytes} bytes, found {out.nbytes}")
         if int.from_bytes(packed[4:8], "little") != out.nbytes:
-            raise ValueError("a chunk's header does not fit its dataset")
+            raise ValueError("the header of a chunk does not match its dataset")
         done = blosc.decompress(packed, out)
         if done != out.nbytes:
-            raise ValueError(f"a chunk does not decompress (Blosc code {done})")
+            raise ValueError(f"a chunk cannot be decompressed (Blosc code {done})")
 
 
 def _join_runs(intervals: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Intervals [begin, end) where one begins at the end of the one before become one."""
+    """Join intervals [begin, end) that begin where their predecessor ends."""
     joined: list[tuple[int, int]] = []
     for begin, end in intervals:
         if joined and joined[-1][1] == begin:

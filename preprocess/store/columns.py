@@ -1,6 +1,6 @@
-"""Columns of a table in HDF5: each a dataset with a checksum, written and read by HDF5's own functions.
+"""Columns of a table in HDF5: each a dataset with a checksum, written and read with HDF5's low-level functions.
 
-h5py's `create_dataset` and indexing do the same in twice the time, which is most of what opening a small cache takes.
+h5py's `create_dataset` and indexing take twice the time, which dominates the opening of small caches.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import NDArray
 
-# HDF5 reads a chunk as a whole, and holds it while it checks it.
+# HDF5 reads complete chunks and keeps them in memory while it checks them.
 _CHUNK_ROWS = 1 << 16
 
 
@@ -23,10 +23,10 @@ def write_column(group: h5py.Group, name: str, values: NDArray[Any]) -> None:
         values = encoded.astype(h5py.string_dtype("utf-8", max(1, encoded.dtype.itemsize)))
     values = np.ascontiguousarray(values)
     plan = h5p.create(h5p.DATASET_CREATE)
-    # The same values make the same bytes.
+    # Equal values give equal bytes.
     plan.set_obj_track_times(False)
     if len(values):
-        # HDF5 has no chunks of nothing.
+        # HDF5 has no empty chunks.
         plan.set_chunk((min(len(values), _CHUNK_ROWS), *values.shape[1:]))
         plan.set_fletcher32()
     dtype = h5t.py_create(values.dtype, logical=True)
@@ -39,7 +39,7 @@ def read_column(group: h5py.Group, name: str) -> NDArray[Any]:
 
     Raises:
         KeyError: If there is no such dataset.
-        OSError: If it cannot be read, or a checksum does not fit.
+        OSError: If it cannot be read, or a checksum does not match.
     """
     dataset = h5d.open(group.id, name.encode())
     values = np.empty(dataset.shape, dataset.dtype)

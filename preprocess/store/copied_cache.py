@@ -1,4 +1,4 @@
-"""A frame cache that was copied to a machine without its event store: the store's fingerprint goes with it."""
+"""A frame cache that was copied to a machine without its event store: the fingerprint of the store is copied too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE = "copied.json"
 
 @dataclass(frozen=True)
 class CopiedCache:
-    """What a machine knows of the event store that a copied frame cache was made of.
+    """The description of the event store that a copied frame cache was made from.
 
     Attributes:
         fingerprint: The event store's.
@@ -29,10 +29,10 @@ class CopiedCache:
     width: int
 
     def write(self, folder: Path) -> None:
-        """Write it beside where the event store would be, if it is not there; the folder is."""
+        """Write it into the existing folder of the data set, unless it is already there."""
         if read_copied(folder) == self:
             return
-        # Several processes may write at the same time, each its own file.
+        # Several processes may write at the same time, each to its own file.
         temporary = folder / f".{FILE}.{secrets.token_hex(4)}.tmp"
         try:
             temporary.write_text(json.dumps(asdict(self)))
@@ -42,7 +42,7 @@ class CopiedCache:
 
 
 def read_copied(folder: Path) -> CopiedCache | None:
-    """What goes with the copies of a data set's folder; None where it holds none."""
+    """The description in the folder of a data set; None if it has no copied caches."""
     try:
         return CopiedCache(**json.loads((folder / FILE).read_text()))
     except (OSError, ValueError, TypeError):
@@ -50,7 +50,7 @@ def read_copied(folder: Path) -> CopiedCache | None:
 
 
 def open_copied(cache: Path, name: str, binning: Binning) -> FrameCache | None:
-    """A frame cache that was copied here; None where the data set's folder is no copy.
+    """A frame cache that was copied here; None if the folder of the data set is not a copy.
 
     Raises:
         CacheError: If the frame cache is missing, damaged, or of another event store.
@@ -63,6 +63,6 @@ def open_copied(cache: Path, name: str, binning: Binning) -> FrameCache | None:
     if frames.fingerprint != copied.fingerprint or frames.binning.plain() != binning.plain():
         raise CacheError(
             f"{path}: expected frames of event store {copied.fingerprint}, found those of {frames.fingerprint}. Delete "
-            f"{path.parent.parent}: it is copied anew."
+            f"{path.parent.parent}; it is copied again."
         )
     return frames

@@ -1,11 +1,11 @@
 """The event store: every event of a data set in one HDF5 file, as linear addresses and time differences.
 
 /events/address       (p*H + y)*W + x, the smallest unsigned type that holds 2*H*W - 1, shape (E,)
-/events/time_delta    µs since the sample's event before, modulo 2^32, uint32 (E,); a sample's first is 0
-/events/jump_at       numbers of the few events whose difference lies outside [-2^31, 2^31), int64 (J,)
-/events/jump_us       what such a difference lacks, a multiple of 2^32, int64 (J,)
+/events/time_delta    µs since the previous event of the sample, modulo 2^32, uint32 (E,); a sample's first is 0
+/events/jump_at       numbers of the few events whose difference is outside [-2^31, 2^31), int64 (J,)
+/events/jump_us       the multiple of 2^32 missing in such a difference, int64 (J,)
 /samples/...          `SampleTable`
-/samples/backwards    events of each sample that are earlier than the event before, int64 (N,)
+/samples/backwards    events of each sample that are earlier than their predecessor, int64 (N,)
 /sources/...          relative name, size, mtime_ns and sha256 of every recording
 """
 
@@ -29,7 +29,7 @@ from preprocess.store.columns import read_column
 FORMAT = "spikeloom-events"
 VERSION = 1
 
-# Events a chunk: large enough to compress, small enough that a sample of a few thousand events decodes little else.
+# Events per chunk: enough for compression, and few enough that small samples decode few events of others.
 CHUNK_EVENTS = 1 << 15
 
 
@@ -58,8 +58,8 @@ class EventStore(CacheFile):
     """Samples of events, read one at a time.
 
     Attributes:
-        backwards: Events of each sample that are earlier than the event before them, int64 (N,); None in stores of
-            versions that did not count them.
+        backwards: Events of each sample that are earlier than their predecessor, int64 (N,); None in stores of versions
+            that did not count them.
     """
 
     FORMAT: ClassVar[str] = FORMAT
@@ -75,7 +75,7 @@ class EventStore(CacheFile):
         if "backwards_sha256" in self.attributes:
             self.backwards = read_column(file["samples"], "backwards")
             if seal_backwards(self.backwards) != self.attributes["backwards_sha256"]:
-                raise ValueError("/samples/backwards does not fit its seal (backwards_sha256)")
+                raise ValueError("/samples/backwards does not match its seal (backwards_sha256)")
         for name in ("address", "time_delta"):
             if events[name].shape != (self.samples.offset[-1],):
                 raise ValueError(f"/events/{name} has shape {events[name].shape}")
@@ -90,7 +90,7 @@ class EventStore(CacheFile):
 
     @property
     def out_of_order(self) -> dict[str, int] | None:
-        """How many samples have events earlier than the event before, and how many such events; None if not counted."""
+        """Number of samples with events earlier than their predecessor, and of such events; None if not counted."""
         if self.backwards is None:
             return None
         return {"samples": int(np.count_nonzero(self.backwards)), "events": int(self.backwards.sum())}
@@ -114,7 +114,7 @@ class EventStore(CacheFile):
             delta = self._handle().time_delta.read_range(l, r)
         except (OSError, ValueError) as error:
             raise self._damaged(i, error) from None
-        # Read as signed, a difference is right unless it is a jump of more than half an hour.
+        # As signed numbers, differences are correct up to a jump of more than half an hour.
         step = delta.view(np.int32).astype(np.int64)
         step[0] = self.samples.start_us[i]
         first, last = np.searchsorted(self._jump_at, (l, r))
@@ -142,14 +142,14 @@ class EventStore(CacheFile):
         """
         address, t = self.addresses_and_times(i)
         if events_crc32(address, t) != self.samples.crc32[i]:
-            raise self._damaged(i, ValueError("its events do not fit their crc32"))
+            raise self._damaged(i, ValueError("its events do not match their crc32"))
         if int(address.max()) >= 2 * self.height * self.width:
-            raise self._damaged(i, ValueError("an address lies outside the sensor"))
+            raise self._damaged(i, ValueError("an address is outside the sensor"))
         return t
 
 
 def events_crc32(address: NDArray[Any], t: NDArray[np.int64]) -> int:
-    """The checksum of a sample's events: crc32 of two crc32s, of the addresses' and of the times' bytes."""
+    """The checksum of the events of a sample: crc32 of the crc32s of addresses and times."""
     return join_crc32(zlib.crc32(np.ascontiguousarray(address).data), zlib.crc32(np.ascontiguousarray(t).data))
 
 
@@ -159,18 +159,18 @@ def seal_backwards(backwards: NDArray[np.int64]) -> str:
 
 
 def join_crc32(address_crc: int, time_crc: int) -> int:
-    """One checksum of two; apart they can be carried on from chunk to chunk."""
+    """One checksum of two, which are separate so that they can be updated chunk by chunk."""
     return zlib.crc32(address_crc.to_bytes(4, "little") + time_crc.to_bytes(4, "little"))
 
 
 def time_deltas(
     t: NDArray[np.int64], previous: int | None
 ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
-    """Differences modulo 2^32, and the jumps that these alone would lose.
+    """Differences modulo 2^32, and the jumps that these do not represent.
 
     Args:
         t: Times in µs, int64, shape (n,), n >= 1.
-        previous: The time of the event before in the same sample; None at a sample's first event.
+        previous: The time of the previous event in the same sample; None for the first event of a sample.
 
     Returns:
         Differences uint32 (n,); indices of jumps and what to add to each, int64 (j,) both.

@@ -1,10 +1,10 @@
 """The frame cache: every sample of a data set binned one way, in one HDF5 file.
 
-/frames            counts, the smallest unsigned type that holds the largest, shape (N, T, 2, H, W); a chunk a sample
-/length            frames that a sample fills, int64 (N,), where the rule lets T vary; the others up to T are zero
+/frames            counts, the smallest unsigned type that holds the largest, shape (N, T, 2, H, W), a chunk per sample
+/length            frames that a sample fills, int64 (N,), if T varies; the frames behind are zero
 /samples/...       the event store's `SampleTable`
-/samples/dropped   events that lie in no frame, int64 (N,), where the rule drops any or a sample has some
-/samples/repeated  events that lie in several frames, int64 (N,), where a sample has some
+/samples/dropped   events that are in no frame, int64 (N,), where the rule drops any or a sample has some
+/samples/repeated  events that are in several frames, int64 (N,), where a sample has some
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class FrameCache(CacheFile):
         binning: How the frames were made.
         timesteps: T, the longest sample's where it varies.
         lengths: Frames that each sample fills, int64 (N,); T where it does not vary.
-        dropped: Events of each sample that lie in no frame, int64 (N,).
-        repeated: Events of each sample that lie in several frames, int64 (N,); None in caches of versions that did not
+        dropped: Events of each sample that are in no frame, int64 (N,).
+        repeated: Events of each sample that are in several frames, int64 (N,); None in caches of versions that did not
             count them.
         height: Rows of the frames.
         width: Columns of the frames.
         dtype: Of the counts.
-        fingerprint: The event store's that the frames were made from.
+        fingerprint: Of the event store that the frames were made from.
     """
 
     FORMAT: ClassVar[str] = FORMAT
@@ -72,9 +72,9 @@ class FrameCache(CacheFile):
         steps = Steps.read(file, self.binning, len(self.samples))
         for name, value in steps.seals(self.binning).items():
             if self.attributes.get(name, value) != value:
-                raise ValueError(f"/length, /samples/dropped or /samples/repeated does not fit its seal ({name})")
+                raise ValueError(f"/length, /samples/dropped or /samples/repeated does not match its seal ({name})")
         self.lengths, self.dropped, self.timesteps = steps.lengths, steps.dropped, steps.longest
-        # Earlier versions did not count what lies in several frames, or in none by a rule that drops nothing in order.
+        # Earlier versions did not count events in several frames, or in none by a rule that drops no sorted events.
         self.repeated: NDArray[np.int64] | None = steps.repeated if "coverage_sha256" in self.attributes else None
         frames = file["frames"]
         self.dtype = frames.dtype
@@ -128,21 +128,21 @@ class FrameCache(CacheFile):
         return out
 
     def _repair(self) -> str:
-        return "Delete the file; the next spikeloom preprocess, train or tune makes it again from the event store."
+        return "Delete the file; spikeloom preprocess, train and tune rebuild it from the event store."
 
     def _next(self) -> str:
-        return self._repair() if self.path.is_file() else "spikeloom preprocess, train and tune make it."
+        return self._repair() if self.path.is_file() else "It is built by spikeloom preprocess, train and tune."
 
 
 def chunk_shape(store: EventStore, binning: Binning, steps: Steps, dtype: Any) -> tuple[int, int, int, int, int]:
-    """The shape of a chunk: a sample, or as many of its frames as a chunk may hold."""
+    """The shape of a chunk: a sample, or as many of its frames as fit into a chunk."""
     rows, columns = binning.size(store.height, store.width)
     per_step = 2 * rows * columns * np.dtype(dtype).itemsize
     return 1, max(1, min(steps.longest, LARGEST_CHUNK_BYTES // per_step)), 2, rows, columns
 
 
 def create_frames(file: h5py.File, store: EventStore, binning: Binning, steps: Steps, dtype: Any) -> h5py.Dataset:
-    """Lay out an empty frame cache for every sample of a store: the dataset to fill, the tables and the attributes."""
+    """Create an empty frame cache for the samples of a store, with tables and attributes; the dataset to fill."""
     chunk = chunk_shape(store, binning, steps, dtype)
     rows, columns = chunk[3:]
     attributes: dict[str, Any] = {
@@ -171,7 +171,7 @@ def pack_frames(frames: NDArray[Any], longest: int, chunk: tuple[int, int, int, 
 
 
 def write_frames(dataset: h5py.Dataset, i: int, packed: list[Packed]) -> None:
-    """Put the chunks of sample i into its place."""
+    """Write the chunks of sample i."""
     steps = dataset.chunks[1]
     for k, chunk in enumerate(packed):
         write(dataset, (i, k * steps, 0, 0, 0), chunk)

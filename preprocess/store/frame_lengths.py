@@ -1,4 +1,4 @@
-"""How many frames each sample fills, and which of its events lie in none or in several: known before counting."""
+"""The number of frames of each sample, and of events that are in no frame or in several, before binning."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from preprocess.terminal.progress import Progress
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """Of every sample of a data set, binned one way.
+    """Frame and event counts of every sample of a data set for one binning.
 
     Attributes:
         lengths: Frames that it fills, int64 (N,); padding follows up to the longest.
-        dropped: Its events that lie in no frame, int64 (N,).
-        repeated: Its events that lie in several frames, int64 (N,).
+        dropped: Its events that are in no frame, int64 (N,).
+        repeated: Its events that are in several frames, int64 (N,).
     """
 
     lengths: NDArray[np.int64]
@@ -39,7 +39,7 @@ class Steps:
     def seals(self, binning: Binning) -> dict[str, str]:
         """The attributes that seal the columns, 64 hexadecimal digits each.
 
-        The first is as earlier versions wrote it, who knew no rule that drops events only where they are out of order.
+        The first is as in earlier versions, which did not count events that are dropped only for being out of order.
         """
         dropped = self.dropped if binning.drops else np.zeros_like(self.dropped)
         return {
@@ -48,7 +48,7 @@ class Steps:
         }
 
     def write(self, file: h5py.File, binning: Binning) -> None:
-        """Write ``/length`` where it varies, ``/samples/dropped`` and ``/samples/repeated`` where there are such."""
+        """Write ``/length`` if it varies, ``/samples/dropped`` and ``/samples/repeated`` if there are such events."""
         if binning.varies:
             write_column(file, "length", self.lengths)
         if binning.drops or self.dropped.any():
@@ -58,7 +58,7 @@ class Steps:
 
     @staticmethod
     def read(file: h5py.File, binning: Binning, samples: int) -> Steps:
-        """The inverse of `write`; KeyError or OSError where the file lacks what its binning calls for."""
+        """The inverse of `write`; KeyError or OSError if the file lacks a column that its binning requires."""
         table = file["samples"]
         lengths = read_column(file, "length") if binning.varies else np.full(samples, binning.timesteps, np.int64)
         none = np.zeros(samples, np.int64)
@@ -67,19 +67,19 @@ class Steps:
         return Steps(lengths, dropped, repeated)
 
     def refuse_empty(self, binning: Binning, samples: SampleTable) -> None:
-        """Raise a ConfigError where no event of any sample lies in a frame: such frames are all zeros."""
+        """Raise a ConfigError if no event of any sample is in a frame: such frames are all zeros."""
         refuse_empty(self.dropped, binning, samples)
 
 
 def refuse_empty(dropped: NDArray[np.int64], binning: Binning, samples: SampleTable) -> None:
-    """As `Steps.refuse_empty`, of the events of each sample that lie in no frame, int64 (N,)."""
+    """As `Steps.refuse_empty`, for the number of events of each sample that are in no frame, int64 (N,)."""
     if int(dropped.sum()) < int(samples.offset[-1]):
         return
     longest = int(np.diff(samples.interval_us).max())
     reads = ", ".join(f"{name} {value}" for name, value in binning.to_attributes().items() if name != "downsample")
     raise ConfigError(
         f"binning: expected at least one event in a frame, found none in {len(samples)} samples, the longest of which "
-        f"lasts {longest} us ({reads}). Choose frames that lie within the samples."
+        f"lasts {longest} us ({reads}). Choose frames within the samples."
     )
 
 
@@ -88,14 +88,14 @@ def _seal(*columns: NDArray[np.int64]) -> str:
 
 
 def measure_steps(store: EventStore, binnings: Sequence[Binning], progress: Progress | None = None) -> list[Steps]:
-    """The steps of every sample in each of several binnings, in one pass over the times that are needed for it.
+    """The steps of every sample in each of several binnings, in one pass over the times that it needs.
 
     Raises:
         CacheError: If a sample of the store is damaged.
-        ConfigError: If a sample would have more frames than anyone can want.
+        ConfigError: If a sample would have more than `rules.MOST_FRAMES` frames.
     """
     counts = store.samples.events
-    # Of a rule that depends on nothing else, only samples that are not known to be in order have something to measure.
+    # Rules that do not depend on the events only need samples that may be out of order.
     out_of_order = np.ones(len(store), bool) if store.backwards is None else store.backwards > 0
     measured = [binning for binning in binnings if _depends_on_events(binning)]
     if out_of_order.any():
@@ -114,5 +114,5 @@ def measure_steps(store: EventStore, binnings: Sequence[Binning], progress: Prog
 
 
 def _depends_on_events(binning: Binning) -> bool:
-    """Whether events in order, too, may lie in no frame, or in several, or fill more frames than others."""
+    """Whether even sorted events may be in no frame or in several, or fill a varying number of frames."""
     return binning.varies or binning.drops

@@ -1,4 +1,4 @@
-"""Where frames come from: a frame cache, or the event store itself, binned at the moment of reading."""
+"""Sources of frames: a frame cache, or an event store whose events are binned when they are read."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from preprocess.terminal.progress import Progress
 
 
 class FrameSource(Protocol):
-    """Frames of every sample of a data set; `FrameCache` and `EventFrames` are two.
+    """Frames of every sample of a data set; implemented by `FrameCache` and `EventFrames`.
 
     Attributes:
         path: The file behind it.
-        dataset: The data set's own name.
+        dataset: The name of the data set.
         classes: Names, by class number.
         fingerprint: The event store's.
         binning: How the frames are made.
@@ -47,7 +47,7 @@ class FrameSource(Protocol):
 
     @property
     def samples(self) -> SampleTable:
-        """What is known of every sample."""
+        """The sample table."""
         ...
 
     @property
@@ -71,22 +71,21 @@ class FrameSource(Protocol):
 
 
 class EventFrames:
-    """Frames binned from an event store whenever they are read: another T, or changed events, cost no room on disk.
+    """Frames binned from an event store when they are read, so that another T or changed events need no disk space.
 
-    Gives the counts of the frame cache of the same binning, in a type that holds as many as a sample has events. An
+    The counts equal those of a frame cache with the same binning, in a type that fits the events of any sample. An
     object may be pickled, forked with, and shared by threads, as the store may.
     """
 
     def __init__(self, store: EventStore, binning: Binning, *, progress: Progress | None = None) -> None:
         """
         Args:
-            store: Where the events are.
-            binning: How they become frames. Where T varies or events may lie in no frame, the times of all samples are
-                read once, here.
-            progress: Where to tell how far that is.
+            store: The events.
+            binning: The rule. If T varies or events may be in no frame, the times of all samples are read once, here.
+            progress: Where to report the progress of that.
 
         Raises:
-            ConfigError: If the binning is faulty, or no event lies in a frame.
+            ConfigError: If the binning is invalid, or no event is in a frame.
         """
         binning.check()
         self.store = store
@@ -101,12 +100,12 @@ class EventFrames:
             steps.refuse_empty(binning, store.samples)
             self.lengths = steps.lengths
         self.timesteps = int(self.lengths.max())
-        # No pixel of a frame counts more than all events of its sample.
+        # No count exceeds the number of events of a sample.
         self.dtype: np.dtype[Any] = np.min_scalar_type(int(store.samples.events.max()))
 
     @property
     def samples(self) -> SampleTable:
-        """What is known of every sample."""
+        """The sample table."""
         return self.store.samples
 
     @property
@@ -121,13 +120,13 @@ class EventFrames:
         """The frames of changed events, as an augmentation makes them.
 
         Args:
-            change: Called with a sample's number and events, gives the events to bin; none make empty frames.
+            change: Called with the number and events of a sample; returns the events to bin, possibly none.
 
         Raises:
-            ValueError: If T varies: changed samples might outgrow it.
+            ValueError: If T varies, because changed samples might need more frames.
         """
         if self.binning.varies:
-            raise ValueError(f"changed events need a rule of fixed T, found {self.binning.split_by}")
+            raise ValueError(f"expected a rule with fixed T for changed events, found {self.binning.split_by}")
         other = copy.copy(self)
         other._change = change
         return other

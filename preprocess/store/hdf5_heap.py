@@ -1,8 +1,8 @@
-"""HDF5's global heap, where it keeps text of any length: the one structure that it reads without a checksum.
+"""HDF5's global heap, which stores text of variable length: the only structure that HDF5 reads without a checksum.
 
-A flipped bit in an object's size makes HDF5 loop for ever, so the heap is walked here first. A collection is ``GCOL``,
-version 1, three zeros and its size, u64; then objects of index u16, references u16, four zeros, size u64 and content,
-padded to eight bytes; index 0 is the free space behind them.
+A flipped bit in the size of an object makes HDF5 loop forever, so the heap is checked here first. A collection is
+``GCOL``, version 1, three zeros and its size, u64; then objects of index u16, references u16, four zeros, size u64 and
+content, padded to eight bytes; index 0 is the free space behind them.
 Source: HDF5 File Format Specification, section III.E.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-# A cache's attributes are written before all else, so that their collections lie here.
+# The attributes of a cache are written first, so that their collections are in these bytes.
 SEARCHED_BYTES = 1 << 16
 
 _SIGNATURE = b"GCOL\x01\x00\x00\x00"
@@ -18,7 +18,7 @@ _HEADER_BYTES = 16
 
 
 def check_heap(path: Path) -> int:
-    """Walk every collection that begins within the searched bytes; how many there are.
+    """Check every collection that begins within the searched bytes; returns their number.
 
     Raises:
         ValueError: If one is damaged.

@@ -1,9 +1,9 @@
-"""Frame caches of one's own, for event stores in folders that this user cannot write: ``$SPIKELOOM_CACHE_FRAMES``.
+"""The user's own frame caches, for event stores in read-only folders: ``$SPIKELOOM_CACHE_FRAMES``.
 
-Events that several people share stay where they are, often read-only; what only depends on T goes to a folder of the
-user's, by default ``$XDG_CACHE_HOME/spikeloom/frames`` (``~/.cache/spikeloom/frames``; for a user without a home
+Event stores can be shared by several people and are often read-only. Their frame caches are then written to a folder
+of the user, by default ``$XDG_CACHE_HOME/spikeloom/frames`` (``~/.cache/spikeloom/frames``; for a user without a home
 folder, as in some containers, one in the folder for temporary files), as ``<fingerprint of the event store>/<key>.h5``.
-It may be deleted at any time: frames are made again from the events.
+It may be deleted at any time, because frames are rebuilt from the events.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ EFFECTIVE_IDS = os.access in os.supports_effective_ids
 
 
 def own_frames_folder() -> Path:
-    """Where this user's frame caches of read-only event stores lie."""
+    """The folder of this user's frame caches of read-only event stores."""
     given = os.environ.get("SPIKELOOM_CACHE_FRAMES")
     if given:
         return Path(given).expanduser().absolute()
@@ -30,7 +30,7 @@ def own_frames_folder() -> Path:
 
 
 def own_frames_path(path: Path, fingerprint: str) -> Path:
-    """The user's own place of the frame cache ``CACHE/<name>/frames/<key>.h5`` of the event store of a fingerprint."""
+    """The user's own path for the frame cache ``CACHE/<name>/frames/<key>.h5`` of an event store."""
     return own_frames_folder() / fingerprint / path.name
 
 

@@ -1,4 +1,4 @@
-"""The sample table: what is known of every sample of a cache besides its events."""
+"""The sample table: the description of every sample of a cache."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class SampleTable:
     Attributes:
         label: Class number, int64 (N,).
         split: Official split, uint8 (N,): 0 train, 1 test, 255 none.
-        index: Number within its class (and within its folder, where the split is one of folders), int64 (N,).
-        group: Subject, source image or recording, str (N,); "" where there is none.
-        name: Names the sample for people, str (N,).
+        index: Number within its class (and within its folder, if the split is given by folders), int64 (N,).
+        group: Subject, source image or recording, str (N,); "" without one.
+        name: Readable name, str (N,).
         start_us: Time of the first event in µs, int64 (N,).
-        interval_us: The label's bounds [start, end) in µs, int64 (N, 2); first and last + 1 where a label has none.
+        interval_us: Bounds [start, end) of the label in µs, int64 (N, 2); else the first time and the last + 1.
         crc32: `events_crc32` of the sample, uint32 (N,).
         offset: Sample i's events are [offset[i], offset[i + 1]), int64 (N + 1,).
     """
@@ -65,12 +65,12 @@ class SampleTable:
 
     @staticmethod
     def of(columns: Mapping[str, Any]) -> SampleTable:
-        """A table of the columns, each brought to its type."""
+        """A table of the columns, each converted to its type."""
         return SampleTable(**{name: np.asarray(columns[name], dtype) for name, dtype in _TYPES.items()})
 
     @staticmethod
     def concatenate(tables: list[SampleTable]) -> SampleTable:
-        """All samples, in order; offsets run on."""
+        """All samples, in order, with continued offsets."""
         columns = {name: np.concatenate([getattr(t, name) for t in tables]) for name in _TYPES if name != "offset"}
         counts = np.concatenate([t.events for t in tables])
         return SampleTable.of(columns | {"offset": np.concatenate([[0], np.cumsum(counts)])})
@@ -91,7 +91,7 @@ class SampleTable:
 
     @staticmethod
     def read(group: h5py.Group) -> SampleTable:
-        """The inverse of `write`; KeyError, OSError or ValueError where the group holds no table."""
+        """The inverse of `write`; KeyError, OSError or ValueError if the group has no valid table."""
         columns = {}
         for name, dtype in _TYPES.items():
             values = read_column(group, name)
@@ -113,7 +113,7 @@ class SampleTable:
         return seal.hexdigest()
 
     def message(self, classes: int) -> str | None:
-        """What is inconsistent in the table, or None."""
+        """The inconsistency of the table, or None."""
         n = len(self)
         shapes = {name: values.shape for name, values in self._columns().items()}
         expected: dict[str, tuple[int, ...]] = dict.fromkeys(_TYPES, (n,)) | {"interval_us": (n, 2), "offset": (n + 1,)}

@@ -1,1 +1,1 @@
-"""What every command shares: arguments, errors in one line, exit codes, tables, progress."""
+"""Shared by all commands: arguments, errors as one line each, exit codes, tables, progress."""

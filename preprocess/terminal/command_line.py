@@ -1,7 +1,7 @@
-"""One way to run a verb: typed functions become flags, faults become one line, exit codes mean something.
+"""Running a command: typed arguments become options, errors are printed as one line each, exit codes have a meaning.
 
-Exit codes: 0 done; 2 the user's arguments or files are wrong, or the system refuses a file; 130 Ctrl-C;
-143 SIGTERM; 1 anything else.
+Exit codes: 0 success; 2 invalid arguments or files, or a file that the system refuses; 130 Ctrl-C; 143 SIGTERM;
+1 any other error.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from preprocess.errors import SpikeloomError
-from preprocess.interrupts import Terminated, stopped_by_signals
+from preprocess.interrupts import Terminated, end_at_ctrl_c, raise_if_stopped, stopped_by_signals
 
 T = TypeVar("T")
 
@@ -24,85 +26,92 @@ EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
+_RULE = re.compile(r"^\s*-{3,}\s*$", re.MULTILINE)
+
 
 class UsageError(SpikeloomError):
-    """The words of a command line are off."""
+    """The arguments of a command are invalid."""
 
 
 @dataclass(frozen=True)
 class Verb:
-    """One word of the command line: what it does in a line, and the module whose ``run(words)`` does it.
+    """One command: a line that describes it, and the module whose ``run(argv)`` executes it.
 
-    The module is named, not imported, so that `--help` answers at once and one verb never loads another's libraries.
+    The module is named, not imported, so that `--help` is fast and no command loads the libraries of another.
     """
 
     summary: str
     module: str
 
 
-def parse(target: Callable[..., T], words: Sequence[str], *, prog: str, **options: Any) -> T:
-    """Call `target`, a function or dataclass, with the words as its typed arguments.
+def parse(target: Callable[..., T], argv: Sequence[str], *, prog: str, **options: Any) -> T:
+    """Call `target`, a function or dataclass, with the command-line arguments as its typed arguments.
 
     Args:
-        target: Its signature gives the flags, its docstring the help.
-        words: The command line after the verb.
-        prog: What the help calls the program, such as ``spikeloom inspect``.
+        target: Its signature defines the options, its docstring the help.
+        argv: The arguments after the name of the command.
+        prog: The program's name in the help, such as ``spikeloom inspect``.
         **options: Passed to ``tyro.cli``, such as ``default``.
 
     Raises:
-        UsageError: In tyro's words, when the command line does not fit.
+        UsageError: With tyro's message, if the arguments are invalid.
     """
     import tyro
 
-    # tyro prints its refusals as a box on stderr and leaves; it has no public way to get the words alone.
-    box = io.StringIO()
+    call = partial(tyro.cli, target, args=list(argv), prog=prog, **options)
     try:
-        with contextlib.redirect_stderr(box):
-            return tyro.cli(target, args=list(words), prog=prog, **options)
+        with contextlib.redirect_stderr(io.StringIO()):
+            return cast(T, call())
     except SystemExit as stop:
-        if stop.code == EXIT_ERROR:
-            raise UsageError(f"{_words_of_box(box.getvalue())}. See: {prog} --help") from None
-        raise
+        if stop.code != EXIT_ERROR:
+            raise
+    raise UsageError(f"{_message_of_tyro(call)}. See: {prog} --help")
 
 
-def _words_of_box(box: str) -> str:
-    """The text of tyro's box up to its first rule, in one line."""
-    lines: list[str] = []
-    titled = "╭" in box
-    for line in box.splitlines():
-        text = line.strip("│ ").strip()
-        if line.startswith("╭") or not text:
-            continue
-        if set(text) <= {"─", "╰", "╯"}:
-            break
-        if set(text) == {"-"}:
-            # Without Unicode the box is rules of hyphens: the title stands above the first, the hint below the second.
-            if titled:
-                break
-            titled = True
-            lines.clear()
-            continue
-        lines.append(text)
-    return " ".join(" ".join(lines).split()).rstrip(".") or "these words do not fit"
+def _message_of_tyro(call: Callable[[], object]) -> str:
+    """The message, in one line, of a call of tyro that fails.
+
+    tyro prints its errors, and its exceptions do not have the text. Without boxes and colours it prints the title,
+    a rule of hyphens, the message, and behind another rule hints.
+    """
+    import tyro
+
+    style = tyro._experimental_options
+    before = style.copy()
+    style["utf8_boxes"] = style["ansi_codes"] = False
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed), contextlib.suppress(SystemExit):
+            call()
+    finally:
+        style.update(before)
+    title, *rest = _RULE.split(printed.getvalue())
+    message = rest[0] if rest and rest[0].strip() else title
+    return " ".join(message.split()).rstrip(".") or "invalid arguments"
 
 
 def run_main(verbs: Mapping[str, Verb], *, prog: str, description: str, argv: Sequence[str] | None = None) -> int:
-    """Run one verb of `argv` and return the exit code; never shows a traceback for a user's fault."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    """Run the command that `argv` names and return the exit code; errors of the user are printed without traceback."""
+    given = list(sys.argv[1:] if argv is None else argv)
     with stopped_by_signals():
-        return _run(verbs, words, prog, description)
+        code = _run(verbs, given, prog, description)
+    if argv is None:
+        end_at_ctrl_c()
+    return code
 
 
-def _run(verbs: Mapping[str, Verb], words: list[str], prog: str, description: str) -> int:
+def _run(verbs: Mapping[str, Verb], argv: list[str], prog: str, description: str) -> int:
     try:
-        return _dispatch(verbs, words, prog, description)
+        return _dispatch_or_stop(verbs, argv, prog, description)
     except SpikeloomError as error:
         for message in error.errors:
             print(f"spikeloom: {message}", file=sys.stderr)
         return EXIT_ERROR
     except MemoryError as error:
-        told = " ".join(str(error).split())[:200] or "no more was to be had"
-        print(f"spikeloom: out of memory ({told}). Ask for less at once: see {prog} --help", file=sys.stderr)
+        reason = " ".join(str(error).split())[:200] or "an allocation failed"
+        print(
+            f"spikeloom: out of memory ({reason}). Reduce what is processed at once; see {prog} --help", file=sys.stderr
+        )
         return EXIT_ERROR
     except KeyboardInterrupt:
         print("spikeloom: stopped by Ctrl-C; nothing is half-written", file=sys.stderr)
@@ -111,57 +120,66 @@ def _run(verbs: Mapping[str, Verb], words: list[str], prog: str, description: st
         print("spikeloom: stopped by SIGTERM; nothing is half-written", file=sys.stderr)
         return EXIT_TERMINATED
     except BrokenPipeError:
-        # The reader, such as `head`, has what it wanted.
+        # The reader of the pipe, such as `head`, has read enough.
         sys.stdout = None
         return 0
     except OSError as error:
         if error.errno is None:
-            raise  # Not the system's refusal of a file.
+            raise  # It does not come from the operating system.
         print(f"spikeloom: {describe_os_error(error)}", file=sys.stderr)
         return EXIT_ERROR
 
 
+def _dispatch_or_stop(verbs: Mapping[str, Verb], argv: list[str], prog: str, description: str) -> int:
+    try:
+        return _dispatch(verbs, argv, prog, description)
+    except Exception:
+        # A clean-up after a signal may fail in its turn, such as on a module whose import the signal cut short.
+        raise_if_stopped()
+        raise
+
+
 def describe_os_error(error: OSError) -> str:
-    """One line for what the system refused, where nothing closer to it did say more."""
+    """One line for an error of the operating system that no other code has described."""
     where = f"{error.filename}: " if error.filename is not None else ""
     hints = {
         errno.ENOSPC: "Free space on the disk",
-        errno.EDQUOT: "Free space within the quota",
-        errno.EMFILE: "Raise the limit of open files (ulimit -n)",
-        errno.ENFILE: "Close programs that hold many files open",
+        errno.EDQUOT: "Free space in your quota",
+        errno.EMFILE: "Raise the limit on open files (ulimit -n)",
+        errno.ENFILE: "Close programs that keep many files open",
     }
-    hint = hints.get(error.errno or 0, "Check that the path is right and that you have the permissions for it")
-    expected = "expected a file or folder that can be used" if where else "expected the system to do what was asked"
+    hint = hints.get(error.errno or 0, "Check the path and its permissions")
+    expected = "expected a usable file or folder" if where else "expected a system call to succeed"
     return f"{where}{expected}, found: {error.strerror or error}. {hint}, then run the same command again."
 
 
-def _dispatch(verbs: Mapping[str, Verb], words: list[str], prog: str, description: str) -> int:
-    if not words or words[0] in ("-h", "--help", "help"):
+def _dispatch(verbs: Mapping[str, Verb], argv: list[str], prog: str, description: str) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
         print(_help(verbs, prog, description))
-        return 0 if words else EXIT_ERROR
-    if words[0] in ("-V", "--version"):
+        return 0 if argv else EXIT_ERROR
+    if argv[0] in ("-V", "--version"):
         from importlib.metadata import version
 
         print(f"spikeloom {version('spikeloom')}")
         return 0
-    name, rest = words[0], words[1:]
+    name, rest = argv[0], argv[1:]
     if name not in verbs:
         import difflib
 
         near = difflib.get_close_matches(name, verbs, n=1)
         hint = f"Did you mean '{near[0]}'? " if near else ""
-        raise UsageError(f"unknown verb '{name}', expected one of: {', '.join(verbs)}. {hint}See: {prog} --help")
+        raise UsageError(f"expected a command ({', '.join(verbs)}), found '{name}'. {hint}See: {prog} --help")
     try:
         import_module(verbs[name].module).run(rest)
     except SystemExit as stop:
-        # tyro leaves this way after printing a verb's --help.
+        # tyro exits like this after it has printed the --help of a command.
         return stop.code if isinstance(stop.code, int) else 0
     return 0
 
 
 def _help(verbs: Mapping[str, Verb], prog: str, description: str) -> str:
     width = max(len(name) for name in verbs)
-    lines = [f"usage: {prog} VERB [words]", "", description, ""]
+    lines = [f"usage: {prog} COMMAND [options]", "", description, ""]
     lines += [f"  {name:<{width}}  {verb.summary}" for name, verb in verbs.items()]
-    lines += ["", f"Each verb explains itself: {prog} VERB --help"]
+    lines += ["", f"Run '{prog} COMMAND --help' for details."]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Where tables are printed: as wide as the terminal, and wide enough for whole paths where there is none."""
+"""The console for tables: as wide as the terminal, and wide enough for complete paths in files and pipes."""
 
 from __future__ import annotations
 

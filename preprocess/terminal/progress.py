@@ -1,4 +1,4 @@
-"""How long work tells how far it is: bars on a terminal, a few lines elsewhere, never on stdout."""
+"""Progress of long work: bars on a terminal, a few lines elsewhere, never on stdout."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ Advance = Callable[[float], None]
 
 
 class Progress:
-    """Says only what matters when nobody watches: the notes, as lines on stderr."""
+    """Prints notes as lines on stderr and shows no progress; the base of the other two."""
 
     def note(self, line: str) -> None:
-        """Tell something that is no error, such as why a cache is made again."""
+        """Print a message that is not an error, such as why a cache is rebuilt."""
         print(f"spikeloom: {line}", file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def task(self, name: str, total: float, unit: str) -> Iterator[Advance]:
-        """One piece of work; the function given is called with the amount just done, in `unit`."""
+        """One task; call the function that it yields with the amount of work just done, in `unit`."""
         yield lambda amount: None
 
 
 class Lines(Progress):
-    """For a stderr that is no terminal: one line at the end of each task."""
+    """For a stderr that is not a terminal: one line at the end of each task."""
 
     @contextlib.contextmanager
     def task(self, name: str, total: float, unit: str) -> Iterator[Advance]:
@@ -34,7 +34,7 @@ class Lines(Progress):
 
 
 class Bars(Progress):
-    """For a terminal: a bar for each task, with the time that remains."""
+    """For a terminal: a bar for each task, with the remaining time."""
 
     def note(self, line: str) -> None:
         from rich.console import Console
@@ -58,5 +58,5 @@ class Bars(Progress):
 
 
 def progress_on_stderr() -> Progress:
-    """Bars where stderr is a terminal, else lines."""
+    """Bars if stderr is a terminal, else lines."""
     return Bars() if sys.stderr.isatty() else Lines()

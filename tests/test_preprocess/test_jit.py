@@ -1,4 +1,4 @@
-"""Kernels are compiled once: the next process takes them from the disk, wherever there is a folder that takes them."""
+"""Kernels are compiled once for the same sources: later processes load them from whichever folder is writable."""
 
 from __future__ import annotations
 
@@ -67,3 +67,42 @@ def test_a_folder_that_others_may_write_to_is_not_trusted(tmp_path: Path, copy: 
     shared.chmod(0o777)
     kept, _ = run(copy, home, temporary)
     assert kept.is_relative_to(temporary) and not kept.is_relative_to(shared)
+
+
+KERNEL = """
+from preprocess.helper import add
+from preprocess.jit import compile_kernel
+
+@compile_kernel
+def total(x):
+    return add(x, 1)
+"""
+HELPER = """
+from numba import njit
+from preprocess.step import STEP
+
+@njit
+def add(x, times):
+    return x + times * STEP
+"""
+
+
+def test_a_changed_helper_changes_what_the_kernel_computes(tmp_path: Path):
+    copied = tmp_path / "preprocess"
+    copied.mkdir()
+    for name in ("__init__.py", "jit.py", "lazy.py"):
+        shutil.copy(Path(preprocess.__file__).parent / name, copied)
+    (copied / "kernel.py").write_text(KERNEL)
+    (copied / "helper.py").write_text(HELPER)
+
+    def run(step: int) -> tuple[int, int]:
+        """What the kernel computes, and how many of its compilations were loaded."""
+        (copied / "step.py").write_text(f"STEP = {step}\n")
+        program = "from preprocess.kernel import total; print(total(1), sum(total.stats.cache_hits.values()))"
+        environment = os.environ | {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": ""}
+        words = [sys.executable, "-c", program]
+        done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+        found, hits = map(int, done.stdout.split())
+        return found, hits
+
+    assert [run(1), run(1), run(3)] == [(2, 0), (2, 1), (4, 0)]

@@ -1,8 +1,7 @@
-"""A data set that networks learn in seconds, and one Ray for all tests that may share it."""
+"""A data set that networks learn in seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -49,12 +48,3 @@ def tiny_config() -> RunConfig:
         "batch_size": 5,
     }
     return override(PRESETS["n-mnist-small"].config, changes)
-
-
-@pytest.fixture(scope="session")
-def shared_ray() -> Iterator[None]:
-    """One Ray for the whole session; starting one takes seconds."""
-    from tune.cluster.ray_session import ray_running
-
-    with ray_running():
-        yield

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from patience import PATIENCE_S
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE_S = 240
 
 
 def namespaces_refused() -> str:

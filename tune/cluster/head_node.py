@@ -1,4 +1,4 @@
-"""The head of a cluster, as found at an address, in seconds: Ray itself takes a minute to say what is wrong there."""
+"""Check the head of a cluster at an address within seconds; Ray itself takes a minute to report an error."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 from preprocess.errors import SpikeloomError
 
 _CONNECT_S = 10.0
-# A head that is busy answers late.
+# A busy head answers late.
 _ANSWER_S = 10.0
-# What a client of gRPC says first, with empty settings; the server's settings come back.
+# The first bytes of a gRPC client, with empty settings; the server answers with its own settings.
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
 _SETTINGS = 4
 
@@ -26,7 +26,7 @@ class ClusterError(SpikeloomError):
 
 
 def split_address(address: str, otherwise: str = "") -> tuple[str, int]:
-    """Host and port of ``host:port``; ClusterError for anything else, with what else might have been meant."""
+    """Host and port of ``host:port``; ClusterError for anything else, which names the alternative in `otherwise`."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit():
         raise ClusterError(f"--address: expected host:port of a cluster's head{otherwise}, found '{address}'")
@@ -34,7 +34,7 @@ def split_address(address: str, otherwise: str = "") -> tuple[str, int]:
 
 
 def listens(host: str, port: int) -> str | None:
-    """Why nothing listens at a port; None where something does."""
+    """Why nothing listens at a port; None if something does."""
     try:
         socket.create_connection((host, port), _CONNECT_S).close()
     except OSError as error:
@@ -55,12 +55,12 @@ def check_answers(address: str, hint: str) -> None:
     except OSError as error:
         message = str(error)
     if message is not None:
-        raise ClusterError(f"--address {address}: no cluster answers ({message}). {hint}")
+        raise ClusterError(f"--address {address}: expected a cluster that answers, found none ({message}). {hint}")
 
 
 def _greet(line: socket.socket) -> str | None:
     if os.environ.get("RAY_USE_TLS", "0") not in ("0", ""):
-        # Only Ray knows how to greet there.
+        # With TLS only Ray itself can connect.
         return None
     line.settimeout(_ANSWER_S)
     line.sendall(_HELLO)
@@ -68,25 +68,25 @@ def _greet(line: socket.socket) -> str | None:
         answer = line.recv(9, socket.MSG_WAITALL)
     except TimeoutError:
         answer = b""
-    return None if len(answer) == 9 and answer[3] == _SETTINGS else "something else than Ray listens there"
+    return None if len(answer) == 9 and answer[3] == _SETTINGS else "something other than Ray listens there"
 
 
 def check_compatible(address: str, *, token: str) -> None:
-    """Compare Ray and Python with a head's; Ray would refuse others, in many words.
+    """Compare the versions of Ray and Python with the head's; Ray itself would fail with a long traceback.
 
     Args:
-        address: Where a head answers.
-        token: Where the token that this process shows is kept, for the error.
+        address: The address of a head that answers.
+        token: The file with this process's token, for the error.
 
     Raises:
-        ClusterError: If the head does not take our token, or runs another Ray or Python.
+        ClusterError: If the head refuses the token, or runs another version of Ray or Python.
     """
     import ray
     from ray._common.usage.usage_lib import get_cluster_metadata
 
     asked = os.environ.get("RAY_AUTH_MODE") == "token"
     if asked and "RAY_AUTH_TOKEN" not in os.environ and not Path(token).exists():
-        # Ray's C++ would end this process without a word.
+        # Ray's C++ would end this process without an error message.
         raise _token_error(address, token, found="none")
     try:
         with _gcs(address) as gcs:
@@ -94,13 +94,15 @@ def check_compatible(address: str, *, token: str) -> None:
     except ray.exceptions.AuthenticationError:
         raise _token_error(address, token, found="another" if asked else "none") from None
     except Exception as error:  # of Ray's C++, of every kind
-        told = " ".join(str(error).split())[:200].rstrip(".")
-        raise ClusterError(f"--address {address}: its head does not answer as Ray does ({told}).") from None
+        cause = " ".join(str(error).split())[:200].rstrip(".")
+        raise ClusterError(
+            f"--address {address}: expected a head that answers as Ray does, found: {cause}. Check the address."
+        ) from None
     ours = {"Ray": ray.__version__, "Python": platform.python_version()}
     found = {"Ray": theirs.get("ray_version"), "Python": theirs.get("python_version")}
     errors = [
         f"--address {address}: expected {what} {found[what]} as on its head, found {here} on this machine. Install the "
-        "same everywhere."
+        "same version everywhere."
         for what, here in ours.items()
         if found[what] not in (None, here)
     ]
@@ -116,10 +118,10 @@ def _token_error(address: str, token: str, found: str) -> ClusterError:
 
 
 def check_member(address: str) -> None:
-    """A driver works through the Ray of its own machine, which has to be of the cluster.
+    """Check that this machine is in the cluster: a driver works through the Ray of its own machine.
 
     Raises:
-        ClusterError: If this machine is none of the cluster's.
+        ClusterError: If this machine is not in the cluster.
     """
     from ray._private.services import find_node_ids
 
@@ -131,14 +133,14 @@ def check_member(address: str) -> None:
         ours &= {node.hex() for node, info in nodes.items() if info.state == 0}
     if not ours:
         raise ClusterError(
-            f"--address {address}: this machine is not in the cluster. Join it first: spikeloom cluster up --address "
-            f"{address} (with --cpus 0 it trains nothing)"
+            f"--address {address}: expected a cluster of this machine, found another. Join it first: "
+            f"spikeloom cluster up --address {address} (with --cpus 0 it runs no trials)"
         )
 
 
 @contextlib.contextmanager
 def _gcs(address: str) -> Iterator[Any]:
-    """Ask a head; what Ray's C++ has to say is said by the exception as well."""
+    """A client of the head; what Ray's C++ prints is hidden, because the exception says the same."""
     raylet = importlib.import_module("ray._raylet")
     with _silent_stderr():
         yield raylet.GcsClient(address=address)

@@ -1,8 +1,8 @@
-"""Caches on every machine: shared where the driver's path is seen there, else copied once, before the first trial.
+"""Caches on every machine: shared if the machine can read the driver's path, otherwise copied once before the trials.
 
-A machine that does not see a frame cache at the driver's path fetches it in blocks through Ray's object store into
-``$SPIKELOOM_NODE_CACHE`` (by default ``~/.cache/spikeloom``), under a lock, and checks the whole of it. All its trials
-read that one file, so that it is in the machine's memory once. Machines that join later do the same by themselves.
+A machine that cannot read a frame cache at the driver's path fetches it in blocks through Ray's object store into
+``$SPIKELOOM_NODE_CACHE`` (default: ``~/.cache/spikeloom``), under a lock, and verifies its checksum. All its trials
+read that one file, so it is in the machine's memory once. Machines that join later do the same.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from preprocess.store.own_frames import own_frames_folder
 from tune.cluster.nodes import actor_here
 
 _BLOCK = 8 * 2**20
-# Machines that fetch at the same time ask for the same blocks: those are put into the object store once.
+# Machines that fetch at the same time need the same blocks, which are put into the object store once.
 _KEPT = 4
 _LOCK_S = 3600.0
 
 
 class CacheSource:
-    """The actor beside the driver that reads files of its cache."""
+    """The actor on the driver's machine that reads files of its cache."""
 
     def __init__(self, cache: str, own_frames: str) -> None:
         self._cache = Path(cache)
-        # The driver's, whose environment this process need not share.
+        # The driver's folder; this process may have another environment.
         self._own_frames = Path(own_frames)
         self._digests: dict[tuple[str, int, int], str] = {}
         self._blocks: OrderedDict[tuple[str, int], Any] = OrderedDict()
@@ -52,7 +52,7 @@ class CacheSource:
         return state.st_size, self._digests[key]
 
     def _find(self, name: str) -> Path:
-        """Where a file of the cache lies; frames of a read-only cache may be in the driver's own folder."""
+        """The path of a file of the cache; frames of a read-only cache may be in the driver's own folder."""
         path = self._cache / name
         if path.parent.name != "frames":
             return path
@@ -78,12 +78,12 @@ class CacheSource:
 
 @dataclass(frozen=True)
 class NodeCaches:
-    """What a worker is told; travels with its order.
+    """Where a worker finds its data; sent with its task.
 
     Attributes:
-        cache: The driver's.
-        stores: Of each data set: fingerprint, height and width of its event store.
-        source: The actor at the driver; None on a machine of its own.
+        cache: The driver's cache folder.
+        stores: Fingerprint, height and width of the event store of each data set.
+        source: The actor on the driver's machine; None if no other machine is used.
     """
 
     cache: Path
@@ -91,15 +91,15 @@ class NodeCaches:
     source: Any = None
 
     def here(self, config: RunConfig) -> Path:
-        """The cache folder in which a trial finds what it reads on this machine; fetched, where it has to be.
+        """The cache folder that a trial reads on this machine; its file is fetched if necessary.
 
         Raises:
-            CacheError: If it arrives damaged, or the disk is full.
+            CacheError: If the file arrives damaged, or the disk is full.
         """
         store = self.stores[config.dataset.name]
         if self.source is None or _is_seen(self.cache, config, store):
             return self.cache
-        # A folder for each state of a data set: what was preprocessed anew is no longer the same cache.
+        # One folder for each version of a data set: if it was preprocessed again, the cache is another one.
         root = node_cache_folder() / store.fingerprint[:16]
         if config.input.source == "events":
             self._fetch(events_path(Path(), config.dataset.name), root)
@@ -109,23 +109,23 @@ class NodeCaches:
         return root
 
     def _fetch(self, name: Path, root: Path) -> None:
-        """Have a file of the driver's cache in a folder of this machine, whole."""
+        """Copy a file of the driver's cache to a folder of this machine, atomically."""
         import ray
         from filelock import FileLock
 
         path = root / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # The file has its name only when it is whole; until then others wait.
+            # The file gets its name only when it is complete; until then other workers wait.
             with FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_S):
                 if path.exists():
                     return
                 size, digest = ray.get(self.source.describe.remote(str(name)))
                 self._copy(str(name), size, digest, path)
         except OSError as error:
-            told = error.strerror or error
+            cause = error.strerror or error
             raise CacheError(
-                f"{path}: cannot be written ({told}). Free space, or set SPIKELOOM_NODE_CACHE to another disk."
+                f"{path}: cannot be written ({cause}). Free space, or set SPIKELOOM_NODE_CACHE to another disk."
             ) from None
 
     def _copy(self, name: str, size: int, digest: str, path: Path) -> None:
@@ -141,22 +141,23 @@ class NodeCaches:
                     file.write(data)
             if found.hexdigest() != digest:
                 raise CacheError(
-                    f"{path}: arrived damaged: expected SHA-256 {digest[:12]}, found {found.hexdigest()[:12]}"
+                    f"{path}: expected SHA-256 {digest[:12]}, found {found.hexdigest()[:12]}: it arrived damaged. "
+                    "Resume to fetch it again."
                 )
 
 
 def node_cache_folder() -> Path:
-    """Where a machine keeps copies."""
-    told = os.environ.get("SPIKELOOM_NODE_CACHE")
-    return Path(told).expanduser() if told else Path.home() / ".cache" / "spikeloom"
+    """The folder of a machine for copies of caches."""
+    folder = os.environ.get("SPIKELOOM_NODE_CACHE")
+    return Path(folder).expanduser() if folder else Path.home() / ".cache" / "spikeloom"
 
 
 def plan_node_caches(configs: list[RunConfig], cache: Path, *, alone: bool) -> NodeCaches:
-    """What workers are told of the driver's cache.
+    """Describe the driver's cache for its workers.
 
     Args:
-        configs: All trials that are known.
-        cache: The driver's; every event store is there.
+        configs: All known trials.
+        cache: The driver's cache folder, which has every event store.
         alone: Whether this machine is the only one.
     """
     stores = {}
@@ -172,7 +173,7 @@ def _frames(cache: Path, config: RunConfig, store: CopiedCache) -> Path:
 
 
 def _is_seen(cache: Path, config: RunConfig, store: CopiedCache) -> bool:
-    """Whether this machine finds what a trial reads at the driver's path, made of the same recordings."""
+    """Whether this machine can read a trial's data at the driver's path, made from the same recordings."""
     try:
         found = open_events(events_path(cache, config.dataset.name))
         if found.fingerprint != store.fingerprint:

@@ -1,7 +1,7 @@
-"""One machine's part of a Ray cluster: started as a process of its own, known by a file, and stopped without a trace.
+"""The Ray processes of one machine in a cluster: started in a session, recorded in a file, and stopped completely.
 
-``ray stop`` would end every Ray of the user on the machine; what was started here is one session of processes, and only
-that is stopped.
+``ray stop`` would end every Ray of the user on the machine; here only the session of processes that was started is
+stopped.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ PORT = 6379
 _LOOPBACK = "127.0.0.1"
 _START_S = 60.0
 _STOP_S = 8.0
-# Places in /proc/PID/stat behind the program's name, as proc(5) counts them.
+# Positions in /proc/PID/stat after the program's name; see proc(5).
 _STATE, _SESSION, _BEGAN = 0, 3, 19
 
 
 @dataclass(frozen=True)
 class Member:
-    """What `cluster up` started on this machine.
+    """The processes that `cluster up` started on this machine.
 
     Attributes:
         role: head or worker.
         address: host:port of the cluster's head.
-        process: The first of its session of processes.
-        began: When that one began, in clock ticks since the machine did, because numbers of processes come again.
-        folder: Ray's own, with its logs.
+        process: The id of the first process of the session.
+        began: The start time of that process, in clock ticks since the machine started, because ids are reused.
+        folder: Ray's folder, with its logs.
     """
 
     role: str
@@ -52,7 +52,7 @@ class Member:
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs, if only in part: where the first process was killed, the others are left."""
+        """Whether any of it still runs: if the first process was killed, others may be left."""
         first = _read_stat(self.process)
         if first is not None and first[_STATE] != "Z":
             return int(first[_BEGAN]) == self.began
@@ -60,12 +60,12 @@ class Member:
 
 
 def state_file() -> Path:
-    """Where this user's member on this machine is written down."""
+    """The file that records this user's member on this machine."""
     return Path(tempfile.gettempdir()) / f"spikeloom-cluster-{os.getuid()}.json"
 
 
 def read_member() -> Member | None:
-    """What `cluster up` started on this machine and still runs; None where nothing does."""
+    """The member that `cluster up` started on this machine, if it still runs; otherwise None."""
     found = _read_state()
     return found if found is not None and found.alive else None
 
@@ -73,7 +73,7 @@ def read_member() -> Member | None:
 def _read_state() -> Member | None:
     path = state_file()
     try:
-        # Others may write where temporary files are, and what this file names is killed and removed.
+        # Other users can write to the temporary folder, and the processes and files named here are killed and removed.
         if path.lstat().st_uid != os.getuid():
             return None
         return Member(**json.loads(path.read_text()))
@@ -108,14 +108,14 @@ def start_member(
     cpus: int | None = None,
     gpus: int | None = None,
 ) -> Member:
-    """Start a head, or join the cluster of an address, and wait until it is there.
+    """Start a head, or join the cluster of an address, and wait until it runs.
 
     Args:
         address: host:port of the head to join; None starts a head.
-        port: Of a new head.
-        node_ip: By which other machines reach this one; None is what the machine's routes say.
-        cpus: To offer; None is all.
-        gpus: To offer; None is all.
+        port: The port of a new head.
+        node_ip: The address at which other machines reach this one; None is that of the default route.
+        cpus: The number of CPUs to offer; None is all.
+        gpus: The number of GPUs to offer; None is all.
 
     Raises:
         ClusterError: If a member runs here already, the port is in use, the head does not answer, or Ray ends again.
@@ -123,14 +123,15 @@ def start_member(
     there = read_member()
     if there is not None:
         raise ClusterError(
-            f"this machine is the {there.role} of {there.address} already. Leave first: spikeloom cluster down"
+            f"expected a machine outside any cluster, found the {there.role} of {there.address}. Leave it first: "
+            "spikeloom cluster down"
         )
     forget_dead()
     if address is None:
         ip = node_ip or own_address()
         if listens(ip, port) is None:
             raise ClusterError(f"--port {port}: expected a free port of {ip}, found one in use. Choose another --port.")
-        words = ["--head", "--port", str(port), "--include-dashboard=false", "--node-ip-address", ip]
+        argv = ["--head", "--port", str(port), "--include-dashboard=false", "--node-ip-address", ip]
         member_of = f"{ip}:{port}"
         _have_token()
         os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -139,12 +140,12 @@ def start_member(
         check_answers(address, "Start its head first: spikeloom cluster up")
         use_token()
         check_compatible(address, token=str(token_file()))
-        words = ["--address", address, *(["--node-ip-address", node_ip] if node_ip else [])]
+        argv = ["--address", address, *(["--node-ip-address", node_ip] if node_ip else [])]
     for name, value in (("--num-cpus", cpus), ("--num-gpus", gpus)):
-        words += [] if value is None else [name, str(value)]
+        argv += [] if value is None else [name, str(value)]
     folder = Path(tempfile.mkdtemp(prefix="spikeloom-", dir=short_temporary_root()))
-    # A worker would else make one of the head's name, which nobody removes.
-    process = _spawn([*words, "--temp-dir", str(folder / "r")], folder)
+    # Otherwise a worker would make a folder with the head's name, which nobody removes.
+    process = _spawn([*argv, "--temp-dir", str(folder / "r")], folder)
     stat = _read_stat(process.pid)
     began = int(stat[_BEGAN]) if stat is not None else 0
     member = Member("head" if address is None else "worker", member_of, process.pid, began, str(folder))
@@ -158,7 +159,7 @@ def start_member(
 
 
 def _have_token() -> None:
-    """A token of this user for all clusters of theirs, made when the first head starts."""
+    """Create the token of this user's clusters when the first head starts."""
     path = token_file()
     if "RAY_AUTH_TOKEN" not in os.environ and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,9 +167,9 @@ def _have_token() -> None:
             file.write(secrets.token_hex(32))
 
 
-def _spawn(words: list[str], folder: Path) -> subprocess.Popen[bytes]:
-    """`ray start --block` in a session of its own, with its output in a file."""
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *words]
+def _spawn(argv: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    """Run `ray start --block` in a new session, with its output in a file."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *argv]
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(
             command,
@@ -176,13 +177,13 @@ def _spawn(words: list[str], folder: Path) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            # Workers find what the shell finds: a neuron of one's own, or a checkout.
+            # Workers import the same modules as the shell: custom neurons, or a checkout.
             env=os.environ | ENVIRONMENT,
         )
 
 
 def _wait(process: subprocess.Popen[bytes], member: Member, folder: Path) -> None:
-    """Until Ray says that it runs; ClusterError where it ends or takes a minute."""
+    """Wait until Ray reports that it runs; ClusterError if it exits or takes a minute."""
     end = time.monotonic() + _START_S
     while b"Ray runtime started" not in (log := (folder / "log").read_bytes()):
         if process.poll() is not None:
@@ -195,11 +196,11 @@ def _wait(process: subprocess.Popen[bytes], member: Member, folder: Path) -> Non
 def _last_line(log: bytes) -> str:
     lines = [line.strip() for line in log.decode(errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if "Error" in line or "error" in line]
-    return (errors or lines or ["it said nothing"])[-1][:300]
+    return (errors or lines or ["no output"])[-1][:300]
 
 
 def stop_member(member: Member) -> None:
-    """End a member's processes, with force where they do not hear, and remove its files."""
+    """Stop a member's processes, by force if necessary, and remove its files."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         end = time.monotonic() + _STOP_S
         while (left := _session(member.process)) and time.monotonic() < end:
@@ -214,7 +215,7 @@ def stop_member(member: Member) -> None:
 
 
 def _session(leader: int) -> list[int]:
-    """The living processes of a session, whatever has become of its first one."""
+    """The running processes of a session, whether or not its first one still runs."""
     found = []
     for folder in Path("/proc").iterdir():
         stat = _read_stat(int(folder.name)) if folder.name.isdigit() else None
@@ -225,7 +226,7 @@ def _session(leader: int) -> list[int]:
 
 
 def _read_stat(process: int) -> list[str] | None:
-    """What the kernel says of a process, from its state on; None where there is none."""
+    """The kernel's fields about a process, from its state on; None if there is no such process."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -233,7 +234,7 @@ def _read_stat(process: int) -> list[str] | None:
 
 
 def describe_nodes(address: str) -> list[dict[str, Any]]:
-    """The machines of a cluster and what they have, by asking it.
+    """The machines of a cluster, with their resources and software.
 
     Raises:
         ClusterError: If the cluster does not answer, or a machine of it does not.
@@ -260,9 +261,9 @@ def describe_nodes(address: str) -> list[dict[str, Any]]:
 
 
 def own_address() -> str:
-    """The address by which other machines might reach this one; loopback where it has no other."""
+    """The address at which other machines may reach this one; loopback if there is no other."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
-        # Nothing is sent: the kernel only says which of its addresses it would send from.
+        # Nothing is sent: the kernel only chooses the address it would send from.
         probe.connect(("192.0.2.1", 9))
         return str(probe.getsockname()[0])
     return _LOOPBACK

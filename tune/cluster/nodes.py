@@ -1,4 +1,4 @@
-"""The machines of a Ray cluster: something done on each of them, and whether they run the same software."""
+"""The machines of a Ray cluster: run a function on each of them, and check that their software is the same."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tune.cluster.ray_session import ClusterError
 
 _PACKAGES = ("torch", "spikeloom", "numpy", "numba", "spikingjelly", "ray")
 _SOURCES = ("preprocess", "pipeline", "tune")
-# A machine that is alive starts a worker in a few seconds; a busy one takes longer.
+# A working machine starts a worker in a few seconds; a busy one takes longer.
 _ANSWER_S = 120.0
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a machine of the cluster answered.
+    """The answer of one machine of the cluster.
 
     Attributes:
         node: Ray's id of the machine.
@@ -36,8 +36,8 @@ class Answer:
     value: Any
 
 
-def on_every_node(ask: Callable[..., Any], *words: Any) -> list[Answer]:
-    """Call a function on each living machine that runs trials; the answers, this machine's first.
+def on_every_node(ask: Callable[..., Any], *arguments: Any) -> list[Answer]:
+    """Call a function on every machine of the cluster that is alive; the answers, this machine's first.
 
     Raises:
         ClusterError: If a machine does not answer in two minutes, or the call fails there.
@@ -52,31 +52,33 @@ def on_every_node(ask: Callable[..., Any], *words: Any) -> list[Answer]:
     asked = []
     for node in nodes:
         affinity = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        asked.append((node, task.options(scheduling_strategy=affinity).remote(*words)))
+        asked.append((node, task.options(scheduling_strategy=affinity).remote(*arguments)))
     answers = []
     for node, reference in asked:
         name = node_name(node)
         try:
             answers.append(Answer(node["NodeID"], name, ray.get(reference, timeout=_ANSWER_S)))
         except ray.exceptions.GetTimeoutError:
-            raise ClusterError(f"{name}: no answer in {_ANSWER_S:.0f} s. Look whether Ray runs there.") from None
+            raise ClusterError(
+                f"{name}: expected an answer within {_ANSWER_S:.0f} s, found none. Check that Ray is running there."
+            ) from None
         except ray.exceptions.RayError as error:
             raise ClusterError(f"{name}: {_reason(error)}. Is the same spikeloom installed there?") from None
     return answers
 
 
-def actor_here(kind: type[Any], *words: Any, concurrency: int = 1) -> Any:
-    """An actor of a class on this machine, which takes none of its CPUs."""
+def actor_here(kind: type[Any], *arguments: Any, concurrency: int = 1) -> Any:
+    """An actor of a class on this machine, which reserves none of its CPUs."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     remote: Any = ray.remote
-    return remote(num_cpus=0, max_concurrency=concurrency)(kind).options(scheduling_strategy=here).remote(*words)
+    return remote(num_cpus=0, max_concurrency=concurrency)(kind).options(scheduling_strategy=here).remote(*arguments)
 
 
 def node_name(node: dict[str, Any]) -> str:
-    """A machine for people: host name and address."""
+    """A machine as host name and address, for people."""
     return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
 
 
@@ -86,7 +88,7 @@ def _reason(error: Exception) -> str:
 
 
 def describe_software() -> dict[str, str]:
-    """Versions of what trials compute with on this machine; of spikeloom also a hash of its sources."""
+    """The versions of the packages that trials use on this machine, and a hash of spikeloom's sources."""
     found = {"Python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -98,16 +100,16 @@ def describe_software() -> dict[str, str]:
 
 
 def gpu_memory_of_nodes() -> dict[str, float]:
-    """Free bytes of the fullest GPU of each machine, by Ray's id of the machine; 0 where nvidia-smi does not tell."""
+    """Free memory of the fullest GPU of each machine in bytes, by Ray's id of the machine; 0 if it is unknown."""
     return {answer.node: answer.value for answer in on_every_node(free_gpu_memory)}
 
 
 def free_gpu_memory() -> float:
-    """Free bytes of this machine's fullest GPU, of nvidia-smi: Ray hides GPUs from CUDA without a share of one."""
-    words = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    """Free memory of this machine's fullest GPU in bytes, from nvidia-smi, because Ray hides GPUs from CUDA here."""
+    argv = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     try:
-        told = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
-        return min(float(line) for line in told.splitlines() if line.strip()) * 2**20
+        output = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True).stdout
+        return min(float(line) for line in output.splitlines() if line.strip()) * 2**20
     except (OSError, subprocess.SubprocessError, ValueError):
         return 0.0
 
@@ -126,7 +128,7 @@ def source_hash() -> str:
 
 
 def check_software() -> None:
-    """Refuse machines whose software differs from this one's: their trials would not be comparable.
+    """Refuse machines whose software differs from this machine's: their trials would not be comparable.
 
     Raises:
         ClusterError: With a line for each difference.
@@ -141,4 +143,4 @@ def _differences(own: Answer, other: Answer) -> Iterator[str]:
     for what, here in own.value.items():
         there = other.value.get(what, "not installed")
         if there != here:
-            yield f"{other.name}: expected {what} {here} as on {own.name}, found {there}. Install the same everywhere."
+            yield f"{other.name}: expected {what} {here} as on {own.name}, found {there}. Install the same on both."

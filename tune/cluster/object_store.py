@@ -1,4 +1,4 @@
-"""Large files at a URL, such as s3://bucket/path: whole or absent there, too."""
+"""Large files in a storage such as s3://bucket/path, written atomically."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from preprocess.errors import RunError
 from preprocess.files import write_whole
 from tune.cluster.ray_session import ClusterError
 
-if TYPE_CHECKING:
-    pass
-
-
 _BLOCK = 8 * 2**20
 
 
 def open_storage(url: str) -> tuple[Any, str]:
-    """The Arrow file system and path of a storage; ClusterError where Arrow knows no such kind."""
+    """The Arrow file system and path of a storage; ClusterError if Arrow does not support it."""
     import pyarrow as pa
     from pyarrow import fs
 
@@ -30,24 +26,26 @@ def open_storage(url: str) -> tuple[Any, str]:
         system, path = fs.FileSystem.from_uri(url)
         return system, str(path).rstrip("/")
     except (pa.ArrowException, OSError, ValueError) as error:
-        told = " ".join(str(error).split())[:200]
-        raise ClusterError(f"--storage {url}: expected a path or a URL such as s3://bucket/path, but {told}") from None
+        cause = " ".join(str(error).split())[:200]
+        raise ClusterError(
+            f"--storage {url}: expected a path or a URL such as s3://bucket/path, found: {cause}"
+        ) from None
 
 
 def store_large(url: str, name: str, path: Path) -> None:
-    """Copy a file into a storage, whole or not at all."""
+    """Copy a file to a storage, atomically."""
     with _named(url, name):
         system, root = open_storage(url)
         target = f"{root}/{name}"
         system.create_dir(target.rpartition("/")[0], recursive=True)
-        # Object stores show a file when it is whole; others need another name until then.
+        # Object stores show only complete files; other file systems need a temporary name until then.
         with path.open("rb") as source, system.open_output_stream(f"{target}.part") as stream:
             shutil.copyfileobj(source, stream, _BLOCK)
         system.move(f"{target}.part", target)
 
 
 def fetch_large(url: str, name: str, path: Path) -> bool:
-    """Copy a file out of a storage; False where there is none."""
+    """Copy a file from a storage; False if it does not exist."""
     from pyarrow import fs
 
     with _named(url, name):
@@ -70,5 +68,5 @@ def _named(url: str, name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = " ".join(str(error).split())[:200]
-        raise RunError(f"{url}/{name}: cannot be reached ({told}). Check the storage, then resume.") from None
+        cause = " ".join(str(error).split())[:200]
+        raise RunError(f"{url}/{name}: cannot be accessed ({cause}). Check the storage, then resume.") from None

@@ -1,4 +1,4 @@
-"""Ray for our trials: started on this machine or joined, quiet, and gone without a trace afterwards."""
+"""Ray for the trials: started on this machine or joined, quiet, and removed without a trace afterwards."""
 
 from __future__ import annotations
 
@@ -15,51 +15,54 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from preprocess.interrupts import Terminated
 from tune.cluster.head_node import ClusterError, check_answers, check_compatible, check_member, listens, split_address
 
 # Read by Ray when it is imported or started, here and in its workers.
 ENVIRONMENT = {
-    # Nothing is sent anywhere.
+    # No usage statistics are sent.
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Paths mean in a trial what they mean here.
+    # Relative paths mean the same in a trial as in this process.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    # Else Ray packs the whole environment for its workers when it is started by `uv run`.
+    # Otherwise Ray copies the complete environment for its workers when it is started by `uv run`.
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    # Ctrl-C unwinds through our own clean-up.
+    # Ctrl-C runs through our own clean-up.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    # Our ledger is the record; Ray's loggers would write it all once more, its snapshots grow with every trial.
+    # The ledger is the record; Ray's loggers would write it a second time, and its snapshots grow with every trial.
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    # Our view shows the trials; the new output prints even when told to be silent.
+    # The progress view shows the trials; the new output prints even with verbose=0.
     "RAY_AIR_NEW_OUTPUT": "0",
-    # Trials are what the machine is asked to do, not background work.
+    # Trials are the main work of the machine, not background work.
     "RAY_worker_niceness": "0",
     # A trial without a share of a GPU sees none.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
 }
 _PREFIX = "spikeloom-ray-"
-# Faults come as exceptions; what Ray logs of them is a traceback for each trial that fails.
+# Errors arrive as exceptions; Ray would also log a traceback for each failed trial.
 _LOGGING = logging.CRITICAL
-# Trials pass paths, not arrays, so Ray's default of 30 % of the memory would only be taken from the trials.
+# Trials pass paths, not arrays, so Ray's default of 30 % of the memory would be missing for the trials.
 _OBJECT_STORE_BYTES = 128 * 2**20
-# How often the head of a cluster is looked for, and how long it may be silent.
+# How often the head of a cluster is checked, and how long it may be silent.
 _PING_S = 2.0
 _LOST_S = 15.0
-# Unix socket paths hold 107 bytes; our folder and Ray's session and socket in it take 89 of them.
+# Unix socket paths have at most 107 bytes; our folder with Ray's session and socket in it needs 89 of them.
 _LONGEST_TEMPORARY = 18
 
 
 @contextlib.contextmanager
-def ray_running(address: str | None = None, resume: str = "") -> Iterator[None]:
-    """Have Ray while the context is open: a Ray that this process already has, a cluster's, or one of our own.
+def ray_running(address: str | None = None, resume: str = "", session: RaySession | None = None) -> Iterator[None]:
+    """Have Ray while the context is open: the one that this process already uses, a cluster's, or a new one.
 
-    Of our own nothing is left afterwards, neither processes nor files. Where this process is killed before it can tidy
-    up, trials and servers die with it, two idle agents within a minute, and the next start removes the files.
+    A new one leaves nothing behind, neither processes nor files. If this process is killed before it can clean up,
+    trials and servers end with it, two idle agents within a minute, and the next start removes the files.
 
     Args:
-        address: Of a running cluster's head, ``host:port`` or ``auto``; None starts Ray on this machine.
-        resume: The command that goes on where the cluster was lost.
+        address: The head of a running cluster, ``host:port`` or ``auto``; None starts Ray on this machine.
+        resume: The command that resumes after the cluster was lost.
+        session: Keeps the Ray running after this context, until the session is closed.
 
     Raises:
         ClusterError: If the cluster does not answer, or Ray does not start.
@@ -70,7 +73,7 @@ def ray_running(address: str | None = None, resume: str = "") -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    with contextlib.nullcontext(_kept[-1]) if _kept else contextlib.ExitStack() as clean_up:
+    with contextlib.ExitStack() if session is None else session.kept_open() as clean_up:
         if address is None:
             folder = clean_up.enter_context(_temporary_folder())
             clean_up.callback(_stop)
@@ -84,30 +87,30 @@ def ray_running(address: str | None = None, resume: str = "") -> Iterator[None]:
             yield
 
 
-_kept: list[contextlib.ExitStack] = []
+class RaySession(contextlib.AbstractContextManager["RaySession"]):
+    """One Ray for several steps: the first `ray_running` with it starts Ray, and the end of the session stops it."""
 
+    def __init__(self) -> None:
+        self._clean_up = contextlib.ExitStack()
 
-@contextlib.contextmanager
-def one_ray() -> Iterator[None]:
-    """Have the Ray that `ray_running` starts first serve all that follows, until this ends; this starts none."""
-    with contextlib.ExitStack() as clean_up:
-        _kept.append(clean_up)
-        try:
-            yield
-        finally:
-            _kept.remove(clean_up)
+    def kept_open(self) -> contextlib.AbstractContextManager[contextlib.ExitStack]:
+        """What stops Ray again, as a context whose own end stops nothing."""
+        return contextlib.nullcontext(self._clean_up)
+
+    def __exit__(self, *details: Any) -> None:
+        self._clean_up.__exit__(*details)
 
 
 @contextlib.contextmanager
 def stdout_without_ray() -> Iterator[None]:
-    """Keep stdout for results: Ray's own thread prints there when a worker dies, whatever it is told about logs."""
+    """Keep stdout for results: Ray's own thread prints there when a worker dies, whatever its log settings are."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         yield
 
 
 @contextlib.contextmanager
 def _signals_unwrapped() -> Iterator[None]:
-    """Let SIGTERM unwind as it does elsewhere: where it arrives inside Ray's C++, Ray wraps it in a SystemError."""
+    """Handle SIGTERM as elsewhere: if it arrives inside Ray's C++, Ray wraps it in a SystemError."""
     try:
         yield
     except SystemError as error:
@@ -126,7 +129,7 @@ def _stop() -> None:
 def _start(folder: Path) -> None:
     import ray
 
-    hint = "Run again when the machine is less busy; if that does not help, check free memory and disk"
+    hint = "Run again when the machine is less busy; if that does not help, check the free memory and disk space"
     with _own_sigterm(), _named_errors("Ray did not start on this machine", hint):
         ray.init(
             address="local",
@@ -135,30 +138,30 @@ def _start(folder: Path) -> None:
             include_dashboard=False,
             log_to_driver=False,
             logging_level=_LOGGING,
-            # Ray opens its folder to every user of the machine; the one around it is ours alone.
+            # Ray opens its folder to every user of the machine; the folder around it is accessible to us alone.
             _temp_dir=str(folder / "r"),
         )
 
 
 def token_file() -> Path:
-    """Where Ray keeps this user's token, without which a cluster obeys nobody."""
+    """Where Ray keeps this user's token, without which a cluster refuses every command."""
     return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
 
 
 def use_token() -> bool:
-    """Have this process and its children show the token, where there is one and the user has set no mode; whether so.
+    """Let this process and its children send the token, if there is one and the user set no mode; whether they do.
 
-    Ray itself shows a token only to a cluster that it starts; to one whose address the user has typed it may be shown.
+    By itself Ray sends a token only to a cluster that it starts; here the user has named the cluster's address.
     """
     if "RAY_AUTH_MODE" not in os.environ and ("RAY_AUTH_TOKEN" in os.environ or token_file().exists()):
         os.environ["RAY_AUTH_MODE"] = "token"
-        # Ray has read its environment when it was imported.
+        # Ray read its environment when it was imported.
         importlib.import_module("ray._raylet").Config.initialize("")
     return os.environ.get("RAY_AUTH_MODE") == "token"
 
 
 def _check(address: str) -> None:
-    """Find out in seconds what Ray takes a minute for, or dies of."""
+    """Find in seconds the errors that Ray reports after a minute, or ends the process with."""
     if address == "auto":
         return
     _, port = split_address(address, ", or auto")
@@ -184,9 +187,9 @@ def _join(address: str) -> None:
 
 @contextlib.contextmanager
 def _watching_head(resume: str) -> Iterator[None]:
-    """End this process with one line where the cluster's head is gone: Ray would wait for it, then die in many words.
+    """End this process with one line if the cluster's head is lost: Ray would wait, then exit with a long traceback.
 
-    Nothing is lost by that: finished trials are in the ledger, locks die with the process.
+    Nothing is lost: finished trials are in the ledger, and locks end with the process.
     """
     import ray
 
@@ -201,8 +204,8 @@ def _watching_head(resume: str) -> Iterator[None]:
                 continue
             silent_since = silent_since or time.monotonic()
             if time.monotonic() - silent_since > _LOST_S and not done.is_set():
-                go_on = f" Start it again, then: {resume}" if resume else ""
-                line = f"spikeloom: the cluster's head {host}:{port} is gone. Finished trials are kept.{go_on}\n"
+                then = f" Start it again, then resume: {resume}" if resume else ""
+                line = f"spikeloom: the cluster's head {host}:{port} is gone. Finished trials are kept.{then}\n"
                 os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, line.encode())
                 os._exit(1)
 
@@ -225,26 +228,31 @@ def _named_errors(what: str, hint: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Keep the process's answer to SIGTERM, which Ray would replace by leaving with exit code 15."""
+    """Keep the process's own SIGTERM handler; Ray's would exit with code 15."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
+    except SystemExit as stop:
+        # Ray's answer to one that came while it started.
+        if stop.code == signal.SIGTERM:
+            raise Terminated from None
+        raise
     finally:
-        # Only the main thread may set it, and only there does Ray.
+        # Only the main thread may set a handler, and only there does Ray.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[Path]:
-    """A short folder whose lock dies with its process, by which later processes know that it may be removed."""
+    """A folder with a short path and a lock that ends with its process: then later processes may remove the folder."""
     from filelock import FileLock
 
     root = short_temporary_root()
     _remove_abandoned(root)
     folder = root / f"{_PREFIX}{secrets.token_hex(4)}"
     lock = folder.with_suffix(".lock")
-    # The folder is made under the lock: one without a holder was abandoned.
+    # The folder is made under the lock: a folder whose lock is free was abandoned.
     with FileLock(lock):
         try:
             folder.mkdir(mode=0o700)
@@ -255,7 +263,7 @@ def _temporary_folder() -> Iterator[Path]:
 
 
 def short_temporary_root() -> Path:
-    """A folder for temporary files with a path that leaves room for Ray's sockets."""
+    """A folder for temporary files whose path is short enough for Ray's sockets."""
     root = Path(tempfile.gettempdir())
     return root if len(str(root)) <= _LONGEST_TEMPORARY else Path("/tmp")
 
@@ -263,10 +271,10 @@ def short_temporary_root() -> Path:
 def _remove_abandoned(root: Path) -> None:
     from filelock import FileLock, Timeout
 
-    # A folder may be there without a lock, where servers of a Ray that did not start wrote on after its removal.
+    # A folder may exist without a lock, if servers of a Ray that did not start kept writing after its removal.
     for folder in {path.with_suffix("") for path in root.glob(f"{_PREFIX}*")}:
         lock = folder.with_suffix(".lock")
-        # One in use is held, and another user's cannot be opened: both stay.
+        # The lock of a folder in use is held, and another user's cannot be opened: both stay.
         with contextlib.suppress(Timeout, OSError), FileLock(lock, timeout=0):
             shutil.rmtree(folder, ignore_errors=True)
             lock.unlink(missing_ok=True)

@@ -1,9 +1,9 @@
-"""Where trials live while they train, and how their files come home to the search's folder.
+"""Where trials train, and how their files reach the search's folder, called home here.
 
-A machine that sees the search's folder trains there. Any other trains in a folder of its own, and after every epoch
-what changed comes home through Ray's object store: rows first, the checkpoint last, each file whole or not at all. With
-a storage (a shared path, or a URL that Arrow knows, such as s3://bucket/searches) the large files go there instead,
-from every machine. Before a trial starts, what home and storage hold of it is fetched: so it goes on elsewhere.
+A machine with access to the search's folder trains there. Any other machine trains in a local folder and sends changed
+files home through Ray's object store after every epoch: metrics first, the checkpoint last, each file atomically. With
+a storage (a shared path, or a URL that Arrow supports, such as s3://bucket/searches) every machine sends large files
+there instead. Before a trial starts, its files are fetched from home and storage, so it can resume on any machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 TOKEN = ".token"
-# Behind the rows that belong to them, because a resumed run cuts rows, and cannot make up for lost ones.
+# Checkpoints come after their metrics, because a resumed run truncates metrics but cannot restore lost ones.
 _ORDER = ("config.json", "environment.json", "metrics.jsonl", "timings.jsonl", "best.pt", "checkpoint.pt")
 _LARGE = ("checkpoint.pt", "best.pt")
 _LAST = ("result.json", "predictions.npz", "error.txt", "done.json")
@@ -35,19 +35,19 @@ _BLOCK = 8 * 2**20
 
 
 class Receiver:
-    """Home's end: an actor beside the driver that reads and writes files of the search's folder."""
+    """The receiving side: an actor on the driver's machine that reads and writes files of the search's folder."""
 
     def __init__(self, folder: str) -> None:
         self._trials = Path(folder) / "trials"
 
     def names(self, trial: str) -> list[str]:
-        """The files of a trial, relative to its folder; none that is half-written."""
+        """The complete files of a trial, relative to its folder."""
         root = self._trials / trial
         paths = [path for path in root.rglob("*") if path.is_file() and not path.name.startswith(".")]
         return sorted(str(path.relative_to(root)) for path in paths)
 
     def clear(self, trial: str) -> None:
-        """Forget what never arrived whole: a trial begins anew, and the machine that sent it is lost."""
+        """Delete incomplete transfers: the trial starts again, and the machine that sent them is lost."""
         for part in (self._trials / trial).glob(".*.part"):
             part.unlink(missing_ok=True)
 
@@ -58,7 +58,7 @@ class Receiver:
             return file.read(_BLOCK)
 
     def write(self, trial: str, name: str, part: str, offset: int, data: bytes) -> None:
-        """A block of a file that is not there yet; `part` names this transfer of it."""
+        """Write a block of a file; `part` names this transfer."""
         path = self._part(trial, name, part)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,14 +70,14 @@ class Receiver:
             raise _unwritten(path.with_name(name), error) from None
 
     def finish(self, trial: str, name: str, part: str, digest: str) -> None:
-        """Give a file its name, if what came is what was sent."""
+        """Give a file its name, if its checksum is correct."""
         path = self._trials / trial / name
         temporary = self._part(trial, name, part)
         with temporary.open("rb") as file:
             arrived = hashlib.file_digest(file, "sha256").hexdigest()
         if arrived != digest:
             temporary.unlink()
-            raise RunError(f"{path}: arrived damaged. The trial goes on from its last checkpoint when it is resumed.")
+            raise RunError(f"{path}: arrived damaged. Resume: the trial continues from its last checkpoint.")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, lambda own: temporary.replace(own))
         temporary.unlink(missing_ok=True)
@@ -92,13 +92,13 @@ def _unwritten(path: Path, error: OSError) -> RunError:
 
 @dataclass(frozen=True)
 class TrialStorage:
-    """What a worker is told; travels with its order.
+    """How a worker exchanges files with the search's folder; sent with its task.
 
     Attributes:
-        folder: Of the search, as the driver sees it.
-        token: What the driver wrote there: a machine that reads it sees the folder.
-        receiver: The actor at home; None where no other machine can join.
-        url: Of the storage for large files; None without one.
+        folder: The folder of the search, as the driver sees it.
+        token: Written there by the driver: a machine that can read it has access to the folder.
+        receiver: The actor on the driver's machine; None if no other machine can join.
+        url: The storage for large files; None without one.
     """
 
     folder: Path
@@ -115,7 +115,7 @@ class TrialStorage:
 
 
 def _own_root(trial: str) -> tuple[Path, FileLock]:
-    """A folder on this machine for one trial, and a copy of the one that it starts from; its lock dies with us."""
+    """A local folder for one trial and a copy of the trial it starts from; its lock ends with this process."""
     from filelock import FileLock
 
     remove_abandoned()
@@ -123,14 +123,14 @@ def _own_root(trial: str) -> tuple[Path, FileLock]:
     trials.mkdir(mode=0o700, exist_ok=True)
     root = trials / f"{trial}-{secrets.token_hex(4)}"
     lock = FileLock(root.with_suffix(".lock"))
-    # The folder is made under the lock: one without a holder was left.
+    # The folder is made under the lock: a folder whose lock is free was abandoned.
     lock.acquire()
     root.mkdir(mode=0o700)
     return root, lock
 
 
 def remove_abandoned() -> None:
-    """Remove from this machine what workers left that were killed, with their driver or alone: none holds the lock."""
+    """Remove the local folders of killed workers, whose locks are free."""
     from filelock import FileLock, Timeout
 
     for path in _trials_here().glob("*.lock"):
@@ -146,14 +146,14 @@ def _trials_here() -> Path:
 
 
 def sees(folder: Path, token: str) -> bool:
-    """Whether this machine sees the driver's folder at its path, and writes there: it may be mounted for readers."""
+    """Whether this machine can read and write the driver's folder at its path; it may be mounted read-only."""
     own = folder / f".seen-{secrets.token_hex(4)}"
     try:
         if (folder / TOKEN).read_text() != token:
             return False
         own.touch()
     except OSError as error:
-        # A disk that is full is the right one: what fails to be written there says so.
+        # If the disk is full, the folder is the right one: later writes report the error.
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     finally:
         with contextlib.suppress(OSError):
@@ -167,10 +167,10 @@ class TrialSite:
 
     Attributes:
         trial: Its fingerprint.
-        root: What `tune.trials.ledger.Ledger` takes.
-        storage: Where its files come from and go to.
-        away: Whether they have to.
-        lock: Held while the trial trains away.
+        root: The folder for `tune.trials.ledger.Ledger`.
+        storage: Exchanges files with the search's folder.
+        away: Whether the trial trains in a local folder, so that files have to be exchanged.
+        lock: Held while the trial trains in a local folder.
     """
 
     trial: str
@@ -185,8 +185,8 @@ class TrialSite:
         return self.root / "trials" / self.trial
 
     def fetch(self, trial: str | None = None) -> None:
-        """Have here what home and storage hold of the trial, or of another of the search that it starts from."""
-        # Trials' names are letters and digits. A path leads to a run that the user has, which is read where it is.
+        """Fetch the files of the trial, or of another trial that it starts from, from home and storage."""
+        # Names of trials are letters and digits. A path is a run of the user, which is read where it is.
         if not self.away or (trial is not None and not trial.isalnum()):
             return
         if trial is None:
@@ -198,18 +198,18 @@ class TrialSite:
         for name in names:
             if self.storage.url is None or name not in _LARGE:
                 self._read(trial, name, folder / name)
-        # A checkpoint without its epochs is not this trial's, or of no use.
+        # A checkpoint without metrics belongs to another trial or cannot be used.
         if self.storage.url is not None and "metrics.jsonl" in names:
             for name in _LARGE:
                 fetch_large(self.storage.url, f"{trial}/{name}", folder / name)
 
     def keep(self) -> None:
-        """Bring home what changed since the last time, the checkpoint last."""
+        """Send home the files that changed since the last time, the checkpoint last."""
         if self.away:
             self._send(_ORDER)
 
     def close(self, *, ended: bool) -> None:
-        """Bring home the rest of a trial that has come to its end, `done.json` last; nothing stays here."""
+        """Send home the remaining files of a trial that has ended, `done.json` last, and remove the local folder."""
         if not self.away:
             return
         try:
@@ -261,14 +261,12 @@ class TrialSite:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, fill)
 
-    def _home(self, method: str, *words: Any) -> Any:
+    def _home(self, method: str, *arguments: Any) -> Any:
         import ray
 
         try:
-            return ray.get(getattr(self.storage.receiver, method).remote(*words))
+            return ray.get(getattr(self.storage.receiver, method).remote(*arguments))
         except ray.exceptions.RayTaskError as error:
-            # Home's own words, such as a full disk.
+            # The receiver's own error, such as a full disk.
             cause = error.cause
             raise cause if isinstance(cause, RunError) else error from None
-
-

@@ -1,4 +1,4 @@
-"""spikeloom cluster: this machine's part of a Ray cluster, up and down, and how the cluster stands."""
+"""spikeloom cluster: start, join and leave a Ray cluster on this machine, and show its status."""
 
 from __future__ import annotations
 
@@ -15,38 +15,39 @@ PROG = "spikeloom cluster"
 
 @dataclass(frozen=True)
 class Arguments:
-    """Start a cluster's head on this machine, join one, look at it, or leave it.
+    """Start a Ray cluster on this machine, join one, show its status, or leave it.
 
-    Example: spikeloom cluster up --node-ip 10.0.0.1         (the head; then its address is printed)
+    Example: spikeloom cluster up --node-ip 10.0.0.1         (starts the head, and prints its address)
 
     On each other machine: spikeloom cluster up --address 10.0.0.1:6379
 
-    Then, on any of them: spikeloom tune n-mnist-small --address 10.0.0.1:6379
+    Then, on any of these machines: spikeloom tune n-mnist-small --address 10.0.0.1:6379
 
-    Ray listens on every address of a machine, and a cluster obeys whoever shows its token (~/.ray/auth_token of the
-    head, made if there is none): copy it to the other machines, or set RAY_AUTH_TOKEN there. Nothing is encrypted: use
-    a network that you trust.
+    A cluster accepts commands from anyone who has its token (~/.ray/auth_token on the head, created if missing): copy
+    it to the other machines, or set RAY_AUTH_TOKEN there. Ray listens on every address of a machine, and nothing is
+    encrypted: use a network that you trust.
     """
 
     do: Annotated[Literal["up", "down", "status"], tyro.conf.Positional]
-    """up: start a head, or join with --address; down: stop what up started here; status: the cluster's machines."""
+    """up: start a head, or join a cluster with --address; down: leave the cluster and stop its processes here; status:
+    list the cluster's machines."""
     address: str | None = None
-    """host:port of the head; of status the cluster that this machine is in, if not given."""
+    """Address of the head, host:port. Default for status: the cluster of this machine."""
     port: int = 6379
-    """Of a new head."""
+    """Port of a new head."""
     node_ip: str | None = None
-    """The address by which the other machines reach this one."""
+    """The address at which other machines reach this one."""
     cpus: int | None = None
-    """CPUs to offer, all if not given."""
+    """Number of CPUs to offer. Default: all."""
     gpus: int | None = None
-    """GPUs to offer, all if not given."""
+    """Number of GPUs to offer. Default: all."""
     json: bool = False
-    """status: print one JSON object."""
+    """With status: print one JSON object instead of a table."""
 
 
-def run(words: list[str]) -> None:
-    """Do it, and say what comes next."""
-    arguments = parse(Arguments, words, prog=PROG)
+def run(argv: list[str]) -> None:
+    """Run the action, and print the next steps."""
+    arguments = parse(Arguments, argv, prog=PROG)
     if not 1 <= arguments.port <= 65535:
         raise UsageError(f"--port: expected 1 to 65535, found {arguments.port}")
     if arguments.do == "up":
@@ -68,11 +69,11 @@ def _up(arguments: Arguments) -> None:
         cpus=arguments.cpus,
         gpus=arguments.gpus,
     )
-    print(f"this machine is the {member.role} of the cluster {member.address}")
+    print(f"This machine is the {member.role} of the cluster at {member.address}")
     if member.role == "head":
-        print(f"On each other machine:  {PROG} up --address {member.address}   (needs {token_file()} of this one)")
+        print(f"On each other machine:  {PROG} up --address {member.address}   (needs a copy of {token_file()})")
     print(f"Search on all of them:  spikeloom tune PRESET --address {member.address}")
-    print(f"Leave it:               {PROG} down")
+    print(f"Leave the cluster:      {PROG} down")
 
 
 def _down() -> None:
@@ -82,9 +83,11 @@ def _down() -> None:
     member = read_member()
     if member is None:
         forget_dead()
-        raise ClusterError("nothing that spikeloom cluster up started runs on this machine")
+        raise ClusterError(
+            "expected a cluster process that spikeloom cluster up started on this machine, found none. Nothing to stop."
+        )
     stop_member(member)
-    print(f"this machine, the {member.role} of {member.address}, has left")
+    print(f"This machine, the {member.role} of {member.address}, has left the cluster.")
 
 
 def _status(arguments: Arguments) -> None:
@@ -94,7 +97,9 @@ def _status(arguments: Arguments) -> None:
     member = read_member()
     address = arguments.address or (member.address if member else None)
     if address is None:
-        raise ClusterError(f"--address: expected host:port of a cluster; this machine is in none. Start one: {PROG} up")
+        raise ClusterError(
+            f"--address: expected host:port of a cluster, found none; this machine is not in one. Start one: {PROG} up"
+        )
     nodes = describe_nodes(address)
     if arguments.json:
         print(json.dumps({"address": address, "nodes": nodes}))
@@ -109,8 +114,8 @@ def _print(address: str, nodes: list[dict[str, Any]]) -> None:
     rows = []
     for node in nodes:
         software = node["software"] or {}
-        told = [software.get(name, "") for name in ("spikeloom", "torch", "Python")]
+        versions = [software.get(name, "") for name in ("spikeloom", "torch", "Python")]
         name = node["node"] if node["alive"] else f"{node['node']}: lost"
-        rows.append((name, *(f"{node[key]:g}" for key in ("cpus", "gpus", "memory_gb", "object_store_gb")), *told))
+        rows.append((name, *(f"{node[key]:g}" for key in ("cpus", "gpus", "memory_gb", "object_store_gb")), *versions))
     alive = sum(node["alive"] for node in nodes)
-    Table(f"cluster {address}: {alive} of {len(nodes)} machines are there", columns, tuple(rows), "lrrrrlll").print()
+    Table(f"cluster {address}: {alive} of {len(nodes)} machines are running", columns, tuple(rows), "lrrrrlll").print()

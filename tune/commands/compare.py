@@ -1,20 +1,28 @@
-"""spikeloom compare: the same runs with one neuron and another, paired by seed."""
+"""spikeloom compare: train the same network with different neurons and compare their accuracy, paired by seed."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pipeline.commands.config_arguments import ConfiguredArguments, absolute_class, parse_configured
-from pipeline.config.run_config import RunConfig, field_paths, flatten, override
+import tyro
+
+from pipeline.commands.config_arguments import (
+    ConfiguredArguments,
+    absolute_class,
+    given_fields,
+    parse_configured,
+    refuse_beside_resume,
+)
+from pipeline.config.run_config import RunConfig, flatten, override
 from preprocess.errors import ConfigError
 from preprocess.interrupts import Terminated
 from preprocess.paths import default_cache, default_out
 from preprocess.terminal.command_line import UsageError
 from preprocess.terminal.progress import progress_on_stderr
-from tune.resources.execution_options import Place
+from tune.resources.execution_options import ExecutionOptions
 from tune.space.named_spaces import NEURONS
 
 if TYPE_CHECKING:
@@ -24,171 +32,227 @@ if TYPE_CHECKING:
 
 PROG = "spikeloom compare"
 _SEEDS = 5
-# What a resumed comparison may do otherwise than it began.
-_RESUME_FLAGS = frozenset({"--resume", "--accept-changed-code", "--address", "--storage"})
+_BUDGET = 8
+# The options that a resumed comparison accepts: none of them changes what is compared.
+_BESIDE_RESUME = frozenset({"--accept-changed-code", "--address", "--storage"})
 
 
 @dataclass(frozen=True)
 class Arguments(ConfiguredArguments):
-    """Train the same network with one neuron and another: same first weights, same order of data, same settings.
+    """Train the same network with different neurons and compare their test accuracy, paired by seed.
 
-    In a preset's place stands a design: a comparison of many settings that has a name, such as controls-small or
-    table3-small (--list). Runs are paired by seed and kept by what they compute: more --seeds or --neurons into the
-    same --out run only what is new. Unless --selection says otherwise, all training samples train, the last epoch
-    counts, and each run opens the test samples once.
+    PRESET can also be the name of a predefined experiment design, such as controls-small or table3-small (see --list).
+    Within a seed all neurons share initial weights, shuffling, augmentation and settings. With an existing --out, only
+    what is new is trained: add --seeds or --neurons to extend a comparison. Unless --selection or the design says
+    otherwise, runs train on all training samples, the last epoch is used, and each run is tested once.
 
     Example: spikeloom compare n-mnist-small --neurons lif clif --seeds 6
     """
 
+    MAIN_OPTIONS: ClassVar[tuple[str, ...]] = (
+        "neurons",
+        "seeds",
+        "over",
+        "fairness",
+        "list",
+        "schedule.epochs",
+        "config",
+        "cache",
+        "out",
+        "resume",
+    )
+
     neurons: tuple[str, ...] = ()
-    """The others are compared with the first; lif and clif, or the design's own, if not given. One alone joins those
-    that the comparison in --out has."""
+    """Neurons to compare; the first is the baseline (default: lif clif, or those of the design). With an existing
+    --out, a single neuron is added to that comparison."""
     seeds: int | None = None
-    """Runs of each neuron: seeds --seed, --seed + 1, ...; 5, or the design's own, if not given."""
+    """Number of seeds per neuron: --seed, --seed + 1, ... (default: 5, or the number that the design defines)."""
     over: tuple[str, ...] = ()
-    """Settings beside each other: field=a,b,c, such as binning.timesteps=4,8,16; several words make their product."""
+    """Repeat the comparison for each value: field=a,b,c, such as binning.timesteps=4,8,16. Several fields give the
+    Cartesian product."""
     also: tuple[str, ...] = ()
-    """More presets, other data sets say, beside the first."""
+    """Further presets, for example of other data sets, for which the comparison is repeated."""
     fairness: Literal["equal", "tau-grid", "equal-budget"] = "equal"
-    """equal: the same settings for all neurons; tau-grid: tau is searched for each neuron first, from 1.1 to 3;
-    equal-budget: tau and learning rate are searched for each with --budget trials. On validation samples."""
-    budget: int = 8
-    """Trials of each neuron in each setting, of --fairness equal-budget."""
+    """Tuning protocol. equal: the same settings for all neurons. tau-grid: search tau for each neuron first, from 1.1
+    to 3. equal-budget: search tau and learning rate for each neuron first, with --budget trials. Searches use
+    validation samples only."""
+    budget: int | None = None
+    """Number of trials per neuron and setting for --fairness equal-budget (default: 8)."""
     list: bool = False
-    """List the designs instead."""
+    """List the designs and exit."""
     resume: Path | None = None
-    """Continue this comparison instead."""
+    """Continue the comparison in this folder."""
     accept_changed_code: bool = False
-    """Continue although a neuron or network file of your own changed since the first runs; basis.json, the affected
-    runs and the tables list it."""
+    """Continue although a custom neuron or network file has changed since the first runs; basis.json, the affected
+    runs and the tables record it."""
     address: str | None = None
-    """host:port of a Ray cluster, or auto; this machine if not given. See spikeloom cluster."""
+    """Address of a Ray cluster, host:port or auto (default: run on this machine). See spikeloom cluster."""
     storage: str | None = None
-    """A path that all machines share, or a URL such as s3://bucket/path, for checkpoints."""
+    """Where checkpoints are stored: a path that all machines share, or a URL such as s3://bucket/path."""
+    given: tyro.conf.Suppress[frozenset[str]] = frozenset()
+    """The field paths that the command line names, whether or not their values differ from the preset's."""
 
 
-def run(words: list[str]) -> None:
-    """Run what is missing, then print the tables and what they show."""
-    from tune.comparison.designs import DESIGNS, list_table
-
-    # A design that cannot run yet is known by its name, and refused with its reason.
-    others = {name: design.config if design.presets else RunConfig() for name, design in DESIGNS.items()}
-    arguments = parse_configured(Arguments, words, prog=PROG, others=others)
+def run(argv: list[str]) -> None:
+    """Run what is missing, then print the tables and the conclusions."""
+    arguments = parse_arguments(argv)
     if arguments.list:
+        from tune.comparison.designs import list_table
+
         list_table().print()
         return
-    comparison, folder = _resumed(arguments, words) if arguments.resume else _started(arguments, words)
-    from tune.comparison.conclusions import missing_lines
+    comparison, folder = _resumed(arguments, argv) if arguments.resume else _started(arguments)
+    from tune.comparison.conclusions import excluded_lines
     from tune.comparison.run_comparison import compare
     from tune.comparison.tables import accuracy_table, difference_table, seed_table
     from tune.resources.storage_settings import with_kept_storage
     from tune.trials.code_changes import check_folder_code
 
     check_folder_code(folder, accept=arguments.accept_changed_code)
-    place = with_kept_storage(folder, Place(arguments.address, storage=arguments.storage))
+    place = with_kept_storage(folder, ExecutionOptions(arguments.address, storage=arguments.storage))
     try:
         conclusion = compare(comparison, folder, place=place, progress=progress_on_stderr())
     except (KeyboardInterrupt, Terminated):
-        progress_on_stderr().note(f"finished runs are kept; go on with: {place.resume('compare', folder)}")
+        progress_on_stderr().note(f"Finished runs are kept. Continue with: {place.resume('compare', folder)}")
         raise
     accuracy_table(conclusion).print()
-    if len(conclusion.verdicts) == 1:
-        seed_table(conclusion, conclusion.verdicts[0]).print()
+    if len(conclusion.results) == 1:
+        seed_table(conclusion, conclusion.results[0]).print()
     difference_table(conclusion).print()
-    for sentence in (*conclusion.sentences(), *missing_lines(conclusion.errors)):
+    for sentence in (*conclusion.sentences(), *excluded_lines(conclusion.errors)):
         print(sentence)
-    print(f"Written: {folder}/table.md, table.csv, results.csv, figures/. As a page: spikeloom report {folder}")
+    print(f"Results are in {folder}: table.md, table.csv, results.csv and figures/.")
+    print(f"For one page with all of them: spikeloom report {folder}")
 
 
-def _started(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Path]:
-    from tune.comparison.designs import DESIGNS, find_design
+def parse_arguments(argv: Sequence[str]) -> Arguments:
+    """The arguments of a command line.
+
+    Raises:
+        UsageError: If they do not fit the command.
+        ConfigError: If the preset or file is unknown, or the configuration is invalid.
+    """
+    from tune.comparison.designs import DESIGNS
+
+    # A design that cannot run yet is parsed as well, so that it is refused with its reason.
+    others = {name: design.config if design.presets else RunConfig() for name, design in DESIGNS.items()}
+    arguments = parse_configured(Arguments, argv, prog=PROG, others=others)
+    return replace(arguments, given=frozenset(given_fields(argv)))
+
+
+def plan_comparison(arguments: Arguments) -> Comparison:
+    """The comparison that the arguments describe; nothing is trained, written or printed.
+
+    Raises:
+        UsageError: If arguments contradict each other.
+        ConfigError: If a design, preset or configuration is unknown or invalid.
+    """
     from tune.comparison.plan import Comparison, Tuning
     from tune.comparison.tuning import tuning_space
 
-    design = find_design(arguments.preset) if arguments.preset in DESIGNS else None
-    _refuse(arguments, design, _given(words))
+    design = _design(arguments)
+    _refuse(arguments, design)
     config = arguments.fields
-    if design is None and not any(word.partition("=")[0] == "--selection" for word in words):
+    if design is None and "selection" not in arguments.given:
         config = override(config, {"selection": "last"})
     count = arguments.seeds or (design.seeds if design else _SEEDS)
     space = tuning_space(arguments.fairness, config.optimiser.learning_rate)
-    comparison = Comparison(
+    trials = (arguments.budget or _BUDGET) if arguments.fairness == "equal-budget" else None
+    return Comparison(
         arguments.label,
-        _settings(arguments, design, config, _given(words)),
+        _settings(arguments, design, config),
         _arms(arguments, design),
         tuple(range(config.seed, config.seed + count)),
         default_cache(arguments.cache),
-        Tuning(space, arguments.budget if arguments.fairness == "equal-budget" else None),
+        Tuning(space, trials),
     )
+
+
+def _design(arguments: Arguments) -> Design | None:
+    from tune.comparison.designs import DESIGNS, find_design
+
+    return find_design(arguments.preset) if arguments.preset in DESIGNS else None
+
+
+def _started(arguments: Arguments) -> tuple[Comparison, Path]:
+    """A comparison that begins or is extended, and its folder."""
+    comparison = plan_comparison(arguments)
+    design = _design(arguments)
+    if design is not None and (left_out := _left_out(design, comparison)) and not _is_extended(arguments):
+        quoted = " ".join(f"'{name}'" for name in left_out)
+        progress_on_stderr().note(f"{design.name}: --neurons leaves out {quoted}; name them there to include them")
     return comparison, default_out(arguments.out, "compare", arguments.label)
 
 
+def _left_out(design: Design, comparison: Comparison) -> list[str]:
+    """The design's arms that --neurons does not name; plain neurons aside, whose absence is obvious."""
+    names = {arm.name for arm in comparison.arms}
+    return [arm.name for arm in design.arms if arm.name not in names and arm.name != arm.neuron]
+
+
 def _arms(arguments: Arguments, design: Design | None) -> tuple[Arm, ...]:
-    """Those that are named, the design's own where it has them; a design's arms that are left out are told."""
+    """The arms that --neurons names, in the design's own version where it has one; by default all of the design."""
     from tune.comparison.arms import neuron_arm
 
     if design is not None and not arguments.neurons:
         return design.arms
     own = {arm.name: arm for arm in design.arms} if design else {}
     names = [name if name in own else absolute_class(name) for name in arguments.neurons or NEURONS]
-    # Whoever names neurons leaves out neurons; of these it is not plain that they were there.
-    left = [name for name, arm in own.items() if name not in names and name != arm.neuron]
-    if design is not None and left and not _goes_on(arguments):
-        quoted = " ".join(f"'{name}'" for name in left)
-        progress_on_stderr().note(f"{design.name}: its own {quoted} not asked for; --neurons takes them by these names")
     return tuple(own.get(name) or neuron_arm(name) for name in names)
 
 
-def _refuse(arguments: Arguments, design: Design | None, given: Collection[str]) -> None:
+def _refuse(arguments: Arguments, design: Design | None) -> None:
     errors = []
-    if "neuron.name" in given:
-        errors.append("--neuron.name: expected none, because --neurons names them. Leave it out.")
+    if "neuron.name" in arguments.given:
+        errors.append("--neuron.name: expected no value, because --neurons names the neurons. Leave it out.")
     if arguments.preset is None and arguments.config is None:
         errors.append(
             "expected a preset, a design or --config, found none of them. List presets: spikeloom presets; designs: "
             f"{PROG} --list"
         )
     neurons = arguments.neurons or NEURONS
-    if len(neurons) < (1 if _goes_on(arguments) else 2) or len(set(neurons)) < len(neurons):
+    if len(neurons) < (1 if _is_extended(arguments) else 2) or len(set(neurons)) < len(neurons):
         errors.append(
-            f"--neurons: expected two or more different neurons, found: {' '.join(neurons)}. One alone joins a "
-            "comparison that --out holds."
+            f"--neurons: expected two or more different neurons, found: {' '.join(neurons)}. A single neuron can only "
+            "be added to an existing comparison, which --out names."
         )
     if arguments.seeds is not None and arguments.seeds < 1:
         errors.append(f"--seeds: expected at least 1, found {arguments.seeds}")
-    if arguments.budget < 1:
+    if arguments.budget is not None and arguments.budget < 1:
         errors.append(f"--budget: expected at least 1, found {arguments.budget}")
-    if arguments.budget != Arguments.budget and arguments.fairness != "equal-budget":
-        errors.append(f"--budget: is for --fairness equal-budget, found {arguments.fairness}")
+    if arguments.budget is not None and arguments.fairness != "equal-budget":
+        errors.append(
+            f"--budget: expected --fairness equal-budget, found --fairness {arguments.fairness}. Leave --budget out, "
+            "or change --fairness."
+        )
     if design is not None and (arguments.over or arguments.also):
-        errors.append(f"--over, --also: {design.name} has settings of its own. Compare a preset for others.")
-    own = {path for path in given if design is not None and path in design.own_fields}
-    errors += [f"--{path}: {arguments.preset} sets it in each of its settings. Leave it out." for path in sorted(own)]
+        errors.append(
+            f"--over, --also: expected neither, because the design {design.name} defines its own settings. Leave them "
+            "out, or compare a preset."
+        )
+    own = {path for path in arguments.given if design is not None and path in design.own_fields}
+    errors += [
+        f"--{path}: expected no value, because {arguments.preset} sets it in each of its settings. Leave it out."
+        for path in sorted(own)
+    ]
     if errors:
         raise UsageError(*errors)
 
 
-def _goes_on(arguments: Arguments) -> bool:
-    """Whether the folder holds a comparison, to which one neuron may be added."""
+def _is_extended(arguments: Arguments) -> bool:
+    """Whether --out has a comparison already, to which one neuron may be added."""
     from tune.comparison.plan import FILE
 
     return arguments.out is not None and (arguments.out.expanduser() / FILE).is_file()
 
 
-def _given(words: Sequence[str]) -> set[str]:
-    """The field paths that the command line names."""
-    named = {word.removeprefix("--").partition("=")[0].replace("-", "_") for word in words if word.startswith("--")}
-    return named & field_paths().keys()
-
-
-def _settings(
-    arguments: Arguments, design: Design | None, config: RunConfig, given: Collection[str]
-) -> tuple[Setting, ...]:
-    """Where the arms are measured; what the command line names it sets in all of them."""
+def _settings(arguments: Arguments, design: Design | None, config: RunConfig) -> tuple[Setting, ...]:
+    """Where the arms are compared; a field on the command line applies to all settings."""
     from pipeline.presets.registry import find_preset
     from tune.comparison.arms import Setting
     from tune.comparison.designs import make_settings
 
+    given = arguments.given
     if design is not None:
         return design.settings(_changes(design.config, config, given))
     axes = _axes(arguments.over, config)
@@ -204,58 +268,57 @@ def _settings(
 
 
 def _refuse_other_splits(bases: Mapping[str, RunConfig]) -> None:
-    """Of one data set; every data set has splits of its own."""
+    """Refuse presets of one data set with different splits; different data sets have splits of their own."""
     first: dict[str, str] = {}
     for name, config in bases.items():
         known = first.setdefault(config.dataset.name, name)
         theirs, ours = bases[known].dataset.split, config.dataset.split
         if theirs != ours:
             raise UsageError(
-                f"--also {name}: expected the split of {known}, {theirs}, found {ours}: other test samples do not "
-                f"compare. Give one to both: --dataset.split {theirs}"
+                f"--also {name}: expected the split of {known}, {theirs}, found {ours}. Results on different test "
+                f"samples cannot be compared. Use one split for both: --dataset.split {theirs}"
             )
 
 
 def _changes(base: RunConfig, config: RunConfig, given: Collection[str]) -> dict[str, Any]:
-    """What is given, or set otherwise than in the base; not the neuron and the seed, of which each run has its own."""
+    """The fields that are given or differ from the base; without the neuron and the seed, which each run sets."""
     theirs, ours = flatten(base), flatten(config)
     changed = {path for path in ours if path in given or ours[path] != theirs[path]} - {"neuron.name", "seed"}
     return {path: ours[path] for path in ours if path in changed}
 
 
-def _axes(words: Sequence[str], config: RunConfig) -> Mapping[str, Sequence[Any]]:
-    """The words of --over as field path to values."""
+def _axes(entries: Sequence[str], config: RunConfig) -> Mapping[str, Sequence[Any]]:
+    """The entries of --over as field path to values."""
     from tune.space.dimensions import Choice
     from tune.space.space import parse_space
 
-    if not words:
+    if not entries:
         return {}
     try:
-        space = parse_space(words, config)
+        space = parse_space(entries, config)
     except ConfigError as error:
         raise UsageError(*(message.replace("--space", "--over") for message in error.errors)) from None
     axes: dict[str, Sequence[Any]] = {}
     for dimension in space.dimensions:
-        if not isinstance(dimension, Choice) or dimension.path in ("seed", "neuron.name"):
+        if dimension.path in ("seed", "neuron.name"):
             raise UsageError(
-                f"--over {dimension.path}: expected a list of values, such as binning.timesteps=4,8; seeds and neurons "
-                "have --seeds and --neurons"
+                f"--over {dimension.path}: expected another field, because seeds and neurons have options of their "
+                "own. Use --seeds and --neurons."
+            )
+        if not isinstance(dimension, Choice):
+            raise UsageError(
+                f"--over {dimension.path}: expected a list of values, found a range. Write its values, such as "
+                "binning.timesteps=4,8"
             )
         axes[dimension.path] = dimension.values
     return axes
 
 
-def _resumed(arguments: Arguments, words: Sequence[str]) -> tuple[Comparison, Path]:
-    """What the folder was asked for; no other word may change it."""
+def _resumed(arguments: Arguments, argv: Sequence[str]) -> tuple[Comparison, Path]:
+    """The comparison as its folder records it; no other option may change it."""
     from tune.comparison.plan import read_comparison
 
     assert arguments.resume is not None
-    names = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
-    if arguments.preset is not None or names - _RESUME_FLAGS:
-        found = " ".join(words)
-        raise UsageError(
-            f"--resume: expected no other word than {', '.join(sorted(_RESUME_FLAGS - {'--resume'}))}, found: {found}. "
-            f"See: {PROG} --help"
-        )
+    refuse_beside_resume(argv, _BESIDE_RESUME, next_step=f"To change it, start a new comparison: {PROG} --help")
     folder = arguments.resume.expanduser().absolute()
     return read_comparison(folder), folder

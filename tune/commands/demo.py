@@ -1,4 +1,4 @@
-"""spikeloom demo: the whole road in minutes on a CPU."""
+"""spikeloom demo: the complete pipeline in minutes on a CPU."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from preprocess.terminal.progress import progress_on_stderr
 class Arguments:
     """Emulate gestures, preprocess, tune, compare LIF with CLIF, and write one report, in minutes on two CPU cores.
 
-    Run again into the same folder, it takes what is whole and does the rest.
+    If it is run again with the same folder, complete steps are reused and the others are run.
 
     Example: spikeloom demo --out demo
     """
@@ -24,11 +24,11 @@ class Arguments:
     """The folder to write."""
 
 
-def run(words: list[str]) -> None:
-    """Run the demo, then say what came of it, what it means and where the report is."""
-    arguments = parse(Arguments, words, prog="spikeloom demo")
+def run(argv: list[str]) -> None:
+    """Run the demo, then print its results, what they mean and where the report is."""
+    arguments = parse(Arguments, argv, prog="spikeloom demo")
     from tune.commands.demo_run import run_demo
-    from tune.comparison.conclusions import missing_lines
+    from tune.comparison.conclusions import excluded_lines
     from tune.comparison.tables import accuracy_table
 
     folder = arguments.out.expanduser().absolute()
@@ -37,14 +37,14 @@ def run(words: list[str]) -> None:
     try:
         demo = run_demo(folder, progress)
     except (KeyboardInterrupt, Terminated):
-        progress.note(f"what is finished is kept; go on with: spikeloom demo --out {folder}")
+        progress.note(f"finished steps are kept. Resume with: spikeloom demo --out {folder}")
         raise
     demo.findings.table().print()
     accuracy_table(demo.conclusion).print()
-    for sentence in (*demo.conclusion.sentences(), *missing_lines(demo.conclusion.errors)):
+    for sentence in (*demo.conclusion.sentences(), *excluded_lines(demo.conclusion.errors)):
         print(sentence)
     print(
-        "An emulated event camera filmed these gestures: the demo shows every step from raw recordings to a comparison "
-        "at work on this machine, and nothing about recordings of people."
+        "Synthetic data: a pipeline check from raw recordings to a comparison on this machine, not evidence about the "
+        "neurons. An emulated event camera recorded these gestures, not a person."
     )
     print(f"Done in {time.perf_counter() - start:.0f} s. Open the report: {demo.report}")

@@ -1,4 +1,4 @@
-"""spikeloom report: tables and pictures of a folder as one HTML page."""
+"""spikeloom report: the tables and figures of a folder as one HTML page."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from preprocess.terminal.command_line import parse
 
 @dataclass(frozen=True)
 class Arguments:
-    """Write DIR/report.html: one page that needs no network, of a run, a search, a comparison, or a folder of these.
+    """Write DIR/report.html: one self-contained page on a run, a search, a comparison, or a folder of several of them.
 
-    Damaged runs are listed on the page and left out of its numbers.
+    Damaged runs are listed on the page and excluded from its numbers.
 
     Example: spikeloom report runs/compare-n-mnist-small-1
     """
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
-    """What spikeloom train, tune, compare or demo wrote."""
+    """A folder that spikeloom train, tune, compare or demo wrote."""
     accept_changed_code: bool = False
-    """Report although a neuron or network file of your own changed since the training; the page lists it, and shows no
-    spikes of that network."""
+    """Report although a custom neuron or network file has changed since the training; the page lists the changes and
+    shows no spikes of that network."""
     paper: bool = False
-    """Write DIR/paper/ as well: every table as .md and .tex (for LaTeX's package booktabs), every figure as .svg and
-    .pdf. Their fonts take as long as the page."""
+    """Also write DIR/paper/: every table as .md and .tex (LaTeX package booktabs), every figure as .svg and .pdf. This
+    doubles the time."""
 
 
-def run(words: list[str]) -> None:
-    """Write the page and the files for a paper, and say where they are: the first line is the page's path."""
-    arguments = parse(Arguments, words, prog="spikeloom report")
+def run(argv: list[str]) -> None:
+    """Write the page and the files for a paper, and print their paths; the first line is the page's."""
+    arguments = parse(Arguments, argv, prog="spikeloom report")
     from tune.report import read_report
-    from tune.report.paper_files import count_words
+    from tune.report.paper_files import count_files
 
     report = read_report(arguments.folder, accept_changed_code=arguments.accept_changed_code)
     print(report.write_page())
     if arguments.paper:
-        print(f"{report.folder / 'paper'}: {count_words(report.write_paper())}")
+        print(f"{report.folder / 'paper'}: {count_files(report.write_paper())}")

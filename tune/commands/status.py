@@ -1,4 +1,4 @@
-"""spikeloom status: how a search or comparison stands, read from its files alone."""
+"""spikeloom status: the progress of a search or comparison, read from its files alone."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _EVERY_S = 2.0
 
 @dataclass(frozen=True)
 class Arguments:
-    """Show how far a search or comparison is, from another shell, while it runs or afterwards.
+    """Show the progress of a search or comparison, while it runs (from another shell) or afterwards.
 
     Example: spikeloom status runs/tune-n-mnist-small-1
     """
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
-    """Of a search or comparison."""
+    """The folder of a search or comparison."""
     watch: bool = False
-    """Show it anew every two seconds, until nothing runs there."""
+    """Refresh every two seconds until nothing is running."""
     json: bool = False
-    """Print one JSON object instead."""
+    """Print one JSON object instead of a table."""
 
 
-def run(words: list[str]) -> None:
-    """Print one table and a few lines."""
-    arguments = parse(Arguments, words, prog="spikeloom status")
+def run(argv: list[str]) -> None:
+    """Print a table and a few lines."""
+    arguments = parse(Arguments, argv, prog="spikeloom status")
     from tune.commands.status_view import read_status
 
     folder = arguments.folder.expanduser().absolute()

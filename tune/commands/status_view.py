@@ -1,4 +1,4 @@
-"""How a search or comparison stands, from its files alone: no Ray, no torch."""
+"""The progress of a search or comparison, from its files alone: no Ray, no torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from preprocess.errors import RunError
 from preprocess.files import is_locked
 from tune.comparison import plan as comparison_plan
 from tune.rendering.labels import duration, short_name, short_value
-from tune.rendering.table import Table, per_cent
+from tune.rendering.table import Table, format_percent
 from tune.search import plan as search_plan
 from tune.search.final_test import FOLDER, Final, read_final
 from tune.trials.live_status import STALE_S, driver_lives, read_live_status
@@ -25,23 +25,22 @@ _ORDER = ("running", "interrupted", "failed", "done", "pruned", "waiting")
 
 @dataclass(frozen=True, eq=False)
 class Status:
-    """How a folder stands at one moment.
+    """The state of a folder at one moment.
 
     Attributes:
-        folder: Of the search or comparison.
+        folder: The folder of the search or comparison.
         kind: search or comparison.
-        about: What it was asked for, in a few words.
+        about: A short description of its plan.
         alive: Whether a process works in the folder.
         fields: The field paths in which the trials differ.
-        rows: As `tune.trials.results.collect_results` gives them; what is started is running or interrupted. Where the
-        driver
-            tells of a running one: its `machine`, and the `seconds` since it began or went on.
-        epochs: Of each trial, when complete.
-        seconds: Since the first trial began, to now or to the last change.
-        live: What the driver wrote last (`tune.trials.live_status`), while one works there.
-        final: Of a search, what its choice came to (`tune.search.final_test`).
-        testing: How many of the choice's runs have each status, while they are trained.
-        untested: Whether a search asks for a test of its choice that is not complete.
+        rows: From `tune.trials.results.collect_results`, with the status running or interrupted instead of started. A
+            running trial that the driver reports also has its `machine`, and the `seconds` since it started or resumed.
+        epochs: The number of epochs of each trial, when complete.
+        seconds: From the start of the first trial to now, or to the last change if nothing is running.
+        live: The last status that the driver wrote (`tune.trials.live_status`), while one works there.
+        final: The final evaluation of a search (`tune.search.final_test`).
+        testing: The number of final runs with each status, while they are running.
+        untested: Whether a search has a requested final evaluation that is not complete.
     """
 
     folder: Path
@@ -61,64 +60,64 @@ class Status:
         return sum(row["status"] == status for row in self.rows)
 
     def table(self) -> Table:
-        """What runs or ran and what failed, then the best of the rest, as many as fit on a screen."""
+        """Running, interrupted and failed trials, then the best of the others, as many as fit on a screen."""
         scores = [f"{name.removesuffix('_accuracy')} %" for name in score_columns(self.rows)]
         columns = ("trial", "status", *map(short_name, self.fields), "seed", "epochs", *scores, "seconds")
-        columns += self._machine_words("machine")
+        columns += self._machine_cells("machine")
         rows = [(row, epochs) for row, epochs in zip(self.rows, self.epochs, strict=True) if row["status"] != "waiting"]
         rows.sort(key=lambda pair: (_ORDER.index(pair[0]["status"]), -_score(pair[0])))
         cells = tuple(
-            (*self._cells(row, epochs), *self._machine_words(row.get("machine") or "")) for row, epochs in rows[:_SHOWN]
+            (*self._cells(row, epochs), *self._machine_cells(row.get("machine") or "")) for row, epochs in rows[:_SHOWN]
         )
         note = f"{len(rows) - _SHOWN} more are in {self.folder}/results.csv" if len(rows) > _SHOWN else ""
         return Table(f"{self.kind} {self.about}", columns, cells, "ll" + "r" * (len(columns) - 2), note)
 
-    def _machine_words(self, word: str) -> tuple[str, ...]:
-        """A column of machines where trials run on several."""
-        return (word,) if len({row.get("machine") for row in self.rows} - {None}) > 1 else ()
+    def _machine_cells(self, cell: str) -> tuple[str, ...]:
+        """A cell of the column of machines, if trials run on several."""
+        return (cell,) if len({row.get("machine") for row in self.rows} - {None}) > 1 else ()
 
     def _cells(self, row: dict[str, Any], epochs: int) -> tuple[str, ...]:
         values = [short_value(row[path]) for path in self.fields]
-        scores = [per_cent(row[name]) for name in score_columns(self.rows)]
+        scores = [format_percent(row[name]) for name in score_columns(self.rows)]
         seconds = "–" if row["seconds"] is None else f"{row['seconds']:.0f}"
         done = f"{row['epochs'] or 0}/{epochs}"
         return (row["trial"], row["status"], *values, str(row["seed"]), done, *scores, seconds)
 
     def lines(self) -> list[str]:
-        """Counts, the best so far, and how to go on where it stopped."""
+        """Counts, the best trial so far, and the command that resumes if it stopped."""
         counts = ", ".join(f"{self.count(status)} {status}" for status in _ORDER if self.count(status))
-        found = [f"{len(self.rows)} trials: {counts}; {duration(self.seconds)} since the first began"]
+        found = [f"{len(self.rows)} trials: {counts}; {duration(self.seconds)} since the first one started"]
         found += self._live_lines()
         best = max((row for row in self.rows if row["status"] == "done"), key=_score, default=None)
         if best is not None and _score(best) >= 0:
             split = "validation" if best["validation_accuracy"] is not None else "test"
             values = " ".join(f"{short_name(path)}={short_value(best[path])}" for path in (*self.fields, "seed"))
-            found.append(f"best complete trial so far: {per_cent(_score(best))} % {split} accuracy, {values}")
+            found.append(f"Best complete trial so far: {format_percent(_score(best))} % {split} accuracy, {values}")
         if self.testing is not None:
-            told = ", ".join(f"{count} {status}" for status, count in self.testing.items())
-            found.append(f"the choice is trained anew and tested: {told or 'it begins'}")
+            counts = ", ".join(f"{count} {status}" for status, count in self.testing.items())
+            found.append(f"Final evaluation: {counts or 'starting'}")
         elif self.final is not None:
             found.append(self.final.sentence())
         if not self.alive and (
             self.untested or any(self.count(status) for status in ("interrupted", "waiting", "failed"))
         ):
             verb = "tune" if self.kind == "search" else "compare"
-            found.append(f"nothing runs here now. Go on: spikeloom {verb} --resume {self.folder}")
+            found.append(f"Nothing is running here. Resume with: spikeloom {verb} --resume {self.folder}")
         return found
 
     def _live_lines(self) -> list[str]:
         if self.live is None or not self.alive or self.testing is not None:
             return []
         if self.live["age_s"] > STALE_S:
-            where = f"process {self.live['process']} on {self.live['host']}"
-            return [f"{where} has written nothing for {duration(self.live['age_s'])}: look whether it still works"]
-        done, whole = self.live["steps"]["done"], self.live["steps"]["all"]
+            process = f"Process {self.live['process']} on {self.live['host']}"
+            return [f"{process} has written nothing for {duration(self.live['age_s'])}. Check whether it still works."]
+        done, total = self.live["steps"]["done"], self.live["steps"]["all"]
         left = self.live["left_s"]
-        told = "" if left is None else f"; about {duration(left)} left"
-        return [f"{100 * done / max(whole, 1):.0f} % of the samples x T are trained{told}"]
+        remaining = "" if left is None else f"; about {duration(left)} left"
+        return [f"{100 * done / max(total, 1):.0f} % of the training compute (samples x T) is done{remaining}"]
 
     def describe(self) -> dict[str, Any]:
-        """As one JSON object."""
+        """The content of the JSON object."""
         return {
             "folder": str(self.folder),
             "kind": self.kind,
@@ -140,20 +139,20 @@ def _score(row: dict[str, Any]) -> float:
 
 
 def read_status(folder: Path) -> Status:
-    """How a search or comparison stands.
+    """The state of a search or comparison.
 
     Raises:
-        RunError: If the folder holds neither, or its files are damaged.
+        RunError: If the folder is neither, or its files are damaged.
     """
-    kind, about, configs, fields = _asked(folder)
+    kind, about, configs, fields = _plan(folder)
     alive = is_locked(folder)
     rows, live = collect_results(folder, configs, fields), read_live_status(folder)
     final = read_final(folder)
     untested = kind == "search" and _is_untested(folder, final)
-    # Between its last trial and its choice's first run a search holds neither folder: it draws its figures.
+    # Between its last trial and its first final run a search holds neither lock: it draws its figures.
     testing = untested and not alive and (is_locked(folder / FOLDER) or (live is not None and driver_lives(live)))
     runs = read_live_status(folder / FOLDER) if testing else None
-    _tell_running(rows, alive, live)
+    _mark_running(rows, alive, live)
     epochs = tuple(config.schedule.last_epoch for config in configs)
     return Status(
         folder,
@@ -172,18 +171,18 @@ def read_status(folder: Path) -> Status:
 
 
 def _is_untested(folder: Path, final: Final | None) -> bool:
-    """Whether a search has a choice whose test is asked for and not complete."""
+    """Whether a search has a requested final evaluation that is not complete."""
     wanted = search_plan.read_search(folder).final_seeds > 0 and (folder / "best.json").exists()
     return wanted and (final is None or not final.complete)
 
 
-def _tell_running(rows: list[dict[str, Any]], alive: bool, live: dict[str, Any] | None) -> None:
-    """Make running or interrupted of what is started, by what the driver wrote last where that is of now.
+def _mark_running(rows: list[dict[str, Any]], alive: bool, live: dict[str, Any] | None) -> None:
+    """Turn the status started into running or interrupted, by the driver's last status if that is recent.
 
-    A trial on a machine that sends its files later has only the driver's word of how far it is.
+    For a trial on a machine that sends its files later, only the driver knows how far it is.
     """
-    told = alive and live is not None and live.get("state") == "running" and live["age_s"] <= STALE_S
-    running = {trial["trial"]: trial for trial in live["running"]} if told and live is not None else None
+    current = alive and live is not None and live.get("state") == "running" and live["age_s"] <= STALE_S
+    running = {trial["trial"]: trial for trial in live["running"]} if current and live is not None else None
     for row in rows:
         if row["status"] not in ("started", "waiting"):
             continue
@@ -197,20 +196,20 @@ def _tell_running(rows: list[dict[str, Any]], alive: bool, live: dict[str, Any] 
             row["status"] = "interrupted"
 
 
-def _asked(folder: Path) -> tuple[str, str, list[RunConfig], Sequence[str]]:
+def _plan(folder: Path) -> tuple[str, str, list[RunConfig], Sequence[str]]:
     if (folder / search_plan.FILE).exists():
         search = search_plan.read_search(folder)
         fields = [path for path in search.fields if path != "seed"]
         return "search", f"{search.name}: {search.about}", search.configs(), fields
     if (folder / comparison_plan.FILE).exists():
-        asked = comparison_plan.read_comparison(folder)
+        comparison = comparison_plan.read_comparison(folder)
         splits = dict.fromkeys(
             f"{dataset.name}, {dataset.split_title} split"
-            for dataset in (setting.config.dataset for setting in asked.settings)
+            for dataset in (setting.config.dataset for setting in comparison.settings)
         )
-        neurons = ", ".join(arm.name for arm in asked.arms)
-        about = f"{asked.name}: {'; '.join(splits)}; {neurons}; {len(asked.seeds)} seeds"
-        return "comparison", about, asked.configs(), differing_fields(asked.configs())
+        neurons = ", ".join(arm.name for arm in comparison.arms)
+        about = f"{comparison.name}: {'; '.join(splits)}; {neurons}; {len(comparison.seeds)} seeds"
+        return "comparison", about, comparison.configs(), differing_fields(comparison.configs())
     raise RunError(
         f"{folder}: expected a search or comparison (with {search_plan.FILE} or {comparison_plan.FILE}), found "
         "neither. List runs: spikeloom runs DIR"
@@ -218,7 +217,7 @@ def _asked(folder: Path) -> tuple[str, str, list[RunConfig], Sequence[str]]:
 
 
 def _seconds(folder: Path, alive: bool) -> float:
-    """From the first trial's first file to now, or to the last line that a trial that no longer runs has written."""
+    """Seconds from the first trial's first file to now, or to the last line of a metrics file if nothing is running."""
     starts = [path.stat().st_mtime for path in folder.glob("trials/*/config.json")]
     ends = [path.stat().st_mtime for path in folder.glob("trials/*/metrics.jsonl")]
     if not starts:

@@ -1,31 +1,34 @@
-"""spikeloom tune: a search over T, tau, neuron and any other field."""
+"""spikeloom tune: a search over T, tau, the neuron and any other field."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pipeline.commands.config_arguments import ConfiguredArguments, parse_configured
+import tyro
+
+from pipeline.commands.config_arguments import ConfiguredArguments, parse_configured, refuse_beside_resume
 from preprocess.interrupts import Terminated
 from preprocess.paths import default_cache, default_out
 from preprocess.terminal.command_line import UsageError
 from preprocess.terminal.progress import progress_on_stderr
-from tune.resources.allocation import Asked
-from tune.resources.execution_options import Place
-from tune.search.options import SearchWords
+from tune.resources.allocation import ResourceRequest
+from tune.resources.execution_options import ExecutionOptions
+from tune.search.options import SearchOptions
+from tune.search.registry import SEARCH_METHODS
 from tune.trials.trackers import tracker_callbacks, tracker_errors
 
 if TYPE_CHECKING:
+    from tune.search.final_test import Final
     from tune.search.plan import Search
+    from tune.search.results import Findings
 
 PROG = "spikeloom tune"
-# What a resumed search may do otherwise than it began.
-_PLACE_WORDS = frozenset(
+# Options that may differ when a search is resumed.
+_BESIDE_RESUME = frozenset(
     {
-        "--resume",
         "--accept-changed-code",
         "--address",
         "--concurrent",
@@ -38,13 +41,20 @@ _PLACE_WORDS = frozenset(
 )
 
 
+def _list_methods() -> str:
+    """The help of --search: what each method does."""
+    methods = (f"{method.name}: {method.summary}" for method in SEARCH_METHODS.values())
+    return f"Search method. {'; '.join(methods)}."
+
+
 @dataclass(frozen=True)
 class Arguments(ConfiguredArguments):
-    """Search for the best T, tau and neuron, or any other fields, by validation accuracy; then test the choice once.
+    """Search for the best T, tau and neuron, or any other fields, by validation accuracy; then test the best once.
 
-    Trials run in parallel within the CPUs, GPUs and memory of a machine or a cluster. Poor ones are stopped early, but
-    only in favour of others of the same neuron and binning, and so T. At the end the best is trained anew on all
-    training samples, over several seeds, and tested; it is also written where train --config takes it.
+    Trials run in parallel within the CPUs, GPUs and memory of one machine or a cluster. Poor trials are stopped early,
+    each compared only with trials of the same neuron, binning and T. At the end the best configuration is retrained on
+    the training and validation samples with several seeds, and tested. It is also written to best.json, for
+    spikeloom train --config.
 
     Example: spikeloom tune n-mnist-small --samples 8
 
@@ -52,81 +62,100 @@ class Arguments(ConfiguredArguments):
 
     Accuracy against energy: spikeloom tune n-mnist-small --search tpe --objectives accuracy energy
 
-    Go on with an interrupted search: spikeloom tune --resume runs/tune-n-mnist-small-1
+    Resume an interrupted search: spikeloom tune --resume runs/tune-n-mnist-small-1
     """
 
+    MAIN_OPTIONS: ClassVar[tuple[str, ...]] = (
+        "space",
+        "search",
+        "samples",
+        "objectives",
+        "hours",
+        "concurrent",
+        "schedule.epochs",
+        "config",
+        "cache",
+        "out",
+        "resume",
+    )
+
     space: tuple[str, ...] = ("timesteps-tau-neuron",)
-    """Named spaces (timesteps-tau-neuron, table3, training, everything), files of words (one a line), and fields:
-    field=a,b,c, field=lo:hi, field=lo:hi:log; lo:hi:N and lo:hi:log:N are N values. Behind it, where it is searched:
-    'neuron.tau=1.5:4 if neuron.name=lif,plif'. A field's own word goes before a named space's."""
-    search: Literal["random", "grid", "tpe", "pbt"] = "random"
-    """random: a Latin hypercube; grid: every combination; tpe: each trial follows from those before (Optuna); pbt: a
-    population that trains side by side, poor members go on from better ones (training settings only)."""
+    """Named spaces (timesteps-tau-neuron, table3, training, everything), files with one entry per line, and fields:
+    field=a,b,c or field=lo:hi or field=lo:hi:log; append :N for N evenly spaced values. Append a condition to search a
+    field only for some values of another: 'neuron.tau=1.5:4 if neuron.name=lif,plif'. An explicit field overrides a
+    named space."""
+    search: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(SEARCH_METHODS)}}}", help=_list_methods())] = "random"
     samples: int | None = None
-    """Configurations at most, 24 if not given; a smaller space is tried in full. Of grid all, or so many,
-    spread over it by the seed; of pbt 8 members."""
+    """Maximum number of configurations (default: 24; PBT: population of 8). Smaller spaces are searched exhaustively.
+    For grid search: the whole grid, or a random subset of this size."""
     scheduler: Literal["asha", "none"] | None = None
-    """asha stops poor trials early; none trains all of them to the end, and is what pbt, repeats and several objectives
-    take."""
+    """asha stops poor trials early; none trains every trial to the end. Default: asha; none with pbt, --repeats or
+    several objectives."""
     repeats: int = 1
-    """Runs of every configuration, with seeds --seed, --seed + 1, ...; ranked by their mean."""
+    """Runs per configuration, with seeds --seed, --seed + 1, ...; configurations are ranked by their mean."""
     objectives: tuple[str, ...] = ("accuracy",)
-    """accuracy, and with it energy, timesteps or firing-rate: then the trials have a Pareto front."""
+    """What to optimise: accuracy, alone or with energy, timesteps or firing-rate. Several objectives give a Pareto
+    front."""
     interval: int | None = None
-    """Of pbt: epochs until poor members go on from better ones; a tenth of all if not given."""
+    """PBT only: epochs after which poor members continue from better ones. Default: a tenth of all epochs."""
     final_seeds: int = 3
-    """How often the best is trained anew and tested; 0 leaves the test samples closed."""
+    """Number of seeds for the final evaluation, in which the best configuration is retrained and tested. With 0 the
+    test set is not used."""
     hours: float | None = None
-    """Time for this session, the choice's test among it: then no trial starts, running ones stop at an epoch's end, and
-    --resume goes on."""
+    """Time limit in hours, including the final evaluation. When it is reached, no new trials start and running trials
+    stop at the next epoch; continue with --resume."""
     concurrent: int | None = None
-    """Trials at once, which share the machine; if not given, as many as its CPUs or GPUs and its memory are for."""
+    """Number of trials that run in parallel. Default: as many as CPUs, GPUs and memory allow, measured with one step of
+    the most expensive trial."""
     cpus_per_trial: int | None = None
-    """CPUs, and so threads, of each trial."""
+    """CPUs, and therefore threads, per trial."""
     gpus_per_trial: float | None = None
-    """Share of a GPU of each trial, such as 0.5; 0 computes on CPUs."""
+    """Fraction of a GPU per trial, such as 0.5; with 0 trials run on CPUs."""
     storage: str | None = None
-    """A path that all machines share, or a URL such as s3://bucket/path, for checkpoints; if not given they are in the
-    search's folder, where machines that do not see it send them."""
+    """Where checkpoints are kept: a path that all machines share, or a URL such as s3://bucket/path. Default: the
+    search's folder; machines without access to it send their files there."""
     log: tuple[str, ...] = ()
-    """mlflow, wandb: trials are shown there, too. TensorBoard's events are in every trial's folder anyway."""
+    """Also log trials to mlflow or wandb. TensorBoard files are always written to each trial's folder."""
     resume: Path | None = None
-    """Go on with the search of this folder: finished trials are kept, interrupted ones continue."""
+    """Resume the search in this folder: finished trials are kept, interrupted ones continue."""
     accept_changed_code: bool = False
-    """Resume although a neuron or network file of your own changed since the first trials; basis.json, the affected
-    trials and the printed result list it."""
+    """Resume although a custom neuron or network file has changed since the first trials. The changes are recorded in
+    basis.json, in the affected trials and in the printed result."""
     address: str | None = None
-    """host:port of a Ray cluster, or auto; this machine if not given. See spikeloom cluster."""
+    """Ray cluster to run on: host:port, or auto. Default: this machine. See spikeloom cluster."""
 
-    def words(self) -> SearchWords:
+    def search_options(self) -> SearchOptions:
         """How to search."""
-        return SearchWords(
-            self.space,
-            self.search,
-            self.samples,
-            self.scheduler,
-            self.repeats,
-            self.objectives,
-            self.interval,
-            self.final_seeds,
+        return SearchOptions(
+            space=self.space,
+            method=self.search,
+            samples=self.samples,
+            scheduler=self.scheduler,
+            repeats=self.repeats,
+            objectives=self.objectives,
+            interval=self.interval,
+            final_seeds=self.final_seeds,
         )
 
-    def place(self) -> Place:
-        """Where and how long."""
-        return Place(
-            self.address, Asked(self.concurrent, self.cpus_per_trial, self.gpus_per_trial), self.hours, self.storage
+    def execution(self) -> ExecutionOptions:
+        """Where and how long trials run."""
+        return ExecutionOptions(
+            address=self.address,
+            request=ResourceRequest(self.concurrent, self.cpus_per_trial, self.gpus_per_trial),
+            hours=self.hours,
+            storage=self.storage,
         )
 
 
-def run(words: list[str]) -> None:
-    """Run what is missing, with the trials on stderr, then print the best of them and what it came to."""
-    arguments = parse_configured(Arguments, words, prog=PROG)
-    place = arguments.place()
-    errors = [*place.errors(), *tracker_errors(arguments.log)]
+def run(argv: list[str]) -> None:
+    """Run the trials that are missing, shown on stderr; then print the best ones and the final evaluation."""
+    arguments = parse_configured(Arguments, argv, prog=PROG)
+    execution = arguments.execution()
+    errors = [*execution.errors(), *tracker_errors(arguments.log)]
     if errors:
         raise UsageError(*errors)
-    search, folder = _resumed(arguments, words) if arguments.resume is not None else _started(arguments)
-    from tune.cluster.ray_session import one_ray
+    search, folder = _resumed(arguments, argv) if arguments.resume is not None else _started(arguments)
+    from tune.cluster.ray_session import RaySession
     from tune.resources.storage_settings import with_kept_storage
     from tune.search.final_test import run_final
     from tune.search.notes import search_notes
@@ -134,31 +163,39 @@ def run(words: list[str]) -> None:
     from tune.trials.code_changes import check_folder_code
 
     check_folder_code(folder, accept=arguments.accept_changed_code)
-    place = with_kept_storage(folder, place)
-    resume, progress, begun = place.resume("tune", folder), progress_on_stderr(), time.monotonic()
-    progress.note(f"{search.runs} trials of {search.about}, in {folder}")
+    execution = with_kept_storage(folder, execution)
+    resume, progress, began = execution.resume("tune", folder), progress_on_stderr(), time.monotonic()
+    progress.note(f"{search.runs} trials on {search.about}, in {folder}")
     for line in search_notes(search, folder):
         progress.note(line)
+    final = None
     try:
         callbacks = tracker_callbacks(arguments.log, search.name, search.fields, folder) if arguments.log else []
-        with one_ray():
-            findings = run_search(search, folder, place=place, callbacks=callbacks, progress=progress)
-            left = place.after(time.monotonic() - begun)
-            final = run_final(findings, folder, place=left, progress=progress) if findings.complete else None
+        with RaySession() as session:
+            findings = run_search(
+                search, folder, execution=execution, callbacks=callbacks, progress=progress, session=session
+            )
+            if findings.complete:
+                left = execution.after(time.monotonic() - began)
+                final = run_final(findings, folder, execution=left, progress=progress, session=session)
     except (KeyboardInterrupt, Terminated):
-        progress.note(f"finished trials are kept. Go on: {resume}")
+        progress.note(f"finished trials are kept. Resume with: {resume}")
         raise
+    _print(findings, final, folder, resume)
+
+
+def _print(findings: Findings, final: Final | None, folder: Path, resume: str) -> None:
     findings.table().print()
     for sentence in (*findings.sentences(), *findings.failures()):
         print(sentence)
     if final is not None:
         print(final.sentence())
     if not findings.complete or (final is not None and not final.complete):
-        what = "seeds of the choice" if findings.complete else "trials"
-        print(f"The time is up, and {what} are left. Go on: {resume}")
+        left = "runs of the final evaluation" if findings.complete else "trials"
+        print(f"The time limit was reached with {left} left to run. Resume with: {resume}")
         return
-    print(f"Written: {folder}/results.csv, epochs.csv, best.json, figures/. As a page: spikeloom report {folder}")
-    print(f"Train the best again: spikeloom train --config {folder}/best.json")
+    print(f"Results: {folder}/results.csv, epochs.csv, best.json, figures/. As a page: spikeloom report {folder}")
+    print(f"Train the best configuration again: spikeloom train --config {folder}/best.json")
 
 
 def _started(arguments: Arguments) -> tuple[Search, Path]:
@@ -169,23 +206,17 @@ def _started(arguments: Arguments) -> tuple[Search, Path]:
     config = arguments.fields
     if config.selection != "validation":
         progress_on_stderr().note(
-            f"selection: a search ranks its trials on validation samples, not by '{config.selection}' as the "
-            "configuration has it"
+            f"selection: trials are ranked on validation samples, not by '{config.selection}' as configured"
         )
     folder = default_out(arguments.out, "tune", arguments.label)
-    return plan_search(arguments.label, config, arguments.words(), default_cache(arguments.cache)), folder
+    return plan_search(arguments.label, config, arguments.search_options(), default_cache(arguments.cache)), folder
 
 
-def _resumed(arguments: Arguments, words: Sequence[str]) -> tuple[Search, Path]:
-    """What the folder was asked for; no other word may change it."""
+def _resumed(arguments: Arguments, argv: list[str]) -> tuple[Search, Path]:
+    """The plan of the folder; only options that say where and how long trials run may be given with it."""
     from tune.search.plan import read_search
 
     assert arguments.resume is not None
-    names = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
-    if arguments.preset is not None or names - _PLACE_WORDS:
-        allowed = ", ".join(sorted(_PLACE_WORDS - {"--resume"}))
-        raise UsageError(
-            f"--resume: expected no other words than {allowed}, found: {' '.join(words)}. See: {PROG} --help"
-        )
+    refuse_beside_resume(argv, _BESIDE_RESUME, next_step=f"To change it, start a new search: {PROG} --help")
     folder = arguments.resume.expanduser().absolute()
     return read_search(folder), folder

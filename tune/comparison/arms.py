@@ -1,4 +1,4 @@
-"""What a comparison compares, and where: arms (a neuron each, or a neuron trained otherwise) in settings."""
+"""Arms and settings: which neurons a comparison compares, and in which configurations."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Arm:
     """One side of a comparison.
 
     Attributes:
-        name: Unique; a neuron's own name where it is a neuron and nothing else.
-        changes: What it sets, the neuron's name at least.
-        begins: What its first epochs set instead, with schedule.stop_epoch; then the neuron is exchanged. None trains
-            as it is from the start.
-        seed_offset: Added to every seed: the other side of a comparison of a neuron with itself.
+        name: Unique; the neuron's name where the arm is that neuron without further changes.
+        changes: The fields that it sets, at least the neuron's name.
+        begins: The fields that its first epochs set instead, with schedule.stop_epoch; then the neuron is exchanged.
+            None trains the same neuron from start to end.
+        seed_offset: Added to every seed, for comparisons of a neuron with itself.
     """
 
     name: str
@@ -32,23 +32,23 @@ class Arm:
 
     @property
     def neuron(self) -> str:
-        """The neuron that it ends with."""
+        """The neuron at the end of training."""
         return str(self.changes["neuron.name"])
 
     @property
     def label(self) -> str:
-        """How tables and pictures call it."""
+        """Its name in tables and figures."""
         return neuron_label(self.neuron) if self.name == self.neuron else self.name
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One place where all arms are measured.
+    """One configuration in which all arms are compared.
 
     Attributes:
-        name: Unique, for people; "" where there is only one.
-        config: What all runs of it share.
-        place: Its value on each of the design's axes, by the axis' name: the preset, or a field path.
+        name: Unique; "" where there is only one setting.
+        config: The configuration that all of its runs share.
+        place: Its value on each axis of the design, by axis: the preset, or a field path.
     """
 
     name: str
@@ -57,24 +57,24 @@ class Setting:
 
 
 def neuron_arm(neuron: str) -> Arm:
-    """The arm that is a neuron."""
+    """The arm of a neuron without further changes."""
     return Arm(neuron, {"neuron.name": neuron})
 
 
 def exchanged_arm(first: str, then: str, epoch: int) -> Arm:
-    """Training begins with one neuron and goes on with another after an epoch (Huang et al., ICML 2024, Figure 3a)."""
+    """Training starts with one neuron and continues with another after an epoch (Huang et al., 2024, Figure 3a)."""
     name = f"{neuron_label(first)} → {neuron_label(then)} after epoch {epoch}"
     return Arm(name, {"neuron.name": then}, begins={"neuron.name": first, "schedule.stop_epoch": epoch})
 
 
 def parts_of(setting: Setting, arm: Arm, seed: int, tuned: Changes) -> list[RunConfig]:
-    """The runs of one arm with one seed, each from the one before; all but an exchanged neuron have one.
+    """The runs of one arm with one seed, each starting from the one before; only an exchanged neuron has two.
 
     Args:
-        setting: Where.
-        arm: What.
-        seed: The comparison's; the arm may add to it.
-        tuned: What a search found for this arm here; {} of none.
+        setting: The setting.
+        arm: The arm.
+        seed: The comparison's seed, to which the arm may add its offset.
+        tuned: The values that were tuned for this arm in this setting; {} if there are none.
 
     Raises:
         ConfigError: If the arm does not fit the setting.

@@ -1,4 +1,4 @@
-"""What a whole comparison says: its settings' verdicts, corrected for how many there are, in plain sentences."""
+"""The conclusions of a comparison: results of all settings, corrected for their number, in plain sentences."""
 
 from __future__ import annotations
 
@@ -9,184 +9,189 @@ from pathlib import Path
 
 from pipeline.runs.changed_code import accepted_sentence
 from tune.comparison.arms import Arm
-from tune.comparison.fairness import equality_notes
+from tune.comparison.fairness_notes import equality_notes
 from tune.comparison.plan import Comparison, Outcomes, read_outcomes
-from tune.comparison.setting_analysis import Difference, Verdict, judge_setting
+from tune.comparison.setting_analysis import Difference, SettingResult, analyse_setting
 from tune.rendering.table import number, points
 from tune.stats.sign_flip import pairs_needed, sign_flip_p, smallest_p
 from tune.stats.summary import LEVEL, holm, summarise, t_interval
 from tune.trials.ledger import Ledger
 
-# More differences than these are counted instead of told one by one.
-_MOST_TOLD = 4
-# A bootstrap of fewer groups than these is too narrow more often than it says.
+# More differences than these are counted instead of listed one by one.
+_MOST_LISTED = 4
+# With fewer groups than these, bootstrap intervals are too narrow.
 _FEW_GROUPS = 10
 
 
 @dataclass(frozen=True, eq=False)
 class Conclusion:
-    """The verdict on each setting, and what they say together.
+    """The result of each setting, and what they show together.
 
     Attributes:
-        comparison: What was asked for.
-        outcomes: What each run came to.
-        verdicts: In the order of the settings.
-        accepted: What changed in the runs' own code meanwhile, as `pipeline.runs.changed_code` records it.
+        comparison: The comparison.
+        outcomes: The outcome of each run.
+        results: In the order of the settings.
+        accepted: Accepted changes of custom code between the runs, as `pipeline.runs.changed_code` records them.
     """
 
     comparison: Comparison
     outcomes: Outcomes
-    verdicts: tuple[Verdict, ...]
+    results: tuple[SettingResult, ...]
     accepted: Sequence[Mapping[str, str]] = ()
 
     @property
     def emulated(self) -> bool:
-        return any(verdict.emulated for verdict in self.verdicts)
+        return any(result.emulated for result in self.results)
 
     @property
     def tested(self) -> bool:
-        """Whether any run came to a result."""
-        return any(verdict.test_samples is not None for verdict in self.verdicts)
+        """Whether any run has a result."""
+        return any(result.test_samples is not None for result in self.results)
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """The runs that no number includes, a line each."""
-        return tuple(message for verdict in self.verdicts for message in verdict.errors)
+        """The excluded runs, one line each."""
+        return tuple(message for result in self.results for message in result.errors)
 
     @property
     def family(self) -> int:
-        """How many differences were declared: Holm's correction is over all of them."""
+        """The number of declared differences, all of which Holm's correction covers."""
         return len(self.comparison.settings) * (len(self.comparison.arms) - 1)
 
     @property
-    def differences(self) -> list[tuple[Verdict, Difference]]:
-        return [(verdict, difference) for verdict in self.verdicts for difference in verdict.differences]
+    def differences(self) -> list[tuple[SettingResult, Difference]]:
+        return [(result, difference) for result in self.results for difference in result.differences]
 
     @cached_property
     def _adjusted(self) -> dict[tuple[str, str], float | None]:
-        # One that is missing counts as one: the correction is for all that were declared.
+        # A missing difference counts with p = 1: the correction covers all that were declared.
         raw = [difference.p for _, difference in self.differences]
         every = holm([1.0 if p is None else p for p in raw])
         values = [None if p is None else value for p, value in zip(raw, every, strict=True)]
-        keys = [(verdict.setting.name, difference.arm.name) for verdict, difference in self.differences]
+        keys = [(result.setting.name, difference.arm.name) for result, difference in self.differences]
         return dict(zip(keys, values, strict=True))
 
-    def adjusted(self, verdict: Verdict, difference: Difference) -> float | None:
+    def adjusted(self, result: SettingResult, difference: Difference) -> float | None:
         """The difference's p after Holm's correction over all differences of the comparison."""
-        return self._adjusted[verdict.setting.name, difference.arm.name]
+        return self._adjusted[result.setting.name, difference.arm.name]
 
     def title(self) -> str:
-        """Names it, without saying that data are emulated."""
+        """The title, which does not mention whether data are emulated."""
         labels = self.comparison.labels
-        names = " against ".join(labels) if len(labels) < 4 else arms_words(self.comparison.arms)
+        names = " against ".join(labels) if len(labels) < 4 else count_arms(self.comparison.arms)
         return f"{names} on {', '.join(self.comparison.datasets)}"
 
     def overall(self, arm: str) -> dict[int, float]:
-        """A later arm's differences averaged over the settings, by seed; only seeds that every setting has."""
-        held = [difference.by_seed for _, difference in self.differences if difference.arm.name == arm]
+        """A later arm's differences averaged over the settings, by seed; only for seeds that every setting has."""
+        by_setting = [difference.by_seed for _, difference in self.differences if difference.arm.name == arm]
         return {
-            seed: sum(by_seed[seed] for by_seed in held) / len(held)
+            seed: sum(by_seed[seed] for by_seed in by_setting) / len(by_setting)
             for seed in self.comparison.seeds
-            if all(seed in by_seed for by_seed in held)
+            if all(seed in by_seed for by_seed in by_setting)
         }
 
     def sentences(self) -> list[str]:
-        """What the data do and do not show; the first sums it up."""
-        if self.family <= _MOST_TOLD:
-            said = [self._sentence(verdict, difference) for verdict, difference in self.differences]
+        """What the data do and do not show; the first sentence is the headline."""
+        if self.family <= _MOST_LISTED:
+            found = [self._sentence(result, difference) for result, difference in self.differences]
         else:
-            said = [self._counted(arm.name) for arm in self.comparison.arms[1:]]
-        said += [*self._limits(), *self._samples(), *self._unanswered(), *self._diverged()]
-        said += self._declarations()
+            found = [self._counted(arm.name) for arm in self.comparison.arms[1:]]
+        found += [*self._power(), *self._resolution(), *self._missing_intervals(), *self._diverged()]
+        found += self._declarations()
         if changed := accepted_sentence(self.accepted):
-            said.append(f"{changed}.")
-        if any(verdict.config.selection == "paper" for verdict in self.verdicts):
-            said.append("The best epoch was chosen by its test accuracy, so every accuracy here is flattering.")
-        said += equality_notes(self.comparison)
+            found.append(f"{changed}.")
+        if any(result.config.selection == "paper" for result in self.results):
+            found.append("The best epoch was selected by test accuracy, so all accuracies are optimistically biased.")
+        found += equality_notes(self.comparison)
         if self.emulated:
-            some = "The data" if all(verdict.emulated for verdict in self.verdicts) else "Some of the data"
-            said.append(f"{some} are emulated: they show that the road works, not which neuron is better.")
-        return said
+            some = "The data" if all(result.emulated for result in self.results) else "Some of the data"
+            found.append(f"{some} are emulated (synthetic): a check of the pipeline, not evidence about the neurons.")
+        return _spell_out_points(found)
 
-    def _sentence(self, verdict: Verdict, difference: Difference) -> str:
-        where = f"{verdict.setting.name}: " if verdict.setting.name else ""
+    def _sentence(self, result: SettingResult, difference: Difference) -> str:
+        where = f"{result.setting.name}: " if result.setting.name else ""
         summary = summarise(difference.values)
         if summary is None:
-            return f"{where}{difference.label}: no seed has both runs, so these data say nothing about the difference."
+            return f"{where}{difference.label}: no seed has finished runs of both, so the difference is unknown."
         seeds = f"{summary.n} seed{'s' if summary.n > 1 else ''}"
-        said = f"{where}{difference.label} is {points(summary.mean)} points over {seeds}"
+        found = f"{where}{difference.label} is {points(summary.mean)} points over {seeds}"
         if summary.n == 1:
-            return f"{said}: one pair of runs cannot tell a difference from chance."
-        return f"{said} ({self._evidence(verdict, difference)}): {self._decision(verdict, difference)}"
+            return f"{found}: one pair of runs cannot distinguish a difference from chance."
+        return f"{found} ({self._evidence(result, difference)}): {self._decision(result, difference)}"
 
-    def _evidence(self, verdict: Verdict, difference: Difference) -> str:
+    def _evidence(self, result: SettingResult, difference: Difference) -> str:
         assert difference.p is not None
         ends = []
         if difference.interval is not None:
-            ends.append(_ends(difference.interval))
+            ends.append(f"{_ends(difference.interval)} over seeds")
         if difference.crossed_interval is not None:
-            ends.append(f"{_ends(difference.crossed_interval)} with other {difference.unit}")
-        said = f"95 % interval {', '.join(ends)}; " if ends else "alike for every seed; "
-        said += f"sign-flip p = {difference.p:.2g}"
+            ends.append(f"{_ends(difference.crossed_interval)} over seeds and {difference.unit}")
+        found = f"95 % interval {', '.join(ends)}; " if ends else "the same for every seed; "
+        found += f"sign-flip p = {difference.p:.2g}"
         if self.family > 1:
-            said += f", {self.adjusted(verdict, difference):.2g} after Holm over {self.family}"
-        return said
+            found += f", {self.adjusted(result, difference):.2g} with Holm's correction for {self.family} differences"
+        return found
 
-    def _decision(self, verdict: Verdict, difference: Difference) -> str:
-        summary, adjusted = summarise(difference.values), self.adjusted(verdict, difference)
+    def _decision(self, result: SettingResult, difference: Difference) -> str:
+        summary, adjusted = summarise(difference.values), self.adjusted(result, difference)
         assert summary is not None and adjusted is not None
         if adjusted <= LEVEL:
             better = difference.arm if summary.mean > 0 else difference.minus
             low, high = difference.crossed_interval or (summary.mean, summary.mean)
             if low <= 0 <= high:
-                # The test is of seeds; the same few samples were asked each time.
-                return f"{better.label} is ahead on these {difference.unit}; others could turn it round."
-            return f"in this setting {better.label} is ahead by more than chance explains."
+                # The test is over seeds; all of them share the same few test samples.
+                return (
+                    f"{better.label} is significantly better on this test set, but the interval over {difference.unit} "
+                    "includes zero, so this may not generalise."
+                )
+            return f"{better.label} is significantly better in this setting."
         if smallest_p(summary.n) * self.family > LEVEL:
-            return "not shown to differ, which so few seeds cannot show."
-        return "not shown to differ."
+            return "no significant difference; with so few seeds none could be significant."
+        return "no significant difference."
 
     def _counted(self, arm: str) -> str:
-        """A later arm over all settings, for designs of many."""
-        mine = [(verdict, difference) for verdict, difference in self.differences if difference.arm.name == arm]
+        """A later arm over all settings, for designs of many settings."""
+        mine = [(result, difference) for result, difference in self.differences if difference.arm.name == arm]
         label = mine[0][1].label
-        there = [(verdict, difference) for verdict, difference in mine if difference.by_seed]
+        there = [(result, difference) for result, difference in mine if difference.by_seed]
         if not there:
-            return f"{label}: no seed has both runs, so these data say nothing about the difference."
+            return f"{label}: no seed has finished runs of both, so the difference is unknown."
         means = [sum(difference.values) / len(difference.values) for _, difference in there]
         shown = [
             mean
-            for mean, (verdict, difference) in zip(means, there, strict=True)
-            if (adjusted := self.adjusted(verdict, difference)) is not None and adjusted <= LEVEL
+            for mean, (result, difference) in zip(means, there, strict=True)
+            if (adjusted := self.adjusted(result, difference)) is not None and adjusted <= LEVEL
         ]
-        said = (
-            f"{label}: above 0 in {sum(mean > 0 for mean in means)}, below in {sum(mean < 0 for mean in means)} of "
-            f"{len(there)} settings, {points(min(means))} to {points(max(means))} points; shown by Holm-corrected "
-            f"sign-flip tests in {sum(mean > 0 for mean in shown)} and {sum(mean < 0 for mean in shown)}."
+        found = (
+            f"{label} is between {points(min(means))} and {points(max(means))} points in {len(there)} settings: "
+            f"positive in {sum(mean > 0 for mean in means)} (significantly in {sum(mean > 0 for mean in shown)}), "
+            f"negative in {sum(mean < 0 for mean in means)} (significantly in {sum(mean < 0 for mean in shown)}), "
+            "by Holm-corrected sign-flip tests."
         )
-        return f"{said} {self._overall_words(arm)}".strip()
+        return f"{found} {self._overall_sentence(arm)}".strip()
 
-    def _overall_words(self, arm: str) -> str:
+    def _overall_sentence(self, arm: str) -> str:
         values = list(self.overall(arm).values())
         interval, p = t_interval(values), self._overall_p.get(arm)
         if len(self.comparison.datasets) > 1 or interval is None or p is None:
-            # A mean over data sets would be of nothing that anybody has.
+            # A mean over different data sets has no meaning.
             return ""
         mean = sum(values) / len(values)
-        corrected = f" after Holm over {len(self._overall_p)}" if len(self._overall_p) > 1 else ""
-        ends = f"95 % interval {_ends(interval)}; sign-flip p = {p:.2g}{corrected}"
-        return f"Averaged over the settings of a seed: {points(mean)} points over {len(values)} seeds ({ends})."
+        several = len(self._overall_p)
+        corrected = f" with Holm's correction for {several} neurons" if several > 1 else ""
+        ends = f"95 % interval {_ends(interval)} over seeds; sign-flip p = {p:.2g}{corrected}"
+        return f"Averaged over all settings: {points(mean)} points over {len(values)} seeds ({ends})."
 
     @cached_property
     def _overall_p(self) -> dict[str, float | None]:
-        """Of the differences averaged over the settings, by later arm, corrected for how many arms there are."""
+        """p of the differences averaged over the settings, by later arm, corrected for the number of later arms."""
         arms = [arm.name for arm in self.comparison.arms[1:]]
         raw = [sign_flip_p(list(self.overall(arm).values())) for arm in arms]
         every = holm([1.0 if p is None else p for p in raw])
         return {arm: None if p is None else value for arm, p, value in zip(arms, raw, every, strict=True)}
 
-    def _limits(self) -> list[str]:
-        """What so few seeds of this spread can find."""
+    def _power(self) -> list[str]:
+        """The difference that this number of seeds can detect at the observed spread."""
         pairs = [len(difference.by_seed) for _, difference in self.differences if difference.by_seed]
         if pairs and (warning := seeds_warning(max(pairs), self.family)):
             return [f"{warning}."]
@@ -199,61 +204,63 @@ class Conclusion:
             return []
         smallest, largest = min(value for value, _ in found), max(value for value, _ in found)
         if smallest > 1:
-            return ["At this spread the design finds no difference at all with any certainty: more seeds would."]
+            return ["At the observed spread, no difference can be detected with 80 % power; more seeds are needed."]
         most = "100" if largest > 1 else f"{100 * largest:.1f}"
         span = " to ".join(dict.fromkeys((f"{100 * smallest:.1f}", most)))
-        corrected = f", corrected for {self.family} differences" if self.family > 1 else ""
+        corrected = f" with Holm's correction for {self.family} differences" if self.family > 1 else ""
+        several = ", depending on the setting and neuron" if " to " in span else ""
         return [
-            f"At this spread the design finds a true difference of {span} points or more in four of five repetitions "
-            f"with these test samples (sign-flip test{corrected}); smaller ones it mostly misses."
+            f"At the observed spread, the sign-flip test{corrected} has 80 % power to detect a true "
+            f"difference of at least {span} points on these test samples{several}; smaller ones may be missed."
         ]
 
-    def _samples(self) -> list[str]:
-        worth: dict[int, dict[str, None]] = {}
-        for verdict in self.verdicts:
-            if verdict.test_samples:
-                worth.setdefault(verdict.test_samples, {})[verdict.dataset] = None
+    def _resolution(self) -> list[str]:
+        by_samples: dict[int, dict[str, None]] = {}
+        for result in self.results:
+            if result.test_samples:
+                by_samples.setdefault(result.test_samples, {})[result.dataset] = None
         several = len(self.comparison.datasets) > 1
-        said = [
-            f"{', '.join(names) + ': one' if several else 'One'} test sample is {100 / samples:.2f} points ({samples} "
-            "test samples)."
-            for samples, names in worth.items()
+        found = [
+            f"Resolution{' on ' + ', '.join(names) if several else ''}: one test sample = {100 / samples:.2f} points "
+            f"({samples} test samples)."
+            for samples, names in by_samples.items()
         ]
-        return [*said, *self._groups()]
+        return [*found, *self._groups()]
 
     def _groups(self) -> list[str]:
-        """What is done about test samples that may be alike, in the words of each data set."""
-        alike: dict[str, list[str]] = {}
+        """How related test samples are accounted for; data sets with the same sentence share it."""
+        by_sentence: dict[str, list[str]] = {}
         for name in self.comparison.datasets:
-            grouped = [verdict for verdict in self.verdicts if verdict.dataset == name and verdict.groups]
+            grouped = [result for result in self.results if result.dataset == name and result.groups]
             if not grouped:
                 continue
-            groups, worths = grouped[0].groups, [one.worth for one in grouped if one.worth is not None]
-            told = f"are in {groups} groups"
-            low, high = min(worths, default=0.0), max(worths, default=0.0)
-            if worths and high < (grouped[0].test_samples or 0):
+            groups = grouped[0].groups
+            estimates = [count for one in grouped if (count := one.independent_samples) is not None]
+            found = f"form {groups} group{'s' if groups > 1 else ''} of related samples"
+            low, high = min(estimates, default=0.0), max(estimates, default=0.0)
+            if estimates and high < (grouped[0].test_samples or 0):
                 ends = dict.fromkeys(f"{end:.0f}" for end in (low, high))
-                told += f", alike enough to tell about as much as {' to '.join(ends)} independent ones"
-            few = "; its intervals are rough, of so few" if groups < _FEW_GROUPS else ""
-            alike.setdefault(f"{told}. The bootstrap draws groups{few}.", []).append(name)
-        return [f"Test samples of {', '.join(names)} {told}" for told, names in alike.items()]
+                found += f", with about as much information as {' to '.join(ends)} independent samples"
+            few = "; with so few groups its intervals are only rough" if groups < _FEW_GROUPS else ""
+            by_sentence.setdefault(f"{found}. The bootstrap resamples groups{few}.", []).append(name)
+        return [f"The test samples of {', '.join(names)} {found}" for found, names in by_sentence.items()]
 
-    def _unanswered(self) -> list[str]:
+    def _missing_intervals(self) -> list[str]:
         """Why intervals over test samples are missing."""
-        causes = list(dict.fromkeys(cause for verdict in self.verdicts for cause in verdict.unanswered))
+        causes = list(dict.fromkeys(cause for result in self.results for cause in result.unread))
         if not causes:
             return []
-        more = f"; and {len(causes) - _MOST_TOLD} more" if len(causes) > _MOST_TOLD else ""
-        told = "; ".join(cause.rstrip(".") for cause in causes[:_MOST_TOLD])
-        return [f"Why intervals over test samples are missing: {told}{more}."]
+        more = f"; and {len(causes) - _MOST_LISTED} more causes" if len(causes) > _MOST_LISTED else ""
+        listed = "; ".join(cause.rstrip(".") for cause in causes[:_MOST_LISTED])
+        return [f"Intervals over test samples are missing because: {listed}{more}."]
 
     def _diverged(self) -> list[str]:
         counts = {
-            figures.arm.label: sum(len(verdict.arms[figures.arm.name].diverged) for verdict in self.verdicts)
-            for figures in self.verdicts[0].arms.values()
+            arm_results.arm.label: sum(len(result.arms[arm_results.arm.name].diverged) for result in self.results)
+            for arm_results in self.results[0].arms.values()
         }
-        told = ", ".join(f"{label} {count}" for label, count in counts.items() if count)
-        return [f"Runs that diverged, counted with chance accuracy: {told}."] if told else []
+        listed = ", ".join(f"{label} {count}" for label, count in counts.items() if count)
+        return [f"Diverged runs, which count with chance accuracy: {listed}."] if listed else []
 
     def _declarations(self) -> list[str]:
         declared = self.comparison.declared
@@ -263,34 +270,36 @@ class Conclusion:
         first = declared[0]["seeds"]
         when = " and ".join(f"{done} run{'s' if done > 1 else ''}" for done in late)
         return [
-            f"Declared at first were {len(first)} seed{'s' if len(first) > 1 else ''} of {len(declared[0]['arms'])} "
-            f"neurons; more were added when {when} were done. If what they showed led to that, p is too small."
+            f"The comparison was declared with {len(first)} seed{'s' if len(first) > 1 else ''} of "
+            f"{len(declared[0]['arms'])} neurons; more were added after {when} had finished. If their results were the "
+            "reason, the p-values are too small."
         ]
 
 
 def conclude(comparison: Comparison, folder: Path) -> Conclusion:
-    """Read what the runs of a comparison's folder came to, and judge it."""
+    """Read the results in a comparison's folder, and analyse them."""
     outcomes = read_outcomes(comparison, folder)
-    verdicts = tuple(judge_setting(comparison, setting, outcomes) for setting in comparison.settings)
-    return Conclusion(comparison, outcomes, verdicts, Ledger(folder).accepted())
+    results = tuple(analyse_setting(comparison, setting, outcomes) for setting in comparison.settings)
+    return Conclusion(comparison, outcomes, results, Ledger(folder).accepted())
 
 
-def arms_words(arms: Sequence[Arm]) -> str:
-    """How many neurons, and how many that are exchanged for another while they train."""
+def count_arms(arms: Sequence[Arm]) -> str:
+    """The number of neurons, and of neurons that are exchanged for another during training."""
     exchanged = sum(arm.begins is not None for arm in arms)
-    said = f"{len(arms) - exchanged} neurons"
-    return f"{said} and {exchanged} exchange{'' if exchanged == 1 else 's'}" if exchanged else said
+    count = f"{len(arms) - exchanged} neurons"
+    return f"{count} and {exchanged} exchange{'' if exchanged == 1 else 's'}" if exchanged else count
 
 
 def seeds_warning(count: int, family: int) -> str:
-    """Why so few seeds cannot show a difference; "" where they can."""
+    """Why this number of seeds cannot show a significant difference; "" where it can."""
     if smallest_p(count) * family <= LEVEL:
         return ""
     needed = pairs_needed(comparisons=family)
     corrected = f", times {family} by Holm's correction for {family} differences" if family > 1 else ""
     return (
-        f"{count} seed{'s' if count > 1 else ''} cannot show a difference: a sign-flip test reaches p = "
-        f"{number(smallest_p(count), '.2g')} at best{corrected}; p <= {LEVEL} takes {needed} or more (--seeds {needed})"
+        f"{count} seed{'s' if count > 1 else ''} cannot show a significant difference: the smallest possible p of the "
+        f"sign-flip test is {number(smallest_p(count), '.2g')}{corrected}; p <= {LEVEL} needs at least {needed} seeds "
+        f"(--seeds {needed})"
     )
 
 
@@ -298,6 +307,16 @@ def _ends(interval: tuple[float, float]) -> str:
     return " to ".join(map(points, interval))
 
 
-def missing_lines(errors: Sequence[str]) -> list[str]:
-    """The runs that no number includes, a line each."""
-    return [f"Missing, in no mean: {message}" for message in errors]
+def excluded_lines(errors: Sequence[str]) -> list[str]:
+    """The excluded runs, one line each."""
+    return [f"Excluded run: {message}" for message in errors]
+
+
+def _spell_out_points(sentences: Sequence[str]) -> list[str]:
+    """The sentences with the unit in full, "percentage points", where it occurs first."""
+    found = list(sentences)
+    for k, sentence in enumerate(found):
+        if " points" in sentence:
+            found[k] = sentence.replace(" points", " percentage points", 1)
+            break
+    return found

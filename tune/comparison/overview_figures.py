@@ -1,4 +1,4 @@
-"""What the settings of a comparison show together: accuracy and gap over an axis, maps over two, and forests."""
+"""Figures of all settings of a comparison: accuracy and gap over an axis, maps over two axes, and forest plots."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from tune.comparison.axes import by_other_axes, number_axes
 from tune.comparison.captions import about_figure
 from tune.comparison.conclusions import Conclusion
-from tune.comparison.setting_analysis import Difference, Verdict
+from tune.comparison.setting_analysis import Difference, SettingResult
+from tune.rendering.hover_text import set_hover
 from tune.rendering.labels import short_name, short_value
-from tune.rendering.panels import head_about
-from tune.rendering.style import PALETTE, colour_of, new_figure, tell
+from tune.rendering.panels import set_about
+from tune.rendering.style import PALETTE, colour_of, new_figure
 from tune.rendering.table import number
 from tune.stats.summary import t_interval
 
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Groups = Mapping[str, Sequence[Verdict]]
-"""Settings that differ along the axes that are drawn alone, by what else they are."""
+Groups = Mapping[str, Sequence[SettingResult]]
+"""Settings that differ only along the drawn axes, by the values of their other axes."""
 Line = tuple[str, str, list[list[float]]]
-"""An arm's name, the line's label, and its values by seed at each place."""
+"""An arm's name, the line's label, and its values by seed in each setting."""
 
 
 @dataclass(frozen=True)
@@ -35,24 +36,24 @@ class Overview:
     """A figure of several settings.
 
     Attributes:
-        about: What it was measured on, and that data are emulated where they are.
-        draw: Draws it under the theme that is on; given `about` where the figure stands alone, "" on a page.
+        about: The data that it was measured on, and whether they are emulated.
+        draw: Draws it in the current theme; its argument is `about` if the figure stands alone, "" on a page.
     """
 
     about: str
     draw: Callable[[str], Figure]
 
 
-def file_word(name: str) -> str:
-    """A setting's name as a part of a file's."""
+def file_part(name: str) -> str:
+    """A setting's name as part of a file name."""
     return "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in name)
 
 
 def overview_figures(conclusion: Conclusion) -> dict[str, Overview]:
-    """What several settings show together, by the file's name."""
-    if len(conclusion.verdicts) < 2 or not conclusion.tested:
+    """The figures of several settings together, by file name."""
+    if len(conclusion.results) < 2 or not conclusion.tested:
         return {}
-    about = about_figure(conclusion.verdicts)
+    about = about_figure(conclusion.results)
     figures = {"differences": Overview(about, partial(draw_forest, conclusion))}
     axes = number_axes(conclusion)
     groups = by_other_axes(conclusion, axes)
@@ -60,18 +61,18 @@ def overview_figures(conclusion: Conclusion) -> dict[str, Overview]:
         figures["accuracy"] = Overview(about, partial(draw_lines, conclusion, groups, axes[0]))
         figures["gap"] = Overview(about, partial(draw_gap, conclusion, groups, axes[0]))
     elif len(axes) == 2:
-        for name, verdicts in groups.items():
-            key = "-".join(filter(None, ("map", file_word(name))))
-            figures[key] = Overview(about_figure(verdicts), partial(draw_maps, verdicts, axes))
+        for name, results in groups.items():
+            key = "-".join(filter(None, ("map", file_part(name))))
+            figures[key] = Overview(about_figure(results), partial(draw_maps, results, axes))
     return figures
 
 
 def draw_lines(conclusion: Conclusion, groups: Groups, axis: str, about: str = "") -> Figure:
-    """Mean test accuracy over an axis, a line for each arm with its t-interval over seeds; a panel for each group."""
+    """Mean test accuracy over an axis: a line for each arm with its t-interval over seeds, a panel for each group."""
 
-    def lines(places: Sequence[Verdict]) -> list[Line]:
+    def lines(places: Sequence[SettingResult]) -> list[Line]:
         return [
-            (arm.name, arm.label, [list(verdict.arms[arm.name].accuracy.values()) for verdict in places])
+            (arm.name, arm.label, [list(result.arms[arm.name].accuracy.values()) for result in places])
             for arm in conclusion.comparison.arms
         ]
 
@@ -79,15 +80,15 @@ def draw_lines(conclusion: Conclusion, groups: Groups, axis: str, about: str = "
 
 
 def draw_gap(conclusion: Conclusion, groups: Groups, axis: str, about: str = "") -> Figure:
-    """Each paired difference over an axis, with its t-interval; a panel for each group."""
+    """Each paired difference over an axis with its t-interval, a panel for each group."""
 
-    def lines(places: Sequence[Verdict]) -> list[Line]:
+    def lines(places: Sequence[SettingResult]) -> list[Line]:
         return [
-            (difference.arm.name, difference.label, [verdict.differences[k].values for verdict in places])
+            (difference.arm.name, difference.label, [result.differences[k].values for result in places])
             for k, difference in enumerate(places[0].differences)
         ]
 
-    figure = _draw_over(conclusion, groups, axis, "paired difference, points", lines, about)
+    figure = _draw_over(conclusion, groups, axis, "paired difference, percentage points", lines, about)
     for axes in figure.axes:
         axes.axhline(0, color=PALETTE[-1], linewidth=1)
     return figure
@@ -98,24 +99,24 @@ def _draw_over(
     groups: Groups,
     axis: str,
     quantity: str,
-    lines: Callable[[Sequence[Verdict]], list[Line]],
+    lines: Callable[[Sequence[SettingResult]], list[Line]],
     about: str,
 ) -> Figure:
     arms = [arm.name for arm in conclusion.comparison.arms]
     figure, panels = new_figure(4.6 * len(groups), 3.5, len(groups))
-    for axes, (name, verdicts) in zip(panels, groups.items(), strict=True):
-        places = sorted(verdicts, key=lambda verdict: verdict.setting.place[axis])
-        values = [verdict.setting.place[axis] for verdict in places]
+    for axes, (name, results) in zip(panels, groups.items(), strict=True):
+        places = sorted(results, key=lambda result: result.setting.place[axis])
+        values = [result.setting.place[axis] for result in places]
         for arm, label, by_place in lines(places):
             _draw_mean_line(axes, list(zip(values, by_place, strict=True)), colour_of(arms, arm), label)
-        datasets = {verdict.dataset for verdict in places}
-        # Along a lag each place is another data set, and the axis says which.
+        datasets = {result.dataset for result in places}
+        # Along a lag each setting has another data set, which the axis shows.
         axes.set_title(name or (places[0].dataset if len(datasets) == 1 else ""))
         axes.set_xlabel(short_name(axis))
         _tick_values(axes, values)
     panels[0].set_ylabel(quantity)
     panels[0].legend(labelcolor="linecolor")
-    head_about(figure, about)
+    set_about(figure, about)
     return figure
 
 
@@ -126,8 +127,8 @@ def _tick_values(axes: Axes, values: Sequence[float]) -> None:
     axes.minorticks_off()
 
 
-def _draw_mean_line(axes: Axes, held: Sequence[tuple[float, list[float]]], colour: str, label: str) -> None:
-    there = [(place, 100 * np.array(values)) for place, values in held if values]
+def _draw_mean_line(axes: Axes, by_place: Sequence[tuple[float, list[float]]], colour: str, label: str) -> None:
+    there = [(place, 100 * np.array(values)) for place, values in by_place if values]
     intervals = [(place, t_interval(values.tolist())) for place, values in there]
     spread = [(place, interval) for place, interval in intervals if interval is not None]
     if spread:
@@ -135,36 +136,36 @@ def _draw_mean_line(axes: Axes, held: Sequence[tuple[float, list[float]]], colou
         axes.fill_between([place for place, _ in spread], lows, highs, color=colour, alpha=0.15, linewidth=0)
     means = [float(values.mean()) for _, values in there]
     (line,) = axes.plot([place for place, _ in there], means, color=colour, marker="o", label=label)
-    tell(line, [_sure_words(values.tolist()) for _, values in there])
+    set_hover(line, [_mean_text(values.tolist()) for _, values in there])
 
 
-def draw_maps(verdicts: Sequence[Verdict], axes_names: Sequence[str], about: str = "") -> Figure:
-    """Mean test accuracy over two axes, a map for each arm on one scale, and a map of each difference."""
+def draw_maps(results: Sequence[SettingResult], axes_names: Sequence[str], about: str = "") -> Figure:
+    """Mean test accuracy over two axes: a map for each arm on one scale, and a map of each difference."""
     down, across = axes_names
-    rows = sorted({verdict.setting.place[down] for verdict in verdicts})
-    columns = sorted({verdict.setting.place[across] for verdict in verdicts})
-    cells = {(verdict.setting.place[down], verdict.setting.place[across]): verdict for verdict in verdicts}
-    arms, differences = list(verdicts[0].arms), verdicts[0].differences
+    rows = sorted({result.setting.place[down] for result in results})
+    columns = sorted({result.setting.place[across] for result in results})
+    cells = {(result.setting.place[down], result.setting.place[across]): result for result in results}
+    arms, differences = list(results[0].arms), results[0].differences
     figure, panels = new_figure(3.6 * (len(arms) + len(differences)), 3.4, len(arms) + len(differences))
 
     def grid(read: Any) -> NDArray[np.float64]:
         return np.array([[read(cells[r, c]) if (r, c) in cells else np.nan for c in columns] for r in rows], float)
 
-    maps = [grid(lambda verdict, arm=arm: _percent_mean(verdict.arms[arm].accuracy)) for arm in arms]
+    maps = [grid(lambda result, arm=arm: _percent_mean(result.arms[arm].accuracy)) for arm in arms]
     low, high = np.nanmin(maps), max(np.nanmax(maps), np.nanmin(maps) + 0.1)
     for axes, arm, numbers in zip(panels, arms, maps, strict=False):
         _draw_map(axes, numbers, rows, columns, {"cmap": "viridis", "vmin": low, "vmax": high}, ".1f")
-        axes.set_title(f"{verdicts[0].arms[arm].arm.label}, %")
+        axes.set_title(f"{results[0].arms[arm].arm.label}, %")
     for k, difference in enumerate(differences):
-        numbers = grid(lambda verdict, k=k: _percent_mean(verdict.differences[k].by_seed))
+        numbers = grid(lambda result, k=k: _percent_mean(result.differences[k].by_seed))
         reach = max(float(np.nanmax(np.abs(numbers))), 0.1) if np.isfinite(numbers).any() else 0.1
         axes = panels[len(arms) + k]
         _draw_map(axes, numbers, rows, columns, {"cmap": "RdBu", "vmin": -reach, "vmax": reach}, "+.1f")
-        axes.set_title(f"{difference.label}, points")
+        axes.set_title(f"{difference.label}, percentage points")
     for axes in panels:
         axes.set_xlabel(short_name(across))
     panels[0].set_ylabel(short_name(down))
-    head_about(figure, about)
+    set_about(figure, about)
     return figure
 
 
@@ -187,8 +188,8 @@ def _draw_map(
             continue
         red, green, blue, _ = mesh.to_rgba(np.array([value]))[0]
         colour = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
-        words = format(value, form).replace("-", "−")
-        axes.text(column + 0.5, row + 0.5, words, ha="center", va="center", fontsize=9, color=colour)
+        text = format(value, form).replace("-", "−")
+        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=9, color=colour)
     axes.set_xticks(np.arange(len(columns)) + 0.5, [short_value(value) for value in columns])
     axes.set_yticks(np.arange(len(rows)) + 0.5, [short_value(value) for value in rows])
     axes.tick_params(length=0)
@@ -196,54 +197,53 @@ def _draw_map(
 
 
 def draw_forest(conclusion: Conclusion, about: str = "") -> Figure:
-    """Every paired difference, a line each: dots for seeds, the mean, its t-interval."""
+    """Every paired difference in a row: dots for seeds, a diamond for the mean, a bar for its t-interval."""
     arms = [arm.name for arm in conclusion.comparison.arms]
     several = len(arms) > 2
-    shown = [(verdict, difference) for verdict, difference in conclusion.differences if difference.by_seed]
+    shown = [(result, difference) for result, difference in conclusion.differences if difference.by_seed]
     figure, (axes,) = new_figure(7.2, 1.0 + 0.34 * max(1, len(shown)) + 0.3 * bool(about))
-    words = [
-        f"{verdict.setting.name}: {difference.label}" if several else verdict.setting.name
-        for verdict, difference in shown
+    rows = [
+        f"{result.setting.name}: {difference.label}" if several else result.setting.name for result, difference in shown
     ]
     for k, (_, difference) in enumerate(shown):
-        draw_difference(axes, k, difference, colour_of(arms, difference.arm.name), words[k])
+        draw_difference(axes, k, difference, colour_of(arms, difference.arm.name), rows[k])
     axes.axvline(0, color=PALETTE[-1], linewidth=1)
-    axes.set_yticks(range(len(shown)), words)
+    axes.set_yticks(range(len(shown)), rows)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     label = "paired difference" if several else conclusion.differences[0][1].label
-    axes.set_xlabel(f"{label}, points")
-    head_about(figure, about)
+    axes.set_xlabel(f"{label}, percentage points")
+    set_about(figure, about)
     return figure
 
 
 def draw_difference(axes: Axes, k: int, difference: Difference, colour: str, row: str) -> None:
-    """Dots for the seeds, and above them the mean with its interval.
+    """Draw dots for the seeds, and above them the mean with its interval.
 
     Args:
-        axes: Where.
-        k: The row's place.
-        difference: What.
-        colour: Of all of its marks.
-        row: What the row is called.
+        axes: The axes.
+        k: The row's position.
+        difference: The difference.
+        colour: The colour of all of its marks.
+        row: The row's name.
     """
     values = 100 * np.array(difference.values)
     dots = axes.scatter(values, np.full(len(values), k + 0.12), color=colour, s=28, alpha=0.6, linewidth=0)
-    tell(dots, [f"seed {seed}" for seed in difference.by_seed], row)
+    set_hover(dots, [f"seed {seed}" for seed in difference.by_seed], row)
     interval = t_interval(values.tolist())
     if interval is not None:
         axes.plot(interval, [k - 0.12, k - 0.12], color=colour, linewidth=3, solid_capstyle="butt", alpha=0.5)
     mean = axes.scatter([values.mean()], [k - 0.12], color=colour, marker="D", s=44, zorder=3)
-    tell(mean, [f"mean of {_sure_words(values.tolist())}"], row)
+    set_hover(mean, [f"mean of {_mean_text(values.tolist())}"], row)
 
 
-def _sure_words(values: Sequence[float]) -> str:
-    """How many seeds, and the interval of their mean where there is one."""
+def _mean_text(values: Sequence[float]) -> str:
+    """The number of seeds, and the interval of their mean if there is one."""
     interval = t_interval(values)
     ends = "" if interval is None else f", 95 % interval {' to '.join(number(end, '.1f') for end in interval)}"
-    return f"{seeds_words(len(values))}{ends}"
+    return f"{count_seeds(len(values))}{ends}"
 
 
-def seeds_words(count: int, word: str = "seed") -> str:
-    """1 seed, 2 seeds."""
-    return f"{count} {word}{'' if count == 1 else 's'}"
+def count_seeds(count: int, noun: str = "seed") -> str:
+    """The number with its noun: 1 seed, 2 seeds."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

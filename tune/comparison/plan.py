@@ -1,8 +1,8 @@
-"""A comparison's folder: what was declared, and what each of its runs came to.
+"""A comparison's folder: what was declared, and the outcome of each of its runs.
 
-comparison.json    what was declared before the first run, and what was added later
-trials/            a run folder each, with its done.json (`tune.trials.ledger`)
-tuning/            a search each, where every arm was tuned first (`tune.comparison.fairness`)
+comparison.json    the declaration before the first run, and later additions
+trials/            one run folder per run, with its done.json (`tune.trials.ledger`)
+tuning/            one search folder per arm and setting, where the arms were tuned first (`tune.comparison.tuning`)
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.run_config import PLACE_FIELDS, RunConfig, fingerprint, flatten, from_dict, to_dict
+from pipeline.runs.result import RunResult
 from pipeline.runs.run_folder import Run, open_run
 from preprocess.errors import RunError, SpikeloomError
 from preprocess.files import read_json, write_json
@@ -25,16 +26,16 @@ FILE = "comparison.json"
 VERSION = 2
 
 PRIMARY_METRIC = "test_accuracy"
-STOPPING_RULE = "as many seeds as were declared, whatever comes of them; what is added later is listed"
+STOPPING_RULE = "the number of seeds is declared in advance, whatever the results; later additions are listed"
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """How each arm is tuned, in each setting alike, before its seeds run.
+    """How each arm is tuned, by the same protocol in every setting, before its seeds run.
 
     Attributes:
-        space: Words of the search space; () tunes nothing: equal settings for all, the paper's way.
-        trials: Of each arm; None is the whole grid.
+        space: Entries of the search space; () tunes nothing: equal settings for all arms, as in the paper.
+        trials: The number of trials per arm; None is the whole grid.
     """
 
     space: tuple[str, ...] = ()
@@ -46,14 +47,14 @@ class Comparison:
     """Arms in settings, paired by seed.
 
     Attributes:
-        name: The preset or the design, or what else names it.
+        name: The name of the preset, the design or the configuration.
         settings: At least one.
-        arms: At least two; the others are compared with the first.
-        seeds: One run of each arm in each setting for each.
+        arms: At least two; the first is the baseline.
+        seeds: Each arm has one run per seed in each setting.
         cache: The folder of all caches.
-        tuning: What is searched for each arm first.
-        tuned: What was found, by setting's and arm's name.
-        declared: One entry for the first declaration and each addition: when, arms, seeds, and how many runs were done.
+        tuning: The fields that are tuned for each arm first.
+        tuned: The tuned values, by setting's and arm's name.
+        declared: One entry for the first declaration and each addition: when, arms, seeds, and the runs done by then.
     """
 
     name: str
@@ -66,22 +67,22 @@ class Comparison:
     declared: tuple[Mapping[str, Any], ...] = ()
 
     def parts_of(self, setting: Setting, arm: Arm, seed: int) -> list[RunConfig]:
-        """The runs of one arm with one seed, each from the one before."""
+        """The runs of one arm with one seed, each starting from the one before."""
         return parts_of(setting, arm, seed, self.tuned.get((setting.name, arm.name), {}))
 
     def config_of(self, setting: Setting, arm: Arm, seed: int) -> RunConfig:
-        """The run that counts: all that differs within a seed is the arm."""
+        """The run that is compared: within a seed only the arm differs."""
         return self.parts_of(setting, arm, seed)[-1]
 
     def configs(self) -> list[RunConfig]:
-        """Every run that counts, seed by seed, so that an interrupted comparison leaves whole pairs.
+        """Every run that is compared, seed by seed, so that an interrupted comparison leaves complete pairs.
 
-        What computes the same in two settings, for an arm that does not hear what they differ in, is run once.
+        Two settings that differ only in fields without effect on an arm share its run.
         """
         return _once(self.config_of(setting, arm, seed) for seed in self.seeds for setting, arm in self.cells())
 
     def first_parts(self) -> list[RunConfig]:
-        """The runs from which others start."""
+        """The runs from which exchanged neurons start."""
         parts = (self.parts_of(setting, arm, seed) for seed in self.seeds for setting, arm in self.cells())
         return _once(part for every in parts for part in every[:-1])
 
@@ -106,24 +107,23 @@ class Comparison:
         return list(dict.fromkeys(setting.config.dataset.name for setting in self.settings))
 
     def declare(self, done: int) -> Comparison:
-        """With an entry for what is asked for now, if the last one is not the same.
+        """The comparison with an entry for its present arms and seeds, unless the last entry is the same.
 
         Args:
-            done: How many runs had come to an end before.
+            done: The number of runs that are done.
         """
-        asked = {"arms": [arm.name for arm in self.arms], "seeds": list(self.seeds)}
-        if self.declared and {name: self.declared[-1][name] for name in asked} == asked:
+        present = {"arms": [arm.name for arm in self.arms], "seeds": list(self.seeds)}
+        if self.declared and {name: self.declared[-1][name] for name in present} == present:
             return self
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        return replace(self, declared=(*self.declared, {"at": now, "runs_done": done} | asked))
+        return replace(self, declared=(*self.declared, {"at": now, "runs_done": done} | present))
 
     def write(self, folder: Path) -> None:
-        """Write `comparison.json`, whole or not at all."""
+        """Write `comparison.json` atomically."""
         tuned = [
-            {"setting": setting, "arm": arm, "changes": dict(changes)}
-            for (setting, arm), changes in self.tuned.items()
+            {"setting": setting, "arm": arm, "changes": dict(changes)} for (setting, arm), changes in self.tuned.items()
         ]
-        asked: dict[str, Any] = {
+        content: dict[str, Any] = {
             "version": VERSION,
             "name": self.name,
             "arms": [
@@ -147,7 +147,7 @@ class Comparison:
                 for setting in self.settings
             ],
         }
-        write_json(folder / FILE, asked)
+        write_json(folder / FILE, content)
 
 
 def _once(configs: Iterable[RunConfig]) -> list[RunConfig]:
@@ -162,36 +162,37 @@ def compare_neurons(
 
 
 def read_comparison(folder: Path) -> Comparison:
-    """What a comparison's folder was asked for.
+    """The comparison that a folder records.
 
     Raises:
-        RunError: If it is no comparison, or its `comparison.json` is damaged or another version's.
+        RunError: If it is not a comparison's folder, or its `comparison.json` is damaged or of another version.
     """
     path = folder / FILE
-    asked = read_json(path)
-    if asked is None:
+    content = read_json(path)
+    if content is None:
         hint = "Start one: spikeloom compare PRESET"
         raise RunError(f"{folder}: expected a comparison (with {FILE}), found none. {hint}")
-    # Version 1 had one configuration, and said no version.
-    version = asked.get("version", 1 if "config" in asked else None)
+    # Version 1 had one configuration and no version field.
+    version = content.get("version", 1 if "config" in content else None)
     if version not in (VERSION, None):
         hint = "Start the comparison again in another folder."
         raise RunError(f"{path}: expected version {VERSION}, found {version}. {hint}")
     try:
         return Comparison(
-            str(asked["name"]),
+            str(content["name"]),
             tuple(
-                Setting(str(part["name"]), from_dict(part["config"]), dict(part["place"])) for part in asked["settings"]
+                Setting(str(part["name"]), from_dict(part["config"]), dict(part["place"]))
+                for part in content["settings"]
             ),
             tuple(
                 Arm(str(part["name"]), dict(part["changes"]), part["begins"], int(part["seed_offset"]))
-                for part in asked["arms"]
+                for part in content["arms"]
             ),
-            tuple(int(seed) for seed in asked["seeds"]),
-            Path(asked["cache"]),
-            Tuning(tuple(asked["tuning"]["space"]), asked["tuning"]["trials"]),
-            {(part["setting"], part["arm"]): part["changes"] for part in asked["tuned"]},
-            tuple(asked["declared"]),
+            tuple(int(seed) for seed in content["seeds"]),
+            Path(content["cache"]),
+            Tuning(tuple(content["tuning"]["space"]), content["tuning"]["trials"]),
+            {(part["setting"], part["arm"]): part["changes"] for part in content["tuned"]},
+            tuple(content["declared"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError, SpikeloomError) as error:
         raise RunError(f"{path}: damaged ({error!r}). Start the comparison again in another folder.") from None
@@ -199,7 +200,7 @@ def read_comparison(folder: Path) -> Comparison:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What one run of a comparison came to: the run, or why there is none to count."""
+    """The outcome of one run of a comparison: the run, or why it is missing."""
 
     setting: str
     arm: str
@@ -208,14 +209,14 @@ class Outcome:
     missing: str = ""
 
     @property
-    def result(self) -> dict[str, Any]:
-        """The result of a run that is there."""
+    def result(self) -> RunResult:
+        """The result of a run that is not missing."""
         assert self.run is not None and self.run.result is not None
         return self.run.result
 
     @property
     def diverged(self) -> bool:
-        """Whether its loss left the finite numbers."""
+        """Whether its loss became infinite or NaN."""
         return "expected a finite loss" in self.missing
 
 
@@ -224,7 +225,7 @@ Outcomes = Mapping[tuple[str, str, int], Outcome]
 
 
 def read_outcomes(comparison: Comparison, folder: Path) -> dict[tuple[str, str, int], Outcome]:
-    """Every run that was asked for; runs that failed, are damaged or not run yet say so."""
+    """The outcome of every run, including those that failed, are damaged or have not run yet."""
     found = _outcomes(comparison, folder)
     return {(outcome.setting, outcome.arm, outcome.seed): outcome for outcome in found}
 

@@ -1,4 +1,4 @@
-"""Which test samples each of several runs took for what they are, and which of the samples belong together."""
+"""Which test samples each of several runs classifies correctly, and which samples belong to one group."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _FILE = "predictions.npz"
 _AGAIN = "Write it again: spikeloom evaluate"
 
 
-class Right(NamedTuple):
-    """Which test samples each run took for what they are.
+class Correct(NamedTuple):
+    """Which test samples each run classifies correctly.
 
     Attributes:
-        right: bool (runs, samples).
-        names: Of the samples, in the order of the first run, str (samples,).
+        correct: bool (runs, samples).
+        names: Names of the samples, in the order of the first run, str (samples,).
         labels: Class numbers, int64 (samples,).
     """
 
-    right: NDArray[np.bool_]
+    correct: NDArray[np.bool_]
     names: NDArray[np.str_]
     labels: NDArray[np.int64]
 
 
-def read_right(run_folders: Sequence[Path]) -> Right:
+def read_correct(run_folders: Sequence[Path]) -> Correct:
     """Read `predictions.npz` of several runs of the same test samples; the prediction is the largest summed logit.
 
     Args:
-        run_folders: At least one; row i of the answer is of folder i.
+        run_folders: At least one; row i of the result belongs to folder i.
 
     Raises:
         RunError: If a file is missing or damaged, or a run has other test samples or labels than the first.
@@ -52,52 +52,51 @@ def read_right(run_folders: Sequence[Path]) -> Right:
         own_names, own_labels, own_predicted = _read(folder)
         own_order = np.argsort(own_names)
         _check_same_names(first, names[order], folder, own_names[own_order])
-        # Where each sample of the first run stands in this one.
+        # The row of each sample of the first run in this run.
         place = np.empty(len(names), np.int64)
         place[order] = own_order
         _check_same_labels(first, labels, folder, own_labels[place], names)
         rows.append(own_predicted[place] == labels)
-    return Right(np.stack(rows), names, labels)
+    return Correct(np.stack(rows), names, labels)
 
 
-def has_answers(run_folder: Path) -> bool:
-    """Whether a run has its answers kept, whole or not."""
+def has_predictions(run_folder: Path) -> bool:
+    """Whether a run has a file of predictions, intact or not."""
     return (run_folder / _FILE).is_file()
 
 
-def check_answers(run_folder: Path, samples: int, correct: int) -> None:
-    """Refuse answers that are not those that `result.json` counted; a run without any passes.
+def check_predictions(run_folder: Path, samples: int, correct: int) -> None:
+    """Refuse predictions that contradict `result.json`; a run without predictions passes.
 
     Args:
-        run_folder: Of a finished run.
-        samples: How many test samples its `result.json` has.
-        correct: And how many of them right.
+        run_folder: The folder of a finished run.
+        samples: The number of test samples in its `result.json`.
+        correct: The number of correct ones in its `result.json`.
 
     Raises:
-        RunError: If `predictions.npz` is damaged, or has other numbers of samples or right answers.
+        RunError: If `predictions.npz` is damaged, or has other numbers of samples or correct predictions.
     """
-    if not has_answers(run_folder):
+    if not has_predictions(run_folder):
         return
     _, labels, predicted = _read(run_folder)
     found = int((predicted == labels).sum())
     if (len(labels), found) != (samples, correct):
         raise RunError(
-            f"{run_folder / _FILE}: expected {correct} right answers of {samples}, as result.json has, found {found} "
-            f"of {len(labels)}. Evaluated on another machine? {_AGAIN} {run_folder}"
+            f"{run_folder / _FILE}: expected {correct} correct predictions of {samples} as in result.json, found "
+            f"{found} of {len(labels)}. Was it evaluated on another machine? {_AGAIN} {run_folder}"
         )
 
 
 def read_groups(cache: Path, dataset: str, names: NDArray[np.str_]) -> NDArray[np.str_] | None:
-    """The group of each named sample, as the event store has it: samples of one group are not independent.
+    """The group of each named sample in the event store: samples of one group are not independent.
 
-    A group is the user in dvs-gesture and emulated-gestures; the recording, of which windows are cut, or what the
-    manifest says, in folders of one's own; in n-mnist, cifar10-dvs and emulated-digits every recording is of another
-    image.
+    A group is the user in dvs-gesture and emulated-gestures; in your own folders the recording from which windows are
+    cut, or the group in the manifest; in n-mnist, cifar10-dvs and emulated-digits every recording is its own group.
 
     Args:
         cache: The folder of all caches.
         dataset: The cache's name, as `dataset.name` of a run.
-        names: Of samples, str (samples,).
+        names: Names of the samples, str (samples,).
 
     Returns:
         str (samples,), a sample without a group being its own; None where every sample is its own group.
@@ -115,9 +114,9 @@ def read_groups(cache: Path, dataset: str, names: NDArray[np.str_]) -> NDArray[n
             f"{store.path}: expected the {len(names)} test samples of the runs, found {len(missing)} of them missing, "
             f"such as '{missing[0]}'. Give the cache that the runs were trained from."
         )
-    held = store.samples.group[place]
-    # A name may equal another sample's group: the mark keeps them apart.
-    groups = np.array([group or f"\0{name}" for group, name in zip(held, names, strict=True)])
+    known_groups = store.samples.group[place]
+    # A name may equal another sample's group: the prefix keeps them apart.
+    groups = np.array([group or f"\0{name}" for group, name in zip(known_groups, names, strict=True)])
     return None if len(np.unique(groups)) == len(groups) else groups
 
 
@@ -125,11 +124,11 @@ def _read(folder: Path) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np
     """Names, labels and predicted classes of a run's test samples."""
     path = folder / _FILE
     try:
-        with np.load(path) as held:
-            names, labels, logits = held["name"].astype(np.str_), held["label"].astype(np.int64), held["logits"]
+        with np.load(path) as file:
+            names, labels, logits = file["name"].astype(np.str_), file["label"].astype(np.int64), file["logits"]
         predicted = logits.argmax(1).astype(np.int64)
     except FileNotFoundError:
-        raise RunError(f"{path}: expected the answers of a finished run, found no file. {_AGAIN} {folder}") from None
+        raise RunError(f"{path}: expected predictions of a finished run, found no file. {_AGAIN} {folder}") from None
     except (OSError, KeyError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         # RuntimeError: damaged flags make zipfile ask for a password or another method.
         raise RunError(f"{path}: cannot be read ({error}). {_AGAIN} {folder}") from None
@@ -152,11 +151,11 @@ def _check_same_names(first: Path, names: NDArray[np.str_], folder: Path, own: N
     if np.array_equal(names, own):
         return
     lacks, has = np.setdiff1d(names, own), np.setdiff1d(own, names)
-    said = [f"lacks {len(lacks)}, such as '{lacks[0]}'"] if len(lacks) else []
-    said += [f"has {len(has)} others, such as '{has[0]}'"] if len(has) else []
+    differences = [f"lacks {len(lacks)}, such as '{lacks[0]}'"] if len(lacks) else []
+    differences += [f"has {len(has)} others, such as '{has[0]}'"] if len(has) else []
     raise RunError(
-        f"{folder}: expected the {len(names)} test samples of {first}, found {len(own)}: it {' and '.join(said)}. "
-        "Compare runs of one data set and split."
+        f"{folder}: expected the {len(names)} test samples of {first}, found {len(own)}: it "
+        f"{' and '.join(differences)}. Compare runs of one data set and split."
     )
 
 

@@ -1,4 +1,4 @@
-"""Compare neurons: the same runs but for the neuron, paired by seed, through Ray; tables and pictures of what came."""
+"""Run a comparison: the same runs except for the neuron, paired by seed, with Ray; then write tables and figures."""
 
 from __future__ import annotations
 
@@ -6,66 +6,67 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.config.custom_classes import is_outside
+from pipeline.config.custom_classes import is_custom
 from pipeline.config.run_config import PLACE_FIELDS, flatten
+from pipeline.data.run_splits import split_for
 from pipeline.runs.run_folder import holding
-from preprocess.datasets.splits import split_samples
 from preprocess.errors import RunError
 from preprocess.files import make_folder, write_whole
 from preprocess.store.event_store import events_path, open_events
 from preprocess.terminal.progress import Progress
 from tune.comparison.arms import Setting
-from tune.comparison.conclusions import Conclusion, conclude, missing_lines, seeds_warning
+from tune.comparison.conclusions import Conclusion, conclude, excluded_lines, seeds_warning
 from tune.comparison.plan import FILE, Comparison, read_comparison, read_outcomes
 from tune.comparison.tuning import check_tuning, tune_arms
-from tune.rendering.labels import seed_words
-from tune.resources.execution_options import Place
+from tune.rendering.labels import format_seeds
+from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
 from tune.stats.sign_flip import detectable_difference
+from tune.trials.trial_job import TrialJob
 from tune.trials.trial_source import FixedTrials
 
-# What each run of a comparison sets by itself, and what never changes what it computes.
+# The fields that each run of a comparison sets itself, and those that do not affect its results.
 _FREE_FIELDS = frozenset({"neuron.name", "seed"}) | PLACE_FIELDS
 
 
 def compare(
-    comparison: Comparison, folder: Path, *, place: Place | None = None, progress: Progress | None = None
+    comparison: Comparison, folder: Path, *, place: ExecutionOptions | None = None, progress: Progress | None = None
 ) -> Conclusion:
-    """Run what the folder lacks, then write its tables and figures.
+    """Train the runs that the folder lacks, then write its tables and figures.
 
-    Runs are found again by the fingerprint of their configuration, so more seeds or neurons into the same folder run
-    only what is new, and an interrupted comparison goes on where it stopped.
+    Runs are identified by the fingerprint of their configuration: adding seeds or neurons to a folder trains only the
+    new runs, and an interrupted comparison resumes where it stopped.
 
     Args:
-        comparison: What to run.
-        folder: The comparison's folder, made if missing.
-        place: Where and how long; None is this machine, without an end.
-        progress: Where to tell how far it is.
+        comparison: The comparison to run.
+        folder: Its folder, made if missing.
+        place: Where it runs, and for how long; None is this machine without a time limit.
+        progress: Where to report progress.
 
     Raises:
-        RunError: If the folder holds a comparison of another name or configuration, another process works there, or
-            no run came to a result.
+        RunError: If the folder contains a comparison of another name or configuration, another process uses it, or
+            no run has a result.
         ConfigError: If a neuron or the split does not exist, or the tuning does not fit the settings and arms.
         CacheError: If there is no event store.
     """
     from tune.cluster.ray_session import ray_running
 
     progress = progress or Progress()
-    # What is refused leaves nothing behind, no lock either.
+    # Checked first, so that a refused comparison leaves no files behind, not even a lock.
     _check_runs(_with_earlier(comparison, folder))
     make_folder(folder)
-    # Read again under the lock, which is held to the end: another one may have written meanwhile, and must not now.
+    # Read again under the lock, which is kept to the end: another process may have written in the meantime.
     with holding(folder):
         comparison = _with_earlier(comparison, folder)
         done = sum(outcome.run is not None for outcome in read_outcomes(comparison, folder).values())
         comparison = comparison.declare(done)
         comparison.write(folder)
-        place = with_kept_storage(folder, place or Place())
+        place = with_kept_storage(folder, place or ExecutionOptions())
         resume = place.resume("compare", folder)
         place = own_storage(folder, place, progress)
         for line in plan_lines(comparison, folder):
             progress.note(line)
-        # One Ray for all of its parts: it takes seconds to start.
+        # One Ray instance for all parts, because starting it takes seconds.
         with ray_running(place.address, resume) if _several_parts(comparison) else nullcontext():
             comparison = tune_arms(comparison, folder, place=place, progress=progress, resume=resume)
             _run(comparison, folder, place, progress, resume)
@@ -76,29 +77,28 @@ def _several_parts(comparison: Comparison) -> bool:
     return bool(comparison.tuning.space) or any(arm.begins for arm in comparison.arms)
 
 
-def _run(comparison: Comparison, folder: Path, place: Place, progress: Progress, resume: str) -> None:
-    """Those from which others start first."""
+def _run(comparison: Comparison, folder: Path, place: ExecutionOptions, progress: Progress, resume: str) -> None:
+    """Train the runs, those from which exchanged neurons start first."""
     from tune.trials.run_trials import run_trials
 
     for configs in (comparison.first_parts(), comparison.configs()):
         if configs:
-            run_trials(
-                FixedTrials(configs),
-                folder,
-                comparison.cache,
+            job = TrialJob(
+                folder=folder,
+                cache=comparison.cache,
+                execution=place,
                 open_test=True,
-                # In pieces a network is normalised otherwise: runs would differ in more than the neuron.
-                in_pieces=False,
-                place=place,
+                # Micro-batches change batch norm, so that runs would differ in more than the neuron.
+                accumulate=False,
                 fields=[*comparison.axes, "neuron.name", "seed"],
-                progress=progress,
                 resume=resume,
-                held=True,
+                locked=True,
             )
+            run_trials(FixedTrials(configs), job, progress=progress)
 
 
 def plan_lines(comparison: Comparison, folder: Path) -> list[str]:
-    """What is about to run, and what so few seeds cannot show: told before the first run."""
+    """What is about to run, and the power of the test with this number of seeds; printed before the first run."""
     outcomes = read_outcomes(comparison, folder).values()
     there = sum(outcome.run is not None for outcome in outcomes)
     count = len(comparison.seeds)
@@ -106,7 +106,7 @@ def plan_lines(comparison: Comparison, folder: Path) -> list[str]:
     settings = f" in {len(comparison.settings)} settings" if len(comparison.settings) > 1 else ""
     lines = [
         f"{len(outcomes)} runs of {' or '.join(map(str, epochs))} epochs: {', '.join(comparison.labels)}{settings}, "
-        f"{count} seed{'s' if count > 1 else ''} each ({seed_words(comparison.seeds)}); {there} done already"
+        f"{count} seed{'s' if count > 1 else ''} each ({format_seeds(comparison.seeds)}); {there} already done"
     ]
     family = len(comparison.settings) * (len(comparison.arms) - 1)
     if warning := seeds_warning(count, family):
@@ -114,25 +114,25 @@ def plan_lines(comparison: Comparison, folder: Path) -> list[str]:
     smallest = detectable_difference(1.0, count, comparisons=family)
     return [
         *lines,
-        f"so many seeds show a difference of {smallest:.1f} times its own standard deviation over seeds, or a larger "
-        "one, four times in five",
+        f"With {count} seeds, the sign-flip test has 80 % power to detect differences of at least {smallest:.1f} "
+        "standard deviations of the paired differences",
     ]
 
 
 def write_conclusion(comparison: Comparison, folder: Path) -> Conclusion:
-    """Write table.md, table.csv and figures/ of the runs that are there.
+    """Write table.md, table.csv and figures/ of the finished runs.
 
     Raises:
-        RunError: If there is none, with the cause of the first.
+        RunError: If there are none, with the cause of the first.
     """
     from tune.comparison.figures import write_figures
     from tune.comparison.tables import csv_text, tables
 
     conclusion = conclude(comparison, folder)
     if not conclusion.tested:
-        raise RunError(f"{folder}: no run came to a result; the first: {conclusion.errors[0]}")
-    said = "".join(f"- {line}\n" for line in (*conclusion.sentences(), *missing_lines(conclusion.errors)))
-    parts = [*(table.markdown() for table in tables(conclusion)), f"## What the data show\n\n{said}"]
+        raise RunError(f"{folder}: expected a run with a result, found none. The first run: {conclusion.errors[0]}")
+    lines = "".join(f"- {line}\n" for line in (*conclusion.sentences(), *excluded_lines(conclusion.errors)))
+    parts = [*(table.markdown() for table in tables(conclusion)), f"## What the data show\n\n{lines}"]
     write_whole(folder / "table.md", lambda path: path.write_text("\n".join(parts)))
     write_whole(folder / "table.csv", lambda path: path.write_text(csv_text(conclusion)))
     write_figures(conclusion, folder / "figures")
@@ -140,7 +140,7 @@ def write_conclusion(comparison: Comparison, folder: Path) -> Conclusion:
 
 
 def _check_runs(comparison: Comparison) -> None:
-    """Refuse at once, and before anything is written, what every run would fail of."""
+    """Refuse, before anything is written, what would make every run fail."""
     from pipeline.neurons import make_neuron
 
     check_tuning(comparison)
@@ -152,47 +152,39 @@ def _check_runs(comparison: Comparison) -> None:
 
 
 def _check_setting(setting: Setting, comparison: Comparison) -> None:
-    """The split, and the classes of one's own that are trained on it."""
-    dataset = setting.config.dataset
-    store = open_events(events_path(comparison.cache, dataset.name))
+    """Check the split of a setting, and the custom classes that are trained on it."""
+    store = open_events(events_path(comparison.cache, setting.config.dataset.name))
     for arm in comparison.arms:
         config = comparison.config_of(setting, arm, comparison.seeds[0])
-        if is_outside(config.neuron.name) or is_outside(config.network.name):
+        if is_custom("neuron.name", config.neuron.name) or is_custom("network.name", config.network.name):
             from tune.trials.own_classes import check_classes
 
             check_classes(config, store)
-    split_samples(
-        store.samples,
-        dataset.name,
-        dataset.split,
-        dataset.validation_fraction,
-        setting.config.selection,
-        store.classes,
-    )
+    split_for(setting.config, store)
 
 
 def _with_earlier(comparison: Comparison, folder: Path) -> Comparison:
-    """The comparison with the arms and seeds that the folder was asked for before: none is dropped after the fact.
+    """The comparison with all arms and seeds that the folder declared earlier: none is dropped after the fact.
 
     Raises:
-        RunError: If the folder holds runs of another kind: they must never meet in one table.
+        RunError: If the folder contains runs of another comparison, which must not share a table.
     """
     found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if found - {".lock"} and FILE not in found:
-        raise RunError(f"{folder}: expected an empty folder or a comparison, found others. Choose another --out.")
+        raise RunError(f"{folder}: expected an empty folder or a comparison, found other files. Choose another --out.")
     if not (folder / FILE).is_file():
         return comparison
     earlier = read_comparison(folder)
     if earlier.name != comparison.name:
         raise RunError(
-            f"{folder}: holds the comparison {earlier.name}, expected {comparison.name}: their runs do not belong in "
-            f"one table. Choose another --out, or go on with it: spikeloom compare --resume {folder}"
+            f"{folder}: expected the comparison {comparison.name}, found {earlier.name}. Choose another --out, or "
+            f"continue the one that is there: spikeloom compare --resume {folder}"
         )
     changed = [*_changed_settings(earlier, comparison), *_changed_tuning(earlier, comparison)]
     if changed:
         raise RunError(
-            *(f"{folder}: holds a comparison with {line}" for line in changed),
-            f"{folder}: runs of different settings do not compare. Choose another --out.",
+            *(f"{folder}: {line}" for line in changed),
+            f"{folder}: runs with different settings cannot be compared. Choose another --out.",
         )
     arms = {arm.name: arm for arm in (*earlier.arms, *comparison.arms)}
     return replace(
@@ -205,18 +197,18 @@ def _with_earlier(comparison: Comparison, folder: Path) -> Comparison:
 
 
 def _changed_settings(earlier: Comparison, now: Comparison) -> list[str]:
-    """What settings differ in, a line each."""
+    """The differences between the settings, one line each."""
     theirs = {setting.name: setting for setting in earlier.settings}
     ours = {setting.name: setting for setting in now.settings}
     if list(theirs) != list(ours):
-        found = ", ".join(name or "one setting" for name in theirs)
-        return [f"the settings {found}, expected {', '.join(name or 'one setting' for name in ours)}"]
+        found, expected = (", ".join(name or "one setting" for name in names) for names in (theirs, ours))
+        return [f"expected a comparison with the settings {expected}, found the settings {found}"]
     lines = []
     for name, setting in ours.items():
         there, here = flatten(theirs[name].config), flatten(setting.config)
         where = f"in {name}: " if name else ""
         lines += [
-            f"{where}{path} = {there[path]}, expected {here[path]}"
+            f"expected a comparison with {where}{path} = {here[path]}, found {there[path]}"
             for path in here
             if path not in _FREE_FIELDS and here[path] != there[path]
         ]
@@ -226,6 +218,8 @@ def _changed_settings(earlier: Comparison, now: Comparison) -> list[str]:
 def _changed_tuning(earlier: Comparison, now: Comparison) -> list[str]:
     if earlier.tuning == now.tuning:
         return []
-    theirs, ours = (" ".join(tuning.space) or "none" for tuning in (earlier.tuning, now.tuning))
-    trials = earlier.tuning.trials or "all", now.tuning.trials or "all"
-    return [f"tuning {theirs} ({trials[0]} trials), expected {ours} ({trials[1]})"]
+    theirs, ours = (
+        f"{' '.join(tuning.space) or 'none'} ({tuning.trials or 'all'} trials)"
+        for tuning in (earlier.tuning, now.tuning)
+    )
+    return [f"expected a comparison with tuning {ours}, found tuning {theirs}"]

@@ -1,4 +1,4 @@
-"""Whether a finished run can be counted: its files are whole, of this run, and say the same of its test samples."""
+"""Validation of finished runs: their files are complete, belong to the run and agree about its test samples."""
 
 from __future__ import annotations
 
@@ -9,35 +9,36 @@ from typing import Any
 from pipeline.config.run_config import RunConfig, fingerprint
 from pipeline.runs.run_folder import Run
 from preprocess.errors import RunError
-from tune.comparison.predictions import check_answers
+from tune.comparison.predictions import check_predictions
 
-_AGAIN = "Delete the run folder, then go on: spikeloom compare --resume DIR"
+_AGAIN = "Delete the run folder, then continue: spikeloom compare --resume DIR"
 
 Test = Callable[[Any], bool]
 
 
 def check_run(run: Run, config: RunConfig) -> None:
-    """Refuse a run that cannot be counted.
+    """Refuse a run whose results are not valid.
 
     Args:
-        run: As it is on the disk.
-        config: What it was asked for.
+        run: The run as read from disk.
+        config: The configuration that it should have.
 
     Raises:
-        RunError: If a file of it lacks a value, holds one that cannot be, or contradicts another; it says which.
+        RunError: If one of its files lacks a value, has an impossible one, or contradicts another file.
     """
-    result = run.result or {}
+    result: Mapping[str, Any] = run.result or {}
     path = run.folder / "result.json"
     lacks = [name for name in _NEEDED if result.get(name) is None]
     if lacks:
-        raise RunError(f"{run.folder}: result.json lacks {', '.join(lacks)}. {_AGAIN}")
+        raise RunError(f"{path}: expected values of {', '.join(lacks)}, found none. {_AGAIN}")
     if result["fingerprint"] != fingerprint(config):
-        raise RunError(f"{run.folder}: result.json is another run's ({result['fingerprint']}). {_AGAIN}")
+        found = result["fingerprint"]
+        raise RunError(f"{path}: expected the result of run {fingerprint(config)}, found that of {found}. {_AGAIN}")
     _check_values(path, result, {**_NEEDED, **_MAY_LACK})
     _check_counts(path, result)
     _check_metrics(run.folder / "metrics.jsonl", run.metrics, result["epochs"])
     _check_timings(run.folder / "timings.jsonl", run.timings)
-    check_answers(run.folder, result["test_samples"], result["correct"])
+    check_predictions(run.folder, result["test_samples"], result["correct"])
 
 
 def _is_number(value: Any) -> bool:
@@ -62,7 +63,7 @@ def _is_names(value: Any) -> bool:
 
 
 def _is_square(value: Any) -> bool:
-    """Whether it is a list of as many lists of as many counts."""
+    """Whether it is a square matrix of counts."""
     rows = value if isinstance(value, list) else []
     return len(rows) > 0 and all(
         isinstance(row, list) and len(row) == len(rows) and all(map(_is_count, row)) for row in rows
@@ -82,7 +83,7 @@ _AMOUNT: tuple[str, Test] = "a number of 0 or more", _is_amount
 _FRACTION: tuple[str, Test] = "a number from 0 to 1", _is_fraction
 _COUNT: tuple[str, Test] = "a whole number of 0 or more", _is_count
 
-# What a value is expected to be, in words and as a test.
+# The expected kind of each value: its description and a test.
 _NEEDED: Mapping[str, tuple[str, Test]] = {
     "fingerprint": ("a name", lambda value: isinstance(value, str)),
     "emulated": ("true or false", lambda value: isinstance(value, bool)),
@@ -91,13 +92,13 @@ _NEEDED: Mapping[str, tuple[str, Test]] = {
     "test_accuracy": _FRACTION,
     "test_samples": ("a whole number of 1 or more", lambda value: _is_count(value) and value > 0),
     "correct": _COUNT,
-    "confusion": ("as many rows as columns of counts", _is_square),
+    "confusion": ("a square matrix of counts", _is_square),
     "firing_rate": _AMOUNT,
     "firing_rates": ("a rate for each layer", _is_rates),
     "seconds": _AMOUNT,
 }
 _MAY_LACK: Mapping[str, tuple[str, Test]] = {
-    "energy": ("what an inference takes", _is_energy),
+    "energy": ("the energy of an inference", _is_energy),
     "energy_uj": _AMOUNT,
     "test_loss": _NUMBER,
     "validation_accuracy": _FRACTION,
@@ -105,17 +106,17 @@ _MAY_LACK: Mapping[str, tuple[str, Test]] = {
 
 
 def _check_values(path: Path, values: Mapping[str, Any], expected: Mapping[str, tuple[str, Test]]) -> None:
-    for name, (words, test) in expected.items():
+    for name, (kind, test) in expected.items():
         value = values.get(name)
         if value is not None and not test(value):
-            raise _damaged(path, f"{name}: expected {words}, found {value!r:.80}")
+            raise _damaged(path, f"{name}: expected {kind}, found {value!r:.80}")
 
 
 def _check_counts(path: Path, result: Mapping[str, Any]) -> None:
-    """What is said twice of the test samples is the same."""
+    """Check that accuracy, counts and confusion matrix agree."""
     samples, correct, confusion = result["test_samples"], result["correct"], result["confusion"]
     if abs(result["test_accuracy"] - correct / samples) > 1e-9:
-        found = f"{result['test_accuracy']} of {correct} right answers of {samples}"
+        found = f"{result['test_accuracy']} for {correct} of {samples} samples"
         raise _damaged(path, f"test_accuracy: expected correct / test_samples, found {found}")
     if len(confusion) != len(result["classes"]):
         found = f"{len(confusion)} for {len(result['classes'])} classes"
@@ -123,7 +124,7 @@ def _check_counts(path: Path, result: Mapping[str, Any]) -> None:
     counted = sum(map(sum, confusion)), sum(row[k] for k, row in enumerate(confusion))
     if counted != (samples, correct):
         found = f"{counted[1]} of {counted[0]}"
-        raise _damaged(path, f"confusion: expected {correct} right answers of {samples}, found {found}")
+        raise _damaged(path, f"confusion: expected {correct} correct of {samples} samples, found {found}")
 
 
 def _check_metrics(path: Path, rows: list[dict[str, Any]], epochs: int) -> None:
@@ -135,7 +136,7 @@ def _check_metrics(path: Path, rows: list[dict[str, Any]], epochs: int) -> None:
 
 
 def _check_timings(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Of one that goes on from another run they begin later; what another machine wrote may be lost."""
+    """Check the timings; a run that starts from another begins later, and those of another machine may be lost."""
     epochs = [row["epoch"] for row in rows]
     if not all(map(_is_count, epochs)) or epochs != sorted(set(epochs)):
         raise _damaged(path, f"expected a row for each epoch in turn, found {_shown(epochs)}")

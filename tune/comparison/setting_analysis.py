@@ -1,4 +1,4 @@
-"""What the runs of one setting say: each arm's figures, and each later arm's paired differences from the first."""
+"""The analysis of one setting: the results of each arm, and the paired differences of each later arm to the first."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.run_config import RunConfig
+from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import SpikeloomError
 from preprocess.store.event_store import events_path, open_events
 from tune.comparison.arms import Arm, Setting
 from tune.comparison.plan import Comparison, Outcome, Outcomes
-from tune.comparison.predictions import has_answers, read_groups, read_right
+from tune.comparison.predictions import has_predictions, read_correct, read_groups
 from tune.comparison.training_time import training_seconds
 from tune.stats.bootstrap import Bootstrap, bootstrap_accuracy, paired_bootstrap
 from tune.stats.clustered_samples import effective_samples
@@ -28,24 +29,26 @@ SELECTIONS = {
     "validation": "best validation epoch",
     "paper": "best test epoch (the paper's convention)",
 }
+"""How the evaluated epoch was selected, short enough for the column of a table."""
 
-
+# The accuracy that is measured after each epoch: the first of these that a run has.
+EPOCH_SPLITS = ("validation", "test", "train")
 
 
 @dataclass(frozen=True)
-class ArmFigures:
-    """One arm's figures over the seeds that are there; accuracies and rates are fractions.
+class ArmResults:
+    """The results of one arm over the finished seeds; accuracies and rates are fractions.
 
     Attributes:
-        arm: Whose.
-        accuracy: On the test samples, by seed; of a run that diverged, chance.
-        diverged: The seeds whose loss left the finite numbers.
-        missing: Why the other seeds have no number.
-        firing_rate: Over the seeds that have a run, as the next ones.
-        energy_uj: Of one inference.
-        seconds: Of training, of both parts where the neuron was exchanged.
-        curve_area: The mean accuracy over the epochs, on what was measured each epoch; None where nothing was.
-        bootstrap: Of the accuracy, over seeds and test samples, where the predictions of every seed can be read.
+        arm: The arm.
+        accuracy: Test accuracy by seed; chance for a run that diverged.
+        diverged: The seeds whose loss became infinite or NaN.
+        missing: Why the other seeds have no result.
+        firing_rate: Over the seeds with a run, as are the next ones.
+        energy_uj: Energy of one inference.
+        seconds: Training time, of both parts where the neuron was exchanged.
+        curve_area: The mean accuracy over the epochs, on what each epoch measured; None where nothing was measured.
+        bootstrap: Of the accuracy over seeds and test samples, where the predictions of every seed can be read.
     """
 
     arm: Arm
@@ -60,26 +63,26 @@ class ArmFigures:
 
     @property
     def summary(self) -> Summary | None:
-        """Of the test accuracy."""
+        """Summary of the test accuracy."""
         return summarise(list(self.accuracy.values()))
 
     @property
     def crossed_interval(self) -> tuple[float, float] | None:
-        """Of the test accuracy, by Student's t over seeds and test samples, within 0 and 1."""
+        """Interval of the test accuracy, Student's t over seeds and test samples, within 0 and 1."""
         found = None if self.bootstrap is None else self.bootstrap.t_interval
         return None if found is None else (max(0.0, found[0]), min(1.0, found[1]))
 
 
 @dataclass(frozen=True)
 class Difference:
-    """An arm minus the first over the seeds that both have; fractions.
+    """An arm's accuracy minus that of the first arm over the seeds that both have; fractions.
 
     Attributes:
-        arm: The later one.
-        minus: The first one.
-        by_seed: Accuracy of one minus the other's.
-        bootstrap: Over seeds and test samples, where predictions of every pair can be read.
-        unit: What the bootstrap drew beside the seeds: test samples, or groups such as subjects.
+        arm: The later arm.
+        minus: The first arm.
+        by_seed: The difference by seed.
+        bootstrap: Over seeds and test samples, where the predictions of every pair can be read.
+        unit: What the bootstrap resampled besides the seeds: test samples, or groups of them such as subjects.
     """
 
     arm: Arm
@@ -98,17 +101,17 @@ class Difference:
 
     @cached_property
     def p(self) -> float | None:
-        """Of the exact sign-flip test, not corrected for others."""
+        """p of the exact sign-flip test, not corrected for other differences."""
         return sign_flip_p(self.values)
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Student's t over seeds."""
+        """Interval of the mean, Student's t over seeds."""
         return t_interval(self.values)
 
     @property
     def crossed_interval(self) -> tuple[float, float] | None:
-        """Student's t over seeds and test samples."""
+        """Interval of the mean, Student's t over seeds and test samples."""
         return None if self.bootstrap is None else self.bootstrap.t_interval
 
     @property
@@ -116,9 +119,9 @@ class Difference:
         return effect_size(self.values)
 
     def detectable(self, comparisons: int) -> float | None:
-        """The smallest true difference that so many seeds of this spread find in four of five experiments.
+        """The smallest true difference that the test detects with 80 % power at this spread and number of seeds.
 
-        None of fewer seeds than could find any.
+        None where the number of seeds is too small for any.
         """
         summary = summarise(self.values)
         if summary is None or not summary.std:
@@ -127,32 +130,32 @@ class Difference:
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
-    """Figures and differences of one setting.
+class SettingResult:
+    """The results and differences of one setting.
 
     Attributes:
-        setting: Where.
-        seeds: That were asked for.
-        arms: Figures by arm's name, in the order asked for.
-        differences: Of each later arm and the first.
+        setting: The setting.
+        seeds: The declared seeds.
+        arms: Results by arm's name, in the declared order.
+        differences: Each later arm minus the first.
         emulated: Whether an emulator made the recordings.
-        test_samples: Of every run; None where no run is there.
-        groups: How many groups there are in which test samples may be alike; 0 where each stands alone.
-        worth: How many independent samples would tell as much as these; None where that cannot be told.
+        test_samples: The number of test samples; None where no run has a result.
+        groups: The number of groups of related test samples; 0 where all are independent.
+        independent_samples: How many independent samples have as much information; None where it cannot be estimated.
+        tuned: The tuned values of each arm, by its name.
+        unread: Why intervals over test samples are missing, one cause each.
     """
 
     setting: Setting
     seeds: tuple[int, ...]
-    arms: dict[str, ArmFigures]
+    arms: dict[str, ArmResults]
     differences: tuple[Difference, ...]
     emulated: bool
     test_samples: int | None
     groups: int = 0
-    worth: float | None = None
-    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What a search found for each arm here, by its name."""
-    unanswered: tuple[str, ...] = ()
-    """Why intervals over test samples are missing, a cause each."""
+    independent_samples: float | None = None
+    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     @property
     def config(self) -> RunConfig:
@@ -160,19 +163,19 @@ class Verdict:
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """The runs that no number includes, a line each."""
+        """The excluded runs, one line each."""
         where = f"{self.setting.name}: " if self.setting.name else ""
         return tuple(
-            f"{where}{figures.arm.label} seed {seed}: {cause}"
-            for figures in self.arms.values()
-            for seed, cause in figures.missing.items()
+            f"{where}{arm_results.arm.label} seed {seed}: {cause}"
+            for arm_results in self.arms.values()
+            for seed, cause in arm_results.missing.items()
         )
 
     @property
     def dataset(self) -> str:
-        """The data set's name, called emulated where it is and its name does not say so."""
+        """The data set's name, with "(emulated)" where the name itself does not show it."""
         name = self.config.dataset.name
-        return f"{name} (emulated)" if self.emulated and not name.startswith("emulated-") else name
+        return f"{name} (emulated)" if self.emulated and not is_emulated(name) else name
 
     @property
     def about(self) -> str:
@@ -184,122 +187,123 @@ class Verdict:
         return SELECTIONS[self.config.selection]
 
 
-def judge_setting(comparison: Comparison, setting: Setting, outcomes: Outcomes) -> Verdict:
-    """What the runs of a setting say."""
+def analyse_setting(comparison: Comparison, setting: Setting, outcomes: Outcomes) -> SettingResult:
+    """Analyse the runs of a setting."""
     every = {
-        arm.name: {seed: outcomes[setting.name, arm.name, seed] for seed in comparison.seeds}
-        for arm in comparison.arms
+        arm.name: {seed: outcomes[setting.name, arm.name, seed] for seed in comparison.seeds} for arm in comparison.arms
     }
     results = [outcome.result for mine in every.values() for outcome in mine.values() if outcome.run is not None]
     chance = _chance(comparison, setting, results)
-    answers, unread = _read_answers(comparison, setting, every)
-    arms = {arm.name: _figures(arm, every[arm.name], chance, answers) for arm in comparison.arms}
+    predictions, unread = _read_predictions(comparison, setting, every)
+    arms = {arm.name: _arm_results(arm, every[arm.name], chance, predictions) for arm in comparison.arms}
     first, *others = arms.values()
-    return Verdict(
-        setting,
-        comparison.seeds,
-        arms,
-        tuple(_difference(figures, first, answers) for figures in others),
-        any(result["emulated"] for result in results) or setting.config.dataset.name.startswith("emulated-"),
-        int(results[0]["test_samples"]) if results else None,
-        *(answers.grouping() if answers else (0, None)),
-        {arm.name: comparison.tuned.get((setting.name, arm.name), {}) for arm in comparison.arms},
-        (unread,) if unread else tuple(_without_answers(setting, arms, every)),
+    groups, independent_samples = predictions.grouping() if predictions else (0, None)
+    return SettingResult(
+        setting=setting,
+        seeds=comparison.seeds,
+        arms=arms,
+        differences=tuple(_difference(arm_results, first, predictions) for arm_results in others),
+        emulated=any(result["emulated"] for result in results) or is_emulated(setting.config.dataset.name),
+        test_samples=int(results[0]["test_samples"]) if results else None,
+        groups=groups,
+        independent_samples=independent_samples,
+        tuned={arm.name: comparison.tuned.get((setting.name, arm.name), {}) for arm in comparison.arms},
+        unread=(unread,) if unread else tuple(_without_predictions(setting, arms, every)),
     )
 
 
 def _chance(comparison: Comparison, setting: Setting, results: Sequence[Mapping[str, Any]]) -> float | None:
-    """The accuracy of who answers one class for all; None where nobody can say how many classes there are."""
+    """The accuracy of always predicting one class; None where the number of classes is unknown."""
     if results and results[0].get("classes"):
         return 1 / len(results[0]["classes"])
     try:
-        # Where every run of a setting diverged.
+        # Every run of the setting diverged: the event store has the classes.
         return 1 / len(open_events(events_path(comparison.cache, setting.config.dataset.name)).classes)
     except SpikeloomError:
         return None
 
 
 @dataclass(frozen=True, eq=False)
-class _Answers:
-    """Which test samples the runs of a setting took for what they are.
+class _Predictions:
+    """Which test samples the runs of a setting classify correctly.
 
     Attributes:
-        right: bool (samples,) of each run, by arm's name and seed.
-        groups: Of each sample, str (samples,); None where every sample is its own.
+        correct: bool (samples,) of each run, by arm's name and seed.
+        groups: The group of each sample, str (samples,); None where every sample is its own group.
     """
 
-    right: Mapping[tuple[str, int], NDArray[np.bool_]]
+    correct: Mapping[tuple[str, int], NDArray[np.bool_]]
     groups: NDArray[np.str_] | None
 
     def of(self, arm: Arm, seeds: Iterable[int]) -> NDArray[np.bool_] | None:
-        """(seeds, samples); None where a run has none: it diverged, and without it the others would look better."""
-        rows = [self.right.get((arm.name, seed)) for seed in seeds]
-        there = [row for row in rows if row is not None]
-        return np.stack(there) if rows and len(there) == len(rows) else None
+        """bool (seeds, samples); None if a run has none: it diverged, and leaving it out would favour the arm."""
+        rows = [self.correct.get((arm.name, seed)) for seed in seeds]
+        present = [row for row in rows if row is not None]
+        return np.stack(present) if rows and len(present) == len(rows) else None
 
     def grouping(self) -> tuple[int, float | None]:
-        """How many groups there are, and how many independent samples would tell as much."""
+        """The number of groups, and the number of independent samples with as much information."""
         if self.groups is None:
             return 0, None
-        return len(np.unique(self.groups)), effective_samples(np.stack(list(self.right.values())), self.groups)
+        return len(np.unique(self.groups)), effective_samples(np.stack(list(self.correct.values())), self.groups)
 
 
-def _read_answers(
+def _read_predictions(
     comparison: Comparison, setting: Setting, every: Mapping[str, Mapping[int, Outcome]]
-) -> tuple[_Answers | None, str]:
-    """Of the runs that have kept them; None, and why, where runs or the event store do not fit each other."""
+) -> tuple[_Predictions | None, str]:
+    """The predictions of the runs that have them; None and the cause where runs and event store do not match."""
     runs = {
         (arm, seed): outcome.run.folder
         for arm, mine in every.items()
         for seed, outcome in mine.items()
-        if outcome.run is not None and has_answers(outcome.run.folder)
+        if outcome.run is not None and has_predictions(outcome.run.folder)
     }
     if not runs:
         return None, ""
     try:
-        right, names, _ = read_right(list(runs.values()))
+        correct, names, _ = read_correct(list(runs.values()))
         groups = read_groups(comparison.cache, setting.config.dataset.name, names)
     except SpikeloomError as error:
         return None, str(error)
-    return _Answers(dict(zip(runs, right, strict=True)), groups), ""
+    return _Predictions(dict(zip(runs, correct, strict=True)), groups), ""
 
 
-def _without_answers(
-    setting: Setting, arms: Mapping[str, ArmFigures], every: Mapping[str, Mapping[int, Outcome]]
+def _without_predictions(
+    setting: Setting, arms: Mapping[str, ArmResults], every: Mapping[str, Mapping[int, Outcome]]
 ) -> Iterator[str]:
-    """The runs that count and have no answers, and why: their arms have no interval over test samples."""
+    """The runs without predictions, and why: their arms have no interval over test samples."""
     where = f"{setting.name}: " if setting.name else ""
-    for name, figures in arms.items():
-        for seed in figures.accuracy:
+    for name, arm_results in arms.items():
+        for seed in arm_results.accuracy:
             run = every[name][seed].run
             if run is None:
-                yield f"{where}{figures.arm.label} seed {seed} diverged"
-            elif not has_answers(run.folder):
-                yield f"{where}{figures.arm.label} seed {seed} has no predictions.npz"
+                yield f"{where}{arm_results.arm.label} seed {seed} diverged"
+            elif not has_predictions(run.folder):
+                yield f"{where}{arm_results.arm.label} seed {seed} has no predictions.npz"
 
 
-def _figures(
-    arm: Arm, mine: Mapping[int, Outcome], chance: float | None, answers: _Answers | None
-) -> ArmFigures:
-    there = {seed: outcome.result for seed, outcome in mine.items() if outcome.run is not None}
+def _arm_results(
+    arm: Arm, mine: Mapping[int, Outcome], chance: float | None, predictions: _Predictions | None
+) -> ArmResults:
+    finished = {seed: outcome.result for seed, outcome in mine.items() if outcome.run is not None}
     runs = [outcome.run for outcome in mine.values() if outcome.run is not None]
-    accuracy = {seed: float(result["test_accuracy"]) for seed, result in there.items()}
+    accuracy = {seed: float(result["test_accuracy"]) for seed, result in finished.items()}
     diverged = tuple(seed for seed, outcome in mine.items() if outcome.diverged and chance is not None)
-    # A network that answers with NaN answers one class for all: dropping it would flatter the arm.
+    # A network with NaN outputs predicts one class for all samples; dropping the run would favour the arm.
     accuracy |= {seed: chance for seed in diverged if chance is not None}
     accuracy = dict(sorted(accuracy.items()))
-    right = None if answers is None else answers.of(arm, accuracy)
+    correct = None if predictions is None else predictions.of(arm, accuracy)
     areas = [area for outcome in mine.values() if outcome.run is not None and (area := _area(outcome)) is not None]
-    return ArmFigures(
+    return ArmResults(
         arm,
         accuracy,
         diverged,
         {seed: outcome.missing for seed, outcome in mine.items() if outcome.run is None and seed not in diverged},
-        _summary_of(there.values(), "firing_rate"),
-        summarise([energy for result in there.values() if (energy := _energy(result)) is not None]),
+        _summary_of(finished.values(), "firing_rate"),
+        summarise([energy for result in finished.values() if (energy := _energy(result)) is not None]),
         summarise([seconds for run in runs if (seconds := training_seconds(run)) is not None]),
         summarise(areas),
-        None if right is None or answers is None else bootstrap_accuracy(right, clusters=answers.groups),
+        None if correct is None or predictions is None else bootstrap_accuracy(correct, clusters=predictions.groups),
     )
 
 
@@ -308,14 +312,10 @@ def _summary_of(results: Any, name: str) -> Summary | None:
 
 
 def _energy(result: Mapping[str, Any]) -> float | None:
-    """Of one inference in µJ: on the test samples where it was counted there, else on those that selected."""
+    """The energy of one inference in µJ: on the test samples if it was counted there, otherwise during training."""
     counted = result.get("energy") or {}
     found = counted.get("per_inference_uj", result.get("energy_uj"))
     return None if found is None else float(found)
-
-
-# The accuracy that is measured each epoch: the first of these that a run has.
-EPOCH_SPLITS = ("validation", "test", "train")
 
 
 def _area(outcome: Outcome) -> float | None:
@@ -328,13 +328,13 @@ def _area(outcome: Outcome) -> float | None:
     return None
 
 
-def _difference(ours: ArmFigures, first: ArmFigures, answers: _Answers | None) -> Difference:
+def _difference(ours: ArmResults, first: ArmResults, predictions: _Predictions | None) -> Difference:
     """A later arm minus the first."""
     by_seed = {seed: ours.accuracy[seed] - first.accuracy[seed] for seed in ours.accuracy if seed in first.accuracy}
     bootstrap = None
-    if answers is not None:
-        mine, theirs = answers.of(ours.arm, by_seed), answers.of(first.arm, by_seed)
+    if predictions is not None:
+        mine, theirs = predictions.of(ours.arm, by_seed), predictions.of(first.arm, by_seed)
         if mine is not None and theirs is not None:
-            bootstrap = paired_bootstrap(mine, theirs, clusters=answers.groups)
-    grouped = answers is not None and answers.groups is not None
+            bootstrap = paired_bootstrap(mine, theirs, clusters=predictions.groups)
+    grouped = predictions is not None and predictions.groups is not None
     return Difference(ours.arm, first.arm, by_seed, bootstrap, "groups of test samples" if grouped else "test samples")

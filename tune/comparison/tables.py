@@ -1,4 +1,4 @@
-"""A comparison's tables: figures of each arm, differences with their tests, seeds, and readings at equal cost."""
+"""A comparison's tables: results of each arm, differences with their tests, seeds, and accuracy at equal cost."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tune.comparison.axes import number_axes
-from tune.comparison.captions import titled
+from tune.comparison.captions import data_title
 from tune.comparison.conclusions import Conclusion
-from tune.comparison.equal_cost import Reading, read_at_equal
-from tune.comparison.setting_analysis import ArmFigures, Difference, Verdict
-from tune.rendering.labels import seed_words, short_name, short_value
-from tune.rendering.table import Table, number, per_cent
+from tune.comparison.equal_cost import AccuraciesAtCost, accuracies_at_equal_cost
+from tune.comparison.setting_analysis import ArmResults, Difference, SettingResult
+from tune.rendering.labels import format_seeds, short_name, short_value
+from tune.rendering.table import Table, format_percent, number
 from tune.stats.bootstrap import Bootstrap
 from tune.stats.sign_flip import sign_flip_p
 from tune.stats.summary import Summary, summarise, t_interval
@@ -30,33 +30,33 @@ _PLACE = ("data set", "split", "T", "seeds", "selection")
 
 
 def tables(conclusion: Conclusion) -> list[Table]:
-    """Every table, the most telling first."""
+    """Every table, the most important first."""
     found = [accuracy_table(conclusion), difference_table(conclusion)]
     found += [curve_table(conclusion)] if any(_areas(conclusion)) else []
-    found += [seed_table(conclusion, verdict) for verdict in conclusion.verdicts if verdict.test_samples]
-    readings = read_at_equal(conclusion)
-    if readings:
-        found.append(reading_table(conclusion, readings))
-    if any(own for verdict in conclusion.verdicts for own in verdict.own.values()):
+    found += [seed_table(conclusion, result) for result in conclusion.results if result.test_samples]
+    matches = accuracies_at_equal_cost(conclusion)
+    if matches:
+        found.append(equal_cost_table(conclusion, matches))
+    if any(own for result in conclusion.results for own in result.tuned.values()):
         found.append(tuned_table(conclusion))
     return found
 
 
 def accuracy_table(conclusion: Conclusion) -> Table:
-    """A row for each arm and each difference in each setting; every row says what it was measured on."""
-    several = len(conclusion.verdicts) > 1
+    """A row for each arm and each difference in each setting, with the data that it was measured on."""
+    several = len(conclusion.results) > 1
     columns: tuple[str, ...] = (
         "neuron", "test accuracy, %", "95 % interval", "firing rate", "energy, µJ", "training, s", *_PLACE
     )  # fmt: skip
     rows = []
-    for verdict in conclusion.verdicts:
-        words = (verdict.setting.name,) if several else ()
-        rows += [(*words, *_arm_row(conclusion, verdict, figures)) for figures in verdict.arms.values()]
-        rows += [(*words, *_difference_row(conclusion, verdict, difference)) for difference in verdict.differences]
+    for result in conclusion.results:
+        name = (result.setting.name,) if several else ()
+        rows += [(*name, *_arm_row(conclusion, result, arm_results)) for arm_results in result.arms.values()]
+        rows += [(*name, *_difference_row(conclusion, result, difference)) for difference in result.differences]
     note = (
-        "Mean ± standard deviation over seeds; differences are paired by seed, in points. Intervals are Student's t "
-        "over seeds and test samples, groups of samples where these are alike. Energy is counted, of one inference, "
-        "not measured."
+        "Mean ± standard deviation over seeds; differences are paired by seed, in percentage points. Intervals are "
+        "Student's t over seeds and test samples (over groups of related samples where there are any). Energy is "
+        "estimated per inference from operation counts, not measured."
     )
     if several:
         columns = ("setting", *columns)
@@ -64,19 +64,19 @@ def accuracy_table(conclusion: Conclusion) -> Table:
     return Table(title, columns, tuple(rows), "l" * several + "lrrrrrllrll", note)
 
 
-def _arm_row(conclusion: Conclusion, verdict: Verdict, figures: ArmFigures) -> tuple[str, ...]:
+def _arm_row(conclusion: Conclusion, result: SettingResult, arm_results: ArmResults) -> tuple[str, ...]:
     return (
-        figures.arm.label,
-        mean_std(figures.summary, 100, ".1f"),
-        _ends(figures.crossed_interval, ".1f"),
-        mean_std(figures.firing_rate, 1, ".3f"),
-        mean_std(figures.energy_uj, 1, ".3g"),
-        mean_std(figures.seconds, 1, ".0f"),
-        *_place(conclusion, verdict, list(figures.accuracy), figures.diverged),
+        arm_results.arm.label,
+        mean_std(arm_results.summary, 100, ".1f"),
+        _ends(arm_results.crossed_interval, ".1f"),
+        mean_std(arm_results.firing_rate, 1, ".3f"),
+        mean_std(arm_results.energy_uj, 1, ".3g"),
+        mean_std(arm_results.seconds, 1, ".0f"),
+        *_place(conclusion, result, list(arm_results.accuracy), arm_results.diverged),
     )
 
 
-def _difference_row(conclusion: Conclusion, verdict: Verdict, difference: Difference) -> tuple[str, ...]:
+def _difference_row(conclusion: Conclusion, result: SettingResult, difference: Difference) -> tuple[str, ...]:
     return (
         difference.label,
         mean_std(summarise(difference.values), 100, "+.1f"),
@@ -84,42 +84,42 @@ def _difference_row(conclusion: Conclusion, verdict: Verdict, difference: Differ
         "",
         "",
         "",
-        *_place(conclusion, verdict, list(difference.by_seed)),
+        *_place(conclusion, result, list(difference.by_seed)),
     )
 
 
 def _place(
-    conclusion: Conclusion, verdict: Verdict, there: Sequence[int], diverged: Sequence[int] = ()
+    conclusion: Conclusion, result: SettingResult, there: Sequence[int], diverged: Sequence[int] = ()
 ) -> tuple[str, ...]:
-    config = verdict.config
+    config = result.config
     steps = config.binning.steps_title.removeprefix("T = ")
     return (
-        verdict.dataset,
+        result.dataset,
         config.dataset.split_title,
         steps,
         _seeds(conclusion, there, diverged),
-        verdict.selection,
+        result.selection,
     )
 
 
 def _seeds(conclusion: Conclusion, there: Sequence[int], diverged: Sequence[int]) -> str:
-    """The seeds that count, and, never silently, those that are missing or diverged."""
+    """The seeds with a result, and those that are missing or diverged."""
     missing = [seed for seed in conclusion.comparison.seeds if seed not in there]
-    text = f"{len(there)}: {seed_words(there)}" if there else "0"
-    text += f"; diverged {seed_words(diverged)}" if diverged else ""
-    return f"{text}; missing {seed_words(missing)}" if missing else text
+    text = f"{len(there)}: {format_seeds(there)}" if there else "0"
+    text += f"; diverged {format_seeds(diverged)}" if diverged else ""
+    return f"{text}; missing {format_seeds(missing)}" if missing else text
 
 
 def difference_table(conclusion: Conclusion) -> Table:
-    """Every difference with its intervals, tests, effect size and what could have been found."""
+    """Every difference with its intervals, tests, effect size and the smallest detectable difference."""
     rows = []
-    for verdict, difference in conclusion.differences:
-        adjusted, detectable = conclusion.adjusted(verdict, difference), difference.detectable(conclusion.family)
+    for result, difference in conclusion.differences:
+        adjusted, detectable = conclusion.adjusted(result, difference), difference.detectable(conclusion.family)
         effect = difference.effect
         share = None if difference.bootstrap is None else difference.bootstrap.seed_share
         rows.append(
             (
-                *((verdict.setting.name,) if len(conclusion.verdicts) > 1 else ()),
+                *((result.setting.name,) if len(conclusion.results) > 1 else ()),
                 difference.label,
                 mean_std(summarise(difference.values), 100, "+.2f"),
                 _ends(difference.interval),
@@ -134,130 +134,135 @@ def difference_table(conclusion: Conclusion) -> Table:
             )
         )
     columns = (
-        "difference", "points", "95 % interval (seeds)", "95 % interval (seeds and samples)", "bootstrap",
-        "sign-flip p", "Holm p", "effect d_z", "of the seeds", "detectable", "seeds",
+        "difference", "mean, points", "95 % interval (seeds)", "95 % interval (seeds and samples)",
+        "95 % interval (bootstrap)", "sign-flip p", "Holm p", "effect size d_z", "seed share", "detectable, points",
+        "seeds",
     )  # fmt: skip
-    several = len(conclusion.verdicts) > 1
-    holm = f"Holm's correction is over all {conclusion.family} declared differences. " if conclusion.family > 1 else ""
+    several = len(conclusion.results) > 1
+    holm = f"Holm's correction covers all {conclusion.family} declared differences. " if conclusion.family > 1 else ""
     note = (
-        "Paired by seed. Intervals are Student's t over seeds alone, and over seeds and test samples (groups of "
-        "samples where these are alike); the bootstrap draws seeds and test samples, and from fewer than six seeds is "
-        f"too narrow. {holm}d_z: mean over standard deviation of the paired differences, corrected for few seeds. Of "
-        "the seeds: the share of the uncertainty that more seeds would take away, and more test samples would not. "
-        "Detectable: found with 80 % power by the sign-flip test at this spread, in points; – where so few seeds can "
-        "find nothing."
+        "Differences are paired by seed, in percentage points. The intervals are Student's t over seeds, Student's t "
+        "over seeds and test samples (over groups of related samples where there are any), and a bootstrap over seeds "
+        f"and test samples, which is too narrow below six seeds. {holm}Effect size d_z: mean / standard deviation of "
+        "the paired differences, corrected for few seeds. Seed share: the share of the variance that more seeds would "
+        "reduce, and more test samples would not. Detectable: the smallest true difference that the sign-flip test "
+        "detects with 80 % power at this spread; – where the number of seeds is too small for any."
     )
-    heads = ("setting", *columns) if several else columns
-    title = titled("Paired differences", conclusion.verdicts)
-    return Table(title, heads, tuple(rows), "l" * several + "lrrrrrrrrrr", note)
+    headers = ("setting", *columns) if several else columns
+    title = data_title("Paired differences", conclusion.results)
+    return Table(title, headers, tuple(rows), "l" * several + "lrrrrrrrrrr", note)
 
 
-def seed_table(conclusion: Conclusion, verdict: Verdict) -> Table:
+def seed_table(conclusion: Conclusion, result: SettingResult) -> Table:
     """Test accuracy by seed, then its mean and interval; missing runs are shown as missing."""
-    columns = [(f"{figures.arm.label}, %", figures.accuracy, ".1f") for figures in verdict.arms.values()]
-    columns += [(f"{difference.label}, points", difference.by_seed, "+.1f") for difference in verdict.differences]
+    columns = [(f"{arm_results.arm.label}, %", arm_results.accuracy, ".1f") for arm_results in result.arms.values()]
+    columns += [(f"{difference.label}, points", difference.by_seed, "+.1f") for difference in result.differences]
     rows = []
     for seed in conclusion.comparison.seeds:
-        words = (number(100 * held[seed], form) if seed in held else "missing" for _, held, form in columns)
-        rows.append((str(seed), *words))
-    values = [(list(held.values()), form) for _, held, form in columns]
-    rows.append(("mean ± std", *(mean_std(summarise(held), 100, form) for held, form in values)))
-    rows.append(("95 % interval", *(_ends(t_interval(held), form) for held, form in values)))
-    where = f": {verdict.setting.name}" if verdict.setting.name else ""
-    title = f"{titled(f'Test accuracy by seed{where}', [verdict])}, {verdict.selection}"
-    note = "Intervals are Student's t over seeds; near 100 % they may reach beyond it."
-    heads = ("seed", *(name for name, _, _ in columns))
-    return Table(title, heads, tuple(rows), "l" + "r" * len(columns), note, summary=2)
+        cells = (number(100 * by_seed[seed], form) if seed in by_seed else "missing" for _, by_seed, form in columns)
+        rows.append((str(seed), *cells))
+    values = [(list(by_seed.values()), form) for _, by_seed, form in columns]
+    rows.append(("mean ± std", *(mean_std(summarise(column), 100, form) for column, form in values)))
+    rows.append(("95 % interval", *(_ends(t_interval(column), form) for column, form in values)))
+    where = f": {result.setting.name}" if result.setting.name else ""
+    title = f"{data_title(f'Test accuracy by seed{where}', [result])}, {result.selection}"
+    note = "Differences are in percentage points. Intervals are Student's t over seeds and may extend beyond 100 %."
+    headers = ("seed", *(name for name, _, _ in columns))
+    return Table(title, headers, tuple(rows), "l" + "r" * len(columns), note, summary=2)
 
 
 def curve_table(conclusion: Conclusion) -> Table:
-    """The mean of each learning curve over its epochs: of two that end alike, the one that rose sooner has more."""
+    """The mean accuracy over the epochs, which is higher for the faster of two learning curves with the same end."""
     rows = tuple(
         (
-            verdict.setting.name or verdict.dataset,
-            *(mean_std(figures.curve_area, 100, ".1f") for figures in verdict.arms.values()),
+            result.setting.name or result.dataset,
+            *(mean_std(arm_results.curve_area, 100, ".1f") for arm_results in result.arms.values()),
         )
-        for verdict in conclusion.verdicts
+        for result in conclusion.results
     )
     labels = [f"{arm.label}, %" for arm in conclusion.comparison.arms]
-    note = "On what each epoch measured: validation samples, else test samples, else those that train."
-    title = titled("Mean accuracy over the epochs", conclusion.verdicts)
-    return Table(title, ("where", *labels), rows, "l" + "r" * len(labels), note)
+    note = (
+        "The accuracy after each epoch, averaged over the epochs: on validation samples if each epoch measured them, "
+        "otherwise on test samples, otherwise on training samples."
+    )
+    title = data_title("Mean accuracy over the epochs", conclusion.results)
+    return Table(title, ("setting", *labels), rows, "l" + "r" * len(labels), note)
 
 
 def _areas(conclusion: Conclusion) -> Iterator[Summary | None]:
-    return (figures.curve_area for verdict in conclusion.verdicts for figures in verdict.arms.values())
+    return (arm_results.curve_area for result in conclusion.results for arm_results in result.arms.values())
 
 
-def reading_table(conclusion: Conclusion, readings: Sequence[Reading]) -> Table:
-    """Accuracies read at equal cost instead of at equal settings."""
+def equal_cost_table(conclusion: Conclusion, matches: Sequence[AccuraciesAtCost]) -> Table:
+    """Accuracies at equal cost instead of at equal settings."""
     labels = [arm.label for arm in conclusion.comparison.arms]
     rows = tuple(
-        (reading.where, reading.quantity, reading.at, *(per_cent(value) for value in reading.accuracies.values()))
-        for reading in readings
+        (match.where, match.quantity, match.at, *(format_percent(value) for value in match.accuracies.values()))
+        for match in matches
     )
     note = (
-        "Read between the measured points, in the middle of the range that all neurons reach; at equal training time "
-        "from the accuracy of each epoch, where the quickest neuron has finished."
+        "Interpolated linearly between the measured points, in the middle of the range of costs that all neurons "
+        "cover; for training time, between epochs, at the time when the fastest neuron has finished."
     )
     axes = number_axes(conclusion)
     if len(axes) == 1:
-        note += f" A cost that does not rise or fall along {short_name(axes[0])} for every neuron cannot be read."
-    columns = ("where", "equal", "at", *(f"{label}, %" for label in labels))
-    return Table(titled("Read at equal cost", conclusion.verdicts), columns, rows, "llr" + "r" * len(labels), note)
+        note += f" Costs that are not monotonic in {short_name(axes[0])} for every neuron are left out."
+    columns = ("setting", "equal cost", "value", *(f"{label}, %" for label in labels))
+    title = data_title("Accuracy at equal cost", conclusion.results)
+    return Table(title, columns, rows, "llr" + "r" * len(labels), note)
 
 
 def tuned_table(conclusion: Conclusion) -> Table:
-    """What a search found for each arm in each setting."""
-    fields = list(
-        dict.fromkeys(path for verdict in conclusion.verdicts for own in verdict.own.values() for path in own)
-    )
+    """The values that were tuned for each arm in each setting."""
+    fields = list(dict.fromkeys(path for result in conclusion.results for own in result.tuned.values() for path in own))
     rows = tuple(
         (
-            verdict.setting.name or verdict.dataset,
-            verdict.arms[name].arm.label,
+            result.setting.name or result.dataset,
+            result.arms[name].arm.label,
             *(short_value(own[path]) if path in own else "–" for path in fields),
         )
-        for verdict in conclusion.verdicts
-        for name, own in verdict.own.items()
+        for result in conclusion.results
+        for name, own in result.tuned.items()
     )
     columns = ("setting", "neuron", *map(short_name, fields))
-    note = "Chosen by validation accuracy; the seeds then ran with these values on all training samples."
-    return Table(titled("Tuned for each neuron", conclusion.verdicts), columns, rows, "ll" + "r" * len(fields), note)
+    note = "Selected by validation accuracy; the compared runs were then trained with these values."
+    title = data_title("Tuned for each neuron", conclusion.results)
+    return Table(title, columns, rows, "ll" + "r" * len(fields), note)
 
 
 def csv_text(conclusion: Conclusion) -> str:
-    """The tables for machines: fractions, an empty cell where there is no value."""
+    """The numbers of the tables as CSV: accuracies as fractions, an empty cell where there is no value."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, _CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for verdict in conclusion.verdicts:
-        writer.writerows(_csv_rows(conclusion, verdict))
+    for result in conclusion.results:
+        writer.writerows(_csv_rows(conclusion, result))
     return buffer.getvalue()
 
 
-def _csv_rows(conclusion: Conclusion, verdict: Verdict) -> Iterator[dict[str, Any]]:
-    for name, figures in verdict.arms.items():
-        values: dict[str, Any] = {"row": "neuron", "neuron": name} | _csv_values(conclusion, verdict, figures.accuracy)
-        values |= {"diverged_seeds": " ".join(map(str, figures.diverged))} | _csv_bootstrap(figures.bootstrap)
+def _csv_rows(conclusion: Conclusion, result: SettingResult) -> Iterator[dict[str, Any]]:
+    for name, arm_results in result.arms.items():
+        values: dict[str, Any] = {"row": "neuron", "neuron": name}
+        values |= _csv_values(conclusion, result, arm_results.accuracy)
+        values |= {"diverged_seeds": " ".join(map(str, arm_results.diverged))} | _csv_bootstrap(arm_results.bootstrap)
         for column in ("curve_area", "firing_rate", "energy_uj", "seconds"):
-            values |= _csv_summary(column, getattr(figures, column))
+            values |= _csv_summary(column, getattr(arm_results, column))
         yield values
-    for difference in verdict.differences:
+    for difference in result.differences:
         values = {"row": "difference", "neuron": difference.arm.name, "minus": difference.minus.name}
-        values |= _csv_values(conclusion, verdict, difference.by_seed)
+        values |= _csv_values(conclusion, result, difference.by_seed)
         values |= {"sign_flip_p": sign_flip_p(difference.values), "effect_size": difference.effect}
-        values["holm_p"] = conclusion.adjusted(verdict, difference)
+        values["holm_p"] = conclusion.adjusted(result, difference)
         yield values | _csv_bootstrap(difference.bootstrap)
 
 
-def _csv_values(conclusion: Conclusion, verdict: Verdict, by_seed: Mapping[int, float]) -> dict[str, Any]:
-    config = verdict.config
+def _csv_values(conclusion: Conclusion, result: SettingResult, by_seed: Mapping[int, float]) -> dict[str, Any]:
+    config = result.config
     low, high = t_interval(list(by_seed.values())) or (None, None)
     return {
-        "setting": verdict.setting.name,
+        "setting": result.setting.name,
         "dataset": config.dataset.name,
-        "emulated": str(verdict.emulated).lower(),
+        "emulated": str(result.emulated).lower(),
         "split": config.dataset.split_title,
         "timesteps": None if config.binning.varies else config.binning.timesteps,
         "selection": config.selection,
@@ -265,7 +270,7 @@ def _csv_values(conclusion: Conclusion, verdict: Verdict, by_seed: Mapping[int, 
         "epochs": config.schedule.epochs,
         "seeds": " ".join(str(seed) for seed in by_seed),
         "missing_seeds": " ".join(str(seed) for seed in conclusion.comparison.seeds if seed not in by_seed),
-        "test_samples": verdict.test_samples,
+        "test_samples": result.test_samples,
         "interval_low": low,
         "interval_high": high,
         **_csv_summary("test_accuracy", summarise(list(by_seed.values()))),
@@ -273,7 +278,7 @@ def _csv_values(conclusion: Conclusion, verdict: Verdict, by_seed: Mapping[int, 
 
 
 def mean_std(summary: Summary | None, scale: float, form: str) -> str:
-    """For tables: mean ± standard deviation; a dash where there is none."""
+    """Mean ± standard deviation for a table; a dash where there is none."""
     if summary is None:
         return "–"
     mean = number(scale * summary.mean, form)
@@ -290,7 +295,7 @@ def _csv_summary(name: str, summary: Summary | None) -> dict[str, float | None]:
 
 
 def _csv_bootstrap(bootstrap: Bootstrap | None) -> dict[str, float]:
-    """The interval over seeds and samples that tables show, and the bootstrap's."""
+    """The interval over seeds and samples that tables show, and that of the bootstrap."""
     found: dict[str, float] = {}
     if bootstrap is not None:
         found |= dict(zip(("bootstrap_low", "bootstrap_high"), bootstrap.interval, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.runs.run_folder import Run, open_run
@@ -25,7 +26,8 @@ def training_seconds(run: Run) -> float | None:
     """Of all epochs; see `seconds_by_epoch`."""
     if run.config.start_from is None:
         # What the run itself says holds where its times were not kept.
-        return float((run.result or {})["seconds"])
+        result: Mapping[str, Any] = run.result or {}
+        return float(result["seconds"])
     seconds = seconds_by_epoch(run)
     return None if seconds is None else math.fsum(seconds)
 

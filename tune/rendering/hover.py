@@ -1,8 +1,8 @@
-"""What the page's script shows beside the pointer: the values of a drawn figure by their place in its SVG.
+"""The values that the page's script shows beside the pointer: those of a drawn figure by their position in its SVG.
 
-Any figure will do. Told are lines with a label, scattered points and the cells of heat maps; fills, error bars, lines
-without a label and lines across the whole axes are not. A label that begins with an underscore is in no legend
-(matplotlib's rule), yet names the series here; `tune.rendering.style.tell` adds words of a figure's own to each point.
+Works with any figure. Included are lines with a label, scattered points and the cells of heat maps; fills, error bars,
+lines without a label and lines across the whole axes are not. A label that begins with an underscore is left out of
+the legend (by matplotlib) but names the series here; `tune.rendering.hover_text.set_hover` adds a text to each point.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tune.rendering.style import page_colour, row_of, told
+from tune.rendering.hover_text import get_hover
+from tune.rendering.style import page_colour
 from tune.rendering.table import number
 
 if TYPE_CHECKING:
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 
 # SVG files are written with 72 units an inch.
 _UNITS_PER_INCH = 72
-# A line of more points shows no more; scattered points are all told.
+# More points of a line cannot be distinguished; scattered points are all included.
 _MOST_LINE_POINTS = 1500
-# What matplotlib calls an artist that was given no label.
+# Labels that matplotlib gives to artists without one.
 _NO_LABEL = re.compile(r"_(child\d+|nolegend_)$|^None$|^$")
 
 
 def link_legends(figure: Figure) -> list[dict[str, Any]]:
-    """Name the legends' entries and what they stand for, so that a click can hide it; call it before the SVG is made.
+    """Give ids to legend entries and to the marks they stand for, so that a click can hide them; call before the SVG.
 
     Returns:
         For each entry of each legend with several: `entry` and `marks`, the ids in the SVG.
@@ -55,7 +56,7 @@ def link_legends(figure: Figure) -> list[dict[str, Any]]:
 
 
 def _marks_of(figure: Figure, label: str, colour: str) -> list[Any]:
-    """What has the label, and what has none but the colour: a line's band, its points, its error bars."""
+    """The artists with the label, and those without one in the same colour: a line's band, points and error bars."""
     drawn = [artist for axes in _plots(figure) for artist in (*axes.lines, *axes.collections)]
     return [
         artist
@@ -65,18 +66,18 @@ def _marks_of(figure: Figure, label: str, colour: str) -> list[Any]:
 
 
 def hover_json(figure: Figure, title: str, links: Sequence[dict[str, Any]], name: str) -> str:
-    """The figure's values as JSON that may stand inside a ``<script>``; call it after the SVG was made.
+    """The figure's values as JSON for a ``<script>`` element; call it after the SVG was made.
 
     Args:
-        figure: As it was drawn: its layout is known.
-        title: What the y axis shows where it has no name.
+        figure: The drawn figure, whose layout is known.
+        title: The name of a y axis without a label.
         links: From `link_legends`.
-        name: What `tune.rendering.style.inline_svg` put before the ids.
+        name: The prefix of the ids, as given to `tune.rendering.style.inline_svg`.
 
     Returns:
         An object. `axes`: `box` (left, top, right, bottom in SVG units), the names `x` and `y`, and `series`: `name`,
-        `colour`, `kind` (line, points or cells), `at`: a list for each point with its place and then the words of x, y
-        and, if there are any, of more. `toggles`: ids by legend entry. "" where there is nothing to tell.
+        `colour`, `kind` (line, points or cells), `at`: a list for each point with its position, then the texts of x, y
+        and further ones. `toggles`: ids by legend entry. "" if there are no values.
     """
     plots = _plots(figure)
     names = [axes.get_ylabel() for axes in plots]
@@ -114,18 +115,18 @@ def _box(figure: Figure, axes: Axes) -> list[float]:
 def _series(figure: Figure, axes: Axes) -> list[dict[str, Any]]:
     from matplotlib.collections import PathCollection, QuadMesh
 
-    x_word, y_word = _word_of(axes.xaxis), _word_of(axes.yaxis)
+    x_text, y_text = _formatter(axes.xaxis), _formatter(axes.yaxis)
     found = []
     drawn: list[Any] = [*axes.lines, *axes.collections]
     for artist in drawn:
         if isinstance(artist, QuadMesh):
-            at = _cells(figure, artist, x_word, y_word)
+            at = _cells(figure, artist, x_text, y_text)
             kind = "cells"
         elif isinstance(artist, PathCollection) and artist.get_offset_transform() == axes.transData:
-            at = _points(figure, axes, artist, np.ma.filled(artist.get_offsets(), np.nan), x_word, y_word)
+            at = _points(figure, axes, artist, np.ma.filled(artist.get_offsets(), np.nan), x_text, y_text)
             kind = "points"
         elif artist in axes.lines and _name(artist) and artist.get_transform() == axes.transData:
-            at = _points(figure, axes, artist, np.asarray(artist.get_data(), float).T, x_word, y_word)
+            at = _points(figure, axes, artist, np.asarray(artist.get_data(), float).T, x_text, y_text)
             kind = "line"
         else:
             continue
@@ -145,35 +146,35 @@ def _points(
     axes: Axes,
     artist: Any,
     places: NDArray[Any],
-    x_word: Callable[[float], str],
-    y_word: Callable[[float], str],
+    x_text: Callable[[float], str],
+    y_text: Callable[[float], str],
 ) -> list[list[Any]]:
-    """[x, y, x's word, y's word, other words ...] for each point that is a number."""
-    more = _more_words(artist, len(places))
+    """[x, y, x's text, y's text, further texts ...] for each point that is a number."""
+    more = _further_texts(artist, len(places))
     rows = np.flatnonzero(np.isfinite(places).all(1))
     if artist in axes.lines and len(rows) > _MOST_LINE_POINTS:
         rows = rows[np.linspace(0, len(rows) - 1, _MOST_LINE_POINTS).astype(int)]
     where = _to_svg(figure, axes.transData.transform(places[rows])) if len(rows) else []
     return [
-        [*place, x_word(places[row, 0]), row_of(artist) or y_word(places[row, 1]), *more[row]]
+        [*place, x_text(places[row, 0]), get_hover(artist).row or y_text(places[row, 1]), *more[row]]
         for place, row in zip(where, rows, strict=True)
     ]
 
 
-def _more_words(artist: Any, count: int) -> list[list[str]]:
-    """What was told of each point, and its value on the colour bar."""
-    words: list[list[str]] = [[word] for word in told(artist)] or [[] for _ in range(count)]
+def _further_texts(artist: Any, count: int) -> list[list[str]]:
+    """The hover text of each point, and its value on the colour bar."""
+    texts: list[list[str]] = [[text] for text in get_hover(artist).points] or [[] for _ in range(count)]
     bar = getattr(artist, "colorbar", None)
     if bar is not None:
-        for line, value in zip(words, np.ma.filled(artist.get_array(), np.nan), strict=True):
+        for line, value in zip(texts, np.ma.filled(artist.get_array(), np.nan), strict=True):
             line.append(f"{bar.ax.get_ylabel()}: {_plain(value)}")
-    return words
+    return texts
 
 
 def _cells(
-    figure: Figure, mesh: Any, x_word: Callable[[float], str], y_word: Callable[[float], str]
+    figure: Figure, mesh: Any, x_text: Callable[[float], str], y_text: Callable[[float], str]
 ) -> list[list[Any]]:
-    """[left, top, right, bottom, x's word, y's word, value] for each cell that has one."""
+    """[left, top, right, bottom, x's text, y's text, value] for each cell that has one."""
     corners = np.asarray(mesh.get_coordinates(), float)
     values: NDArray[np.float64] = np.ma.filled(np.ma.asarray(mesh.get_array(), float), np.nan).reshape(
         len(corners) - 1, -1
@@ -185,25 +186,25 @@ def _cells(
         places = np.array(_to_svg(figure, mesh.axes.transData.transform(np.array([low, high]))))
         middle = (low + high) / 2
         value = f"{what}: {_plain(values[row, column])}" if what else _plain(values[row, column])
-        cells.append([*places.min(0).tolist(), *places.max(0).tolist(), x_word(middle[0]), y_word(middle[1]), value])
+        cells.append([*places.min(0).tolist(), *places.max(0).tolist(), x_text(middle[0]), y_text(middle[1]), value])
     return cells
 
 
-def _word_of(axis: Any) -> Callable[[float], str]:
-    """How an axis calls a value: by its tick's words where places were given words, else as a number."""
+def _formatter(axis: Any) -> Callable[[float], str]:
+    """Formats values of an axis: by the tick's label where ticks were labelled, otherwise as a number."""
     from matplotlib.ticker import FixedLocator
 
-    words: dict[float, str] = {}
+    labels: dict[float, str] = {}
     if isinstance(axis.get_major_locator(), FixedLocator):
         ticks = zip(axis.get_majorticklocs(), axis.get_ticklabels(), strict=False)
-        words = {round(float(place), 6): label.get_text() for place, label in ticks if label.get_text()}
-    return lambda value: words.get(round(float(value), 6)) or _plain(value)
+        labels = {round(float(place), 6): label.get_text() for place, label in ticks if label.get_text()}
+    return lambda value: labels.get(round(float(value), 6)) or _plain(value)
 
 
 def _plain(value: float) -> str:
-    """Four digits; whole numbers whole."""
+    """Four significant digits; integers in full."""
     if value == round(value) and abs(value) < 1e15:
-        # Zero is added for the sake of minus zero.
+        # Adding zero turns minus zero into zero.
         return f"{value + 0.0:,.0f}".replace("-", "−")
     return number(value, ".4g")
 

@@ -1,25 +1,27 @@
-"""What tables, figures and lines call neurons, fields, values, seeds and times."""
+"""Names and formats of neurons, fields, values, seeds and durations in tables, figures and messages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.config.neuron_traits import traits_of
+
 _SHORT = {"binning.timesteps": "T", "neuron.tau": "tau", "neuron.name": "neuron"}
 
 
 def neuron_label(name: str) -> str:
-    """How tables and pictures call a neuron: LIF, CLIF-detached; the class's name for one from outside."""
+    """A neuron in tables and figures, such as LIF or CLIF-detached; a custom class has the name of the class."""
     if ":" in name:
         return name.rpartition(":")[2]
-    if name == "relu":
-        return "ReLU"
-    kind, *words = name.split("-")
-    return "-".join((kind.upper(), *words))
+    if label := traits_of(name).label:
+        return label
+    kind, *variant = name.split("-")
+    return "-".join((kind.upper(), *variant))
 
 
-def seed_words(seeds: Sequence[int]) -> str:
-    """Seeds in few words: 2022-2024 where they follow on each other, else 2022, 2024."""
+def format_seeds(seeds: Sequence[int]) -> str:
+    """Seeds as a range, 2022–2024, if they are consecutive, otherwise as a list, 2022, 2024."""
     if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]}–{seeds[-1]}"
     return ", ".join(str(seed) for seed in seeds)
@@ -33,19 +35,19 @@ def duration(seconds: float) -> str:
 
 
 def short_name(path: str) -> str:
-    """What a table's head or a figure's axis calls a field."""
+    """A field's name in the header of a table or on the axis of a figure."""
     return _SHORT.get(path, path)
 
 
 def short_value(value: Any) -> str:
     """A field's value in a table or figure."""
     if isinstance(value, str) and ".py:" in value:
-        # A class from a file of one's own: its path fits in no column.
+        # The path of a custom class is too long for a column.
         return value.rpartition(":")[2]
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def describe_trial(row: dict[str, Any]) -> str:
-    """Which trial a point of a figure is, in a few words."""
+    """A short description of the trial that a point of a figure shows."""
     values = " ".join(f"{_SHORT[path]}={short_value(row[path])}" for path in _SHORT if path in row and path != "seed")
     return f"{values} · trial {str(row['trial'])[:8]}" if row.get("trial") else values

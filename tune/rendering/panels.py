@@ -1,4 +1,4 @@
-"""Panels of runs: each draws on one pair of axes, alone on a page or side by side in a file."""
+"""Panels of runs: each is drawn on its own axes, alone on a page or side by side in a file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_LABELLED_CLASSES = 20
-# Of what a figure was measured on: its size in points, of which a letter of the widest usual font takes some 60 %.
+# Font size, in points, of the line on the data; a letter of the widest usual font takes about 60 % of it.
 _ABOUT_SIZE = 9
 _LETTERS_PER_INCH = 72 / (0.6 * _ABOUT_SIZE)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One plot: its title, what its caption says, how it is drawn, and its size in inches."""
+    """One plot: its title, its caption, the function that draws it, and its size in inches."""
 
     title: str
     caption: str
@@ -33,11 +33,11 @@ class Panel:
 
 
 def draw_panels(*panels: Panel, about: str = "") -> Figure:
-    """A figure of panels side by side; call it inside `tune.rendering.style.drawing(theme)`.
+    """A figure of panels side by side; call it within `tune.rendering.style.drawing(theme)`.
 
     Args:
         *panels: From left to right.
-        about: For a figure that stands alone: what it was measured on, above the panels and their titles.
+        about: For a figure that stands alone: the data that it was measured on, shown above the panels and titles.
     """
     width, height = sum(panel.width for panel in panels), max(panel.height for panel in panels)
     figure, every_axes = new_figure(width, height, len(panels))
@@ -45,12 +45,12 @@ def draw_panels(*panels: Panel, about: str = "") -> Figure:
         panel.draw(axes)
         if about:
             axes.set_title(panel.title)
-    head_about(figure, about)
+    set_about(figure, about)
     return figure
 
 
-def head_about(figure: Figure, about: str) -> None:
-    """What a figure that stands alone was measured on, above all of its axes, in lines that it has room for."""
+def set_about(figure: Figure, about: str) -> None:
+    """Write the data that a figure was measured on above all of its axes, wrapped to its width."""
     if about:
         width = int(_LETTERS_PER_INCH * figure.get_figwidth())
         lines = textwrap.wrap(about, width, break_on_hyphens=False)
@@ -58,7 +58,7 @@ def head_about(figure: Figure, about: str) -> None:
 
 
 def run_panels(metrics: Sequence[Mapping[str, Any]], chosen_epoch: int | None) -> list[Panel]:
-    """Loss and accuracy of one run by epoch, on every split that was measured, and the epoch whose weights count."""
+    """Loss and accuracy of one run by epoch, on every split that was measured, with the selected epoch."""
 
     def draw(axes: Axes, quantity: str, scale: float) -> None:
         for k, split in enumerate(("train", "validation", "test")):
@@ -69,10 +69,10 @@ def run_panels(metrics: Sequence[Mapping[str, Any]], chosen_epoch: int | None) -
                 values = [scale * row[column] for row in rows]
                 axes.plot([row["epoch"] for row in rows], values, color=PALETTE[k], label=split, marker=marker)
         if chosen_epoch is not None:
-            axes.axvline(chosen_epoch, color=PALETTE[-1], linewidth=1, linestyle=":", label="weights taken")
+            axes.axvline(chosen_epoch, color=PALETTE[-1], linewidth=1, linestyle=":", label="selected epoch")
         finish_epochs(axes)
 
-    caption = "The run is not finished." if chosen_epoch is None else "Dotted: the epoch whose weights count."
+    caption = "The run is not finished." if chosen_epoch is None else "Dotted: the selected epoch."
     return [
         Panel("Loss", caption, lambda axes: draw(axes, "loss", 1)),
         Panel("Accuracy, %", caption, lambda axes: draw(axes, "accuracy", 100)),
@@ -80,7 +80,7 @@ def run_panels(metrics: Sequence[Mapping[str, Any]], chosen_epoch: int | None) -
 
 
 def finish_epochs(axes: Axes) -> None:
-    """Whole epochs below, and a legend where there is something to tell apart."""
+    """Label the axis of epochs with integers, and add a legend if any line has a label."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel("epoch")
@@ -90,20 +90,20 @@ def finish_epochs(axes: Axes) -> None:
 
 
 def confusion_panel(title: str, caption: str, confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Panel:
-    """How often a class (row) was taken for a class (column), shaded by its share of the row."""
+    """The confusion matrix: true classes in rows, predicted ones in columns, shaded by the share of the row."""
     counts = np.asarray(confusion, float)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
     def draw(axes: Axes) -> None:
         from matplotlib.colors import ListedColormap
 
-        # Cells of one colour with the share as opacity: an empty cell is the page itself, light or dark.
+        # One colour with the share as opacity, so that empty cells show the page's background, light or dark.
         axes.pcolormesh(counts, alpha=shares, cmap=ListedColormap([PALETTE[0]]), label="test samples")
         if len(classes) <= _MOST_LABELLED_CLASSES:
             places = np.arange(len(classes)) + 0.5
             for row, column in np.argwhere(counts > 0):
-                words = f"{counts[row, column]:.0f}"
-                axes.text(column + 0.5, row + 0.5, words, ha="center", va="center_baseline", fontsize=8)
+                count = f"{counts[row, column]:.0f}"
+                axes.text(column + 0.5, row + 0.5, count, ha="center", va="center_baseline", fontsize=8)
             axes.set_xticks(places, classes, rotation=45, ha="right", rotation_mode="anchor")
             axes.set_yticks(places, classes)
         axes.tick_params(length=0)
@@ -118,12 +118,12 @@ def confusion_panel(title: str, caption: str, confusion: Sequence[Sequence[int]]
 
 
 def short_layer(name: str) -> str:
-    """A spiking layer's name without what every such name ends in."""
+    """A spiking layer's name without its common ending."""
     return name.removesuffix(".neuron")
 
 
 def rates_panel(caption: str, rates: Mapping[str, Mapping[str, float]]) -> Panel:
-    """Firing rate by spiking layer, one line for each of the named networks."""
+    """Firing rate by spiking layer, with one line per named network."""
     layers = list(dict.fromkeys(layer for by_layer in rates.values() for layer in by_layer))
 
     def draw(axes: Axes) -> None:

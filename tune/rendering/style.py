@@ -1,4 +1,4 @@
-"""How figures look: one palette, drawn for a file or for a page whose style sheet gives the ink its colour."""
+"""The style of figures: one palette, and themes for files and for the page, whose style sheet sets the text colour."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Told apart by people who see no red or no green, and readable on white and on near black.
+# Distinguishable with colour blindness, and readable on white and on near black.
 PALETTE = ("#3b7dd8", "#e07b27", "#2f9e77", "#c2508d", "#8a6fd1", "#9a8a2c", "#5d6b7a")
 
-# What a page draws in these is replaced by the variables of its style sheet, so that it follows light and dark.
+# Placeholders that become variables of the page's style sheet, so that figures follow the light and dark themes.
 _PAGE_COLOURS = {"#010203": "var(--ink)", "#040506": "var(--soft)", "#070809": "var(--line)"}
 
 
@@ -27,7 +27,7 @@ _PIXELS_PER_INCH = 108
 
 @dataclass(frozen=True)
 class Theme:
-    """The colours of what is not data: text, axes' labels and ticks, grid."""
+    """The colours of everything but the data: text, labels and ticks of the axes, grid."""
 
     ink: str
     soft: str
@@ -39,50 +39,28 @@ PAGE = Theme(*_PAGE_COLOURS)
 
 
 def colour_of(names: Sequence[str], name: str) -> str:
-    """The colour of one of several series, by its place among them."""
+    """The colour of one of several series, by its position."""
     return PALETTE[list(names).index(name) % len(PALETTE)]
 
 
 def neurons_of(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """LIF first, as in comparisons, so that it has the same colour in all figures."""
+    """The neurons of the rows, LIF first as in comparisons, so that it has the same colour in all figures."""
     return sorted({row["neuron.name"] for row in rows}, key=lambda name: (name != "lif", name))
 
 
 def page_colour(colour: str) -> str:
-    """A colour as the page has it: the variable of its style sheet for what is drawn in one of `PAGE`."""
+    """A colour on the page: for the placeholders of `PAGE` the variable of its style sheet."""
     return _PAGE_COLOURS.get(colour, colour)
 
 
-def tell(artist: Any, words: Sequence[str], row: str = "") -> None:
-    """Words that the page shows beside the values of each point of a line or of scattered points, such as "5 seeds".
-
-    Args:
-        artist: The line or the points.
-        words: One for each point.
-        row: What the page calls their y where they lie beside the tick of their row.
-    """
-    artist._told = tuple(words)
-    artist._row = row
-
-
-def told(artist: Any) -> tuple[str, ...]:
-    """What `tell` was given."""
-    return getattr(artist, "_told", ())
-
-
-def row_of(artist: Any) -> str:
-    """The row that `tell` was given, or ""."""
-    return getattr(artist, "_row", "")
-
-
-def head(figure: Figure, words: str) -> None:
-    """The lines above all axes of a figure."""
-    figure.suptitle(words, x=0.01, ha="left", fontsize=10.5)
+def set_title(figure: Figure, lines: str) -> None:
+    """Set the lines above all axes of a figure."""
+    figure.suptitle(lines, x=0.01, ha="left", fontsize=10.5)
 
 
 @contextlib.contextmanager
 def drawing(theme: Theme) -> Iterator[None]:
-    """Figures made inside look as the theme says; the text of SVG files stays text."""
+    """Draw figures in this theme; text in SVG files stays text."""
     import matplotlib as mpl
 
     settings: Any = {
@@ -111,7 +89,7 @@ def drawing(theme: Theme) -> Iterator[None]:
         "legend.frameon": False,
         "lines.linewidth": 2.0,
         "svg.fonttype": "none",
-        # Type 42 fonts: publishers refuse Type 3.
+        # Type 42 fonts, because publishers refuse Type 3.
         "pdf.fonttype": 42,
         "svg.hashsalt": "spikeloom",
     }
@@ -120,51 +98,51 @@ def drawing(theme: Theme) -> Iterator[None]:
 
 
 def drawing_ink() -> str:
-    """The colour of text under the theme that is drawn with."""
+    """The text colour of the current theme."""
     import matplotlib as mpl
 
     return str(mpl.rcParams["text.color"])
 
 
 def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure of so many inches with axes side by side; no window, and nothing that must be closed."""
+    """A figure of this size in inches with axes side by side; it has no window and need not be closed."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height))
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
-# No date in a file: the same numbers give the same bytes.
+# No date in files, so that the same numbers give the same bytes.
 _DATELESS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 def save(figure: Figure, folder: Path, name: str, kinds: Sequence[str] = ("svg", "png")) -> list[Path]:
-    """Write ``<name>.svg`` and ``<name>.png``, or files of other kinds, each whole or not at all; their paths."""
+    """Write ``<name>.svg`` and ``<name>.png``, or files of other kinds, each atomically; returns their paths."""
     from preprocess.files import write_whole
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{kind}" for kind in kinds]
     for path, kind in zip(paths, kinds, strict=True):
-        words: Any = {"format": kind, "metadata": _DATELESS.get(kind), "dpi": 160 if kind == "png" else "figure"}
-        write_whole(path, partial(figure.savefig, **words))
-        # The next file has the same layout, which is half of the work.
+        options: Any = {"format": kind, "metadata": _DATELESS.get(kind), "dpi": 160 if kind == "png" else "figure"}
+        write_whole(path, partial(figure.savefig, **options))
+        # The layout, half of the work, is reused for the next file.
         figure.set_layout_engine("none")
     return paths
 
 
 def inline_svg(figure: Figure, name: str) -> str:
-    """The figure as an ``<svg>`` element for a page: no ids that clash, no metadata, the page's font and colours.
+    """The figure as an ``<svg>`` element for a page: unique ids, no metadata, the font and colours of the page.
 
     Args:
-        figure: Drawn under `PAGE`.
+        figure: Drawn in the theme `PAGE`.
         name: Letters, digits and dashes, unique on the page.
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     svg = buffer.getvalue()
-    # The XML and document type declarations have no place inside HTML.
+    # The XML and document type declarations are not allowed inside HTML.
     opening, rest = svg[svg.index("<svg") :].strip().split(">", 1)
-    # As wide as the page has room, up to where its text would be larger than the page's; the viewBox gives the height.
+    # As wide as the page allows, until its text would be larger than the page's; the viewBox gives the height.
     opening = re.sub(r' (?:width|height)="[^"]*"', "", opening)
     opening += f' style="max-width: {_PIXELS_PER_INCH * figure.get_figwidth():.0f}px"'
     rest = re.sub(r"\s*<(metadata|style)\b.*?</\1>", "", rest, flags=re.DOTALL)

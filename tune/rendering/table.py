@@ -1,4 +1,4 @@
-"""A table once, shown as Markdown, on a terminal, and (by the report's template) as HTML."""
+"""Tables, which are shown as Markdown, as LaTeX, on a terminal and (by the report's template) as HTML."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of words under named columns.
+    """Rows of texts under named columns.
 
     Attributes:
-        title: What it shows.
-        columns: Their names.
-        rows: As many words each as there are columns.
-        align: A letter a column: l for words, r for numbers.
-        note: A line below, such as what an abbreviation means; "" for none.
-        summary: How many of the last rows sum up the others; sorting leaves them where they are.
+        title: Its title.
+        columns: The names of the columns.
+        rows: Rows with one text per column.
+        align: One letter per column: l for texts, r for numbers.
+        note: A note below the table, such as the meaning of an abbreviation; "" for none.
+        summary: The number of last rows that summarise the others; sorting does not move them.
     """
 
     title: str
@@ -43,7 +43,7 @@ class Table:
         lines = [
             "\\begin{table}",
             "  \\centering",
-            f"  \\caption{{{latex_words(self.title)}}}",
+            f"  \\caption{{{escape_latex(self.title)}}}",
             f"  \\begin{{tabular}}{{{self.align}}}",
             "    \\toprule",
             f"    {_latex_row(self.columns)}",
@@ -51,13 +51,13 @@ class Table:
             *body,
             "    \\bottomrule",
             "  \\end{tabular}",
-            *([f"  \\par\\smallskip{{\\footnotesize {latex_words(self.note)}}}"] if self.note else []),
+            *([f"  \\par\\smallskip{{\\footnotesize {escape_latex(self.note)}}}"] if self.note else []),
             "\\end{table}",
         ]
         return "\n".join(lines) + "\n"
 
     def print(self) -> None:
-        """On stdout; words wrap on a terminal too narrow for them."""
+        """Print it on stdout; texts wrap if the terminal is too narrow."""
         from rich import box
         from rich.markup import escape
         from rich.table import Table as RichTable
@@ -69,16 +69,16 @@ class Table:
         for name, side in zip(self.columns, self.align, strict=True):
             table.add_column(name, justify="right" if side == "r" else "left", overflow="fold")
         for row in self.rows:
-            table.add_row(*(escape(word) for word in row))
+            table.add_row(*(escape(text) for text in row))
         console().print(table)
 
 
-def _markdown_row(words: Sequence[str]) -> str:
-    return "| " + " | ".join(word.replace("|", "\\|").replace("\n", " ") for word in words) + " |"
+def _markdown_row(texts: Sequence[str]) -> str:
+    return "| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in texts) + " |"
 
 
-# What LaTeX reads as a command, and what its fonts may lack; the report's script escapes with the same words.
-LATEX_WORDS = {
+# Characters that LaTeX reads as commands or whose glyphs its fonts may lack; the report's script uses the same ones.
+LATEX_ESCAPES = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "–": "--", "—": "---",
     "×": r"$\times$", "·": r"$\cdot$", "≤": r"$\leq$", "≥": r"$\geq$", "≈": r"$\approx$", "→": r"$\to$",
@@ -87,26 +87,26 @@ LATEX_WORDS = {
 }  # fmt: skip
 
 
-def latex_words(words: str) -> str:
-    """Words as LaTeX prints them."""
-    return "".join(LATEX_WORDS.get(letter, letter) for letter in words)
+def escape_latex(text: str) -> str:
+    """Escape a text for LaTeX."""
+    return "".join(LATEX_ESCAPES.get(letter, letter) for letter in text)
 
 
-def _latex_row(words: Sequence[str]) -> str:
-    return " & ".join(map(latex_words, words)) + r" \\"
+def _latex_row(texts: Sequence[str]) -> str:
+    return " & ".join(map(escape_latex, texts)) + r" \\"
 
 
-def per_cent(share: float | None) -> str:
-    """A share as per cent with one decimal, or a dash where there is none."""
+def format_percent(share: float | None) -> str:
+    """A fraction in per cent with one decimal; a dash for None."""
     return "–" if share is None else f"{100 * share:.1f}"
 
 
 def points(share: float) -> str:
-    """A difference of shares in points, with its sign."""
+    """A difference of fractions in percentage points, with its sign."""
     return number(100 * share, "+.1f")
 
 
 def number(value: float, form: str) -> str:
-    """A formatted number, its minus as wide as a plus; what rounds to nothing has no sign."""
+    """A formatted number with a typographic minus; a number that rounds to zero has no sign."""
     text = format(value, form)
     return format(0.0, form.lstrip("+")) if float(text) == 0 else text.replace("-", "−")

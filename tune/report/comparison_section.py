@@ -1,4 +1,4 @@
-"""A comparison's part of the page."""
+"""The section of a comparison on the page."""
 
 from __future__ import annotations
 
@@ -11,29 +11,38 @@ from tune.comparison.captions import about_figure
 from tune.comparison.conclusions import Conclusion, conclude
 from tune.comparison.designs import paper_table
 from tune.comparison.figures import difference_panels, learning_panels
-from tune.comparison.overview_figures import overview_figures, seeds_words
+from tune.comparison.overview_figures import count_seeds, overview_figures
 from tune.comparison.plan import PRIMARY_METRIC, STOPPING_RULE, read_comparison
-from tune.comparison.setting_analysis import Verdict
+from tune.comparison.setting_analysis import SettingResult
 from tune.comparison.tables import tables
-from tune.rendering.labels import seed_words
+from tune.rendering.labels import format_seeds
 from tune.rendering.panels import Panel, confusion_panel, rates_panel
-from tune.rendering.table import per_cent, points
+from tune.rendering.table import format_percent, points
 from tune.report.frame_strips import read_strips
-from tune.report.section import Card, Picture, Section, draw_picture, draw_pictures, environment_of, settings_of
+from tune.report.section import (
+    Card,
+    Picture,
+    Section,
+    draw_picture,
+    draw_pictures,
+    environment_of,
+    settings_of,
+)
 from tune.stats.summary import summarise
 
-# Of more settings than these the page shows what they say together; each one's own curves are in figures/.
+# With more settings than these the page shows only figures of all of them; the curves of each are in figures/.
 _MOST_SETTINGS = 4
 
-_DECLARED = (
-    f"Declared before the first run: what counts is {PRIMARY_METRIC.replace('_', ' ')}; {STOPPING_RULE}."
-)
+_DECLARED = f"Declared before the first run: the primary metric is {PRIMARY_METRIC.replace('_', ' ')}; {STOPPING_RULE}."
 
 _OVERVIEW = {
-    "accuracy": ("Test accuracy", "Lines are means over seeds, bands their 95 % intervals (t)."),
-    "gap": ("The gap", "Mean paired difference and its 95 % interval (t); above the line the later neuron is ahead."),
-    "differences": ("Paired differences", "Dots are seeds, diamonds their means, bars 95 % intervals (t)."),
-    "map": ("Map", "Means over seeds; in the last map blue says that the later neuron is ahead."),
+    "accuracy": ("Test accuracy", "Lines are means over seeds, bands their 95 % intervals (Student's t)."),
+    "gap": (
+        "The gap",
+        "Mean paired difference and its 95 % interval (Student's t); above zero the later neuron is better.",
+    ),
+    "differences": ("Paired differences", "Dots are seeds, diamonds their means, bars 95 % intervals (Student's t)."),
+    "map": ("Map", "Means over seeds; in the maps of differences, blue means that the later neuron is better."),
 }
 
 
@@ -41,16 +50,16 @@ def comparison_section(folder: Path, name: str) -> Section:
     """The section of a comparison's folder.
 
     Args:
-        folder: With `comparison.json`.
-        name: Unique on the page; figures' ids begin with it.
+        folder: Contains `comparison.json`.
+        name: Unique on the page; prefix of its figures' ids.
 
     Raises:
         RunError: If `comparison.json` is missing or damaged.
     """
     comparison = read_comparison(folder)
     conclusion = conclude(comparison, folder)
-    verdict = conclusion.verdicts[0]
-    shown = _first_runs(conclusion, verdict)
+    result = conclusion.results[0]
+    shown = _first_runs(conclusion, result)
     first = next(iter(shown.values()), None)
     strips, note = read_strips(shown) if shown else ((), "")
     lead, *sentences = conclusion.sentences()
@@ -62,37 +71,38 @@ def comparison_section(folder: Path, name: str) -> Section:
         title=conclusion.title(),
         emulated=conclusion.emulated,
         lead=lead,
-        sentences=(*sentences, _where_words(conclusion), _DECLARED),
+        sentences=(*sentences, _setup_sentence(conclusion), _DECLARED),
         cards=_cards(conclusion),
         tables=(*tables(conclusion), *((paper,) if paper else ())),
         pictures=(*_overview(conclusion, name), *_own_pictures(conclusion, shown, name)),
         strips=strips,
         strips_note=note,
         errors=conclusion.errors,
-        settings=settings_of(verdict.config, leave_out=("neuron.name", "seed", *comparison.axes)),
+        settings=settings_of(result.config, leave_out=("neuron.name", "seed", *comparison.axes)),
         environment=environment_of(first.environment) if first else {},
     )
 
 
-def _where_words(conclusion: Conclusion) -> str:
-    comparison, verdict = conclusion.comparison, conclusion.verdicts[0]
-    config = verdict.config
+def _setup_sentence(conclusion: Conclusion) -> str:
+    """Seeds, network, epochs and selection."""
+    comparison, result = conclusion.comparison, conclusion.results[0]
+    config = result.config
     epochs = config.schedule.epochs
-    said = f"Seeds {seed_words(comparison.seeds)}; "
-    if len(conclusion.verdicts) > 1:
-        return f"{said}{len(conclusion.verdicts)} settings; {config.network.name}; {verdict.selection}."
+    seeds = f"Seeds {format_seeds(comparison.seeds)}; "
+    if len(conclusion.results) > 1:
+        return f"{seeds}{len(conclusion.results)} settings; {config.network.name}; {result.selection}."
     return (
-        f"{said}{config.binning.steps_title}; {config.network.name}, {epochs} epoch{'' if epochs == 1 else 's'}; "
-        f"{verdict.selection}; {config.dataset.split_title} split."
+        f"{seeds}{config.binning.steps_title}; {config.network.name}, {epochs} epoch{'' if epochs == 1 else 's'}; "
+        f"{result.selection}; {config.dataset.split_title} split."
     )
 
 
-def _first_runs(conclusion: Conclusion, verdict: Verdict) -> dict[str, Run]:
-    """Each arm's run of the first seed that any arm has: what strips and confusions are shown of."""
+def _first_runs(conclusion: Conclusion, result: SettingResult) -> dict[str, Run]:
+    """Each arm's run of the first seed with any run, whose strips and confusion matrices are shown."""
     for seed in conclusion.comparison.seeds:
         found = {
-            figures.arm.label: conclusion.outcomes[verdict.setting.name, name, seed].run
-            for name, figures in verdict.arms.items()
+            figures.arm.label: conclusion.outcomes[result.setting.name, name, seed].run
+            for name, figures in result.arms.items()
         }
         there = {label: run for label, run in found.items() if run is not None}
         if there:
@@ -101,38 +111,41 @@ def _first_runs(conclusion: Conclusion, verdict: Verdict) -> dict[str, Run]:
 
 
 def _cards(conclusion: Conclusion) -> tuple[Card, ...]:
-    """Of one setting each arm and difference; of several each difference over all of them."""
-    if len(conclusion.verdicts) > 1:
+    """Each arm and difference of a single setting; each difference over all of several settings."""
+    if len(conclusion.results) > 1:
         return tuple(_overall_card(conclusion, arm.name) for arm in conclusion.comparison.arms[1:])
-    verdict = conclusion.verdicts[0]
+    result = conclusion.results[0]
     cards = []
-    for figures in verdict.arms.values():
+    for figures in result.arms.values():
         summary = figures.summary
-        std = "" if summary is None or summary.std is None else f" ± {per_cent(summary.std)}"
-        value = "–" if summary is None else f"{per_cent(summary.mean)}{std} %"
-        cards.append(Card(f"{figures.arm.label}, test accuracy", value, seeds_words(len(figures.accuracy))))
-    for difference in verdict.differences:
+        std = "" if summary is None or summary.std is None else f" ± {format_percent(summary.std)}"
+        value = "–" if summary is None else f"{format_percent(summary.mean)}{std} %"
+        cards.append(Card(f"{figures.arm.label} test accuracy", value, count_seeds(len(figures.accuracy))))
+    for difference in result.differences:
         summary = summarise(difference.values)
         value = "–" if summary is None else f"{points(summary.mean)} points"
-        cards.append(Card(difference.label, value, seeds_words(len(difference.by_seed), "paired seed")))
+        cards.append(Card(difference.label, value, count_seeds(len(difference.by_seed), "paired seed")))
     return tuple(cards)
 
 
 def _overall_card(conclusion: Conclusion, arm: str) -> Card:
     differences = [difference for _, difference in conclusion.differences if difference.arm.name == arm]
-    settings = f"{len(conclusion.verdicts)} settings"
+    settings = f"{len(conclusion.results)} settings"
     if len(conclusion.comparison.datasets) > 1:
-        # A mean over data sets would be of nothing that anybody has.
+        # A mean over different data sets has no meaning.
         means = [summary.mean for difference in differences if (summary := summarise(difference.values))]
         ends = dict.fromkeys(points(end) for end in (min(means), max(means))) if means else ()
         return Card(differences[0].label, f"{' to '.join(ends)} points" if ends else "–", settings)
     values = list(conclusion.overall(arm).values())
     summary = summarise(values)
     value = "–" if summary is None else f"{points(summary.mean)} points"
-    return Card(differences[0].label, value, f"mean of {settings}, {seeds_words(len(values))}")
+    return Card(differences[0].label, value, f"mean of {settings}, {count_seeds(len(values))}")
 
 
 def _overview(conclusion: Conclusion, name: str) -> Iterator[Picture]:
+    """The figures of all settings together; of a single setting its paired differences, in full width."""
+    if len(conclusion.results) == 1:
+        yield from _single_overview(conclusion.results[0], name)
     figures = overview_figures(conclusion)
     opening = "gap" if any(key.startswith("gap") for key in figures) else "differences"
     for key, overview in figures.items():
@@ -143,26 +156,37 @@ def _overview(conclusion: Conclusion, name: str) -> Iterator[Picture]:
         yield replace(picture, opens=kind == opening)
 
 
+def _single_overview(result: SettingResult, name: str) -> Iterator[Picture]:
+    if not result.test_samples:
+        return
+    _, differences = difference_panels(result)
+    wide = replace(differences, width=7.2, height=1.6 + 0.4 * len(result.differences))
+    for picture in draw_pictures([wide], f"{name}-d", about=about_figure([result])):
+        yield replace(picture, wide=True, opens=True)
+
+
 def _own_pictures(conclusion: Conclusion, shown: dict[str, Run], name: str) -> Iterator[Picture]:
-    """Each setting's curves where there are few settings, and what one seed's networks did in the first."""
-    if len(conclusion.verdicts) <= _MOST_SETTINGS:
-        for k, verdict in enumerate(conclusion.verdicts):
-            if verdict.test_samples:
-                panels = [*learning_panels(conclusion, verdict), *difference_panels(verdict)]
-                about, where = about_figure([verdict]), verdict.setting.name
+    """The curves of each setting if there are few, and the results of one seed's networks in the first setting."""
+    if len(conclusion.results) <= _MOST_SETTINGS:
+        for k, result in enumerate(conclusion.results):
+            if result.test_samples:
+                seeds, differences = difference_panels(result)
+                panels = [*learning_panels(conclusion, result), seeds]
+                panels += [differences] if len(conclusion.results) > 1 else []
+                about, where = about_figure([result]), result.setting.name
                 yield from draw_pictures(panels, f"{name}-{k}", about=about, where=where)
     if shown:
-        verdict = conclusion.verdicts[0]
-        yield from draw_pictures(_of_networks(verdict, shown), f"{name}-n", about=about_figure([verdict]))
+        result = conclusion.results[0]
+        yield from draw_pictures(_of_networks(result, shown), f"{name}-n", about=about_figure([result]))
 
 
-def _of_networks(verdict: Verdict, shown: dict[str, Run]) -> list[Panel]:
+def _of_networks(result: SettingResult, shown: dict[str, Run]) -> list[Panel]:
     seed = next(iter(shown.values())).config.seed
-    where = f"{verdict.setting.name}, seed {seed}" if verdict.setting.name else f"seed {seed}"
+    where = f"{result.setting.name}, seed {seed}" if result.setting.name else f"seed {seed}"
     panels = []
     for label, run in shown.items():
         assert run.result is not None
-        caption = f"Test samples by label and prediction; {where}."
+        caption = f"Number of test samples by label and prediction; {where}."
         panels.append(confusion_panel(f"Confusion, {label}", caption, run.result["confusion"], run.result["classes"]))
     rates = {label: run.result["firing_rates"] for label, run in shown.items() if run.result}
-    return [*panels, rates_panel(f"On the test samples; {where}.", rates)]
+    return [*panels, rates_panel(f"Measured on the test samples; {where}.", rates)]

@@ -1,4 +1,4 @@
-"""Below each strip of frames: the share of a network's neurons that fire at each of them, layer by layer."""
+"""The share of a network's neurons that fire at each frame of a strip, layer by layer, drawn below the strip."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from pipeline.evaluation.spikes_over_time import SpikesOverTime
 
 MOST_FRAMES = 16
-# Samples of a large network take long; those that the time does not reach have their frames alone.
+# Samples of a large network take long; after this time, further strips show their frames only.
 _MOST_SECONDS = 3.0
 _GAP, _CELL = 2, 16
 _COLOUR = (47, 158, 119)
-# No neuron fires: a faint square, light or dark, as a frame without events is.
+# A cell in which no neuron fires is a faint square in both themes, as is a frame without events.
 _FAINT = 0.09
 
 
 def shown_steps(steps: int) -> NDArray[np.int64]:
-    """Which time steps a strip shows: all, or so many spread evenly."""
+    """The time steps that a strip shows: all of them, or at most `MOST_FRAMES` spread evenly."""
     return np.linspace(0, steps - 1, min(steps, MOST_FRAMES)).round().astype(np.int64)
 
 
@@ -46,7 +46,7 @@ def side_by_side(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def data_uri(picture: NDArray[np.uint8]) -> str:
-    """A picture (H, W, 4) as a PNG inside an address."""
+    """A picture (H, W, 4) as a PNG in a data URI."""
     from matplotlib.image import imsave
 
     buffer = io.BytesIO()
@@ -58,8 +58,8 @@ class Firing:
     """Runs the networks of some runs on samples, and draws how they fire.
 
     Args:
-        runs: By the name that the page gives them.
-        frames: What all of them read.
+        runs: The runs by their name on the page.
+        frames: The frames that all of them read.
     """
 
     def __init__(self, runs: Mapping[str, Run], frames: FrameSource) -> None:
@@ -84,24 +84,24 @@ class Firing:
             self._missing.append(f"{name}: {error}")
 
     def run(self, sample: int) -> None:
-        """Show the networks a sample, while there is time."""
+        """Run the networks on a sample, unless the time is used up."""
         self._asked += 1
         if self._networks and time.perf_counter() < self._end:
             self._shares[sample] = {name: network.shares(sample) for name, network in self._networks.items()}
             if len(self._shares) == 1:
-                # The first loads or compiles kernels, which says nothing about the others.
+                # The first sample loads or compiles kernels, so its time is not representative.
                 self._end = float("inf")
 
     @property
     def _most(self) -> float:
-        """The largest share of all: one scale for all networks, samples and layers."""
-        shares = [by_layer.max(initial=0.0) for of in self._shares.values() for by_layer in of.values()]
+        """The largest share, which sets one scale for all networks, samples and layers."""
+        shares = [by_layer.max(initial=0.0) for networks in self._shares.values() for by_layer in networks.values()]
         return max(max(shares, default=0.0), 1e-9)
 
     def draw(self, sample: int) -> tuple[Spikes, ...]:
-        """What each network did at the sample; nothing where it was not run."""
-        of = self._shares.get(sample, {})
-        return tuple(self._draw(name, shares) for name, shares in of.items() if shares.size)
+        """The spikes of each network for the sample; empty if it was not run."""
+        networks = self._shares.get(sample, {})
+        return tuple(self._draw(name, shares) for name, shares in networks.items() if shares.size)
 
     def _draw(self, name: str, shares: NDArray[np.float64]) -> Spikes:
         steps = shown_steps(shares.shape[1])
@@ -131,15 +131,15 @@ class Firing:
         return Spikes(name, data_uri(picture), len(shown), hover)
 
     def note(self) -> str:
-        """What the cells show, and what is missing and why."""
-        said = []
+        """What the cells show, what is missing, and why."""
+        notes = []
         if self._shares:
-            said.append(
-                "Below: the share of each layer's neurons that fire at that step, from the first layer (top) to the "
-                f"last; full colour is {100 * self._most:.1f} %."
+            notes.append(
+                "Below each strip: the share of neurons that fire at that time step, from the first layer (top) to the "
+                f"last; full colour = {100 * self._most:.1f} %."
             )
             if len(self._shares) < self._asked:
-                said.append(f"{len(self._shares)} of {self._asked} samples were run: a report does not wait for more.")
+                notes.append(f"Spikes are shown for {len(self._shares)} of {self._asked} samples, to limit the time.")
         if self._missing:
-            said.append(f"Spikes are not shown of {'; '.join(self._missing)}.")
-        return " ".join(said)
+            notes.append(f"Spikes are not shown for {'; '.join(self._missing)}.")
+        return " ".join(notes)

@@ -1,7 +1,7 @@
-// Sorts and copies tables, shows figures' values, hides series, switches colours. The page reads and prints without it.
+// Sorts and copies tables, shows the values of figures, hides series, switches colours. The page works without it.
 "use strict";
 
-// ---- Colours: of the system, light or dark. Set before anything is drawn.
+// ---- Theme: system, light or dark. Set before anything is drawn.
 
 const THEME = "spikeloom-theme";
 
@@ -9,7 +9,7 @@ function keptTheme() {
   try {
     return localStorage.getItem(THEME) || "system";
   } catch {
-    return "system"; // Some browsers keep nothing for a file.
+    return "system"; // Some browsers store nothing for local files.
   }
 }
 
@@ -19,7 +19,7 @@ function setTheme(theme) {
   try {
     localStorage.setItem(THEME, theme);
   } catch {
-    // It holds for this visit.
+    // The theme is kept until the page is closed.
   }
 }
 
@@ -42,7 +42,7 @@ function make(tag, properties) {
   return Object.assign(document.createElement(tag), properties);
 }
 
-// ---- Tables: a click on a header sorts up, a second one down, a third restores the order as written.
+// ---- Tables: a click on a header sorts ascending, a second one descending, a third restores the original order.
 
 const NUMBER = /^[≤≥<>≈~ ]*([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:e[+-]?\d+)?)(?![\w.])/i;
 const MISSING = /^(?:[–—-]?|missing|none|nan)$/i;
@@ -79,12 +79,12 @@ function sorted(rows, column, sign) {
   const keyed = rows.map((row) => ({ row, key: sortKey(row.cells[column].textContent) }));
   const numbers = keyed.every(({ key }) => key.missing || !Number.isNaN(key.number));
   const compare = (a, b) => (numbers ? a.number - b.number : natural.compare(a.text, b.text));
-  // What is missing is last both ways.
+  // Missing values are last in both directions.
   keyed.sort((a, b) => a.key.missing - b.key.missing || (a.key.missing ? 0 : sign * compare(a.key, b.key)));
   return keyed.map(({ row }) => row);
 }
 
-// ---- Copies of a table, its rows in the order that is shown.
+// ---- Copies of a table, with its rows in the shown order.
 
 const words = (row) => [...row.cells].map((cell) => cell.textContent.trim());
 
@@ -94,7 +94,7 @@ const FORMATS = {
     return [columns, align.map((side) => (side === "r" ? "--:" : "---")), ...rows].map(line).join("");
   },
   LaTeX: ({ title, note, columns, align, rows, summary }) => {
-    const known = JSON.parse(document.getElementById("latex-words").textContent);
+    const known = JSON.parse(document.getElementById("latex-escapes").textContent);
     const escape = (text) => [...text].map((letter) => known[letter] ?? letter).join("");
     const line = (cells) => `    ${cells.map(escape).join(" & ")} \\\\`;
     const body = rows.map(line);
@@ -122,7 +122,7 @@ const FORMATS = {
 
 function addCopying(box, table) {
   const bar = make("div", { className: "copies", textContent: "Copy as " });
-  const told = make("span", { className: "told", role: "status" });
+  const status = make("span", { role: "status" });
   const headers = [...table.tHead.rows[0].cells];
   for (const [name, format] of Object.entries(FORMATS)) {
     const button = make("button", { type: "button", textContent: name });
@@ -135,12 +135,12 @@ function addCopying(box, table) {
         rows: [...table.tBodies[0].rows].map(words),
         summary: table.querySelectorAll("tr.summary").length,
       });
-      told.textContent = (await copy(text)) ? "Copied." : "This browser lets nothing be copied.";
-      setTimeout(() => (told.textContent = ""), 3000);
+      status.textContent = (await copy(text)) ? "Copied." : "This browser does not allow copying.";
+      setTimeout(() => (status.textContent = ""), 3000);
     });
     bar.append(button);
   }
-  bar.append(told);
+  bar.append(status);
   const note = box.nextElementSibling;
   const under = make("div", { className: "under" });
   box.after(under);
@@ -165,8 +165,8 @@ async function copy(text) {
 // ---- Figures: the values of the nearest point, by pointer, touch or arrow keys.
 
 const tip = make("div", { className: "tip", hidden: true, role: "status" });
-const REACH = 64; // Screen pixels from the pointer to a point that is still meant.
-let placeAgain = null; // Puts the tip back beside its point; null while none is shown.
+const REACH = 64; // The largest distance in screen pixels from the pointer to the point that is shown.
+let placeAgain = null; // Moves the tip back to its point; null while none is shown.
 
 function addHover(box) {
   const data = JSON.parse(box.querySelector("script.values").textContent);
@@ -342,7 +342,7 @@ function addToggle(toggle, data, hidden, hide) {
   });
 }
 
-// ---- Paper cannot be clicked: everything is open on it.
+// ---- Printing: paper cannot be clicked, so everything is opened.
 
 function openForPrint() {
   const closed = [...document.querySelectorAll("details:not([open])")];
@@ -359,6 +359,6 @@ document.addEventListener("DOMContentLoaded", () => {
   }
   for (const values of document.querySelectorAll("script.values")) addHover(values.parentElement);
   addEventListener("beforeprint", openForPrint);
-  // Of the page or of a figure on a phone. A key's tip would be lost to the scroll that the focus began.
+  // Scrolling of the page, or of a figure on a phone; a focused figure scrolls into view and must not lose its tip.
   addEventListener("scroll", () => placeAgain?.(), { passive: true, capture: true });
 });

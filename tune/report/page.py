@@ -1,4 +1,4 @@
-"""One self-contained HTML page of a run, a search, a comparison, or a folder that holds some of them."""
+"""One self-contained HTML page of a run, a search, a comparison, or a folder that contains several of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.runs.changed_code import accepted_sentence, changed_code_error, co
 from pipeline.runs.run_folder import open_run
 from preprocess.errors import ConfigError, RunError, SpikeloomError
 from preprocess.files import write_whole
-from tune.rendering.table import LATEX_WORDS
+from tune.rendering.table import LATEX_ESCAPES
 from tune.report.comparison_section import comparison_section
 from tune.report.paper_files import write_paper
 from tune.report.run_section import run_section
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 
-# The file that tells what a folder is, and what makes its section; a page shows them in this order.
+# The file that identifies a kind of folder, and the function for its section; a page shows them in this order.
 _KINDS = {
     "comparison.json": comparison_section,
     "search.json": search_section,
@@ -37,12 +37,12 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Report:
-    """What a folder holds, read and drawn.
+    """The content of a folder, read and drawn.
 
     Attributes:
         folder: Its path.
         sections: In the order of the page.
-        faults: What is damaged and left out.
+        errors: What is damaged and excluded.
     """
 
     folder: Path
@@ -50,7 +50,7 @@ class Report:
     errors: tuple[str, ...]
 
     def write_page(self) -> Path:
-        """Write ``report.html`` into the folder, whole or not at all; its path."""
+        """Write ``report.html`` into the folder atomically; returns its path."""
         html = render_page(self.sections, self.errors)
         page = self.folder / "report.html"
         write_whole(page, lambda path: path.write_text(html, encoding="utf-8"))
@@ -62,15 +62,15 @@ class Report:
 
 
 def read_report(folder: Path, *, accept_changed_code: bool = False) -> Report:
-    """Read and draw a run, a search or a comparison; or a folder with any of these directly in it.
+    """Read and draw a run, a search or a comparison, or a folder that directly contains any of these.
 
     Args:
         folder: Its path.
-        accept_changed_code: Whether what was trained with other neuron or network files of one's own than are there
-            now is reported as well, and the page says so.
+        accept_changed_code: Whether to report although custom neuron or network files have changed since the
+            training; the page lists the changes.
 
     Raises:
-        RunError: If there is nothing to report, or everything is damaged or was trained with other files.
+        RunError: If there is nothing to report, or everything is damaged or its custom files have changed.
     """
     folder = folder.expanduser().absolute()
     parts = _find_parts(folder)
@@ -89,12 +89,12 @@ def read_report(folder: Path, *, accept_changed_code: bool = False) -> Report:
 
 
 def _check_code(path: Path, marker: str, accept: bool) -> tuple[str, ...]:
-    """What the page must say of code that changed since the training; RunError where that is not accepted."""
+    """The sentence on custom code that changed since the training; RunError if that is not accepted."""
     if marker == "config.json":
         try:
             changes = code_changes(open_run(path))
         except ConfigError:
-            # Its class is gone: the page shows what was measured, and says why there are no spikes.
+            # The custom class is missing: the page shows the results, and why there are no spikes.
             changes = []
     else:
         changes = folder_changes(path)
@@ -109,9 +109,9 @@ def write_report(folder: Path) -> Path:
 
 
 def _find_parts(folder: Path) -> list[tuple[Path, str]]:
-    """What the page shows: folders, each with the file that tells its kind."""
+    """The folders of the page, each with the file that identifies its kind."""
     if not folder.is_dir():
-        raise RunError(f"{folder}: expected a folder of a run, search or comparison, found none")
+        raise RunError(f"{folder}: expected the folder of a run, search or comparison, found no such folder")
     for marker in _KINDS:
         if (folder / marker).is_file():
             return [(folder, marker)]
@@ -126,7 +126,7 @@ def _find_parts(folder: Path) -> list[tuple[Path, str]]:
 
 
 def render_page(sections: Sequence[Section], errors: Sequence[str] = ()) -> str:
-    """The page's HTML: style sheet, script, figures and pictures inside, nothing to load."""
+    """The page's HTML with style sheet, script, figures and pictures inside, so that it loads nothing."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -142,7 +142,7 @@ def render_page(sections: Sequence[Section], errors: Sequence[str] = ()) -> str:
         errors=errors,
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
-        latex_words=Markup(json.dumps(LATEX_WORDS, ensure_ascii=False)),
+        latex_escapes=Markup(json.dumps(LATEX_ESCAPES, ensure_ascii=False)),
         version=version("spikeloom"),
         written=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
@@ -153,7 +153,7 @@ def _capitalise(title: str) -> str:
 
 
 def _with_code(sentence: str) -> Markup:
-    """What is between back quotes as code: a command is not broken at its hyphens."""
+    """The sentence with text between back quotes as code, so that commands do not wrap at hyphens."""
     from markupsafe import Markup
 
     parts = sentence.split("`")

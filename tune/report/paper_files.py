@@ -1,4 +1,4 @@
-"""A report's tables and figures as files for a paper: Markdown and LaTeX, SVG and PDF."""
+"""The tables and figures of a report as files for a paper: Markdown and LaTeX, SVG and PDF."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tune.rendering.table import Table
 from tune.report.section import Section
 
 _LONGEST_NAME = 60
-# Letters of this field's notation that file names spell out.
+# Letters that are spelled out in file names.
 _SPELLED = str.maketrans({"τ": "tau", "α": "alpha", "λ": "lambda", "σ": "sigma", "µ": "u", "×": "x", "−": " minus "})
 
 
 def write_paper(sections: Sequence[Section], folder: Path) -> list[Path]:
     """Write each table as .md and .tex (for the package booktabs), each figure as .svg and .pdf.
 
-    Names come from titles, so that a report that is made again writes the same files. Figures say what they were
-    measured on, and that data are emulated where they are.
+    File names are derived from titles, so that repeating a report overwrites the same files. Figures show the data that
+    they were measured on, and whether these are emulated.
 
     Args:
-        sections: Of the report.
+        sections: The sections of the report.
         folder: ``paper`` beside the page, made if missing.
 
     Returns:
@@ -51,8 +51,8 @@ def write_paper(sections: Sequence[Section], folder: Path) -> list[Path]:
     return paths
 
 
-def count_words(paths: Iterable[Path]) -> str:
-    """What was written, in words: ``2 tables (.md, .tex) and 7 figures (.svg, .pdf)``."""
+def count_files(paths: Iterable[Path]) -> str:
+    """The number of tables and figures: ``2 tables (.md, .tex) and 7 figures (.svg, .pdf)``."""
     kinds = [path.suffix for path in paths]
     counts = [(kinds.count(".md"), "table", ".md, .tex"), (kinds.count(".svg"), "figure", ".svg, .pdf")]
     found = [f"{count} {name}{'' if count == 1 else 's'} ({files})" for count, name, files in counts if count]
@@ -75,12 +75,12 @@ def _about(section: Section) -> str:
 
 
 def _subject(title: str) -> str:
-    """A table's title without what it was measured on, which follows a colon."""
+    """A table's title without the data that it was measured on, which follow a colon."""
     return title.removeprefix("Emulated data: ").partition(":")[0]
 
 
 class _Names:
-    """File names from titles, each once."""
+    """Unique file names from titles."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()

@@ -1,31 +1,33 @@
-"""A single run's part of the page."""
+"""The section of a single run on the page."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.runs.changed_code import KEY, accepted_sentence
 from pipeline.runs.run_folder import Run, open_run
+from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import RunError
 from tune.comparison.setting_analysis import SELECTIONS
 from tune.rendering.labels import neuron_label
 from tune.rendering.panels import Panel, confusion_panel, rates_panel, run_panels
-from tune.rendering.table import Table, per_cent
+from tune.rendering.table import Table, format_percent
 from tune.report.frame_strips import read_strips
-from tune.report.section import Card, Section, draw_pictures, environment_of, settings_of
+from tune.report.section import Card, Section, draw_pictures, environment_of, open_with, settings_of
 
 
 def run_section(folder: Path, name: str) -> Section:
     """The section of a run's folder, finished or not.
 
     Args:
-        folder: With `config.json`.
-        name: Unique on the page; figures' ids begin with it.
+        folder: Contains `config.json`.
+        name: Unique on the page; prefix of its figures' ids.
 
     Raises:
         RunError: If the run is damaged.
-        ConfigError: If its configuration is faulty.
+        ConfigError: If its configuration is invalid.
     """
     run = open_run(folder)
     config, result = run.config, run.result
@@ -43,7 +45,7 @@ def run_section(folder: Path, name: str) -> Section:
             sentences=_sentences(run),
             cards=_cards(result) if result else (),
             tables=(_class_table(run, label),) if tested else (),
-            pictures=draw_pictures(_panels(run, label), name),
+            pictures=open_with(draw_pictures(_panels(run, label), name), "Accuracy, %"),
             strips=strips,
             strips_note=note,
             settings=settings_of(config),
@@ -54,45 +56,50 @@ def run_section(folder: Path, name: str) -> Section:
 
 
 def _is_emulated(run: Run) -> bool:
-    named = run.config.dataset.name.startswith("emulated-")
+    named = is_emulated(run.config.dataset.name)
     return bool(run.result["emulated"]) if run.result else named
 
 
 def _lead(run: Run, label: str) -> str:
     result, config = run.result, run.config
     if result is None:
-        return f"{label} has trained {len(run.metrics)} of {config.schedule.last_epoch} epochs; it is not finished."
+        epochs = f"{len(run.metrics)} of {config.schedule.last_epoch}"
+        return f"{label} was trained for {epochs} epochs; the run is not finished."
     dataset = config.dataset
     where = f"{dataset.name}, {dataset.split_title} split, {config.binning.steps_title}, seed {config.seed}"
     if result.get("test_accuracy") is None:
-        return f"{label} reaches {per_cent(result['validation_accuracy'])} % validation accuracy ({where})."
+        return f"{label} reaches {format_percent(result['validation_accuracy'])} % validation accuracy ({where})."
     return (
-        f"{label} classifies {result['correct']} of {result['test_samples']} test samples rightly, "
-        f"{per_cent(result['test_accuracy'])} % ({where})."
+        f"{label} classifies {result['correct']} of {result['test_samples']} test samples correctly, "
+        f"{format_percent(result['test_accuracy'])} % ({where})."
     )
 
 
 def _sentences(run: Run) -> tuple[str, ...]:
-    said = []
+    notes = []
     if run.result is not None:
         epoch, epochs = run.result["epoch"], run.result["epochs"]
-        said.append(f"Weights: {SELECTIONS[run.config.selection]}, number {epoch} of {epochs}.")
+        notes.append(f"Evaluated weights: {SELECTIONS[run.config.selection]} (epoch {epoch} of {epochs}).")
         if run.result.get("test_samples"):
-            said.append(f"One test sample is {100 / run.result['test_samples']:.2f} points; one run has no spread.")
+            points = 100 / run.result["test_samples"]
+            notes.append(
+                f"Resolution: one test sample = {points:.2f} percentage points. A single run gives no estimate of the "
+                "spread over seeds."
+            )
     if run.config.selection == "paper":
-        said.append("The best epoch was chosen by its test accuracy, so the accuracy is flattering.")
+        notes.append("The best epoch was selected by test accuracy, so the accuracy is optimistically biased.")
     if changed := accepted_sentence(run.environment.get(KEY, ())):
-        said.append(f"{changed}.")
+        notes.append(f"{changed}.")
     if _is_emulated(run):
-        said.append("The data are emulated: they show that the road works, not how well it does on recordings.")
-    return tuple(said)
+        notes.append("The data are emulated (synthetic): a check of the pipeline, not evidence about real recordings.")
+    return tuple(notes)
 
 
-def _cards(result: dict[str, Any]) -> tuple[Card, ...]:
+def _cards(result: Mapping[str, Any]) -> tuple[Card, ...]:
     cards = []
     for split in ("test", "validation"):
         if result.get(f"{split}_accuracy") is not None:
-            cards.append(Card(f"{split} accuracy", f"{per_cent(result[f'{split}_accuracy'])} %"))
+            cards.append(Card(f"{split} accuracy", f"{format_percent(result[f'{split}_accuracy'])} %"))
     cards.append(Card("firing rate", f"{result['firing_rate']:.3f}", "spikes / (neurons × T × samples)"))
     cards.append(Card("training", f"{result['seconds']:.0f} s", f"{result['epochs']} epochs"))
     return tuple(cards)
@@ -104,17 +111,17 @@ def _class_table(run: Run, label: str) -> Table:
     for name, accuracy, row in zip(
         run.result["classes"], run.result["per_class_accuracy"], run.result["confusion"], strict=True
     ):
-        rows.append((name, str(sum(row)), per_cent(accuracy)))
+        rows.append((name, str(sum(row)), format_percent(accuracy)))
     dataset = run.config.dataset
     title = f"{label} by class: {dataset.name}, {dataset.split_title} split, {run.config.binning.steps_title}"
     return Table(title, ("class", "test samples", "accuracy, %"), tuple(rows), "lrr")
 
 
 def _panels(run: Run, label: str) -> list[Panel]:
-    result = run.result or {}
+    result: Mapping[str, Any] = run.result or {}
     panels = run_panels(run.metrics, result.get("epoch")) if run.metrics else []
     if result.get("confusion"):
-        caption = "Test samples by label and prediction."
+        caption = "Number of test samples by label and prediction."
         panels.append(confusion_panel("Confusion", caption, result["confusion"], result["classes"]))
-        panels.append(rates_panel("On the test samples.", {label: result["firing_rates"]}))
+        panels.append(rates_panel("Measured on the test samples.", {label: result["firing_rates"]}))
     return panels

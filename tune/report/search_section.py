@@ -1,4 +1,4 @@
-"""A search's part of the page."""
+"""The section of a search on the page."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from pipeline.config.run_config import RunConfig
 from preprocess.files import read_json
 from tune.rendering.labels import short_name
-from tune.rendering.table import per_cent
-from tune.report.section import Card, Picture, Section, draw_picture, environment_of, settings_of
+from tune.rendering.table import format_percent
+from tune.report.section import Card, Picture, Section, draw_picture, environment_of, open_with, settings_of
 from tune.search.budget_figure import draw_budget, read_spending
 from tune.search.figures import draw_accuracy, draw_heat_map
 from tune.search.final_test import read_final
@@ -25,8 +25,8 @@ def search_section(folder: Path, name: str) -> Section:
     """The section of a search's folder, finished or not.
 
     Args:
-        folder: With `search.json`.
-        name: Unique on the page; figures' ids begin with it.
+        folder: Contains `search.json`.
+        name: Unique on the page; prefix of its figures' ids.
 
     Raises:
         RunError: If `search.json` is missing or damaged.
@@ -44,7 +44,7 @@ def search_section(folder: Path, name: str) -> Section:
         sentences=(
             *findings.sentences(),
             *(() if final is None else (final.sentence(),)),
-            f"Space: {' '.join(search.space)}; scheduler {search.scheduler}.",
+            f"Search space: {' '.join(search.space)}; scheduler: {search.scheduler}.",
         ),
         cards=_cards(findings),
         tables=(findings.table(),) if findings.ranked else (),
@@ -61,8 +61,9 @@ def _lead(findings: Findings) -> str:
         return f"No trial of the search on {search.about} is complete yet."
     best = findings.ranked[0]
     return (
-        f"Of {len(findings.rows)} trials on {search.about}, {describe_values(best, search.fields)} validates best: "
-        f"{per_cent(best['validation_accuracy'])} % of {search.data.validation} validation samples."
+        f"The best of {len(findings.rows)} trials on {search.about} is {describe_values(best, search.fields)}, with a "
+        f"validation accuracy of {format_percent(best['validation_accuracy'])} % ({search.data.validation} validation "
+        "samples)."
     )
 
 
@@ -71,10 +72,10 @@ def _cards(findings: Findings) -> tuple[Card, ...]:
         return ()
     best = findings.ranked[0]
     counts = ", ".join(f"{count} {status}" for status, count in findings.counts().items())
-    accuracy = f"{per_cent(best['validation_accuracy'])} %"
+    accuracy = f"{format_percent(best['validation_accuracy'])} %"
     return (
         Card("best validation accuracy", accuracy, f"{findings.search.data.validation} samples"),
-        Card("its values", describe_values(best, findings.search.fields), f"trial {best['trial']}"),
+        Card("best configuration", describe_values(best, findings.search.fields), f"trial {best['trial']}"),
         Card("trials", str(len(findings.rows)), counts),
     )
 
@@ -89,35 +90,36 @@ def _pictures(findings: Findings, folder: Path, name: str) -> tuple[Picture, ...
             "Validation accuracy by field",
             lambda _: draw_accuracy(rows, search.fields, search.about),
             f"{name}-accuracy",
-            "Complete trials only: one that was stopped early says nothing about its neuron or its T.",
+            "Complete trials only, because the accuracy of a trial that was stopped early is not comparable.",
             wide=True,
         )
     ]
     if _T in search.fields and _TAU in search.fields:
-        caption = "The best complete trial of each cell; where there is none, what became of its trials."
+        caption = "The best complete trial of each cell; cells without one show the status of their trials."
         heat = draw_picture(
             "τ against T", lambda _: draw_heat_map(rows, search.about), f"{name}-heat", caption, wide=True
         )
         pictures.append(heat)
     if costs_of(rows):
         caption = (
-            "What is below a line is equalled or beaten in both accuracy and cost. Energy is counted, not measured."
+            "Trials below a line are matched or beaten in both accuracy and cost (Pareto front). Energy is estimated "
+            "from operation counts, not measured."
         )
         cost = draw_picture(
             "Accuracy against cost", lambda _: draw_trade_off(rows, search.about), f"{name}-pareto", caption, wide=True
         )
         pictures.append(cost)
     if spending.epochs:
-        caption = "Pruned trials are in it: what was spent on them, and what they had reached."
+        caption = "Includes pruned trials: the budget spent on them, and the accuracy that they had reached."
         budget = draw_picture(
             "Budget over time", lambda _: draw_budget(spending, search.about), f"{name}-budget", caption, wide=True
         )
         pictures.append(budget)
-    return tuple(pictures)
+    return open_with(pictures, pictures[0].title)
 
 
 def _environment(findings: Findings, folder: Path) -> dict[str, str]:
-    """Of the best trial, or the first that began."""
+    """The environment of the best trial, otherwise of the first that started."""
     best = findings.ranked[0]["trial"] if findings.ranked else None
     for row, config in zip(findings.rows, findings.search.configs(), strict=True):
         if best in (None, row["trial"]) and (environment := _read(folder, config)):

@@ -1,9 +1,9 @@
-"""What the page shows of one run, search or comparison, as plain values that the template lays out."""
+"""The content of the page for one run, search or comparison, as plain values that the template lays out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Card:
-    """One number that matters: what it is, the number, and what it was measured on."""
+    """A key number: its name, its value and what it was measured on."""
 
     name: str
     value: str
@@ -29,17 +29,17 @@ class Card:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as an ``<svg>`` element, with what it shows in words; `draw_picture` makes one.
+    """A figure as an ``<svg>`` element with its title and caption; `draw_picture` makes one.
 
     Attributes:
-        title: Above it.
+        title: The title above it.
         svg: The element.
-        caption: Below it.
-        wide: Whether it takes the page's whole width.
+        caption: The caption below it.
+        wide: Whether it spans the page's full width.
         hover: Its values for the page's script; see `tune.rendering.hover`.
-        draw: Draws it again, for a file, under the theme that is on; its argument is what it was measured on.
-        about: What that is, where it is not all that the section is about.
-        opens: Whether the section opens with it: of several it says the most at a glance.
+        draw: Draws it again in the current theme, for a file; its argument is the data that it was measured on.
+        about: These data, if they are not those of the whole section.
+        opens: Whether the section opens with it, as its most informative figure.
     """
 
     title: str
@@ -54,12 +54,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Spikes:
-    """How many of a network's neurons fire while it sees a sample: a row a layer, a column a frame of the strip.
+    """The share of a network's neurons that fire for a sample: a row per layer, a column per frame of the strip.
 
     Attributes:
-        network: Its name on the page.
+        network: The network's name on the page.
         png: The cells in a data URI, as wide as the strip's frames.
-        layers: How many rows.
+        layers: The number of rows.
         hover: The cells' values for the page's script.
     """
 
@@ -71,18 +71,18 @@ class Spikes:
 
 @dataclass(frozen=True)
 class Strip:
-    """One sample's frames side by side, as a PNG in a data URI, and what networks made of it.
+    """One sample's frames side by side, as a PNG in a data URI, with the networks' predictions.
 
     Attributes:
         name: Class and name of the sample.
         png: The frames.
-        verdicts: Network, class it answered, whether that is right.
-        spikes: Of the networks whose weights are there.
+        predictions: Network, predicted class, whether it is correct.
+        spikes: For the networks whose weights are available.
     """
 
     name: str
     png: str
-    verdicts: tuple[tuple[str, str, bool], ...] = ()
+    predictions: tuple[tuple[str, str, bool], ...] = ()
     spikes: tuple[Spikes, ...] = ()
 
 
@@ -92,20 +92,20 @@ class Section:
 
     Attributes:
         kind: ``run``, ``search`` or ``comparison``.
-        folder: Where it is.
+        folder: Its folder.
         dataset: The data set's name.
-        title: Names it, without saying that data are emulated.
+        title: Its title, which does not mention whether data are emulated.
         emulated: Whether an emulator made the recordings.
-        lead: The sentence that sums it up.
-        sentences: What else the data do and do not show.
-        cards: The numbers that matter.
-        tables: In the order of the page.
+        lead: The headline sentence.
+        sentences: Notes on what the data do and do not show.
+        cards: The key numbers.
+        tables: In the order of the page; the first is shown before the notes.
         pictures: In the order of the page.
         strips: Samples as the network sees them.
         strips_note: What the strips show, or why there are none.
-        faults: Runs that are damaged, failed or missing, and why; no number includes them.
-        settings: Field path and value of what was run.
-        environment: What it ran on.
+        errors: Excluded runs (damaged, failed or missing), with the cause.
+        settings: Field path and value of the configuration.
+        environment: Software and hardware of the runs.
     """
 
     kind: str
@@ -131,12 +131,12 @@ def draw_picture(
     """A figure as a picture for the page.
 
     Args:
-        title: What stands above it.
-        draw: Draws the figure; given what it was measured on where it stands alone, "" where the page says so.
-        name: The SVG's ids begin with it; unique on the page.
-        caption: What stands below it.
-        wide: Whether it takes the page's whole width.
-        about: What it was measured on, where it is not all that the section is about.
+        title: The title above it.
+        draw: Draws the figure; its argument is the data for a figure that stands alone, "" on the page.
+        name: Prefix of the SVG's ids, unique on the page.
+        caption: The caption below it.
+        wide: Whether it spans the page's full width.
+        about: The data that it was measured on, if they are not those of the whole section.
     """
     with drawing(PAGE):
         figure = draw("")
@@ -150,9 +150,9 @@ def draw_pictures(panels: Sequence[Panel], name: str, *, about: str = "", where:
 
     Args:
         panels: In the order of the page.
-        name: The SVGs' ids begin with it; unique on the page.
-        about: What they were measured on, where it is not all that the section is about.
-        where: A setting's name, which titles on the page end with.
+        name: Prefix of the SVGs' ids, unique on the page.
+        about: The data that they were measured on, if they are not those of the whole section.
+        where: A setting's name to append to the titles.
     """
     end = f": {where}" if where else ""
     return tuple(
@@ -161,27 +161,32 @@ def draw_pictures(panels: Sequence[Panel], name: str, *, about: str = "", where:
     )
 
 
+def open_with(pictures: Sequence[Picture], title: str) -> tuple[Picture, ...]:
+    """The pictures with the one of this title as the figure that opens the section."""
+    return tuple(replace(picture, opens=picture.title == title) for picture in pictures)
+
+
 def _draw_panel(panel: Panel, about: str) -> Figure:
     return draw_panels(panel, about=about)
 
 
 def settings_of(config: RunConfig, leave_out: tuple[str, ...] = ()) -> dict[str, str]:
-    """Field path to value, as the page lists them."""
-    return {path: _word(value) for path, value in flatten(config).items() if path not in leave_out}
+    """Field path to the text of its value."""
+    return {path: _text(value) for path, value in flatten(config).items() if path not in leave_out}
 
 
 def environment_of(environment: Mapping[str, Any]) -> dict[str, str]:
-    """`environment.json` as lines of words; what it nests is joined."""
+    """The entries of `environment.json` as texts, with nested values joined."""
     lines = {}
     for name, value in environment.items():
         if isinstance(value, Mapping):
-            lines[name] = ", ".join(f"{inner} {_word(content)}" for inner, content in value.items())
+            lines[name] = ", ".join(f"{inner} {_text(content)}" for inner, content in value.items())
         elif isinstance(value, list):
-            lines[name] = " ".join(_word(item) for item in value)
+            lines[name] = " ".join(_text(item) for item in value)
         else:
-            lines[name] = _word(value)
+            lines[name] = _text(value)
     return lines
 
 
-def _word(value: Any) -> str:
+def _text(value: Any) -> str:
     return "–" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""How many trials run at once: by what one was measured to take, and by the machines that are there just now."""
+"""How many trials run at once, by the measured memory of one trial and the machines in the cluster at the moment."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from preprocess.files import read_json, write_json
 from preprocess.terminal.progress import Progress
 from tune.cluster.node_caches import NodeCaches
 from tune.cluster.nodes import gpu_memory_of_nodes
-from tune.resources.allocation import Asked, Need, Node, Share, places, plan_share
-from tune.resources.trial_memory import costliest, measure_extents, measure_need
+from tune.resources.allocation import MemoryNeed, Node, ResourceRequest, TrialResources, plan_resources, trials_that_fit
+from tune.resources.trial_memory import measure_extents, measure_need, most_expensive
 
-# How often it is looked whether machines came or went.
+# How often the cluster is checked for machines that joined or left.
 _NODES_S = 10.0
 
 
 def nodes_of_ray(gpu_memory: Mapping[str, float] | None = None) -> list[Node]:
-    """The machines of the cluster, as Ray knows them.
+    """The machines of the cluster, as Ray lists them.
 
     Args:
-        gpu_memory: Bytes of one GPU of each machine by Ray's id of the machine, of which Ray knows nothing.
+        gpu_memory: Memory of one GPU of each machine in bytes, by Ray's id of the machine; Ray does not know it.
     """
     found = []
     for node in ray.nodes():
@@ -37,15 +37,15 @@ def nodes_of_ray(gpu_memory: Mapping[str, float] | None = None) -> list[Node]:
 
 
 class MeasuredNeeds:
-    """What trials take, measured when it is asked for the first time; kept in the search's memory.json."""
+    """The memory of trials, measured on the first request and kept in the search's memory.json."""
 
     def __init__(self, folder: Path, cache: Path, caches: NodeCaches, progress: Progress | None = None) -> None:
         self._path, self._cache, self._caches, self._progress = folder / "memory.json", cache, caches, progress
 
-    def of_costliest(self, configs: Sequence[RunConfig], *, gpu: bool) -> Need:
-        """As measured, now or by an earlier session, of the trial that takes the most memory."""
+    def of_most_expensive(self, configs: Sequence[RunConfig], *, gpu: bool) -> MemoryNeed:
+        """The memory of the most expensive trial, measured now or by an earlier session."""
         extents = measure_extents((config.dataset.name for config in configs), self._cache)
-        config = costliest(configs, extents)
+        config = most_expensive(configs, extents)
         key = f"{fingerprint(config)} on {'cuda' if gpu else 'cpu'}"
         known = read_json(self._path) or {}
         if key not in known:
@@ -56,54 +56,62 @@ class MeasuredNeeds:
                 return need
             known |= {key: {"memory": need.memory, "gpu_memory": need.gpu_memory}}
             write_json(self._path, known)
-        return Need(**known[key])
+        return MemoryNeed(**known[key])
 
 
-def decide_share(
-    configs: Sequence[RunConfig], count: int, asked: Asked, measured: MeasuredNeeds, tell: Callable[[str], None]
-) -> Share:
-    """Cut the cluster into shares, by what the costliest trial was measured to take where several may run.
+def decide_resources(
+    configs: Sequence[RunConfig],
+    count: int,
+    request: ResourceRequest,
+    measured: MeasuredNeeds,
+    note: Callable[[str], None],
+) -> TrialResources:
+    """Plan the resources of each trial, by the measured memory of the most expensive one if several may run at once.
 
     Args:
-        configs: One trial at least; all that is known of those to come.
+        configs: At least one trial; all that are known, and representatives of those to come.
         count: How many trials are to run.
-        asked: What the user wants.
-        measured: What trials take.
-        tell: Says what the user would not expect.
+        request: What the user requests.
+        measured: Measures the memory of trials.
+        note: Prints a line that the user should know.
 
     Raises:
-        ConfigError: As `plan_share`.
+        ConfigError: As `plan_resources`.
         ClusterError: If a machine of the cluster does not answer.
     """
     nodes = nodes_of_ray()
-    share = plan_share(configs[0], count, nodes, asked)
-    # Of a GPU's memory nothing is known yet, so that each was planned for a single trial.
-    crowded = share.device == "cuda" and (asked.gpus, asked.concurrent) == (None, None)
-    if count == 1 or (share.trials == 1 and not crowded):
-        return share
+    resources = plan_resources(configs[0], count, nodes, request)
+    # The memory of the GPUs is not known yet, so each was planned for a single trial.
+    crowded = resources.device == "cuda" and (request.gpus, request.concurrent) == (None, None)
+    if count == 1 or (resources.trials == 1 and not crowded):
+        return resources
     if crowded:
         nodes = nodes_of_ray(gpu_memory_of_nodes())
-    need = measured.of_costliest(configs, gpu=share.device == "cuda")
+    need = measured.of_most_expensive(configs, gpu=resources.device == "cuda")
     if not need.fits:
-        tell("memory does not hold the costliest trial as a whole: one at a time runs on each machine")
-    return plan_share(configs[0], count, nodes, asked, need)
+        note("The most expensive trial does not fit in memory; running one trial per machine.")
+    return plan_resources(configs[0], count, nodes, request, need)
 
 
-class Seats:
-    """How many trials run at once, as machines come and go."""
+class ConcurrencyLimit:
+    """How many trials may run at once, as machines join and leave the cluster."""
 
     def __init__(self) -> None:
-        self._count, self._share, self._most, self._next = 1, Share(1, 1, 0.0, "cpu"), 1, 0.0
+        self._count, self._resources, self._most, self._next = 1, TrialResources(1, 1, 0.0, "cpu"), 1, 0.0
 
-    def open(self, share: Share, most: int | None) -> None:
-        """From now on as many as the cluster has room for, at most so many if given."""
-        self._count, self._share, self._most = share.trials, share, most or sys.maxsize
+    def open(self, resources: TrialResources, most: int | None) -> None:
+        """Allow as many trials as the cluster has room for, and no more than a given number."""
+        self._count, self._resources, self._most = resources.trials, resources, most or sys.maxsize
         self._next = time.monotonic() + _NODES_S
 
     def __call__(self) -> int:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _NODES_S
-            share = self._share
-            room = sum(places(node, share.threads, share.gpu, share.memory) for node in nodes_of_ray() if node.cpus)
+            resources = self._resources
+            room = sum(
+                trials_that_fit(node, resources.threads, resources.gpu, resources.memory)
+                for node in nodes_of_ray()
+                if node.cpus
+            )
             self._count = max(1, min(room, self._most))
         return self._count

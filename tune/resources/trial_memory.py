@@ -1,7 +1,7 @@
-"""What one trial takes: a dry run in a process of its own, on a machine of the cluster, before the first trial.
+"""The memory of one trial, by a dry run in a separate process on a machine of the cluster before the first trial.
 
-Run are a training step and a validation batch at the configuration's own batch size, because what PyTorch, its
-allocator and the kernels keep besides the network's tensors is known only afterwards.
+The dry run is a training step and a validation batch at the configuration's own batch size, because the memory that
+PyTorch, its allocator and the kernels use in addition to the network's tensors is known only after running.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from preprocess.binning.binning import Binning
 from preprocess.errors import FullMemoryError, SpikeloomError
 from preprocess.store.event_store import events_path, open_events
 from tune.cluster.node_caches import NodeCaches
-from tune.resources.allocation import Need
+from tune.cluster.registered_code import pack_registrations, unpack_registrations
+from tune.resources.allocation import MemoryNeed
 
-# Later epochs keep rows, read-ahead batches and freed blocks besides.
+# Later epochs also keep metrics, prefetched batches and freed blocks.
 _MARGIN = 1.2
 
 
 @dataclass(frozen=True)
 class Extent:
-    """The largest that a data set's samples are: bounds of what any of them takes.
+    """The largest extents of a data set's samples, which bound the memory of any of them.
 
     Attributes:
-        height: Of the sensor, in pixels.
-        width: Of the sensor, in pixels.
-        duration_us: Of the longest sample, in us.
-        events: Of the fullest sample.
+        height: Height of the sensor in pixels.
+        width: Width of the sensor in pixels.
+        duration_us: Duration of the longest sample in us.
+        events: The largest number of events in a sample.
     """
 
     height: int
@@ -39,7 +40,7 @@ class Extent:
     events: int
 
     def timesteps(self, binning: Binning) -> float:
-        """T; where samples differ in it about the most of them."""
+        """T; if samples differ in T, approximately the largest."""
         if not binning.varies:
             return binning.timesteps
         if binning.event_count is not None and binning.split_by == "event_count":
@@ -49,7 +50,7 @@ class Extent:
 
 
 def measure_extents(names: Iterable[str], cache: Path) -> dict[str, Extent]:
-    """The extents of data sets, by their event stores in the folder of all caches."""
+    """The extents of data sets, from their event stores in the folder of all caches."""
     found = {}
     for name in dict.fromkeys(names):
         store = open_events(events_path(cache, name))
@@ -58,52 +59,53 @@ def measure_extents(names: Iterable[str], cache: Path) -> dict[str, Extent]:
     return found
 
 
-def costliest(configs: Iterable[RunConfig], extents: Mapping[str, Extent]) -> RunConfig:
-    """The trial that takes the most memory: activations grow with T, batch size, width and pixels.
+def most_expensive(configs: Iterable[RunConfig], extents: Mapping[str, Extent]) -> RunConfig:
+    """The trial that needs the most memory: activations grow with T, batch size, width and pixels.
 
     Args:
-        configs: To choose from.
-        extents: Of each data set.
+        configs: The trials to choose from.
+        extents: The extents of each data set.
     """
 
     def cost(config: RunConfig) -> float:
-        piece = config.micro_batch or config.batch_size
+        batch = config.micro_batch or config.batch_size
         extent = extents[config.dataset.name]
         height, width = config.binning.size(extent.height, extent.width)
         pixels = height * width if config.input.size is None else config.input.size**2
-        return extent.timesteps(config.binning) * piece * config.network.width * pixels
+        return extent.timesteps(config.binning) * batch * config.network.width * pixels
 
     return max(configs, key=cost)
 
 
-def measure_need(config: RunConfig, caches: NodeCaches, *, gpu: bool) -> Need:
-    """Have one machine of the cluster train a step of a trial, and measure what it took.
+def measure_need(config: RunConfig, caches: NodeCaches, *, gpu: bool) -> MemoryNeed:
+    """Train one step of a trial on a machine of the cluster, and measure its memory.
 
-    Nothing is measured where the dry run fails: the trial itself will say why. One whose process was killed did not
-    fit: that is how a machine that runs out of memory ends it.
+    If the dry run fails, nothing is measured: the trial itself will report the cause. If its process was killed, the
+    trial did not fit: a machine that runs out of memory kills processes.
 
     Args:
-        config: The costliest of the trials.
-        caches: Where the machine that measures finds its frames.
+        config: The most expensive trial.
+        caches: Where the measuring machine finds the frames.
         gpu: Whether trials compute on GPUs.
     """
     import ray
 
-    # A process of its own, which ends with the call: the next trial must not find its memory taken.
+    # A separate process that ends with the call, so that its memory is free for the first trial.
     task = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0, max_calls=1, max_retries=0)(_measure)
     try:
-        found: tuple[float, float] | None = ray.get(task.remote(to_dict(config), caches, gpu))
+        found: tuple[float, float] | None = ray.get(task.remote(to_dict(config), caches, gpu, pack_registrations()))
     except (ray.exceptions.OutOfMemoryError, ray.exceptions.WorkerCrashedError):
         found = None
     except (SpikeloomError, ray.exceptions.RayError):
-        return Need()
-    return Need(fits=False) if found is None else Need(found[0] * _MARGIN, found[1] * _MARGIN)
+        return MemoryNeed()
+    return MemoryNeed(fits=False) if found is None else MemoryNeed(found[0] * _MARGIN, found[1] * _MARGIN)
 
 
-def _measure(plain: dict[str, Any], caches: NodeCaches, gpu: bool) -> tuple[float, float] | None:
-    """Peak bytes of main memory and of the GPU, for one step; None where memory was full."""
+def _measure(plain: dict[str, Any], caches: NodeCaches, gpu: bool, registered: bytes) -> tuple[float, float] | None:
+    """Peak main memory and GPU memory of one step, in bytes; None if memory was full."""
     from pipeline.dry_run.peak_memory import peak_of_one_step
 
+    unpack_registrations(registered)
     config = override(from_dict(plain), {"device": "cuda" if gpu else "cpu", "threads": 1})
     try:
         return peak_of_one_step(config, caches.here(config))

@@ -1,4 +1,4 @@
-"""How a search spent its budget over time: samples x T that were trained on, and the best accuracy so far."""
+"""The compute that a search used over time, in training samples x T, and the best accuracy so far."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.config.run_config import RunConfig
-from tune.rendering.style import PALETTE, PAPER, drawing, drawing_ink, head, new_figure, save
+from tune.rendering.style import PALETTE, PAPER, drawing, drawing_ink, new_figure, save, set_title
 from tune.search.plan import Search
-from tune.trials.ledger import Ledger
+from tune.trials.ledger import Ledger, TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _MARKS = {"done": ("o", PALETTE[2]), "pruned": ("v", PALETTE[1]), "failed": ("x", PALETTE[3])}
-# A search in which no epoch runs for so long was interrupted, and resumed later.
+# If no epoch runs for this long, the search was interrupted and resumed later.
 _PAUSE_S = 600.0
 
 
@@ -28,9 +28,9 @@ class Epoch:
 
     Attributes:
         ended: Unix seconds.
-        seconds: That it took.
-        cost: Samples x T.
-        accuracy: On the validation split; None where nothing was validated.
+        seconds: Its duration.
+        cost: Training samples x T.
+        accuracy: On the validation samples; None if nothing was validated.
     """
 
     ended: float
@@ -50,12 +50,12 @@ class End:
 
 @dataclass(frozen=True)
 class Spending:
-    """What the trials of a search took.
+    """The compute that the trials of a search used.
 
     Attributes:
         epochs: Of all trials, in the order in which they ended.
-        ends: Of the trials that have ended.
-        full: Samples x T of all known trials to their last epoch.
+        ends: The ends of trials that have ended.
+        full: Training samples x T of all known trials up to their last epoch.
     """
 
     epochs: tuple[Epoch, ...]
@@ -64,7 +64,7 @@ class Spending:
 
 
 def read_spending(search: Search, folder: Path) -> Spending:
-    """What the trials of a folder took so far; runs of earlier versions, which kept no time, are left out."""
+    """The compute used in a folder so far; runs of earlier versions, which recorded no times, are left out."""
     ledger, configs = Ledger(folder), search.configs()
     epochs: list[Epoch] = []
     ends = []
@@ -72,7 +72,7 @@ def read_spending(search: Search, folder: Path) -> Spending:
     for config in configs:
         own = _epochs_of(ledger, config, search.data.train * config.binning.timesteps)
         epochs += own
-        # One that goes on from another trains its own epochs only.
+        # A trial that starts from another trains only its own epochs.
         begin = len(ledger.metrics(config)) - len(ledger.timings(config)) if config.start_from else 0
         full += search.data.train * config.binning.timesteps * (config.schedule.last_epoch - begin)
         record = ledger.read_done(config)
@@ -87,7 +87,7 @@ def _epochs_of(ledger: Ledger, config: RunConfig, cost: int) -> list[Epoch]:
     return [Epoch(row["ended"], row["epoch_s"], cost, reached.get(row["epoch"])) for row in timings]
 
 
-def _seconds(record: dict[str, Any]) -> float | None:
+def _seconds(record: TrialRecord) -> float | None:
     return dt.datetime.fromisoformat(record["ended"]).timestamp() if record.get("ended") else None
 
 
@@ -109,7 +109,7 @@ class _Clock:
 
 
 def write_budget(folder: Path, search: Search) -> None:
-    """Write figures/budget.svg and .png; nothing before the first epoch."""
+    """Write figures/budget.svg and .png, once the first epoch has ended."""
     spending = read_spending(search, folder)
     if spending.epochs:
         with drawing(PAPER):
@@ -117,7 +117,7 @@ def write_budget(folder: Path, search: Search) -> None:
 
 
 def draw_budget(spending: Spending, about: str) -> Figure:
-    """Two panels over the time that the search ran: what it trained on, and what that reached."""
+    """Two panels over the running time of the search: compute used, and accuracy reached."""
     clock = _Clock(spending.epochs)
     moments = [epoch.ended for epoch in spending.epochs] + [end.ended for end in spending.ends]
     longest = max(map(clock, moments))
@@ -132,7 +132,7 @@ def draw_budget(spending: Spending, about: str) -> Figure:
     spent.step([0.0, *times], [0.0, *totals], where="post", color=PALETTE[0], label="_trained on")
     spent.axhline(spending.full / scale, color=drawing_ink(), linewidth=1, linestyle="--")
     spent.annotate(
-        "all trials to their last epoch",
+        "all trials up to their last epoch",
         (0.0, spending.full / scale),
         textcoords="offset points",
         xytext=(0, -11),
@@ -147,8 +147,8 @@ def draw_budget(spending: Spending, about: str) -> Figure:
         axes.set_xlabel(f"{name} since the first epoch began")
         for begin, _ in clock.pauses:
             axes.axvline(clock(begin) / unit, color=drawing_ink(), linewidth=0.8, linestyle=":")
-    pauses = "; dotted: a pause, left out" if clock.pauses else ""
-    head(figure, f"{about}\nright: dots are epochs, the line the best so far, marks the ends of trials{pauses}")
+    pauses = "; dotted lines: pauses, left out" if clock.pauses else ""
+    set_title(figure, f"{about}\nright: dots: epochs; line: best so far; marks: ends of trials{pauses}")
     return figure
 
 
@@ -169,7 +169,7 @@ def _draw_best(axes: Axes, times: list[float], epochs: Sequence[Epoch]) -> None:
 def _draw_ends(axes: Axes, ends: Sequence[End], clock: _Clock, unit: float) -> None:
     for status, (mark, colour) in _MARKS.items():
         own = [end for end in ends if end.status == status]
-        # In the legend once, however many kinds of marks it takes.
+        # In the legend once, even if it is drawn in two ways.
         label: str | None = f"{len(own)} {status}"
         reached = [end for end in own if end.accuracy is not None]
         if reached:
@@ -178,7 +178,7 @@ def _draw_ends(axes: Axes, ends: Sequence[End], clock: _Clock, unit: float) -> N
             label = None
         others = [clock(end.ended) / unit for end in own if end.accuracy is None]
         if others:
-            # Those that reached nothing stand on the axis.
+            # Trials without an accuracy are drawn at the axis.
             line = axes.get_xaxis_transform()
             axes.scatter(
                 others, [0.03] * len(others), transform=line, marker=mark, color=colour, s=26, zorder=3, label=label

@@ -1,4 +1,4 @@
-"""Configurations that stand for trials that are not asked for yet: each class that they may have, and the costliest."""
+"""Configurations that represent trials not proposed yet: every class they may use, and the most expensive one."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from tune.search.plan import Search
 from tune.space.dimensions import Choice, Dimension, Range
 from tune.space.space import Space, governors, in_few, parse_space
 
-# What decides which classes trials have, and how much memory they take (`tune.resources.trial_memory`).
-_TOLD = ("network.name", "neuron.name", "network.width", "batch_size", "micro_batch", "input.size")
+# Fields that decide which classes trials use and how much memory they need (`tune.resources.trial_memory`).
+_DECISIVE = ("network.name", "neuron.name", "network.width", "batch_size", "micro_batch", "input.size")
 _TRIED = 10_000
 
 
-def corners(search: Search) -> list[RunConfig]:
-    """Of a search that asks for its trials one after another, those at the ends of its space; else none.
+def extreme_configs(search: Search) -> list[RunConfig]:
+    """The configurations at the ends of the space of an adaptive search; none for other searches.
 
-    Every class that a trial may have is in one of them, and none takes more memory than the costliest of them.
+    Every class that a trial may use is in one of them, and no trial needs more memory than the most expensive of them.
     """
-    if not search.grows:
+    if not search.traits.adaptive:
         return []
     space = parse_space(search.space, search.config)
     deciding = {path for part in space.dimensions for path in governors(part)}
@@ -30,10 +30,10 @@ def corners(search: Search) -> list[RunConfig]:
 
 
 def _few(dimension: Dimension, dimensions: Sequence[Dimension], deciding: set[str], train: int) -> Choice:
-    """The values that matter here; one of a dimension that does not."""
+    """The values that matter here; one value if the dimension does not matter."""
     values = in_few(dimension, dimensions).values
     if dimension.path == "batch_size" and isinstance(dimension, Range):
         # No trial has a larger batch than there are samples.
         values = tuple(dict.fromkeys(min(value, train) for value in values))
-    told = dimension.path in _TOLD or dimension.path.startswith("binning.") or dimension.path in deciding
-    return Choice(dimension.path, values if told else values[:1], dimension.when)
+    decisive = dimension.path in _DECISIVE or dimension.path.startswith("binning.") or dimension.path in deciding
+    return Choice(dimension.path, values if decisive else values[:1], dimension.when)

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tune.rendering.hover_text import set_hover
 from tune.rendering.labels import describe_trial, short_name, short_value
-from tune.rendering.style import PAPER, colour_of, drawing, head, neurons_of, new_figure, save, tell
+from tune.rendering.style import PAPER, colour_of, drawing, neurons_of, new_figure, save, set_title
 from tune.search.trade_off_figure import costs_of, draw_trade_off
 from tune.trials.results import complete_rows
 
@@ -68,7 +69,7 @@ def draw_accuracy(rows: Rows, fields: Sequence[str], about: str) -> Figure:
     runs = max(row.get("runs") or 1 for row in done)
     what = "trials" if runs == 1 else f"configurations, means of {runs} seeds"
     bars = "" if runs == 1 else ", bars: deviation"
-    head(figure, f"{about}\n{len(done)} complete of {len(rows)} {what}; lines: the best{bars}")
+    set_title(figure, f"{about}\n{len(done)} complete of {len(rows)} {what}; lines: the best{bars}")
     return figure
 
 
@@ -97,7 +98,7 @@ def _draw_points(axes: Axes, points: Rows, path: str, values: list[Any], colour:
         # One entry in the legend: the line's where there is one.
         label=f"_{label}" if few else label,
     )
-    tell(dots, [describe_trial(row) for row in shown])
+    set_hover(dots, [describe_trial(row) for row in shown])
     spreads = [100 * (row.get("validation_accuracy_std") or 0.0) for row in shown]
     if any(spreads):
         where = [places[row[path]] for row in shown], [100 * row["validation_accuracy"] for row in shown]
@@ -142,7 +143,7 @@ def draw_heat_map(rows: Rows, about: str) -> Figure:
             done = complete_rows(own)
             colours = [100 * row["validation_accuracy"] for row in done]
             image = axes.scatter([row[T] for row in done], [row[TAU] for row in done], c=colours, s=70, **scale)
-            tell(image, [describe_trial(row) for row in done])
+            set_hover(image, [describe_trial(row) for row in done])
             if len(steps) <= _FEW:
                 axes.set_xticks(steps)
             axes.set_ylim(taus[0] - 0.1, taus[-1] + 0.1)
@@ -150,7 +151,7 @@ def draw_heat_map(rows: Rows, about: str) -> Figure:
         axes.set_xlabel(short_name(T))
     panels[0].set_ylabel(short_name(TAU))
     figure.colorbar(image, ax=list(panels), label="best validation accuracy, %")
-    head(figure, about)
+    set_title(figure, about)
     return figure
 
 

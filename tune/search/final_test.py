@@ -1,8 +1,8 @@
-"""The end of a search: its choice is trained anew on all training samples over several seeds, and tested once.
+"""The final evaluation of a search: its selected configuration is retrained with several seeds and tested once.
 
-Trials are ranked on few validation samples, and the best of many flatters itself. So the choice is trained again, on
-train and validation samples together, with seeds of its own, for as many epochs as validation chose; its last epoch is
-tested.
+Trials are ranked on few validation samples, and the best of many trials is optimistically biased. The selected
+configuration is therefore retrained on the training and validation samples together, with new seeds, for as many epochs
+as validation selected; its last epoch is tested.
 """
 
 from __future__ import annotations
@@ -11,18 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config.run_config import RunConfig, fingerprint, override
 from preprocess.errors import RunError
 from preprocess.files import read_json, write_json
 from preprocess.terminal.progress import Progress
-from tune.rendering.table import per_cent
-from tune.resources.execution_options import Place
+from tune.rendering.table import format_percent
+from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
 from tune.search.plan import Search
 from tune.search.results import Findings
 from tune.trials.ledger import Ledger
+from tune.trials.trial_job import TrialJob
+
+if TYPE_CHECKING:
+    from tune.cluster.ray_session import RaySession
 
 FOLDER = "final"
 _FILE = "final.json"
@@ -30,16 +34,16 @@ _FILE = "final.json"
 
 @dataclass(frozen=True)
 class Final:
-    """What the choice of a search came to on the test samples.
+    """The result of a search's selected configuration on the test set.
 
     Attributes:
-        searched: The chosen values of the searched fields.
-        epochs: How long it was trained.
-        accuracies: On the test split, a fraction for each seed that came to its end.
-        seeds: How many were asked for.
-        samples: Of the test split.
-        failures: Causes, a line each.
-        complete: Whether no seed is left to run; False where the time was up before.
+        searched: The selected values of the searched fields.
+        epochs: The number of epochs that it was trained for.
+        accuracies: Test accuracy of each seed that was completed, a fraction.
+        seeds: The number of seeds requested.
+        samples: The number of test samples.
+        failures: The causes of failed runs, a line each.
+        complete: Whether no seed is left to run; False if the time limit was reached before.
     """
 
     searched: dict[str, Any]
@@ -51,11 +55,11 @@ class Final:
     complete: bool = True
 
     def sentence(self) -> str:
-        """For people."""
+        """The result in one sentence."""
         if not self.accuracies:
-            why = self.failures[0] if self.failures else f"0 of {self.seeds} seeds so far"
-            return f"The choice did not come to its end: {why}"
-        each = ", ".join(per_cent(accuracy) for accuracy in self.accuracies)
+            why = self.failures[0] if self.failures else f"0 of {self.seeds} seeds so far."
+            return f"Final evaluation failed: {why}" if self.failures else f"Final evaluation is incomplete: {why}"
+        each = ", ".join(format_percent(accuracy) for accuracy in self.accuracies)
         spread = f" ± {100 * stdev(self.accuracies):.1f}" if len(self.accuracies) > 1 else ""
         missing = ""
         if not self.complete:
@@ -63,48 +67,48 @@ class Final:
         elif self.failures:
             missing = f"; {self.seeds - len(self.accuracies)} of {self.seeds} seeds failed"
         return (
-            f"The choice, trained anew on all training samples for {self.epochs} epochs: test accuracy "
-            f"{per_cent(fmean(self.accuracies))}{spread} % of {self.samples} samples ({each}){missing}."
+            f"Selected configuration, retrained on train + validation for {self.epochs} epochs: test accuracy "
+            f"{format_percent(fmean(self.accuracies))}{spread} % of {self.samples} samples ({each}){missing}."
         )
 
 
 def read_final(folder: Path) -> Final | None:
-    """What the choice of a search came to, finished or not; None while none of its runs has ended.
+    """The final evaluation of a search, complete or not; None before its first run has ended.
 
     Raises:
         RunError: If `final.json` is damaged.
     """
     path = folder / _FILE
-    said = read_json(path)
-    if said is None:
+    content = read_json(path)
+    if content is None:
         return None
     try:
         return Final(
-            dict(said["searched"]),
-            int(said["epochs"]),
-            tuple(map(float, said["test_accuracies"])),
-            len(said["seeds"]),
-            int(said["test_samples"]),
-            tuple(map(str, said["failures"])),
-            bool(said.get("complete", True)),
+            searched=dict(content["searched"]),
+            epochs=int(content["epochs"]),
+            accuracies=tuple(map(float, content["test_accuracies"])),
+            seeds=len(content["seeds"]),
+            samples=int(content["test_samples"]),
+            failures=tuple(map(str, content["failures"])),
+            complete=bool(content.get("complete", True)),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path}: damaged ({error!r}). Delete it, and go on: spikeloom tune --resume {folder}") from None
+        raise RunError(f"{path}: damaged ({error!r}). Delete it, then run: spikeloom tune --resume {folder}") from None
 
 
-class Parts:
-    """A source of the choice's runs: for each seed its parts one after another, of which ordinary trials have one.
+class FinalRuns:
+    """Provides the runs of the selected configuration: for each seed its parts in order; ordinary trials have one part.
 
-    A member of a population changed its settings as it trained: its parts are trained as they were, each from the one
-    before.
+    A member of a population changed its settings during training: its parts are trained in the same way, each from the
+    one before.
     """
 
     def __init__(self, parts: Sequence[RunConfig], seeds: Sequence[int], folder: Path) -> None:
         """
         Args:
-            parts: In order, each with the epoch that it ends at.
+            parts: In order, each with the epoch at which it ends.
             seeds: One run for each.
-            folder: Of the ledger.
+            folder: The folder of the ledger.
         """
         self._ledger = Ledger(folder)
         self.configs: list[RunConfig] = []
@@ -129,7 +133,7 @@ class Parts:
         return all(self._next(k) is None for k in range(len(self.last)))
 
     def _next(self, k: int) -> RunConfig | None:
-        """The first part of a seed that is not done; None where all are, or one failed in this session."""
+        """The first unfinished part of a seed; None if all are done, or one failed in this session."""
         for config in self.configs[k * self._parts : (k + 1) * self._parts]:
             record = self._ledger.read_done(config)
             if record is None or record["status"] != "done":
@@ -138,67 +142,73 @@ class Parts:
         return None
 
     def ask(self) -> Sequence[RunConfig]:
-        """The next part of every seed whose part before is done."""
+        """The next part of every seed whose previous part is done."""
         found = [config for k in range(len(self.last)) if (config := self._next(k)) is not None]
         new = [config for config in found if fingerprint(config) not in self._asked]
         self._asked |= {fingerprint(config) for config in new}
         return new
 
     def tell(self, config: RunConfig, record: Mapping[str, Any]) -> None:
-        """The ledger says it."""
+        """Nothing to do: results are read from the ledger."""
 
 
 def run_final(
-    findings: Findings, folder: Path, *, place: Place | None = None, progress: Progress | None = None
+    findings: Findings,
+    folder: Path,
+    *,
+    execution: ExecutionOptions | None = None,
+    progress: Progress | None = None,
+    session: RaySession | None = None,
 ) -> Final | None:
-    """Train the best of the complete trials anew, as often as the search says, and test it; what is done stays.
+    """Retrain the best complete trial with as many seeds as the search requests, and test it; finished runs are kept.
 
-    Only the last part of each run opens the test samples.
+    Only the last part of each run uses the test set.
 
     Args:
-        findings: Of the finished search.
-        folder: The search's own.
-        place: Where the trials ran.
-        progress: Where to tell.
+        findings: The results of the finished search.
+        folder: The search's folder.
+        execution: Where and how long the runs may run.
+        progress: Shows the progress of building frame caches.
+        session: The Ray that the trials used.
 
     Returns:
-        What it came to; None where the search asks for none.
+        The result; None if the search requests no final evaluation, or has no complete trial.
     """
     search = findings.search
     if not search.final_seeds or not findings.ranked:
         return None
     from tune.trials.run_trials import run_trials
 
-    place = with_kept_storage(folder, place or Place())
-    resume = place.resume("tune", folder)
-    place = own_storage(folder, place, progress)
-    if place.storage is not None:
-        place = replace(place, storage=f"{place.storage}/{FOLDER}")
-    parts = chosen_parts(findings, folder)
-    # Seeds that no trial had: those that chose it flatter it.
+    execution = with_kept_storage(folder, execution or ExecutionOptions())
+    resume = execution.resume("tune", folder)
+    execution = own_storage(folder, execution, progress)
+    if execution.storage is not None:
+        execution = replace(execution, storage=f"{execution.storage}/{FOLDER}")
+    parts = selected_parts(findings, folder)
+    # Seeds that no trial used: the trial's own seed is part of why it was selected.
     first = max(config.seed for config in search.configs()) + 1
-    source = Parts(parts, range(first, first + search.final_seeds), folder / FOLDER)
-    complete = run_trials(
-        source,
-        folder / FOLDER,
-        search.cache,
+    source = FinalRuns(parts, range(first, first + search.final_seeds), folder / FOLDER)
+    job = TrialJob(
+        folder=folder / FOLDER,
+        cache=search.cache,
+        execution=execution,
         open_test=True,
         count=len(source.configs),
-        place=place,
         fields=["seed"],
-        progress=progress,
         resume=resume,
+        session=session,
     )
+    complete = run_trials(source, job, progress=progress)
     return _write(findings, parts, source, folder, complete)
 
 
-def chosen_parts(findings: Findings, folder: Path) -> list[RunConfig]:
-    """The best trial's configuration, on all training samples and to the epoch that validation chose; all its parts."""
+def selected_parts(findings: Findings, folder: Path) -> list[RunConfig]:
+    """All parts of the best trial, on all training samples and up to the epoch that validation selected."""
     search, ledger = findings.search, Ledger(folder)
     runs = {fingerprint(config): config for config in search.configs()}
-    chosen = runs[findings.ranked[0]["trial"]]
-    epoch = _chosen_epoch(search, chosen, ledger)
-    parts = [chosen]
+    best = runs[findings.ranked[0]["trial"]]
+    epoch = _selected_epoch(search, best, ledger)
+    parts = [best]
     while parts[0].start_from is not None:
         parts.insert(0, runs[parts[0].start_from])
     kept = [part for part in parts if _begin(part, runs) < epoch]
@@ -213,17 +223,17 @@ def _begin(part: RunConfig, runs: Mapping[str, RunConfig]) -> int:
     return 0 if part.start_from is None else runs[part.start_from].schedule.last_epoch
 
 
-def _chosen_epoch(search: Search, chosen: RunConfig, ledger: Ledger) -> int:
-    """The epoch whose weights were selected: of several seeds the median."""
+def _selected_epoch(search: Search, best: RunConfig, ledger: Ledger) -> int:
+    """The epoch whose weights were selected; the median over several seeds."""
     for changes in search.trials:
         repeats = search.repeats(changes)
-        if chosen in repeats:
+        if best in repeats:
             results = [read_json(ledger.trial_folder(config) / "result.json") for config in repeats]
             return max(1, round(median(result["epoch"] for result in results if result is not None)))
-    raise AssertionError("the choice is one of the trials")
+    raise AssertionError("the best trial is one of the trials")
 
 
-def _write(findings: Findings, parts: Sequence[RunConfig], source: Parts, folder: Path, complete: bool) -> Final:
+def _write(findings: Findings, parts: Sequence[RunConfig], source: FinalRuns, folder: Path, complete: bool) -> Final:
     ledger = Ledger(folder / FOLDER)
     results = [read_json(ledger.trial_folder(config) / "result.json") or {} for config in source.last]
     tested = [result for result in results if "test_accuracy" in result]

@@ -1,4 +1,4 @@
-"""What a search reuses and leaves out, said before its first trial."""
+"""What a search reuses and leaves out, printed before its first trial."""
 
 from __future__ import annotations
 
@@ -11,28 +11,32 @@ from tune.search.plan import Search
 from tune.space.space import Space, parse_space
 from tune.trials.ledger import Ledger
 
-# Larger spaces are sampled, and how many of their combinations are valid is not counted.
+# In larger spaces the combinations that are not valid are not counted.
 _COUNTED = 10_000
 
 
 def search_notes(search: Search, folder: Path) -> Iterator[str]:
-    """A line each: trials that are there already, fewer trials than asked for, combinations that are not valid.
+    """A line each for finished trials, for a space smaller than the number of samples, and for invalid combinations.
 
     Args:
-        search: What is asked for.
-        folder: The search's own, there or not.
+        search: The plan.
+        folder: The search's folder, existing or not.
     """
     states = [Ledger(folder).state(config) for config in search.configs()]
     done = states.count("done") + states.count("pruned")
     if done:
-        again = f"; {states.count('failed')} that failed are run again" if "failed" in states else ""
-        yield f"{done} trials are finished already and are reused{again}"
-    if search.method == "random" and len(search.trials) < search.samples:
-        yield f"the space has {len(search.trials)} configurations, fewer than the {search.samples} trials: all are run"
-    if search.method in ("random", "grid") and (space := parse_space(search.space, search.config)):
-        count, message = _invalid(space, search)
-        if count:
-            yield f"{count} combinations of the space are not valid and left out; the first: {message}"
+        again = f"; {states.count('failed')} failed trials will be run again" if "failed" in states else ""
+        yield f"{done} finished trials are reused{again}"
+    if search.traits.adaptive:
+        return
+    if len(search.trials) < search.samples:
+        yield (
+            f"the space has {len(search.trials)} valid configurations, fewer than the {search.samples} samples: all of "
+            "them are run"
+        )
+    count, message = _invalid(parse_space(search.space, search.config), search)
+    if count:
+        yield f"{count} combinations of the space are not valid and are left out; the first: {message}"
 
 
 def _invalid(space: Space, search: Search) -> tuple[int, str]:

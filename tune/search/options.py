@@ -1,39 +1,34 @@
-"""How to search, as the command line has it: method, number, early stopping, repeats, objectives."""
+"""The options of a search: space, method, number of samples, early stopping, repeats and objectives."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pipeline.config.run_config import RunConfig
+from preprocess.errors import ConfigError
 from tune.search.pareto import OBJECTIVES
+from tune.search.registry import find_method
+from tune.search.search_method import SearchMethod
 from tune.space.named_spaces import DEFAULT_SPACE
 from tune.space.space import Space
 
-METHODS = ("random", "grid", "tpe", "pbt")
 SCHEDULERS = ("asha", "none")
-# Trials where the user names no number.
-DEFAULT_SAMPLES = {"random": 24, "tpe": 24, "pbt": 8}
-
-# What population based training may change while a network trains.
-PBT_SECTIONS = ("optimiser.", "loss.")
-PBT_FIELDS = ("network.dropout", "dataset.augmentation", "batch_size")
-# A checkpoint holds the state of one optimiser, and averaged weights or none.
-_PBT_FIXED = ("optimiser.name", "optimiser.ema_decay")
 
 
 @dataclass(frozen=True)
-class SearchWords:
-    """How to search, as the command line has it.
+class SearchOptions:
+    """How to search, as the command line gives it.
 
     Attributes:
-        space: The words of `--space`.
-        method: random, grid, tpe or pbt.
-        samples: How many configurations at most; None is 24, of pbt 8, of a grid all.
-        scheduler: asha, none, or None for what suits the rest.
-        repeats: Runs of every configuration, with seeds that follow on from its own.
+        space: The entries of `--space`.
+        method: The name of a search method (`tune.search.registry`).
+        samples: The maximum number of configurations; None is the method's default.
+        scheduler: asha or none; None is asha where the other options allow it.
+        repeats: Runs of every configuration, with consecutive seeds.
         objectives: What trials are ranked by.
-        interval: Of pbt, in epochs; None is a tenth of them.
-        final_seeds: How many times the choice is trained anew and tested.
+        interval: Epochs of a generation, for methods that have generations; None is a tenth of all epochs.
+        final_seeds: How many seeds the selected configuration is retrained and tested with.
     """
 
     space: tuple[str, ...] = (DEFAULT_SPACE,)
@@ -46,7 +41,7 @@ class SearchWords:
     final_seeds: int = 0
 
     def errors(self) -> Iterator[str]:
-        """Every fault, a line each."""
+        """Every error in the options, a line each."""
         for name, value, least in (
             ("samples", self.samples, 1),
             ("repeats", self.repeats, 1),
@@ -57,41 +52,66 @@ class SearchWords:
                 yield f"--{name}: expected at least {least}, found {value}"
         for name in self.objectives:
             if name not in OBJECTIVES:
-                yield f"--objectives: expected some of {', '.join(OBJECTIVES)}, found '{name}'"
+                yield f"--objectives: expected one or more of {', '.join(OBJECTIVES)}, found '{name}'"
         if "accuracy" not in self.objectives or len(set(self.objectives)) < len(self.objectives):
-            found = " ".join(self.objectives) or "none"
-            yield f"--objectives: expected accuracy, and others once each, found {found}"
-        several = len(self.objectives) > 1
-        if several and self.scheduler == "asha":
-            yield "--scheduler asha: stops trials by accuracy alone; with several objectives use none"
-        if self.repeats > 1 and self.scheduler == "asha" and self.method != "pbt":
+            yield f"--objectives: expected accuracy, and any other objective only once, found {self._objectives}"
+        try:
+            method = find_method(self.method)
+        except ConfigError as error:
+            yield from error.errors
+            return
+        yield from self._scheduler_errors(method)
+        yield from self._method_errors(method)
+
+    @property
+    def _objectives(self) -> str:
+        return " ".join(self.objectives) or "none"
+
+    def _scheduler_errors(self, method: SearchMethod) -> Iterator[str]:
+        if self.scheduler != "asha":
+            return
+        if len(self.objectives) > 1:
             yield (
-                f"--scheduler asha: expected none with --repeats {self.repeats}: it would stop each seed by itself, "
-                "and only configurations with all of them are ranked"
+                f"--scheduler: expected none with several objectives ({self._objectives}), found asha, which stops "
+                "trials by accuracy alone"
             )
-        if self.method == "pbt":
-            if several:
-                yield "--search pbt: expected the objective accuracy alone, which says who goes on from whom"
-            if self.repeats > 1:
-                yield f"--search pbt: expected --repeats 1, found {self.repeats}: its members learn from each other"
-            if self.scheduler == "asha":
-                yield "--search pbt: expected --scheduler none, found asha: poor members go on from better ones instead"
-        elif self.interval is not None:
-            yield f"--interval: is for --search pbt, found {self.method}"
+        if self.repeats > 1 and "asha" in method.schedulers:
+            yield (
+                f"--scheduler: expected none with --repeats {self.repeats}, found asha, which would stop each seed "
+                "separately. Only configurations with all seeds complete are ranked."
+            )
+
+    def _method_errors(self, method: SearchMethod) -> Iterator[str]:
+        """What the search method does not allow."""
+        where, limits = f"--search {self.method}", f". {method.limits}" if method.limits else ""
+        if len(self.objectives) > 1 and not method.several_objectives:
+            yield f"{where}: expected --objectives accuracy alone, found {self._objectives}{limits}"
+        if self.repeats > 1 and not method.repeats:
+            yield f"{where}: expected --repeats 1, found {self.repeats}{limits}"
+        if self.scheduler is not None and self.scheduler not in method.schedulers:
+            yield f"{where}: expected --scheduler {' or '.join(method.schedulers)}, found {self.scheduler}{limits}"
+        if self.interval is not None and not method.generations:
+            yield f"--interval: expected a search method with generations, found --search {self.method}. Leave it out."
 
     def space_errors(self, space: Space) -> Iterator[str]:
-        """Fields of the space that do not go with the rest."""
+        """Fields of the space that contradict the other options, a line each."""
         if self.repeats > 1 and "seed" in space.fields:
-            yield "--space seed=...: expected no seeds in the space with --repeats, which sets them"
-        if self.method != "pbt":
-            return
+            yield f"--space: expected no seed with --repeats {self.repeats}, which sets the seeds, found seed"
+        method = find_method(self.method)
         for path in space.fields:
-            if path in _PBT_FIXED or (not path.startswith(PBT_SECTIONS) and path not in PBT_FIELDS):
-                free = ", ".join((*(f"{section}*" for section in PBT_SECTIONS), *PBT_FIELDS))
-                free += f" (but not {', '.join(_PBT_FIXED)})"
-                yield f"--search pbt: {path} cannot change while a network trains; free are {free}"
+            if not method.searches(path):
+                yield (
+                    f"--search {self.method}: expected only fields that it can search, found {path}. It can search "
+                    f"{method.describe_searchable()}."
+                )
 
-    def plain_scheduler(self) -> str:
-        """asha, unless something else is asked for or it does not fit."""
-        whole = self.method == "pbt" or len(self.objectives) > 1 or self.repeats > 1
-        return self.scheduler or ("none" if whole else "asha")
+    def chosen_scheduler(self) -> str:
+        """asha, unless another scheduler is given or asha does not suit the other options."""
+        to_the_end = len(self.objectives) > 1 or self.repeats > 1 or "asha" not in find_method(self.method).schedulers
+        return self.scheduler or ("none" if to_the_end else "asha")
+
+    def chosen_interval(self, config: RunConfig) -> int:
+        """Epochs of a generation; 0 where the method has none."""
+        if not find_method(self.method).generations:
+            return 0
+        return self.interval or max(1, config.schedule.epochs // 10)

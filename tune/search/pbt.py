@@ -1,10 +1,9 @@
-"""Population based training (Jaderberg et al., 2017): members train side by side, and poor ones go on from better ones.
+"""Population-based training (Jaderberg et al., 2017): members train in parallel; poor ones continue from better ones.
 
-A generation is a few epochs of every member. After it, each of the lowest quarter takes up the weights of one of the
-highest quarter, with that one's settings changed a little; the others go on from themselves. Each part is a trial of
-its own that starts from another (`start_from`), so that its fingerprint holds its whole descent, and what the next
-generation does follows from the ledger and the seed alone: not from the order in which members end, nor from an
-interruption.
+A generation is a few epochs of every member. After it, each member of the lowest quarter continues from the weights of
+a member of the highest quarter, with slightly changed settings; the others continue from their own weights. Each part
+is a separate trial that starts from another (`start_from`), so its fingerprint covers its complete ancestry. The next
+generation depends on the ledger and the seed alone: neither on the order in which members finish nor on interruptions.
 """
 
 from __future__ import annotations
@@ -13,26 +12,29 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.config.run_config import RunConfig, fingerprint
-from tune.search.plan import Search
 from tune.search.random_and_grid import sample_space
+from tune.search.search_method import SearchMethod
 from tune.space.dimensions import Choice, Dimension
 from tune.space.space import Changes, parse_space
 from tune.trials.ledger import Ledger
 
+if TYPE_CHECKING:
+    from tune.search.plan import Search
+
 _QUARTER = 4
-# A setting is drawn anew this often; else it moves by the factor, or to a neighbouring choice.
+# The probability that a setting is drawn again; otherwise it moves by the factor, or to a neighbouring choice.
 _RESAMPLED = 0.25
 _FACTOR = 1.2
 _TRIES = 20
 
 
 class PopulationTrials:
-    """A source of trials, a generation at a time; writes `search.json` as they are asked for.
+    """Proposes trials, a generation at a time; writes `search.json` with each generation.
 
     Attributes:
         search: With the trials of every generation so far, member by member.
@@ -50,12 +52,12 @@ class PopulationTrials:
 
     @property
     def open(self) -> Sequence[RunConfig]:
-        """The last generation: what came after an earlier one was decided without those of it that failed."""
+        """The last generation: failed members of earlier ones had no part in what followed."""
         return [self._config(changes) for changes in self._last()]
 
     @property
     def _generation(self) -> int:
-        """How many were asked for."""
+        """How many generations have been proposed."""
         return len(self.search.trials) // self.search.samples
 
     @property
@@ -70,7 +72,7 @@ class PopulationTrials:
         return self.search.trials[-self.search.samples :] if self.search.trials else ()
 
     def ask(self) -> Sequence[RunConfig]:
-        """The next generation, once every member of the last has come to its end."""
+        """The next generation, once every member of the last one has ended."""
         if self.exhausted or any(self._status(changes) is None for changes in self._last()):
             return ()
         members = self._next_generation() if self._generation else self._founders()
@@ -79,7 +81,7 @@ class PopulationTrials:
         return [self._config(changes) for changes in members]
 
     def tell(self, config: RunConfig, record: Mapping[str, Any]) -> None:
-        """The ledger says it."""
+        """Nothing to do: results are read from the ledger."""
 
     def _config(self, changes: Changes) -> RunConfig:
         return self.search.repeats(changes)[0]
@@ -89,19 +91,19 @@ class PopulationTrials:
         return None if record is None else str(record["status"])
 
     def _score(self, changes: Changes) -> float:
-        """Validation accuracy after the last epoch; one that failed has the lowest."""
+        """Validation accuracy after the last epoch; -1 if the member failed."""
         rows = self._ledger.metrics(self._config(changes)) if self._status(changes) == "done" else []
         return float(rows[-1]["validation_accuracy"]) if rows else -1.0
 
     def _until(self, generation: int) -> dict[str, Any]:
-        """Where a generation ends; the last one where the configuration does."""
+        """The epoch at which a generation ends; for the last one, that of the configuration."""
         epochs, schedule = self.search.interval * (generation + 1), self.search.config.schedule
         return {"schedule.stop_epoch": epochs if epochs < schedule.last_epoch else schedule.stop_epoch}
 
     def _founders(self) -> list[Changes]:
         config, count = self.search.config, self.search.samples
         drawn = [point for point in sample_space(self._space, config, count, config.seed) if self.search.fits(point)]
-        # A space of fewer points has several members begin alike but for what they later become: in other seeds.
+        # If the space has fewer points than there are members, several start from the same point with different seeds.
         seeds = {k: {"seed": config.seed + k // len(drawn)} for k in range(count)}
         return [drawn[k % len(drawn)] | (seeds[k] if k >= len(drawn) else {}) | self._until(0) for k in range(count)]
 
@@ -135,12 +137,12 @@ class PopulationTrials:
             }
             if self.search.fits(changed) and changed | start not in others:
                 return changed | start
-        # Nothing near it is new: then another order of the samples.
+        # No neighbouring configuration is new: use another seed, and so another shuffling of the samples.
         return kept | {"seed": self.search.config.seed + len(last) * generation + k + 1} | start
 
 
 def _explored(dimension: Dimension, value: Any, rng: np.random.Generator) -> Any:
-    """A value near the given one, seldom any other."""
+    """A value near the given one, or occasionally any value."""
     if rng.random() < _RESAMPLED:
         return dimension.at(rng.random())
     up = rng.random() < 0.5
@@ -151,3 +153,26 @@ def _explored(dimension: Dimension, value: Any, rng: np.random.Generator) -> Any
     if dimension.whole:
         moved = max(value + 1, round(moved)) if up else min(value - 1, round(moved))
     return dimension.tidy(moved)
+
+
+def _runs(search: Search) -> int:
+    return search.samples * math.ceil(search.config.schedule.last_epoch / search.interval)
+
+
+PBT = SearchMethod(
+    name="pbt",
+    summary="population-based training, for training settings only",
+    draw=sample_space,
+    runs=_runs,
+    source=PopulationTrials,
+    default_samples=8,
+    schedulers=("none",),
+    several_objectives=False,
+    repeats=False,
+    generations=True,
+    # What may change while a network trains.
+    searchable=("optimiser.", "loss.", "network.dropout", "dataset.augmentation", "batch_size"),
+    # A checkpoint has the state of one optimiser, and either averaged weights or none.
+    fixed=("optimiser.name", "optimiser.ema_decay"),
+    limits="Poor members of the population continue from better ones, ranked by accuracy.",
+)

@@ -1,30 +1,31 @@
-"""What a search was asked for: distinct configurations of a space, drawn before the first trial.
+"""The plan of a search: its space, its options, and the distinct configurations that it tries.
 
-A search's folder:
-search.json    what was asked for, with every configuration
-trials/        a run folder each, with its done.json (`tune.trials.ledger`)
-results.csv, epochs.csv, best.json, figures/    what came of it (`tune.search.results`), written anew as trials end
+The folder of a search:
+search.json    the plan, with every configuration
+trials/        a run folder for each trial, with its done.json (`tune.trials.ledger`)
+results.csv, epochs.csv, best.json, figures/    the results (`tune.search.results`), rewritten as trials end
 """
 
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
+from pipeline.config.neuron_traits import NEURONS
+from pipeline.config.registrations import registrations
 from pipeline.config.run_config import RunConfig, from_dict, override, to_dict
+from pipeline.data.run_splits import split_for
 from pipeline.presets.registry import PRESETS
-from preprocess.datasets.splits import split_samples
+from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import ConfigError, RunError, SpikeloomError
 from preprocess.files import read_json, write_json
 from preprocess.store.event_store import EventStore, events_path, open_events
-from tune.search.options import DEFAULT_SAMPLES, METHODS, SCHEDULERS, SearchWords
-from tune.search.random_and_grid import grid_space, sample_space
-from tune.space.named_spaces import NEURONS
+from tune.search.options import SCHEDULERS, SearchOptions
+from tune.search.registry import find_method
+from tune.search.search_method import SearchMethod
 from tune.space.space import Changes, Space, parse_space
 
 FILE = "search.json"
@@ -32,12 +33,12 @@ FILE = "search.json"
 
 @dataclass(frozen=True)
 class SearchData:
-    """What the trials learn from.
+    """The data that the trials train and are ranked on.
 
     Attributes:
         emulated: Whether an emulator made the recordings; tables and figures say so.
-        train: Samples that train.
-        validation: Samples that rank the trials.
+        train: Number of training samples.
+        validation: Number of validation samples, which rank the trials.
     """
 
     emulated: bool
@@ -47,24 +48,25 @@ class SearchData:
 
 @dataclass(frozen=True)
 class Search:
-    """What a search was asked for.
+    """The plan of a search.
 
     Attributes:
-        name: The preset, or what else names the configuration.
-        config: What all trials share.
-        space: The words of `--space`, files and named spaces spelled out.
+        name: The preset, or whatever else names the configuration.
+        config: The values that all trials share.
+        space: The entries of `--space`, with files and named spaces written out.
         fields: The searched field paths.
-        trials: What each trial changes in the configuration, in the order in which they start; of tpe and pbt those
-            that were asked for so far.
-        scheduler: asha, or none.
+        trials: What each trial changes in the configuration, in the order in which they start; for an adaptive method
+            those that have been proposed so far.
+        scheduler: asha or none.
         cache: The folder of all caches.
-        data: What the trials learn from.
-        method: random (a Latin hypercube), grid, tpe or pbt.
-        samples: How many configurations at most; of pbt, how many are trained side by side.
-        seeds: One run of every configuration for each.
-        objectives: What they are ranked by; several have a Pareto front in place of a best.
-        interval: Epochs after which pbt looks who goes on from whom.
-        final_seeds: How many times the choice is trained anew and tested; 0 leaves the test samples closed.
+        data: The data that the trials train and are ranked on.
+        method: The name of the search method (`tune.search.registry`).
+        samples: The maximum number of configurations, 0 for a whole grid; for pbt the size of the population.
+        seeds: Every configuration runs once for each.
+        objectives: What trials are ranked by; several objectives have a Pareto front instead of a best trial.
+        interval: Epochs of a generation; 0 for methods without generations.
+        final_seeds: How many seeds the selected configuration is retrained and tested with; with 0 the test set is not
+            used at all.
     """
 
     name: str
@@ -91,34 +93,31 @@ class Search:
         return [override(self.config, {"seed": seed} | changes) for seed in self.seeds or (self.config.seed,)]
 
     def fits(self, changes: Changes) -> bool:
-        """Whether a trial of these changes is a valid configuration of which the data fill a batch."""
+        """Whether a trial with these changes is valid, and there are enough training samples for a batch of it."""
         try:
             return override(self.config, changes).batch_size <= self.data.train
         except ConfigError:
             return False
 
     @property
-    def grows(self) -> bool:
-        """Whether trials are asked for one after another, by what came of the earlier ones."""
-        return self.method in ("tpe", "pbt")
+    def traits(self) -> SearchMethod:
+        """What its search method is."""
+        return find_method(self.method)
 
     @property
     def runs(self) -> int:
-        """How many runs there will be at most."""
-        repeats = max(1, len(self.seeds))
-        if self.method == "pbt":
-            return self.samples * math.ceil(self.config.schedule.last_epoch / self.interval)
-        return repeats * (self.samples if self.method == "tpe" else len(self.trials))
+        """The maximum number of runs."""
+        return self.traits.runs(self)
 
     @property
     def about(self) -> str:
-        """Data set and split, and that the data are emulated where they are."""
+        """Data set and split, and that the data are emulated if they are."""
         dataset = self.config.dataset
         return f"{dataset.name}, {dataset.split_title} split{' (emulated data)' if self.data.emulated else ''}"
 
-    def write(self, folder: Path) -> None:
-        """Write `search.json`, whole or not at all."""
-        asked = {
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `search.json`."""
+        return {
             "name": self.name,
             "space": list(self.space),
             "fields": list(self.fields),
@@ -135,93 +134,106 @@ class Search:
             "config": to_dict(self.config),
             "trials": list(self.trials),
         }
-        write_json(folder / FILE, asked)
+
+    @classmethod
+    def from_dict(cls, plan: Mapping[str, Any]) -> Search:
+        """The inverse of `to_dict`; what earlier versions did not write has its default.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError, SpikeloomError: If the content is damaged.
+        """
+        search = cls(
+            name=str(plan["name"]),
+            config=from_dict(plan["config"]),
+            space=tuple(plan["space"]),
+            fields=tuple(plan["fields"]),
+            trials=tuple(plan["trials"]),
+            scheduler=str(plan["scheduler"]),
+            cache=Path(plan["cache"]),
+            data=SearchData(**plan["data"]),
+            method=str(plan.get("method", "random")),
+            samples=int(plan.get("samples", 0)),
+            seeds=tuple(int(seed) for seed in plan.get("seeds", ())),
+            objectives=tuple(str(name) for name in plan.get("objectives", ("accuracy",))),
+            interval=int(plan.get("interval", 0)),
+            final_seeds=int(plan.get("final_seeds", 0)),
+        )
+        if not (search.trials or search.traits.adaptive) or search.scheduler not in SCHEDULERS:
+            raise ValueError(f"{len(search.trials)} trials, method {search.method}, scheduler {search.scheduler}")
+        search.configs()
+        return search
+
+    def write(self, folder: Path) -> None:
+        """Write `search.json` atomically."""
+        write_json(folder / FILE, self.to_dict())
 
 
 def read_search(folder: Path) -> Search:
-    """What a search's folder was asked for.
+    """The plan of a search's folder.
 
     Raises:
-        RunError: If it is no search, or its `search.json` is damaged.
+        RunError: If the folder is not a search, or its `search.json` is damaged.
     """
     path = folder / FILE
-    asked = read_json(path)
-    if asked is None:
+    plan = read_json(path)
+    if plan is None:
         raise RunError(f"{folder}: expected a search (with {FILE}), found none. Start one: spikeloom tune PRESET")
     try:
-        search = Search(
-            str(asked["name"]),
-            from_dict(asked["config"]),
-            tuple(asked["space"]),
-            tuple(asked["fields"]),
-            tuple(asked["trials"]),
-            str(asked["scheduler"]),
-            Path(asked["cache"]),
-            SearchData(**asked["data"]),
-            str(asked.get("method", "random")),
-            int(asked.get("samples", 0)),
-            tuple(int(seed) for seed in asked.get("seeds", ())),
-            tuple(str(name) for name in asked.get("objectives", ("accuracy",))),
-            int(asked.get("interval", 0)),
-            int(asked.get("final_seeds", 0)),
-        )
-        if not (search.trials or search.grows) or search.scheduler not in SCHEDULERS or search.method not in METHODS:
-            raise ValueError(f"{len(search.trials)} trials, method {search.method}, scheduler {search.scheduler}")
-        search.configs()
+        return Search.from_dict(plan)
     except (KeyError, TypeError, ValueError, AttributeError, SpikeloomError) as error:
         raise RunError(f"{path}: damaged ({error!r}). Start the search again in another folder.") from None
-    return search
 
 
-def plan_search(name: str, config: RunConfig, words: SearchWords, cache: Path) -> Search:
-    """Plan a search, with the configuration's own seed; draw its trials where they do not depend on each other.
+def plan_search(name: str, config: RunConfig, options: SearchOptions, cache: Path) -> Search:
+    """Plan a search with the configuration's own seed, and draw its trials if they do not depend on each other.
 
-    Trials are ranked on validation samples taken from the training set, whatever the configuration selects by: the test
-    samples stay closed.
+    Trials are ranked on validation samples taken from the training set, whatever `config.selection` is: the test set is
+    not used.
 
     Args:
-        name: The preset, or what else names the configuration.
-        config: What all trials share.
-        words: How to search.
+        name: The preset, or whatever else names the configuration.
+        config: The values that all trials share.
+        options: How to search.
         cache: The folder of all caches.
 
     Raises:
-        ConfigError: With every fault of the words and the space; or if the split does not exist for the data set, it
-            has fewer training samples than a batch, or a neuron or network does not exist.
+        ConfigError: With every error in the options and the space; or if the split does not exist for the data set,
+            there are fewer training samples than a batch, or a neuron or network does not exist.
         CacheError: If there is no event store.
     """
-    errors = list(words.errors())
+    errors = list(options.errors())
     if config.start_from is not None:
         errors.append(
-            f"start_from: expected none, because the trials of a search begin anew, found {config.start_from}. Leave "
-            "it out; a single run takes it: spikeloom train --start-from RUN"
+            "start_from: expected none, because the trials of a search start from initial weights, found "
+            f"{config.start_from}. Leave it out; a single run accepts it: spikeloom train --start-from RUN"
         )
     config = override(config, {"selection": "validation"})
     try:
-        space = parse_space(words.space, config)
-        errors += words.space_errors(space)
+        space = parse_space(options.space, config)
+        errors += options.space_errors(space)
     except ConfigError as error:
         errors += error.errors
     if errors:
-        raise ConfigError(*errors)
+        raise ConfigError(*dict.fromkeys(errors))
     store = open_events(events_path(cache, config.dataset.name))
-    samples = words.samples or DEFAULT_SAMPLES.get(words.method, 0)
-    drawn = _draw(words, space, config, samples)
+    method = find_method(options.method)
+    samples = options.samples or method.default_samples
+    drawn = method.draw(space, config, samples, config.seed)
     search = Search(
-        name,
-        config,
-        space.words,
-        space.fields,
-        tuple(drawn) if words.method in ("random", "grid") else (),
-        words.plain_scheduler(),
-        cache,
-        _describe_data(config, store),
-        words.method,
-        samples,
-        tuple(range(config.seed, config.seed + words.repeats)),
-        tuple(words.objectives),
-        (words.interval or max(1, config.schedule.epochs // 10)) if words.method == "pbt" else 0,
-        words.final_seeds,
+        name=name,
+        config=config,
+        space=space.entries,
+        fields=space.fields,
+        trials=() if method.adaptive else tuple(drawn),
+        scheduler=options.chosen_scheduler(),
+        cache=cache,
+        data=_describe_data(config, store),
+        method=options.method,
+        samples=samples,
+        seeds=tuple(range(config.seed, config.seed + options.repeats)),
+        objectives=tuple(options.objectives),
+        interval=options.chosen_interval(config),
+        final_seeds=options.final_seeds,
     )
     errors = [*_size_errors(search, drawn), *_name_errors(search, space, store)]
     if errors:
@@ -229,29 +241,15 @@ def plan_search(name: str, config: RunConfig, words: SearchWords, cache: Path) -
     return search
 
 
-def _draw(words: SearchWords, space: Space, config: RunConfig, samples: int) -> list[Changes]:
-    """The trials, where they are known beforehand; where they are asked for, a draw shows that there are valid ones."""
-    if words.method != "grid":
-        return sample_space(space, config, samples, config.seed)
-    points = grid_space(space, config)
-    if words.samples is None:
-        return points
-    # Spread over the grid: the first in order would have but one value of the first field.
-    return [points[k] for k in np.random.default_rng(config.seed).permutation(len(points))[:samples]]
-
-
 def _describe_data(config: RunConfig, store: EventStore) -> SearchData:
-    dataset = config.dataset
-    splits = split_samples(
-        store.samples, dataset.name, dataset.split, dataset.validation_fraction, config.selection, store.classes
-    )
-    return SearchData(store.dataset.startswith("emulated-"), len(splits.train), len(splits.validation))
+    splits = split_for(config, store)
+    return SearchData(is_emulated(store.dataset), len(splits.train), len(splits.validation))
 
 
 def _size_errors(search: Search, drawn: Sequence[Changes]) -> Iterator[str]:
-    """Batches that the data do not fill; where trials are asked for, those are left out as long as some fit."""
+    """Batch sizes larger than the training set; an adaptive search leaves them out, as long as others fit."""
     sizes = dict.fromkeys(override(search.config, changes).batch_size for changes in drawn)
-    if search.grows and min(sizes) <= search.data.train:
+    if search.traits.adaptive and min(sizes) <= search.data.train:
         return
     for size in sizes:
         if size > search.data.train:
@@ -259,11 +257,13 @@ def _size_errors(search: Search, drawn: Sequence[Changes]) -> Iterator[str]:
 
 
 def _name_errors(search: Search, space: Space, store: EventStore) -> Iterator[str]:
-    """Neurons and networks that do not exist or cannot train: said before the first trial, not by each of them.
+    """Neurons and networks that do not exist or cannot train, found before the first trial instead of by each one.
 
-    Torch takes seconds to load, so names that presets use are taken for granted.
+    Torch takes seconds to load, so networks of presets and neurons that run on every backend are not checked.
     """
-    known = {preset.config.network.name for preset in PRESETS.values()} | set(NEURONS)
+    known = {preset.config.network.name for preset in PRESETS.values()}
+    known |= {name for name, neuron in NEURONS.items() if neuron.traits.fused}
+    known -= {one.name for one in registrations()}
     asked = {path: [getattr(search.config, path.split(".")[0]).name] for path in ("network.name", "neuron.name")}
     asked |= {part.path: list(part.values) for part in space.dimensions if part.path in asked}
     if set(itertools.chain(*asked.values())) <= known:

@@ -1,4 +1,4 @@
-"""Distinct valid points of a space: all of a grid, or a Latin hypercube."""
+"""Random search (a Latin hypercube) and grid search: distinct valid points of a space, drawn before the first trial."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ import numpy as np
 
 from pipeline.config.run_config import RunConfig, fingerprint, override
 from preprocess.errors import ConfigError
+from tune.search.search_method import SearchMethod, runs_of_drawn_trials
 from tune.space.dimensions import Range
 from tune.space.space import Changes, Space
 
-# Spaces of up to so many combinations are listed in full before samples are drawn from them.
+# Spaces of up to this many combinations are listed in full before samples are drawn from them.
 _LISTED = 10_000
 _MOST_OF_A_GRID = 100_000
 _ROUNDS = 100
 
 
 def sample_space(space: Space, config: RunConfig, samples: int, seed: int) -> list[Changes]:
-    """Distinct valid points of a space: all of them, shuffled, where there are no more than `samples`.
+    """Distinct valid points of a space: all of them, shuffled, if there are at most `samples`.
 
-    Else Latin hypercube sampling (McKay et al., Technometrics 1979): each dimension is cut into as many equal parts
-    as there are samples, and each part is drawn once, so that few samples still cover every choice evenly.
+    Otherwise Latin hypercube sampling (McKay et al., Technometrics 1979): each dimension is cut into as many equal
+    parts as there are samples, and each part is drawn once, so that a few samples cover every dimension evenly.
 
     Args:
         space: As from `parse_space`.
-        config: What all trials share.
-        samples: How many, at least 1.
+        config: The values that all trials share.
+        samples: The maximum number of points, at least 1.
         seed: The same seed gives the same points in the same order.
 
     Raises:
@@ -48,7 +49,7 @@ def sample_space(space: Space, config: RunConfig, samples: int, seed: int) -> li
             break
         found.take(space.clean(point, config) for point in _latin_hypercube(space, samples - len(found), rng))
     if len(found) < samples:
-        # Points that are seldom drawn, where many draws come to the same or to nothing valid.
+        # Points that are rarely drawn, where many draws are duplicates or not valid.
         found.take(listed[k] for k in rng.permutation(len(listed)))
     return found.points("no valid combination was found")[:samples]
 
@@ -57,22 +58,22 @@ def grid_space(space: Space, config: RunConfig) -> list[Changes]:
     """Every valid combination of a space, in order.
 
     Raises:
-        ConfigError: If a range has no end of values, there are too many combinations, or none is valid.
+        ConfigError: If a range has infinitely many values, there are too many combinations, or none is valid.
     """
     endless = [part for part in space.dimensions if isinstance(part, Range) and not part.whole]
     if endless:
-        words = [replace(part, when=()).describe() for part in endless]
+        ranges = [replace(part, when=()).describe() for part in endless]
         raise ConfigError(
             *(
-                f"--search grid: expected values that end, found {word}. Give it a number of values: "
-                f"{part.path}=lo:hi:N, such as {word}:5"
-                for part, word in zip(endless, words, strict=True)
+                f"--search grid: expected a finite number of values, found {text}. State how many to try: "
+                f"{part.path}=lo:hi:N, such as {text}:5"
+                for part, text in zip(endless, ranges, strict=True)
             )
         )
     combinations = list(itertools.islice(space.combinations(config), _MOST_OF_A_GRID + 1))
     if len(combinations) > _MOST_OF_A_GRID:
         raise ConfigError(
-            f"--search grid: expected at most {_MOST_OF_A_GRID:,} combinations, found more. Draw some of them: "
+            f"--search grid: expected at most {_MOST_OF_A_GRID:,} combinations, found more. Sample from them instead: "
             "--search random"
         )
     found = _Distinct(config)
@@ -80,8 +81,17 @@ def grid_space(space: Space, config: RunConfig) -> list[Changes]:
     return found.points("no combination is valid")
 
 
+def _draw_grid(space: Space, config: RunConfig, samples: int, seed: int) -> list[Changes]:
+    """The whole grid, or a random subset of a given size."""
+    points = grid_space(space, config)
+    if not samples:
+        return points
+    # A random subset covers the grid; the first points in order would vary the last field alone.
+    return [points[k] for k in np.random.default_rng(seed).permutation(len(points))[:samples]]
+
+
 class _Distinct:
-    """Valid points, each once, in the order in which they came."""
+    """Valid points, each once, in the order in which they were added."""
 
     def __init__(self, config: RunConfig) -> None:
         self._config = config
@@ -99,7 +109,7 @@ class _Distinct:
                 self._errors = error.errors
 
     def points(self, otherwise: str) -> list[Changes]:
-        """All of them; ConfigError where there is none."""
+        """All of them; ConfigError if there are none."""
         if not self._found:
             raise ConfigError(*(f"--space: {otherwise}, because {message}" for message in self._errors))
         return list(self._found.values())
@@ -109,3 +119,18 @@ def _latin_hypercube(space: Space, count: int, rng: np.random.Generator) -> Iter
     shares = [(rng.permutation(count) + rng.random(count)) / count for _ in space.dimensions]
     for k in range(count):
         yield {part.path: part.at(column[k]) for part, column in zip(space.dimensions, shares, strict=True)}
+
+
+RANDOM = SearchMethod(
+    name="random",
+    summary="a Latin hypercube over the space",
+    draw=sample_space,
+    runs=runs_of_drawn_trials,
+)
+GRID = SearchMethod(
+    name="grid",
+    summary="every combination",
+    draw=_draw_grid,
+    runs=runs_of_drawn_trials,
+    default_samples=0,
+)

@@ -1,4 +1,4 @@
-"""Configurations that were run with several seeds: one row each, its mean and spread."""
+"""Configurations that are run with several seeds: one row each, with mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _UNFINISHED = ("failed", "pruned", "started", "waiting")
 
 
 def group_rows(rows: Sequence[dict[str, Any]], repeats: int) -> list[dict[str, Any]]:
-    """One row for each configuration; only those of which every run is done are done, and have means.
+    """One row for each configuration; it is done, and has means, only if all of its runs are done.
 
     Args:
-        rows: Of `tune.trials.results.collect_results`, the runs of a configuration behind each other.
-        repeats: How many runs each configuration has; of the last one some may not be asked for yet.
+        rows: From `tune.trials.results.collect_results`, the runs of a configuration one after another.
+        repeats: The number of runs of each configuration; some of the last one may not have been proposed yet.
 
     Returns:
-        Rows of the same columns, in order: means over the runs, `seconds` their sum, and besides
-        `validation_accuracy_std` (None for a single run) and `runs`, those that are done. `trial` and `seed` are the
-        first run's. A configuration that is not done has the status that keeps it from being so.
+        Rows with the same columns, in order: means over the runs and the sum of `seconds`, and in addition
+        `validation_accuracy_std` (None for a single run) and `runs`, the number of runs that are done. `trial` and
+        `seed` are those of the first run. An incomplete configuration has the status of the run that is not done.
     """
     groups = [rows[k : k + repeats] for k in range(0, len(rows), repeats)]
-    return [_mean(group) if _is_whole(group, repeats) else _unfinished(group) for group in groups]
+    return [_mean(group) if _is_complete(group, repeats) else _unfinished(group) for group in groups]
 
 
-def _is_whole(group: Sequence[dict[str, Any]], repeats: int) -> bool:
+def _is_complete(group: Sequence[dict[str, Any]], repeats: int) -> bool:
     return len(group) == repeats and all(row["status"] == "done" for row in group)
 
 
@@ -44,7 +44,7 @@ def _mean(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _unfinished(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A single run as it is; of several no number stands for all."""
+    """A single run as it is; for several runs no value represents all of them."""
     done = sum(row["status"] == "done" for row in group)
     about = dict(group[0]) | {"validation_accuracy_std": None, "runs": done}
     if len(group) == 1 and not done:

@@ -1,4 +1,4 @@
-"""What the trials of a search came to: files, a table, and what it does not say."""
+"""The results of a search: files, a table, and the sentences printed below it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.config.run_config import fingerprint, override, to_dict
 from pipeline.runs.changed_code import accepted_sentence
 from preprocess.files import write_json
 from tune.rendering.labels import short_name, short_value
-from tune.rendering.table import Table, per_cent
+from tune.rendering.table import Table, format_percent
 from tune.search.pareto import pareto_front
 from tune.search.plan import Search
 from tune.search.repeats import group_rows
@@ -25,14 +25,14 @@ _BEST = 10
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """What the trials of a search came to so far.
+    """The results of a search so far.
 
     Attributes:
-        search: What was asked for.
+        search: The plan.
         rows: As `tune.trials.results.collect_results` gives them, in the order of the trials.
         errors: The causes of failed trials, by trial.
         complete: Whether no trial is left to run.
-        accepted: What changed in the trials' own code meanwhile, as `pipeline.runs.changed_code` records it.
+        accepted: Accepted changes of the trials' custom code, as `pipeline.runs.changed_code` records it.
     """
 
     search: Search
@@ -43,16 +43,15 @@ class Findings:
 
     @cached_property
     def points(self) -> list[dict[str, Any]]:
-        """A row for each configuration, as `tune.search.repeats.group_rows` has it; an earlier generation of pbt is
-        none."""
+        """A row for each configuration (`tune.search.repeats.group_rows`); earlier generations of pbt have none."""
         end = self.search.config.schedule.last_epoch
-        parts = self.search.method == "pbt"
-        whole = [not parts or config.schedule.last_epoch == end for config in self.search.configs()]
-        return group_rows([row for row, kept in zip(self.rows, whole, strict=True) if kept], self._repeats)
+        parts = self.search.traits.generations
+        full = [not parts or config.schedule.last_epoch == end for config in self.search.configs()]
+        return group_rows([row for row, kept in zip(self.rows, full, strict=True) if kept], self._repeats)
 
     @property
     def ranked(self) -> list[dict[str, Any]]:
-        """The complete configurations, the best first."""
+        """The complete configurations, best first."""
         return rank(self.points)
 
     @property
@@ -61,18 +60,18 @@ class Findings:
 
     @property
     def front(self) -> list[dict[str, Any]]:
-        """Of several objectives, the complete trials that no other beats in all of them, the most accurate first."""
+        """The Pareto front of several objectives: complete trials that no other one dominates, most accurate first."""
         return pareto_front(self.ranked, self.search.objectives)
 
     def count(self, status: str) -> int:
         return sum(row["status"] == status for row in self.rows)
 
     def counts(self) -> dict[str, int]:
-        """How many trials have each status that occurs."""
+        """The number of trials with each status that occurs."""
         return {status: self.count(status) for status in dict.fromkeys(row["status"] for row in self.rows)}
 
     def failures(self) -> list[str]:
-        """One line for each failed trial: what it was, and the cause."""
+        """One line for each failed trial: its values and the cause."""
         return [
             f"trial {row['trial']} ({describe_values(row, self.search.fields)}) failed: {self.errors[row['trial']]}"
             for row in self.rows
@@ -80,7 +79,7 @@ class Findings:
         ]
 
     def budget(self) -> tuple[int, int]:
-        """Samples x T that were trained on, and those that all trials to their last epoch would take."""
+        """Training samples x T that were used, and that all trials up to their last epoch would use."""
         spent = full = 0
         for row, config in zip(self.rows, self.search.configs(), strict=True):
             step = self.search.data.train * config.binning.timesteps
@@ -95,7 +94,7 @@ class Findings:
         return {fingerprint(config): config.schedule.last_epoch for config in self.search.configs()}
 
     def table(self) -> Table:
-        """The best trials; of several objectives those on the Pareto front."""
+        """The best trials, or those on the Pareto front of several objectives."""
         several = len(self.search.objectives) > 1
         ranked = self.front if several else self.ranked
         shown = list(dict.fromkeys((*_SHOWN, *self.search.fields)))
@@ -123,68 +122,72 @@ class Findings:
         return Table(title, columns, rows, "l" + "r" * (len(columns) - 1))
 
     def sentences(self) -> list[str]:
-        """What the table does not say: the trials that have no rank, the budget, and what a point is worth."""
+        """What the table does not show: unranked trials, the compute used, and the resolution of the accuracy."""
         counts = ", ".join(f"{count} {status}" for status, count in self.counts().items())
         spent, full = self.budget()
         validation = self.search.data.validation
-        pieces = sum(row["micro_batch"] is not None for row in self.rows)
-        unranked = "; pruned trials have no rank" if self.count("pruned") else ""
+        unranked = "; pruned trials are not ranked" if self.count("pruned") else ""
         return [
-            f"{len(self.rows)} trials: {counts}{unranked}. Trained on {spent:,} of {full:,} samples x T.",
-            f"One validation sample is {100 / validation:.2f} points, and the best of many flatters itself; "
-            "the test samples stay closed until the choice is trained.",
-            *self._repeat_words(),
-            *self._front_words(),
-            *([f"{pieces} of them did not fit the memory and were trained in pieces of a batch."] if pieces else []),
+            f"{len(self.rows)} trials: {counts}{unranked}. Compute: {spent:,} of {full:,} training samples x T.",
+            f"Resolution: one validation sample = {100 / validation:.2f} percentage points. The best of many trials is "
+            "optimistically biased; the test set is not used until the final evaluation.",
+            *self._repeat_sentences(),
+            *self._front_sentences(),
+            *self._accumulation_sentences(),
             *([f"{changed}."] if (changed := accepted_sentence(self.accepted)) else []),
         ]
 
-    def _repeat_words(self) -> list[str]:
+    def _accumulation_sentences(self) -> list[str]:
+        count = sum(row["micro_batch"] is not None for row in self.rows)
+        trials = "1 trial" if count == 1 else f"{count} trials"
+        return [f"{trials} did not fit in memory and used gradient accumulation."] if count else []
+
+    def _repeat_sentences(self) -> list[str]:
         if self._repeats == 1:
             return []
         ranked, points = len(self.ranked), len(self.points)
         return [
-            f"{ranked} of {points} configurations were trained to the end with all of {self._repeats} seeds; the "
-            "others have no rank. ± is the deviation over the seeds."
+            f"{ranked} of {points} configurations completed training with all {self._repeats} seeds; the others are "
+            "not ranked. ± is the standard deviation over seeds."
         ]
 
-    def _front_words(self) -> list[str]:
+    def _front_sentences(self) -> list[str]:
         if len(self.search.objectives) == 1:
             return []
         objectives = " and ".join(self.search.objectives)
         return [
-            f"{len(self.front)} of {len(self.ranked)} complete trials are on the Pareto front of {objectives}: each of "
-            "the others is equalled or beaten in all of them by one that is."
+            f"{len(self.front)} of {len(self.ranked)} complete trials are on the Pareto front of {objectives}: for "
+            "every other trial, one on the front is at least as good in all of them."
         ]
 
 
 def _with_spread(row: dict[str, Any]) -> str:
     spread = row.get("validation_accuracy_std")
-    return per_cent(row["validation_accuracy"]) + ("" if spread is None else f" ± {100 * spread:.1f}")
+    return format_percent(row["validation_accuracy"]) + ("" if spread is None else f" ± {100 * spread:.1f}")
 
 
 def describe_values(row: dict[str, Any], fields: Sequence[str]) -> str:
-    """The searched values of a trial in a few words."""
+    """The searched values of a trial, in short form."""
     return " ".join(f"{short_name(path)}={short_value(row[path])}" for path in fields)
 
 
 def read_findings(search: Search, folder: Path) -> Findings:
-    """What the ledger holds of a search."""
+    """The results of a search, read from its ledger."""
     configs = search.configs()
     fields = list(dict.fromkeys((*search.fields, *_SHOWN)))
     rows = collect_results(folder, configs, fields)
     ledger = Ledger(folder)
     errors = {}
     for row, config in zip(rows, configs, strict=True):
-        record = ledger.read_done(config) or {}
-        row["own_epochs"] = record.get("own_epochs")
-        if row["status"] == "failed":
+        record = ledger.read_done(config)
+        row["own_epochs"] = None if record is None else record.get("own_epochs")
+        if record is not None and record["status"] == "failed":
             errors[row["trial"]] = str(record.get("error"))
     return Findings(search, rows, errors, accepted=ledger.accepted())
 
 
 def write_tables(search: Search, folder: Path) -> Findings:
-    """Write results and epochs (.csv, .parquet) and, once a trial is complete, best.json; what they hold."""
+    """Write results and epochs (.csv, .parquet) and, once a trial is complete, best.json; their content."""
     write_results(folder, search.configs(), search.fields)
     findings = read_findings(search, folder)
     if findings.ranked:
@@ -193,7 +196,7 @@ def write_tables(search: Search, folder: Path) -> Findings:
 
 
 def write_findings(search: Search, folder: Path) -> Findings:
-    """Write the tables and, once a trial is complete, figures/, which take seconds; what they hold."""
+    """Write the tables and, once a trial is complete, figures/, which takes seconds; their content."""
     from tune.search.budget_figure import write_budget
     from tune.search.figures import write_figures
 
@@ -205,14 +208,14 @@ def write_findings(search: Search, folder: Path) -> Findings:
 
 
 def _write_best(findings: Findings, folder: Path) -> None:
-    """The best configuration, as `train --config` takes it, and what the search says of it."""
+    """Write best.json: the best configuration for `train --config`, and its results in the search."""
     search, best = findings.search, findings.ranked[0]
     number = [row["trial"] for row in findings.rows].index(best["trial"])
     config = search.configs()[number]
     if config.start_from is not None:
-        # Beside other trials its name is enough; elsewhere it is found by its path.
+        # Among the other trials its name is enough; elsewhere it is found by its path.
         config = override(config, {"start_from": str(folder.absolute() / "trials" / config.start_from)})
-    said = {
+    about = {
         "trial": best["trial"],
         "validation_accuracy": best["validation_accuracy"],
         "validation_accuracy_std": best.get("validation_accuracy_std"),
@@ -227,4 +230,4 @@ def _write_best(findings: Findings, folder: Path) -> None:
         "front": [row["trial"] for row in findings.front] if len(search.objectives) > 1 else None,
         "trials": findings.counts(),
     }
-    write_json(folder / "best.json", {"config": to_dict(config), "search": said})
+    write_json(folder / "best.json", {"config": to_dict(config), "search": about})

@@ -1,4 +1,4 @@
-"""A search: the trials that its folder lacks, through Ray, ranked by validation accuracy."""
+"""Run a search: the trials that its folder lacks, through Ray, ranked by validation accuracy."""
 
 from __future__ import annotations
 
@@ -6,114 +6,111 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.runs.run_folder import holding
 from preprocess.errors import RunError
 from preprocess.files import make_folder
 from preprocess.terminal.progress import Progress
-from tune.resources.execution_options import Place
+from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
 from tune.search.plan import FILE, Search, read_search
 from tune.search.results import Findings, write_findings, write_tables
+from tune.trials.trial_job import TrialJob
 from tune.trials.trial_source import FixedTrials, TrialSource
+
+if TYPE_CHECKING:
+    from tune.cluster.ray_session import RaySession
 
 
 def run_search(
     search: Search,
     folder: Path,
     *,
-    place: Place | None = None,
+    execution: ExecutionOptions | None = None,
     callbacks: Sequence[Any] = (),
     progress: Progress | None = None,
     resume: str | None = None,
+    session: RaySession | None = None,
 ) -> Findings:
-    """Run what the folder lacks, and write what came of it: as trials end, and at the end or the interruption.
+    """Run the trials that the folder lacks, and write the results: as trials end, and at the end or an interruption.
 
     Args:
-        search: What to run.
+        search: The plan.
         folder: The search's folder, made if missing.
-        place: Where and how long; None is this machine, without an end.
-        callbacks: Others that Ray tells of the trials.
-        progress: Where to tell how far the frame caches are.
-        resume: The command that goes on where the cluster's head was lost, if another than the search's own.
+        execution: Where and how long trials run; None is this machine without a time limit.
+        callbacks: Further Ray Tune callbacks.
+        progress: Shows the progress of building frame caches.
+        resume: The command that resumes after the cluster's head was lost, if it is not the search's own.
+        session: The Ray that the search shares with what runs before or after it.
 
     Raises:
-        RunError: If the folder holds something else, or no trial came to its end, with the causes.
-        ConfigError: If the device is not there, or a trial fits no machine.
+        RunError: If the folder contains something else, or no trial was completed, with the causes.
+        ConfigError: If the device does not exist, or a trial fits on no machine.
         CacheError: If there is no event store.
-        ClusterError: If Ray does not start or the cluster does not answer.
+        ClusterError: If Ray does not start, or the cluster does not answer.
     """
-    from tune.search.extreme_configs import corners
+    from tune.search.extreme_configs import extreme_configs
     from tune.trials.run_trials import run_trials
 
     _check_folder(search, folder)
     make_folder(folder)
-    # Under the lock: a search that runs there already keeps its own.
+    # Under the lock: a search that is running there already keeps its own plan.
     with holding(folder):
         if not (folder / FILE).exists():
             search.write(folder)
         search = read_search(folder)
-        place = with_kept_storage(folder, place or Place())
-        resume = resume or place.resume("tune", folder)
-        place = own_storage(folder, place, progress)
-    source, now = _source(search, folder)
+        execution = with_kept_storage(folder, execution or ExecutionOptions())
+        resume = resume or execution.resume("tune", folder)
+        execution = own_storage(folder, execution, progress)
+    source, current = _source(search, folder)
+    job = TrialJob(
+        folder=folder,
+        cache=search.cache,
+        execution=execution,
+        count=search.runs,
+        representatives=tuple(extreme_configs(search)),
+        early_stopping=search.scheduler == "asha",
+        fields=search.fields,
+        train_samples=search.data.train,
+        resume=resume,
+        session=session,
+    )
     try:
         complete = run_trials(
-            source,
-            folder,
-            search.cache,
-            open_test=False,
-            count=search.runs,
-            place=place,
-            to_come=corners(search),
-            early_stopping=search.scheduler == "asha",
-            fields=search.fields,
-            refresh=lambda: write_tables(now(), folder),
-            callbacks=callbacks,
-            progress=progress,
-            resume=resume,
-            train_samples=search.data.train,
+            source, job, refresh=lambda: write_tables(current(), folder), callbacks=callbacks, progress=progress
         )
     except BaseException:
-        # What stands in the way of the results must not hide why the search ended.
+        # An error while writing the results, such as a full disk, must not hide why the search ended.
         with contextlib.suppress(RunError):
-            write_findings(now(), folder)
+            write_findings(current(), folder)
         raise
-    findings = write_findings(now(), folder)
-    findings = replace(findings, complete=complete)
+    findings = replace(write_findings(current(), folder), complete=complete)
     if complete and not findings.ranked:
         causes = dict.fromkeys(findings.errors.values())
-        raise RunError(f"{folder}: no trial came to its end, because:", *causes)
+        raise RunError(f"{folder}: no trial was completed, because:", *causes)
     return findings
 
 
 def _source(search: Search, folder: Path) -> tuple[TrialSource, Callable[[], Search]]:
-    """Where the trials come from, and how to read the search with those that were asked for so far."""
-    if search.method == "tpe":
-        from tune.search.tpe import TpeTrials
-
-        tpe = TpeTrials(search, folder)
-        return tpe, lambda: tpe.search
-    if search.method == "pbt":
-        from tune.search.pbt import PopulationTrials
-
-        population = PopulationTrials(search, folder)
-        return population, lambda: population.search
-    return FixedTrials(search.configs()), lambda: search
+    """The source of the trials, and a function that returns the search with those proposed so far."""
+    if search.traits.source is None:
+        return FixedTrials(search.configs()), lambda: search
+    source = search.traits.source(search, folder)
+    return source, lambda: source.search
 
 
 def _check_folder(search: Search, folder: Path) -> None:
-    """Refuse a folder that holds anything but this very search."""
+    """Refuse a folder that contains anything other than this search."""
     if not (folder / FILE).exists():
         if folder.is_dir() and any(folder.iterdir()):
             raise RunError(f"{folder}: expected an empty folder or a search, found other files. Choose another --out.")
         return
     there = read_search(folder)
-    if search.grows:
+    if search.traits.adaptive:
         search, there = replace(search, trials=()), replace(there, trials=())
     if there != search:
         raise RunError(
-            f"{folder}: holds another search. Go on with that one: spikeloom tune --resume {folder}; or choose another "
-            "--out."
+            f"{folder}: expected this search, found another one. Resume that one: spikeloom tune --resume {folder}; or "
+            "choose another --out."
         )

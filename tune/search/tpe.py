@@ -1,7 +1,7 @@
-"""The tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), by Optuna: trials follow from those before.
+"""The tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), by Optuna: trials learn from earlier ones.
 
-Every proposal is computed anew from the search's trials and the ledger, with a seed of its own: nothing is lost with
-the driver, and the same trials in the same order give the same proposal.
+Every proposal is computed from scratch from the trials and the ledger, with its own seed: no state is lost with the
+driver process, and the same trials in the same order give the same proposal.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.run_config import RunConfig, fingerprint, override
 from tune.search.pareto import OBJECTIVES
-from tune.search.plan import Search
 from tune.search.random_and_grid import sample_space
+from tune.search.search_method import SearchMethod
 from tune.space.dimensions import Choice, Dimension, Range
 from tune.space.space import Changes, parse_space
 from tune.trials.ledger import Ledger
@@ -25,17 +25,19 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, Trial
 
-# As many trials come from a Latin hypercube before the estimator has something to go by.
+    from tune.search.plan import Search
+
+# The first trials come from a Latin hypercube; the estimator needs some results to start from.
 _STARTUP = 10
-# A proposal that was made before is asked for again so often; then a point that was not is drawn.
+# How often a proposal that repeats an earlier trial is replaced by another; after that a new point is drawn at random.
 _TRIES = 20
 
 
 class TpeTrials:
-    """A source of trials that looks at what came of the earlier ones; writes `search.json` as they are asked for.
+    """Proposes trials from the results of earlier ones; writes `search.json` with each proposal.
 
     Attributes:
-        search: With every trial that was asked for so far.
+        search: With every trial that has been proposed so far.
     """
 
     def __init__(self, search: Search, folder: Path) -> None:
@@ -71,10 +73,10 @@ class TpeTrials:
         return self.search.repeats(changes)
 
     def tell(self, config: RunConfig, record: Mapping[str, Any]) -> None:
-        """The ledger says it."""
+        """Nothing to do: results are read from the ledger."""
 
     def _propose(self, number: int) -> Changes | None:
-        """A point that was not asked for before; None where there is no other."""
+        """A point that has not been proposed before; None if there is no other."""
         if number < len(self._startup) and self._is_new(self._startup[number]):
             return self._startup[number]
         import optuna
@@ -83,7 +85,7 @@ class TpeTrials:
         for again in range(_TRIES):
             seed = self.search.config.seed + 1000 * number + again
             with warnings.catch_warnings():
-                # `group` is how conditional fields are estimated together; its words may change, says Optuna.
+                # `group` estimates conditional fields together; Optuna marks it as experimental.
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 sampler = optuna.samplers.TPESampler(n_startup_trials=1, multivariate=True, group=True, seed=seed)
             directions = ["maximize" if OBJECTIVES[name][1] > 0 else "minimize" for name in self.search.objectives]
@@ -107,7 +109,7 @@ class TpeTrials:
         return self._space.clean(point, self.search.config)
 
     def _history(self, number: int) -> FrozenTrial | None:
-        """What the estimator is told of a trial; None of one that failed."""
+        """A trial as the estimator sees it; None if it failed."""
         if number in self._ended:
             return self._ended[number]
         from optuna.trial import TrialState, create_trial
@@ -119,17 +121,17 @@ class TpeTrials:
         known: dict[str, Any] = {"params": params, "distributions": distributions}
         found: FrozenTrial | None
         if any(record is None for record in records):
-            # What still runs keeps others away from where it is.
+            # A running trial keeps new proposals away from its own point.
             return create_trial(state=TrialState.RUNNING, **known)
         ends = {record["status"] for record in records if record is not None}
         if ends == {"done"}:
             values = [self._value(name, records, runs[0]) for name in self.search.objectives]
-            told = [value for value in values if value is not None]
-            found = create_trial(values=told, **known) if len(told) == len(values) else None
+            known_values = [value for value in values if value is not None]
+            found = create_trial(values=known_values, **known) if len(known_values) == len(values) else None
         elif "failed" in ends:
             found = None
         else:
-            # A pruned trial is compared at its own epochs: the mean over those of its seeds that came so far.
+            # A pruned trial is compared at its own epochs, by the mean over those seeds that reached them.
             curves = [[row["validation_accuracy"] for row in self._ledger.metrics(config)] for config in runs]
             epochs = min(map(len, curves))
             values_by_epoch = {epoch + 1: fmean(curve[epoch] for curve in curves) for epoch in range(epochs)}
@@ -138,14 +140,14 @@ class TpeTrials:
         return found
 
     def _value(self, objective: str, records: Sequence[Mapping[str, Any] | None], config: RunConfig) -> float | None:
-        """The mean over the runs of a trial; None where one has none."""
+        """The mean over the runs of a trial; None if a run has no value."""
         if objective == "timesteps":
             return float(config.binning.timesteps)
         values = [record.get(OBJECTIVES[objective][0]) for record in records if record is not None]
         return None if None in values else fmean(float(value) for value in values if value is not None)
 
     def _parameters(self, changes: Changes) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
-        """A trial's values as Optuna counts them, with where they were drawn from."""
+        """A trial's values in Optuna's form, with the distributions they were drawn from."""
         params: dict[str, Any] = {}
         distributions: dict[str, BaseDistribution] = {}
         for dimension in self._space.dimensions:
@@ -157,7 +159,7 @@ class TpeTrials:
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:
-    """Choices by their number: Optuna takes no lists, and neither order nor distance is meant by it."""
+    """Choices are given by index, because Optuna accepts no lists; the index implies neither order nor distance."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(dimension, Choice):
@@ -174,3 +176,12 @@ def _suggest_value(trial: Trial, dimension: Dimension) -> Any:
     if dimension.whole:
         return trial.suggest_int(dimension.path, int(dimension.low), int(dimension.high), log=dimension.log)
     return dimension.tidy(trial.suggest_float(dimension.path, dimension.low, dimension.high, log=dimension.log))
+
+
+TPE = SearchMethod(
+    name="tpe",
+    summary="each trial learns from earlier ones (tree-structured Parzen estimator, by Optuna)",
+    draw=sample_space,
+    runs=lambda search: max(1, len(search.seeds)) * search.samples,
+    source=TpeTrials,
+)

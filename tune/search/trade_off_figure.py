@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tune.rendering.hover_text import set_hover
 from tune.rendering.labels import describe_trial, short_value
-from tune.rendering.style import colour_of, drawing_ink, head, neurons_of, new_figure, tell
+from tune.rendering.style import colour_of, drawing_ink, neurons_of, new_figure, set_title
 from tune.search.pareto import OBJECTIVES, pareto_front
 from tune.trials.results import complete_rows
 
@@ -53,7 +54,8 @@ def draw_trade_off(rows: Rows, about: str) -> Figure:
     panels[0].set_ylabel("validation accuracy, %")
     # Above the axes, where it covers no point.
     panels[0].legend(labelcolor="linecolor", loc="lower left", bbox_to_anchor=(0, 1), ncols=len(neurons), borderpad=0)
-    head(figure, f"{about}\nlines: what no other of the {len(done)} complete beats in accuracy and cost{_spread(done)}")
+    lines = f"lines: what no other of the {len(done)} complete beats in accuracy and cost{_spread(done)}"
+    set_title(figure, f"{about}\n{lines}")
     return figure
 
 
@@ -65,7 +67,7 @@ def _spread(done: Rows) -> str:
 def _draw_points(axes: Axes, rows: Rows, column: str, colour: str, label: str) -> None:
     places = [row[column] for row in rows], [100 * row["validation_accuracy"] for row in rows]
     dots = axes.scatter(*places, color=colour, s=30, alpha=0.75, linewidth=0, label=label)
-    tell(dots, [describe_trial(row) for row in rows])
+    set_hover(dots, [describe_trial(row) for row in rows])
     spreads = [100 * (row.get("validation_accuracy_std") or 0.0) for row in rows]
     if any(spreads):
         axes.errorbar(*places, yerr=spreads, fmt="none", ecolor=colour, elinewidth=1.0, alpha=0.5)

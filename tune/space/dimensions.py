@@ -1,4 +1,4 @@
-"""The dimensions of a search space: a field and its values, and where it is searched."""
+"""The dimensions of a search space: a field, its values, and the conditions under which it is searched."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Condition:
-    """Another field and the values of it at which a dimension is searched."""
+    """Another field, and those of its values for which a dimension is searched."""
 
     path: str
     values: tuple[Any, ...]
 
     def describe(self) -> str:
-        """In the form of a word of `--space`."""
+        """In the form of an entry of `--space`."""
         return f"{self.path}={listed(self.values)}"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A field that takes one of a few values.
+    """A field that has one of a few values.
 
     Attributes:
-        path: Of the field.
-        values: In the order in which they were given.
-        when: All of these must hold, else the field keeps the configuration's value.
+        path: The field's path.
+        values: The values, in the given order.
+        when: Conditions that must all be met; otherwise the field keeps the configuration's value.
     """
 
     path: str
@@ -35,11 +35,11 @@ class Choice:
 
     @property
     def count(self) -> float:
-        """How many values it has."""
+        """The number of values."""
         return len(self.values)
 
     def at(self, share: float) -> Any:
-        """The value at a share in [0, 1) of the way through all of them."""
+        """The value at a fraction in [0, 1) of the list of values."""
         return self.values[int(share * len(self.values))]
 
     def tidy(self, value: Any) -> Any:
@@ -47,25 +47,25 @@ class Choice:
         return value
 
     def ends(self) -> tuple[Any, ...]:
-        """The values that must be valid for all of them to be."""
+        """The values that must be valid so that all values are."""
         return self.values
 
     def describe(self) -> str:
-        """In the form of a word of `--space`."""
+        """In the form of an entry of `--space`."""
         return f"{self.path}={listed(self.values)}{_conditions(self.when)}"
 
 
 @dataclass(frozen=True)
 class Range:
-    """A numeric field that takes any value from `low` to `high`, both included.
+    """A numeric field with any value from `low` to `high`, both included.
 
     Attributes:
-        path: Of the field.
+        path: The field's path.
         low: The lowest value.
-        high: The highest.
-        log: Whether values are even in the logarithm.
-        whole: Whether they are whole numbers.
-        when: All of these must hold, else the field keeps the configuration's value.
+        high: The highest value.
+        log: Whether values are uniform in the logarithm.
+        whole: Whether values are whole numbers.
+        when: Conditions that must all be met; otherwise the field keeps the configuration's value.
     """
 
     path: str
@@ -77,27 +77,27 @@ class Range:
 
     @property
     def count(self) -> float:
-        """How many values it has."""
+        """The number of values."""
         return self.high - self.low + 1 if self.whole else math.inf
 
     @property
     def values(self) -> tuple[Any, ...]:
-        """All of them, where they are whole numbers."""
+        """All values of a range of whole numbers."""
         return tuple(range(int(self.low), int(self.high) + 1))
 
     def at(self, share: float) -> Any:
-        """The value at a share in [0, 1) of the way from low to high."""
-        # A whole number k stands for [k - 1/2, k + 1/2): both ends are drawn as often as their neighbours.
+        """The value at a fraction in [0, 1) of the way from low to high."""
+        # A whole number k represents [k - 1/2, k + 1/2), so that both ends are drawn as often as other values.
         low, high = (self.low - 0.5, self.high + 0.5) if self.whole else (self.low, self.high)
         return self.tidy(low * (high / low) ** share if self.log else low + (high - low) * share)
 
     def tidy(self, value: float) -> Any:
-        """A value within the ends, whole or with four digits, so that tables stay readable."""
+        """The value limited to the range, as a whole number or with four digits, so that tables stay readable."""
         tidied = round(value) if self.whole else float(f"{value:.4g}")
         return min(max(tidied, self.low), self.high)
 
     def grid(self, count: int) -> tuple[Any, ...]:
-        """So many values from low to high, both among them; fewer where whole numbers fall together."""
+        """Evenly spaced values from low to high, both included; equal whole numbers count once."""
         shares = [k / (count - 1) for k in range(count)]
         if self.log:
             values = [self.low * (self.high / self.low) ** share for share in shares]
@@ -106,11 +106,11 @@ class Range:
         return tuple(dict.fromkeys(self.tidy(value) for value in values))
 
     def ends(self) -> tuple[Any, ...]:
-        """The values that must be valid for all of them to be."""
+        """The values that must be valid so that all values are."""
         return self.low, self.high
 
     def describe(self) -> str:
-        """In the form of a word of `--space`."""
+        """In the form of an entry of `--space`."""
         return f"{self.path}={self.low}:{self.high}{':log' if self.log else ''}{_conditions(self.when)}"
 
 

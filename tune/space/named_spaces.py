@@ -1,4 +1,4 @@
-"""Spaces that have a name, as the words that they stand for; their values suit the configuration that is searched."""
+"""Named spaces, as functions that return their entries for the configuration that is searched."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pipeline.presets.paper import TABLE3, TAUS
 
 DEFAULT_SPACE = "timesteps-tau-neuron"
 NEURONS = ("lif", "clif")
-"""What the default space compares."""
+"""The neurons of the default space."""
 
 
-# Left-right flips of digits are no digits, and of gestures other gestures (DVS-Gesture has one class for each hand).
+# Mirrored digits are not digits, and mirrored gestures are other gestures (DVS-Gesture has one class for each hand).
 _FLIPPED = "cifar10-dvs"
 
 
 def _timesteps_tau_neuron(config: RunConfig) -> list[str]:
-    """T 4, 8 and 12 where the configuration has T <= 12, else its T, a half and a quarter of it."""
+    """T 4, 8 and 12 if the configuration has T <= 12, otherwise its T, a half and a quarter of it."""
     t = config.binning.timesteps
     steps = (4, 8, 12) if t <= 12 else (t // 4, t // 2, t)
     return [
@@ -28,10 +28,10 @@ def _timesteps_tau_neuron(config: RunConfig) -> list[str]:
 
 
 def _table3(config: RunConfig) -> list[str]:
-    """The paper's Table 3: how many steps carry gradient and tau, for both neurons; k beyond T is T."""
+    """The paper's Table 3: the number of time steps with gradient, and tau, for both neurons; k beyond T is T."""
     t = config.binning.timesteps
     steps = [*TABLE3, "none"] if config.binning.varies else [min(k, t) for k in TABLE3]
-    # Whose answer is read in the last steps cannot train by the first ones.
+    # A network that is read out in the last time steps cannot be trained by the first ones.
     carrying = [f"grad_steps={_listed(steps)}"] if config.loss.last_steps is None else []
     return [*carrying, f"neuron.tau={_listed(TAUS)}", f"neuron.name={_listed(NEURONS)}"]
 
@@ -39,7 +39,7 @@ def _table3(config: RunConfig) -> list[str]:
 def _training(config: RunConfig) -> list[str]:
     """Learning rate, weight decay, dropout, batch size and augmentation of frames, around the configuration's own."""
     rate, batch = config.optimiser.learning_rate, config.batch_size
-    # No batch is larger than the configuration's, which fits into memory and into the training set.
+    # No batch is larger than the configuration's, which suits the memory and the training set.
     batches = sorted({min(batch, max(2, batch // k)) for k in (1, 2, 4)})
     augmentations = [config.dataset.augmentation, "none", "roll", "roll+rotation", "event-drop"]
     if config.dataset.name.startswith(_FLIPPED):
@@ -55,7 +55,7 @@ def _training(config: RunConfig) -> list[str]:
 
 
 def _everything(config: RunConfig) -> list[str]:
-    """Both, and what else decides how a spiking network learns."""
+    """Both of these, and the other settings that decide how a spiking network learns."""
     return [
         *_timesteps_tau_neuron(config),
         *_training(config),
@@ -79,4 +79,4 @@ NAMED_SPACES: dict[str, Callable[[RunConfig], list[str]]] = {
     "training": _training,
     "everything": _everything,
 }
-"""What `--space` takes by name, as the words that it stands for in a configuration."""
+"""The names that `--space` accepts, with the entries of each for a configuration."""

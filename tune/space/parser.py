@@ -1,4 +1,4 @@
-"""Words of `--space`: files and named spaces are spelled out, and each word becomes a dimension."""
+"""The entries of `--space`: files and named spaces are written out, and each entry becomes a dimension."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os.path
 import re
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,65 +23,67 @@ from tune.space.named_spaces import NAMED_SPACES
 FORMS = f"a named space ({', '.join(NAMED_SPACES)}), a file, field=a,b,c or field=lo:hi[:log][:N]"
 
 _MOST_VALUES = 1000
-# What decides which samples score a trial; an augmentation changes training samples alone.
+# These fields decide which samples score a trial; an augmentation changes only training samples.
 _SCORED_ON = ("dataset.name", "dataset.split", "dataset.validation_fraction", "selection")
 _NOT_SEARCHED = ("schedule.stop_epoch", "start_from")
 
 
 @dataclass(frozen=True)
-class Word:
-    """A field and its values, as a user or a named space says it.
+class Entry:
+    """A field and its values, as a user or a named space gives them.
 
     Attributes:
-        text: The word.
-        place: The file and line, or the named space, that it stands in; empty on the command line.
-        named: Whether it is a named space's, which own words replace.
+        text: The entry.
+        origin: The file and line, or the named space, that contains it; empty on the command line.
+        named: Whether it belongs to a named space, which explicit fields override.
     """
 
     text: str
-    place: str = ""
+    origin: str = ""
     named: bool = False
 
     @property
     def where(self) -> str:
-        """In front of a fault."""
-        return f"--space {self.place}: {self.text}" if self.place else f"--space {self.text}"
+        """The beginning of an error."""
+        return f"--space {self.origin}: {self.text}" if self.origin else f"--space {self.text}"
 
 
-def read_words(words: Sequence[str], config: RunConfig, errors: list[str]) -> Iterator[Word]:
-    """Every field's word, in order; adds a fault for a file that cannot be read.
+def read_entries(texts: Sequence[str], config: RunConfig) -> tuple[list[Entry], list[str]]:
+    """The entry of every field, in order, with files and named spaces written out, and an error for each file problem.
 
-    A file is a word without = that ends in .txt or is one's path; a line of it is a word or a named space, and what is
-    behind a # is a comment.
+    A file is a text without = that ends in .txt or is the path of one; each of its lines is a field or a named space,
+    and # starts a comment.
     """
-    for word in words:
-        if "=" in word or word in NAMED_SPACES or not (word.endswith(".txt") or os.path.isfile(word)):
-            yield from _spelled_out(Word(word), config)
+    entries: list[Entry] = []
+    errors = []
+    for text in texts:
+        if "=" in text or text in NAMED_SPACES or not (text.endswith(".txt") or os.path.isfile(text)):
+            entries += _written_out(Entry(text), config)
             continue
         try:
-            lines = Path(word).expanduser().read_text(encoding="utf-8").splitlines()
+            lines = Path(text).expanduser().read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:
-            errors.append(f"--space {word}: cannot be read ({getattr(error, 'strerror', None) or error})")
+            cause = getattr(error, "strerror", None) or error
+            errors.append(f"--space {text}: expected a readable file, found: {cause}. Check the path.")
             continue
         for number, line in enumerate(lines, 1):
-            text = re.sub(r"(^|\s)#.*", "", line).strip()
-            if text:
-                yield from _spelled_out(Word(text, f"{word}, line {number}"), config)
+            content = re.sub(r"(^|\s)#.*", "", line).strip()
+            if content:
+                entries += _written_out(Entry(content, f"{text}, line {number}"), config)
+    return entries, errors
 
 
-def _spelled_out(word: Word, config: RunConfig) -> Iterator[Word]:
-    if word.text not in NAMED_SPACES:
-        yield word
-        return
-    for text in NAMED_SPACES[word.text](config):
-        yield Word(text, word.text, named=True)
+def _written_out(entry: Entry, config: RunConfig) -> list[Entry]:
+    if entry.text not in NAMED_SPACES:
+        return [entry]
+    return [Entry(text, entry.text, named=True) for text in NAMED_SPACES[entry.text](config)]
 
 
-def parse_word(text: str) -> Dimension:
-    """The dimension that a word such as ``neuron.tau=1.5:4 if neuron.name=lif,plif`` describes.
+def parse_entry(text: str) -> Dimension:
+    """The dimension that an entry such as ``neuron.tau=1.5:4 if neuron.name=lif,plif`` describes.
 
     Raises:
-        ConfigError: With what was expected; the word itself is not in it.
+        ConfigError: With what was expected, without the entry itself.
     """
     searched, *conditions = re.split(r"\s+if\s+", text, maxsplit=1)
     path, kind, values = _divide(searched.strip())
@@ -97,7 +99,7 @@ def parse_word(text: str) -> Dimension:
 
 
 def _divide(text: str) -> tuple[str, Any, str]:
-    """A field's path, its type, and what stands behind the =."""
+    """A field's path, its type, and the text after the =."""
     path, equals, values = text.partition("=")
     if not equals:
         near = difflib.get_close_matches(text, NAMED_SPACES, n=1)
@@ -107,26 +109,32 @@ def _divide(text: str) -> tuple[str, Any, str]:
     if path not in kinds:
         meant = nearest_field(path, kinds)
         hint = f"Did you mean '{meant}'?" if meant else "The field paths are in: spikeloom train --help"
-        raise ConfigError(f"no such field. {hint}")
+        raise ConfigError(f"expected a field of the configuration, found {path}. {hint}")
     return path, kinds[path], values
 
 
 def _refuse_fixed(path: str) -> None:
     """Fields in which trials may not differ."""
     if path in PLACE_FIELDS:
-        raise ConfigError(f"{path} says where a run runs, not what it computes. Set it with --{path}.")
+        raise ConfigError(
+            f"expected a field that changes what a trial computes, found {path}, which only says where it runs. Set it "
+            f"with --{path}."
+        )
     if path in _SCORED_ON:
         raise ConfigError(
-            f"trials with another {path} are scored on other samples and cannot be ranked. Search once for each."
+            f"expected a field whose values can be ranked, found {path}: trials that differ in it are scored on "
+            "different samples. Run one search for each value."
         )
     if path in _NOT_SEARCHED:
-        raise ConfigError(f"{path} says which part of a training a run is, and is no setting to search.")
+        raise ConfigError(
+            f"expected a setting, found {path}, which says which part of a training a run is. Leave it out."
+        )
 
 
 def _parse_condition(text: str, searched: str) -> Condition:
     text = text.strip()
     if "=" not in text:
-        raise ConfigError(f"expected a condition such as neuron.name=lif,plif behind if, found '{text}'")
+        raise ConfigError(f"expected a condition such as neuron.name=lif,plif after if, found '{text}'")
     try:
         path, kind, values = _divide(text)
         condition = Condition(path, _parse_values(path, values, kind))
@@ -141,10 +149,10 @@ def _parse_condition(text: str, searched: str) -> Condition:
 
 
 def _parse_values(path: str, text: str, kind: Any) -> tuple[Any, ...]:
-    words = [absolute_class(item.strip()) for item in text.split(",")]
-    if not all(words):
+    items = [absolute_class(item.strip()) for item in text.split(",")]
+    if not all(items):
         raise ConfigError(f"expected values between the commas, as in {path}=a,b,c")
-    return tuple(dict.fromkeys(_typed(item, kind) for item in words))
+    return tuple(dict.fromkeys(_typed(item, kind) for item in items))
 
 
 def _parse_range(path: str, text: str, kind: Any) -> Dimension:
@@ -158,7 +166,7 @@ def _parse_range(path: str, text: str, kind: Any) -> Dimension:
     log = parts[2:3] == ["log"]
     rest = parts[3:] if log else parts[2:]
     if len(rest) > 1 or not all(part.isdecimal() for part in rest):
-        forms = f"{path}=lo:hi, {path}=lo:hi:log or, behind either, :N for N values"
+        forms = f"{path}=lo:hi, {path}=lo:hi:log or either with :N appended for N values"
         raise ConfigError(f"expected {forms}, found '{text}'")
     if not low < high or math.isinf(low) or math.isinf(high):
         raise ConfigError(f"expected lo < hi, both finite, found {low} and {high}")
@@ -184,7 +192,7 @@ def _number_kind(kind: Any) -> type | None:
 
 
 def _typed(text: str, kind: Any) -> Any:
-    """The word as a value of the field's type, or as it is where it is none: `typed_value` then tells what fits."""
+    """The text as a value of the field's type, or unchanged if it is not one; `typed_value` then reports the error."""
     options = _options(kind)
     if type(None) in options and text.lower() == "none":
         return None

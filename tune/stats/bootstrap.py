@@ -92,7 +92,7 @@ def _checked(name: str, right: ArrayLike) -> NDArray[np.bool_]:
     if found.dtype != np.bool_ or found.ndim != 2 or not found.size:
         raise ValueError(
             f"{name}: expected bool (seeds, samples), at least one of each, found {found.dtype} {found.shape}. "
-            "Read it: tune.comparison.predictions.read_right"
+            "Read it: tune.comparison.predictions.read_correct"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Whether the neurons and networks of one's own that a search or comparison trained are still the same files."""
+"""Whether the custom neuron and network files of a search or comparison are unchanged."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tune.trials.ledger import BASIS, Ledger
 
 
 def check_folder_code(folder: Path, *, accept: bool) -> None:
-    """Refuse to go on where files changed since the trials of a folder; where that is accepted, `basis.json` lists it.
+    """Refuse to continue if files changed since the trials of a folder; accepted changes are listed in `basis.json`.
 
     Args:
-        folder: Of a search or comparison, there or not.
-        accept: Whether changes are accepted; what runs from then on rests on the files as they are now.
+        folder: The folder of a search or comparison, existing or not.
+        accept: Whether changes are accepted; later trials then use the files as they are now.
 
     Raises:
         RunError: With a line for each changed file.
@@ -27,7 +27,7 @@ def check_folder_code(folder: Path, *, accept: bool) -> None:
 
 
 def folder_changes(folder: Path) -> list[CodeChange]:
-    """The changed files of a folder's trials, those that tune its arms or test its choice among them; each once."""
+    """The changed files of a folder's trials, including those of its tuning and final evaluation; each file once."""
     return list(dict.fromkeys(change for ledger in _ledgers(folder) for change in ledger.changed_code()))
 
 

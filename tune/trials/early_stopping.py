@@ -1,4 +1,4 @@
-"""Early stopping that is fair to neurons and to T: successive halving among trials that differ in neither."""
+"""Early stopping that is fair to neurons and to T: successive halving among trials that share both."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Stratum = tuple[str, Binning, int, int]
 
 
 def stratum_of(config: RunConfig) -> Stratum:
-    """Trials are only ever stopped in favour of others of the same neuron, binning, number of epochs and seed.
+    """Trials are only ever stopped in favour of others with the same neuron, binning, number of epochs and seed.
 
-    Neurons and T learn at other speeds, so an early score would rank them wrongly; and a cosine over more epochs has
-    another learning rate at the same epoch. Within a stratum an epoch costs the same samples x T, so counting epochs
-    is counting the budget: T itself is not enough, which says nothing where bins have a duration. Where configurations
-    are repeated, a seed is compared with the same seed.
+    Neurons and values of T learn at different speeds, so early scores would rank them wrongly; and a cosine schedule
+    over more epochs has another learning rate at the same epoch. Within a stratum every epoch costs the same samples x
+    T, so counting epochs is counting compute. T alone does not define a stratum, because it is not fixed if bins have a
+    duration. If configurations are repeated, a seed is compared with the same seed.
     """
     return config.neuron.name, config.binning, config.schedule.epochs, config.seed
 
 
 class StratifiedASHA:
-    """Asynchronous successive halving (Li et al., MLSys 2020), apart for each stratum.
+    """Asynchronous successive halving (Li et al., MLSys 2020), separately for each stratum.
 
-    At epochs 2, 8, 32, ... a trial goes on if its validation accuracy is in the top quarter of those of its stratum
-    that came so far; the first to come goes on, and so does a trial at its last epoch: it is complete.
+    At epochs 2, 8, 32, ... a trial continues if its validation accuracy is in the top quarter of those trials of its
+    stratum that reached the epoch before it; the first trial continues, and a trial at its last epoch is complete.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class StratifiedASHA:
         self._known: set[str] = set()
 
     def decide(self, config: RunConfig, row: Mapping[str, Any]) -> str:
-        """Whether a trial goes on after an epoch: CONTINUE or STOP."""
+        """Whether a trial continues after an epoch: CONTINUE or STOP."""
         stratum = stratum_of(config)
         if stratum not in self._strata:
             epochs = config.schedule.epochs
@@ -54,7 +54,7 @@ class StratifiedASHA:
                 reduction_factor=REDUCTION,
                 stop_last_trials=False,
             )
-        # Known by what it computes: a resumed trial is another one to Ray.
+        # Identified by its fingerprint, because Ray sees a resumed trial as a new one.
         trial: Any = SimpleNamespace(trial_id=fingerprint(config))
         controller: Any = None
         if trial.trial_id not in self._known:
@@ -65,10 +65,10 @@ class StratifiedASHA:
 
 
 class EpochScheduler(FIFOScheduler):
-    """What becomes of a trial after each epoch: poor ones are stopped, and all of them once the time is up.
+    """Decides after each epoch whether a trial continues: stops poor trials, and all of them at the time limit.
 
-    A trial that is stopped for its score is recorded as pruned in the ledger; one that is stopped for the time has no
-    end and goes on when the search is resumed.
+    A trial that is stopped for its score is recorded as pruned in the ledger; one that is stopped at the time limit has
+    no end and continues when the search is resumed.
     """
 
     def __init__(self, ledger: Ledger, early_stopping: bool, late: Callable[[], bool]) -> None:
@@ -77,17 +77,17 @@ class EpochScheduler(FIFOScheduler):
         self._asha = StratifiedASHA() if early_stopping else None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Ray saves what it is given to restore it; here that is the ledger's part."""
+        """Ray saves this object to restore it later; here the ledger does that."""
         return {}
 
     def replay(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
-        """Take in what trials of the ledger reached, so that a resumed search judges as if it had never stopped.
+        """Replay the epochs in the ledger, so that a resumed search decides as if it had never been interrupted.
 
-        Epochs are judged in the order in which they ended. A stop at the last epoch that a trial wrote was due when the
-        search was interrupted, and is made up for; one at an earlier epoch was not given then, and is not now.
+        Epochs are replayed in the order in which they ended. A stop at the last epoch that a trial wrote was due when
+        the search was interrupted, and is applied now; one at an earlier epoch was not decided then, and is not now.
 
         Returns:
-            The trials that are pruned by it.
+            The trials that are pruned by this.
         """
         if self._asha is None:
             return []
@@ -106,7 +106,7 @@ class EpochScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Ray's call after each epoch of a running trial."""
-        config = from_dict(trial.config["order"]["config"])
+        config = from_dict(trial.config["task"]["config"])
         if self._asha is not None and self._asha.decide(config, result) == TrialScheduler.STOP:
             self._ledger.end(config, "pruned")
             return TrialScheduler.STOP

@@ -1,6 +1,6 @@
-"""The ledger of a search or comparison: a folder for each trial, and what became of it in an atomic `done.json`.
+"""The ledger of a search or comparison: a folder for each trial, with its end in an atomic `done.json`.
 
-This, not Ray's own snapshots, is the truth when an interrupted search is resumed.
+An interrupted search is resumed from the ledger, not from Ray's own snapshots.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Required, TypedDict, cast
 
 from pipeline.config.custom_classes import sha256_of
 from pipeline.config.run_config import RunConfig, fingerprint
 from pipeline.runs.changed_code import FLAG, KEY, CodeChange, joined_records
+from pipeline.runs.selection import selection_order
 from preprocess.errors import RunError
 from preprocess.files import read_json, read_lines, write_json, write_whole
 
@@ -24,44 +25,79 @@ State = Literal["done", "pruned", "failed", "started", "waiting"]
 
 BASIS = "basis.json"
 CODE = "the file "
-"""Begins what `basis.json` calls the file of a neuron or network of one's own."""
+"""The prefix of the names of custom neuron and network files in `basis.json`."""
 
-_OR_ACCEPT = f", or resume knowingly with {FLAG}"
+_OR_ACCEPT = f", or accept the change with {FLAG}"
 
-# Bytes that are free on a disk that is not full.
+# A disk with less free space than this, in bytes, counts as full.
 _ROOM = 2**20
 
 
-class Ledger:
-    """The trials of one folder, found by what they compute.
+class TrialRecord(TypedDict, total=False):
+    """The content of a trial's `done.json`; earlier versions wrote fewer entries.
 
-    A trial that is done or pruned is final. A failed one is recorded with its cause and tried again on resume, from its
-    last checkpoint, because a full disk or a killed process is no fault of the configuration.
+    Attributes:
+        trial: The fingerprint of its configuration.
+        status: done: trained to its last epoch; pruned: stopped early by the scheduler; failed.
+        epochs: The epochs of its history, those of the trial that it started from included.
+        validation_accuracy: Of the selected epoch, a fraction; None if nothing was validated.
+        test_accuracy: A fraction; None if the test set was not used.
+        firing_rate: Of the selected epoch, spikes per neuron and time step.
+        energy_uj: Of the selected epoch, per sample.
+        seconds: Training time of its own epochs.
+        own_epochs: The epochs that it trained itself.
+        memory_mb: Peak memory.
+        micro_batch: The micro-batch size, if memory forced a smaller one than configured; otherwise None.
+        ended: The time of its end, ISO 8601 in UTC.
+        error: The cause of a failure in one line.
+    """
+
+    trial: str
+    status: Required[End]
+    epochs: int
+    validation_accuracy: float | None
+    test_accuracy: float | None
+    firing_rate: float | None
+    energy_uj: float | None
+    seconds: float
+    own_epochs: int
+    memory_mb: float | None
+    micro_batch: int | None
+    ended: str
+    error: str | None
+
+
+class Ledger:
+    """The trials of one folder, found by the fingerprint of what they compute.
+
+    A trial that is done or pruned is final. A failed trial is recorded with its cause and tried again on resume, from
+    its last checkpoint, because a full disk or a killed process is not an error of the configuration.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.expanduser().absolute()
 
     def trial_folder(self, config: RunConfig) -> Path:
-        """The run folder of a configuration, there or not."""
+        """The run folder of a configuration, existing or not."""
         return self.folder / "trials" / fingerprint(config)
 
-    def read_done(self, config: RunConfig) -> dict[str, Any] | None:
-        """What became of a trial, or None while it has no end; RunError where its `done.json` is damaged."""
+    def read_done(self, config: RunConfig) -> TrialRecord | None:
+        """The record of a trial's end, or None if it has not ended; RunError if its `done.json` is damaged."""
         record = read_json(self.trial_folder(config) / "done.json")
         if record is not None and record.get("status") not in ("done", "pruned", "failed"):
             path = self.trial_folder(config) / "done.json"
             raise RunError(f"{path}: expected status done, pruned or failed, found {record.get('status')}. Delete it.")
-        return record
+        return cast("TrialRecord | None", record)
 
     def bind(self, facts: dict[str, str]) -> None:
-        """Keep what the trials rest on besides their configurations, in `basis.json`.
+        """Record in `basis.json` what the trials depend on besides their configurations.
 
         Args:
-            facts: What, such as a data set or a file with a neuron, to its fingerprint or hash.
+            facts: Names, such as a data set or a file with a neuron, with their fingerprints or hashes.
 
         Raises:
-            RunError: If the folder's trials rest on another state of one of them: they must never meet in one table.
+            RunError: If the folder's trials depend on another version of one of them: such results must not be
+                compared.
         """
         path = self.folder / BASIS
         known = read_json(path) or {}
@@ -69,8 +105,9 @@ class Ledger:
         if changed:
             raise RunError(
                 *(
-                    f"{self.folder}: its trials rest on {what} {known[what][:12]}, found {facts[what][:12]}: it "
-                    f"changed since. Choose another --out{_OR_ACCEPT if what.startswith(CODE) else ''}."
+                    f"{self.folder}: expected {what} {known[what][:12]}, which its trials used, found "
+                    f"{facts[what][:12]}: it has changed since. Choose another --out"
+                    f"{_OR_ACCEPT if what.startswith(CODE) else ''}."
                     for what in changed
                 )
             )
@@ -79,14 +116,14 @@ class Ledger:
             write_json(path, known | facts)
 
     def changed_code(self) -> list[CodeChange]:
-        """The files of neurons and networks of one's own that changed since the trials; one that is gone is not."""
+        """The custom neuron and network files that changed since the trials; deleted files are not listed."""
         known = read_json(self.folder / BASIS) or {}
         files = {Path(what.removeprefix(CODE)): trained for what, trained in known.items() if what.startswith(CODE)}
         changes = (CodeChange(str(path), was, sha256_of(path)) for path, was in files.items() if path.is_file())
         return [change for change in changes if change.found != change.trained]
 
     def accept(self, changes: Sequence[CodeChange]) -> None:
-        """Let later trials rest on changed files, and keep on record that earlier ones do not."""
+        """Allow later trials to use changed files, and record that earlier trials used others."""
         path = self.folder / BASIS
         known = read_json(path) or {}
         records = joined_records(self.accepted(), map(asdict, changes))
@@ -96,28 +133,28 @@ class Ledger:
         """The changes that were accepted, as `pipeline.runs.changed_code` records them."""
         return list((read_json(self.folder / BASIS) or {}).get(KEY, ()))
 
-    def write_done(self, config: RunConfig, record: dict[str, Any]) -> None:
-        """Record a trial's end, whole or not at all."""
+    def write_done(self, config: RunConfig, record: TrialRecord) -> None:
+        """Record a trial's end, atomically."""
         folder = self.trial_folder(config)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "done.json", record)
+        write_json(folder / "done.json", dict(record))
 
     def reopen(self, config: RunConfig) -> None:
-        """Forget how a trial ended, when it starts again."""
+        """Delete the record of a trial's end when it starts again."""
         for name in ("done.json", "error.txt"):
             (self.trial_folder(config) / name).unlink(missing_ok=True)
 
     def write_trace(self, config: RunConfig, trace: str) -> None:
-        """Keep the traceback of a failure in `error.txt`, beside the record, which has room for its cause only."""
+        """Write the traceback of a failure to `error.txt`; the record has the cause alone."""
         folder = self.trial_folder(config)
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "error.txt", lambda temporary: temporary.write_text(trace))
 
     def check_room(self, resume: str) -> None:
-        """Refuse to go on where the folder's disk is full: no trial could keep what it trains.
+        """Stop if the folder's disk is full: no trial could save its results.
 
         Args:
-            resume: The command that goes on.
+            resume: The command that resumes.
 
         Raises:
             RunError: If a megabyte cannot be written.
@@ -126,28 +163,28 @@ class Ledger:
         try:
             path.write_bytes(bytes(_ROOM))
         except OSError as error:
-            go_on = f"go on: {resume}" if resume else "resume."
-            told = f"cannot be written ({error.strerror or error})"
-            raise RunError(f"{self.folder}: {told}; no trial goes on. Free space there, then {go_on}") from None
+            cause, then = error.strerror or error, f"resume: {resume}" if resume else "resume."
+            raise RunError(
+                f"{self.folder}: cannot be written ({cause}); all trials stop. Free space there, then {then}"
+            ) from None
         finally:
             with contextlib.suppress(OSError):
                 path.unlink()
 
     def is_final(self, config: RunConfig) -> bool:
-        """Whether a trial never runs again: it is done or pruned."""
+        """Whether a trial is done or pruned, so that it never runs again."""
         record = self.read_done(config)
         return record is not None and record["status"] != "failed"
 
     def unfinished(self, configs: Sequence[RunConfig]) -> list[RunConfig]:
-        """The trials that are left to run, those that were interrupted or failed among them."""
+        """The trials that are left to run, interrupted and failed ones included."""
         return [config for config in configs if not self.is_final(config)]
 
     def state(self, config: RunConfig) -> State:
-        """How a trial stands; `started` is running, or was when its search was interrupted."""
+        """The state of a trial; `started` is running, or was running when its search was interrupted."""
         record = self.read_done(config)
         if record is not None:
-            status: State = record["status"]
-            return status
+            return record["status"]
         return "started" if (self.trial_folder(config) / "config.json").exists() else "waiting"
 
     def metrics(self, config: RunConfig) -> list[dict[str, Any]]:
@@ -155,11 +192,11 @@ class Ledger:
         return read_lines(self.trial_folder(config) / "metrics.jsonl")
 
     def timings(self, config: RunConfig) -> list[dict[str, Any]]:
-        """One row for each epoch that a trial has trained itself, with what depends on the machine."""
+        """One row for each epoch that a trial has trained itself, with the values that depend on the machine."""
         return read_lines(self.trial_folder(config) / "timings.jsonl")
 
-    def end(self, config: RunConfig, status: End, error: str | None = None) -> dict[str, Any]:
-        """Record a trial's end from its run folder; the record.
+    def end(self, config: RunConfig, status: End, error: str | None = None) -> TrialRecord:
+        """Record a trial's end from the files of its run folder, and return the record.
 
         Args:
             config: The trial.
@@ -173,11 +210,11 @@ class Ledger:
         timings = self.timings(config)
         peaks = [row["peak_memory_mb"] for row in timings if row.get("peak_memory_mb") is not None]
         environment = read_json(folder / "environment.json") or {}
-        # A trial that went on later may have held whole batches again; the mark is of all its parts.
+        # A resumed trial may use full batches again; the flag covers all of its parts.
         parts = (environment, *environment.get("earlier", ()))
         held = [part["micro_batch"] for part in parts if part.get("micro_batch")]
         micro_batch = min(held, default=None)
-        record = {
+        record: TrialRecord = {
             "trial": fingerprint(config),
             "status": status,
             "epochs": len(metrics),
@@ -186,10 +223,10 @@ class Ledger:
             "firing_rate": chosen.get("firing_rate"),
             "energy_uj": chosen.get("energy_uj"),
             "seconds": sum(row["epoch_s"] for row in timings),
-            # A trial that goes on from another has that one's rows, but took only its own epochs' time.
+            # A trial that started from another has that one's rows, but spent time on its own epochs alone.
             "own_epochs": len(timings),
             "memory_mb": max(peaks, default=None),
-            # Smaller than asked for where memory was full.
+            # Smaller than configured, because memory was full.
             "micro_batch": micro_batch if micro_batch != (config.micro_batch or config.batch_size) else None,
             "ended": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             "error": error,
@@ -199,10 +236,10 @@ class Ledger:
 
 
 def select_epoch(metrics: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The epoch that validation selects, as training does: highest accuracy, then lowest loss, then the first.
+    """The epoch that validation selects, by the same rule as training; None if there is no epoch.
 
-    The last one where nothing was validated; None where there is no epoch.
+    If nothing was validated, it is the last one.
     """
     if not metrics or metrics[-1].get("validation_accuracy") is None:
         return metrics[-1] if metrics else None
-    return max(metrics, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
+    return max(metrics, key=lambda row: selection_order(row["validation_accuracy"], row["validation_loss"]))

@@ -1,4 +1,4 @@
-"""How a search stands while it runs: `status.json` in its folder, for `spikeloom status` and for other programs."""
+"""The status of a running search: `status.json` in its folder, for `spikeloom status` and other programs."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from preprocess.files import read_json, write_json
 from tune.trials.progress_view import TrialView
 
 FILE = "status.json"
-# A driver that works writes this often at least, unless its machine is very busy.
+# A working driver writes at least this often, unless its machine is very busy.
 STALE_S = 60.0
 _EVERY_S = 2.0
 
 
 class LiveStatus:
-    """Writes what a view knows, every two seconds at most."""
+    """Writes the state of a view, at most every two seconds."""
 
     def __init__(self, folder: Path, view: TrialView, train_samples: int | None = None) -> None:
-        """`train_samples`: how many samples each trial trains with; None where trials differ in it."""
+        """`train_samples`: the number of training samples of each trial; None if it differs."""
         self._path, self._view = folder / FILE, view
         self._next, self._ended = 0.0, False
         self._samples = train_samples
 
     def update(self, *, now: bool = False) -> None:
-        """Write it if its time has come, or at once; a disk that is full is told by what must be written, not here."""
+        """Write it if it is due, or at once. A full disk is not reported here, but where files are essential."""
         if now or time.monotonic() >= self._next:
             self._next = time.monotonic() + _EVERY_S
             with contextlib.suppress(RunError):
                 write_json(self._path, self._describe())
 
     def close(self) -> None:
-        """Write that nothing runs any more."""
+        """Write that nothing is running any more."""
         self._ended = True
         self.update(now=True)
 
@@ -60,7 +60,7 @@ class LiveStatus:
 
 
 def driver_lives(live: dict[str, Any]) -> bool:
-    """Whether the process that wrote a status is there, as far as another one on its machine can tell."""
+    """Whether the process that wrote a status is running, as far as another process on its machine can tell."""
     if live.get("host") != platform.node() or live.get("process") in (None, os.getpid()):
         return False
     try:
@@ -73,7 +73,7 @@ def driver_lives(live: dict[str, Any]) -> bool:
 
 
 def read_live_status(folder: Path) -> dict[str, Any] | None:
-    """The last that a driver wrote, with its `age_s`; None where there is none, or it is damaged."""
+    """The last status that a driver wrote, with its `age_s`; None if there is none, or it is damaged."""
     try:
         found = read_json(folder / FILE)
         if found is None:

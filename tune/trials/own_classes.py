@@ -1,4 +1,4 @@
-"""Neurons and networks of one's own, tried before the first trial rather than by each of them."""
+"""Custom neurons and networks, tested once before the first trial instead of by every trial."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from preprocess.store.event_store import EventStore
 
 
 def check_classes(config: RunConfig, store: EventStore) -> None:
-    """Make a trial's neuron and network as the trial will, on this machine's CPU.
+    """Build a trial's neuron and network as the trial will, on this machine's CPU.
 
     Raises:
-        ConfigError: If there is no such neuron or network, or a class of one's own does not keep to what
-            `pipeline.networks.class_contract` says. Code that runs on CUDA alone is left to the trials.
+        ConfigError: If there is no such neuron or network, or a custom class does not meet the requirements of
+            `pipeline.networks.class_contract`. Code that runs only on CUDA is left to the trials.
     """
-    # The neuron by itself first: a network that does not exist would hide its fault.
+    # The neuron alone first: a network that does not exist would hide the neuron's error.
     make_neuron(replace(config.neuron, timesteps=config.binning.timesteps))
     size = input_size(config.input, *config.binning.size(store.height, store.width))
     make_run_network(

@@ -1,4 +1,4 @@
-"""A table as a Parquet file: numbers stay numbers, None is null, and a column has the same type in every file."""
+"""Tables as Parquet files: numbers stay numbers, None is null, and a column has the same type in every file."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 from preprocess.files import write_whole
 
-# What a run measures: of this type even where no row has a value yet, so that files of several searches join.
+# Measured columns have these types even if no row has a value yet, so that files of several searches can be joined.
 _INTEGERS = frozenset({"seed", "epoch", "epochs", "micro_batch"})
-_WORDS = frozenset({"trial", "status"})
+_TEXTS = frozenset({"trial", "status"})
 _FRACTIONS = frozenset({"firing_rate", "energy_uj", "seconds", "learning_rate", "ended", "epoch_s", "memory_mb"})
 
 
 def write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
-    """Write rows as a table, whole or not at all.
+    """Write rows as a table, atomically.
 
     Args:
-        path: Of the file.
-        rows: Values by column; one that is missing is null.
-        columns: Their names, in order. One of values of several types is of words.
+        path: The file.
+        rows: Values by column; missing values are null.
+        columns: The column names, in order. A column with values of several types is written as text.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -34,7 +34,7 @@ def _column(name: str, values: list[Any]) -> Any:
 
     if name in _INTEGERS:
         return pa.array(values, pa.int64())
-    if name in _WORDS:
+    if name in _TEXTS:
         return pa.array(values, pa.string())
     if name in _FRACTIONS or name.endswith(("_accuracy", "_loss")):
         return pa.array(values, pa.float64())

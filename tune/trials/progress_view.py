@@ -1,4 +1,4 @@
-"""How running trials are shown: a live table on a terminal, a line for each trial that ends elsewhere; on stderr."""
+"""How running trials are shown on stderr: a live table on a terminal, otherwise a line for each trial that ends."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.run_config import RunConfig, fingerprint, flatten
 from preprocess.files import read_lines
 from tune.rendering.labels import duration, short_name, short_value
-from tune.rendering.table import per_cent
-from tune.trials.ledger import Ledger
+from tune.rendering.table import format_percent
+from tune.trials.ledger import Ledger, TrialRecord
 from tune.trials.results import collect_results, rank, score_columns
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ class TrialView(contextlib.AbstractContextManager["TrialView"]):
     ) -> None:
         self.rows: dict[str, dict[str, Any]] = {}
         self._fields = list(fields)
-        # A running trial is one that starts before our eyes, not one that an earlier session left.
+        # Only trials that started in this session count as running, not those that an earlier session left.
         self._since: dict[str, float] = {}
         self._ledger = ledger
         self._nodes: dict[str, str | None] = {}
         self._epochs: dict[str, int] = {}
         self._begins: dict[str, int] = {}
         self._steps: dict[str, int] = {}
-        self._words: dict[str, str] = {}
+        self._labels: dict[str, str] = {}
         for config in configs:
             self.add(config)
         self._expected = expected
@@ -58,15 +58,15 @@ class TrialView(contextlib.AbstractContextManager["TrialView"]):
         pass
 
     def add(self, config: RunConfig) -> None:
-        """A trial that was not known before, if it was not."""
+        """Add a trial, if it is not known yet."""
         trial = fingerprint(config)
         if trial not in self.rows:
             self.rows[trial] = collect_results(self._ledger.folder, [config], self._fields)[0]
-            self._epochs[trial], self._words[trial] = config.schedule.last_epoch, self._describe(config)
+            self._epochs[trial], self._labels[trial] = config.schedule.last_epoch, self._describe(config)
             self._steps[trial], self._begins[trial] = config.binning.timesteps, _begin(self._ledger, config)
 
     def counts(self) -> dict[str, int]:
-        """How many trials have each status that occurs; those that are not asked for yet wait."""
+        """The number of trials with each status that occurs; those that are not proposed yet count as waiting."""
         found: dict[str, int] = {}
         for row in self.rows.values():
             found[row["status"]] = found.get(row["status"], 0) + 1
@@ -74,7 +74,7 @@ class TrialView(contextlib.AbstractContextManager["TrialView"]):
         return found | ({"waiting": found.get("waiting", 0) + unasked} if unasked > 0 else {})
 
     def running(self) -> list[dict[str, Any]]:
-        """The trials that run now, with their values, their epoch, and for how long."""
+        """The running trials, with their values, their epoch and their running time."""
         return [
             {
                 "trial": trial,
@@ -89,7 +89,7 @@ class TrialView(contextlib.AbstractContextManager["TrialView"]):
         ]
 
     def best(self) -> dict[str, Any] | None:
-        """Of the complete trials the one that validates best, by itself; None while there is none."""
+        """The complete trial with the best validation accuracy of a single run; None while there is none."""
         ranked = rank(list(self.rows.values()))
         if not ranked:
             return None
@@ -97,33 +97,33 @@ class TrialView(contextlib.AbstractContextManager["TrialView"]):
         return {name: ranked[0][name] for name in ("trial", "validation_accuracy", "seed")} | {"values": values}
 
     def budget(self) -> tuple[int, int]:
-        """Time steps per sample that are trained, and that all known trials need: of pruned ones what they took."""
-        done = whole = 0
+        """Time steps per sample that are trained, and that all trials need; ended trials count as far as they got."""
+        done = total = 0
         for trial, row in self.rows.items():
             epochs = max(0, (row["epochs"] or 0) - self._begins[trial])
             ended = row["status"] in ("done", "pruned", "failed")
             done += self._steps[trial] * epochs
-            whole += self._steps[trial] * (epochs if ended else self._epochs[trial] - self._begins[trial])
+            total += self._steps[trial] * (epochs if ended else self._epochs[trial] - self._begins[trial])
         unasked = (self._expected or 0) - len(self.rows)
-        return done, whole + (round(unasked * whole / len(self.rows)) if unasked > 0 and self.rows else 0)
+        return done, total + (round(unasked * total / len(self.rows)) if unasked > 0 and self.rows else 0)
 
     def elapsed(self) -> float:
-        """Seconds of this session."""
+        """Seconds since this session started."""
         return time.monotonic() - self._opened
 
     def left(self) -> float | None:
         """Seconds until the last trial ends, at the speed of this session; None before its first epoch."""
-        done, whole = self.budget()
-        return None if done <= self._opening else self.elapsed() * (whole - done) / (done - self._opening)
+        done, total = self.budget()
+        return None if done <= self._opening else self.elapsed() * (total - done) / (done - self._opening)
 
     def interrupted(self, trial: str, why: str) -> None:
-        """A trial stopped before its end, and keeps its last checkpoint."""
+        """A trial stopped before its end and keeps its last checkpoint."""
         self._since.pop(trial, None)
         self.rows[trial]["status"] = "started"
-        self.tell(f"trial {self._words[trial]}: {why}")
+        self.note(f"trial {self._labels[trial]}: {why}")
 
     def started(self, trial: str) -> None:
-        """A trial begins or goes on."""
+        """A trial starts or resumes."""
         self._since[trial] = time.monotonic()
         self.rows[trial]["status"] = "running"
 
@@ -136,38 +136,41 @@ class TrialView(contextlib.AbstractContextManager["TrialView"]):
         if found is not None and found > (row["validation_accuracy"] or 0.0):
             row["validation_accuracy"] = found
 
-    def ended(self, trial: str, record: dict[str, Any]) -> None:
+    def ended(self, trial: str, record: TrialRecord) -> None:
         """A trial has its `done.json`."""
-        self.rows[trial] |= {name: record[name] for name in self.rows[trial] if name in record}
+        self.rows[trial] |= {name: value for name, value in record.items() if name in self.rows[trial]}
         self._since.pop(trial, None)
-        self.tell(self._end_line(trial, record))
+        self.note(self._end_line(trial, record))
 
-    def tell(self, line: str) -> None:
-        """One line on stderr."""
+    def note(self, line: str) -> None:
+        """Print one line on stderr."""
         print(f"spikeloom: {line}", file=sys.stderr, flush=True)
 
-    def _end_line(self, trial: str, record: dict[str, Any]) -> str:
+    def _end_line(self, trial: str, record: TrialRecord) -> str:
         ended = sum(row["status"] in ("done", "pruned", "failed") for row in self.rows.values())
-        start = f"trial {ended}/{max(len(self.rows), self._expected or 0)} {self._words[trial]}: {record['status']}"
+        start = f"trial {ended}/{max(len(self.rows), self._expected or 0)} {self._labels[trial]}: {record['status']}"
         if record["status"] == "failed":
             return f"{start}: {record['error']}"
         epochs = f"{record['epochs']} of {self._epochs[trial]} epochs in {record['seconds']:.1f} s"
         scores = [
-            f"{split} {per_cent(record[f'{split}_accuracy'])} %"
-            for split in ("validation", "test")
-            if record[f"{split}_accuracy"] is not None
+            f"{split} {format_percent(accuracy)} %"
+            for split, accuracy in (
+                ("validation", record["validation_accuracy"]),
+                ("test", record["test_accuracy"]),
+            )
+            if accuracy is not None
         ]
         return ", ".join([f"{start} after {epochs}", *scores])
 
 
 class LiveTable(TrialView):
-    """The running trials and the last that ended, drawn again as they change."""
+    """A live table of the running trials and the best of those that ended."""
 
     def __enter__(self) -> LiveTable:
         from rich.console import Console
         from rich.live import Live
 
-        # Results go to stdout, and Rich would catch them for the table's screen.
+        # Results go to stdout, which Rich would redirect to the table's screen.
         self._live = Live(
             console=Console(stderr=True),
             get_renderable=self._table,
@@ -181,18 +184,18 @@ class LiveTable(TrialView):
     def __exit__(self, *details: Any) -> None:
         self._live.__exit__(*details)
 
-    def tell(self, line: str) -> None:
-        # The table shows trials that end well; a cause does not fit in it.
+    def note(self, line: str) -> None:
+        # The table shows trials that end well; there is no room for the cause of a failure.
         if not line.startswith("trial ") or ": failed: " in line or ": its process" in line:
             self._live.console.print(f"spikeloom: {line}", markup=False, highlight=False, soft_wrap=True)
 
     def _table(self) -> Table:
         from rich.table import Table
 
-        told = ", ".join(f"{count} {status}" for status, count in self.counts().items())
-        title = f"{max(len(self.rows), self._expected or 0)} trials: {told}"
-        done, whole = self.budget()
-        title += f"; {100 * done / max(whole, 1):.0f} % of samples x T"
+        counts = ", ".join(f"{count} {status}" for status, count in self.counts().items())
+        title = f"{max(len(self.rows), self._expected or 0)} trials: {counts}"
+        done, total = self.budget()
+        title += f"; {100 * done / max(total, 1):.0f} % of samples x T"
         left = self.left()
         title += "" if left is None else f"; about {duration(left)} left"
         table = Table(title=title, title_justify="left")
@@ -208,7 +211,7 @@ class LiveTable(TrialView):
         return table
 
     def _shown(self) -> list[dict[str, Any]]:
-        """Every running trial, and of the others the best, as many as fit."""
+        """Every running trial, and as many of the best others as fit."""
         running = [row for row in self.rows.values() if row["status"] == "running"]
         others = [row for row in self.rows.values() if row["status"] not in ("running", "waiting", "started")]
         others.sort(key=lambda row: (row["status"] != "done", -(row["validation_accuracy"] or 0.0)))
@@ -219,17 +222,17 @@ class LiveTable(TrialView):
         seconds = time.monotonic() - since if since is not None else row["seconds"] or 0.0
         values = [short_value(row[path]) for path in self._fields]
         epochs = f"{row['epochs'] or 0}/{self._epochs[row['trial']]}"
-        scores = [per_cent(row[name]) for name in score_columns(self.rows.values())]
+        scores = [format_percent(row[name]) for name in score_columns(self.rows.values())]
         machine = [self._nodes.get(row["trial"]) or ""] if self._spread_out() else []
         return [row["trial"], row["status"], *values, epochs, *scores, f"{seconds:.0f}", *machine]
 
     def _spread_out(self) -> bool:
-        """Whether trials reported from several machines."""
+        """Whether trials ran on several machines."""
         return len(set(self._nodes.values()) - {None}) > 1
 
 
 def _begin(ledger: Ledger, config: RunConfig) -> int:
-    """The epoch at which a trial takes up another's weights; 0 where it starts by itself."""
+    """The epoch at which a trial starts from another's weights; 0 if it starts from initial weights."""
     if config.start_from is None:
         return 0
     return len(read_lines(ledger.folder / "trials" / config.start_from / "metrics.jsonl"))
@@ -238,6 +241,6 @@ def _begin(ledger: Ledger, config: RunConfig) -> int:
 def view_on_stderr(
     ledger: Ledger, configs: Sequence[RunConfig], fields: Sequence[str], expected: int | None = None
 ) -> TrialView:
-    """A live table where stderr is a terminal, else lines."""
+    """A live table if stderr is a terminal, otherwise lines."""
     kind = LiveTable if sys.stderr.isatty() else TrialView
     return kind(ledger, configs, fields, expected)

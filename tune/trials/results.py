@@ -1,9 +1,9 @@
-"""What the trials of a folder came to, as tables: results.csv has one row a trial, epochs.csv one row an epoch."""
+"""The results of a folder's trials as tables: results.csv has one row per trial, epochs.csv one row per epoch."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,20 @@ from tune.trials.ledger import Ledger, select_epoch
 from tune.trials.parquet import write_parquet
 
 _MEASURED = ("epochs", "validation_accuracy", "test_accuracy", "firing_rate", "energy_uj", "seconds", "micro_batch")
-_WORDS = frozenset({"trial", "status"})
+_TEXTS = frozenset({"trial", "status"})
 
 
 def differing_fields(configs: Sequence[RunConfig]) -> list[str]:
-    """The field paths, but for the seed, in which the configurations differ."""
+    """The field paths in which the configurations differ, except the seed."""
     flat = [flatten(config) for config in configs]
     return [path for path in flat[0] if path != "seed" and any(row[path] != flat[0][path] for row in flat)]
 
 
 def collect_results(folder: Path, configs: Sequence[RunConfig], fields: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a trial, in the order of the configurations: the columns of results.csv.
+    """One row per trial, in the order of the configurations: the columns of results.csv.
 
-    ``status`` is done, pruned or failed; ``started`` (running, or interrupted) with what it reached so far; or
-    ``waiting``. Accuracies are fractions; a value that does not exist is None.
+    ``status`` is done, pruned or failed; ``started`` (running or interrupted), with the values reached so far; or
+    ``waiting``. Accuracies are fractions; missing values are None.
     """
     ledger = Ledger(folder)
     return [_row(ledger, config, fields) for config in configs]
@@ -36,22 +36,22 @@ def collect_results(folder: Path, configs: Sequence[RunConfig], fields: Sequence
 def _row(ledger: Ledger, config: RunConfig, fields: Sequence[str]) -> dict[str, Any]:
     flat = flatten(config)
     searched = {path: flat[path] for path in fields if path != "seed"}
-    record: dict[str, Any] = ledger.read_done(config) or {}
+    record: Mapping[str, Any] = ledger.read_done(config) or {}
     status = record.get("status") or ledger.state(config)
     if status == "started":
         metrics = ledger.metrics(config)
-        record = (select_epoch(metrics) or {}) | {"epochs": len(metrics)}
+        record = {**(select_epoch(metrics) or {}), "epochs": len(metrics)}
     about = {"trial": fingerprint(config), "status": status} | searched | {"seed": config.seed}
     return about | {name: record.get(name) for name in _MEASURED}
 
 
 def write_results(folder: Path, configs: Sequence[RunConfig], fields: Sequence[str] | None = None) -> None:
-    """Write results and epochs, each as .csv and as .parquet, each file whole or not at all.
+    """Write results and epochs, each as .csv and as .parquet, and each file atomically.
 
     Args:
-        folder: Of the search or comparison.
+        folder: The folder of the search or comparison.
         configs: All of its trials.
-        fields: The searched field paths, a column each; those that differ if not given.
+        fields: The searched field paths, a column each; None for those in which the trials differ.
     """
     fields = differing_fields(configs) if fields is None else fields
     _write_tables(folder / "results", collect_results(folder, configs, fields), [])
@@ -59,10 +59,10 @@ def write_results(folder: Path, configs: Sequence[RunConfig], fields: Sequence[s
 
 
 def collect_epochs(folder: Path, configs: Sequence[RunConfig], fields: Sequence[str]) -> list[dict[str, Any]]:
-    """Every epoch of every trial, each row with the trial's searched fields and seed, as it can be plotted.
+    """Every epoch of every trial, each row with the trial's searched fields and seed, ready to be plotted.
 
-    Besides what ``metrics.jsonl`` has: ``epoch_s`` and ``ended`` (unix seconds) of ``timings.jsonl``; an epoch that a
-    trial took over from another has neither.
+    In addition to the columns of ``metrics.jsonl``: ``epoch_s`` and ``ended`` (unix seconds) of ``timings.jsonl``; an
+    epoch that a trial inherited from another has neither.
     """
     ledger, rows = Ledger(folder), []
     for config in configs:
@@ -76,7 +76,7 @@ def collect_epochs(folder: Path, configs: Sequence[RunConfig], fields: Sequence[
 
 
 def _write_tables(path: Path, rows: Sequence[dict[str, Any]], first: Sequence[str]) -> None:
-    # Rows of a search have the same columns; the union keeps a file of mixed ones readable.
+    # Rows of a search have the same columns; the union of columns keeps a file with different rows readable.
     columns = list(dict.fromkeys((*first, *(name for row in rows for name in row))))
     _write_csv(path.with_suffix(".csv"), rows, columns)
     write_parquet(path.with_suffix(".parquet"), rows, columns)
@@ -95,6 +95,9 @@ def _write_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str
 def read_results(folder: Path) -> list[dict[str, Any]]:
     """The rows of results.csv: numbers as numbers, empty cells as None.
 
+    Args:
+        folder: The folder of a search or comparison.
+
     Raises:
         RunError: If there is no such file, or it is damaged.
     """
@@ -103,8 +106,8 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
-        raise RunError(f"{path}: cannot be read ({error}). Write it anew: spikeloom tune --resume {folder}") from None
-    return [{name: text if name in _WORDS else _value(text) for name, text in row.items()} for row in rows]
+        raise RunError(f"{path}: cannot be read ({error}). Write it again: spikeloom tune --resume {folder}") from None
+    return [{name: text if name in _TEXTS else _value(text) for name, text in row.items()} for row in rows]
 
 
 def _value(text: str | None) -> Any:
@@ -119,21 +122,21 @@ def _value(text: str | None) -> Any:
 
 
 def score_columns(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """The accuracies that any trial has: a search opens no test split, a comparison may validate nothing."""
+    """The accuracies that any trial has: a search uses no test set, and a comparison may have no validation."""
     rows = list(rows)
     names = ("validation_accuracy", "test_accuracy")
     return [name for name in names if any(row[name] is not None for row in rows)]
 
 
 def complete_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those that were trained to their last epoch and validated."""
+    """The trials that were trained to their last epoch and validated."""
     return [row for row in rows if row["status"] == "done" and row["validation_accuracy"] is not None]
 
 
 def rank(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The complete trials, best validation accuracy first; of equal ones the cheaper T, then the quieter network.
+    """The complete trials, best validation accuracy first; of equal ones smaller T, then lower firing rate.
 
-    Pruned, failed and unfinished trials have no rank.
+    Pruned, failed and unfinished trials are not ranked.
     """
     return sorted(
         complete_rows(rows),

@@ -1,4 +1,4 @@
-"""Trials through Ray Tune: those that the ledger lacks, in parallel within the machine's CPUs or GPUs."""
+"""Run the trials that a ledger lacks through Ray Tune, in parallel within the CPUs, GPUs and memory there are."""
 
 from __future__ import annotations
 
@@ -17,117 +17,88 @@ import ray.tune as ray_tune
 from ray.tune.search import Searcher
 
 from pipeline.config.custom_classes import outside_sources, source_files
-from pipeline.config.run_config import RunConfig, fingerprint, from_dict
+from pipeline.config.run_config import RunConfig, fingerprint, from_dict, to_dict
 from pipeline.runs.run_folder import holding
 from preprocess.building.build_frame_cache import ensure_every_frames
 from preprocess.errors import RunError
 from preprocess.interrupts import raise_if_stopped
 from preprocess.store.event_store import events_path, open_events
 from preprocess.terminal.progress import Progress
-from tune.cluster.node_caches import plan_node_caches
+from tune.cluster.node_caches import NodeCaches, plan_node_caches
 from tune.cluster.nodes import check_software
 from tune.cluster.ray_session import ray_running, stdout_without_ray
-from tune.cluster.storage_check import agree_on_storage, write_token
+from tune.cluster.registered_code import pack_registrations
+from tune.cluster.storage_check import connect_storage, write_token
 from tune.cluster.trial_storage import TrialStorage
-from tune.resources.allocation import Share
-from tune.resources.concurrency import MeasuredNeeds, Seats, decide_share, nodes_of_ray
-from tune.resources.execution_options import Place
+from tune.resources.allocation import TrialResources
+from tune.resources.concurrency import ConcurrencyLimit, MeasuredNeeds, decide_resources, nodes_of_ray
 from tune.trials.early_stopping import EpochScheduler
-from tune.trials.ledger import CODE, Ledger
+from tune.trials.ledger import CODE, Ledger, TrialRecord
 from tune.trials.live_status import LiveStatus
 from tune.trials.progress_view import TrialView, view_on_stderr
 from tune.trials.results import differing_fields, write_results
+from tune.trials.trial_job import TrialJob
 from tune.trials.trial_queue import Attempt, TrialQueue
 from tune.trials.trial_source import TrialSource
-from tune.trials.worker import Order, describe, run_trial
+from tune.trials.worker import TrialTask, describe, run_trial
 
-# What is written as trials end is written this seldom, and takes this share of the time at most.
+# Results are rewritten at most this often as trials end, and in at most this share of the time.
 _REFRESH_S = 5.0
 _REFRESH_SHARE = 0.05
-# Workers of a killed driver may take this long to die; they hold their trial folders until then.
+# Workers of a killed driver may take this long to end; until then they hold the locks of their trial folders.
 _ORPHANS_S = 60.0
 _FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 
 
 def run_trials(
     source: TrialSource,
-    folder: Path,
-    cache: Path,
+    job: TrialJob,
     *,
-    open_test: bool,
-    count: int | None = None,
-    place: Place | None = None,
-    to_come: Sequence[RunConfig] = (),
-    early_stopping: bool = False,
-    in_pieces: bool = True,
-    fields: Sequence[str] | None = None,
     refresh: Callable[[], object] | None = None,
     callbacks: Sequence[ray_tune.Callback] = (),
     progress: Progress | None = None,
-    resume: str = "",
-    held: bool = False,
-    train_samples: int | None = None,
 ) -> bool:
-    """Run those of the trials that the folder's ledger lacks, and write what came of them as they end.
+    """Run the trials that the folder's ledger lacks, and write the results as they end.
 
-    Each trial is a run of `pipeline.training.train_run.train_run` in its ledger folder, from its checkpoint where it
-    has one. A trial that fails is recorded with its cause, and the others go on; one whose process died under it is
-    tried again first. Ctrl-C and SIGTERM leave finished trials in the ledger and running ones with their last
-    checkpoint.
+    Each trial is a run of `pipeline.training.train_run.train_run` in its ledger folder, from its checkpoint if it has
+    one. A trial that fails is recorded with its cause, and the others continue; a trial whose process died is tried
+    again first. After Ctrl-C and SIGTERM the ledger keeps finished trials, and running ones keep their last checkpoint.
 
     Args:
-        source: Of the trials of the search or comparison.
-        folder: Of the search or comparison.
-        cache: The folder of all caches; frame caches that trials lack are built before they start.
-        open_test: Whether trials read the test split at their end.
-        count: How many trials there will be; None is as many as the source knows already.
-        place: Where and how long trials run.
-        to_come: Stand for trials that the source will ask for: each class that they may have, and the costliest.
-        early_stopping: Whether poor trials are stopped before their last epoch, as `tune.trials.early_stopping` has it.
-        in_pieces: Whether a trial that memory does not hold is tried again with smaller pieces of its batches.
-        fields: The searched field paths, for tables; None is those that differ.
-        refresh: Writes what came of the trials so far; None writes results.csv and epochs.csv. Called now and then as
-            trials end, and at the end or the interruption.
-        callbacks: Others that Ray tells of the trials.
-        progress: Where to tell how far the frame caches are.
-        resume: The command that goes on where the cluster's head was lost or the disk was full.
-        held: Whether the caller holds the folder's lock already.
-        train_samples: How many samples each trial trains with, for `status.json`; None where trials differ in it.
+        source: Provides the trials.
+        job: How they are run.
+        refresh: Writes the results so far; None writes results.csv and epochs.csv. Called from time to time as trials
+            end, and at the end or an interruption.
+        callbacks: Further Ray Tune callbacks.
+        progress: Shows the progress of building frame caches.
 
     Returns:
-        Whether every trial came to an end, if only to a failure; False where the time was up before.
+        Whether every trial has ended, be it in a failure; False if the time limit was reached before.
 
     Raises:
         CacheError: If there is no event store.
-        ConfigError: If the device asked for is not there, or a trial fits no machine.
+        ConfigError: If the requested device does not exist, or a trial fits on no machine.
         RunError: If another process works in the folder, or its disk is full.
-        ClusterError: If Ray does not start or the cluster does not answer.
+        ClusterError: If Ray does not start, or the cluster does not answer.
     """
-    ledger, place = Ledger(folder), place or Place()
-    fields = differing_fields(source.configs) if fields is None else fields
+    ledger = Ledger(job.folder)
+    fields = differing_fields(source.configs) if job.fields is None else job.fields
     refresh = refresh or partial(write_results, ledger.folder, source.configs, fields)
-    with contextlib.nullcontext() if held else holding(ledger.folder):
-        ledger.bind(_basis([*source.configs, *to_come], cache))
+    with contextlib.nullcontext() if job.locked else holding(ledger.folder):
+        ledger.bind(_basis([*source.configs, *job.representatives], job.cache))
         waiting = ledger.unfinished(source.open)
         try:
-            if (waiting or not source.exhausted) and place.hours != 0:
-                _ensure_frames(waiting, cache, progress)
+            if (waiting or not source.exhausted) and job.execution.hours != 0:
+                _ensure_frames(waiting, job.cache, progress)
                 _wait_for_orphans(ledger, waiting)
                 with (
-                    ray_running(place.address, resume),
+                    ray_running(job.execution.address, job.resume, job.session),
                     stdout_without_ray(),
-                    view_on_stderr(ledger, source.configs, fields, count) as view,
+                    view_on_stderr(ledger, source.configs, fields, job.count) as view,
                 ):
-                    todo = len(ledger.unfinished(source.configs)) + (
-                        0 if count is None else count - len(source.configs)
-                    )
-                    driver = _Driver(
-                        source, to_come, ledger, cache, view, refresh, place, progress, resume, train_samples
-                    )
-                    kind = {"open_test": open_test, "in_pieces": in_pieces}
-                    driver.run(max(1, todo), kind, early_stopping, callbacks)
+                    _Driver(source, job, ledger, view, refresh, progress).run(callbacks)
         except BaseException:
-            # What stands in the way of the results, such as a full disk, must not hide why the trials ended.
+            # An error while writing the results, such as a full disk, must not hide why the trials ended.
             with contextlib.suppress(RunError):
                 refresh()
             raise
@@ -137,7 +108,7 @@ def run_trials(
 
 
 def _basis(configs: Sequence[RunConfig], cache: Path) -> dict[str, str]:
-    """The data sets' fingerprints, and the hashes of the files that classes from outside come from and import."""
+    """The data sets' fingerprints, and the hashes of the files that define custom classes or are imported by them."""
     names = dict.fromkeys(config.dataset.name for config in configs)
     facts = {f"data set {name}": open_events(events_path(cache, name)).fingerprint for name in names}
     for config in configs:
@@ -146,7 +117,7 @@ def _basis(configs: Sequence[RunConfig], cache: Path) -> dict[str, str]:
 
 
 def _ensure_frames(configs: Sequence[RunConfig], cache: Path, progress: Progress | None) -> None:
-    """Build every frame cache that trials read, in one pass over the events of each data set."""
+    """Build every frame cache that the trials read, in one pass over the events of each data set."""
     for name in dict.fromkeys(config.dataset.name for config in configs):
         reading = [config for config in configs if config.dataset.name == name and config.input.source == "cache"]
         binnings = dict.fromkeys(config.binning.plain() for config in reading)
@@ -163,68 +134,96 @@ def _wait_for_orphans(ledger: Ledger, configs: Sequence[RunConfig]) -> None:
                 with FileLock(path, timeout=_ORPHANS_S):
                     pass
             except Timeout:
-                raise RunError(f"{path.parent}: another process trains here. Wait for it, or stop it.") from None
+                raise RunError(
+                    f"{path.parent}: expected a free trial folder, found another process training there. "
+                    "Wait for it, or stop it."
+                ) from None
 
 
 class _Driver:
-    """One session of trials: what is handed to Ray, and what is done as Ray tells how they end."""
+    """One session of trials: hands them to Ray Tune, and acts on how they end."""
 
     def __init__(
         self,
         source: TrialSource,
-        to_come: Sequence[RunConfig],
+        job: TrialJob,
         ledger: Ledger,
-        cache: Path,
         view: TrialView,
         refresh: Callable[[], object],
-        place: Place,
         progress: Progress | None,
-        resume: str,
-        train_samples: int | None,
     ) -> None:
-        self._source, self._to_come, self._ledger = source, to_come, ledger
-        self._cache = cache.expanduser().absolute()
-        self._view, self._refresh, self._place, self._progress = view, refresh, place, progress
-        self._resume, self._train_samples = resume, train_samples
+        self._source, self._job, self._ledger = source, job, ledger
+        self._cache = job.cache.expanduser().absolute()
+        self._view, self._refresh, self._progress = view, refresh, progress
 
-    def run(
-        self, count: int, kind: dict[str, bool], early_stopping: bool, callbacks: Sequence[ray_tune.Callback]
-    ) -> None:
-        """Have Ray Tune run the trials; what it writes for itself goes to a folder that does not stay."""
-        deadline = None if self._place.hours is None else time.monotonic() + 3600 * self._place.hours
-        seats = Seats()
-        scheduler = EpochScheduler(self._ledger, early_stopping, lambda: queue.late)
+    def run(self, callbacks: Sequence[ray_tune.Callback]) -> None:
+        """Have Ray Tune run the trials; the files that Ray writes for itself go to a temporary folder."""
+        job, remaining = self._job, self._remaining()
+        deadline = None if job.execution.hours is None else time.monotonic() + 3600 * job.execution.hours
+        limit = ConcurrencyLimit()
+        scheduler = EpochScheduler(self._ledger, job.early_stopping, lambda: queue.late)
         for config in scheduler.replay(self._source.configs):
-            self._view.ended(fingerprint(config), self._ledger.read_done(config) or {})
-        queue = TrialQueue(self._source, self._ledger, seats, deadline, in_pieces=kind["in_pieces"])
-        # The first trial says what trials are like; where none is known, the source gives one.
+            record = self._ledger.read_done(config)
+            assert record is not None
+            self._view.ended(fingerprint(config), record)
+        queue = TrialQueue(self._source, self._ledger, limit, deadline, accumulate=job.accumulate)
+        # Resources are planned for the trials that are known; if there are none yet, the source proposes the first.
         known = self._ledger.unfinished(self._source.open)
         if not known:
             first = queue.peek()
             if first is None:
-                # Only asking showed that the source has no other point.
+                # Only this request showed that the source has no further configuration.
                 return
             known = [first]
-        # Machines join a cluster at any time; nobody else joins a Ray of our own.
-        alone = self._place.address is None and len(nodes_of_ray()) == 1
+        # Machines may join a cluster at any time; none joins a Ray that we started ourselves.
+        alone = job.execution.address is None and len(nodes_of_ray()) == 1
         storage = self._storage(alone)
         caches = plan_node_caches([*self._source.configs, *known], self._cache, alone=alone)
-        measured = MeasuredNeeds(self._ledger.folder, self._cache, caches, self._progress)
-        share = decide_share([*known, *self._to_come], count, self._place.asked, measured, self._view.tell)
-        seats.open(share, self._place.asked.concurrent)
-        suggestions = _Suggestions(queue, partial(self._order, share, kind), self._prepare)
-        status = LiveStatus(self._ledger.folder, self._view, self._train_samples)
-        check_room = partial(self._ledger.check_room, self._resume)
+        resources = self._plan_resources(known, remaining, caches)
+        limit.open(resources, job.execution.request.concurrent)
+        suggestions = _Suggestions(queue, partial(self._task, resources), self._prepare)
+        status = LiveStatus(self._ledger.folder, self._view, job.train_samples)
+        check_room = partial(self._ledger.check_room, job.resume)
         watcher = _Watcher(queue, self._view, status, self._refresh, check_room)
-        resources = {"cpu": share.threads, "gpu": share.gpu}
-        if share.memory:
-            resources["memory"] = share.memory
+        trainable = ray_tune.with_resources(
+            ray_tune.with_parameters(run_trial, storage=storage, caches=caches, registered=pack_registrations()),
+            resources.for_ray(),
+        )
+        # As many actors start at once as may run; by default Ray starts them one after another.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(resources.trials)
+        try:
+            self._fit(trainable, suggestions, scheduler, [watcher, *callbacks])
+        except Exception:
+            # Ray, too, writes files when a trial ends.
+            check_room()
+            raise
+        finally:
+            status.close()
+
+    def _remaining(self) -> int:
+        """How many trials are left to run, including those that the source has not proposed yet."""
+        unfinished = len(self._ledger.unfinished(self._source.configs))
+        return unfinished + (0 if self._job.count is None else self._job.count - len(self._source.configs))
+
+    def _plan_resources(self, known: Sequence[RunConfig], remaining: int, caches: NodeCaches) -> TrialResources:
+        """The resources of each trial, by a measurement of the most expensive one where several may run at once."""
+        job = self._job
+        measured = MeasuredNeeds(self._ledger.folder, self._cache, caches, self._progress)
+        return decide_resources(
+            [*known, *job.representatives],
+            max(1, remaining),
+            job.execution.request,
+            measured,
+            self._view.note,
+        )
+
+    def _fit(
+        self, trainable: Any, suggestions: Searcher, scheduler: EpochScheduler, callbacks: list[ray_tune.Callback]
+    ) -> None:
         scratch = self._ledger.folder / ".ray"
         shutil.rmtree(scratch, ignore_errors=True)
-        # As many actors start at once as may run: else Ray starts one after another.
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(share.trials)
         tuner = ray_tune.Tuner(
-            ray_tune.with_resources(ray_tune.with_parameters(run_trial, storage=storage, caches=caches), resources),
+            trainable,
             tune_config=ray_tune.TuneConfig(
                 search_alg=suggestions,
                 scheduler=scheduler,
@@ -232,30 +231,24 @@ class _Driver:
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
-            run_config=ray_tune.RunConfig(
-                name="trials", storage_path=str(scratch), callbacks=[watcher, *callbacks], verbose=0
-            ),
+            run_config=ray_tune.RunConfig(name="trials", storage_path=str(scratch), callbacks=callbacks, verbose=0),
         )
         try:
             tuner.fit()
-        except Exception:
-            # Ray, too, writes down how trials end.
-            check_room()
-            raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-            status.close()
 
     def _storage(self, alone: bool) -> TrialStorage:
-        """How trials come home; several machines must run the same software, and reach what they are to reach."""
-        if alone and self._place.storage is None:
+        """How files of trials reach this folder; on several machines also checks their software and their access."""
+        storage = self._job.execution.storage
+        if alone and storage is None:
             return TrialStorage(self._ledger.folder, write_token(self._ledger.folder))
         if not alone:
             check_software()
-        return agree_on_storage(self._ledger.folder, self._place.storage, self._progress or Progress())
+        return connect_storage(self._ledger.folder, storage, self._progress or Progress())
 
     def _prepare(self, config: RunConfig) -> None:
-        """What a trial needs on this machine that was not known before the first: its frame cache, its row.
+        """What a trial needs on this machine, if it was not known before the first one: its frame cache and its row.
 
         Its data and classes must be as they were in an earlier session, too.
         """
@@ -263,12 +256,13 @@ class _Driver:
         _ensure_frames([config], self._cache, self._progress)
         self._view.add(config)
 
-    def _order(self, share: Share, kind: dict[str, bool], attempt: Attempt) -> dict[str, Any]:
-        return Order.of(
-            attempt.config,
-            **kind,
-            device=share.device,
-            threads=share.threads,
+    def _task(self, resources: TrialResources, attempt: Attempt) -> dict[str, Any]:
+        return TrialTask(
+            config=to_dict(attempt.config),
+            open_test=self._job.open_test,
+            accumulate=self._job.accumulate,
+            device=resources.device,
+            threads=resources.threads,
             micro_batch=attempt.micro_batch,
             accept_changed_code=bool(self._ledger.accepted()),
             command=tuple(sys.argv),
@@ -279,13 +273,13 @@ class _Suggestions(Searcher):
     """Gives Ray the trials of a queue as it asks for them."""
 
     def __init__(
-        self, queue: TrialQueue, order: Callable[[Attempt], dict[str, Any]], prepare: Callable[[RunConfig], None]
+        self, queue: TrialQueue, task: Callable[[Attempt], dict[str, Any]], prepare: Callable[[RunConfig], None]
     ) -> None:
         super().__init__()
-        self._queue, self._order, self._prepare = queue, order, prepare
+        self._queue, self._task, self._prepare = queue, task, prepare
 
     def __getstate__(self) -> dict[str, Any]:
-        """Ray saves what it is given to restore it; here that is the ledger's part."""
+        """Ray saves this object to restore it later; here the ledger does that."""
         return {}
 
     def suggest(self, trial_id: str) -> Any:
@@ -295,20 +289,20 @@ class _Suggestions(Searcher):
         if attempt is None:
             return None
         self._prepare(attempt.config)
-        return {"order": self._order(attempt)}
+        return {"task": self._task(attempt)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """The watcher hears more of it."""
+        """Nothing to do: the watcher gets more details."""
 
     def save(self, checkpoint_path: str) -> None:
-        """The ledger is what a resumed search starts from."""
+        """Nothing to do: a resumed search starts from the ledger."""
 
     def restore(self, checkpoint_path: str) -> None:
         """See `save`."""
 
 
 class _Watcher(ray_tune.Callback):
-    """Passes on what Ray tells of the trials: to the queue, to the view and to the files."""
+    """Passes Ray's events on to the queue, the view and the files."""
 
     def __init__(
         self,
@@ -323,7 +317,7 @@ class _Watcher(ray_tune.Callback):
         self._next_refresh = time.monotonic() + _REFRESH_S
 
     def __getstate__(self) -> dict[str, Any]:
-        """Ray saves its callbacks to restore them; this one holds a screen, and the ledger restores what matters."""
+        """Ray saves its callbacks to restore them later; this one owns a screen, and the ledger is restored."""
         return {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -340,16 +334,16 @@ class _Watcher(ray_tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         config = _config_of(trial)
-        self._show(config, self._queue.ended(config), "stopped, because the time is up")
+        self._show(config, self._queue.ended(config), "stopped, because the time limit is reached")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         config, cause = _config_of(trial), _cause(trial)
-        self._show(config, self._queue.died(config, cause), f"its process died and it is tried again: {cause}")
+        self._show(config, self._queue.died(config, cause), f"its process died and the trial is tried again: {cause}")
 
-    def _show(self, config: RunConfig, record: dict[str, Any] | None, otherwise: str) -> None:
-        told = otherwise if record is None else record["error"] or ""
-        if any(message in told for message in _FULL):
-            # A machine that trains away from here may be full alone; then the trial is tried on another.
+    def _show(self, config: RunConfig, record: TrialRecord | None, otherwise: str) -> None:
+        cause = otherwise if record is None else record["error"] or ""
+        if any(message in cause for message in _FULL):
+            # Only the disk of a remote machine may be full; then the trial is tried on another.
             self._check_room()
         if record is None:
             self._view.interrupted(fingerprint(config), otherwise)
@@ -360,23 +354,23 @@ class _Watcher(ray_tune.Callback):
             try:
                 self._refresh()
             except Exception as error:
-                # The trials go on; what stands in the way is told again at the end, where it counts.
-                self._view.tell(f"results cannot be written at the moment: {describe(error)}")
+                # The trials continue; the error is raised again at the end, where it matters.
+                self._view.note(f"results cannot be written at the moment: {describe(error)}")
             end = time.monotonic()
             self._next_refresh = end + max(_REFRESH_S, (end - start) / _REFRESH_SHARE)
 
 
 def _config_of(trial: Any) -> RunConfig:
-    return from_dict(trial.config["order"]["config"])
+    return from_dict(trial.config["task"]["config"])
 
 
 def _cause(trial: Any) -> str:
-    """The last line of what Ray wrote down of a trial's error, behind Ray's own name for it where it says that."""
+    """The last line of Ray's record of a trial's error, after OutOfMemoryError if Ray names that."""
     try:
         lines = [line.strip() for line in Path(trial.error_file).read_text().splitlines() if line.strip()]
     except (TypeError, OSError):
-        return "Ray does not say why"
+        return "Ray recorded no cause"
     memory = "OutOfMemoryError: " if any("OutOfMemoryError" in line for line in lines) else ""
-    # Behind what happened Ray lists what might have been the reason.
-    told = lines[-1].partition(" Some common causes include")[0][:300]
-    return told if memory in told else f"{memory}{told}"
+    # After the message Ray lists possible reasons.
+    message = lines[-1].partition(" Some common causes include")[0][:300]
+    return message if memory in message else f"{memory}{message}"

@@ -1,8 +1,8 @@
-"""Experiment trackers besides the run folders: MLflow and Weights & Biases, by Ray's own callbacks.
+"""Experiment trackers in addition to the run folders: MLflow and Weights & Biases, through Ray's own callbacks.
 
-TensorBoard needs none: every run writes its events, and ``tensorboard --logdir DIR/trials`` shows them side by side.
-Where a tracker sends what, its own environment variables say (MLFLOW_TRACKING_URI, WANDB_MODE, ...); nothing is sent
-unasked.
+TensorBoard needs none: every run writes its events, and ``tensorboard --logdir DIR/trials`` shows all of them. The
+trackers' own environment variables (MLFLOW_TRACKING_URI, WANDB_MODE, ...) decide where they send data; nothing is sent
+unless --log asks for it.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ def tracker_errors(names: Sequence[str]) -> Iterator[str]:
     for name in names:
         if name not in TRACKERS:
             yield (
-                f"--log: expected some of {', '.join(TRACKERS)}, found '{name}'. TensorBoard needs none: tensorboard "
-                "--logdir DIR/trials"
+                f"--log: expected one or more of {', '.join(TRACKERS)}, found '{name}'. For TensorBoard no option is "
+                "needed: tensorboard --logdir DIR/trials"
             )
         elif importlib.util.find_spec(name) is None:
-            yield f"--log {name}: expected it to be installed, found no such package: pip install 'spikeloom[{name}]'"
+            yield f"--log {name}: expected the package {name}, found none. Install it: pip install 'spikeloom[{name}]'"
         elif name == "wandb" and not _wandb_may_write():
-            yield "--log wandb: expected to be logged in, found no key. Run: wandb login; or set WANDB_MODE=offline"
+            yield "--log wandb: expected a W&B login, found no key. Run: wandb login; or set WANDB_MODE=offline"
 
 
 def _wandb_may_write() -> bool:
-    """Whether Ray's callback finds a key, or needs none; it looks only when the first trial is about to start."""
+    """Whether Ray's callback finds a key or needs none; the callback itself checks only before the first trial."""
     if os.environ.get("WANDB_MODE") in ("offline", "disabled"):
         return True
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_SETUP_API_KEY_HOOK"):
@@ -45,13 +45,13 @@ def _wandb_may_write() -> bool:
 
 
 def tracker_callbacks(names: Sequence[str], project: str, fields: Sequence[str], folder: Path) -> list[Any]:
-    """Ray's callbacks: each trial is a run of its own, named by its fingerprint, with the searched fields.
+    """Ray's callbacks, with which each trial is a run named by its fingerprint, with the searched fields.
 
     Args:
-        names: Of `TRACKERS`.
-        project: The experiment's name there.
+        names: Some of `TRACKERS`.
+        project: The name of the experiment in the tracker.
         fields: The searched field paths.
-        folder: Of the search; W&B keeps its files there until they are sent.
+        folder: The folder of the search; W&B keeps its files there until they are sent.
 
     Raises:
         ConfigError: If a tracker does not exist or is not installed.
@@ -75,7 +75,7 @@ def _tracker(name: str, project: str, fields: Sequence[str], folder: Path) -> An
 def _plain(kind: Any, fields: Sequence[str]) -> Any:
     """A callback that sees the searched values as a trial's configuration, and the rows of its epochs as its metrics.
 
-    Not the order that workers get, nor what Ray adds to each row of the machine and the time.
+    It sees neither the worker's task nor the columns about machine and time that Ray adds to each row.
     """
     from ray.tune.result import AUTO_RESULT_KEYS, DONE, TRAINING_ITERATION
 
@@ -86,7 +86,7 @@ def _plain(kind: Any, fields: Sequence[str]) -> Any:
         def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
             metrics = {name: value for name, value in result.items() if isinstance(value, (int, float))}
             metrics = {name: value for name, value in metrics.items() if name not in (*AUTO_RESULT_KEYS, DONE)}
-            # Both trackers place a row by this; a trial that goes on from its checkpoint goes on from that epoch.
+            # Both trackers index rows by this; a trial that resumes from its checkpoint continues at that epoch.
             metrics[TRAINING_ITERATION] = result["epoch"]
             super().log_trial_result(iteration, _Named(trial, fields), metrics)
 
@@ -98,10 +98,10 @@ def _plain(kind: Any, fields: Sequence[str]) -> Any:
 
 
 class _Named:
-    """A trial by another name and with another configuration; the same as itself wherever it is a key."""
+    """A trial with another name and configuration; as a key it equals the original trial."""
 
     def __init__(self, trial: Any, fields: Sequence[str]) -> None:
-        config = from_dict(trial.config["order"]["config"])
+        config = from_dict(trial.config["task"]["config"])
         flat = flatten(config)
         self._trial = trial
         self._name = fingerprint(config)

@@ -1,4 +1,4 @@
-"""The trials that wait, run and are tried again: what the next free place gets. Knows nothing of Ray."""
+"""The trials that are waiting, running or to be tried again: what starts next. Knows nothing of Ray."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pipeline.config.run_config import RunConfig, fingerprint
-from tune.trials.ledger import Ledger
+from tune.trials.ledger import Ledger, TrialRecord
+from tune.trials.micro_batches import halved_micro_batch
 from tune.trials.trial_source import TrialSource
 
-# How often a trial is tried whose process died under it: of a lost node, or of a neighbour that took all memory.
+# How often a trial is tried if its process dies, because a machine was lost or a neighbour used up all memory.
 TRIES = 3
-# What Ray names the death of a worker that its memory monitor killed.
+# Ray's name for the death of a worker that its memory monitor killed.
 _OUT_OF_MEMORY = "OutOfMemoryError"
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A trial, how often it was tried before, and the largest piece of a batch that it may hold at once."""
+    """A trial, the number of this attempt, and its largest micro-batch (None for the configuration's own)."""
 
     config: RunConfig
     number: int = 1
@@ -28,13 +28,13 @@ class Attempt:
 
 
 class TrialQueue:
-    """Hands out the unfinished trials of a source, in order, and those whose process died once more.
+    """Hands out the unfinished trials of a source in order, and those whose process died once more.
 
     Args:
-        source: Where trials come from.
-        ledger: What is finished already is not run again.
-        places: How many trials may run at once, as it is now; a cluster grows and shrinks.
-        in_pieces: Whether a trial that took all memory comes back with smaller pieces of its batches.
+        source: Provides the trials.
+        ledger: Trials that it lists as finished are not run again.
+        limit: How many trials may run at once at the moment; a cluster grows and shrinks.
+        accumulate: Whether a trial that ran out of memory is tried again with smaller micro-batches.
         deadline: No trial starts from then on, in seconds of `time.monotonic`; None is never.
     """
 
@@ -42,29 +42,29 @@ class TrialQueue:
         self,
         source: TrialSource,
         ledger: Ledger,
-        places: Callable[[], int],
+        limit: Callable[[], int],
         deadline: float | None = None,
         *,
-        in_pieces: bool = True,
+        accumulate: bool = True,
     ) -> None:
-        self._in_pieces = in_pieces
-        self._source, self._ledger, self._places = source, ledger, places
+        self._accumulate = accumulate
+        self._source, self._ledger, self._limit = source, ledger, limit
         self._deadline = deadline
         self._waiting = deque(Attempt(config) for config in ledger.unfinished(source.open))
         self._running: dict[str, Attempt] = {}
 
     @property
     def late(self) -> bool:
-        """Whether the time is used up: running trials stop at the end of their epoch and stay unfinished."""
+        """Whether the time limit is reached: running trials stop at the end of their epoch and stay unfinished."""
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     @property
     def finished(self) -> bool:
-        """Whether nothing runs and nothing will."""
+        """Whether nothing is running and nothing will start."""
         return not self._running and (self.late or (not self._waiting and self._source.exhausted))
 
     def peek(self) -> RunConfig | None:
-        """The trial that comes next; None where none waits and the source gives none at once: nothing is left."""
+        """The trial that starts next; None if none is waiting and the source proposes none: nothing is left."""
         self._fill()
         return self._waiting[0].config if self._waiting else None
 
@@ -73,38 +73,37 @@ class TrialQueue:
             self._waiting.extend(Attempt(config) for config in self._ledger.unfinished(self._source.ask()))
 
     def next(self) -> Attempt | None:
-        """The next trial, from now on running; None where none may start at the moment."""
-        if self.late or len(self._running) >= self._places():
+        """The next trial, which counts as running from now on; None if none may start at the moment."""
+        if self.late or len(self._running) >= self._limit():
             return None
         self._fill()
         if not self._waiting:
             return None
         attempt = self._waiting.popleft()
-        # What an earlier session or try recorded of its end no longer holds.
+        # The end that an earlier session or attempt recorded is no longer valid.
         self._ledger.reopen(attempt.config)
         self._running[fingerprint(attempt.config)] = attempt
         return attempt
 
-    def ended(self, config: RunConfig) -> dict[str, Any] | None:
-        """A trial came to its end by itself or was stopped; its record, None where the time was up before its end."""
+    def ended(self, config: RunConfig) -> TrialRecord | None:
+        """Note that a trial finished or was stopped; its record, or None if the time limit stopped it early."""
         self._running.pop(fingerprint(config), None)
         record = self._ledger.read_done(config)
         if record is None:
             if self.late:
                 return None
-            record = self._ledger.end(config, "failed", "it ended without a word")
+            record = self._ledger.end(config, "failed", "the worker exited without reporting a result")
         self._source.tell(config, record)
         return record
 
-    def died(self, config: RunConfig, cause: str) -> dict[str, Any] | None:
-        """A trial's process died under it; None where it is tried again, else the record of its failure."""
+    def died(self, config: RunConfig, cause: str) -> TrialRecord | None:
+        """Note that a trial's process died; None if the trial is tried again, otherwise the record of its failure."""
         attempt = self._running.pop(fingerprint(config), Attempt(config))
         record = self._ledger.read_done(config)
         if record is None and attempt.number < TRIES:
             again = replace(attempt, number=attempt.number + 1)
-            if _OUT_OF_MEMORY in cause and self._in_pieces:
-                held = attempt.micro_batch or config.micro_batch or config.batch_size
-                again = replace(again, micro_batch=max(1, held // 2))
+            if _OUT_OF_MEMORY in cause and self._accumulate:
+                again = replace(again, micro_batch=halved_micro_batch(config, attempt.micro_batch) or 1)
             self._waiting.appendleft(again)
             return None
         record = record or self._ledger.end(config, "failed", f"its process died {TRIES} times: {cause}")

@@ -1,7 +1,7 @@
-"""Where trials come from: a list that is known beforehand, or a method that looks at what came of the earlier ones.
+"""Where trials come from: a list that is known beforehand, or a search method that learns from earlier results.
 
-A source never keeps a state that the search's folder does not hold: what it would ask next follows from the trials that
-were asked for and from what the ledger says of them. So a resumed search goes on as if it had never stopped.
+A source keeps no state that is not in the folder: its next proposal follows from the trials proposed so far and from
+their records in the ledger. A resumed search therefore continues as if it had never been interrupted.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from pipeline.config.run_config import RunConfig
 
 
 class TrialSource(Protocol):
-    """What `tune.trials.trial_queue.TrialQueue` asks for trials."""
+    """Provides trials to `tune.trials.trial_queue.TrialQueue`."""
 
     @property
     def configs(self) -> Sequence[RunConfig]:
-        """Every trial that was asked for so far, in order; finished ones among them."""
+        """Every trial proposed so far, in order, finished ones included."""
 
     @property
     def open(self) -> Sequence[RunConfig]:
-        """Those of `configs` that run now where they are unfinished; ones that failed in an earlier session too."""
+        """Those of `configs` that are to be run if they are unfinished, or failed in an earlier session."""
 
     @property
     def exhausted(self) -> bool:
-        """Whether `ask` will never give another one, whatever comes of those that run."""
+        """Whether `ask` will never propose another trial, whatever the running ones result in."""
 
     def ask(self) -> Sequence[RunConfig]:
-        """More trials to run, added to `configs`; none where it has to wait for others to end, or is exhausted."""
+        """More trials to run, which `configs` then includes; none while it waits for others or if it is exhausted."""
 
     def tell(self, config: RunConfig, record: Mapping[str, Any]) -> None:
-        """A trial ended, with its record in the ledger."""
+        """A trial ended, with this record in the ledger."""
 
 
 class FixedTrials:

@@ -1,8 +1,8 @@
 """CLIF over all time steps at once, forward and backward, for the CPU.
 
-Elements are independent, so a block of them runs through all T steps while its state stays in the nearest cache.
-Forward keeps one value an element and step, the potential before firing; backward recomputes the complementary
-potential from it, which costs less than reading it from memory would.
+Elements are independent, so a block of them runs through all T steps while its state stays in the first-level cache.
+Forward keeps one value per element and step, the potential before firing; backward recomputes the complementary
+potential from it, which is cheaper than reading it from memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.kernels.jit import compile_kernel, inline
 from pipeline.kernels.surrogates import RECT, fill_row, fill_slope, rect, sigmoid
 
-# Elements a block: its rows are long enough to be fetched ahead, and all of them stay in the second-level cache.
+# Elements per block: its rows are long enough for prefetching, and all of them stay in the second-level cache.
 _BLOCK = 2048
 
 
@@ -36,12 +36,12 @@ def forward(
 
     Args:
         x: Input current, float32 (T, N).
-        v: Potential after the reset, before the first step, float32 (N,), or (1,) where all are equal.
+        v: Potential before the first step, float32 (N,), or (1,) if all are equal.
         m: Complementary potential, likewise.
         tau: Time constant, float32.
         v_threshold: float32.
         spikes: 0 or 1, float32 (T, N); filled.
-        u: Potential before firing, float32 (T, N); filled, unless of length 0.
+        u: Potential before firing, float32 (T, N); filled, unless its length is 0.
         v_after: v after the last step, float32 (N,); filled.
         m_after: m, likewise.
         l: First element.
@@ -50,7 +50,7 @@ def forward(
     one, zero = np.float32(1.0), np.float32(0.0)
     keep, rate = one - one / tau, one / tau
     saves = len(u) > 0
-    # Where nothing is saved it goes to a row that nobody reads: one array for two would stop the vectors.
+    # If nothing is saved, u goes to a row that is never read: sharing an array would prevent vectorisation.
     room = np.empty(_BLOCK, np.float32)
     state = np.empty(2 * _BLOCK, np.float32)  # v and m
     for first in range(l, r, _BLOCK):
@@ -86,7 +86,7 @@ def _back(
     v_threshold: Any,
     rate: Any,
 ) -> tuple[Any, Any]:
-    """du[t] and dm[t] of one element, as `backward` says; raised is sigma(m[t]), before m[t-1], decay sigma(u/tau)."""
+    """du[t] and dm[t] of one element, as in `backward`; raised is sigma(m[t]), before m[t-1], decay sigma(u/tau)."""
     one = np.float32(1.0)
     dm = dm - dv * s * raised * (one - raised)
     ds = ds + dm - dv * (v_threshold + raised)
@@ -120,19 +120,19 @@ def backward(
     dv[t-1] = (1 - 1/tau) du[t];  dm[t-1] = dm[t] sigma(u[t]/tau).
 
     Args:
-        grad_spikes: Of the spikes, float32 (T, N).
-        grad_v: Of v after the last step, float32 (N,), or (1,) where all are equal.
-        grad_m: Of m, likewise.
+        grad_spikes: Gradient of the spikes, float32 (T, N).
+        grad_v: Gradient of v after the last step, float32 (N,), or (1,) if all are equal.
+        grad_m: Gradient of m, likewise.
         u: From `forward`, float32 (T, N).
         m: Before the first step, float32 (N,), or (1,).
         tau: Time constant, float32.
         v_threshold: float32.
-        kind: Of surrogate.
-        alpha: Of surrogate, float32.
-        detach_m: Whether sigma(m) counts as a constant.
-        grad_x: Of the input, float32 (T, N); filled.
-        before_v: Gradient of v before the first step, float32 (N,); filled, unless of length 0.
-        before_m: Of m, likewise.
+        kind: Kind of surrogate.
+        alpha: Alpha of the surrogate, float32.
+        detach_m: Whether sigma(m) is treated as a constant.
+        grad_x: Gradient of the input, float32 (T, N); filled.
+        before_v: Gradient of v before the first step, float32 (N,); filled, unless its length is 0.
+        before_m: Gradient of m, likewise.
         l: First element.
         r: Last element + 1.
     """
@@ -140,9 +140,9 @@ def backward(
     keep, rate = one - one / tau, one / tau
     edge = np.float32(0.5) / alpha
     steps = len(u)
-    # Rows of a block, two a step: sigma(u[t]/tau) and m[t-1]. They are this thread's own and stay in its cache, and lie
-    # in one array each with what else a loop writes, at known distances: only so does the compiler see that nothing
-    # overlaps, and make vectors of the whole loop.
+    # Rows of a block, two per step: sigma(u[t]/tau) and m[t-1]. They belong to this thread and stay in its cache. Each
+    # shares an array, at fixed distances, with everything else that a loop writes: only then does the compiler know
+    # that nothing overlaps, and vectorise the loop.
     path = np.empty(2 * (steps + 1) * _BLOCK, np.float32)
     work = np.empty(3 * _BLOCK, np.float32)  # dv, dm and the surrogate's slope
     for first in range(l, r, _BLOCK):

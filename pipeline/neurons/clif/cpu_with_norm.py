@@ -1,7 +1,7 @@
-"""CLIF behind batch norm over all time steps at once, for the CPU; see `pipeline.neurons.clif.cpu` for the equations.
+"""CLIF after batch norm over all time steps at once, for the CPU; see `pipeline.neurons.clif.cpu` for the equations.
 
-x is normalised where it is read: xn = x * scale + shift. Backward computes everything again from x, so that nothing
-but x is kept. It reads and writes float32, or bfloat16 as bits.
+x is normalised as it is read: xn = x * scale + shift. Backward recomputes everything from x, so that only x is kept.
+Arrays are float32, or bfloat16 as bits.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ def forward(
 
     Args:
         x: Input before batch norm, (T, N).
-        v: Potential before the first step, float32 (N,), or (1,) where all are equal.
+        v: Potential before the first step, float32 (N,), or (1,) if all are equal.
         m: Complementary potential, likewise.
-        scale: Of each channel, float32 (T, C), or (1, C) for all steps.
+        scale: Scale of each channel, float32 (T, C), or (1, C) for all steps.
         shift: Likewise.
         tau: float32.
         v_threshold: float32.
         spikes: 0 or 1, (T, N); filled.
         v_after: (N,); filled.
         m_after: Likewise.
-        length: Elements a block.
+        length: Elements per block.
         l: First block.
         r: Last block + 1.
     """
@@ -113,25 +113,25 @@ def backward(
     """The gradient of the normalised input, and its sums, for chunks l <= chunk < r.
 
     Args:
-        grad_spikes: Of the spikes, (T, N).
-        grad_v: Of v after the last step, float32 (N,), or (1,) where all are equal.
-        grad_m: Of m, likewise.
+        grad_spikes: Gradient of the spikes, (T, N).
+        grad_v: Gradient of v after the last step, float32 (N,), or (1,) if all are equal.
+        grad_m: Gradient of m, likewise.
         x: As in `forward`, like v, m, scale, shift, tau and v_threshold.
         v: See x.
         m: See x.
         scale: See x.
         shift: See x.
-        mean: Of each channel, shaped as scale.
+        mean: Mean of each channel, of the shape of scale.
         tau: See x.
         v_threshold: See x.
-        kind: Of surrogate.
-        alpha: Of surrogate, float32.
-        grad: Of x * scale + shift, (T, N); filled.
-        before_v: Of v before the first step, float32 (N,); filled, unless of length 0.
-        before_m: Of m, likewise.
-        sums: Of grad and of grad * (x - mean), float64 (chunks, T, 2, C); filled.
-        length: Elements a block.
-        blocks: Blocks a chunk.
+        kind: Kind of surrogate.
+        alpha: Alpha of the surrogate, float32.
+        grad: Gradient of x * scale + shift, (T, N); filled.
+        before_v: Gradient of v before the first step, float32 (N,); filled, unless its length is 0.
+        before_m: Gradient of m, likewise.
+        sums: Sums of grad and of grad * (x - mean), float64 (chunks, T, 2, C); filled.
+        length: Elements per block.
+        blocks: Blocks per chunk.
         l: First chunk.
         r: Last chunk + 1.
     """
@@ -139,9 +139,9 @@ def backward(
     keep, rate = one - one / tau, one / tau
     edge = np.float32(0.5) / alpha
     steps, elements = x.shape
-    # All rows lie in one array at known distances: so the compiler sees that they do not overlap. A step's potential
-    # before it stands where its u will be; on the way back the gradients of v and m stand where the step behind it had
-    # its sigma(u/tau) and sigma(m).
+    # All rows are in one array at fixed distances, from which the compiler knows that they do not overlap. The row of u
+    # first contains the potential before the step; on the way back, the gradients of v and m replace sigma(u/tau) and
+    # sigma(m) of the following step.
     path = np.zeros((steps + 1) * _STEP, np.float32)
     for t in range(steps):
         k, row = min(t, len(scale) - 1), path[t * _STEP : (t + 1) * _STEP]

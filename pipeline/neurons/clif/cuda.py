@@ -1,9 +1,9 @@
 """CLIF over all time steps at once for CUDA: one launch forward, one backward, for any T, tau and v_th.
 
-A thread carries one element's float32 state through all steps in registers. What limits it is memory, so the bytes
-that move decide what is saved. Saving u and m moves (float32 input and spikes) 16 bytes an element and step forward
-and 16 backward. Recomputing m backward, as the CPU's kernel does from its cache, would move 12 forward and 24 backward,
-since T values of m do not fit a thread's registers.
+A thread carries one element's float32 state through all steps in registers. Memory bandwidth is the limit, so the
+number of bytes that move decides what is saved. Saving u and m moves 16 bytes per element and step forward and 16
+backward (float32 input and spikes). Recomputing m backward, as the CPU's kernel does from its cache, would move 12
+forward and 24 backward, since T values of m do not fit a thread's registers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def forward_kernel(
     x, v, m, spikes, v_after, m_after, u, past, steps, elements, tau, v_threshold,
     SAVES: tl.constexpr, SIZE: tl.constexpr
 ):  # fmt: skip
-    """See `pipeline.neurons.clif.cpu.forward`; `past` takes m before each step."""
+    """See `pipeline.neurons.clif.cpu.forward`; `past` receives m before each step."""
     n = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
     inside = n < elements
     keep, rate = 1.0 - 1.0 / tau, 1.0 / tau
@@ -100,7 +100,7 @@ def forward(
 def backward(
     grad_spikes: Tensor, grad_v: Tensor, grad_m: Tensor, u: Tensor, past: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the input and of v and m before the first step, in the dtypes of those that come in."""
+    """Gradients of the input and of v and m before the first step, in the dtypes of the incoming ones."""
     steps, elements = u.shape
     grad_spikes, grad_v, grad_m = grad_spikes.contiguous(), grad_v.contiguous(), grad_m.contiguous()
     grad_x, before_v, before_m = (torch.empty_like(grad) for grad in (grad_spikes, grad_v, grad_m))

@@ -1,5 +1,4 @@
-"""CLIF over all time steps as one operator of torch; see `pipeline.neurons.lif.custom_op` for why there are two ways
-in."""
+"""CLIF over all time steps as one operator of torch; `pipeline.neurons.lif.custom_op` says why it has two forms."""
 
 from __future__ import annotations
 
@@ -19,15 +18,15 @@ _float = np.float32
 
 
 class Settings(NamedTuple):
-    """What a CLIF neuron is set to."""
+    """Settings of a CLIF neuron."""
 
     tau: float
     v_threshold: float
     kind: int
-    """Of surrogate, as `pipeline.kernels.surrogates.KINDS` numbers them."""
+    """Kind of surrogate, a number from `pipeline.kernels.surrogates.KINDS`."""
     alpha: float
     detach_m: bool
-    """Whether m counts as a constant for the gradient."""
+    """Whether m is treated as a constant in the gradient."""
 
 
 def run(x: Tensor, v: Tensor, m: Tensor, settings: Settings) -> tuple[Tensor, Tensor, Tensor]:
@@ -61,7 +60,7 @@ def _forward(x: Tensor, states: Tensors, settings: Settings, saves: bool) -> tup
     membrane = _float(settings.tau), _float(settings.v_threshold)
     for_ranges(lambda l, r: clif_cpu.forward(*arrays, *membrane, *filled, l, r), current.shape[1], len(current))
     after = v_after.view(v.shape).to(v.dtype), m_after.view(m.shape).to(m.dtype)
-    # On the CPU m is recomputed from its value before the first step: nothing to keep of the others.
+    # On the CPU m is recomputed from its value before the first step; the later ones are not kept.
     return buffers.converted(spikes, x.dtype).view(x.shape), after, (u, current.new_empty(0, current.shape[1]))
 
 

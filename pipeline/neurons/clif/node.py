@@ -1,4 +1,4 @@
-"""The complementary leaky integrate-and-fire neuron, fused over all time steps where it can be."""
+"""The complementary leaky integrate-and-fire neuron, fused over all time steps where possible."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pipeline.neurons.surrogates import make_surrogate
 
 
 class CLIFNode(FusedNode, ComplementaryLIFNode):
-    """SpikingJelly's `ComplementaryLIFNode`, to be put in its place.
+    """SpikingJelly's `ComplementaryLIFNode` as a drop-in replacement.
 
     With sigma the logistic function: u[t] = (1 - 1/tau) v[t-1] + x[t]; s[t] = 1 where u[t] >= v_th, else 0;
     m[t] = m[t-1] sigma(u[t] / tau) + s[t]; v[t] = u[t] - s[t] (v_th + sigma(m[t])).
@@ -36,18 +36,18 @@ class CLIFNode(FusedNode, ComplementaryLIFNode):
     Args:
         tau: Time constant in time steps, > 1.
         v_threshold: v_th.
-        surrogate_function: What differentiates the spike.
+        surrogate_function: Surrogate gradient of the spike.
         step_mode: ``s`` for one step (B, ...), ``m`` for sequences (T, B, ...).
-        store_state_seqs: Keep v and m of every step; runs SpikingJelly's code.
-        detach_m: Whether m counts as a constant for the gradient: the control for what m's gradient is worth.
-        temporal_window: Gradients reach back through at most so many steps of a sequence, 0 through none: the sequence
-            runs in spans of temporal_window + 1 steps with no gradient between them. None lets them reach everywhere.
-        backend: ``auto`` runs fused where it can, ``torch`` never, ``fused`` always; SpikingJelly's ``cupy``,
-            ``triton`` and ``inductor`` run what ``auto`` runs. May be set later too.
+        store_state_seqs: Whether to keep v and m of every step, which runs SpikingJelly's code.
+        detach_m: Whether m is treated as a constant in the gradient: a control for the effect of m's gradient.
+        temporal_window: Maximum number of time steps through which gradients flow back; 0 for none. A sequence runs in
+            spans of temporal_window + 1 steps without a gradient between them. None: no limit.
+        backend: ``auto`` runs fused where possible, ``torch`` never, ``fused`` always; SpikingJelly's ``cupy``,
+            ``triton`` and ``inductor`` behave as ``auto``. It can also be set later.
 
     Raises:
         ConfigError: If temporal_window is negative, or states are stored.
-        BackendError: If there is no such backend, or it is ``fused`` and input or surrogate cannot run fused.
+        BackendError: If there is no such backend, or if it is ``fused`` and input or surrogate cannot run fused.
     """
 
     _states = 2
@@ -76,7 +76,7 @@ class CLIFNode(FusedNode, ComplementaryLIFNode):
         """SpikingJelly's hook for one step: x, v and m (B, ...) to spikes and the new v, m."""
         (x,), (v, m) = inputs, states
         if not self.detach_m:
-            # SpikingJelly's node takes a step without a gradient in evaluation mode; its LIF does not.
+            # SpikingJelly's CLIF node steps without a gradient in evaluation mode, unlike its LIF node.
             spikes, v, m = functional.clif_step(x, v, m, self.tau, self.v_threshold, self.surrogate_function)
             return (spikes,), (v, m)
         u = v - v / self.tau + x
@@ -87,7 +87,7 @@ class CLIFNode(FusedNode, ComplementaryLIFNode):
 
     @property
     def takes_norm(self) -> bool:
-        """Whether a call may come with the batch norm in front of it, as ``norm``; see `norm_neuron.can_fuse`."""
+        """Whether a call may pass the preceding batch norm as ``norm``; see `norm_neuron.can_fuse`."""
         return takes_norm(self, self.store_state_seqs) and not self.detach_m and not self._has_other_step
 
     @property
@@ -95,7 +95,7 @@ class CLIFNode(FusedNode, ComplementaryLIFNode):
         return type(self).single_step_functional_forward is not CLIFNode.single_step_functional_forward
 
     def multi_step_forward(self, x_seq: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """(T, B, ...) to spikes of the same shape; SpikingJelly's takes no words."""
+        """(T, B, ...) to spikes of the same shape; SpikingJelly's own accepts no further arguments."""
         if self.store_state_seqs:
             return super().multi_step_forward(x_seq)
         return base.MemoryModule.multi_step_forward(self, x_seq, *args, **kwargs)
@@ -105,7 +105,7 @@ class CLIFNode(FusedNode, ComplementaryLIFNode):
     ) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
         """SpikingJelly's hook for a whole sequence: x (T, B, ...) and v, m (B, ...) to spikes and the new v, m.
 
-        With a batch norm x is its input.
+        If a batch norm is passed, x is the input of the batch norm.
         """
         if norm is not None:
             steps = CLIFSteps(self.tau, self.v_threshold, *surrogate_kind(self.surrogate_function))

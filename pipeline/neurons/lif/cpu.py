@@ -1,8 +1,7 @@
-"""LIF over all time steps at once, forward and backward, for the CPU; see `pipeline.neurons.clif.cpu` for how they are
-laid out.
+"""LIF over all time steps at once, forward and backward, for the CPU; see `pipeline.neurons.clif.cpu` for the layout.
 
 Every variant is one affine update: u[t] = keep * v[t-1] + gain * x[t] + offset, with keep = 1 - 1/tau, gain = 1, or
-1/tau where the input decays, and offset = v_reset / tau for the hard reset. The soft reset is v = u - s * drop.
+1/tau if the input decays, and offset = v_reset / tau for the hard reset. The soft reset is v = u - s * drop.
 """
 
 from __future__ import annotations
@@ -37,15 +36,15 @@ def forward(
 
     Args:
         x: Input current, float32 (T, N).
-        v: Potential after the reset, before the first step, float32 (N,), or (1,) where all are equal.
-        keep: Share of the potential that a step keeps, float32.
-        gain: Of the input, float32.
+        v: Potential before the first step, float32 (N,), or (1,) if all are equal.
+        keep: Fraction of the potential that remains after a step, float32.
+        gain: Factor of the input, float32.
         offset: Added each step, float32.
         v_threshold: float32.
         hard: Whether a spike sets the potential to `reset`; otherwise it lowers it by `reset`.
         reset: float32.
         spikes: 0 or 1, float32 (T, N); filled.
-        u: Potential before firing, float32 (T, N); filled, unless of length 0.
+        u: Potential before firing, float32 (T, N); filled, unless its length is 0.
         v_after: v after the last step, float32 (N,); filled.
         l: First element.
         r: Last element + 1.
@@ -59,7 +58,7 @@ def forward(
         fill_row(vb, v, first)
         for t in range(len(x)):
             xb, sb = x[t, first:last], spikes[t, first:last]
-            # Where nothing is saved it goes to a row that nobody reads: one array for two would stop the vectors.
+            # If nothing is saved, u goes to a row that is never read: sharing an array would prevent vectorisation.
             ub = u[t, first:last] if saves else room[: last - first]
             if hard:
                 for i in range(last - first):
@@ -98,23 +97,23 @@ def backward(
     """The gradient of `forward`, its spikes differentiated by a surrogate, for elements l <= i < r.
 
     With h the surrogate at u[t] - v_th, soft: ds[t] -= dv[t] drop, du[t] = dv[t] + ds[t] h; hard: ds[t] += dv[t]
-    (v_reset - u[t]), du[t] = dv[t] (1 - s[t]) + ds[t] h; the terms through the reset vanish where it is detached;
+    (v_reset - u[t]), du[t] = dv[t] (1 - s[t]) + ds[t] h; the terms through the reset vanish if it is detached;
     then dx[t] = gain du[t] and dv[t-1] = keep du[t].
 
     Args:
-        grad_spikes: Of the spikes, float32 (T, N).
-        grad_v: Of v after the last step, float32 (N,), or (1,) where all are equal.
+        grad_spikes: Gradient of the spikes, float32 (T, N).
+        grad_v: Gradient of v after the last step, float32 (N,), or (1,) if all are equal.
         u: From `forward`, float32 (T, N).
         keep: As in `forward`, like gain, v_threshold, hard and reset.
         gain: See keep.
         v_threshold: See keep.
         hard: See keep.
         reset: See keep.
-        detach_reset: Whether the spike in the reset counts as a constant.
-        kind: Of surrogate.
-        alpha: Of surrogate, float32.
-        grad_x: Of the input, float32 (T, N); filled.
-        before_v: Gradient of v before the first step, float32 (N,); filled, unless of length 0.
+        detach_reset: Whether the spike in the reset is treated as a constant.
+        kind: Kind of surrogate.
+        alpha: Alpha of the surrogate, float32.
+        grad_x: Gradient of the input, float32 (T, N); filled.
+        before_v: Gradient of v before the first step, float32 (N,); filled, unless its length is 0.
         l: First element.
         r: Last element + 1.
     """

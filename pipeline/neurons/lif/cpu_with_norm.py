@@ -1,5 +1,4 @@
-"""LIF with the soft reset behind batch norm, for the CPU; see `pipeline.neurons.clif.cpu_with_norm` for how it is laid
-out."""
+"""LIF with the soft reset after batch norm, for the CPU; see `pipeline.neurons.clif.cpu_with_norm` for the layout."""
 
 from __future__ import annotations
 
@@ -37,15 +36,15 @@ def forward(
 
     Args:
         x: Input before batch norm, (T, N).
-        v: Potential before the first step, float32 (N,), or (1,) where all are equal.
-        scale: Of each channel, the neuron's gain included, float32 (T, C), or (1, C) for all steps.
+        v: Potential before the first step, float32 (N,), or (1,) if all are equal.
+        scale: Scale of each channel, including the neuron's gain, float32 (T, C), or (1, C) for all steps.
         shift: Likewise.
-        keep: Share of the potential that a step keeps, float32.
+        keep: Fraction of the potential that remains after a step, float32.
         v_threshold: float32.
-        reset: By how much a spike lowers the potential, float32.
+        reset: The amount by which a spike lowers the potential, float32.
         spikes: 0 or 1, (T, N); filled.
         v_after: (N,); filled.
-        length: Elements a block.
+        length: Elements per block.
         l: First block.
         r: Last block + 1.
     """
@@ -100,32 +99,32 @@ def backward(
     """The gradient of x * scale + shift, and its sums, for chunks l <= chunk < r.
 
     Args:
-        grad_spikes: Of the spikes, (T, N).
-        grad_v: Of v after the last step, float32 (N,), or (1,) where all are equal.
+        grad_spikes: Gradient of the spikes, (T, N).
+        grad_v: Gradient of v after the last step, float32 (N,), or (1,) if all are equal.
         x: As in `forward`, like v, scale, shift, keep, v_threshold and reset.
         v: See x.
         scale: See x.
         shift: See x.
-        mean: Of each channel, shaped as scale.
+        mean: Mean of each channel, of the shape of scale.
         keep: See x.
         v_threshold: See x.
         reset: See x.
-        through: By how much the reset's gradient reaches the spike, or 0 where it is detached, float32.
-        kind: Of surrogate.
-        alpha: Of surrogate, float32.
+        through: Factor of the gradient through the reset, or 0 if the reset is detached, float32.
+        kind: Kind of surrogate.
+        alpha: Alpha of the surrogate, float32.
         grad: (T, N); filled.
-        before_v: Of v before the first step, float32 (N,); filled, unless of length 0.
-        sums: Of grad and of grad * (x - mean), float64 (chunks, T, 2, C); filled.
-        length: Elements a block.
-        blocks: Blocks a chunk.
+        before_v: Gradient of v before the first step, float32 (N,); filled, unless its length is 0.
+        sums: Sums of grad and of grad * (x - mean), float64 (chunks, T, 2, C); filled.
+        length: Elements per block.
+        blocks: Blocks per chunk.
         l: First chunk.
         r: Last chunk + 1.
     """
     one, zero = np.float32(1.0), np.float32(0.0)
     edge = np.float32(0.5) / alpha
     steps, elements = x.shape
-    # A step's potential before it stands where its u will be; on the way back the gradient of v stands where the step
-    # behind it had its u.
+    # The row of u first contains the potential before the step; on the way back, the gradient of v replaces u of the
+    # following step.
     path = np.zeros((steps + 1) * _STEP, np.float32)
     for t in range(steps):
         k, row = min(t, len(scale) - 1), path[t * _STEP : (t + 1) * _STEP]

@@ -1,6 +1,6 @@
-"""LIF over all time steps at once for CUDA; see `pipeline.neurons.clif.cuda` for how it is laid out.
+"""LIF over all time steps at once for CUDA; see `pipeline.neurons.clif.cuda` for the layout.
 
-It saves u alone: float32 input and spikes move 12 bytes an element and step forward and 12 backward.
+It saves only u: with float32 input and spikes, 12 bytes per element and step move forward and 12 backward.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def forward(x: Tensor, v: Tensor, update: Update, saves: bool) -> tuple[Tensor, 
 
 
 def backward(grad_spikes: Tensor, grad_v: Tensor, u: Tensor, update: Update) -> tuple[Tensor, Tensor]:
-    """Gradients of the input and of v before the first step, in the dtypes of those that come in."""
+    """Gradients of the input and of v before the first step, in the dtypes of the incoming ones."""
     steps, elements = u.shape
     grad_spikes, grad_v = grad_spikes.contiguous(), grad_v.contiguous()
     grad_x, before_v = torch.empty_like(grad_spikes), torch.empty_like(grad_v)

@@ -1,7 +1,8 @@
-"""LIF over all time steps as one operator of torch: what runs where, and its gradient.
+"""LIF over all time steps as one operator of torch, with its gradient.
 
-Run eagerly it is the `autograd.Function` of `fused_function`, which costs less a call; inside `torch.compile`, which
-cannot look into compiled loops, it is the custom operator ``spikeloom::lif`` over the same two functions.
+In eager mode it is the `autograd.Function` of `fused_function`, which has less overhead per call; inside
+`torch.compile`, which cannot trace compiled loops, it is the custom operator ``spikeloom::lif`` over the same two
+functions.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Update(NamedTuple):
     reset: float
     detach_reset: bool
     kind: int
-    """Of surrogate, as `pipeline.kernels.surrogates.KINDS` numbers them."""
+    """Kind of surrogate, a number from `pipeline.kernels.surrogates.KINDS`."""
     alpha: float
 
 

@@ -1,4 +1,4 @@
-"""The leaky integrate-and-fire neuron, fused over all time steps where it can be."""
+"""The leaky integrate-and-fire neuron, fused over all time steps where possible."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ from preprocess.errors import ConfigError
 
 
 class LIFNode(FusedNode, neuron.LIFNode):
-    """SpikingJelly's `LIFNode`, to be put in its place.
+    """SpikingJelly's `LIFNode` as a drop-in replacement.
 
-    u[t] = (1 - 1/tau) v[t-1] + x[t], or with x[t] / tau where the input decays, plus v_reset / tau for the hard reset;
+    u[t] = (1 - 1/tau) v[t-1] + x[t], or with x[t] / tau if the input decays, plus v_reset / tau for the hard reset;
     s[t] = 1 where u[t] >= v_th, else 0; v[t] = u[t] - reset_scale v_th s[t] (soft) or v_reset where s[t] = 1 (hard).
-    (Huang et al., ICML 2024, Eqs. 1-3; SpikingJelly's words for the variants.)
+    (Huang et al., ICML 2024, Eqs. 1-3; the variants and their names are SpikingJelly's.)
 
     Args:
         tau: Time constant in time steps, > 1.
         decay_input: Whether the input is divided by tau.
         v_threshold: v_th.
-        v_reset: Where a spike resets to; None lowers the potential by v_th instead.
-        surrogate_function: What differentiates the spike.
-        detach_reset: Whether the spike in the reset counts as a constant for the gradient.
+        v_reset: The potential after a spike; None lowers the potential by v_th instead.
+        surrogate_function: Surrogate gradient of the spike.
+        detach_reset: Whether the spike in the reset is treated as a constant in the gradient.
         step_mode: ``s`` for one step (B, ...), ``m`` for sequences (T, B, ...).
-        store_v_seq: Keep v of every step; runs SpikingJelly's code.
+        store_v_seq: Whether to keep v of every step, which runs SpikingJelly's code.
         reset_scale: The soft reset lowers the potential by reset_scale * v_th: the control for CLIF's deeper reset.
-        temporal_window: Gradients reach back through at most so many steps of a sequence, 0 through none: the sequence
-            runs in spans of temporal_window + 1 steps with no gradient between them. None lets them reach everywhere.
-        backend: ``auto`` runs fused where it can, ``torch`` never, ``fused`` always; SpikingJelly's ``cupy``,
-            ``triton`` and ``inductor`` run what ``auto`` runs. May be set later too.
+        temporal_window: Maximum number of time steps through which gradients flow back; 0 for none. A sequence runs in
+            spans of temporal_window + 1 steps without a gradient between them. None: no limit.
+        backend: ``auto`` runs fused where possible, ``torch`` never, ``fused`` always; SpikingJelly's ``cupy``,
+            ``triton`` and ``inductor`` behave as ``auto``. It can also be set later.
 
     Raises:
         ConfigError: If reset_scale is not 1 and the reset is hard, or temporal_window is negative or states are stored.
-        BackendError: If there is no such backend, or it is ``fused`` and input or surrogate cannot run fused.
+        BackendError: If there is no such backend, or if it is ``fused`` and input or surrogate cannot run fused.
     """
 
     def __init__(
@@ -98,12 +98,12 @@ class LIFNode(FusedNode, neuron.LIFNode):
 
     @property
     def _is_spikingjellys(self) -> bool:
-        # SpikingJelly's kernels take numbers alone.
+        # SpikingJelly's kernels only accept numbers.
         return self.reset_scale == 1.0 and has_plain_numbers(self)
 
     @property
     def takes_norm(self) -> bool:
-        """Whether a call may come with the batch norm in front of it, as ``norm``; see `norm_neuron.can_fuse`."""
+        """Whether a call may pass the preceding batch norm as ``norm``; see `norm_neuron.can_fuse`."""
         return takes_norm(self, self.store_v_seq) and self.v_reset is None
 
     def multi_step_functional_forward(
@@ -111,7 +111,7 @@ class LIFNode(FusedNode, neuron.LIFNode):
     ) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
         """SpikingJelly's hook for a whole sequence: x (T, B, ...) and v (B, ...) to spikes and the new v.
 
-        With a batch norm x is its input.
+        If a batch norm is passed, x is the input of the batch norm.
         """
         if norm is not None:
             kind, alpha = surrogate_kind(self.surrogate_function)

@@ -1,20 +1,17 @@
-"""LIF behind a batch norm, for `pipeline.kernels.norm_neuron`: its two kernels with their settings."""
+"""LIF after a batch norm, for `pipeline.kernels.norm_neuron`: its two kernels with their settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.kernels.norm_neuron import Affine, InputGradients, Outputs
 from pipeline.neurons.lif import cpu_with_norm as lif_cpu_with_norm
-
-if TYPE_CHECKING:
-    pass
-
 
 _float = np.float32
 _Array = NDArray[Any]
@@ -32,15 +29,26 @@ class LIFSteps:
     kind: int
     alpha: float
 
-    def forward(self, x: _Array, states: list[_Array], norm: list[_Array], filled: list[_Array]) -> Callable[..., None]:
+    def forward(self, x: _Array, states: list[_Array], norm: Affine, filled: Outputs) -> Callable[..., None]:
         """See `Steps`."""
-        settings = _float(self.keep), _float(self.v_threshold), _float(self.reset)
-        return partial(lif_cpu_with_norm.forward, x, *states, *norm, *settings, *filled)
+        (v,), (v_after,) = states, filled.states
+        keep, v_threshold, reset = _float(self.keep), _float(self.v_threshold), _float(self.reset)
+        return partial(
+            lif_cpu_with_norm.forward,
+            *(x, v, norm.scale, norm.shift, keep, v_threshold, reset),
+            *(filled.spikes, v_after),
+        )
 
     def backward(
-        self, grads: list[_Array], x: _Array, states: list[_Array], norm: list[_Array], filled: list[_Array]
+        self, grads: Outputs, x: _Array, states: list[_Array], norm: Affine, filled: InputGradients
     ) -> Callable[..., None]:
         """See `Steps`."""
-        through = _float(0.0 if self.detach_reset else self.reset)
-        settings = _float(self.keep), _float(self.v_threshold), _float(self.reset), through, self.kind
-        return partial(lif_cpu_with_norm.backward, *grads, x, *states, *norm, *settings, _float(self.alpha), *filled)
+        (v,), (grad_v,), (before_v,) = states, grads.states, filled.states
+        keep, v_threshold, reset = _float(self.keep), _float(self.v_threshold), _float(self.reset)
+        through, alpha = _float(0.0 if self.detach_reset else self.reset), _float(self.alpha)
+        return partial(
+            lif_cpu_with_norm.backward,
+            *(grads.spikes, grad_v, x, v),
+            *(norm.scale, norm.shift, norm.mean, keep, v_threshold, reset, through, self.kind, alpha),
+            *(filled.x, before_v, filled.sums),
+        )

@@ -13,7 +13,7 @@ from torch import nn
 from pipeline.analysis.energy import PJ_PER_AC, PJ_PER_MAC, Energy, EnergyCount, count_energy
 from pipeline.analysis.operations import count_operations
 from pipeline.config.run_config import NetworkConfig, NeuronConfig, override
-from pipeline.evaluation.evaluate_run import retest_run
+from pipeline.evaluation.evaluate_run import evaluate_run
 from pipeline.networks import SpikeCounter, build_network
 from pipeline.runs.run_folder import open_run
 from pipeline.training.train_run import train_run
@@ -121,7 +121,7 @@ def test_run_says_what_an_inference_takes(run: tuple[Path, Path]):
     assert there.result["energy_uj"] == there.metrics[there.result["epoch"] - 1]["energy_uj"]
     tested = there.result["energy"]
     assert tested["timesteps"] == 3 and tested["per_inference_uj"] == pytest.approx(3 * tested["per_step_uj"])
-    assert retest_run(there, cache)["energy"] == tested
+    assert evaluate_run(there, cache)["energy"] == tested
 
 
 def test_more_steps_and_neurons_that_multiply_more_take_more(run: tuple[Path, Path], tmp_path: Path):

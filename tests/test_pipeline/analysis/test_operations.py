@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.analysis.operations import MACS_PER_NEURON, Operations, count_operations, macs_per_step
+from pipeline.analysis.operations import Operations, count_operations, macs_per_step
+from pipeline.config.neuron_traits import traits_of
 from pipeline.config.run_config import NetworkConfig, NeuronConfig
 from pipeline.networks import build_network
 
@@ -37,7 +38,7 @@ def test_macs_are_table_6s(words: tuple[str, int, int, int], millions: dict[str,
     network, channels, classes, side = words
     for neuron, expected in millions.items():
         operations = count(network, neuron, channels=channels, classes=classes, side=side)
-        found = macs_per_step(operations, MACS_PER_NEURON[neuron]) / 1e6
+        found = macs_per_step(operations, traits_of(neuron).macs_per_step(1)) / 1e6
         digits = 2 if isinstance(expected, float) else 0
         assert round(found, digits) == expected, neuron
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import PATIENCE_S
 from tiny_run import TINY, tiny_cache
 
 from pipeline.cli import VERBS
@@ -47,7 +48,7 @@ def trained(cache: Path, config: Path) -> Path:
     return folder
 
 
-def test_train_tells_each_epoch_on_stderr_and_the_result_on_stdout(cache: Path, config: Path, tmp_path: Path, capsys):
+def test_train_prints_each_epoch_on_stderr_and_the_result_on_stdout(cache: Path, config: Path, tmp_path: Path, capsys):
     words = ("train", "--config", config, "--cache", cache, "--out", tmp_path / "run", "--neuron.name", "clif")
     assert run(*words, "--schedule.epochs", 2) == 0
     printed = capsys.readouterr()
@@ -73,7 +74,7 @@ def test_without_a_test_split_a_run_trains_and_says_that_nothing_is_tested(
     printed = capsys.readouterr()
     first = printed.err.splitlines()[0]
     assert first == "spikeloom: tiny has no test split: the run ends without a test accuracy"
-    assert "none: the data set has no test split" in printed.out
+    assert "none (the data set has no test split)" in printed.out
     assert f"firing rate ({'validation' if selection == 'validation' else 'training'})" in printed.out
     result = open_run(tmp_path / "run").result
     assert result["test_samples"] == 0 and "test_accuracy" not in result
@@ -96,8 +97,12 @@ def test_selection_by_the_test_split_needs_one(only_train: Path, config: Path, t
     assert run(*words[:-1], "validation", "--dataset.split", "random-0.9", "--schedule.epochs", 1) == 0
 
 
-def test_fields_may_stand_before_the_preset(cache: Path, tmp_path: Path, capsys):
+def test_the_preset_comes_before_the_options(cache: Path, tmp_path: Path, capsys):
     assert run("train", "--neuron.tau", "1.5", "n-mnist-small", "--cache", cache, "--out", tmp_path / "run") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "PRESET: expected it in front of the options, found 'n-mnist-small'" in line
+    assert "Write: spikeloom train n-mnist-small --neuron.tau ..." in line
+    assert run("train", "n-mnist-small", "--neuron.tau", "1.5", "--cache", cache, "--out", tmp_path / "run") == 2
     error = capsys.readouterr().err
     assert "n-mnist/events.h5: expected an event store" in error
     assert "Make it: spikeloom preprocess n-mnist --source DIR" in error
@@ -119,15 +124,16 @@ def test_a_neuron_of_ones_own_is_recorded_by_its_absolute_path(cache: Path, conf
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "expected a preset or --config, found neither. List presets: spikeloom presets"),
+        ((), "expected a preset or --config, found neither. List the presets: spikeloom presets"),
         (("n-mnist-smal",), "unknown preset 'n-mnist-smal'"),
-        (("--out", "somewhere", "nope"), "unknown preset 'nope'"),
-        (("--neuron.tau", "2", "n-mnist-small", "--config", "x.json"), "x.json: no such configuration file"),
+        (("--out", "somewhere", "nope"), "PRESET: expected it in front of the options, found 'nope'"),
+        (("n-mnist-small", "--neuron.timesteps", "4"), "Set --binning.timesteps instead"),
+        (("--neuron.tau", "2", "n-mnist-small", "--config", "x.json"), "x.json: expected a run's config.json"),
         (("n-mnist-small", "--neuron.tua", "2"), "Did you mean '--neuron.tau'?"),
         (("n-mnist-small", "--optimiser.learning-rate", "inf"), "learning_rate: expected more than 0, found inf"),
         (("n-mnist-small", "--neuron.tau", "x"), "--neuron.tau"),
         (("n-mnist-small", "--neuron.tau", "0.5"), "neuron.tau: expected more than 1 time step, found 0.5"),
-        (("n-mnist-small", "--config", "nowhere.json"), "nowhere.json: no such configuration file"),
+        (("n-mnist-small", "--config", "nowhere.json"), "nowhere.json: expected a run's config.json"),
         (("--resume", "nowhere"), "nowhere: expected a run folder (with config.json), found none"),
     ],
 )
@@ -157,13 +163,13 @@ def test_a_network_or_neuron_that_does_not_exist_is_one_line(cache: Path, config
 
 def test_a_value_that_is_named_like_a_preset_is_no_preset(cache: Path, tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert run("train", "--out", "n-mnist-small", "gestures-small", "--cache", cache) == 2
+    assert run("train", "gestures-small", "--out", "n-mnist-small", "--cache", cache) == 2
     assert "emulated-gestures/events.h5: expected an event store" in capsys.readouterr().err
 
 
 def test_resume_of_a_run_takes_no_field_even_at_its_default(trained: Path, capsys):
     assert run("train", "--resume", trained, "--schedule.epochs", "300") == 2
-    assert "For a longer run train anew: spikeloom train --config" in capsys.readouterr().err
+    assert "To train longer, start a new run: spikeloom train --config" in capsys.readouterr().err
 
 
 def test_resume_of_a_finished_run_prints_its_result_and_takes_no_fields(trained: Path, capsys):
@@ -172,7 +178,7 @@ def test_resume_of_a_finished_run_prints_its_result_and_takes_no_fields(trained:
     assert "test accuracy" in capsys.readouterr().out
     assert (trained / "metrics.jsonl").read_bytes() == before
     assert run("train", "--resume", trained, "--seed", "3") == 2
-    assert "goes on with its own configuration" in capsys.readouterr().err
+    assert "--resume: expected only" in capsys.readouterr().err
 
 
 def test_evaluate_reports_classes_layers_and_a_picture(trained: Path, capsys):
@@ -206,7 +212,7 @@ def test_weights_of_another_network_are_refused(trained: Path, tmp_path: Path, c
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     assert run("evaluate", tmp_path / "run") == 2
     error = capsys.readouterr().err
-    assert "expected a checkpoint of this run, but it cannot be used" in error and len(error.splitlines()) == 1
+    assert "expected a checkpoint of this run, found one that cannot be used" in error and len(error.splitlines()) == 1
 
 
 def test_runs_lists_finished_and_unfinished_runs_and_names_damaged_ones(trained: Path, tmp_path: Path, capsys):
@@ -258,16 +264,16 @@ def test_a_stopped_run_says_how_to_go_on(cache: Path, config: Path, tmp_path: Pa
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE_S
         while not (folder / "checkpoint.pt").exists():
             assert trainer.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
         trainer.send_signal(number)
-        _, error = trainer.communicate(timeout=60)
+        _, error = trainer.communicate(timeout=PATIENCE_S)
     finally:
         trainer.kill()
     assert trainer.returncode == code, error
-    assert f"the last whole epoch is kept. Go on: spikeloom train --resume {folder}" in error
+    assert f"stopped after the last complete epoch. Resume: spikeloom train --resume {folder}" in error
     assert "Traceback" not in error
     rows = read_lines(folder / "metrics.jsonl")
     assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
@@ -294,5 +300,6 @@ def test_a_run_stopped_while_memory_is_taken_back_stops(
     assert run(*words) == code
     assert stopped and calls
     error = capsys.readouterr().err
-    assert "the last whole epoch is kept" in error and "Exception ignored" not in error and "Traceback" not in error
+    assert "stopped after the last complete epoch" in error
+    assert "Exception ignored" not in error and "Traceback" not in error
     assert len(read_lines(tmp_path / "run" / "metrics.jsonl")) == 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.config.inactive_fields import governors_of, idle_fields, is_idle
+from pipeline.config.inactive_fields import governors_of, inactive_fields, is_inactive
 from pipeline.config.run_config import InputConfig, LossConfig, NeuronConfig, RunConfig, fingerprint, flatten, override
 from pipeline.data.encoding import encode
 from pipeline.evaluation.losses import spiking_loss
@@ -35,7 +35,8 @@ OTHERS: dict[str, Any] = {"tau": 3.5, "v_threshold": 0.7, "surrogate": "atan", "
 
 def idle(changes: dict[str, Any]) -> set[str]:
     """Without those of the binning, of which some are idle always."""
-    return {path for path in idle_fields(flatten(override(RunConfig(), changes))) if not path.startswith("binning.")}
+    paths = inactive_fields(flatten(override(RunConfig(), changes)))
+    return {path for path in paths if not path.startswith("binning.")}
 
 
 @pytest.mark.parametrize(("name", "expected"), PINNED.items())
@@ -57,7 +58,7 @@ def test_field_is_idle_exactly_where_the_neuron_computes_the_same(name: str, fie
 
     configs = [NeuronConfig(name=name, timesteps=6), NeuronConfig(name=name, timesteps=6, **{field: OTHERS[field]})]
     same = all(torch.equal(a, b) for a, b in zip(*map(compute, configs), strict=True))
-    assert is_idle(f"neuron.{field}", flatten(override(RunConfig(), {"neuron.name": name}))) == same
+    assert is_inactive(f"neuron.{field}", flatten(override(RunConfig(), {"neuron.name": name}))) == same
 
 
 def test_class_from_outside_hears_everything():
@@ -147,7 +148,7 @@ def test_binning_is_idle_where_its_plain_form_has_defaults(split_by: Any):
     values = flatten(RunConfig()) | {"binning.split_by": split_by}
     for path in (f"binning.{name}" for name in ("timesteps", "duration_us", "event_count", "overlap", "start_us")):
         name = path.partition(".")[2]
-        assert is_idle(path, values) == (getattr(full.plain(), name) != getattr(full, name))
+        assert is_inactive(path, values) == (getattr(full.plain(), name) != getattr(full, name))
 
 
 def test_a_part_that_is_the_whole_is_none_but_its_value_matters():
@@ -157,7 +158,7 @@ def test_a_part_that_is_the_whole_is_none_but_its_value_matters():
     for path in whole:
         assert fingerprint(override(config, {path: whole[path]})) == fingerprint(config)
         assert fingerprint(override(config, {path: part[path]})) != fingerprint(config)
-        assert not is_idle(path, flatten(override(config, {path: whole[path]})))
+        assert not is_inactive(path, flatten(override(config, {path: whole[path]})))
     # Where T varies, none of the samples need have six steps.
     varies = {"binning.split_by": "duration", "binning.duration_us": 100}
     assert fingerprint(override(config, varies | {"grad_steps": 6})) != fingerprint(override(config, varies))

@@ -91,8 +91,8 @@ def test_load_config_reads_a_runs_file_and_a_searchs_best(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "no such configuration file; a run's config.json or a search's best.json fits"),
-        ("{", "expected a JSON configuration, but"),
+        (None, "expected a run's config.json or a search's best.json, found no such file"),
+        ("{", "expected a configuration in JSON, found: "),
         ("[1]", "expected a JSON object, found list"),
         ('{"config": 5}', "expected a JSON object, found int"),
         ('{"sede": 1}', "sede: no such field; did you mean 'seed'"),

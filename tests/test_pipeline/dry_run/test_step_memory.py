@@ -74,7 +74,7 @@ def test_a_dry_run_skips_the_step_that_memory_does_not_hold(cache: Path, monkeyp
     report = dry_run(TINY, cache)
     step = report["step"]
     assert step["loss"] is None and step["seconds"] is None and step["skipped"] in report["notes"]
-    assert "the step was not run: for 1 sample it needs about" in step["skipped"]
+    assert "the step was not run, because for 1 sample it needs about" in step["skipped"]
     computed = report["memory_bytes"]["activations"] / whole["memory_bytes"]["activations"]
     assert computed == pytest.approx(1.0, rel=0.05) if forward else 1.0 < computed < 2.0
 
@@ -85,12 +85,12 @@ def test_the_table_says_once_why_the_step_was_not_run(cache: Path, tmp_path: Pat
     words = ["train", "--config", str(tmp_path / "tiny.json"), "--cache", str(cache), "--dry-run"]
     assert run_main(VERBS, prog="spikeloom", description="", argv=words) == 0
     out = capsys.readouterr().out
-    assert out.count("the step was not run") == 1 and "not run, see the note" in out
+    assert out.count("the step was not run") == 1 and "not run; see the note" in out
 
 
 def test_a_step_is_measured_unless_it_surely_does_not_fit(cache: Path, monkeypatch):
     assert peak_of_one_step(TINY, cache)[0] > 0
     leave(monkeypatch, 1000)
     monkeypatch.setattr(Learner, "loss", no_step)
-    with pytest.raises(FullMemoryError, match=r"keeps at least .* GB, and 1e-06 GB are free"):
+    with pytest.raises(FullMemoryError, match=r"expected at least .* GB for a training step, found 1e-06 GB free"):
         peak_of_one_step(TINY, cache)

@@ -122,8 +122,8 @@ def test_last_steps_are_in_the_fingerprint_only_where_they_leave_steps_out():
         ({"loss.last_steps": 4}, "loss.last_steps: expected 1 to binning.timesteps = 3, found 4"),
         (
             {"loss.last_steps": 2, "grad_steps": 2},
-            "loss.last_steps: expected no grad_steps beside it, found grad_steps 2, which trains by the first outputs "
-            "alone. Leave one of them out",
+            "loss.last_steps: expected no grad_steps together with it, found grad_steps 2, which uses only the first "
+            "outputs. Set only one of them",
         ),
     ],
 )

@@ -23,10 +23,10 @@ def test_memory_comes_back_when_the_last_tensor_is_gone():
     place = a.data_ptr()
     view = a[3, 5:]
     del a
-    assert buffers.idle_bytes() == 0
+    assert buffers._bytes.idle == 0
     assert buffers.empty_rows(10, 10_000).data_ptr() != place
     del view
-    assert buffers.idle_bytes() >= 400_000
+    assert buffers._bytes.idle >= 400_000
     b, c = buffers.empty_rows(10, 10_000), buffers.empty_rows(10, 10_000)
     assert place in (b.data_ptr(), c.data_ptr()) and b.data_ptr() != c.data_ptr()
 
@@ -40,14 +40,14 @@ def test_a_little_less_fits_into_the_same_memory():
 
 def test_small_rows_are_torchs_own():
     assert buffers.empty_rows(2, 10).shape == (2, 10)
-    assert buffers.idle_bytes() == 0
+    assert buffers._bytes.idle == 0
 
 
 def test_release_gives_idle_memory_away():
     buffers.empty_rows(10, 10_000)
-    assert buffers.idle_bytes() > 0
+    assert buffers._bytes.idle > 0
     buffers.release()
-    assert buffers.idle_bytes() == 0
+    assert buffers._bytes.idle == 0
 
 
 def test_a_training_step_needs_no_new_memory_after_the_first():
@@ -62,10 +62,10 @@ def test_a_training_step_needs_no_new_memory_after_the_first():
         return leaf.grad.clone()
 
     first = step()
-    idle = buffers.idle_bytes()
+    idle = buffers._bytes.idle
     for _ in range(3):
         assert torch.equal(step(), first)
-    assert buffers.idle_bytes() == idle
+    assert buffers._bytes.idle == idle
 
 
 def test_results_kept_by_the_caller_are_never_written_to_again():
@@ -104,4 +104,4 @@ def test_what_lies_idle_is_never_more_than_what_was_in_use_at_once():
     largest = 0
     for elements in [10_000 * k for k in (1, 2, 3, 5, 8, 13, 21, 13, 5, 1)]:
         largest = max(largest, buffers.empty_rows(10, elements).untyped_storage().nbytes())
-        assert buffers.idle_bytes() <= 1.13 * largest
+        assert buffers._bytes.idle <= 1.13 * largest

@@ -25,6 +25,7 @@ from drop_in import (
     small_network,
     their_node,
 )
+from patience import PATIENCE_S
 from spikingjelly.activation_based import functional
 from tolerances import TOLERANCE, relative
 from torch import nn
@@ -289,7 +290,9 @@ for name, setting in SETTINGS.items():
 @pytest.mark.slow
 def test_compiled_networks_equal_spikingjellys_eager_ones():
     paths = f"import sys; sys.path[:0] = {[path for path in sys.path if 'tests' in path]!r}\n"
-    result = subprocess.run([sys.executable, "-c", paths + COMPILED], timeout=300, capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-c", paths + COMPILED], timeout=PATIENCE_S, capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stderr
 
 
@@ -350,7 +353,7 @@ def one_line(error: pytest.ExceptionInfo[BaseException]) -> bool:
 def test_checkpointing_that_would_run_a_node_twice_is_refused(reentrant: bool, setting: str, backend: str):
     node = node_of(setting, backend)
     y = checkpoint(node, drawn(4, 2, 5).requires_grad_(), use_reentrant=reentrant)
-    with pytest.raises(ConfigError, match=r"as torch.utils.checkpoint makes it: .* Use .*checkpoint_module") as error:
+    with pytest.raises(ConfigError, match=r"as made by torch.utils.checkpoint: .* Use .*checkpoint_module") as error:
         y.sum().backward()
     assert one_line(error)
 

@@ -229,7 +229,7 @@ def of_batch_norm_too(node: Node, x: torch.Tensor) -> None:
 @pytest.mark.parametrize("work", [second_order, nested, forward_mode, of_batch_norm_too])
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 def test_other_derivatives_are_refused_in_one_line(kind: str, work: Callable[[Node, torch.Tensor], None]):
-    text = r"^backend: the fused neurons have first derivatives .* Use backend='torch' and .*\)\.$"
+    text = r"^backend: expected first derivatives .* Use backend='torch' and .*\)\.$"
     with pytest.raises(DerivativeError, match=text):
         work(make(kind), drawn().requires_grad_())
 
@@ -262,7 +262,7 @@ def test_a_threshold_that_is_a_tensor_runs_spikingjellys_code(kind: str):
     assert torch.equal(*found)
     node = make(kind, backend="fused")
     functional.set_threshold_margin(node, one_hot)
-    with pytest.raises(ConfigError, match=r"backend='fused': expected numbers for tau, v_threshold"):
+    with pytest.raises(ConfigError, match=r"backend='fused': expected a number for each of tau, v_threshold"):
         node(x)
 
 

@@ -6,15 +6,16 @@ import copy
 
 import pytest
 import torch
+from messages import refuses
 from spikingjelly.activation_based import functional
 
 from pipeline.config.run_config import NetworkConfig, NeuronConfig, RunConfig
 from pipeline.networks import NETWORKS, build_network
 from pipeline.neurons import NEURONS, make_neuron
-from pipeline.neurons.registry import FUSED
 from preprocess.errors import ConfigError
 
 T = 6
+FUSED = [name for name, neuron in NEURONS.items() if neuron.traits.fused]
 EVERY = [(name, backend) for name in NEURONS for backend in ("auto", "torch")] + [(name, "fused") for name in FUSED]
 
 
@@ -63,7 +64,7 @@ def test_a_state_dict_carries_all_that_was_learnt(node: torch.nn.Module):
 @pytest.mark.parametrize("name", ["glif", "psn"])
 def test_neurons_with_weights_for_each_step_refuse_another_t(name: str):
     node = make_neuron(NeuronConfig(name, timesteps=4))
-    with pytest.raises(ConfigError, match=f"'{name}' was made for T = 4, found T = 6. It has weights for each"):
+    with refuses(ConfigError, where="neuron.name", expected=f"T = 4, for which this '{name}' has", found="T = 6"):
         node(drawn(2, 3))
     with pytest.raises(ConfigError, match=f"neuron.timesteps: expected a number of time steps for '{name}'"):
         make_neuron(NeuronConfig(name))

@@ -144,7 +144,7 @@ def test_a_window_of_none_past_is_that_of_steps_alone():
 
 
 def test_windows_that_cannot_be_are_refused():
-    with pytest.raises(ConfigError, match=r"temporal_window: expected None, or 0 and more .*, found -1$"):
+    with pytest.raises(ConfigError, match=r"temporal_window: expected None, or at least 0 .*, found -1$"):
         CLIFNode(temporal_window=-1)
     with pytest.raises(ConfigError, match=r"found 2 with stored states$"):
         LIFNode(store_v_seq=True, temporal_window=2)

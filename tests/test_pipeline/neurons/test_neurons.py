@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from messages import refuses
 from reference import neurons as reference
 from spikingjelly.activation_based import neuron, surrogate
 
@@ -75,7 +76,7 @@ def test_unknown_neurons_name_the_nearest_or_how_to_bring_ones_own():
     names = "lif, clif, plif, klif, glif, psn, if, relu, alif, lif-reset1.8, clif-detached, clif-undecayed"
     with pytest.raises(ConfigError, match=rf"neuron.name: .* one of {names}, found 'cliff'. Did you mean 'clif'"):
         make_neuron(NeuronConfig("cliff"))
-    with pytest.raises(ConfigError, match=r"found 'zzz'. A class of your own is named path/to/file.py:Class"):
+    with refuses(ConfigError, where="neuron.name", found="'zzz'", remedy="path/to/file.py:Class"):
         make_neuron(NeuronConfig("zzz"))
 
 
@@ -146,7 +147,7 @@ def test_a_class_that_takes_no_words_and_one_of_an_installed_package_are_made(ow
     ("name", "message"),
     [
         ("OWN:Absent", r"expected a class 'Absent' in .*own.py, found only: Breaks, Leaky, Needs, NotAModule, Pl"),
-        ("OWN:NotAModule", r"expected a subclass of torch.nn.Module, found '.*own.py:NotAModule', which is none$"),
+        ("OWN:NotAModule", r"expected a subclass of torch.nn.Module, found '.*own.py:NotAModule', which is not one$"),
         ("OWN:Needs", r"own.py:Needs' cannot be made \(TypeError: .*missing 1 required positional argument: 'colour'"),
         ("OWN:Breaks", r"cannot be made \(KeyError: 'no\\nluck', in line 26 of .*own.py\)$"),
         ("no/such/file.py:X", r"expected a Python file in front of ':X', found none at /.*/no/such/file.py$"),

@@ -12,7 +12,7 @@ from tiny_run import TINY, tiny_cache
 
 from pipeline.cli import VERBS
 from pipeline.config.run_config import ConfigError, RunConfig, override
-from pipeline.evaluation.evaluate_run import retest_run
+from pipeline.evaluation.evaluate_run import evaluate_run
 from pipeline.runs.run_folder import open_run
 from pipeline.training.train_run import train_run
 from preprocess.errors import FullMemoryError, RunError
@@ -90,12 +90,12 @@ def test_weights_ahead_of_their_epochs_row_are_one_line(cache: Path, half: Path)
     path = half / "best.pt"
     torch.save(torch.load(path, weights_only=True) | {"epoch": 3}, path)
     with pytest.raises(RunError, match=r"expected a row of epoch 3, whose weights best.pt holds, found 2 rows"):
-        retest_run(open_run(half), cache)
+        evaluate_run(open_run(half), cache)
 
 
 def test_a_pickle_that_would_run_code_is_refused_without_advice_to_run_it(cache: Path, half: Path):
     (half / "checkpoint.pt").write_bytes(b"cos\nsystem\n(S'exit 1'\ntR.")
-    with pytest.raises(RunError, match="none of it was run") as caught:
+    with pytest.raises(RunError, match="no code from it was run") as caught:
         train_run(TINY, half, cache)
     assert "weights_only" not in str(caught.value)
 
@@ -126,8 +126,8 @@ def test_where_earlier_epochs_were_trained_is_kept_and_another_number_of_threads
     [
         ({"seed": 1 << 70}, r"seed: expected 0 to 9223372036854775807, found"),
         ({"threads": 100_000}, r"threads: expected 1 to 1024, found 100000"),
-        ({"neuron.name": "psn", "grad_steps": 2}, r"grad_steps: 'psn' has weights for each step and needs all of them"),
-        ({"neuron.name": "clif", "neuron.reset": "hard"}, r"neuron.reset: hard is for lif, plif, klif, if, found"),
+        ({"neuron.name": "psn", "grad_steps": 2}, r"grad_steps: expected all steps, because 'psn' has weights"),
+        ({"neuron.name": "clif", "neuron.reset": "hard"}, r"neuron.reset: expected soft for neuron 'clif', found hard"),
     ],
 )
 def test_settings_that_cannot_be_are_faults_of_the_configuration(changes: dict, message: str):

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from patience import PATIENCE_S
 from tiny_run import TINY, tiny_cache
 
 from pipeline.config.run_config import override, to_dict
 from pipeline.runs.run_folder import open_run
-from pipeline.runtime.distributed import Group, local_device, share_of, told_group
+from pipeline.runtime.distributed import Group, group_from_env, local_device, share_of
 from preprocess.errors import ConfigError
 from preprocess.files import read_lines
 
@@ -30,12 +31,12 @@ from pathlib import Path
 import torch
 from tiny_run import TINY
 from pipeline.data.loader import Batch
-from pipeline.runtime.distributed import joined, told_group
+from pipeline.runtime.distributed import joined, group_from_env
 from pipeline.training.learner import Learner
 from pipeline.networks import SpikeCounter, build_network
 
 torch.set_num_threads(1)
-group, cpu = told_group(), torch.device("cpu")
+group, cpu = group_from_env(), torch.device("cpu")
 network = build_network(TINY.network, TINY.neuron, channels=2, classes=3, size=(16, 16), timesteps=3, seed=1)
 for module in network.modules():
     if isinstance(module, torch.nn.BatchNorm2d):
@@ -64,14 +65,30 @@ Path(sys.argv[1], f"threads-{name}.json").write_text(json.dumps(threads))
 """
 
 
-def alone(*words: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, timeout=300)
-
-
 def torchrun(processes: int, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]), "OMP_NUM_THREADS": "1"}
     # Any free port of this machine alone, so that tests side by side do not meet.
-    return alone("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *words)
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return subprocess.run([*start, *words], env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+
+
+# Both processes train; what the first has written after two epochs is kept as `cut`, as if they had ended there.
+TRAINER = """
+import json, shutil, sys
+from pathlib import Path
+from pipeline.config.run_config import from_dict
+from pipeline.runtime.distributed import told_group
+from pipeline.training.train_run import train_run
+
+folder = Path(sys.argv[1])
+
+def keep(row, timing):
+    if row["epoch"] == 2 and told_group().first:
+        shutil.copytree(folder / "whole", folder / "cut")
+
+config = from_dict(json.loads((folder / "config.json").read_text()))
+train_run(config, folder / "whole", Path(sys.argv[2]), on_epoch=keep)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +100,15 @@ def cache(tmp_path_factory) -> Path:
 def steps(tmp_path_factory) -> Path:
     """What one process left, and what two did."""
     folder = tmp_path_factory.mktemp("steps")
-    (folder / "step.py").write_text(STEP)
-    for start in (alone, partial(torchrun, 2)):
-        ended = start(str(folder / "step.py"), str(folder))
-        assert ended.returncode == 0, ended.stderr
+    script = folder / "step.py"
+    script.write_text(STEP)
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(script), str(folder)])
+        runpy.run_path(str(script))
+    torch.set_num_threads(threads)
+    ended = torchrun(2, str(script), str(folder))
+    assert ended.returncode == 0, ended.stderr
     return folder
 
 
@@ -112,37 +134,18 @@ def test_no_thread_of_the_process_group_outlives_it(steps: Path):
 def test_torchrun_trains_one_run_and_resumes_it_bit_for_bit(cache: Path, tmp_path: Path):
     config = override(TINY, {"network.dropout": 0.2, "optimiser.ema_decay": 0.5})
     (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
-    words = ["-m", "pipeline", "train", "--config", str(tmp_path / "config.json"), "--cache", str(cache), "--out"]
-    whole = torchrun(2, *words, str(tmp_path / "whole"))
+    (tmp_path / "trainer.py").write_text(TRAINER)
+    whole = torchrun(2, str(tmp_path / "trainer.py"), str(tmp_path), str(cache))
     assert whole.returncode == 0, whole.stderr
-    assert whole.stdout.count("test accuracy") == 1
     run = open_run(tmp_path / "whole")
     assert run.result is not None and len(run.metrics) == 3 and run.environment["processes"] == 2
-    cut = torchrun(2, str(_stopper(tmp_path)), str(tmp_path / "config.json"), str(tmp_path / "cut"), str(cache))
-    assert cut.returncode != 0 and len(read_lines(tmp_path / "cut/metrics.jsonl")) == 2
-    resumed = torchrun(2, *words[:3], "--resume", str(tmp_path / "cut"))
+    assert len(read_lines(tmp_path / "cut/metrics.jsonl")) == 2 and not (tmp_path / "cut/result.json").exists()
+    resumed = torchrun(2, "-m", "pipeline", "train", "--resume", str(tmp_path / "cut"))
     assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout.count("test accuracy") == 1
     assert read_lines(tmp_path / "whole/metrics.jsonl") == read_lines(tmp_path / "cut/metrics.jsonl")
     weights = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["network"] for name in ("whole", "cut")]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
-
-
-def _stopper(folder: Path) -> Path:
-    (folder / "stopper.py").write_text(
-        """
-import json, os, sys
-from pathlib import Path
-from pipeline.config.run_config import from_dict
-from pipeline.training.train_run import train_run
-
-def stop(row, timing):
-    if row["epoch"] == 2:
-        os._exit(9)
-
-train_run(from_dict(json.loads(Path(sys.argv[1]).read_text())), Path(sys.argv[2]), Path(sys.argv[3]), on_epoch=stop)
-"""
-    )
-    return folder / "stopper.py"
 
 
 @pytest.mark.slow
@@ -171,10 +174,10 @@ def test_shares_are_even_and_every_sample_is_taken_once():
 def test_without_torchrun_a_process_is_alone(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert told_group() == Group(0, 1) and local_device("auto") == "auto"
+    assert group_from_env() == Group(0, 1) and local_device("auto") == "auto"
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("LOCAL_RANK", "3")
-    assert told_group() == Group(3, 4) and not told_group().first
+    assert group_from_env() == Group(3, 4) and not group_from_env().first
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert local_device("auto") == "cuda:3" and local_device("cpu") == "cpu"

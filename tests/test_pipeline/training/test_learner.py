@@ -160,7 +160,7 @@ def test_patience_stops_after_epochs_without_anything_better_and_resumes_as_stop
 def test_a_layer_that_is_not_finite_is_named():
     frames = batch_of().frames
     whole = network(TINY)
-    assert find_layer(whole, frames) .startswith("the loss alone, of logits up to 0.")
+    assert find_layer(whole, frames).startswith("the loss alone, of logits up to 0.")
     assert find_layer(whole, torch.full_like(frames, torch.inf)) == "the input frames"
     broken = network(TINY)
     with torch.no_grad():

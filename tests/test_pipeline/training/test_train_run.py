@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from patience import PATIENCE_S
 from tiny_run import TINY, tiny_cache
 
 from pipeline.config.run_config import OptimiserConfig, RunConfig, ScheduleConfig, fingerprint, override, to_dict
@@ -122,7 +123,7 @@ def test_a_run_killed_at_any_moment_goes_on_bit_for_bit(cache: Path, tmp_path: P
         folder = tmp_path / f"killed{number}"
         words = [sys.executable, str(tmp_path / "trainer.py"), str(tmp_path / "config.json"), str(folder), str(cache)]
         trainer = subprocess.Popen(words, env=environment)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while not (folder / "metrics.jsonl").exists():
             assert trainer.poll() is None and time.monotonic() < deadline
             time.sleep(0.01)
@@ -162,7 +163,7 @@ def test_another_configuration_in_the_folder_is_refused(cache: Path, tmp_path: P
 
 def test_two_trainers_in_one_folder_are_refused(cache: Path, tmp_path: Path):
     def second(row: dict, timing: dict) -> None:
-        with pytest.raises(RunError, match="another process trains here"):
+        with pytest.raises(RunError, match="found one that trains here"):
             train_run(TINY, tmp_path / "run", cache)
         raise Stop
 
@@ -194,7 +195,7 @@ def test_a_damaged_checkpoint_is_named_and_runs_no_code(cache: Path, tmp_path: P
 
     for content in (whole[:-100], whole[: len(whole) // 2], b"", pickle.dumps(Evil())):
         path.write_bytes(content)
-        with pytest.raises(RunError, match=r"checkpoint.pt: expected a checkpoint of this run, but it cannot be used"):
+        with pytest.raises(RunError, match=r"checkpoint.pt: expected a checkpoint .* that cannot be used"):
             train_run(TINY, tmp_path / "run", cache)
     assert not marker.exists()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from patience import PATIENCE_S
 from tiny_run import TINY, tiny_cache
 
 from pipeline.config.run_config import override
@@ -70,7 +71,7 @@ def test_torchrun_trains_on_two_gpus(cache: Path, tmp_path: Path):
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
     )
     assert ended.returncode == 0, ended.stderr
     assert open_run(tmp_path / "run").environment["processes"] == 2

@@ -74,7 +74,7 @@ def span_of(sample: Events) -> int:
 
 
 def tonic_frames(events: Events, binning: Binning) -> tuple[np.ndarray, int]:
-    """tonic's frames, and how many events lie in none of its slices."""
+    """tonic's frames, and how many events are in none of its slices."""
     from tonic import slicers
     from tonic.transforms import ToFrame
 
@@ -171,7 +171,7 @@ def test_an_event_at_the_end_of_the_last_duration_belongs_to_it():
 
 def test_a_time_stamp_gone_wild_does_not_fill_the_memory():
     with pytest.raises(
-        ConfigError, match=r"expected at most 65,536 frames a sample, found 1,000,000,000\. Give longer"
+        ConfigError, match=r"expected at most 65,536 frames per sample, found 1,000,000,000\. Choose longer"
     ):
         bin_ranges(np.array([0, 10**15]), Binning(split_by="duration", duration_us=10**6))
 
@@ -282,7 +282,7 @@ def test_every_fault_of_a_binning_is_told():
 
 def test_fields_of_a_rule_are_asked_for_and_others_are_not():
     assert list(Binning(split_by="duration").errors()) == [
-        "binning.duration_us: expected the length of a frame in us for split_by duration, found none"
+        "binning.duration_us: expected the duration of a frame in us for split_by duration, found none"
     ]
     assert list(Binning(split_by="event_count", event_count=5, overlap=5).errors()) == [
         "binning.overlap: expected 0 to less than a frame (5), found 5"

@@ -63,7 +63,7 @@ def test_the_summary_counts_dropped_events_and_tells_lengths(run, capsys):
     assert run("--split-by event_count --event-count 70") == 0
     out = capsys.readouterr().out
     # 300 events are four frames of 70 and 20 that are left.
-    assert "event_count-70-8x10: 180 of 2,700 events (6.67 %) lie in no frame." in out
+    assert "event_count-70-8x10: 180 of 2,700 events (6.67 %) are in no frame." in out
     assert run("--split-by duration --duration-us 9000") == 0
     out = capsys.readouterr().out
     assert "9 x (3 to 11) x 2 x 8 x 10 uint8" in out and "in no frame" not in out
@@ -75,19 +75,25 @@ def test_inspect_says_how_frames_were_cut(run, capsys, tmp_path: Path):
     capsys.readouterr()
     assert run_main(VERBS, prog="spikeloom", description="", argv=["inspect", str(path)]) == 0
     out = capsys.readouterr().out
-    assert "2 to 12 frames, windows of 9000 us, 1000 of it shared with the next, uint8 counts" in out
-    assert "%) lie in no frame" in out
+    assert "2 to 12 frames of 9000 us, overlapping by 1000, uint8 counts" in out
+    assert "%) are in no frame" in out
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("duration", "binning.duration_us: expected the length of a frame in us for split_by duration, found none"),
+        ("duration", "binning.duration_us: expected the duration of a frame in us for split_by duration, found none"),
         ("duration --duration-us 0", "binning.duration_us: expected at least 1, found 0"),
-        ("duration --duration-us 9 --timesteps 4", "--timesteps: expected none, as --split-by duration finds T"),
+        (
+            "duration --duration-us 9 --timesteps 4",
+            "--timesteps: expected none, because --split-by duration determines T",
+        ),
         ("time_window --duration-us 9 --overlap 9", "binning.overlap: expected 0 to less than a frame (9), found 9"),
         ("n_time_bins", "--split-by n_time_bins: expected --timesteps, found none. Add, for example, --timesteps 10"),
-        ("number --timesteps 4 --duration-us 9", "--duration-us: --split-by number does not use it. Leave it out"),
+        (
+            "number --timesteps 4 --duration-us 9",
+            "--duration-us: expected none, because --split-by number does not use it, found 9. Leave it out",
+        ),
         ("fixed_window --timesteps 4 --duration-us 9 --start-us -1", "binning.start_us: expected at least 0, found -1"),
     ],
 )

@@ -129,9 +129,7 @@ def test_store_does_not_depend_on_parts_or_chunks(tmp_path: Path, samples, monke
     path = build_event_store(tiny_layout(tmp_path / "src", samples, chunk=chunk), tmp_path / "cache")
     check(path, samples)
     with h5py.File(path) as file:
-        np.testing.assert_array_equal(
-            np.diff(file["samples/offset"]), [len(sample) for sample in samples]
-        )
+        np.testing.assert_array_equal(np.diff(file["samples/offset"]), [len(sample) for sample in samples])
 
 
 def test_worker_processes_give_the_same_store(tmp_path: Path, samples: list[Events]):
@@ -214,7 +212,7 @@ def test_a_damaged_store_is_made_again(tmp_path: Path, samples: list[Events]):
     path.write_bytes(path.read_bytes()[:-100])
     notes = Notes()
     build_event_store(layout, tmp_path / "cache", progress=notes)
-    assert "expected an event store, but it cannot be read" in notes.lines[0]
+    assert "expected an event store, found one that cannot be read" in notes.lines[0]
     check(path, samples)
 
 
@@ -264,7 +262,7 @@ def test_many_faults_end_in_a_count(tmp_path: Path):
     with pytest.raises(RecordingError) as error:
         build_event_store(layout, tmp_path / "cache")
     assert len(error.value.errors) == 21
-    assert error.value.errors[-1] == "tiny: 10 more faults of this kind. Mend these first."
+    assert error.value.errors[-1] == "tiny: 10 more errors of this kind. Correct these first."
 
 
 def test_events_outside_of_the_sensor_are_refused(tmp_path: Path, samples: list[Events]):

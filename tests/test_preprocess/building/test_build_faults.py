@@ -15,6 +15,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from patience import PATIENCE_S
 from tiny_layout import TinyLayout, random_events, tiny_layout
 
 from preprocess.binning.binning import Binning
@@ -110,7 +111,7 @@ def test_kills_while_frames_are_made_leave_them_whole_or_absent(tmp_path: Path, 
 def test_two_builders_at_once_make_the_bytes_of_one(tmp_path: Path, layout: TinyLayout, workers: int):
     expected = build(layout, tmp_path / "reference")
     builders = [start_builder(layout, tmp_path / "cache", delay_s=0.002, workers=workers) for _ in range(2)]
-    told = [builder.communicate(timeout=120)[1] for builder in builders]
+    told = [builder.communicate(timeout=PATIENCE_S)[1] for builder in builders]
     assert [builder.returncode for builder in builders] == [0, 0]
     # The one that comes second may wait, and says so; neither says anything else.
     assert all("waiting for it" in line for text in told for line in text.splitlines())

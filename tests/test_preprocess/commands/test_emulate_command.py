@@ -43,7 +43,7 @@ def test_same_words_keep_what_is_there(tmp_path: Path, capsys):
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     capsys.readouterr()
     assert run("digits", "--out", out, "--samples-per-class", 1) == 0
-    assert "MB (was there)." in capsys.readouterr().out
+    assert "MB (already there)." in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*")}
 
 

@@ -101,13 +101,13 @@ def test_a_recording_in_lines(tmp_path: Path, capsys):
     out = capsys.readouterr().out
     assert out.splitlines()[0] == str(path)
     for text in (
-        "recording     AEDAT 2.0, 0.00 MB, 128x128 pixels, turned as spikingjelly does",
+        "recording     AEDAT 2.0, 0.00 MB, 128x128 pixels, spikingjelly orientation",
         "header        #!AER-DAT2.0",
         "... and 21 more lines",
         "events        100: 50.0 % ON, 50.0 % OFF",
         "time          2.000001 s, from 1.000000 s to 3.000001 s",
-        "order         50 events are earlier than the one before",
-        "rate          50 events/s on average, 5,000 in the fullest 10.0 ms",
+        "order         50 events are earlier than their predecessor",
+        "rate          50 events/s on average, 5,000 in the busiest 10.0 ms",
         "note          events marked special: 50",
     ):
         assert text in out, out
@@ -146,8 +146,8 @@ def test_a_frame_cache_in_json_and_lines(cache: Path, capsys):
     assert found["fingerprint"] == answer(capsys, cache / "events.h5")["fingerprint"]
     assert run(path, "--sample", 8) == 0
     out = capsys.readouterr().out
-    assert "4 frames, equally long, uint8 counts" in out and "sample 8      'sämple8', class class2, train" in out
-    assert "9: 5 train, 4 test" in out and "3, of 3 to 3 samples: class0, class1, class2" in out
+    assert "4 frames of equal duration, uint8 counts" in out and "sample 8      'sämple8', class class2, train" in out
+    assert "9: 5 train, 4 test" in out and "3, with 3 to 3 samples each: class0, class1, class2" in out
 
 
 def test_pictures_show_both_polarities(cache: Path, tmp_path: Path, capsys):
@@ -201,7 +201,7 @@ def test_faulty_files_and_samples_are_one_line(cache: Path, tmp_path: Path, caps
     assert f"{cache}: expected a recording, found a folder" in refusal(capsys, cache)
     damaged = tmp_path / "events.h5"
     damaged.write_bytes(store.read_bytes()[:3000])
-    assert f"{damaged}: expected an event store, but it cannot be read" in refusal(capsys, damaged)
+    assert f"{damaged}: expected an event store, found one that cannot be read" in refusal(capsys, damaged)
     recording = tmp_path / "a.bin"
     recording.write_bytes(atis([(1, 2, 3, 1)]))
     assert "expected a cache to take sample 0 from, found a recording" in refusal(capsys, recording, "--sample", 0)
@@ -215,7 +215,7 @@ def test_inspect_loads_neither_torch_nor_spikingjelly(cache: Path, tmp_path: Pat
         f"run([{str(cache / 'events.h5')!r}, '--plot', {str(tmp_path / 'a.png')!r}])\n"
         "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True)
     assert not {"torch", "spikingjelly", "ray", "tonic"} & set(result.stderr.split())
 
 
@@ -225,9 +225,7 @@ times = st.lists(st.integers(0, 200_000), min_size=1, max_size=60)
 def some_events(t: list[int]) -> Events:
     n = len(t)
     k = np.arange(n)
-    return Events(
-        np.array(t), (k % 5).astype(np.uint16), (k % 3).astype(np.uint16), (k % 2).astype(np.uint8), 3, 5
-    )
+    return Events(np.array(t), (k % 5).astype(np.uint16), (k % 3).astype(np.uint16), (k % 2).astype(np.uint8), 3, 5)
 
 
 @example([3, 1, 2, 0], 1)

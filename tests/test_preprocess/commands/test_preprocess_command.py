@@ -52,7 +52,7 @@ def test_tables_show_classes_splits_and_files(layout: TinyLayout, tmp_path: Path
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.h5")}
     assert run(*words) == 0
     out = capsys.readouterr().out
-    assert "Nothing to do: every cache is there and fits its recordings" in out
+    assert "Nothing to do: all caches exist and match their recordings" in out
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.h5")}
 
 
@@ -79,7 +79,7 @@ def test_split_by_downsample_and_default_cache(layout: TinyLayout, tmp_path: Pat
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["n-mnits"], "unknown data set 'n-mnits', expected one of: n-mnist, dvs-gesture, cifar10-dvs. Did you"),
+        (["n-mnits"], "found 'n-mnits'. Did you mean 'n-mnist'?"),
         (["gesture"], "Did you mean 'dvs-gesture'?"),
         (["n-mnist", "--timesteps", "0"], "binning.timesteps: expected at least 1, found 0"),
         (["n-mnist", "--downsample", "0", "--timesteps", "4"], "binning.downsample: expected at least 1, found 0"),

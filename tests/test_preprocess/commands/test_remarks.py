@@ -170,7 +170,7 @@ PLACES = [
     ),
     Place(
         "a missing split", "n-mnist", lambda path: digits(path, "Train"), lambda answer: answer["splits"],
-        {"train": 2}, "No test split: all 2 samples are of the official train split.",
+        {"train": 2}, "No test split: all 2 samples belong to the official train split.",
     ),
     Place(
         "events out of order", MINE, with_strays, lambda answer: answer["out_of_order"], {"samples": 1, "events": 1},
@@ -183,22 +183,23 @@ PLACES = [
     Place(
         "events in several frames", f"{MINE} --split-by time --timesteps 4", with_strays,
         lambda answer: answer["frames"][0]["events_in_several_frames"], 7,
-        "time-T4-128x128: 7 of 31 events lie in several frames, as they are out of order; --sort counts each once.",
+        "time-T4-128x128: 7 of 31 events are in several frames, "
+        "because they are out of order; use --sort to count each once.",
     ),
     Place(
         "frames that overlap", f"{MINE} --split-by event_count --event-count 6 --overlap 2", folder,
         lambda answer: answer["frames"][0]["events_in_several_frames"], 4,
-        "event_count-6-overlap2-128x128: 4 of 20 events lie in several frames, as --overlap 2 asks.",
+        "event_count-6-overlap2-128x128: 4 of 20 events are in several frames, as requested by --overlap 2.",
     ),
     Place(
         "events that tonic's rules leave out", f"{MINE} --split-by n_event_bins --timesteps 3", folder,
         lambda answer: answer["frames"][0]["events_in_no_frame"], 2,
-        "n_event_bins-T3-128x128: 2 of 20 events (10.00 %) lie in no frame.",
+        "n_event_bins-T3-128x128: 2 of 20 events (10.00 %) are in no frame.",
     ),
     Place(
         "events outside of a fixed window", f"{MINE} --split-by fixed_window --timesteps 2 --duration-us 10", folder,
         lambda answer: answer["frames"][0]["events_in_no_frame"], 16,
-        "Warning: fixed_window-T2-10us-128x128: 16 of 20 events (80.00 %) lie in no frame.",
+        "Warning: fixed_window-T2-10us-128x128: 16 of 20 events (80.00 %) are in no frame.",
     ),
     Place(
         "events in no labelled interval", MINE, with_interval, note("events_in_no_sample"), 11,
@@ -336,7 +337,7 @@ def test_training_hears_of_events_in_no_frame_when_their_frames_are_made(tmp_pat
     folder(tmp_path / "source")
     run(MINE)
     ensure_frames(tmp_path / "cache", "mine", Binning(2, "fixed_window", duration_us=10))
-    assert "Warning: fixed_window-T2-10us-128x128: 16 of 20 events (80%) lie in no frame" in capsys.readouterr().err
+    assert "Warning: fixed_window-T2-10us-128x128: 16 of 20 events (80%) are in no frame" in capsys.readouterr().err
 
 
 def test_a_cache_says_what_to_import_and_opens_with_it(run, tmp_path: Path):

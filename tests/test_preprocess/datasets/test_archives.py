@@ -98,7 +98,7 @@ def test_damaged_archives_are_refused_wherever_they_end(tmp_path: Path, end: str
     whole = path.read_bytes()
     for size in (0, 1, 10, 100, 2000, len(whole) // 2, len(whole) - 5):
         path.write_bytes(whole[:size])
-        with pytest.raises(LayoutError, match=r"a whole archive, found a damaged one \(.*Nothing was unpacked"):
+        with pytest.raises(LayoutError, match=r"an intact archive, found a damaged one \(.*Nothing was unpacked"):
             unpack_archive(path, None, lambda _: None)
         assert [p.name for p in tmp_path.iterdir()] == [path.name]
     flipped = bytearray(whole)
@@ -114,7 +114,7 @@ def test_a_member_larger_than_the_disk_is_refused(tmp_path: Path):
     info.size = 1 << 50
     with tarfile.open(path, "w:gz") as archive:
         archive.fileobj.write(info.tobuf())
-    with pytest.raises(LayoutError, match=r"the disk has room for, found one of 1,125,899,906,842,624 bytes, 'huge'"):
+    with pytest.raises(LayoutError, match=r"that fit on the disk, found one of 1,125,899,906,842,624 bytes, 'huge'"):
         unpack_archive(path, None, lambda _: None)
 
 
@@ -125,7 +125,7 @@ def test_the_original_gestures_are_unpacked_once(gestures: Path, tmp_path: Path)
         archive.add(gestures, "DvsGesture")
     said: list[str] = []
     for where in (source, source, source / "DvsGesture.tar.gz", tmp_path / "download"):
-        layout = find_layout("dvs-gesture", where, tell=said.append)
+        layout = find_layout("dvs-gesture", where, notify=said.append)
         assert layout.folder == source / "DvsGesture"
         assert samples_of(layout) == samples_of(find_layout("dvs-gesture", gestures))
     assert sum("unpacking" in line for line in said) == 1
@@ -158,7 +158,7 @@ def test_train_and_test_of_n_mnist_are_unpacked(tmp_path: Path):
         zipped(tmp_path / f"{part.lower()}.zip", [(f"{part}/{d}/00001.bin", atis([(5, d, 3, 1)])) for d in range(10)])
     assert len(find_layout("n-mnist", tmp_path).recordings) == 20
     (tmp_path / "other").mkdir()
-    assert refusals("n-mnist", tmp_path / "other")[0].endswith("Give the folder that holds them.")
+    assert refusals("n-mnist", tmp_path / "other")[0].endswith("Give the folder that contains them.")
 
 
 def test_what_a_killed_process_had_half_unpacked_is_taken_away(tmp_path: Path):

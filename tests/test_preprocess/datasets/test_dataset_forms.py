@@ -45,7 +45,7 @@ def gestures_np(tmp_path: Path) -> Path:
 
 def test_spikingjellys_gestures_have_user_and_light_from_their_names(gestures_np: Path):
     said: list[str] = []
-    layout = find_layout("dvs-gesture", gestures_np.parent, tell=said.append)
+    layout = find_layout("dvs-gesture", gestures_np.parent, notify=said.append)
     assert said == [f"{gestures_np}: SpikingJelly's events_np (.npz)"]
     assert (layout.name, layout.format, layout.form) == ("dvs-gesture", "npz", "SpikingJelly's events_np (.npz)")
     assert samples_of(layout) == [
@@ -60,8 +60,8 @@ def test_faults_of_spikingjellys_gestures(gestures_np: Path):
     save_npz(gestures_np / "train" / "0" / "mine.npz")
     (gestures_np / "train" / "11").mkdir()
     mine, eleven = refusals("dvs-gesture", gestures_np)
-    assert mine.endswith("mine.npz: expected userNN_LIGHT_NUMBER.npz, found another name. Move the file away.")
-    assert eleven.endswith("11: expected folders named 0 to 10, found '11'. Move it away.")
+    assert mine.endswith("mine.npz: expected userNN_LIGHT_NUMBER.npz, found another name. Move the file elsewhere.")
+    assert eleven.endswith("11: expected folders named 0 to 10, found '11'. Move it elsewhere.")
 
 
 @pytest.mark.real
@@ -118,8 +118,8 @@ def test_faults_of_tonics_gestures(tmp_path: Path):
     save_tonic(tmp_path / "ibmGestureTrain" / "else" / "0.npy", [[0, 0, 0, 0]])
     (tmp_path / "ibmGestureTest").mkdir()
     odd, eleven = refusals("dvs-gesture", tmp_path)
-    assert odd.endswith("else: expected folders named userNN_LIGHT, found another name. Move it away.")
-    assert eleven.endswith("11.npy: expected a class, 0.npy to 10.npy, found another name. Move the file away.")
+    assert odd.endswith("else: expected folders named userNN_LIGHT, found another name. Move it elsewhere.")
+    assert eleven.endswith("11.npy: expected a class, 0.npy to 10.npy, found another name. Move the file elsewhere.")
 
 
 @pytest.mark.real

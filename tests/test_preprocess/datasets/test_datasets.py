@@ -105,7 +105,7 @@ def test_the_folder_above_will_do_and_makes_no_other_data_set(gestures: Path, tm
     assert [r.relative for r in found.recordings] == [r.relative for r in direct.recordings]
     shutil.copytree(gestures, source / "other")
     (line,) = refusals("dvs-gesture", source)
-    assert "found 2 folders that hold them" in line and line.endswith("Give one of them.")
+    assert "found 2 folders with them" in line and line.endswith("Give one of them.")
 
 
 def test_everything_wrong_with_a_gesture_folder_is_told_at_once(gestures: Path):
@@ -115,9 +115,9 @@ def test_everything_wrong_with_a_gesture_folder_is_told_at_once(gestures: Path):
         file.write("user25_led.aedat\nuser02_lab.aedat\nreadme\n")
     test = gestures / "trials_to_test.txt"
     led = gestures / "user01_led_labels.csv"
-    again = "Copy the file again, or mend the line."
+    again = "Copy the file again, or correct the line."
     assert refusals("dvs-gesture", gestures) == [
-        f"{test}: line 3: expected every recording in one list once, found user02_lab.aedat again. Take the line out.",
+        f"{test}: line 3: expected every recording in one list once, found user02_lab.aedat again. Remove the line.",
         f"{test}: line 4: expected the name of a recording, such as user01_led.aedat, found 'readme'. "
         "Copy the file again.",
         f"{led}: line 2: expected a class from 1 to 11, found 12. {again}",
@@ -125,10 +125,10 @@ def test_everything_wrong_with_a_gesture_folder_is_told_at_once(gestures: Path):
         f"{again}",
         f"{led}: line 4: expected three whole numbers (class,startTime_usec,endTime_usec), found '1;2;3'. {again}",
         f"{led}: line 5: expected a class from 1 to 11, found -1. {again}",
-        f"{gestures / 'user24_natural_labels.csv'}: expected the labels of a recording, but it cannot be read "
-        "(No such file or directory). Copy it again.",
+        f"{gestures / 'user24_natural_labels.csv'}: expected the labels of a recording, found a file that cannot "
+        "be read (No such file or directory). Copy it again.",
         f"{gestures / 'user25_led.aedat'}: expected the recording that trials_to_test.txt lists, found no such file. "
-        "Copy it again, or take it off the list.",
+        "Copy it again, or remove it from the list.",
     ]
 
 
@@ -235,7 +235,7 @@ def test_n_mnist_has_mnists_split(digits: Path):
 def test_faults_of_an_n_mnist_folder(digits: Path):
     (digits / "Train" / "ten").mkdir()
     assert refusals("n-mnist", digits) == [
-        f"{digits / 'Train' / 'ten'}: expected folders named 0 to 9, found 'ten'. Move it away."
+        f"{digits / 'Train' / 'ten'}: expected folders named 0 to 9, found 'ten'. Move it elsewhere."
     ]
     (digits / "Train" / "ten").rmdir()
     shutil.rmtree(digits / "Test")
@@ -251,10 +251,10 @@ def test_missing_and_wrong_sources(tmp_path: Path, dataset: str):
     assert line.startswith(f"{tmp_path / 'none'}: expected ") and line.endswith("found no such folder. Check --source.")
     (tmp_path / "empty").mkdir()
     (line,) = refusals(dataset, tmp_path / "empty", name="mine")
-    assert line.endswith("found an empty folder. Give the folder that holds them.")
+    assert line.endswith("found an empty folder. Give the folder that contains them.")
     (tmp_path / "empty" / "notes.txt").write_bytes(b"")
     (line,) = refusals(dataset, tmp_path / "empty", name="mine")
-    assert line.endswith("found notes.txt. Give the folder that holds them.")
+    assert line.endswith("found notes.txt. Give the folder that contains them.")
     (line,) = refusals(dataset, tmp_path / "empty" / "notes.txt", name="mine")
     assert line.endswith("found a file. Give the folder.")
 
@@ -276,7 +276,7 @@ def test_names_and_orientations_that_do_not_fit(gestures: Path):
     (line,) = refusals("dvs-gesture", gestures, orientation="clif")
     assert line.startswith("dvs-gesture: expected no --orientation, found clif.")
     (line,) = refusals("dvs-gestures", gestures)
-    assert line.startswith("unknown data set 'dvs-gestures', expected one of: dvs-gesture, cifar10-dvs")
+    assert line.startswith("expected a data set (dvs-gesture, cifar10-dvs, ") and "found 'dvs-gestures'" in line
 
 
 def test_emulated_recordings_are_called_emulated(gestures: Path, objects: Path, tmp_path: Path):
@@ -286,7 +286,7 @@ def test_emulated_recordings_are_called_emulated(gestures: Path, objects: Path, 
     assert "swipe_left" in layout.classes and layout.recordings[1].samples[0].name == "user01_led/swipe_left_0"
     (line,) = refusals("dvs-gesture", gestures.parent)
     assert line == (
-        f"{gestures}: expected what a camera recorded, found what an emulator made (emulated.json). "
+        f"{gestures}: expected recordings of a camera, found emulated recordings (emulated.json). "
         "Preprocess it as emulated-gestures."
     )
     for digit, name in enumerate(OBJECTS):

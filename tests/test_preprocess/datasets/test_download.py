@@ -56,12 +56,12 @@ def test_a_whole_file_is_fetched_once(server, tmp_path: Path, monkeypatch, capsy
     url, asked = server
     published(monkeypatch, Remote(f"{url}/a.zip", "train.zip", MD5))
     said: list[str] = []
-    assert download("n-mnist", tmp_path / "new" / "out", tell=said.append) == [tmp_path / "new" / "out" / "train.zip"]
+    assert download("n-mnist", tmp_path / "new" / "out", notify=said.append) == [tmp_path / "new" / "out" / "train.zip"]
     assert (tmp_path / "new" / "out" / "train.zip").read_bytes() == CONTENT
-    assert said == [f"{url}/a.zip: fetching into {tmp_path / 'new' / 'out' / 'train.zip'}"]
+    assert said == [f"{url}/a.zip: downloading to {tmp_path / 'new' / 'out' / 'train.zip'}"]
     before = len(asked)
-    download("n-mnist", tmp_path / "new" / "out", tell=said.append)
-    assert len(asked) == before and said[-1].endswith("train.zip: is there and whole")
+    download("n-mnist", tmp_path / "new" / "out", notify=said.append)
+    assert len(asked) == before and said[-1].endswith("train.zip: already complete")
     assert capsys.readouterr().out == ""
 
 
@@ -69,8 +69,8 @@ def test_a_whole_file_is_fetched_once(server, tmp_path: Path, monkeypatch, capsy
     ("name", "md5", "found"),
     [
         ("missing.zip", MD5, "found HTTP Error 404: Not Found. Run the same command again, or"),
-        ("broken.zip", MD5, "found 1,000 bytes of another content (MD5), as after a broken transfer. Run"),
-        ("other.zip", "0" * 32, "found 10,240 bytes of another content (MD5)"),
+        ("broken.zip", MD5, "found 1,000 bytes with another MD5 checksum, as after an interrupted transfer. Run"),
+        ("other.zip", "0" * 32, "found 10,240 bytes with another MD5 checksum"),
     ],
 )
 def test_what_fails_says_what_to_do_by_hand_and_the_rest_is_fetched(
@@ -79,10 +79,10 @@ def test_what_fails_says_what_to_do_by_hand_and_the_rest_is_fetched(
     url, _ = server
     published(monkeypatch, Remote(f"{url}/{name}", "train.zip", md5), Remote(f"{url}/b.zip", "test.zip", MD5))
     with pytest.raises(LayoutError) as refused:
-        download("n-mnist", tmp_path, tell=lambda _: None)
+        download("n-mnist", tmp_path, notify=lambda _: None)
     (line,) = refused.value.errors
     assert line.startswith(f"{url}/{name}: expected the archive train.zip, ") and found in line
-    assert line.endswith(f"save it as {tmp_path / 'train.zip'} (MD5 {md5}), and go on with preprocess.")
+    assert line.endswith(f"save it as {tmp_path / 'train.zip'} (MD5 {md5}), and continue with preprocess.")
     assert [path.name for path in tmp_path.iterdir()] == ["test.zip"]
 
 
@@ -90,7 +90,7 @@ def test_a_damaged_file_is_fetched_again(server, tmp_path: Path, monkeypatch):
     url, _ = server
     (tmp_path / "train.zip").write_bytes(CONTENT[:-1])
     published(monkeypatch, Remote(f"{url}/a.zip", "train.zip", MD5))
-    download("n-mnist", tmp_path, tell=lambda _: None)
+    download("n-mnist", tmp_path, notify=lambda _: None)
     assert (tmp_path / "train.zip").read_bytes() == CONTENT
 
 
@@ -119,7 +119,7 @@ def test_raw_gestures_are_told_by_hand_and_checked(tmp_path: Path, monkeypatch, 
         check_raw_gestures(tmp_path)
     monkeypatch.setattr(downloads, "_CHECKED_SHA256", hashlib.sha256(b"abc").hexdigest())
     run(["dvs-gesture", "--out", str(tmp_path)])
-    assert capsys.readouterr().out == f"{folder} holds IBM's recordings: user01_natural.aedat is whole\n"
+    assert capsys.readouterr().out == f"{folder} contains IBM's recordings; user01_natural.aedat is intact\n"
 
 
 def test_the_command_names_what_comes_next(server, tmp_path: Path, monkeypatch, capsys):
@@ -127,4 +127,4 @@ def test_the_command_names_what_comes_next(server, tmp_path: Path, monkeypatch, 
     published(monkeypatch, Remote(f"{url}/a.zip", "train.zip", MD5))
     run(["n-mnist", "--out", str(tmp_path)])
     printed = capsys.readouterr().out
-    assert printed == f"{tmp_path / 'train.zip'}\nGo on with: spikeloom preprocess n-mnist --source {tmp_path}\n"
+    assert printed == f"{tmp_path / 'train.zip'}\nNext: spikeloom preprocess n-mnist --source {tmp_path}\n"

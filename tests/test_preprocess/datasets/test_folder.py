@@ -82,7 +82,7 @@ def test_split_folders_have_an_official_split(source: Path, tmp_path: Path):
     ]
     (tmp_path / "split" / "spare").mkdir()
     (line,) = refusals(tmp_path / "split")
-    assert line.endswith("spare: expected the folders train and test only, found 'spare'. Move it away.")
+    assert line.endswith("spare: expected the folders train and test only, found 'spare'. Move it elsewhere.")
 
 
 def test_a_manifest_names_intervals_groups_and_splits(source: Path, tmp_path: Path):
@@ -102,16 +102,19 @@ def test_a_manifest_names_intervals_groups_and_splits(source: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("../a.aedat,x,,,,", "line 2: expected a path below the folder of the manifest, found '../a.aedat'. Mend"),
-        ("none.aedat,x,,,,", "line 2: expected a recording, found no file none.aedat. Mend the line."),
-        ("mug/a.aedat,,,,,", "line 2: expected a label, found none. Mend the line."),
-        ("mug/a.aedat,x,half,,,", "line 2: expected train, test or nothing as split, found 'half'. Mend the line."),
-        ("mug/a.aedat,x,,,1.5,", "line 2: expected a whole number of µs as start_us, found '1.5'. Mend the line."),
-        ("mug/a.aedat,x,,,9,9", "line 2: expected an interval that ends after its start, found [9, 9). Mend the line."),
-        ("mug/a.aedat,x", "line 2: expected 6 fields, found 2. Mend the line."),
-        ("mug/a.aedat,x,,,,\nmug/a.aedat,x,,,,", "expected every sample once, found 'mug/a' 2 times. Leave one."),
+        ("../a.aedat,x,,,,", "line 2: expected a path below the folder of the manifest, found '../a.aedat'. Correct"),
+        ("none.aedat,x,,,,", "line 2: expected a recording, found no such file: none.aedat. Correct the line."),
+        ("mug/a.aedat,,,,,", "line 2: expected a label, found none. Correct the line."),
+        ("mug/a.aedat,x,half,,,", "line 2: expected train, test or nothing as split, found 'half'. Correct the line."),
+        ("mug/a.aedat,x,,,1.5,", "line 2: expected a whole number of µs as start_us, found '1.5'. Correct the line."),
+        (
+            "mug/a.aedat,x,,,9,9",
+            "line 2: expected an interval with its end after its start, found [9, 9). Correct the line.",
+        ),
+        ("mug/a.aedat,x", "line 2: expected 6 fields, found 2. Correct the line."),
+        ("mug/a.aedat,x,,,,\nmug/a.aedat,x,,,,", "expected every sample once, found 'mug/a' 2 times. Keep one."),
         ("mug/a.aedat,x,test,,,\nmug/b.aedat,x,,,,", "expected a split in every line or in none, found both."),
-        ("mug/a.aedat,x,test,g,,\nmug/b.aedat,x,train,g,,", "on one side, found 'g' in train and in test. Move one."),
+        ("mug/a.aedat,x,test,g,,\nmug/b.aedat,x,train,g,,", "in one split, found 'g' in train and in test. Move one."),
         ("", "expected at least one recording, found none. Check --source."),
     ],
 )
@@ -213,8 +216,8 @@ def test_a_class_without_a_recording_that_is_read_names_what_is_there(tmp_path: 
         find(tmp_path)
     box, cup, pen = refused.value.errors
     assert "box: expected recordings (.aedat" in box and "found only 2 .h5, 1 .txt. Convert the files (spik" in box
-    assert cup.endswith("found none. Move the folder away.")
-    assert pen.endswith("found only 1 .txt. Move the folder away.")
+    assert cup.endswith("found none. Move the folder elsewhere.")
+    assert pen.endswith("found only 1 .txt. Move the folder elsewhere.")
 
 
 def test_no_window_at_all_is_a_fault(source: Path, tmp_path: Path):
@@ -262,7 +265,7 @@ def test_windows_of_real_objects_stay_on_one_side(real_data: Path, tmp_path: Pat
     ("words", "message"),
     [
         (["folder"], "--name: expected a name for the caches of a folder"),
-        (["n-mnist", "--window-us", "5"], "--window-us, --sensor-size: expected for folder only"),
+        (["n-mnist", "--window-us", "5"], "--window-us, --sensor-size: expected with folder only"),
         (["folder", "--name", "x", "--stride-us", "5"], "--stride-us, --min-events: expected with --window-us only"),
         (["folder", "--name", "x", "--window-us", "0"], "--window-us: expected at least 1, found 0"),
         (["folder", "--name", "x", "--window-us", "9", "--stride-us", "0"], "--stride-us: expected at least 1, found"),

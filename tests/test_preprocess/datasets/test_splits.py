@@ -145,7 +145,7 @@ def test_one_group_for_all_or_for_each_is_no_group():
     ("samples", "split", "message"),
     [
         (CIFAR, "official", "x has no official split. Choose one of first-900-train, first-100-test, random-0.9,"),
-        (OFFICIAL, "first-900-train", "first-900-train goes by the number within a class, and in x the official"),
+        (OFFICIAL, "first-900-train", "first-900-train splits by the number within a class, but in x the official"),
         (CIFAR, "half", "random-0.9, by-group, split-in-time, found half."),
         (table([0, 1]), "first-900-train", "expected training and test samples from first-900-train, found 2 and 0"),
         (table([0, 1], split=[0, 1]), "official", "expected training and validation samples, found 1 samples in all"),
@@ -218,5 +218,5 @@ def test_split_in_time_says_that_recordings_are_shared():
 
 @pytest.mark.parametrize("split", ["by-group", "split-in-time"])
 def test_an_official_split_is_not_passed_over(split: str):
-    with pytest.raises(ConfigError, match=f"{split} is for recordings without a split of their own, and x has one"):
+    with pytest.raises(ConfigError, match=f"{split} applies to recordings without an official split, but x has one"):
         split_samples(OFFICIAL, "x", split, 0.1, "validation")

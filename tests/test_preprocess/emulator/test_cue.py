@@ -201,15 +201,15 @@ def without_about(folder: Path) -> None:
 def test_a_folder_that_does_not_say_its_lag_is_refused(tmp_path: Path, damage: Callable[[Path], None], found: str):
     out = emulate_cue(tmp_path / "out", samples_per_class=2, seed=0, lag_ms=0)
     damage(out)
-    expected = f"{out}/emulated.json: expected lag_ms, a whole number from 0, {found}. Emulate the folder again."
+    expected = f"{out}/emulated.json: expected a whole number from 0 as lag_ms, {found}. Emulate the folder again."
     with pytest.raises(LayoutError, match=re.escape(expected)):
         find_layout("emulated-cue", out)
 
 
 def test_cues_and_gestures_are_not_taken_for_each_other(folder: Path, tmp_path: Path):
-    with pytest.raises(LayoutError, match=r"expected what makes emulated-gestures, found emulated cue \(emul"):
+    with pytest.raises(LayoutError, match=r"expected recordings of emulated-gestures, found emulated cue \(emul"):
         find_layout("emulated-gestures", folder)
-    with pytest.raises(LayoutError, match=r"expected what a camera recorded, found .* Preprocess it as emulated-cue\."):
+    with pytest.raises(LayoutError, match=r"expected recordings of a camera, found .* Preprocess it as emulated-cue\."):
         find_layout("dvs-gesture", folder)
     gestures = emulate_gestures(tmp_path / "out", samples_per_class=2, seed=0)
     with pytest.raises(LayoutError, match="expected a class from 1 to 8, found 9"):
@@ -223,7 +223,7 @@ def test_command_makes_preprocesses_and_keeps_cues(tmp_path: Path, capsys):
     first, following = capsys.readouterr().out.splitlines()
     assert first.startswith(f"Emulated cue in {out}: 2 recordings, 16 samples, ")
     assert following.startswith("Next: spikeloom preprocess emulated-cue --source")
-    assert run(*words) == 0 and "(was there)" in capsys.readouterr().out
+    assert run(*words) == 0 and "(already there)" in capsys.readouterr().out
     assert run(*words[:-1], 75) == 2
     assert "--lag-ms 75" in (err := capsys.readouterr().err) and "--lag-ms 50" in err
     assert run(*following.removeprefix("Next: spikeloom ").split(), "--cache", cache, "--json") == 0
@@ -238,9 +238,9 @@ def test_command_makes_preprocesses_and_keeps_cues(tmp_path: Path, capsys):
     ("words", "message"),
     [
         (["cue", "--lag-ms", -1], "--lag-ms: expected 0 to 60000 ms, found -1"),
-        (["gestures", "--lag-ms", 5], "--lag-ms: gestures have no lag. Leave it out."),
-        (["cue", "--difficulty", "hard"], "--difficulty: cues are plain only. Leave it out."),
-        (["cue", "--test-share", 1.5], "--test-share: expected a share between 0 and 1, found 1.5"),
+        (["gestures", "--lag-ms", 5], "--lag-ms: expected with cue only, found with gestures. Leave it out."),
+        (["cue", "--difficulty", "hard"], "--difficulty: expected with gestures only, found with cue. Leave it out."),
+        (["cue", "--test-share", 1.5], "--test-share: expected a fraction between 0 and 1, found 1.5"),
         (["cue", "--samples-per-class", 1], "samples per class: expected at least 2 (one user"),
     ],
 )

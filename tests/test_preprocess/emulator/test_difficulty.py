@@ -128,7 +128,7 @@ def test_command_makes_hard_gestures_and_knows_them_again(tmp_path: Path, capsys
     assert said.startswith(f"Emulated hard gestures in {out}: 2 recordings, 22 samples, ")
     assert following == f"Next: spikeloom preprocess emulated-gestures --source {out} --timesteps 8 --downsample 4"
     assert emulate(*words) == 0
-    assert "(was there)" in capsys.readouterr().out
+    assert "(already there)" in capsys.readouterr().out
     for others in (words[:-2], [*words[:-4], "--test-share", 0.5]):
         assert emulate(*others) == 2
         (line,) = capsys.readouterr().err.splitlines()
@@ -142,7 +142,7 @@ def test_folder_from_before_is_a_plain_one_with_a_fifth_testing(tmp_path: Path, 
     (out / "emulated.json").write_text(json.dumps(old, indent=2) + "\n")
     words = ["gestures", "--out", out, "--samples-per-class", 2]
     assert emulate(*words) == 0
-    assert "(was there)" in capsys.readouterr().out
+    assert "(already there)" in capsys.readouterr().out
     assert emulate(*words, "--difficulty", "hard") == 2
     assert emulate(*words, "--test-share", 0.5) == 2
     found = "found emulated gestures (--samples-per-class 2 --seed 0 --difficulty plain --test-share 0.2, version 1)"
@@ -153,13 +153,19 @@ def test_folder_from_before_is_a_plain_one_with_a_fifth_testing(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["gestures", "--test-share", 0], "--test-share: expected a share between 0 and 1, found 0.0"),
-        (["gestures", "--test-share", 1], "--test-share: expected a share between 0 and 1, found 1.0"),
-        (["gestures", "--test-share", "nan"], "--test-share: expected a share between 0 and 1, found nan"),
+        (["gestures", "--test-share", 0], "--test-share: expected a fraction between 0 and 1, found 0.0"),
+        (["gestures", "--test-share", 1], "--test-share: expected a fraction between 0 and 1, found 1.0"),
+        (["gestures", "--test-share", "nan"], "--test-share: expected a fraction between 0 and 1, found nan"),
         (["gestures", "--test-share", "half"], "half"),
         (["gestures", "--difficulty", "medium"], "medium"),
-        (["digits", "--difficulty", "hard"], "--difficulty: digits are plain only. Leave it out."),
-        (["digits", "--test-share", 0.5], "--test-share: digits have no users. Leave it out."),
+        (
+            ["digits", "--difficulty", "hard"],
+            "--difficulty: expected with gestures only, found with digits. Leave it out.",
+        ),
+        (
+            ["digits", "--test-share", 0.5],
+            "--test-share: expected with gestures and cue only, found with digits. Leave it out.",
+        ),
     ],
 )
 def test_faulty_difficulty_or_share_is_one_line(tmp_path: Path, capsys, words: list[object], message: str):
@@ -178,9 +184,7 @@ def test_faulty_difficulty_or_share_is_refused_in_python_too(tmp_path: Path):
 
 
 def test_hard_users_differ_more():
-    people = {
-        scene.name: [User.random(np.random.default_rng(k), scene) for k in range(200)] for scene in (PLAIN, HARD)
-    }
+    people = {scene.name: [User.random(np.random.default_rng(k), scene) for k in range(200)] for scene in (PLAIN, HARD)}
     for trait in ("radius", "reach", "x", "y", "tilt"):
         plain, hard = (np.std([getattr(user, trait) for user in people[name]]) for name in ("plain", "hard"))
         assert hard > 1.2 * plain

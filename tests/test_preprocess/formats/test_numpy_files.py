@@ -253,8 +253,8 @@ def test_a_damaged_column_of_a_compressed_table_is_found(tmp_path: Path):
     [
         (["folder", "--name", "x", "--columns", "txy"], "--columns: expected each of t, x, y and p once, such as txyp"),
         (["folder", "--name", "x", "--columns", "txxp"], "found 'txxp'"),
-        (["n-mnist", "--columns", "txyp"], "--columns, --time-unit: expected for folder only"),
-        (["n-mnist", "--time-unit", "s"], "--columns, --time-unit: expected for folder only"),
+        (["n-mnist", "--columns", "txyp"], "--columns, --time-unit: expected with folder only"),
+        (["n-mnist", "--time-unit", "s"], "--columns, --time-unit: expected with folder only"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(tmp_path: Path, words: list[str], message: str):
@@ -311,7 +311,7 @@ def test_recordings_of_a_larger_sensor_are_one_error_that_names_the_option(tmp_p
     with pytest.raises(LayoutError) as refused:
         find_layout("folder", tmp_path / "101", name="caltech")
     (line,) = refused.value.errors
-    assert "image_0000.bin: expected the size of the sensor, which ATIS files do not tell" in line
+    assert "image_0000.bin: expected the size of the sensor, which ATIS .bin files do not store" in line
     assert line.endswith("Give it: --sensor-size ROWS COLUMNS")
     layout = find_layout("folder", tmp_path / "101", name="caltech", size=(34, 34))
     with pytest.raises(RecordingError) as too_small:

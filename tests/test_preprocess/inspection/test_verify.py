@@ -84,7 +84,7 @@ def test_events_that_do_not_fit_their_crc32_are_told(cache: Path):
         at = int(file["samples/offset"][4])
         file["events/address"][at] = (file["events/address"][at] + 85) % 160
     found = errors(verify_cache(cache))
-    assert "sample 4 ('sämple4') is damaged (its events do not fit their crc32)" in found[0]
+    assert "sample 4 ('sämple4') is damaged (its events do not match their crc32)" in found[0]
     # The frames were made before: they differ from what the events are now.
     assert len(found) == 3
 
@@ -119,7 +119,7 @@ def test_a_folder_without_a_cache_is_told(tmp_path: Path):
 
 def test_command_prints_a_table_and_fails_on_damage(cache: Path, capsys):
     assert run_main(VERBS, prog="spikeloom", description="", argv=["verify", str(cache)]) == 0
-    assert "whole" in capsys.readouterr().out
+    assert "intact" in capsys.readouterr().out
     path = cache / "tiny" / "frames" / "time-T3-4x5.h5"
     path.write_bytes(path.read_bytes()[:-50])
     assert run_main(VERBS, prog="spikeloom", description="", argv=["verify", str(cache)]) == 2

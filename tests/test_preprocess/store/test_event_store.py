@@ -183,10 +183,10 @@ def change(path: Path, edit) -> Path:
         (lambda f: f.attrs.modify("format", "spikeloom-frames"), "expected format spikeloom-events, found spikeloom"),
         (lambda f: f.attrs.modify("version", 99), "expected spikeloom-events version 1, found 99. Make it: "),
         (lambda f: f["samples/label"].__setitem__(0, 2), "damaged: the sample table or an attribute does not fit its"),
-        (lambda f: f.attrs.modify("height", 9), "damaged: the sample table or an attribute does not fit its seal"),
-        (lambda f: f.attrs.modify("dataset", "other"), "does not fit its seal"),
-        (lambda f: f.__delitem__("samples/name"), "expected an event store, but it cannot be read"),
-        (lambda f: f.__delitem__("events/jump_at"), "expected an event store, but it cannot be read"),
+        (lambda f: f.attrs.modify("height", 9), "damaged: the sample table or an attribute does not match its seal"),
+        (lambda f: f.attrs.modify("dataset", "other"), "does not match its seal"),
+        (lambda f: f.__delitem__("samples/name"), "expected an event store, found one that cannot be read"),
+        (lambda f: f.__delitem__("events/jump_at"), "expected an event store, found one that cannot be read"),
     ],
 )
 def test_a_changed_description_is_refused(store_path: Path, tmp_path: Path, edit, message: str):
@@ -200,10 +200,10 @@ def test_a_changed_description_is_refused(store_path: Path, tmp_path: Path, edit
 def test_no_hdf5_and_a_cut_file_are_refused(store_path: Path, tmp_path: Path):
     text = tmp_path / "events.h5"
     text.write_text("hello")
-    with pytest.raises(CacheError, match="expected an event store, but it cannot be read"):
+    with pytest.raises(CacheError, match="expected an event store, found one that cannot be read"):
         open_events(text)
     text.write_bytes(store_path.read_bytes()[:-2000])
-    with pytest.raises(CacheError, match="expected an event store, but it cannot be read"):
+    with pytest.raises(CacheError, match="expected an event store, found one that cannot be read"):
         open_events(text)
 
 

@@ -104,13 +104,13 @@ def test_a_length_or_dropped_count_that_was_tampered_with_is_refused(cache: Path
     path = ensure_frames(cache, "tiny", binning)
     with h5py.File(path, "r+") as file:
         file[name][2] += 1
-    with pytest.raises(CacheError, match=r"/length, /samples/dropped or /samples/repeated does not fit its seal"):
+    with pytest.raises(CacheError, match=r"/length, /samples/dropped or /samples/repeated does not match its seal"):
         open_frames(path)
 
 
 def test_more_frames_than_anyone_can_want_are_refused_and_leave_nothing(cache: Path):
     binning = Binning(split_by="duration", duration_us=1)
-    with pytest.raises(ConfigError, match="expected at most 65,536 frames a sample, found"):
+    with pytest.raises(ConfigError, match="expected at most 65,536 frames per sample, found"):
         ensure_frames(cache, "tiny", binning)
     assert not list((cache / "tiny").glob("frames/*"))
 
@@ -143,7 +143,7 @@ def test_changed_events_are_binned_instead(cache: Path, samples: list[Events]):
     np.testing.assert_array_equal(changed.read(5), bin_events(samples[5][:15], Binning(4, "time")))
     assert not changed.read(0).any()
     np.testing.assert_array_equal(source.read(5), bin_events(samples[5], Binning(4, "time")))
-    with pytest.raises(ValueError, match="need a rule of fixed T, found duration"):
+    with pytest.raises(ValueError, match="expected a rule with fixed T for changed events, found duration"):
         EventFrames(source.store, VARYING[0]).changed(lambda i, events: events)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -18,8 +19,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from preprocess.interrupts import stopped_by_signals
-from tune.cluster.ray_session import ClusterError, ray_running
+from preprocess.interrupts import Terminated, stopped_by_signals
+from tune.cluster.ray_session import ClusterError, _own_sigterm, ray_running
 from tune.trials.run_trials import _Watcher
 
 pytestmark = pytest.mark.ray
@@ -33,7 +34,7 @@ def test_cluster_that_does_not_answer_is_one_line_within_seconds(monkeypatch):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     start = time.monotonic()
-    told = rf"--address 127\.0\.0\.1:{port}: no cluster answers .* spikeloom cluster up --port"
+    told = rf"--address 127\.0\.0\.1:{port}: expected a cluster that answers, .* spikeloom cluster up --port"
     with pytest.raises(ClusterError, match=told), ray_running(f"127.0.0.1:{port}"):
         pass
     assert time.monotonic() - start < 15
@@ -62,6 +63,13 @@ def test_ray_sends_nothing_anywhere_and_shows_no_dashboard(shared_ray: None):
 def test_answer_to_sigterm_stays_ours(shared_ray: None):
     """Ray's own handler leaves with exit code 15."""
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_sigterm_that_ray_answers_while_it_starts_ends_the_command_as_ours_does():
+    with pytest.raises(Terminated), _own_sigterm():
+        sys.exit(signal.SIGTERM)  # as Ray's handler does
+    with pytest.raises(SystemExit), _own_sigterm():
+        sys.exit(1)
 
 
 def test_a_search_hears_ctrl_c_that_was_dropped_in_a_finalizer():

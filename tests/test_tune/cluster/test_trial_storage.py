@@ -75,7 +75,7 @@ def test_file_that_arrives_damaged_leaves_the_one_before(home: Path):
     away(home, checkpoint_pt=b"first").keep()
     receiver = Receiver(str(home))
     receiver.write(TRIAL, "checkpoint.pt", "p", 0, b"sec0nd")
-    with pytest.raises(RunError, match=r"checkpoint\.pt: arrived damaged\. The trial goes on from its last checkpoint"):
+    with pytest.raises(RunError, match=r"checkpoint\.pt: arrived damaged\. Resume: the trial continues"):
         receiver.finish(TRIAL, "checkpoint.pt", "p", hashlib.sha256(b"second").hexdigest())
     assert contents(home / "trials" / TRIAL) == {"checkpoint.pt": b"first"}
 

@@ -12,7 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S, QUICK_S
+from tiny_run import TINY, tiny_cache
 from two_nodes import REPOSITORY, Machine, free_port, machines, namespaces_refused, nodes_of, up, wait_for
+
+from pipeline.config.run_config import override, to_dict
 
 pytestmark = [
     pytest.mark.ray,
@@ -24,29 +28,27 @@ ONLY_IN_FULL = pytest.mark.skipif(
     float(os.environ.get("SPIKELOOM_TEST_SHARE") or 0) < 1, reason="takes a minute: make test-all runs it"
 )
 
-MAKE = """
-import json, sys
-from pathlib import Path
-from tiny_run import TINY, tiny_cache
-from pipeline.config.run_config import override, to_dict
-own = Path(sys.argv[1])
-tiny_cache(own)
-for name, epochs in (("short", 2), ("middle", 10), ("long", 60)):
-    (own / f"{name}.json").write_text(json.dumps(to_dict(override(TINY, {"schedule.epochs": epochs}))))
-"""
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache and configurations of short, middle and long runs, for machines to copy."""
+    folder = tmp_path_factory.mktemp("data")
+    tiny_cache(folder)
+    for name, epochs in (("short", 2), ("middle", 10), ("long", 60)):
+        (folder / f"{name}.json").write_text(json.dumps(to_dict(override(TINY, {"schedule.epochs": epochs}))))
+    return folder
 
 
 @pytest.fixture(scope="module")
-def pair() -> Iterator[tuple[Machine, Machine, str]]:
+def pair(data: Path) -> Iterator[tuple[Machine, Machine, str]]:
     """Head, worker and the cluster's address; the data set is on the head alone. None of them may be lost."""
     with machines() as (head, worker):
-        make(head)
+        take(head, data)
         yield head, worker, up(head, worker)
 
 
-def make(machine: Machine) -> None:
-    code, _, err = machine.run(sys.executable, "-c", MAKE, machine.own)
-    assert code == 0, err
+def take(machine: Machine, data: Path) -> None:
+    machine.shell(f"cp -r {data}/. {machine.own}")
 
 
 def words(machine: Machine, address: str, out: str, *others: object, config: str = "short") -> list[object]:
@@ -68,7 +70,7 @@ def test_trials_train_on_both_machines_and_come_home(pair: tuple[Machine, Machin
     head, worker, address = pair
     code, out, err = head.spikeloom(*words(head, address, "s", "--space", "neuron.tau=1.5,2,3,4,5,6", config="middle"))
     assert code == 0, err
-    assert "1 of 2 machines do not see" in err and "their checkpoints come here through Ray" in err
+    assert "1 of 2 machines cannot read or write" in err and "their checkpoints are sent here through Ray" in err
     assert [record["status"] for record in records(head, "s")] == ["done"] * 6
     own = head.own
     processes = head.shell(f"grep -h process.: {own}/s/trials/*/environment.json | sort | uniq -c")
@@ -89,9 +91,9 @@ def test_trials_train_on_both_machines_and_come_home(pair: tuple[Machine, Machin
     assert "spikeloom runs" not in out
 
 
-def test_trials_of_a_lost_machine_go_on_from_their_checkpoint_elsewhere():
+def test_trials_of_a_lost_machine_go_on_from_their_checkpoint_elsewhere(data: Path):
     with machines() as (head, worker):
-        make(head)
+        take(head, data)
         lose_worker(head, worker, up(head, worker))
 
 
@@ -104,19 +106,19 @@ def lose_worker(head: Machine, worker: Machine, address: str) -> None:
     home = f"{head.own}/s/trials/{trial}"
     wait_for(lambda: int(head.shell(f"cat {home}/metrics.jsonl 2>/dev/null | wc -l")) >= 5, "five epochs")
     worker.lose()
-    out, err = search.communicate(timeout=240)
+    out, err = search.communicate(timeout=PATIENCE_S)
     assert search.returncode == 0, err
-    assert "its process died and it is tried again" in err
+    assert "its process died and the trial is tried again" in err
     assert [record["status"] for record in records(head, "s")] == ["done"] * 3
     earlier = json.loads(head.shell(f"cat {home}/environment.json"))["earlier"]
     assert len(earlier) >= 1, "it went on from a checkpoint"
     assert "3 done" in out
 
 
-def test_search_goes_on_with_another_head_and_once_more(tmp_path: Path):
+def test_search_goes_on_with_another_head_and_once_more(data: Path):
     """The head is lost in mid-search: the driver says so and ends; --resume on a new one, twice."""
     with machines() as (head, worker):
-        make(head)
+        take(head, data)
         port = free_port()
         address = up(head, worker, port=port)
         search = head.start(
@@ -127,7 +129,7 @@ def test_search_goes_on_with_another_head_and_once_more(tmp_path: Path):
         lost = time.monotonic()
         # The head's own processes, not the driver that runs on the same machine.
         head.kill("gcs_server")
-        _, err = search.communicate(timeout=120)
+        _, err = search.communicate(timeout=PATIENCE_S)
         assert time.monotonic() - lost < 60
         assert search.returncode != 0
         assert f"the cluster's head 127.0.0.1:{port} is gone" in err or "is gone. Finished trials are kept" in err
@@ -156,7 +158,7 @@ def test_search_that_was_stopped_is_resumed_and_leaves_nothing_on_the_worker(pai
     # To the driver, not to what starts it in the machine's namespace.
     (driver,) = [process for process in head.processes() if b"--out" in arguments(process)]
     os.kill(driver, signal.SIGINT)
-    _, err = search.communicate(timeout=60)
+    _, err = search.communicate(timeout=PATIENCE_S)
     assert search.returncode == 130, err
     code, out, err = head.spikeloom("tune", "--resume", head.own / "stopped", "--address", address)
     assert code == 0 and "3 done" in out, err
@@ -178,7 +180,9 @@ def test_storage_that_a_machine_does_not_reach_is_refused_before_the_first_trial
         code, _, err = head.spikeloom(*words(head, address, "refused", *space, "--storage", storage))
         assert code == 2
         line = err.strip().splitlines()[-1]
-        assert line.startswith(f"spikeloom: --storage {storage}/refused-") and "does not reach it" in line, line
+        assert (
+            line.startswith(f"spikeloom: --storage {storage}/refused-") and "that every machine can access" in line
+        ), line
         assert head.shell(f"ls {head.own}/refused/trials 2>/dev/null | wc -l") == "0"
 
 
@@ -197,13 +201,13 @@ def test_checkpoints_go_to_a_storage_that_all_machines_reach(pair: tuple[Machine
     assert worker.shell(f"find {worker.own} -name checkpoint.pt | wc -l") == "0"
 
 
-def test_machine_with_other_sources_is_named(tmp_path: Path):
+def test_machine_with_other_sources_is_named(data: Path, tmp_path: Path):
     with machines() as (head, worker):
-        make(head)
+        take(head, data)
         worker.sources = tmp_path / "other"
         for name in ("preprocess", "pipeline", "tune", "tests"):
             shutil.copytree(REPOSITORY / name, worker.sources / name, ignore=shutil.ignore_patterns("__pycache__"))
-        with (worker.sources / "pipeline" / "losses.py").open("a") as file:
+        with (worker.sources / "pipeline" / "cli.py").open("a") as file:
             file.write("# changed\n")
         address = up(head, worker)
         versions = {str(node["software"]["spikeloom"]) for node in nodes_of(head, address)}  # type: ignore[index]
@@ -211,49 +215,53 @@ def test_machine_with_other_sources_is_named(tmp_path: Path):
         code, _, err = head.spikeloom(*words(head, address, "s", "--space", "neuron.tau=1.5,2"))
         assert code == 2
         line = err.strip().splitlines()[-1]
-        assert "expected spikeloom 0.1.0, sources " in line and "Install the same everywhere" in line, line
+        assert "expected spikeloom 0.1.0, sources " in line and "Install the same on both" in line, line
         assert head.shell(f"ls {head.own}/s/trials 2>/dev/null | wc -l") == "0"
 
 
-def test_machine_joins_and_leaves_with_a_line_each(tmp_path: Path):
+def test_machine_joins_and_leaves_with_a_line_each():
     with machines() as (head, worker):
         code, out, _ = head.spikeloom("cluster", "down")
         assert code == 2
         port = free_port()
         began = time.monotonic()
         code, _, err = head.spikeloom("cluster", "up", "--address", f"127.0.0.1:{port}")
-        assert code == 2 and time.monotonic() - began < 20
-        assert err.strip().splitlines()[-1].startswith(f"spikeloom: --address 127.0.0.1:{port}: no cluster answers")
+        assert code == 2 and time.monotonic() - began < QUICK_S
+        assert (
+            err.strip()
+            .splitlines()[-1]
+            .startswith(f"spikeloom: --address 127.0.0.1:{port}: expected a cluster that answers")
+        )
         began = time.monotonic()
         code, _, err = head.spikeloom("tune", "n-mnist-small", "--address", f"127.0.0.1:{port}")
-        assert code == 2 and time.monotonic() - began < 20
+        assert code == 2 and time.monotonic() - began < QUICK_S
         address = up(head, worker, port=port)
         assert address == f"127.0.0.1:{port}"
         code, out, _ = worker.spikeloom("cluster", "down")
-        assert code == 0 and f"this machine, the worker of {address}, has left" in out
+        assert code == 0 and f"This machine, the worker of {address}, has left the cluster." in out
         assert worker.processes() == [] and worker.shell(f"ls {worker.own}/t") == ""
         code, _, err = head.spikeloom("cluster", "up", "--port", port)
-        assert code == 2 and "this machine is the head of" in err and "spikeloom cluster down" in err
+        assert code == 2 and "found the head of" in err and "spikeloom cluster down" in err
         code, out, _ = head.spikeloom("cluster", "status")
-        assert code == 0 and "1 of 2 machines are there" in out
+        assert code == 0 and "1 of 2 machines are running" in out
         code, out, _ = head.spikeloom("cluster", "down")
-        assert code == 0 and f"this machine, the head of {address}, has left" in out
+        assert code == 0 and f"This machine, the head of {address}, has left the cluster." in out
         assert head.processes() == []
         assert head.shell(f"ls {head.own}/t") == ""
 
 
 @ONLY_IN_FULL
-def test_machine_that_joins_later_trains_and_fetches_by_itself():
+def test_machine_that_joins_later_trains_and_fetches_by_itself(data: Path):
     """At first the head is alone and busy; trials run on the worker that joins then, which shares nothing with it."""
     with machines() as (head, worker):
-        make(head)
+        take(head, data)
         address = up(head)
         space = ["--space", "neuron.tau=1.5,2,3,4,5,6"]
         search = head.start(sys.executable, "-m", "tune", *words(head, address, "s", *space, config="long"))
         wait_for(lambda: head.shell(f"ls {head.own}/s/trials 2>/dev/null | wc -l") != "0", "the first trial")
         code, _, err = worker.spikeloom("cluster", "up", "--address", address, "--cpus", 1)
         assert code == 0, err
-        _, err = search.communicate(timeout=240)
+        _, err = search.communicate(timeout=PATIENCE_S)
         assert search.returncode == 0, err
         assert [record["status"] for record in records(head, "s")] == ["done"] * 6
         processes = head.shell(f"grep -h process.: {head.own}/s/trials/*/environment.json | sort -u")
@@ -282,7 +290,7 @@ def test_stranger_is_told_in_a_line_and_in_seconds(pair: tuple[Machine, Machine,
                 began = time.monotonic()
                 code, out, err = stranger.run(*(verb if word == "status" else word for word in command))
                 assert code == 2 and out == "", f"{command}: {err}"
-                assert time.monotonic() - began < 20, f"{command}: {time.monotonic() - began:.1f} s"
+                assert time.monotonic() - began < QUICK_S, f"{command}: {time.monotonic() - began:.1f} s"
                 assert err.startswith(f"spikeloom: --address {address}: {told}") and len(err.splitlines()) == 1, err
         assert stranger.processes() == [] and stranger.shell(f"ls {stranger.own}/t") == ""
 
@@ -298,7 +306,7 @@ def test_machine_that_is_not_in_the_cluster_is_told_how_to_join(pair: tuple[Mach
         status = [sys.executable, "-m", "tune", "cluster", "status", "--address", address]
         code, out, err = stranger.run(*alone, *status)
         assert code == 2 and out == "", err
-        told = "this machine is not in the cluster. Join it first: spikeloom cluster up --address "
+        told = "expected a cluster of this machine, found another. Join it first: spikeloom cluster up --address "
         assert err.startswith(f"spikeloom: --address {address}: {told}") and len(err.splitlines()) == 1, err
         assert stranger.processes() == [] and stranger.shell(f"ls {stranger.own}/t") == ""
 
@@ -310,19 +318,22 @@ def test_machine_that_was_half_killed_is_tidied():
         member = json.loads(head.shell(f"cat {head.own}/t/spikeloom-cluster-*.json"))
         os.kill(member["process"], signal.SIGKILL)
         code, out, err = head.spikeloom("cluster", "down")
-        assert (code, out.strip()) == (0, f"this machine, the head of {address}, has left"), err
+        assert (code, out.strip()) == (0, f"This machine, the head of {address}, has left the cluster."), err
         assert head.processes() == [] and head.shell(f"ls {head.own}/t") == ""
         up(head)
         head.lose()
         code, _, err = head.spikeloom("cluster", "down")
-        assert code == 2 and "nothing that spikeloom cluster up started runs on this machine" in err
+        assert (
+            code == 2
+            and "expected a cluster process that spikeloom cluster up started on this machine, found none" in err
+        )
         assert head.shell(f"ls {head.own}/t") == ""
 
 
-def test_full_disk_loses_no_finished_trial_and_leaves_no_half_file():
+def test_full_disk_loses_no_finished_trial_and_leaves_no_half_file(data: Path):
     """The search's folder fills up in mid-search; when there is room again, the search goes on."""
     with machines(1) as (head,):
-        make(head)
+        take(head, data)
         own = head.own
         head.shell(f"mkdir {own}/s && mount -t tmpfs -o size=8m tmpfs {own}/s")
         place = ["--config", own / "long.json", "--cache", own / "cache", "--out", own / "s"]
@@ -331,10 +342,10 @@ def test_full_disk_loses_no_finished_trial_and_leaves_no_half_file():
         wait_for(lambda: len(records(head, "s")) >= 1, "a finished trial")
         finished = {record["trial"]: record["ended"] for record in records(head, "s")}
         head.shell(f"head -c 20m /dev/zero > {own}/s/filler 2>/dev/null; true")
-        _, err = search.communicate(timeout=240)
+        _, err = search.communicate(timeout=PATIENCE_S)
         *_, last = err.strip().splitlines()
-        told = f"spikeloom: {own}/s: cannot be written (No space left on device); no trial goes on. "
-        assert last == f"{told}Free space there, then go on: spikeloom tune --resume {own}/s", err
+        told = f"spikeloom: {own}/s: cannot be written (No space left on device); all trials stop. "
+        assert last == f"{told}Free space there, then resume: spikeloom tune --resume {own}/s", err
         # At once: no trial can keep what it trains.
         assert search.returncode == 2 and "tried again" not in err, err
         head.shell(f"rm {own}/s/filler")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from ledger_rows import begin, rows, search_of
+from patience import PATIENCE_S
 
 from pipeline.config.run_config import RunConfig, override
 from pipeline.runs.run_folder import holding
@@ -39,16 +40,16 @@ def test_search_that_runs_is_counted_and_a_pruned_trial_is_never_the_best(folder
         assert status(folder) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "5 trials: 1 running, 1 failed, 1 done, 1 pruned, 1 waiting; " in out
-    assert "best complete trial so far: 80.0 % validation accuracy, tau=1.5 seed=2022" in out
+    assert "Best complete trial so far: 80.0 % validation accuracy, tau=1.5 seed=2022" in out
     assert "(emulated data)" in out
-    assert "nothing runs here now" not in out
+    assert "Nothing is running here" not in out
 
 
 def test_search_that_was_interrupted_says_how_to_go_on(folder: Path, capsys):
     assert status(folder) == 0
     out = capsys.readouterr().out
     assert "1 interrupted, 1 failed, 1 done, 1 pruned, 1 waiting" in out
-    assert f"nothing runs here now. Go on: spikeloom tune --resume {folder}" in out
+    assert f"Nothing is running here. Resume with: spikeloom tune --resume {folder}" in out
 
 
 def test_comparison_is_shown_too(tmp_path: Path, capsys):
@@ -79,4 +80,4 @@ def test_status_loads_neither_torch_nor_ray(folder: Path):
         f"import sys; from tune.commands.status import run; run([{str(folder)!r}]); "
         "assert not {'torch', 'ray'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=PATIENCE_S)

@@ -16,12 +16,12 @@ from preprocess.errors import RunError
 from preprocess.files import write_json, write_lines
 from tune.comparison.arms import Setting, exchanged_arm, neuron_arm
 from tune.comparison.axes import number_axes
-from tune.comparison.conclusions import Conclusion, arms_words, conclude, seeds_warning
-from tune.comparison.equal_cost import read_at_equal
+from tune.comparison.conclusions import Conclusion, conclude, count_arms, seeds_warning
+from tune.comparison.equal_cost import accuracies_at_equal_cost
 from tune.comparison.overview_figures import overview_figures
 from tune.comparison.plan import Comparison, compare_neurons, read_comparison
 from tune.comparison.run_comparison import compare, plan_lines, write_conclusion
-from tune.comparison.tables import accuracy_table, csv_text, difference_table, reading_table, seed_table, tables
+from tune.comparison.tables import accuracy_table, csv_text, difference_table, equal_cost_table, seed_table, tables
 from tune.report import write_report
 from tune.stats.bootstrap import Bootstrap, bootstrap_accuracy
 from tune.stats.sign_flip import sign_flip_p
@@ -46,9 +46,7 @@ def made(
     """Arms' right answers, a list for each setting."""
     seeds = tuple(range(7, 7 + len(next(iter(counts.values()))[0])))
     comparison = Comparison("x", settings, tuple(map(neuron_arm, counts)), seeds, folder / "cache").declare(0)
-    correct = {
-        (setting.name, arm): counts[arm][k] for k, setting in enumerate(settings) for arm in counts
-    }
+    correct = {(setting.name, arm): counts[arm][k] for k, setting in enumerate(settings) for arm in counts}
     write_comparison_runs(folder, comparison, correct, cause=cause)
     return conclude(comparison, folder)
 
@@ -59,19 +57,19 @@ SIX = [[30, 29, 31, 30, 28, 30]]
 def test_several_neurons_are_corrected_by_holm(tmp_path: Path):
     better = [[count + 2 for count in SIX[0]]]
     conclusion = made(tmp_path, (Setting("", CONFIG),), {"lif": SIX, "clif": better, "plif": SIX, "klif": SIX})
-    (verdict,) = conclusion.verdicts
-    raw = [difference.p for difference in verdict.differences]
+    (result,) = conclusion.results
+    raw = [difference.p for difference in result.differences]
     assert raw[0] == sign_flip_p([0.05] * 6) == pytest.approx(2 / 64)
-    adjusted = [conclusion.adjusted(verdict, difference) for difference in verdict.differences]
+    adjusted = [conclusion.adjusted(result, difference) for difference in result.differences]
     assert adjusted == holm(raw) and adjusted[0] == pytest.approx(3 * 2 / 64)
     said = conclusion.sentences()[0]
-    assert "sign-flip p = 0.031, 0.094 after Holm over 3" in said
-    assert said.endswith("not shown to differ, which so few seeds cannot show.")
+    assert "sign-flip p = 0.031, 0.094 with Holm's correction for 3 differences" in said
+    assert said.endswith("no significant difference; with so few seeds none could be significant.")
     assert seeds_warning(6, 3) + "." in conclusion.sentences()
 
 
 def test_five_neurons_need_eight_seeds_and_the_plan_says_so(tmp_path: Path):
-    assert seeds_warning(8, 5) == "" and "takes 8 or more (--seeds 8)" in seeds_warning(7, 5)
+    assert seeds_warning(8, 5) == "" and "needs at least 8 seeds (--seeds 8)" in seeds_warning(7, 5)
     assert "times 5 by Holm's correction for 5 differences" in seeds_warning(6, 5)
     comparison = compare_neurons("x", CONFIG, ["lif", "clif", "plif", "klif", "if", "relu"], range(6), tmp_path)
     assert plan_lines(comparison, tmp_path)[1] == seeds_warning(6, 5)
@@ -81,11 +79,11 @@ def test_a_run_that_diverged_counts_as_chance_and_is_counted(tmp_path: Path):
     cause = "runs/x: expected a finite loss, found nan at step 3 of epoch 2"
     counts = {"lif": [[30, None, 31]], "clif": [[31, 31, 33]]}
     conclusion = made(tmp_path, (Setting("", CONFIG),), counts, cause)
-    figures = conclusion.verdicts[0].arms["lif"]
+    figures = conclusion.results[0].arms["lif"]
     assert figures.accuracy == {7: 30 / 40, 8: 1 / len(CLASSES), 9: 31 / 40} and figures.diverged == (8,)
     assert conclusion.errors == ()
     assert accuracy_table(conclusion).rows[0][-2] == "3: 7–9; diverged 8"
-    assert "Runs that diverged, counted with chance accuracy: LIF 1." in conclusion.sentences()
+    assert "Diverged runs, which count with chance accuracy: LIF 1." in conclusion.sentences()
     assert "8" in csv_text(conclusion).splitlines()[1].split(",")
 
 
@@ -100,7 +98,7 @@ def test_energy_is_that_of_the_test_samples_where_it_was_counted_there(tmp_path:
 
 def test_a_run_that_failed_otherwise_is_missing_and_in_no_mean(tmp_path: Path):
     conclusion = made(tmp_path, (Setting("", CONFIG),), {"lif": [[30, None, 31]], "clif": [[31, 31, 33]]})
-    assert list(conclusion.verdicts[0].arms["lif"].accuracy) == [7, 9]
+    assert list(conclusion.results[0].arms["lif"].accuracy) == [7, 9]
     assert conclusion.errors == ("LIF seed 8: failed: its process died",)
 
 
@@ -111,8 +109,9 @@ def test_many_settings_are_counted_and_averaged_by_seed(tmp_path: Path):
     conclusion = made(tmp_path, settings, {"lif": lif, "clif": clif})
     said = conclusion.sentences()[0]
     assert said.startswith(
-        "CLIF − LIF: above 0 in 3, below in 1 of 5 settings, −2.5 to +5.0 points; shown by Holm-corrected sign-flip "
-        "tests in 0 and 0. Averaged over the settings of a seed: +2.0 points over 6 seeds"
+        "CLIF − LIF is between −2.5 and +5.0 percentage points in 5 settings: positive in 3 (significantly in 0), "
+        "negative in 1 (significantly in 0), by Holm-corrected sign-flip tests. Averaged over all settings: +2.0 "
+        "points over 6 seeds"
     )
     assert "sign-flip p = 0.031" in said
     assert conclusion.overall("clif")[7] == pytest.approx((2 + 1 + 2 - 1 + 0) / 5 / 40)
@@ -125,16 +124,16 @@ def test_a_seed_that_one_setting_lacks_is_in_no_average_over_settings(tmp_path: 
 
 def test_a_report_without_the_controls_says_so_and_with_them_does_not(tmp_path: Path):
     pair = made(tmp_path / "a", (Setting("", CONFIG),), {"lif": SIX, "clif": SIX})
-    assert any("Without the design `controls`" in line for line in pair.sentences())
+    assert any("the design `controls` can." in line for line in pair.sentences())
     neurons = ("lif", "clif", "lif-reset1.8", "clif-detached")
     four = made(tmp_path / "b", (Setting("", CONFIG),), dict.fromkeys(neurons, SIX))
-    assert not any("Without the design" in line for line in four.sentences())
+    assert not any("the design `controls`" in line for line in four.sentences())
 
 
 def test_what_neurons_cannot_have_equal_is_listed(tmp_path: Path):
     said = made(tmp_path, (Setting("", CONFIG),), {"lif": SIX, "plif": SIX, "relu": SIX}).sentences()
-    line = next(line for line in said if line.startswith("Not equal between neurons: "))
-    assert "PLIF: its time constant is learnt" in line and "ReLU: it is no spiking neuron: each frame passes" in line
+    line = next(line for line in said if line.startswith("Differences between neurons that cannot be equalised: "))
+    assert "PLIF: its time constant is learnt" in line and "ReLU: it is not a spiking neuron: each frame passes" in line
 
 
 def test_seeds_that_were_added_after_runs_were_done_are_told(tmp_path: Path):
@@ -145,16 +144,16 @@ def test_seeds_that_were_added_after_runs_were_done_are_told(tmp_path: Path):
     assert found.declared == comparison.declared and len(found.declared) == 2
     assert found.declare(12) is found
     said = " ".join(conclude(found, tmp_path).sentences())
-    assert "Declared at first were 6 seeds of 2 neurons; more were added when 12 runs were done." in said
+    assert "declared with 6 seeds of 2 neurons; more were added after 12 runs had finished." in said
     asked = json.loads((tmp_path / "comparison.json").read_text())
-    assert asked["primary_metric"] == "test_accuracy" and asked["stopping_rule"].startswith("as many seeds as were")
+    assert asked["primary_metric"] == "test_accuracy" and "declared in advance" in asked["stopping_rule"]
 
 
 def test_the_smallest_difference_that_the_design_finds_is_told(tmp_path: Path):
     spread = [[31, 28, 33, 30, 29, 30]]
     conclusion = made(tmp_path, (Setting("", CONFIG),), {"lif": SIX, "clif": spread})
-    value = conclusion.verdicts[0].differences[0].detectable(1)
-    assert value is not None and f"finds a true difference of {100 * value:.1f} points or more" in " ".join(
+    value = conclusion.results[0].differences[0].detectable(1)
+    assert value is not None and f"a true difference of at least {100 * value:.1f} points" in " ".join(
         conclusion.sentences()
     )
 
@@ -165,7 +164,7 @@ def test_settings_of_numbers_are_an_axis_with_figures_and_readings(tmp_path: Pat
     conclusion = made(tmp_path, settings, counts)
     assert number_axes(conclusion) == ["binning.timesteps"]
     assert set(overview_figures(conclusion)) == {"differences", "accuracy", "gap"}
-    along = [reading for reading in read_at_equal(conclusion) if reading.where == "emulated-gestures"]
+    along = [reading for reading in accuracies_at_equal_cost(conclusion) if reading.where == "emulated-gestures"]
     readings = {reading.quantity: reading for reading in along}
     # Of made-up runs energy grows with T, and firing rates are all the same.
     assert set(readings) == {"energy"}
@@ -173,17 +172,18 @@ def test_settings_of_numbers_are_an_axis_with_figures_and_readings(tmp_path: Pat
     assert readings["energy"].at == "23.5 µJ"
     lif = np.interp(23.5, [11, 19, 35], [28 / 40, 30.5 / 40, 33 / 40])
     assert readings["energy"].accuracies["lif"] == pytest.approx(lif)
-    table = reading_table(conclusion, list(readings.values()))
-    assert table.columns == ("where", "equal", "at", "LIF, %", "CLIF, %") and table.rows[0][3] == f"{100 * lif:.1f}"
+    table = equal_cost_table(conclusion, list(readings.values()))
+    assert table.columns == ("setting", "equal cost", "value", "LIF, %", "CLIF, %")
+    assert table.rows[0][3] == f"{100 * lif:.1f}"
 
 
 def with_rates(conclusion: Conclusion, rates: dict[str, list[float]]) -> Conclusion:
     """Mean firing rates by arm, one for each setting."""
-    verdicts = []
-    for k, verdict in enumerate(conclusion.verdicts):
-        rated = {name: replace(arm, firing_rate=Summary(rates[name][k], 0.0, 2)) for name, arm in verdict.arms.items()}
-        verdicts.append(replace(verdict, arms=rated))
-    return replace(conclusion, verdicts=tuple(verdicts))
+    results = []
+    for k, result in enumerate(conclusion.results):
+        rated = {name: replace(arm, firing_rate=Summary(rates[name][k], 0.0, 2)) for name, arm in result.arms.items()}
+        results.append(replace(result, arms=rated))
+    return replace(conclusion, results=tuple(results))
 
 
 @pytest.mark.parametrize(
@@ -199,23 +199,23 @@ def with_rates(conclusion: Conclusion, rates: dict[str, list[float]]) -> Conclus
 def test_a_cost_that_goes_up_and_down_along_t_is_not_read(tmp_path: Path, clif: list[float], read: bool):
     counts = {"lif": [[28, 28], [30, 31], [33, 33]], "clif": [[29, 29], [32, 32], [34, 33]]}
     conclusion = with_rates(made(tmp_path, over_t(2, 4, 8), counts), {"lif": [0.08, 0.09, 0.11], "clif": clif})
-    along = [reading for reading in read_at_equal(conclusion) if reading.quantity == "firing rate"]
+    along = [reading for reading in accuracies_at_equal_cost(conclusion) if reading.quantity == "firing rate"]
     assert bool(along) == read
     for reading in along:
         # From 0.09, the least of CLIF, to 0.11, the most of LIF.
         assert reading.at == "0.100"
         assert reading.accuracies["lif"] == pytest.approx((30.5 / 40 + 33 / 40) / 2)
         assert reading.accuracies["clif"] == pytest.approx(32 / 40)
-    note = reading_table(conclusion, read_at_equal(conclusion)).note
-    assert note.endswith("A cost that does not rise or fall along T for every neuron cannot be read.")
+    note = equal_cost_table(conclusion, accuracies_at_equal_cost(conclusion)).note
+    assert note.endswith("Costs that are not monotonic in T for every neuron are left out.")
 
 
 def test_the_csv_has_the_interval_that_the_table_shows_and_the_bootstrap(tmp_path: Path):
     conclusion = made(tmp_path, (Setting("", CONFIG),), {"lif": SIX, "clif": SIX})
-    (verdict,) = conclusion.verdicts
+    (result,) = conclusion.results
     drawn = bootstrap_accuracy(RNG.random((6, 40)) < 0.7)
-    arms = {name: replace(figures, bootstrap=drawn) for name, figures in verdict.arms.items()}
-    conclusion = replace(conclusion, verdicts=(replace(verdict, arms=arms),))
+    arms = {name: replace(figures, bootstrap=drawn) for name, figures in result.arms.items()}
+    conclusion = replace(conclusion, results=(replace(result, arms=arms),))
     rows = list(csv.DictReader(csv_text(conclusion).splitlines()))
     for row, words in zip(rows[:2], accuracy_table(conclusion).rows[:2], strict=True):
         assert words[2] == " to ".join(f"{100 * float(row[f'crossed_{end}']):.1f}" for end in ("low", "high"))
@@ -247,7 +247,7 @@ def test_tables_of_several_settings_name_them(tmp_path: Path):
         ("T = 4", "LIF"), ("T = 4", "CLIF"), ("T = 4", "CLIF − LIF"),
     ]  # fmt: skip
     assert difference_table(conclusion).rows[1][0] == "T = 4" and difference_table(conclusion).rows[1][-1] == "1"
-    assert seed_table(conclusion, conclusion.verdicts[1]).rows[1][2:] == ("missing", "missing")
+    assert seed_table(conclusion, conclusion.results[1]).rows[1][2:] == ("missing", "missing")
     assert all(len(row) == len(table.columns) == len(table.align) for table in tables(conclusion) for row in table.rows)
 
 
@@ -262,12 +262,12 @@ def test_comparisons_of_other_settings_or_tuning_are_refused_with_the_difference
     comparison = conclusion.comparison
     two, four = over_t(2, 4)
     other = two, replace(four, config=override(four.config, {"batch_size": 8}))
-    with pytest.raises(RunError, match="comparison with in T = 4: batch_size = 4, expected 8"):
+    with pytest.raises(RunError, match="expected a comparison with in T = 4: batch_size = 8, found 4"):
         compare(replace(comparison, settings=other), tmp_path)
-    with pytest.raises(RunError, match="the settings T = 2, T = 4, expected T = 2, T = 8"):
+    with pytest.raises(RunError, match="the settings T = 2, T = 8, found the settings T = 2, T = 4"):
         compare(replace(comparison, settings=over_t(2, 8)), tmp_path)
     tuning = replace(comparison.tuning, space=("neuron.tau=1.5,2",))
-    with pytest.raises(RunError, match=r"tuning none \(all trials\), expected neuron.tau=1.5,2"):
+    with pytest.raises(RunError, match=r"with tuning neuron.tau=1.5,2 .*, found tuning none \(all trials\)"):
         compare(replace(comparison, tuning=tuning), tmp_path)
 
 
@@ -286,7 +286,7 @@ def test_training_time_is_read_where_the_quickest_has_finished(tmp_path: Path):
         write_lines(folder / "timings.jsonl", [{"epoch": k + 1, "epoch_s": 5.0, "ended": 0.0} for k in range(5)])
         rows = [{"epoch": k + 1, "train_loss": 1.0, "train_accuracy": 0.1 * (k + 1)} for k in range(5)]
         write_lines(folder / "metrics.jsonl", rows)
-    (reading,) = read_at_equal(conclude(comparison, tmp_path))
+    (reading,) = accuracies_at_equal_cost(conclude(comparison, tmp_path))
     assert (reading.quantity, reading.at) == ("training time (train accuracy)", "12 s")
     assert reading.accuracies["clif"] == pytest.approx(0.25)
 
@@ -294,23 +294,25 @@ def test_training_time_is_read_where_the_quickest_has_finished(tmp_path: Path):
 @pytest.mark.parametrize(
     ("groups", "worth", "said"),
     [
-        (20, [25.2, 38.0], ", ALIKE25 to 38 independent ones. The bootstrap draws groups."),
-        (20, [25.2, 25.4], ", ALIKE25 independent ones. The bootstrap draws groups."),
-        # Of groups that are no more alike than others, the estimate exceeds the 40 samples that there are.
-        (5, [25.2, 61.0], ". The bootstrap draws groups; its intervals are rough, of so few."),
-        (20, [None, None], ". The bootstrap draws groups."),
+        (20, [25.2, 38.0], ", ALIKE25 to 38 independent samples. The bootstrap resamples groups."),
+        (20, [25.2, 25.4], ", ALIKE25 independent samples. The bootstrap resamples groups."),
+        # Without more similarity within groups than between them, the estimate exceeds the 40 samples that there are.
+        (5, [25.2, 61.0], ". The bootstrap resamples groups; with so few groups its intervals are only rough."),
+        (20, [None, None], ". The bootstrap resamples groups."),
     ],
 )
 def test_samples_of_groups_are_told_in_a_sentence_for_each_data_set(
     tmp_path: Path, groups: int, worth: list[float | None], said: str
 ):
     conclusion = made(tmp_path, over_t(4, 8), {"lif": [[30, 31]] * 2, "clif": [[31, 33]] * 2})
-    verdicts = tuple(
-        replace(verdict, groups=groups, worth=one) for verdict, one in zip(conclusion.verdicts, worth, strict=True)
+    results = tuple(
+        replace(result, groups=groups, independent_samples=one)
+        for result, one in zip(conclusion.results, worth, strict=True)
     )
-    alike = "alike enough to tell about as much as "
-    told = [line for line in replace(conclusion, verdicts=verdicts).sentences() if line.startswith("Test samples of")]
-    assert told == [f"Test samples of emulated-gestures are in {groups} groups{said.replace('ALIKE', alike)}"]
+    alike = "with about as much information as "
+    told = [line for line in replace(conclusion, results=results).sentences() if line.startswith("The test samples of")]
+    form = f"The test samples of emulated-gestures form {groups} groups of related samples"
+    assert told == [f"{form}{said.replace('ALIKE', alike)}"]
 
 
 def test_equal_values_have_no_spread():
@@ -319,19 +321,22 @@ def test_equal_values_have_no_spread():
 
 def crossed(conclusion: Conclusion, low: float, high: float) -> Conclusion:
     """The same, with this interval over seeds and test samples."""
-    (verdict,) = conclusion.verdicts
-    (difference,) = verdict.differences
+    (result,) = conclusion.results
+    (difference,) = result.differences
     drawn = Bootstrap(0.05, (low, high), (low, high), 0.01, 0.01, 0.5, 0.5)
-    return replace(conclusion, verdicts=(replace(verdict, differences=(replace(difference, bootstrap=drawn),)),))
+    return replace(conclusion, results=(replace(result, differences=(replace(difference, bootstrap=drawn),)),))
 
 
 def test_who_is_ahead_by_seeds_alone_is_ahead_on_these_test_samples(tmp_path: Path):
     better = [[count + 2 for count in SIX[0]]]
     conclusion = made(tmp_path, (Setting("", CONFIG),), {"lif": SIX, "clif": better})
     sure, unsure = crossed(conclusion, 0.01, 0.09).sentences()[0], crossed(conclusion, -0.042, 0.075).sentences()[0]
-    assert sure.endswith("sign-flip p = 0.031): in this setting CLIF is ahead by more than chance explains.")
-    assert "(95 % interval −4.2 to +7.5 with other test samples; sign-flip p = 0.031)" in unsure
-    assert unsure.endswith("CLIF is ahead on these test samples; others could turn it round.")
+    assert sure.endswith("sign-flip p = 0.031): CLIF is significantly better in this setting.")
+    assert "(95 % interval −4.2 to +7.5 over seeds and test samples; sign-flip p = 0.031)" in unsure
+    assert unsure.endswith(
+        "CLIF is significantly better on this test set, but the interval over test samples includes zero, so this may "
+        "not generalise."
+    )
 
 
 def test_every_later_addition_is_told(tmp_path: Path):
@@ -339,8 +344,8 @@ def test_every_later_addition_is_told(tmp_path: Path):
     first = conclusion.comparison.declared[0]
     declared = (first, first | {"runs_done": 12}, first | {"runs_done": 0}, first | {"runs_done": 20})
     said = replace(conclusion, comparison=replace(conclusion.comparison, declared=declared)).sentences()
-    told = "Declared at first were 6 seeds of 2 neurons; more were added when 12 runs and 20 runs were done. If what"
-    assert any(line.startswith(told) for line in said)
+    told = "declared with 6 seeds of 2 neurons; more were added after 12 runs and 20 runs had finished."
+    assert any(told in line for line in said)
 
 
 def test_a_test_sample_is_worth_so_much_in_each_data_set(tmp_path: Path):
@@ -349,14 +354,15 @@ def test_a_test_sample_is_worth_so_much_in_each_data_set(tmp_path: Path):
         for name in ("emulated-cue-lag0", "emulated-cue-lag50")
     )
     said = made(tmp_path, settings, {"lif": [[30, 31]] * 2, "clif": [[31, 33]] * 2}).sentences()
-    assert "emulated-cue-lag0, emulated-cue-lag50: one test sample is 2.50 points (40 test samples)." in said
+    names = "emulated-cue-lag0, emulated-cue-lag50"
+    assert f"Resolution on {names}: one test sample = 2.50 points (40 test samples)." in said
 
 
 def test_neurons_averaged_over_settings_are_corrected_and_never_over_data_sets(tmp_path: Path):
     better = [[32, 32, 33, 31, 30, 32], SIX[0], SIX[0]]
     counts = {"lif": SIX * 3, "clif": better, "plif": SIX * 3}
     conclusion = made(tmp_path / "t", over_t(2, 4, 8), counts)
-    assert "sign-flip p = 0.062 after Holm over 2)" in conclusion.sentences()[0]
+    assert "sign-flip p = 0.062 with Holm's correction for 2 neurons)" in conclusion.sentences()[0]
     names = ("n-mnist", "emulated-digits", "emulated-cue-lag0")
     settings = tuple(Setting(name, override(CONFIG, {"dataset.name": name}), {"x": name}) for name in names)
     assert "Averaged" not in " ".join(made(tmp_path / "d", settings, counts).sentences())
@@ -364,8 +370,8 @@ def test_neurons_averaged_over_settings_are_corrected_and_never_over_data_sets(t
 
 def test_neurons_that_are_exchanged_are_not_counted_as_neurons():
     arms = (*map(neuron_arm, ("lif", "clif")), exchanged_arm("lif", "clif", 2), exchanged_arm("lif", "clif", 4))
-    assert arms_words(arms) == "2 neurons and 2 exchanges" and arms_words(arms[:3]) == "2 neurons and 1 exchange"
-    assert arms_words(arms[:2]) == "2 neurons"
+    assert count_arms(arms) == "2 neurons and 2 exchanges" and count_arms(arms[:3]) == "2 neurons and 1 exchange"
+    assert count_arms(arms[:2]) == "2 neurons"
 
 
 def test_where_every_run_diverged_the_data_set_tells_what_chance_is(tmp_path: Path):
@@ -374,13 +380,13 @@ def test_where_every_run_diverged_the_data_set_tells_what_chance_is(tmp_path: Pa
     counts: dict[tuple[str, str], list[int | None]] = {("", "lif"): [None, None], ("", "clif"): [None, None]}
     write_comparison_runs(tmp_path / "out", comparison, counts, cause=cause)
     conclusion = conclude(comparison, tmp_path / "out")
-    figures = conclusion.verdicts[0].arms["clif"]
+    figures = conclusion.results[0].arms["clif"]
     assert figures.accuracy == {7: 1 / len(CLASSES), 8: 1 / len(CLASSES)} and figures.diverged == (7, 8)
-    assert "Runs that diverged, counted with chance accuracy: LIF 2, CLIF 2." in conclusion.sentences()
+    assert "Diverged runs, which count with chance accuracy: LIF 2, CLIF 2." in conclusion.sentences()
 
 
 def test_no_accuracy_lies_beyond_all_or_nothing(tmp_path: Path):
-    figures = made(tmp_path, (Setting("", CONFIG),), {"lif": SIX, "clif": SIX}).verdicts[0].arms["lif"]
+    figures = made(tmp_path, (Setting("", CONFIG),), {"lif": SIX, "clif": SIX}).results[0].arms["lif"]
     wide = Bootstrap(0.9, (0.5, 1.0), (0.45, 1.257), 0.1, 0.1, 0.5, 0.5)
     assert replace(figures, bootstrap=wide).crossed_interval == (0.45, 1.0)
     assert replace(figures, bootstrap=replace(wide, t_interval=(-0.2, 0.4))).crossed_interval == (0.0, 0.4)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipeline.config.run_config import fingerprint, flatten, override, to_dict
 from pipeline.presets.registry import PRESETS, find_preset
-from preprocess.errors import ConfigError, SpikeloomError
+from preprocess.errors import ConfigError, RunError, SpikeloomError
 from preprocess.files import write_json
 from tune.commands import compare as command
 from tune.comparison.arms import Setting, exchanged_arm, neuron_arm
 from tune.comparison.designs import DESIGNS, find_design, list_table, make_settings
-from tune.comparison.fairness import equality_notes
+from tune.comparison.fairness_notes import equality_notes
 from tune.comparison.plan import Comparison, Tuning
 from tune.comparison.run_comparison import _with_earlier
 from tune.space.named_spaces import NEURONS
@@ -47,9 +46,9 @@ def test_within_a_setting_and_seed_only_the_neuron_differs(name: str):
 
 
 def test_designs_that_cannot_run_are_refused_with_the_reason_and_the_small_one():
-    with pytest.raises(ConfigError, match=r"design 'figure3a': not run: needs CIFAR-10 .* compare figure3a-small"):
+    with pytest.raises(ConfigError, match=r"'figure3a': cannot be run yet: needs CIFAR-10 .* compare figure3a-small"):
         find_design("figure3a")
-    with pytest.raises(SpikeloomError, match="not run: needs CIFAR-10"):
+    with pytest.raises(SpikeloomError, match="cannot be run yet: needs CIFAR-10"):
         command.run(["figure10"])
     with pytest.raises(ConfigError, match=r"unknown design 'tabel3-small'. Did you mean 'table3-small'"):
         find_design("tabel3-small")
@@ -60,7 +59,7 @@ def test_the_list_names_every_design_its_runs_and_what_is_not_run(capsys: pytest
     assert list(rows) == list(DESIGNS)
     assert rows["table3"][2:4] == ("6 of 11 needed", str(2 * 6 * 5 * 6))
     assert rows["delayed-cue-small"][2:4] == ("8", str(2 * 4 * 8))
-    assert "not run: needs CIFAR-10" in rows["figure4"][4]
+    assert "cannot be run yet: needs CIFAR-10" in rows["figure4"][4]
     command.run(["--list"])
     assert "controls-small" in capsys.readouterr().out
 
@@ -77,9 +76,9 @@ def test_axes_make_a_product_and_every_setting_knows_its_place():
 def test_an_exchanged_neuron_goes_on_from_a_run_that_ends_where_it_begins():
     base = DESIGNS["figure3a-small"].config
     arm = exchanged_arm("lif", "clif", 4)
-    first, then = Comparison(
-        "x", (Setting("", base),), (neuron_arm("lif"), arm), (5,), Path("cache")
-    ).parts_of(Setting("", base), arm, 5)
+    first, then = Comparison("x", (Setting("", base),), (neuron_arm("lif"), arm), (5,), Path("cache")).parts_of(
+        Setting("", base), arm, 5
+    )
     assert (first.neuron.name, first.schedule.last_epoch, first.start_from) == ("lif", 4, None)
     assert (then.neuron.name, then.schedule.last_epoch) == ("clif", base.schedule.epochs)
     assert then.start_from == fingerprint(first) and first.seed == then.seed == 5
@@ -92,25 +91,17 @@ def test_the_other_side_of_a_a_has_other_seeds_and_nothing_else():
     assert {path for path in one if one[path] != other[path]} == {"seed"} and other["seed"] == 1003
 
 
-def test_what_the_command_line_sets_it_sets_in_every_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    asked: list[Comparison] = []
+def plan(*argv: str) -> Comparison:
+    return command.plan_comparison(command.parse_arguments(argv))
 
-    def stop(comparison: Comparison, folder: Path, **_: object) -> None:
-        asked.append(comparison)
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr("tune.comparison.run_comparison.compare", stop)
-    words = [
-        ["table3-small", "--schedule.epochs", "3"],
-        ["gestures-small", "--also", "n-mnist-small", "--over", "binning.timesteps=4,8", "--schedule.epochs", "3"],
-        ["controls-small", "--neurons", *NEURONS, "--seeds", "2", "--seed", "9"],
-        # The first preset's own value is one that is given, too.
-        ["gestures-small", "--also", "gestures-hard-small", "--batch-size", "16"],
-    ]
-    for line in words:
-        with pytest.raises(KeyboardInterrupt):
-            command.run([*line, "--out", str(tmp_path)])
-    table3, several, controls, batches = asked
+def test_a_field_on_the_command_line_applies_to_every_setting():
+    epochs = ("--schedule.epochs", "3")
+    table3 = plan("table3-small", *epochs)
+    several = plan("gestures-small", "--also", "n-mnist-small", "--over", "binning.timesteps=4,8", *epochs)
+    controls = plan("controls-small", "--neurons", *NEURONS, "--seeds", "2", "--seed", "9")
+    # A value that equals the first preset's own is given as well.
+    batches = plan("gestures-small", "--also", "gestures-hard-small", "--batch-size", "16")
     assert [setting.config.batch_size for setting in batches.settings] == [16, 16]
     assert {setting.config.schedule.epochs for setting in (*table3.settings, *several.settings)} == {3}
     assert len(table3.settings) == 18 and len(table3.seeds) == 2
@@ -121,27 +112,9 @@ def test_what_the_command_line_sets_it_sets_in_every_setting(monkeypatch: pytest
     assert [arm.name for arm in controls.arms] == ["lif", "clif"] and controls.seeds == (9, 10)
 
 
-@pytest.fixture
-def ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Comparison]:
-    """What the words of a command line ask for; nothing runs."""
-    asked: list[Comparison] = []
-
-    def stop(comparison: Comparison, folder: Path, **_: object) -> None:
-        asked.append(comparison)
-        raise KeyboardInterrupt
-
-    def ask(*words: str, out: Path = tmp_path) -> Comparison:
-        with pytest.raises(KeyboardInterrupt):
-            command.run([*words, "--out", str(out)])
-        return asked[-1]
-
-    monkeypatch.setattr("tune.comparison.run_comparison.compare", stop)
-    return ask
-
-
-def test_a_neuron_that_a_design_changes_is_the_designs_own_when_it_is_named(ask: Callable[..., Comparison]):
+def test_a_neuron_that_a_design_changes_is_the_designs_own_when_it_is_named():
     design = DESIGNS["robustness-small"]
-    comparison = ask("robustness-small", "--neurons", "lif", "clif", "plif")
+    comparison = plan("robustness-small", "--neurons", "lif", "clif", "plif")
     assert comparison.arms == (*design.arms, neuron_arm("plif"))
     # CLIF has no hard reset.
     for setting in comparison.settings:
@@ -149,37 +122,46 @@ def test_a_neuron_that_a_design_changes_is_the_designs_own_when_it_is_named(ask:
             assert comparison.config_of(setting, arm, 3).neuron.name == arm.name
 
 
-def test_exchanges_that_named_neurons_leave_out_are_told_and_may_be_named(
-    ask: Callable[..., Comparison], capsys: pytest.CaptureFixture[str]
+def test_exchanges_that_named_neurons_leave_out_are_reported_and_may_be_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
+    def stop(*_: object, **__: object) -> None:
+        raise RunError("stopped")
+
+    monkeypatch.setattr("tune.comparison.run_comparison.compare", stop)
+
+    def printed(*argv: str) -> str:
+        with pytest.raises(RunError, match="stopped"):
+            command.run([*argv, "--out", str(tmp_path / "out")])
+        return capsys.readouterr().err
+
     design = DESIGNS["figure3a-small"]
-    assert [arm.name for arm in ask("figure3a-small", "--neurons", "lif", "clif").arms] == ["lif", "clif"]
-    said = capsys.readouterr().err
-    assert f"figure3a-small: its own '{design.arms[2].name}' '{design.arms[3].name}' not asked for" in said
+    assert [arm.name for arm in plan("figure3a-small", "--neurons", "lif", "clif").arms] == ["lif", "clif"]
+    found = printed("figure3a-small", "--neurons", "lif", "clif")
+    assert f"figure3a-small: --neurons leaves out '{design.arms[2].name}' '{design.arms[3].name}'" in found
     names = [arm.name for arm in design.arms]
-    assert ask("figure3a-small", "--neurons", *names).arms == design.arms
-    assert "not asked for" not in capsys.readouterr().err
-    ask("controls-small", "--neurons", "lif", "clif")
-    assert "not asked for" not in capsys.readouterr().err
+    assert plan("figure3a-small", "--neurons", *names).arms == design.arms
+    assert "leaves out" not in printed("figure3a-small", "--neurons", *names)
+    assert "leaves out" not in printed("controls-small", "--neurons", "lif", "clif")
 
 
-def test_one_neuron_joins_a_comparison_that_is_there(ask: Callable[..., Comparison], tmp_path: Path):
-    ask("gestures-small").write(tmp_path)
-    comparison = ask("gestures-small", "--neurons", "plif")
+def test_one_neuron_joins_a_comparison_that_is_there(tmp_path: Path):
+    plan("gestures-small").write(tmp_path)
+    comparison = plan("gestures-small", "--neurons", "plif", "--out", str(tmp_path))
     assert [arm.name for arm in comparison.arms] == ["plif"]
     assert [arm.name for arm in _with_earlier(comparison, tmp_path).arms] == ["lif", "clif", "plif"]
 
 
-def test_presets_beside_a_file_or_each_other_have_one_selection(ask: Callable[..., Comparison], tmp_path: Path):
+def test_several_presets_and_files_have_one_selection(tmp_path: Path):
     config = override(find_preset("gestures-small").config, {"selection": "validation"})
     write_json(tmp_path / "config.json", to_dict(config))
-    words = ["--config", str(tmp_path / "config.json"), "--also", "n-mnist-small"]
+    argv = ["--config", str(tmp_path / "config.json"), "--also", "n-mnist-small"]
     for chosen, more in (("last", []), ("validation", ["--selection", "validation"])):
-        found = {setting.config.selection for setting in ask(*words, *more).settings}
+        found = {setting.config.selection for setting in plan(*argv, *more).settings}
         assert found == {chosen}
 
 
-def test_presets_of_one_data_set_have_one_split(ask: Callable[..., Comparison]):
+def test_presets_of_one_data_set_have_one_split():
     by_split: dict[str, str] = {}
     for name, preset in PRESETS.items():
         if preset.config.dataset.name == "cifar10-dvs":
@@ -188,45 +170,47 @@ def test_presets_of_one_data_set_have_one_split(ask: Callable[..., Comparison]):
     with pytest.raises(SpikeloomError) as caught:
         command.run([name, "--also", other])
     assert str(caught.value) == (
-        f"--also {other}: expected the split of {name}, {split}, found {other_split}: other test samples do not "
-        f"compare. Give one to both: --dataset.split {split}"
+        f"--also {other}: expected the split of {name}, {split}, found {other_split}. Results on different test "
+        f"samples cannot be compared. Use one split for both: --dataset.split {split}"
     )
-    given = ask(name, "--also", other, "--dataset.split", split)
+    given = plan(name, "--also", other, "--dataset.split", split)
     assert {setting.config.dataset.split for setting in given.settings} == {split}
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("argv", "message"),
     [
-        (["table3-small", "--over", "binning.timesteps=4,8"], "--over, --also: table3-small has settings of its own"),
-        (["table3-small", "--neuron.tau", "1.5"], "--neuron.tau: table3-small sets it in each of its settings"),
-        (["gestures-small", "--neuron.name", "clif"], "--neuron.name: expected none, because --neurons names them"),
+        (["table3-small", "--over", "binning.timesteps=4,8"], "--over, --also: expected neither, because"),
+        (["table3-small", "--neuron.tau", "1.5"], "--neuron.tau: expected no value, because table3-small sets"),
+        (["gestures-small", "--neuron.name", "clif"], "--neuron.name: expected no value, because --neurons names"),
         (["gestures-small", "--over", "neuron.tau=1.5:3"], "--over neuron.tau: expected a list of values"),
-        (["gestures-small", "--over", "neuron.name=lif,clif"], "seeds and neurons have --seeds and --neurons"),
+        (["gestures-small", "--over", "neuron.name=lif,clif"], "--over neuron.name: expected another field"),
         (["gestures-small", "--over", "neuron.tua=1.5,3"], "--over"),
         (["gestures-small", "--also", "n-mnist-smal"], "Did you mean 'n-mnist-small'"),
-        (["gestures-small", "--budget", "4"], "--budget: is for --fairness equal-budget, found equal"),
+        (["gestures-small", "--budget", "4"], "--budget: expected --fairness equal-budget, found --fairness equal."),
+        # The default, given.
+        (["gestures-small", "--budget", "8"], "--budget: expected --fairness equal-budget, found --fairness equal."),
         (["gestures-small", "--fairness", "none"], "fairness"),
         (
             ["n-mnist-small", "--over", "neuron.tau=1.1,3", "--fairness", "tau-grid"],
-            "--fairness: searches neuron.tau for each neuron, which the settings of n-mnist-small set themselves.",
+            "--fairness: expected settings without neuron.tau, which it searches for each neuron, found it in",
         ),
-        (["n-mnist-small", "--over", "neuron.tau=1.1", "--fairness", "tau-grid"], "searches neuron.tau for each"),
-        (["table3-small", "--fairness", "tau-grid"], "searches neuron.tau for each neuron, which the settings"),
+        (["n-mnist-small", "--over", "neuron.tau=1.1", "--fairness", "tau-grid"], "settings without neuron.tau"),
+        (["table3-small", "--fairness", "tau-grid"], "found it in the settings of table3-small"),
         (
             ["n-mnist-small", "--over", "optimiser.learning_rate=0.1,0.2", "--fairness", "equal-budget"],
-            "searches optimiser.learning_rate for each neuron, which the settings of n-mnist-small set themselves",
+            "expected settings without optimiser.learning_rate, which it searches for each neuron",
         ),
         (
             ["figure3a-small", "--fairness", "tau-grid"],
-            "searches a neuron from the start, but 'LIF → CLIF after epoch 2' exchanges it on the way",
+            "trained from start to end, found 'LIF → CLIF after epoch 2', which is exchanged during",
         ),
     ],
 )
-def test_faulty_words_are_refused(words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_faulty_arguments_are_refused(argv: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SpikeloomError) as caught:
-        command.run(words)
+        command.run(argv)
     assert message in str(caught.value)
     assert not list(tmp_path.iterdir())
 
@@ -237,11 +221,13 @@ def notes_of(name: str) -> list[str]:
 
 
 def test_what_is_the_same_within_a_seed_is_told_with_its_exceptions():
-    same = "Within a seed all neurons have the same first weights, order of data, augmentation and every setting."
+    same = "Within a seed all neurons share initial weights, shuffling, augmentation and all settings."
     assert notes_of("table2-small")[0] == notes_of("robustness-small")[0] == same
-    clif = "CLIF has neuron.reset = soft, neuron.detach_reset = False in every setting, whatever the others have."
+    clif = (
+        "CLIF uses neuron.reset = soft, neuron.detach_reset = False in every setting, regardless of the other neurons."
+    )
     assert clif in notes_of("robustness-small") and clif not in notes_of("table2-small")
-    assert any(line.startswith("LIF, other seeds is not paired: 1000 is added") for line in notes_of("a-a-small"))
+    assert any(line.startswith("'LIF, other seeds' is not paired: 1000 is added") for line in notes_of("a-a-small"))
 
 
 def test_neurons_on_which_the_tuned_fields_have_no_effect_are_named():
@@ -250,5 +236,5 @@ def test_neurons_on_which_the_tuned_fields_have_no_effect_are_named():
     tuned = {("", "lif"): {"neuron.tau": 1.5}, ("", "psn"): {}, ("", "relu"): {}}
     comparison = Comparison("x", settings, arms, (1, 2), Path("cache"), Tuning(("neuron.tau=1.5,2",)), tuned)
     said = equality_notes(comparison)
-    assert said[0].endswith("every setting but what was tuned for each.")
-    assert any(line.endswith("; not PSN, ReLU, on which these fields have no effect.") for line in said)
+    assert said[0].endswith("all settings except those tuned for each neuron.")
+    assert any(line.endswith("; except PSN, ReLU, on which these fields have no effect.") for line in said)

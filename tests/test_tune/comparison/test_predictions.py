@@ -11,7 +11,7 @@ from tiny_layout import random_events, tiny_layout
 
 from preprocess.building.build_event_store import build_event_store
 from preprocess.errors import CacheError, RunError
-from tune.comparison.predictions import read_groups, read_right
+from tune.comparison.predictions import read_correct, read_groups
 
 NAMES = np.array(["user24_led/wave_0", "user24_led/clap_0", "sämple", "user25_lab/wave_0"])
 LABELS = np.array([0, 1, 2, 0])
@@ -32,7 +32,7 @@ def write(folder: Path, predicted: list[int], *, order: list[int] | None = None,
 
 def test_right_is_where_the_largest_logit_is_the_label(tmp_path: Path):
     runs = [write(tmp_path / "a", [0, 1, 0, 2]), write(tmp_path / "b", [0, 0, 2, 0])]
-    right, names, labels = read_right(runs)
+    right, names, labels = read_correct(runs)
     assert right.tolist() == [[True, True, False, False], [True, False, True, True]]
     assert right.dtype == np.bool_
     assert names.tolist() == NAMES.tolist()
@@ -44,7 +44,7 @@ def test_samples_of_every_run_come_in_the_order_of_the_first(tmp_path: Path):
         write(tmp_path / "a", [0, 1, 0, 2], order=[2, 0, 3, 1]),
         write(tmp_path / "b", [0, 0, 2, 0], order=[1, 3, 2, 0]),
     ]
-    right, names, labels = read_right(runs)
+    right, names, labels = read_correct(runs)
     assert names.tolist() == NAMES[[2, 0, 3, 1]].tolist()
     assert labels.tolist() == LABELS[[2, 0, 3, 1]].tolist()
     assert right.tolist() == [[False, True, False, True], [True, True, True, False]]
@@ -55,7 +55,7 @@ def test_runs_of_other_samples_are_refused(tmp_path: Path):
     fewer = write(tmp_path / "b", [0, 1, 0, 2], order=[0, 1, 2])
     other = write(tmp_path / "c", [0, 1, 0, 2], name=np.array(["x", *NAMES[1:]]))
     with pytest.raises(RunError) as error:
-        read_right([first, fewer])
+        read_correct([first, fewer])
     assert str(error.value) == (
         f"{fewer}: expected the 4 test samples of {first}, found 3: it lacks 1, such as 'user25_lab/wave_0'. "
         "Compare runs of one data set and split."
@@ -63,14 +63,14 @@ def test_runs_of_other_samples_are_refused(tmp_path: Path):
     with pytest.raises(
         RunError, match="found 4: it lacks 1, such as 'user24_led/wave_0' and has 1 others, such as 'x'"
     ):
-        read_right([first, other])
+        read_correct([first, other])
 
 
 def test_runs_of_other_labels_are_refused(tmp_path: Path):
     first = write(tmp_path / "a", [0, 1, 0, 2])
     other = write(tmp_path / "b", [0, 1, 0, 2], label=np.array([0, 1, 1, 0]))
     with pytest.raises(RunError) as error:
-        read_right([first, other])
+        read_correct([first, other])
     assert str(error.value) == (
         f"{other}: expected the labels of {first}, found 1 others, such as 1 instead of 2 for 'sämple'. "
         "Compare runs of one cache."
@@ -80,38 +80,38 @@ def test_runs_of_other_labels_are_refused(tmp_path: Path):
 def test_a_sample_that_stands_twice_is_refused(tmp_path: Path):
     folder = write(tmp_path / "a", [0, 1, 0, 2], name=NAMES[[0, 1, 2, 2]])
     with pytest.raises(RunError, match="expected every test sample once, found 'sämple' 2 times"):
-        read_right([folder])
+        read_correct([folder])
 
 
 def test_missing_and_damaged_predictions_name_the_file(tmp_path: Path):
     with pytest.raises(RunError, match="expected at least one run with predictions, found none"):
-        read_right([])
+        read_correct([])
     (tmp_path / "none").mkdir()
-    with pytest.raises(RunError, match=r"none/predictions.npz: expected the answers of a finished run, found no file"):
-        read_right([tmp_path / "none"])
+    with pytest.raises(RunError, match=r"none/predictions.npz: expected predictions of a finished run, found no file"):
+        read_correct([tmp_path / "none"])
     cut = write(tmp_path / "cut", [0, 1, 0, 2]) / "predictions.npz"
     cut.write_bytes(cut.read_bytes()[:100])
     with pytest.raises(RunError, match=r"cut/predictions.npz: cannot be read \(.*Write it again: spikeloom evaluate"):
-        read_right([cut.parent])
+        read_correct([cut.parent])
     for name, columns in {"flat": {"logits": np.zeros(4)}, "words": {"label": np.array(["a", "b", "c", "d"])}}.items():
         with pytest.raises(RunError, match=rf"{name}/predictions.npz: cannot be read"):
-            read_right([write(tmp_path / name, [0, 1, 0, 2], **columns)])
+            read_correct([write(tmp_path / name, [0, 1, 0, 2], **columns)])
     with pytest.raises(
         RunError, match=r"expected a name, a label and logits .*found shapes \(4,\), \(3,\) and \(4, 3\)"
     ):
-        read_right([write(tmp_path / "short", [0, 1, 0, 2], label=LABELS[:3])])
+        read_correct([write(tmp_path / "short", [0, 1, 0, 2], label=LABELS[:3])])
 
 
 def test_flipped_bits_are_refused_or_change_nothing(tmp_path: Path):
     folder = write(tmp_path / "a", [0, 1, 0, 2])
-    whole = read_right([folder])
+    whole = read_correct([folder])
     path = folder / "predictions.npz"
     content = path.read_bytes()
     refused = 0
     for place in range(len(content)):
         path.write_bytes(content[:place] + bytes([content[place] ^ (1 << place % 8)]) + content[place + 1 :])
         try:
-            found = read_right([folder])
+            found = read_correct([folder])
         except RunError:
             refused += 1
         else:

@@ -24,11 +24,16 @@ from tune.comparison.conclusions import Conclusion, conclude, seeds_warning
 from tune.comparison.plan import Comparison, Tuning, compare_neurons, read_comparison, read_outcomes
 from tune.comparison.run_comparison import _with_earlier, compare, plan_lines, write_conclusion
 from tune.comparison.tables import accuracy_table, csv_text, seed_table
-from tune.rendering.labels import neuron_label, seed_words
+from tune.rendering.labels import format_seeds, neuron_label
 from tune.rendering.table import number, points
+from tune.resources.allocation import ResourceRequest
+from tune.resources.execution_options import ExecutionOptions
 from tune.stats.sign_flip import sign_flip_p
 from tune.stats.summary import t_interval
 from tune.trials.ledger import Ledger
+
+# Trials one after another, in one process; nothing is measured before them.
+ONE = ExecutionOptions(request=ResourceRequest(concurrent=1))
 
 
 def conclusion_of(folder: Path, correct: dict[str, list[int | None]], **options: object) -> Conclusion:
@@ -91,16 +96,16 @@ def test_a_comparison_runs_through_ray_and_more_seeds_run_only_what_is_new(
     words = ["--config", str(tmp_path / "config.json"), "--cache", str(tiny_cache), "--out", str(folder)]
     command.run([*words, "--seeds", "1"])
     said = capsys.readouterr()
-    assert "2 runs of 3 epochs: LIF, CLIF, 1 seed each (5); 0 done already" in said.err
-    assert "1 seed cannot show a difference" in said.err
+    assert "2 runs of 3 epochs: LIF, CLIF, 1 seed each (5); 0 already done" in said.err
+    assert "1 seed cannot show a significant difference" in said.err
     assert "1: 5" in said.out
     first = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/done.json")}
     assert len(first) == 2
 
     command.run([*words, "--seeds", "2"])
     said = capsys.readouterr()
-    assert "4 runs of 3 epochs: LIF, CLIF, 2 seeds each (5, 6); 2 done already" in said.err
-    assert "One test sample is 3.33 points (30 test samples)." in said.out
+    assert "4 runs of 3 epochs: LIF, CLIF, 2 seeds each (5, 6); 2 already done" in said.err
+    assert "one test sample = 3.33 points (30 test samples)." in said.out
     assert {path: path.stat().st_mtime_ns for path in first} == first
     rows = list(csv.DictReader((folder / "results.csv").open()))
     assert [(row["neuron.name"], row["seed"], row["status"]) for row in rows] == [
@@ -109,7 +114,7 @@ def test_a_comparison_runs_through_ray_and_more_seeds_run_only_what_is_new(
     table = (folder / "table.md").read_text()
 
     command.run(["--resume", str(folder)])
-    assert "4 done already" in capsys.readouterr().err
+    assert "4 already done" in capsys.readouterr().err
     assert (folder / "table.md").read_text() == table
 
 
@@ -122,16 +127,16 @@ def test_each_neuron_is_tuned_alike_before_its_seeds_run(
     tuning = Tuning(("neuron.tau=1.5,3",))
     comparison = Comparison("tiny", (Setting("", config),), arms, (5,), tiny_cache, tuning)
     folder = tmp_path / "out"
-    conclusion = compare(comparison, folder)
+    conclusion = compare(comparison, folder, place=ONE)
     found = read_comparison(folder)
     # A neuron without tau has nothing to be tuned; the searches saw no test sample, and are kept.
     assert found.tuned["", "psn"] == {} and set(found.tuned["", "lif"]) == {"neuron.tau"}
     assert all("test_accuracy" not in path.read_text() for path in folder.glob("tuning/*/trials/*/metrics.jsonl"))
-    assert conclusion.verdicts[0].own["lif"] == found.tuned["", "lif"]
+    assert conclusion.results[0].tuned["lif"] == found.tuned["", "lif"]
     assert "Each neuron was tuned first" in " ".join(conclusion.sentences())
     assert "## Tuned for each neuron" in (folder / "table.md").read_text()
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("done.json")}
-    compare(found, folder)
+    compare(found, folder, place=ONE)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("done.json")} == before
 
 
@@ -142,7 +147,7 @@ def test_an_exchanged_neuron_goes_on_where_the_first_ended(
     config = override(tiny_config, {"selection": "last", "schedule.epochs": 2})
     arms = (neuron_arm("lif"), exchanged_arm("lif", "clif", 1))
     comparison = Comparison("tiny", (Setting("", config),), arms, (5,), tiny_cache)
-    assert compare(comparison, tmp_path / "out").errors == ()
+    assert compare(comparison, tmp_path / "out", place=ONE).errors == ()
     first, then = comparison.parts_of(comparison.settings[0], arms[1], 5)
     ledger = Ledger(tmp_path / "out")
     assert [row["epoch"] for row in ledger.metrics(then)] == [1, 2]
@@ -169,7 +174,7 @@ def test_table_rows_say_what_they_were_measured_on(tmp_path: Path):
 
 def test_seed_table_pairs_by_seed(tmp_path: Path):
     conclusion = conclusion_of(tmp_path, {"lif": [30, 29, 31], "clif": [31, 28, 33]})
-    table = seed_table(conclusion, conclusion.verdicts[0])
+    table = seed_table(conclusion, conclusion.results[0])
     assert table.columns == ("seed", "LIF, %", "CLIF, %", "CLIF − LIF, points")
     assert table.rows[0] == ("7", "75.0", "77.5", "+2.5")
     assert table.rows[1] == ("8", "72.5", "70.0", "−2.5")
@@ -185,7 +190,7 @@ def test_missing_seeds_are_shown_and_in_no_mean(tmp_path: Path):
     assert lif[-2] == difference[-2] == "2: 7, 9; missing 8"
     assert clif[-2] == "3: 7–9"
     assert difference[1] == "+5.0 ± 3.5"
-    assert seed_table(conclusion, conclusion.verdicts[0]).rows[1] == ("8", "missing", "100.0", "missing")
+    assert seed_table(conclusion, conclusion.results[0]).rows[1] == ("8", "missing", "100.0", "missing")
     assert conclusion.errors == ("LIF seed 8: failed: the loss was nan at step 3 of epoch 2",)
     assert "missing 8" in accuracy_table(conclusion).markdown()
 
@@ -205,7 +210,7 @@ def test_a_damaged_run_is_listed_and_left_out(tmp_path: Path):
     folder = Ledger(tmp_path).trial_folder(config_of(comparison, "clif", 8))
     (folder / "result.json").write_text("{")
     conclusion = conclude(comparison, tmp_path)
-    assert list(conclusion.verdicts[0].arms["clif"].accuracy) == [7]
+    assert list(conclusion.results[0].arms["clif"].accuracy) == [7]
     assert conclusion.errors[0].startswith("CLIF seed 8: damaged: ")
 
 
@@ -213,7 +218,7 @@ def test_a_result_of_another_run_is_damaged(tmp_path: Path):
     comparison = write_comparison(tmp_path, {"lif": [30, 29], "clif": [31, 31]})
     config = config_of(comparison, "clif", 8)
     write_run(Ledger(tmp_path).trial_folder(config), replace(config, seed=99), 40)
-    assert "another run's" in read_outcomes(comparison, tmp_path)["", "clif", 8].missing
+    assert "expected the result of run" in read_outcomes(comparison, tmp_path)["", "clif", 8].missing
 
 
 def test_a_run_that_never_began_is_missing(tmp_path: Path):
@@ -224,35 +229,35 @@ def test_a_run_that_never_began_is_missing(tmp_path: Path):
 
 def test_few_seeds_are_said_to_show_nothing(tmp_path: Path):
     said = conclusion_of(tmp_path, {"lif": [30, 29, 31], "clif": [33, 33, 34]}).sentences()
-    assert said[0].startswith("CLIF − LIF is +8.3 points over 3 seeds (95 % interval ")
-    assert said[0].endswith("sign-flip p = 0.25): not shown to differ, which so few seeds cannot show.")
+    assert said[0].startswith("CLIF − LIF is +8.3 percentage points over 3 seeds (95 % interval ")
+    assert said[0].endswith("p = 0.25): no significant difference; with so few seeds none could be significant.")
     assert said[1] == f"{seeds_warning(3, 1)}."
-    assert said[2] == "One test sample is 2.50 points (40 test samples)."
+    assert said[2] == "Resolution: one test sample = 2.50 points (40 test samples)."
     assert "emulated" in said[-1]
 
 
 def test_enough_seeds_that_agree_show_who_is_ahead(tmp_path: Path):
     said = conclusion_of(tmp_path, {"lif": [33, 33, 34, 33, 32, 33], "clif": [30, 29, 31, 30, 30, 28]}).sentences()
     assert "sign-flip p = 0.031" in said[0]
-    assert said[0].endswith("in this setting LIF is ahead by more than chance explains.")
+    assert said[0].endswith("LIF is significantly better in this setting.")
 
 
 def test_seeds_that_disagree_show_nothing(tmp_path: Path):
     said = conclusion_of(tmp_path, {"lif": [30, 30, 30, 30, 30, 30], "clif": [31, 29, 31, 29, 31, 29]}).sentences()
-    assert said[0].endswith("sign-flip p = 1): not shown to differ.")
+    assert said[0].endswith("sign-flip p = 1): no significant difference.")
 
 
 def test_one_seed_and_no_pair_say_so(tmp_path: Path):
     said = conclusion_of(tmp_path / "a", {"lif": [30], "clif": [31]}).sentences()
-    assert "cannot tell a difference from chance" in said[0]
+    assert "cannot distinguish a difference from chance" in said[0]
     said = conclusion_of(tmp_path / "b", {"lif": [30, None], "clif": [None, 31]}).sentences()
-    assert said[0].startswith("CLIF − LIF: no seed has both runs")
+    assert said[0].startswith("CLIF − LIF: no seed has finished runs of both")
 
 
-def test_best_test_epoch_is_called_flattering(tmp_path: Path):
+def test_the_best_test_epoch_is_called_biased(tmp_path: Path):
     config = replace(CONFIG, selection="paper")
     conclusion = conclusion_of(tmp_path, {"lif": [30, 29], "clif": [31, 31]}, config=config)
-    assert "flattering" in " ".join(conclusion.sentences())
+    assert "optimistically biased" in " ".join(conclusion.sentences())
     assert accuracy_table(conclusion).rows[0][-1] == "best test epoch (the paper's convention)"
 
 
@@ -265,11 +270,12 @@ def test_recordings_are_not_called_emulated(tmp_path: Path):
 def test_plan_says_how_many_runs_and_what_so_few_seeds_cannot_show(tmp_path: Path):
     comparison = write_comparison(tmp_path, {"lif": [30, None], "clif": [31, 31]})
     runs, warning = plan_lines(comparison, tmp_path)
-    assert runs == "4 runs of 5 epochs: LIF, CLIF, 2 seeds each (7, 8); 3 done already"
-    assert warning.startswith("2 seeds cannot show a difference: a sign-flip test reaches p = 0.5 at best")
+    assert runs == "4 runs of 5 epochs: LIF, CLIF, 2 seeds each (7, 8); 3 already done"
+    assert warning.startswith("2 seeds cannot show a significant difference: the smallest possible p")
+    assert "sign-flip test is 0.5" in warning
     assert "(--seeds 6)" in warning
     _, smallest = plan_lines(replace(comparison, seeds=tuple(range(6))), tmp_path)
-    assert smallest.startswith("so many seeds show a difference of 1.8 times its own standard deviation over seeds")
+    assert "80 % power to detect differences of at least 1.8 standard deviations" in smallest
 
 
 def test_tables_and_figures_are_written(tmp_path: Path):
@@ -277,7 +283,7 @@ def test_tables_and_figures_are_written(tmp_path: Path):
     write_conclusion(comparison, tmp_path)
     text = (tmp_path / "table.md").read_text()
     assert text.count("\n## ") == 5
-    assert "- Missing, in no mean: LIF seed 8: failed" in text
+    assert "- Excluded run: LIF seed 8: failed" in text
     figures = {path.name for path in (tmp_path / "figures").iterdir()}
     names = ("learning-curves", "paired-differences")
     assert figures == {f"{name}.{kind}" for name in names for kind in ("svg", "png")}
@@ -289,7 +295,7 @@ def test_tables_and_figures_are_written(tmp_path: Path):
 
 def test_nothing_is_written_where_no_run_came_to_a_result(tmp_path: Path):
     comparison = write_comparison(tmp_path, {"lif": [None], "clif": [None]})
-    with pytest.raises(RunError, match="no run came to a result; the first: LIF seed 7: failed: the loss was nan"):
+    with pytest.raises(RunError, match=r"with a result, found none\. The first run: LIF seed 7: failed: the loss"):
         write_conclusion(comparison, tmp_path)
     assert not (tmp_path / "table.md").exists()
 
@@ -297,7 +303,7 @@ def test_nothing_is_written_where_no_run_came_to_a_result(tmp_path: Path):
 def test_a_folder_of_other_settings_is_refused_with_the_difference(tmp_path: Path):
     comparison = write_comparison(tmp_path, {"lif": [30], "clif": [31]})
     other = replace(comparison, settings=(Setting("", replace(CONFIG, batch_size=8)),))
-    with pytest.raises(RunError, match="comparison with batch_size = 4, expected 8") as caught:
+    with pytest.raises(RunError, match="expected a comparison with batch_size = 8, found 4") as caught:
         compare(other, tmp_path)
     assert "Choose another --out" in caught.value.errors[-1]
     (tmp_path / "elsewhere").mkdir()
@@ -311,8 +317,8 @@ def test_a_folder_of_another_comparison_is_refused_with_both_names(tmp_path: Pat
     with pytest.raises(RunError) as caught:
         compare(replace(comparison, name="figure4-small"), tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}: holds the comparison gestures-small, expected figure4-small: their runs do not belong in one "
-        f"table. Choose another --out, or go on with it: spikeloom compare --resume {tmp_path}"
+        f"{tmp_path}: expected the comparison figure4-small, found gestures-small. Choose another --out, or continue "
+        f"the one that is there: spikeloom compare --resume {tmp_path}"
     )
 
 
@@ -322,7 +328,7 @@ def test_a_comparison_keeps_others_out_to_its_end(tmp_path: Path, monkeypatch: p
 
     def run(*_: object) -> None:
         before = (tmp_path / "comparison.json").read_bytes()
-        with pytest.raises(RunError, match="another process trains here"):
+        with pytest.raises(RunError, match="found one that trains here"):
             compare(replace(comparison, seeds=(7, 8, 9)), tmp_path)
         assert (tmp_path / "comparison.json").read_bytes() == before
         ran.append(True)
@@ -370,7 +376,7 @@ def test_a_missing_event_store_is_refused_before_anything_is_written(tmp_path: P
 def test_comparisons_and_searches_need_a_test_split_before_anything_is_written(tmp_path: Path):
     from tiny_run import TINY, tiny_cache
 
-    from tune.search.plan import SearchWords, plan_search
+    from tune.search.plan import SearchOptions, plan_search
 
     cache = tiny_cache(tmp_path, 12, tests=False)
     config = replace(TINY, batch_size=2)
@@ -379,46 +385,52 @@ def test_comparisons_and_searches_need_a_test_split_before_anything_is_written(t
         compare(compare_neurons("tiny", config, ("lif", "clif"), (1,), cache), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with pytest.raises(ConfigError, match=message):
-        plan_search("tiny", config, SearchWords(("neuron.tau=1.5,2",)), cache)
+        plan_search("tiny", config, SearchOptions(("neuron.tau=1.5,2",)), cache)
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("argv", "message"),
     [
         (["gestures-small", "--neurons", "lif"], "expected two or more different neurons, found: lif"),
         (["gestures-small", "--neurons", "lif", "lif"], "expected two or more different neurons, found: lif lif"),
         (["gestures-small", "--seeds", "0"], "--seeds: expected at least 1, found 0"),
         ([], "expected a preset, a design or --config"),
         (["gesture-smal"], "Did you mean 'gestures-small'?"),
-        (["--resume", "x", "--seeds", "9"], "--resume: expected no other word than --accept-changed-code, --address"),
+        (["--resume", "x", "--seeds", "9"], "--resume: expected only --accept-changed-code, --address"),
         (["--resume", "nowhere"], "expected a comparison (with comparison.json), found none"),
     ],
 )
-def test_faulty_words_are_refused(words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_faulty_arguments_are_refused(argv: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SpikeloomError) as caught:
-        command.run(words)
+        command.run(argv)
     assert message in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 
-def test_last_epoch_counts_unless_the_words_say_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    asked: list[Comparison] = []
-
-    def stop(comparison: Comparison, folder: Path, **_: object) -> None:
-        asked.append(comparison)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("tune.comparison.run_comparison.compare", stop)
-    for words in ([], ["--selection", "paper"], ["--selection=validation", "--seed", "5", "--seeds", "2"]):
-        with pytest.raises(KeyboardInterrupt):
-            command.run(["gesture-vgg11", "--out", str(tmp_path), *words])
-    assert [comparison.settings[0].config.selection for comparison in asked] == ["last", "paper", "validation"]
-    assert [comparison.seeds for comparison in asked] == [(2022, 2023, 2024, 2025, 2026)] * 2 + [(5, 6)]
-    assert asked[0].settings[0].config.binning.timesteps == 20
+def plan(*argv: str) -> Comparison:
+    return command.plan_comparison(command.parse_arguments(argv))
 
 
-def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_last_epoch_is_used_unless_the_arguments_select_another():
+    default, paper = plan("gesture-vgg11"), plan("gesture-vgg11", "--selection", "paper")
+    validation = plan("gesture-vgg11", "--selection=validation", "--seed", "5", "--seeds", "2")
+    planned = (default, paper, validation)
+    assert [comparison.settings[0].config.selection for comparison in planned] == ["last", "paper", "validation"]
+    assert [comparison.seeds for comparison in planned] == [(2022, 2023, 2024, 2025, 2026)] * 2 + [(5, 6)]
+    assert default.settings[0].config.binning.timesteps == 20
+
+
+def test_a_budget_is_eight_trials_unless_it_is_given():
+    assert plan("gestures-small", "--fairness", "equal-budget").tuning.trials == 8
+    assert plan("gestures-small", "--fairness", "equal-budget", "--budget", "8").tuning.trials == 8
+    assert plan("gestures-small", "--fairness", "equal-budget", "--budget", "3").tuning.trials == 3
+    assert plan("gestures-small", "--fairness", "tau-grid").tuning.trials is None
+
+
+def test_ctrl_c_says_what_to_run_next(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -437,9 +449,9 @@ def test_numbers_that_round_to_nothing_have_no_sign():
 def test_names_of_neurons_and_seeds():
     assert neuron_label("clif") == "CLIF"
     assert neuron_label("mine/neurons.py:Fast") == "Fast"
-    assert seed_words([2022, 2023]) == "2022, 2023"
-    assert seed_words([2022, 2023, 2024]) == "2022–2024"
-    assert seed_words([2022, 2024, 2025]) == "2022, 2024, 2025"
+    assert format_seeds([2022, 2023]) == "2022, 2023"
+    assert format_seeds([2022, 2023, 2024]) == "2022–2024"
+    assert format_seeds([2022, 2024, 2025]) == "2022, 2024, 2025"
 
 
 def test_neurons_and_seeds_of_before_are_never_dropped(tmp_path: Path):

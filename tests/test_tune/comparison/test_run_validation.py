@@ -58,16 +58,16 @@ def measures(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], fil
         (says(test_accuracy="abc"), "result.json: test_accuracy: expected a number from 0 to 1, found 'abc'. Delete"),
         (says(test_accuracy=float("nan")), "test_accuracy: expected a number from 0 to 1, found nan"),
         (says(test_accuracy=1.7), "test_accuracy: expected a number from 0 to 1, found 1.7"),
-        (says(test_accuracy=0.9), "expected correct / test_samples, found 0.9 of 30 right answers of 40"),
+        (says(test_accuracy=0.9), "expected correct / test_samples, found 0.9 for 30 of 40 samples"),
         (says(test_samples=0), "test_samples: expected a whole number of 1 or more, found 0"),
         (says(seconds=10**400), "seconds: expected a number of 0 or more, found 1000"),
-        (says(confusion=...), "result.json lacks confusion"),
-        (says(firing_rates=...), "result.json lacks firing_rates"),
+        (says(confusion=...), "result.json: expected values of confusion, found none. Delete"),
+        (says(firing_rates=...), "result.json: expected values of firing_rates, found none"),
         (says(firing_rates=[1]), "firing_rates: expected a rate for each layer, found [1]"),
-        (says(confusion=[[1, 2], [3]]), "confusion: expected as many rows as columns of counts, found [[1, 2], [3]]"),
+        (says(confusion=[[1, 2], [3]]), "confusion: expected a square matrix of counts, found [[1, 2], [3]]"),
         (says(confusion=[[30, 10], [0, 0]]), "confusion: expected a row for each class, found 2 for 3 classes"),
-        (says(confusion=[[1, 0, 0]] * 3), "confusion: expected 30 right answers of 40, found 1 of 3"),
-        (says(energy=[]), "energy: expected what an inference takes, found []"),
+        (says(confusion=[[1, 0, 0]] * 3), "confusion: expected 30 correct of 40 samples, found 1 of 3"),
+        (says(energy=[]), "energy: expected the energy of an inference, found []"),
         (measures(lambda rows: [*rows, rows[-1]]), "the rows of epochs 1 to 5, found 1, 2, 3, 4, 5, 5"),
         (measures(lambda rows: rows[1:]), "metrics.jsonl: expected the rows of epochs 1 to 5, found 2, 3, 4, 5"),
         (measures(lambda rows: []), "expected the rows of epochs 1 to 5, found none"),
@@ -86,13 +86,13 @@ def test_a_run_that_cannot_be_counted_is_listed_and_left_out(
     conclusion = with_damage(tmp_path, damage)
     (told,) = conclusion.errors
     assert told.startswith("LIF seed 7: damaged: ") and message in told and "\n" not in told
-    assert list(conclusion.verdicts[0].arms["lif"].accuracy) == [8, 9]
+    assert list(conclusion.results[0].arms["lif"].accuracy) == [8, 9]
     assert tables(conclusion) and conclusion.sentences()
 
 
 def test_a_page_of_a_damaged_first_run_is_made(tmp_path: Path):
     with_damage(tmp_path, says(confusion=...))
-    assert "result.json lacks confusion" in write_report(tmp_path).read_text()
+    assert "result.json: expected values of confusion, found none" in write_report(tmp_path).read_text()
 
 
 def test_an_unfinished_value_of_an_earlier_version_may_be_missing(tmp_path: Path):
@@ -108,12 +108,12 @@ def negated(run: Path) -> None:
 
 def test_a_run_whose_answers_are_damaged_or_others_than_its_result_counted_is_left_out(tmp_path: Path):
     (told,) = with_damage(tmp_path / "a", negated).errors
-    assert "predictions.npz: expected 30 right answers of 40, as result.json has, found " in told
+    assert "predictions.npz: expected 30 correct predictions of 40 as in result.json, found " in told
     assert "Write it again: spikeloom evaluate" in told
     cut = with_damage(tmp_path / "b", lambda run: (run / "predictions.npz").write_bytes(b"PK"))
     (told,) = cut.errors
     assert told.startswith("LIF seed 7: damaged: ") and "predictions.npz: cannot be read" in told
-    assert list(cut.verdicts[0].differences[0].by_seed) == [8, 9]
+    assert list(cut.results[0].differences[0].by_seed) == [8, 9]
 
 
 def test_a_run_without_answers_takes_the_interval_of_its_neuron_alone_and_is_told(tmp_path: Path):
@@ -130,12 +130,11 @@ def test_a_run_without_answers_takes_the_interval_of_its_neuron_alone_and_is_tol
     (folder_of(folder, comparison, 1, 8) / "predictions.npz").unlink()
     conclusion = conclude(comparison, folder)
     assert conclusion.errors == ()
-    lif, clif, plif = conclusion.verdicts[0].arms.values()
+    lif, clif, plif = conclusion.results[0].arms.values()
     assert lif.bootstrap is not None and clif.bootstrap is None and plif.bootstrap is None
     assert list(clif.accuracy) == [7, 8, 9]
     assert (
-        "Why intervals over test samples are missing: CLIF seed 8 has no predictions.npz; PLIF "
-        "seed 8 diverged."
+        "Intervals over test samples are missing because: CLIF seed 8 has no predictions.npz; PLIF seed 8 diverged."
     ) in conclusion.sentences()
 
 
@@ -147,5 +146,5 @@ def test_runs_of_other_test_samples_have_no_interval_and_are_told(tmp_path: Path
         np.savez_compressed(run / "predictions.npz", **(columns | {"name": names}))
 
     said = " ".join(with_damage(tmp_path, renamed).sentences())
-    assert "Why intervals over test samples are missing: " in said
+    assert "Intervals over test samples are missing because: " in said
     assert "Compare runs of one data set and split." in said

@@ -12,7 +12,7 @@ from made_up import CONFIG, write_comparison_runs, write_run
 from preprocess.files import read_json, write_json, write_lines
 from tune.comparison.arms import Setting, exchanged_arm, neuron_arm
 from tune.comparison.conclusions import Conclusion, conclude
-from tune.comparison.equal_cost import read_at_equal
+from tune.comparison.equal_cost import accuracies_at_equal_cost
 from tune.comparison.plan import Comparison
 from tune.comparison.tables import accuracy_table
 from tune.trials.ledger import Ledger
@@ -48,7 +48,7 @@ def test_both_parts_of_an_exchanged_neuron_count(tmp_path: Path):
 
 def test_equal_training_time_is_read_of_both_parts(tmp_path: Path):
     conclusion = exchanged(tmp_path)
-    (reading,) = read_at_equal(conclusion)
+    (reading,) = accuracies_at_equal_cost(conclusion)
     assert (reading.quantity, reading.at) == ("training time (train accuracy)", "12 s")
     # After 12.5 s, when LIF ends, the other is between its first and second epoch: these took it 7 s each.
     name = conclusion.comparison.arms[1].name
@@ -60,7 +60,7 @@ def test_equal_training_time_is_read_of_both_parts(tmp_path: Path):
 def test_without_the_first_part_the_time_is_missing_instead_of_too_short(tmp_path: Path):
     conclusion = exchanged(tmp_path, first_part=False)
     assert [row[5] for row in accuracy_table(conclusion).rows] == ["12 ± 0", "–", ""]
-    assert read_at_equal(conclusion) == []
+    assert accuracies_at_equal_cost(conclusion) == []
 
 
 @pytest.mark.parametrize("lost", [1, LAST])
@@ -70,4 +70,4 @@ def test_a_lost_time_of_an_epoch_leaves_nothing_to_read(tmp_path: Path, lost: in
     folder = Ledger(tmp_path).trial_folder(comparison.config_of(comparison.settings[0], comparison.arms[0], 7))
     rows = [{"epoch": epoch, "epoch_s": 2.5} for epoch in range(1, LAST + 1) if epoch != lost]
     write_lines(folder / "timings.jsonl", rows)
-    assert read_at_equal(conclude(comparison, tmp_path)) == []
+    assert accuracies_at_equal_cost(conclude(comparison, tmp_path)) == []

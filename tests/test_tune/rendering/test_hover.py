@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tune.rendering.hover import hover_json, link_legends
-from tune.rendering.style import PAGE, PALETTE, drawing, inline_svg, new_figure, tell
+from tune.rendering.hover_text import set_hover
+from tune.rendering.style import PAGE, PALETTE, drawing, inline_svg, new_figure
 
 
 def told(draw: Any, columns: int = 1) -> tuple[str, dict[str, Any]]:
@@ -48,7 +49,7 @@ def test_lines_without_a_label_bands_and_lines_across_the_axes_are_left_out():
 
 def test_a_label_with_an_underscore_names_the_series_and_a_figure_adds_words():
     def draw(_: Any, axes: Any) -> None:
-        tell(axes.scatter([1, 2], [30.0, np.nan], label="_lif"), ["5 seeds", "4 seeds"])
+        set_hover(axes.scatter([1, 2], [30.0, np.nan], label="_lif"), ["5 seeds", "4 seeds"])
         axes.set_xlabel("T")
 
     (axes,) = told(draw)[1]["axes"]

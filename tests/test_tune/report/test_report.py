@@ -103,20 +103,21 @@ def test_comparison_page_has_every_table_and_figure(comparison_page: Page):
     text = comparison_page.text
     assert text["h1"] == ["Emulated data: LIF against CLIF on emulated-gestures"]
     assert text["title"] == ["Emulated data: LIF against CLIF on emulated-gestures · spikeloom"]
+    opening = "Paired difference, points"
     figures = [
-        "Training loss", "Training accuracy, %", "Test accuracy by seed, %", "Paired difference, points",
-        "Confusion, LIF", "Confusion, CLIF", "Firing rate by layer",
+        "Training loss", "Training accuracy, %", "Test accuracy by seed, %", "Confusion, LIF", "Confusion, CLIF",
+        "Firing rate by layer",
     ]  # fmt: skip
     tables = [
         "Emulated data: LIF against CLIF on emulated-gestures",
         "Emulated data: Paired differences: emulated-gestures, official split, T = 4",
         "Emulated data: Mean accuracy over the epochs: emulated-gestures, official split, T = 4",
         "Emulated data: Test accuracy by seed: emulated-gestures, official split, T = 4, last epoch",
-        "Emulated data: Read at equal cost: emulated-gestures, official split, T = 4",
+        "Emulated data: Accuracy at equal cost: emulated-gestures, official split, T = 4",
     ]
-    assert text["h3"] == [*tables, *figures, "What the network sees"]
+    assert text["h3"] == [opening, *tables, *figures, "What the network sees"]
     assert text["summary"] == ["Configuration", "Environment"]
-    assert comparison_page.source.count("<svg") == len(figures)
+    assert comparison_page.source.count("<svg") == len(figures) + 1
     assert {"LIF", "CLIF", "CLIF − LIF", "76.2 ± 1.8", "missing"} <= set(text["td"])
     assert "4 runs" not in comparison_page.source
     assert "LIF seed 8: failed: the loss was nan at step 3 of epoch 2" in text["li"]
@@ -160,16 +161,16 @@ def test_run_page_says_what_was_reached(tmp_path: Path, cache: Path):
     page = Page(write_report(tmp_path))
     assert_loads_nothing(page)
     assert page.text["h1"] == ["Emulated data: LIF on emulated-gestures, T = 4"]
-    assert "LIF classifies 31 of 40 test samples rightly, 77.5 %" in page.text["p"][1]
+    assert "LIF classifies 31 of 40 test samples correctly, 77.5 %" in page.text["p"][1]
     assert page.source.count("<svg") == 4
-    assert "Weights: best validation epoch, number 5 of 5." in page.text["li"]
+    assert "Evaluated weights: best validation epoch (epoch 5 of 5)." in page.text["li"]
 
 
 def test_page_of_an_unfinished_run_says_so(tmp_path: Path):
     write_run(tmp_path, CONFIG)
     (tmp_path / "result.json").unlink()
     page = Page(write_report(tmp_path))
-    assert "LIF has trained 5 of 5 epochs; it is not finished." in page.text["p"]
+    assert "LIF was trained for 5 of 5 epochs; the run is not finished." in page.text["p"]
     assert page.source.count("<svg") == 2
 
 
@@ -225,7 +226,7 @@ def test_missing_frames_leave_out_the_strips_only(tmp_path: Path):
 def test_a_comparison_without_any_result_is_still_a_page(tmp_path: Path):
     write_comparison(tmp_path, {"lif": [None], "clif": [None]})
     page = Page(write_report(tmp_path))
-    assert "no seed has both runs" in page.source
+    assert "no seed has finished runs of both" in page.source
     assert "<svg" not in page.source
 
 
@@ -239,7 +240,7 @@ def test_words_from_files_cannot_break_the_page(tmp_path: Path):
     assert "<script>alert" not in page.source
 
 
-@pytest.mark.parametrize(("make", "message"), [(False, "found none"), (True, "found none of comparison.json, search")])
+@pytest.mark.parametrize(("make", "message"), [(False, "no such folder"), (True, "found none of comparison.json")])
 def test_a_folder_without_anything_to_report_is_refused(tmp_path: Path, make: bool, message: str):
     folder = tmp_path / "empty"
     if make:
@@ -267,6 +268,13 @@ def test_report_prints_where_the_page_is(tmp_path: Path, capsys: pytest.CaptureF
     assert paper == f"{tmp_path}/paper: 5 tables (.md, .tex) and 7 figures (.svg, .pdf)"
 
 
+def test_the_page_shows_headline_figure_table_and_notes_in_this_order(comparison_page: Page):
+    source = comparison_page.source
+    parts = ["<h1>", 'class="lead"', 'class="pictures"', 'class="table', 'class="sentences"', 'class="errors"']
+    places = [source.index(part) for part in parts]
+    assert places == sorted(places)
+
+
 def test_what_is_between_back_quotes_is_code(tmp_path: Path):
     told = ("`--fairness tau-grid` for <each>", "a ` alone")
     section = Section("run", tmp_path, "n-mnist", "x", emulated=False, lead="see `a`", sentences=told)
@@ -283,8 +291,8 @@ def test_the_page_counts_in_the_singular_and_tells_what_was_declared(tmp_path: P
     equal, declared = section.sentences[-2:]
     assert "spiking-vgg" in equal and ", 1 epoch; " in equal
     assert declared == (
-        "Declared before the first run: what counts is test accuracy; as many seeds as were declared, whatever "
-        "comes of them; what is added later is listed."
+        "Declared before the first run: the primary metric is test accuracy; the number of seeds is declared in "
+        "advance, whatever the results; later additions are listed."
     )
 
 
@@ -322,4 +330,4 @@ def test_a_comparison_of_several_settings_opens_with_the_figure_that_says_most(t
     others = [Setting(name, override(CONFIG, {"dataset.name": name}), {"preset": name}) for name in names]
     assert headings(*over_t)[0] == "The gap"
     assert headings(*others)[0] == "Paired differences"
-    assert headings(Setting("", CONFIG))[0].startswith("Emulated data: LIF against CLIF")
+    assert headings(Setting("", CONFIG))[0] == "Paired difference, points"

@@ -11,8 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up import make_cache, write_comparison, write_large_search, write_weights
+from made_up import (
+    CONFIG,
+    make_cache,
+    write_comparison,
+    write_comparison_runs,
+    write_large_search,
+    write_weights,
+)
 
+from pipeline.config.run_config import override
+from tune.comparison.arms import Setting, neuron_arm
+from tune.comparison.plan import Comparison
 from tune.rendering.table import Table
 from tune.report import write_report
 from tune.report.page import render_page
@@ -44,6 +54,11 @@ class Tab:
         """The words of a column of the first table, from top to bottom."""
         cells = self.page.locator(".table").first.locator(f"tbody tr td:nth-child({column + 1})")
         return cells.all_text_contents()
+
+    def figure(self, title: str) -> Any:
+        """The drawing of the figure with this title."""
+        heading = self.page.get_by_role("heading", name=title, exact=True)
+        return self.page.locator(".pictures figure", has=heading).locator(".svg")
 
     def header(self, column: int) -> Any:
         return self.page.locator(".table").first.locator("th").nth(column)
@@ -89,6 +104,26 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("search")
     write_large_search(folder, trials=200, epochs=12)
     return write_report(folder)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a comparison whose tables have the most columns, with long names and intervals."""
+    folder = tmp_path_factory.mktemp("wide")
+    settings = tuple(
+        Setting(f"gestures-hard-small, T = {t}", override(CONFIG, {"binning.timesteps": t}), {"binning.timesteps": t})
+        for t in (4, 16)
+    )
+    arms = tuple(map(neuron_arm, ("lif", "clif-detached", "clif-undecayed")))
+    comparison = Comparison("wide", settings, arms, tuple(range(2022, 2030)), make_cache(folder)).declare(0)
+    counts: list[int | None] = [3, 12, 5, 11, 7, 9, 10, 8]
+    shifts = {arm.name: k for k, arm in enumerate(arms)}
+    correct = {
+        (setting.name, arm.name): counts[shifts[arm.name] :] + counts[: shifts[arm.name]]
+        for setting, arm in comparison.cells()
+    }
+    write_comparison_runs(folder / "out", comparison, correct, comparison.cache, samples=12)
+    return write_report(folder / "out")
 
 
 @pytest.fixture
@@ -186,7 +221,7 @@ def test_a_table_is_copied_as_the_files_for_a_paper_have_it(table: Tab):
 
 
 def test_a_curve_shows_the_values_of_the_nearest_point(tab: Tab):
-    figure = tab.page.locator(".pictures .svg").first
+    figure = tab.figure("Training loss")
     figure.scroll_into_view_if_needed()
     series = json.loads(figure.locator("script.values").text_content())["axes"][0]["series"]
     assert [one["name"] for one in series] == ["LIF", "CLIF"]
@@ -200,7 +235,7 @@ def test_a_curve_shows_the_values_of_the_nearest_point(tab: Tab):
 
 
 def test_arrow_keys_go_along_a_curve(tab: Tab):
-    figure = tab.page.locator(".pictures .svg").first
+    figure = tab.figure("Training loss")
     figure.focus()
     first = []
     for key in ("ArrowRight", "ArrowRight", "End"):
@@ -212,7 +247,7 @@ def test_arrow_keys_go_along_a_curve(tab: Tab):
 
 
 def test_what_is_shown_goes_with_its_point_when_the_page_scrolls(tab: Tab):
-    figure = tab.page.locator(".pictures .svg").first
+    figure = tab.figure("Training loss")
     figure.focus()
     tab.settle()
     tab.page.keyboard.press("ArrowRight")
@@ -250,7 +285,7 @@ def move_to(tab: Tab, figure: Any, place: Sequence[float]) -> None:
 
 
 def test_a_legend_s_entry_hides_its_curve_and_shows_it_again(tab: Tab):
-    figure = tab.page.locator(".pictures .svg").first
+    figure = tab.figure("Training loss")
     marks = json.loads(figure.locator("script.values").text_content())["toggles"][0]["marks"]
     # The mean and its band.
     assert len(marks) == 2
@@ -264,7 +299,7 @@ def test_a_legend_s_entry_hides_its_curve_and_shows_it_again(tab: Tab):
 
 def test_spikes_over_time_are_shown_of_the_network_that_has_weights(tab: Tab):
     assert tab.page.locator(".spikes").count() == 3
-    assert "Spikes are not shown of CLIF: no weights (best.pt)" in tab.page.locator(".note").last.inner_text()
+    assert "Spikes are not shown for CLIF: no weights (best.pt)" in tab.page.locator(".note").last.inner_text()
     spikes = tab.page.locator(".spikes").first
     spikes.scroll_into_view_if_needed()
     box = spikes.bounding_box()
@@ -300,6 +335,16 @@ def test_a_phone_scrolls_tables_in_their_box_and_never_the_page(browser: Any, co
         box = figure.bounding_box()
         tab.page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         assert tab.shown()
+        assert tab.overflow() == 0
+        tab.context.close()
+
+
+def test_on_a_desktop_tables_fit_without_scrolling_sideways(browser: Any, comparison: Path, search: Path, wide: Path):
+    widths = "[...document.querySelectorAll('.table')].map(box => [box.scrollWidth, box.clientWidth])"
+    for path in (comparison, search, wide):
+        tab = Tab(browser, path, viewport={"width": 1280, "height": 900})
+        found = tab.page.evaluate(widths)
+        assert found and all(content <= box for content, box in found), path
         assert tab.overflow() == 0
         tab.context.close()
 

@@ -17,7 +17,7 @@ def test_page_has_what_was_run_and_the_paper_s_numbers_apart(tmp_path: Path):
     head, _, rest = text.partition("## What the data show")
     assert "- Command: `spikeloom compare figure11-small`\n- Commit: 0ff1ce\n" in head
     assert "- Runs: 6, " in head and "- Data: emulated-gestures (40 test samples)\n" in head
-    assert "- Missing, in no mean: LIF seed 9: failed" in rest
+    assert "- Excluded run: LIF seed 9: failed" in rest
     measured, title, paper = rest.partition("## What the paper")
     assert "76.2 ± 1.8" in measured and title
     # Theirs is another data set and network: no number of ours is beside them.

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from pipeline.config.run_config import RunConfig, override
 from preprocess.errors import ConfigError
-from tune.resources.allocation import MEMORY_SHARE, Asked, Need, Node, Share, places, plan_share
+from tune.resources.allocation import (
+    MEMORY_SHARE,
+    MemoryNeed,
+    Node,
+    ResourceRequest,
+    TrialResources,
+    plan_resources,
+    trials_that_fit,
+)
 
 GB = 1e9
 
@@ -23,95 +31,97 @@ def trial(**changes: Any) -> RunConfig:
     ("nodes", "count", "asked", "expected"),
     [
         # One trial a CPU; fewer trials share all of them.
-        ([Node(8)], 20, Asked(), Share(8, 1, 0.0, "cpu")),
-        ([Node(8)], 3, Asked(), Share(3, 2, 0.0, "cpu")),
-        ([Node(8)], 20, Asked(concurrent=2), Share(2, 4, 0.0, "cpu")),
-        ([Node(8)], 20, Asked(cpus=4), Share(2, 4, 0.0, "cpu")),
+        ([Node(8)], 20, ResourceRequest(), TrialResources(8, 1, 0.0, "cpu")),
+        ([Node(8)], 3, ResourceRequest(), TrialResources(3, 2, 0.0, "cpu")),
+        ([Node(8)], 20, ResourceRequest(concurrent=2), TrialResources(2, 4, 0.0, "cpu")),
+        ([Node(8)], 20, ResourceRequest(cpus=4), TrialResources(2, 4, 0.0, "cpu")),
         # No more than there are CPUs for.
-        ([Node(2)], 20, Asked(concurrent=5), Share(2, 1, 0.0, "cpu")),
+        ([Node(2)], 20, ResourceRequest(concurrent=5), TrialResources(2, 1, 0.0, "cpu")),
         # One trial a GPU, or several on each; none is spread over two.
-        ([Node(8, 2)], 20, Asked(), Share(2, 4, 1.0, "cuda")),
-        ([Node(8, 2)], 20, Asked(concurrent=4), Share(4, 2, 0.5, "cuda")),
-        ([Node(8, 1)], 20, Asked(concurrent=3), Share(3, 2, 0.3333, "cuda")),
-        ([Node(8, 2)], 20, Asked(gpus=0.25), Share(8, 1, 0.25, "cuda")),
-        ([Node(8, 2)], 20, Asked(gpus=0.7), Share(2, 4, 0.7, "cuda")),
-        ([Node(8, 4)], 20, Asked(gpus=2), Share(2, 4, 2, "cuda")),
-        ([Node(8, 2)], 20, Asked(gpus=0), Share(8, 1, 0.0, "cpu")),
-        ([Node(8, 2)], 1, Asked(), Share(1, 8, 1.0, "cuda")),
+        ([Node(8, 2)], 20, ResourceRequest(), TrialResources(2, 4, 1.0, "cuda")),
+        ([Node(8, 2)], 20, ResourceRequest(concurrent=4), TrialResources(4, 2, 0.5, "cuda")),
+        ([Node(8, 1)], 20, ResourceRequest(concurrent=3), TrialResources(3, 2, 0.3333, "cuda")),
+        ([Node(8, 2)], 20, ResourceRequest(gpus=0.25), TrialResources(8, 1, 0.25, "cuda")),
+        ([Node(8, 2)], 20, ResourceRequest(gpus=0.7), TrialResources(2, 4, 0.7, "cuda")),
+        ([Node(8, 4)], 20, ResourceRequest(gpus=2), TrialResources(2, 4, 2, "cuda")),
+        ([Node(8, 2)], 20, ResourceRequest(gpus=0), TrialResources(8, 1, 0.0, "cpu")),
+        ([Node(8, 2)], 1, ResourceRequest(), TrialResources(1, 8, 1.0, "cuda")),
         # A trial fits on the smallest machine of a cluster; one without CPUs has none.
-        ([Node(4), Node(16)], 2, Asked(), Share(2, 4, 0.0, "cpu")),
-        ([Node(4), Node(0)], 9, Asked(), Share(4, 1, 0.0, "cpu")),
+        ([Node(4), Node(16)], 2, ResourceRequest(), TrialResources(2, 4, 0.0, "cpu")),
+        ([Node(4), Node(0)], 9, ResourceRequest(), TrialResources(4, 1, 0.0, "cpu")),
         # Trials on GPUs leave machines without them alone.
-        ([Node(32), Node(8, 1)], 9, Asked(), Share(1, 8, 1.0, "cuda")),
+        ([Node(32), Node(8, 1)], 9, ResourceRequest(), TrialResources(1, 8, 1.0, "cuda")),
     ],
 )
-def test_trials_get_equal_shares(nodes: list[Node], count: int, asked: Asked, expected: Share):
-    assert plan_share(trial(), count, nodes, asked) == expected
+def test_trials_get_equal_shares(nodes: list[Node], count: int, asked: ResourceRequest, expected: TrialResources):
+    assert plan_resources(trial(), count, nodes, asked) == expected
 
 
 def test_threads_and_device_that_the_configuration_names_are_kept():
     nodes = [Node(8, 1)]
-    assert plan_share(trial(device="cpu"), 20, nodes) == Share(8, 1, 0.0, "cpu")
-    assert plan_share(trial(device="cpu", threads=3), 20, nodes) == Share(2, 3, 0.0, "cpu")
+    assert plan_resources(trial(device="cpu"), 20, nodes) == TrialResources(8, 1, 0.0, "cpu")
+    assert plan_resources(trial(device="cpu", threads=3), 20, nodes) == TrialResources(2, 3, 0.0, "cpu")
     # More threads than CPUs would wait for ever.
-    assert plan_share(trial(device="cpu", threads=64), 20, nodes) == Share(1, 8, 0.0, "cpu")
+    assert plan_resources(trial(device="cpu", threads=64), 20, nodes) == TrialResources(1, 8, 0.0, "cpu")
 
 
 def test_as_many_run_at_once_as_the_memory_holds():
-    need = Need(memory=3 * GB)
-    assert plan_share(trial(), 20, [Node(8, memory=10 * GB)], need=need) == Share(3, 2, 0.0, "cpu", 3 * 10**9)
+    need = MemoryNeed(memory=3 * GB)
+    assert plan_resources(trial(), 20, [Node(8, memory=10 * GB)], need=need) == TrialResources(
+        3, 2, 0.0, "cpu", 3 * 10**9
+    )
     # On each machine by itself: 10 GB and 1 GB are no 11 GB.
     nodes = [Node(8, memory=10 * GB), Node(8, memory=1 * GB)]
-    assert plan_share(trial(), 20, nodes, need=need).trials == 3
+    assert plan_resources(trial(), 20, nodes, need=need).trials == 3
 
 
 def test_several_share_a_gpu_that_holds_them():
-    need = Need(1 * GB, gpu_memory=5 * GB)
-    assert plan_share(trial(), 20, [Node(8, 1, 64 * GB, 24 * GB)], need=need).gpu == 0.25
+    need = MemoryNeed(1 * GB, gpu_memory=5 * GB)
+    assert plan_resources(trial(), 20, [Node(8, 1, 64 * GB, 24 * GB)], need=need).gpu == 0.25
     # Two CPUs are for two trials; an unknown GPU is for one.
-    assert plan_share(trial(), 20, [Node(2, 1, 64 * GB, 24 * GB)], need=need).gpu == 0.5
-    assert plan_share(trial(), 20, [Node(8, 1, 64 * GB)], need=need).gpu == 1.0
+    assert plan_resources(trial(), 20, [Node(2, 1, 64 * GB, 24 * GB)], need=need).gpu == 0.5
+    assert plan_resources(trial(), 20, [Node(8, 1, 64 * GB)], need=need).gpu == 1.0
 
 
 def test_trial_that_no_machine_holds_is_one_line():
-    told = r"a trial takes 30\.0 GB of memory, and no machine has more than 18\.0 GB for trials, 0\.9 of 20\.0 GB"
+    told = r"expected at least 30\.0 GB of memory, .* found at most 18\.0 GB for trials on a machine, 0\.9 of 20\.0 GB"
     with pytest.raises(ConfigError, match=told):
-        plan_share(trial(), 4, [Node(8, memory=20 * GB)], need=Need(30 * GB))
+        plan_resources(trial(), 4, [Node(8, memory=20 * GB)], need=MemoryNeed(30 * GB))
 
 
 def test_trials_that_do_not_fit_run_one_at_a_time_on_each_machine():
     nodes = [Node(8, memory=10 * GB), Node(8, memory=11 * GB)]
-    share = plan_share(trial(), 20, nodes, need=Need(fits=False))
-    assert (share.trials, share.threads) == (2, 8)
+    resources = plan_resources(trial(), 20, nodes, need=MemoryNeed(fits=False))
+    assert (resources.trials, resources.threads) == (2, 8)
     # As machines are counted anew later.
-    assert [places(node, share.threads, share.gpu, share.memory) for node in nodes] == [1, 1]
-    assert plan_share(trial(), 20, nodes, Asked(concurrent=4), Need(fits=False)).trials == 2
-    assert plan_share(trial(), 20, [Node(8, 2, 10 * GB, 8 * GB)], need=Need(fits=False)).gpu == 1.0
+    assert [trials_that_fit(node, resources.threads, resources.gpu, resources.memory) for node in nodes] == [1, 1]
+    assert plan_resources(trial(), 20, nodes, ResourceRequest(concurrent=4), MemoryNeed(fits=False)).trials == 2
+    assert plan_resources(trial(), 20, [Node(8, 2, 10 * GB, 8 * GB)], need=MemoryNeed(fits=False)).gpu == 1.0
 
 
 def test_gpu_that_is_not_there_is_one_line():
-    with pytest.raises(ConfigError, match=r"device: expected a GPU for 'cuda:0', found none that Ray knows"):
-        plan_share(trial(device="cuda:0"), 2, [Node(8)])
+    with pytest.raises(ConfigError, match=r"device: expected a GPU for 'cuda:0', found none in Ray"):
+        plan_resources(trial(device="cuda:0"), 2, [Node(8)])
     with pytest.raises(ConfigError, match=r"expected a GPU for --gpus-per-trial 0\.5, found none"):
-        plan_share(trial(), 2, [Node(8)], Asked(gpus=0.5))
+        plan_resources(trial(), 2, [Node(8)], ResourceRequest(gpus=0.5))
 
 
 def test_cluster_without_cpus_is_one_line():
     with pytest.raises(ConfigError, match="expected a machine that offers CPUs for trials, found none"):
-        plan_share(trial(), 2, [Node(0)])
+        plan_resources(trial(), 2, [Node(0)])
 
 
 def test_machines_with_fewer_cpus_than_asked_for_are_left_out():
-    assert plan_share(trial(), 9, [Node(4), Node(16)], Asked(cpus=8)) == Share(2, 8, 0.0, "cpu")
-    with pytest.raises(ConfigError, match=r"--cpus-per-trial 8: expected a machine of as many CPUs, found at most 4"):
-        plan_share(trial(), 9, [Node(4), Node(2)], Asked(cpus=8))
+    assert plan_resources(trial(), 9, [Node(4), Node(16)], ResourceRequest(cpus=8)) == TrialResources(2, 8, 0.0, "cpu")
+    with pytest.raises(ConfigError, match=r"--cpus-per-trial 8: expected .*, found at most 4\. Lower it"):
+        plan_resources(trial(), 9, [Node(4), Node(2)], ResourceRequest(cpus=8))
 
 
 def test_shares_that_make_no_sense_are_told_together():
-    assert Asked(0, -1, 1.5).errors() == [
+    assert ResourceRequest(0, -1, 1.5).errors() == [
         "--concurrent: expected at least 1, found 0",
         "--cpus-per-trial: expected at least 1, found -1",
-        "--gpus-per-trial: expected a share from 0 to 1 or a whole number, found 1.5",
+        "--gpus-per-trial: expected a fraction from 0 to 1 or a whole number, found 1.5",
     ]
 
 
@@ -125,12 +135,12 @@ def test_no_machine_is_ever_overfull(
     machines: list[tuple[int, int, float]], count: int, concurrent: int | None, memory: float
 ):
     nodes = [Node(cpus, min(gpus, cpus), held) for cpus, gpus, held in machines]
-    share = plan_share(trial(), count, nodes, Asked(concurrent), Need(memory))
-    assert 1 <= share.trials <= min(count, concurrent or count)
-    used = [node for node in nodes if node.gpus] if share.device == "cuda" else nodes
+    resources = plan_resources(trial(), count, nodes, ResourceRequest(concurrent), MemoryNeed(memory))
+    assert 1 <= resources.trials <= min(count, concurrent or count)
+    used = [node for node in nodes if node.gpus] if resources.device == "cuda" else nodes
     # With the threads that were settled in the end, trials may wait for a machine, but never crowd one.
-    assert share.threads <= min(node.cpus for node in used)
+    assert resources.threads <= min(node.cpus for node in used)
     for node in used:
-        at_once = places(node, share.threads, share.gpu, share.memory)
-        assert at_once * share.threads <= node.cpus and at_once * share.gpu <= node.gpus + 1e-9
-        assert at_once * share.memory <= node.memory
+        at_once = trials_that_fit(node, resources.threads, resources.gpu, resources.memory)
+        assert at_once * resources.threads <= node.cpus and at_once * resources.gpu <= node.gpus + 1e-9
+        assert at_once * resources.memory <= node.memory

@@ -10,8 +10,8 @@ import pytest
 from pipeline.config.run_config import RunConfig, override
 from tune.cluster.nodes import free_gpu_memory
 from tune.resources import concurrency
-from tune.resources.allocation import Asked, Need, Share
-from tune.resources.concurrency import MeasuredNeeds, decide_share
+from tune.resources.allocation import MemoryNeed, ResourceRequest, TrialResources
+from tune.resources.concurrency import MeasuredNeeds, decide_resources
 from tune.resources.trial_memory import Extent
 
 GIB = 2**30
@@ -23,9 +23,9 @@ def one_gpu(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
     """A machine of 8 CPUs with a GPU of 24 GiB, on which a trial takes 5 GiB; the list of what was measured."""
     measured: list[RunConfig] = []
 
-    def measure(config: RunConfig, caches: Any, *, gpu: bool) -> Need:
+    def measure(config: RunConfig, caches: Any, *, gpu: bool) -> MemoryNeed:
         measured.append(config)
-        return Need(1 * GIB, 5 * GIB * gpu)
+        return MemoryNeed(1 * GIB, 5 * GIB * gpu)
 
     node = {"Alive": True, "NodeID": "one", "Resources": {"CPU": 8.0, "GPU": 1.0, "memory": 64.0 * GIB}}
     monkeypatch.setattr(concurrency.ray, "nodes", lambda: [node])
@@ -38,13 +38,13 @@ def one_gpu(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
     return measured
 
 
-def share_of(folder: Path, count: int = 20, **asked: Any) -> Share:
+def share_of(folder: Path, count: int = 20, **asked: Any) -> TrialResources:
     needs = MeasuredNeeds(folder, folder, None)  # type: ignore[arg-type]
-    return decide_share(CONFIGS, count, Asked(**asked), needs, lambda told: None)
+    return decide_resources(CONFIGS, count, ResourceRequest(**asked), needs, lambda told: None)
 
 
 def test_as_many_trials_share_a_gpu_as_its_free_memory_was_measured_to_hold(one_gpu: list[RunConfig], tmp_path: Path):
-    assert share_of(tmp_path) == Share(4, 2, 0.25, "cuda", 1 * GIB)
+    assert share_of(tmp_path) == TrialResources(4, 2, 0.25, "cuda", 1 * GIB)
     assert [config.binning.timesteps for config in one_gpu] == [8]
     # Another session knows it.
     assert share_of(tmp_path).gpu == 0.25
@@ -64,7 +64,7 @@ def test_a_gpu_whose_memory_nobody_tells_has_one_trial(
     one_gpu: list[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(concurrency, "gpu_memory_of_nodes", dict)
-    assert share_of(tmp_path) == Share(1, 8, 1.0, "cuda", 1 * GIB)
+    assert share_of(tmp_path) == TrialResources(1, 8, 1.0, "cuda", 1 * GIB)
 
 
 def test_the_fullest_gpu_of_a_machine_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -68,12 +68,12 @@ def test_pause_between_sessions_is_left_out_and_said(spending: Spending):
     ends = (spending.ends[0], replace(spending.ends[1], ended=1030.0 + night), spending.ends[2])
     spent, _, heading = draw(Spending((*spending.epochs[:2], *later), ends, 1000))
     assert [time for time, _ in spent] == pytest.approx([0, 10, 20, 30, 40])
-    assert "dotted: a pause, left out" in heading
+    assert "dotted lines: pauses, left out" in heading
 
 
 def test_ends_are_marked_by_status(tmp_path: Path):
     search = write_search(tmp_path)
     write_findings(search, tmp_path)
     words = words_of(tmp_path / "figures" / "budget.svg")
-    assert {"7 done", "1 failed", "all trials to their last epoch"} <= set(words)
+    assert {"7 done", "1 failed", "all trials up to their last epoch"} <= set(words)
     assert any("(emulated data)" in word for word in words)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.config.run_config import RunConfig, override
-from tune.resources.trial_memory import Extent, costliest
-from tune.search.extreme_configs import corners
+from tune.resources.trial_memory import Extent, most_expensive
+from tune.search.extreme_configs import extreme_configs
 from tune.search.plan import Search, SearchData
 from tune.space.space import parse_space
 
@@ -23,31 +23,31 @@ def search_of(*words: str, method: str = "tpe") -> Search:
 
 def test_costliest_corner_has_the_largest_of_everything():
     words = ("binning.timesteps=4:64", "batch_size=4:500", "network.width=0.5,2,1", "neuron.tau=1.1:4")
-    found = costliest(corners(search_of(*words)), EXTENTS)
+    found = most_expensive(extreme_configs(search_of(*words)), EXTENTS)
     # No batch is larger than the training set.
     assert (found.binning.timesteps, found.batch_size, found.network.width) == (64, 50, 2.0)
 
 
 def test_values_behind_conditions_are_looked_at():
     words = ("neuron.name=lif,clif", "binning.timesteps=4:64 if neuron.name=clif", "optimiser.learning_rate=0.01:1:log")
-    assert costliest(corners(search_of(*words)), EXTENTS).binning.timesteps == 64
+    assert most_expensive(extreme_configs(search_of(*words)), EXTENTS).binning.timesteps == 64
 
 
 def test_every_class_has_a_corner():
     words = ("neuron.name=lif,mine.py:Mine,other.py:Other", "neuron.tau=1.1:4")
-    names = {config.neuron.name.rpartition("/")[2] for config in corners(search_of(*words))}
+    names = {config.neuron.name.rpartition("/")[2] for config in extreme_configs(search_of(*words))}
     assert names == {"lif", "mine.py:Mine", "other.py:Other"}
 
 
 def test_trials_that_are_known_need_no_corners():
-    assert corners(search_of("neuron.tau=2,3", method="grid")) == []
+    assert extreme_configs(search_of("neuron.tau=2,3", method="grid")) == []
 
 
 def test_frames_that_are_not_resized_have_the_size_of_the_sensor():
     whole, small = (override(BASE, {"input.size": size}) for size in (None, 16))
     halved = override(BASE, {"input.size": None, "binning.downsample": 3})
-    assert costliest([small, whole], EXTENTS) == whole
-    assert costliest([halved, small], EXTENTS) == small
+    assert most_expensive([small, whole], EXTENTS) == whole
+    assert most_expensive([halved, small], EXTENTS) == small
 
 
 def test_where_samples_differ_in_t_the_largest_sample_decides():
@@ -61,4 +61,4 @@ def test_where_samples_differ_in_t_the_largest_sample_decides():
     twenty, eighty = by("event_count", event_count=200), by("event_count", event_count=100, overlap=50)
     costs = [twenty, thirty, forty, fifty, sixty, eighty]
     while costs:
-        assert costliest(costs[::-1], EXTENTS) == costs.pop()
+        assert most_expensive(costs[::-1], EXTENTS) == costs.pop()

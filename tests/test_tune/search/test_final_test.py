@@ -1,4 +1,4 @@
-"""The choice's own runs: what is said of them when the time was up before their end."""
+"""The final evaluation: its status and sentences, also if the time limit was reached before its end."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from pipeline.runs.run_folder import holding
 from preprocess.errors import RunError
 from preprocess.files import write_json
 from tune.commands.status_view import read_status
-from tune.resources.execution_options import Place
+from tune.resources.execution_options import ExecutionOptions
 from tune.search.final_test import FOLDER, run_final
 from tune.search.results import read_findings
 from tune.trials.ledger import Ledger
 from tune.trials.live_status import FILE, driver_lives
+from tune.trials.trial_job import TrialJob
 
 
 def test_place_that_has_used_its_time_has_none_left():
-    assert Place(hours=1.0).after(900).hours == 0.75
-    assert Place(hours=1.0).after(7200).hours == 0.0
-    assert Place().after(900) == Place()
+    assert ExecutionOptions(hours=1.0).after(900).hours == 0.75
+    assert ExecutionOptions(hours=1.0).after(7200).hours == 0.0
+    assert ExecutionOptions().after(900) == ExecutionOptions()
 
 
 @pytest.mark.parametrize(
-    ("done", "told"), [(0, "The choice did not come to its end: 0 of 3 seeds so far"), (1, "; 1 of 3 seeds so far.")]
+    ("done", "told"), [(0, "Final evaluation is incomplete: 0 of 3 seeds so far."), (1, "; 1 of 3 seeds so far.")]
 )
-def test_seeds_that_the_time_did_not_suffice_for_are_told(tmp_path: Path, monkeypatch, done: int, told: str):
+def test_seeds_that_the_time_limit_left_out_are_reported(tmp_path: Path, monkeypatch, done: int, told: str):
     import tune.trials.run_trials
 
     cache = make_cache(tmp_path / "made")
@@ -43,27 +44,27 @@ def test_seeds_that_the_time_did_not_suffice_for_are_told(tmp_path: Path, monkey
     folder = tmp_path / "out"
     run_trials = tune.trials.run_trials.run_trials
 
-    def some(source: Any, folder: Path, *words: Any, **others: Any) -> bool:
-        """As many runs as the time is for."""
+    def some(source: Any, job: TrialJob, **others: Any) -> bool:
+        """As many runs as the time limit allows."""
         for config in source.configs[:done]:
-            end(folder, config)
-        return run_trials(source, folder, *words, **others)
+            end(job.folder, config)
+        return run_trials(source, job, **others)
 
     monkeypatch.setattr(tune.trials.run_trials, "run_trials", some)
-    final = run_final(read_findings(search, folder), folder, place=Place(hours=0.0))
+    final = run_final(read_findings(search, folder), folder, execution=ExecutionOptions(hours=0.0))
     assert final is not None and not final.complete and len(final.accuracies) == done
     assert final.sentence().endswith(told)
     assert json.loads((folder / "final.json").read_text())["complete"] is False
     assert (folder / FOLDER / "results.csv").exists()
 
 
-def test_status_and_report_tell_what_the_choice_came_to(tmp_path: Path, capsys):
+def test_status_and_report_show_the_final_evaluation(tmp_path: Path, capsys):
     from tune.report.search_section import search_section
 
     search = replace(write_search(tmp_path, failed=0), final_seeds=3)
     search.write(tmp_path)
     write_json(tmp_path / "best.json", {})
-    resume = f"nothing runs here now. Go on: spikeloom tune --resume {tmp_path}"
+    resume = f"Nothing is running here. Resume with: spikeloom tune --resume {tmp_path}"
     assert read_status(tmp_path).lines()[-1] == resume
     (tmp_path / FOLDER).mkdir()
     with holding(tmp_path / FOLDER):
@@ -72,13 +73,13 @@ def test_status_and_report_tell_what_the_choice_came_to(tmp_path: Path, capsys):
         )
         status = read_status(tmp_path)
         assert status.alive
-        assert status.lines()[-1] == "the choice is trained anew and tested: 1 done, 1 running"
+        assert status.lines()[-1] == "Final evaluation: 1 done, 1 running"
     said = {"searched": {"neuron.tau": 2.0}, "epochs": 4, "test_accuracies": [0.5, 0.75], "seeds": [7, 8, 9]}
     said |= {"test_samples": 40, "failures": ["the disk is full"], "complete": True}
     write_json(tmp_path / "final.json", said)
     sentence = (
-        "The choice, trained anew on all training samples for 4 epochs: test accuracy 62.5 ± 17.7 % of 40 samples "
-        "(50.0, 75.0); 1 of 3 seeds failed."
+        "Selected configuration, retrained on train + validation for 4 epochs: test accuracy 62.5 ± 17.7 % of 40 "
+        "samples (50.0, 75.0); 1 of 3 seeds failed."
     )
     status = read_status(tmp_path)
     assert not status.alive and status.lines()[-1] == sentence

@@ -89,7 +89,7 @@ def test_grid_without_an_end_says_how_to_give_it_one():
     with pytest.raises(ConfigError) as caught:
         grid("neuron.tau=1.5:3 if neuron.name=lif", "neuron.name=lif,clif")
     assert caught.value.errors == (
-        "--search grid: expected values that end, found neuron.tau=1.5:3.0. Give it a number of values: "
+        "--search grid: expected a finite number of values, found neuron.tau=1.5:3.0. State how many to try: "
         "neuron.tau=lo:hi:N, such as neuron.tau=1.5:3.0:5",
     )
     with pytest.raises(ConfigError, match="expected at most 100,000 combinations, found more"):

@@ -62,8 +62,7 @@ def test_best_of_a_search_is_the_best_mean_not_the_luckiest_run(tmp_path: Path):
     assert best["search"]["validation_accuracy_std"] == pytest.approx(0.05 * 2**0.5)
     assert "85.0 ± 7.1" in findings.table().rows[0]
     assert any(
-        line.startswith("8 of 8 configurations were trained to the end with all of 2 seeds")
-        for line in findings.sentences()
+        line.startswith("8 of 8 configurations completed training with all 2 seeds") for line in findings.sentences()
     )
     words = words_of(tmp_path / "figures" / "accuracy.svg")
     assert "8 complete of 8 configurations, means of 2 seeds; lines: the best, bars: deviation" in words

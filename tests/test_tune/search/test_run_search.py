@@ -18,9 +18,9 @@ from pipeline.config.run_config import RunConfig, load_config, override
 from preprocess.errors import CacheError, ConfigError, RunError
 from preprocess.terminal.command_line import run_main
 from tune.cli import VERBS
-from tune.resources.allocation import Asked
-from tune.resources.execution_options import Place
-from tune.search.options import SearchWords
+from tune.resources.allocation import ResourceRequest
+from tune.resources.execution_options import ExecutionOptions
+from tune.search.options import SearchOptions
 from tune.search.plan import FILE, Search, plan_search, read_search
 from tune.search.results import read_findings
 from tune.search.run_search import run_search
@@ -46,12 +46,12 @@ class Dies(LIFNode):
 
 
 def plan(config: RunConfig, cache: Path, *space: str, scheduler: str | None = "none", **words: Any) -> Search:
-    return plan_search("tiny", config, SearchWords(space, scheduler=scheduler, **words), cache)
+    return plan_search("tiny", config, SearchOptions(space, scheduler=scheduler, **words), cache)
 
 
-def on(concurrent: int, **place: Any) -> Place:
+def on(concurrent: int, **options: Any) -> ExecutionOptions:
     """This machine, so many trials at once."""
-    return Place(asked=Asked(concurrent=concurrent), **place)
+    return ExecutionOptions(request=ResourceRequest(concurrent=concurrent), **options)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def finished(
     folder = tmp_path_factory.mktemp("search") / "out"
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        run_search(search, folder, place=on(2))
+        run_search(search, folder, execution=on(2))
     assert printed.getvalue() == ""
     return search, folder
 
@@ -165,7 +165,7 @@ def test_poor_trials_are_pruned_and_have_no_rank(
     config = override(tiny_config, {"schedule.epochs": 4})
     search = plan(config, tiny_cache, "optimiser.learning_rate=0.1,1e-7,2e-7", scheduler="asha")
     trials = sorted(search.trials, key=lambda changes: -changes["optimiser.learning_rate"])
-    findings = run_search(replace(search, trials=tuple(trials)), tmp_path / "out", place=on(1))
+    findings = run_search(replace(search, trials=tuple(trials)), tmp_path / "out", execution=on(1))
     assert [row["status"] for row in findings.rows] == ["done", "pruned", "pruned"]
     assert [row["epochs"] for row in findings.rows] == [4, 2, 2]
     assert [row["optimiser.learning_rate"] for row in findings.ranked] == [0.1]
@@ -186,7 +186,7 @@ def test_search_without_one_complete_trial_is_a_fault_with_the_causes(
     assert code == 2
     err = capsys.readouterr().err.splitlines()
     assert err[-2:] == [
-        f"spikeloom: {tmp_path}/out: no trial came to its end, because:",
+        f"spikeloom: {tmp_path}/out: no trial was completed, because:",
         "spikeloom: ValueError: no spikes today",
     ]
     assert read_results(tmp_path / "out")[0]["status"] == "failed"
@@ -257,7 +257,7 @@ def test_folder_of_another_search_or_of_something_else_is_refused(
         run_search(search, tmp_path / "full")
     (tmp_path / "other").mkdir()
     plan(tiny_config, tiny_cache, "neuron.tau=2,4").write(tmp_path / "other")
-    with pytest.raises(RunError, match=r"holds another search\. Go on with that one: spikeloom tune --resume"):
+    with pytest.raises(RunError, match=r"found another one\. Resume that one: spikeloom tune --resume"):
         run_search(search, tmp_path / "other")
 
 

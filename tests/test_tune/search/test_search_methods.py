@@ -12,11 +12,11 @@ import pytest
 from pipeline.config.run_config import RunConfig, fingerprint, load_config, override
 from preprocess.errors import RunError
 from preprocess.files import read_lines
-from tune.resources.allocation import Asked
-from tune.resources.execution_options import Place
-from tune.search.extreme_configs import corners
+from tune.resources.allocation import ResourceRequest
+from tune.resources.execution_options import ExecutionOptions
+from tune.search.extreme_configs import extreme_configs
 from tune.search.final_test import FOLDER, run_final
-from tune.search.options import SearchWords
+from tune.search.options import SearchOptions
 from tune.search.plan import Search, plan_search, read_search
 from tune.search.results import read_findings
 from tune.search.run_search import run_search
@@ -39,10 +39,10 @@ class Hungry(LIFNode):
 
 
 def plan(config: RunConfig, cache: Path, *space: str, **words: Any) -> Search:
-    return plan_search("tiny", config, SearchWords(space, **words), cache)
+    return plan_search("tiny", config, SearchOptions(space, **words), cache)
 
 
-ONE = Place(asked=Asked(concurrent=1))
+ONE = ExecutionOptions(request=ResourceRequest(concurrent=1))
 
 
 def ended(folder: Path, search: Search) -> dict[str, str]:
@@ -57,11 +57,11 @@ def test_tpe_asks_one_after_another_and_a_resumed_search_asks_for_the_rest_alone
     words: dict[str, Any] = {"method": "tpe", "samples": 4, "scheduler": "none"}
     search = plan(tiny_config, tiny_cache, "neuron.tau=1.1:4", "neuron.name=lif,clif", **words)
     assert search.trials == () and search.runs == 4
-    findings = run_search(search, tmp_path / "out", place=ONE)
+    findings = run_search(search, tmp_path / "out", execution=ONE)
     assert findings.counts() == {"done": 4} and findings.complete
     there = read_search(tmp_path / "out")
     first = ended(tmp_path / "out", there)
-    assert run_search(there, tmp_path / "out", place=ONE).counts() == {"done": 4}
+    assert run_search(there, tmp_path / "out", execution=ONE).counts() == {"done": 4}
     assert ended(tmp_path / "out", there) == first
     # The same words into the same folder are the same search.
     assert run_search(search, tmp_path / "out").counts() == {"done": 4}
@@ -72,7 +72,7 @@ def test_resumed_search_of_a_space_smaller_than_its_samples_is_complete(
 ):
     search = plan(tiny_config, tiny_cache, "neuron.tau=1.5,2", method="tpe", samples=5, scheduler="none")
     for _ in range(2):
-        findings = run_search(search, tmp_path / "out", place=ONE)
+        findings = run_search(search, tmp_path / "out", execution=ONE)
         assert findings.complete and findings.counts() == {"done": 2}
         search = read_search(tmp_path / "out")
 
@@ -82,8 +82,8 @@ def test_choice_is_trained_anew_on_other_seeds_and_tested_once(
 ):
     search = plan(tiny_config, tiny_cache, "neuron.tau=1.5,2", final_seeds=2, scheduler="none")
     folder = tmp_path / "out"
-    findings = run_search(search, folder, place=ONE)
-    final = run_final(findings, folder, place=ONE)
+    findings = run_search(search, folder, execution=ONE)
+    final = run_final(findings, folder, execution=ONE)
     assert final is not None and len(final.accuracies) == 2 and final.samples == 30
     said = json.loads((folder / "final.json").read_text())
     assert said["seeds"] == [tiny_config.seed + 1, tiny_config.seed + 2]
@@ -107,7 +107,7 @@ def test_population_goes_on_from_its_best_and_its_choice_is_trained_in_the_same_
     words = ("optimiser.learning_rate=0.001:0.1:log", "network.dropout=0,0.1")
     search = plan(config, tiny_cache, *words, method="pbt", samples=4, interval=2, final_seeds=1)
     folder = tmp_path / "out"
-    findings = run_search(search, folder, place=ONE)
+    findings = run_search(search, folder, execution=ONE)
     there = read_search(folder)
     assert len(there.trials) == 12 and findings.counts() == {"done": 12}
     # Only the last generation is whole: its members carry their whole history.
@@ -124,7 +124,7 @@ def test_population_goes_on_from_its_best_and_its_choice_is_trained_in_the_same_
     assert spent == full == search.data.train * config.binning.timesteps * 5 * 4
     best = load_config(folder / "best.json")
     assert best.start_from is not None and Path(best.start_from).is_dir()
-    final = run_final(findings, folder, place=ONE)
+    final = run_final(findings, folder, execution=ONE)
     assert final is not None and len(final.accuracies) == 1
 
 
@@ -132,7 +132,7 @@ def test_several_seeds_of_a_configuration_are_ranked_by_their_mean(
     tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None
 ):
     search = plan(tiny_config, tiny_cache, "neuron.tau=1.5,3", method="grid", repeats=2, scheduler="none")
-    findings = run_search(search, tmp_path / "out", place=ONE)
+    findings = run_search(search, tmp_path / "out", execution=ONE)
     rows = read_results(tmp_path / "out")
     assert len(rows) == 4 and {row["seed"] for row in rows} == {tiny_config.seed, tiny_config.seed + 1}
     for group in findings.ranked:
@@ -148,15 +148,17 @@ def test_time_that_is_up_leaves_trials_that_a_resumed_search_ends(
     config = override(tiny_config, {"schedule.epochs": 400})
     search = plan(config, tiny_cache, "neuron.tau=1.5,2", scheduler="none")
     folder = tmp_path / "out"
-    findings = run_search(search, folder, place=Place(asked=Asked(concurrent=1), hours=8 / 3600))
+    findings = run_search(
+        search, folder, execution=ExecutionOptions(request=ResourceRequest(concurrent=1), hours=8 / 3600)
+    )
     assert not findings.complete and findings.ranked == []
-    assert "stopped, because the time is up" in capsys.readouterr().err
+    assert "stopped, because the time limit is reached" in capsys.readouterr().err
     counts = findings.counts()
     assert counts["started"] + counts["waiting"] == 2
     started = next(row for row in findings.rows if row["status"] == "started")
     assert 0 < started["epochs"] < 400
     search = plan(override(config, {"schedule.epochs": 3}), tiny_cache, "neuron.tau=1.5", scheduler="none")
-    assert run_search(search, tmp_path / "other", place=Place(hours=1.0)).complete
+    assert run_search(search, tmp_path / "other", execution=ExecutionOptions(hours=1.0)).complete
 
 
 def test_trial_that_memory_does_not_hold_is_trained_in_pieces_and_marked(
@@ -164,12 +166,12 @@ def test_trial_that_memory_does_not_hold_is_trained_in_pieces_and_marked(
 ):
     (tmp_path / "hungry.py").write_text(HUNGRY)
     search = plan(tiny_config, tiny_cache, f"neuron.name=lif,{tmp_path}/hungry.py:Hungry", scheduler="none")
-    findings = run_search(search, tmp_path / "out", place=ONE)
+    findings = run_search(search, tmp_path / "out", execution=ONE)
     assert findings.counts() == {"done": 2}
     pieces = {row["neuron.name"].rpartition(":")[2]: row["micro_batch"] for row in findings.rows}
     # A batch of five in halves: two at once.
     assert pieces == {"lif": None, "Hungry": 2}
-    assert any("1 of them did not fit the memory" in sentence for sentence in findings.sentences())
+    assert any("1 trial did not fit in memory" in sentence for sentence in findings.sentences())
 
 
 def test_what_a_trial_takes_is_measured_before_several_run(
@@ -178,8 +180,8 @@ def test_what_a_trial_takes_is_measured_before_several_run(
     search = plan(tiny_config, tiny_cache, "neuron.tau=1.5,2", "binning.timesteps=2,4", scheduler="none")
     run_search(search, tmp_path / "out")
     (measured,) = json.loads((tmp_path / "out" / "memory.json").read_text()).items()
-    costliest = [config for config in search.configs() if config.binning.timesteps == 4]
-    assert measured[0].split()[0] in {fingerprint(config) for config in costliest}
+    most_expensive = [config for config in search.configs() if config.binning.timesteps == 4]
+    assert measured[0].split()[0] in {fingerprint(config) for config in most_expensive}
     # Python, PyTorch and a tiny network.
     assert 2e8 < measured[1]["memory"] < 3e9
 
@@ -194,7 +196,7 @@ def test_search_that_asks_for_its_trials_measures_its_costliest_corner_and_is_bo
     folder = tmp_path / "out"
     run_search(search, folder)
     measured = {key.split()[0] for key in json.loads((folder / "memory.json").read_text())}
-    stands = {fingerprint(config): config.binning.timesteps for config in corners(search)}
+    stands = {fingerprint(config): config.binning.timesteps for config in extreme_configs(search)}
     assert [stands[trial] for trial in measured] == [4]
     assert set(json.loads((folder / "basis.json").read_text())) == {"data set tiny", f"the file {neuron}"}
     neuron.write_text(neuron.read_text() + "# another")
@@ -206,7 +208,7 @@ def test_objectives_have_a_front(tmp_path: Path, tiny_config: RunConfig, tiny_ca
     words: dict[str, Any] = {"method": "grid", "objectives": ("accuracy", "energy")}
     search = plan(tiny_config, tiny_cache, "binning.timesteps=2,4", "neuron.name=lif,clif", **words)
     assert search.scheduler == "none"
-    findings = run_search(search, tmp_path / "out", place=ONE)
+    findings = run_search(search, tmp_path / "out", execution=ONE)
     front = findings.front
     cheapest = min(findings.ranked, key=lambda row: row["energy_uj"])
     assert cheapest in front and findings.ranked[0]["validation_accuracy"] == front[0]["validation_accuracy"]
@@ -223,7 +225,7 @@ def test_trials_run_one_at_a_time_where_the_costliest_does_not_fit(
         tiny_config, tiny_cache, f"neuron.name={tmp_path}/hungry.py:Hungry", "neuron.tau=1.5,2", scheduler="none"
     )
     assert run_search(search, tmp_path / "out").counts() == {"done": 2}
-    assert "one at a time runs on each machine" in capsys.readouterr().err
+    assert "running one trial per machine" in capsys.readouterr().err
     # Each computes on all CPUs.
     (environment, _) = (json.loads(path.read_text()) for path in (tmp_path / "out").rglob("environment.json"))
     assert environment["threads"] == len(os.sched_getaffinity(0))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.cli import VERBS
-from pipeline.commands.config_arguments import idle_notes
+from pipeline.commands.config_arguments import inactive_notes
 from pipeline.commands.tables import print_steps
 from pipeline.config.run_config import RunConfig, override, to_dict
 from pipeline.runs.run_folder import open_run
@@ -21,7 +21,7 @@ from pipeline.training.train_run import train_run
 from preprocess.terminal.command_line import run_main
 from tune.report.frame_strips import read_strips
 from tune.search.notes import search_notes
-from tune.search.options import SearchWords
+from tune.search.options import SearchOptions
 from tune.search.plan import Search, plan_search
 from tune.search.results import read_findings
 from tune.trials.ledger import Ledger
@@ -52,11 +52,11 @@ PLACES = {
 
 
 def test_every_place_has_its_test():
-    found = set()
-    for path in TESTS.rglob("test_*.py"):
-        found |= {part.name for part in ast.parse(path.read_text()).body if isinstance(part, ast.FunctionDef)}
-    missing = {place: test for place, test in PLACES.items() if test not in found}
-    assert not missing
+    files = TESTS.rglob("test_*.py")
+    found = {
+        part.name for path in files for part in ast.parse(path.read_text()).body if isinstance(part, ast.FunctionDef)
+    }
+    assert {place for place, test in PLACES.items() if test not in found} == set()
 
 
 def run(*words: object) -> int:
@@ -89,21 +89,22 @@ def test_training_says_what_fills_no_batch(trained: Path, config: RunConfig, cap
     result = result_of(trained)
     assert result["left_out_per_epoch"] == result["train_samples"] % config.batch_size == 1
     assert run("train", "--resume", trained) == 0
-    assert f"{result['train_samples']}; 1 of them, others each epoch, fill no batch and are left out" in said(capsys)
+    assert f"{result['train_samples']} (each epoch drops 1, which do not fill a batch)" in said(capsys)
 
 
 def test_accumulated_gradients_are_said_with_their_cause(trained: Path, capsys):
     assert result_of(trained)["micro_batch"] == 2
     assert run("train", "--resume", trained) == 0
     text = said(capsys)
-    assert "gradients of 2 samples at a time add up to batches of 7, because memory did not hold more" in text
+    accumulated = "gradients accumulated over micro-batches of 2 to batches of 7"
+    assert f"{accumulated}, because a full batch did not fit in memory" in text
 
 
 def test_a_finished_run_is_said_to_be_reused(trained: Path, capsys):
     assert run("train", "--resume", trained, "--json") == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["reused"] is True
-    assert "was finished already; its result is reused and nothing was trained" in printed.err
+    assert "already finished; its result is reused and nothing is trained" in printed.err
 
 
 def test_fields_without_effect_are_named(config: RunConfig, tmp_path: Path, tiny_cache: Path, capsys):
@@ -111,7 +112,7 @@ def test_fields_without_effect_are_named(config: RunConfig, tmp_path: Path, tiny
     words = ("--config", tmp_path / "c.json", "--cache", tiny_cache, "--dry-run")
     assert run("train", *words, "--neuron.name", "if", "--neuron.tau", "3") == 0
     assert "neuron.tau: has no effect with neuron.name if" in capsys.readouterr().err
-    assert idle_notes(["--neuron.tau", "3"], config) == []
+    assert inactive_notes(["--neuron.tau", "3"], config) == []
 
 
 def test_damaged_runs_are_left_out_of_the_list_by_name(trained: Path, capsys):
@@ -129,11 +130,11 @@ def test_damaged_runs_are_left_out_of_the_list_by_name(trained: Path, capsys):
 def test_a_shortened_table_says_so(config: RunConfig, capsys):
     result = {"latency_curve": [k / 40 for k in range(40)], "test_samples": 40, "timesteps": 40}
     print_steps(result, config)
-    assert "12 of 40 rows, all are in evaluation.json" in said(capsys)
+    assert "12 of 40 rows, all in evaluation.json" in said(capsys)
 
 
 def plan(config: RunConfig, cache: Path, *space: str, **words: Any) -> Search:
-    return plan_search("tiny", config, SearchWords(space, scheduler="none", **words), cache)
+    return plan_search("tiny", config, SearchOptions(space, scheduler="none", **words), cache)
 
 
 def test_a_search_says_what_it_reuses_and_runs_again(config: RunConfig, tiny_cache: Path, tmp_path: Path):
@@ -142,18 +143,20 @@ def test_a_search_says_what_it_reuses_and_runs_again(config: RunConfig, tiny_cac
     for trial, status in zip(search.configs(), ("done", "pruned", "failed"), strict=False):
         Ledger(tmp_path).write_done(trial, {"status": status})
     (line,) = search_notes(search, tmp_path)
-    assert line == "2 trials are finished already and are reused; 1 that failed are run again"
+    assert line == "2 finished trials are reused; 1 failed trials will be run again"
 
 
 def test_a_small_space_is_said_to_be_run_in_full(config: RunConfig, tiny_cache: Path, tmp_path: Path):
     (line,) = search_notes(plan(config, tiny_cache, "neuron.tau=1.5,2", samples=24), tmp_path)
-    assert line == "the space has 2 configurations, fewer than the 24 trials: all are run"
+    assert line == "the space has 2 valid configurations, fewer than the 24 samples: all of them are run"
 
 
 def test_combinations_that_are_not_valid_are_counted_with_a_reason(config: RunConfig, tiny_cache: Path, tmp_path: Path):
     search = plan(config, tiny_cache, "binning.timesteps=2,4", "grad_steps=1,3", method="grid")
     (line,) = search_notes(search, tmp_path)
-    assert line.startswith("1 combinations of the space are not valid and left out; the first: grad_steps: expected")
+    assert line.startswith(
+        "1 combinations of the space are not valid and are left out; the first: grad_steps: expected"
+    )
 
 
 def test_trials_in_pieces_of_a_batch_are_counted(config: RunConfig, tiny_cache: Path, tmp_path: Path):
@@ -162,7 +165,7 @@ def test_trials_in_pieces_of_a_batch_are_counted(config: RunConfig, tiny_cache: 
         measured = {"validation_accuracy": 0.5, "firing_rate": 0.1, "energy_uj": 1.0, "epochs": 1, "seconds": 1.0}
         Ledger(tmp_path).write_done(trial, {"status": "done", "micro_batch": held, **measured})
     sentences = read_findings(search, tmp_path).sentences()
-    assert "1 of them did not fit the memory and were trained in pieces of a batch." in sentences
+    assert "1 trial did not fit in memory and used gradient accumulation." in sentences
 
 
 def test_a_report_of_many_classes_says_how_many_are_shown(trained: Path, monkeypatch: pytest.MonkeyPatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from messages import Message, parse_message
 
 from pipeline.config.run_config import override
 from pipeline.presets.registry import PRESETS
@@ -58,7 +59,7 @@ def test_every_fault_of_every_word_is_told_in_one_go():
     assert told == (
         "--space tau: expected a named space (timesteps-tau-neuron, table3, training, everything), a file, "
         "field=a,b,c or field=lo:hi[:log][:N]",
-        "--space neuron.tua=1,2: no such field. Did you mean 'neuron.tau'?",
+        "--space neuron.tua=1,2: expected a field of the configuration, found neuron.tua. Did you mean 'neuron.tau'?",
         "--space batch_size=8:4: expected lo < hi, both finite, found 8 and 4",
         "--space neuron.tau=0.5,x: expected more than 1 time step, found 0.5",
         "--space neuron.tau=0.5,x: expected a number, found 'x'",
@@ -72,7 +73,7 @@ def test_every_fault_of_every_word_is_told_in_one_go():
         ("timesteps-tau", "Did you mean 'timesteps-tau-neuron'?"),
         (
             "neuron.tau=1:2:exp",
-            "expected neuron.tau=lo:hi, neuron.tau=lo:hi:log or, behind either, :N for N values, found '1:2:exp'",
+            "expected neuron.tau=lo:hi, neuron.tau=lo:hi:log or either with :N appended for N values, found '1:2:exp'",
         ),
         ("neuron.tau=a:b", "expected numbers as in neuron.tau=lo:hi, found 'a:b'"),
         ("binning.timesteps=1.5:4", "expected whole numbers as in binning.timesteps=lo:hi, found '1.5:4'"),
@@ -81,30 +82,31 @@ def test_every_fault_of_every_word_is_told_in_one_go():
         ("neuron.tau=", "expected values between the commas, as in neuron.tau=a,b,c"),
         ("neuron.tau=2,,3", "expected values between the commas"),
         ("neuron.tau=1:3", "expected more than 1 time step, found 1.0"),
-        ("threads=1,2", "threads says where a run runs, not what it computes. Set it with --threads."),
-        ("selection=validation,last", "are scored on other samples and cannot be ranked. Search once for each."),
+        ("threads=1,2", "found threads, which only says where it runs. Set it with --threads."),
+        ("selection=validation,last", "are scored on different samples. Run one search for each value."),
         ("neuron.tau=1.5:2:1", "expected 2 to 1000 values from 1.5 to 2.0, found 1"),
         ("batch_size=2:8:log:9", "expected 2 to 7 values from 2 to 8, found 9"),
-        ("neuron.tau=1.5:2:3:log", "or, behind either, :N for N values, found '1.5:2:3:log'"),
-        ("start_from=a,b", "start_from says which part of a training a run is"),
+        ("neuron.tau=1.5:2:3:log", "or either with :N appended for N values, found '1.5:2:3:log'"),
+        ("start_from=a,b", "found start_from, which says which part of a training a run is"),
         (
             "neuron.tau=2,3 if neuron.name",
-            "expected a condition such as neuron.name=lif,plif behind if, found 'neuron.name'",
+            "expected a condition such as neuron.name=lif,plif after if, found 'neuron.name'",
         ),
-        ("neuron.tau=2,3 if neuron.name=lif and", "behind if, found ''"),
+        ("neuron.tau=2,3 if neuron.name=lif and", "after if, found ''"),
         (
             "neuron.tau=2,3 if neuron.nme=lif",
-            "in its condition neuron.nme=lif: no such field. Did you mean 'neuron.name'?",
+            "in its condition neuron.nme=lif: expected a field of the configuration, found neuron.nme. Did you mean "
+            "'neuron.name'?",
         ),
         ("neuron.tau=2,3 if seed=1:4", "in its condition seed=1:4: expected a whole number, found '1:4'"),
         ("neuron.tau=2,3 if neuron.tau=2", "expected a condition on another field, found neuron.tau itself"),
         ("neuron.alpha=1,2 if network.head=gap,foo", "expected one of paper, gap, found 'foo'"),
-        ("neuron.tau=2,3 if optimiser.name=sgd", "expected a condition that can hold, found optimiser.name=sgd with"),
+        ("neuron.tau=2,3 if optimiser.name=sgd", "expected a condition that can be met, found optimiser.name=sgd with"),
         (
             "optimiser.momentum=0.5,0.9",
             "expected a field that has an effect, found optimiser.momentum with optimiser.name=adamw. Leave it out.",
         ),
-        ("dataset.name=n-mnist,other", "are scored on other samples and cannot be ranked"),
+        ("dataset.name=n-mnist,other", "are scored on different samples"),
     ],
 )
 def test_faulty_word_says_what_was_expected(word: str, text: str):
@@ -115,9 +117,9 @@ def test_faulty_word_says_what_was_expected(word: str, text: str):
 
 def test_field_given_twice_and_no_word_at_all_are_faults():
     assert errors_of("neuron.tau=2,3", "neuron.tau=4,5") == (
-        "--space neuron.tau=4,5: neuron.tau was given before. Give each field once.",
+        "--space neuron.tau=4,5: expected each field once, found neuron.tau again. Leave one out.",
     )
-    assert "found no word" in errors_of()[0]
+    assert "found nothing" in errors_of()[0]
 
 
 def test_conditions_stand_behind_what_they_name():
@@ -132,19 +134,19 @@ def test_conditions_stand_behind_what_they_name():
 
 def test_fields_that_wait_for_each_other_are_a_fault():
     assert errors_of("neuron.alpha=1,2 if neuron.tau=2", "neuron.tau=2,3 if neuron.alpha=1", "seed=1,2") == (
-        "--space: expected fields that do not wait for each other, found neuron.alpha (decided by neuron.tau), "
+        "--space: expected fields whose conditions do not form a circle, found neuron.alpha (decided by neuron.tau), "
         "neuron.tau (decided by neuron.alpha)",
     )
     # Without a condition a neuron's name decides whether it has a tau.
     assert errors_of("neuron.tau=2,3", "neuron.name=lif,psn if neuron.tau=2") == (
-        "--space: expected fields that do not wait for each other, found neuron.tau (decided by neuron.name), "
+        "--space: expected fields whose conditions do not form a circle, found neuron.tau (decided by neuron.name), "
         "neuron.name (decided by neuron.tau)",
     )
 
 
 def test_condition_that_no_searched_value_meets_is_a_fault():
     assert errors_of("neuron.name=lif,clif", "neuron.tau=2,3 if neuron.name=plif", "seed=1,2 if batch_size=4,16") == (
-        "--space neuron.tau=2,3 if neuron.name=plif: expected a condition that can hold, found neuron.name=plif with "
+        "--space neuron.tau=2,3 if neuron.name=plif: expected a condition that can be met, found neuron.name=plif with "
         "neuron.name=lif,clif",
     )
     assert errors_of(
@@ -158,8 +160,8 @@ def test_condition_that_no_searched_value_meets_is_a_fault():
         "neuron.name=lif,clif",
         "neuron.alpha=1,2 if neuron.reset=hard and neuron.name=clif",
     ) == (
-        "--space neuron.alpha=1,2 if neuron.reset=hard and neuron.name=clif: expected conditions that can hold "
-        "together, found none of them in one point",
+        "--space neuron.alpha=1,2 if neuron.reset=hard and neuron.name=clif: expected conditions that can be met "
+        "together, found no point that meets all of them",
     )
 
 
@@ -189,7 +191,12 @@ def test_value_that_some_values_of_others_allow_is_no_fault(words: list[str]):
 
 def test_value_that_no_others_allow_is_a_fault():
     (message,) = errors_of("neuron.name=clif,psn", "neuron.reset=soft,hard", "seed=1,2")
-    assert message == ("--space neuron.reset=soft,hard: hard is for lif, plif, klif, if, found neuron 'clif'")
+    assert parse_message(message) == Message(
+        where="--space neuron.reset=soft,hard",
+        expected="soft for neuron 'clif'",
+        found="hard",
+        remedy="Neurons that accept it: lif, plif, klif, if.",
+    )
 
 
 def test_ranges_with_a_number_of_values_are_choices():
@@ -215,7 +222,7 @@ def test_ranges_with_a_number_of_values_are_choices():
 def test_spelled_out_words_give_the_same_space(words: list[str], preset: str):
     config = PRESETS[preset].config
     space = parse_space(words, config)
-    assert parse_space(space.words, config) == space
+    assert parse_space(space.entries, config) == space
 
 
 def test_point_is_clean_whatever_else_it_holds():
@@ -251,8 +258,9 @@ def test_words_come_from_files_and_a_fault_names_the_line(tmp_path: Path):
     assert parse_space([str(file), "seed=1,2"], BASE).fields == ("neuron.tau", "neuron.alpha", "seed")
     file.write_text("neuron.tau=1.5,2\nneuron.alhpa=1,2\nneuron.alpha=0,1\n")
     assert errors_of(str(file), "neuron.tau=2") == (
-        f"--space {file}, line 2: neuron.alhpa=1,2: no such field. Did you mean 'neuron.alpha'?",
-        "--space neuron.tau=2: neuron.tau was given before. Give each field once.",
+        f"--space {file}, line 2: neuron.alhpa=1,2: expected a field of the configuration, found neuron.alhpa. "
+        "Did you mean 'neuron.alpha'?",
+        "--space neuron.tau=2: expected each field once, found neuron.tau again. Leave one out.",
         f"--space {file}, line 3: neuron.alpha=0,1: expected more than 0, found 0.0",
     )
     other = tmp_path / "without-suffix"
@@ -260,7 +268,10 @@ def test_words_come_from_files_and_a_fault_names_the_line(tmp_path: Path):
     tau = next(part for part in parse_space([str(other)], BASE).dimensions if part.path == "neuron.tau")
     assert tau.values == (5.0, 6.0)
     (message,) = errors_of(str(tmp_path / "none.txt"))
-    assert message == f"--space {tmp_path}/none.txt: cannot be read (No such file or directory)"
+    assert (
+        message == f"--space {tmp_path}/none.txt: expected a readable file, found: No such file or directory. "
+        "Check the path."
+    )
 
 
 def test_augmentation_is_searched_because_it_changes_training_samples_alone():
@@ -271,4 +282,4 @@ def test_augmentation_is_searched_because_it_changes_training_samples_alone():
 @pytest.mark.parametrize("word", ["optimiser.lr=0.1,0.2", "neuron.tau=1.5,2 if optimiser.lr=0.1"])
 def test_a_search_word_of_another_frameworks_name_suggests_the_field(word: str):
     (message,) = errors_of(word)
-    assert message.endswith("no such field. Did you mean 'optimiser.learning_rate'?")
+    assert message.endswith("found optimiser.lr. Did you mean 'optimiser.learning_rate'?")

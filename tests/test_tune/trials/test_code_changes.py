@@ -18,7 +18,7 @@ from preprocess.terminal.command_line import run_main
 from tune.cli import VERBS
 from tune.comparison.plan import compare_neurons
 from tune.report import read_report
-from tune.search.options import SearchWords
+from tune.search.options import SearchOptions
 from tune.search.plan import plan_search
 from tune.search.run_search import run_search
 from tune.trials.code_changes import check_folder_code
@@ -42,7 +42,6 @@ def set_threshold(path: Path, threshold: float) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
-
 @pytest.mark.ray
 def test_a_resumed_search_refuses_it_and_goes_on_knowingly(
     tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None, capsys
@@ -50,7 +49,7 @@ def test_a_resumed_search_refuses_it_and_goes_on_knowingly(
     file, folder = tmp_path / "mine.py", tmp_path / "out"
     before = set_threshold(file, 1.0)
     config = override(tiny_config, {"schedule.epochs": 1})
-    words = SearchWords((f"neuron.name={file}:Mine",), "grid", scheduler="none", final_seeds=1)
+    words = SearchOptions((f"neuron.name={file}:Mine",), "grid", scheduler="none", final_seeds=1)
     run_search(plan_search("own", config, words, tiny_cache), folder)
     now = set_threshold(file, 0.3)
     capsys.readouterr()

@@ -78,7 +78,7 @@ def test_repeats_are_compared_with_the_same_seed(scheduler: StratifiedASHA):
 
 
 def of_ray(config: RunConfig) -> SimpleNamespace:
-    return SimpleNamespace(trial_id="x", config={"order": {"config": to_dict(config)}})
+    return SimpleNamespace(trial_id="x", config={"task": {"config": to_dict(config)}})
 
 
 def judge(scheduler: EpochScheduler, config: RunConfig, epoch: int, accuracy: float) -> str:

@@ -157,7 +157,7 @@ def test_silent_driver_is_named(tmp_path: Path):
     (tmp_path / "status.json").write_text(json.dumps(live | {"steps": {"done": 5, "all": 10}}))
     with FileLock(tmp_path / ".lock"):
         lines = read_status(tmp_path).lines()
-    assert any(line.startswith("process 17 on laptop has written nothing for 5 min") for line in lines)
+    assert any(line.startswith("Process 17 on laptop has written nothing for 5 min") for line in lines)
     # One that has ended is not silent.
     assert not any("has written nothing" in line for line in read_status(tmp_path).lines())
 

@@ -10,7 +10,7 @@ from pipeline.config.run_config import RunConfig, override
 from preprocess.errors import ConfigError
 from tune.comparison.plan import compare_neurons
 from tune.comparison.run_comparison import compare
-from tune.search.options import SearchWords
+from tune.search.options import SearchOptions
 from tune.search.plan import plan_search
 
 OWN = """
@@ -41,13 +41,13 @@ def own(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("word", ["neuron.name=lif,{own}:LastStep", "network.name={own}:Averaged"])
 def test_a_search_refuses_them(own: Path, tiny_config: RunConfig, tiny_cache: Path, word: str):
-    words = SearchWords((word.format(own=own),))
+    words = SearchOptions((word.format(own=own),))
     with pytest.raises(ConfigError, match=r"own.py:.*' must return"):
         plan_search("own", tiny_config, words, tiny_cache)
 
 
 def test_a_search_leaves_code_for_cuda_to_its_trials(own: Path, tiny_config: RunConfig, tiny_cache: Path):
-    plan_search("own", tiny_config, SearchWords((f"neuron.name=lif,{own}:NeedsCuda",)), tiny_cache)
+    plan_search("own", tiny_config, SearchOptions((f"neuron.name=lif,{own}:NeedsCuda",)), tiny_cache)
 
 
 def test_a_comparison_refuses_them_and_leaves_no_folder(

@@ -53,7 +53,7 @@ class FakeTrial:
     experiment_dir_name = "e"
 
     def __init__(self, folder: Path) -> None:
-        self.config = {"order": {"config": to_dict(CONFIG)}}
+        self.config = {"task": {"config": to_dict(CONFIG)}}
         self.local_path = self.path = str(folder)
 
 

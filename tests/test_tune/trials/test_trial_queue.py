@@ -83,7 +83,7 @@ def test_trial_that_asks_for_pieces_comes_back_in_smaller_ones(ledger: Ledger):
 
 
 def test_run_of_a_comparison_never_comes_back_in_pieces(ledger: Ledger):
-    queue = queue_of(ledger, in_pieces=False)
+    queue = queue_of(ledger, accumulate=False)
     queue.died(taken(queue), "ray.exceptions.OutOfMemoryError: Task was killed")
     attempt = queue.next()
     assert attempt is not None and attempt.micro_batch is None
@@ -143,10 +143,13 @@ def test_source_that_waits_for_others_to_end_is_asked_again(ledger: Ledger):
     assert [taken(queue), taken(queue)] == TRIALS[1:]
 
 
-def test_trial_that_ended_without_a_word_failed(ledger: Ledger):
+def test_trial_whose_worker_exited_without_a_result_failed(ledger: Ledger):
     queue = queue_of(ledger)
     record = queue.ended(taken(queue))
-    assert record is not None and (record["status"], record["error"]) == ("failed", "it ended without a word")
+    assert record is not None and (record["status"], record["error"]) == (
+        "failed",
+        "the worker exited without reporting a result",
+    )
 
 
 class Nothing(Waves):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,18 @@ import numpy as np
 from pipeline.config.run_config import RunConfig, fingerprint
 from pipeline.data.run_data import RunData
 from pipeline.evaluation.evaluate import Evaluation
+from pipeline.runs.result import RunResult
 from preprocess.errors import RunError
 from preprocess.files import write_whole
 
 
 def describe_run(
-    config: RunConfig, data: RunData, rows: list[dict[str, Any]], timings: list[dict[str, Any]], epoch: int
-) -> dict[str, Any]:
+    config: RunConfig,
+    data: RunData,
+    rows: Sequence[Mapping[str, Any]],
+    timings: Sequence[Mapping[str, Any]],
+    epoch: int,
+) -> RunResult:
     """What `result.json` says besides the test split: what was run, and what the selected epoch measured.
 
     Args:

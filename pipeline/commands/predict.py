@@ -1,0 +1,208 @@
+"""spikeloom predict: the classes of new recordings, from a trained network."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from preprocess.datasets.layout import Windows
+from preprocess.formats.array_columns import ArrayOptions, TimeUnit
+from preprocess.terminal.command_line import UsageError, parse
+from preprocess.terminal.progress import Bars, Progress
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.classify_recordings import Classified, ClassifiedWindow
+    from pipeline.evaluation.trained_network import TrainedNetwork
+
+# Longer tables are cut; --csv and --json contain every row.
+_MOST_ROWS = 40
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Classify new recordings of any readable format with a trained network.
+
+    Each recording is one sample, or is cut into windows with --window-us, as preprocess folder does it. Events are
+    binned as in training; the sensor must have the size of the training data.
+
+    Example: spikeloom predict runs/train-folder-small-1 new/*.aedat4 --window-us 500000
+
+    With the accuracy: spikeloom predict runs/train-folder-small-1 test/*/*.raw --labels folders --csv predictions.csv
+    """
+
+    run_dir: Annotated[Path, tyro.conf.Positional]
+    """A run folder, as train makes it."""
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """The recordings."""
+    labels: str | None = None
+    """The true classes, for the accuracy by window: 'folders' takes the name of the folder that contains each file;
+    otherwise a CSV file with the columns path (relative to the CSV file) and label."""
+    csv: Path | None = None
+    """Also write every window to this CSV file."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+    window_us: int | None = None
+    """Cut the recordings into windows of this length in us; if not given, each recording is one sample."""
+    stride_us: int | None = None
+    """From the start of a window to the start of the next, in us; the window's length if not given."""
+    min_events: int = 1
+    """Minimum number of events per window; windows with fewer are left out."""
+    columns: str | None = None
+    """Order of the columns of .npy and .npz files without column names, such as txyp."""
+    time_unit: TimeUnit | None = None
+    """Unit of the times in .npy and .npz files; whole us if not given."""
+    orientation: Literal["spikingjelly", "clif"] = "spikingjelly"
+    """Which way up CIFAR10-DVS is; as in preprocess."""
+    salvage: bool = False
+    """Classify the events before the damage of damaged recordings instead of stopping."""
+    sort: bool = False
+    """Sort the events of each recording by time first; as in preprocess."""
+    cache: Path | None = None
+    """The folder of all caches; only needed for runs of versions that did not record the size of the sensor."""
+    device: str | None = None
+    """Where to compute; the run's own device if not given."""
+    accept_changed_code: bool = False
+    """Predict although the run's own neuron or network file changed since the training."""
+
+    def windows(self) -> Windows | None:
+        """How recordings are cut, or None."""
+        if self.window_us is None:
+            return None
+        return Windows(self.window_us, self.stride_us or max(1, self.window_us), self.min_events)
+
+    def arrays(self) -> ArrayOptions:
+        """What is said of the columns and times of arrays."""
+        return ArrayOptions(self.columns, self.time_unit)
+
+    def errors(self) -> Iterator[str]:
+        """What can be seen to be wrong without the files, a line each."""
+        if not self.files:
+            yield "FILE: expected at least one recording, found none. Name the files to classify."
+        if self.window_us is None and (self.stride_us is not None or self.min_events != 1):
+            yield "--stride-us, --min-events: expected only together with --window-us, found no --window-us"
+        if self.stride_us is not None and self.stride_us < 1:
+            yield f"--stride-us: expected at least 1, found {self.stride_us}"
+        windows = self.windows()
+        yield from windows.errors() if windows else ()
+        yield from self.arrays().errors()
+        if self.csv is not None and not self.csv.expanduser().absolute().parent.is_dir():
+            yield f"--csv: expected a file name in an existing folder, found '{self.csv}'"
+
+
+def run(argv: list[str]) -> None:
+    """Classify, write the CSV file, and print the table or the JSON object."""
+    arguments = parse(Arguments, argv, prog="spikeloom predict")
+    errors = list(dict.fromkeys(arguments.errors()))
+    if errors:
+        raise UsageError(*errors)
+    from pipeline.evaluation.classify_recordings import classify_recordings
+    from pipeline.evaluation.recording_labels import read_labels
+    from pipeline.evaluation.trained_network import load_run
+    from pipeline.runtime.device import computing
+
+    trained = load_run(
+        arguments.run_dir,
+        cache=arguments.cache,
+        device=arguments.device,
+        accept_changed_code=arguments.accept_changed_code,
+    )
+    files = list(dict.fromkeys(file.expanduser().absolute() for file in arguments.files))
+    labels = None if arguments.labels is None else read_labels(arguments.labels, files, trained.classes)
+    with computing(trained.config):
+        found = classify_recordings(
+            trained,
+            files,
+            windows=arguments.windows(),
+            labels=labels,
+            arrays=arguments.arrays(),
+            orientation=None if arguments.orientation == "spikingjelly" else arguments.orientation,
+            salvage=arguments.salvage,
+            sort=arguments.sort,
+            progress=Bars() if sys.stderr.isatty() else Progress(),
+        )
+    if arguments.csv is not None:
+        _write_csv(arguments.csv.expanduser().absolute(), found)
+    if arguments.json:
+        print(json.dumps(_answer(arguments, trained, found)))
+    else:
+        _print_table(found, arguments.csv)
+
+
+def _answer(arguments: Arguments, trained: TrainedNetwork, found: Classified) -> dict[str, object]:
+    return {
+        "run": str(arguments.run_dir.expanduser().absolute()),
+        "classes": list(trained.classes),
+        "windows": [
+            window.row() | {"logits": [round(float(value), 6) for value in window.prediction.logits]}
+            for window in found.windows
+        ],
+        "accuracy": found.accuracy(),
+        "files_without_window": [str(path) for path in found.without_window],
+    }
+
+
+def _write_csv(path: Path, found: Classified) -> None:
+    from preprocess.files import write_whole
+
+    rows = [window.row() for window in found.windows]
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    write_whole(path, write)
+
+
+def _print_table(found: Classified, written: Path | None) -> None:
+    from rich.table import Table
+
+    from preprocess.terminal.console import console
+
+    labelled = any(window.label is not None for window in found.windows)
+    table = Table()
+    table.add_column("file", overflow="fold")
+    for name in ("start, s", "end, s", "events"):
+        table.add_column(name, justify="right")
+    table.add_column("class")
+    table.add_column("confidence", justify="right")
+    if labelled:
+        table.add_column("label")
+    for window in found.windows[:_MOST_ROWS]:
+        table.add_row(*_cells(window, labelled))
+    console().print(table)
+    hidden = len(found.windows) - _MOST_ROWS
+    if hidden > 0:
+        print(f"{hidden} more windows are not shown; --csv FILE writes all of them.")
+    for path in found.without_window:
+        print(f"{path}: not classified, because no window of this length has enough events.")
+    accuracy = found.accuracy()
+    if accuracy is not None:
+        print(
+            f"Accuracy by window: {100 * accuracy['accuracy']:.2f} % ({accuracy['correct']} of {accuracy['windows']}; "
+            f"95 % interval {100 * accuracy['low']:.1f} to {100 * accuracy['high']:.1f} %)"
+        )
+    if written is not None:
+        print(f"Written: {written}")
+
+
+def _cells(window: ClassifiedWindow, labelled: bool) -> list[str]:
+    cells = [
+        window.file.name,
+        f"{window.start_us / 1e6:.3f}",
+        f"{window.end_us / 1e6:.3f}",
+        f"{window.events:,}",
+        window.prediction.name,
+        f"{100 * window.prediction.confidence:.1f} %",
+    ]
+    if labelled:
+        cells.append(f"{window.label}" if window.correct else f"{window.label} (wrong)")
+    return cells

@@ -1,0 +1,140 @@
+"""Neurons, networks and surrogates that a program adds under names of its own.
+
+A registered name works wherever a built-in one does: in a configuration, a search space, a comparison and a report.
+Processes that train for the program receive its registrations (`tune.cluster.registered_code`); another program that
+opens the same run or search folder has to register the name again before it builds the network.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.config.neuron_traits import NEURONS, Neuron, NeuronTraits
+from pipeline.config.surrogate_names import SURROGATES
+from preprocess.errors import ConfigError
+
+Field = Literal["neuron.name", "network.name", "neuron.surrogate"]
+
+# Names are listed with commas, set with =, and become parts of folder names.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Registration:
+    """One registered name.
+
+    Attributes:
+        field: The path of the configuration field that accepts the name.
+        name: The name.
+        make: Makes the neuron, network or surrogate.
+        file: The file that defines `make`; None for a notebook, or for the script that is run.
+        traits: Of a neuron.
+    """
+
+    field: Field
+    name: str
+    make: Callable[..., Any]
+    file: Path | None
+    traits: NeuronTraits | None = None
+
+
+_registered: dict[tuple[str, str], Registration] = {}
+
+
+def register_neuron(name: str, make: Callable[..., Any], traits: NeuronTraits | None = None) -> None:
+    """Make a neuron available as `neuron.name`.
+
+    Args:
+        name: Letters, digits, ``.``, ``_`` and ``-``. Registering a name again replaces what it stood for.
+        make: A function from a `NeuronConfig` to a `torch.nn.Module` that maps input current (T, B, ...) to spikes of
+            the same shape, and whose ``reset()`` clears what it keeps between batches.
+        traits: Which fields affect the neuron, its operations and its label; the default assumes that all fields do.
+
+    Raises:
+        ConfigError: If the name is not valid or is that of a built-in neuron.
+    """
+    _register("neuron.name", name, make, NEURONS, traits or NeuronTraits())
+
+
+def register_network(name: str, build: Callable[..., Any]) -> None:
+    """Make a network available as `network.name`.
+
+    Args:
+        name: As for `register_neuron`.
+        build: A class or function that returns a `torch.nn.Module` from frames (T, B, 2, H, W) to logits
+            (T, B, classes). It is called with those of the keyword arguments config (a `NetworkConfig`), make_neuron
+            (a function without arguments that makes a spiking layer), channels, classes, size (height and width) and
+            timesteps that it accepts. Initial weights are those that it draws itself.
+
+    Raises:
+        ConfigError: If the name is not valid. Built-in names are refused when the network is built.
+    """
+    _register("network.name", name, build, ())
+
+
+def register_surrogate(name: str, make: Callable[[float], Any]) -> None:
+    """Make a surrogate gradient available as `neuron.surrogate`.
+
+    Args:
+        name: As for `register_neuron`.
+        make: A function from alpha to a surrogate function of SpikingJelly's interface.
+
+    Raises:
+        ConfigError: If the name is not valid or is that of a built-in surrogate.
+    """
+    _register("neuron.surrogate", name, make, SURROGATES)
+
+
+def registration_of(field: str, name: str) -> Registration | None:
+    """The registration of a name in a field such as ``neuron.name``, or None."""
+    return _registered.get((field, name))
+
+
+def registrations() -> tuple[Registration, ...]:
+    """Everything that this process registered."""
+    return tuple(_registered.values())
+
+
+def register_all(others: Iterable[Registration]) -> None:
+    """Repeat the registrations of another process in this one."""
+    for one in others:
+        _add(one)
+
+
+def _register(
+    field: Field,
+    name: str,
+    make: Callable[..., Any],
+    taken: Iterable[str],
+    traits: NeuronTraits | None = None,
+) -> None:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{field}: expected a name of letters, digits, '.', '_' and '-', found '{name}'. Rename it.")
+    if not callable(make):
+        raise ConfigError(f"{field}: expected a function or class for '{name}', found {make!r}. Pass what makes it.")
+    if name in taken and (field, name) not in _registered:
+        raise ConfigError(f"{field}: expected a name that is not built in, found '{name}'. Choose another name.")
+    _add(Registration(field, name, make, _file_of(make), traits))
+
+
+def _add(one: Registration) -> None:
+    _registered[one.field, one.name] = one
+    if one.field == "neuron.name":
+        NEURONS[one.name] = Neuron(one.make, one.traits or NeuronTraits())
+    elif one.field == "neuron.surrogate":
+        SURROGATES[one.name] = one.make
+
+
+def _file_of(make: Callable[..., Any]) -> Path | None:
+    # A script changes for many reasons that are none of the network's, and a notebook's cells are in no file.
+    if getattr(make, "__module__", "__main__") == "__main__":
+        return None
+    try:
+        return Path(inspect.getfile(inspect.unwrap(make)))
+    except (OSError, TypeError):
+        return None

@@ -1,0 +1,31 @@
+"""The training, validation and test samples of a run, from its configuration; loads no torch."""
+
+from __future__ import annotations
+
+from pipeline.config.run_config import RunConfig
+from preprocess.datasets.splits import Splits, split_samples
+from preprocess.store.event_store import EventStore
+from preprocess.store.frame_source import FrameSource
+
+
+def split_for(config: RunConfig, store: EventStore | FrameSource, *, needs_test: bool = True) -> Splits:
+    """Split the samples of a data set as a configuration says.
+
+    Args:
+        config: Its `dataset` and `selection`.
+        store: The event store of the data set, or any frames of it.
+        needs_test: Whether an official split without test samples is refused; selection `paper` always needs them.
+
+    Raises:
+        ConfigError: If the split does not exist for the data set, or leaves a part empty.
+    """
+    dataset = config.dataset
+    return split_samples(
+        store.samples,
+        dataset.name,
+        dataset.split,
+        dataset.validation_fraction,
+        config.selection,
+        store.classes,
+        needs_test=needs_test or config.selection == "paper",
+    )

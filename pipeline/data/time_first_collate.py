@@ -1,0 +1,20 @@
+"""Batches with time first, as spiking networks expect them, from samples one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+
+def time_first_collate(samples: Sequence[tuple[torch.Tensor, int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Join samples of `FrameDataset` into a batch: ``DataLoader(..., collate_fn=time_first_collate)``.
+
+    Args:
+        samples: B frames of shape (T, 2, H, W) with their class numbers.
+
+    Returns:
+        Frames of shape (T, B, 2, H, W), and class numbers, int64, shape (B,).
+    """
+    frames = torch.stack([sample for sample, _ in samples], 1)
+    return frames, torch.tensor([label for _, label in samples], dtype=torch.int64)

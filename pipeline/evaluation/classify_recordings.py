@@ -1,0 +1,190 @@
+"""Classify new recordings with a trained network, whole or window by window, as the data set `folder` cuts them.
+
+The recordings go through the same steps as training data: a temporary event store, binning, encoding.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.loader import FrameLoader
+from pipeline.evaluation.trained_network import Prediction, TrainedNetwork
+from pipeline.evaluation.wilson_interval import accuracy_interval
+from preprocess.building.build_event_store import build_event_store
+from preprocess.datasets.layout import Layout, Sample, SourceRecording, Windows
+from preprocess.errors import RecordingError
+from preprocess.formats import NO_OPTIONS, ArrayOptions, open_recording
+from preprocess.store.event_store import open_events
+from preprocess.store.frame_source import EventFrames
+from preprocess.store.sample_table import NO_SPLIT
+from preprocess.terminal.progress import Progress
+
+_MOST_ERRORS = 20
+
+
+@dataclass(frozen=True)
+class ClassifiedWindow:
+    """One window of a recording, or a complete recording.
+
+    Attributes:
+        file: The recording.
+        start_us: Where the window begins, in the recording's own time, in µs.
+        end_us: Where it ends, exclusive.
+        events: Number of events.
+        prediction: What the network makes of it.
+        label: Name of the true class; None where it is not known.
+    """
+
+    file: Path
+    start_us: int
+    end_us: int
+    events: int
+    prediction: Prediction
+    label: str | None
+
+    @property
+    def correct(self) -> bool | None:
+        """Whether the prediction is the label; None where that is not known."""
+        return None if self.label is None else self.label == self.prediction.name
+
+    def row(self) -> dict[str, Any]:
+        """Plain values: a row of the CSV file, and an entry of the JSON object."""
+        return {
+            "file": str(self.file),
+            "start_us": self.start_us,
+            "end_us": self.end_us,
+            "events": self.events,
+            "class": self.prediction.name,
+            "confidence": round(self.prediction.confidence, 6),
+            "label": self.label,
+        }
+
+
+@dataclass(frozen=True)
+class Classified:
+    """All windows, in the order of the files.
+
+    Attributes:
+        windows: What was classified.
+        without_window: Files that are shorter than a window, or have too few events in each.
+    """
+
+    windows: tuple[ClassifiedWindow, ...]
+    without_window: tuple[Path, ...]
+
+    def accuracy(self) -> dict[str, Any] | None:
+        """Accuracy by window with its 95 % interval, as fractions; None without labels."""
+        known = [window.correct for window in self.windows if window.correct is not None]
+        if not known:
+            return None
+        low, high = accuracy_interval(sum(known), len(known))
+        share = sum(known) / len(known)
+        return {"accuracy": share, "correct": sum(known), "windows": len(known), "low": low, "high": high}
+
+
+def classify_recordings(
+    trained: TrainedNetwork,
+    files: Sequence[Path],
+    *,
+    windows: Windows | None = None,
+    labels: Mapping[Path, str] | None = None,
+    arrays: ArrayOptions = NO_OPTIONS,
+    orientation: str | None = None,
+    salvage: bool = False,
+    sort: bool = False,
+    progress: Progress | None = None,
+) -> Classified:
+    """Classify recordings.
+
+    Args:
+        trained: As `load_run` returns it.
+        files: Recordings of any readable format; each is classified once.
+        windows: How recordings are cut; None classifies each as one sample.
+        labels: The true class of every file, where known.
+        arrays: What the user says of arrays without names and units.
+        orientation: Which way up CIFAR10-DVS is; None as its format says.
+        salvage: Whether damaged recordings give the events before the damage.
+        sort: Whether the events of each recording are sorted by time first.
+        progress: Where to report progress.
+
+    Raises:
+        RecordingError: For every recording that is damaged, empty, or of another sensor than the training data.
+    """
+    paths = list(dict.fromkeys(Path(file).expanduser().absolute() for file in files))
+    _refuse_other_sensors(trained, paths, arrays)
+    folder = Path(os.path.commonpath([path.parent for path in paths]))
+    names = {str(path.relative_to(folder)): path for path in paths}
+    recordings = tuple(
+        SourceRecording(path, name, (Sample(_label(trained, labels, path), NO_SPLIT, k, name, name),))
+        for k, (name, path) in enumerate(names.items())
+    )
+    height, width = trained.sensor
+    layout = Layout(
+        "recordings",
+        "recordings",
+        None,
+        height,
+        width,
+        trained.classes,
+        recordings,
+        orientation=orientation,
+        windows=windows,
+        salvage=salvage,
+        arrays=arrays,
+        sort=sort,
+    )
+    with tempfile.TemporaryDirectory(prefix="spikeloom-predict-") as temporary:
+        store = open_events(build_event_store(layout, Path(temporary), progress=progress))
+        frames = EventFrames(store, trained.config.binning, progress=progress)
+        config = trained.config
+        numbers = np.arange(len(frames))
+        loader = FrameLoader(frames, numbers, config.batch_size, config.input, trained.device, seed=config.seed)
+        found = [one for batch in loader.batches() for one in trained.classify(batch.frames, batch.lengths)]
+        table = store.samples
+        classified = tuple(
+            ClassifiedWindow(
+                names[str(table.group[k])],
+                int(table.interval_us[k, 0]),
+                int(table.interval_us[k, 1]),
+                int(table.events[k]),
+                prediction,
+                None if labels is None else labels[names[str(table.group[k])]],
+            )
+            for k, prediction in enumerate(found)
+        )
+        store.close()
+    with_window = {window.file for window in classified}
+    return Classified(classified, tuple(path for path in paths if path not in with_window))
+
+
+def _label(trained: TrainedNetwork, labels: Mapping[Path, str] | None, path: Path) -> int:
+    return 0 if labels is None else trained.classes.index(labels[path])
+
+
+def _refuse_other_sensors(trained: TrainedNetwork, paths: Sequence[Path], arrays: ArrayOptions) -> None:
+    """Open every recording once before any is decoded: a wrong file among hundreds is named at once."""
+    rows, columns = trained.sensor
+    errors: list[str] = []
+    for path in paths:
+        try:
+            opened = open_recording(path, size=trained.sensor, arrays=arrays)
+        except RecordingError as error:
+            errors += error.errors
+            continue
+        if (opened.height, opened.width) != trained.sensor:
+            errors.append(
+                f"{path}: expected a sensor of {rows}x{columns} pixels (rows x columns), as in the training data, "
+                f"found {opened.height}x{opened.width}. Crop or scale the recording to {rows}x{columns}, or train a "
+                "network on recordings of this sensor: spikeloom preprocess folder"
+            )
+    if len(errors) > _MOST_ERRORS:
+        errors[_MOST_ERRORS:] = [f"predict: {len(errors) - _MOST_ERRORS} more errors of this kind."]
+    if errors:
+        raise RecordingError(*errors)

@@ -1,0 +1,46 @@
+"""One call from a run folder to what its selected weights reach on the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.config.run_config import override
+from pipeline.evaluation.evaluate_run import evaluate_run
+from pipeline.evaluation.run_result import RunResult
+from pipeline.runs.run_folder import open_run
+from preprocess.terminal.progress import Progress
+
+
+def evaluate(
+    folder: Path | str,
+    *,
+    cache: Path | str | None = None,
+    timesteps: Sequence[int] = (),
+    device: str | None = None,
+    accept_changed_code: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Evaluate the selected weights of a run on its test split; writes ``evaluation.json`` and ``predictions.npz``.
+
+    The same as ``spikeloom evaluate``. For recordings outside the data set see `pipeline.load_run`.
+
+    Args:
+        folder: A run folder, as `train` makes it.
+        cache: The folder of all caches; the run's own if None.
+        timesteps: Other T to evaluate the same weights at.
+        device: Where to compute; the run's own device if None.
+        accept_changed_code: Whether a run whose own neuron or network file changed is evaluated all the same.
+        progress: Where to report progress; None prints only warnings and notes.
+
+    Raises:
+        RunError: If the run has no selected weights yet, or its data or code changed since the training.
+        ConfigError: If a T is not possible for this run.
+        CacheError: If the data set has no event store.
+    """
+    run = open_run(Path(folder), accept_changed_code=accept_changed_code)
+    if device is not None:
+        run = replace(run, config=override(run.config, {"device": device}))
+    where = None if cache is None else Path(cache)
+    return RunResult.of(run.folder, evaluate_run(run, where, timesteps=timesteps, progress=progress))

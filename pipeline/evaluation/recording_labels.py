@@ -1,0 +1,64 @@
+"""The true classes of recordings that a trained network classifies: by their folders, or from a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from preprocess.errors import LayoutError
+
+BY_FOLDER = "folders"
+_MOST_ERRORS = 20
+
+
+def read_labels(source: str, files: Sequence[Path], classes: Sequence[str]) -> dict[Path, str]:
+    """The class of every file.
+
+    Args:
+        source: ``folders``: the name of the folder that contains the file; else the path of a CSV file with the columns
+            path (relative to the CSV file) and label.
+        files: Absolute paths.
+        classes: The names that a label may have.
+
+    Raises:
+        LayoutError: With a line for every file without a label and every label that is not a class.
+    """
+    if source == BY_FOLDER:
+        labels: Mapping[Path, str] = {file: file.parent.name for file in files}
+    else:
+        labels = _read_table(Path(source).expanduser().absolute())
+    found = {file: labels.get(file, labels.get(file.resolve(), "")) for file in files}
+    known = ", ".join(classes)
+    errors = [
+        f"{file}: expected a label, one of {known}, found {repr(label) if label else 'none'}. Correct --labels."
+        for file, label in found.items()
+        if label not in classes
+    ]
+    if len(errors) > _MOST_ERRORS:
+        errors[_MOST_ERRORS:] = [f"--labels: {len(errors) - _MOST_ERRORS} more errors of this kind."]
+    if errors:
+        raise LayoutError(*errors)
+    return found
+
+
+def _read_table(path: Path) -> dict[Path, str]:
+    try:
+        rows = list(csv.DictReader(path.read_text("utf-8-sig").splitlines(), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise LayoutError(
+            f"--labels: expected '{BY_FOLDER}' or a CSV file with the columns path and label, found {path} ({reason})."
+        ) from None
+    if rows and not {"path", "label"} <= rows[0].keys():
+        found = ",".join(map(str, rows[0]))[:80]
+        raise LayoutError(f"{path}: line 1: expected the columns path and label, found '{found}'. Correct the line.")
+    labels: dict[Path, str] = {}
+    for row in rows:
+        file, label = (path.parent / (row["path"] or "").strip()).resolve(), (row["label"] or "").strip()
+        if labels.setdefault(file, label) != label:
+            raise LayoutError(
+                f"{path}: expected one label per file, found '{labels[file]}' and '{label}' for {file}. A table of "
+                "labelled intervals is for: spikeloom preprocess folder"
+            )
+    return labels

@@ -1,0 +1,220 @@
+"""A trained network ready for inference: it bins events as its training did, and forgets each input by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pipeline.config.given_classes import name_class
+from pipeline.config.run_config import RunConfig, override
+from pipeline.data.encoding import encode, input_size
+from pipeline.data.padding import step_mask
+from pipeline.data.run_data import open_data
+from pipeline.data.time_order import reorder_steps
+from pipeline.data.training_input import TrainingInput
+from pipeline.evaluation.evaluate_run import run_cache
+from pipeline.evaluation.finished_run import load_weights_into
+from pipeline.evaluation.losses import answer_mask
+from pipeline.runs.run_folder import Run, open_run
+from pipeline.runtime.device import choose_device
+from preprocess.binning.binning import bin_events
+from preprocess.errors import RecordingError, RunError
+from preprocess.events import Events
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network makes of one sample.
+
+    Attributes:
+        label: Class number.
+        name: Name of the class.
+        confidence: Softmax of the mean logits over time, of the predicted class; not calibrated.
+        logits: Mean over the time steps that count, float32, shape (classes,).
+    """
+
+    label: int
+    name: str
+    confidence: float
+    logits: NDArray[np.float32]
+
+
+class TrainedNetwork:
+    """A network with the selected weights of a run, in evaluation mode; equal inputs have equal outputs.
+
+    Attributes:
+        network: Encoded frames (T, B, 2, H, W) to logits (T, B, classes); clears its state before each forward pass.
+        config: The run's.
+        classes: Names, by class number.
+        sensor: Rows and columns of the sensor that it was trained on.
+        epoch: The epoch whose weights are selected.
+        device: Where it computes.
+    """
+
+    def __init__(
+        self, config: RunConfig, network: nn.Module, trained_on: TrainingInput, epoch: int, device: torch.device
+    ) -> None:
+        self.network, self.config, self.classes = network, config, trained_on.classes
+        self.sensor = trained_on.sensor_height, trained_on.sensor_width
+        self.epoch, self.device = epoch, device
+        self._reorder = reorder_steps(config.input.time_order, config.seed, None)
+
+    def transform(self, events: Events) -> torch.Tensor:
+        """Bin and encode one sample as in training: what enters the network, float32, shape (T, 2, H, W).
+
+        Raises:
+            RecordingError: If there is no event, or the sensor is another one.
+        """
+        frames, _ = self._encoded([self._counts(events)])
+        return frames[:, 0]
+
+    def predict(self, samples: Events | Iterable[Events] | NDArray[Any] | torch.Tensor) -> list[Prediction]:
+        """Classify samples.
+
+        Args:
+            samples: `Events` of one sample or of several, or frames: counts of events per pixel, binned as in training
+                (see `bin_events` and `open_frames`), of any type, shape (T, 2, H, W) or (B, T, 2, H, W).
+
+        Returns:
+            A prediction for each sample, in order.
+
+        Raises:
+            RecordingError: If a sample has no event, or another sensor's or frame size.
+        """
+        found: list[Prediction] = []
+        for batch in _batches(self._all_counts(samples), self.config.batch_size):
+            frames, lengths = self._encoded(batch)
+            found += self.classify(frames, lengths)
+        return found
+
+    @torch.no_grad()
+    def classify(self, frames: torch.Tensor, lengths: torch.Tensor | None = None) -> list[Prediction]:
+        """As `predict`, of a batch as it enters the network.
+
+        Args:
+            frames: Encoded, float32, shape (T, B, 2, H, W).
+            lengths: Steps that contain frames, int64, shape (B,); None where all do.
+        """
+        logits = self.network(frames.to(self.device)).float()
+        mask = None if lengths is None else step_mask(lengths.to(self.device), len(frames))
+        counted = answer_mask(mask, logits, self.config.loss.last_steps)
+        if counted is None:
+            mean = logits.mean(0)
+        else:
+            mean = torch.where(counted[..., None], logits, 0.0).sum(0) / counted.sum(0)[:, None]
+        shares = torch.softmax(mean, 1).cpu().numpy()
+        return [
+            Prediction(int(k), self.classes[int(k)], float(share[k]), row)
+            for row, share, k in zip(mean.cpu().numpy(), shares, mean.argmax(1).tolist(), strict=True)
+        ]
+
+    def _all_counts(self, samples: Events | Iterable[Events] | NDArray[Any] | torch.Tensor) -> Iterator[NDArray[Any]]:
+        if isinstance(samples, Events):
+            yield self._counts(samples)
+        elif isinstance(samples, np.ndarray | torch.Tensor):
+            array = samples.cpu().numpy() if isinstance(samples, torch.Tensor) else samples
+            yield from self._frames(array)
+        else:
+            yield from map(self._counts, samples)
+
+    def _counts(self, events: Events) -> NDArray[Any]:
+        """Frames of one sample, shape (F, 2, H, W)."""
+        if (events.height, events.width) != self.sensor:
+            rows, columns = self.sensor
+            raise RecordingError(
+                f"events: expected a sensor of {rows}x{columns} pixels (rows x columns), as in training, found "
+                f"{events.height}x{events.width}. Crop or scale the events to it, or train on this sensor."
+            )
+        return bin_events(events, self.config.binning)
+
+    def _frames(self, array: NDArray[Any]) -> NDArray[Any]:
+        """A batch of frames, shape (B, T, 2, H, W), of frames with or without a batch."""
+        size = (2, *self.config.binning.size(*self.sensor))
+        if array.ndim not in (4, 5) or array.shape[-3:] != size:
+            raise RecordingError(
+                f"frames: expected shape (T, 2, H, W) or (B, T, 2, H, W) with (2, H, W) = {size}, as in training, "
+                f"found {array.shape}. Bin the events as the run's configuration says."
+            )
+        return array[None] if array.ndim == 4 else array
+
+    def _encoded(self, counts: Sequence[NDArray[Any]]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Samples padded to the longest, shape (T, B, 2, H, W), and their lengths where T varies."""
+        longest = max(map(len, counts))
+        padded = np.zeros((longest, len(counts), *counts[0].shape[1:]), np.int64)
+        for b, sample in enumerate(counts):
+            padded[: len(sample), b] = sample
+        lengths = torch.tensor([len(sample) for sample in counts]) if self.config.binning.varies else None
+        ordered = self._reorder(torch.from_numpy(padded).to(self.device), np.arange(len(counts)), lengths)
+        return encode(ordered, self.config.input), lengths
+
+
+def load_run(
+    folder: Path | str,
+    *,
+    network: nn.Module | None = None,
+    cache: Path | str | None = None,
+    device: str | None = None,
+    accept_changed_code: bool = False,
+) -> TrainedNetwork:
+    """Load the selected weights of a run for inference, from its folder alone.
+
+    Args:
+        folder: A run folder, as `train` makes it.
+        network: An object of the network's class to load the weights into, for classes that cannot be constructed from
+            the arguments that a configuration gives.
+        cache: The folder of all caches, only needed for runs of versions that did not record what they were trained on.
+        device: Where to compute; the run's own device if None.
+        accept_changed_code: Whether a run whose own neuron or network file changed is loaded all the same.
+
+    Raises:
+        RunError: If there are no selected weights, they are damaged or do not fit, or the code changed.
+        ConfigError: If the network's class cannot be loaded or constructed.
+        CacheError: If what it was trained on is in neither the folder nor the cache.
+    """
+    if network is not None:
+        name_class(type(network))
+    run = open_run(Path(folder), accept_changed_code=accept_changed_code)
+    trained_on = _trained_on(run, None if cache is None else Path(cache))
+    where = choose_device(run.config.device if device is None else device)
+    config = override(run.config, {"device": str(where)})
+    height, width = config.binning.size(trained_on.sensor_height, trained_on.sensor_width)
+    loaded, epoch = load_weights_into(
+        run,
+        where,
+        classes=len(trained_on.classes),
+        size=input_size(config.input, height, width),
+        timesteps=trained_on.timesteps,
+        given=network,
+    )
+    return TrainedNetwork(config, loaded, trained_on, epoch, where)
+
+
+def _trained_on(run: Run, cache: Path | None) -> TrainingInput:
+    recorded = run.environment.get("input")
+    if recorded is None:
+        # An earlier version recorded it in the cache alone.
+        return TrainingInput.of(open_data(run.config, run_cache(run, cache), needs_test=False).frames)
+    try:
+        return TrainingInput.from_dict(recorded)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{run.folder}/environment.json: damaged ({error!r}). Restore the file, or train again."
+        ) from None
+
+
+def _batches(samples: Iterable[NDArray[Any]], size: int) -> Iterator[list[NDArray[Any]]]:
+    batch: list[NDArray[Any]] = []
+    for sample in samples:
+        batch.append(sample)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

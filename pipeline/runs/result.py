@@ -1,0 +1,101 @@
+"""The types of what a run writes: `RunResult` for ``result.json``, `EvaluationResult` for ``evaluation.json``,
+`MetricsRow` and `TimingRow` for a line of ``metrics.jsonl`` and ``timings.jsonl``.
+
+They are dictionaries with known keys, so that files are read and written as plain JSON: `train_run` returns a
+`RunResult`, and `Run.result` is one. Keys of class `total=False` or marked `NotRequired` are missing without a test
+split, or in the files of older versions.
+"""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+
+class EnergyResult(TypedDict):
+    """The energy of one inference; see `pipeline.analysis.energy.Energy`."""
+
+    macs_per_step: float
+    acs_per_step: float
+    timesteps: float
+    per_step_uj: float
+    per_inference_uj: float
+
+
+class NirResult(TypedDict):
+    """Where a network was written as a NIR graph, and how many test predictions are the same when it is read again."""
+
+    file: str
+    time_step_s: float
+    nodes: int
+    same_predictions: NotRequired[int]
+
+
+class EvaluatedTest(TypedDict, total=False):
+    """What the selected weights reach on the test split; accuracies, intervals and firing rates are fractions."""
+
+    test_loss: float
+    test_accuracy: float
+    test_accuracy_low: float
+    test_accuracy_high: float
+    test_samples: int
+    correct: int
+    per_class_accuracy: list[float | None]
+    confusion: list[list[int]]
+    latency_curve: list[float] | None
+    firing_rate: float
+    firing_rates: dict[str, float]
+    energy: EnergyResult
+
+
+class RunResult(EvaluatedTest):
+    """What a finished run reached: the content of ``result.json``."""
+
+    fingerprint: str
+    dataset: str
+    emulated: bool
+    split: str
+    selection: str
+    timesteps: int
+    train_samples: NotRequired[int]
+    left_out_per_epoch: NotRequired[int]
+    classes: list[str]
+    epoch: int
+    epochs: int
+    validation_accuracy: float | None
+    energy_uj: NotRequired[float | None]
+    seconds: float
+    micro_batch: NotRequired[int | None]
+    accepted_changed_code: NotRequired[list[dict[str, str]]]
+
+
+class EvaluationResult(RunResult):
+    """What `spikeloom evaluate` found: the content of ``evaluation.json``."""
+
+    accuracy_by_timesteps: NotRequired[dict[str, float]]
+    nir: NotRequired[NirResult]
+
+
+class MetricsRow(TypedDict):
+    """One epoch in ``metrics.jsonl``: reproducible values. Values are None for a split that was not measured."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    test_loss: NotRequired[float]
+    test_accuracy: NotRequired[float]
+    learning_rate: float
+    firing_rate: float
+    energy_uj: NotRequired[float | None]
+
+
+class TimingRow(TypedDict):
+    """One epoch in ``timings.jsonl``: values that depend on the machine."""
+
+    epoch: int
+    ended: NotRequired[float]
+    epoch_s: float
+    samples_per_s: float
+    waiting_share: float
+    peak_memory_mb: NotRequired[float]

@@ -1,0 +1,69 @@
+"""One call from a configuration, and if you like a network of your own, to a trained run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from pipeline.config.given_classes import name_class
+from pipeline.config.run_config import RunConfig, override
+from pipeline.evaluation.run_result import RunResult
+from pipeline.presets.registry import find_preset
+from pipeline.training.train_run import OnEpoch, train_run
+from preprocess.errors import ConfigError
+from preprocess.paths import default_cache, default_out
+from preprocess.terminal.progress import Progress
+
+
+def train(
+    config: RunConfig | str,
+    network: nn.Module | None = None,
+    *,
+    out: Path | str | None = None,
+    cache: Path | str | None = None,
+    accept_changed_code: bool = False,
+    on_epoch: OnEpoch | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Train one network and evaluate it on the test split at the end; the same as ``spikeloom train``.
+
+    A run that was interrupted resumes from its last checkpoint when the call is repeated with the same `out`, and a
+    finished one returns its result at once.
+
+    Args:
+        config: A configuration, or the name of a preset. With a `network` its sections `network` and `neuron` are not
+            used, and `network.name` becomes the name of the network's class.
+        network: A network of your own, frames (T, B, 2, H, W), float32, to logits (T, B, classes), with its initial
+            weights. It is trained in place. What it keeps between batches must be cleared by a method `reset()`, as
+            SpikingJelly's neurons have it. To resume, hand over an object of the same class. `environment.json` keeps
+            the SHA-256 of the file that defines the class, as it does for classes named by ``file.py:Class``.
+        out: The run folder; the first free ``./runs/train-<name>-<n>`` if None.
+        cache: The folder of all caches; ``$SPIKELOOM_CACHE`` or ``./cache`` if None.
+        accept_changed_code: Whether a run whose own neuron or network file changed is resumed all the same.
+        on_epoch: Called after each epoch with its rows of ``metrics.jsonl`` and ``timings.jsonl``.
+        progress: Where to report progress; None prints only warnings and notes.
+
+    Raises:
+        ConfigError: If the configuration does not fit the data, or the network does not return what is expected.
+        RunError: If the folder contains another run, is in use or damaged, or the loss is no longer finite.
+        CacheError: If the data set has no event store.
+    """
+    label = config if isinstance(config, str) else config.dataset.name
+    chosen = find_preset(config).config if isinstance(config, str) else config
+    if network is not None:
+        if not isinstance(network, nn.Module):
+            raise ConfigError(f"network: expected an object of torch.nn.Module, found {type(network).__name__}")
+        chosen = override(chosen, {"network.name": name_class(type(network))})
+        label = type(network).__name__
+    folder = default_out(None if out is None else Path(out), "train", label)
+    result = train_run(
+        chosen,
+        folder,
+        default_cache(None if cache is None else Path(cache)),
+        accept_changed_code=accept_changed_code,
+        on_epoch=on_epoch,
+        progress=progress,
+        network=network,
+    )
+    return RunResult.of(folder, result)

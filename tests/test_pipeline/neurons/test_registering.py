@@ -1,0 +1,157 @@
+"""Neurons, networks and surrogates that a program registers work wherever built-in names do."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from messages import refuses
+from tiny_run import TINY, tiny_cache
+
+from pipeline import NeuronTraits, register_network, register_neuron, register_surrogate
+from pipeline.analysis.energy import count_energy
+from pipeline.analysis.operations import Operations
+from pipeline.config import registrations
+from pipeline.config.inactive_fields import is_inactive
+from pipeline.config.neuron_traits import NEURONS
+from pipeline.config.run_config import RunConfig, flatten, override
+from pipeline.config.surrogate_names import SURROGATES
+from pipeline.evaluation.evaluate_run import evaluate_run
+from pipeline.networks.firing import neuron_layers
+from pipeline.networks.run_network import make_run_network
+from pipeline.neurons import make_neuron
+from pipeline.neurons.registry import _built_in
+from pipeline.runs.run_folder import open_run
+from pipeline.training.train_run import train_run
+from preprocess.errors import ConfigError
+
+OWN = """
+from spikingjelly.activation_based import neuron, surrogate
+from torch import nn
+
+
+def make_slow(config):
+    from pipeline.neurons.surrogates import make_surrogate
+
+    return neuron.LIFNode(4.0, surrogate_function=make_surrogate(config), step_mode="m")
+
+
+class Tiny(nn.Module):
+    def __init__(self, make_neuron, channels, classes, size):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(channels * size[0] * size[1], 8), make_neuron(), nn.Linear(8, classes)])
+
+    def forward(self, frames):
+        x = frames.flatten(2)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def flat(alpha):
+    return surrogate.Erf(alpha=alpha)
+"""
+TRAITS = NeuronTraits("Slow", has_tau=False, has_reset=False, macs=7, unequal="its tau is 4")
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunConfig]:
+    """A configuration of a registered neuron, network and surrogate."""
+    (tmp_path / "own_registered.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("own_registered")
+    register_neuron("slow", module.make_slow, TRAITS)
+    register_network("tiny-linear", module.Tiny)
+    register_surrogate("flat", module.flat)
+    changes = {"neuron.name": "slow", "network.name": "tiny-linear", "neuron.surrogate": "flat"}
+    yield override(TINY, changes)
+    registrations._registered.clear()
+    del NEURONS["slow"], SURROGATES["flat"], sys.modules["own_registered"]
+
+
+def test_every_built_in_neuron_names_a_function_that_exists():
+    assert all(callable(_built_in(name)) for name in NEURONS)
+
+
+def test_a_run_trains_and_is_evaluated_with_registered_names(own: RunConfig, tmp_path: Path):
+    cache = tiny_cache(tmp_path)
+    result = train_run(own, tmp_path / "run", cache)
+    assert result["test_accuracy"] > 1 / 3
+    there = open_run(tmp_path / "run")
+    recorded = there.environment["outside"]
+    assert recorded["neuron.name"]["file"] == recorded["network.name"]["file"] == str(tmp_path / "own_registered.py")
+    assert there.config == own
+    assert evaluate_run(open_run(tmp_path / "run"), cache)["test_accuracy"] == result["test_accuracy"]
+
+
+def test_traits_decide_what_is_checked_and_counted(own: RunConfig):
+    assert is_inactive("neuron.tau", flatten(own)) and not is_inactive("neuron.v_threshold", flatten(own))
+    assert own.neuron.title == "slow"
+    assert count_energy(Operations((), 0), "slow", {}, 4).macs == 0
+    with refuses(ConfigError, where="neuron.reset", expected="soft for neuron 'slow'", found="hard"):
+        override(own, {"neuron.reset": "hard"})
+    with refuses(ConfigError, where="neuron.backend", expected="fused kernels", found="'slow'"):
+        make_neuron(override(own, {"neuron.backend": "fused"}).neuron)
+
+
+def test_registered_neurons_are_spiking_layers_of_built_in_networks(own: RunConfig):
+    config = override(own, {"network.name": "snn5"})
+    form = {"classes": 3, "size": (16, 16), "timesteps": 3, "device": torch.device("cpu")}
+    network = make_run_network(config, **form)  # type: ignore[arg-type]
+    layers = neuron_layers(network).values()
+    assert layers and {type(layer).__name__ for layer in layers} == {"LIFNode"}
+
+
+def test_a_registered_neuron_that_keeps_its_state_is_refused_before_training(own: RunConfig):
+    class Keeps(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.sum = x.sum(0) + getattr(self, "sum", 0.0)
+            return ((x + self.sum) > 0).float() * x
+
+    register_neuron("slow", lambda config: Keeps())
+    form = {"classes": 3, "size": (16, 16), "timesteps": 3, "device": torch.device("cpu")}
+    with pytest.raises(ConfigError, match=r"neuron.name: 'slow' must have a method reset\(\)"):
+        make_run_network(own, **form)  # type: ignore[arg-type]
+
+
+def test_registering_again_replaces_and_built_in_names_are_refused(own: RunConfig):
+    register_neuron("slow", make_neuron, NeuronTraits(has_tau=True))
+    assert not is_inactive("neuron.tau", flatten(own))
+    with refuses(ConfigError, where="neuron.name", expected="not built in", found="'lif'", remedy="another name"):
+        register_neuron("lif", make_neuron)
+    with refuses(ConfigError, where="neuron.surrogate", expected="not built in", found="'atan'"):
+        register_surrogate("atan", float)
+    with refuses(ConfigError, where="neuron.name", expected="letters, digits", found="'a,b'"):
+        register_neuron("a,b", make_neuron)
+    with refuses(ConfigError, where="network.name", expected="a function or class", found="3"):
+        register_network("three", 3)  # type: ignore[arg-type]
+    register_network("snn5", torch.nn.Linear)
+    with refuses(ConfigError, where="network.name", expected="not built in", found="'snn5'"):
+        make_run_network(
+            override(own, {"network.name": "snn5"}), classes=3, size=(9, 9), timesteps=3, device=torch.device("cpu")
+        )
+
+
+def test_what_a_registered_function_does_wrong_is_reported_in_one_line(own: RunConfig):
+    register_neuron("slow", lambda config: 3)
+    with refuses(ConfigError, where="neuron.name", expected="'slow' to make a torch.nn.Module", found="3"):
+        make_neuron(own.neuron)
+    register_neuron("slow", lambda config: 1 / 0)
+    with pytest.raises(ConfigError, match=r"neuron.name: 'slow' cannot be made \(ZeroDivisionError: .* in line"):
+        make_neuron(own.neuron)
+
+
+def test_unknown_surrogates_are_refused():
+    with refuses(ConfigError, where="neuron.surrogate", expected="rect, triangle", found="'recta'", remedy="'rect'?"):
+        override(TINY, {"neuron.surrogate": "recta"})
+
+
+def test_registering_loads_neither_torch_nor_numba():
+    code = "import sys, pipeline; pipeline.register_neuron('a', print); print({'torch', 'numba'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

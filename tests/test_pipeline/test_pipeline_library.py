@@ -1,0 +1,206 @@
+"""What `import pipeline` exports: training with a network object, inference with a trained run, batches time first."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from messages import refuses
+from spikingjelly.activation_based import layer, neuron
+from tiny_layout import random_events
+from tiny_run import TINY, tiny_cache
+from torch import nn
+from torch.utils.data import DataLoader
+
+import pipeline
+from pipeline import FrameDataset, evaluate, load_run, override, time_first_collate, train
+from pipeline.config.run_config import RunConfig
+from preprocess import Binning, bin_events, open_events, open_frames
+from preprocess.building.build_frame_cache import ensure_frames
+from preprocess.errors import ConfigError, RecordingError, RunError
+from preprocess.store.event_store import events_path
+
+SHORT = override(TINY, {"schedule.epochs": 2})
+
+
+class OwnNetwork(nn.Module):
+    """A network whose constructor takes what no configuration gives."""
+
+    def __init__(self, hidden: int, classes: int = 3) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            layer.Conv2d(2, hidden, 3, step_mode="m"),
+            neuron.LIFNode(step_mode="m"),
+            layer.Flatten(step_mode="m"),
+            layer.Linear(hidden * 14 * 14, classes, step_mode="m"),
+        )
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.layers(frames)
+        return logits
+
+
+class MeanNetwork(OwnNetwork):
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return super().forward(frames).mean(0)
+
+
+def own_network(hidden: int = 4) -> OwnNetwork:
+    torch.manual_seed(1)
+    return OwnNetwork(hidden)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_cache(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture(scope="module")
+def run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    train(SHORT, out=folder, cache=cache)
+    return folder
+
+
+def test_import_loads_no_torch() -> None:
+    code = "import sys, pipeline; sys.exit(any(m in sys.modules for m in ('numpy', 'torch', 'spikingjelly')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_exported_name_is_there() -> None:
+    assert all(hasattr(pipeline, name) and name in dir(pipeline) for name in pipeline.__all__)
+
+
+def test_train_returns_the_content_of_its_result(run: Path, cache: Path) -> None:
+    result = train(SHORT, out=run, cache=cache)
+    written = json.loads((run / "result.json").read_text())
+    assert result.folder == run and result.classes == ("class0", "class1", "class2")
+    assert {name: getattr(result, name) for name in written if name != "classes"} == {
+        name: value for name, value in written.items() if name != "classes"
+    }
+    assert evaluate(run).test_accuracy == result.test_accuracy
+    assert set(evaluate(run, timesteps=[2]).accuracy_by_timesteps) == {2, 3}
+
+
+def test_an_object_is_trained_recorded_and_resumed(cache: Path, tmp_path: Path) -> None:
+    network, seen = own_network(), []
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+
+    class Stop(Exception):
+        pass
+
+    def stop(row: object, timing: object) -> None:
+        seen.append(row)
+        raise Stop
+
+    with pytest.raises(Stop):
+        train(SHORT, network, out=tmp_path / "run", cache=cache, on_epoch=stop)
+    assert len(seen) == 1 and any(not torch.equal(before[name], v) for name, v in network.state_dict().items())
+    result = train(SHORT, own_network(), out=tmp_path / "run", cache=cache)
+    at_once = train(SHORT, own_network(), out=tmp_path / "other", cache=cache)
+    lines = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("run", "other")]
+    assert lines[0] == lines[1] and result.test_accuracy == at_once.test_accuracy
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["network"]["name"] == f"{Path(__file__).absolute()}:OwnNetwork"
+    outside = json.loads((tmp_path / "run" / "environment.json").read_text())["outside"]
+    assert outside["network.name"]["file"] == str(Path(__file__)) and len(outside["network.name"]["sha256"]) == 64
+    loaded = load_run(tmp_path / "run", network=OwnNetwork(4))
+    assert loaded.predict(np.ones((3, 2, 16, 16), int))[0].name in result.classes
+    with refuses(RunError, where="best.pt", expected="checkpoint"):
+        load_run(tmp_path / "run", network=OwnNetwork(5))
+    with refuses(ConfigError, where="network.name", found="OwnNetwork"):
+        load_run(tmp_path / "run")
+
+
+def test_an_object_typed_into_an_interpreter_is_trained(cache: Path, tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.path[:0] = {[str(Path(__file__).parent.parent)]!r}
+from tiny_run import TINY
+from torch import nn
+from pipeline import load_run, override, train
+from spikingjelly.activation_based import layer
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(layer.Flatten(step_mode="m"), layer.Linear(512, 3, step_mode="m"))
+config = override(TINY, {{"schedule.epochs": 1}})
+train(config, Net(), out={str(tmp_path / "run")!r}, cache={str(cache)!r})
+print(load_run({str(tmp_path / "run")!r}).config.network.name)
+"""
+    done = subprocess.run([sys.executable, "-"], input=code, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "__main__:Net"
+
+
+def test_an_object_that_returns_something_else_is_refused(cache: Path, tmp_path: Path) -> None:
+    with refuses(ConfigError, where="network.name", found="(2, 3)"):
+        train(SHORT, MeanNetwork(2), out=tmp_path / "run", cache=cache)
+    assert not (tmp_path / "run").exists()
+    with refuses(ConfigError, where="network", expected="torch.nn.Module", found="str"):
+        train(SHORT, "vgg", out=tmp_path / "run", cache=cache)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"binning.split_by": "duration", "binning.duration_us": 30_000},
+        {"loss.last_steps": 2, "input.encoding": "binary", "input.size": 12, "binning.downsample": 2},
+    ],
+    ids=["plain", "varying T", "encoded"],
+)
+def test_a_loaded_run_predicts_what_evaluate_measures(cache: Path, tmp_path: Path, changes: dict[str, object]) -> None:
+    config = override(TINY, {"schedule.epochs": 1} | changes)
+    train(config, out=tmp_path / "run", cache=cache)
+    store = open_events(events_path(cache, "tiny"))
+    numbers = [int(i) for i in np.flatnonzero(store.samples.split == 1)]
+    trained = load_run(tmp_path / "run")
+    assert trained.sensor == (16, 16) and trained.classes == store.classes and not trained.network.training
+    with np.load(tmp_path / "run" / "predictions.npz") as written:
+        expected, names = written["logits"].argmax(1), written["name"]
+    found = trained.predict(store.read(i) for i in numbers)
+    assert names.tolist() == store.samples.name[numbers].tolist()
+    assert [prediction.label for prediction in found] == expected.tolist()
+    assert found[0].name == store.classes[found[0].label] and 1 / 3 <= found[0].confidence <= 1
+    one = trained.predict(store.read(numbers[0]))[0]
+    np.testing.assert_allclose(one.logits, found[0].logits, atol=1e-5)
+    counts = bin_events(store.read(numbers[0]), config.binning)
+    np.testing.assert_allclose(trained.predict(counts)[0].logits, one.logits, atol=1e-5)
+    assert trained.transform(store.read(numbers[0])).shape[:2] == (len(counts), 2)
+
+
+def test_a_run_of_an_earlier_version_takes_its_form_from_the_cache(run: Path, cache: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    del environment["input"]
+    (tmp_path / "run" / "environment.json").write_text(json.dumps(environment))
+    assert load_run(tmp_path / "run").sensor == (16, 16)
+    (tmp_path / "run" / "environment.json").write_text(json.dumps(environment | {"input": {"sensor_height": 3}}))
+    with refuses(RunError, where="environment.json", remedy="Restore"):
+        load_run(tmp_path / "run")
+
+
+def test_input_of_another_form_is_refused(run: Path) -> None:
+    trained = load_run(run)
+    with refuses(RecordingError, where="events", expected="16x16", found="8x10"):
+        trained.predict(random_events(1))
+    with refuses(RecordingError, where="frames", expected="(2, 16, 16)", found="(3, 2, 8, 8)"):
+        trained.predict(torch.zeros(3, 2, 8, 8))
+
+
+def test_batches_have_time_first(cache: Path) -> None:
+    frames = open_frames(ensure_frames(cache, "tiny", Binning(timesteps=3)))
+    x, y = next(iter(DataLoader(FrameDataset(frames), batch_size=5, collate_fn=time_first_collate)))
+    assert x.shape == (3, 5, 2, 16, 16) and y.dtype == torch.int64 and y.tolist() == [0, 1, 2, 0, 1]
+
+
+def test_a_preset_is_named(cache: Path, tmp_path: Path) -> None:
+    assert isinstance(pipeline.find_preset("n-mnist-small").config, RunConfig)
+    with refuses(ConfigError, where="unknown preset 'n-mnist-smal'", expected="n-mnist-small", found=""):
+        train("n-mnist-smal", out=tmp_path / "run", cache=cache)

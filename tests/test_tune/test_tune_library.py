@@ -1,0 +1,163 @@
+"""What `import tune` exports: search, also over an objective of your own, compare, load_results and report."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from messages import refuses
+
+import tune
+from preprocess.errors import ConfigError, RunError
+from tune.objective.objective_search import ObjectiveLedger, ObjectiveSearch, Report, search_objective, trial_id
+from tune.objective.objective_space import draw_values, parse_values
+from tune.search.search_call import space_entries
+from tune.space.dimensions import Choice, Range
+
+SPACE = {"lr": "0.001:0.1:log", "width": "16,32"}
+
+
+def objective(values: dict[str, object], report: Report) -> None:
+    for _ in range(3):
+        report(0.5)
+
+
+def test_import_loads_nothing_heavy() -> None:
+    code = "import sys, tune; sys.exit(any(m in sys.modules for m in ('numpy', 'torch', 'ray', 'pandas')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_search_and_report_are_packages_that_are_called() -> None:
+    """A function of the name of a package would be replaced by it as soon as a module of it is imported."""
+    code = """
+import tune
+assert callable(tune.search) and callable(tune.report)
+import tune.search.plan, tune.report.page
+from tune import report, search
+assert callable(search) and search is tune.search and tune.search.plan and callable(report)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert isinstance(tune.search, ModuleType) and all(hasattr(tune, name) for name in tune.__all__)
+    with refuses(ConfigError, where="search", expected="either a configuration or an objective", found="neither"):
+        tune.search()
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        tune.nothing  # noqa: B018
+
+
+def test_a_space_is_written_by_name_or_as_entries() -> None:
+    assert space_entries({"neuron.tau": "1.5:4", "neuron.name": "lif,clif"}) == (
+        "neuron.tau=1.5:4",
+        "neuron.name=lif,clif",
+    )
+    assert space_entries("table3") == ("table3",) and space_entries(["a=1", "b=2"]) == ("a=1", "b=2")
+
+
+def test_values_have_the_grammar_of_space() -> None:
+    found = parse_values({"lr": "0.001:0.1:log", "n": "1:4", "k": "1:16:log:3", "act": "relu,none,true,2,0.5"})
+    assert found[0] == Range("lr", 0.001, 0.1, True, False) and found[1] == Range("n", 1, 4, False, True)
+    assert found[2] == Choice("k", (1, 4, 16)) and found[3] == Choice("act", ("relu", None, True, 2, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1:", "a,b,c"), ("4:1", "lo < hi"), ("0:1:log", "lo > 0"), ("a:b", "a,b,c"), ("1,,2", "a,b,c"), ("1:2:1", "2")],
+)
+def test_values_that_cannot_be_read_are_named(text: str, expected: str) -> None:
+    with refuses(ConfigError, where=f"space a={text}", expected=expected, errors=1):
+        parse_values({"a": text})
+
+
+def test_trials_are_distinct_and_drawn_by_the_seed() -> None:
+    dimensions = parse_values(SPACE)
+    drawn = draw_values(dimensions, "random", 10, 3)
+    assert drawn == draw_values(dimensions, "random", 10, 3) != draw_values(dimensions, "random", 10, 4)
+    assert len({trial_id(values) for values in drawn}) == 10
+    assert [values["width"] for values in drawn].count(16) == 5
+    grid = parse_values({"lr": "0.1:1:log:2", "width": "16,32"})
+    assert draw_values(grid, "grid", None, 0) == [{"lr": lr, "width": w} for lr in (0.1, 1.0) for w in (16, 32)]
+    assert len(draw_values(grid, "random", 24, 0)) == 4 and len(draw_values(grid, "grid", 3, 0)) == 3
+    with refuses(ConfigError, where="method grid", found="inf"):
+        draw_values(dimensions, "grid", None, 0)
+
+
+def test_options_of_an_objective_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    with refuses(ConfigError, where="scheduler asha", expected="epochs"):
+        tune.search(objective=objective, space=SPACE, scheduler="asha", out=tmp_path)
+    with refuses(ConfigError, where="method", expected="random or grid", found="tpe"):
+        tune.search(objective=objective, space=SPACE, method="tpe", out=tmp_path)
+    with refuses(ConfigError, where="space", expected="values by name"):
+        tune.search(objective=objective, space="table3", out=tmp_path)
+    with refuses(ConfigError, where="--hours", found="-1"):
+        tune.search(objective=objective, space=SPACE, hours=-1, out=tmp_path)
+    (tmp_path / "file").touch()
+    with refuses(RunError, expected="an empty folder", found="other files"):
+        tune.search(objective=objective, space=SPACE, out=tmp_path)
+    report = Report(lambda row: None)
+    with pytest.raises(ValueError, match="finite"):
+        report(float("nan"))
+
+
+def plan(**changes: object) -> ObjectiveSearch:
+    options = {"method": "grid", "samples": None, "scheduler": None, "mode": "max", "epochs": None, "seed": 0}
+    space = {"lr": "0.1,0.2", "width": "16"}
+    return ObjectiveSearch.of(objective, space, **(options | changes))  # type: ignore[arg-type]
+
+
+def test_a_finished_folder_is_read_and_another_search_refused(tmp_path: Path) -> None:
+    search = plan()
+    ledger = ObjectiveLedger(tmp_path, search)
+    for values, scores in zip(search.trials, ((0.2, 0.6, 0.4), (0.5, 0.3, 0.1)), strict=True):
+        ledger.begin(values)
+        for epoch, score in enumerate(scores, 1):
+            ledger.add(values, {"epoch": epoch, "score": score})
+        ledger.end(values, "done")
+    (tmp_path / "objective.json").write_text(json.dumps({"source": "", **_asked(search)}))
+    found = search_objective(search, objective, tmp_path)
+    assert (found.best, found.score, found.complete) == ({"lr": 0.1, "width": 16}, 0.6, True)
+    frame = tune.load_results(tmp_path)
+    assert frame["score"].tolist() == [0.6, 0.5] and frame["lr"].tolist() == [0.1, 0.2]
+    with refuses(RunError, found="another mode"):
+        search_objective(plan(mode="min"), objective, tmp_path)
+    changed = tmp_path / "objective.json"
+    changed.write_text(json.dumps(json.loads(changed.read_text()) | {"source": "abc"}))
+    with refuses(RunError, found="code changed"):
+        search_objective(search, objective, tmp_path)
+
+
+def _asked(search: ObjectiveSearch) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {name: value for name, value in asdict(search).items() if name != "source"}
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_an_objective_is_searched_and_resumed(tmp_path: Path) -> None:
+    """Failed trials are recorded with their cause and tried again by the next call; finished ones are not."""
+
+    def flaky(values: dict[str, object], report: Report) -> None:
+        with (tmp_path / f"calls-{values['k']}").open("a") as calls:
+            calls.write("x")
+        report(float(values["k"]), loss=2.0)  # type: ignore[arg-type]
+        if values["k"] == 3 and not (tmp_path / "mended").exists():
+            raise RuntimeError("no luck")
+
+    def run() -> tune.SearchResult:
+        return tune.search(
+            objective=flaky, space={"k": "1:3"}, method="grid", mode="min", out=tmp_path / "search", concurrent=1
+        )
+
+    found = run()
+    assert found.best == {"k": 1} and found.score == 1.0 and found.config is None
+    frame = found.frame()
+    assert frame["status"].tolist() == ["done", "done", "failed"]
+    assert frame["error"].tolist()[2] == "RuntimeError: no luck"
+    (tmp_path / "mended").touch()
+    assert run().frame()["status"].tolist() == ["done"] * 3
+    assert [(tmp_path / f"calls-{k}").read_text() for k in (1, 2, 3)] == ["x", "x", "xx"]
+    epochs = (tmp_path / "search" / "epochs.csv").read_text().splitlines()
+    assert epochs[0] == "trial,k,epoch,score,loss" and len(epochs) == 4

@@ -1,0 +1,53 @@
+"""Sends what a program registered, such as `pipeline.register_neuron`, to the Ray workers that train for it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from types import ModuleType
+
+from pipeline.config.registrations import Registration, register_all, registrations
+from preprocess.errors import ConfigError
+
+# Code of these is installed wherever workers run.
+_INSTALLED = ("preprocess", "pipeline", "tune")
+
+
+def pack_registrations() -> bytes:
+    """This process's registrations, with their code, which workers may not be able to import.
+
+    Raises:
+        ConfigError: If something registered cannot be sent.
+    """
+    from ray import cloudpickle
+
+    with contextlib.ExitStack() as stack:
+        for module in {_module_of(one) for one in registrations()} - {None}:
+            cloudpickle.register_pickle_by_value(module)
+            stack.callback(cloudpickle.unregister_pickle_by_value, module)
+        for one in registrations():
+            try:
+                cloudpickle.dumps(one)
+            except Exception as error:  # whatever a user's objects do when they are pickled
+                raise ConfigError(
+                    f"{one.field}: expected '{one.name}' to be a function or class that can be sent to other "
+                    f"processes, found {one.make!r} ({type(error).__name__}: {error}). Name the class "
+                    "path/to/file.py:Class instead."
+                ) from None
+        packed: bytes = cloudpickle.dumps(registrations())
+    return packed
+
+
+def unpack_registrations(packed: bytes) -> None:
+    """Register in this process what another one packed."""
+    from ray import cloudpickle
+
+    register_all(cloudpickle.loads(packed))
+
+
+def _module_of(one: Registration) -> ModuleType | None:
+    """The user's module that defines it; None where Ray sends its code anyway or every worker has it."""
+    name = getattr(one.make, "__module__", None) or "__main__"
+    if name == "__main__" or name.partition(".")[0] in _INSTALLED:
+        return None
+    return sys.modules.get(name)

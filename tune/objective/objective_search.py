@@ -1,0 +1,275 @@
+"""A search over an objective of your own: any training loop, as a function of a dict of values.
+
+    def objective(values, report):
+        model = make_model(values["width"])
+        for epoch in range(10):
+            train_one_epoch(model, values["lr"])
+            report(accuracy_of(model))
+
+Trials run through Ray, in parallel and on a cluster if there is one, and poor ones are stopped early. The search's
+folder keeps every trial, so that a repeated call resumes; a trial that was interrupted starts again from its beginning.
+
+objective.json   the space, the options and the values of every trial
+trials/          a folder for each trial: config.json (its values), metrics.jsonl (its reports), done.json (its end)
+results.csv, epochs.csv   the same as tables, also as .parquet
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import hashlib
+import inspect
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.runs.run_folder import holding
+from preprocess.errors import ConfigError, RunError
+from preprocess.files import make_folder, read_json, read_lines, write_json, write_lines, write_whole
+from preprocess.terminal.progress import Progress
+from tune.objective.objective_space import Values, draw_values, parse_values
+from tune.resources.execution_options import ExecutionOptions
+from tune.trials.parquet import write_parquet
+from tune.trials.search_result import SearchResult
+
+FILE = "objective.json"
+
+
+class Report:
+    """Given to an objective, which calls it once an epoch.
+
+    Attributes:
+        epoch: How often it was called.
+    """
+
+    def __init__(self, send: Callable[[dict[str, Any]], object]) -> None:
+        self._send = send
+        self.epoch = 0
+
+    def __call__(self, score: float, **measures: float) -> None:
+        """Report an epoch. The trial may end here, by an exception that must not be caught, if it is stopped early.
+
+        Args:
+            score: What the search makes as large, or as small, as possible.
+            **measures: Other numbers for epochs.csv.
+
+        Raises:
+            ValueError: If the score is not a finite number.
+        """
+        score = float(score)
+        if not math.isfinite(score):
+            raise ValueError(f"expected a finite score, found {score}")
+        self.epoch += 1
+        self._send({"epoch": self.epoch, "score": score} | {name: float(value) for name, value in measures.items()})
+
+
+Objective = Callable[[Values, Report], object]
+
+
+@dataclass(frozen=True)
+class ObjectiveSearch:
+    """What a search over an objective was asked for; `objective.json` keeps it.
+
+    Attributes:
+        name: Of the objective.
+        source: SHA-256 of its source; "" where Python does not keep it.
+        space: Values by name, as they were written.
+        method: random or grid.
+        scheduler: asha or none.
+        mode: max or min.
+        epochs: Reports of a complete trial; None where that is not known.
+        trials: The values of every trial, in the order in which they start.
+    """
+
+    name: str
+    source: str
+    space: dict[str, str]
+    method: str
+    scheduler: str
+    mode: str
+    epochs: int | None
+    trials: tuple[Values, ...]
+
+    @staticmethod
+    def of(
+        objective: Objective,
+        space: str | Sequence[str] | Mapping[str, str],
+        method: str,
+        samples: int | None,
+        scheduler: str | None,
+        mode: str,
+        epochs: int | None,
+        seed: int,
+    ) -> ObjectiveSearch:
+        """Plan a search; see `tune.search`.
+
+        Raises:
+            ConfigError: With every error of the space and the options.
+        """
+        errors = []
+        if not isinstance(space, Mapping):
+            raise ConfigError('space: expected values by name for an objective, such as {"lr": "0.001:0.1:log"}')
+        if scheduler == "asha" and epochs is None:
+            errors.append("scheduler asha: expected epochs, the number of reports of a complete trial, found none")
+        if epochs is not None and epochs < 1:
+            errors.append(f"epochs: expected at least 1, found {epochs}")
+        if mode not in ("max", "min"):
+            errors.append(f"mode: expected max or min, found {mode}")
+        if errors:
+            raise ConfigError(*errors)
+        trials = draw_values(parse_values(space), method, samples, seed)
+        name = getattr(objective, "__name__", type(objective).__name__).strip("<>")
+        chosen = scheduler or ("none" if epochs is None else "asha")
+        asked = {key: str(value) for key, value in space.items()}
+        return ObjectiveSearch(name, _source(objective), asked, method, chosen, mode, epochs, tuple(trials))
+
+    def better(self, scores: Sequence[float]) -> float:
+        """The best of some scores."""
+        return max(scores) if self.mode == "max" else min(scores)
+
+
+def _source(objective: Objective) -> str:
+    try:
+        return hashlib.sha256(inspect.getsource(objective).encode()).hexdigest()
+    except (OSError, TypeError):
+        return ""
+
+
+def trial_id(values: Values) -> str:
+    """Twelve hexadecimal digits of a trial's values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class ObjectiveLedger:
+    """The trials of one folder: what each reported, and how it ended. Only the process that runs the search writes."""
+
+    def __init__(self, folder: Path, search: ObjectiveSearch) -> None:
+        self.folder, self._search = folder, search
+        self._began: dict[str, float] = {}
+        # Trials that are stopped early, until their end is recorded.
+        self.pruned: set[str] = set()
+
+    def path(self, values: Values) -> Path:
+        return self.folder / "trials" / trial_id(values)
+
+    def begin(self, values: Values) -> None:
+        """A trial starts, from its beginning."""
+        folder = self.path(values)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("done.json", "metrics.jsonl"):
+            (folder / name).unlink(missing_ok=True)
+        write_json(folder / "config.json", values)
+        self._began[trial_id(values)] = time.monotonic()
+
+    def rows(self, values: Values) -> list[dict[str, Any]]:
+        return read_lines(self.path(values) / "metrics.jsonl")
+
+    def add(self, values: Values, row: Mapping[str, Any]) -> None:
+        write_lines(self.path(values) / "metrics.jsonl", [*self.rows(values), dict(row)])
+
+    def done(self, values: Values) -> dict[str, Any] | None:
+        return read_json(self.path(values) / "done.json")
+
+    def end(self, values: Values, status: str, error: str | None = None) -> None:
+        """Record how a trial ended: done, pruned or failed."""
+        scores = [row["score"] for row in self.rows(values)]
+        if status == "done" and not scores:
+            status, error = "failed", "the objective returned without reporting a score"
+        record = {
+            "trial": trial_id(values),
+            "status": status,
+            "epochs": len(scores),
+            "score": self._search.better(scores) if scores else None,
+            "seconds": time.monotonic() - self._began.get(trial_id(values), time.monotonic()),
+            "ended": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            "error": error,
+        }
+        write_json(self.path(values) / "done.json", record)
+
+    def unfinished(self) -> list[Values]:
+        """The trials that are left to run: failed ones are tried again."""
+        return [v for v in self._search.trials if (self.done(v) or {"status": "failed"})["status"] == "failed"]
+
+    def results(self) -> list[dict[str, Any]]:
+        """One row per trial, as in results.csv."""
+        found = []
+        for values in self._search.trials:
+            record = self.done(values) or {"status": "started" if self.rows(values) else "waiting"}
+            measured = {name: record.get(name) for name in ("epochs", "score", "seconds", "error")}
+            found.append({"trial": trial_id(values), "status": record["status"]} | values | measured)
+        return found
+
+    def write_tables(self) -> None:
+        """Write results and epochs, each as .csv and .parquet."""
+        _write_table(self.folder / "results", self.results())
+        epochs = [
+            {"trial": trial_id(values)} | values | row for values in self._search.trials for row in self.rows(values)
+        ]
+        _write_table(self.folder / "epochs", epochs)
+
+
+def _write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    write_whole(path.with_suffix(".csv"), write)
+    write_parquet(path.with_suffix(".parquet"), rows, columns)
+
+
+def search_objective(
+    search: ObjectiveSearch,
+    objective: Objective,
+    folder: Path,
+    *,
+    execution: ExecutionOptions | None = None,
+    progress: Progress | None = None,
+) -> SearchResult:
+    """Run the trials that the folder lacks; see `tune.search`."""
+    execution, folder = execution or ExecutionOptions(), folder.expanduser().absolute()
+    _check_folder(search, folder)
+    make_folder(folder)
+    with holding(folder):
+        write_json(folder / FILE, asdict(search) | {"trials": list(search.trials)})
+        ledger = ObjectiveLedger(folder, search)
+        try:
+            if ledger.unfinished():
+                from tune.objective.objective_trials import run_objective_trials
+
+                run_objective_trials(search, objective, ledger, execution, progress)
+        finally:
+            ledger.write_tables()
+    rows = ledger.results()
+    ranked = [row for row in rows if row["status"] == "done"]
+    ranked.sort(key=lambda row: row["score"], reverse=search.mode == "max")
+    ended = all(row["status"] in ("done", "pruned", "failed") for row in rows)
+    if not ranked:
+        causes = dict.fromkeys(str(row["error"]) for row in rows if row["status"] == "failed")
+        raise RunError(f"{folder}: expected a completed trial, found none{', because:' if causes else '.'}", *causes)
+    best = {name: ranked[0][name] for name in search.space}
+    return SearchResult(folder, ended, best, float(ranked[0]["score"]), None, ranked)
+
+
+def _check_folder(search: ObjectiveSearch, folder: Path) -> None:
+    """Refuse a folder that contains anything other than this search."""
+    known = read_json(folder / FILE)
+    if known is None:
+        if folder.is_dir() and any(path.name != ".lock" for path in folder.iterdir()):
+            raise RunError(f"{folder}: expected an empty folder or this search, found other files. Choose another out.")
+        return
+    asked = json.loads(json.dumps(asdict(search)))
+    changed = [name for name in asked if known.get(name) != asked[name]]
+    if changed == ["source"] and not (known.get("source") and search.source):
+        return
+    if changed:
+        what = "an objective whose code changed since" if changed == ["source"] else f"another {', '.join(changed)}"
+        raise RunError(f"{folder}: expected the search of this folder, found {what}. Choose another out.")

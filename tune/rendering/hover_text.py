@@ -1,0 +1,33 @@
+"""Texts that a figure attaches to its points, for the page to show beside their values; kept apart from matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+
+class HoverText(NamedTuple):
+    """The texts of a line or of scattered points.
+
+    Attributes:
+        points: One text per point, such as "5 seeds"; () for none.
+        row: The page's name for their y, where they are drawn next to the tick of their row; "" for the number.
+    """
+
+    points: tuple[str, ...] = ()
+    row: str = ""
+
+
+# Entries vanish with their artist.
+_TEXTS: WeakKeyDictionary[Any, HoverText] = WeakKeyDictionary()
+
+
+def set_hover(artist: Any, points: Sequence[str], row: str = "") -> None:
+    """Attach texts to the points of a line or a scatter plot; see `HoverText`."""
+    _TEXTS[artist] = HoverText(tuple(points), row)
+
+
+def get_hover(artist: Any) -> HoverText:
+    """The texts of an artist, empty if it has none."""
+    return _TEXTS.get(artist, HoverText())
