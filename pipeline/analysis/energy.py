@@ -18,7 +18,7 @@ from torch import nn
 from pipeline.analysis.operations import Operations, count_run_operations, macs_per_step
 from pipeline.config.neuron_traits import traits_of
 from pipeline.config.run_config import RunConfig
-from pipeline.runs.result import EnergyResult
+from pipeline.runs.result_json import EnergyResult
 
 PJ_PER_MAC = 4.6
 PJ_PER_AC = 0.9

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.commands.tables import data_name
-from pipeline.runs.result import EvaluationResult
+from pipeline.runs.result_json import EvaluationJson
 
 
-def draw_confusion(path: Path, result: EvaluationResult) -> None:
+def draw_confusion(path: Path, result: EvaluationJson) -> None:
     """Draw the confusion matrix of a result: shades are fractions of the row's label, numbers are samples.
 
     Args:
@@ -42,7 +42,7 @@ def draw_confusion(path: Path, result: EvaluationResult) -> None:
     figure.savefig(path, dpi=120)
 
 
-def draw_latency(path: Path, result: EvaluationResult) -> bool:
+def draw_latency(path: Path, result: EvaluationJson) -> bool:
     """Draw the accuracy after the first t time steps, and at other T if they were evaluated.
 
     Args:

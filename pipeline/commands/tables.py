@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.config.run_config import RunConfig
 from pipeline.runs.changed_code import accepted_sentence
-from pipeline.runs.result import EvaluationResult, RunResult
+from pipeline.runs.result_json import EvaluationJson, ResultJson
 from preprocess.datasets.splits import shares_recordings
 
 _SELECTIONS = {
@@ -30,7 +30,7 @@ def data_name(result: Mapping[str, Any]) -> str:
     return f"{result['dataset']} ({shown})" if shown else str(result["dataset"])
 
 
-def describe_test_accuracy(result: RunResult) -> str:
+def describe_test_accuracy(result: ResultJson) -> str:
     """Such as ``98.00 % (98 of 100; 95 % interval 93.0 to 99.4)``; older results have no interval."""
     if "test_accuracy" not in result:
         return "none (the data set has no test split)"
@@ -41,7 +41,7 @@ def describe_test_accuracy(result: RunResult) -> str:
     return f"{per_cent(result['test_accuracy'])} % ({counts})"
 
 
-def print_result(result: RunResult, config: RunConfig, folder: Path) -> None:
+def print_result(result: ResultJson, config: RunConfig, folder: Path) -> None:
     """Print the result of one run."""
     from rich.table import Table
 
@@ -75,14 +75,14 @@ def print_result(result: RunResult, config: RunConfig, folder: Path) -> None:
         print(changed)
 
 
-def _split_of_rate(result: RunResult) -> str:
+def _split_of_rate(result: ResultJson) -> str:
     """The split of the firing rate: without a test split validation, or training if there is no validation either."""
     if "test_accuracy" in result:
         return "test"
     return "training" if result["validation_accuracy"] is None else "validation"
 
 
-def _train_samples(result: RunResult) -> str:
+def _train_samples(result: ResultJson) -> str:
     """Such as ``27 (each epoch drops 3 ...)``; "" for older results."""
     if "train_samples" not in result:
         return ""
@@ -91,7 +91,7 @@ def _train_samples(result: RunResult) -> str:
     return f"{result['train_samples']}{dropped}"
 
 
-def _micro_batches(result: RunResult, config: RunConfig) -> str:
+def _micro_batches(result: ResultJson, config: RunConfig) -> str:
     """How gradients were accumulated; "" without accumulation."""
     held = result.get("micro_batch")
     if held in (None, config.batch_size):
@@ -100,7 +100,7 @@ def _micro_batches(result: RunResult, config: RunConfig) -> str:
     return f"gradients accumulated over micro-batches of {held} to batches of {config.batch_size}{why}"
 
 
-def _energy(result: RunResult) -> str:
+def _energy(result: ResultJson) -> str:
     """Such as ``3.21 µJ per inference: 10 steps of 0.062 M MACs and 0.039 M ACs``; "" for older results."""
     if "energy" not in result:
         return ""
@@ -112,7 +112,7 @@ def _energy(result: RunResult) -> str:
     )
 
 
-def print_layers(result: RunResult) -> None:
+def print_layers(result: ResultJson) -> None:
     """Print accuracy by class and firing rate by layer."""
     from rich.table import Table
 
@@ -135,7 +135,7 @@ def print_layers(result: RunResult) -> None:
     out.print(layers)
 
 
-def print_steps(result: EvaluationResult, config: RunConfig) -> None:
+def print_steps(result: EvaluationJson, config: RunConfig) -> None:
     """Print the accuracy over the first t time steps, and at other T if they were evaluated."""
     from rich.table import Table
 
@@ -171,7 +171,7 @@ def _some_steps(steps: int) -> list[int]:
     return sorted({1 + round(k * (steps - 1) / max(rows - 1, 1)) for k in range(rows)})
 
 
-def _timesteps_table(result: EvaluationResult) -> Any:
+def _timesteps_table(result: EvaluationJson) -> Any:
     from rich.table import Table
 
     from pipeline.evaluation.wilson_interval import accuracy_interval
@@ -189,7 +189,7 @@ def _timesteps_table(result: EvaluationResult) -> Any:
     return table
 
 
-def print_nir(result: EvaluationResult) -> None:
+def print_nir(result: EvaluationJson) -> None:
     """Print where a NIR graph was written, and how many predictions are the same when it is read again."""
     if "nir" not in result:
         return

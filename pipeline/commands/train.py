@@ -17,7 +17,7 @@ from pipeline.commands.config_arguments import (
     refuse_beside_resume,
 )
 from pipeline.config.run_config import RunConfig
-from pipeline.runs.result import MetricsRow, TimingRow
+from pipeline.runs.result_json import MetricsRow, TimingRow
 from preprocess.interrupts import Terminated
 from preprocess.paths import default_cache, default_out
 from preprocess.terminal.command_line import UsageError

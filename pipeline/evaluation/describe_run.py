@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.config.run_config import RunConfig, fingerprint
 from pipeline.data.run_data import RunData
 from pipeline.evaluation.evaluate import Evaluation
-from pipeline.runs.result import RunResult
+from pipeline.runs.result_json import ResultJson
 from preprocess.errors import RunError
 from preprocess.files import write_whole
 
@@ -23,7 +23,7 @@ def describe_run(
     rows: Sequence[Mapping[str, Any]],
     timings: Sequence[Mapping[str, Any]],
     epoch: int,
-) -> RunResult:
+) -> ResultJson:
     """What `result.json` says besides the test split: what was run, and what the selected epoch measured.
 
     Args:

@@ -16,7 +16,7 @@ from pipeline.evaluation.latency import correct_by_step, looks_ahead
 from pipeline.evaluation.losses import answer_mask, spiking_loss, sum_logits
 from pipeline.evaluation.wilson_interval import accuracy_interval
 from pipeline.networks import SpikeCounter, reset_network
-from pipeline.runs.result import EvaluatedTest
+from pipeline.runs.result_json import EvaluatedTest
 
 
 @dataclass(frozen=True, eq=False)

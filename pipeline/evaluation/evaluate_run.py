@@ -13,7 +13,7 @@ from pipeline.evaluation.finished_run import evaluate_test, load_selected, open_
 from pipeline.evaluation.nir_export import ReadNetwork, export_nir, refuse_inexpressible
 from pipeline.evaluation.other_timesteps import accuracy_by_timesteps, refuse_timesteps
 from pipeline.runs.changed_code import KEY, check_code, joined_records
-from pipeline.runs.result import EvaluationResult
+from pipeline.runs.result_json import EvaluationJson
 from pipeline.runs.run_folder import Run
 from pipeline.runtime.device import computing
 from preprocess.files import write_json
@@ -36,7 +36,7 @@ def evaluate_run(
     timesteps: Sequence[int] = (),
     nir: Path | None = None,
     progress: Progress | None = None,
-) -> EvaluationResult:
+) -> EvaluationJson:
     """Evaluate a run's ``best.pt`` on the test split; writes ``evaluation.json`` and ``predictions.npz``.
 
     Args:
@@ -68,7 +68,7 @@ def evaluate_run(
         count = EnergyCount(config, network, data.size, data.frames.timesteps, device)
         tested = evaluate_test(there, network, data, device, count.watched)
         result = cast(
-            EvaluationResult,
+            EvaluationJson,
             {**describe_run(config, data, there.metrics, there.timings, epoch), **describe_test(tested)},
         )
         result["micro_batch"] = there.environment.get("micro_batch")

@@ -27,7 +27,7 @@ from pipeline.networks.snn5 import SNN5
 from pipeline.networks.spiking_vgg import PLANS as VGG_PLANS
 from pipeline.networks.spiking_vgg import SpikingVGG
 from pipeline.networks.vggsnn import VGGSNN
-from pipeline.runs.result import NirResult
+from pipeline.runs.result_json import NirResult
 from preprocess.errors import ConfigError
 from preprocess.files import write_whole
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pipeline.config.run_config import RunConfig, load_config
-from pipeline.runs.result import RunResult
+from pipeline.runs.result_json import ResultJson
 from preprocess.errors import RunError
 from preprocess.files import LOCK, lock_folder, read_json, read_lines
 
@@ -33,8 +33,8 @@ class Run:
     Attributes:
         folder: Its path.
         config: Its configuration.
-        metrics: One row per epoch; see `pipeline.runs.result.MetricsRow`.
-        timings: One row per epoch; see `pipeline.runs.result.TimingRow`.
+        metrics: One row per epoch; see `pipeline.runs.result_json.MetricsRow`.
+        timings: One row per epoch; see `pipeline.runs.result_json.TimingRow`.
         result: Its result; None until it is finished.
         environment: Versions, machine and device of the run.
         accept_changed_code: Whether it may be loaded although its own neuron or network file changed since the
@@ -45,7 +45,7 @@ class Run:
     config: RunConfig
     metrics: list[dict[str, Any]]
     timings: list[dict[str, Any]]
-    result: RunResult | None
+    result: ResultJson | None
     environment: dict[str, Any]
     accept_changed_code: bool = False
 
@@ -69,7 +69,7 @@ def open_run(folder: Path, *, accept_changed_code: bool = False) -> Run:
         load_config(folder / "config.json"),
         read_lines(folder / "metrics.jsonl"),
         read_lines(folder / "timings.jsonl"),
-        cast(RunResult | None, read_json(folder / "result.json")),
+        cast(ResultJson | None, read_json(folder / "result.json")),
         read_json(folder / "environment.json") or {},
         accept_changed_code,
     )

@@ -26,7 +26,7 @@ from pipeline.networks.run_network import make_run_network
 from pipeline.runs import checkpoint as checkpoints
 from pipeline.runs.changed_code import KEY
 from pipeline.runs.checkpoint import PARTS, Best, Checkpoint
-from pipeline.runs.result import MetricsRow, RunResult, TimingRow
+from pipeline.runs.result_json import MetricsRow, ResultJson, TimingRow
 from pipeline.runs.run_folder import Run, holding
 from pipeline.runs.start_from import check_beginning, find_start, selects_alike
 from pipeline.runs.tensorboard import Scalars
@@ -57,7 +57,7 @@ def train_run(
     on_epoch: OnEpoch | None = None,
     progress: Progress | None = None,
     network: nn.Module | None = None,
-) -> RunResult:
+) -> ResultJson:
     """Train the run of a folder from its start, or from its checkpoint, to its end.
 
     Where torchrun started several processes, each calls this; the first alone writes and calls `on_epoch`.
@@ -107,7 +107,7 @@ def train_run(
         folder = cast(Path, group.tell(folder))
         finished = group.tell(read_json(folder / "result.json") if group.first else None)
         if isinstance(finished, dict) and ("test_accuracy" in finished or not open_test):
-            return cast(RunResult, finished)
+            return cast(ResultJson, finished)
         training = _Training(config, folder, data, device, progress or Progress(), group, micro_batch, network)
         training.command = command
         training.accepted = accepted
@@ -378,10 +378,10 @@ class _Training:
             ),
         )
 
-    def finish(self, open_test: bool) -> RunResult:
+    def finish(self, open_test: bool) -> ResultJson:
         """Take the selected weights, open the test split if it may be, and write the result."""
         if not self.group.first:
-            return cast(RunResult, self.group.tell(None))
+            return cast(ResultJson, self.group.tell(None))
         config, network = self.config, self.learner.evaluated
         if config.selection == "last":
             checkpoints.save_weights(self.folder / "best.pt", network, self.epoch)
@@ -394,8 +394,8 @@ class _Training:
             result["test_samples"] = 0
         if open_test:
             tested = self._evaluate("test")
-            result |= cast(RunResult, describe_test(tested))
+            result |= cast(ResultJson, describe_test(tested))
             result["energy"] = self._energy(tested, "test").describe()
             save_predictions(self.folder / "predictions.npz", self.data, tested)
         write_json(self.folder / "result.json", result)
-        return cast(RunResult, self.group.tell(result))
+        return cast(ResultJson, self.group.tell(result))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.run_config import PLACE_FIELDS, RunConfig, fingerprint, flatten, from_dict, to_dict
-from pipeline.runs.result import RunResult
+from pipeline.runs.result_json import ResultJson
 from pipeline.runs.run_folder import Run, open_run
 from preprocess.errors import RunError, SpikeloomError
 from preprocess.files import read_json, write_json
@@ -209,7 +209,7 @@ class Outcome:
     missing: str = ""
 
     @property
-    def result(self) -> RunResult:
+    def result(self) -> ResultJson:
         """The result of a run that is not missing."""
         assert self.run is not None and self.run.result is not None
         return self.run.result

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.config.run_config import RunConfig, fingerprint, from_dict, override
-from pipeline.runs.result import MetricsRow, TimingRow
+from pipeline.runs.result_json import MetricsRow, TimingRow
 from preprocess.errors import FullMemoryError, RunError, SpikeloomError
 from tune.cluster.node_caches import NodeCaches
 from tune.cluster.registered_code import unpack_registrations

@@ -1,8 +1,8 @@
-"""The types of what a run writes: `RunResult` for ``result.json``, `EvaluationResult` for ``evaluation.json``,
+"""The types of what a run writes: `ResultJson` for ``result.json``, `EvaluationJson` for ``evaluation.json``,
 `MetricsRow` and `TimingRow` for a line of ``metrics.jsonl`` and ``timings.jsonl``.
 
 They are dictionaries with known keys, so that files are read and written as plain JSON: `train_run` returns a
-`RunResult`, and `Run.result` is one. Keys of class `total=False` or marked `NotRequired` are missing without a test
+`ResultJson`, and `Run.result` is one. Keys of class `total=False` or marked `NotRequired` are missing without a test
 split, or in the files of older versions.
 """
 
@@ -47,7 +47,7 @@ class EvaluatedTest(TypedDict, total=False):
     energy: EnergyResult
 
 
-class RunResult(EvaluatedTest):
+class ResultJson(EvaluatedTest):
     """What a finished run reached: the content of ``result.json``."""
 
     fingerprint: str
@@ -68,7 +68,7 @@ class RunResult(EvaluatedTest):
     accepted_changed_code: NotRequired[list[dict[str, str]]]
 
 
-class EvaluationResult(RunResult):
+class EvaluationJson(ResultJson):
     """What `spikeloom evaluate` found: the content of ``evaluation.json``."""
 
     accuracy_by_timesteps: NotRequired[dict[str, float]]
