@@ -18,5 +18,5 @@ VERBS = {
 
 
 def main() -> int:
-    """Run one command; returns the exit code."""
+    """Run one command; return the exit code."""
     return run_main(VERBS, prog="python -m preprocess", description=__doc__ or "")

@@ -1,4 +1,4 @@
-"""spikeloom weaves event-camera recordings into trained, tuned and compared spiking networks."""
+"""From event-camera recordings to trained, tuned and compared spiking networks."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from preprocess.terminal.command_line import Verb, run_main
 
 VERBS = {
     "tune": Verb("search over T, tau, neuron and any other field", "tune.commands.tune"),
-    "compare": Verb("the same runs with one neuron and another, paired by seed", "tune.commands.compare"),
-    "status": Verb("how a search or comparison stands, from another shell", "tune.commands.status"),
-    "cluster": Verb("this machine's part of a Ray cluster: up, down, status", "tune.commands.cluster"),
-    "report": Verb("tables and pictures of a folder as one HTML page", "tune.commands.report"),
-    "demo": Verb("emulate, preprocess, tune, compare and report, in minutes on a CPU", "tune.commands.demo"),
+    "compare": Verb("train with different neurons and compare them, paired by seed", "tune.commands.compare"),
+    "status": Verb("show the progress of a search or comparison", "tune.commands.status"),
+    "cluster": Verb("start, stop or show the Ray cluster on this machine: up, down, status", "tune.commands.cluster"),
+    "report": Verb("write an HTML page with the tables and figures of a folder", "tune.commands.report"),
+    "demo": Verb("run the whole pipeline on emulated data, in minutes on a CPU", "tune.commands.demo"),
 }
 
 
 def main() -> int:
-    """The console script: run one verb of all three packages; the exit code."""
+    """Run a command of any of the three packages (the console script); return the exit code."""
     return run_main(PREPROCESS_VERBS | PIPELINE_VERBS | VERBS, prog="spikeloom", description=__doc__ or "")

@@ -6,6 +6,7 @@ Exit codes: 0 success; 2 invalid arguments or files, or a file that the system r
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import io
@@ -96,7 +97,7 @@ def run_main(verbs: Mapping[str, Verb], *, prog: str, description: str, argv: Se
     with stopped_by_signals():
         code = _run(verbs, given, prog, description)
     if argv is None:
-        end_at_ctrl_c()
+        atexit.register(end_at_ctrl_c)
     return code
 
 

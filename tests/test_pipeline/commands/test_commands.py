@@ -85,7 +85,7 @@ def test_without_a_test_split_a_run_trains_and_says_that_nothing_is_tested(
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
         "spikeloom: dataset.split: expected a test split, found only the 72 samples of the official training split in "
-        "tiny. Preprocess the test recordings too, or choose random-0.9."
+        "tiny. Preprocess the test recordings as well, or choose random-0.9."
     )
 
 

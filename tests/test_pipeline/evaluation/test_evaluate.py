@@ -198,7 +198,7 @@ def test_weights_of_single_steps_are_told_and_no_other_t_is_evaluated(bound: Pat
     assert printed.err == f"spikeloom: --timesteps: {words}\n" and printed.out == ""
     assert run("evaluate", bound) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert words in out and "'psn' computes each step from all of them" in out
+    assert words in out and "'psn' computes each time step from all of them" in out
     assert run("evaluate", bound, "--timesteps", 5, "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert result["accuracy_by_timesteps"] == {"5": result["test_accuracy"]} and result["latency_curve"] is None

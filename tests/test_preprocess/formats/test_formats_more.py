@@ -253,7 +253,8 @@ def test_faults_say_where_and_what(tmp_path: Path, name: str, content: Callable[
         decode(path, size=size, arrays=IN_ORDER)
     (line,) = refused.value.errors
     assert line.startswith(f"{path}: ") and message in line and "\n" not in line
-    assert re.search(r"\. [A-Z][^.]*\.$|; [^.]*\.$", line), "the line ends with what to do"
+    # A dot inside a word, as of numpy.savez, ends no sentence.
+    assert re.search(r"\. [A-Z]([^.]|\.(?! ))*\.$|; [^.]*\.$", line), "the line ends with what to do"
 
 
 def _salvaged(path: Path, **options) -> tuple[list[int], dict[str, int]]:

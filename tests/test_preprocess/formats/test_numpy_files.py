@@ -190,7 +190,7 @@ REFUSED: list[tuple[str, Callable[[Path], None], ArrayOptions, str]] = [
         "a.npz",
         lambda f: np.savez(f, **TRUE | {"t": TRUE["t"] / 1e6}),
         ArrayOptions(),
-        f"found t = {TRUE['t'][0] / 1e6} in event 0. Give the unit of its times, --time-unit s, ms, us or ns",
+        f"found t = {TRUE['t'][0] / 1e6} in event 0. Give the unit of the times with --time-unit s, ms, us or ns",
     ),
     ("a.npz", lambda f: np.savez(f, **TRUE | {"t": _with(3, np.nan)}), ArrayOptions(), "found t = nan in event 3."),
     (
@@ -209,7 +209,7 @@ REFUSED: list[tuple[str, Callable[[Path], None], ArrayOptions, str]] = [
         "a.npy",
         lambda f: np.save(f, np.array([TRUE], object), allow_pickle=True),
         ArrayOptions(),
-        "found pickled Python objects, which could run code and are never loaded.",
+        "found pickled Python objects, which are never loaded because they could run code.",
     ),
     (
         "a.npy",
