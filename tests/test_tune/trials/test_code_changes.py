@@ -105,7 +105,7 @@ def test_a_report_of_a_run_refuses_it_or_says_so_on_the_page(
     assert len(report.sections) == 1 and len(report.errors) == 2 and all(before in message for message in report.errors)
     assert run("report", tmp_path / "runs" / "one", "--accept-changed-code") == 0
     page = (tmp_path / "runs" / "one" / "report.html").read_text()
-    assert f"({before} to {now})" in page and "Spikes are not shown of" in page
+    assert f"({before} to {now})" in page and "Spikes are not shown for" in page
     write_json(tmp_path / "runs" / "one" / "config.json", to_dict(open_run(tmp_path / "runs" / "one").config))
     file.unlink()
     assert len(read_report(tmp_path / "runs").sections) == 3
