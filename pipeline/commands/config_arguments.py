@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 import tyro
 
-from pipeline.commands.option_help import print_help
+from pipeline.commands.configuration_help import print_help
 from pipeline.config.field_names import nearest_field
 from pipeline.config.inactive_fields import governors_of, inactive_fields
 from pipeline.config.run_config import RunConfig, field_paths, flatten, load_config, override

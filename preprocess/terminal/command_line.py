@@ -13,7 +13,7 @@ import io
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import partial
 from importlib import import_module
 from typing import Any, TypeVar, cast
@@ -56,9 +56,16 @@ def parse(target: Callable[..., T], argv: Sequence[str], *, prog: str, **options
 
     Raises:
         UsageError: With tyro's message, if the arguments are invalid.
+        SystemExit: With code 0, after printing the help that was asked for.
     """
     import tyro
 
+    if is_dataclass(target) and {"-h", "--help"} & set(argv):
+        from preprocess.terminal.option_help import options_of, print_options
+
+        kind = cast(type, target)
+        print_options(kind, options_of(kind), prog)
+        raise SystemExit(0)
     call = partial(tyro.cli, target, args=list(argv), prog=prog, **options)
     try:
         with contextlib.redirect_stderr(io.StringIO()):
