@@ -70,6 +70,7 @@ def test_help_of_every_command_shows_an_example(name: str):
     assert result.returncode == 0, result.stderr
     assert "xample" in result.stdout
     assert f"spikeloom {name}" in result.stdout
+    assert "None" not in result.stdout and "default: False" not in result.stdout
 
 
 def test_unknown_command_is_one_line_with_the_nearest_name():

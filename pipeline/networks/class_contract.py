@@ -6,8 +6,9 @@ A neuron maps (T, B, ...) to spikes of the same shape; a network maps frames (T,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -53,13 +54,14 @@ def check_own_classes(
     if any(map(is_lazy, network.parameters())):
         # Weights that are not initialised have no gradients to switch off.
         return
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     with _unchanged(network, device):
         try:
-            _Probe(network, config, classes, size, min(timesteps, _STEPS), device).run()
+            _Probe(network, config, classes, size, min(timesteps, _STEPS), device).run(trainable)
         except (_OwnError, ConfigError):
             # A class may only work with one T.
             try:
-                _Probe(network, config, classes, size, timesteps, device).run()
+                _Probe(network, config, classes, size, timesteps, device).run(trainable)
             except _OwnError as error:
                 if not (leave_cuda and error.asks_for_cuda):
                     raise ConfigError(str(error)) from None
@@ -93,10 +95,11 @@ class _Probe:
         # A custom network may also contain nodes that it made itself.
         self._neurons = {name: module for name, module in layers.items() if getattr(module, "is_neuron", False)}
         self._wrong_shape = ""
+        self._blocks_gradient = False
         self._spikes: dict[str, list[torch.Tensor]] = {name: [] for name in self._neurons}
 
-    def run(self) -> None:
-        """Raise _OwnError at the first thing that is wrong."""
+    def run(self, trainable: list[nn.Parameter]) -> None:
+        """Raise _OwnError at the first thing that is wrong; `trainable` are the parameters to be trained."""
         hooks = [
             module.register_forward_hook(lambda _m, inputs, out, name=name: self._see(name, inputs, out))
             for name, module in self._neurons.items()
@@ -110,12 +113,17 @@ class _Probe:
                 hook.remove()
             reset_network(self._network)
         self._check_state(again)
+        if trainable:
+            self._check_gradient(trainable)
 
     def _forward(self, frames: torch.Tensor) -> Any:
         torch.manual_seed(0)
         reset_network(self._network)
+        return self._call(self._network, frames)
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return self._network(frames)
+            return function(*arguments)
         except (_OwnError, ConfigError, torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:  # whatever the user's code raises
@@ -151,6 +159,7 @@ class _Probe:
                 raise _OwnError(self._wrong_shape)
         else:
             self._spikes[name].append(out.detach())
+            self._blocks_gradient |= current.requires_grad and not out.requires_grad
 
     def _check_logits(self, logits: Any) -> None:
         if isinstance(logits, torch.Tensor) and logits.shape == self._expected:
@@ -176,6 +185,34 @@ class _Probe:
             if not self._neurons:
                 field, name = ("network.name", self._config.network.name)
             raise _OwnError(_needs_reset(field, name, "a graph of the previous batch is left after it"))
+
+    def _check_gradient(self, trainable: list[nn.Parameter]) -> None:
+        """The logits must have a gradient, and custom neurons must not keep it from layers that are to be trained."""
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+        try:
+            logits = self._forward(self._frames)
+            if logits.requires_grad:
+                total = logits.float().sum()
+                gradients = self._call(partial(torch.autograd.grad, allow_unused=True), total, trainable)
+            else:
+                gradients = (None,) * len(trainable)
+        finally:
+            for parameter in trainable:
+                parameter.requires_grad_(False)
+            reset_network(self._network)
+        without = sum(gradient is None for gradient in gradients)
+        if without and self._blocks_gradient:
+            raise _OwnError(
+                f"neuron.name: '{self._config.neuron.name}' must pass on a gradient, found spikes without one: "
+                f"{without} of {len(trainable)} trainable parameters would never change. Compute the spikes with a "
+                "surrogate of spikingjelly.activation_based.surrogate"
+            )
+        if without == len(trainable):
+            raise _OwnError(
+                f"network.name: '{self._config.network.name}' must return logits with a gradient, found none of its "
+                f"{without} trainable parameters in it. Remove detach() or torch.no_grad() between weights and logits"
+            )
 
 
 def _needs_reset(field: str, name: str, found: str) -> str:

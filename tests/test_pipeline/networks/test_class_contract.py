@@ -69,6 +69,22 @@ class Booleans(nn.Module):
     def forward(self, x):
         return x > 0.2
 
+class NoSurrogate(nn.Module):
+    def forward(self, x):
+        return (x > 0.2).float()
+
+class RaisesInBackward(nn.Module):
+    def forward(self, x):
+        return Raising.apply(x)
+
+class Raising(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return (x > 0.2).float()
+    @staticmethod
+    def backward(ctx, grad):
+        return grad + torch.ones(7, 7, 7)
+
 class Raises(nn.Module):
     def forward(self, x):
         return x + torch.ones(7, 7, 7)
@@ -104,6 +120,17 @@ class WithFeatures(Net):
     def forward(self, x):
         return super().forward(x), x
 
+class DetachedLogits(Net):
+    def forward(self, x):
+        return super().forward(x).detach()
+
+class Reservoir(Net):
+    """Only its readout is trained."""
+    def __init__(self, make_neuron, classes, size):
+        super().__init__(make_neuron, classes, size)
+        self.bn.requires_grad_(False)
+        self.hidden.requires_grad_(False)
+
 class OwnState(Net):
     """A spiking layer of its own that nobody clears."""
     def __init__(self, make_neuron, classes, size):
@@ -133,6 +160,9 @@ BAD = {
     "neuron.name=LastStep": r"LastStep' must return spikes .* \(3, 2, 3, 16, 16\), found \(2, 3, 16, 16\)",
     "neuron.name=WithState": r"WithState' must return spikes as one floating-point tensor .* found a tuple",
     "neuron.name=Booleans": r"Booleans' must return spikes .* found \(3, 2, 3, 16, 16\) of torch.bool",
+    "neuron.name=NoSurrogate": r"NoSurrogate' must pass on a gradient, .*: 12 of 14 trainable parameters would never",
+    "neuron.name=RaisesInBackward": r"RaisesInBackward' fails on frames .*RuntimeError: .*, in line \d+ of .*own.py\)",
+    "network.name=DetachedLogits": r"DetachedLogits' must return logits with a gradient, found none of its 6 trainable",
     "neuron.name=Raises": r"Raises' fails on frames .*\(RuntimeError: The size of tensor .*, in line \d+ of .*own.py\)",
     "network.name=Averaged": r"Averaged' must return logits \(T, B, classes\) = \(3, 2, 3\), .* found \(2, 3\)\. Leave",
     "network.name=BatchFirst": r"BatchFirst' must return logits .* found \(2, 3, 3\)",
@@ -191,6 +221,11 @@ def test_a_neuron_of_ones_own_in_a_network_of_ones_own_is_named(own: Path, cache
     # What only a network of one's own can make use of is its own matter, until it fails of it.
     with pytest.raises(ConfigError, match=r"^neuron.name: .*WithState' must return spikes"):
         train_run(config_of(own, "neuron.name=WithState", "network.name=Net"), tmp_path / "run", cache)
+
+
+def test_a_neuron_without_gradient_may_follow_layers_that_are_not_trained(own: Path, cache: Path, tmp_path: Path):
+    config = config_of(own, "neuron.name=NoSurrogate", "network.name=Reservoir")
+    assert train_run(config, tmp_path / "run", cache)["epochs"] == 1
 
 
 def test_looking_changes_nothing(own: Path):
