@@ -144,8 +144,8 @@ def test_frames_of_another_event_store_are_made_again(tmp_path: Path):
     build_event_store(tiny_layout(tmp_path / "src", [changed]), tmp_path, progress=notes)
     ensure_frames(tmp_path, "tiny", Binning(4), progress=notes)
     assert len(notes.lines) == 2
-    assert "the content of r000.npy changed; making it again" in notes.lines[0]
-    assert "made from another event store (fingerprint " in notes.lines[1]
+    assert "the content of r000.npy changed; rebuilding it" in notes.lines[0]
+    assert "built from another event store (fingerprint " in notes.lines[1]
     np.testing.assert_array_equal(open_frames(path).read(0), bin_events(changed, Binning(4)))
 
 
@@ -180,7 +180,7 @@ def test_a_flipped_byte_names_the_sample(cache: Path, tmp_path: Path, samples: l
     copy.write_bytes(data)
     frames = open_frames(copy)
     np.testing.assert_array_equal(frames.read(1), bin_events(samples[1], BINNINGS[0]))
-    with pytest.raises(CacheError, match=r"T4-8x10.h5: sample 2 \('sämple2'\) is damaged .* Delete the file; the next"):
+    with pytest.raises(CacheError, match=r"T4-8x10.h5: sample 2 \('sämple2'\) is damaged .* Delete the file; spike"):
         frames.read_batch([1, 2])
 
 
