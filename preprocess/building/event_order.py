@@ -24,10 +24,10 @@ def sort_chunks(chunks: Iterable[Events]) -> tuple[list[Events], int]:
     Returns:
         The sorted events, in chunks, and how many of them were earlier than their predecessor.
     """
-    held = [chunk for chunk in chunks if len(chunk)]
-    edges = np.array([time for chunk in held for time in (chunk.t[0], chunk.t[-1])], np.int64)
-    moved = sum(count_backwards(chunk.t) for chunk in held) + int(np.count_nonzero(edges[2::2] < edges[1:-1:2]))
+    kept = [chunk for chunk in chunks if len(chunk)]
+    edges = np.array([time for chunk in kept for time in (chunk.t[0], chunk.t[-1])], np.int64)
+    moved = sum(count_backwards(chunk.t) for chunk in kept) + int(np.count_nonzero(edges[2::2] < edges[1:-1:2]))
     if moved:
-        events = Events.concatenate(held, held[0].height, held[0].width)
-        held = [events[np.argsort(events.t, kind="stable")]]
-    return held, moved
+        events = Events.concatenate(kept, kept[0].height, kept[0].width)
+        kept = [events[np.argsort(events.t, kind="stable")]]
+    return kept, moved

@@ -20,17 +20,17 @@ LONGEST_US = 60_000_000
 MOST_EVENTS_PER_S_AND_PIXEL = 1_000
 
 
-def doubt_samples(layout: Layout, store: EventStore) -> str | None:
+def check_sample_times(layout: Layout, store: EventStore) -> str | None:
     """Return a warning if the samples of arrays are implausible in the unit in which they were read, or None."""
     # The unit of a published data set is known.
     arrays = (recording for recording in layout.recordings if recording.path.suffix.lower() in ARRAY_SUFFIXES)
     if layout.dataset != "folder" or next(arrays, None) is None:
         return None
     spans = np.diff(store.samples.interval_us)[:, 0]
-    return doubt_times(spans, store.samples.events, store.height * store.width, layout.arrays, cut=bool(layout.windows))
+    return check_times(spans, store.samples.events, store.height * store.width, layout.arrays, cut=bool(layout.windows))
 
 
-def doubt_times(
+def check_times(
     spans_us: NDArray[Any], events: NDArray[Any], pixels: int, arrays: ArrayOptions, *, cut: bool = False
 ) -> str | None:
     """Return a warning if the median sample is implausibly long, short or dense, or None.

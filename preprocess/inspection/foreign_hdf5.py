@@ -84,4 +84,4 @@ def _conversion(path: Path, file: h5py.File) -> str:
                     f"convert it: import h5py, numpy; f = h5py.File('{path.name}')['{name}']; "
                     f"numpy.save('{path.stem}.npy', f['{key}'][:]); {then}"
                 )
-    return "save its events as columns t, x, y and p with numpy.savez, and give that file."
+    return "save its events as columns t, x, y and p with NumPy's savez, and give that file."

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from preprocess.building.plausibility import doubt_times
+from preprocess.building.plausibility import check_times
 from preprocess.errors import CacheError, RecordingError
 from preprocess.formats import NO_OPTIONS, ArrayOptions, Recording, Size, open_recording
 from preprocess.formats.numpy_files import ArrayRecording
@@ -114,7 +114,7 @@ def _facts_of_arrays(recording: Recording, survey: Survey) -> dict[str, Any]:
     warning = None
     if survey.events:
         spans, events = np.array([survey.duration_us]), np.array([survey.events])
-        warning = doubt_times(spans, events, recording.height * recording.width, recording.options)
+        warning = check_times(spans, events, recording.height * recording.width, recording.options)
     return {
         "time_unit": recording.options.time_unit or "us",
         "time_unit_assumed": recording.options.time_unit is None,

@@ -184,8 +184,8 @@ def _verify_frames(path: Path, store: EventStore, progress: Progress) -> Verifie
     with progress.task(f"{store.path.parent.name}: {path.stem}", len(frames), "samples") as advance:
         for i in range(len(frames)):
             try:
-                held, *outside = _compare_sample(frames, store, i)
-                counts, coverage = counts + held, coverage + outside
+                counted, *outside = _compare_sample(frames, store, i)
+                counts, coverage = counts + counted, coverage + outside
             except CacheError as error:
                 errors += error.errors
             advance(1)

@@ -188,7 +188,7 @@ def test_given_frames_hold_the_same_counts_with_zeros_behind(data: st.DataObject
 
 def test_frames_too_few_or_too_small_are_refused():
     address = np.zeros(300, np.uint8)
-    with pytest.raises(RecordingError, match="expected counts that uint8 holds, found larger ones"):
+    with pytest.raises(RecordingError, match="expected counts that fit into uint8, found larger ones"):
         bin_addresses_into(np.empty((1, 2, 2, 2), np.uint8), address, None, Binning(1), 2, 2)
     with pytest.raises(RecordingError, match="expected at most 3 frames, found 4"):
         bin_addresses_into(np.empty((3, 2, 2, 2), np.uint16), address, None, Binning(4), 2, 2)

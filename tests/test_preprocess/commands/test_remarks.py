@@ -320,7 +320,7 @@ def test_frames_without_any_event_are_refused(run, tmp_path: Path, words: str):
     assert code == 2 and not list((tmp_path / "cache").rglob("frames/*.h5"))
     assert err.splitlines()[-1] == (
         "spikeloom: binning: expected at least one event in a frame, found none in 2 samples, the longest of which "
-        "lasts 91 us (split_by fixed_window, timesteps 2, duration_us 10, start_us 500). Choose frames that lie "
+        "lasts 91 us (split_by fixed_window, timesteps 2, duration_us 10, start_us 500). Choose frames "
         "within the samples."
     )
     binning = Binning(2, "fixed_window", duration_us=10, start_us=500)

@@ -68,7 +68,7 @@ def refusal(path: Path, content: bytes) -> str:
         ),
         (
             text_header(AEDAT31_HEADER) + GESTURE[START:],
-            "expected the line #!END-HEADER at the end of the header, found bytes that are no header line at byte "
+            "expected the line #!END-HEADER at the end of the header, found bytes that are not a header line at byte "
             f"{START - 14}.",
         ),
         (text_header(AEDAT31_HEADER), "expected the line #!END-HEADER at the end of the header"),
@@ -137,7 +137,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path):
     for path, message in (
         (tmp_path / "none.bin", "cannot be read (No such file or directory)."),
         (tmp_path, "expected a recording, found a folder."),
-        (tmp_path / "pipe", "expected a recording, found no regular file."),
+        (tmp_path / "pipe", "expected a recording, found a special file."),
     ):
         with pytest.raises(RecordingError, match=re.escape(f"{path}: {message}")):
             open_recording(path)
@@ -157,7 +157,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_a_fault_and_no_crash(tmp_path: 
     chunks = opened.chunks()
     assert len(next(chunks)) == 1 << 17
     os.truncate(path, 2_000_000)
-    with pytest.raises(RecordingError, match=r"found 2000000\. It changed while it was read;"):
+    with pytest.raises(RecordingError, match=r"found 2000000\. The file changed while it was read;"):
         list(chunks)
 
 
