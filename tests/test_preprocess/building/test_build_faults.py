@@ -209,7 +209,10 @@ def test_a_frame_cache_tampered_with_is_refused_and_made_again(tmp_path: Path, l
     path = tmp_path / "cache" / "tiny" / name
     with h5py.File(path, "r+") as file:
         tamper(file)
-    with pytest.raises(CacheError, match=f"{path}: .*Delete the file; spikeloom preprocess, train and tune rebuild"):
+    with pytest.raises(
+        CacheError,
+        match=f"{path}: .*Delete the file; spikeloom preprocess, train and tune rebuild it from the event store",
+    ):
         open_frames(path)
     assert build(layout, tmp_path / "cache") == expected
 

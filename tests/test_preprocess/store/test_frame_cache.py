@@ -180,7 +180,10 @@ def test_a_flipped_byte_names_the_sample(cache: Path, tmp_path: Path, samples: l
     copy.write_bytes(data)
     frames = open_frames(copy)
     np.testing.assert_array_equal(frames.read(1), bin_events(samples[1], BINNINGS[0]))
-    with pytest.raises(CacheError, match=r"T4-8x10.h5: sample 2 \('sämple2'\) is damaged .* Delete the file; spike"):
+    with pytest.raises(
+        CacheError,
+        match=r"T4-8x10.h5: sample 2 \('sämple2'\) is damaged .* Delete the file; spikeloom preprocess, train",
+    ):
         frames.read_batch([1, 2])
 
 
