@@ -1,4 +1,4 @@
-"""Raw recordings to event stores and frame caches; never loads torch or ray."""
+"""Convert raw recordings to event stores and frame caches; imports neither torch nor ray."""
 
 from __future__ import annotations
 
@@ -47,5 +47,5 @@ __getattr__ = lazy_exports(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:
-    """For tab completion, which does not see names that are not loaded yet."""
+    """Names for tab completion, including exports that are not loaded yet."""
     return sorted({*globals(), *_HOMES})

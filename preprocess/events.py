@@ -34,11 +34,11 @@ class Events:
         return len(self.t)
 
     def __getitem__(self, which: Any) -> Events:
-        """The events of a slice, a boolean mask or an index array; the sensor stays."""
+        """The events selected by a slice, a boolean mask or an index array; the sensor is the same."""
         return Events(self.t[which], self.x[which], self.y[which], self.p[which], self.height, self.width)
 
     def address(self) -> NDArray[Any]:
-        """Linear addresses ``(p*H + y)*W + x`` in the smallest unsigned type that holds ``2*H*W - 1``."""
+        """Linear addresses ``(p*H + y)*W + x`` in the smallest unsigned type that fits ``2*H*W - 1``."""
         dtype = np.min_scalar_type(2 * self.height * self.width - 1)
         row = self.p.astype(np.int64) * self.height + self.y
         return (row * self.width + self.x).astype(dtype)
@@ -59,7 +59,7 @@ class Events:
 
     @staticmethod
     def concatenate(parts: Iterable[Events], height: int, width: int) -> Events:
-        """All events of the parts, in order; the sensor is given because there may be no part."""
+        """Concatenate events; the sensor size is an argument because there may be no part."""
         parts = list(parts)
         if not parts:
             return Events.empty(height, width)

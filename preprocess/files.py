@@ -1,4 +1,4 @@
-"""Atomic writing of files, JSON that is read with one kind of error, and the lock of a folder."""
+"""Atomic writing of files, reading and writing of JSON, and the lock of a folder."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ LOCK = ".lock"
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, temporary: Path | None = None, durable: bool = True) -> Iterator[Path]:
-    """A temporary file to fill, which gets the name `path` when the block ends; an error or a signal removes it.
+    """Yield a temporary file that is renamed to `path` when the block ends; it is removed after an error or a signal.
 
     Args:
-        path: Appears when the file is complete.
-        temporary: In the same folder; ``.<name>.tmp`` if not given, for a single writer.
-        durable: Whether the content is forced to the disk before the file gets its name.
+        path: The final name.
+        temporary: A path in the same folder; ``.<name>.tmp`` if not given, which is only safe for a single writer.
+        durable: Whether the content is synced to disk before the file is renamed.
 
     Raises:
         OSError: If the disk is full or the folder cannot be written.
@@ -42,7 +42,7 @@ def whole_file(path: Path, *, temporary: Path | None = None, durable: bool = Tru
 
 
 def sync(path: Path) -> None:
-    """Force a file or a folder to the disk."""
+    """Sync a file or a folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -51,7 +51,7 @@ def sync(path: Path) -> None:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, which gets its name when it is complete and on the disk.
+    """Write a file atomically: call `write` with a temporary file, which is then synced to disk and renamed to `path`.
 
     Raises:
         RunError: If the disk is full or the folder cannot be written.
@@ -80,7 +80,7 @@ def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None if there is no such file; RunError if it is damaged."""
+    """Read a JSON object; None if there is no such file, RunError if it is damaged."""
     try:
         value = json.loads(_read(path))
     except FileNotFoundError:
@@ -93,7 +93,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON-lines file, none if there is no such file; RunError if one is damaged."""
+    """Read the rows of a JSON-lines file; none if there is no such file, RunError if a row is damaged."""
     try:
         rows = [json.loads(line) for line in _read(path).splitlines()]
     except FileNotFoundError:
@@ -119,7 +119,7 @@ def _damaged(path: Path, reason: object) -> RunError:
 
 
 def make_folder(folder: Path) -> None:
-    """Make an output folder; RunError if a file is in the way or the folder cannot be written."""
+    """Create an output folder; RunError if there is a file of that name or the folder cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -129,11 +129,11 @@ def make_folder(folder: Path) -> None:
 
 
 def lock_folder(folder: Path, *, soft: bool, on_wait: Callable[[], object] | None = None) -> BaseFileLock:
-    """Make a folder and acquire its lock, which the end of the process releases as well.
+    """Create a folder and acquire its lock, which is also released when the process ends.
 
     Args:
-        folder: Gets the file ``.lock``.
-        soft: Whether a lock file is enough where the file system has no locks; it outlives a killed process.
+        folder: The folder; the lock is its file ``.lock``.
+        soft: Whether a lock file is enough if the file system has no locks; it remains after a process is killed.
         on_wait: Called before waiting for another process that has the lock; None does not wait.
 
     Returns:
@@ -141,7 +141,7 @@ def lock_folder(folder: Path, *, soft: bool, on_wait: Callable[[], object] | Non
 
     Raises:
         TimeoutError: If another process has the lock and `on_wait` is None.
-        OSError: If the folder cannot be made or locked.
+        OSError: If the folder cannot be created or locked.
     """
     from filelock import FileLock, Timeout
 

@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM, which stop a command even where Python drops the exception that they raise.
+"""Ctrl-C and SIGTERM stop a command even if Python drops the exception that they raise.
 
-A signal's exception is raised wherever the main thread happens to be. In a finalizer, a `__del__` or a function that C
-calls, Python prints and drops it, and the command would continue as if no signal had been sent. So the signal is
-remembered as well, and long work checks for it between its batches.
+The exception of a signal is raised wherever the main thread is at that moment. In a finalizer, a `__del__` method or a
+callback from C, Python prints and drops it, and the command would continue as if there had been no signal. So the
+signal is recorded as well, and long work checks for it between batches.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived; unwinds like Ctrl-C, so that every clean-up runs."""
+    """Raised by SIGTERM, so that clean-up code runs as it does for Ctrl-C."""
 
 
 _EXCEPTIONS: dict[int, type[BaseException]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
@@ -26,9 +26,9 @@ _received: int | None = None
 
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Within the block, SIGINT raises KeyboardInterrupt and SIGTERM raises `Terminated`, and both are remembered.
+    """Within the block, SIGINT raises KeyboardInterrupt and SIGTERM raises `Terminated`, and both are recorded.
 
-    SIGINT stays ignored where it already is, as in background jobs of a shell. Only for the main thread.
+    SIGINT stays ignored if it already is, as in background jobs of a shell. Call this in the main thread only.
     """
     global _received
     _received = None
@@ -52,9 +52,9 @@ def raise_if_stopped() -> None:
 
 
 def end_at_ctrl_c() -> None:
-    """Let Ctrl-C end the process at once, as SIGTERM does by default, for when nothing is left to do but to leave.
+    """Make Ctrl-C end the process immediately, as SIGTERM does by default; called before the interpreter exits.
 
-    The interpreter takes seconds to be torn down where much is loaded; Python would print a traceback of that.
+    With many modules loaded, the exit takes seconds, and Ctrl-C would print a traceback of the shutdown.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -68,7 +68,7 @@ def _stop(number: int, _frame: object) -> NoReturn:
 
 
 def _keep_quiet(hook: Any) -> Any:
-    """The hook for exceptions that Python drops, silent about those that are raised again."""
+    """Wrap the hook for exceptions that Python drops, to ignore those that are raised again."""
 
     def report(dropped: Any) -> None:
         if dropped.exc_type not in _EXCEPTIONS.values():

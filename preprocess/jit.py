@@ -1,8 +1,8 @@
 """Compiled loops: Numba compiles a kernel once for each combination of types; later processes load it from a cache.
 
-Numba itself compares the kernel's own file with the one that was compiled. Here a cached kernel is also compiled again
-when a module of these packages changes that its file imports, directly or through others: such a module may define
-functions or constants that are part of the machine code.
+Numba recompiles a cached kernel when its own file changes. Here it is also recompiled when a module of these packages
+changes that its file imports, directly or indirectly: such a module may define functions or constants that are part of
+the machine code.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _IMPORT = re.compile(
 
 
 def compile_kernel(function: Callable[..., Any], **options: Any) -> Any:
-    """Compile a loop that releases the GIL, does not check bounds, and divides by nothing that may be zero.
+    """Compile a loop that releases the GIL and checks neither bounds nor divisions by zero.
 
-    The cache is in ``__pycache__`` beside the function's file; in the user's cache folder if the package is not
-    writable; in this user's temporary folder if that is not writable either. ``NUMBA_CACHE_DIR`` overrides all three.
+    The cache is in ``__pycache__`` next to the function's file; in the user's cache folder if the package is not
+    writable; in a temporary folder of the user if that is not writable either. ``NUMBA_CACHE_DIR`` overrides all three.
 
     Args:
         function: The loop.
@@ -44,21 +44,21 @@ def compile_kernel(function: Callable[..., Any], **options: Any) -> Any:
         # Numba raises this when it finds no folder for its cache.
         _keep_among_temporary_files()
         compiled = kernel(function)
-    # Numba has no public way to add to the stamp that a cached kernel must match.
+    # Numba has no public function to extend the stamp that a cached kernel must match.
     index = compiled._cache._cache_file
     index._source_stamp = (index._source_stamp, _digest_of_sources(Path(inspect.getfile(function)).resolve()))
     return compiled
 
 
 def start_numba() -> None:
-    """Load what Numba loads at its first call, 0.3 s of modules; forks of this process have it too."""
+    """Load the modules that Numba loads at its first call (0.3 s), so that forks of this process have them."""
     numba.core.registry.cpu_target.target_context.refresh()
     numba.core.registry.cpu_target.typing_context.refresh()
 
 
 @cache
 def _digest_of_sources(file: Path) -> str:
-    """A hash of a file and of the modules of these packages that it imports, directly or through others."""
+    """Return a hash of a file and of the modules of these packages that it imports, directly or indirectly."""
     found: dict[Path, bytes] = {}
     waiting = [file]
     while waiting:
@@ -74,11 +74,11 @@ def _digest_of_sources(file: Path) -> str:
 
 @cache
 def _read_source(path: Path) -> tuple[bytes, tuple[Path, ...]]:
-    """The hash of a file, and the modules of these packages that it imports."""
+    """Return the hash of a file, and the modules of these packages that it imports."""
     try:
         source = path.read_bytes()
     except OSError:
-        # A package inside an archive, whose stamp Numba makes of the archive.
+        # The package is inside an archive; Numba computes the stamp from the archive.
         return b"", ()
     imported: dict[Path, None] = {}
     for match in _IMPORT.finditer(source.decode(errors="replace")):
@@ -95,7 +95,7 @@ def _read_source(path: Path) -> tuple[bytes, tuple[Path, ...]]:
 def _keep_among_temporary_files() -> None:
     folder = Path(tempfile.gettempdir()) / f"spikeloom-kernels-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    # Code is loaded from there: a folder that somebody else could have made is not trusted.
+    # Code is loaded from this folder, so it is not trusted if another user could have created it.
     found = folder.lstat()
     if found.st_uid != os.getuid() or found.st_mode & 0o077:
         folder = Path(tempfile.mkdtemp(prefix="spikeloom-kernels-"))

@@ -1,4 +1,4 @@
-"""Exports of a package that load their module when they are asked for, so that `--help` answers at once."""
+"""Exports of a package that import their module at the first access, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 
 def lazy_exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """A package's ``__getattr__``.
+    """Return the ``__getattr__`` of a package.
 
     Args:
-        package: Its ``__name__``.
-        homes: Each exported name with the full name of the module that defines it.
+        package: The ``__name__`` of the package.
+        homes: The full name of the module that defines each exported name.
     """
 
     def load(name: str) -> Any:
@@ -34,10 +34,10 @@ class _CallablePackage(ModuleType):
 
 
 def make_callable(package: str, home: str, function: str) -> None:
-    """Let a package be called: importing any of its modules would replace a function of the same name by the package.
+    """Make a package callable, because importing one of its modules would replace a function of the same name by it.
 
     Args:
-        package: Its ``__name__``.
+        package: The ``__name__`` of the package.
         home: Full name of the module that defines the function; loaded at the first call.
         function: Name of the function.
     """

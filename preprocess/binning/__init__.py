@@ -1,1 +1,1 @@
-"""Events to frames: the rules that cut a sample in time, and the kernels that count."""
+"""Binning of events into frames: rules that divide a sample in time, and kernels that count its events."""

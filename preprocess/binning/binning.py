@@ -55,6 +55,7 @@ class Binning:
     """Start of the first frame in us after the first event, for fixed_window."""
 
     def errors(self) -> Iterator[str]:
+        """Errors of the fields, one line each."""
         if self.timesteps < 1:
             yield f"binning.timesteps: expected at least 1, found {self.timesteps}"
         if self.downsample < 1:
@@ -150,7 +151,7 @@ def bin_ranges(t: NDArray[np.int64], binning: Binning) -> tuple[NDArray[np.int64
         binning: Its downsampling is not used here.
 
     Returns:
-        l and r, int64, shape (F,); F is T where the binning does not vary.
+        l and r, int64, shape (F,); F is T if the binning does not vary.
 
     Raises:
         RecordingError: If there is no event.
@@ -193,8 +194,8 @@ def bin_events(events: Events, binning: Binning) -> NDArray[Any]:
         binning: The rule; downsampling k sums x // k, y // k.
 
     Returns:
-        The smallest unsigned type that holds the largest count, shape (F, 2, ceil(H/k), ceil(W/k)); channel 1 is ON.
-        F is T where the binning does not vary.
+        Counts in the smallest unsigned type that fits the largest, shape (F, 2, ceil(H/k), ceil(W/k)); channel 1 is
+        ON. F is T if the binning does not vary.
 
     Raises:
         RecordingError: If there is no event, or one is outside the sensor.
@@ -217,7 +218,7 @@ def bin_addresses(
     l, r = _ranges(len(address), t, binning)
     for dtype in (np.uint8, np.uint16, np.uint32, np.uint64):
         frames: NDArray[Any] = np.zeros((len(l), 2, *binning.size(height, width)), dtype)
-        # The first type that suffices is the smallest; starting again is rare and cheap.
+        # The first type that fits all counts is the smallest; counting again is rare and cheap.
         if _count(address, l, r, binning, height, width, frames):
             break
     return frames
@@ -226,7 +227,7 @@ def bin_addresses(
 def bin_addresses_into(
     frames: NDArray[Any], address: NDArray[Any], t: NDArray[np.int64] | None, binning: Binning, height: int, width: int
 ) -> int:
-    """As `bin_addresses`, into given frames; returns the number of frames of the sample. Those behind are zero.
+    """As `bin_addresses`, into given frames; returns the number of frames of the sample. Further frames are zero.
 
     Args:
         frames: Any unsigned type, contiguous, shape (>= F, 2, ceil(H/k), ceil(W/k)); overwritten.
@@ -262,7 +263,7 @@ def _count(
     width: int,
     frames: NDArray[Any],
 ) -> bool:
-    """Add every event to its frames, which are zero; False if a count does not fit into their type."""
+    """Count every event in its frames, which are zero before; False if a count does not fit into their type."""
     from preprocess.binning.kernels import count_events
 
     limit = 2 * height * width

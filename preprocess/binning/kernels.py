@@ -1,6 +1,6 @@
-"""The loops over events and bytes, compiled by Numba; every one of them releases the GIL.
+"""Numba kernels for binning; they release the GIL.
 
-None of them checks bounds: callers do, once for a whole array.
+They do not check bounds: callers check the complete array once.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from preprocess.jit import compile_kernel
 def time_ranges(t: Any, timesteps: int, l: Any, r: Any) -> None:
     """Fill l and r, int64 (T,), with the first and last + 1 index of the events of T equally long bins.
 
-    One pass: an event is compared with the bin of the event before it, and divides only where it leaves that bin.
-    Events before t[0], or from t[0] + T * width on, belong to no bin. A bin without events gets l = r = the r before.
+    In one pass: each event is compared with the bin of its predecessor, and only a change of the bin needs a division.
+    Events before t[0], or from t[0] + T * width on, are in no bin. A bin without events has l = r = the previous r.
     """
     n = len(t)
     t0 = t[0]
@@ -50,9 +50,9 @@ def time_ranges(t: Any, timesteps: int, l: Any, r: Any) -> None:
 
 @compile_kernel
 def search_borders(t: Any, start: int, duration: int, borders: Any) -> None:
-    """Fill borders[1:-1], int64 (F + 1,), with where a binary search finds t >= start + i * duration.
+    """Fill borders[1:-1], int64 (F + 1,), with the results of binary searches for t >= start + i * duration.
 
-    One search over all of t for each border: where times are not sorted, that is what SpikingJelly finds.
+    Each border is searched for in all of t, so that the result equals SpikingJelly's even if times are not sorted.
     """
     for i in range(1, len(borders) - 1):
         wanted = start + i * duration
@@ -76,10 +76,10 @@ def count_events(address: Any, l: Any, r: Any, frames: Any, largest: int) -> boo
         l: First event of each frame, int64 (T,).
         r: Last event + 1 of each frame, int64 (T,).
         frames: Zeros, any unsigned type, shape (T, P).
-        largest: What the frames' type holds at most.
+        largest: The largest value of the type of the frames.
 
     Returns:
-        False as soon as a count would pass `largest`; the frames are then of no use.
+        False if a count would exceed `largest`; the frames are then incomplete.
     """
     for i in range(frames.shape[0]):
         frame = frames[i]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from preprocess.errors import ConfigError
 
 MOST_FRAMES = 1 << 16
-"""More are due to a wrong unit or a damaged timestamp; no network uses as many time steps."""
+"""Maximum number of frames per sample; more are due to a wrong unit or a damaged timestamp."""
 
 Ranges = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -68,10 +68,9 @@ def by_time_window(t: NDArray[np.int64], window_us: int, overlap_us: int, includ
 
 
 def by_event_count(events: int, count: int, overlap: int, include_incomplete: bool) -> Ranges:
-    """`count` events per frame, each `count - overlap` after its predecessor.
+    """`count` events per frame, each starting `count - overlap` events after its predecessor.
 
-    An incomplete last frame is kept only if requested.
-    A sample of fewer events is one frame.
+    An incomplete last frame is kept only with `include_incomplete`. A sample with fewer events is one frame.
     """
     stride = count - overlap
     count = min(count, events)
@@ -82,7 +81,7 @@ def by_event_count(events: int, count: int, overlap: int, include_incomplete: bo
 
 
 def by_time_bins(t: NDArray[np.int64], bins: int) -> Ranges:
-    """Bins of (t[-1] - t[0]) // B from t[0] on; later events, the last one among them, are left out."""
+    """Bins of (t[-1] - t[0]) // B from t[0] on; later events, including the last one, are left out."""
     width = (int(t[-1]) - int(t[0])) // bins
     return _windows(t, int(t[0]) + np.arange(bins, dtype=np.int64) * width, width)
 
@@ -117,8 +116,8 @@ def _few(frames: int) -> int:
 
 def count_coverage(events: int, l: NDArray[np.int64], r: NDArray[np.int64]) -> tuple[int, int]:
     """The number of events in no range, and in more than one."""
-    held = l < r
-    l, r = l[held], r[held]
+    filled = l < r
+    l, r = l[filled], r[filled]
     if np.all(l[1:] >= r[:-1]):
         # Consecutive ranges, as for sorted events.
         return events - int((r - l).sum()), 0

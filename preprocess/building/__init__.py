@@ -1,1 +1,1 @@
-"""From recordings to an event store, and from an event store to a frame cache."""
+"""Build event stores from recordings, and frame caches from event stores."""

@@ -1,4 +1,4 @@
-"""Building an event store: decode every recording once, merge, fingerprint; whole or not at all."""
+"""Build an event store atomically: decode every recording once, merge the parts, and record the fingerprint."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ __all__ = ["build_event_store", "ensure_every_frames", "ensure_frames", "find_st
 
 
 def build_event_store(layout: Layout, cache: Path, *, workers: int = 1, progress: Progress | None = None) -> Path:
-    """Make ``CACHE/<name>/events.h5`` of the layout's recordings, or find that it is there and still fits them.
+    """Build ``CACHE/<name>/events.h5`` from the recordings of a layout, unless it exists and is up to date.
 
-    An interrupted build leaves decoded parts behind, and the next one takes them; of several builders at once one
-    builds and the others wait.
+    A build resumes from the parts that an interrupted build has decoded. If several processes build at the same time,
+    one builds and the others wait.
 
     Args:
         layout: The recordings and their samples.
         cache: The folder of all caches.
-        workers: Processes that decode and compress, this one among them.
+        workers: Number of processes that decode and compress, including this one.
         progress: Where to report progress; None reports only notes.
 
     Raises:
-        RecordingError: For every recording that is damaged and every sample without events.
+        RecordingError: If recordings are damaged or samples have no events; lists all of them.
         CacheError: If the cache cannot be written.
-        CacheMismatchError: If the folder holds another data set.
+        CacheMismatchError: If the folder contains another data set.
     """
     progress = progress or Progress()
     folder = cache.absolute() / layout.name
     path = events_path(cache.absolute(), layout.name)
-    # The lock is only for building: a store that fits is found without it.
+    # The lock is only needed for building: an up-to-date store is used without it.
     if path.exists() and find_stale(path, layout) is None:
         return path
     with building(folder, progress):
@@ -55,16 +55,16 @@ def build_event_store(layout: Layout, cache: Path, *, workers: int = 1, progress
             stale = find_stale(path, layout)
             if stale is None:
                 return path
-            progress.note(f"{path}: {stale}; making it again")
+            progress.note(f"{path}: {stale}; rebuilding it")
         _build(layout, path, folder / ".parts", workers, progress)
     return path
 
 
 def find_stale(path: Path, layout: Layout) -> str | None:
-    """Why an event store does not fit the layout's recordings, or None if it does.
+    """Return why an event store does not match the recordings of a layout, or None if it does.
 
     Raises:
-        CacheMismatchError: If it is a whole store of another data set: not to be replaced unasked.
+        CacheMismatchError: If it is an intact store of another data set, which is never overwritten.
     """
     try:
         store = open_events(path)
@@ -102,7 +102,7 @@ def _build(layout: Layout, path: Path, folder: Path, workers: int, progress: Pro
 
 
 def _clear_leftovers(folder: Path, plans: Sequence[PartPlan]) -> None:
-    """Remove what killed builders left half-written, and parts of other states of the files."""
+    """Remove unfinished files of killed builders, and parts of other versions of the recordings."""
     wanted = {f"{plan.id}.h5" for plan in plans}
     for found in folder.iterdir():
         if found.name not in wanted:
@@ -110,16 +110,16 @@ def _clear_leftovers(folder: Path, plans: Sequence[PartPlan]) -> None:
 
 
 def _decode(layout: Layout, plans: list[PartPlan], folder: Path, workers: Workers, progress: Progress) -> None:
-    """Make every part that is missing; RecordingError with the faults of all recordings, in source order."""
+    """Build the missing parts; RecordingError with the errors of all recordings, in source order."""
     total = sum(plan.size for plan in plans) / 1e6
     missing = [plan for plan in plans if not plan.path(folder).exists()]
     errors: list[str] = []
     with progress.task(f"{layout.name}: decoding", total, "MB") as advance:
         if len(missing) < len(plans):
             advance(total - sum(plan.size for plan in missing) / 1e6)
-        # Workers need the layout's name and ways, not its thousands of samples, which each part carries.
+        # Workers need the options of the layout, but not its thousands of samples: each plan has its own.
         build = functools.partial(build_part, dataclasses.replace(layout, recordings=()), folder)
-        # Closed at once when Ctrl-C arrives, so that no worker outlives the message.
+        # Closed immediately on Ctrl-C, so that no worker is still running when the message is printed.
         with contextlib.closing(workers.map(build, missing)) as built:
             for plan, found in zip(missing, built, strict=True):
                 errors += found
@@ -132,7 +132,7 @@ def _raise_all(layout: Layout, errors: list[str]) -> None:
         shown = first_errors(layout.name, errors)
         if layout.dataset == "folder" and any(f": {OUTSIDE} " in message for message in errors):
             shown.append(
-                f"{layout.name}: expected events of a sensor of {layout.height}x{layout.width} pixels, found others. "
+                f"{layout.name}: expected events within {layout.height}x{layout.width} pixels, found events outside. "
                 "If the sensor is larger and its files do not store the size, give it: --sensor-size ROWS COLUMNS"
             )
         raise RecordingError(*shown)

@@ -1,4 +1,4 @@
-"""Building frame caches from an event store: several binnings in one pass over its events."""
+"""Build frame caches from an event store: several binnings in one pass over its events."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from preprocess.store.own_frames import can_build, own_frames_folder, own_frames
 from preprocess.terminal.progress import Progress
 
 _OWN_HINT = (
-    "Set SPIKELOOM_CACHE_FRAMES to a folder that can be written; train, tune and compare also bin while they read: "
-    "--input.source events"
+    "Set SPIKELOOM_CACHE_FRAMES to a folder with write permission, or bin events during training (train, tune and "
+    "compare): --input.source events"
 )
 MOST_LOST = 0.5
-"""The share of events that may be in no frame before it is worth a warning."""
+"""Share of the events in no frame above which a warning is printed."""
 
 
 def ensure_frames(cache: Path, name: str, binning: Binning, *, progress: Progress | None = None) -> Path:
-    """The path of ``CACHE/<name>/frames/<key>.h5``, built from the event store if it is missing or stale.
+    """Return the path of ``CACHE/<name>/frames/<key>.h5``, and build it from the event store if missing or stale.
 
-    Where the cache cannot be written it is the path in the user's own folder, see `own_frames`.
+    If the cache is read-only, the frame cache is in the user's own folder instead (see `own_frames`).
 
     Raises:
         CacheError: If there is no event store, it is damaged, or the frame cache cannot be written.
@@ -43,9 +43,9 @@ def ensure_frames(cache: Path, name: str, binning: Binning, *, progress: Progres
 def ensure_every_frames(
     cache: Path, name: str, binnings: Sequence[Binning], *, workers: int = 1, progress: Progress | None = None
 ) -> list[Path]:
-    """As `ensure_frames`, for several binnings: every sample is read once for all that are missing.
+    """As `ensure_frames`, for several binnings; each sample is read once for all missing frame caches.
 
-    With several workers as many samples are binned at once, in threads.
+    Samples are binned in parallel by `workers` threads.
     """
     progress = progress or Progress()
     for binning in binnings:
@@ -54,7 +54,7 @@ def ensure_every_frames(
     store = open_events(events_path(cache, name))
     folder = cache / name
     wanted = _paths(cache, name, binnings, store)
-    # The lock is only for building: caches that fit are found without it.
+    # The lock is only needed for building: up-to-date caches are used without it.
     if any(_find_stale(path, binning, store) for path, binning in wanted.items()):
         own = not can_build(folder)
         if own:
@@ -62,9 +62,9 @@ def ensure_every_frames(
             folder = own_frames_folder() / store.fingerprint
         if any(_find_stale(path, binning, store) for path, binning in wanted.items()):
             if own:
-                progress.note(f"{cache / name}: cannot be written by this user, so frames go to {folder}")
+                progress.note(f"{cache / name}: no write permission, so frames go to {folder}")
             with building(folder, progress, *([_OWN_HINT] if own else [])):
-                # Waiting for the lock may have meant waiting for another event store.
+                # The event store may have been rebuilt while this process waited for the lock.
                 if not store.is_current():
                     store = open_events(events_path(cache, name))
                 try:
@@ -77,7 +77,7 @@ def ensure_every_frames(
 
 
 def find_frames(cache: Path, name: str, binning: Binning, store: EventStore) -> Path | None:
-    """The frame cache that fits an event store, in the cache or in the user's own folder; None if there is none."""
+    """Return the up-to-date frame cache of an event store, in the cache or the user's own folder; None if missing."""
     (path,) = _paths(cache, name, [binning], store, own=True)
     return None if _find_stale(path, binning, store) else path
 
@@ -85,7 +85,7 @@ def find_frames(cache: Path, name: str, binning: Binning, store: EventStore) -> 
 def _paths(
     cache: Path, name: str, binnings: Sequence[Binning], store: EventStore, *, own: bool = False
 ) -> dict[Path, Binning]:
-    """Where the frame caches are or will be; with `own`, in the user's folder unless the cache has one that fits."""
+    """Paths of the frame caches; with `own`, in the user's folder unless the cache has an up-to-date one."""
     paths: dict[Path, Binning] = {}
     for binning in binnings:
         path = frames_path(cache, name, binning, store.height, store.width)
@@ -96,7 +96,7 @@ def _paths(
 
 
 def _find_stale(path: Path, binning: Binning, store: EventStore) -> str | None:
-    """Why a frame cache does not fit, or None if it does."""
+    """Return why a frame cache is out of date, or None if it is up to date."""
     if not path.exists():
         return "missing"
     try:
@@ -106,27 +106,27 @@ def _find_stale(path: Path, binning: Binning, store: EventStore) -> str | None:
     if frames.binning.plain() != binning.plain():
         return f"expected {binning}, found {frames.binning}"
     if frames.fingerprint != store.fingerprint:
-        return f"made from another event store (fingerprint {frames.fingerprint}, now {store.fingerprint})"
+        return f"built from another event store (fingerprint {frames.fingerprint}, now {store.fingerprint})"
     refuse_empty(frames.dropped, binning, frames.samples)
     return None
 
 
 def _build_stale(wanted: dict[Path, Binning], store: EventStore, threads: int, progress: Progress) -> None:
-    """With the lock held: build what still does not fit."""
+    """Build the frame caches that are still out of date; the caller holds the lock."""
     dtypes: dict[Path, Any] = {}
     for path, binning in wanted.items():
         stale = _find_stale(path, binning, store)
         if stale:
             dtypes[path] = np.uint8
             if stale != "missing":
-                progress.note(f"{path}: {stale}; making it again")
+                progress.note(f"{path}: {stale}; rebuilding it")
     steps = dict(zip(dtypes, measure_steps(store, [wanted[path] for path in dtypes], progress), strict=True))
     for path, measured in steps.items():
         measured.refuse_empty(wanted[path], store.samples)
         lost, total = int(measured.dropped.sum()), int(store.samples.offset[-1])
         if lost > MOST_LOST * total:
             progress.note(f"Warning: {path.stem}: {lost:,} of {total:,} events ({lost / total:.0%}) are in no frame")
-    # Counts above 255 are rare. A cache that meets one is begun again, once, in the type that its largest needs.
+    # Counts above 255 are rare. A cache that has one is rebuilt, once, with the type that its largest count needs.
     while dtypes:
         dtypes = _build_pass(wanted, dtypes, steps, store, threads, progress)
 
@@ -139,7 +139,7 @@ def _build_pass(
     threads: int,
     progress: Progress,
 ) -> dict[Path, Any]:
-    """One pass over all samples; the caches that need a wider type than they were given, and which."""
+    """Bin all samples once; returns the caches that need a wider count type, with that type."""
     wider: dict[Path, Any] = {}
     needs_times = any(wanted[path].needs_times for path in dtypes)
     names = ", ".join(path.stem for path in dtypes)
@@ -147,7 +147,7 @@ def _build_pass(
     chunks = {path: chunk_shape(store, wanted[path], steps[path], dtype) for path, dtype in dtypes.items()}
 
     def bin_sample(i: int) -> list[tuple[Path, Any, list[Packed]]]:
-        """Each cache's path, the type that its counts need, and its chunks unless that is too wide."""
+        """Each cache's path, the type that its counts need, and its chunks (none if that type is too wide)."""
         address = store.addresses(i)
         t = store.times(i) if needs_times else None
         made = []
@@ -162,7 +162,7 @@ def _build_pass(
 
     with task as advance, contextlib.ExitStack() as files:
         pool = files.enter_context(Workers(min(threads, len(store)), "threads"))
-        # While the tables are written, the first samples are binned.
+        # The first samples are binned while the tables are written.
         results = pool.map(bin_sample, range(len(store)), ahead=4 * threads)
         written = {path: files.enter_context(_writing_unless(path, wider)) for path in dtypes}
         datasets = {
@@ -182,7 +182,7 @@ def _build_pass(
 
 @contextlib.contextmanager
 def _writing_unless(path: Path, refused: dict[Path, Any]) -> Iterator[NewFile]:
-    """As `writing`, but the file is dropped where its path was refused meanwhile."""
+    """As `writing`, but discard the file if its path was added to `refused` meanwhile."""
     with contextlib.suppress(_Dropped), writing(path) as file:
         yield file
         if path in refused:
@@ -190,4 +190,4 @@ def _writing_unless(path: Path, refused: dict[Path, Any]) -> Iterator[NewFile]:
 
 
 class _Dropped(Exception):
-    """Leaves `writing` without a file."""
+    """Raised to leave `writing` without a file."""

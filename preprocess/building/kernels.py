@@ -1,4 +1,4 @@
-"""The loops over a recording's events while an event store is built, compiled by Numba; they release the GIL."""
+"""Numba kernels that loop over the events of a recording while an event store is built; they release the GIL."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ def select_events(
     delta: Any,
     found: Any,
 ) -> int:
-    """Copy the events with start <= t < end, in order, as linear addresses, times and time differences.
+    """Copy the events with start <= t < end, in order, to arrays of linear addresses, times and time differences.
 
     Args:
         t: Times in µs, int64 (N,).
         x: Columns, uint16 (N,).
         y: Rows, uint16 (N,).
         p: Polarities, uint8 (N,).
-        start: The first time that belongs.
-        end: The first time that no longer does.
+        start: Start of the interval, inclusive.
+        end: End of the interval, exclusive.
         height: Sensor rows.
         width: Sensor columns.
-        fresh: Whether the first event that belongs has none before it.
-        previous: The time of that event, else.
-        address: To fill, any unsigned type that holds 2 * height * width - 1, (N,).
-        times: To fill, int64 (N,).
-        delta: To fill with differences modulo 2^32, uint32 (N,).
-        found: To fill, int64 (4,): the earliest and the latest time, how many differences lie outside of
-            [-2^31, 2^31), and how many are negative.
+        fresh: Whether these are the first events of their sample.
+        previous: Time of the sample's previous event; unused if `fresh`.
+        address: Output, any unsigned type that fits 2 * height * width - 1, (N,).
+        times: Output, int64 (N,).
+        delta: Output, differences modulo 2^32, uint32 (N,).
+        found: Output, int64 (4,): the earliest and the latest time, the number of differences outside
+            [-2^31, 2^31), and the number of negative differences.
 
     Returns:
-        How many events belong; -1 where one of them lies outside the sensor.
+        Number of copied events; -1 if one of them is outside the sensor.
     """
     belong = 0
     widest = 0
@@ -66,7 +66,7 @@ def select_events(
     while t[last] < start or t[last] >= end:
         last -= 1
     if last - first + 1 == belong and widest < width and tallest < height and highest < 2:
-        # They lie together, as they nearly always do: loops without a branch compile to vectors.
+        # The events are contiguous, as they nearly always are: loops without branches are vectorised.
         times[:belong] = t[first : last + 1]
         for n in range(belong):
             k = first + n
@@ -102,9 +102,9 @@ def select_events(
 
 @compile_kernel
 def count_outside(t: Any, starts: Any, ends: Any) -> int:
-    """How many times, int64 (N,), are in none of the intervals [starts[i], ends[i]), ascending and disjoint.
+    """Count the times, int64 (N,), that are in none of the intervals [starts[i], ends[i]), ascending and disjoint.
 
-    An event is compared with the interval of the event before it, and searched for only where it leaves that one.
+    Each time is compared with the interval of its predecessor first, and searched for only if it is not in it.
     """
     outside = 0
     i = 0

@@ -1,4 +1,4 @@
-"""One builder a cache folder: others wait, and the lock of a process that dies is free at once."""
+"""The lock of a cache folder: one process builds and others wait; the lock of a dead process is released at once."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from preprocess.terminal.progress import Progress
 
 @contextlib.contextmanager
 def building(folder: Path, progress: Progress, hint: str = "Choose another --cache.") -> Iterator[None]:
-    """Hold the lock of a cache folder, ``folder/.lock``; waits for whoever holds it.
+    """Hold the lock of a cache folder, ``folder/.lock``, while the block runs; wait if another process holds it.
 
-    What the waiting was for may be done by then: callers look again once they hold the lock.
+    The other process may have built the cache meanwhile, so callers check again once they hold the lock.
 
     Args:
-        folder: Made if it is missing.
-        progress: Is told of a wait.
-        hint: What the user does about a folder that cannot be written.
+        folder: The folder; created if it is missing.
+        progress: Where to report a wait.
+        hint: The next step for the user if the folder cannot be written.
 
     Raises:
-        CacheError: If the folder cannot be made or its file system has no locks.
+        CacheError: If the folder cannot be created or its file system does not support locks.
     """
     try:
-        # A soft lock, made of a file alone, would outlive a killed builder.
+        # A soft lock, which is only a file, would remain after its process is killed.
         lock = lock_folder(
             folder,
             soft=False,
-            on_wait=lambda: progress.note(f"{folder}: another process builds here; waiting for it"),
+            on_wait=lambda: progress.note(f"{folder}: waiting for another process that is building here"),
         )
     except OSError as error:
         raise CacheError(

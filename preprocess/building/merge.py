@@ -1,4 +1,4 @@
-"""Merging: the event store, written from the parts in source order."""
+"""Merge the parts, in source order, into the event store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from preprocess.terminal.progress import Advance, Progress
 if TYPE_CHECKING:
     from preprocess.datasets.layout import Layout
 
-# A million events are packed at once: enough to be worth sending, little enough to be kept by the dozen.
+# Workers compress a million events at a time: enough to be worth the transfer, and dozens of them fit in memory.
 _CHUNKS_AT_ONCE = 32
 
 
@@ -35,15 +35,15 @@ def merge_parts(layout: Layout, opened: list[Part], path: Path, workers: Workers
     """Write the event store.
 
     Args:
-        layout: What it is made of.
-        opened: Its parts, in source order.
-        path: Of the store.
-        workers: Who compress.
+        layout: The recordings and their samples.
+        opened: The parts, in source order.
+        path: The file to write.
+        workers: The processes that compress.
         progress: Where to report progress.
 
     Raises:
-        CacheError: If a part is damaged, which is then deleted, or the store cannot be written.
-        RecordingError: If nothing is left of the recordings.
+        CacheError: If a part is damaged (it is then deleted), or the store cannot be written.
+        RecordingError: If no window has enough events.
     """
     table = _merged_table(layout, [part.samples for part in opened])
     sources = [source for part in opened for source in part.sources]
@@ -95,11 +95,12 @@ def _source_folder(layout: Layout) -> str:
 
 @dataclass(frozen=True)
 class _Range:
-    """Events [first, last) of the store, a whole number of chunks but at its end, and where the parts have them."""
+    """Events [first, last) of the store, complete chunks except at the end of the store."""
 
     first: int
     last: int
     pieces: tuple[tuple[Path, int, int], ...]
+    """Where these events are: the file of a part, and the first and last + 1 event in it."""
 
 
 def _write_events(
@@ -119,7 +120,7 @@ def _write_events(
                 for k, chunk in enumerate(columns):
                     chunks.write(dataset, (cut.first + k * CHUNK_EVENTS,), chunk)
             file.check()
-            # Samples told are those that lie wholly behind.
+            # Progress counts the samples that are completely written.
             samples = int(np.searchsorted(table.offset, cut.last, "right")) - 1
             advance(samples - done)
             done = samples
@@ -127,7 +128,7 @@ def _write_events(
 
 
 def _cut_ranges(parts: list[Part], total: int) -> list[_Range]:
-    """The store's events, in order, some chunks at a time."""
+    """Divide the events of the store into consecutive ranges."""
     starts = np.cumsum([0] + [part.events for part in parts])
     ranges = []
     for first in range(0, total, _CHUNKS_AT_ONCE * CHUNK_EVENTS):
@@ -143,7 +144,7 @@ def _cut_ranges(parts: list[Part], total: int) -> list[_Range]:
 
 
 def _pack_range(dtype: Any, chunk: tuple[int], cut: _Range) -> tuple[list[chunks.Packed], list[chunks.Packed]]:
-    """The chunks of addresses and of time differences of a range; runs in a worker process."""
+    """Compress a range; returns its chunks of addresses and of time differences. Runs in a worker process."""
     address, delta = np.empty(cut.last - cut.first, dtype), np.empty(cut.last - cut.first, np.uint32)
     filled = 0
     for path, l, r in cut.pieces:
@@ -154,7 +155,7 @@ def _pack_range(dtype: Any, chunk: tuple[int], cut: _Range) -> tuple[list[chunks
     if filled != cut.last - cut.first:
         paths = ", ".join(str(path) for path, _, _ in cut.pieces)
         raise CacheError(
-            f"{paths}: expected {cut.last - cut.first} events, found {filled}. Delete the folder; run again."
+            f"{paths}: expected {cut.last - cut.first} events, found {filled}. Delete the folder and run again."
         )
     return _pack_column(address, chunks.ADDRESSES, chunk), _pack_column(delta, chunks.TIMES, chunk)
 

@@ -1,8 +1,9 @@
 """Parts: recordings decoded once into ``.parts/<id>.h5``, so that an interrupted build resumes where it stopped.
 
-A part holds one recording, or several small ones. Its events lie in the order in which they were decoded, as segments
-of samples, because label intervals may overlap and nothing waits in memory; merging puts each sample together.
-The id is made of everything that the part is made of, so a part of another state of the files is never taken.
+A part contains one recording, or several small ones. Its events are stored as segments of samples in the order of
+decoding, because label intervals may overlap and samples are not kept in memory; merging joins the segments of each
+sample. The id is a digest of everything that the part depends on, so parts of other versions of the files are never
+used.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ if TYPE_CHECKING:
     from preprocess.datasets.layout import Layout, Sample, SourceRecording
     from preprocess.formats import Recording
 
-# Recordings of a few kilobytes share a part: a file each would cost more than decoding them.
+# Recordings of a few kilobytes share a part: one file each would take longer than decoding them.
 _PART_BYTES = 1 << 20
 
-# Counted up when parts hold other tables, so that those of an earlier version are never taken.
+# Incremented when the contents of parts change, so that parts of earlier versions are never used.
 _PART_VERSION = 2
 
 _EVERY_TIME = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
@@ -48,7 +49,7 @@ _EVERY_TIME = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
 
 @dataclass(frozen=True)
 class PartPlan:
-    """What one part will hold."""
+    """The recordings of a part that is to be built, and their total size in bytes."""
 
     id: str
     recordings: tuple[SourceRecording, ...]
@@ -59,10 +60,10 @@ class PartPlan:
 
 
 def plan_parts(layout: Layout) -> list[PartPlan]:
-    """Cut the recordings, in source order, into parts of about a megabyte or of one recording.
+    """Group the recordings, in source order, into parts of about a megabyte or of a single recording.
 
     Raises:
-        RecordingError: Where a recording is gone, every one of them.
+        RecordingError: If recordings are missing; lists all of them.
     """
     plans: list[PartPlan] = []
     pending: list[SourceRecording] = []
@@ -95,9 +96,9 @@ def plan_parts(layout: Layout) -> list[PartPlan]:
 
 
 def build_part(layout: Layout, folder: Path, plan: PartPlan) -> tuple[str, ...]:
-    """Decode a part's recordings into its file; the faults of those that cannot be.
+    """Decode the recordings of a part into its file; returns the errors of damaged recordings.
 
-    Runs in a worker process. The file gets its name when it is whole; with a fault there is none.
+    Runs in a worker process. The file gets its final name when it is complete; if there are errors, no file is written.
     """
     temporary = folder / f".{plan.id}.{os.getpid()}.tmp"
     try:
@@ -124,7 +125,7 @@ def _decode_into(file: NewFile, layout: Layout, recordings: Sequence[SourceRecor
             writer.decode(recording)
             content = source_fingerprint.hash_file(recording.path)
             if source_fingerprint.stat_source(recording) != before:
-                raise RecordingError(f"{recording.path}: changed while it was read. Run the same command again.")
+                raise RecordingError(f"{recording.path}: changed while it was being read. Run the same command again.")
             sources.append(Source(recording.relative, *before, content))
         except RecordingError as error:
             errors += error.errors
@@ -134,8 +135,8 @@ def _decode_into(file: NewFile, layout: Layout, recordings: Sequence[SourceRecor
 
 
 @dataclass
-class _Growing:
-    """A sample while its events arrive."""
+class _PendingSample:
+    """A sample whose events are still being decoded."""
 
     sample: Sample
     count: int = 0
@@ -148,19 +149,19 @@ class _Growing:
     dropped: bool = False
 
     def interval(self) -> tuple[int, int]:
-        """[start, end) within which events belong to it."""
+        """The interval [start, end) whose events belong to the sample."""
         start, end = self.sample.start_us, self.sample.end_us
         return (_EVERY_TIME[0] if start is None else start), (_EVERY_TIME[1] if end is None else end)
 
 
 class _Outside:
-    """Counts a recording's events that lie in the interval of none of its samples."""
+    """Counter of the events of a recording that are in the interval of no sample."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.events = 0
         starts: list[int] = []
         ends: list[int] = []
-        for start, end in sorted(_Growing(sample).interval() for sample in samples):
+        for start, end in sorted(_PendingSample(sample).interval() for sample in samples):
             if ends and start <= ends[-1]:
                 ends[-1] = max(ends[-1], end)
             else:
@@ -170,7 +171,7 @@ class _Outside:
         self._bounded = (starts, ends) != ([_EVERY_TIME[0]], [_EVERY_TIME[1]])
 
     def count(self, t: NDArray[np.int64]) -> None:
-        """Take the times of some more events, int64 (N,)."""
+        """Count events, given their times, int64 (N,)."""
         from preprocess.building.kernels import count_outside
 
         if self._bounded:
@@ -178,21 +179,23 @@ class _Outside:
 
 
 class _PartWriter:
+    """Decodes recordings into the file of a part."""
+
     def __init__(self, file: NewFile, layout: Layout) -> None:
         self._file = file
         self._layout = layout
         self._segments = SegmentWriter(file, np.min_scalar_type(2 * layout.height * layout.width - 1))
-        self._samples: list[_Growing] = []
+        self._samples: list[_PendingSample] = []
         self._times = np.empty(0, np.int64)
         self._notes: dict[str, int] = {}
 
     def decode(self, recording: SourceRecording) -> None:
-        """Take the events of every sample of one recording, chunk by chunk."""
+        """Decode one recording, chunk by chunk, and store the events of each of its samples."""
         first = len(self._samples)
         windows = self._layout.windows
         cutters = [WindowCutter(windows, sample) for sample in recording.samples] if windows else []
         if not windows:
-            self._samples += [_Growing(sample) for sample in recording.samples]
+            self._samples += [_PendingSample(sample) for sample in recording.samples]
         opened = self._layout.open(recording)
         if (opened.height, opened.width) != (self._layout.height, self._layout.width):
             raise RecordingError(
@@ -204,7 +207,7 @@ class _PartWriter:
             if len(chunk):
                 outside.count(chunk.t)
                 low, high = int(chunk.t.min()), int(chunk.t.max())
-                # Hundreds of windows lie in one chunk: each looks only at its own events.
+                # A chunk may cover hundreds of windows: each searches only its own slice.
                 ordered = windows is not None and bool(np.all(chunk.t[1:] >= chunk.t[:-1]))
                 for number in self._windows_of(chunk, cutters) if windows else range(first, len(self._samples)):
                     sample = self._samples[number]
@@ -215,16 +218,16 @@ class _PartWriter:
         for note, count in opened.notes.items():
             self._note(note, count)
         self._note("events_in_no_sample", outside.events)
-        growing = self._samples[first:]
+        pending = self._samples[first:]
         if windows:
             self._drop_windows(cutters, windows.min_events)
-        elif "recordings_salvaged" in opened.notes and any(g.count for g in growing):
-            self._drop_lost(growing)
+        elif "recordings_salvaged" in opened.notes and any(g.count for g in pending):
+            self._drop_lost(pending)
         else:
-            _refuse_empty(recording, growing, opened.notes)
+            _refuse_empty(recording, pending, opened.notes)
 
     def _in_order(self, opened: Recording) -> Iterator[Events]:
-        """All events of a recording, sorted by time; it is held in memory meanwhile."""
+        """All events of a recording, sorted by time in memory."""
         chunks, moved = sort_chunks(opened.chunks())
         self._note("events_put_in_order", moved)
         return iter(chunks)
@@ -234,16 +237,16 @@ class _PartWriter:
             self._notes[note] = self._notes.get(note, 0) + count
 
     def _windows_of(self, chunk: Events, cutters: Sequence[WindowCutter]) -> Iterator[int]:
-        """The samples that the events of a chunk belong to, new ones among them."""
+        """Numbers of the samples that have events in a chunk; adds a sample for each new window."""
         for cutter in cutters:
             for k in cutter.touched(chunk.t):
                 if k not in cutter.numbers:
                     cutter.numbers[k] = len(self._samples)
-                    self._samples.append(_Growing(cutter.sample(k)))
+                    self._samples.append(_PendingSample(cutter.sample(k)))
                 yield cutter.numbers[k]
 
     def _drop_windows(self, cutters: Sequence[WindowCutter], min_events: int) -> None:
-        """Keep the windows that are complete and have events enough."""
+        """Drop the windows that are incomplete or have too few events."""
         kept = 0
         for cutter in cutters:
             for k, number in cutter.numbers.items():
@@ -256,14 +259,14 @@ class _PartWriter:
             self._note("events_in_no_window", cutter.events_outside(taken))
         self._note("recordings_without_a_window", kept == 0)
 
-    def _drop_lost(self, growing: Sequence[_Growing]) -> None:
-        """Drop the samples of which a damaged recording gave nothing."""
-        for sample in growing:
+    def _drop_lost(self, pending: Sequence[_PendingSample]) -> None:
+        """Drop the samples that have no events because their recording is damaged."""
+        for sample in pending:
             sample.dropped = sample.count == 0
             self._note("samples_lost_to_damage", sample.dropped)
 
     def _take(
-        self, number: int, sample: _Growing, chunk: Events, start: int, end: int, recording: SourceRecording
+        self, number: int, sample: _PendingSample, chunk: Events, start: int, end: int, recording: SourceRecording
     ) -> None:
         from preprocess.building.kernels import select_events
 
@@ -299,7 +302,7 @@ class _PartWriter:
         sample.backwards += backwards
 
     def finish(self, sources: Sequence[Source]) -> None:
-        """Write what is known of the samples and sources."""
+        """Write the tables of the samples that are kept, of the sources and of the notes."""
         kept = np.flatnonzero([not sample.dropped for sample in self._samples])
         self._segments.finish(kept)
         _table([self._samples[k] for k in kept]).write(self._file.create_group("samples"))
@@ -315,30 +318,30 @@ def _piece(chunk: Events, start_us: int, end_us: int) -> Events:
     return chunk[first:last]
 
 
-def _refuse_empty(recording: SourceRecording, growing: Sequence[_Growing], notes: Mapping[str, int]) -> None:
+def _refuse_empty(recording: SourceRecording, pending: Sequence[_PendingSample], notes: Mapping[str, int]) -> None:
     errors = []
     counted = ", ".join(f"{note.replace('_', ' ')}: {count:,}" for note, count in notes.items() if count)
     found = f"none ({counted})" if counted else "none"
-    for g in growing:
+    for g in pending:
         if g.count == 0:
             start, end = g.sample.start_us, g.sample.end_us
             within = "" if start is None and end is None else f" in [{start}, {end}) µs"
             errors.append(
                 f"{recording.path}: sample '{g.sample.name}': expected at least one event{within}, found {found}. "
-                "Copy the recording again, or take the sample out of the source."
+                "Copy the recording again, or remove the sample from the source."
             )
     if errors:
         raise RecordingError(*errors)
 
 
-def _table(growing: Sequence[_Growing]) -> SampleTable:
-    samples = [g.sample for g in growing]
+def _table(pending: Sequence[_PendingSample]) -> SampleTable:
+    samples = [g.sample for g in pending]
     intervals = [
         (
             g.bounds[0] if g.sample.start_us is None else g.sample.start_us,
             g.bounds[1] + 1 if g.sample.end_us is None else g.sample.end_us,
         )
-        for g in growing
+        for g in pending
     ]
     return SampleTable.of(
         {
@@ -347,16 +350,16 @@ def _table(growing: Sequence[_Growing]) -> SampleTable:
             "index": [s.index for s in samples],
             "group": [s.group for s in samples],
             "name": [s.name for s in samples],
-            "start_us": [g.start_us for g in growing],
+            "start_us": [g.start_us for g in pending],
             "interval_us": np.array(intervals, np.int64).reshape(-1, 2),
-            "crc32": [event_store.join_crc32(g.address_crc, g.time_crc) for g in growing],
-            "offset": np.cumsum([0] + [g.count for g in growing]),
+            "crc32": [event_store.join_crc32(g.address_crc, g.time_crc) for g in pending],
+            "offset": np.cumsum([0] + [g.count for g in pending]),
         }
     )
 
 
 class Part:
-    """A finished part, opened to be merged; CacheError where its file is damaged."""
+    """The tables of a finished part, for merging; CacheError if its file is damaged."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -367,18 +370,18 @@ class Part:
             self.notes: dict[str, int] = json.loads(read_column(file, "notes")[0])
 
     def jumps(self) -> NDArray[np.int64]:
-        """Numbers of the events that jump, sample by sample, and what their differences lack in µs, int64 (J, 2)."""
+        """Indices of the events with jumps, sample by sample, and what to add to their differences, int64 (J, 2)."""
         with _deleted_if_damaged(self.path), h5py.File(self.path, "r") as file:
             return SegmentReader(file).jumps()
 
     @property
     def events(self) -> int:
-        """Of all its samples."""
+        """Total number of events."""
         return int(self.samples.offset[-1])
 
 
 def read_part(path: Path, l: int, r: int) -> Iterator[tuple[NDArray[Any], NDArray[np.uint32]]]:
-    """Addresses and time differences of a part's events [l, r), sample by sample, in pieces.
+    """Yield addresses and time differences of a part's events [l, r), ordered by sample, in blocks.
 
     Raises:
         CacheError: If the part is damaged.
@@ -389,14 +392,14 @@ def read_part(path: Path, l: int, r: int) -> Iterator[tuple[NDArray[Any], NDArra
 
 @contextlib.contextmanager
 def _deleted_if_damaged(path: Path) -> Iterator[None]:
-    # A part is not forced to the disk, so a power failure may leave one damaged.
+    # Parts are not synced to disk, so one may be damaged after a power failure.
     try:
         yield
     except (OSError, KeyError, ValueError, TypeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            # The system's, not HDF5's: too many open files, say. The part may be whole.
+            # An error of the system, not of HDF5, such as too many open files: the part may be intact.
             raise CacheError(f"{path}: cannot be read ({error}). Run the same command again.") from None
         with contextlib.suppress(OSError):
             path.unlink()
-        again = "it is deleted. Run the same command again."
-        raise CacheError(f"{path}: expected a whole part, but {error}; {again}") from None
+        again = "It was deleted. Run the same command again."
+        raise CacheError(f"{path}: expected a readable part, found damage ({error}). {again}") from None

@@ -1,4 +1,4 @@
-"""One call from a folder of recordings to an event store and frame caches."""
+"""Preprocess a data set in one call: from a folder of recordings to an event store and frame caches."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from preprocess.terminal.progress import Progress
 
 @dataclass(frozen=True)
 class PreprocessedDataset:
-    """The caches of a data set, and what they contain.
+    """The caches of a data set and their contents.
 
     Attributes:
-        name: Of the caches: what `RunConfig` calls `dataset.name`.
+        name: Name of the caches, as given to `RunConfig` in `dataset.name`.
         cache: The folder of all caches.
         events_path: The event store, for `open_events`.
-        frames_paths: A frame cache for each binning, in the order asked for, for `open_frames`.
-        classes: Names, by class number.
+        frames_paths: The frame cache of each requested binning, in the order of the request, for `open_frames`.
+        classes: Class names, by class number.
         height: Sensor rows.
         width: Sensor columns.
         samples: Number of samples.
-        train_samples: Of them, those of the official training split; 0 where the data set has no official split.
-        test_samples: Likewise of the official test split.
-        events: Number of events of all samples.
+        train_samples: Number of samples in the official training split; 0 if the data set has no official split.
+        test_samples: Number of samples in the official test split; 0 if the data set has no official split.
+        events: Total number of events.
     """
 
     name: str
@@ -73,34 +73,35 @@ def preprocess_dataset(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> PreprocessedDataset:
-    """Decode every recording into an event store and bin it; caches that still match their recordings are kept.
+    """Decode all recordings into an event store and bin its events into frame caches.
 
-    The same as ``spikeloom preprocess``; training builds frame caches that are missing by itself.
+    This is what ``spikeloom preprocess`` does. Caches that still match their recordings are reused. Training builds
+    missing frame caches by itself.
 
     Args:
         source: The folder of the recordings, or the archive in which they were published.
         dataset: A built-in data set, ``folder`` for a folder of your own recordings, or a registered one.
         cache: The folder of all caches; ``$SPIKELOOM_CACHE`` or ``./cache`` if None.
-        timesteps: T, or several of them: frames with equal numbers of events, a frame cache for each T.
+        timesteps: One or several T: frames with equal numbers of events, one frame cache per T.
         downsample: Sum k x k blocks of pixels, for `timesteps`.
-        binnings: Any other rules that turn events into frames.
-        name: Of the caches; the data set's own if None. Required for ``folder``.
-        orientation: ``spikingjelly`` or ``clif``: which way up CIFAR10-DVS is.
+        binnings: Further rules that bin events into frames.
+        name: Name of the caches; the data set's name if None. Required for ``folder``.
+        orientation: Orientation of CIFAR10-DVS, ``spikingjelly`` or ``clif``.
         window_us: Cut the recordings of a ``folder`` into samples of this length in µs.
-        stride_us: From the start of a window to the start of the next, in µs; the window's length if None.
-        min_events: Minimum number of events of a window.
-        sensor_size: Rows and columns of the sensor of a ``folder`` whose files do not contain them.
+        stride_us: Time from the start of a window to the start of the next, in µs; the window length if None.
+        min_events: Minimum number of events per window.
+        sensor_size: Sensor rows and columns, for a ``folder`` whose files do not store them.
         columns: Order of the columns of arrays without column names, such as ``txyp``.
-        time_unit: Unit of the times of arrays; whole µs if None.
-        salvage: Whether damaged recordings give the events before the damage instead of an error.
-        sort: Whether the events of each recording are sorted by time first.
-        workers: Processes that decode, and threads that bin.
+        time_unit: Unit of the timestamps of arrays; integer µs if None.
+        salvage: Read damaged recordings up to the damage instead of raising an error.
+        sort: Sort the events of each recording by time first.
+        workers: Number of processes for decoding, and of threads for binning.
         progress: Where to report progress; None prints only warnings and notes.
 
     Raises:
-        LayoutError: If the folder is missing or not laid out as the data set demands.
-        RecordingError: For every recording that is damaged and every sample without events.
-        ConfigError: If a binning, window or array option is not valid.
+        LayoutError: If the folder is missing or does not have the layout of the data set.
+        RecordingError: If recordings are damaged or samples have no events; lists all of them.
+        ConfigError: If a binning, window or array option is invalid.
         CacheError: If the cache cannot be written.
     """
     steps = (timesteps,) if isinstance(timesteps, int) else tuple(timesteps)
@@ -112,7 +113,7 @@ def preprocess_dataset(
     if workers < 1:
         errors.append(f"workers: expected at least 1, found {workers}")
     if windows is None and (stride_us is not None or min_events != 1):
-        errors.append("stride_us, min_events: expected only together with window_us, found no window_us")
+        errors.append("stride_us, min_events: expected with window_us only, found without it")
     if errors:
         raise ConfigError(*dict.fromkeys(errors))
     layout = find_layout(

@@ -1,8 +1,9 @@
-"""Segments: events as they were decoded, some of one sample and then some of another, kept until they are merged.
+"""Segments: runs of events of one sample in the order of decoding, stored until they are merged.
 
-/address      (E,), and /time_delta, uint32 (E,): as in the event store, but in the order of decoding, uncompressed
-/segments     sample, first event, last event + 1 and checksum of a run of events of one sample, int64 (S, 4)
-/jumps        number of an event, and what its difference lacks in µs, int64 (J, 2)
+/address      as in the event store, but uncompressed and in the order of decoding, (E,)
+/time_delta   likewise, uint32 (E,)
+/segments     sample, first event, last event + 1 and checksum of each segment, int64 (S, 4)
+/jumps        index of each event with a jump, and what to add to its difference in µs, int64 (J, 2)
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from preprocess.store.cache_file import NewFile
 from preprocess.store.columns import read_column, write_column
 
-# HDF5 takes as long for ten events as for ten thousand, so small segments are written and read together.
+# A call of HDF5 takes as long for ten events as for ten thousand, so small segments are written and read together.
 _EVENTS_AT_ONCE = 1 << 18
 _CHUNK_EVENTS = 1 << 15
 
@@ -25,16 +26,16 @@ Column = NDArray[Any]
 
 
 class SegmentWriter:
-    """Fills an HDF5 file with segments."""
+    """Writer of segments into an HDF5 file."""
 
     def __init__(self, file: NewFile, dtype: Any) -> None:
         """
         Args:
-            file: To fill.
-            dtype: Of the addresses.
+            file: The file to fill.
+            dtype: Type of the addresses.
         """
         self._file = file
-        # Neither compressed nor checked by HDF5: merging does both, once, and here one checksum a segment will do.
+        # Without HDF5's compression and checksums: merging adds both, and here one checksum per segment is enough.
         shape: tuple[int] = (0,)
         self._columns = [
             file.create_dataset(name, shape, kind, maxshape=(None,), chunks=(_CHUNK_EVENTS,))
@@ -47,7 +48,10 @@ class SegmentWriter:
         self._jumps: list[tuple[int, int]] = []
 
     def room(self, events: int) -> tuple[Column, Column]:
-        """Where the addresses and time differences of the next segment go, at most `events`, until the next call."""
+        """Return buffers for the addresses and time differences of a segment of at most this many events.
+
+        They are valid until the next call of `room`.
+        """
         if self._filled + events > len(self._buffers[0]):
             self._flush()
             if events > len(self._buffers[0]):
@@ -56,13 +60,13 @@ class SegmentWriter:
         return address, delta
 
     def add(self, sample: int, events: int, at: NDArray[np.int64], lacking: NDArray[np.int64]) -> None:
-        """Take the first events of the room given as the sample's next.
+        """Append a segment: the first `events` events in the buffers of the last `room` call.
 
         Args:
-            sample: Its number in this file.
-            events: How many, at least one.
-            at: Which of them jump, int64 (j,).
-            lacking: What their differences lack in µs, int64 (j,).
+            sample: Number of the sample in this file.
+            events: Number of events, at least one.
+            at: Indices of the events with jumps, int64 (j,).
+            lacking: What to add to their differences in µs, int64 (j,).
         """
         l = self._written + self._filled
         address, delta = (buffer[self._filled : self._filled + events] for buffer in self._buffers)
@@ -80,7 +84,7 @@ class SegmentWriter:
             self._filled = 0
 
     def finish(self, kept: NDArray[np.int64]) -> None:
-        """Write what is left, and the segments of the samples kept, ascending, under their new numbers."""
+        """Write buffered events, and the segments of the samples in `kept` (ascending), renumbered from 0."""
         self._flush()
         segments = np.array(self._segments, np.int64).reshape(-1, 4)
         segments = segments[np.isin(segments[:, 0], kept)]
@@ -90,12 +94,12 @@ class SegmentWriter:
 
 
 class SegmentReader:
-    """Reads an HDF5 file of segments as if its events lay sample by sample.
+    """Reader of an HDF5 file of segments that presents its events ordered by sample.
 
     Raises:
         OSError: If the file cannot be read.
-        KeyError: If it lacks a part.
-        ValueError: If a segment read does not fit its checksum.
+        KeyError: If a column is missing.
+        ValueError: If a segment does not match its checksum.
     """
 
     def __init__(self, file: h5py.File) -> None:
@@ -103,15 +107,15 @@ class SegmentReader:
         segments = read_column(file, "segments")
         self._segments = segments[np.argsort(segments[:, 0], kind="stable")]
         counts = self._segments[:, 2] - self._segments[:, 1]
-        # Where each segment begins, and the last one ends, among the events sample by sample.
+        # Start of each segment, and end of the last one, among the events ordered by sample.
         self._starts = np.concatenate([[0], np.cumsum(counts)])
         self._jumps: NDArray[np.int64] = read_column(file, "jumps")
 
     def jumps(self) -> NDArray[np.int64]:
-        """Numbers of the events that jump, sample by sample, and what their differences lack in µs, int64 (J, 2)."""
+        """Indices of the events with jumps, ordered by sample, and what to add to their differences, int64 (J, 2)."""
         by_place = np.argsort(self._segments[:, 1])
         found = np.searchsorted(self._segments[by_place, 1], self._jumps[:, 0], "right") - 1
-        # Those of samples that were dropped are in no segment: before the first one, or behind the end of one.
+        # Jumps of dropped samples are in no segment: before the first one, or after the end of one.
         jumps, k = self._jumps[found >= 0], by_place[found[found >= 0]]
         inside = jumps[:, 0] < self._segments[k, 2]
         jumps, k = jumps[inside], k[inside]
@@ -119,7 +123,7 @@ class SegmentReader:
         return moved[np.argsort(moved[:, 0])]
 
     def read(self, l: int, r: int) -> Iterator[tuple[Column, Column]]:
-        """Addresses and time differences of events [l, r), sample by sample, in pieces."""
+        """Yield addresses and time differences of events [l, r), ordered by sample, in blocks."""
         first, last = np.searchsorted(self._starts, l, "right") - 1, np.searchsorted(self._starts, r, "left")
         start = int(self._starts[first])
         for run in _runs(self._segments[first:last]):
@@ -127,14 +131,14 @@ class SegmentReader:
             addresses, deltas = self._address[begin:end], self._delta[begin:end]
             for _, a, b, checksum in run.tolist():
                 if _checksum(addresses[a - begin : b - begin], deltas[a - begin : b - begin]) != checksum:
-                    raise ValueError(f"events {a} to {b} do not fit their checksum")
+                    raise ValueError(f"events {a} to {b} do not match their checksum")
             wanted = slice(max(l - start, 0), r - start)
             yield addresses[wanted], deltas[wanted]
             start += end - begin
 
 
 def _runs(segments: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Segments that lie one behind the other, to be read at once."""
+    """Group segments that are contiguous in the file, to be read together."""
     start = 0
     for k in range(1, len(segments) + 1):
         if (

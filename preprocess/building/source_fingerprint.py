@@ -1,4 +1,4 @@
-"""The fingerprint: what an event store is made of, and whether it still is."""
+"""The fingerprint of an event store: a digest of its recordings and options, to detect changes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """One recording as it was when it was decoded.
+    """The state of a recording when it was decoded.
 
     Attributes:
-        relative: Its path below the source folder.
-        size: In bytes.
-        mtime_ns: When it was last changed.
-        sha256: Of its content, hexadecimal.
+        relative: Path relative to the source folder.
+        size: Size in bytes.
+        mtime_ns: Modification time in ns.
+        sha256: sha256 of the content, hexadecimal.
     """
 
     relative: str
@@ -39,7 +39,7 @@ class Source:
 
 
 def stat_source(recording: SourceRecording) -> tuple[int, int]:
-    """Size in bytes and mtime in ns; RecordingError where the file is gone."""
+    """Return the size in bytes and mtime in ns of a recording; RecordingError if its file is missing."""
     try:
         found = recording.path.stat()
     except OSError as error:
@@ -48,18 +48,18 @@ def stat_source(recording: SourceRecording) -> tuple[int, int]:
 
 
 def hash_file(path: Path) -> str:
-    """sha256 of a file's content, hexadecimal."""
+    """Return the sha256 of a file's content, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe_recording(recording: SourceRecording) -> list[object]:
-    """What the layout says of a recording, as plain values."""
+    """Return a recording's path and samples as plain values."""
     return [recording.relative, [dataclasses.astuple(sample) for sample in recording.samples]]
 
 
 def describe_layout(layout: Layout, version: int) -> dict[str, object]:
-    """What the layout says of all recordings at once, and who decodes them."""
+    """Return the settings that apply to all recordings, with the versions of the format and the decoder."""
     return {
         "format": version,
         "decoder": layout.decoder,
@@ -71,23 +71,23 @@ def describe_layout(layout: Layout, version: int) -> dict[str, object]:
 
 
 def digest(values: object) -> str:
-    """32 hexadecimal digits of plain values."""
+    """Return a digest of plain values, 32 hexadecimal digits."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def digest_layout(layout: Layout, version: int) -> str:
-    """Changes with every sample's label, bounds or name, with the decoder's and the format's version."""
+    """Return a digest of all samples (labels, bounds, names), and of the versions of the decoder and the format."""
     return digest([describe_layout(layout, version), [describe_recording(r) for r in layout.recordings]])
 
 
 def fingerprint(layout_digest: str, sources: Sequence[Source]) -> str:
-    """What an event store is made of: the layout, and every recording's name, size and content."""
+    """Return the fingerprint of an event store: a digest of the layout and of each recording's path and content."""
     return digest([layout_digest, [[s.relative, s.size, s.sha256] for s in sources]])
 
 
 def write_sources(group: h5py.Group, sources: Sequence[Source]) -> None:
-    """Keep the sources as columns."""
+    """Write the sources as columns."""
     write_column(group, "relative", np.array([s.relative for s in sources]))
     for name in ("size", "mtime_ns"):
         write_column(group, name, np.array([getattr(s, name) for s in sources], np.int64))
@@ -95,22 +95,22 @@ def write_sources(group: h5py.Group, sources: Sequence[Source]) -> None:
 
 
 def read_sources(group: h5py.Group) -> list[Source]:
-    """The inverse of `write_sources`."""
+    """Read the columns that `write_sources` wrote."""
     columns = [read_column(group, name) for name in ("relative", "size", "mtime_ns", "sha256")]
     return [Source(r.decode(), int(s), int(m), h.decode()) for r, s, m, h in zip(*columns, strict=True)]
 
 
 def find_change(layout: Layout, sources: Sequence[Source]) -> str | None:
-    """What changed among the recordings since the sources were written, or None.
+    """Return what changed in the recordings since the sources were written, or None.
 
-    Names, sizes and mtimes are compared first; only a recording whose mtime alone differs is read and hashed.
+    Names, sizes and mtimes are compared first; a recording is hashed only if its mtime differs but not its size.
     """
     known = {source.relative: source for source in sources}
     wanted = {recording.relative: recording for recording in layout.recordings}
     added, gone = wanted.keys() - known.keys(), known.keys() - wanted.keys()
     if added or gone:
         example = min(added or gone)
-        return f"{len(added)} recordings are new and {len(gone)} are gone, such as {example}"
+        return f"{len(added)} recordings are new and {len(gone)} are missing, such as {example}"
     for relative, recording in wanted.items():
         source = known[relative]
         size, mtime_ns = stat_source(recording)

@@ -1,4 +1,4 @@
-"""Windows: a long recording cut into samples of equal length while its events stream through."""
+"""Cut a long recording into windows, samples of equal duration, while it is being decoded."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class WindowCutter:
-    """The windows of one sample of a recording, as its events arrive.
+    """Cuts one interval of a recording into windows, chunk by chunk.
 
     Attributes:
-        numbers: What the taker calls each window that it has begun.
+        numbers: The sample number that the caller has given to each window so far.
     """
 
     def __init__(self, windows: Windows, whole: Sample) -> None:
@@ -29,12 +29,12 @@ class WindowCutter:
         self._start_us = whole.start_us
         self._latest_us = 0
         self.numbers: dict[int, int] = {}
-        # Every border of a window ends a cell, so that an event's cell says in which windows it lies.
+        # Every window border is a cell border, so the cell of an event determines its windows.
         self._cells: Counter[int] = Counter()
         self._before_start = 0
 
     def touched(self, t: NDArray[np.int64]) -> list[int]:
-        """The windows in which some of these times lie, ascending; times (N,), N >= 1, in recording order."""
+        """Return the windows that contain any of these times, ascending; times (N,), N >= 1, in recording order."""
         if self._start_us is None:
             self._start_us = self._latest_us = int(t[0])
         self._latest_us = max(self._latest_us, int(t.max()))
@@ -44,7 +44,7 @@ class WindowCutter:
         return sorted({int(k) - back for k in last for back in overlapping if k >= back})
 
     def _count_cells(self, t: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Count the events of each cell, 2k and 2k + 1 between the starts of windows k and k + 1; the k touched."""
+        """Count the events of each cell: 2k and 2k + 1 are between the starts of windows k and k + 1. Returns the k."""
         w, start, end = self._windows, self._start_us or 0, self._whole.end_us
         inside = t if end is None else t[t < end]
         self._before_start += int(np.count_nonzero(inside < start)) if self._whole.start_us is None else 0
@@ -55,19 +55,19 @@ class WindowCutter:
         return np.unique(cells // 2)
 
     def events_outside(self, taken: Iterable[int]) -> int:
-        """How many events of the sample's interval are in none of these windows; known at the end."""
+        """Number of events of the interval that are in none of these windows, once all events were counted."""
         whole, rest = divmod(self._windows.window_us, self._windows.stride_us)
         cells = {cell for k in taken for cell in range(2 * k, 2 * (k + whole) + (rest > 0))}
         return self._before_start + sum(count for cell, count in self._cells.items() if cell not in cells)
 
     def sample(self, k: int) -> Sample:
-        """Window k as a sample; its index is given when all recordings are known."""
+        """Window k as a sample; its index is assigned later, when all recordings are known."""
         start, end = self._bounds(k)
         name = f"{self._whole.name}/window_{k}"
         return dataclasses.replace(self._whole, name=name, start_us=start, end_us=end)
 
     def is_complete(self, k: int) -> bool:
-        """Whether window k ends within the interval, or no later than the latest event; known at the end."""
+        """Whether window k ends within the interval, or by the latest event, once all events were counted."""
         limit = self._latest_us + 1 if self._whole.end_us is None else self._whole.end_us
         return self._bounds(k)[1] <= limit
 

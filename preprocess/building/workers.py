@@ -1,4 +1,4 @@
-"""Workers that share work with whoever builds: results come in order, and nobody waits for a start."""
+"""A pool of workers for an ordered map in which the calling process, the builder, processes items too."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _SWITCH_S = 5e-4
 
 
 class Workers:
-    """Processes or threads to call by `map`; with a count of 1 there are none, and the builder works alone."""
+    """A pool of processes or threads for `map`; with a count of 1 the builder works alone."""
 
     def __init__(self, count: int, kind: Literal["processes", "threads"] = "processes") -> None:
         """
         Args:
-            count: How many work, the builder among them.
-            kind: Threads start at once, and gain where the work is done outside of the GIL.
+            count: Number of workers, including the builder.
+            kind: Threads start faster, but only help if the work releases the GIL.
         """
         self.count = count
         self._kind = kind
@@ -44,21 +44,21 @@ class Workers:
     def __enter__(self) -> Self:
         if self.count > 1 and self._kind == "threads":
             self._pool = ThreadPoolExecutor(self.count - 1)
-            # A thread that comes back from compiled code waits so long for one that does not leave Python.
+            # How long a thread that returns from compiled code waits for a thread that runs Python code.
             self._switch_s = sys.getswitchinterval()
             sys.setswitchinterval(min(self._switch_s, _SWITCH_S))
         elif self.count > 1:
             context = multiprocessing.get_context(_start_method())
             formats = custom_readers(portable=_start_method() != "fork")
             self._pool = ProcessPoolExecutor(self.count - 1, context, initializer=_prepare_worker, initargs=(formats,))
-            # The first call starts the processes: here, before anything else in this process makes threads.
+            # The first call starts the processes, here, before this process has any other threads.
             self._pool.submit(os.getpid)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # Whoever still shares work, as after an error, must not hand out more to a pool that ends.
+        # After an error, maps that have not finished must not submit more items to the closing pool.
         for sharing in self._sharings:
             sharing.stop()
         try:
@@ -71,14 +71,14 @@ class Workers:
     def map(
         self, work: Callable[[Item], Result], items: Sequence[Item], ahead: int | None = None
     ) -> Generator[Result, None, None]:
-        """``work(item)`` for each item, in the order of the items; the builder takes items too.
+        """Yield ``work(item)`` for each item, in the order of the items.
 
-        The others begin at once, the builder when a result is asked for.
+        The pool begins at once; the builder processes items while a result is waited for.
 
         Args:
-            work: For processes, a function of a module.
-            items: For processes, what can be pickled.
-            ahead: How many results may wait for those before them; any number if None.
+            work: The function to call; picklable (defined in a module) if the workers are processes.
+            items: Its arguments; picklable if the workers are processes.
+            ahead: Maximum number of results that are computed or pending but not yet yielded; None is unlimited.
 
         Raises:
             CacheError: If a process was killed.
@@ -95,8 +95,8 @@ class Workers:
             yield from sharing.results()
         except BrokenProcessPool:
             raise CacheError(
-                "preprocess: a worker process was killed, perhaps for want of memory. Run again with fewer --workers; "
-                "what is decoded is kept."
+                "preprocess: a worker process was killed, possibly because memory ran out. Run again with fewer "
+                "--workers; recordings that are already decoded are kept."
             ) from None
         finally:
             sharing.stop()
@@ -109,9 +109,9 @@ def _alone(work: Callable[[Item], Result], items: Sequence[Item]) -> Generator[R
 
 
 class _Sharing(Generic[Item, Result]):
-    """Items handed out one at a time: to a worker as soon as it is free, to the builder when it has nothing to give.
+    """Distributes items one at a time: to each worker as soon as it is free, and to the builder otherwise.
 
-    An item is given to a worker only when it begins at once, so that none sits at the end on several.
+    A worker never has items queued, so that none has several left at the end while the others are idle.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class _Sharing(Generic[Item, Result]):
                 place, item = mine
                 try:
                     place.set_result(self._work(item))
-                except Exception as error:  # told in its turn
+                except Exception as error:  # raised when its result is yielded
                     place.set_exception(error)
                     self.stop()
             elif head is not None:
@@ -151,7 +151,7 @@ class _Sharing(Generic[Item, Result]):
                 return
 
     def _take(self) -> tuple[Future[Result], Item] | None:
-        """The next item and the place of its result, unless enough results wait already."""
+        """Return the next item and a future for its result; None if there is none, or `ahead` results are pending."""
         if self._next == len(self._items) or len(self._queue) >= self._ahead:
             return None
         item = self._items[self._next]
@@ -161,7 +161,7 @@ class _Sharing(Generic[Item, Result]):
         return future, item
 
     def feed(self) -> None:
-        """Give every free worker an item."""
+        """Submit an item to every free worker."""
         while True:
             with self._lock:
                 taken = self._take() if self._free else None
@@ -169,7 +169,7 @@ class _Sharing(Generic[Item, Result]):
                     return
                 self._free -= 1
             place, item = taken
-            # Without the lock: the pool has one of its own, under which it calls `_put`.
+            # Without the lock: the pool calls `_put` while it holds its own lock.
             try:
                 future = self._pool.submit(self._work, item)
             except RuntimeError as error:  # the pool is broken, or shut down
@@ -178,7 +178,7 @@ class _Sharing(Generic[Item, Result]):
             future.add_done_callback(functools.partial(self._put, place))
 
     def _put(self, place: Future[Result], done: Future[Result]) -> None:
-        """Runs in the pool's own thread, when a worker has finished."""
+        """Store the result of a worker; called in a thread of the pool."""
         error = BrokenProcessPool("cancelled") if done.cancelled() else done.exception()
         with self._lock:
             self._free += 1
@@ -190,13 +190,13 @@ class _Sharing(Generic[Item, Result]):
             self.feed()
 
     def stop(self) -> None:
-        """Hand out nothing more."""
+        """Submit no further items."""
         with self._lock:
             self._next = len(self._items)
 
 
 def _start_method() -> str:
-    """A fork costs nothing, but a fork of a process with threads of Python's may hang: those spawn, which takes 0.5 s.
+    """Return "fork", which is fast, or "spawn" (0.5 s) if this process has other threads: a forked child may hang then.
 
     torch has threads that Python does not count.
     """
@@ -205,13 +205,16 @@ def _start_method() -> str:
 
 
 def _prepare_worker(formats: Sequence[CustomReader]) -> None:
-    """The terminal sends Ctrl-C to every process: the builder alone decides, and its workers finish their item."""
+    """Prepare a worker process: signal handlers, custom formats and memory settings.
+
+    The terminal sends Ctrl-C to every process; only the builder handles it, and its workers finish their items.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What the builder does when it is told to end is not for a fork of it to do.
+    # A forked worker must not run the builder's handler of SIGTERM.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # Nothing else tells a worker that its builder was killed; it would wait for work for ever.
+    # Without this, a worker whose builder was killed would wait for work forever.
     threading.Thread(target=_leave_with_builder, daemon=True).start()
-    # A spawned process does not know what was registered in this one.
+    # A spawned process does not have the formats that were registered in the builder.
     for reader in formats:
         reader.register()
     keep_freed_memory()

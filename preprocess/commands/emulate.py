@@ -77,7 +77,7 @@ class Arguments:
             raise UsageError(*errors)
 
     def specific(self) -> dict[str, Any]:
-        """The options given that only some kinds of recordings have; the emulator has the defaults of the others."""
+        """The given options that apply to some kinds of recordings only; the emulator has defaults for the rest."""
         names = dict.fromkeys(name for names in _SPECIFIC.values() for name in names)
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 

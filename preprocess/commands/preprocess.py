@@ -162,7 +162,7 @@ def run(argv: list[str]) -> None:
     arguments = parse(Arguments, argv, prog="spikeloom preprocess")
     arguments.check()
     from preprocess.building.build_event_store import build_event_store, ensure_every_frames
-    from preprocess.building.plausibility import doubt_samples
+    from preprocess.building.plausibility import check_sample_times
     from preprocess.commands.preprocess_summary import print_summary
     from preprocess.commands.remarks import Remark, remarks
     from preprocess.datasets import find_layout, find_unread
@@ -197,7 +197,7 @@ def run(argv: list[str]) -> None:
     built = [path for path in (events, *frames) if before.get(path) != _states(path.parent).get(path)]
     store = open_events(events)
     found = remarks(layout, find_unread(layout, cache), store, frames, built)
-    warning = doubt_samples(layout, store)
+    warning = check_sample_times(layout, store)
     if warning is not None:
         progress.note(warning)
     found.append(Remark("warnings", [warning] if warning else []))

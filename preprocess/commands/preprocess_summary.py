@@ -1,4 +1,4 @@
-"""The tables at the end of preprocess: contents and size of the caches, and how fast they were made."""
+"""The tables at the end of preprocess: contents and sizes of the caches, and the time to create them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def print_summary(
     Args:
         events: The event store.
         frames: The requested frame caches.
-        built: Those of these files that this run made.
+        built: The files that this run created.
         seconds: Duration of the run.
-        remarks: What else the user should know.
+        remarks: Remarks about the result.
     """
     from preprocess.terminal.console import console
 

@@ -50,7 +50,7 @@ def remarks(
         unread: Files of its folder that are not read.
         store: The event store.
         frames: The requested frame caches.
-        built: Those of these files that this run made; the others are reused.
+        built: The files that this run created; the others are reused.
     """
     return [
         _assumed(layout, store),

@@ -1,4 +1,4 @@
-"""Unpacking archives of recordings: beside the archive, completely or not at all, and only into their own folder.
+"""Unpack archives of recordings atomically into a folder next to the archive.
 
 Only files and folders with relative names are unpacked; absolute names, ``..``, links and devices are refused. No file
 may be larger than the archive declares, and the disk must have space for it.
@@ -25,7 +25,15 @@ _ENDS = (".tar.gz", ".tgz", ".tar", ".zip")
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK_BYTES = 1 << 20
 
-_FAULTS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
+_ARCHIVE_ERRORS = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+)
 
 Notify = Callable[[str], None]
 
@@ -36,7 +44,7 @@ def unpack_known(places: Iterable[Path], archives: Mapping[str, str], notify: No
     Args:
         places: The folders; missing ones are ignored.
         archives: Name of the folder that each archive is unpacked to, by its file name.
-        notify: Called with a message about what is done.
+        notify: Called with messages about the progress.
 
     Raises:
         LayoutError: If an archive is damaged or contains anything that is refused.
@@ -50,12 +58,12 @@ def unpack_known(places: Iterable[Path], archives: Mapping[str, str], notify: No
 
 
 def unpack_archive(archive: Path, name: str | None, notify: Notify) -> Path:
-    """Unpack an archive into a folder beside it, and return the folder; an existing folder is used as it is.
+    """Unpack an archive into a folder next to it, and return the folder; an existing folder is used as it is.
 
     Args:
         archive: A .tar.gz, .tgz, .tar or .zip.
-        name: Of the folder; the archive's name without its suffix if None.
-        notify: Called with a message about what is done.
+        name: Name of the folder; the archive's name without its suffix if None.
+        notify: Called with messages about the progress.
 
     Raises:
         LayoutError: If the file is not an archive, is damaged or contains anything that is refused, or if the disk is
@@ -75,12 +83,12 @@ def unpack_archive(archive: Path, name: str | None, notify: Notify) -> Path:
     try:
         temporary.mkdir()
         (_unpack_zip if end == ".zip" else _unpack_tar)(archive, temporary)
-        # Archives mostly hold one folder of their own name.
+        # Most archives contain a single folder with the name of the archive.
         inner = temporary / name
         alone = inner.is_dir() and sum(1 for path in temporary.iterdir() if not path.name.startswith(("_", "."))) == 1
         with contextlib.suppress(FileExistsError):
             (inner if alone else temporary).rename(folder)
-    except _FAULTS as error:
+    except _ARCHIVE_ERRORS as error:
         raise _refused(archive, "an intact archive", f"a damaged one ({error or type(error).__name__})") from None
     except gzip.BadGzipFile as error:
         raise _refused(archive, "an intact archive", f"a damaged one ({error})") from None
@@ -94,7 +102,7 @@ def unpack_archive(archive: Path, name: str | None, notify: Notify) -> Path:
 
 
 def _remove_leftovers(folder: Path, name: str) -> None:
-    """Remove what killed processes left half-unpacked."""
+    """Remove the unfinished folders of killed processes."""
     for path in folder.glob(f".{glob.escape(name)}.*.tmp"):
         process = path.suffixes[-2].removeprefix(".")
         if process.isdigit() and not _runs(int(process)):
@@ -107,12 +115,12 @@ def _runs(process: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        return True  # Another user's.
+        return True  # The process of another user.
     return True
 
 
 def _unpack_tar(archive: Path, folder: Path) -> None:
-    # As a stream, read once from its beginning to its end. tarfile's own streams do not compare gzip's checksum.
+    # Read as a stream, once from beginning to end. tarfile's compressed streams do not verify gzip's checksum.
     with archive.open("rb") as file, _inflated(file) as content, tarfile.open(fileobj=content, mode="r|") as tar:
         for member in tar:
             target = _target(archive, folder, member.name)
@@ -138,7 +146,7 @@ def _unpack_zip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as zipped:
         for member in zipped.infolist():
             target = _target(archive, folder, member.filename)
-            # The upper half holds a Unix mode, whose upper four bits tell a link or device from a file.
+            # The upper half is a Unix mode, whose upper four bits distinguish links and devices from files.
             kind = member.external_attr >> 28
             if kind not in (0, 0x4, 0x8):
                 raise _refused(archive, "files and folders only", f"a link or device, '{member.filename[:100]}'")
@@ -150,7 +158,7 @@ def _unpack_zip(archive: Path, folder: Path) -> None:
 
 
 def _target(archive: Path, folder: Path, name: str) -> Path:
-    """Where a member belongs; LayoutError where that is not within the folder."""
+    """Return the path of a member in the folder; LayoutError if it would be outside the folder."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name:
         raise _refused(archive, "names within its own folder", f"'{name[:100]}'")
@@ -158,12 +166,12 @@ def _target(archive: Path, folder: Path, name: str) -> Path:
 
 
 def _write(archive: Path, target: Path, content: IO[bytes], size: int) -> None:
-    """Write a member of the size that the archive gives."""
+    """Write a member, and check that it has the size that the archive declares."""
     if size > shutil.disk_usage(archive.parent).free:
         raise _refused(archive, "files that fit on the disk", f"one of {size:,} bytes, '{target.name[:100]}'")
     target.parent.mkdir(parents=True, exist_ok=True)
     written = 0
-    # Exclusive: no member replaces another.
+    # Exclusive mode, so that no member replaces another.
     with target.open("xb") as file:
         for block in _blocks(content):
             written += len(block)

@@ -95,7 +95,7 @@ def _form(title: str, kind: _Files) -> Form:
 
 
 def recordings_form(title: str, classes: tuple[str, ...], prefix: str) -> Form:
-    """The recordings as published, with custom classes, whose file names begin with the prefix."""
+    """Return the form of the published recordings, with custom classes and a custom prefix of the file names."""
     return _form(title, _Files("aedat2", ".aedat", "spikingjelly", classes=classes, prefix=prefix))
 
 

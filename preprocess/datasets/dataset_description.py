@@ -1,4 +1,4 @@
-"""Everything that is known of one data set: each module of a data set defines one, and the registry lists them."""
+"""The description of a data set; each module of a data set defines one, and the registry lists them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Published:
         width: Sensor columns.
         classes: Number of classes.
         train: Number of training samples; None if it is not fixed.
-        splits: The splits that have so many training samples.
+        splits: The splits with this number of training samples.
     """
 
     height: int
@@ -29,13 +29,13 @@ class Published:
 
 @dataclass(frozen=True)
 class CacheKind:
-    """A name that the caches of a data set can have, and the commands that make such a cache.
+    """A name that the caches of a data set can have, and the commands that create such a cache.
 
     Attributes:
         name: A regular expression that matches the complete name.
         options: Options of ``spikeloom preprocess`` besides the data set.
-        emulate: Arguments of ``spikeloom emulate`` that make the recordings, with the groups of `name` as ``{0}``; ""
-            if they are not emulated.
+        emulate: Arguments of ``spikeloom emulate`` that create the recordings, with the groups of `name` as ``{0}``;
+            "" if they are not emulated.
     """
 
     name: str
@@ -48,13 +48,14 @@ class Dataset:
     """A data set that the commands know by name.
 
     Attributes:
-        name: For the commands, and the default name of its caches.
-        forms: The ways in which its recordings are stored on a disk.
-        archives: The archives in which it is published, and the folder that each one becomes.
-        tonic_class: The class of ``tonic.datasets`` that knows where to download it; "" if there is none.
-        caches: The names of its caches; every other name is a custom one.
-        published: Its size, by the beginning of the name of its caches.
-        validation_users: Users of the official training split whose samples validate; empty for a random choice.
+        name: Name in commands, and default name of the caches.
+        forms: The forms in which its recordings can be stored.
+        archives: The archives in which it is published, and the folder that each one is unpacked to.
+        tonic_class: The class of ``tonic.datasets`` with the download addresses; "" if there is none.
+        caches: The names of its caches; all other names are custom.
+        published: Its published size, by the beginning of the name of its caches.
+        validation_users: Users of the official training split whose samples form the validation split; if empty,
+            validation samples are drawn at random.
     """
 
     name: str

@@ -35,7 +35,7 @@ class Remote:
     Attributes:
         url: Address.
         name: Local file name, under which `preprocess` unpacks it.
-        md5: Of its content, hexadecimal.
+        md5: MD5 checksum of the content, hexadecimal.
     """
 
     url: str
@@ -62,10 +62,10 @@ def download(dataset: str, out: Path, *, notify: Notify) -> list[Path]:
     Args:
         dataset: A key of TONIC_CLASSES; for dvs-gesture tonic's version, cut into samples, with times in whole ms.
         out: The folder.
-        notify: Called with a message about what is done.
+        notify: Called with messages about the progress.
 
     Raises:
-        LayoutError: For every file that could not be downloaded, with the manual steps; the others are downloaded.
+        LayoutError: If files could not be downloaded, with the manual steps for each; the others are downloaded.
     """
     from tonic.download_utils import check_md5
 
@@ -91,7 +91,7 @@ def download(dataset: str, out: Path, *, notify: Notify) -> list[Path]:
 
 
 def _fetch(remote: Remote, path: Path) -> str | None:
-    """Download one file under a temporary name; the manual steps if that fails."""
+    """Download one file under a temporary name; returns the manual steps if that fails."""
     from tonic.download_utils import check_md5, download_url
 
     temporary = path.with_name(f".{path.name}.download")
@@ -118,10 +118,10 @@ def _by_hand(remote: Remote, path: Path, found: str) -> str:
 
 
 def check_raw_gestures(out: Path) -> str:
-    """A message about IBM's recordings in a folder, or about how to get them.
+    """Return a message about IBM's recordings in a folder, or instructions to download them.
 
     Raises:
-        LayoutError: If they are there, but the recording that is checked is damaged.
+        LayoutError: If the recordings are present, but the one that is checked is damaged.
     """
     folder = next((f for f in (out / "DvsGesture", out) if (f / "trials_to_train.txt").is_file()), None)
     if folder is None:

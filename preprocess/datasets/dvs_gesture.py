@@ -73,7 +73,7 @@ def _labels_of(path: Path) -> Path:
 
 
 def _read_lists(folder: Path, errors: list[str]) -> dict[str, int]:
-    """Names of recordings, each with its split, in the lists' order."""
+    """Read the names of the recordings and their splits, in the order of the lists."""
     listed: dict[str, int] = {}
     for split, list_name in LISTS.items():
         path = folder / list_name
@@ -104,12 +104,12 @@ def _read_lists(folder: Path, errors: list[str]) -> dict[str, int]:
 
 
 def read_labels(path: Path, classes: int = len(CLASSES)) -> list[tuple[int, int, int]]:
-    """Class from 1 to the number of classes, start and end in µs, of each line of a label file.
+    """Read a label file: class (from 1 to the number of classes), start and end in µs of each line.
 
     Classes may repeat and come in any order; intervals may overlap.
 
     Raises:
-        LayoutError: With a line for every line that is damaged.
+        LayoutError: If lines are damaged; lists all of them.
     """
     try:
         lines = path.read_text("utf-8-sig").splitlines()
@@ -140,7 +140,7 @@ def read_labels(path: Path, classes: int = len(CLASSES)) -> list[tuple[int, int,
 
 
 def _parse_label(line: str, classes: int) -> tuple[int, int, int] | str:
-    """Class, start and end of a line, or what is wrong with it."""
+    """Parse a line; returns class, start and end, or an error."""
     try:
         label, start, end = (int(field) for field in line.split(","))
     except ValueError:

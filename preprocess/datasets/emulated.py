@@ -20,7 +20,7 @@ from preprocess.emulator.gesture_motions import GESTURES
 from preprocess.emulator.output_folder import ABOUT, read_about
 from preprocess.errors import LayoutError
 
-# The number of samples is up to whoever emulates them.
+# Without a published number of samples, because the user chooses it.
 GESTURES_DATASET = Dataset(
     "emulated-gestures",
     (dvs_gesture.recordings_form(GESTURES),),
@@ -48,7 +48,7 @@ CUE_DATASET = Dataset(
 
 
 def with_name(layout: Layout) -> Layout:
-    """The layout under a name that says what is emulated: hard gestures, and cues by their lag."""
+    """Return the layout with a name that contains the difficulty of hard gestures and the lag of cues."""
     about = read_about(layout.folder)
     emulated = is_emulated(layout.dataset)
     if about and layout.dataset != f"emulated-{about['emulated']}":

@@ -51,7 +51,7 @@ class _Entry:
 
 
 def with_sensor(layout: Layout, size: Size | None) -> Layout:
-    """The layout with the sensor size of its first recording, or the given size if the format does not store it.
+    """Return the layout with the sensor size of its first recording, or `size` if the format does not store it.
 
     Raises:
         LayoutError: If the size is unknown, or columns and units are given for formats other than arrays.
@@ -119,7 +119,7 @@ def _entries_of_classes(folder: Path, above: str, split: int, errors: list[str])
 
 
 def _without_recordings(folder: Path) -> str:
-    """The fault of a folder of a class in which nothing is read, with the kinds of files that are there."""
+    """Return the error for a class folder without recordings, with the kinds of files that it contains."""
     kinds = Counter(path.suffix.lower() or "others" for path in folder.iterdir() if path.is_file())
     found = f"only {', '.join(f'{count:,} {kind}' for kind, count in kinds.most_common(4))}" if kinds else "none"
     hint = "Move the folder elsewhere"
@@ -161,7 +161,7 @@ def _read_manifest(folder: Path, dataset: str) -> Layout:
 
 
 def _entry(folder: Path, fields: dict[str, str]) -> _Entry | str:
-    """The interval of a line, or an error."""
+    """Parse a line of the manifest; returns its interval, or an error."""
     name = fields["path"]
     if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         return f"expected a path below the folder of the manifest, found '{name[:80]}'"

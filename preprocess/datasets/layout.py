@@ -25,7 +25,7 @@ class Sample:
         label: Class number, from 0.
         split: TRAIN, TEST or NO_SPLIT of `preprocess.store.sample_table`.
         index: Number within its class and split, or the number in its file name.
-        group: Who or what was recorded; samples of one group stay together in a split.
+        group: Subject or object that was recorded; samples of one group stay together in a split.
         name: Readable name, unique within the data set.
         start_us: None if the slice begins with the recording.
         end_us: None if it ends with the recording.
@@ -51,14 +51,15 @@ class SourceRecording:
 
 @dataclass(frozen=True)
 class Windows:
-    """Window k of a recording is [start + k * stride_us, start + k * stride_us + window_us), k = 0, 1, ..
+    """How recordings are cut into windows: [start + k * stride_us, start + k * stride_us + window_us), k = 0, 1, ..
 
     The start is that of the recording's interval, or its first event. Only windows that end within the interval, or
     no later than the recording's last event, become samples.
 
     Attributes:
         window_us: Length in µs.
-        stride_us: From the start of one window to the start of the next; less than `window_us` overlaps them.
+        stride_us: Time from the start of one window to the start of the next; windows overlap if it is less than
+            `window_us`.
         min_events: Minimum number of events; windows with fewer are left out.
     """
 
@@ -77,20 +78,20 @@ class Layout:
     """A data set in a folder.
 
     Attributes:
-        name: Of its caches, ``CACHE/<name>``.
+        name: Name of the caches, ``CACHE/<name>``.
         dataset: One of DATASETS.
-        format: A key of FORMATS; all recordings are of it, or of any of them where it is None.
+        format: The format of all recordings, a key of FORMATS; None accepts any format.
         height: Sensor rows.
         width: Sensor columns.
-        classes: Names, by label.
-        recordings: In the order of the data set.
-        orientation: Of the image, if the format leaves it open.
+        classes: Class names, by label.
+        recordings: The recordings, in the order of the data set.
+        orientation: Orientation of the image, if the format does not define it.
         form: Readable description of the recordings, such as ``SpikingJelly's events_np``.
-        windows: How every sample is cut into samples of equal length; None leaves them whole.
+        windows: How every sample is cut into windows of equal length; None keeps complete samples.
         salvage: Whether damaged recordings are read up to the damage.
         arrays: Column order and time unit of NumPy files that do not contain them.
         sort: Whether the events of each recording are sorted by time.
-        tables: Files besides the recordings that were read, such as label files, relative like the recordings.
+        tables: Other files that were read, such as label files, relative like the recordings.
     """
 
     name: str
@@ -111,10 +112,10 @@ class Layout:
     @property
     def decoder(self) -> str:
         """The format, its version and how it is decoded, for fingerprints."""
-        words = decoder_of(self.format, {recording.path.suffix.lower() for recording in self.recordings})
-        words += [f"windows {self.windows}"] if self.windows else []
-        words += [str(self.arrays)] if str(self.arrays) else []
-        return ", ".join(words + ["salvage"] * self.salvage + ["sorted by time"] * self.sort)
+        parts = decoder_of(self.format, {recording.path.suffix.lower() for recording in self.recordings})
+        parts += [f"windows {self.windows}"] if self.windows else []
+        parts += [str(self.arrays)] if str(self.arrays) else []
+        return ", ".join(parts + ["salvage"] * self.salvage + ["sorted by time"] * self.sort)
 
     @property
     def folder(self) -> Path:
@@ -152,7 +153,7 @@ class Form:
 
 
 def locate_form(source: Path, forms: Sequence[Form], dataset: str) -> tuple[Form, Path]:
-    """The first of the forms that is found in the source or up to two levels below it, and its folder.
+    """Return the first of the forms that is found in the source or up to two levels below it, and its folder.
 
     Raises:
         LayoutError: If none is found, or one is found several times.
@@ -172,19 +173,19 @@ def _fits(form: Form, dataset: str, folder: Path) -> bool:
 
 
 def first_folder(source: Path, fits: Callable[[Path], bool]) -> Path | None:
-    """The first folder that fits of the source and those up to two levels below it."""
+    """Return the first folder that fits, among the source and the folders up to two levels below it."""
     if not source.is_dir():
         return None
     return next((folder for folder in chain([source], _below(source)) if fits(folder)), None)
 
 
 def locate(source: Path, fits: Callable[[Path], bool], expected: str) -> Path:
-    """The folder that fits: the source, or the only one up to two levels below it.
+    """Return the folder that fits: the source, or the only one up to two levels below it.
 
-    Archives unpack into a folder of their own, and SpikingJelly keeps the recordings in ``extract/``.
+    Archives are unpacked into a subfolder, and SpikingJelly stores the recordings in ``extract/``.
 
     Args:
-        source: What the user named.
+        source: The folder given by the user.
         fits: Quick check of a folder.
         expected: Readable description of the folder.
 
@@ -218,7 +219,7 @@ def _below(source: Path) -> Iterator[Path]:
 
 
 def folders(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted, without hidden ones; none where it cannot be read."""
+    """Return the subfolders of a folder, sorted, without hidden ones; none if it cannot be read."""
     try:
         return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError:
@@ -226,7 +227,7 @@ def folders(folder: Path) -> list[Path]:
 
 
 def files(folder: Path, suffix: str) -> list[Path]:
-    """The files in a folder whose names end with `suffix`, sorted, without hidden ones."""
+    """Return the files in a folder whose names end with `suffix`, sorted, without hidden ones."""
     return sorted(p for p in folder.iterdir() if p.suffix == suffix and not p.name.startswith(".") and p.is_file())
 
 
@@ -241,7 +242,7 @@ def raise_all(folder: Path, errors: Sequence[str]) -> None:
 
 
 def first_errors(where: Path | str, errors: Sequence[str]) -> list[str]:
-    """The first errors, and a line with the number of the others, if there are many."""
+    """Return the first errors and, if there are more, a line with the number of the others."""
     shown = list(errors[:_MOST_ERRORS])
     if len(errors) > len(shown):
         shown.append(f"{where}: {len(errors) - len(shown)} more errors of this kind. Correct these first.")

@@ -1,4 +1,4 @@
-"""The data sets by name, and reading one from a folder."""
+"""The registry of data sets, and reading one from a folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TONIC_CLASSES: dict[str, str] = {dataset.name: dataset.tonic_class for dataset i
 """The data sets that can be downloaded, with the class of ``tonic.datasets`` that knows where."""
 
 DATASETS: Mapping[str, tuple[Form, ...]] = _FORMS
-"""Every data set by name, with the forms in which it is found on a disk; `register_dataset` adds to it."""
+"""Every data set by name, with the forms in which it can be stored; `register_dataset` adds to it."""
 
 _BUILT_IN = frozenset(_FORMS)
 
@@ -44,15 +44,15 @@ def register_dataset(
     fits: Callable[[Path], bool] | None = None,
     expected: str = "",
 ) -> None:
-    """Make a data set of your own known by a name, until this process ends; registering it again replaces it.
+    """Register a custom data set under a name, for this process; registering a name again replaces its data set.
 
     Args:
-        name: Also the default name of its caches.
-        read: Returns the layout of a folder: the recordings, and the labelled samples within each. Raise a
+        name: Name of the data set, and default name of its caches.
+        read: Called with a folder; returns its layout: the recordings, and the labelled samples within each. Raises a
             `LayoutError` with a line for everything that is missing.
-        fits: Whether a folder looks like the data set at a glance; then the folders up to two levels below the source
-            are searched as well. None uses the source as it is.
-        expected: What such a folder contains, for the error where none fits.
+        fits: Quick check whether a folder contains the data set. If given, folders up to two levels below the source
+            are searched too; if None, the source is used as it is.
+        expected: Description of such a folder, for the error if none is found.
 
     Raises:
         ConfigError: If the name is that of a built-in data set, or cannot be the name of a folder.
@@ -87,13 +87,13 @@ def find_layout(
     sort: bool = False,
     notify: Notify | None = None,
 ) -> Layout:
-    """The recordings and samples of a data set; the archives in which it is published are unpacked beside them.
+    """Find the recordings and samples of a data set; published archives are unpacked next to them first.
 
     Args:
         dataset: One of DATASETS.
-        source: Its folder, or one above it, or an archive of it.
+        source: The folder of the data set, a folder above it, or an archive.
         orientation: ``spikingjelly`` or ``clif``: the orientation of cifar10-dvs and emulated-digits.
-        name: Of its caches, required for ``folder``. If None, the name of the data set, with the form, orientation
+        name: Name of the caches, required for ``folder``. If None, the name of the data set, with the form, orientation
             and difficulty if they are not the default, and with the lag of cues.
         windows: How the recordings of a ``folder`` are cut into samples; None uses complete recordings, or the
             intervals of the manifest.
@@ -141,11 +141,11 @@ def find_layout(
 
 
 def cache_command(name: str, dataset: str | None = None) -> tuple[str, str]:
-    """The commands that make the caches of a name, without folders.
+    """Return the commands that create the caches of this name, without the folder options.
 
     Args:
-        name: Of the caches.
-        dataset: The data set, if it is known.
+        name: Name of the caches.
+        dataset: Name of the data set, if it is known.
 
     Returns:
         The command that emulates the recordings, "" if they are not emulated; and the command that preprocesses them.
@@ -160,12 +160,12 @@ def cache_command(name: str, dataset: str | None = None) -> tuple[str, str]:
 
 
 def find_published(name: str) -> Published | None:
-    """The published size of the data set whose caches have this name, or this name and a suffix such as ``-clif``."""
+    """Return the published size of the data set whose caches have this name; a suffix such as ``-clif`` is ignored."""
     sizes = {known: size for dataset in _DATASETS for known, size in dataset.published.items()}
     fitting = [known for known in sizes if name == known or name.startswith(f"{known}-")]
     return sizes[max(fitting, key=len)] if fitting else None
 
 
 def validation_users(name: str) -> frozenset[int]:
-    """The users that validate in caches of this name, if the data set defines them."""
+    """Return the validation users of caches of this name, if the data set defines them."""
     return next((known.validation_users for known in _DATASETS if name.startswith(known.name)), frozenset())

@@ -22,12 +22,12 @@ SplitName = Literal["official", "first-900-train", "first-100-test", "random-0.9
 
 @dataclass(frozen=True)
 class SplitRule:
-    """A way to choose test samples.
+    """A rule that selects the test samples.
 
     Attributes:
-        summary: Which samples test, for people.
-        official: Whether it comes with the data set: data sets without an official split need another rule.
-        test_share: Share of the samples of each class that test; None where it depends on the data set.
+        summary: Readable description of the test samples.
+        official: Whether the split comes with the data set; data sets without an official split need another rule.
+        test_share: Fraction of the samples of each class in the test split; None if it depends on the data set.
         same_recording: Whether training and test samples come from the same recordings, as near copies of each other.
     """
 
@@ -39,13 +39,13 @@ class SplitRule:
 
 SPLIT_RULES: dict[SplitName, SplitRule] = {
     "official": SplitRule("the split that comes with the data set", official=True),
-    "first-900-train": SplitRule("indices 0 to 899 of a class train", test_share=0.1),
-    "first-100-test": SplitRule("indices 0 to 99 of a class test", test_share=0.1),
-    "random-0.9": SplitRule("a seeded tenth of each class tests", test_share=0.1),
-    "by-group": SplitRule("a fifth of the recordings or subjects tests"),
-    "split-in-time": SplitRule("the last fifth of each recording tests", same_recording=True),
+    "first-900-train": SplitRule("training on indices 0 to 899 of each class", test_share=0.1),
+    "first-100-test": SplitRule("test on indices 0 to 99 of each class", test_share=0.1),
+    "random-0.9": SplitRule("test on a random tenth of each class (fixed seed)", test_share=0.1),
+    "by-group": SplitRule("test on a fifth of the recordings or subjects"),
+    "split-in-time": SplitRule("test on the last fifth of each recording", same_recording=True),
 }
-"""Every split by its name. The shares of first-900-train and first-100-test are those of 1,000 samples a class."""
+"""Every split by name. The fractions of first-900-train and first-100-test assume 1,000 samples per class."""
 
 SPLITS: tuple[SplitName, ...] = tuple(SPLIT_RULES)
 
@@ -59,12 +59,12 @@ _MOST_LABELS = 12
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Sample numbers, int64, ascending; no sample is in two of them, and only a split in time leaves some out.
+    """Sample numbers of each part, int64, ascending and disjoint; only a split in time leaves samples out.
 
     Attributes:
-        train: For fitting the weights.
-        validation: Held out of the training samples for model selection; empty without selection.
-        test: Evaluated once, after training.
+        train: Samples to fit the weights.
+        validation: Training samples held out for model selection; empty without selection.
+        test: Samples that are evaluated once, after training.
     """
 
     train: NDArray[np.int64]
@@ -73,7 +73,7 @@ class Splits:
 
 
 def title_of_split(split: str) -> str:
-    """The name of the split for tables, which marks splits that share recordings between training and test."""
+    """Return the name of a split for tables, marked if training and test samples share recordings."""
     return f"{split} (same-recording)" if shares_recordings(split) else split
 
 
@@ -92,17 +92,17 @@ def split_samples(
     *,
     needs_test: bool = True,
 ) -> Splits:
-    """Cut a data set into training, validation and test samples.
+    """Divide a data set into training, validation and test samples.
 
     Args:
-        samples: The cache's table.
-        dataset_name: The name of the cache; some data sets define the users that validate.
+        samples: The sample table of the cache.
+        dataset_name: The name of the cache; some data sets define their validation users.
         split: ``official``, or for data sets without one: ``first-900-train`` (per class indices 0 to 899 train),
             ``first-100-test`` (indices 0 to 99 test), ``random-0.9`` (per class, seeded), ``by-group`` (a fifth of the
             samples of each class in whole groups, seeded) or ``split-in-time`` (the last fifth of the time of
-            each group and class tests; samples nearer to the training samples than the longest sample are left out).
-        validation_fraction: Fraction of the training samples that validates, in (0, 1): complete groups if the data set
-            has groups, else stratified by class.
+            each group and class; samples nearer to the training samples than the longest sample are left out).
+        validation_fraction: Fraction of the training samples used for validation, in (0, 1): complete groups if the
+            data set has groups, else stratified by class.
         selection: ``validation``; ``paper`` and ``last`` train on all training samples.
         classes: Names of the classes, for errors.
         needs_test: Whether an official split without test samples is an error.
@@ -219,10 +219,10 @@ def _listed(labels: list[int], classes: Sequence[str]) -> str:
 def _in_time(
     samples: SampleTable, chosen: NDArray[np.int64], share: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which of the chosen samples lie before, and which after, a gap as long as the longest sample of their group.
+    """Divide the chosen samples of each group and class into those before and those after a gap.
 
-    The gap begins where the first 1 - share of the time of a group's samples of one class ends; what reaches into it
-    is neither. Where nothing lies after it, all of the group and class are before.
+    The gap begins after the first 1 - share of their time, and is as long as the longest of them. Samples that overlap
+    the gap are in neither part. If no sample is after the gap, all samples of the group and class are before it.
     """
     before, after = np.zeros(len(chosen), bool), np.zeros(len(chosen), bool)
     start, end = samples.interval_us[chosen, 0], samples.interval_us[chosen, 1]
@@ -242,7 +242,7 @@ def _in_time(
 
 
 def _validates(samples: SampleTable, train: NDArray[np.int64], name: str, fraction: float) -> NDArray[np.bool_]:
-    """The training samples that validate."""
+    """Mask of the training samples that are used for validation."""
     group, label = samples.group[train], samples.label[train]
     chosen = validation_users(name)
     if chosen and np.all(samples.split[train] == TRAIN):
@@ -251,7 +251,7 @@ def _validates(samples: SampleTable, train: NDArray[np.int64], name: str, fracti
             return users
     groups, first, counts = np.unique(group, return_index=True, return_counts=True)
     if len(groups) == 1 or counts.max() == 1:
-        # One group, or one for each sample: there is nothing to keep together.
+        # A single group, or one group per sample: there are no groups to keep together.
         return _share_of_each(samples, train, fraction, _VALIDATION_SEED)
     if all(len(np.unique(label[group == g])) == 1 for g in groups):
         return _whole_groups_of_each_class(group, label, groups, first, counts, fraction)
@@ -264,12 +264,12 @@ def _user(group: str) -> int | None:
 
 
 def _share_of_each(samples: SampleTable, chosen: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """A seeded fraction of each class of the chosen samples: at least one, never all."""
+    """Mask of a random (seeded) fraction of the chosen samples of each class: at least one, never all."""
     label, index, name = samples.label[chosen], samples.index[chosen], samples.name[chosen]
     drawn = np.zeros(len(chosen), bool)
     for c in np.unique(label):
         members = np.flatnonzero(label == c)
-        # By number and name, so that the order of the source does not matter.
+        # Sorted by number and name, so that the order of the source does not matter.
         members = members[np.lexsort((name[members], index[members]))]
         order = np.random.default_rng([seed, int(c)]).permutation(len(members))
         count = min(len(members) - 1, max(1, round(fraction * len(members))))
@@ -278,15 +278,15 @@ def _share_of_each(samples: SampleTable, chosen: NDArray[np.int64], fraction: fl
 
 
 def _whole_groups(groups: NDArray[np.str_], counts: NDArray[np.int64], fraction: float, seed: int) -> list[str]:
-    """Groups in a seeded order until their samples reach the fraction; at least one, never all."""
+    """Groups in random (seeded) order until their samples reach the fraction; at least one, never all."""
     wanted = fraction * int(counts.sum())
     chosen: list[str] = []
-    held = 0
+    taken = 0
     for k in np.random.default_rng(seed).permutation(len(groups))[:-1]:
-        if chosen and held + int(counts[k]) / 2 > wanted:
+        if chosen and taken + int(counts[k]) / 2 > wanted:
             break
         chosen.append(str(groups[k]))
-        held += int(counts[k])
+        taken += int(counts[k])
     return chosen
 
 

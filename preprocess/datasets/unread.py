@@ -1,4 +1,4 @@
-"""Files among the recordings of a data set that are not read: counted by kind, so that none is skipped silently."""
+"""Count the files in the folder of a data set that are not read, so that none is skipped silently."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Unread:
     """Files of one kind that are not read.
 
     Attributes:
-        kind: Their suffix, such as ``.txt``; "" without one.
+        kind: Suffix of the files, such as ``.txt``; "" without one.
         deeper: Whether they are in a deeper folder than any recording that is read.
         files: Number of files.
-        example: One of them, relative to the data set's folder.
+        example: One of the files, relative to the data set's folder.
     """
 
     kind: str
@@ -33,13 +33,13 @@ class Unread:
 
 
 def find_unread(layout: Layout, cache: Path | None = None) -> list[Unread]:
-    """The files below the folder of a data set that its layout does not read, the most frequent kind first.
+    """Find the files below the folder of a data set that its layout does not read, the most frequent kind first.
 
-    Hidden files, and the archives that were unpacked into the folder, are not counted.
+    Hidden files, and archives that were unpacked into the folder, are not counted.
 
     Args:
-        layout: What is read.
-        cache: The folder of all caches, which is left out if it is among the recordings.
+        layout: The recordings and tables that are read.
+        cache: The folder of all caches, which is skipped if it is among the recordings.
     """
     read = {recording.relative for recording in layout.recordings} | {*layout.tables, ABOUT}
     deepest = max(recording.relative.count("/") for recording in layout.recordings)
@@ -60,7 +60,7 @@ def _files_below(folder: Path, left_out: Path | None) -> Iterator[str]:
 
 
 def _is_unpacked(layout: Layout, relative: str) -> bool:
-    """Whether it is an archive of the data set that was unpacked into the folder beside it."""
+    """Whether the file is an archive of the data set that was unpacked next to it."""
     from preprocess.datasets.registry import ARCHIVES
 
     unpacked = ARCHIVES.get(layout.dataset, {}).get(PurePosixPath(relative).name)

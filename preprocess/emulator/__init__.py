@@ -1,1 +1,1 @@
-"""An emulated event camera that films shapes and digits into genuine raw files, and says so in each of them."""
+"""An emulated event camera that records shapes and digits as raw files in real formats, marked as emulated."""

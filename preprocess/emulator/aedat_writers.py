@@ -1,6 +1,6 @@
-"""Raw files as cameras write them: AEDAT 3.1 of DVS128-Gesture and AEDAT 2.0 of CIFAR10-DVS, byte by byte.
+"""Write raw files as cameras do: AEDAT 3.1 (DVS128-Gesture) and AEDAT 2.0 (CIFAR10-DVS).
 
-What the bytes mean stands in `preprocess.formats.aedat31` and `preprocess.formats.aedat2`, which read them.
+The formats are described in `preprocess.formats.aedat31` and `preprocess.formats.aedat2`, which read them.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def write_aedat31(path: Path, chunks: Iterable[Events], comments: Sequence[str] 
     """Write a recording of a DVS128 as AEDAT 3.1.
 
     Args:
-        path: Appears when the file is whole.
+        path: The file, written atomically.
         chunks: The events in recording order, 128x128 pixels, 0 <= t < 2^62 µs.
         comments: Lines for the header.
 
     Returns:
-        How many events were written.
+        Number of events written.
     """
     header = [
         "#!AER-DAT3.1", "#Format: RAW", "#Source 1: DVS128", "#Start-Time: 2000-01-01 00:00:00 (TZ+0000)",
@@ -58,7 +58,7 @@ def write_aedat31(path: Path, chunks: Iterable[Events], comments: Sequence[str] 
 
 
 def _packets(events: Events) -> Iterator[bytes]:
-    """Packets of at most _PACKET_EVENTS events, cut too where the upper bits of the time change: they share those."""
+    """Packets of at most _PACKET_EVENTS events whose times have the same upper bits, which are in the header."""
     overflow = events.t >> 31
     ends = np.flatnonzero(np.diff(overflow)) + 1
     for l, r in zip((0, *ends), (*ends, len(events)), strict=True):
@@ -66,7 +66,7 @@ def _packets(events: Events) -> Iterator[bytes]:
             part = events[start : min(start + _PACKET_EVENTS, r)]
             n = len(part)
             header = np.zeros(1, _PACKET_HEADER)
-            # ts_offset says where in an event its time stands.
+            # ts_offset is the position of the time within an event.
             header[0] = (_POLARITY, 1, _AEDAT31_EVENT.itemsize, 4, overflow[start], n, n, n)
             payload = np.empty(n, _AEDAT31_EVENT)
             x, y, p = (column.astype(np.uint32) for column in (part.x, part.y, part.p))
@@ -79,13 +79,13 @@ def write_aedat2(path: Path, chunks: Iterable[Events], comments: Sequence[str] =
     """Write a recording of a DVS128 as AEDAT 2.0, with the header of jAER.
 
     Args:
-        path: Appears when the file is whole.
-        chunks: The events in recording order, 128x128 pixels, 0 <= t < 2^32 µs, turned as SpikingJelly reads them:
-            x = 127 - yr, y = 127 - xr.
+        path: The file, written atomically.
+        chunks: The events in recording order, 128x128 pixels, 0 <= t < 2^32 µs, in the orientation in which
+            SpikingJelly reads them: x = 127 - yr, y = 127 - xr.
         comments: Lines for the header.
 
     Returns:
-        How many events were written.
+        Number of events written.
     """
     header = [
         "#!AER-DAT2.0", "# This is a raw AE data file - do not edit",
@@ -107,7 +107,7 @@ def write_aedat2(path: Path, chunks: Iterable[Events], comments: Sequence[str] =
 
 
 def _dvs128_address(events: Events) -> NDArray[np.integer]:
-    """Bits 8-14 yr, bits 1-7 xr, bit 0 set for OFF."""
+    """Addresses of a DVS128: yr in bits 8-14, xr in bits 1-7, bit 0 set for OFF."""
     xr, yr = DVS128_SIZE - 1 - events.y, DVS128_SIZE - 1 - events.x
     return yr << 8 | xr << 1 | (1 - events.p)
 

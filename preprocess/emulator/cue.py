@@ -1,22 +1,22 @@
-"""Cues to be remembered: a class is shown early, a lag follows in which other things happen, and then an answer is due.
+"""The cue task: a class is shown as a cue, a lag with distractors follows, and then a probe asks for the class.
 
     OUT/user01_led.aedat               AEDAT 3.1: all eight cues, one after another, in random order
     OUT/user01_led_labels.csv
-    OUT/trials_to_train.txt            the first users
-    OUT/trials_to_test.txt             the last users: a fifth, or the share asked for
-    OUT/emulated.json                  says that an emulator made them, and with which lag
+    OUT/trials_to_train.txt            recordings of the first users
+    OUT/trials_to_test.txt             recordings of the last users (a fifth of them, or --test-share)
+    OUT/emulated.json                  marks the recordings as emulated; with the lag
 
-A sample is a delayed match in its simplest form, as in tests of working memory (Fuster and Alexander, Neuron Activity
-Related to Short-Term Memory, Science 1971):
+A sample is the simplest form of a delayed-response task, as in tests of working memory (Fuster and Alexander, Neuron
+Activity Related to Short-Term Memory, Science 1971):
 
-    cue    100 ms   a shape blinks twice at one of eight places, the class
-    lag    --lag-ms shapes cross the picture that have nothing to do with it
-    probe  100 ms   a shape blinks twice at all eight places alike: now the answer is due
+    cue    100 ms   a shape blinks twice at one of eight places, which is the class
+    lag    --lag-ms unrelated shapes cross the scene
+    probe  100 ms   a shape blinks twice at all eight places; the network must answer
 
-Nothing after the cue depends on the class: what is drawn for a sample is drawn by its place in the recording, and the
-class only says where its cue blinks. A camera would remember it all the same, because a pixel that has risen and fallen
-stays a little off what it was, so that a frame late in the sample could tell where the cue was. All pixels are reset as
-the cue ends, as the DVS128 can; what is remembered then, the network remembers.
+Nothing after the cue depends on the class: all random numbers of a sample depend on its position in the recording, and
+the class only determines where the cue blinks. A real pixel would retain a trace of the cue, because its memorised
+luminance does not return exactly to the earlier value, so late frames could reveal the class. All pixels are therefore
+reset at the end of the cue, as the DVS128 can do; only the network's memory remains.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from preprocess.emulator.aedat_writers import DVS128_SIZE, write_aedat31
 from preprocess.emulator.cue_positions import PLACES, ring
-from preprocess.emulator.distractors import passer
+from preprocess.emulator.distractors import random_distractor
 from preprocess.emulator.recording_sessions import LIGHTS, Light, emulate_trials, stem_of, write_labels
 from preprocess.emulator.sensor import PixelModel, Sensor
 from preprocess.emulator.shapes import SHAPES, Motion, film
@@ -46,22 +46,22 @@ _BLINKS = 2
 _THRESHOLD = 0.15
 _LEAK_HZ = 0.1
 _DISTRACTORS = 2
-# Shapes that cross leave and others come within this time, so that a long lag is as full as a short one.
+# Distractors are replaced by others after this time, so that their number does not depend on the lag.
 _CROSSING_US = 200_000
 _FADE_FRAMES = 10
-# How far the middle of the ring lies from where the user has it, in pixels, along each axis.
+# Maximum distance of the centre of a sample's ring from the user's centre, in pixels, along each axis.
 _JITTER = 2
 
 
 @dataclass(frozen=True)
 class User:
-    """How somebody shows cues.
+    """How a user shows cues.
 
     Attributes:
-        radius: Of the shapes, in pixels.
-        ring: From the middle to every place, in pixels.
-        x: Column of the middle.
-        y: Row.
+        radius: Radius of the shapes in pixels.
+        ring: Radius of the ring of places in pixels.
+        x: Column of the centre of the ring.
+        y: Row of the centre of the ring.
     """
 
     radius: float
@@ -84,22 +84,24 @@ def emulate_cue(
     test_share: float = 0.2,
     progress: Progress | None = None,
 ) -> Path:
-    """Film `samples_per_class` recordings of all cues by as many users as that takes in five lights.
+    """Emulate recordings of the cue task; each recording has all eight cues.
+
+    Every user is recorded in up to five lighting conditions; the number of users follows from `samples_per_class`.
 
     Args:
-        out: The folder to make.
-        samples_per_class: Recordings, for training and test together.
-        seed: Random seed; equal seeds give equal bytes.
-        lag_ms: From the end of the cue to the probe, in ms.
-        test_share: Fraction of the users who test, between 0 and 1, rounded to users; at least one tests, one trains.
+        out: The folder to create.
+        samples_per_class: Number of recordings, training and test together.
+        seed: Random seed; the same seed gives identical files.
+        lag_ms: Time from the end of the cue to the probe in ms.
+        test_share: Fraction of the users whose recordings form the test split; at least one user is in each split.
         progress: Where to report progress.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: If there are too few samples for a training and a test user, or the lag or share is none.
-        LayoutError: If the folder holds something else or cannot be written.
+        ConfigError: If there are too few samples for two users, or the lag or the test share is invalid.
+        LayoutError: If the folder contains something else or cannot be written.
     """
     if lag_ms < 0:
         raise ConfigError(f"lag: expected 0 ms or more, found {lag_ms}")
@@ -117,7 +119,7 @@ def emulate_cue(
 
 
 def _record(folder: Path, user: int, light: str, seed: int, lag_ms: int) -> int:
-    """Write a recording and its labels; how many events it holds."""
+    """Write a recording and its labels; returns its number of events."""
     stem = stem_of(user, light)
     habits = User.random(np.random.default_rng([seed, user]))
     seeds = [seed, user, list(LIGHTS).index(light)]
@@ -131,14 +133,14 @@ def _record(folder: Path, user: int, light: str, seed: int, lag_ms: int) -> int:
 
 
 class Recorder:
-    """Films one recording: a sample for each class of an order, with pauses between them.
+    """Records a sample of each class, in the given order, with pauses between them.
 
     Attributes:
-        labels: Class from 1, start and end in µs of the samples filmed so far.
+        labels: Class (from 1), start and end in µs of each sample recorded so far.
     """
 
     def __init__(self, user: User, light: Light, seed: list[int], lag_us: int, order: Sequence[int]) -> None:
-        """All that is drawn follows from the seed and a sample's number in the order, never from its class."""
+        """Random numbers depend on the seed and on a sample's position in the order, never on its class."""
         self.labels: list[tuple[int, int, int]] = []
         self._user, self._light, self._seed, self._lag_us, self._order = user, light, seed, lag_us, order
         model = PixelModel(on_threshold=_THRESHOLD, off_threshold=_THRESHOLD, shot_hz=light.shot_hz, leak_hz=_LEAK_HZ)
@@ -168,11 +170,11 @@ class Recorder:
     def _blink(
         self, places: NDArray[np.float64], rng: np.random.Generator, only: int | None = None
     ) -> Iterator[Events]:
-        """A shape of one kind at every place, or at one of them alone, appears and vanishes twice."""
+        """Blink a shape twice at every place, or at the place `only`."""
         duration_us = PROBE_US if only is None else CUE_US
         t = np.arange(1, duration_us // _FRAME_US + 1) * _FRAME_US / duration_us
         swell = np.sin(np.pi * _BLINKS * t) ** 2
-        # No shape is left in the last frame: sin(pi) is not quite 0.
+        # The last frame must be empty, but sin(pi) is not exactly 0.
         swell[-1] = 0
         poses = np.empty((len(t), 5))
         poses[:, 2] = self._user.radius * rng.uniform(0.9, 1.1)
@@ -187,21 +189,22 @@ class Recorder:
         yield from self._film(motions, duration_us)
 
     def _distract(self, rng: np.random.Generator) -> Iterator[Events]:
-        """Shapes cross the picture anywhere, in any direction, for the whole lag."""
+        """Show distractors for the duration of the lag."""
         for begin in range(0, self._lag_us, _CROSSING_US):
             duration_us = min(_CROSSING_US, self._lag_us - begin)
             frames = -(-duration_us // _FRAME_US)
             fade = min(_FADE_FRAMES, frames)
             radius, contrasts = self._user.radius, [self._contrast(rng) for _ in range(_DISTRACTORS)]
             yield from self._film(
-                [passer(rng, radius, c, frames, _FRAME_US, DVS128_SIZE).faded(fade) for c in contrasts], duration_us
+                [random_distractor(rng, radius, c, frames, _FRAME_US, DVS128_SIZE).faded(fade) for c in contrasts],
+                duration_us,
             )
 
     def _contrast(self, rng: np.random.Generator) -> float:
         return float(self._light.contrast * rng.uniform(0.85, 1.15) * rng.choice([-1, 1]))
 
     def _film(self, motions: Sequence[Motion], duration_us: int) -> Iterator[Events]:
-        """Expose the sensor to motions of as many frames as the duration takes; the last frame ends it."""
+        """Expose the sensor to motions of this duration; the last frame is at its end."""
         frames = len(motions[0].poses)
         times = self._time_us + np.minimum(_FRAME_US * np.arange(1, frames + 1), duration_us)
         for which, pictures in film(motions[0], DVS128_SIZE, DVS128_SIZE, motions[1:]):

@@ -1,17 +1,18 @@
-"""How hard emulated gestures are to tell apart: plain, or hard by what also troubles recordings of people.
+"""The difficulty of emulated gestures: plain, or hard with effects that also occur in recordings of people.
 
-Hard keeps the classes and their pairs (`paths`) and hides no gesture: it is in front of everything, in one place while
-others pass by, and no user tilts a swipe as far as halfway to a slash. What it changes:
+Hard gestures have the same classes and pairs (`gesture_motions`), and remain recognisable: the gesture is always in
+front of the distractors and stays in one place, and no user tilts a swipe by as much as half the angle to a slash.
+The differences from plain gestures are:
 
-- Gestures are made one to three times in a row, as people in DVS128-Gesture repeat theirs: few frames a sample then
-  mix the beginning of one stroke with the end of another, and only finer frames show which way it goes.
-- Passers-by: one or two smaller shapes cross the picture meanwhile, each on a straight way of its own, anywhere, in any
-  direction, dark or bright.
-- Dim scenes: two fifths of the contrast, so that an edge makes one to five events where it made up to thirteen,
-  amid nearly four times the noise, as sensors have it in little light.
-- Users who are faster and differ more: in where they stand, how they tilt, how far they reach, how large they are.
+- Repetitions: a gesture is made one to three times in a row, as in DVS128-Gesture. With few frames per sample, a frame
+  mixes the end of one stroke with the beginning of the next, so that only more frames show the direction.
+- Distractors: one or two smaller shapes, dark or bright, cross the scene on straight paths in random directions.
+- Dim scenes: with 40 % of the contrast, an edge causes one to five events instead of up to thirteen, and the noise is
+  nearly four times as strong, as in low light.
+- Users: they are faster and differ more in position, tilt, reach and size.
 
-All of it is as likely backwards and dark for bright, as the gestures are: nothing of it tells the two of a pair apart.
+All of this has the symmetry of the gestures: time reversal and an exchange of dark and bright are equally likely, so
+nothing of it distinguishes the two gestures of a pair.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Difficulty:
-    """What users do and what surrounds them; ranges are drawn from uniformly, both ends of counts included.
+    """The variation of users and scenes; ranges are sampled uniformly, for counts with both ends included.
 
     Attributes:
-        name: As the user asks for it.
-        radius: Of a user's shape, in pixels.
-        seconds: One stroke of a gesture takes a user.
-        reach: Half the way of a user's swipe, in pixels.
-        offset: The farthest that a user stands from the middle, in pixels, along each axis.
-        tilt: The largest tilt of a user's paths, in degrees.
-        contrast: Times the light's.
-        shot: Shot noise, times the light's.
+        name: Value of --difficulty.
+        radius: Radius of a user's shape in pixels.
+        seconds: Duration of a stroke in s.
+        reach: Half the length of a swipe in pixels.
+        offset: Maximum distance of a user from the centre of the scene in pixels, along each axis.
+        tilt: Maximum tilt of a user's paths in degrees.
+        contrast: Contrast, as a multiple of that of the lighting condition.
+        shot: Shot noise, as a multiple of that of the lighting condition.
         leak_hz: Spontaneous ON events per second and pixel.
-        strokes: How often a gesture is made in a row.
-        passers: How many smaller shapes cross the picture.
-        passer_radius: Theirs, times the user's shape's.
+        strokes: Number of times that a gesture is made in a row.
+        distractors: Number of smaller shapes that cross the scene.
+        distractor_radius: Their radius, as a multiple of that of the user's shape.
     """
 
     name: str
@@ -52,8 +53,8 @@ class Difficulty:
     shot: float = 1
     leak_hz: float = 0.1
     strokes: tuple[int, int] = (1, 1)
-    passers: tuple[int, int] = (0, 0)
-    passer_radius: Range = (0.4, 0.7)
+    distractors: tuple[int, int] = (0, 0)
+    distractor_radius: Range = (0.4, 0.7)
 
 
 PLAIN = Difficulty("plain")
@@ -69,14 +70,14 @@ HARD = Difficulty(
     shot=4,
     leak_hz=0.3,
     strokes=(1, 3),
-    passers=(1, 2),
+    distractors=(1, 2),
 )
 
 DIFFICULTIES = {difficulty.name: difficulty for difficulty in (PLAIN, HARD)}
 
 
 def find_difficulty(name: str) -> Difficulty:
-    """The difficulty of a name.
+    """Return the difficulty with this name.
 
     Raises:
         ConfigError: If there is none.

@@ -1,14 +1,14 @@
-"""Handwritten digits in motion, recorded as CIFAR10-DVS was: one recording for an image.
+"""Moving handwritten digits, recorded as CIFAR10-DVS was: one recording per image.
 
     OUT/0/emulated_0_0.aedat .. emulated_0_39.aedat      AEDAT 2.0
     ..
     OUT/9/emulated_9_0.aedat ..
-    OUT/emulated.json                                    says that an emulator made them
+    OUT/emulated.json                                    marks the recordings as emulated
 
-The images are the 8x8 digits that come with scikit-learn (Alpaydin and Kaynak, Optical Recognition of Handwritten
-Digits, 1998), blown up smoothly. Each moves along four straight paths that make a diamond, over and over: the repeated
-closed-loop smooth movement of Li et al., CIFAR10-DVS: An Event-Stream Dataset for Object Classification, 2017. Lengths
-and times are ours.
+The images are the 8x8 digits of scikit-learn (Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, 1998),
+enlarged with smooth interpolation. Each moves repeatedly along the four straight sides of a diamond, the "repeated
+closed-loop smooth movement" of Li et al., CIFAR10-DVS: An Event-Stream Dataset for Object Classification, 2017. Lengths
+and times are our own choice.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ _FRAME_US = 4000
 _BLOCK_FRAMES = 25
 _LOOPS = 3
 _LOOP_FRAMES = 100
-# How far a corner of the diamond is from its middle, in pixels.
+# Distance of the corners of the diamond from its centre in pixels.
 _SWING = 8
 _DIGIT = 96
 _MARGIN = (DVS128_SIZE - _DIGIT) // 2 + _SWING + 1
 
 
 def emulate_digits(out: Path, *, samples_per_class: int, seed: int, progress: Progress | None = None) -> Path:
-    """Film the first `samples_per_class` images of every digit.
+    """Emulate recordings of the first `samples_per_class` images of every digit.
 
     Args:
-        out: The folder to make.
-        samples_per_class: Recordings a digit.
-        seed: Random seed; equal seeds give equal bytes.
+        out: The folder to create.
+        samples_per_class: Number of recordings per digit.
+        seed: Random seed; the same seed gives identical files.
         progress: Where to report progress.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: If there are not so many images of a digit.
-        LayoutError: If the folder holds something else or cannot be written.
+        ConfigError: If there are not enough images of a digit.
+        LayoutError: If the folder contains something else or cannot be written.
     """
     images = _load_images()
     most = min(len(of_class) for of_class in images)
@@ -84,7 +84,7 @@ def emulate_digits(out: Path, *, samples_per_class: int, seed: int, progress: Pr
 
 
 def _load_images() -> list[NDArray[np.float64]]:
-    """The images of each digit, shape (n, 8, 8), from 0 (paper) to 1 (ink)."""
+    """Load the images of each digit, shape (n, 8, 8), from 0 (paper) to 1 (ink)."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
@@ -92,7 +92,7 @@ def _load_images() -> list[NDArray[np.float64]]:
 
 
 def _record(image: NDArray[np.float64], seed: list[int]) -> Iterator[Events]:
-    """The events of one recording."""
+    """Yield the events of one recording."""
     rng = np.random.default_rng(seed)
     contrast = rng.uniform(0.8, 1.2)
     luminance = np.exp(contrast * enlarge(image, _DIGIT)).astype(np.float32)
@@ -109,7 +109,7 @@ def _record(image: NDArray[np.float64], seed: list[int]) -> Iterator[Events]:
 
 
 def enlarge(image: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """An image as a smooth surface of size x size pixels: cubic B-splines about its pixels; nothing lies outside."""
+    """Enlarge an image to size x size pixels with cubic B-splines; it is 0 outside."""
     pixels = len(image)
     where = (np.arange(size) + 0.5) * pixels / size - 0.5
     distance = np.abs(where[:, None] - np.arange(pixels))
@@ -119,14 +119,14 @@ def enlarge(image: NDArray[np.float64], size: int) -> NDArray[np.float64]:
 
 
 def diamond(loops: int, frames: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where a scene is, in pixels right of and below its middle: closed loops of four straight paths, at even speed.
+    """Return the displacement of a scene that moves along a diamond at constant speed, in pixels.
 
     Args:
-        loops: How often.
-        frames: A loop takes; a multiple of four.
+        loops: Number of loops.
+        frames: Number of frames per loop, a multiple of four.
 
     Returns:
-        x and y, float64, shape (loops * frames + 1,): the last place is the first.
+        x (to the right) and y (downwards), float64, shape (loops * frames + 1,); the last position equals the first.
     """
     corners = np.arange(4 * loops + 1)
     when = np.linspace(0, 4 * loops, loops * frames + 1)
@@ -137,9 +137,10 @@ def diamond(loops: int, frames: int) -> tuple[NDArray[np.float64], NDArray[np.fl
 
 @compile_kernel
 def shift(scene: Any, x: Any, y: Any, frames: Any) -> None:
-    """Fill frames, (F, H, W), with the middle of a scene that is moved right by x and down by y pixels, (F,).
+    """Fill frames, (F, H, W), with the centre of a scene that is shifted right by x and down by y pixels, (F,).
 
-    Between pixels it is bilinear. The scene, float32, must reach beyond the frames by more than the largest move.
+    Interpolation is bilinear. The scene, float32, must be larger than the frames by more than the largest shift on
+    each side.
     """
     height, width = frames.shape[1], frames.shape[2]
     for f in range(len(frames)):

@@ -1,4 +1,4 @@
-"""Passers-by: shapes that cross the picture while somebody gestures, and have nothing to do with it."""
+"""Distractors: unrelated shapes that cross the scene."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ import numpy as np
 
 from preprocess.emulator.shapes import SHAPES, Motion
 
-# From one border of the picture to the other they take this many seconds.
+# Range of the time in s in which a distractor crosses the scene.
 _CROSSING_S = (0.5, 1.5)
 
 
-def passer(rng: np.random.Generator, radius: float, contrast: float, frames: int, frame_us: int, size: int) -> Motion:
-    """A shape on a straight way through a random place of the picture, where it is at a random frame.
+def random_distractor(
+    rng: np.random.Generator, radius: float, contrast: float, frames: int, frame_us: int, size: int
+) -> Motion:
+    """Return a random shape on a straight path that passes a random point of the scene at a random time.
 
-    Place, time and direction are uniform, so that the way backwards is as likely as the way itself.
+    Point, time and direction are uniform, so that a path and its reversal are equally likely.
 
     Args:
-        rng: Where chance comes from.
-        radius: In pixels.
-        contrast: Of the shape; dark or bright by chance.
-        frames: How many the film has.
-        frame_us: From one to the next.
-        size: Rows and columns of the picture.
+        rng: Random number generator.
+        radius: Radius of the shape in pixels.
+        contrast: Contrast of the shape; its sign is random (dark or bright).
+        frames: Number of frames of the film.
+        frame_us: Time between frames in µs.
+        size: Rows and columns of the scene.
     """
     speed = size / rng.uniform(*_CROSSING_S) * frame_us / 1e6
     angle = rng.uniform(0, 2 * np.pi)

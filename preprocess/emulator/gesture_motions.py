@@ -1,8 +1,9 @@
-"""The eleven gestures: how a shape moves, and nothing of how it looks.
+"""The motions of the eleven gestures, without the appearance of the shape.
 
-Ten of them are five pairs, each a path and the same path run backwards. Backwards and with dark for bright, the film of
-one is the film of the other, and shapes are dark or bright by chance: neither a moment nor the sum over all moments
-tells the two apart, only the order in time does. What a pixel's hysteresis adds to that is covered up in `gestures`.
+Ten gestures form five pairs, each a path and its time reversal. Reversed in time and with dark and bright exchanged,
+the film of one gesture is the film of the other, and shapes are dark or bright at random. So neither single frames nor
+the sum of all frames distinguish the gestures of a pair, only the temporal order does. The hysteresis of pixels breaks
+this symmetry slightly; `gestures` conceals that.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _FORWARD: dict[str, Callable[[NDArray[np.float64], float], Columns]] = {
     "wave": _wave,
 }
 
-# Each is the other run backwards.
+# The gestures of a pair are time reversals of each other.
 PAIRS = (
     ("swipe_right", "swipe_left"),
     ("swipe_down", "swipe_up"),
@@ -57,12 +58,12 @@ _FORWARD_OF = {backward: forward for forward, backward in PAIRS}
 
 
 def path_of(gesture: str, progress: NDArray[np.float64], phase: float) -> Columns:
-    """Where the shape is, and how large.
+    """Return the position and size of the shape along the path of a gesture.
 
     Args:
         gesture: One of GESTURES.
-        progress: From 0, the beginning, to 1, the end; shape (F,).
-        phase: From 0 to 1: where on its path a circle or a wave begins.
+        progress: Progress from 0 (start) to 1 (end), shape (F,).
+        phase: Where on its path a circle or a wave begins, from 0 to 1.
 
     Returns:
         x (to the right) and y (downwards), in units of a user's reach, and log2 of the size, float64, shape (F,) each.

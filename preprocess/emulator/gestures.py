@@ -1,10 +1,10 @@
-"""Eleven gestures of moving shapes, recorded as DVS128-Gesture was: one recording for a user in a light.
+"""Eleven gestures of moving shapes, recorded as DVS128-Gesture was: one recording per user and lighting condition.
 
 OUT/user01_led.aedat               AEDAT 3.1: all eleven gestures, one after another, in random order
 OUT/user01_led_labels.csv
-OUT/trials_to_train.txt            the first users
-OUT/trials_to_test.txt             the last users: a fifth, or the share asked for
-OUT/emulated.json                  says that an emulator made them
+OUT/trials_to_train.txt            recordings of the first users
+OUT/trials_to_test.txt             recordings of the last users (a fifth of them, or --test-share)
+OUT/emulated.json                  marks the recordings as emulated
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from preprocess.emulator.aedat_writers import DVS128_SIZE, write_aedat31
 from preprocess.emulator.difficulty import PLAIN, Difficulty, find_difficulty
-from preprocess.emulator.distractors import passer
+from preprocess.emulator.distractors import random_distractor
 from preprocess.emulator.gesture_motions import GESTURES, path_of
 from preprocess.emulator.recording_sessions import LIGHTS, Light, emulate_trials, stem_of, write_labels
 from preprocess.emulator.sensor import PixelModel, Sensor
@@ -25,30 +25,30 @@ from preprocess.emulator.shapes import SHAPES, Motion, film
 from preprocess.events import Events
 from preprocess.terminal.progress import Progress
 
-# No shape moves further in this time than its edge is wide.
+# Short enough that no shape moves by more than the width of its edge.
 _FRAME_US = 2000
 _FADE_FRAMES = 30
-# How far the strokes of one gesture lie apart, in pixels, along each axis.
+# Maximum shift of a repeated stroke in pixels, along each axis.
 _STROKE_SHIFT = 4
 _THRESHOLD = 0.15
-# A pixel that has risen must fall by a threshold more before it says so. A bright shape thus leaves fewer OFF than ON
-# events behind, a dark one fewer ON events, and whoever knows dark from bright knows a swipe's direction from its sum
-# over time. A camera's two thresholds are set anew for each recording, by up to this factor's logarithm: far enough to
-# cover the trace.
+# Pixels have hysteresis: after ON events, luminance must fall by an extra threshold before the first OFF event. A
+# bright shape thus causes fewer OFF than ON events, and a dark one fewer ON events. That would reveal whether the shape
+# is bright or dark, and with it the direction of a swipe from the sum over time. To conceal it, both thresholds are
+# drawn for each recording, within a factor of exp(+-_BIAS).
 _BIAS = 0.4
 
 
 @dataclass(frozen=True)
 class User:
-    """How somebody gestures.
+    """How a user makes gestures.
 
     Attributes:
-        radius: Of the shape, in pixels.
-        seconds: A stroke of a gesture takes.
-        reach: Half the way of a swipe, in pixels.
-        x: Column about which the gestures happen.
-        y: Row.
-        tilt: Of all paths, in radians.
+        radius: Radius of the shape in pixels.
+        seconds: Duration of a stroke in s.
+        reach: Half the length of a swipe in pixels.
+        x: Column of the centre of the gestures.
+        y: Row of the centre of the gestures.
+        tilt: Tilt of all paths in radians.
     """
 
     radius: float
@@ -79,22 +79,24 @@ def emulate_gestures(
     test_share: float = 0.2,
     progress: Progress | None = None,
 ) -> Path:
-    """Film `samples_per_class` recordings of all gestures by as many users as that takes in five lights.
+    """Emulate recordings of gestures; each recording has all eleven gestures.
+
+    Every user is recorded in up to five lighting conditions; the number of users follows from `samples_per_class`.
 
     Args:
-        out: The folder to make.
-        samples_per_class: Recordings, for training and test together.
-        seed: Random seed; equal seeds give equal bytes.
-        difficulty: plain or hard, see `difficulty`.
-        test_share: Fraction of the users who test, between 0 and 1, rounded to users; at least one tests, one trains.
+        out: The folder to create.
+        samples_per_class: Number of recordings, training and test together.
+        seed: Random seed; the same seed gives identical files.
+        difficulty: plain or hard (see the module `difficulty`).
+        test_share: Fraction of the users whose recordings form the test split; at least one user is in each split.
         progress: Where to report progress.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: If there are too few samples for a training and a test user, or the difficulty or share is none.
-        LayoutError: If the folder holds something else or cannot be written.
+        ConfigError: If there are too few samples for two users, or the difficulty or the test share is invalid.
+        LayoutError: If the folder contains something else or cannot be written.
     """
     scene = find_difficulty(difficulty)
     return emulate_trials(
@@ -111,7 +113,7 @@ def emulate_gestures(
 
 
 def _record(folder: Path, user: int, light: str, seed: int, scene: Difficulty) -> int:
-    """Write a recording and its labels; how many events it holds."""
+    """Write a recording and its labels; returns its number of events."""
     stem = stem_of(user, light)
     habits = User.random(np.random.default_rng([seed, user]), scene)
     recorder = _Recorder(habits, LIGHTS[light], [seed, user, list(LIGHTS).index(light)], scene)
@@ -123,10 +125,10 @@ def _record(folder: Path, user: int, light: str, seed: int, scene: Difficulty) -
 
 
 class _Recorder:
-    """Films one recording: every gesture once, with pauses between them.
+    """Records every gesture once, with pauses between them.
 
     Attributes:
-        labels: Class from 1, start and end in µs of the gestures filmed so far.
+        labels: Class (from 1), start and end in µs of each gesture recorded so far.
     """
 
     def __init__(self, user: User, light: Light, seed: list[int], scene: Difficulty) -> None:
@@ -134,7 +136,7 @@ class _Recorder:
         self._user, self._scene = user, scene
         self._contrast = light.contrast * scene.contrast
         self._rng = np.random.default_rng(seed)
-        # Another stream for what plain scenes lack: theirs stay as they are.
+        # A separate random stream for what only hard scenes have, so that plain scenes do not depend on it.
         self._around = np.random.default_rng([*seed, 2])
         on, off = _THRESHOLD * np.exp(self._rng.uniform(-_BIAS, _BIAS, 2))
         shot_hz = light.shot_hz * scene.shot
@@ -153,19 +155,19 @@ class _Recorder:
 
     def _gesture(self, k: int) -> Iterator[Events]:
         motion = self._repeated(self._motion(GESTURES[k]))
-        passers = self._passers(len(motion.poses))
+        distractors = self._distractors(len(motion.poses))
         times = self._time_us + _FRAME_US * np.arange(1, 1 + len(motion.poses))
         self.labels.append((int(k) + 1, int(times[_FADE_FRAMES]), int(times[-_FADE_FRAMES - 1]) + 1))
-        for which, frames in film(motion, DVS128_SIZE, DVS128_SIZE, passers):
+        for which, frames in film(motion, DVS128_SIZE, DVS128_SIZE, distractors):
             yield self._sensor.expose(frames, times[which])
         self._time_us = int(times[-1])
 
     def _motion(self, gesture: str) -> Motion:
-        """A gesture as this user makes it this time: the shape appears, moves, and vanishes."""
+        """A random variation of this user's gesture: the shape appears, moves, and vanishes."""
         rng, user = self._rng, self._user
         count = round(user.seconds * rng.uniform(0.9, 1.1) * 1e6 / _FRAME_US)
         t = np.linspace(0, 1, count)
-        # Slow at both ends, and as slow at the one as at the other.
+        # Slower at both ends, symmetrically.
         progress = t - rng.uniform(0, 0.7) * np.sin(2 * np.pi * t) / (2 * np.pi)
         x, y, size = path_of(gesture, progress, rng.uniform())
         tilt = user.tilt + np.radians(rng.uniform(-6, 6))
@@ -180,7 +182,7 @@ class _Recorder:
         return Motion(SHAPES[rng.integers(len(SHAPES))], poses).faded(_FADE_FRAMES)
 
     def _repeated(self, stroke: Motion) -> Motion:
-        """The stroke, several times in a row where the scene has it so, each a little elsewhere."""
+        """The stroke, repeated as often as the difficulty requires, each time slightly shifted."""
         low, high = self._scene.strokes
         strokes = [stroke.poses]
         for _ in range(1, self._around.integers(low, high + 1)):
@@ -189,12 +191,12 @@ class _Recorder:
             strokes.append(moved)
         return Motion(stroke.shape, np.concatenate(strokes))
 
-    def _passers(self, frames: int) -> list[Motion]:
-        """Who crosses the picture meanwhile; faded, for some are in it already or still."""
-        rng, (low, high) = self._around, self._scene.passers
+    def _distractors(self, frames: int) -> list[Motion]:
+        """The distractors of a gesture; faded, because some are in the scene at its start or end."""
+        rng, (low, high) = self._around, self._scene.distractors
         motions = []
         for _ in range(rng.integers(low, high + 1)):
-            radius = self._user.radius * rng.uniform(*self._scene.passer_radius)
+            radius = self._user.radius * rng.uniform(*self._scene.distractor_radius)
             contrast = self._contrast * rng.uniform(0.85, 1.15)
-            motions.append(passer(rng, radius, contrast, frames, _FRAME_US, DVS128_SIZE).faded(_FADE_FRAMES))
+            motions.append(random_distractor(rng, radius, contrast, frames, _FRAME_US, DVS128_SIZE).faded(_FADE_FRAMES))
         return motions

@@ -1,4 +1,4 @@
-"""A folder of emulated recordings: made whole or not at all, and never over anything else."""
+"""The output folder of the emulator: created atomically, and never over other files."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from typing import Any
 
 from preprocess.errors import LayoutError
 
-# Counts up whenever the same request would give other bytes.
+# Incremented whenever the same request gives different files.
 EMULATOR_VERSION = 1
 
 ABOUT = "emulated.json"
 
-# What gestures were before one could ask for anything else: older folders do not say it.
-_UNSAID = {"difficulty": "plain", "test_share": 0.2}
+# Settings of gestures that folders of earlier versions do not record, because they were fixed.
+_UNRECORDED = {"difficulty": "plain", "test_share": 0.2}
 
 
 def make_folder(
     out: Path, kind: str, samples_per_class: int, seed: int, fill: Callable[[Path], dict[str, int]], **more: Any
 ) -> None:
-    """Fill a folder under a temporary name beside it, describe it in ``emulated.json``, then give it its name.
+    """Fill a folder under a temporary name, describe it in ``emulated.json``, then rename it.
 
     Args:
-        out: Missing or empty; or made by the same request before, which is kept.
+        out: The folder; missing, empty, or the result of an earlier call with the same arguments, which is kept.
         kind: What is emulated, such as gestures.
-        samples_per_class: Asked for.
-        seed: Asked for.
-        fill: Writes the files into the folder given; its answer, such as the number of events, is kept.
-        **more: What else was asked for.
+        samples_per_class: Number of samples per class, for ``emulated.json``.
+        seed: Random seed, for ``emulated.json``.
+        fill: Called with a folder to write the files into; returns further entries for ``emulated.json``, such as the
+            number of events.
+        **more: Further arguments of the emulator, for ``emulated.json``.
 
     Raises:
-        LayoutError: If there is something else, or the folder cannot be written.
+        LayoutError: If the folder contains something else or cannot be written.
     """
     request = {"emulated": kind, "version": EMULATOR_VERSION, "samples_per_class": samples_per_class, "seed": seed}
     request |= more
@@ -42,37 +43,37 @@ def make_folder(
             _make(out, request, fill)
     except OSError as error:
         hint = "Check the free space and the permissions, or choose another --out."
-        raise LayoutError(f"{out}: cannot be made ({error.strerror}). {hint}") from error
+        raise LayoutError(f"{out}: cannot be created ({error.strerror}). {hint}") from error
 
 
 def _make(out: Path, request: dict[str, Any], fill: Callable[[Path], dict[str, int]]) -> None:
     temporary = out.with_name(f".{out.name}.tmp")
     try:
-        # What an earlier run left that could not clean up.
+        # A killed run may have left it.
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         about = request | fill(temporary)
         about |= _files(temporary)
         (temporary / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
-        # Takes the place of an empty folder too.
+        # Also replaces an empty folder.
         temporary.replace(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def read_about(out: Path) -> dict[str, Any]:
-    """What ``emulated.json`` says; nothing where there is none."""
+    """Read ``emulated.json``; empty if there is none."""
     try:
         about = json.loads((out / ABOUT).read_text())
     except (OSError, ValueError):
         return {}
     if not isinstance(about, dict) or "emulated" not in about:
         return {}
-    return _UNSAID | about if about["emulated"] == "gestures" else about
+    return _UNRECORDED | about if about["emulated"] == "gestures" else about
 
 
 def _is_there(out: Path, request: dict[str, Any]) -> bool:
-    """Whether the folder holds what is asked for; LayoutError if it holds anything else."""
+    """Whether the folder contains the requested recordings; LayoutError if it contains anything else."""
     hint = "Choose another --out, or delete it."
     if not out.exists():
         return False
@@ -98,6 +99,6 @@ def _files(folder: Path) -> dict[str, int]:
 
 
 def _describe(about: dict[str, Any]) -> str:
-    asked = ["samples_per_class", "seed", *(key for key in (*_UNSAID, "lag_ms") if key in about)]
-    words = " ".join(f"--{key.replace('_', '-')} {about.get(key)}" for key in asked)
-    return f"emulated {about['emulated']} ({words}, version {about.get('version')})"
+    keys = ["samples_per_class", "seed", *(key for key in (*_UNRECORDED, "lag_ms") if key in about)]
+    options = " ".join(f"--{key.replace('_', '-')} {about.get(key)}" for key in keys)
+    return f"emulated {about['emulated']} ({options}, version {about.get('version')})"

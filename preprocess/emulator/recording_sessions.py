@@ -1,4 +1,4 @@
-"""Who is recorded in which light, and the lists that say who trains: one recording for a user in a light."""
+"""Recording sessions, one per user and lighting condition, and their division into a training and a test split."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from preprocess.errors import ConfigError
 from preprocess.terminal.progress import Progress
 
 Trial = tuple[int, str]
-"""A user's number, from 0, and a light's name."""
+"""Number of a user, from 0, and name of a lighting condition."""
 
 
 @dataclass(frozen=True)
 class Light:
-    """What the shapes are filmed in.
+    """A lighting condition.
 
     Attributes:
-        contrast: Natural logarithm of the luminance of a bright shape over the background's, and of the background's
-            over a dark shape's.
-        shot_hz: Noise events a second and pixel.
+        contrast: Natural logarithm of the ratio of the luminance of a bright shape to that of the background, and of
+            the background to that of a dark shape.
+        shot_hz: Shot noise in events per second and pixel.
     """
 
     contrast: float
@@ -49,25 +49,29 @@ def emulate_trials(
     progress: Progress | None,
     **about: object,
 ) -> Path:
-    """Make a folder of `samples_per_class` recordings of all classes, by as many users as that takes in five lights.
+    """Create a folder of `samples_per_class` recordings, each with a sample of every class.
+
+    Every user is recorded in up to five lighting conditions; the number of users follows from `samples_per_class`.
 
     Args:
-        out: The folder.
-        what: Is emulated, as `about.json` and the progress call it.
-        record: Writes the files of a user in a light into the folder, and says how many events they hold.
-        classes: Samples of a recording.
-        samples_per_class: Recordings, for training and test together.
-        seed: Random seed; equal seeds give equal bytes.
-        test_share: Fraction of the users who test, between 0 and 1, rounded to users; at least one tests, one trains.
+        out: The folder to create.
+        what: Name of what is emulated, for ``emulated.json`` and the progress.
+        record: Called with the folder, a user and a lighting condition; writes the files of this recording and returns
+            its number of events.
+        classes: Number of samples per recording.
+        samples_per_class: Number of recordings, training and test together.
+        seed: Random seed; the same seed gives identical files.
+        test_share: Fraction of the users whose recordings form the test split; at least one user is in each split.
         progress: Where to report progress.
-        **about: What else `about.json` tells, and another folder of the same has to equal.
+        **about: Further arguments of the emulator, for ``emulated.json``; an existing folder is kept only if its
+            arguments are the same.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: If there are too few samples for a training and a test user, or the share is none.
-        LayoutError: If the folder holds something else or cannot be written.
+        ConfigError: If there are too few samples for two users, or the test share is invalid.
+        LayoutError: If the folder contains something else or cannot be written.
     """
     check_request(samples_per_class, test_share)
     progress = progress or Progress()
@@ -87,7 +91,7 @@ def emulate_trials(
 
 
 def check_request(samples_per_class: int, test_share: float) -> None:
-    """Raise a ConfigError where no user would be left to train or to test."""
+    """Raise a ConfigError if the training or the test split would have no user."""
     if samples_per_class < 2:
         raise ConfigError(
             f"samples per class: expected at least 2 (one user to train, one to test), found {samples_per_class}"
@@ -97,21 +101,21 @@ def check_request(samples_per_class: int, test_share: float) -> None:
 
 
 def plan_trials(recordings: int) -> tuple[int, list[Trial]]:
-    """How many users that takes, at least two, and the trials.
+    """Return the number of users, at least two, and the trials.
 
-    Users take turns, so that each has as many recordings as the next, or one more.
+    Users alternate, so that their numbers of recordings differ by at most one.
     """
     users = max(2, -(-recordings // len(LIGHTS)))
     return users, [(i % users, list(LIGHTS)[i // users]) for i in range(recordings)]
 
 
 def stem_of(user: int, light: str) -> str:
-    """What a trial's files are called, such as ``user01_led``."""
+    """Return the file name of a trial without its suffix, such as ``user01_led``."""
     return f"user{user + 1:02d}_{light}"
 
 
 def write_lists(folder: Path, trials: list[Trial], users: int, test_share: float) -> None:
-    """Write which recordings train, those of the first users, and which test: none of a user in both."""
+    """Write the lists of training recordings (the first users) and test recordings; no user is in both."""
     train_users = users - min(users - 1, max(1, round(test_share * users)))
     for name, chosen in (
         ("trials_to_train.txt", [trial for trial in trials if trial[0] < train_users]),
@@ -121,6 +125,6 @@ def write_lists(folder: Path, trials: list[Trial], users: int, test_share: float
 
 
 def write_labels(folder: Path, stem: str, labels: list[tuple[int, int, int]]) -> None:
-    """Write class from 1, start and end in µs of a recording's samples, as DVS128-Gesture has them."""
+    """Write the labels of a recording (class from 1, start and end in µs) as in DVS128-Gesture."""
     lines = ["class,startTime_usec,endTime_usec", *(",".join(map(str, label)) for label in labels)]
     (folder / f"{stem}_labels.csv").write_text("".join(f"{line}\n" for line in lines))

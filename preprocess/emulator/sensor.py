@@ -1,13 +1,14 @@
-"""A DVS sensor: light in, events out.
+"""A model of a DVS sensor that converts frames of luminance to events.
 
-Each pixel remembers a logarithm of luminance and speaks when the present one has left it by a contrast threshold, up
-(ON) or down (OFF). After an event the pixel rests for its refractory period, and then remembers the luminance at the
-end of it (Lichtsteiner et al., A 128x128 120 dB 15 µs latency asynchronous temporal contrast vision sensor, 2008).
-Between two frames log luminance runs linearly, so that events have times of their own and a pixel may speak several
-times (Rebecq et al., ESIM: an Open Event Camera Simulator, CoRL 2018). Thresholds differ between pixels, and pixels
-speak without cause: shot noise of either polarity, and leak events, which are ON (Hu, Liu and Delbruck, v2e: From
-Video Frames to Realistic DVS Events, CVPRW 2021). Leak is a drift in a pixel; here it is a Poisson process of the same
-mean rate. A pixel's finite bandwidth is left out: films are smooth.
+Each pixel memorises a log luminance and emits an event when the current value differs from it by a contrast threshold:
+ON if it is higher, OFF if it is lower. After an event the pixel is inactive for its refractory period, and then
+memorises the luminance at the end of that period (Lichtsteiner et al., A 128x128 120 dB 15 µs latency asynchronous
+temporal contrast vision sensor, 2008). Log luminance is interpolated linearly between frames, so that event times are
+not tied to frames and a pixel may emit several events between two frames (Rebecq et al., ESIM: an Open Event Camera
+Simulator, CoRL 2018). Thresholds differ between pixels, and there are noise events: shot noise of either polarity, and
+leak events, which are ON (Hu, Liu and Delbruck, v2e: From Video Frames to Realistic DVS Events, CVPRW 2021). Leak is
+really a drift; it is modelled as a Poisson process with the same mean rate. The finite bandwidth of pixels is not
+modelled, because the films are smooth.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from preprocess.events import Events
 from preprocess.jit import compile_kernel
 
-# An event as one number, whose order is that of time, then pixel: (t << _TIME_SHIFT) | (pixel << 1) | polarity.
+# An event is encoded as one integer that sorts by time, then pixel: (t << _TIME_SHIFT) | (pixel << 1) | polarity.
 _TIME_SHIFT = 24
 
 _LOWEST_THRESHOLD = 0.02
@@ -30,15 +31,15 @@ _LOWEST_THRESHOLD = 0.02
 
 @dataclass(frozen=True)
 class PixelModel:
-    """What the pixels of a sensor have in common.
+    """Parameters of the pixels of a sensor.
 
     Attributes:
-        on_threshold: Rise of log luminance (base e) that makes an ON event, on average over the pixels.
-        off_threshold: Fall that makes an OFF event.
-        mismatch: Standard deviation of both thresholds between pixels.
-        refractory_us: How long a pixel rests after an event.
-        shot_hz: Noise events of either polarity a second and pixel.
-        leak_hz: Further ON events a second and pixel.
+        on_threshold: Mean over pixels of the rise of log luminance (base e) that causes an ON event.
+        off_threshold: Mean over pixels of the fall of log luminance that causes an OFF event.
+        mismatch: Standard deviation of both thresholds over pixels.
+        refractory_us: Refractory period in µs.
+        shot_hz: Shot noise of either polarity, in events per second and pixel.
+        leak_hz: Leak events, which are ON, per second and pixel.
     """
 
     on_threshold: float = 0.2
@@ -50,44 +51,51 @@ class PixelModel:
 
 
 class Sensor:
-    """A sensor of equal model and unequal pixels, which watches one film, handed to it in pieces of any length."""
+    """A sensor that is exposed to one film, given in segments of any length.
+
+    Attributes:
+        thresholds: OFF and ON thresholds of each pixel, float64, shape (2, pixels).
+        height: Rows.
+        width: Columns.
+        model: Parameters of the pixels.
+    """
 
     def __init__(self, model: PixelModel, height: int, width: int, seed: int | Sequence[int]) -> None:
-        """The pixels' thresholds and noise follow from the seed alone."""
+        """Draw the thresholds of the pixels; they and the noise depend only on the seed."""
         if height * width > 1 << (_TIME_SHIFT - 1):
             raise ValueError(f"expected at most {1 << (_TIME_SHIFT - 1)} pixels, found {height}x{width}")
         pixels = height * width
         rng = np.random.default_rng(seed)
         means = np.array([[model.off_threshold], [model.on_threshold]])
-        # Thresholds of OFF and ON; a pixel far out in the tail would otherwise never rest.
+        # With a lower limit, because a pixel with a threshold near 0 would emit events without end.
         self.thresholds = np.maximum(rng.normal(means, model.mismatch, (2, pixels)), _LOWEST_THRESHOLD)
         self.height, self.width, self.model = height, width, model
-        # One random stream a pixel: where a film is cut changes nothing.
+        # One random stream per pixel, so that events do not depend on how the film is divided into segments.
         self._streams = rng.integers(0, 1 << 64, pixels, np.uint64)
         noise_hz = model.shot_hz + model.leak_hz
         self._noise_gap_us = 1e6 / noise_hz if noise_hz > 0 else np.inf
         self._noise_on_share = (model.leak_hz + model.shot_hz / 2) / noise_hz if noise_hz > 0 else 0.0
         self._noise_at = np.zeros(pixels)
         self._level = np.zeros(pixels)
-        # What a pixel compares with, and, where that is not a number, when it will look anew.
+        # The memorised log luminance of each pixel; where it is NaN, the time at which the pixel memorises the next.
         self._memory = np.full(pixels, np.nan)
         self._awake_at = np.zeros(pixels)
         self._frame: NDArray[np.float32] | None = None
         self._time_us = 0
 
     def expose(self, film: NDArray[np.float32], times_us: NDArray[np.int64]) -> Events:
-        """Watch the next frames of the film.
+        """Expose the sensor to the next frames of the film.
 
-        The very first frame only sets what the pixels remember. From the last frame of the piece before on, log
-        luminance runs linearly from each frame to the next.
+        The first frame of the film only initialises the pixels. From there on, log luminance is interpolated linearly
+        between frames, also across segments.
 
         Args:
             film: Luminance, above 0 in any unit, float32, shape (F, height, width).
-            times_us: Of each frame, int64, shape (F,), increasing from piece to piece too.
+            times_us: Time of each frame in µs, int64, shape (F,), increasing, also across segments.
 
         Returns:
-            The events from the time of the last frame before up to, not including, that of the last frame given; by
-            time, and by pixel within a µs.
+            The events from the last frame of the previous segment to the last frame given, exclusive; sorted by time,
+            and by pixel within a µs.
         """
         expected = (len(times_us), self.height, self.width)
         if film.shape != expected or not film.min(initial=np.inf) > 0:
@@ -99,7 +107,7 @@ class Sensor:
         if len(film) == 0:
             return Events.empty(self.height, self.width)
         if np.any(np.diff(times_us, prepend=self._time_us) <= 0):
-            raise ValueError("expected times of frames that increase")
+            raise ValueError("expected increasing times of frames")
         keys = _expose(
             film, times_us, self._frame, self._time_us, self._level, self._memory, self._awake_at, self._noise_at,
             self._streams, self.thresholds, self.model.refractory_us, self._noise_gap_us, self._noise_on_share,
@@ -109,9 +117,9 @@ class Sensor:
         return self._events(keys)
 
     def reset(self) -> None:
-        """Have every pixel take the luminance of the last frame for what it remembers, without an event.
+        """Set the memorised luminance of every pixel to that of the last frame, without events.
 
-        The DVS128 holds its pixels in reset so, all at once. Nothing that was filmed before is left in them.
+        This is the global reset of the DVS128. The pixels retain nothing of the earlier film.
         """
         self._memory[:] = np.nan
         self._awake_at[:] = self._time_us
@@ -130,7 +138,7 @@ class Sensor:
 
 @compile_kernel
 def _uniform(streams: Any, k: int) -> float:
-    """A number in (0, 1) from stream k: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
+    """Draw a number in (0, 1) from stream k with SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
     streams[k] += np.uint64(0x9E3779B97F4A7C15)
     z = streams[k]
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -150,7 +158,7 @@ def _expose(
     film: Any, times: Any, frame: Any, time: int, level: Any, memory: Any, awake_at: Any, noise_at: Any,
     streams: Any, thresholds: Any, refractory: float, noise_gap: float, noise_on_share: float,
 ) -> Any:  # fmt: skip
-    """The events of a film as unsorted keys; the state, from `level` to `streams`, moves on to the last frame."""
+    """Return the events of a film as unsorted keys; updates the state, from `level` to `streams`, to the last frame."""
     keys = np.empty(4096, np.int64)
     n = 0
     t0 = np.float64(time)
@@ -174,7 +182,7 @@ def _expose(
                         break
                     memory[k] = l0 + slope * (t - t0)
                     if noise_at[k] < t:
-                        # Noise has no memory either: what fell into the rest is drawn anew.
+                        # A noise event within the refractory period is drawn again: a Poisson process has no memory.
                         noise_at[k] = t - noise_gap * np.log(_uniform(streams, k))
                 polarity = 0
                 when = np.inf
@@ -194,7 +202,7 @@ def _expose(
                     longer = np.empty(2 * n, np.int64)
                     longer[:n] = keys
                     keys = longer
-                # Rounding may put a crossing a hair before the frame that it follows.
+                # Rounding may put a crossing slightly before the preceding frame.
                 t = max(when, t)
                 keys[n] = (np.int64(t) << _TIME_SHIFT) | (k << 1) | polarity
                 n += 1

@@ -1,4 +1,4 @@
-"""Moving shapes as films: each frame is drawn from the distance to the shape's edge, only around the shape."""
+"""Films of moving shapes, drawn from the distance of each pixel to the edge of the shape."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from preprocess.jit import compile_kernel
 
 SHAPES = ("disc", "square", "triangle", "ring", "cross")
 
-# No shape reaches further than this times its radius.
+# Maximum extent of a shape, as a multiple of its radius.
 _REACH = 1.1
-# How far the lens spreads an edge, in pixels.
+# Width of the blur of an edge by the lens in pixels.
 _BLUR = 2.0
 _BLOCK_FRAMES = 32
 
 
 @dataclass(frozen=True)
 class Motion:
-    """A shape's every frame.
+    """The motion of a shape, frame by frame.
 
     Attributes:
         shape: One of SHAPES.
         poses: x, y, radius (pixels), angle (radians, clockwise) and contrast, float64, shape (F, 5). Contrast is the
-            natural logarithm of the shape's luminance over the background's: below 0 is a dark shape.
+            natural logarithm of the ratio of the luminance of the shape to that of the background; negative for a dark
+            shape.
     """
 
     shape: str
     poses: NDArray[np.float64]
 
     def faded(self, frames: int) -> Motion:
-        """The same, but the shape appears during the first frames, and vanishes during as many at the end."""
+        """Return the motion with the shape fading in during the first `frames` frames, and out during the last ones."""
         poses = self.poses.copy()
         fade = np.linspace(0, 1, frames)
         poses[:frames, 4] *= fade
@@ -45,15 +46,15 @@ class Motion:
 def film(
     motion: Motion, height: int, width: int, behind: Sequence[Motion] = ()
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """The film in pieces: which frames, and their luminance, float32, shape (f, height, width); the background is 1.
+    """Yield a film in segments: the frames of the segment, and their luminance, float32, shape (f, height, width).
 
-    A piece is good until the next: they share their memory.
+    The luminance of the background is 1. Segments share their memory: each is valid until the next.
 
     Args:
-        motion: What is in front.
+        motion: The shape in front.
         height: Rows.
         width: Columns.
-        behind: Further shapes of as many frames, the farthest first; what is nearer covers them.
+        behind: Further shapes with the same number of frames, the farthest first; nearer shapes cover farther ones.
     """
     frames = np.empty((_BLOCK_FRAMES, height, width), np.float32)
     for start in range(0, len(motion.poses), _BLOCK_FRAMES):
@@ -66,7 +67,7 @@ def film(
 
 @compile_kernel
 def _distance(kind: int, x: float, y: float) -> float:
-    """To the edge of a shape of radius 1 about 0, negative inside; near the edge in every case, exact for the disc."""
+    """Distance to the edge of a shape of radius 1 at the origin, negative inside; approximate except for the disc."""
     if kind == 0:
         return np.sqrt(x * x + y * y) - 1.0
     if kind == 1:
@@ -81,7 +82,7 @@ def _distance(kind: int, x: float, y: float) -> float:
 
 @compile_kernel
 def _draw(frames: Any, kind: int, poses: Any) -> None:
-    """Draw a shape over what the frames show: in log luminance, its edge goes smoothly from the one to the other."""
+    """Draw a shape over frames; log luminance changes linearly across its blurred edge."""
     height, width = frames.shape[1], frames.shape[2]
     for f in range(len(frames)):
         frame = frames[f]

@@ -22,7 +22,7 @@ from preprocess.formats.recording import Recording, Size, damaged, ends_within_e
 
 _EVENT_BYTES = 8
 
-# The bits of x and y in an address, and whether each is counted from the other edge.
+# Position of x and y in an address, and 127 if the coordinate is counted from the other edge.
 _TURNS: dict[str, tuple[int, int, int, int]] = {
     "spikingjelly": (8, 127, 1, 127),  # x = 127 - yr, y = 127 - xr
     "clif": (1, 127, 8, 0),  # x = 127 - xr, y = yr: the same image turned by 90 degrees
@@ -60,7 +60,7 @@ class Aedat2Recording(Recording):
         return cls(path, 128, 128, start, end, header, "spikingjelly")
 
     def decode(self) -> Iterator[Events]:
-        """All events in recording order; RecordingError at the first that is not a DVS128's or is cut off."""
+        """All events in recording order; RecordingError at the first that is not from a DVS128 or is cut off."""
         from preprocess.formats.aedat_kernels import decode_aedat2
         from preprocess.formats.clock import new_clock, note_clock
 

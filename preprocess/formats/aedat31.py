@@ -42,7 +42,7 @@ class Aedat31Recording(Recording):
 
     @classmethod
     def open(cls, path: Path, size: Size | None = None) -> Aedat31Recording:
-        """Read the header; a file without a source is assumed to come from a DVS128, whose pixels its events must fit.
+        """Read the header; a file without a source is assumed to come from a DVS128.
 
         Raises:
             RecordingError: If the file cannot be read, its header does not end, or another sensor recorded it.
@@ -82,7 +82,7 @@ class Aedat31Recording(Recording):
                 position += consumed
 
     def _error(self, ended: int, data: NDArray[Any], position: int) -> RecordingError:
-        """The error of the bytes at `position`, of which `data` are the first."""
+        """Return the error for the bytes at `position`, which begin with `data`."""
         from preprocess.formats.aedat_kernels import BEYOND_FILE, OUTSIDE_SENSOR, WRONG_SIZE
 
         if ended == OUTSIDE_SENSOR:

@@ -90,7 +90,7 @@ class Aedat4Recording(Recording):
             seen += len(events)
 
     def _packets(self, decoder: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Packets, each with its byte position, because the decoder does not report where it failed."""
+        """Packets with their byte positions, because the decoder does not report the position of an error."""
         position, end = _packets_between(self.path, self.size)
         try:
             file = self.path.open("rb")
@@ -101,7 +101,7 @@ class Aedat4Recording(Recording):
                 file.seek(position)
                 head = file.read(_PACKET_HEADER_BYTES)
                 size = struct.unpack("<iI", head)[1] if len(head) == _PACKET_HEADER_BYTES else 0
-                # Checked first, because the package allocates as much memory as a packet claims to need.
+                # Checked first, because the package allocates as much memory as a packet declares.
                 if len(head) < _PACKET_HEADER_BYTES or size > end - position - _PACKET_HEADER_BYTES:
                     raise self._damaged(f"one that claims {size} bytes, more than are left", position)
                 try:
@@ -121,7 +121,7 @@ class Aedat4Recording(Recording):
 
 
 def _packets_between(path: Path, size: int) -> tuple[int, int]:
-    """The bytes at which packets begin and end, after checks without which the package would abort the process.
+    """Return the bytes at which packets begin and end, after checks without which the package aborts the process.
 
     Raises:
         RecordingError: If the header is longer than the file, or its text is damaged.
@@ -146,7 +146,7 @@ def _packets_between(path: Path, size: int) -> tuple[int, int]:
 
 
 def _table_position(header: bytes) -> int:
-    """Where the table of packets begins: the second field of the header's FlatBuffer, -1 without one."""
+    """Return the position of the table of packets, the second field of the header's FlatBuffer; -1 without one."""
     (root,) = struct.unpack_from("<I", header)
     (back,) = struct.unpack_from("<i", header, root)
     fields, _, _, offset = struct.unpack_from("<4H", header, root - back)
@@ -171,7 +171,7 @@ def _open_decoder(path: Path) -> tuple[Any, dict[int, dict[str, Any]]]:
 
 
 def _is_error(error: BaseException) -> bool:
-    """The package raises its own errors as RuntimeError; panics of its libraries derive from BaseException."""
+    """Whether the package failed: it raises RuntimeError, and panics of its libraries derive from BaseException."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 

@@ -1,7 +1,7 @@
-"""The decoding loops over bytes, compiled by Numba; every one of them releases the GIL.
+"""Numba kernels that decode AEDAT and ATIS; they release the GIL.
 
-A kernel decodes a block of bytes into columns that the caller made large enough. Sums and maxima over a run of events
-replace a check of each, so that the loops vectorise; only if one of them is invalid, the run is searched for the event.
+A kernel decodes a block of bytes into columns that the caller allocates. Sums and maxima over a run of events replace
+checks of single events, so that the loops are vectorised; a run is searched only if one of its events is invalid.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numba import njit
 from preprocess.formats.clock import advance_clock, unwrap_times
 from preprocess.jit import compile_kernel
 
-# Events decoded before their times are processed again, while they are in the first-level cache.
+# Number of events after which their times are unwrapped, while they are still in the first-level cache.
 _RUN = 2048
 
 # The bits of ATIS's clock, the row of overflow marks, and the time that a mark adds.
@@ -45,7 +45,7 @@ def decode_aedat31(
         p: uint8 (B // 8,).
 
     Returns:
-        How it ended, the bytes consumed (up to what is off, if something is), and the number of events.
+        How it ended, the bytes consumed (up to the error, if there is one), and the number of events.
     """
     n = 0
     at = 0
@@ -56,7 +56,7 @@ def decode_aedat31(
             head = data[at : at + 28].view(np.uint32)
             polarity = head[0] & np.uint32(0xFFFF) == np.uint32(1)
             size, capacity, number = np.int64(head[1]), np.int64(head[4]), np.int64(head[5])
-            # Divided, because the product of two 32-bit numbers may pass 63 bits.
+            # A division, because the product of two 32-bit numbers may exceed 63 bits.
             if size != 0 and capacity > (left - at - 28) // size:
                 return BEYOND_FILE, at, n
             if polarity and size != 8 and capacity > 0:
@@ -95,7 +95,7 @@ def decode_aedat31(
 
 @njit(nogil=True, error_model="numpy", inline="always")
 def _decode_polarity(words: Any, high: int, t: Any, x: Any, y: Any, p: Any) -> Any:
-    """Split the words of a run of polarity events; how many are valid, the largest x and the largest y."""
+    """Decode a run of polarity events; returns the number of valid ones, the largest x and the largest y."""
     valid = np.int64(0)
     right = np.uint32(0)
     bottom = np.uint32(0)
@@ -130,9 +130,9 @@ def decode_aedat2(
     """Decode DVS128 events of AEDAT 2.0.
 
     Args:
-        words: Addresses and timestamps as they lie in the file, big-endian read as little-endian, uint32 (2 * N,).
-        x_shift: Where in the address x lies, 7 bits.
-        x_flip: 127 counts x from the other edge, 0 does not.
+        words: Addresses and timestamps of the file, big-endian but read as little-endian, uint32 (2 * N,).
+        x_shift: Position of the 7 bits of x in the address.
+        x_flip: 127 if x is counted from the other edge, else 0.
         y_shift: As `x_shift`.
         y_flip: As `x_flip`.
         clock: Made by `new_clock`; updated.
@@ -166,7 +166,7 @@ def decode_aedat2(
 def _split_aedat2(
     words: Any, x_shift: int, x_flip: int, y_shift: int, y_flip: int, t: Any, x: Any, y: Any, p: Any
 ) -> Any:
-    """Split the words of a run of events; the bits that any address has, and how many are special."""
+    """Decode a run of events; returns the bitwise OR of all addresses, and the number of special events."""
     together = np.uint32(0)
     special = np.int64(0)
     for k in range(len(t)):
@@ -182,7 +182,7 @@ def _split_aedat2(
 
 @njit(nogil=True, inline="always")
 def _swapped(word: Any) -> Any:
-    """The four bytes of a uint32 in the other order."""
+    """Reverse the byte order of a uint32."""
     outer = (word << np.uint32(24)) | (word >> np.uint32(24))
     inner = ((word & np.uint32(0xFF00)) << np.uint32(8)) | ((word >> np.uint32(8)) & np.uint32(0xFF00))
     return np.uint32(outer | inner)  # Numba widens shifts to 64 bits
@@ -206,7 +206,7 @@ def decode_atis(
         p: uint8 (N,).
 
     Returns:
-        How many of the N were taken, up to the first outside of the sensor, and how many events they are.
+        Number of records decoded, up to the first outside the sensor, and number of events among them.
     """
     n = 0
     for start in range(0, len(t), _RUN):
@@ -225,7 +225,7 @@ def decode_atis(
 
 @njit(nogil=True, error_model="numpy")
 def _split_atis(data: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
-    """Split the bytes of a run of events; the largest x and the largest y."""
+    """Decode a run of events; returns the largest x and the largest y."""
     right = bottom = np.uint8(0)
     for k in range(len(t)):
         at = 5 * k
@@ -258,7 +258,7 @@ def _decode_marked(
     y: Any,
     p: Any,
 ) -> tuple[int, int]:
-    """As `decode_atis`, one by one for the few runs with a row from 240 on or an event outside of the sensor."""
+    """As `decode_atis`, one by one, for the few runs with overflow marks or events outside the sensor."""
     for k in range(start, stop):
         at = 5 * k
         column, row = data[at], data[at + 1]

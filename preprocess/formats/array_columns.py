@@ -1,4 +1,4 @@
-"""Matching the columns of arrays with t, x, y and p by their usual names, and converting times to µs."""
+"""Match the columns of arrays with t, x, y and p by their usual names, and convert times to µs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ARRAY_SUFFIXES = (".npy", ".npz")
 
 TimeUnit = Literal["s", "ms", "us", "ns"]
 
-# µs of one unit, as a fraction: whole numbers are converted without rounding wherever that is possible.
+# µs per unit, as a fraction, so that integers are converted without rounding if possible.
 _US_PER_UNIT: dict[str, tuple[int, int]] = {"s": (1_000_000, 1), "ms": (1000, 1), "us": (1, 1), "ns": (1, 1000)}
 
 _NAMES = {
@@ -43,7 +43,7 @@ class ArrayOptions:
 
     Attributes:
         columns: Order of columns without names, a permutation of ``txyp``.
-        time_unit: Of the times; None requires whole µs.
+        time_unit: Unit of the timestamps; None requires integer µs.
     """
 
     columns: str | None = None
@@ -55,7 +55,7 @@ class ArrayOptions:
             yield f"--columns: expected each of t, x, y and p once, such as txyp, found '{self.columns[:80]}'"
 
     def __str__(self) -> str:
-        """For fingerprints; empty without options."""
+        """Text for fingerprints; empty without options."""
         given = (("columns", self.columns), ("time unit", self.time_unit))
         return ", ".join(f"{name} {value}" for name, value in given if value is not None)
 
@@ -68,9 +68,9 @@ class Stretch:
     """A range of bytes that contains some columns of the events, event after event.
 
     Attributes:
-        member: Of the archive; empty if the file is not an archive.
-        start: Its first byte.
-        dtype: Of one number, or of one event with fields.
+        member: Name of the member of an archive; empty if the file is not an archive.
+        start: The first byte.
+        dtype: Type of a number, or of an event with fields.
         width: Numbers per event.
         columns: Letter -> field name, or position among the numbers of an event.
     """
@@ -100,8 +100,8 @@ class Plan:
     """The positions of the events in a file.
 
     Attributes:
-        stretches: Together they contain each column once.
-        count: Events.
+        stretches: Byte ranges that together contain each column once.
+        count: Number of events.
         ordered: Whether the columns are identified by names or by the user.
     """
 
@@ -112,13 +112,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Header:
-    """What precedes an array's numbers in a .npy file.
+    """The header of a .npy file.
 
     Attributes:
-        shape: Of the array.
+        shape: Shape of the array.
         by_columns: Whether the first axis varies fastest (Fortran order).
-        dtype: Of an element.
-        end: Its length in bytes.
+        dtype: Type of an element.
+        end: Length of the header in bytes.
     """
 
     shape: tuple[int, ...]
@@ -128,7 +128,7 @@ class Header:
 
     @property
     def is_column(self) -> bool:
-        """Whether it holds one number per event; MATLAB's (N, 1) and (1, N) do."""
+        """Whether the array has one number per event; includes MATLAB's (N, 1) and (1, N)."""
         return self.dtype.kind in "iufb" and 1 <= len(self.shape) <= 2 and math.prod(self.shape) == max(self.shape)
 
     def __str__(self) -> str:
@@ -150,7 +150,7 @@ def match_names(names: Sequence[str]) -> dict[str, str] | None:
 
 
 def read_header(file: Any) -> Header:
-    """The header at the beginning of an open file; ValueError if there is none, or the array is not numeric."""
+    """Read the header of an open .npy file; ValueError if there is none, or the array is not numeric."""
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"an array of format version {version}")
@@ -171,7 +171,7 @@ def read_header(file: Any) -> Header:
 
 
 def plan_table(path: Path, header: Header, options: ArrayOptions, member: str = "") -> Plan:
-    """The positions of the columns in one array of all events.
+    """Find the columns in one array of all events.
 
     Raises:
         RecordingError: If it is not an array of events.
@@ -203,7 +203,7 @@ def plan_table(path: Path, header: Header, options: ArrayOptions, member: str = 
 
 
 def plan_columns(path: Path, headers: Mapping[str, tuple[str, Header]], ordered: bool) -> Plan:
-    """The positions of the columns in four arrays, given as letter -> member and header.
+    """Find the columns in four arrays, given as letter -> member and header.
 
     Raises:
         RecordingError: If they are not columns of equal length.
@@ -219,7 +219,7 @@ def plan_columns(path: Path, headers: Mapping[str, tuple[str, Header]], ordered:
 
 
 def to_us(values: NDArray[Any], unit: TimeUnit) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Times in whole µs, rounded to the nearest, and which of them are not finite or too large."""
+    """Convert times to integer µs, rounded to the nearest; also returns a mask of those not finite or too large."""
     times, over = _US_PER_UNIT[unit]
     if values.dtype.kind in "iub":
         limit = LARGEST_TIME_US // times
@@ -231,8 +231,8 @@ def to_us(values: NDArray[Any], unit: TimeUnit) -> tuple[NDArray[np.int64], NDAr
 
 
 def no_events(path: Path, found: str) -> RecordingError:
-    """The error of a file whose arrays are not those of events."""
+    """Return the error for a file whose arrays are not events."""
     return RecordingError(
         f"{path}: expected events with the columns t, x, y and p, found {' '.join(found.split())}. Save it "
-        "with these names using numpy.savez, or copy it again."
+        "with these names using NumPy's savez, or copy it again."
     )

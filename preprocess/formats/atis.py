@@ -1,9 +1,9 @@
-"""ATIS ``.bin``: 5-byte big-endian events and nothing else; what N-MNIST and N-Caltech101 are recorded in.
+"""ATIS ``.bin``: 5-byte big-endian events without a header; the format of N-MNIST and N-Caltech101.
 
 An event is x 8 bits, y 8 bits, p 1 bit (1 is ON), t 23 bits in µs, so the clock wraps after 8.388608 s. Longer
-recordings wrap it, or mark an overflow: x = 0, y = 240 (an ATIS has the rows 0 to 239) is not an event and moves all
-times after it by 2^13 µs, whatever size the sensor is said to have. The original tools take any x of row 240 for a
-mark; here it is an event where the sensor has that row, and an error elsewhere.
+recordings wrap it, or mark an overflow: x = 0, y = 240 (an ATIS has the rows 0 to 239) is not an event and adds
+2^13 µs to all later times, whatever the size of the sensor. The original tools treat any x in row 240 as a mark; here
+it is an event if the sensor has that row, and an error otherwise.
 Source: Orchard et al., Converting Static Image Datasets to Spiking Neuromorphic Datasets Using Saccades, 2015, and
 read_dataset in https://github.com/gorchard/event-Python/blob/master/eventvision.py
 """

@@ -1,10 +1,10 @@
-"""Unwrapping the clock of a recording: a clock of few bits counts up to 2^bits - 1 and starts again at 0.
+"""Unwrap the clock of a recording, which counts up to 2^bits - 1 and starts again at 0.
 
 Time only increases, so a step back of more than half the range is a wrap, and any step ahead is a pause. Two things
-would break that for the rest of a recording and are detected: a timestamp that is far from the one before while the
-next is close to that one again (a damaged word), and a small step back from just after a wrap to just before it. Pauses
-between wraps are ambiguous: a pause of whole rounds that no word of the file counts is lost, and so are the rounds of
-one that takes more than half the range and passes a wrap.
+would break that for the rest of a recording and are detected: a timestamp that is far from its predecessor while its
+successor is close to that predecessor (a damaged word), and a small step back from just after a wrap to just before it.
+Long pauses are ambiguous: complete clock periods without any word in the file are lost, and so are those of a pause
+that takes more than half the range and passes a wrap.
 """
 
 from __future__ import annotations
@@ -18,38 +18,36 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from preprocess.formats.recording import Recording
 
-# Numba caches kernels by their own file: after a change of a loop here, delete __pycache__ of the kernels that call it.
-
-# The state of a clock: the last value and the wraps before it, the same of the value before that, and how many
-# values were isolated.
+# The state of a clock: the last value and its number of wraps, the same for its predecessor, and the number of
+# isolated values.
 _LAST, _WRAPS, _EARLIER, _EARLIER_WRAPS, _ISOLATED = range(5)
 
-# Less than every time, and far from every time.
+# Less than all times, and far from all of them.
 _NEVER = -(1 << 60)
 
 
 def new_clock() -> NDArray[np.int64]:
-    """A clock before the first time, int64 (5,)."""
+    """Return the initial state of a clock, int64 (5,)."""
     return np.array([_NEVER, 0, _NEVER, 0, 0], np.int64)
 
 
 def note_clock(recording: Recording, clock: NDArray[np.int64]) -> None:
-    """Note how often the clock wrapped, and how many timestamps were far from both neighbours."""
+    """Record the number of wraps, and of timestamps that are far from both neighbours, in the recording's notes."""
     recording.note("clock_wraps", int(clock[_WRAPS]))
     recording.note("isolated_timestamps", int(clock[_ISOLATED]))
 
 
 @njit(nogil=True, error_model="numpy")
 def advance_clock(clock: Any, value: Any, bits: int) -> Any:
-    """The number of wraps up to the current value of the clock, which is not changed.
+    """Advance the clock to its next value.
 
     Args:
-        clock: Made by `new_clock`; updated.
-        value: Below 2^bits.
-        bits: Of the clock.
+        clock: State from `new_clock`; updated.
+        value: The next value, below 2^bits.
+        bits: Number of bits of the clock.
 
     Returns:
-        Wraps since the recording began, 0 or more.
+        Number of wraps since the beginning of the recording, 0 or more.
     """
     whole = np.int64(1) << bits
     small = whole >> 6
@@ -77,14 +75,14 @@ def unwrap_times(t: Any, clock: Any, bits: int, offset: int) -> None:
 
     Args:
         t: Clock values, below 2^bits; replaced by the times, int64 (N,).
-        clock: Made by `new_clock`; updated.
-        bits: Of the clock.
-        offset: To add to every time.
+        clock: State from `new_clock`; updated.
+        bits: Number of bits of the clock.
+        offset: Added to every time.
     """
     n = len(t)
     if n == 0:
         return
-    # Nearly always all are in the same quarter of the range, so that no step is large.
+    # Nearly always, all values are in the same quarter of the range, so that no step is large.
     last = clock[_LAST]
     different = np.int64(0)
     for k in range(n):

@@ -1,4 +1,4 @@
-"""A raw format of your own: a function from a path to events, made into a kind of `Recording`."""
+"""Custom raw formats: a function that reads events from a path, wrapped in a subclass of `Recording`."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from preprocess.events import Events
 from preprocess.formats.recording import Recording, Size, file_size, first_outside, outside_sensor
 
 ReadEvents = Callable[[Path], Events | Iterable[Events]]
-"""Returns the events of a file, at once or in chunks in recording order."""
+"""A function that returns the events of a file, all at once or in chunks in recording order."""
 
 _TYPES = {"t": np.int64, "x": np.uint16, "y": np.uint16, "p": np.uint8}
 
 
 @dataclass(frozen=True)
 class CustomRecording(Recording):
-    """A file that a registered function reads; `custom_format` makes a subclass for each format.
+    """A file that a registered function reads; `custom_format` creates a subclass for each format.
 
     Attributes:
-        events: All events, where the function returned them at once; None where it returns chunks, and is called again
-            for them.
+        events: All events, if the function returned them at once; None if it returns chunks, for which it is called
+            again.
     """
 
     events: Events | None = None
@@ -34,7 +34,7 @@ class CustomRecording(Recording):
 
     @classmethod
     def open(cls, path: Path, size: Size | None = None) -> Recording:
-        """Call the function for the sensor's size, which its events carry; `size` is not used."""
+        """Call the function to get the sensor size from its events; `size` is not used."""
         bytes_of_file = file_size(path)
         found = cls._call(path)
         first = found if isinstance(found, Events) else next(cls._chunks(path, found), None)
@@ -103,7 +103,7 @@ class CustomRecording(Recording):
 def custom_format(
     name: str, read: ReadEvents, *, suffix: str, magic: bytes, title: str, version: int
 ) -> type[CustomRecording]:
-    """The kind of recording of one registered format; the arguments are those of `register_format`."""
+    """Return the subclass of `CustomRecording` of a format; the arguments are those of `register_format`."""
     constants = {
         "NAME": name,
         "TITLE": title or name,

@@ -8,15 +8,15 @@ from pathlib import Path
 from preprocess.errors import RecordingError
 from preprocess.formats.recording import unreadable
 
-# jAER writes its preferences into headers, some 200 kB; a damaged file must not be read as one long line.
+# jAER writes its preferences into headers, about 200 kB; a damaged file must not be read as one long line.
 _LONGEST_LINE = 1 << 16
 _LONGEST_HEADER = 1 << 21
 
 
 def read_header(path: Path, end: bytes, *, end_required: bool, mark: bytes = b"#") -> tuple[tuple[str, ...], int]:
-    """The header's lines and the byte at which the data begins.
+    """Return the lines of the header and the byte at which the data begins.
 
-    The header ends after the line `end`, or, where that is not required, before the first line without the mark.
+    The header ends after the line `end` or, if that is not required, before the first line without the mark.
 
     Args:
         path: The file.
@@ -61,5 +61,5 @@ def read_header(path: Path, end: bytes, *, end_required: bool, mark: bytes = b"#
 
 
 def find_in_header(lines: tuple[str, ...], pattern: str) -> list[str]:
-    """The group of the pattern, for each line that the pattern matches."""
+    """Return the first group of the pattern for each line that matches it."""
     return [found.group(1).strip() for line in lines if (found := re.match(pattern, line))]

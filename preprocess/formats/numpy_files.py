@@ -1,7 +1,8 @@
-"""Events in NumPy files: columns by name or order, in ``.npy`` and ``.npz``.
+"""Events in NumPy files (``.npy`` and ``.npz``), with columns identified by name or order.
 
-An ``.npz`` contains the columns as four arrays, or one array of all columns; an ``.npy`` rows of fields, or an array
-of shape (N, 4) in either memory order. SpikingJelly's ``events_np`` and tonic's DVS128-Gesture are such files.
+An ``.npz`` contains the columns as four arrays, or one array of all columns; an ``.npy`` contains a structured array,
+or an array of shape (N, 4) in either memory order. SpikingJelly's ``events_np`` and tonic's DVS128-Gesture are such
+files.
 Source: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
 
@@ -60,7 +61,7 @@ _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplemen
 
 @dataclass(frozen=True)
 class ArrayRecording(Recording):
-    """Shared by the array formats: they do not store the sensor's size, so it is given or derived from the events."""
+    """Base class of the array formats, which do not store the sensor size: it is given or derived from the events."""
 
     VERSION: ClassVar[int] = 1
     STORES_SIZE = "never"
@@ -75,7 +76,7 @@ class ArrayRecording(Recording):
 
     @classmethod
     def _planned(cls, path: Path, size: Size | None, options: ArrayOptions, plan: Plan) -> ArrayRecording:
-        """The recording, with the given size or that of the smallest sensor that fits all events.
+        """Return the recording, with the given size or that of the smallest sensor that contains all events.
 
         Raises:
             RecordingError: If the order of the columns is not known.
@@ -111,7 +112,7 @@ class ArrayRecording(Recording):
 
     @abstractmethod
     def _position(self, block: int, event: int) -> int:
-        """The byte of an event of a block; 0 where the bytes are compressed."""
+        """The byte position of an event of a block; 0 if the file is compressed."""
 
     def decode(self) -> Iterator[Events]:
         """All events in recording order; RecordingError at the first outside the sensor."""
@@ -142,14 +143,14 @@ class ArrayRecording(Recording):
         return times
 
     def _polarities(self, values: NDArray[Any], seen: int) -> NDArray[np.uint8]:
-        """0 and 1, or -1 and 1, as they are; -1 is OFF."""
+        """The polarities as 0 (OFF) and 1 (ON), from 0 and 1 or from -1 and 1."""
         odd = (values != 0) & (values != 1) & (values.astype(np.float64) != -1)
         if odd.any():
             raise self._unfit("polarities 0 and 1 (or -1 and 1)", "p", values, odd, seen)
         return np.asarray(values == 1, np.uint8)
 
     def _whole(self, values: NDArray[Any], name: str, seen: int) -> NDArray[np.int64]:
-        """The values as int64; RecordingError where one is not a whole number."""
+        """The values as int64; RecordingError if one is not a whole number."""
         if values.dtype.kind == "f":
             odd = ~np.isfinite(values) | (values != np.floor(values)) | (np.abs(values) >= LARGEST_TIME_US)
         elif values.dtype.kind == "u":
@@ -173,7 +174,7 @@ class ArrayRecording(Recording):
 
 @dataclass(frozen=True)
 class NpyRecording(ArrayRecording):
-    """``.npy`` of shape (N,) with fields for t, x, y and p, or of shape (N, 4), whose order the user gives."""
+    """``.npy`` of shape (N,) with fields for t, x, y and p, or of shape (N, 4) with the column order of the options."""
 
     NAME: ClassVar[str] = "npy"
     TITLE: ClassVar[str] = "NumPy .npy"
@@ -247,7 +248,7 @@ class TonicNpyRecording(NpyRecording):
 
 @dataclass(frozen=True)
 class NpzRecording(ArrayRecording):
-    """``.npz`` of the arrays t, x, y and p, or of one array of all columns; inflated block by block."""
+    """``.npz`` of the arrays t, x, y and p, or of one array of all columns; decompressed block by block."""
 
     NAME: ClassVar[str] = "npz"
     TITLE: ClassVar[str] = "NumPy .npz"
@@ -295,7 +296,7 @@ class NpzRecording(ArrayRecording):
             self._check_ends(files)
 
     def _check_ends(self, files: list[IO[bytes]]) -> None:
-        """Reading past the end makes zipfile compare the checksums."""
+        """Read past the end of each array, which makes zipfile verify its checksum."""
         last = {stretch.member: file for stretch, file in zip(self.plan.stretches, files, strict=True)}
         for name, file in last.items():
             try:
@@ -310,7 +311,7 @@ class NpzRecording(ArrayRecording):
 
 
 def _plan_archive(path: Path, archive: zipfile.ZipFile, options: ArrayOptions) -> Plan:
-    """The positions of the columns: in four arrays by name, in one array, or in four in the given order."""
+    """Find the columns: in four arrays by name, in one array, or in four arrays in the given order."""
     names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
     found = match_names(names)
     if found is not None:
@@ -341,7 +342,7 @@ def _header(path: Path, archive: zipfile.ZipFile, name: str) -> tuple[str, Heade
 
 
 def _skip(file: IO[bytes], size: int) -> None:
-    """Read bytes and discard them; seeking would lose the checksum."""
+    """Read bytes and discard them; with a seek, the checksum could not be verified."""
     while size > 0:
         content = file.read(min(size, _SKIP_BYTES))
         if not content:

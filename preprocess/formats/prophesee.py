@@ -1,8 +1,8 @@
 """Prophesee's recordings: lines that start with ``%``, then little-endian words of EVT 2.0, EVT 3.0 or ``.dat``.
 
-Decoded here, because expelliarmus does not terminate on some damaged files and never reports the position of damage.
-The events equal its events, except for times of EVT 3.0: it treats every step back of the lower 12 bits as a wrap and
-drifts ahead of the sensor's clock.
+They are decoded here because expelliarmus does not terminate on some damaged files and never reports the position of
+the damage. The events equal those of expelliarmus, except for times of EVT 3.0, where it treats every step back of the
+lower 12 bits as a wrap and drifts ahead of the sensor's clock.
 
 The clock has 34 bits in EVT 2.0 (4.8 hours), 24 bits in EVT 3.0 (16.8 s) and 32 bits in ``.dat`` (71.6 minutes). In
 the first two its upper bits are sent in separate words, repeatedly even while there are no events. A file that
@@ -46,19 +46,19 @@ _EVENTS_A_CHUNK = 1 << 17
 
 @dataclass(frozen=True)
 class PropheseeRecording(Recording):
-    """Shared by the three encodings; the sensor's size is that in the header, else that of the sensor it names."""
+    """Base class of the three encodings; the sensor size is in the header, or follows from the sensor it names."""
 
     MAGIC: ClassVar[bytes] = b"%"
     VERSION: ClassVar[int] = 2
     STORES_SIZE = "sometimes"
     ENCODING: ClassVar[str]
-    """Its name in `_encoding`."""
+    """Name of the encoding, as returned by `_encoding`."""
     EVENT_BYTES: ClassVar[int]
     USUAL_SIZE: ClassVar[Size | None] = None
-    """Of the most common sensor of such files."""
+    """Size of the most common sensor of such files."""
     WORD: ClassVar[type[np.unsignedinteger[Any]]]
     KERNEL: ClassVar[str]
-    """The decoding loop in `prophesee_kernels`, which is compiled at its first use."""
+    """Name of the decoding kernel in `prophesee_kernels`, which is compiled at its first use."""
 
     @classmethod
     def recognises(cls, head: bytes) -> bool:
@@ -73,7 +73,7 @@ class PropheseeRecording(Recording):
             RecordingError: If the file cannot be read, or neither its header nor `size` gives the sensor's size.
         """
         end = file_size(path)
-        # With the space, as Metavision reads it: where no line ends the header, the first event may begin with 0x25.
+        # With the space, as Metavision reads it: if no line ends the header, the first event may begin with 0x25.
         header, start = read_header(path, b"% end", end_required=False, mark=b"% ")
         found = _size_in_header(header) or _size_of_sensor(header) or size or cls.USUAL_SIZE
         if found is None:
@@ -174,7 +174,7 @@ class DatRecording(PropheseeRecording):
         with path.open("rb") as file:
             file.seek(start)
             kind = file.read(2)
-        # 0 are events of the first sensors, 12 those of all later ones.
+        # Type 0 are events of the first sensors, type 12 those of all later ones.
         if len(kind) < 2 or kind[0] not in (0, 12) or kind[1] != cls.EVENT_BYTES:
             raise RecordingError(
                 f"{path}: expected events of type 0 or 12 and of 8 bytes, found {tuple(kind)} at byte {start}. The "
@@ -184,7 +184,7 @@ class DatRecording(PropheseeRecording):
 
 
 def _encoding(head: bytes) -> str:
-    """The encoding in the header: ``2.0``, ``3.0``, another version, or ``dat`` without one."""
+    """Return the encoding in the header: ``2.0``, ``3.0`` or another version, or ``dat`` if there is none."""
     found = re.search(rb"^% evt (\d\.\d)|^% format EVT(\d+)", head, re.MULTILINE)
     if not found:
         return "dat"

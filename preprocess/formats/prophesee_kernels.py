@@ -1,7 +1,7 @@
-"""The decoding loops of Prophesee's encodings, compiled by Numba; every one of them releases the GIL.
+"""Numba kernels that decode Prophesee's encodings; they release the GIL.
 
-Each takes a block of words and what the words before it left behind, fills columns until they are full, and returns
-how it ended, how many words it consumed and how many events it made.
+Each kernel decodes a block of words, starting from the state after the previous block, until the columns are full. It
+returns how it ended, the number of words consumed and the number of events.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from preprocess.jit import compile_kernel
 # How a block ended.
 GOOD, UNKNOWN_WORD, OUTSIDE_SENSOR = range(3)
 
-# The state between blocks: the events left out because their time was not known yet, then the state of the decoder.
-# A column that is not known yet is negative.
+# The state between blocks: the number of events left out because their time was not known yet, then the state of the
+# decoder. A column that is not known yet is negative.
 _LEFT_OUT, _HAS_CLOCK, _HAS_LOW, _HAS_ROW, _LOW, _ROW, _BASE, _SIGN = range(8)
 
 
 def new_state() -> NDArray[np.int64]:
-    """The state of a decoder before the first word, int64 (8,); its first number counts the events left out."""
+    """Return the initial state of a decoder, int64 (8,); its first number counts the events left out."""
     state = np.zeros(8, np.int64)
     state[_BASE] = -1
     return state
@@ -32,7 +32,7 @@ def new_state() -> NDArray[np.int64]:
 
 @compile_kernel
 def decode_evt3(words: Any, height: int, width: int, clock: Any, state: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
-    """Decode EVT 3.0: a row, a column or the base of a vector of columns, and the two halves of the time, each a word.
+    """Decode EVT 3.0, which has words for rows, columns, vectors of columns and their bases, and halves of the time.
 
     A file may begin in the middle of a stream. Events are left out until both halves of the time and the row are known,
     and vectors until their base is known.
@@ -77,7 +77,7 @@ def decode_evt3(words: Any, height: int, width: int, clock: Any, state: Any, t: 
             while bits:
                 if bits & 1:
                     if row >= height or column >= width:
-                        # Left with the event, for the error message.
+                        # Stored for the error message.
                         x[n], y[n] = column, row
                         ended = OUTSIDE_SENSOR
                         break
@@ -108,9 +108,9 @@ def decode_evt3(words: Any, height: int, width: int, clock: Any, state: Any, t: 
 
 @njit(nogil=True, error_model="numpy")
 def _start_evt3(words: Any, clock: Any, state: Any) -> Any:
-    """Take words until the time and the row are known.
+    """Consume words until the time and the row are known.
 
-    A lower half of the time before the first upper one may be of the round before, and is left out.
+    A lower half of the time before the first upper half is ignored, because it may belong to the previous upper half.
 
     Returns:
         How it ended and the words consumed.
@@ -140,7 +140,7 @@ def _start_evt3(words: Any, clock: Any, state: Any) -> Any:
 
 @njit(nogil=True, inline="always")
 def _upper_evt3(clock: Any) -> Any:
-    """The last upper half of the time, and the time in µs that it means."""
+    """The last upper half of the time, and the same unwrapped in µs."""
     return clock[0], ((clock[1] << 12) + clock[0]) << 12
 
 
@@ -160,9 +160,9 @@ def _events_in(word: Any) -> Any:
 
 @compile_kernel
 def decode_evt2(words: Any, height: int, width: int, clock: Any, state: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
-    """Decode EVT 2.0: an event a word, and the upper 28 bits of the time in words of their own.
+    """Decode EVT 2.0: one event per word, and separate words with the upper 28 bits of the time.
 
-    A file may begin in the middle of a stream: events before the first such word are left out.
+    A file may begin in the middle of a stream: events before the first of these words are left out.
 
     Args:
         words: uint32 (N,).

@@ -1,4 +1,4 @@
-"""One call from a raw file to its events."""
+"""Read all events of a raw file in one call."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def read_events(
 
     Args:
         path: The file: AEDAT 2, 3.1 or 4, Prophesee EVT2, EVT3 or DAT, NumPy, ATIS .bin, or a registered format.
-        sensor_size: Rows and columns of the sensor, used only where the file does not contain them.
+        sensor_size: Rows and columns of the sensor, used only if the file does not store them.
         columns: Order of the columns of a .npy or .npz file without column names, such as ``txyp``.
-        time_unit: Unit of the times of a .npy or .npz file; whole µs if None.
+        time_unit: Unit of the timestamps of a .npy or .npz file; integer µs if None.
 
     Returns:
         The events in recording order.
 
     Raises:
         RecordingError: If the file cannot be read, is damaged or of an unknown format.
-        ConfigError: If the columns or the unit are not valid.
+        ConfigError: If the columns or the unit are invalid.
     """
     arrays = ArrayOptions(columns, time_unit)
     if errors := list(arrays.errors()):

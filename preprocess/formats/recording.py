@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from preprocess.errors import RecordingError
 from preprocess.events import Events
 
-# Bytes that are read and decoded at once: they and the decoded columns fit into the processor's second-level cache.
+# Bytes that are read and decoded at a time; they and the decoded columns fit into the second-level cache of a CPU.
 BLOCK_BYTES = 1 << 20
 
 # Bytes by which a file is recognised; Prophesee's headers name the encoding within them.
@@ -25,21 +25,21 @@ Size = tuple[int, int]
 """Rows and columns of a sensor."""
 
 OUTSIDE = "expected a pixel within"
-"""The beginning, after the path, of the error of an event outside the sensor."""
+"""Beginning (after the path) of the error for an event outside the sensor."""
 
 
 @dataclass(frozen=True)
 class Recording(ABC):
-    """One raw file of one sensor; opening it reads its header, `chunks` its events.
+    """A raw file of one sensor; opening it reads the header, and `chunks` reads the events.
 
     Attributes:
         path: The file.
         height: Sensor rows.
         width: Sensor columns.
         start: Byte at which the data begins.
-        size: Bytes of the file.
-        header: Its lines of text, without line ends.
-        orientation: Of the image, if the format leaves it open; else None.
+        size: Size of the file in bytes.
+        header: Text lines of the header, without line ends.
+        orientation: Orientation of the image, if the format does not define it; else None.
         notes: Counts of irregular events, complete when all chunks were read; only counts above 0.
         salvage: Whether a damaged file is read up to the damage instead of raising an error.
     """
@@ -133,23 +133,23 @@ def file_size(path: Path) -> int:
 
 
 def unreadable(path: Path, error: OSError) -> RecordingError:
-    """The error of a file that the operating system refuses to read."""
+    """Return the error for a file that the operating system cannot read."""
     return RecordingError(f"{path}: cannot be read ({error.strerror or error}). Check the path and its permissions.")
 
 
 @contextlib.contextmanager
 def reading(recording: Recording, multiple: int = 1) -> Iterator[Callable[[int], NDArray[Any]]]:
-    """Open the file and give ``read(position)``: the bytes from there on, at most a block.
+    """Open the file and yield ``read(position)``, which returns at most a block of bytes from that position on.
 
-    The bytes, uint8, are in one buffer that the next call overwrites. They are read, not mapped: at block size that
-    is as fast, and a file that shrinks meanwhile causes an error message instead of a bus error.
+    The bytes, uint8, are in a buffer that the next call overwrites. They are read, not memory-mapped: this is as fast
+    for blocks of this size, and a file that shrinks meanwhile causes an error message instead of a bus error.
 
     Args:
-        recording: What to read.
-        multiple: Bytes of an event; a block that is not the last one is a multiple of it.
+        recording: The recording to read.
+        multiple: Bytes per event; all blocks but the last one are a multiple of it.
 
     Raises:
-        RecordingError: If the file cannot be read, or ends before the size it had when it was opened.
+        RecordingError: If the file cannot be read, or is shorter than it was when it was opened.
     """
     block = max(1, BLOCK_BYTES // multiple) * multiple
     buffer = np.empty(min(block, recording.size - recording.start), np.uint8)
@@ -180,14 +180,14 @@ def reading(recording: Recording, multiple: int = 1) -> Iterator[Callable[[int],
 
 
 def damaged(message: str, position: int) -> RecordingError:
-    """The error of a file whose events up to the byte `position` are valid."""
+    """Return the error for a file whose events up to the byte `position` are valid."""
     error = RecordingError(message)
     error.at = position
     return error
 
 
 def outside_sensor(recording: Recording, position: int, x: int, y: int, where: str = "") -> RecordingError:
-    """The error of an event outside the sensor; `where` it is, if not at the byte `position`."""
+    """Return the error for an event outside the sensor, at the byte `position` unless `where` is given."""
     return damaged(
         f"{recording.path}: {OUTSIDE} {recording.height}x{recording.width} (rows x columns), found row "
         f"{y}, column {x} in {where or f'the event at byte {position}'}. The file is damaged or comes from another "
@@ -197,14 +197,14 @@ def outside_sensor(recording: Recording, position: int, x: int, y: int, where: s
 
 
 def first_outside(x: NDArray[Any], y: NDArray[Any], height: int, width: int) -> int:
-    """The first of the events that is outside the sensor, or -1; x and y may have any integer type."""
+    """Return the index of the first event outside the sensor, or -1; x and y may have any integer type."""
     if len(x) == 0 or (x.min() >= 0 and y.min() >= 0 and x.max() < width and y.max() < height):
         return -1
     return int(np.argmax((x < 0) | (y < 0) | (x >= width) | (y >= height)))
 
 
 def ends_within_event(recording: Recording, event_bytes: int) -> RecordingError | None:
-    """The error of a file whose last event is cut off, or None."""
+    """Return the error for a file whose last event is cut off, or None."""
     beyond = (recording.size - recording.start) % event_bytes
     if beyond == 0:
         return None

@@ -1,4 +1,4 @@
-"""Recognising the format of a file: by its first bytes, or by its suffix for formats without a signature."""
+"""The registry of raw formats, which are recognised by the first bytes of a file, or by its suffix."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ FORMATS: dict[str, type[Recording]] = {kind.NAME: kind for kind in _BUILT_IN}
 """Every readable format by name; `register_format` adds to it."""
 
 SUFFIXES: list[str] = list(dict.fromkeys(kind.SUFFIX for kind in _BUILT_IN))
-"""How the names of recordings end."""
+"""The suffixes of recordings."""
 
 
 def register_format(
     name: str, read: ReadEvents, *, suffix: str, magic: bytes = b"", title: str = "", version: int = 1
 ) -> None:
-    """Make a raw format of your own readable everywhere, until this process ends.
+    """Register a custom raw format, for this process, so that all functions and commands can read it.
 
-    A format of your own is recognised before the built-in ones. Registering a name again replaces its reader.
+    Custom formats are recognised before the built-in ones. Registering a name again replaces its reader.
 
     Args:
-        name: Used in fingerprints and as `Layout.format`; letters, digits and hyphens.
+        name: Name in fingerprints and for `Layout.format`; letters, digits and hyphens.
         read: Called with the path of a file; returns its `Events`, or an iterable of `Events` in recording order for
             files that do not fit in memory. An exception that it raises is reported as a damaged file.
-        suffix: How the names of such files end, such as ``.evx``.
-        magic: How the content of such files begins; empty recognises them by the suffix alone.
-        title: Name in messages; the name if empty.
-        version: Increase it when `read` returns other events for the same file, so that caches are built again.
+        suffix: Suffix of such files, such as ``.evx``.
+        magic: First bytes of such files; if empty, they are recognised by the suffix alone.
+        title: Name in messages; `name` if empty.
+        version: Increase it when `read` returns other events for the same file, so that caches are rebuilt.
 
     Raises:
-        ConfigError: If the name is that of a built-in format, or the suffix is not one.
+        ConfigError: If the name is that of a built-in format, or the name or suffix is invalid.
     """
     errors = []
     if any(name == kind.NAME for kind in _BUILT_IN) or not re.fullmatch(r"[A-Za-z0-9-]+", name):
@@ -95,10 +95,10 @@ class CustomReader:
 
 
 def custom_readers(*, portable: bool) -> tuple[CustomReader, ...]:
-    """Every registered format, for worker processes.
+    """Return all registered formats, for worker processes.
 
     Args:
-        portable: Whether the workers are new processes, which can only be sent functions of a module.
+        portable: Whether the workers are new processes, to which only functions defined in a module can be sent.
 
     Raises:
         ConfigError: If a reader cannot be sent.
@@ -119,12 +119,12 @@ def custom_readers(*, portable: bool) -> tuple[CustomReader, ...]:
 
 
 def decoder_of(format: str | None, suffixes: Collection[str]) -> list[str]:
-    """The name and version of every reader that recordings may need, for fingerprints.
+    """Return the name and version of every reader that recordings may need, for fingerprints.
 
     Args:
-        format: A key of FORMATS, or None where any will do.
-        suffixes: Of the recordings. A registered format counts only where one of them has its suffix, so that
-            registering it does not make other caches stale.
+        format: A key of FORMATS, or None for any format.
+        suffixes: Suffixes of the recordings. A registered format is only included if one of them has its suffix, so
+            that registering it does not invalidate other caches.
     """
     kinds = list(_BUILT_IN) + [kind for kind in registered_formats() if kind.SUFFIX in suffixes]
     return [f"{kind.NAME} {kind.VERSION}" for kind in (kinds if format is None else [FORMATS[format]])]

@@ -1,1 +1,1 @@
-"""Looking at recordings, and checking caches."""
+"""Inspect and plot recordings and caches, and verify caches."""

@@ -1,4 +1,4 @@
-"""Events as an animated GIF at the pace at which they happened: OFF is blue, ON is red, on white."""
+"""Animated GIFs of events in real time or slow motion: OFF is blue, ON is red, on white."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from preprocess.inspection.plots import OFF_BLUE, ON_RED, brightest_count
 if TYPE_CHECKING:
     from PIL import Image
 
-_FRAME_US = 40_000  # GIFs count hundredths of a second, and viewers slow down what is shorter than two.
+_FRAME_US = 40_000  # GIFs store durations in hundredths of a second, and viewers slow down frames of less than two.
 _SHORTEST_US = 20_000
-_MOST_FRAMES = 250  # Ten seconds; a longer recording shows its busiest stretch.
-_SIDE = 320  # The longer side in pixels, about.
+_MOST_FRAMES = 250  # Ten seconds; for longer recordings, the interval with the most events.
+_SIDE = 320  # Approximate length of the longer side in pixels.
 _CAPTION = 16
 
-# Colours are pairs of a share of ON events and a strength: 15 x 16 of the 256 that a GIF has.
+# A colour is a pair of a share of ON events and an intensity: 15 x 16 of the 256 colours of a GIF.
 _SHARES, _STRENGTHS = 15, 16
 _INK = _SHARES * _STRENGTHS
 
 
 @dataclass(frozen=True, eq=False)
 class Film:
-    """Frames to play one after the other.
+    """Frames of an animation.
 
     Attributes:
         frames: Counts, any unsigned type, shape (F, 2, H, W).
-        frame_us: What each lasts, in µs of the recording.
-        start_us: Where the first begins, after the first event.
+        frame_us: Duration of a frame in µs of the recording.
+        start_us: Start of the first frame in µs after the first event.
     """
 
     frames: NDArray[Any]
@@ -44,19 +44,21 @@ class Film:
 
 
 def film_events(chunks: Chunks, survey: Survey, height: int, width: int, slower: float) -> Film:
-    """Bin a stream, or its busiest ten seconds of playing, into frames of 40 ms as they are played.
+    """Bin a stream of events into frames of 40 ms playing time, for at most ten seconds.
+
+    If the stream is longer, the ten seconds with the most events are used.
 
     Args:
         chunks: All events.
-        survey: Of them; at least one event.
+        survey: Statistics of these events; at least one event.
         height: Sensor rows.
         width: Sensor columns.
-        slower: How much slower than the recording it plays.
+        slower: Slow-motion factor.
     """
     frame_us = max(1, round(_FRAME_US / slower))
     start, end = survey.busiest(_MOST_FRAMES * frame_us)
     count = min(_MOST_FRAMES, -(-(end - start) // frame_us))
-    # Blocks of a large sensor's pixels are summed before anything is kept.
+    # Pixels of large sensors are summed in blocks, which saves memory.
     block = max(1, -(-max(height, width) // _SIDE))
     rows, columns = -(-height // block), -(-width // block)
     frames = np.zeros((count, 2, rows, columns), np.uint32)
@@ -69,13 +71,13 @@ def film_events(chunks: Chunks, survey: Survey, height: int, width: int, slower:
 
 
 def write_film(path: Path, film: Film, caption: str, slower: float) -> None:
-    """Write a film as an animated GIF that plays for ever.
+    """Write a film as an animated GIF that repeats forever.
 
     Args:
-        path: The GIF to write; it appears when it is whole.
-        film: What to play.
-        caption: Stands below, beside the time.
-        slower: How much slower than the recording it plays.
+        path: The GIF to write, atomically.
+        film: The frames.
+        caption: Text below the frames, next to the time.
+        slower: Slow-motion factor.
 
     Raises:
         SpikeloomError: If the file cannot be written.
@@ -86,7 +88,7 @@ def write_film(path: Path, film: Film, caption: str, slower: float) -> None:
     images = [_draw(film, i, brightest, caption) for i in range(len(film.frames))]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Hundredths of a second that add up, so that the whole plays as long as it should.
+        # Rounded to hundredths of a second such that the total playing time is right.
         ends = np.round(np.arange(len(images) + 1) * shown_us / 10_000).astype(int)
         durations = (np.diff(ends) * 10).tolist()
         with whole_file(path) as temporary:
@@ -104,7 +106,7 @@ def write_film(path: Path, film: Film, caption: str, slower: float) -> None:
 
 
 def _merge(film: Film, slower: float) -> Film:
-    """Frames summed in groups, where they are too short to be played one by one."""
+    """Sum frames in groups if single frames are too short to be played."""
     group = -(-_SHORTEST_US // max(1, int(film.frame_us * slower)))
     if group == 1:
         return film
@@ -113,7 +115,7 @@ def _merge(film: Film, slower: float) -> Film:
 
 
 def _draw(film: Film, i: int, brightest: float, caption: str) -> Image.Image:
-    """One frame in the colours of `_palette`, enlarged, with caption and time below."""
+    """Draw frame i, enlarged, in the colours of `_palette`, with the caption and time below."""
     from PIL import Image, ImageDraw
 
     counts = film.frames[i].astype(np.float64)
@@ -129,14 +131,14 @@ def _draw(film: Film, i: int, brightest: float, caption: str) -> Image.Image:
     height, width = pixels.shape
     pen.line([(0, height), (width, height)], fill=_INK + 1)
     seconds = (film.start_us + i * film.frame_us) / 1e6
-    # The time needs some 60 pixels, a letter six.
+    # The time needs about 60 pixels, a letter six.
     pen.text((4, height + 2), caption[: max(0, (width - 64) // 6)], fill=_INK)
     pen.text((width - 4, height + 2), f"{seconds:.2f} s", fill=_INK, anchor="ra")
     return image
 
 
 def _palette() -> list[int]:
-    """Red, green and blue of every colour, of the ink and of the line."""
+    """RGB values of the colours, followed by those of the text and the line."""
     off, on = (np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) for colour in (OFF_BLUE, ON_RED))
     share = np.linspace(0, 1, _SHARES)[:, None, None]
     strength = np.linspace(0, 1, _STRENGTHS)[None, :, None]

@@ -1,4 +1,4 @@
-"""What a stream of events is like: how many, when, in what order; counted chunk by chunk in bounded memory."""
+"""Statistics of a stream of events: counts, rates and order, computed chunk by chunk in bounded memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from preprocess.events import Events
 
 Chunks = Callable[[], Iterable[Events]]
-"""Gives all events anew at each call, in chunks."""
+"""A function that returns an iterable over all events, in chunks, at each call."""
 
 _WINDOW_US = 10_000
 _MOST_WINDOWS = 1 << 20
@@ -19,16 +19,16 @@ _MOST_WINDOWS = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """A stream of events in numbers.
+    """Statistics of a stream of events.
 
     Attributes:
-        events: How many.
-        on: How many of them are ON.
+        events: Number of events.
+        on: Number of ON events.
         start_us: The earliest time; 0 without events.
-        end_us: The latest time + 1, so that the events lie in [start_us, end_us).
-        backwards: Events that are earlier than the event before them.
+        end_us: The latest time + 1, so that all events are in [start_us, end_us).
+        backwards: Number of events that are earlier than their predecessor.
         window_us: Length of the windows of `counts`, about 10 ms.
-        counts: Events by polarity in consecutive windows from start_us on, int64, shape (2, windows); 1 is ON.
+        counts: Events per polarity (1 is ON) in consecutive windows from start_us on, int64, shape (2, windows).
     """
 
     events: int
@@ -45,21 +45,21 @@ class Survey:
 
     @property
     def on_share(self) -> float:
-        """ON events / events; 0 without events."""
+        """Fraction of ON events; 0 without events."""
         return self.on / max(1, self.events)
 
     @property
     def mean_rate(self) -> float:
-        """Events/s over the duration."""
+        """Mean event rate in events/s."""
         return 1e6 * self.events / max(1, self.duration_us)
 
     @property
     def peak_rate(self) -> float:
-        """Events/s in the fullest window."""
+        """Event rate in events/s in the window with the most events."""
         return 1e6 * int(self.counts.sum(axis=0).max(initial=0)) / self.window_us
 
     def busiest(self, span_us: int) -> tuple[int, int]:
-        """[start, end) in µs of the fullest stretch of about `span_us`, or of all where it is not longer."""
+        """The interval [start, end) in µs, of about `span_us`, with the most events; all if the stream is shorter."""
         windows = self.counts.shape[1]
         wide = min(windows, max(1, round(span_us / self.window_us)))
         sums = np.concatenate([[0], np.cumsum(self.counts.sum(axis=0))])
@@ -69,7 +69,7 @@ class Survey:
 
 
 def survey_events(chunks: Chunks) -> Survey:
-    """Count a stream of events; its chunks are taken twice, because windows need the first and last time."""
+    """Compute the statistics of a stream; it is read twice, because the windows depend on its first and last time."""
     events = on = backwards = 0
     start = end = 0
     previous: int | None = None
@@ -92,13 +92,13 @@ def survey_events(chunks: Chunks) -> Survey:
 
 @dataclass(frozen=True, eq=False)
 class Excerpt:
-    """A stretch of a stream, small enough to draw.
+    """An interval of a stream, small enough to draw.
 
     Attributes:
-        start_us: Where it begins.
-        end_us: Where it ends, exclusive.
-        shown: Evenly picked events of it, at most as many as asked for and one.
-        frames: Counts in equally long bins of it, int64, shape (bins, 2, H, W).
+        start_us: Start of the interval.
+        end_us: End of the interval, exclusive.
+        shown: Evenly selected events of the interval, about as many as requested.
+        frames: Counts in bins of equal duration, int64, shape (bins, 2, H, W).
     """
 
     start_us: int
@@ -110,7 +110,7 @@ class Excerpt:
 def take_excerpt(
     chunks: Chunks, start_us: int, end_us: int, height: int, width: int, *, bins: int, most_events: int
 ) -> Excerpt:
-    """Bin the events with start_us <= t < end_us and pick some of them to show."""
+    """Bin the events with start_us <= t < end_us, and select some of them to draw."""
     inside = sum(int(np.count_nonzero(_within(chunk, start_us, end_us))) for chunk in _with_events(chunks))
     step = max(1, -(-inside // most_events))
     frames = np.zeros(bins * 2 * height * width, np.int64)

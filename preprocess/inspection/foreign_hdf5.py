@@ -1,4 +1,4 @@
-"""HDF5 files that others wrote: what is in them, and how to make a recording of it that is read."""
+"""HDF5 files of other programs: an error that lists their contents and explains how to convert their events."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ _MOST_GROUPS = 100
 
 
 def refuse_foreign(path: Path) -> None:
-    """Return if the file calls itself one of our caches, or cannot be read: opening it as one says what is wrong.
+    """Refuse an HDF5 file that is not a cache of spikeloom.
+
+    Files that cannot be read are accepted here: opening them as a cache raises the right error.
 
     Raises:
-        CacheError: If it is another HDF5 file; with its datasets, and how to convert events among them.
+        CacheError: If it is another HDF5 file; the message lists its datasets and how to convert events.
     """
     try:
         check_heap(path)
@@ -33,13 +35,13 @@ def refuse_foreign(path: Path) -> None:
     except (OSError, ValueError, KeyError, RuntimeError, TypeError):
         return
     raise CacheError(
-        f"{path}: expected an event store or a frame cache that spikeloom made, found an HDF5 file with {found}. "
-        f"HDF5 recordings are not read; {hint}"
+        f"{path}: expected an event store or a frame cache of spikeloom, found an HDF5 file with {found}. HDF5 "
+        f"recordings are not supported; {hint}"
     )
 
 
 def _datasets(file: h5py.File) -> str:
-    """The first datasets with their types and shapes, down to two groups; of those hidden in deeper ones, the group."""
+    """List the first datasets, at most one group deep, with types and shapes; of deeper groups only their names."""
     names = list(islice(_titles(file), _MOST_NAMES + 1))
     more = " and more" if len(names) > _MOST_NAMES else ""
     return ("the datasets " + ", ".join(names[:_MOST_NAMES]) + more) if names else "no datasets"
@@ -63,10 +65,10 @@ def _title(dataset: h5py.Dataset) -> str:
 
 
 def _conversion(path: Path, file: h5py.File) -> str:
-    """What to do next: where the columns lie together, the code that saves them as an array that is read."""
-    then = "then spikeloom inspect or preprocess it, with --time-unit where its times are not in us."
+    """Return the next step: code that saves the events as an array file, if their columns are found in a group."""
+    then = "then run spikeloom inspect or preprocess on it, with --time-unit if its times are not in us."
     groups = ((name, item) for name, item in file.items() if isinstance(item, h5py.Group))
-    # Files with a group for each of thousands of recordings are opened only as far as the line needs it.
+    # Files may have a group for each of thousands of recordings: only the first ones are opened.
     for name, group in chain([("/", file)], islice(groups, _MOST_GROUPS)):
         items = list(islice(group.items(), _MOST_GROUPS))
         columns = match_names([key for key, item in items if isinstance(item, h5py.Dataset)])
@@ -82,4 +84,4 @@ def _conversion(path: Path, file: h5py.File) -> str:
                     f"convert it: import h5py, numpy; f = h5py.File('{path.name}')['{name}']; "
                     f"numpy.save('{path.stem}.npy', f['{key}'][:]); {then}"
                 )
-    return "save its events as columns t, x, y and p by numpy's savez, and give that file."
+    return "save its events as columns t, x, y and p with NumPy's savez, and give that file."

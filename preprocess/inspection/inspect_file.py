@@ -1,4 +1,4 @@
-"""What inspect tells of a file: facts as plain values, and how to draw it."""
+"""Inspect a recording or a cache: its facts as plain values, and functions that draw and animate it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from preprocess.building.plausibility import doubt_times
+from preprocess.building.plausibility import check_times
 from preprocess.errors import CacheError, RecordingError
 from preprocess.formats import NO_OPTIONS, ArrayOptions, Recording, Size, open_recording
 from preprocess.formats.numpy_files import ArrayRecording
@@ -28,7 +28,7 @@ _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 _SPLITS = {TRAIN: "train", TEST: "test", NO_SPLIT: "no split"}
 
-# What a picture shows of a stream.
+# A plot shows this much of a stream: its duration, number of frames and maximum number of points.
 _EXCERPT_US = 1_500_000
 _EXCERPT_BINS = 8
 _EXCERPT_EVENTS = 40_000
@@ -36,27 +36,32 @@ _EXCERPT_EVENTS = 40_000
 
 @dataclass(frozen=True)
 class Inspection:
-    """Facts by name, as plain values for JSON, and how to draw the file into a PNG and to play it in a GIF."""
+    """The contents of an inspected file.
+
+    Attributes:
+        facts: Facts by name, as plain values for JSON.
+        draw: Draws the file; called with the PNG to write.
+        animate: Animates the file; called with the GIF to write and the slow-motion factor.
+    """
 
     facts: dict[str, Any]
     draw: Callable[[Path], None]
     animate: Callable[[Path, float], None]
-    """Called with the GIF, and how much slower than the recording it plays."""
 
 
 def inspect_file(
     path: Path, *, sample: int | None = None, size: Size | None = None, arrays: ArrayOptions = NO_OPTIONS
 ) -> Inspection:
-    """Look at a recording, which is decoded whole, or at a cache's tables and one of its samples.
+    """Inspect a recording, which is decoded completely, or the tables and one sample of a cache.
 
     Args:
         path: A raw recording, an event store or a frame cache.
-        sample: Number of a cache's sample; None is the first.
-        size: Rows and columns of the sensor, for formats that do not store them.
-        arrays: Order of columns and unit of times, where the recording is an array that does not say them.
+        sample: Number of the sample of a cache; the first if None.
+        size: Sensor rows and columns, for formats that do not store them.
+        arrays: Column order and time unit, for arrays that do not store them.
 
     Raises:
-        RecordingError: If a recording is damaged or of no known format, or has no samples to choose from.
+        RecordingError: If a recording is damaged or of an unknown format, or `sample` is given for a recording.
         CacheError: If a cache is damaged or of another format, or has no such sample.
     """
     if _is_hdf5(path):
@@ -66,7 +71,7 @@ def inspect_file(
         expected = "expected a .npy or .npz file for --columns and --time-unit"
         raise RecordingError(f"{path}: {expected}, found {recording.format}. Leave them out.")
     if sample is not None:
-        raise RecordingError(f"{path}: expected a cache to take sample {sample} from, found a recording. Leave it out.")
+        raise RecordingError(f"{path}: expected a cache for --sample {sample}, found a recording. Leave out --sample.")
     survey = _survey(recording, size)
     facts = {
         "path": str(path),
@@ -103,13 +108,13 @@ def _survey(recording: Recording, size: Size | None) -> Survey:
 
 
 def _facts_of_arrays(recording: Recording, survey: Survey) -> dict[str, Any]:
-    """The unit in which the times of an array were taken, and a warning where that is implausible."""
+    """The unit in which the times of an array were read, and a warning if the result is implausible."""
     if not isinstance(recording, ArrayRecording):
         return {}
     warning = None
     if survey.events:
         spans, events = np.array([survey.duration_us]), np.array([survey.events])
-        warning = doubt_times(spans, events, recording.height * recording.width, recording.options)
+        warning = check_times(spans, events, recording.height * recording.width, recording.options)
     return {
         "time_unit": recording.options.time_unit or "us",
         "time_unit_assumed": recording.options.time_unit is None,
@@ -122,7 +127,7 @@ def _is_hdf5(path: Path) -> bool:
         with path.open("rb") as file:
             return file.read(len(_HDF5_MAGIC)) == _HDF5_MAGIC
     except OSError:
-        return False  # Opening it as a recording says what is wrong.
+        return False  # Opening it as a recording raises the right error.
 
 
 def _inspect_cache(path: Path, i: int) -> Inspection:
@@ -132,7 +137,7 @@ def _inspect_cache(path: Path, i: int) -> Inspection:
         with h5py.File(path, "r") as file:
             is_frames = file.attrs.get("format") == FRAMES_FORMAT
     except (OSError, ValueError):
-        is_frames = False  # Opening it as an event store says what is wrong.
+        is_frames = False  # Opening it as an event store raises the right error.
     cache: EventStore | FrameCache = open_frames(path) if is_frames else open_events(path)
     try:
         if i >= len(cache):
@@ -194,7 +199,7 @@ def _inspect_frames(cache: FrameCache, i: int) -> Inspection:
     def animate(gif: Path, slower: float) -> None:
         from preprocess.inspection.animation import Film, write_film
 
-        # How long each frame lasted only `duration` says; the sample as a whole takes its time by every rule.
+        # Most rules do not determine the duration of a frame, so all frames share the duration of the sample equally.
         start, end = cache.samples.interval_us[i]
         write_film(gif, Film(frames, max(1, int(end - start)) / length), _caption_of(cache, i), slower)
 
@@ -223,7 +228,7 @@ def _facts_of_cache(kind: str, cache: CacheFile) -> dict[str, Any]:
 
 
 def _by_split(samples: SampleTable, label: int | None) -> dict[str, int]:
-    """How many samples, of one class or of all, each split has that has any in the data set."""
+    """Number of samples, of one class or of all, in each split of the data set."""
     mine = np.ones(len(samples), bool) if label is None else samples.label == label
     present = [(code, name) for code, name in _SPLITS.items() if np.any(samples.split == code)]
     return {name: int(np.sum(mine & (samples.split == code))) for code, name in present}
@@ -270,7 +275,7 @@ def _in_short(survey: Survey) -> str:
 
 
 def _caption_of(cache: CacheFile, i: int) -> str:
-    """In a few words, for below an animation; the names of emulated data sets say so."""
+    """Caption below an animation; the names of emulated data sets already say that they are emulated."""
     return f"{cache.dataset}: {cache.classes[cache.samples.label[i]]}"
 
 

@@ -1,4 +1,4 @@
-"""Pictures of events and frames: OFF is blue, ON is red, on white."""
+"""Plots of events and frames: OFF is blue, ON is red, on white."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _MOST_COLUMNS = 10
 
 
 def draw_events(path: Path, title: str, survey: Survey, excerpt: Excerpt) -> None:
-    """Draw a stream: its busiest stretch in space and time and as frames, and the rate of all of it.
+    """Plot a stream: an excerpt in space and time and as frames, and the event rate of the whole stream.
 
     Args:
-        path: The PNG to write; it appears when it is whole.
-        title: One or two lines above all.
-        survey: Of the whole stream.
-        excerpt: The stretch to show.
+        path: The PNG to write, atomically.
+        title: One or two lines at the top.
+        survey: Statistics of the whole stream.
+        excerpt: The interval to show.
 
     Raises:
         SpikeloomError: If the file cannot be written.
@@ -50,11 +50,11 @@ def draw_events(path: Path, title: str, survey: Survey, excerpt: Excerpt) -> Non
 
 
 def draw_frames(path: Path, title: str, frames: NDArray[Any]) -> None:
-    """Draw a sample of a frame cache: up to twenty frames, their sum, and the events of every time step.
+    """Plot a sample of a frame cache: up to twenty frames, the sum of all, and the events of every time step.
 
     Args:
-        path: The PNG to write; it appears when it is whole.
-        title: One or two lines above all.
+        path: The PNG to write, atomically.
+        title: One or two lines at the top.
         frames: Counts, shape (T, 2, H, W).
 
     Raises:
@@ -63,7 +63,7 @@ def draw_frames(path: Path, title: str, frames: NDArray[Any]) -> None:
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _MOST_FRAMES)).astype(int))
     columns = min(len(chosen), _MOST_COLUMNS) if len(chosen) <= _MOST_COLUMNS else -(-len(chosen) // 2)
     strips = [chosen[i : i + columns] for i in range(0, len(chosen), columns)]
-    cell = 12.0 / columns  # inches, less where a frame would fill the page
+    cell = 12.0 / columns  # In inches; limited below, so that a single frame does not fill the page.
     heights = [min(cell, 3.0) * frames.shape[2] / frames.shape[3] + 0.15] * len(strips) + [2.1]
     figure = _new_figure(title, sum(heights) + 1.7, above=0.75, below=0.55)
     rows = figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0.22)
@@ -79,7 +79,7 @@ def draw_frames(path: Path, title: str, frames: NDArray[Any]) -> None:
 
 def _new_figure(title: str, height: float, *, above: float, below: float) -> Figure:
     """A page with a title; sizes and margins are in inches."""
-    # A figure of its own, without pyplot: no display, no global state.
+    # Without pyplot, which needs a display and has global state.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, height), dpi=_DOTS_PER_INCH, facecolor="white")
@@ -91,14 +91,14 @@ def _new_figure(title: str, height: float, *, above: float, below: float) -> Fig
 def _draw_space_time(
     figure: Figure, place: Any, events: Events, t: NDArray[np.float64], span: tuple[float, float], unit: str
 ) -> None:
-    """The events as points in time (to the right), column (into the page) and row."""
+    """Plot events as points: time to the right, column into the page, row upwards."""
     import mpl_toolkits.mplot3d  # noqa: F401  (registers the projection)
 
     axes: Any = figure.add_subplot(place, projection="3d", computed_zorder=False)
     colours = np.where(events.p[:, None] == 1, _rgb(ON_RED), _rgb(OFF_BLUE))
     size = float(np.clip(40_000 / max(1, len(events)), 1.2, 7.0))
     rows = events.height - 1 - events.y.astype(int)
-    # Matplotlib would clip to a square in the middle of a box this long.
+    # Matplotlib would clip the points of such a long box to a square in its middle.
     axes.scatter(t, events.x, rows, s=size, c=colours, alpha=0.5, linewidths=0, depthshade=False, clip_on=False)
     axes.set_xlim(*span)
     axes.set_ylim(0, events.width)
@@ -119,14 +119,14 @@ def _draw_space_time(
 def _draw_strip(
     figure: Figure, place: Any, frames: NDArray[Any], labels: list[str], brightest: float, columns: int
 ) -> None:
-    """Frames side by side, in cells as wide as `columns` of them."""
+    """Draw frames in a row that has space for `columns` of them."""
     cells = place.subgridspec(1, columns, wspace=0.06)
     for column, (frame, label) in enumerate(zip(frames, labels, strict=True)):
         _draw_frame(figure.add_subplot(cells[column]), frame, label, brightest)
 
 
 def _draw_frame(axes: Axes, frame: NDArray[Any], label: str, brightest: float) -> None:
-    """One frame (2, H, W): the more events the stronger the colour, the more of both polarities the more purple."""
+    """Draw a frame (2, H, W): more events give a stronger colour, and events of both polarities give purple."""
     counts = frame.astype(float)
     total = counts.sum(axis=0)
     colour = np.einsum("phw,pc->hwc", counts / np.maximum(total, 1), np.stack([_rgb(OFF_BLUE), _rgb(ON_RED)]))
@@ -140,7 +140,7 @@ def _draw_frame(axes: Axes, frame: NDArray[Any], label: str, brightest: float) -
 
 
 def _draw_rate(axes: Axes, survey: Survey, shown: tuple[float, float], scale: float, unit: str) -> None:
-    """Events/s over the whole stream, ON upon OFF, with the stretch that is shown marked."""
+    """Plot the event rate of the whole stream, ON stacked on OFF, and mark the interval shown above."""
     counts, window_us = _merged(survey.counts, survey.window_us, 400)
     edges = np.arange(counts.shape[1] + 1) * (window_us / scale)
     rate = counts / window_us * 1e3  # thousands of events/s
@@ -176,14 +176,14 @@ def _plain_axes(axes: Axes) -> None:
 
 
 def _merged(counts: NDArray[np.int64], window_us: int, most: int) -> tuple[NDArray[np.int64], int]:
-    """Fewer, longer windows where there are more than can be seen."""
+    """Merge windows if there are more than `most`."""
     merge = -(-counts.shape[1] // most)
     padded = np.pad(counts, ((0, 0), (0, -counts.shape[1] % merge)))
     return padded.reshape(2, -1, merge).sum(axis=2), window_us * merge
 
 
 def brightest_count(frames: NDArray[Any]) -> float:
-    """How many events of a pixel are drawn in full colour: few pixels, often hot ones, have more."""
+    """Number of events of a pixel that is drawn in full colour; 2 % of the pixels, often hot ones, have more."""
     total = frames.sum(axis=-3, dtype=np.int64)
     seen = total[total > 0]
     return float(np.percentile(seen, 98)) if len(seen) else 1.0

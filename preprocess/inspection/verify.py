@@ -1,4 +1,4 @@
-"""Proof that a cache is whole and belongs to its recordings: everything is read, decoded, binned again, compared."""
+"""Verify that a cache is intact and matches its recordings: read all of it, bin its events again, and compare."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ from preprocess.store.frame_cache import FrameCache, open_frames
 from preprocess.store.own_frames import EFFECTIVE_IDS, own_frames_folder
 from preprocess.terminal.progress import Progress
 
-# A damaged disk spoils many samples; a few lines say as much as thousands.
-_MOST_FAULTS = 5
+# A damaged disk can damage thousands of samples, of which a few lines are enough.
+_MOST_ERRORS = 5
 
 _REDECODE = "Delete the file and preprocess again."
-_REMAKE = "Delete the file; preprocess, train and tune make it again."
+_REMAKE = "Delete the file; preprocess, train and tune rebuild it."
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What was read of one file, or of the recordings of one event store.
+    """The result of verifying one file, or the recordings of one event store.
 
     Attributes:
         path: The file, or the folder of the recordings.
-        samples: How many samples, or recordings.
-        events: How many events, or counts in frames.
-        size: Bytes on disk.
-        seconds: How long it took.
-        faults: What is wrong, a line each; at most five and one that says how many more.
-        note: What could not be proved, such as where the recordings are gone; "" otherwise.
-        out_of_order: Of an event store: samples with events earlier than the event before, and such events.
-        dropped: Of a frame cache: events that are in no frame.
-        repeated: Of a frame cache: events that are in several frames.
+        samples: Number of samples, or of recordings.
+        events: Number of events, or sum of the counts of frames.
+        size: Size in bytes.
+        seconds: Duration of the verification.
+        errors: The errors found, one line each: at most five, and a line with the number of others.
+        note: What could not be verified, such as missing recordings; "" otherwise.
+        out_of_order: For an event store: number of samples with events earlier than their predecessor, and of such
+            events.
+        dropped: For a frame cache: number of events that are in no frame.
+        repeated: For a frame cache: number of events that are in several frames.
     """
 
     path: Path
@@ -58,19 +59,21 @@ class Verified:
 
 
 def verify_cache(folder: Path, *, progress: Progress | None = None) -> list[Verified]:
-    """Read everything below a folder and compare it.
+    """Verify all caches in a folder.
 
-    An event store: its seal, every event's checksums and range, its fingerprint, and the recordings where they still
-    are. A frame cache: its seal, and every sample binned again from the event store.
-
-    Frames of a cache that this user cannot write are looked for in the user's own folder too.
+    For an event store, the seal, the checksums and range of all events, the fingerprint, and the recordings (if they
+    still exist) are checked. For a frame cache, the seal is checked, and every sample is binned again from the event
+    store and compared. Frame caches in the user's own folder are included.
 
     Args:
         folder: ``CACHE/<name>``, or CACHE for all data sets in it.
         progress: Where to report progress.
 
+    Returns:
+        A result for each file, and for the recordings of each event store; errors in files are returned, not raised.
+
     Raises:
-        CacheError: If the folder holds no event store. Faults of files are not raised but returned.
+        CacheError: If the folder contains no event store.
     """
     progress = progress or Progress()
     folder = folder.expanduser().absolute()
@@ -79,9 +82,9 @@ def verify_cache(folder: Path, *, progress: Progress | None = None) -> list[Veri
     else:
         found, closed = sorted(folder.glob("*/events.h5")), _closed_folders(folder)
     if not found:
-        entered = f" in the folders that can be read; not in {closed[0]} (check its permissions)" if closed else ""
+        entered = f" in the readable folders; {closed[0]} cannot be read (check its permissions)" if closed else ""
         raise CacheError(
-            f"{folder}: expected a cache (a folder with events.h5, or one of such folders), found none{entered}. "
+            f"{folder}: expected a cache (a folder with events.h5, or a folder of such folders), found none{entered}. "
             "Make one: spikeloom preprocess DATASET --source DIR --cache CACHE"
         )
     results = [result for path in found for result in _verify_data_set(path, progress)]
@@ -89,7 +92,7 @@ def verify_cache(folder: Path, *, progress: Progress | None = None) -> list[Veri
 
 
 def _closed_folders(folder: Path) -> list[Path]:
-    """The folders in a folder whose files this user may not read."""
+    """Subfolders that this user has no permission to read."""
     return [path for path in folders(folder) if not os.access(path, os.R_OK | os.X_OK, effective_ids=EFFECTIVE_IDS)]
 
 
@@ -97,12 +100,12 @@ def _verify_data_set(path: Path, progress: Progress) -> Iterator[Verified]:
     frames = sorted((path.parent / "frames").glob("*.h5"))
     try:
         store = open_events(path)
-        # Frames of a cache that this user cannot write lie in a folder of the user's own.
+        # Frame caches of a read-only cache folder are in the user's own folder.
         frames += sorted((own_frames_folder() / store.fingerprint).glob("*.h5"))
     except CacheError as error:
         yield Verified(path, 0, 0, path.stat().st_size, 0.0, error.errors)
         for cache in frames:
-            message = f"{cache}: cannot be compared, because its event store cannot be read. Correct that first."
+            message = f"{cache}: cannot be compared, because its event store cannot be read. Repair that first."
             yield Verified(cache, 0, 0, cache.stat().st_size, 0.0, (message,))
         return
     try:
@@ -118,7 +121,7 @@ def _verify_events(store: EventStore, progress: Progress) -> Verified:
     start = time.perf_counter()
     errors: list[str] = []
     if fingerprint(store.attributes["layout_digest"], _sources(store)) != store.fingerprint:
-        errors.append(f"{store.path}: its sources do not fit its fingerprint. Delete the file and preprocess again.")
+        errors.append(f"{store.path}: its sources do not match its fingerprint. Delete the file and preprocess again.")
     with progress.task(f"{store.path.parent.name}: events", len(store), "samples") as advance:
         backwards = np.zeros(len(store), np.int64)
         for i in range(len(store)):
@@ -142,16 +145,16 @@ def _verify_recordings(store: EventStore, progress: Progress) -> Verified:
     folder = Path(store.attributes["source"])
     present = [source for source in sources if (folder / source.relative).is_file()]
     if not present:
-        return Verified(folder, 0, 0, 0, 0.0, note="the recordings are not there, so they were not compared")
+        return Verified(folder, 0, 0, 0, 0.0, note="not verified: the recordings are missing")
     errors: list[str] = []
     with progress.task(f"{store.path.parent.name}: recordings", len(present), "files") as advance:
         for source in present:
             path = folder / source.relative
             if path.stat().st_size != source.size or hash_file(path) != source.sha256:
-                errors.append(f"{path}: differs from what {store.path} was made of. Preprocess again.")
+                errors.append(f"{path}: differs from the recording that {store.path} was built from. Preprocess again.")
             advance(1)
     gone = len(sources) - len(present)
-    note = f"{gone} of {len(sources)} recordings are not there, so they were not compared" if gone else ""
+    note = f"not verified: {gone} of {len(sources)} recordings are missing" if gone else ""
     size = sum(source.size for source in present)
     return Verified(folder, len(present), 0, size, time.perf_counter() - start, _few(folder, errors), note)
 
@@ -181,8 +184,8 @@ def _verify_frames(path: Path, store: EventStore, progress: Progress) -> Verifie
     with progress.task(f"{store.path.parent.name}: {path.stem}", len(frames), "samples") as advance:
         for i in range(len(frames)):
             try:
-                held, *outside = _compare_sample(frames, store, i)
-                counts, coverage = counts + held, coverage + outside
+                counted, *outside = _compare_sample(frames, store, i)
+                counts, coverage = counts + counted, coverage + outside
             except CacheError as error:
                 errors += error.errors
             advance(1)
@@ -193,9 +196,13 @@ def _verify_frames(path: Path, store: EventStore, progress: Progress) -> Verifie
 
 
 def _compare_sample(frames: FrameCache, store: EventStore, i: int) -> tuple[int, int, int]:
-    """The number of counts in sample i's frames, and how many of its events are in no frame and in several.
+    """Compare the frames of sample i with its events, binned again.
 
-    The frames are what its events bin to, none lost and none invented.
+    Returns:
+        The sum of the counts, and the numbers of events that are in no frame and in several frames.
+
+    Raises:
+        CacheError: If they differ.
     """
     found = frames.read(i)
     address, t = store.addresses(i), store.times(i) if frames.binning.needs_times else None
@@ -211,14 +218,14 @@ def _compare_sample(frames: FrameCache, store: EventStore, i: int) -> tuple[int,
     if not fits:
         message = "differs from its events binned again"
     elif repeated == 0 and counts != len(address) - dropped:
-        message = f"holds {counts:,} of {len(address) - dropped:,} events"
+        message = f"contains {counts:,} of {len(address) - dropped:,} events"
     else:
         return counts, dropped, repeated
     raise CacheError(f"{frames.path}: sample {i} ('{store.samples.name[i]}') {message}. {_REMAKE}")
 
 
 def _few(path: Path, errors: list[str]) -> tuple[str, ...]:
-    more = len(errors) - _MOST_FAULTS
+    more = len(errors) - _MOST_ERRORS
     if more <= 0:
         return tuple(errors)
-    return (*errors[:_MOST_FAULTS], f"{path}: {more} more faults of this kind. The remedy is the same.")
+    return (*errors[:_MOST_ERRORS], f"{path}: {more} more errors of this kind. The remedy is the same.")

@@ -263,7 +263,7 @@ class CacheFile:
 
 
 def _reopen(kind: type[Any], path: Path, fingerprint: str) -> Any:
-    """Unpickle: the same cache, or an error if the file was rebuilt from other recordings meanwhile."""
+    """Unpickle a cache; CacheMismatchError if the file was rebuilt from other recordings meanwhile."""
     cache = kind(path)
     if cache.fingerprint != fingerprint:
         raise CacheMismatchError(

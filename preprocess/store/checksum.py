@@ -1,4 +1,4 @@
-"""HDF5's checksum of a chunk, compiled by Numba; releases the GIL."""
+"""HDF5's checksum of a chunk, as a Numba kernel that releases the GIL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from preprocess.jit import compile_kernel
 
 @compile_kernel
 def fletcher32(data: Any) -> Any:
-    """HDF5's Fletcher-32 checksum of uint8 (N,): sums of big-endian 16-bit words modulo 65535, and of those sums.
+    """Return HDF5's Fletcher-32 checksum of uint8 (N,): the sum of big-endian 16-bit words, and the sum of these sums.
 
     The words are summed as little-endian numbers, which needs no shifts: swapping bytes is a multiplication by 256
     modulo 65535, which is done once, at the end. The sum of sums of a block is a weighted sum, which vectorises.
@@ -43,7 +43,7 @@ def fletcher32(data: Any) -> Any:
         seen |= np.uint32(last)
     low = (low * np.uint64(256)) % modulus
     high = (high * np.uint64(256)) % modulus
-    # HDF5 adds carries back instead of dividing: its sums are 0 only where all words are.
+    # HDF5 adds carries back instead of dividing, so its sums are 0 only if all words are 0.
     if seen and low == 0:
         low = modulus
     if seen and high == 0:

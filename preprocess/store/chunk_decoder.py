@@ -1,4 +1,4 @@
-"""Decompressing many chunks in one compiled loop without the GIL."""
+"""Decompress many chunks in one compiled loop without the GIL."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def unpack_chunks(decompress: Any, packed: Any, ends: Any, out: Any, size: int) 
         decompress: `Decompress`.
         packed: The chunks as in the file, each followed by its checksum, uint8 (B,).
         ends: The end of each chunk, int64 (C,).
-        out: To fill, uint8 (C * size,).
+        out: Output, uint8 (C * size,).
         size: Bytes of an unpacked chunk.
 
     Returns:
-        The number of valid chunks, from the first one on.
+        Number of valid chunks before the first invalid one.
     """
     start = 0
     for k in range(len(ends)):

@@ -53,12 +53,12 @@ Packed = bytes | NDArray[Any]
 
 
 def pack(values: NDArray[Any], codec: Codec, chunk: tuple[int, ...]) -> Packed:
-    """Compress a chunk and add its checksum; outside of the GIL, and of HDF5's lock.
+    """Compress a chunk and add its checksum, without the GIL and HDF5's lock.
 
     Args:
-        values: Of the chunk; shorter only at the end of the dataset.
-        codec: Of the dataset.
-        chunk: The shape of the dataset's chunks.
+        values: Values of the chunk; smaller than `chunk` only at the end of the dataset.
+        codec: Codec of the dataset.
+        chunk: Shape of the dataset's chunks.
     """
     if blosc.load() is None or values.shape != chunk:
         # Chunks at the end of a dataset are stored at full size: the pipeline pads them.
@@ -128,9 +128,9 @@ class ChunkReader:
         return buffer[l - first * length : r - first * length]
 
     def _read_together(self, starts: Sequence[tuple[int, ...]], out: NDArray[Any]) -> int:
-        """Read consecutive chunks; returns how many are valid, from the first one on.
+        """Read consecutive chunks; returns the number of valid chunks before the first invalid one.
 
-        Their positions are from HDF5; they are read without its lock and without the GIL.
+        HDF5 provides their positions; they are read without its lock and without the GIL.
         """
         from preprocess.store.chunk_decoder import Decompress, unpack_chunks
 

@@ -19,9 +19,9 @@ class CopiedCache:
     """The description of the event store that a copied frame cache was made from.
 
     Attributes:
-        fingerprint: The event store's.
-        height: In pixels.
-        width: In pixels.
+        fingerprint: Fingerprint of the event store.
+        height: Sensor rows.
+        width: Sensor columns.
     """
 
     fingerprint: str
@@ -42,7 +42,7 @@ class CopiedCache:
 
 
 def read_copied(folder: Path) -> CopiedCache | None:
-    """The description in the folder of a data set; None if it has no copied caches."""
+    """Read the description in the folder of a data set; None if it has no copied caches."""
     try:
         return CopiedCache(**json.loads((folder / FILE).read_text()))
     except (OSError, ValueError, TypeError):
@@ -50,7 +50,7 @@ def read_copied(folder: Path) -> CopiedCache | None:
 
 
 def open_copied(cache: Path, name: str, binning: Binning) -> FrameCache | None:
-    """A frame cache that was copied here; None if the folder of the data set is not a copy.
+    """Open a frame cache that was copied here; None if the folder of the data set is not a copy.
 
     Raises:
         CacheError: If the frame cache is missing, damaged, or of another event store.

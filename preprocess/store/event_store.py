@@ -1,6 +1,6 @@
 """The event store: every event of a data set in one HDF5 file, as linear addresses and time differences.
 
-/events/address       (p*H + y)*W + x, the smallest unsigned type that holds 2*H*W - 1, shape (E,)
+/events/address       (p*H + y)*W + x, the smallest unsigned type that fits 2*H*W - 1, shape (E,)
 /events/time_delta    µs since the previous event of the sample, modulo 2^32, uint32 (E,); a sample's first is 0
 /events/jump_at       numbers of the few events whose difference is outside [-2^31, 2^31), int64 (J,)
 /events/jump_us       the multiple of 2^32 missing in such a difference, int64 (J,)
@@ -135,7 +135,7 @@ class EventStore(CacheFile):
         return int(self.samples.offset[i]), int(self.samples.offset[i + 1])
 
     def check_sample(self, i: int) -> NDArray[np.int64]:
-        """Compare sample i's events with their checksum and with the sensor; its times in µs, int64 (n,).
+        """Check sample i's events against their checksum and the sensor size; returns its times in µs, int64 (n,).
 
         Raises:
             CacheError: If they differ.
@@ -149,24 +149,24 @@ class EventStore(CacheFile):
 
 
 def events_crc32(address: NDArray[Any], t: NDArray[np.int64]) -> int:
-    """The checksum of the events of a sample: crc32 of the crc32s of addresses and times."""
+    """Return the checksum of the events of a sample: crc32 of the crc32s of addresses and times."""
     return join_crc32(zlib.crc32(np.ascontiguousarray(address).data), zlib.crc32(np.ascontiguousarray(t).data))
 
 
 def seal_backwards(backwards: NDArray[np.int64]) -> str:
-    """The seal of ``/samples/backwards``, 64 hexadecimal digits."""
+    """Return the seal of ``/samples/backwards``, 64 hexadecimal digits."""
     return hashlib.sha256(backwards.astype("<i8").tobytes()).hexdigest()
 
 
 def join_crc32(address_crc: int, time_crc: int) -> int:
-    """One checksum of two, which are separate so that they can be updated chunk by chunk."""
+    """Combine two checksums, which are separate so that they can be updated chunk by chunk."""
     return zlib.crc32(address_crc.to_bytes(4, "little") + time_crc.to_bytes(4, "little"))
 
 
 def time_deltas(
     t: NDArray[np.int64], previous: int | None
 ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
-    """Differences modulo 2^32, and the jumps that these do not represent.
+    """Return differences modulo 2^32, and the jumps that these do not represent.
 
     Args:
         t: Times in µs, int64, shape (n,), n >= 1.

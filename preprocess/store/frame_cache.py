@@ -1,10 +1,10 @@
 """The frame cache: every sample of a data set binned one way, in one HDF5 file.
 
-/frames            counts, the smallest unsigned type that holds the largest, shape (N, T, 2, H, W), a chunk per sample
-/length            frames that a sample fills, int64 (N,), if T varies; the frames behind are zero
+/frames            counts, the smallest unsigned type that fits the largest, shape (N, T, 2, H, W), a chunk per sample
+/length            number of frames of each sample, int64 (N,), if T varies; further frames are zero
 /samples/...       the event store's `SampleTable`
-/samples/dropped   events that are in no frame, int64 (N,), where the rule drops any or a sample has some
-/samples/repeated  events that are in several frames, int64 (N,), where a sample has some
+/samples/dropped   events that are in no frame, int64 (N,), if the rule drops events or a sample has such events
+/samples/repeated  events that are in several frames, int64 (N,), if a sample has such events
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ class FrameCache(CacheFile):
 
     Attributes:
         binning: How the frames were made.
-        timesteps: T, the longest sample's where it varies.
-        lengths: Frames that each sample fills, int64 (N,); T where it does not vary.
+        timesteps: T; the largest if it varies.
+        lengths: Number of frames of each sample, int64 (N,); T if it does not vary.
         dropped: Events of each sample that are in no frame, int64 (N,).
         repeated: Events of each sample that are in several frames, int64 (N,); None in caches of versions that did not
             count them.
         height: Rows of the frames.
         width: Columns of the frames.
-        dtype: Of the counts.
-        fingerprint: Of the event store that the frames were made from.
+        dtype: Type of the counts.
+        fingerprint: Fingerprint of the event store that the frames were built from.
     """
 
     FORMAT: ClassVar[str] = FORMAT
@@ -118,7 +118,7 @@ class FrameCache(CacheFile):
         return out
 
     def read_batch(self, indices: Sequence[int] | NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """The counts of several samples, shape (B, T, 2, H, W); into `out`, of that shape, where given."""
+        """The counts of several samples, shape (B, T, 2, H, W), written to `out` if given."""
         if out is None:
             out = np.empty((len(indices), *self.sample_shape), self.dtype)
         elif len(out) != len(indices):
@@ -142,7 +142,7 @@ def chunk_shape(store: EventStore, binning: Binning, steps: Steps, dtype: Any) -
 
 
 def create_frames(file: h5py.File, store: EventStore, binning: Binning, steps: Steps, dtype: Any) -> h5py.Dataset:
-    """Create an empty frame cache for the samples of a store, with tables and attributes; the dataset to fill."""
+    """Create an empty frame cache with its tables and attributes; returns the dataset to fill."""
     chunk = chunk_shape(store, binning, steps, dtype)
     rows, columns = chunk[3:]
     attributes: dict[str, Any] = {
@@ -163,7 +163,7 @@ def create_frames(file: h5py.File, store: EventStore, binning: Binning, steps: S
 
 
 def pack_frames(frames: NDArray[Any], longest: int, chunk: tuple[int, int, int, int, int]) -> list[Packed]:
-    """The chunks of one sample's counts, (F, 2, H, W) of the dataset's type; F is at most `longest`; zeros follow."""
+    """Pack the counts of a sample, (F, 2, H, W) of the dataset's type, padded with zeros to `longest` frames."""
     if len(frames) < longest:
         padding = np.zeros((longest - len(frames), *frames.shape[1:]), frames.dtype)
         frames = np.concatenate([frames, padding])

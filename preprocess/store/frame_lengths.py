@@ -23,9 +23,9 @@ class Steps:
     """Frame and event counts of every sample of a data set for one binning.
 
     Attributes:
-        lengths: Frames that it fills, int64 (N,); padding follows up to the longest.
-        dropped: Its events that are in no frame, int64 (N,).
-        repeated: Its events that are in several frames, int64 (N,).
+        lengths: Number of frames, int64 (N,); shorter samples are padded to the longest.
+        dropped: Number of events that are in no frame, int64 (N,).
+        repeated: Number of events that are in several frames, int64 (N,).
     """
 
     lengths: NDArray[np.int64]
@@ -88,7 +88,7 @@ def _seal(*columns: NDArray[np.int64]) -> str:
 
 
 def measure_steps(store: EventStore, binnings: Sequence[Binning], progress: Progress | None = None) -> list[Steps]:
-    """The steps of every sample in each of several binnings, in one pass over the times that it needs.
+    """Measure the frames and events of every sample for several binnings, in one pass over the necessary times.
 
     Raises:
         CacheError: If a sample of the store is damaged.

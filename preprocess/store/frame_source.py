@@ -24,14 +24,14 @@ class FrameSource(Protocol):
     Attributes:
         path: The file behind it.
         dataset: The name of the data set.
-        classes: Names, by class number.
-        fingerprint: The event store's.
+        classes: Class names, by class number.
+        fingerprint: Fingerprint of the event store.
         binning: How the frames are made.
-        timesteps: T, the longest sample's where it varies.
-        lengths: Frames that each sample fills, int64 (N,); those behind, up to T, are zero.
+        timesteps: T; the largest if it varies.
+        lengths: Number of frames of each sample, int64 (N,); further frames, up to T, are zero.
         height: Rows of the frames.
         width: Columns of the frames.
-        dtype: Of the counts, an unsigned type that holds every one of them.
+        dtype: Type of the counts, an unsigned type that fits all of them.
     """
 
     path: Path
@@ -58,11 +58,11 @@ class FrameSource(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, i: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Sample i's counts, shape (T, 2, H, W); into `out`, contiguous and of this shape and dtype, where given."""
+        """Sample i's counts, shape (T, 2, H, W), written to `out` (contiguous, of this shape and dtype) if given."""
         ...
 
     def read_batch(self, indices: Sequence[int] | NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """The counts of several samples, shape (B, T, 2, H, W); into `out`, of that shape, where given."""
+        """The counts of several samples, shape (B, T, 2, H, W), written to `out` if given."""
         ...
 
     def close(self) -> None:
@@ -160,7 +160,7 @@ class EventFrames:
         return out
 
     def read_batch(self, indices: Sequence[int] | NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """The counts of several samples, shape (B, T, 2, H, W); into `out`, of that shape, where given."""
+        """The counts of several samples, shape (B, T, 2, H, W), written to `out` if given."""
         if out is None:
             out = np.empty((len(indices), *self.sample_shape), self.dtype)
         elif len(out) != len(indices):

@@ -1,8 +1,8 @@
-"""HDF5's global heap, which stores text of variable length: the only structure that HDF5 reads without a checksum.
+"""Check HDF5's global heap, which stores text of variable length and is the only structure without a checksum.
 
 A flipped bit in the size of an object makes HDF5 loop forever, so the heap is checked here first. A collection is
 ``GCOL``, version 1, three zeros and its size, u64; then objects of index u16, references u16, four zeros, size u64 and
-content, padded to eight bytes; index 0 is the free space behind them.
+content, padded to eight bytes; index 0 is the free space after them.
 Source: HDF5 File Format Specification, section III.E.
 """
 

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 EFFECTIVE_IDS = os.access in os.supports_effective_ids
-"""Whether `os.access` can ask as whom files are opened, which is not always who started the process."""
+"""Whether `os.access` can use the effective user id, with which files are opened."""
 
 
 def own_frames_folder() -> Path:

@@ -1,1 +1,1 @@
-"""Shared by all commands: arguments, errors as one line each, exit codes, tables, progress."""
+"""What all commands share: arguments, errors in one line, exit codes, tables, progress."""

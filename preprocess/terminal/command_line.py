@@ -1,4 +1,4 @@
-"""Running a command: typed arguments become options, errors are printed as one line each, exit codes have a meaning.
+"""Run a command: parse its options into typed arguments, print each error as one line, and return an exit code.
 
 Exit codes: 0 success; 2 invalid arguments or files, or a file that the system refuses; 130 Ctrl-C; 143 SIGTERM;
 1 any other error.
@@ -77,10 +77,10 @@ def parse(target: Callable[..., T], argv: Sequence[str], *, prog: str, **options
 
 
 def _message_of_tyro(call: Callable[[], object]) -> str:
-    """The message, in one line, of a call of tyro that fails.
+    """Return the message of a failing call of tyro, in one line.
 
-    tyro prints its errors, and its exceptions do not have the text. Without boxes and colours it prints the title,
-    a rule of hyphens, the message, and behind another rule hints.
+    tyro prints its errors, and its exceptions do not contain the text. Without boxes and colours it prints the title,
+    a line of hyphens, the message, another line of hyphens, and hints.
     """
     import tyro
 
@@ -99,7 +99,7 @@ def _message_of_tyro(call: Callable[[], object]) -> str:
 
 
 def run_main(verbs: Mapping[str, Verb], *, prog: str, description: str, argv: Sequence[str] | None = None) -> int:
-    """Run the command that `argv` names and return the exit code; errors of the user are printed without traceback."""
+    """Run the command named in `argv` and return the exit code; user errors are printed without a traceback."""
     given = list(sys.argv[1:] if argv is None else argv)
     with stopped_by_signals():
         code = _run(verbs, given, prog, description)
@@ -142,7 +142,7 @@ def _dispatch_or_stop(verbs: Mapping[str, Verb], argv: list[str], prog: str, des
     try:
         return _dispatch(verbs, argv, prog, description)
     except Exception:
-        # A clean-up after a signal may fail in its turn, such as on a module whose import the signal cut short.
+        # Clean-up after a signal may fail too, for example if the signal interrupted the import of a module.
         raise_if_stopped()
         raise
 

@@ -1,4 +1,4 @@
-"""The console for tables: as wide as the terminal, and wide enough for complete paths in files and pipes."""
+"""The console for tables: as wide as the terminal, and in files and pipes wide enough for complete paths."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-# A file or a pipe has no width; a table squeezed to 80 columns breaks its paths.
+# Files and pipes have no width; in a table of 80 columns, paths would be broken.
 _WIDTH_OF_FILES = 200
 
 

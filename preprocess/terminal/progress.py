@@ -11,7 +11,7 @@ Advance = Callable[[float], None]
 
 
 class Progress:
-    """Prints notes as lines on stderr and shows no progress; the base of the other two."""
+    """Print notes on stderr, but no progress; the base class of the other two."""
 
     def note(self, line: str) -> None:
         """Print a message that is not an error, such as why a cache is rebuilt."""

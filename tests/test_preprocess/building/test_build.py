@@ -188,7 +188,7 @@ def decode_anew(layout: TinyLayout) -> TinyLayout:
     [
         (swap_two_events, "the content of r003.npy changed"),
         (grow, r"r003.npy had \d+ bytes and has \d+"),
-        (drop, "0 recordings are new and 1 are gone, such as r011.npy"),
+        (drop, "0 recordings are new and 1 are missing, such as r011.npy"),
         (relabel, "the options, the labels, the splits or the decoder changed"),
         (decode_anew, "the options, the labels, the splits or the decoder changed"),
     ],
@@ -203,7 +203,7 @@ def test_a_changed_source_is_noticed_and_built_again(tmp_path: Path, samples: li
     path = build_event_store(changed, tmp_path / "cache", progress=notes)
     assert open_events(path).fingerprint != first
     assert len(notes.lines) == 1
-    assert re.search(f"events.h5: {reason}; making it again", notes.lines[0])
+    assert re.search(f"events.h5: {reason}; rebuilding it", notes.lines[0])
 
 
 def test_a_damaged_store_is_made_again(tmp_path: Path, samples: list[Events]):
@@ -336,7 +336,9 @@ def test_a_damaged_part_is_deleted_and_told(tmp_path: Path, samples, monkeypatch
     folder.mkdir(parents=True)
     plan = parts.plan_parts(layout)[3]
     plan.path(folder).write_bytes(b"torn by a power failure")
-    with pytest.raises(CacheError, match=r"expected a whole part, but .* deleted. Run the same command again"):
+    with pytest.raises(
+        CacheError, match=r"expected a readable part, found damage .* deleted. Run the same command again"
+    ):
         build_event_store(layout, tmp_path / "cache")
     check(build_event_store(layout, tmp_path / "cache"), samples)
 
@@ -401,7 +403,7 @@ def test_of_two_builders_one_builds_and_the_other_waits(tmp_path: Path, samples:
     wait_for(lambda: (cache / "tiny" / ".lock").exists() and decoded(layout), "it did not begin")
     notes = Notes()
     path = build_event_store(layout, cache, progress=notes)
-    assert notes.lines == [f"{cache / 'tiny'}: another process builds here; waiting for it"]
+    assert notes.lines == [f"{cache / 'tiny'}: waiting for another process that is building here"]
     check(path, samples)
     # It may have waited in turn before it made frames.
     assert all("waiting for it" in line for line in builder.communicate()[1].splitlines())

@@ -84,7 +84,7 @@ def test_an_error_comes_out_as_it_is(kind, count: int):
 
 def test_a_killed_process_is_one_line(monkeypatch):
     monkeypatch.setenv("BUILDER", str(os.getpid()))
-    with Workers(2) as workers, pytest.raises(CacheError, match=r"was killed, .*fewer --workers; what is decoded is"):
+    with Workers(2) as workers, pytest.raises(CacheError, match=r"was killed, .*fewer --workers; recordings that are"):
         list(workers.map(die, range(10)))
 
 

@@ -92,7 +92,7 @@ def test_folder_that_cannot_be_made_is_one_line(tmp_path: Path, capsys):
     (tmp_path / "file").write_text("")
     assert run("gestures", "--out", tmp_path / "file" / "out") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "cannot be made (Not a directory)" in line
+    assert "cannot be created (Not a directory)" in line
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
@@ -112,7 +112,7 @@ def test_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch, capsys, sto
         130 if stop is KeyboardInterrupt else 2
     )
     (line,) = (line for line in capsys.readouterr().err.splitlines() if "digits: " not in line)
-    assert "stopped by Ctrl-C" in line or "cannot be made (No space left on device). Check the free space" in line
+    assert "stopped by Ctrl-C" in line or "cannot be created (No space left on device). Check the free space" in line
     assert [path.name for path in tmp_path.rglob("*")] == ["out"]
 
 

@@ -204,7 +204,7 @@ def test_faulty_files_and_samples_are_one_line(cache: Path, tmp_path: Path, caps
     assert f"{damaged}: expected an event store, found one that cannot be read" in refusal(capsys, damaged)
     recording = tmp_path / "a.bin"
     recording.write_bytes(atis([(1, 2, 3, 1)]))
-    assert "expected a cache to take sample 0 from, found a recording" in refusal(capsys, recording, "--sample", 0)
+    assert "expected a cache for --sample 0, found a recording" in refusal(capsys, recording, "--sample", 0)
     recording.write_bytes(atis([(1, 2, 3, 1)])[:3])
     assert "found 3 bytes left at byte 0" in refusal(capsys, recording)
 

@@ -13,7 +13,7 @@ from preprocess.building.build_event_store import build_event_store
 from preprocess.cli import VERBS
 from preprocess.datasets import find_layout
 from preprocess.emulator.difficulty import HARD, PLAIN
-from preprocess.emulator.distractors import passer
+from preprocess.emulator.distractors import random_distractor
 from preprocess.emulator.gestures import LIGHTS, User, emulate_gestures
 from preprocess.emulator.shapes import Motion, film
 from preprocess.errors import ConfigError, LayoutError
@@ -211,7 +211,7 @@ def test_hard_gestures_are_repeated_dim_and_noisy(hard: Path, plain: Path):
 
 def test_passers_cross_the_picture_in_every_direction_dark_or_bright():
     rng = np.random.default_rng(0)
-    paths = [passer(rng, 5, 0.4, 300, 2000, 128).poses for _ in range(400)]
+    paths = [random_distractor(rng, 5, 0.4, 300, 2000, 128).poses for _ in range(400)]
     inside = [np.all((poses[:, :2] >= -1) & (poses[:, :2] <= 128), axis=1) for poses in paths]
     assert all(seen.any() for seen in inside) and not all(seen.all() for seen in inside)
     # As often in the picture early as late: run backwards, the films are as likely.

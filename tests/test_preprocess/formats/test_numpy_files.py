@@ -275,10 +275,10 @@ def test_options_for_arrays_need_arrays(tmp_path: Path):
 @pytest.mark.parametrize(
     ("times", "words", "said"),
     [
-        (TRUE["t"] * 1000, [], "as us, because no --time-unit was given: the median duration is then 39"),
-        (TRUE["t"] // 1000, [], "as us, because no --time-unit was given: the median duration is then 0.000"),
-        (TRUE["t"], ["--time-unit", "ms"], "as --time-unit ms says: the median duration is then 39"),
-        (TRUE["t"] // 300, [], "s, at 2,2"),
+        (TRUE["t"] * 1000, [], "as us, because no --time-unit was given. The median sample then lasts 39"),
+        (TRUE["t"] // 1000, [], "as us, because no --time-unit was given. The median sample then lasts 0.000"),
+        (TRUE["t"], ["--time-unit", "ms"], "as --time-unit ms says. The median sample then lasts 39"),
+        (TRUE["t"] // 300, [], "s, with 2,2"),
         (TRUE["t"], [], None),
         (TRUE["t"] * 1000, ["--time-unit", "ns"], None),
     ],
@@ -342,16 +342,16 @@ def test_someone_elses_hdf5_is_described_and_converted_by_the_code_it_is_given(
     for name, found in (
         ("grouped.h5", "datasets events/ps (int64 of shape (500,)), events/ts"),
         ("rows.hdf5", "datasets CD/events (fields t, x, y, p of shape (500,))"),
-        ("other.h5", "datasets images (float64 of shape (2, 3)). HDF5 recordings are not read; save its events"),
-        ("empty.h5", "no datasets. HDF5 recordings are not read; save its events"),
+        ("other.h5", "datasets images (float64 of shape (2, 3)). HDF5 recordings are not supported; save its events"),
+        ("empty.h5", "no datasets. HDF5 recordings are not supported; save its events"),
     ):
         with pytest.raises(CacheError) as refused:
             inspect_recording.run([name])
         (line,) = refused.value.errors
-        assert "expected an event store or a frame cache that spikeloom made, found an HDF5 file with" in line
+        assert "expected an event store or a frame cache of spikeloom, found an HDF5 file with" in line
         assert found in line and "\n" not in line
         if "convert it: " in line:
-            exec(line.split("convert it: ")[1].split("; then spikeloom")[0], {})
+            exec(line.split("convert it: ")[1].split("; then run")[0], {})
             events = decode(next(Path().glob(f"{Path(name).stem}.np?")))
             for letter, values in TRUE.items():
                 np.testing.assert_array_equal(getattr(events, letter), values)
@@ -372,5 +372,5 @@ def test_someone_elses_hdf5_of_thousands_of_recordings_is_described_by_its_first
     with pytest.raises(CacheError) as refused:
         inspect_recording.run([str(path)])
     (line,) = refused.value.errors
-    assert "001/y (int64 of shape (3,)) and more. HDF5 recordings are not read; convert it: " in line
+    assert "001/y (int64 of shape (3,)) and more. HDF5 recordings are not supported; convert it: " in line
     assert 0 < len(opened) < 500

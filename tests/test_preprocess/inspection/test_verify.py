@@ -47,16 +47,17 @@ def test_a_whole_cache_is_told_so(cache: Path, tmp_path: Path):
 def test_a_changed_recording_is_told(cache: Path, tmp_path: Path):
     save_events(tmp_path / "src" / "r003.npy", random_events(77, 103))
     (message,) = errors(verify_cache(cache))
-    assert message.startswith(f"{tmp_path}/src/r003.npy: differs from what {cache}/tiny/events.h5 was made of.")
+    expected = f"{tmp_path}/src/r003.npy: differs from the recording that {cache}/tiny/events.h5 was built from."
+    assert message.startswith(expected)
 
 
 def test_recordings_that_are_gone_are_no_fault_but_said(cache: Path, tmp_path: Path):
     (tmp_path / "src" / "r000.npy").unlink()
-    assert verify_cache(cache)[1].note == "1 of 8 recordings are not there, so they were not compared"
+    assert verify_cache(cache)[1].note == "not verified: 1 of 8 recordings are missing"
     shutil.rmtree(tmp_path / "src")
     results = verify_cache(cache)
     assert errors(results) == []
-    assert results[1].note == "the recordings are not there, so they were not compared"
+    assert results[1].note == "not verified: the recordings are missing"
 
 
 def test_a_flipped_byte_is_told_once_for_each_sample_it_touches(cache: Path):
@@ -95,7 +96,7 @@ def test_many_faults_end_in_a_count(cache: Path):
         file["events/time_delta"][:] = 7
     found = verify_cache(cache)[0].errors
     assert len(found) == 6
-    assert found[-1] == f"{path}: 3 more faults of this kind. The remedy is the same."
+    assert found[-1] == f"{path}: 3 more errors of this kind. The remedy is the same."
 
 
 def test_frames_of_another_store_are_stale(cache: Path, tmp_path: Path):
@@ -109,7 +110,7 @@ def test_frames_of_another_store_are_stale(cache: Path, tmp_path: Path):
 def test_a_store_whose_sources_changed_does_not_fit_its_fingerprint(cache: Path):
     with h5py.File(cache / "tiny" / "events.h5", "r+") as file:
         file["sources/size"][0] += 1
-    assert "its sources do not fit its fingerprint" in errors(verify_cache(cache))[0]
+    assert "its sources do not match its fingerprint" in errors(verify_cache(cache))[0]
 
 
 def test_a_folder_without_a_cache_is_told(tmp_path: Path):

@@ -144,8 +144,8 @@ def test_frames_of_another_event_store_are_made_again(tmp_path: Path):
     build_event_store(tiny_layout(tmp_path / "src", [changed]), tmp_path, progress=notes)
     ensure_frames(tmp_path, "tiny", Binning(4), progress=notes)
     assert len(notes.lines) == 2
-    assert "the content of r000.npy changed; making it again" in notes.lines[0]
-    assert "made from another event store (fingerprint " in notes.lines[1]
+    assert "the content of r000.npy changed; rebuilding it" in notes.lines[0]
+    assert "built from another event store (fingerprint " in notes.lines[1]
     np.testing.assert_array_equal(open_frames(path).read(0), bin_events(changed, Binning(4)))
 
 
