@@ -22,7 +22,7 @@ from benchmarks import neuron_peers as peers
 from benchmarks.measuring import Row, format_table, time_in_turns
 from pipeline.config.run_config import NetworkConfig, NeuronConfig
 from pipeline.networks import build_network
-from preprocess.malloc import keep_freed_memory
+from preprocess.freed_memory import keep_freed_memory
 
 # Speed against SpikingJelly's multi-step node and against torch.compile of the plain loop; 0 is recorded only.
 TARGETS = {"clif": (8.0, 3.0), "lif": (4.0, 0.0)}

@@ -22,7 +22,7 @@ from preprocess.binning.binning import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames, ensure_frames
 from preprocess.datasets import find_layout
 from preprocess.events import Events
-from preprocess.malloc import keep_freed_memory
+from preprocess.freed_memory import keep_freed_memory
 from preprocess.store.event_store import events_path, open_events
 from preprocess.store.frame_cache import frames_path, open_frames
 

@@ -26,7 +26,7 @@ from pipeline.networks import SpikeCounter, build_network
 from pipeline.networks.vggsnn import PLAN
 from pipeline.runtime.distributed import Group
 from pipeline.training.learner import Learner
-from preprocess.malloc import keep_freed_memory
+from preprocess.freed_memory import keep_freed_memory
 
 SIZE, CLASSES = 48, 10
 TARGETS = {"fp32": 1.4, "bf16": 1.35}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from preprocess.lazy import lazy_exports
+from preprocess.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from pipeline.config.neuron_traits import NeuronTraits as NeuronTraits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from preprocess.lazy import lazy_exports
+from preprocess.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from preprocess.binning.binning import Binning as Binning

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from patience import PATIENCE_S
 
+from preprocess.default_folders import default_cache, default_out
 from preprocess.errors import SpikeloomError
 from preprocess.interrupts import raise_if_stopped
-from preprocess.paths import default_cache, default_out
 from preprocess.terminal.command_line import Verb, parse, run_main
 from tune.cli import PIPELINE_VERBS, PREPROCESS_VERBS, VERBS
 

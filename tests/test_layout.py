@@ -17,7 +17,7 @@ MOST_LINES = 420
 TWINS = {
     "__init__", "__main__", "cli",
     "registry",  # what there is of a kind, by name
-    "kernels", "cpu", "cpu_with_norm", "cuda", "custom_op", "node", "with_norm",  # one for each owner, or neuron
+    "cpu", "cpu_with_norm", "cuda", "custom_op", "node", "with_norm",  # one for each owner, or neuron
     "surrogates",  # the functions, and their kernels
     "jit",  # the compiler's settings, of NumPy loops and of activations
     "plan", "results", "figures", "tables", "table",  # of a search, a comparison, a dry run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from preprocess.lazy import lazy_exports
+from preprocess.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tune.comparison.compare_call import ComparisonResult as ComparisonResult
@@ -23,7 +23,7 @@ _HOMES = {
     "ComparisonResult": "tune.comparison.compare_call",
     "load_results": "tune.trials.results_frame",
 }
-# Packages that are called like functions; see `preprocess.lazy.make_callable`.
+# Packages that are called like functions; see `preprocess.lazy_exports.make_callable`.
 _CALLED = ("search", "report")
 
 __all__ = ["search", "SearchResult", "Report", "compare", "ComparisonResult", "load_results", "report"]

@@ -18,8 +18,8 @@ from pipeline.commands.config_arguments import (
 )
 from pipeline.config.run_config import RunConfig
 from pipeline.runs.result_json import MetricsRow, TimingRow
+from preprocess.default_folders import default_cache, default_out
 from preprocess.interrupts import Terminated
-from preprocess.paths import default_cache, default_out
 from preprocess.terminal.command_line import UsageError
 from preprocess.terminal.progress import progress_on_stderr
 

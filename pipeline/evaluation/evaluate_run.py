@@ -16,8 +16,8 @@ from pipeline.runs.changed_code import KEY, check_code, joined_records
 from pipeline.runs.result_json import EvaluationJson
 from pipeline.runs.run_folder import Run
 from pipeline.runtime.device import computing
+from preprocess.default_folders import default_cache
 from preprocess.files import write_json
-from preprocess.paths import default_cache
 from preprocess.terminal.progress import Progress
 
 

@@ -14,7 +14,7 @@ import torch
 from pipeline.config.run_config import RunConfig
 from pipeline.runtime.distributed import local_device
 from preprocess.errors import ConfigError, FullMemoryError
-from preprocess.malloc import keep_freed_memory
+from preprocess.freed_memory import keep_freed_memory
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

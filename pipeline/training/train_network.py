@@ -11,8 +11,8 @@ from pipeline.config.run_config import RunConfig, override
 from pipeline.evaluation.run_result import RunResult
 from pipeline.presets.registry import find_preset
 from pipeline.training.train_run import OnEpoch, train_run
+from preprocess.default_folders import default_cache, default_out
 from preprocess.errors import ConfigError
-from preprocess.paths import default_cache, default_out
 from preprocess.terminal.progress import Progress
 
 

@@ -264,7 +264,7 @@ def _count(
     frames: NDArray[Any],
 ) -> bool:
     """Count every event in its frames, which are zero before; False if a count does not fit into their type."""
-    from preprocess.binning.kernels import count_events
+    from preprocess.binning.counting_kernels import count_events
 
     limit = 2 * height * width
     if int(address.max()) >= limit:

@@ -34,7 +34,7 @@ def by_time(t: NDArray[np.int64], timesteps: int) -> Ranges:
 
     The last frame runs to N. An event between two others of a frame counts in it, whatever its time.
     """
-    from preprocess.binning.kernels import time_ranges
+    from preprocess.binning.counting_kernels import time_ranges
 
     l, r = np.empty((2, timesteps), np.int64)
     time_ranges(t, timesteps, l, r)
@@ -47,7 +47,7 @@ def by_duration(t: NDArray[np.int64], duration_us: int) -> Ranges:
 
     The last frame also has the remainder. Frame i begins where a binary search finds t >= min + i * D.
     """
-    from preprocess.binning.kernels import search_borders
+    from preprocess.binning.counting_kernels import search_borders
 
     start = int(t.min())
     borders = np.zeros(_few(max(1, -(-(int(t[-1]) - start) // duration_us))) + 1, np.int64)

@@ -14,11 +14,11 @@ from preprocess.building.lock import building
 from preprocess.building.workers import Workers
 from preprocess.errors import CacheError
 from preprocess.store.cache_file import NewFile, writing
-from preprocess.store.chunks import Packed
+from preprocess.store.chunk_compression import Packed
 from preprocess.store.event_store import EventStore, events_path, open_events
 from preprocess.store.frame_cache import chunk_shape, create_frames, frames_path, open_frames, pack_frames, write_frames
 from preprocess.store.frame_lengths import Steps, measure_steps, refuse_empty
-from preprocess.store.own_frames import can_build, own_frames_folder, own_frames_path
+from preprocess.store.user_frame_caches import can_build, own_frames_folder, own_frames_path
 from preprocess.terminal.progress import Progress
 
 _OWN_HINT = (

@@ -17,7 +17,8 @@ from preprocess.building import source_fingerprint
 from preprocess.building.parts import Part, read_part
 from preprocess.building.workers import Workers
 from preprocess.errors import CacheError, RecordingError
-from preprocess.store import chunks, event_store
+from preprocess.store import chunk_compression as chunks
+from preprocess.store import event_store
 from preprocess.store.cache_file import READ_WITH, NewFile, seal, writing
 from preprocess.store.columns import write_column
 from preprocess.store.event_store import CHUNK_EVENTS

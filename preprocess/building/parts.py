@@ -172,7 +172,7 @@ class _Outside:
 
     def count(self, t: NDArray[np.int64]) -> None:
         """Count events, given their times, int64 (N,)."""
-        from preprocess.building.kernels import count_outside
+        from preprocess.building.segment_kernels import count_outside
 
         if self._bounded:
             self.events += int(count_outside(t, self._starts, self._ends))
@@ -268,7 +268,7 @@ class _PartWriter:
     def _take(
         self, number: int, sample: _PendingSample, chunk: Events, start: int, end: int, recording: SourceRecording
     ) -> None:
-        from preprocess.building.kernels import select_events
+        from preprocess.building.segment_kernels import select_events
 
         address, delta = self._segments.room(len(chunk))
         if len(self._times) < len(chunk):

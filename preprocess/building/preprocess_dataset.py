@@ -12,10 +12,10 @@ from preprocess.binning.binning import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames
 from preprocess.datasets import find_layout
 from preprocess.datasets.layout import Windows
+from preprocess.default_folders import default_cache
 from preprocess.errors import ConfigError
 from preprocess.formats import ArrayOptions, Size
 from preprocess.formats.array_columns import TimeUnit
-from preprocess.paths import default_cache
 from preprocess.store.event_store import open_events
 from preprocess.store.sample_table import TEST, TRAIN
 from preprocess.terminal.progress import Progress

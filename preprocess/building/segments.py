@@ -151,7 +151,7 @@ def _runs(segments: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 
 def _checksum(address: Column, delta: Column) -> int:
-    from preprocess.store.checksum import fletcher32
+    from preprocess.store.fletcher32 import fletcher32
 
     # 63 bits.
     return int(fletcher32(address.view(np.uint8))) << 31 ^ int(fletcher32(delta.view(np.uint8)))

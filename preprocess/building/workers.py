@@ -17,8 +17,8 @@ from typing import Any, Generic, Literal, Self, TypeVar
 
 from preprocess.errors import CacheError
 from preprocess.formats.registry import CustomReader, custom_readers
+from preprocess.freed_memory import keep_freed_memory
 from preprocess.interrupts import raise_if_stopped
-from preprocess.malloc import keep_freed_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

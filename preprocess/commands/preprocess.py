@@ -15,8 +15,8 @@ import tyro
 from preprocess.binning.binning import Binning, SplitBy
 from preprocess.datasets.layout import Windows
 from preprocess.datasets.registry import DATASETS
+from preprocess.default_folders import default_cache
 from preprocess.formats.array_columns import ArrayOptions, TimeUnit
-from preprocess.paths import default_cache
 from preprocess.terminal.command_line import UsageError, parse
 
 if TYPE_CHECKING:
@@ -163,13 +163,13 @@ def run(argv: list[str]) -> None:
     arguments.check()
     from preprocess.building.build_event_store import build_event_store, ensure_every_frames
     from preprocess.building.plausibility import check_sample_times
+    from preprocess.commands.left_out_notes import Remark, remarks
     from preprocess.commands.preprocess_summary import print_summary
-    from preprocess.commands.remarks import Remark, remarks
     from preprocess.datasets import find_layout, find_unread
+    from preprocess.freed_memory import keep_freed_memory
     from preprocess.jit import start_numba
-    from preprocess.malloc import keep_freed_memory
     from preprocess.store.event_store import open_events
-    from preprocess.store.own_frames import own_frames_folder
+    from preprocess.store.user_frame_caches import own_frames_folder
     from preprocess.terminal.progress import progress_on_stderr
 
     keep_freed_memory()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.commands.remarks import Remark
+from preprocess.commands.left_out_notes import Remark
 from preprocess.store.event_store import EventStore, open_events
 from preprocess.store.frame_cache import open_frames
 from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN, SampleTable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from preprocess.lazy import lazy_exports
+from preprocess.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from preprocess.datasets.layout import Layout as Layout
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from preprocess.datasets.registry import DATASETS as DATASETS
     from preprocess.datasets.registry import find_layout as find_layout
     from preprocess.datasets.registry import register_dataset as register_dataset
-    from preprocess.datasets.unread import find_unread as find_unread
+    from preprocess.datasets.unread_files import find_unread as find_unread
 
 __getattr__ = lazy_exports(
     __name__,
@@ -24,6 +24,6 @@ __getattr__ = lazy_exports(
         "Layout": "preprocess.datasets.layout",
         "Sample": "preprocess.datasets.layout",
         "SourceRecording": "preprocess.datasets.layout",
-        "find_unread": "preprocess.datasets.unread",
+        "find_unread": "preprocess.datasets.unread_files",
     },
 )

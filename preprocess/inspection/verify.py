@@ -18,7 +18,7 @@ from preprocess.datasets.layout import folders
 from preprocess.errors import CacheError
 from preprocess.store.event_store import EventStore, open_events
 from preprocess.store.frame_cache import FrameCache, open_frames
-from preprocess.store.own_frames import EFFECTIVE_IDS, own_frames_folder
+from preprocess.store.user_frame_caches import EFFECTIVE_IDS, own_frames_folder
 from preprocess.terminal.progress import Progress
 
 # A damaged disk can damage thousands of samples, of which a few lines are enough.

@@ -11,8 +11,8 @@ from numba.core.typing import Signature
 from numba.experimental import function_type  # noqa: F401  (lets kernels call functions given to them)
 
 from preprocess.jit import compile_kernel
-from preprocess.store import blosc
-from preprocess.store.checksum import fletcher32
+from preprocess.store import blosc_library as blosc
+from preprocess.store.fletcher32 import fletcher32
 
 
 class Decompress(types.WrapperAddressProtocol):

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from preprocess.events import Events
 from preprocess.store.cache_file import CacheFile
-from preprocess.store.chunks import ChunkReader
+from preprocess.store.chunk_compression import ChunkReader
 from preprocess.store.columns import read_column
 
 FORMAT = "spikeloom-events"

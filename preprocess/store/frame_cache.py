@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from preprocess.binning.binning import Binning
 from preprocess.store.cache_file import READ_WITH, CacheFile, seal
-from preprocess.store.chunks import FRAMES, ChunkReader, Packed, create, pack, write
+from preprocess.store.chunk_compression import FRAMES, ChunkReader, Packed, create, pack, write
 from preprocess.store.event_store import EventStore
 from preprocess.store.frame_lengths import Steps
 

@@ -15,7 +15,7 @@ import preprocess
 # Says where a kernel is kept, and whether it was taken from there.
 PROGRAM = """
 import numpy as np, preprocess
-from preprocess.store.checksum import fletcher32
+from preprocess.store.fletcher32 import fletcher32
 fletcher32(np.zeros(10, np.uint8))
 print(preprocess.__file__, fletcher32.stats.cache_path, sum(fletcher32.stats.cache_hits.values()))
 """

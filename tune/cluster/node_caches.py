@@ -22,7 +22,7 @@ from preprocess.files import whole_file
 from preprocess.store.copied_cache import CopiedCache
 from preprocess.store.event_store import events_path, open_events
 from preprocess.store.frame_cache import frames_path, open_frames
-from preprocess.store.own_frames import own_frames_folder
+from preprocess.store.user_frame_caches import own_frames_folder
 from tune.cluster.nodes import actor_here
 
 _BLOCK = 8 * 2**20

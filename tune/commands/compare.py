@@ -17,9 +17,9 @@ from pipeline.commands.config_arguments import (
     refuse_beside_resume,
 )
 from pipeline.config.run_config import RunConfig, flatten, override
+from preprocess.default_folders import default_cache, default_out
 from preprocess.errors import ConfigError
 from preprocess.interrupts import Terminated
-from preprocess.paths import default_cache, default_out
 from preprocess.terminal.command_line import UsageError
 from preprocess.terminal.progress import progress_on_stderr
 from tune.resources.execution_options import ExecutionOptions

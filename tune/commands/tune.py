@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import tyro
 
 from pipeline.commands.config_arguments import ConfiguredArguments, parse_configured, refuse_beside_resume
+from preprocess.default_folders import default_cache, default_out
 from preprocess.interrupts import Terminated
-from preprocess.paths import default_cache, default_out
 from preprocess.terminal.command_line import UsageError
 from preprocess.terminal.progress import progress_on_stderr
 from tune.resources.allocation import ResourceRequest

@@ -9,8 +9,8 @@ from typing import Literal
 
 from pipeline.config.run_config import RunConfig, override
 from pipeline.presets.registry import find_preset
+from preprocess.default_folders import default_cache, default_out
 from preprocess.errors import ConfigError
-from preprocess.paths import default_cache, default_out
 from preprocess.terminal.progress import Progress
 from tune.comparison.conclusions import excluded_lines
 from tune.comparison.plan import Tuning, compare_neurons

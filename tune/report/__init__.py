@@ -3,7 +3,7 @@
 Calling the package, ``tune.report(folder)``, writes the page.
 """
 
-from preprocess.lazy import make_callable
+from preprocess.lazy_exports import make_callable
 from tune.report.page import Report, read_report, write_report
 
 __all__ = ["Report", "read_report", "write_report"]

@@ -3,6 +3,6 @@
 Calling the package, ``tune.search(config, space)``, runs a search; see `tune.search.search_call`.
 """
 
-from preprocess.lazy import make_callable
+from preprocess.lazy_exports import make_callable
 
 make_callable(__name__, "tune.search.search_call", "search")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline.config.run_config import RunConfig, override
 from pipeline.presets.registry import find_preset
+from preprocess.default_folders import default_cache, default_out
 from preprocess.errors import ConfigError, RunError
-from preprocess.paths import default_cache, default_out
 from preprocess.terminal.progress import Progress
 from tune.resources.allocation import ResourceRequest
 from tune.resources.execution_options import ExecutionOptions

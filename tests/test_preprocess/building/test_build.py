@@ -324,7 +324,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, samples, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("preprocess.store.chunks.write", full)
+    monkeypatch.setattr("preprocess.store.chunk_compression.write", full)
     with pytest.raises(CacheError, match=r"events.h5: cannot be written \(.*No space left on device\). Check the free"):
         build_event_store(tiny_layout(tmp_path / "src", samples), tmp_path / "cache")
     assert whole_files(tmp_path / "cache" / "tiny") == set()

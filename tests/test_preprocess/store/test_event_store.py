@@ -20,9 +20,10 @@ from tiny_layout import TinyLayout, TinySample, TinySource, random_events, save_
 from preprocess.building.build_event_store import build_event_store
 from preprocess.errors import CacheError, CacheMismatchError
 from preprocess.events import Events
-from preprocess.store import blosc, chunks
-from preprocess.store.checksum import fletcher32
+from preprocess.store import blosc_library as blosc
+from preprocess.store import chunk_compression as chunks
 from preprocess.store.event_store import CHUNK_EVENTS, EventStore, open_events, time_deltas
+from preprocess.store.fletcher32 import fletcher32
 
 
 def equal(a: Events, b: Events) -> bool:

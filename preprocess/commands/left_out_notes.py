@@ -19,7 +19,7 @@ from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN
 
 if TYPE_CHECKING:
     from preprocess.datasets.layout import Layout
-    from preprocess.datasets.unread import Unread
+    from preprocess.datasets.unread_files import Unread
 
 _SPLITS = {"train": TRAIN, "test": TEST, "no split": NO_SPLIT}
 _MOST_CLASSES = 12

@@ -9,7 +9,7 @@ import sys
 FAULTS = """
 import resource
 import numpy as np
-from preprocess.malloc import keep_freed_memory
+from preprocess.freed_memory import keep_freed_memory
 def faults():
     # The allocator finds a place that lasts after a few rounds.
     for _ in range(20):

@@ -23,7 +23,7 @@ from preprocess.errors import CacheError
 from preprocess.inspection.verify import verify_cache
 from preprocess.store.event_store import open_events
 from preprocess.store.frame_cache import open_frames
-from preprocess.store.own_frames import own_frames_folder
+from preprocess.store.user_frame_caches import own_frames_folder
 from preprocess.terminal.command_line import run_main
 
 NOBODY = 65534

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import CacheError
-from preprocess.store import blosc
+from preprocess.store import blosc_library as blosc
 
 LEVEL = 1  # Measured on real event columns and frames: levels 2 and 3 take longer and save less than 2 %.
 _BYTES, _BITS = 1, 2
@@ -63,7 +63,7 @@ def pack(values: NDArray[Any], codec: Codec, chunk: tuple[int, ...]) -> Packed:
     if blosc.load() is None or values.shape != chunk:
         # Chunks at the end of a dataset are stored at full size: the pipeline pads them.
         return values
-    from preprocess.store.checksum import fletcher32
+    from preprocess.store.fletcher32 import fletcher32
 
     values = np.ascontiguousarray(values)
     packed = np.empty(values.nbytes + blosc.OVERHEAD + _CHECKSUM_BYTES, np.uint8)
@@ -150,7 +150,7 @@ class ChunkReader:
         return int(unpack_chunks(Decompress(), packed, ends, out.view(np.uint8), self._chunk_bytes))
 
     def _unpack(self, packed: bytes, out: NDArray[Any]) -> None:
-        from preprocess.store.checksum import fletcher32
+        from preprocess.store.fletcher32 import fletcher32
 
         data = np.frombuffer(packed, np.uint8)
         size = len(data) - _CHECKSUM_BYTES
