@@ -260,7 +260,7 @@ def _settings(arguments: Arguments, design: Design | None, config: RunConfig) ->
         return (Setting("", config),)
     bases = {arguments.label: config}
     first = find_preset(arguments.preset).config if arguments.preset else config
-    # One table has one selection, whatever each preset's own is.
+    # All settings of a table use the same selection, also if the presets differ.
     changes = {**_changes(first, config, given), "selection": config.selection}
     bases |= {name: override(find_preset(name).config, changes) for name in arguments.also}
     _refuse_other_splits(bases)
@@ -268,7 +268,7 @@ def _settings(arguments: Arguments, design: Design | None, config: RunConfig) ->
 
 
 def _refuse_other_splits(bases: Mapping[str, RunConfig]) -> None:
-    """Refuse presets of one data set with different splits; different data sets have splits of their own."""
+    """Refuse presets of one data set with different splits; different data sets may have different splits."""
     first: dict[str, str] = {}
     for name, config in bases.items():
         known = first.setdefault(config.dataset.name, name)

@@ -291,7 +291,7 @@ def count_arms(arms: Sequence[Arm]) -> str:
 
 
 def seeds_warning(count: int, family: int) -> str:
-    """Why this number of seeds cannot show a significant difference; "" where it can."""
+    """Why this number of seeds cannot show a significant difference; "" if it can."""
     if smallest_p(count) * family <= LEVEL:
         return ""
     needed = pairs_needed(comparisons=family)

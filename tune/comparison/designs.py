@@ -1,8 +1,8 @@
 """Designs: predefined comparisons, declared before they run: tables and figures of the paper, and our own controls.
 
 Paper: Huang et al., ICML 2024. Each of its designs has a small version for a CPU (a small VGG on N-MNIST and on
-emulated gestures), which shows how the design behaves and does not reproduce the paper's numbers; these are in a table
-of their own.
+emulated gestures), which shows how the design behaves but does not reproduce the paper's numbers; those are shown in a
+separate table.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Design:
         axes: Field path to the values with which it is run in every preset.
         changes: The fields that all of its runs set.
         points: Further settings that are not a product of axes: name to the fields that it sets.
-        seeds: The number of seeds; 0 is the number that a test of all its differences needs, at least 6.
+        seeds: The number of seeds; 0 for the number that a test of all its differences needs, at least 6.
         paper: The results that the paper reports.
-        not_run: What it needs that does not exist yet; "" where it can run.
+        not_run: The missing requirements, for a design that cannot run yet; "" if it can.
     """
 
     name: str
@@ -193,7 +193,7 @@ def _designs() -> Iterator[Design]:
         _PAIR,
         {"grad_steps": tuple(TABLE3), "neuron.tau": TAUS},
         changes={"selection": "paper"},
-        # Eleven seeds would be 660 runs: this maps the effect and tests nothing.
+        # Eleven seeds would be 660 runs: this design maps the effect without a test.
         seeds=6,
         paper=_TABLE3,
     )

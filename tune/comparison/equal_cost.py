@@ -47,7 +47,7 @@ def _along_settings(conclusion: Conclusion) -> Iterator[AccuraciesAtCost]:
         return
     for name, results in by_other_axes(conclusion, axes).items():
         if len({result.dataset for result in results}) > 1:
-            # Along a lag, for example: there is no task between two tasks whose cost could be interpolated.
+            # Different data sets, such as different lags, are different tasks, between which nothing is interpolated.
             continue
         for quantity, (cost, form, unit) in _COSTS.items():
             curves = {arm.name: _curve(results, axes[0], arm, cost) for arm in conclusion.comparison.arms}

@@ -35,7 +35,7 @@ class Tuning:
 
     Attributes:
         space: Entries of the search space; () tunes nothing: equal settings for all arms, as in the paper.
-        trials: The number of trials per arm; None is the whole grid.
+        trials: The number of trials per arm; None for the complete grid.
     """
 
     space: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """The figures of a search; call the drawing functions inside `tune.rendering.style.drawing(theme)`.
 
-Only complete trials are points: one that was stopped early says nothing about its neuron or its T.
+Only complete trials are shown: the accuracy of a trial that was stopped early is not comparable.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def draw_accuracy(rows: Rows, fields: Sequence[str], about: str) -> Figure:
 
 
 def _values(rows: Rows, path: str) -> list[Any]:
-    """The distinct values of a field, in order; words and none last, as they come."""
+    """The distinct values of a field: numbers in increasing order, then texts and none in order of occurrence."""
     values = dict.fromkeys(row[path] for row in rows)
     return sorted(values, key=lambda value: (not _is_number(value), value if _is_number(value) else 0))
 
@@ -85,7 +85,7 @@ def _is_number(value: Any) -> bool:
 
 def _draw_points(axes: Axes, points: Rows, path: str, values: list[Any], colour: str, label: str) -> None:
     few = len(values) <= _FEW
-    # Few values stand side by side, whatever they are; many lie on their own scale.
+    # Few values are evenly spaced categories; many are placed on their numeric scale.
     places = {value: float(k) if few else float(value) for k, value in enumerate(values) if few or _is_number(value)}
     shown = [row for row in points if row[path] in places]
     dots = axes.scatter(
@@ -95,7 +95,7 @@ def _draw_points(axes: Axes, points: Rows, path: str, values: list[Any], colour:
         alpha=0.55,
         s=26,
         linewidth=0,
-        # One entry in the legend: the line's where there is one.
+        # One entry in the legend: that of the line, if there is one.
         label=f"_{label}" if few else label,
     )
     set_hover(dots, [describe_trial(row) for row in shown])

@@ -74,7 +74,7 @@ def _draw_points(axes: Axes, rows: Rows, column: str, colour: str, label: str) -
 
 
 def _draw_front(axes: Axes, front: Rows, column: str, *, named: bool) -> None:
-    """The front from the cheapest on, and each one's T beside it where there is room for the words."""
+    """Draw the front from the cheapest point on, and label each point with its T if there is room for the text."""
     from matplotlib.ticker import MaxNLocator
 
     front = sorted(front, key=lambda row: (row[column], row["validation_accuracy"]))
@@ -82,18 +82,18 @@ def _draw_front(axes: Axes, front: Rows, column: str, *, named: bool) -> None:
     axes.margins(x=0.12, y=0.12)
     if axes.dataLim.x0 > 0 and axes.dataLim.x1 > 10 * axes.dataLim.x0:
         axes.set_xscale("log")
-    # What lies below the line, up to the dearest, is beaten.
+    # Every point below the line, up to the most expensive one, is dominated.
     line = [*places, (axes.dataLim.x1, places[-1][1])]
     axes.step([x for x, _ in line], [y for _, y in line], where="post", color=drawing_ink(), linewidth=1, zorder=1)
     if not named:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return
-    # The scales are due when they are asked for; without it the places below would be of the empty axes.
+    # Axis limits are updated lazily; without this call, the positions below would refer to the empty axes.
     axes.autoscale_view()
     taken: list[tuple[float, float]] = []
     for row, place in zip(front, places, strict=True):
         x, y = axes.transAxes.inverted().transform(axes.transData.transform(place))
-        # Nothing is left of and above a point of the front: there its words cover no other point.
+        # No point is to the upper left of a point of the front, so a label there covers no other point.
         if all(abs(x - a) > _LABEL_WIDTH or abs(y - b) > _LABEL_HEIGHT for a, b in taken):
             taken.append((x, y))
             axes.annotate(f"T={row[T]}", place, textcoords="offset points", xytext=(-4, 3), ha="right", fontsize=8)
