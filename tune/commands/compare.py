@@ -191,7 +191,7 @@ def _left_out(design: Design, comparison: Comparison) -> list[str]:
 
 
 def _arms(arguments: Arguments, design: Design | None) -> tuple[Arm, ...]:
-    """The arms that --neurons names, in the design's own version where it has one; by default all of the design."""
+    """The arms that --neurons names, in the design's version if it has one; by default all arms of the design."""
     from tune.comparison.arms import neuron_arm
 
     if design is not None and not arguments.neurons:

@@ -40,7 +40,7 @@ def write_figures(folder: Path, rows: Rows, fields: Sequence[str], about: str) -
         folder: ``figures`` of the search.
         rows: As `tune.search.repeats.group_rows` gives them, with the columns T, tau and neuron.
         fields: The searched field paths.
-        about: Data set and split, and that the data are emulated where they are; heads the figures.
+        about: Data set and split, and whether the data are emulated; the heading of the figures.
     """
     if not complete_rows(rows):
         return

@@ -40,7 +40,7 @@ def draw_trade_off(rows: Rows, about: str) -> Figure:
 
     Args:
         rows: As `tune.search.repeats.group_rows` gives them; at least one cost must differ (`costs_of`).
-        about: Data set and split, and that the data are emulated where they are; heads the figure.
+        about: Data set and split, and whether the data are emulated; the heading of the figure.
     """
     done, costs = complete_rows(rows), costs_of(rows)
     neurons = neurons_of(rows)

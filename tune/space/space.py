@@ -193,7 +193,7 @@ def _circle(left: Mapping[str, Dimension]) -> str:
 
 
 def _value_errors(dimension: Dimension, dimensions: Sequence[Dimension], config: RunConfig) -> Iterator[str]:
-    """Values with a wrong type or out of range, whatever the values of the other fields are.
+    """Values with a wrong type or out of range, regardless of the values of the other fields.
 
     Fields may limit each other (k <= T, resets of some neurons), so a value is wrong only if it is wrong together with
     the largest values of the other fields, and with each of their values.
