@@ -1,4 +1,4 @@
-"""spikeloom weaves event-camera recordings into trained, tuned and compared spiking networks."""
+"""Preprocess event-camera recordings, and train, tune and compare spiking neural networks on them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from preprocess.terminal.command_line import Verb, run_main
 
 VERBS = {
     "tune": Verb("search over T, tau, neuron and any other field", "tune.commands.tune"),
-    "compare": Verb("the same runs with one neuron and another, paired by seed", "tune.commands.compare"),
-    "status": Verb("how a search or comparison stands, from another shell", "tune.commands.status"),
-    "cluster": Verb("this machine's part of a Ray cluster: up, down, status", "tune.commands.cluster"),
-    "report": Verb("tables and pictures of a folder as one HTML page", "tune.commands.report"),
-    "demo": Verb("emulate, preprocess, tune, compare and report, in minutes on a CPU", "tune.commands.demo"),
+    "compare": Verb("compare neurons in otherwise equal runs, paired by seed", "tune.commands.compare"),
+    "status": Verb("show the progress of a search or comparison", "tune.commands.status"),
+    "cluster": Verb("start, join or leave a Ray cluster, or show its status", "tune.commands.cluster"),
+    "report": Verb("write the tables and figures of a folder as one HTML page", "tune.commands.report"),
+    "demo": Verb("run all steps on emulated data, in minutes on a CPU", "tune.commands.demo"),
 }
 
 
 def main() -> int:
-    """The console script: run one verb of all three packages; the exit code."""
+    """The console script: run a command of any of the three packages; return the exit code."""
     return run_main(PREPROCESS_VERBS | PIPELINE_VERBS | VERBS, prog="spikeloom", description=__doc__ or "")

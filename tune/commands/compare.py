@@ -247,7 +247,7 @@ def _is_extended(arguments: Arguments) -> bool:
 
 
 def _settings(arguments: Arguments, design: Design | None, config: RunConfig) -> tuple[Setting, ...]:
-    """Where the arms are compared; a field on the command line applies to all settings."""
+    """The settings in which the arms are compared; a field on the command line applies to all of them."""
     from pipeline.presets.registry import find_preset
     from tune.comparison.arms import Setting
     from tune.comparison.designs import make_settings

@@ -81,7 +81,7 @@ class Design:
         return frozenset(self.axes) | {path for changes in self.points.values() for path in changes}
 
     def settings(self, changes: Changes) -> tuple[Setting, ...]:
-        """All of its settings.
+        """Make all settings of the design.
 
         Args:
             changes: The fields that the command line sets in all of them.
@@ -96,13 +96,13 @@ def make_settings(
     changes: Changes,
     points: Mapping[str, Changes] | None = None,
 ) -> tuple[Setting, ...]:
-    """A setting for each base with each combination of values on the axes, and with each point.
+    """Make a setting for each base with each combination of values on the axes, and with each point.
 
     Args:
-        bases: Configurations by preset's name.
-        axes: Field path to values.
-        changes: Applied to all.
-        points: Further settings: name to the fields that it changes.
+        bases: Configurations by the name of the preset.
+        axes: Field paths and their values.
+        changes: Changes that apply to all settings.
+        points: Further settings: names and the fields that they change.
 
     Raises:
         ConfigError: If a combination is not a valid configuration.

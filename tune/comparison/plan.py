@@ -200,7 +200,7 @@ def read_comparison(folder: Path) -> Comparison:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """The outcome of one run of a comparison: the run, or why it is missing."""
+    """The outcome of one run of a comparison: the run, or the reason why it is missing."""
 
     setting: str
     arm: str
@@ -221,7 +221,7 @@ class Outcome:
 
 
 Outcomes = Mapping[tuple[str, str, int], Outcome]
-"""By setting's name, arm's name and seed."""
+"""The outcomes by setting's name, arm's name and seed."""
 
 
 def read_outcomes(comparison: Comparison, folder: Path) -> dict[tuple[str, str, int], Outcome]:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 T, NEURON = "binning.timesteps", "neuron.name"
 _LABELS = {
-    "energy": "energy of an inference, µJ (counted by Table 6's rule)",
-    "timesteps": "T, time steps of an inference",
+    "energy": "energy per inference, µJ (estimated by the rule of Table 6)",
+    "timesteps": "T, time steps per inference",
 }
-# The room of a label, in widths and heights of the axes.
+# The size of a label, as fractions of the width and height of the axes.
 _LABEL_WIDTH, _LABEL_HEIGHT = 0.11, 0.06
 
 Rows = Sequence[dict[str, Any]]
@@ -36,7 +36,7 @@ def costs_of(rows: Rows) -> list[str]:
 
 
 def draw_trade_off(rows: Rows, about: str) -> Figure:
-    """Validation accuracy against each cost: a point a complete trial, and a line along those that none beats in both.
+    """Draw validation accuracy against each cost: one point per complete trial, and a line along the Pareto front.
 
     Args:
         rows: As `tune.search.repeats.group_rows` gives them; at least one cost must differ (`costs_of`).
@@ -54,14 +54,14 @@ def draw_trade_off(rows: Rows, about: str) -> Figure:
     panels[0].set_ylabel("validation accuracy, %")
     # Above the axes, where it covers no point.
     panels[0].legend(labelcolor="linecolor", loc="lower left", bbox_to_anchor=(0, 1), ncols=len(neurons), borderpad=0)
-    lines = f"lines: what no other of the {len(done)} complete beats in accuracy and cost{_spread(done)}"
+    lines = f"lines: Pareto front of the {len(done)} complete trials{_spread(done)}"
     set_title(figure, f"{about}\n{lines}")
     return figure
 
 
 def _spread(done: Rows) -> str:
     runs = max(row.get("runs") or 1 for row in done)
-    return "" if runs == 1 else f"; means of {runs} seeds, bars: their deviation"
+    return "" if runs == 1 else f"; means of {runs} seeds, bars: standard deviation"
 
 
 def _draw_points(axes: Axes, rows: Rows, column: str, colour: str, label: str) -> None:
