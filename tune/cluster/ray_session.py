@@ -45,7 +45,7 @@ _PREFIX = "spikeloom-ray-"
 _LOGGING = logging.CRITICAL
 # Trials pass paths, not arrays, so Ray's default of 30 % of the memory would be missing for the trials.
 _OBJECT_STORE_BYTES = 128 * 2**20
-# How often the head of a cluster is checked, and how long it may be silent.
+# Seconds between checks of a cluster's head, and seconds for which it may be silent.
 _PING_S = 2.0
 _LOST_S = 15.0
 # Unix socket paths have at most 107 bytes; our folder with Ray's session and socket in it needs 89 of them.

@@ -31,7 +31,7 @@ STOPPING_RULE = "the number of seeds is declared in advance, whatever the result
 
 @dataclass(frozen=True)
 class Tuning:
-    """How each arm is tuned, by the same protocol in every setting, before its seeds run.
+    """The protocol by which each arm is tuned in every setting before its seeds run.
 
     Attributes:
         space: Entries of the search space; () tunes nothing: equal settings for all arms, as in the paper.

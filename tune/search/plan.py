@@ -193,7 +193,7 @@ def plan_search(name: str, config: RunConfig, options: SearchOptions, cache: Pat
     Args:
         name: The preset, or whatever else names the configuration.
         config: The values that all trials share.
-        options: How to search.
+        options: The options of the search.
         cache: The folder of all caches.
 
     Raises:

@@ -27,7 +27,7 @@ def sample_space(space: Space, config: RunConfig, samples: int, seed: int) -> li
     parts as there are samples, and each part is drawn once, so that a few samples cover every dimension evenly.
 
     Args:
-        space: As from `parse_space`.
+        space: The space, from `parse_space`.
         config: The values that all trials share.
         samples: The maximum number of points, at least 1.
         seed: The same seed gives the same points in the same order.

@@ -122,7 +122,7 @@ class Findings:
         return Table(title, columns, rows, "l" + "r" * (len(columns) - 1))
 
     def sentences(self) -> list[str]:
-        """What the table does not show: unranked trials, the compute used, and the resolution of the accuracy."""
+        """Notes below the table: unranked trials, the compute used, and the resolution of the accuracy."""
         counts = ", ".join(f"{count} {status}" for status, count in self.counts().items())
         spent, full = self.budget()
         validation = self.search.data.validation

@@ -1,4 +1,4 @@
-"""What defines a search method: each method describes itself in its own module; `tune.search.registry` lists them."""
+"""The definition of a search method; each method is defined in its own module and listed in `tune.search.registry`."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ def _suits_another(dimension: Dimension, dimensions: Sequence[Dimension], config
 
 
 def _why_never(dimension: Dimension, dimensions: Sequence[Dimension], config: RunConfig) -> str | None:
-    """Why a dimension is searched at no point at all; None if it is searched at some."""
+    """The reason why a dimension is not searched at any point; None if it is searched at some."""
     searched = {part.path: part for part in dimensions}
     values = flatten(config)
     for part in dimension.when:

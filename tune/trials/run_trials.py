@@ -66,7 +66,7 @@ def run_trials(
 
     Args:
         source: Provides the trials.
-        job: How they are run.
+        job: The job, with the folder, the cache and the options of the run.
         refresh: Writes the results so far; None writes results.csv and epochs.csv. Called from time to time as trials
             end, and at the end or an interruption.
         callbacks: Further Ray Tune callbacks.
@@ -201,7 +201,7 @@ class _Driver:
             status.close()
 
     def _remaining(self) -> int:
-        """How many trials are left to run, including those that the source has not proposed yet."""
+        """The number of trials that are left to run, including those that the source has not proposed yet."""
         unfinished = len(self._ledger.unfinished(self._source.configs))
         return unfinished + (0 if self._job.count is None else self._job.count - len(self._source.configs))
 
@@ -239,7 +239,7 @@ class _Driver:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def _storage(self, alone: bool) -> TrialStorage:
-        """How files of trials reach this folder; on several machines also checks their software and their access."""
+        """Connect the trials to this folder; on several machines, also check their software and their access."""
         storage = self._job.execution.storage
         if alone and storage is None:
             return TrialStorage(self._ledger.folder, write_token(self._ledger.folder))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrialJob:
-    """How the trials of one folder are run.
+    """The options for running the trials of one folder.
 
     Attributes:
         folder: The folder of the search or comparison.

@@ -12,7 +12,7 @@ from tune.trials.ledger import Ledger, TrialRecord
 from tune.trials.micro_batches import halved_micro_batch
 from tune.trials.trial_source import TrialSource
 
-# How often a trial is tried if its process dies, because a machine was lost or a neighbour used up all memory.
+# Attempts for a trial whose process dies, because a machine was lost or another process used up all memory.
 TRIES = 3
 # Ray's name for the death of a worker that its memory monitor killed.
 _OUT_OF_MEMORY = "OutOfMemoryError"
@@ -33,7 +33,7 @@ class TrialQueue:
     Args:
         source: Provides the trials.
         ledger: Trials that it lists as finished are not run again.
-        limit: How many trials may run at once at the moment; a cluster grows and shrinks.
+        limit: Returns the number of trials that may run at once at the moment; a cluster grows and shrinks.
         accumulate: Whether a trial that ran out of memory is tried again with smaller micro-batches.
         deadline: Time from which on no trial starts, in seconds of `time.monotonic`; None for no limit.
     """
