@@ -1,1 +1,1 @@
-"""Side-by-side runs against SpikingJelly and tonic; each checks that the results are equal before it times them."""
+"""Comparisons with SpikingJelly and tonic; each checks that the results are equal before it measures times."""

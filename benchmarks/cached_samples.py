@@ -1,4 +1,4 @@
-"""Real samples, cached: what loading them takes, and the room that they need."""
+"""Cached real samples: the time to load them, and their size on disk."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def real_recordings() -> Path | None:
-    """The folder of real recordings, as the tests find it, or None."""
+    """The folder of real recordings that the tests use; None if it does not exist."""
     folder = Path(os.environ.get("SPIKELOOM_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
     return folder if (folder / "n-mnist").is_dir() else None
 
 
 def compare_samples(folder: Path, real: Path, repeats: int, passes: int) -> Iterator[Row]:
-    """Rows of DVS128-Gesture clips and of N-MNIST's test samples.
+    """Measure DVS128-Gesture clips and N-MNIST's test samples.
 
     Args:
-        folder: For the caches.
-        real: Of the recordings.
-        repeats: Timings of each row.
-        passes: How often a timing of the few clips loads them all.
+        folder: The folder for the caches.
+        real: The folder of the recordings.
+        repeats: Number of timings per row.
+        passes: Number of times that a timing loads all of the few clips.
     """
     store, frames = _build("dvs-gesture", real / "dvs-gesture-clips" / "DvsGesture", folder)
     root = folder / "gesture"
@@ -84,7 +84,7 @@ def _rows(
             frames.read(i, buffer)
 
     def ours_float() -> None:
-        # SpikingJelly's loader gives float32.
+        # SpikingJelly's loader returns float32.
         for i in passes * chosen:
             frames.read(i, buffer).astype(np.float32)
 

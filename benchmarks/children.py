@@ -1,4 +1,4 @@
-"""`spikeloom preprocess` in a process of its own, as users run it: seconds of work, and the memory that it took."""
+"""`spikeloom preprocess` in a separate process, as users run it: its time and its memory."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-# The system's own count of a child's largest memory (getrusage) begins with its parent's; this one does not.
-_TELL_MEMORY = """
+# The peak memory of a child by getrusage includes that of its parent before the fork; VmHWM does not.
+_PRINT_MEMORY = """
 import sys
 from preprocess.cli import main
 code = main()
@@ -21,13 +21,13 @@ sys.exit(code)
 
 @dataclass(frozen=True)
 class Child:
-    """What a child process took.
+    """The time and memory of a child process.
 
     Attributes:
-        work_s: The work, as the command itself says.
-        whole_s: From start to end, with Python's start.
-        peak_mb: Largest resident memory of the process (its workers apart), in 10^6 bytes.
-        events: Of all samples.
+        work_s: Seconds of work, as reported by the command.
+        whole_s: Seconds from start to end, including the start of Python.
+        peak_mb: Peak resident memory of the process (without its workers), in 10^6 bytes.
+        events: Number of events of all samples.
     """
 
     work_s: float
@@ -38,14 +38,14 @@ class Child:
 
 def preprocess_apart(source: Path, cache: Path, *, workers: int = 1) -> Child:
     """Preprocess emulated gestures with T = 20."""
-    words = ["emulated-gestures", "--source", source, "--cache", cache, "--timesteps", 20, "--workers", workers]
+    argv = ["emulated-gestures", "--source", source, "--cache", cache, "--timesteps", 20, "--workers", workers]
     start = time.perf_counter()
     child = subprocess.run(
-        [sys.executable, "-c", _TELL_MEMORY, "preprocess", *map(str, words), "--json"], capture_output=True, text=True
+        [sys.executable, "-c", _PRINT_MEMORY, "preprocess", *map(str, argv), "--json"], capture_output=True, text=True
     )
     whole_s = time.perf_counter() - start
     if child.returncode:
         raise SystemExit(f"benchmarks: preprocess {source} failed: {child.stderr}")
-    told = json.loads(child.stdout)
+    reported = json.loads(child.stdout)
     kibibytes = int(child.stderr.split("VmHWM:")[1].split()[0])
-    return Child(told["seconds"], whole_s, kibibytes * 1024 / 1e6, told["events"])
+    return Child(reported["seconds"], whole_s, kibibytes * 1024 / 1e6, reported["events"])

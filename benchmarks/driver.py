@@ -1,6 +1,6 @@
-"""What a search's driver does beside waiting, with many trials: ``python -m benchmarks.driver``.
+"""The work of a search's driver with many trials: ``python -m benchmarks.driver``.
 
-The trials are made up: folders of the real shape with rows of chance, because only the driver's own work is timed.
+The trials are synthetic: folders with the real layout and random metrics, because only the driver's work is timed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tune.search.tpe import TpeTrials
 from tune.space.space import parse_space
 from tune.trials.ledger import Ledger
 
-_WORDS = ("binning.timesteps=4,8,12", "neuron.tau=1.1:8", "neuron.name=lif,clif", "optimiser.learning_rate=0.01:1:log")
+_SPACE = ("binning.timesteps=4,8,12", "neuron.tau=1.1:8", "neuron.name=lif,clif", "optimiser.learning_rate=0.01:1:log")
 _EPOCHS = 20
 
 
@@ -48,10 +48,10 @@ def main(arguments: Arguments) -> None:
 
 def _measure(folder: Path, count: int) -> list[float]:
     config = override(RunConfig(), {"schedule.epochs": _EPOCHS, "selection": "validation"})
-    space = parse_space(_WORDS, config)
+    space = parse_space(_SPACE, config)
     points = tuple(sample_space(space, config, count, 0))
     data = SearchData(emulated=True, train=1000, validation=100)
-    search = Search("made-up", config, _WORDS, space.fields, points, "none", folder, data, "tpe", count + 1)
+    search = Search("made-up", config, _SPACE, space.fields, points, "none", folder, data, "tpe", count + 1)
     search.write(folder)
     rng = np.random.default_rng(0)
     for trial in search.configs():

@@ -1,4 +1,4 @@
-"""Proof that a peer's results are ours, before anything is timed: times of unequal work say nothing."""
+"""Checks that a peer's results equal ours before anything is timed: times of different work are not comparable."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from preprocess.store.frame_cache import FrameCache
 
 
 def expect(equal: bool, what: str) -> None:
-    """Stop the benchmark where results differ."""
+    """Stop the benchmark if results differ."""
     if not equal:
-        raise SystemExit(f"benchmarks: {what}: expected what the peer gives, found other values.")
+        raise SystemExit(f"benchmarks: {what}: expected the peer's values, found others.")
 
 
 def check_decoded(layout: Layout) -> None:
-    """SpikingJelly decodes the same events of the first recording."""
+    """Check that SpikingJelly decodes the same events from the first recording."""
     recording = layout.recordings[0]
     chunks = list(layout.open(recording).chunks())
     theirs = peers.spikingjelly_decode(recording.path)
@@ -30,7 +30,7 @@ def check_decoded(layout: Layout) -> None:
 
 
 def check_events(store: EventStore, root: Path) -> None:
-    """SpikingJelly saved the same events of every sample of gestures."""
+    """Check that SpikingJelly saved the same events of every gesture sample."""
     for i, path in enumerate(gesture_paths(store, root / "events_np")):
         events = store.read(i)
         with np.load(path) as theirs:
@@ -39,13 +39,13 @@ def check_events(store: EventStore, root: Path) -> None:
 
 
 def check_frames(frames: FrameCache, paths: list[Path]) -> None:
-    """SpikingJelly's frames in these files are those of the samples."""
+    """Check that SpikingJelly's frames in these files equal those of the samples."""
     for i, path in enumerate(paths):
         expect(np.array_equal(frames.read(i), peers.spikingjelly_load(path)), f"{path}: frames")
 
 
 def gesture_paths(of: EventStore | FrameCache, root: Path) -> list[Path]:
-    """Where SpikingJelly keeps each sample of gestures: ``<split>/<label>/<recording>_<number of the label>.npz``."""
+    """SpikingJelly's path of each gesture sample: ``<split>/<label>/<recording>_<number of the label>.npz``."""
     table = of.samples
     paths = []
     for name, label, split in zip(table.name, table.label, table.split, strict=True):
@@ -56,5 +56,5 @@ def gesture_paths(of: EventStore | FrameCache, root: Path) -> list[Path]:
 
 
 def frames_folder(root: Path, binning: Binning) -> Path:
-    """Where SpikingJelly keeps frames."""
+    """SpikingJelly's folder of frames."""
     return root / f"frames_number_{binning.timesteps}_split_by_{binning.split_by}"

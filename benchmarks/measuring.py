@@ -1,4 +1,4 @@
-"""Timing two ways of doing the same work, and the table of what came out."""
+"""Timing of two implementations of the same work, and the table of results."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table.
+    """A row of the table.
 
     Attributes:
-        work: What was done.
-        ours: spikeloom's figure, as it is printed.
-        peer: Whose figure stands beside it, and the figure.
-        ratio: How many times better ours is; for disk, what share of the peer's it takes.
-        target: What it must reach.
-        less: Whether less is better.
-        of_processor: The ratio of processor time, which other work on the machine disturbs less.
+        work: The work that was measured.
+        ours: spikeloom's figure, formatted.
+        peer: The peer's name and figure.
+        ratio: How many times better ours is; for sizes, ours as a fraction of the peer's.
+        target: The ratio to reach.
+        less: Whether a smaller ratio is better.
+        of_processor: The ratio of processor time, which is less affected by other work on the machine.
     """
 
     work: str
@@ -48,7 +48,7 @@ class Timing:
 
 
 def time_in_turns(works: Sequence[Callable[[], object]], repeats: int) -> list[Timing]:
-    """Run each work `repeats` times, taking turns, so that whatever else the machine does meets all of them alike."""
+    """Time each function `repeats` times, in turns, so that other load on the machine affects all of them equally."""
     taken: list[list[tuple[float, float]]] = [[] for _ in works]
     for _ in range(repeats):
         for times, work in zip(taken, works, strict=True):
@@ -62,7 +62,7 @@ def time_in_turns(works: Sequence[Callable[[], object]], repeats: int) -> list[T
 def compare(
     work: str, ours: Callable[[], object], peer: Callable[[], object], name: str, target: float, repeats: int
 ) -> Row:
-    """Time ours against a peer's."""
+    """Time our function in comparison with a peer's."""
     mine, other = time_in_turns([ours, peer], repeats)
     return Row(
         work,
@@ -75,7 +75,7 @@ def compare(
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """The table in Markdown."""
+    """Format the rows as a Markdown table."""
     heads = ("work", "spikeloom", "peer", "ratio", "of processor time", "target", "reached")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in rows:

@@ -1,4 +1,4 @@
-"""Peers of the fused neurons, and the proof that they compute the same: SpikingJelly's nodes and plain loops."""
+"""Peers of the fused neurons (SpikingJelly's nodes and plain loops), and a check that they compute the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.config.run_config import NeuronConfig
 from pipeline.neurons import make_neuron
 
 TAU, THRESHOLD = 2.0, 1.0
-# An element counts until its potential comes this near to the threshold or to an edge of the rectangle.
+# Elements whose potential comes this close to the threshold or an edge of the rectangle are not compared.
 NEAR = 1e-5
 
 
@@ -30,7 +30,7 @@ def make_spikingjellys(kind: str) -> nn.Module:
 
 
 def plain_clif(x: Tensor) -> Tensor:
-    """Algorithm 1 of Huang et al. (ICML 2024) as one would write it down; what `torch.compile` is given."""
+    """Algorithm 1 of Huang et al. (ICML 2024) as a plain loop, which `torch.compile` compiles."""
     v = m = torch.zeros_like(x[0])
     steps = []
     for current in x.unbind(0):
@@ -43,7 +43,7 @@ def plain_clif(x: Tensor) -> Tensor:
 
 
 def plain_lif(x: Tensor) -> Tensor:
-    """Eqs. 1-3 likewise."""
+    """Equations 1 to 3 of Huang et al. as a plain loop."""
     v = torch.zeros_like(x[0])
     steps = []
     for current in x.unbind(0):
@@ -65,7 +65,7 @@ def _fire(u: Tensor) -> Tensor:
 
 
 def step(node: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-    """Forward and backward from a forgotten state: spikes and the input's gradient."""
+    """Run forward and backward from a reset state; return the spikes and the gradient of the input."""
     if isinstance(node, nn.Module):
         functional.reset_net(node)
     x = x.detach().requires_grad_()
@@ -75,17 +75,17 @@ def step(node: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> tuple[Ten
 
 
 def draw(steps: int, elements: int, device: str = "cpu") -> tuple[Tensor, Tensor]:
-    """Input current and gradient of the spikes, (T, 1, N) float32."""
+    """Draw an input current and a gradient of the spikes, (T, 1, N) float32."""
     generator = torch.Generator().manual_seed(steps)
     x, grad = (torch.randn(steps, 1, elements, generator=generator) for _ in range(2))
     return (x * 1.2 + 0.3).to(device), grad.to(device)
 
 
 def check_equal(kind: str, x: Tensor, grad: Tensor, others: dict[str, Callable[[Tensor], Tensor]]) -> float:
-    """Stop unless every other gives our spikes and our gradient; the share of elements left out.
+    """Check that all peers give our spikes and gradient; return the share of elements that are not compared.
 
     Raises:
-        SystemExit: If one does not.
+        SystemExit: If a peer does not.
     """
     keep = _far_from_edges(kind, x)
     spikes, found = step(make_ours(kind), x, grad)
@@ -95,15 +95,17 @@ def check_equal(kind: str, x: Tensor, grad: Tensor, others: dict[str, Callable[[
             raise SystemExit(f"benchmarks: {kind}: spikes differ from {name}'s")
         apart = float((found[:, keep] - expected[:, keep]).norm() / expected[:, keep].norm())
         if not apart < 1e-5:
-            raise SystemExit(f"benchmarks: {kind}: the gradient is {apart:.2g} away from {name}'s, expected 1e-5")
+            raise SystemExit(
+                f"benchmarks: {kind}: the gradient is {apart:.2g} away from {name}'s, expected less than 1e-5"
+            )
     left_out = float((~keep).double().mean())
     if left_out > 1e-3:
-        raise SystemExit(f"benchmarks: {kind}: {left_out:.2g} of the elements are too near to an edge to be compared")
+        raise SystemExit(f"benchmarks: {kind}: {left_out:.2g} of the elements are too close to an edge to be compared")
     return left_out
 
 
 def _far_from_edges(kind: str, x: Tensor) -> Tensor:
-    """Which elements (1, N) stay away from the threshold and the rectangle's edges, in float64."""
+    """Which elements (1, N) stay away from the threshold and the edges of the rectangle, computed in float64."""
     node: Any = make_spikingjellys(kind)
     node.step_mode = "s"
     keep = torch.ones_like(x[0], dtype=torch.bool)

@@ -1,7 +1,7 @@
-"""Fused neurons beside SpikingJelly 2.0 and `torch.compile`, on the CPU: ``python -m benchmarks.neurons``.
+"""Fused neurons compared with SpikingJelly 2.0 and `torch.compile`, on the CPU: ``python -m benchmarks.neurons``.
 
-Every pair must give equal spikes and gradients before it is timed. Each layer is timed in a process of its own: what
-the C library keeps of freed memory depends on all that was done before, and decides half of SpikingJelly's time.
+Every pair must give equal spikes and gradients before it is timed. Each layer is timed in a separate process: how much
+freed memory the C library keeps depends on everything before, and determines half of SpikingJelly's time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.config.run_config import NetworkConfig, NeuronConfig
 from pipeline.networks import build_network
 from preprocess.freed_memory import keep_freed_memory
 
-# Speed against SpikingJelly's multi-step node and against torch.compile of the plain loop; 0 is recorded only.
+# Speed relative to SpikingJelly's multi-step node and to torch.compile of the plain loop; 0 means no target.
 TARGETS = {"clif": (8.0, 3.0), "lif": (4.0, 0.0)}
 MEMORY_TARGET = {"clif": 1 / 3, "lif": 1.0}
 NETWORK_TARGETS = {"fp32": 1.08, "bf16": 1.12}
@@ -38,11 +38,11 @@ class Arguments:
     """
 
     tiny: bool = False
-    """Only prove that the results are equal, on little; what it prints of time says nothing."""
+    """Only check on small inputs that the results are equal; the printed times mean nothing."""
     repeats: int = 9
-    """Timings, in turns, of which the median counts."""
+    """Number of timings, in turns; the median counts."""
     keep_memory: bool = False
-    """Have the C library keep what is freed, for all alike, as spikeloom train does."""
+    """Let the C library keep freed memory, for all peers, as spikeloom train does."""
 
 
 def main(arguments: Arguments) -> None:
@@ -62,7 +62,7 @@ def main(arguments: Arguments) -> None:
 
 
 def apart(arguments: Arguments, kind: str, steps: int, elements: int) -> list[Row]:
-    """The rows of one layer, from a process of its own."""
+    """The rows of one layer, measured in a separate process."""
     if arguments.tiny:
         return _measure(arguments, kind, steps, elements)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -77,7 +77,7 @@ def _measure(arguments: Arguments, kind: str, steps: int, elements: int) -> list
 
 
 def node_rows(kind: str, steps: int, elements: int, repeats: int, *, compiles: bool) -> Iterator[Row]:
-    """Forward and backward through autograd of one layer."""
+    """Time forward and backward of one layer through autograd."""
     x, grad = peers.draw(steps, elements)
     ours, theirs = peers.make_ours(kind), peers.make_spikingjellys(kind)
     plain: Callable[[Tensor], Tensor] = peers.PLAIN[kind]
@@ -101,11 +101,11 @@ def node_rows(kind: str, steps: int, elements: int, repeats: int, *, compiles: b
 
 
 def memory_row(kind: str, steps: int, elements: int) -> Row:
-    """Bytes that the graph holds from forward to backward."""
+    """Bytes that the graph keeps from forward to backward."""
     x, _ = peers.draw(steps, elements)
     ours, theirs = (_saved_bytes(make(kind), x) for make in (peers.make_ours, peers.make_spikingjellys))
     return Row(
-        f"{kind.upper()} saved for backward, T = {steps}, bytes an element-step",
+        f"{kind.upper()} saved for backward, T = {steps}, bytes per element-step",
         f"{ours / x.numel():.3g}",
         f"SpikingJelly {theirs / x.numel():.3g}",
         ours / theirs,
@@ -127,7 +127,7 @@ def _saved_bytes(node: nn.Module, x: Tensor) -> int:
 
 
 def network_rows(tiny: bool, repeats: int) -> Iterator[Row]:
-    """A training step of VGGSNN beside the same network with ReLU."""
+    """Time a training step of VGGSNN in comparison with the same network with ReLU."""
     steps, batch, width = (2, 2, 0.125) if tiny else (10, 8, 1.0)
     frames = torch.rand(steps, batch, 2, 48, 48, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(batch) % 10
@@ -140,7 +140,7 @@ def network_rows(tiny: bool, repeats: int) -> Iterator[Row]:
         yield Row(
             f"VGGSNN at 48x48, T = {steps}, B = {batch}, training step, {precision}",
             str(clif),
-            f"ReLU in the neuron's place {relu}",
+            f"ReLU instead of the neuron {relu}",
             clif.wall_s / relu.wall_s,
             target,
             less=True,

@@ -1,8 +1,8 @@
 """Fused neurons on a GPU, in one command: ``python -m benchmarks.neurons_gpu``.
 
-Equality with the CPU first; then CLIF and LIF, forward and backward, beside SpikingJelly's nodes (for CLIF one Triton
-launch a time step) and torch.compile of the plain loop; then one training step of the DVS-Gesture preset, T = 20,
-B = 16, with its peak memory. docs/internals/neurons.md says what the bytes that move lead one to expect.
+First equality with the CPU; then CLIF and LIF, forward and backward, compared with SpikingJelly's nodes (for CLIF one
+Triton launch per time step) and torch.compile of the plain loop; then one training step of the DVS-Gesture preset,
+T = 20, B = 16, with its peak memory. docs/internals/neurons.md has the expected times.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.evaluation.losses import spiking_loss
 from pipeline.networks import build_network
 from pipeline.presets.registry import PRESETS
 
-# Bytes an element and step, forward and backward together, with float32 input and spikes: docs/internals/neurons.md.
+# Bytes per element and step, forward and backward together, with float32 input and spikes: docs/internals/neurons.md.
 MOVED_BYTES = {"clif": 32, "lif": 24}
 GESTURE_CLASSES, GESTURE_SIZE = 11, (128, 128)
 
@@ -37,9 +37,9 @@ class Arguments:
     """
 
     repeats: int = 21
-    """Timings, in turns, of which the median counts."""
+    """Number of timings, in turns; the median counts."""
     elements: int = 4_000_000
-    """Neurons of a layer; T times as many element-steps."""
+    """Number of neurons of a layer; there are T times as many element-steps."""
 
 
 def main(arguments: Arguments) -> None:
@@ -57,7 +57,7 @@ def main(arguments: Arguments) -> None:
 
 
 def check_against_cpu(kind: str) -> None:
-    """Stop unless the GPU's kernels give what the CPU's give."""
+    """Stop unless the GPU's kernels give the same results as the CPU's."""
     x, grad = peers.draw(10, 100_000)
     on_gpu = peers.make_ours(kind)
 
@@ -70,7 +70,7 @@ def check_against_cpu(kind: str) -> None:
 
 
 def node_rows(kind: str, steps: int, elements: int, repeats: int) -> Iterator[Row]:
-    """Forward and backward of one layer, with the memory bandwidth that ours reaches by the model's bytes."""
+    """Time forward and backward of one layer, with the memory bandwidth that ours reaches by the model's bytes."""
     x, grad = peers.draw(steps, elements, "cuda")
     torch.compiler.reset()
     ours = peers.make_ours(kind)
@@ -93,7 +93,7 @@ def node_rows(kind: str, steps: int, elements: int, repeats: int) -> Iterator[Ro
 
 
 def gesture_rows(repeats: int) -> Iterator[Row]:
-    """One training step of the DVS-Gesture preset with CLIF: fused, and by SpikingJelly's code."""
+    """Time one training step of the DVS-Gesture preset with CLIF: fused, and with SpikingJelly's code."""
     config = PRESETS["gesture-vgg11"].config
     steps, batch = config.binning.timesteps, config.batch_size
     frames = torch.rand(steps, batch, 2, *GESTURE_SIZE, device="cuda")
@@ -123,7 +123,7 @@ def gesture_rows(repeats: int) -> Iterator[Row]:
 
 
 def time_on_gpu(works: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """Medians in seconds of works that take turns, by the GPU's own clock."""
+    """Time functions in turns by the GPU's clock; return their medians in seconds."""
     taken: list[list[float]] = [[] for _ in works]
     for _ in range(repeats + 2):
         for times, work in zip(taken, works, strict=True):
@@ -133,12 +133,12 @@ def time_on_gpu(works: Sequence[Callable[[], object]], repeats: int) -> list[flo
             end.record()
             end.synchronize()
             times.append(start.elapsed_time(end) / 1000)
-    # The first two of each compile and warm up.
+    # The first two runs of each compile and warm up.
     return [statistics.median(times[2:]) for times in taken]
 
 
 def peak_memory_mb(work: Callable[[], object]) -> float:
-    """Largest memory that tensors took during a work, in 10^6 bytes; the second run, when everything is compiled."""
+    """Peak memory of tensors during a call, in 10^6 bytes; that of the second call, when everything is compiled."""
     work()
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()

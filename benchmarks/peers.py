@@ -1,4 +1,4 @@
-"""The same work done by SpikingJelly 2.0 and tonic 1.7, through what they offer their users."""
+"""The same work done by SpikingJelly 2.0 and tonic 1.7, through their public interfaces."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def spikingjelly_decode(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def spikingjelly_events(source: Path, root: Path) -> Path:
-    """Decode and split the recordings of a folder laid out as DVS128-Gesture's; ``root/events_np``.
+    """Decode and split the recordings of a folder with the layout of DVS128-Gesture; return ``root/events_np``.
 
-    SpikingJelly looks for them in a folder ``DvsGesture``, and decodes in threads.
+    SpikingJelly expects the recordings in a folder ``DvsGesture``, and decodes in threads.
     """
     extracted, events = root / "extract", root / "events_np"
     extracted.mkdir(parents=True)
@@ -35,14 +35,14 @@ def spikingjelly_events(source: Path, root: Path) -> Path:
 
 
 def spikingjelly_save_events(store: EventStore, i: int, path: Path) -> None:
-    """Save a sample as SpikingJelly saves what it decoded: int64 columns."""
+    """Save a sample as SpikingJelly saves decoded samples, with int64 columns."""
     events = store.read(i)
     path.parent.mkdir(parents=True, exist_ok=True)
     spikingjelly_utils.np_savez(path, **{c: getattr(events, c).astype(np.int64) for c in "txyp"})
 
 
 def spikingjelly_frames(root: Path, timesteps: int, height: int, width: int) -> Path:
-    """Frames of every sample below ``root/events_np``, split by number."""
+    """Make the frames of every sample below ``root/events_np``, split by number; return their folder."""
     configuration = NeuromorphicDatasetConfig(
         root=root, train=None, data_type="frame", frames_number=timesteps, split_by="number"
     )
@@ -51,12 +51,12 @@ def spikingjelly_frames(root: Path, timesteps: int, height: int, width: int) -> 
 
 
 def spikingjelly_load(path: Path) -> NDArray[np.float32]:
-    """What its data sets call for each sample of frames."""
+    """Load the frames of a sample with the function that SpikingJelly's data sets use."""
     return spikingjelly_utils.load_npz_frames(path)
 
 
 def tonic_cache(frames: list[NDArray[Any]], folder: Path) -> DiskCachedDataset:
-    """tonic's cache on disk of the frames that its ToFrame makes, int16, filled by a first epoch."""
+    """tonic's disk cache of frames in the int16 format of its ToFrame, filled by a first epoch."""
     logging.getLogger().setLevel(logging.WARNING)
     cached = DiskCachedDataset([(frame.astype(np.int16), 0) for frame in frames], str(folder))
     for i in range(len(cached)):
@@ -65,5 +65,5 @@ def tonic_cache(frames: list[NDArray[Any]], folder: Path) -> DiskCachedDataset:
 
 
 def bytes_of(folder: Path) -> int:
-    """Bytes of all files in a folder."""
+    """Total size of all files in a folder, in bytes."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,7 +1,7 @@
-"""Preprocessing beside SpikingJelly 2.0 and tonic 1.7, on the same files: ``make bench``.
+"""Preprocessing compared with SpikingJelly 2.0 and tonic 1.7, on the same files: ``make bench``.
 
-Every piece of work is done once by both and must give equal events and frames before it is timed. Long recordings are
-emulated; cached samples are real, where the real recordings are found (``SPIKELOOM_TEST_DATA``).
+All work is first done once by both, and must give equal events and frames before it is timed. Long recordings are
+emulated; cached samples are real, if the real recordings are available (``SPIKELOOM_TEST_DATA``).
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ class Arguments:
     """
 
     tiny: bool = False
-    """Prove that results are equal, on little; what it then says of time means nothing."""
+    """Only check on small inputs that the results are equal; the printed times mean nothing."""
     full: bool = False
-    """Also 10^8 events in a recording, and a DVS128-Gesture of full size: 6 GB among the temporary files."""
+    """Also measure a recording of 10^8 events and a DVS128-Gesture of full size; needs 6 GB of temporary space."""
     plot: Path | None = None
-    """Where to draw time over events."""
+    """Draw time over number of events to this file."""
     repeats: int = 3
-    """Timings of which the median counts."""
+    """Number of timings; the median counts."""
 
 
 def main(arguments: Arguments) -> None:
-    """Print the tables; rows come on stderr as they are measured."""
-    keep_freed_memory()  # As the command does; the peers, in the same process, have it too.
+    """Print the tables; rows are also printed on stderr as they are measured."""
+    keep_freed_memory()  # As the command does; it also applies to the peers, in the same process.
     tiny = arguments.tiny
     repeats = 1 if tiny else arguments.repeats
     sizes = [10_000] if tiny else [10**5, 10**6, 10**7, *([10**8] if arguments.full else [])]
@@ -56,16 +56,16 @@ def main(arguments: Arguments) -> None:
     with tempfile.TemporaryDirectory(prefix="spikeloom-bench-") as name:
         folder = Path(name)
         clips = recordings.emulate_gesture_clips(seed=3)
-        rows = tell(compare_recording(folder / "one", clips, 30_000 if tiny else 4_000_000, repeats))
+        rows = report_rows(compare_recording(folder / "one", clips, 30_000 if tiny else 4_000_000, repeats))
         if real is not None:
-            rows += tell(compare_samples(folder / "real", real, 1 if tiny else 5 * repeats, 1 if tiny else 10))
+            rows += report_rows(compare_samples(folder / "real", real, 1 if tiny else 5 * repeats, 1 if tiny else 10))
         if not tiny:
-            rows += tell([scaling.compare_workers(folder / "workers", clips, 128_000_000, repeats)])
+            rows += report_rows([scaling.compare_workers(folder / "workers", clips, 128_000_000, repeats)])
         children = scaling.measure_growth(folder / "growth", clips, sizes, repeats)
-        rows += tell(scaling.growth_rows(children))
+        rows += report_rows(scaling.growth_rows(children))
         print(format_table(rows))
         if real is None:
-            print("\nNot run for want of real recordings: loading and disk. SPIKELOOM_TEST_DATA names their folder.")
+            print("\nLoading and disk were not measured: set SPIKELOOM_TEST_DATA to the folder of real recordings.")
         print(f"\n{scaling.format_growth(children)}")
         if arguments.plot:
             scaling.plot_growth(children, arguments.plot)
@@ -73,17 +73,17 @@ def main(arguments: Arguments) -> None:
             print(f"\n{scaling.preprocess_full(folder / 'full', clips)}")
 
 
-def tell(rows: Iterator[Row] | list[Row]) -> list[Row]:
-    """The rows, each told when it is there."""
-    told = []
+def report_rows(rows: Iterator[Row] | list[Row]) -> list[Row]:
+    """Print each row on stderr as soon as it is measured; return all of them."""
+    found = []
     for row in rows:
         print(f"benchmarks: {row.work}: {row.ours}, {row.peer or 'no peer'}, {row.ratio:.3g}", file=sys.stderr)
-        told.append(row)
-    return told
+        found.append(row)
+    return found
 
 
 def compare_recording(folder: Path, clips: list[Events], events: int, repeats: int) -> Iterator[Row]:
-    """One AEDAT 3.1 recording with eleven labels, in one process."""
+    """Compare the preprocessing of one AEDAT 3.1 recording with eleven labels, in one process."""
     source = recordings.write_gesture_folder(
         folder / "recordings", clips, recordings=1, samples=len(clips), events=events, seed=1
     )

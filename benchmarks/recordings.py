@@ -1,4 +1,4 @@
-"""Long recordings for benchmarks: emulated gestures, repeated with small moves until there are events enough."""
+"""Long recordings for benchmarks: emulated gestures, repeated with small shifts until there are enough events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from preprocess.emulator.aedat_writers import write_aedat31
 from preprocess.emulator.gestures import LIGHTS, emulate_gestures
 from preprocess.events import Events
 
-# DVS128-Gesture in numbers: this many recordings and samples, and about this many events.
+# The size of DVS128-Gesture: recordings, samples, and approximate number of events.
 FULL_RECORDINGS, FULL_SAMPLES, FULL_EVENTS = 122, 1464, 500_000_000
 
 _COMMENT = "emulated by spikeloom for a benchmark: no camera recorded this"
@@ -23,7 +23,7 @@ _LARGEST_MOVE = 6
 
 
 def emulate_gesture_clips(seed: int) -> list[Events]:
-    """A clip of each of the eleven gestures, in the order of their classes, each beginning at time 0."""
+    """Emulate a clip of each of the eleven gestures, in the order of their classes, each starting at time 0."""
     with tempfile.TemporaryDirectory(prefix="spikeloom-") as folder:
         source = emulate_gestures(Path(folder) / "gestures", samples_per_class=2, seed=seed)
         layout = find_layout("emulated-gestures", source)
@@ -40,15 +40,15 @@ def emulate_gesture_clips(seed: int) -> list[Events]:
 def write_gesture_folder(
     folder: Path, clips: list[Events], *, recordings: int, samples: int, events: int, seed: int
 ) -> Path:
-    """Make a folder of emulated gestures, laid out as DVS128-Gesture is, all of it the training split.
+    """Write a folder of emulated gestures with the layout of DVS128-Gesture, all in the training split.
 
     Args:
-        folder: To make.
-        clips: What is repeated, one for each class.
-        recordings: How many.
-        samples: In all recordings together; each recording has as many, classes in turn.
-        events: In all samples together, exactly.
-        seed: Of the moves.
+        folder: The folder to create.
+        clips: The clips to repeat, one per class.
+        recordings: Number of recordings.
+        samples: Number of samples in total, divided equally among the recordings, with the classes in turn.
+        events: Exact number of events in total.
+        seed: Seed of the shifts.
 
     Returns:
         The folder.
@@ -70,7 +70,7 @@ def write_gesture_folder(
 
 
 def _record(clips: list[Events], wanted: list[int], lines: list[str], rng: np.random.Generator) -> Iterator[Events]:
-    """The events of one recording, clip by clip; adds its label lines."""
+    """Yield the events of one recording, clip by clip; appends its labels to `lines`."""
     now = _PAUSE_US
     for sample, count in enumerate(wanted):
         start, label = now, sample % len(clips)

@@ -1,7 +1,7 @@
 """Run designs and write a page with the results of each: ``python -m benchmarks.results``.
 
-docs/results/<design>.md    command, commit, training time and machine; figures, conclusions and tables; and, in a
-                            table of its own, what the paper reports
+docs/results/<design>.md    command, commit, training time and machine; figures, conclusions and tables; and the
+                            paper's results in a separate table
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _about(design: str, conclusion: Conclusion, commit: str) -> str:
         "Command": f"`spikeloom compare {shlex.quote(design)}`",
         "Commit": commit,
         "Date": str(first.environment.get("started"))[:10],
-        "Runs": f"{count}, {spent / 60:.0f} minutes of training in all",
+        "Runs": f"{count}, {spent / 60:.0f} minutes of training in total",
         "Machine": f"{len(os.sched_getaffinity(0))} cores, {first.environment.get('processor')}, {platform.system()}",
         "Data": ", ".join(dict.fromkeys(f"{v.dataset} ({v.test_samples} test samples)" for v in conclusion.results)),
     }

@@ -1,4 +1,4 @@
-"""How preprocessing grows: over events, over workers, and to a data set of full size; each run a process of its own."""
+"""Scaling of preprocessing: over events, over workers, and to a data set of full size; each run is a process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from preprocess.events import Events
 
 
 def compare_workers(folder: Path, clips: list[Events], events: int, repeats: int) -> Row:
-    """Two workers against one, on sixteen recordings."""
+    """Compare two workers with one, on sixteen recordings."""
     source = recordings.write_gesture_folder(
         folder / "recordings", clips, recordings=16, samples=16 * len(clips), events=events, seed=2
     )
@@ -24,12 +24,12 @@ def compare_workers(folder: Path, clips: list[Events], events: int, repeats: int
             child = _preprocess(source, folder / "cache", workers=workers)
             best[workers] = min(child.work_s, best.get(workers, child.work_s))
     shutil.rmtree(folder)
-    work = f"16 recordings of {events / 16e6:g} M events, two workers against one"
+    work = f"16 recordings of {events / 16e6:g} M events, two workers compared with one"
     return Row(work, f"{best[2]:.2f} s", f"one worker {best[1]:.2f} s", best[1] / best[2], 1.7)
 
 
 def measure_growth(folder: Path, clips: list[Events], sizes: list[int], repeats: int) -> dict[int, Child]:
-    """One recording of each size, one worker: the fastest of the repeats."""
+    """Measure one recording of each size with one worker; return the fastest of the repeats."""
     children = {}
     for events in sizes:
         source = recordings.write_gesture_folder(
@@ -43,19 +43,19 @@ def measure_growth(folder: Path, clips: list[Events], sizes: list[int], repeats:
 
 
 def growth_rows(children: dict[int, Child]) -> Iterator[Row]:
-    """The start of a process whose kernels are compiled already, and time over events."""
+    """The rows on the start of a process with compiled kernels, and on time over events."""
     small, large = min(children), max(children)
     start = children[small].whole_s
     yield Row(f"second process, {small:,} events, from start to end", f"{start:.2f} s", "", start, 1.5, less=True)
     if large > small:
         middle = sorted(children)[-2]
         growth = children[large].work_s / children[middle].work_s / (large / middle)
-        work = f"time an event, {large:,} against {middle:,} events"
+        work = f"time per event, {large:,} compared with {middle:,} events"
         yield Row(work, f"{1e9 * children[large].work_s / large:.0f} ns", "", growth, 1.25, less=True)
 
 
 def preprocess_full(folder: Path, clips: list[Events]) -> str:
-    """An emulated DVS128-Gesture of full size on two workers: what it took, in a sentence."""
+    """Preprocess an emulated DVS128-Gesture of full size with two workers; return the result as a sentence."""
     count, samples, events = recordings.FULL_RECORDINGS, recordings.FULL_SAMPLES, recordings.FULL_EVENTS
     source = recordings.write_gesture_folder(
         folder / "recordings", clips, recordings=count, samples=samples, events=events, seed=5
@@ -72,8 +72,8 @@ def preprocess_full(folder: Path, clips: list[Events]) -> str:
 
 
 def format_growth(children: dict[int, Child]) -> str:
-    """Time and memory over events, in Markdown."""
-    lines = ["| events | work | ns an event | process | peak memory |", "|---|---|---|---|---|"]
+    """Format time and memory over events as a Markdown table."""
+    lines = ["| events | work | ns per event | process | peak memory |", "|---|---|---|---|---|"]
     for events, child in sorted(children.items()):
         cells = [f"{events:,}", f"{child.work_s:.2f} s", f"{1e9 * child.work_s / events:.0f}", f"{child.whole_s:.2f} s"]
         lines.append(f"| {' | '.join(cells)} | {child.peak_mb:.0f} MB |")
@@ -100,6 +100,6 @@ def plot_growth(children: dict[int, Child], path: Path) -> None:
 
 def _preprocess(source: Path, cache: Path, *, workers: int = 1) -> Child:
     shutil.rmtree(cache, ignore_errors=True)
-    # What earlier runs left to be written must not be waited for by this one.
+    # This run should not wait for pending writes of earlier ones.
     os.sync()
     return preprocess_apart(source, cache, workers=workers)

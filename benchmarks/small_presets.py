@@ -1,6 +1,6 @@
-"""What the presets for CPUs reach and take: ``python -m benchmarks.small_presets n-mnist-small --cache CACHE``.
+"""Accuracy and cost of the presets for CPUs: ``python -m benchmarks.small_presets n-mnist-small --cache CACHE``.
 
-Each run is a `spikeloom train` of its own; one that is finished is only read, so a table can be made again or grow.
+Each run is a separate `spikeloom train`. Finished runs are only read, so a table can be printed again or extended.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HEADS += ("memory, MB", "longest run, s")
 
 @dataclass(frozen=True)
 class Arguments:
-    """Train a preset with some neurons, T and seeds, and print what came of it.
+    """Train a preset with some neurons, T and seeds, and print the results.
 
     Example: python -m benchmarks.small_presets gestures-hard-small --timesteps 4 8 16 --cache cache
     """
@@ -35,15 +35,15 @@ class Arguments:
     preset: Annotated[str, tyro.conf.Positional]
     cache: Path = Path("cache")
     out: Path = Path("runs/small-presets")
-    """Run folders, a name for each preset, neuron, T and seed."""
+    """Folder of the run folders, which are named by preset, neuron, T and seed."""
     neurons: tuple[str, ...] = ("lif", "clif")
     timesteps: tuple[int, ...] = ()
-    """The preset's own where none is given."""
+    """Values of T; default: that of the preset."""
     seeds: int = 3
     at_once: int = 1
-    """Runs side by side, which share the processors; their seconds then say little."""
+    """Number of parallel runs, which share the processors; their times are then not meaningful."""
     fields: tuple[str, ...] = ()
-    """Further words for spikeloom train, such as --dataset.name=objects."""
+    """Further arguments for spikeloom train, such as --dataset.name=objects."""
 
 
 def main(arguments: Arguments) -> None:
@@ -67,9 +67,9 @@ def _train(arguments: Arguments, neuron: str, steps: int, seed: int) -> Run:
     threads = max(1, len(os.sched_getaffinity(0)) // arguments.at_once)
     changes: dict[str, Any] = {"neuron.name": neuron, "binning.timesteps": steps, "seed": seed, "threads": threads}
     override(find_preset(arguments.preset).config, changes)
-    words = [word for path, value in changes.items() for word in (f"--{path}", str(value))]
-    words += ["--cache", str(arguments.cache), "--out", str(folder), *arguments.fields]
-    command = [sys.executable, "-m", "pipeline", "train", arguments.preset, *words]
+    argv = [part for path, value in changes.items() for part in (f"--{path}", str(value))]
+    argv += ["--cache", str(arguments.cache), "--out", str(folder), *arguments.fields]
+    command = [sys.executable, "-m", "pipeline", "train", arguments.preset, *argv]
     ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
     if ended.returncode:
         raise SystemExit(f"{' '.join(command)}\n{ended.stderr}")

@@ -1,7 +1,7 @@
-"""A training step of VGGSNN beside the same network built from SpikingJelly 2.0: ``python -m benchmarks.training``.
+"""A training step of VGGSNN compared with the same network from SpikingJelly 2.0: ``python -m benchmarks.training``.
 
 Every block of both must give equal outputs and gradients before they are timed. The C library keeps freed memory for
-both alike, as `spikeloom train` has it.
+both, as in `spikeloom train`.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Arguments:
     """
 
     tiny: bool = False
-    """Only prove that the results are equal, on little; what it prints of time says nothing."""
+    """Only check on small inputs that the results are equal; the printed times mean nothing."""
     repeats: int = 7
-    """Timings, in turns, of which the median counts."""
+    """Number of timings, in turns; the median counts."""
     compiled: bool = False
-    """Also measure torch.compile, which takes minutes to get ready."""
+    """Also measure torch.compile, whose compilation takes minutes."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def main(arguments: Arguments) -> None:
 
 
 def rows(shape: Shape, batch: Batch, repeats: int, compiled: bool) -> Iterator[Row]:
-    """Every neuron and precision against SpikingJelly's, then what else there is to choose."""
+    """Compare every neuron and precision with SpikingJelly's, then our default with the alternatives."""
     for neuron in ("clif", "lif"):
         works = {
             "ours fp32": our_step(shape, batch, neuron, "fp32"),
@@ -87,17 +87,17 @@ def rows(shape: Shape, batch: Batch, repeats: int, compiled: bool) -> Iterator[R
     works = {
         "joint": our_step(shape, batch, "clif", "fp32"),
         "per-step": our_step(shape, batch, "clif", "fp32", batch_norm="per-step"),
-        "one forward a time step": loop_step(shape, batch, "clif", "fp32"),
+        "one forward per time step": loop_step(shape, batch, "clif", "fp32"),
     }
     if compiled:
         works["torch.compile"] = our_step(shape, batch, "clif", "fp32", compiles=True)
     found = timed(works, repeats)
     for name in list(works)[1:]:
-        yield row(f"CLIF, fp32: joint batch norm against {name}", found, "joint", name, 0.0, peer="spikeloom")
+        yield row(f"CLIF, fp32: joint batch norm compared with {name}", found, "joint", name, 0.0, peer="spikeloom")
 
 
 def timed(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, Timing]:
-    """Once before the clock, then in turns."""
+    """Call each function once to warm up, then time them in turns."""
     for work in works.values():
         work()
     return dict(zip(works, time_in_turns(list(works.values()), repeats), strict=True))
@@ -141,7 +141,7 @@ def build_ours(shape: Shape, config: RunConfig) -> nn.Module:
 def our_step(
     shape: Shape, batch: Batch, neuron: str, precision: str, batch_norm: str = "joint", compiles: bool = False
 ) -> Callable[[], Tensor]:
-    """A step as `spikeloom train` takes it, spikes counted too."""
+    """A step as in `spikeloom train`, including the counting of spikes."""
     config = configured(shape, neuron, precision, batch_norm, compiles)
     learner = Learner(config, build_ours(shape, config), torch.device("cpu"), Group())
     counter = SpikeCounter(learner.network)
@@ -156,7 +156,7 @@ def our_step(
 
 
 def build_theirs(shape: Shape, neuron: str) -> nn.Sequential:
-    """VGGSNN as one builds it from SpikingJelly's multi-step layers."""
+    """Build VGGSNN from SpikingJelly's multi-step layers."""
     modules: list[nn.Module] = []
     channels, side = 2, SIZE
     for step in PLAN:
@@ -174,7 +174,7 @@ def build_theirs(shape: Shape, neuron: str) -> nn.Sequential:
 
 
 def copy_weights(ours: nn.Module, theirs: nn.Module) -> None:
-    """Ours into theirs: the layers stand in the same order."""
+    """Copy our weights into their network, which has its layers in the same order."""
     theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
 
 
@@ -186,7 +186,7 @@ def their_step(shape: Shape, batch: Batch, neuron: str, precision: str) -> Calla
 
 
 def loop_step(shape: Shape, batch: Batch, neuron: str, precision: str) -> Callable[[], Tensor]:
-    """As the CLIF authors' code has it: SpikingJelly's network called once for each time step."""
+    """The step as in the CLIF authors' code: SpikingJelly's network is called once per time step."""
     network = build_theirs(shape, neuron)
     functional.set_step_mode(network, "s")
 
@@ -214,13 +214,13 @@ def _plain_step(
 
 
 def check_equal(neuron: str, shape: Shape, batch: Batch) -> None:
-    """Stop unless every block of both networks gives the same spikes and gradients of the same input.
+    """Check that every block of both networks gives the same spikes and gradients for the same input.
 
-    Block by block: a potential within rounding of the threshold fires in one and not in the other, and eight layers on
-    a tenth of the spikes differ, as SpikingJelly's in float32 do from its own in float64.
+    Blocks are compared separately: a potential within rounding of the threshold fires in one network and not in the
+    other, and eight layers later a tenth of the spikes differ, as those of SpikingJelly in float32 and float64 do.
 
     Raises:
-        SystemExit: If one does not.
+        SystemExit: If a block does not.
     """
     ours, theirs = build_ours(shape, configured(shape, neuron, "fp32")), build_theirs(shape, neuron)
     copy_weights(ours, theirs)
@@ -239,7 +239,7 @@ def check_equal(neuron: str, shape: Shape, batch: Batch) -> None:
 
 
 class _Head(nn.Module):
-    """What is behind the last pooling of our network."""
+    """The layers after the last pooling of our network."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""How fast a cluster's files travel: ``python -m benchmarks.transfer``.
+"""Speed of file transfers in a cluster: ``python -m benchmarks.transfer``.
 
-A frame cache goes to a machine, and a checkpoint comes home, through the same actors as in a search, with sender and
-receiver on this machine: what Python, hashing, the object store and the disk allow, before any network does.
+A frame cache is sent to a machine, and a checkpoint to the driver, through the same actors as in a search, with sender
+and receiver on this machine: the limit of Python, hashing, the object store and the disk, without a network.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Arguments:
     """
 
     megabytes: int = 256
-    """Of the cache, and of the checkpoint."""
+    """Size of the cache and of the checkpoint."""
     repeats: int = 5
 
 
@@ -44,7 +44,7 @@ def main(arguments: Arguments) -> None:
         (root / "cache").mkdir()
         (root / "cache" / "frames.h5").write_bytes(secrets.token_bytes(size))
         print("| what | MB | seconds, median | MB/s |\n|---|---|---|---|")
-        for name, work in (("a cache to a machine", _fetch(root)), ("a checkpoint home", _send(root))):
+        for name, work in (("a cache to a machine", _fetch(root)), ("a checkpoint to the driver", _send(root))):
             seconds = statistics.median(_timed(work) for _ in range(arguments.repeats))
             print(f"| {name} | {size / 1e6:.0f} | {seconds:.2f} | {size / 1e6 / seconds:.0f} |")
 
@@ -56,7 +56,7 @@ def _timed(work: Callable[[], None]) -> float:
 
 
 def _fetch(root: Path) -> Callable[[], None]:
-    source = actor_here(CacheSource, str(root / "cache"))
+    source = actor_here(CacheSource, str(root / "cache"), str(root / "own-frames"))
     caches = NodeCaches(root / "cache", {"made-up": CopiedCache("0" * 16, 1, 1)}, source)
 
     def work() -> None:

@@ -1,11 +1,11 @@
-"""What a search costs beside plain training, and what early stopping saves: ``python -m benchmarks.tune PART``.
+"""The overhead of a search, and the savings of early stopping: ``python -m benchmarks.tune PART``.
 
-    overhead    seconds from the command to the first epoch, beside `spikeloom train`; from one trial to the next
-    throughput  trials at once, one CPU each, beside the same ones trained one after another
-    asha        early stopping beside the whole grid: what it finds, and for how many epochs
-    many        200 short trials: memory of the driver, object store, processes and files left
+    overhead    seconds from the command to the first epoch, compared with `spikeloom train`, and between trials
+    throughput  parallel trials with one CPU each, compared with the same ones trained one after another
+    asha        early stopping compared with the complete grid: best accuracy, and number of epochs
+    many        200 short trials: memory of the driver and the object store, processes and files left behind
 
-Each part runs real commands in processes of their own. A grid's trials are kept in --out: a part goes on where it was.
+Each part runs real commands in separate processes. The trials of a grid are kept in --out, so that part can be resumed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pipeline.presets.registry import find_preset
 from preprocess.files import read_lines, write_json
 from tune.search.plan import read_search
 
-# A network and an input so small that an epoch takes less than a second: the search is what is measured.
+# The network and input are small, so that an epoch takes less than a second: the search is measured.
 _SMALL = {"network.width": 0.25, "input.size": 17, "batch_size": 32, "binning.timesteps": 4}
 _GRID = ("optimiser.learning_rate=0.0003,0.003,0.03,0.1,0.3,1", "neuron.tau=1.1,2,8", "neuron.name=lif,clif")
 _TINY_GRID = ("optimiser.learning_rate=0.003,0.1", "neuron.name=lif,clif")
@@ -48,17 +48,17 @@ class Arguments:
 
     part: Annotated[Literal["overhead", "throughput", "asha", "many"], tyro.conf.Positional]
     preset: str = "n-mnist-small"
-    """Whose data set is read; 225 of N-MNIST's 900 training samples validate."""
+    """The preset, whose data set is used; 225 of N-MNIST's 900 training samples are validation samples."""
     cache: Path = Path("cache")
     out: Path = Path("runs/benchmark-tune")
     repeats: int = 3
-    """How often times are taken, and the seeds of the grid."""
+    """Number of timings, and number of seeds of the grid."""
     trials: int = 200
-    """Of the part many."""
+    """Number of trials of the part many."""
     plot: Path | None = None
-    """Where the part many draws its memory over time."""
+    """File to which the part many draws its memory over time."""
     tiny: bool = False
-    """A few trials of two epochs, to see that it runs."""
+    """Run only a few trials of two epochs, to check that the benchmark works."""
 
 
 def main(arguments: Arguments) -> None:
@@ -79,12 +79,12 @@ def _config(arguments: Arguments, epochs: int, **changes: Any) -> RunConfig:
 
 
 def _overhead(arguments: Arguments) -> Iterator[Row]:
-    """From the command to the first epoch on the disk; and between trials that follow each other in one actor."""
+    """Measure from the command to the first epoch on disk, and between successive trials in one actor."""
     config, epochs = _written(arguments, "overhead", 2), 2
     train, tune = [], []
     for k in range(arguments.repeats):
         train.append(_first_epoch(arguments, config, "train", f"train-{k}", []))
-        words = [
+        argv = [
             "--space",
             "neuron.tau=1.5,2,3,4,5,6",
             "--scheduler",
@@ -94,7 +94,7 @@ def _overhead(arguments: Arguments) -> Iterator[Row]:
             "--concurrent",
             "1",
         ]
-        tune.append(_first_epoch(arguments, config, "tune", f"tune-{k}", words))
+        tune.append(_first_epoch(arguments, config, "tune", f"tune-{k}", argv))
     over = statistics.median(tune) - statistics.median(train)
     yield Row(
         "command to first epoch", _s(statistics.median(tune)), f"train {_s(statistics.median(train))}", over, 12, True
@@ -118,17 +118,17 @@ def _written(arguments: Arguments, name: str, epochs: int, **changes: Any) -> Pa
     return path
 
 
-def _command(arguments: Arguments, verb: str, config: Path, out: Path, words: Sequence[str]) -> list[str]:
+def _command(arguments: Arguments, verb: str, config: Path, out: Path, argv: Sequence[str]) -> list[str]:
     place = ["--config", str(config), "--cache", str(arguments.cache), "--out", str(out)]
-    return [sys.executable, "-m", "tune", verb, *place, *words]
+    return [sys.executable, "-m", "tune", verb, *place, *argv]
 
 
-def _first_epoch(arguments: Arguments, config: Path, verb: str, name: str, words: Sequence[str]) -> float:
-    """Seconds from the command until a first row of metrics is on the disk; the command runs to its end."""
+def _first_epoch(arguments: Arguments, config: Path, verb: str, name: str, argv: Sequence[str]) -> float:
+    """Seconds from the command until the first metrics are on disk; the command runs to its end."""
     out = arguments.out / name
     shutil.rmtree(out, ignore_errors=True)
     start = time.perf_counter()
-    with _running(_command(arguments, verb, config, out, words)) as process:
+    with _running(_command(arguments, verb, config, out, argv)) as process:
         while not any(out.rglob("metrics.jsonl")):
             if process.poll() is not None:
                 raise SystemExit(f"benchmarks: {verb} ended before its first epoch")
@@ -137,7 +137,7 @@ def _first_epoch(arguments: Arguments, config: Path, verb: str, name: str, words
 
 
 class _running:
-    """A command of its own session, whose output is thrown away; SystemExit where it fails."""
+    """Run a command in a new session, without its output; SystemExit if it fails."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
@@ -171,24 +171,24 @@ def _gaps(folder: Path, epochs: int) -> tuple[list[float], int]:
 
 
 def _throughput(arguments: Arguments) -> Iterator[Row]:
-    """Trials two at once with one CPU each, against `spikeloom train` of each, one after another with one thread."""
+    """Compare two parallel trials with one CPU each with `spikeloom train` of each in turn, with one thread."""
     epochs, taus = (2, (1.5, 2.0)) if arguments.tiny else (10, (1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 10.0))
     ratios, ours, others = [], [], []
     for k in range(1 if arguments.tiny else arguments.repeats):
         config = _written(arguments, "throughput", epochs, **{"network.width": 0.5, "input.size": None})
-        words = ["--space", f"neuron.tau={','.join(map(str, taus))}", "--scheduler", "none", "--final-seeds", "0"]
-        words += ["--concurrent", "2", "--cpus-per-trial", "1"]
-        ours.append(_timed(_command(arguments, "tune", config, _fresh(arguments.out / f"two-{k}"), words)))
+        argv = ["--space", f"neuron.tau={','.join(map(str, taus))}", "--scheduler", "none", "--final-seeds", "0"]
+        argv += ["--concurrent", "2", "--cpus-per-trial", "1"]
+        ours.append(_timed(_command(arguments, "tune", config, _fresh(arguments.out / f"two-{k}"), argv)))
         one_by_one = 0.0
         for tau in taus:
             out = _fresh(arguments.out / f"one-{k}-{tau}")
-            words = ["--neuron.tau", str(tau), "--threads", "1"]
-            one_by_one += _timed(_command(arguments, "train", config, out, words))
+            argv = ["--neuron.tau", str(tau), "--threads", "1"]
+            one_by_one += _timed(_command(arguments, "train", config, out, argv))
         others.append(one_by_one)
         ratios.append(one_by_one / ours[-1])
     ratio = statistics.median(ratios)
     yield Row(
-        f"{len(taus)} trials, two at once",
+        f"{len(taus)} trials, two in parallel",
         _s(statistics.median(ours)),
         f"train {_s(statistics.median(others))}",
         ratio,
@@ -213,7 +213,7 @@ def _s(seconds: float) -> str:
 
 
 def _asha(arguments: Arguments) -> Iterator[Row]:
-    """Every seed's whole grid and its search with early stopping: best validation accuracy, epochs, seconds."""
+    """For each seed, compare the complete grid with early stopping: best validation accuracy, epochs, seconds."""
     epochs, grid = (2, _TINY_GRID) if arguments.tiny else (20, _GRID)
     gaps, shares = [], []
     print("| seed | grid: best, % | epochs | seconds | asha: best, % | epochs | seconds |\n|" + "---|" * 7)
@@ -223,8 +223,8 @@ def _asha(arguments: Arguments) -> Iterator[Row]:
         found = {}
         for scheduler in ("none", "asha"):
             out = arguments.out / f"{scheduler}-{seed}"
-            words = ["--search", "grid", "--space", *grid, "--scheduler", scheduler, "--final-seeds", "0"]
-            command = _command(arguments, "tune", config, out, words)
+            argv = ["--search", "grid", "--space", *grid, "--scheduler", scheduler, "--final-seeds", "0"]
+            command = _command(arguments, "tune", config, out, argv)
             again = [*command[:4], "--resume", str(out)]
             seconds = _timed(again if (out / "search.json").exists() else command)
             found[scheduler] = (*_best_and_epochs(out), seconds)
@@ -234,10 +234,20 @@ def _asha(arguments: Arguments) -> Iterator[Row]:
         shares.append(some_epochs / all_epochs)
     print()
     yield Row(
-        "points below the grid's best, mean", f"{statistics.fmean(gaps):.2f}", "", statistics.fmean(gaps), 1, True
+        "percentage points below the grid's best, mean",
+        f"{statistics.fmean(gaps):.2f}",
+        "",
+        statistics.fmean(gaps),
+        1,
+        True,
     )
     yield Row(
-        "epochs, share of the grid's, mean", f"{statistics.fmean(shares):.2f}", "", statistics.fmean(shares), 0.4, True
+        "epochs as a fraction of the grid's, mean",
+        f"{statistics.fmean(shares):.2f}",
+        "",
+        statistics.fmean(shares),
+        0.4,
+        True,
     )
 
 
@@ -250,13 +260,13 @@ def _best_and_epochs(folder: Path) -> tuple[float, int]:
 
 
 def _many(arguments: Arguments) -> Iterator[Row]:
-    """Short trials by the hundred: what the driver and the object store hold while they pass, and what stays."""
+    """Run hundreds of short trials: the memory of driver and object store, and what is left behind."""
     trials = 4 if arguments.tiny else arguments.trials
     config = _written(arguments, "many", 1, **{"network.width": 0.125})
     out = _fresh(arguments.out / "many")
     temporary = Path(tempfile.mkdtemp(prefix="b-", dir="/tmp"))
-    words = ["--space", "neuron.tau=1.1:8", "--samples", str(trials), "--scheduler", "none", "--final-seeds", "0"]
-    command = _command(arguments, "tune", config, out, words)
+    argv = ["--space", "neuron.tau=1.1:8", "--samples", str(trials), "--scheduler", "none", "--final-seeds", "0"]
+    command = _command(arguments, "tune", config, out, argv)
     samples: list[tuple[float, float, float]] = []
     spent, before = 0.0, _shared_memory_mb()
     environment = os.environ | {"TMPDIR": str(temporary)}
@@ -270,9 +280,9 @@ def _many(arguments: Arguments) -> Iterator[Row]:
     seconds = time.perf_counter() - start
     if process.returncode:
         raise SystemExit("benchmarks: the search failed")
-    # Torch makes an empty folder for its compiler wherever it is loaded.
+    # Torch creates an empty folder for its compiler when it is loaded.
     left = sorted(path.name for path in temporary.rglob("*") if not path.is_dir())
-    alive = _processes_that_know(str(temporary))
+    alive = _processes_that_mention(str(temporary))
     shutil.rmtree(temporary)
     half = [row for row in samples if trials / 4 <= row[0] <= trials / 2]
     end = [row for row in samples if row[0] > trials / 2]
@@ -289,7 +299,7 @@ def _many(arguments: Arguments) -> Iterator[Row]:
             1.1,
             True,
         )
-    yield Row("driver: processor time a trial", f"{1000 * spent / trials:.0f} ms", "", spent / trials, 0.5, True)
+    yield Row("driver: processor time per trial", f"{1000 * spent / trials:.0f} ms", "", spent / trials, 0.5, True)
     store = max(row[2] for row in samples)
     yield Row("object store at most, MB", f"{store:.1f}", "", store, 32, True)
     yield Row("processes left", str(len(alive)), "", len(alive), 0, True)
@@ -305,7 +315,7 @@ def _memory_mb(process: int) -> float:
 
 
 def _processor_s(process: int) -> float:
-    """User and system time of a process so far; 0 where it is gone."""
+    """User and system time of a process so far; 0 if it has ended."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -314,20 +324,20 @@ def _processor_s(process: int) -> float:
 
 
 def _shared_memory_mb() -> float:
-    """What is in use under /dev/shm; Ray's object store is there, in a file that has no name any more."""
+    """Used space of /dev/shm, which contains Ray's object store in an unlinked file."""
     state = os.statvfs("/dev/shm")
     return (state.f_blocks - state.f_bfree) * state.f_frsize / 1e6
 
 
-def _processes_that_know(word: str) -> list[int]:
+def _processes_that_mention(text: str) -> list[int]:
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
             try:
-                told = (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes()
+                known = (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes()
             except OSError:
                 continue
-            if word.encode() in told:
+            if text.encode() in known:
                 found.append(int(folder.name))
     return found
 

@@ -1,4 +1,4 @@
-"""Preprocess recordings into a cache, and train on it with a loop of your own."""
+"""Preprocess recordings into a cache, and train on it with your own loop."""
 
 import sys
 

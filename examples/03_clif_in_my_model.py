@@ -1,4 +1,4 @@
-"""Exchange the neurons of an existing SpikingJelly model for CLIF: one argument, the rest stays."""
+"""Replace the neurons of an existing SpikingJelly model by CLIF: only one argument changes."""
 
 import torch
 from spikingjelly.activation_based import functional, neuron, surrogate

@@ -1,4 +1,4 @@
-"""A neuron of your own in a built-in network: register it under a name, and use the name like a built-in one."""
+"""Use your own neuron in a built-in network: register it under a name, and use the name like a built-in one."""
 
 import torch
 from spikingjelly.activation_based import surrogate
@@ -10,7 +10,7 @@ from pipeline import find_preset, override, register_neuron, train
 class Adaptive(nn.Module):
     """A leaky neuron whose threshold rises with each spike: input (T, B, ...) to spikes of the same shape.
 
-    It keeps nothing from one batch to the next, so it needs no method `reset()`.
+    It keeps no state from one batch to the next, so it needs no method `reset()`.
     """
 
     def __init__(self, tau: float, v_threshold: float) -> None:

@@ -1,4 +1,4 @@
-"""A data set and a raw format of your own, and a network object trained on them."""
+"""Register your own data set and raw format, and train a network object on them."""
 
 from pathlib import Path
 
@@ -19,13 +19,13 @@ class TwoLayers(nn.Sequential):
 
 
 def read_dots(path: Path) -> Events:
-    """The format: rows of t, x, y, p as 32-bit integers."""
+    """Read a file of the format: rows of t, x, y, p as 32-bit integers."""
     t, x, y, p = np.fromfile(path, "<i4").reshape(-1, 4).T
     return Events(t, x, y, p, SIDE, SIDE)
 
 
 def read_layout(folder: Path) -> Layout:
-    """The data set: dots on the left and on the right, a fifth of the recordings for the test."""
+    """Describe the data set: dots on the left or on the right; a fifth of the recordings are the test split."""
     recordings = []
     for number, path in enumerate(sorted(folder.glob("*.dots"))):
         sample = Sample(label=number % 2, split=int(number % 10 > 7), index=number // 2, group="", name=path.stem)

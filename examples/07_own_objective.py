@@ -1,4 +1,4 @@
-"""Search over a training loop of your own: a function of a dict of values that reports a score once an epoch."""
+"""Search over your own training loop: a function of a dict of values that reports a score once per epoch."""
 
 import torch
 from spikingjelly.activation_based import functional, layer, neuron
@@ -8,7 +8,7 @@ from tune import load_results, search
 
 
 def objective(values, report):
-    """Tell apart noise whose rate rises or falls over time."""
+    """Classify noise whose rate rises or falls over time."""
     torch.manual_seed(0)
     ramp = torch.linspace(0, 1, 8)[:, None, None]
     y = torch.arange(64) % 2

@@ -34,7 +34,7 @@ def split_address(address: str, otherwise: str = "") -> tuple[str, int]:
 
 
 def listens(host: str, port: int) -> str | None:
-    """Why nothing listens at a port; None if something does."""
+    """The reason why nothing listens at a port; None if something does."""
     try:
         socket.create_connection((host, port), _CONNECT_S).close()
     except OSError as error:

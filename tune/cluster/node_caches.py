@@ -32,7 +32,7 @@ _LOCK_S = 3600.0
 
 
 class CacheSource:
-    """The actor on the driver's machine that reads files of its cache."""
+    """Actor on the driver's machine that reads files of its cache."""
 
     def __init__(self, cache: str, own_frames: str) -> None:
         self._cache = Path(cache)

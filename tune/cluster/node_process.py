@@ -52,7 +52,7 @@ class Member:
 
     @property
     def alive(self) -> bool:
-        """Whether any of it still runs: if the first process was killed, others may be left."""
+        """Whether any of its processes still runs: if the first one was killed, others may be left."""
         first = _read_stat(self.process)
         if first is not None and first[_STATE] != "Z":
             return int(first[_BEGAN]) == self.began
@@ -113,12 +113,13 @@ def start_member(
     Args:
         address: host:port of the head to join; None starts a head.
         port: The port of a new head.
-        node_ip: The address at which other machines reach this one; None is that of the default route.
-        cpus: The number of CPUs to offer; None is all.
-        gpus: The number of GPUs to offer; None is all.
+        node_ip: The address at which other machines reach this one; None for that of the default route.
+        cpus: The number of CPUs to offer; None for all.
+        gpus: The number of GPUs to offer; None for all.
 
     Raises:
-        ClusterError: If a member runs here already, the port is in use, the head does not answer, or Ray ends again.
+        ClusterError: If a member already runs here, the port is in use, the head does not answer, or Ray does not
+            start.
     """
     there = read_member()
     if there is not None:

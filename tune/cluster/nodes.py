@@ -37,7 +37,7 @@ class Answer:
 
 
 def on_every_node(ask: Callable[..., Any], *arguments: Any) -> list[Answer]:
-    """Call a function on every machine of the cluster that is alive; the answers, this machine's first.
+    """Call a function on every machine of the cluster that is alive; return the answers, this machine's first.
 
     Raises:
         ClusterError: If a machine does not answer in two minutes, or the call fails there.

@@ -45,7 +45,7 @@ _PREFIX = "spikeloom-ray-"
 _LOGGING = logging.CRITICAL
 # Trials pass paths, not arrays, so Ray's default of 30 % of the memory would be missing for the trials.
 _OBJECT_STORE_BYTES = 128 * 2**20
-# How often the head of a cluster is checked, and how long it may be silent.
+# Seconds between checks of a cluster's head, and seconds for which it may be silent.
 _PING_S = 2.0
 _LOST_S = 15.0
 # Unix socket paths have at most 107 bytes; our folder with Ray's session and socket in it needs 89 of them.
@@ -54,10 +54,10 @@ _LONGEST_TEMPORARY = 18
 
 @contextlib.contextmanager
 def ray_running(address: str | None = None, resume: str = "", session: RaySession | None = None) -> Iterator[None]:
-    """Have Ray while the context is open: the one that this process already uses, a cluster's, or a new one.
+    """Provide Ray while the context is open: the one that this process already uses, a cluster's, or a new one.
 
-    A new one leaves nothing behind, neither processes nor files. If this process is killed before it can clean up,
-    trials and servers end with it, two idle agents within a minute, and the next start removes the files.
+    A new one leaves no processes or files behind. If this process is killed before it can clean up, trials and servers
+    end with it, two idle agents end within a minute, and the next start removes the files.
 
     Args:
         address: The head of a running cluster, ``host:port`` or ``auto``; None starts Ray on this machine.
@@ -94,7 +94,7 @@ class RaySession(contextlib.AbstractContextManager["RaySession"]):
         self._clean_up = contextlib.ExitStack()
 
     def kept_open(self) -> contextlib.AbstractContextManager[contextlib.ExitStack]:
-        """What stops Ray again, as a context whose own end stops nothing."""
+        """The session's clean-up, as a context whose end does not run it."""
         return contextlib.nullcontext(self._clean_up)
 
     def __exit__(self, *details: Any) -> None:
@@ -149,9 +149,11 @@ def token_file() -> Path:
 
 
 def use_token() -> bool:
-    """Let this process and its children send the token, if there is one and the user set no mode; whether they do.
+    """Let this process and its children send the token, if there is one and the user set no mode.
 
-    By itself Ray sends a token only to a cluster that it starts; here the user has named the cluster's address.
+    Returns whether they send it.
+
+    By default Ray sends a token only to a cluster that it starts; here the user has given the cluster's address.
     """
     if "RAY_AUTH_MODE" not in os.environ and ("RAY_AUTH_TOKEN" in os.environ or token_file().exists()):
         os.environ["RAY_AUTH_MODE"] = "token"
@@ -161,7 +163,7 @@ def use_token() -> bool:
 
 
 def _check(address: str) -> None:
-    """Find in seconds the errors that Ray reports after a minute, or ends the process with."""
+    """Find within seconds the errors that Ray reports only after a minute, or that end the process."""
     if address == "auto":
         return
     _, port = split_address(address, ", or auto")
@@ -233,7 +235,7 @@ def _own_sigterm() -> Iterator[None]:
     try:
         yield
     except SystemExit as stop:
-        # Ray's answer to one that came while it started.
+        # Ray raises this for a SIGTERM during its start.
         if stop.code == signal.SIGTERM:
             raise Terminated from None
         raise
@@ -245,7 +247,7 @@ def _own_sigterm() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[Path]:
-    """A folder with a short path and a lock that ends with its process: then later processes may remove the folder."""
+    """A folder with a short path, and a lock that ends with this process, so that later processes can remove it."""
     from filelock import FileLock
 
     root = short_temporary_root()

@@ -1,4 +1,4 @@
-"""Sends what a program registered, such as `pipeline.register_neuron`, to the Ray workers that train for it."""
+"""Sends a program's registrations, such as those of `pipeline.register_neuron`, to the Ray workers of its trials."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from types import ModuleType
 from pipeline.config.registrations import Registration, register_all, registrations
 from preprocess.errors import ConfigError
 
-# Code of these is installed wherever workers run.
+# Packages that are installed wherever workers run.
 _INSTALLED = ("preprocess", "pipeline", "tune")
 
 
 def pack_registrations() -> bytes:
-    """This process's registrations, with their code, which workers may not be able to import.
+    """Pickle the registrations of this process with their code, which workers may not be able to import.
 
     Raises:
-        ConfigError: If something registered cannot be sent.
+        ConfigError: If a registered object cannot be pickled.
     """
     from ray import cloudpickle
 
@@ -39,14 +39,14 @@ def pack_registrations() -> bytes:
 
 
 def unpack_registrations(packed: bytes) -> None:
-    """Register in this process what another one packed."""
+    """Register in this process the registrations that another process packed."""
     from ray import cloudpickle
 
     register_all(cloudpickle.loads(packed))
 
 
 def _module_of(one: Registration) -> ModuleType | None:
-    """The user's module that defines it; None where Ray sends its code anyway or every worker has it."""
+    """The user's module that defines it; None if Ray sends its code anyway or every worker has it."""
     name = getattr(one.make, "__module__", None) or "__main__"
     if name == "__main__" or name.partition(".")[0] in _INSTALLED:
         return None

@@ -18,7 +18,7 @@ _TRIAL = re.compile("[0-9a-f]{12}")
 
 
 def connect_storage(folder: Path, url: str | None, progress: Progress) -> TrialStorage:
-    """How the files of trials reach the search's folder, after a check on every machine.
+    """Connect the trials to the search's folder or the storage, after a check on every machine.
 
     Args:
         folder: The folder of the search, which exists.

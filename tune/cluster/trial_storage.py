@@ -1,4 +1,4 @@
-"""Where trials train, and how their files reach the search's folder, called home here.
+"""The folders in which trials train, and the transfer of their files to the search's folder, called home here.
 
 A machine with access to the search's folder trains there. Any other machine trains in a local folder and sends changed
 files home through Ray's object store after every epoch: metrics first, the checkpoint last, each file atomically. With
@@ -92,7 +92,7 @@ def _unwritten(path: Path, error: OSError) -> RunError:
 
 @dataclass(frozen=True)
 class TrialStorage:
-    """How a worker exchanges files with the search's folder; sent with its task.
+    """The file exchange of a worker with the search's folder; sent with its task.
 
     Attributes:
         folder: The folder of the search, as the driver sees it.

@@ -1,1 +1,1 @@
-"""One verb a file; each has `run(words)`."""
+"""One command per file; each has `run(argv)`."""

@@ -191,7 +191,7 @@ def _left_out(design: Design, comparison: Comparison) -> list[str]:
 
 
 def _arms(arguments: Arguments, design: Design | None) -> tuple[Arm, ...]:
-    """The arms that --neurons names, in the design's own version where it has one; by default all of the design."""
+    """The arms that --neurons names, in the design's version if it has one; by default all arms of the design."""
     from tune.comparison.arms import neuron_arm
 
     if design is not None and not arguments.neurons:
@@ -247,7 +247,7 @@ def _is_extended(arguments: Arguments) -> bool:
 
 
 def _settings(arguments: Arguments, design: Design | None, config: RunConfig) -> tuple[Setting, ...]:
-    """Where the arms are compared; a field on the command line applies to all settings."""
+    """The settings in which the arms are compared; a field on the command line applies to all of them."""
     from pipeline.presets.registry import find_preset
     from tune.comparison.arms import Setting
     from tune.comparison.designs import make_settings
@@ -260,7 +260,7 @@ def _settings(arguments: Arguments, design: Design | None, config: RunConfig) ->
         return (Setting("", config),)
     bases = {arguments.label: config}
     first = find_preset(arguments.preset).config if arguments.preset else config
-    # One table has one selection, whatever each preset's own is.
+    # All settings of a table use the same selection, also if the presets differ.
     changes = {**_changes(first, config, given), "selection": config.selection}
     bases |= {name: override(find_preset(name).config, changes) for name in arguments.also}
     _refuse_other_splits(bases)
@@ -268,7 +268,7 @@ def _settings(arguments: Arguments, design: Design | None, config: RunConfig) ->
 
 
 def _refuse_other_splits(bases: Mapping[str, RunConfig]) -> None:
-    """Refuse presets of one data set with different splits; different data sets have splits of their own."""
+    """Refuse presets of one data set with different splits; different data sets may have different splits."""
     first: dict[str, str] = {}
     for name, config in bases.items():
         known = first.setdefault(config.dataset.name, name)

@@ -149,7 +149,7 @@ def read_status(folder: Path) -> Status:
     rows, live = collect_results(folder, configs, fields), read_live_status(folder)
     final = read_final(folder)
     untested = kind == "search" and _is_untested(folder, final)
-    # Between its last trial and its first final run a search holds neither lock: it draws its figures.
+    # Between its last trial and its first final run, a search draws its figures and holds neither lock.
     testing = untested and not alive and (is_locked(folder / FOLDER) or (live is not None and driver_lives(live)))
     runs = read_live_status(folder / FOLDER) if testing else None
     _mark_running(rows, alive, live)

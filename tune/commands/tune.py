@@ -52,8 +52,8 @@ class Arguments(ConfiguredArguments):
     """Search for the best T, tau and neuron, or any other fields, by validation accuracy; then test the best once.
 
     Trials run in parallel within the CPUs, GPUs and memory of one machine or a cluster. Poor trials are stopped early,
-    each compared only with trials of the same neuron, binning and T. At the end the best configuration is retrained on
-    the training and validation samples with several seeds, and tested. It is also written to best.json, for
+    each compared only with trials of the same neuron, binning and seed. At the end the best configuration is retrained
+    on the training and validation samples with several seeds, and tested. It is also written to best.json, for
     spikeloom train --config.
 
     Example: spikeloom tune n-mnist-small --samples 8
@@ -125,7 +125,7 @@ class Arguments(ConfiguredArguments):
     """Ray cluster to run on: host:port, or auto. Default: this machine. See spikeloom cluster."""
 
     def search_options(self) -> SearchOptions:
-        """How to search."""
+        """The options of the search."""
         return SearchOptions(
             space=self.space,
             method=self.search,

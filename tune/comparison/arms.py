@@ -18,7 +18,7 @@ class Arm:
     """One side of a comparison.
 
     Attributes:
-        name: Unique; the neuron's name where the arm is that neuron without further changes.
+        name: Unique; the neuron's name if the arm is that neuron without further changes.
         changes: The fields that it sets, at least the neuron's name.
         begins: The fields that its first epochs set instead, with schedule.stop_epoch; then the neuron is exchanged.
             None trains the same neuron from start to end.
@@ -46,7 +46,7 @@ class Setting:
     """One configuration in which all arms are compared.
 
     Attributes:
-        name: Unique; "" where there is only one setting.
+        name: Unique; "" if there is only one setting.
         config: The configuration that all of its runs share.
         place: Its value on each axis of the design, by axis: the preset, or a field path.
     """

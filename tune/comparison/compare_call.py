@@ -21,16 +21,16 @@ from tune.resources.execution_options import ExecutionOptions
 
 @dataclass(frozen=True)
 class NeuronDifference:
-    """The accuracy of one neuron minus that of the first, over the seeds that both have; fractions.
+    """The accuracy of one neuron minus that of the baseline, over the seeds that both have; fractions.
 
     Attributes:
-        neuron: The later one.
-        baseline: The first one.
-        mean: Over seeds; None where no seed has both runs.
-        interval: 95 %, by Student's t over seeds; None with fewer than two seeds.
-        p: Of the exact sign-flip test over seeds, not corrected for other differences.
-        p_adjusted: After Holm's correction over all differences of the comparison.
-        by_seed: Each seed's difference.
+        neuron: The name of the neuron.
+        baseline: The name of the baseline, which is the first neuron.
+        mean: Mean over seeds; None if no seed has runs of both.
+        interval: 95 % interval by Student's t over seeds; None with fewer than two seeds.
+        p: p-value of the sign-flip test over seeds, not corrected for other differences.
+        p_adjusted: p-value after Holm's correction over all differences of the comparison.
+        by_seed: The difference for each seed.
     """
 
     neuron: str
@@ -44,12 +44,12 @@ class NeuronDifference:
 
 @dataclass(frozen=True)
 class ComparisonResult:
-    """What a comparison shows.
+    """The result of a comparison.
 
     Attributes:
-        folder: With table.md, table.csv, results.csv and figures/; see also `load_results` and `report`.
-        differences: One for each neuron but the first.
-        sentences: What the data do and do not show, for people.
+        folder: The folder, with table.md, table.csv, results.csv and figures/; see also `load_results` and `report`.
+        differences: One difference for each neuron but the first.
+        sentences: The conclusions in plain sentences.
     """
 
     folder: Path
@@ -71,9 +71,9 @@ def compare(
     storage: str | None = None,
     progress: Progress | None = None,
 ) -> ComparisonResult:
-    """Train the same network with each neuron and several seeds, and compare; the same as ``spikeloom compare``.
+    """Train the same network with each neuron and several seeds, and compare them, as ``spikeloom compare`` does.
 
-    Repeating the call with the same `out` runs only what is missing; more seeds or neurons are added to what is there.
+    Repeating the call with the same `out` runs only what is missing; further seeds and neurons extend the comparison.
 
     Args:
         config: A configuration, or the name of a preset.
@@ -81,10 +81,10 @@ def compare(
         seeds: The number of runs of each neuron, with seeds that follow the configuration's, or the seeds themselves.
         out: The comparison's folder; the first free ``./runs/compare-<name>-<n>`` if None.
         cache: The folder of all caches; ``$SPIKELOOM_CACHE`` or ``./cache`` if None.
-        selection: Which epoch counts; last trains on all training samples.
-        fairness: Whether the settings of each neuron are tuned first; see ``spikeloom compare --help``.
-        budget: Trials of each neuron for fairness equal-budget.
-        address: Of a Ray cluster, ``host:port`` or ``auto``; this machine if None.
+        selection: How the evaluated epoch is selected; "last" trains on all training samples.
+        fairness: The tuning protocol; see ``spikeloom compare --help``.
+        budget: Number of trials per neuron for fairness "equal-budget".
+        address: Address of a Ray cluster, ``host:port`` or ``auto``; this machine if None.
         storage: A path that all machines share, or a URL, for checkpoints.
         progress: Where to report progress; None prints only warnings and notes.
 

@@ -91,7 +91,7 @@ class Conclusion:
         }
 
     def sentences(self) -> list[str]:
-        """What the data do and do not show; the first sentence is the headline."""
+        """The conclusions and their limits; the first sentence is the headline."""
         if self.family <= _MOST_LISTED:
             found = [self._sentence(result, difference) for result, difference in self.differences]
         else:
@@ -228,7 +228,7 @@ class Conclusion:
         return [*found, *self._groups()]
 
     def _groups(self) -> list[str]:
-        """How related test samples are accounted for; data sets with the same sentence share it."""
+        """Sentences on groups of related test samples; data sets with the same sentence share it."""
         by_sentence: dict[str, list[str]] = {}
         for name in self.comparison.datasets:
             grouped = [result for result in self.results if result.dataset == name and result.groups]
@@ -246,7 +246,7 @@ class Conclusion:
         return [f"The test samples of {', '.join(names)} {found}" for found, names in by_sentence.items()]
 
     def _missing_intervals(self) -> list[str]:
-        """Why intervals over test samples are missing."""
+        """The reasons why intervals over test samples are missing."""
         causes = list(dict.fromkeys(cause for result in self.results for cause in result.unread))
         if not causes:
             return []
@@ -291,7 +291,7 @@ def count_arms(arms: Sequence[Arm]) -> str:
 
 
 def seeds_warning(count: int, family: int) -> str:
-    """Why this number of seeds cannot show a significant difference; "" where it can."""
+    """The reason why this number of seeds cannot show a significant difference; "" if it can."""
     if smallest_p(count) * family <= LEVEL:
         return ""
     needed = pairs_needed(comparisons=family)

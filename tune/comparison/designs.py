@@ -1,8 +1,8 @@
 """Designs: predefined comparisons, declared before they run: tables and figures of the paper, and our own controls.
 
 Paper: Huang et al., ICML 2024. Each of its designs has a small version for a CPU (a small VGG on N-MNIST and on
-emulated gestures), which shows how the design behaves and does not reproduce the paper's numbers; these are in a table
-of their own.
+emulated gestures), which shows how the design behaves but does not reproduce the paper's numbers; those are shown in a
+separate table.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Design:
         axes: Field path to the values with which it is run in every preset.
         changes: The fields that all of its runs set.
         points: Further settings that are not a product of axes: name to the fields that it sets.
-        seeds: The number of seeds; 0 is the number that a test of all its differences needs, at least 6.
+        seeds: The number of seeds; 0 for the number that a test of all its differences needs, at least 6.
         paper: The results that the paper reports.
-        not_run: What it needs that does not exist yet; "" where it can run.
+        not_run: The missing requirements, for a design that cannot run yet; "" if it can.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Design:
         return frozenset(self.axes) | {path for changes in self.points.values() for path in changes}
 
     def settings(self, changes: Changes) -> tuple[Setting, ...]:
-        """All of its settings.
+        """Make all settings of the design.
 
         Args:
             changes: The fields that the command line sets in all of them.
@@ -96,13 +96,13 @@ def make_settings(
     changes: Changes,
     points: Mapping[str, Changes] | None = None,
 ) -> tuple[Setting, ...]:
-    """A setting for each base with each combination of values on the axes, and with each point.
+    """Make a setting for each base with each combination of values on the axes, and with each point.
 
     Args:
-        bases: Configurations by preset's name.
-        axes: Field path to values.
-        changes: Applied to all.
-        points: Further settings: name to the fields that it changes.
+        bases: Configurations by the name of the preset.
+        axes: Field paths and their values.
+        changes: Changes that apply to all settings.
+        points: Further settings: names and the fields that they change.
 
     Raises:
         ConfigError: If a combination is not a valid configuration.
@@ -193,7 +193,7 @@ def _designs() -> Iterator[Design]:
         _PAIR,
         {"grad_steps": tuple(TABLE3), "neuron.tau": TAUS},
         changes={"selection": "paper"},
-        # Eleven seeds would be 660 runs: this maps the effect and tests nothing.
+        # Eleven seeds would be 660 runs: this design maps the effect without a test.
         seeds=6,
         paper=_TABLE3,
     )

@@ -47,7 +47,7 @@ def _along_settings(conclusion: Conclusion) -> Iterator[AccuraciesAtCost]:
         return
     for name, results in by_other_axes(conclusion, axes).items():
         if len({result.dataset for result in results}) > 1:
-            # Along a lag, for example: there is no task between two tasks whose cost could be interpolated.
+            # Different data sets, such as different lags, are different tasks, between which nothing is interpolated.
             continue
         for quantity, (cost, form, unit) in _COSTS.items():
             curves = {arm.name: _curve(results, axes[0], arm, cost) for arm in conclusion.comparison.arms}
@@ -67,7 +67,7 @@ def _curve(results: Sequence[SettingResult], axis: str, arm: Arm, name: str) -> 
         cost, accuracy = getattr(figures, name), figures.summary
         if cost is not None and accuracy is not None:
             curve.append((cost.mean, accuracy.mean))
-    # Not sorted by cost: where the cost is not monotonic in T, interpolating between costs does not interpolate in T.
+    # Not sorted by cost: if the cost is not monotonic in T, interpolating between costs does not interpolate in T.
     return curve if not curve or curve[0][0] <= curve[-1][0] else curve[::-1]
 
 
@@ -102,7 +102,7 @@ def _epoch_curves(conclusion: Conclusion, result: SettingResult) -> tuple[str, d
 
 
 def _by_time(run: Run, column: str) -> list[tuple[float, float]]:
-    """Seconds so far and the accuracy after each epoch; [] where a time is missing."""
+    """Seconds so far and the accuracy after each epoch; [] if a time is missing."""
     spent = accumulate(seconds_by_epoch(run) or ())
     return list(zip(spent, (row[column] for row in run.metrics), strict=False))
 

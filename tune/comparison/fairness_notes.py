@@ -20,7 +20,7 @@ def equality_notes(comparison: Comparison) -> list[str]:
         notes.append(f"Differences between neurons that cannot be equalised: {'; '.join(unequal)}.")
     if comparison.tuning.space:
         untuned = [arm.label for arm in comparison.arms if comparison.tuned and not _was_tuned(comparison, arm)]
-        trials = f"{comparison.tuning.trials} trials" if comparison.tuning.trials else "the whole grid"
+        trials = f"{comparison.tuning.trials} trials" if comparison.tuning.trials else "the complete grid"
         notes.append(
             f"Each neuron was tuned first, by the same protocol in every setting: {' '.join(comparison.tuning.space)}, "
             f"{trials} for each neuron, ranked by validation accuracy"
@@ -40,7 +40,7 @@ def equality_notes(comparison: Comparison) -> list[str]:
 
 
 def _pairing(comparison: Comparison) -> list[str]:
-    """What is the same within a seed, and which arms are an exception."""
+    """Sentences on what is the same within a seed, and on arms that are exceptions."""
     tuned = " except those tuned for each neuron" if comparison.tuning.space else ""
     notes = [f"Within a seed all neurons share initial weights, shuffling, augmentation and all settings{tuned}."]
     for arm in comparison.arms:

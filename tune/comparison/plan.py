@@ -31,11 +31,11 @@ STOPPING_RULE = "the number of seeds is declared in advance, whatever the result
 
 @dataclass(frozen=True)
 class Tuning:
-    """How each arm is tuned, by the same protocol in every setting, before its seeds run.
+    """The protocol by which each arm is tuned in every setting before its seeds run.
 
     Attributes:
         space: Entries of the search space; () tunes nothing: equal settings for all arms, as in the paper.
-        trials: The number of trials per arm; None is the whole grid.
+        trials: The number of trials per arm; None for the complete grid.
     """
 
     space: tuple[str, ...] = ()
@@ -200,7 +200,7 @@ def read_comparison(folder: Path) -> Comparison:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """The outcome of one run of a comparison: the run, or why it is missing."""
+    """The outcome of one run of a comparison: the run, or the reason why it is missing."""
 
     setting: str
     arm: str
@@ -221,7 +221,7 @@ class Outcome:
 
 
 Outcomes = Mapping[tuple[str, str, int], Outcome]
-"""By setting's name, arm's name and seed."""
+"""The outcomes by setting's name, arm's name and seed."""
 
 
 def read_outcomes(comparison: Comparison, folder: Path) -> dict[tuple[str, str, int], Outcome]:

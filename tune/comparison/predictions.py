@@ -95,14 +95,14 @@ def read_groups(cache: Path, dataset: str, names: NDArray[np.str_]) -> NDArray[n
 
     Args:
         cache: The folder of all caches.
-        dataset: The cache's name, as `dataset.name` of a run.
+        dataset: The name of the cache, `dataset.name` of a run.
         names: Names of the samples, str (samples,).
 
     Returns:
-        str (samples,), a sample without a group being its own; None where every sample is its own group.
+        str (samples,), with a group of its own for a sample without a group; None if every sample is its own group.
 
     Raises:
-        CacheError: If there is no such event store, it is damaged, or it lacks a sample.
+        CacheError: If the event store does not exist, is damaged, or lacks a sample.
     """
     store = open_events(events_path(cache, dataset))
     known = store.samples.name

@@ -40,7 +40,7 @@ def compare(
     Args:
         comparison: The comparison to run.
         folder: Its folder, made if missing.
-        place: Where it runs, and for how long; None is this machine without a time limit.
+        place: Where it runs, and for how long; None for this machine without a time limit.
         progress: Where to report progress.
 
     Raises:
@@ -98,7 +98,7 @@ def _run(comparison: Comparison, folder: Path, place: ExecutionOptions, progress
 
 
 def plan_lines(comparison: Comparison, folder: Path) -> list[str]:
-    """What is about to run, and the power of the test with this number of seeds; printed before the first run."""
+    """The planned runs, and the power of the test with this number of seeds; printed before the first run."""
     outcomes = read_outcomes(comparison, folder).values()
     there = sum(outcome.run is not None for outcome in outcomes)
     count = len(comparison.seeds)
@@ -140,7 +140,7 @@ def write_conclusion(comparison: Comparison, folder: Path) -> Conclusion:
 
 
 def _check_runs(comparison: Comparison) -> None:
-    """Refuse, before anything is written, what would make every run fail."""
+    """Refuse, before anything is written, a comparison whose runs would all fail."""
     from pipeline.neurons import make_neuron
 
     check_tuning(comparison)

@@ -44,11 +44,11 @@ class ArmResults:
         accuracy: Test accuracy by seed; chance for a run that diverged.
         diverged: The seeds whose loss became infinite or NaN.
         missing: Why the other seeds have no result.
-        firing_rate: Over the seeds with a run, as are the next ones.
+        firing_rate: Firing rate; this and the following summaries are over the seeds with a run.
         energy_uj: Energy of one inference.
-        seconds: Training time, of both parts where the neuron was exchanged.
-        curve_area: The mean accuracy over the epochs, on what each epoch measured; None where nothing was measured.
-        bootstrap: Of the accuracy over seeds and test samples, where the predictions of every seed can be read.
+        seconds: Training time, including that of both parts if the neuron was exchanged.
+        curve_area: Mean accuracy over the epochs, on the split that each epoch measured; None if nothing was measured.
+        bootstrap: Bootstrap of the accuracy over seeds and test samples, if the predictions of every seed can be read.
     """
 
     arm: Arm
@@ -81,8 +81,8 @@ class Difference:
         arm: The later arm.
         minus: The first arm.
         by_seed: The difference by seed.
-        bootstrap: Over seeds and test samples, where the predictions of every pair can be read.
-        unit: What the bootstrap resampled besides the seeds: test samples, or groups of them such as subjects.
+        bootstrap: Bootstrap over seeds and test samples, if the predictions of every pair can be read.
+        unit: The unit that the bootstrap resamples besides seeds: test samples, or groups of them such as subjects.
     """
 
     arm: Arm
@@ -101,7 +101,7 @@ class Difference:
 
     @cached_property
     def p(self) -> float | None:
-        """p of the exact sign-flip test, not corrected for other differences."""
+        """p-value of the sign-flip test, not corrected for other differences."""
         return sign_flip_p(self.values)
 
     @property
@@ -121,7 +121,7 @@ class Difference:
     def detectable(self, comparisons: int) -> float | None:
         """The smallest true difference that the test detects with 80 % power at this spread and number of seeds.
 
-        None where the number of seeds is too small for any.
+        None if the number of seeds is too small for any.
         """
         summary = summarise(self.values)
         if summary is None or not summary.std:
@@ -139,9 +139,9 @@ class SettingResult:
         arms: Results by arm's name, in the declared order.
         differences: Each later arm minus the first.
         emulated: Whether an emulator made the recordings.
-        test_samples: The number of test samples; None where no run has a result.
-        groups: The number of groups of related test samples; 0 where all are independent.
-        independent_samples: How many independent samples have as much information; None where it cannot be estimated.
+        test_samples: The number of test samples; None if no run has a result.
+        groups: The number of groups of related test samples; 0 if all are independent.
+        independent_samples: The effective number of independent samples; None if it cannot be estimated.
         tuned: The tuned values of each arm, by its name.
         unread: Why intervals over test samples are missing, one cause each.
     """
@@ -173,7 +173,7 @@ class SettingResult:
 
     @property
     def dataset(self) -> str:
-        """The data set's name, with "(emulated)" where the name itself does not show it."""
+        """The data set's name, with "(emulated)" if the name itself does not show it."""
         name = self.config.dataset.name
         return f"{name} (emulated)" if self.emulated and not is_emulated(name) else name
 
@@ -213,7 +213,7 @@ def analyse_setting(comparison: Comparison, setting: Setting, outcomes: Outcomes
 
 
 def _chance(comparison: Comparison, setting: Setting, results: Sequence[Mapping[str, Any]]) -> float | None:
-    """The accuracy of always predicting one class; None where the number of classes is unknown."""
+    """The accuracy of always predicting one class; None if the number of classes is unknown."""
     if results and results[0].get("classes"):
         return 1 / len(results[0]["classes"])
     try:
@@ -229,7 +229,7 @@ class _Predictions:
 
     Attributes:
         correct: bool (samples,) of each run, by arm's name and seed.
-        groups: The group of each sample, str (samples,); None where every sample is its own group.
+        groups: The group of each sample, str (samples,); None if every sample is its own group.
     """
 
     correct: Mapping[tuple[str, int], NDArray[np.bool_]]

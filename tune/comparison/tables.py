@@ -231,7 +231,7 @@ def tuned_table(conclusion: Conclusion) -> Table:
 
 
 def csv_text(conclusion: Conclusion) -> str:
-    """The numbers of the tables as CSV: accuracies as fractions, an empty cell where there is no value."""
+    """The numbers of the tables as CSV: accuracies as fractions, missing values as empty cells."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, _CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -278,7 +278,7 @@ def _csv_values(conclusion: Conclusion, result: SettingResult, by_seed: Mapping[
 
 
 def mean_std(summary: Summary | None, scale: float, form: str) -> str:
-    """Mean ± standard deviation for a table; a dash where there is none."""
+    """Mean ± standard deviation for a table; a dash if there is none."""
     if summary is None:
         return "–"
     mean = number(scale * summary.mean, form)

@@ -1,4 +1,4 @@
-"""How long a run's network was trained: that of an exchanged neuron began in another run, whose time counts too."""
+"""The training time of a run's network, including that of the run from which it continued with another neuron."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from preprocess.errors import SpikeloomError
 
 
 def seconds_by_epoch(run: Run) -> list[float] | None:
-    """Seconds of each epoch that the run's metrics tell, of the runs from which it goes on among them.
+    """Seconds of each epoch in the run's metrics, including those of the runs that it continues.
 
-    None where a time is missing: a sum over the others would be too small.
+    None if a time is missing, because a sum over the others would be too small.
     """
     try:
         seconds = {row["epoch"]: float(row["epoch_s"]) for row in _timings(run)}
@@ -23,9 +23,9 @@ def seconds_by_epoch(run: Run) -> list[float] | None:
 
 
 def training_seconds(run: Run) -> float | None:
-    """Of all epochs; see `seconds_by_epoch`."""
+    """Seconds of all epochs together; see `seconds_by_epoch`."""
     if run.config.start_from is None:
-        # What the run itself says holds where its times were not kept.
+        # The run's own total is available even if the times of its epochs were not kept.
         result: Mapping[str, Any] = run.result or {}
         return float(result["seconds"])
     seconds = seconds_by_epoch(run)

@@ -1,1 +1,1 @@
-"""Searches over an objective of your own: its space, its trials through Ray, and their ledger."""
+"""Searches over a custom objective: its space, its trials with Ray, and their ledger."""

@@ -1,4 +1,4 @@
-"""A search over an objective of your own: any training loop, as a function of a dict of values.
+"""A search over a custom objective: any training loop, as a function of a dict of values.
 
     def objective(values, report):
         model = make_model(values["width"])
@@ -6,8 +6,8 @@
             train_one_epoch(model, values["lr"])
             report(accuracy_of(model))
 
-Trials run through Ray, in parallel and on a cluster if there is one, and poor ones are stopped early. The search's
-folder keeps every trial, so that a repeated call resumes; a trial that was interrupted starts again from its beginning.
+Trials run with Ray, in parallel and optionally on a cluster, and poor ones are stopped early. The search folder keeps
+every trial, so a repeated call resumes the search; an interrupted trial starts again from the beginning.
 
 objective.json   the space, the options and the values of every trial
 trials/          a folder for each trial: config.json (its values), metrics.jsonl (its reports), done.json (its end)
@@ -41,10 +41,10 @@ FILE = "objective.json"
 
 
 class Report:
-    """Given to an objective, which calls it once an epoch.
+    """The callback with which an objective reports a score once per epoch.
 
     Attributes:
-        epoch: How often it was called.
+        epoch: The number of epochs that were reported.
     """
 
     def __init__(self, send: Callable[[dict[str, Any]], object]) -> None:
@@ -52,11 +52,11 @@ class Report:
         self.epoch = 0
 
     def __call__(self, score: float, **measures: float) -> None:
-        """Report an epoch. The trial may end here, by an exception that must not be caught, if it is stopped early.
+        """Report an epoch. A trial that is stopped early ends here, by an exception that must not be caught.
 
         Args:
-            score: What the search makes as large, or as small, as possible.
-            **measures: Other numbers for epochs.csv.
+            score: The value that the search maximises or minimises.
+            **measures: Further numbers for epochs.csv.
 
         Raises:
             ValueError: If the score is not a finite number.
@@ -73,17 +73,17 @@ Objective = Callable[[Values, Report], object]
 
 @dataclass(frozen=True)
 class ObjectiveSearch:
-    """What a search over an objective was asked for; `objective.json` keeps it.
+    """The plan of a search over an objective, as stored in `objective.json`.
 
     Attributes:
-        name: Of the objective.
-        source: SHA-256 of its source; "" where Python does not keep it.
-        space: Values by name, as they were written.
+        name: Name of the objective.
+        source: SHA-256 of its source code; "" if the source is not available.
+        space: Values by name, in the user's notation.
         method: random or grid.
         scheduler: asha or none.
         mode: max or min.
-        epochs: Reports of a complete trial; None where that is not known.
-        trials: The values of every trial, in the order in which they start.
+        epochs: Number of reports of a complete trial; None if unknown.
+        trials: The values of every trial, in starting order.
     """
 
     name: str
@@ -146,7 +146,7 @@ def trial_id(values: Values) -> str:
 
 
 class ObjectiveLedger:
-    """The trials of one folder: what each reported, and how it ended. Only the process that runs the search writes."""
+    """The reports and ends of the trials of one folder; only the process that runs the search writes to it."""
 
     def __init__(self, folder: Path, search: ObjectiveSearch) -> None:
         self.folder, self._search = folder, search
@@ -155,10 +155,11 @@ class ObjectiveLedger:
         self.pruned: set[str] = set()
 
     def path(self, values: Values) -> Path:
+        """The folder of a trial, existing or not."""
         return self.folder / "trials" / trial_id(values)
 
     def begin(self, values: Values) -> None:
-        """A trial starts, from its beginning."""
+        """Record that a trial starts from the beginning."""
         folder = self.path(values)
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("done.json", "metrics.jsonl"):
@@ -167,16 +168,19 @@ class ObjectiveLedger:
         self._began[trial_id(values)] = time.monotonic()
 
     def rows(self, values: Values) -> list[dict[str, Any]]:
+        """The reports of a trial, one row per epoch."""
         return read_lines(self.path(values) / "metrics.jsonl")
 
     def add(self, values: Values, row: Mapping[str, Any]) -> None:
+        """Append a report to those of a trial."""
         write_lines(self.path(values) / "metrics.jsonl", [*self.rows(values), dict(row)])
 
     def done(self, values: Values) -> dict[str, Any] | None:
+        """The record of a trial's end; None if it has not ended."""
         return read_json(self.path(values) / "done.json")
 
     def end(self, values: Values, status: str, error: str | None = None) -> None:
-        """Record how a trial ended: done, pruned or failed."""
+        """Record the end of a trial: done, pruned or failed."""
         scores = [row["score"] for row in self.rows(values)]
         if status == "done" and not scores:
             status, error = "failed", "the objective returned without reporting a score"
@@ -192,7 +196,7 @@ class ObjectiveLedger:
         write_json(self.path(values) / "done.json", record)
 
     def unfinished(self) -> list[Values]:
-        """The trials that are left to run: failed ones are tried again."""
+        """The trials that are left to run, including failed ones, which are tried again."""
         return [v for v in self._search.trials if (self.done(v) or {"status": "failed"})["status"] == "failed"]
 
     def results(self) -> list[dict[str, Any]]:
@@ -234,7 +238,7 @@ def search_objective(
     execution: ExecutionOptions | None = None,
     progress: Progress | None = None,
 ) -> SearchResult:
-    """Run the trials that the folder lacks; see `tune.search`."""
+    """Run the unfinished trials of the folder; see `tune.search`."""
     execution, folder = execution or ExecutionOptions(), folder.expanduser().absolute()
     _check_folder(search, folder)
     make_folder(folder)

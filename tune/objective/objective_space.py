@@ -1,4 +1,4 @@
-"""The space of an objective: values by any names, in the grammar of ``--space``, drawn before the first trial."""
+"""The search space of an objective: values by arbitrary names, in the notation of ``--space``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from preprocess.errors import ConfigError
 from tune.space.dimensions import Choice, Dimension, Range
 
 Values = dict[str, Any]
-"""What one trial is called with."""
+"""The argument of an objective: the values of one trial by name."""
 
 _MOST_COMBINATIONS = 100_000
 _ROUNDS = 100
@@ -22,13 +22,14 @@ _FORMS = "a,b,c, lo:hi, lo:hi:log or, after either range, :N for N values"
 
 
 def parse_values(space: Mapping[str, str]) -> list[Dimension]:
-    """A dimension for each name.
+    """Parse the values of each name into a dimension.
 
     Args:
-        space: Such as ``{"lr": "0.001:0.1:log", "width": "16,32"}``. A range between whole numbers gives whole numbers.
+        space: Values by name, such as ``{"lr": "0.001:0.1:log", "width": "16,32"}``. A range between integers gives
+            integers.
 
     Raises:
-        ConfigError: With a line for each name whose values cannot be read.
+        ConfigError: With a line for each name whose values cannot be parsed.
     """
     dimensions, errors = [], []
     for name, text in space.items():
@@ -67,7 +68,7 @@ def _parse(name: str, text: str) -> Dimension:
 
 
 def _typed(text: str) -> Any:
-    """A whole number, a number, true, false or none; any other text is itself."""
+    """An integer, a float, true, false or none; any other text stays a string."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -77,13 +78,13 @@ def _typed(text: str) -> Any:
 
 
 def draw_values(dimensions: Sequence[Dimension], method: str, samples: int | None, seed: int) -> list[Values]:
-    """The distinct trials of a search: a Latin hypercube (random), or every combination (grid).
+    """Draw the distinct trials of a search: a Latin hypercube (random), or all combinations (grid).
 
     Args:
-        dimensions: As from `parse_values`.
+        dimensions: The dimensions from `parse_values`.
         method: random or grid.
-        samples: Maximum number of trials; None is 24, and every combination for grid.
-        seed: The same seed draws the same trials in the same order.
+        samples: Maximum number of trials; None for 24, or for all combinations of a grid.
+        seed: Random seed; the same seed gives the same trials in the same order.
 
     Raises:
         ConfigError: If the method does not exist, or a grid is infinite or too large.

@@ -1,4 +1,4 @@
-"""The trials of an objective through Ray: in parallel, stopped early, recorded as they report."""
+"""Run the trials of an objective with Ray: in parallel, with early stopping, and with a record of every report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tune.trials.early_stopping import GRACE_EPOCHS, REDUCTION
 from tune.trials.trial_queue import TRIES
 from tune.trials.worker import describe
 
-# Tables are written this often as trials end.
+# Seconds between updates of the tables while trials run.
 _REFRESH_S = 5.0
 
 
@@ -32,7 +32,7 @@ def run_objective_trials(
     execution: ExecutionOptions,
     progress: Progress | None,
 ) -> None:
-    """Run every trial that the ledger lacks; what Ray writes for itself goes to a temporary folder."""
+    """Run the unfinished trials of the ledger; Ray's own files go to a temporary folder."""
     request = execution.request
     scheduler = _Scheduler(search, ledger)
     scheduler.replay()
@@ -67,7 +67,7 @@ def run_objective_trials(
 
 
 def _run_trial(parameters: dict[str, Any], objective: Objective) -> None:
-    """One trial in a Ray worker; an exception of the objective is a result, and the search continues."""
+    """Run one trial in a Ray worker; an exception of the objective is reported, and the search continues."""
     try:
         objective(json.loads(parameters["values"]), Report(ray_tune.report))
     except Exception as error:
@@ -82,7 +82,7 @@ def _values_of(trial: Any) -> Values:
 
 
 def _row(result: dict[str, Any]) -> dict[str, Any]:
-    """What the objective reported, without what Ray adds."""
+    """The report of the objective, without the values that Ray adds."""
     added = {"timestamp", "done", "trial_id", "date", "time_this_iter_s", "time_total_s", "pid", "hostname", "node_ip"}
     added |= {"config", "time_since_restore", "iterations_since_restore", "training_iteration", "checkpoint_dir_name"}
     return {name: value for name, value in result.items() if name not in added}
@@ -108,11 +108,11 @@ class _Scheduler(FIFOScheduler):
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Ray saves what it is given to restore it; the ledger does that here."""
+        """Ray saves this object to restore it later; here the ledger does that."""
         return {}
 
     def replay(self) -> None:
-        """Take in what finished trials reported, in the order of the trials."""
+        """Replay the reports of finished trials, in the order of the trials."""
         for values in self._search.trials:
             if (self._ledger.done(values) or {"status": "failed"})["status"] != "failed":
                 for row in self._ledger.rows(values):
@@ -140,14 +140,14 @@ class _Scheduler(FIFOScheduler):
 
 
 class _Recorder(ray_tune.Callback):
-    """Writes what the trials report, and how they end."""
+    """Writes the reports and ends of the trials."""
 
     def __init__(self, ledger: ObjectiveLedger, progress: Progress | None) -> None:
         self._ledger, self._progress = ledger, progress
         self._next_refresh = time.monotonic() + _REFRESH_S
 
     def __getstate__(self) -> dict[str, Any]:
-        """Ray saves its callbacks to restore them; the ledger does that here."""
+        """Ray saves its callbacks to restore them later; here the ledger does that."""
         return {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:

@@ -1,1 +1,1 @@
-"""Tables, figures and labels; knows neither searches nor comparisons."""
+"""Tables, figures and labels, independent of searches and comparisons."""

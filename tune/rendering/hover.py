@@ -1,7 +1,7 @@
-"""The values that the page's script shows beside the pointer: those of a drawn figure by their position in its SVG.
+"""The values that the page's script shows next to the pointer: those of a figure, by their position in its SVG.
 
 Works with any figure. Included are lines with a label, scattered points and the cells of heat maps; fills, error bars,
-lines without a label and lines across the whole axes are not. A label that begins with an underscore is left out of
+lines without a label and lines across the complete axes are not. A label that begins with an underscore is left out of
 the legend (by matplotlib) but names the series here; `tune.rendering.hover_text.set_hover` adds a text to each point.
 """
 
@@ -32,10 +32,10 @@ _NO_LABEL = re.compile(r"_(child\d+|nolegend_)$|^None$|^$")
 
 
 def link_legends(figure: Figure) -> list[dict[str, Any]]:
-    """Give ids to legend entries and to the marks they stand for, so that a click can hide them; call before the SVG.
+    """Give ids to legend entries and their marks, so that a click can hide them; call this before the SVG is made.
 
     Returns:
-        For each entry of each legend with several: `entry` and `marks`, the ids in the SVG.
+        For each entry of each legend with several entries: `entry` and `marks`, the ids in the SVG.
     """
     links = []
     for axes in figure.axes:

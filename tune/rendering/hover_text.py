@@ -1,4 +1,4 @@
-"""Texts that a figure attaches to its points, for the page to show beside their values; kept apart from matplotlib."""
+"""Texts that a figure attaches to its points, which the page shows with their values; independent of matplotlib."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class HoverText(NamedTuple):
 
     Attributes:
         points: One text per point, such as "5 seeds"; () for none.
-        row: The page's name for their y, where they are drawn next to the tick of their row; "" for the number.
+        row: The name that the page shows for y, if the points are drawn on the row of a tick; "" to show the number.
     """
 
     points: tuple[str, ...] = ()

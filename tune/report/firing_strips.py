@@ -131,7 +131,7 @@ class Firing:
         return Spikes(name, data_uri(picture), len(shown), hover)
 
     def note(self) -> str:
-        """What the cells show, what is missing, and why."""
+        """A note on what the cells show, and on what is missing and why."""
         notes = []
         if self._shares:
             notes.append(

@@ -251,7 +251,7 @@ function nearest(spots, x, y, scaleX, scaleY) {
   return best;
 }
 
-// Left and right go along a series (a row of cells), up and down to the next one; Home and End to its ends.
+// Left and right move along a series (a row of cells), up and down to the next one, Home and End to its ends.
 function step(spots, current, key) {
   if (!["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"].includes(key)) return null;
   if (!current) return spots[0] ?? null;
@@ -276,7 +276,7 @@ function firstOfNextAxes(spots, current) {
   return spots.find((spot) => spot.axes === next);
 }
 
-// Of curves: every curve at this x. Of points: those that lie on one another.
+// The spots that share a tip: for curves, every curve at this x; for points, all points at the same position.
 function tipLines(spot, spots) {
   const curve = spot.series.kind === "line";
   const same = (other) =>
@@ -312,7 +312,7 @@ function placeTip(left, top, above) {
   tip.style.top = `${over > 0 ? over : top + above + 8}px`;
 }
 
-// A click on a legend's entry hides what it stands for, and what has its colour in the tips.
+// A click on an entry of a legend hides its marks, and its lines in the tips.
 function addToggle(toggle, data, hidden, hide) {
   const find = (ids) => ids.map((id) => document.getElementById(id)).filter(Boolean);
   const [entry, marks] = [find(toggle.entry), find(toggle.marks)];
@@ -342,7 +342,7 @@ function addToggle(toggle, data, hidden, hide) {
   });
 }
 
-// ---- Printing: paper cannot be clicked, so everything is opened.
+// ---- Printing: all details are opened, because paper cannot be clicked.
 
 function openForPrint() {
   const closed = [...document.querySelectorAll("details:not([open])")];
@@ -359,6 +359,6 @@ document.addEventListener("DOMContentLoaded", () => {
   }
   for (const values of document.querySelectorAll("script.values")) addHover(values.parentElement);
   addEventListener("beforeprint", openForPrint);
-  // Scrolling of the page, or of a figure on a phone; a focused figure scrolls into view and must not lose its tip.
+  // When the page (or, on a phone, a figure) scrolls, the tip follows: a focused figure that scrolls into view keeps it.
   addEventListener("scroll", () => placeAgain?.(), { passive: true, capture: true });
 });

@@ -42,7 +42,7 @@ class Report:
     Attributes:
         folder: Its path.
         sections: In the order of the page.
-        errors: What is damaged and excluded.
+        errors: The damaged parts, which are excluded.
     """
 
     folder: Path

@@ -26,7 +26,7 @@ def write_paper(sections: Sequence[Section], folder: Path) -> list[Path]:
 
     Args:
         sections: The sections of the report.
-        folder: ``paper`` beside the page, made if missing.
+        folder: ``paper`` next to the page; created if missing.
 
     Returns:
         The paths, tables first.

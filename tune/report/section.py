@@ -38,7 +38,7 @@ class Picture:
         wide: Whether it spans the page's full width.
         hover: Its values for the page's script; see `tune.rendering.hover`.
         draw: Draws it again in the current theme, for a file; its argument is the data that it was measured on.
-        about: These data, if they are not those of the whole section.
+        about: These data, if they are not those of the complete section.
         opens: Whether the section opens with it, as its most informative figure.
     """
 
@@ -105,7 +105,7 @@ class Section:
         strips_note: What the strips show, or why there are none.
         errors: Excluded runs (damaged, failed or missing), with the cause.
         settings: Field path and value of the configuration.
-        environment: Software and hardware of the runs.
+        environment: The software and hardware of the runs.
     """
 
     kind: str
@@ -136,7 +136,7 @@ def draw_picture(
         name: Prefix of the SVG's ids, unique on the page.
         caption: The caption below it.
         wide: Whether it spans the page's full width.
-        about: The data that it was measured on, if they are not those of the whole section.
+        about: The data that it was measured on, if they are not those of the complete section.
     """
     with drawing(PAGE):
         figure = draw("")
@@ -151,7 +151,7 @@ def draw_pictures(panels: Sequence[Panel], name: str, *, about: str = "", where:
     Args:
         panels: In the order of the page.
         name: Prefix of the SVGs' ids, unique on the page.
-        about: The data that they were measured on, if they are not those of the whole section.
+        about: The data that they were measured on, if they are not those of the complete section.
         where: A setting's name to append to the titles.
     """
     end = f": {where}" if where else ""

@@ -52,7 +52,7 @@ class ResourceRequest:
     """The resources that the user requests; None leaves the decision to `plan_resources`.
 
     Attributes:
-        concurrent: How many trials run at once.
+        concurrent: Number of trials that run at once.
         cpus: CPUs per trial.
         gpus: GPUs per trial: a fraction, or a whole number.
     """
@@ -78,7 +78,7 @@ class TrialResources:
     """The resources of each trial.
 
     Attributes:
-        trials: How many trials run at once.
+        trials: Number of trials that run at once.
         threads: CPUs, and therefore threads, per trial.
         gpu: Fraction of a GPU per trial, or a number of GPUs; 0 without a GPU.
         device: cpu or cuda.
@@ -108,9 +108,9 @@ def plan_resources(
 
     Args:
         config: One of the trials, which all have the same device and number of threads.
-        count: How many trials are to run.
+        count: Number of trials to run.
         nodes: The cluster's machines.
-        request: What the user requests.
+        request: The user's request.
         need: The measured memory of one trial: a machine runs only as many trials as fit in its memory, or one if the
             trial does not fit.
 
@@ -158,7 +158,7 @@ def plan_resources(
 
 
 def trials_that_fit(node: Node, threads: int, gpu: float, memory: float) -> int:
-    """How many trials with these resources run on a machine at once."""
+    """Number of trials with these resources that a machine can run at once."""
     found = [node.cpus // threads]
     if gpu:
         # Two trials with 0.7 of a GPU each do not share one.

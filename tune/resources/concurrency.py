@@ -1,4 +1,4 @@
-"""How many trials run at once, by the measured memory of one trial and the machines in the cluster at the moment."""
+"""The number of parallel trials, by the measured memory of one trial and the current machines of the cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tune.cluster.nodes import gpu_memory_of_nodes
 from tune.resources.allocation import MemoryNeed, Node, ResourceRequest, TrialResources, plan_resources, trials_that_fit
 from tune.resources.trial_memory import measure_extents, measure_need, most_expensive
 
-# How often the cluster is checked for machines that joined or left.
+# Seconds between checks for machines that joined or left the cluster.
 _NODES_S = 10.0
 
 
@@ -70,8 +70,8 @@ def decide_resources(
 
     Args:
         configs: At least one trial; all that are known, and representatives of those to come.
-        count: How many trials are to run.
-        request: What the user requests.
+        count: Number of trials to run.
+        request: The user's request.
         measured: Measures the memory of trials.
         note: Prints a line that the user should know.
 
@@ -94,7 +94,7 @@ def decide_resources(
 
 
 class ConcurrencyLimit:
-    """How many trials may run at once, as machines join and leave the cluster."""
+    """The number of trials that may run at once, as machines join and leave the cluster."""
 
     def __init__(self) -> None:
         self._count, self._resources, self._most, self._next = 1, TrialResources(1, 1, 0.0, "cpu"), 1, 0.0

@@ -53,7 +53,7 @@ class Spending:
     """The compute that the trials of a search used.
 
     Attributes:
-        epochs: Of all trials, in the order in which they ended.
+        epochs: The epochs of all trials, in the order in which they ended.
         ends: The ends of trials that have ended.
         full: Training samples x T of all known trials up to their last epoch.
     """

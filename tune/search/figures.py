@@ -1,6 +1,6 @@
 """The figures of a search; call the drawing functions inside `tune.rendering.style.drawing(theme)`.
 
-Only complete trials are points: one that was stopped early says nothing about its neuron or its T.
+Only complete trials are shown: the accuracy of a trial that was stopped early is not comparable.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ Rows = Sequence[dict[str, Any]]
 
 
 def write_figures(folder: Path, rows: Rows, fields: Sequence[str], about: str) -> None:
-    """Write accuracy.svg/.png and, where these vary, tau-timesteps (T and tau) and pareto (energy or T).
+    """Write accuracy.svg/.png, tau-timesteps if T and tau are searched, and pareto if a cost (energy or T) varies.
 
-    Nothing without a complete trial.
+    Nothing is written if no trial is complete.
 
     Args:
         folder: ``figures`` of the search.
         rows: As `tune.search.repeats.group_rows` gives them, with the columns T, tau and neuron.
         fields: The searched field paths.
-        about: Data set and split, and that the data are emulated where they are; heads the figures.
+        about: Data set and split, and whether the data are emulated; the heading of the figures.
     """
     if not complete_rows(rows):
         return
@@ -53,7 +53,7 @@ def write_figures(folder: Path, rows: Rows, fields: Sequence[str], about: str) -
 
 
 def draw_accuracy(rows: Rows, fields: Sequence[str], about: str) -> Figure:
-    """Validation accuracy over T and over each other searched field: complete trials, and a line along the best."""
+    """Draw validation accuracy over T and each other searched field: complete trials, and a line along the best."""
     paths = [path for path in dict.fromkeys((T, *fields)) if path not in (NEURON, "seed")][:_PANELS]
     neurons = neurons_of(rows)
     figure, panels = new_figure(max(5.8, 3.6 * len(paths)), 3.5, len(paths))
@@ -68,13 +68,13 @@ def draw_accuracy(rows: Rows, fields: Sequence[str], about: str) -> Figure:
     panels[0].legend(labelcolor="linecolor", loc="lower left", bbox_to_anchor=(0, 1), ncols=len(neurons), borderpad=0)
     runs = max(row.get("runs") or 1 for row in done)
     what = "trials" if runs == 1 else f"configurations, means of {runs} seeds"
-    bars = "" if runs == 1 else ", bars: deviation"
+    bars = "" if runs == 1 else ", bars: standard deviation"
     set_title(figure, f"{about}\n{len(done)} complete of {len(rows)} {what}; lines: the best{bars}")
     return figure
 
 
 def _values(rows: Rows, path: str) -> list[Any]:
-    """The distinct values of a field, in order; words and none last, as they come."""
+    """The distinct values of a field: numbers in increasing order, then texts and none in order of occurrence."""
     values = dict.fromkeys(row[path] for row in rows)
     return sorted(values, key=lambda value: (not _is_number(value), value if _is_number(value) else 0))
 
@@ -85,7 +85,7 @@ def _is_number(value: Any) -> bool:
 
 def _draw_points(axes: Axes, points: Rows, path: str, values: list[Any], colour: str, label: str) -> None:
     few = len(values) <= _FEW
-    # Few values stand side by side, whatever they are; many lie on their own scale.
+    # Few values are evenly spaced categories; many are placed on their numeric scale.
     places = {value: float(k) if few else float(value) for k, value in enumerate(values) if few or _is_number(value)}
     shown = [row for row in points if row[path] in places]
     dots = axes.scatter(
@@ -95,7 +95,7 @@ def _draw_points(axes: Axes, points: Rows, path: str, values: list[Any], colour:
         alpha=0.55,
         s=26,
         linewidth=0,
-        # One entry in the legend: the line's where there is one.
+        # One entry in the legend: that of the line, if there is one.
         label=f"_{label}" if few else label,
     )
     set_hover(dots, [describe_trial(row) for row in shown])
@@ -113,7 +113,7 @@ def _draw_points(axes: Axes, points: Rows, path: str, values: list[Any], colour:
 
 
 def _use_log_scale(axes: Axes) -> None:
-    """A logarithmic x axis with few numbers, written plainly: powers of ten in between would run into one another."""
+    """Use a logarithmic x axis with few plain numbers, because powers of ten would overlap."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set_xscale("log")
@@ -128,7 +128,7 @@ def _best(rows: Rows, path: str, value: Any) -> float | None:
 
 
 def draw_heat_map(rows: Rows, about: str) -> Figure:
-    """The best validation accuracy of each pair of tau and T, a panel for each neuron; empty cells have no trial."""
+    """Draw the best validation accuracy of each pair of tau and T, with a panel for each neuron."""
     neurons = neurons_of(rows)
     steps, taus = _values(rows, T), _values(rows, TAU)
     figure, panels = new_figure(max(4.6, 3.7 * len(neurons)), 3.5, len(neurons))
@@ -176,5 +176,5 @@ def _draw_cells(axes: Axes, rows: Rows, steps: list[Any], taus: list[Any], scale
 
 
 def _why_empty(rows: Rows, t: Any, tau: Any) -> str:
-    """What became of the trials of a cell that none completed."""
+    """The statuses of the trials of a cell in which none is complete."""
     return ", ".join(dict.fromkeys(row["status"] for row in rows if row[T] == t and row[TAU] == tau))

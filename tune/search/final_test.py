@@ -106,8 +106,8 @@ class FinalRuns:
     def __init__(self, parts: Sequence[RunConfig], seeds: Sequence[int], folder: Path) -> None:
         """
         Args:
-            parts: In order, each with the epoch at which it ends.
-            seeds: One run for each.
+            parts: The parts in order, each with the epoch at which it ends.
+            seeds: The seeds, each of which has one run.
             folder: The folder of the ledger.
         """
         self._ledger = Ledger(folder)
@@ -169,7 +169,7 @@ def run_final(
         folder: The search's folder.
         execution: Where and how long the runs may run.
         progress: Shows the progress of building frame caches.
-        session: The Ray that the trials used.
+        session: The Ray session that the trials used.
 
     Returns:
         The result; None if the search requests no final evaluation, or has no complete trial.

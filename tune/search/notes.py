@@ -1,4 +1,4 @@
-"""What a search reuses and leaves out, printed before its first trial."""
+"""Notes on what a search reuses and leaves out, printed before its first trial."""
 
 from __future__ import annotations
 

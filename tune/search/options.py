@@ -18,17 +18,17 @@ SCHEDULERS = ("asha", "none")
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How to search, as the command line gives it.
+    """The options of a search, as given on the command line.
 
     Attributes:
         space: The entries of `--space`.
         method: The name of a search method (`tune.search.registry`).
-        samples: The maximum number of configurations; None is the method's default.
-        scheduler: asha or none; None is asha where the other options allow it.
-        repeats: Runs of every configuration, with consecutive seeds.
-        objectives: What trials are ranked by.
-        interval: Epochs of a generation, for methods that have generations; None is a tenth of all epochs.
-        final_seeds: How many seeds the selected configuration is retrained and tested with.
+        samples: The maximum number of configurations; None for the method's default.
+        scheduler: asha or none; None for asha if the other options allow it.
+        repeats: The number of runs of every configuration, with consecutive seeds.
+        objectives: The objectives by which trials are ranked.
+        interval: Epochs of a generation, for methods that have generations; None for a tenth of all epochs.
+        final_seeds: The number of seeds with which the selected configuration is retrained and tested.
     """
 
     space: tuple[str, ...] = (DEFAULT_SPACE,)
@@ -82,7 +82,7 @@ class SearchOptions:
             )
 
     def _method_errors(self, method: SearchMethod) -> Iterator[str]:
-        """What the search method does not allow."""
+        """The options that the search method does not allow."""
         where, limits = f"--search {self.method}", f". {method.limits}" if method.limits else ""
         if len(self.objectives) > 1 and not method.several_objectives:
             yield f"{where}: expected --objectives accuracy alone, found {self._objectives}{limits}"
@@ -111,7 +111,7 @@ class SearchOptions:
         return self.scheduler or ("none" if to_the_end else "asha")
 
     def chosen_interval(self, config: RunConfig) -> int:
-        """Epochs of a generation; 0 where the method has none."""
+        """Epochs of a generation; 0 if the method has no generations."""
         if not find_method(self.method).generations:
             return 0
         return self.interval or max(1, config.schedule.epochs // 10)

@@ -1,4 +1,4 @@
-"""The Pareto front: trials that no other one beats in every objective."""
+"""The Pareto front: trials that no other trial dominates."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ OBJECTIVES = {
     "timesteps": ("binning.timesteps", -1.0),
     "firing-rate": ("firing_rate", -1.0),
 }
-"""The column of each objective, and 1 where more is better, -1 where less is."""
+"""The column of each objective, and its sign: 1 to maximise, -1 to minimise."""
 
 
 def pareto_front(rows: Sequence[dict[str, Any]], objectives: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows that no other row equals or beats in every objective and beats in one, in their order.
+    """Return the rows that no other row dominates, in their order.
+
+    A row dominates another if it is at least as good in every objective and better in at least one.
 
     Args:
-        rows: With the columns of the objectives; a row that lacks one is on no front.
+        rows: Rows with the columns of the objectives; a row with a missing value is not on the front.
         objectives: Names in `OBJECTIVES`.
     """
-    whole = [(row, _values(row, objectives)) for row in rows]
-    known = [(row, values) for row, values in whole if None not in values]
+    every = [(row, _values(row, objectives)) for row in rows]
+    known = [(row, values) for row, values in every if None not in values]
     return [row for row, values in known if not any(_beats(other, values) for _, other in known)]
 
 
 def _values(row: dict[str, Any], objectives: Sequence[str]) -> list[float | None]:
-    """The more the better."""
+    """The values of the objectives, with signs such that larger is better."""
     found = [(row.get(OBJECTIVES[name][0]), OBJECTIVES[name][1]) for name in objectives]
     return [None if value is None else sign * value for value, sign in found]
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tune.search.plan import Search
 
 _QUARTER = 4
-# The probability that a setting is drawn again; otherwise it moves by the factor, or to a neighbouring choice.
+# The probability that a setting is drawn again; otherwise it changes by the factor, or to a neighbouring value.
 _RESAMPLED = 0.25
 _FACTOR = 1.2
 _TRIES = 20
@@ -52,12 +52,12 @@ class PopulationTrials:
 
     @property
     def open(self) -> Sequence[RunConfig]:
-        """The last generation: failed members of earlier ones had no part in what followed."""
+        """The last generation; failed members of earlier ones have no successors, so they are not run again."""
         return [self._config(changes) for changes in self._last()]
 
     @property
     def _generation(self) -> int:
-        """How many generations have been proposed."""
+        """The number of generations that have been proposed."""
         return len(self.search.trials) // self.search.samples
 
     @property

@@ -61,12 +61,12 @@ class Search:
         cache: The folder of all caches.
         data: The data that the trials train and are ranked on.
         method: The name of the search method (`tune.search.registry`).
-        samples: The maximum number of configurations, 0 for a whole grid; for pbt the size of the population.
-        seeds: Every configuration runs once for each.
-        objectives: What trials are ranked by; several objectives have a Pareto front instead of a best trial.
+        samples: The maximum number of configurations, 0 for a complete grid; for pbt the size of the population.
+        seeds: Every configuration runs once with each of these seeds.
+        objectives: The objectives by which trials are ranked; several have a Pareto front instead of a best trial.
         interval: Epochs of a generation; 0 for methods without generations.
-        final_seeds: How many seeds the selected configuration is retrained and tested with; with 0 the test set is not
-            used at all.
+        final_seeds: The number of seeds with which the selected configuration is retrained and tested; 0 does not use
+            the test set.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Search:
 
     @property
     def traits(self) -> SearchMethod:
-        """What its search method is."""
+        """The traits of its search method."""
         return find_method(self.method)
 
     @property
@@ -137,7 +137,7 @@ class Search:
 
     @classmethod
     def from_dict(cls, plan: Mapping[str, Any]) -> Search:
-        """The inverse of `to_dict`; what earlier versions did not write has its default.
+        """The inverse of `to_dict`; entries that earlier versions did not write have their defaults.
 
         Raises:
             KeyError, TypeError, ValueError, AttributeError, SpikeloomError: If the content is damaged.
@@ -187,13 +187,13 @@ def read_search(folder: Path) -> Search:
 def plan_search(name: str, config: RunConfig, options: SearchOptions, cache: Path) -> Search:
     """Plan a search with the configuration's own seed, and draw its trials if they do not depend on each other.
 
-    Trials are ranked on validation samples taken from the training set, whatever `config.selection` is: the test set is
-    not used.
+    Trials are ranked on validation samples taken from the training set, regardless of `config.selection`: the test set
+    is not used.
 
     Args:
         name: The preset, or whatever else names the configuration.
         config: The values that all trials share.
-        options: How to search.
+        options: The options of the search.
         cache: The folder of all caches.
 
     Raises:

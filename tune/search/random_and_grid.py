@@ -27,7 +27,7 @@ def sample_space(space: Space, config: RunConfig, samples: int, seed: int) -> li
     parts as there are samples, and each part is drawn once, so that a few samples cover every dimension evenly.
 
     Args:
-        space: As from `parse_space`.
+        space: The space, from `parse_space`.
         config: The values that all trials share.
         samples: The maximum number of points, at least 1.
         seed: The same seed gives the same points in the same order.
@@ -49,7 +49,7 @@ def sample_space(space: Space, config: RunConfig, samples: int, seed: int) -> li
             break
         found.take(space.clean(point, config) for point in _latin_hypercube(space, samples - len(found), rng))
     if len(found) < samples:
-        # Points that are rarely drawn, where many draws are duplicates or not valid.
+        # Add points that were not drawn because many draws are duplicates or not valid.
         found.take(listed[k] for k in rng.permutation(len(listed)))
     return found.points("no valid combination was found")[:samples]
 
@@ -82,7 +82,7 @@ def grid_space(space: Space, config: RunConfig) -> list[Changes]:
 
 
 def _draw_grid(space: Space, config: RunConfig, samples: int, seed: int) -> list[Changes]:
-    """The whole grid, or a random subset of a given size."""
+    """The complete grid, or a random subset of a given size."""
     points = grid_space(space, config)
     if not samples:
         return points

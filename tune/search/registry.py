@@ -1,4 +1,4 @@
-"""The search methods by name: a new one is a module that describes it, and a line here."""
+"""The search methods by name. To add one, write a module that describes it, and list it here."""
 
 from __future__ import annotations
 

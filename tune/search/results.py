@@ -122,7 +122,7 @@ class Findings:
         return Table(title, columns, rows, "l" + "r" * (len(columns) - 1))
 
     def sentences(self) -> list[str]:
-        """What the table does not show: unranked trials, the compute used, and the resolution of the accuracy."""
+        """Notes below the table: unranked trials, the compute used, and the resolution of the accuracy."""
         counts = ", ".join(f"{count} {status}" for status, count in self.counts().items())
         spent, full = self.budget()
         validation = self.search.data.validation
@@ -187,7 +187,7 @@ def read_findings(search: Search, folder: Path) -> Findings:
 
 
 def write_tables(search: Search, folder: Path) -> Findings:
-    """Write results and epochs (.csv, .parquet) and, once a trial is complete, best.json; their content."""
+    """Write results and epochs (.csv, .parquet) and, once a trial is complete, best.json; return their content."""
     write_results(folder, search.configs(), search.fields)
     findings = read_findings(search, folder)
     if findings.ranked:
@@ -196,7 +196,7 @@ def write_tables(search: Search, folder: Path) -> Findings:
 
 
 def write_findings(search: Search, folder: Path) -> Findings:
-    """Write the tables and, once a trial is complete, figures/, which takes seconds; their content."""
+    """Write the tables and, once a trial is complete, figures/, which takes seconds; return their content."""
     from tune.search.budget_figure import write_budget
     from tune.search.figures import write_figures
 
@@ -213,7 +213,7 @@ def _write_best(findings: Findings, folder: Path) -> None:
     number = [row["trial"] for row in findings.rows].index(best["trial"])
     config = search.configs()[number]
     if config.start_from is not None:
-        # Among the other trials its name is enough; elsewhere it is found by its path.
+        # Within the search the trial's name is enough; elsewhere its path is needed.
         config = override(config, {"start_from": str(folder.absolute() / "trials" / config.start_from)})
     about = {
         "trial": best["trial"],

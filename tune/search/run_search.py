@@ -33,16 +33,16 @@ def run_search(
     resume: str | None = None,
     session: RaySession | None = None,
 ) -> Findings:
-    """Run the trials that the folder lacks, and write the results: as trials end, and at the end or an interruption.
+    """Run the unfinished trials of the folder, and write results as trials end, and at the end or an interruption.
 
     Args:
         search: The plan.
-        folder: The search's folder, made if missing.
-        execution: Where and how long trials run; None is this machine without a time limit.
+        folder: The search's folder, created if missing.
+        execution: Where and how long trials run; None for this machine without a time limit.
         callbacks: Further Ray Tune callbacks.
         progress: Shows the progress of building frame caches.
         resume: The command that resumes after the cluster's head was lost, if it is not the search's own.
-        session: The Ray that the search shares with what runs before or after it.
+        session: The Ray session that the search shares with earlier and later steps.
 
     Raises:
         RunError: If the folder contains something else, or no trial was completed, with the causes.

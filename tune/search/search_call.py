@@ -46,40 +46,40 @@ def search(
     gpus_per_trial: float | None = None,
     progress: Progress | None = None,
 ) -> SearchResult:
-    """Search for the best values of a configuration's fields, as ``spikeloom tune`` does, or of your own objective.
+    """Search for the best values of fields of a configuration, as ``spikeloom tune`` does, or of a custom objective.
 
-    Repeating the call with the same `out` resumes: finished trials are kept, and the rest runs.
+    Repeating the call with the same `out` resumes the search: finished trials are kept, and the others run.
 
     Args:
-        config: What all trials share: a configuration or the name of a preset; None with an `objective`.
+        config: The configuration that all trials share, or the name of a preset; None with an `objective`.
         space: Values by field path, such as ``{"neuron.tau": "1.5:4:log", "neuron.name": "lif,clif"}``, or entries of
             ``spikeloom tune --space``. For an objective, values by any names.
-        objective: A function of a dict of values and a callable `report`, which it calls once an epoch with its score:
+        objective: A function of a dict of values and a callable `report`, which it calls once per epoch with a score:
             ``def objective(values, report): ... report(accuracy)``. See `tune.objective.objective_search`.
         out: The search's folder; the first free ``./runs/tune-<name>-<n>`` if None.
         cache: The folder of all caches; ``$SPIKELOOM_CACHE`` or ``./cache`` if None. Not used by an objective.
         method: random, grid, tpe or pbt; random or grid for an objective.
-        samples: Maximum number of configurations; 24 if None, the complete grid for grid.
-        scheduler: asha stops poor trials early, none does not; None chooses what suits the rest.
-        repeats: Runs of each configuration with different seeds. Only for a configuration.
-        objectives: What trials are ranked by: accuracy and others. Only for a configuration.
-        final_seeds: How often the selected configuration is trained again on all training samples and tested. Only for
-            a configuration.
-        mode: Whether the objective's best score is the largest or the smallest.
+        samples: Maximum number of configurations; 24 if None, or the complete grid for method grid.
+        scheduler: "asha" stops poor trials early, "none" does not; None uses asha if the other options allow it.
+        repeats: Number of runs of each configuration, with different seeds. Only for a configuration.
+        objectives: The objectives by which trials are ranked: accuracy and others. Only for a configuration.
+        final_seeds: Number of seeds with which the selected configuration is retrained on all training samples and
+            tested. Only for a configuration.
+        mode: Whether the objective's score is maximised ("max") or minimised ("min").
         epochs: The number of reports of a complete trial; required for scheduler asha with an objective.
-        seed: Of the values drawn for an objective; a configuration has its own.
-        address: Of a Ray cluster, ``host:port`` or ``auto``; this machine if None.
+        seed: Seed of the values drawn for an objective; a configuration has its own seed.
+        address: Address of a Ray cluster, ``host:port`` or ``auto``; this machine if None.
         storage: A path that all machines share, or a URL, for checkpoints of runs.
-        hours: Time limit, after which no trial starts.
-        concurrent: Trials that run in parallel; as many as CPUs, GPUs and memory allow if None.
-        cpus_per_trial: CPUs of each trial.
-        gpus_per_trial: GPUs of each trial, such as 0.5.
+        hours: Time limit in hours, after which no trial starts.
+        concurrent: Number of trials that run in parallel; as many as CPUs, GPUs and memory allow if None.
+        cpus_per_trial: Number of CPUs per trial.
+        gpus_per_trial: Number of GPUs per trial, or a fraction such as 0.5.
         progress: Where to report progress; None prints only warnings and notes.
 
     Raises:
         ConfigError: With every error of the space and the options.
         RunError: If the folder contains something else, or no trial was completed.
-        CacheError: If there is no event store.
+        CacheError: If the event store does not exist.
         ClusterError: If Ray does not start, or the cluster does not answer.
     """
     options = ExecutionOptions(address, ResourceRequest(concurrent, cpus_per_trial, gpus_per_trial), hours, storage)
@@ -107,7 +107,7 @@ def search(
 
 
 def space_entries(space: str | Sequence[str] | Mapping[str, str]) -> tuple[str, ...]:
-    """The entries of ``--space`` that a space is written as."""
+    """Convert a space to entries of ``--space``."""
     if isinstance(space, str):
         return (space,)
     if isinstance(space, Mapping):

@@ -1,4 +1,4 @@
-"""What defines a search method: each method describes itself in its own module; `tune.search.registry` lists them."""
+"""The definition of a search method; each method is defined in its own module and listed in `tune.search.registry`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SearchSource(TrialSource, Protocol):
 
 @dataclass(frozen=True)
 class SearchMethod:
-    """A search method, and everything that the command line, the plan and the tables have to know about it.
+    """The traits of a search method that the command line, the plan and the tables use.
 
     Attributes:
         name: The value of `--search`.
@@ -36,7 +36,7 @@ class SearchMethod:
         runs: The maximum number of runs of a search.
         source: Proposes trials from the results of earlier ones, for the search in a folder. None if all trials are
             drawn before the first one runs.
-        default_samples: The number of configurations where the user gives none; 0 is the whole space.
+        default_samples: The number of configurations if the user gives none; 0 for the complete space.
         schedulers: The schedulers that the method allows.
         several_objectives: Whether it can rank trials by more than accuracy.
         repeats: Whether it can run each configuration with several seeds.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # The first trials come from a Latin hypercube; the estimator needs some results to start from.
 _STARTUP = 10
-# How often a proposal that repeats an earlier trial is replaced by another; after that a new point is drawn at random.
+# Attempts to get a proposal that does not repeat an earlier trial; after that a new point is drawn at random.
 _TRIES = 20
 
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 T, NEURON = "binning.timesteps", "neuron.name"
 _LABELS = {
-    "energy": "energy of an inference, µJ (counted by Table 6's rule)",
-    "timesteps": "T, time steps of an inference",
+    "energy": "energy per inference, µJ (estimated by the rule of Table 6)",
+    "timesteps": "T, time steps per inference",
 }
-# The room of a label, in widths and heights of the axes.
+# The size of a label, as fractions of the width and height of the axes.
 _LABEL_WIDTH, _LABEL_HEIGHT = 0.11, 0.06
 
 Rows = Sequence[dict[str, Any]]
@@ -36,11 +36,11 @@ def costs_of(rows: Rows) -> list[str]:
 
 
 def draw_trade_off(rows: Rows, about: str) -> Figure:
-    """Validation accuracy against each cost: a point a complete trial, and a line along those that none beats in both.
+    """Draw validation accuracy against each cost: one point per complete trial, and a line along the Pareto front.
 
     Args:
         rows: As `tune.search.repeats.group_rows` gives them; at least one cost must differ (`costs_of`).
-        about: Data set and split, and that the data are emulated where they are; heads the figure.
+        about: Data set and split, and whether the data are emulated; the heading of the figure.
     """
     done, costs = complete_rows(rows), costs_of(rows)
     neurons = neurons_of(rows)
@@ -54,14 +54,14 @@ def draw_trade_off(rows: Rows, about: str) -> Figure:
     panels[0].set_ylabel("validation accuracy, %")
     # Above the axes, where it covers no point.
     panels[0].legend(labelcolor="linecolor", loc="lower left", bbox_to_anchor=(0, 1), ncols=len(neurons), borderpad=0)
-    lines = f"lines: what no other of the {len(done)} complete beats in accuracy and cost{_spread(done)}"
+    lines = f"lines: Pareto front of the {len(done)} complete trials{_spread(done)}"
     set_title(figure, f"{about}\n{lines}")
     return figure
 
 
 def _spread(done: Rows) -> str:
     runs = max(row.get("runs") or 1 for row in done)
-    return "" if runs == 1 else f"; means of {runs} seeds, bars: their deviation"
+    return "" if runs == 1 else f"; means of {runs} seeds, bars: standard deviation"
 
 
 def _draw_points(axes: Axes, rows: Rows, column: str, colour: str, label: str) -> None:
@@ -74,7 +74,7 @@ def _draw_points(axes: Axes, rows: Rows, column: str, colour: str, label: str) -
 
 
 def _draw_front(axes: Axes, front: Rows, column: str, *, named: bool) -> None:
-    """The front from the cheapest on, and each one's T beside it where there is room for the words."""
+    """Draw the front from the cheapest point on, and label each point with its T if there is room for the text."""
     from matplotlib.ticker import MaxNLocator
 
     front = sorted(front, key=lambda row: (row[column], row["validation_accuracy"]))
@@ -82,18 +82,18 @@ def _draw_front(axes: Axes, front: Rows, column: str, *, named: bool) -> None:
     axes.margins(x=0.12, y=0.12)
     if axes.dataLim.x0 > 0 and axes.dataLim.x1 > 10 * axes.dataLim.x0:
         axes.set_xscale("log")
-    # What lies below the line, up to the dearest, is beaten.
+    # Every point below the line, up to the most expensive one, is dominated.
     line = [*places, (axes.dataLim.x1, places[-1][1])]
     axes.step([x for x, _ in line], [y for _, y in line], where="post", color=drawing_ink(), linewidth=1, zorder=1)
     if not named:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return
-    # The scales are due when they are asked for; without it the places below would be of the empty axes.
+    # Axis limits are updated lazily; without this call, the positions below would refer to the empty axes.
     axes.autoscale_view()
     taken: list[tuple[float, float]] = []
     for row, place in zip(front, places, strict=True):
         x, y = axes.transAxes.inverted().transform(axes.transData.transform(place))
-        # Nothing is left of and above a point of the front: there its words cover no other point.
+        # No point is to the upper left of a point of the front, so a label there covers no other point.
         if all(abs(x - a) > _LABEL_WIDTH or abs(y - b) > _LABEL_HEIGHT for a, b in taken):
             taken.append((x, y))
             axes.annotate(f"T={row[T]}", place, textcoords="offset points", xytext=(-4, 3), ha="right", fontsize=8)

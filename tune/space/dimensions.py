@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Condition:
-    """Another field, and those of its values for which a dimension is searched."""
+    """A condition: a dimension is searched only for these values of another field."""
 
     path: str
     values: tuple[Any, ...]

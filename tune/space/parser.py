@@ -108,7 +108,7 @@ def _divide(text: str) -> tuple[str, Any, str]:
     kinds = field_paths()
     if path not in kinds:
         meant = nearest_field(path, kinds)
-        hint = f"Did you mean '{meant}'?" if meant else "The field paths are in: spikeloom train --help"
+        hint = f"Did you mean '{meant}'?" if meant else "List all fields: spikeloom train --help-all"
         raise ConfigError(f"expected a field of the configuration, found {path}. {hint}")
     return path, kinds[path], values
 
@@ -117,8 +117,8 @@ def _refuse_fixed(path: str) -> None:
     """Fields in which trials may not differ."""
     if path in PLACE_FIELDS:
         raise ConfigError(
-            f"expected a field that changes what a trial computes, found {path}, which only says where it runs. Set it "
-            f"with --{path}."
+            f"expected a field that affects the results of a trial, found {path}, which only affects where it runs. "
+            f"Set it with --{path}."
         )
     if path in _SCORED_ON:
         raise ConfigError(
@@ -127,7 +127,7 @@ def _refuse_fixed(path: str) -> None:
         )
     if path in _NOT_SEARCHED:
         raise ConfigError(
-            f"expected a setting, found {path}, which says which part of a training a run is. Leave it out."
+            f"expected a setting, found {path}, which defines which part of a training a run is. Leave it out."
         )
 
 

@@ -193,7 +193,7 @@ def _circle(left: Mapping[str, Dimension]) -> str:
 
 
 def _value_errors(dimension: Dimension, dimensions: Sequence[Dimension], config: RunConfig) -> Iterator[str]:
-    """Values with a wrong type or out of range, whatever the values of the other fields are.
+    """Values with a wrong type or out of range, regardless of the values of the other fields.
 
     Fields may limit each other (k <= T, resets of some neurons), so a value is wrong only if it is wrong together with
     the largest values of the other fields, and with each of their values.
@@ -229,7 +229,7 @@ def _suits_another(dimension: Dimension, dimensions: Sequence[Dimension], config
 
 
 def _why_never(dimension: Dimension, dimensions: Sequence[Dimension], config: RunConfig) -> str | None:
-    """Why a dimension is searched at no point at all; None if it is searched at some."""
+    """The reason why a dimension is not searched at any point; None if it is searched at some."""
     searched = {part.path: part for part in dimensions}
     values = flatten(config)
     for part in dimension.when:

@@ -1,1 +1,1 @@
-"""Statistics of numbers alone; knows no files."""
+"""Statistics, computed from plain numbers; reads no files."""

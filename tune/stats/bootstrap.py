@@ -1,8 +1,8 @@
-"""Resampling of seeds and test samples together: how far an accuracy, or the difference of two, might lie elsewhere.
+"""Bootstrap over seeds and test samples: the uncertainty of an accuracy, or of the difference of two.
 
-Both are chance in a comparison: another seed trains another network, and another draw of test samples asks other
-questions. Every run of a comparison answers the same test samples, so that the two are crossed, and each is drawn
-anew independently of the other (Owen, Annals of Applied Statistics 1, 2007: the pigeonhole bootstrap).
+A comparison has two sources of randomness: the seeds, which give different networks, and the selection of the test
+samples. All runs of a comparison are evaluated on the same test samples, so the two factors are crossed, and each is
+resampled independently of the other (Owen, Annals of Applied Statistics 1, 2007: the pigeonhole bootstrap).
 """
 
 from __future__ import annotations
@@ -13,26 +13,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# Draws held at once, 8 bytes each.
+# The largest number of draws in memory at a time, 8 bytes each.
 _MOST_DRAWS = 1 << 18
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """What resampling says of a mean over seeds and test samples; fractions.
+    """The uncertainty of a mean over seeds and test samples, in fractions.
 
     Attributes:
-        estimate: Of the data as they are: an accuracy, or accuracy A minus accuracy B.
-        interval: Percentile interval. Of fewer than six seeds it is too narrow.
-        t_interval: Of the standard error, by Student's t: right for few seeds, too. None as the standard error, and
-            where nothing varies.
-        std: Standard deviation of the resampled values. It counts the noise of a seed with a sample three times, and of
-            n seeds takes (n - 1) / n of their variance.
-        standard_error: The same without these faults, from the components of variance; None of one seed, and of one
-            sample or group. Where `std` is much larger the intervals are too wide, where it is smaller too narrow.
-        seed_share: Share of its square that more seeds would take away; None as above, and where nothing varies.
-        sample_share: The share that more test samples (or groups) would take away; None as above. What is left of 1
-            is how seeds and samples go together, which more of either would take away.
+        estimate: The value for the original data: an accuracy, or accuracy A minus accuracy B.
+        interval: Percentile interval; too narrow with fewer than six seeds.
+        t_interval: Interval from the standard error by Student's t, which is also valid for few seeds. None if the
+            standard error is None, or if nothing varies.
+        std: Standard deviation of the resampled values. It counts the seed-sample interaction three times, and
+            contains (n - 1) / n of the variance of n seeds.
+        standard_error: The standard error without these biases, from the components of variance; None with a single
+            seed, sample or group. If `std` is much larger, `interval` is too wide; if it is smaller, too narrow.
+        seed_share: Share of its square that is due to seeds, and that more seeds would reduce; None if the standard
+            error is None, or if nothing varies.
+        sample_share: Share that is due to test samples (or groups); None as above. The remainder is the interaction of
+            seeds and samples, which more of either would reduce.
     """
 
     estimate: float
@@ -53,24 +54,24 @@ def paired_bootstrap(
     repeats: int = 10_000,
     seed: int = 0,
 ) -> Bootstrap:
-    """How far accuracy A minus accuracy B might lie elsewhere, by resampling seeds and test samples, the same for both.
+    """Estimate the uncertainty of accuracy A minus accuracy B, with the same resampled seeds and samples for both.
 
     Args:
-        right_a: Whether a run of A took a sample for what it is, bool (seeds, samples).
-        right_b: The same of B; row i has the seed of A's row i, and the samples stand in the same order.
-        clusters: The group of each sample, int or str (samples,): whole groups are drawn (subjects, images,
-            recordings) instead of samples. None where samples are independent.
-        level: 1 - level is the probability that the intervals aim at.
+        right_a: Whether each run of A classified each sample correctly, bool (seeds, samples).
+        right_b: The same for B; row i has the seed of A's row i, and the samples are in the same order.
+        clusters: The group of each sample, int or str (samples,): whole groups (subjects, images, recordings) are
+            resampled instead of samples. None if samples are independent.
+        level: The nominal coverage of the intervals is 1 - level.
         repeats: Number of resamples.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Raises:
-        ValueError: If the arrays are not of these shapes, or empty, or a number is out of range.
+        ValueError: If an array has another shape or is empty, or a number is out of range.
     """
     a, b = _checked("right_a", right_a), _checked("right_b", right_b)
     if a.shape != b.shape:
         raise ValueError(
-            f"right_b: expected (seeds, samples) as right_a, {a.shape}, found {b.shape}. Leave out what only one has."
+            f"right_b: expected the shape of right_a, {a.shape}, found {b.shape}. Leave out seeds that only one has."
         )
     return _bootstrap(a.astype(np.int64) - b, clusters, level, repeats, seed)
 
@@ -83,7 +84,7 @@ def bootstrap_accuracy(
     repeats: int = 10_000,
     seed: int = 0,
 ) -> Bootstrap:
-    """How far one neuron's accuracy might lie elsewhere; arguments and errors as of `paired_bootstrap`."""
+    """Estimate the uncertainty of one neuron's accuracy; arguments and errors as for `paired_bootstrap`."""
     return _bootstrap(_checked("right", right).astype(np.int64), clusters, level, repeats, seed)
 
 
@@ -98,11 +99,11 @@ def _checked(name: str, right: ArrayLike) -> NDArray[np.bool_]:
 
 
 def sum_by_cluster(values: NDArray[Any], clusters: ArrayLike | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sums of the values over each cluster, float64 (seeds, clusters), and how many samples each has, (clusters,).
+    """Return the sums of the values over each cluster, float64 (seeds, clusters), and the cluster sizes, (clusters,).
 
     Args:
         values: (seeds, samples).
-        clusters: The group of each sample, int or str (samples,); None where every sample is its own.
+        clusters: The group of each sample, int or str (samples,); None if every sample is its own group.
 
     Raises:
         ValueError: If there is not one group for each sample.
@@ -144,14 +145,14 @@ def _bootstrap(
 
 
 def _resample(totals: NDArray[np.float64], sizes: NDArray[np.float64], repeats: int, seed: int) -> NDArray[np.float64]:
-    """The mean in each resample of seeds and clusters, both drawn with replacement as often as there are; (repeats,).
+    """The mean of each resample of seeds and clusters, both drawn with replacement, (repeats,).
 
-    A mean is a ratio: the sum of the drawn values over their number, which varies where clusters differ in size.
+    A mean is a ratio: the sum of the drawn values divided by their number, which varies if clusters differ in size.
     """
     seeds, clusters = totals.shape
-    # Apart, so that neither depends on how the repeats are cut into chunks.
+    # Separate generators, so that neither depends on how the repeats are divided into chunks.
     for_seeds, for_clusters = np.random.default_rng(seed).spawn(2)
-    # Whole numbers far below 2^24, so that float32 is exact; and no matrix product, whose threads wait for each other.
+    # Integers far below 2^24, so float32 is exact. No matrix product, because its threads would wait for each other.
     whole = totals.astype(np.float32)
     chunk = max(1, _MOST_DRAWS // clusters)
     drawn = np.empty(repeats)
@@ -159,7 +160,7 @@ def _resample(totals: NDArray[np.float64], sizes: NDArray[np.float64], repeats: 
         rows = min(chunk, repeats - start)
         of_seeds = for_seeds.multinomial(seeds, np.full(seeds, 1 / seeds), rows).astype(np.float32)
         picked = for_clusters.integers(clusters, size=(rows, clusters))
-        # Row by row, so that what is picked from stays in the processor's cache.
+        # Row by row, so that the source row stays in the processor's cache.
         weighted = zip(np.einsum("rs,sc->rc", of_seeds, whole), picked, strict=True)
         sums = np.array([row.take(places).sum(dtype=np.float64) for row, places in weighted])
         counts = sizes.take(picked).sum(1) if np.ptp(sizes) else sizes.sum()
@@ -170,7 +171,7 @@ def _resample(totals: NDArray[np.float64], sizes: NDArray[np.float64], repeats: 
 def _t_interval(
     estimate: float, totals: NDArray[np.float64], sizes: NDArray[np.float64], level: float
 ) -> tuple[float, float] | None:
-    """The estimate ± t * standard error, with as many degrees of freedom as the mean squares that it is made of have.
+    """The estimate ± t * standard error, with Satterthwaite's degrees of freedom.
 
     Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2, 1946.
     """
@@ -181,7 +182,7 @@ def _t_interval(
 
     seeds, clusters = totals.shape
     degrees = seeds - 1, clusters - 1, (seeds - 1) * (clusters - 1)
-    # A component that was cut off at nothing leaves its mean square to the rest.
+    # The mean square of a component that was truncated at 0 does not contribute.
     held = (squares[0] * (parts[0] > 0), squares[1] * (parts[1] > 0), squares[2])
     freedom = sum(parts) ** 2 / sum(square**2 / degree for square, degree in zip(held, degrees, strict=True))
     half = float(t.ppf(1 - level / 2, max(1.0, freedom))) * sum(parts) ** 0.5
@@ -189,10 +190,10 @@ def _t_interval(
 
 
 def _components(totals: NDArray[np.float64], sizes: NDArray[np.float64]) -> tuple[float, float, float] | None:
-    """The estimate's variance due to seeds, to clusters, and to seeds with clusters; None where there is one of either.
+    """The variance of the estimate due to seeds, clusters and their interaction; None with one seed or cluster.
 
-    Components of variance of the two-way layout without repeats (Searle, Casella and McCulloch 1992, chapter 4), none
-    below 0.
+    Components of variance of the two-way layout without replication (Searle, Casella and McCulloch 1992, chapter 4),
+    truncated at 0.
     """
     squares = _mean_squares(totals, sizes)
     if squares is None:
@@ -202,9 +203,9 @@ def _components(totals: NDArray[np.float64], sizes: NDArray[np.float64]) -> tupl
 
 
 def _mean_squares(totals: NDArray[np.float64], sizes: NDArray[np.float64]) -> tuple[float, float, float] | None:
-    """Mean squares over seeds, over clusters and of what is left, each by how many values there are; None of one.
+    """Mean squares of seeds, clusters and residuals, each over the number of values; None with one seed or cluster.
 
-    Of the values' distances from the mean: with clusters of unequal sizes the linearised ones of a ratio.
+    They are computed from deviations from the mean; for clusters of unequal sizes, from the linearised ratio.
     """
     seeds, clusters = totals.shape
     if min(seeds, clusters) < 2:
@@ -217,7 +218,7 @@ def _mean_squares(totals: NDArray[np.float64], sizes: NDArray[np.float64]) -> tu
 
 
 def _shares(parts: tuple[float, float, float] | None) -> tuple[float | None, float | None]:
-    """Of seeds and of clusters; None where nothing varies but by rounding."""
+    """The shares of seeds and of clusters; None if the values vary only by rounding."""
     if parts is None or sum(parts) < 1e-24:
         return None, None
     return parts[0] / sum(parts), parts[1] / sum(parts)

@@ -1,4 +1,4 @@
-"""Accuracy where test samples are not independent: gestures of one person, windows of one recording."""
+"""Accuracy on test samples that are not independent: gestures of one person, windows of one recording."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from tune.stats.bootstrap import sum_by_cluster
 
 
 def effective_samples(right: ArrayLike, clusters: ArrayLike) -> float | None:
-    """How many independent samples would tell the accuracy as well: samples / design effect (Kish 1965).
+    """Effective sample size of the accuracy: the number of samples divided by the design effect (Kish 1965).
 
-    The design effect is the variance of the accuracy with groups over that of as many independent samples. An estimate
-    from few groups is rough, and may exceed the number of samples. None of fewer than two groups, and where the
-    samples or the groups do not differ at all.
+    The design effect is the variance of the accuracy with groups divided by that of the same number of independent
+    samples. An estimate from few groups is rough, and may exceed the number of samples. None with fewer than two
+    groups, or if the samples or the groups do not differ at all.
 
     Args:
-        right: Whether a run took each sample for what it is, bool (samples,), or of several runs (seeds, samples),
-            whose mean is taken.
+        right: Whether a run classified each sample correctly, bool (samples,); or the same for several runs, bool
+            (seeds, samples), which are averaged.
         clusters: The group of each sample, int or str (samples,).
 
     Raises:
-        ValueError: If the arrays are not of these shapes, or empty.
+        ValueError: If an array has another shape or is empty.
     """
     values = _mean_over_seeds(right)
     error = _standard_error(values, clusters)
@@ -41,7 +41,7 @@ def _mean_over_seeds(right: ArrayLike) -> NDArray[np.float64]:
 
 
 def _standard_error(values: NDArray[np.float64], clusters: ArrayLike) -> float | None:
-    """Of the mean of values (samples,), by groups; None of fewer than two."""
+    """Standard error of the mean of values (samples,), by groups; None with fewer than two groups."""
     totals, sizes = sum_by_cluster(values[None], clusters)
     n = len(sizes)
     if n < 2:

@@ -1,4 +1,4 @@
-"""Curves of accuracy: over epochs, so that fast learners can be told, and over what accuracy costs."""
+"""Curves of accuracy: over epochs, to compare the speed of learning, and over cost."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def learning_curve_area(epochs: Sequence[float], values: Sequence[float]) -> float | None:
-    """The mean of a learning curve over its epochs, by the trapezoid rule; None of no epochs.
+    """The mean of a learning curve over its epochs, by the trapezoid rule; None if there are no epochs.
 
-    Of two curves that end alike, the one that rose sooner has more. Curves compare only over the same epochs.
+    Of two curves with the same end, the one that rises earlier has the larger value. Compare curves only over the same
+    epochs.
 
     Args:
-        epochs: Increasing.
-        values: One for each epoch, such as accuracies.
+        epochs: Increasing numbers.
+        values: One value per epoch, such as an accuracy.
 
     Raises:
-        ValueError: If the epochs do not increase, are not as many as the values, or a value is no number.
+        ValueError: If the epochs do not increase, the numbers of epochs and values differ, or a value is not finite.
     """
     x, y = _curve("epochs", epochs, "values", values)
     if np.any(np.diff(x) <= 0):
-        raise ValueError(f"epochs: expected increasing numbers, found {_shown(x)}. Sort them, and leave one of each.")
+        raise ValueError(f"epochs: expected increasing numbers, found {_shown(x)}. Sort them, and remove duplicates.")
     if len(x) < 2:
         return float(y[0]) if len(x) else None
     return float(np.trapezoid(y, x) / (x[-1] - x[0]))
@@ -31,12 +32,12 @@ def learning_curve_area(epochs: Sequence[float], values: Sequence[float]) -> flo
 
 @dataclass(frozen=True, eq=False)
 class EqualCost:
-    """Two accuracies at the same costs.
+    """The accuracies of two curves at the same costs.
 
     Attributes:
-        cost: Increasing, float64 (n,), n >= 1.
-        accuracy_a: At each cost, float64 (n,).
-        accuracy_b: At each cost, float64 (n,).
+        cost: Increasing costs, float64 (n,), n >= 1.
+        accuracy_a: Accuracy of A at each cost, float64 (n,).
+        accuracy_b: Accuracy of B at each cost, float64 (n,).
     """
 
     cost: NDArray[np.float64]
@@ -56,20 +57,21 @@ def at_equal(
     accuracy_b: ArrayLike,
     at: ArrayLike | None = None,
 ) -> EqualCost | None:
-    """Two curves of accuracy over cost read at equal cost; None where no cost lies within both.
+    """Interpolate two curves of accuracy over cost at equal costs; None if the curves have no cost in common.
 
-    Between its points a curve is taken for straight, and beyond its ends for unknown: nothing is extrapolated.
+    The interpolation between points is linear; nothing is extrapolated.
 
     Args:
         cost_a: Firing rate, energy or seconds of A's points, all increasing or all decreasing, (n,).
-        accuracy_a: Of A's points, (n,).
-        cost_b: Of B's points, in the same unit, (m,).
-        accuracy_b: Of B's points, (m,).
-        at: The costs at which to read, increasing; by default every point of either curve that lies within both.
+        accuracy_a: Accuracy of A's points, (n,).
+        cost_b: Cost of B's points, in the same unit, (m,).
+        accuracy_b: Accuracy of B's points, (m,).
+        at: The costs at which to interpolate, increasing; by default every point of either curve within the range of
+            both.
 
     Raises:
-        ValueError: If the costs of a curve go up and down, if it has not one accuracy for each cost or no point, if a
-            value is no number, or if one of `at` lies outside a curve.
+        ValueError: If the costs of a curve are not monotonic, the numbers of its costs and accuracies differ, it has no
+            points, a value is not finite, or one of `at` is outside of a curve.
     """
     xa, ya = _rising("cost_a", cost_a, "accuracy_a", accuracy_a)
     xb, yb = _rising("cost_b", cost_b, "accuracy_b", accuracy_b)
@@ -85,7 +87,7 @@ def at_equal(
         if len(outside):
             raise ValueError(
                 f"at: expected costs from {low:g} to {high:g}, which both curves cover, found {_shown(outside)}. "
-                "Ask within, or run points beyond."
+                "Choose costs within this range, or run points beyond it."
             )
     return EqualCost(cost, np.interp(cost, xa, ya), np.interp(cost, xb, yb))
 
@@ -93,33 +95,33 @@ def at_equal(
 def _rising(
     cost_name: str, cost: ArrayLike, name: str, accuracy: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A curve's points by increasing cost."""
+    """The points of a curve, sorted by increasing cost."""
     x, y = _curve(cost_name, cost, name, accuracy)
     if not len(x):
-        raise ValueError(f"{cost_name}: expected at least one point, found none. Run one.")
+        raise ValueError(f"{cost_name}: expected at least one point, found none. Run at least one.")
     if len(x) > 1 and x[0] > x[-1]:
         x, y = x[::-1], y[::-1]
     if np.any(np.diff(x) <= 0):
         raise ValueError(
             f"{cost_name}: expected costs that all increase or all decrease, found {_shown(np.asarray(cost))}. "
-            "Sort the points by cost, and leave one at each cost."
+            "Sort the points by cost, and keep one point per cost."
         )
     return x, y
 
 
 def _curve(x_name: str, x: ArrayLike, y_name: str, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both as float64 of one length, every value a number."""
+    """Both arrays as float64, checked to have the same length and finite values."""
     found_x, found_y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if found_x.ndim != 1 or found_x.shape != found_y.shape:
         raise ValueError(
-            f"{y_name}: expected one for each of {x_name}, shape {found_x.shape}, found {found_y.shape}. "
-            "Leave out points that lack one."
+            f"{y_name}: expected one value for each of {x_name}, shape {found_x.shape}, found {found_y.shape}. "
+            "Leave out incomplete points."
         )
     for name, values in ((x_name, found_x), (y_name, found_y)):
         if not np.all(np.isfinite(values)):
             bad = int(np.flatnonzero(~np.isfinite(values))[0])
             raise ValueError(
-                f"{name}: expected numbers, found {values[bad]:g} at place {bad}. Count the run as diverged."
+                f"{name}: expected finite numbers, found {values[bad]:g} at index {bad}. Count the run as diverged."
             )
     return found_x, found_y
 

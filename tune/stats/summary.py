@@ -1,4 +1,4 @@
-"""What a handful of runs says: mean, spread, interval, effect, and p-values of several tests together."""
+"""Statistics of a few runs: mean, standard deviation, interval, effect size, and correction of several p-values."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 LEVEL = 0.05
 
-# A spread that is smaller than this share of the values is what rounding leaves of none.
+# A standard deviation below this fraction of the values is rounding error and counts as 0.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Of n values: their mean, their sample standard deviation (ddof 1; None of one value), and n."""
+    """Mean and sample standard deviation (ddof 1; None for a single value) of n values."""
 
     mean: float
     std: float | None
@@ -23,7 +23,7 @@ class Summary:
 
 
 def summarise(values: Sequence[float]) -> Summary | None:
-    """The summary of the values; None of none."""
+    """Summarise the values; None if there are none."""
     if not values:
         return None
     return Summary(float(np.mean(values)), _spread(values) if len(values) > 1 else None, len(values))
@@ -35,10 +35,10 @@ def _spread(values: Sequence[float]) -> float:
 
 
 def t_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float] | None:
-    """The interval that holds the mean of such values with probability 1 - level, by Student's t.
+    """Confidence interval of the mean with coverage 1 - level, by Student's t.
 
-    mean ± t(1 - level / 2; n - 1) * std / sqrt(n), which takes the values to be independent and about normal. None of
-    one value, and of equal ones: a few that happen to be equal do not tell that others would be.
+    mean ± t(1 - level / 2; n - 1) * std / sqrt(n), which assumes independent and approximately normal values. None for
+    a single value, and for equal values: that a few are equal does not imply that others would be.
     """
     if len(values) < 2 or not (std := _spread(values)):
         return None
@@ -50,21 +50,23 @@ def t_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, fl
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Each p adjusted for there being several, so that all are compared with one level (Holm 1979).
+    """Adjust p-values for multiple comparisons (Holm 1979).
 
-    The k-th smallest of m becomes min(1, (m - k + 1) p), or what the one before became, if that is more. The chance
-    that any true null hypothesis falls to the level is at most the level, however the tests depend on each other.
+    The k-th smallest of m becomes min(1, (m - k + 1) p), but not less than the adjusted value before it. The
+    probability of rejecting any true null hypothesis is at most the level, however the tests depend on each other.
 
     Args:
-        p_values: One a comparison; None where there was no test, which stays None and does not count.
+        p_values: One per comparison; None if there was no test, which stays None and does not count.
 
     Raises:
-        ValueError: If a p is not within 0 and 1.
+        ValueError: If a p is not between 0 and 1.
     """
     known = [(p, place) for place, p in enumerate(p_values) if p is not None]
     for p, place in known:
         if not 0 <= p <= 1:
-            raise ValueError(f"p_values: expected numbers from 0 to 1, found {p} at place {place}. Give None for none.")
+            raise ValueError(
+                f"p_values: expected numbers from 0 to 1, found {p} at index {place}. Use None where no test was made."
+            )
     adjusted: list[float | None] = [None] * len(p_values)
     before = 0.0
     for k, (p, place) in enumerate(sorted(known)):
@@ -74,10 +76,10 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def effect_size(differences: Sequence[float]) -> float | None:
-    """How many of their own standard deviations paired differences lie from 0: d_z with Hedges' correction.
+    """Effect size of paired differences: their mean in units of their standard deviation, d_z, with Hedges' correction.
 
     mean / std * J, J = gamma(df / 2) / (sqrt(df / 2) gamma((df - 1) / 2)), df = n - 1 (Cohen 1988, chapter 2;
-    Hedges 1981). None of fewer than three, for which J is 0, and where the differences do not vary.
+    Hedges 1981). None for fewer than three differences, for which J is 0, and if the differences do not vary.
     """
     from scipy.special import gammaln
 

@@ -40,12 +40,12 @@ class TrialRecord(TypedDict, total=False):
         trial: The fingerprint of its configuration.
         status: done: trained to its last epoch; pruned: stopped early by the scheduler; failed.
         epochs: The epochs of its history, those of the trial that it started from included.
-        validation_accuracy: Of the selected epoch, a fraction; None if nothing was validated.
-        test_accuracy: A fraction; None if the test set was not used.
-        firing_rate: Of the selected epoch, spikes per neuron and time step.
-        energy_uj: Of the selected epoch, per sample.
+        validation_accuracy: Validation accuracy of the selected epoch, a fraction; None if nothing was validated.
+        test_accuracy: Test accuracy, a fraction; None if the test set was not used.
+        firing_rate: Firing rate in the selected epoch, spikes per neuron and time step.
+        energy_uj: Energy per sample in the selected epoch, in µJ.
         seconds: Training time of its own epochs.
-        own_epochs: The epochs that it trained itself.
+        own_epochs: The number of epochs that it trained itself.
         memory_mb: Peak memory.
         micro_batch: The micro-batch size, if memory forced a smaller one than configured; otherwise None.
         ended: The time of its end, ISO 8601 in UTC.

@@ -6,7 +6,7 @@ from pipeline.config.run_config import RunConfig
 
 
 def halved_micro_batch(config: RunConfig, micro_batch: int | None) -> int | None:
-    """Half of the micro-batch size that a trial had; None if it cannot be halved.
+    """Return half of a trial's micro-batch size; None if it cannot be halved.
 
     Args:
         config: The trial.

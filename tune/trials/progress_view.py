@@ -1,4 +1,4 @@
-"""How running trials are shown on stderr: a live table on a terminal, otherwise a line for each trial that ends."""
+"""The display of running trials on stderr: a live table on a terminal, otherwise a line for each trial that ends."""
 
 from __future__ import annotations
 

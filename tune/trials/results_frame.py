@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def load_results(folder: Path | str) -> pd.DataFrame:
-    """One row per trial or run: its values of the searched fields, its status, and what it reached.
+    """Return a data frame with one row per trial or run: its searched values, its status and its results.
 
-    Accuracies are fractions; what a trial does not have is missing (NaN or None). For one row per epoch read
+    Accuracies are fractions; values that a trial does not have are missing (NaN or None). For one row per epoch, read
     ``epochs.parquet`` in the same folder.
 
     Args:
-        folder: Of a search or comparison, running or finished.
+        folder: The folder of a search or comparison, running or finished.
 
     Raises:
         RunError: If the folder contains no results.

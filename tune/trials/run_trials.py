@@ -1,4 +1,4 @@
-"""Run the trials that a ledger lacks through Ray Tune, in parallel within the CPUs, GPUs and memory there are."""
+"""Run the unfinished trials of a ledger with Ray Tune, in parallel within the available CPUs, GPUs and memory."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def run_trials(
     callbacks: Sequence[ray_tune.Callback] = (),
     progress: Progress | None = None,
 ) -> bool:
-    """Run the trials that the folder's ledger lacks, and write the results as they end.
+    """Run the unfinished trials of the folder's ledger, and write the results as they end.
 
     Each trial is a run of `pipeline.training.train_run.train_run` in its ledger folder, from its checkpoint if it has
     one. A trial that fails is recorded with its cause, and the others continue; a trial whose process died is tried
@@ -66,14 +66,14 @@ def run_trials(
 
     Args:
         source: Provides the trials.
-        job: How they are run.
+        job: The job, with the folder, the cache and the options of the run.
         refresh: Writes the results so far; None writes results.csv and epochs.csv. Called from time to time as trials
             end, and at the end or an interruption.
         callbacks: Further Ray Tune callbacks.
         progress: Shows the progress of building frame caches.
 
     Returns:
-        Whether every trial has ended, be it in a failure; False if the time limit was reached before.
+        Whether every trial has ended, including failures; False if the time limit was reached before.
 
     Raises:
         CacheError: If there is no event store.
@@ -117,7 +117,7 @@ def _basis(configs: Sequence[RunConfig], cache: Path) -> dict[str, str]:
 
 
 def _ensure_frames(configs: Sequence[RunConfig], cache: Path, progress: Progress | None) -> None:
-    """Build every frame cache that the trials read, in one pass over the events of each data set."""
+    """Build all missing frame caches of the trials, in one pass over the events of each data set."""
     for name in dict.fromkeys(config.dataset.name for config in configs):
         reading = [config for config in configs if config.dataset.name == name and config.input.source == "cache"]
         binnings = dict.fromkeys(config.binning.plain() for config in reading)
@@ -141,7 +141,7 @@ def _wait_for_orphans(ledger: Ledger, configs: Sequence[RunConfig]) -> None:
 
 
 class _Driver:
-    """One session of trials: hands them to Ray Tune, and acts on how they end."""
+    """One session of trials: passes them to Ray Tune, and handles their ends."""
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ class _Driver:
         self._view, self._refresh, self._progress = view, refresh, progress
 
     def run(self, callbacks: Sequence[ray_tune.Callback]) -> None:
-        """Have Ray Tune run the trials; the files that Ray writes for itself go to a temporary folder."""
+        """Run the trials with Ray Tune, whose own files go to a temporary folder."""
         job, remaining = self._job, self._remaining()
         deadline = None if job.execution.hours is None else time.monotonic() + 3600 * job.execution.hours
         limit = ConcurrencyLimit()
@@ -172,7 +172,7 @@ class _Driver:
         if not known:
             first = queue.peek()
             if first is None:
-                # Only this request showed that the source has no further configuration.
+                # The source has no further configuration, which only this request showed.
                 return
             known = [first]
         # Machines may join a cluster at any time; none joins a Ray that we started ourselves.
@@ -189,7 +189,7 @@ class _Driver:
             ray_tune.with_parameters(run_trial, storage=storage, caches=caches, registered=pack_registrations()),
             resources.for_ray(),
         )
-        # As many actors start at once as may run; by default Ray starts them one after another.
+        # All actors that may run start at once; by default Ray starts them one after another.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(resources.trials)
         try:
             self._fit(trainable, suggestions, scheduler, [watcher, *callbacks])
@@ -201,12 +201,12 @@ class _Driver:
             status.close()
 
     def _remaining(self) -> int:
-        """How many trials are left to run, including those that the source has not proposed yet."""
+        """The number of trials that are left to run, including those that the source has not proposed yet."""
         unfinished = len(self._ledger.unfinished(self._source.configs))
         return unfinished + (0 if self._job.count is None else self._job.count - len(self._source.configs))
 
     def _plan_resources(self, known: Sequence[RunConfig], remaining: int, caches: NodeCaches) -> TrialResources:
-        """The resources of each trial, by a measurement of the most expensive one where several may run at once."""
+        """The resources of each trial, by a measurement of the most expensive one if several may run at once."""
         job = self._job
         measured = MeasuredNeeds(self._ledger.folder, self._cache, caches, self._progress)
         return decide_resources(
@@ -239,7 +239,7 @@ class _Driver:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def _storage(self, alone: bool) -> TrialStorage:
-        """How files of trials reach this folder; on several machines also checks their software and their access."""
+        """Connect the trials to this folder; on several machines, also check their software and their access."""
         storage = self._job.execution.storage
         if alone and storage is None:
             return TrialStorage(self._ledger.folder, write_token(self._ledger.folder))
@@ -248,9 +248,9 @@ class _Driver:
         return connect_storage(self._ledger.folder, storage, self._progress or Progress())
 
     def _prepare(self, config: RunConfig) -> None:
-        """What a trial needs on this machine, if it was not known before the first one: its frame cache and its row.
+        """Create the frame cache and the view's row of a trial, which may not have been known before the first one.
 
-        Its data and classes must be as they were in an earlier session, too.
+        Also checks that its data and classes are unchanged since an earlier session.
         """
         self._ledger.bind(_basis([config], self._cache))
         _ensure_frames([config], self._cache, self._progress)
@@ -270,7 +270,7 @@ class _Driver:
 
 
 class _Suggestions(Searcher):
-    """Gives Ray the trials of a queue as it asks for them."""
+    """Gives Ray the trials of a queue on request."""
 
     def __init__(
         self, queue: TrialQueue, task: Callable[[Attempt], dict[str, Any]], prepare: Callable[[RunConfig], None]

@@ -1,4 +1,4 @@
-"""What a search found, as an object for scripts."""
+"""The result of a search, as an object for scripts."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found so far.
+    """The result of a search so far.
 
     Attributes:
-        folder: With results.csv, epochs.csv and, for a configuration, best.json and figures/.
-        complete: Whether no trial is left to run; False where the time limit was reached.
+        folder: The search folder, with results.csv and epochs.csv; unless an objective was searched, also with
+            best.json and figures/.
+        complete: Whether all trials have ended; False if the time limit was reached.
         best: The searched values of the best trial.
-        score: Its validation accuracy, a fraction, or the best score that the objective reported for it.
-        config: Its configuration; None in a search with an objective.
-        ranked: A row for each complete trial, the best first, as in results.csv.
-        test_accuracies: Of the selected configuration, trained again with each of `final_seeds` seeds.
+        score: The validation accuracy of the best trial, a fraction, or its best score in a search with an objective.
+        config: The configuration of the best trial; None in a search with an objective.
+        ranked: One row per complete trial, the best first, as in results.csv.
+        test_accuracies: Test accuracies of the selected configuration, retrained with each of the final seeds.
     """
 
     folder: Path

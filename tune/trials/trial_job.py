@@ -1,4 +1,4 @@
-"""What a search or comparison asks `tune.trials.run_trials` to do."""
+"""The job that a search or comparison passes to `tune.trials.run_trials`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrialJob:
-    """How the trials of one folder are run.
+    """The options for running the trials of one folder.
 
     Attributes:
         folder: The folder of the search or comparison.
-        cache: The folder of all caches; frame caches that trials lack are built before they start.
+        cache: The folder of all caches; missing frame caches are built before the trials start.
         execution: Where and how long trials run.
         open_test: Whether trials are evaluated on the test set at their end.
         count: The number of trials in all; None if the source knows all of them already.
@@ -33,7 +33,7 @@ class TrialJob:
         train_samples: The number of training samples of each trial, for `status.json`; None if it differs.
         resume: The command that resumes after the cluster's head was lost or the disk was full.
         locked: Whether the caller holds the folder's lock already.
-        session: The Ray that these trials share with what runs before or after them.
+        session: The Ray session that these trials share with earlier and later ones.
     """
 
     folder: Path

@@ -1,4 +1,4 @@
-"""The trials that are waiting, running or to be tried again: what starts next. Knows nothing of Ray."""
+"""The queue of trials that are waiting, running or to be tried again; independent of Ray."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tune.trials.ledger import Ledger, TrialRecord
 from tune.trials.micro_batches import halved_micro_batch
 from tune.trials.trial_source import TrialSource
 
-# How often a trial is tried if its process dies, because a machine was lost or a neighbour used up all memory.
+# Attempts for a trial whose process dies, because a machine was lost or another process used up all memory.
 TRIES = 3
 # Ray's name for the death of a worker that its memory monitor killed.
 _OUT_OF_MEMORY = "OutOfMemoryError"
@@ -33,9 +33,9 @@ class TrialQueue:
     Args:
         source: Provides the trials.
         ledger: Trials that it lists as finished are not run again.
-        limit: How many trials may run at once at the moment; a cluster grows and shrinks.
+        limit: Returns the number of trials that may run at once at the moment; a cluster grows and shrinks.
         accumulate: Whether a trial that ran out of memory is tried again with smaller micro-batches.
-        deadline: No trial starts from then on, in seconds of `time.monotonic`; None is never.
+        deadline: Time from which on no trial starts, in seconds of `time.monotonic`; None for no limit.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class TrialQueue:
         return not self._running and (self.late or (not self._waiting and self._source.exhausted))
 
     def peek(self) -> RunConfig | None:
-        """The trial that starts next; None if none is waiting and the source proposes none: nothing is left."""
+        """The trial that starts next; None if none is waiting and the source proposes none."""
         self._fill()
         return self._waiting[0].config if self._waiting else None
 
@@ -86,7 +86,7 @@ class TrialQueue:
         return attempt
 
     def ended(self, config: RunConfig) -> TrialRecord | None:
-        """Note that a trial finished or was stopped; its record, or None if the time limit stopped it early."""
+        """Note that a trial finished or was stopped; return its record, or None if the time limit stopped it early."""
         self._running.pop(fingerprint(config), None)
         record = self._ledger.read_done(config)
         if record is None:
@@ -97,7 +97,7 @@ class TrialQueue:
         return record
 
     def died(self, config: RunConfig, cause: str) -> TrialRecord | None:
-        """Note that a trial's process died; None if the trial is tried again, otherwise the record of its failure."""
+        """Note that a trial's process died; return None if it is tried again, otherwise the record of its failure."""
         attempt = self._running.pop(fingerprint(config), Attempt(config))
         record = self._ledger.read_done(config)
         if record is None and attempt.number < TRIES:

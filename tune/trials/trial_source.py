@@ -25,7 +25,7 @@ class TrialSource(Protocol):
 
     @property
     def exhausted(self) -> bool:
-        """Whether `ask` will never propose another trial, whatever the running ones result in."""
+        """Whether `ask` will never propose another trial, whatever the results of the running ones."""
 
     def ask(self) -> Sequence[RunConfig]:
         """More trials to run, which `configs` then includes; none while it waits for others or if it is exhausted."""

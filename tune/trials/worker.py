@@ -19,14 +19,14 @@ from tune.trials.micro_batches import halved_micro_batch
 
 @dataclass(frozen=True)
 class TrialTask:
-    """What a worker has to do; plain values, so that it travels as Ray Tune's configuration of a trial.
+    """The task of a worker, as plain values, so that it can be Ray Tune's configuration of a trial.
 
     Attributes:
         config: The trial's configuration, as `pipeline.config.run_config.to_dict` gives it.
         open_test: Whether the trial is evaluated on the test set at its end.
-        accumulate: Whether gradients may be accumulated over micro-batches where memory is full.
+        accumulate: Whether gradients may be accumulated over micro-batches if memory is full.
         device: The device to compute on, by the resources of the trial.
-        threads: The number of CPU threads, likewise.
+        threads: The number of CPU threads, by the resources of the trial.
         micro_batch: The largest micro-batch; None for the configuration's own.
         accept_changed_code: Whether interrupted trials continue although a custom neuron or network file changed.
         command: The command line of the search, for the record.
@@ -76,7 +76,7 @@ def run_trial(parameters: dict[str, Any], storage: TrialStorage, caches: NodeCac
 
 
 def _train(task: TrialTask, config: RunConfig, ledger: Ledger, site: TrialSite, caches: NodeCaches) -> None:
-    """Train; where memory is full, continue from the last checkpoint with micro-batches of half the size."""
+    """Train; if memory is full, continue from the last checkpoint with micro-batches of half the size."""
     import numba
     import ray.tune as ray_tune
 
@@ -100,7 +100,7 @@ def _train(task: TrialTask, config: RunConfig, ledger: Ledger, site: TrialSite, 
                 micro_batch=micro_batch,
                 accept_changed_code=task.accept_changed_code,
                 on_epoch=report,
-                # The record of a run names what the user typed, not how Ray starts its workers.
+                # Runs record the command that the user typed, not the one with which Ray starts its workers.
                 command=task.command,
             )
             return

@@ -65,7 +65,7 @@ def test_best_of_a_search_is_the_best_mean_not_the_luckiest_run(tmp_path: Path):
         line.startswith("8 of 8 configurations completed training with all 2 seeds") for line in findings.sentences()
     )
     words = words_of(tmp_path / "figures" / "accuracy.svg")
-    assert "8 complete of 8 configurations, means of 2 seeds; lines: the best, bars: deviation" in words
+    assert "8 complete of 8 configurations, means of 2 seeds; lines: the best, bars: standard deviation" in words
 
 
 def test_single_runs_have_no_spread():

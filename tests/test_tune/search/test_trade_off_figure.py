@@ -50,8 +50,8 @@ def test_figure_says_what_the_data_are_and_what_the_bars_mean(tmp_path: Path):
     write_figures(tmp_path, rows, FIELDS, "tiny (emulated data)")
     words = words_of(tmp_path / "pareto.svg")
     assert "tiny (emulated data)" in words
-    assert any(word.endswith("means of 3 seeds, bars: their deviation") for word in words)
-    assert {"energy of an inference, µJ (counted by Table 6&apos;s rule)"} & {w.replace("'", "&apos;") for w in words}
+    assert any(word.endswith("means of 3 seeds, bars: standard deviation") for word in words)
+    assert {"energy per inference, µJ (estimated by the rule of Table 6)"} & {w.replace("'", "&apos;") for w in words}
 
 
 @pytest.mark.parametrize("status", ["pruned", "failed"])

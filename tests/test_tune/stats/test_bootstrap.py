@@ -181,7 +181,7 @@ def test_memory_does_not_grow_with_the_repeats():
         (np.ones((2, 3)), r"right_a: expected bool \(seeds, samples\), at least one of each, found float64 \(2, 3\)"),
         (np.ones(3, bool), r"right_a: expected bool .*, found bool \(3,\)"),
         (np.ones((2, 0), bool), r"right_a: expected bool .*, found bool \(2, 0\)"),
-        (np.ones((5, 39), bool), r"right_b: expected .* as right_a, \(5, 39\), found \(5, 40\)"),
+        (np.ones((5, 39), bool), r"right_b: expected .* of right_a, \(5, 39\), found \(5, 40\)"),
     ],
 )
 def test_arrays_of_another_shape_are_refused(right: NDArray[np.bool_], said: str):

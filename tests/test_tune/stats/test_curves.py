@@ -45,9 +45,11 @@ def test_a_point_on_the_line_changes_no_area():
 def test_faulty_learning_curves_are_refused():
     with pytest.raises(ValueError, match="epochs: expected increasing numbers, found 1, 3, 2"):
         learning_curve_area([1, 3, 2], [0, 0, 0])
-    with pytest.raises(ValueError, match=r"values: expected one for each of epochs, shape \(2,\), found \(1,\)"):
+    with pytest.raises(ValueError, match=r"values: expected one value for each of epochs, shape \(2,\), found \(1,\)"):
         learning_curve_area([1, 2], [0.5])
-    with pytest.raises(ValueError, match=r"values: expected numbers, found nan at place 1\. Count the run as diverged"):
+    with pytest.raises(
+        ValueError, match=r"values: expected finite numbers, found nan at index 1\. Count the run as diverged"
+    ):
         learning_curve_area([1, 2], [0.5, math.nan])
 
 
@@ -98,7 +100,7 @@ def test_faulty_cost_curves_are_refused():
         at_equal([1, 1], [0.5, 0.9], [2, 4], [0.6, 0.8])
     with pytest.raises(ValueError, match="cost_a: expected at least one point, found none"):
         at_equal([], [], [2, 4], [0.6, 0.8])
-    with pytest.raises(ValueError, match="accuracy_b: expected numbers, found inf at place 0"):
+    with pytest.raises(ValueError, match="accuracy_b: expected finite numbers, found inf at index 0"):
         at_equal([1], [0.5], [1, 4], [np.inf, 0.8])
 
 

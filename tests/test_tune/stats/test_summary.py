@@ -102,9 +102,9 @@ def test_holm_rejects_what_its_steps_reject(values: list[float | None], level: f
 
 
 def test_holm_refuses_what_is_no_p():
-    with pytest.raises(ValueError, match=r"p_values: expected numbers from 0 to 1, found 1.5 at place 1"):
+    with pytest.raises(ValueError, match=r"p_values: expected numbers from 0 to 1, found 1.5 at index 1"):
         holm([0.5, 1.5])
-    with pytest.raises(ValueError, match=r"p_values: expected numbers from 0 to 1, found nan at place 0"):
+    with pytest.raises(ValueError, match=r"p_values: expected numbers from 0 to 1, found nan at index 0"):
         holm([math.nan])
 
 
