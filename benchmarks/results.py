@@ -20,13 +20,13 @@ import tyro
 
 from preprocess.files import write_whole
 from tune.comparison.captions import about_figure
+from tune.comparison.comparison_figures import learning_panels
+from tune.comparison.comparison_plan import read_comparison
+from tune.comparison.comparison_tables import accuracy_table, difference_table, equal_cost_table
 from tune.comparison.conclusions import Conclusion, conclude, excluded_lines
 from tune.comparison.designs import paper_table
 from tune.comparison.equal_cost import accuracies_at_equal_cost
-from tune.comparison.figures import learning_panels
 from tune.comparison.overview_figures import overview_figures
-from tune.comparison.plan import read_comparison
-from tune.comparison.tables import accuracy_table, difference_table, equal_cost_table
 from tune.rendering.panels import Panel, draw_panels, rates_panel
 from tune.rendering.style import PAPER, drawing
 

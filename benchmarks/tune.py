@@ -31,7 +31,7 @@ from benchmarks.measuring import Row, format_table
 from pipeline.config.run_config import RunConfig, override, to_dict
 from pipeline.presets.registry import find_preset
 from preprocess.files import read_lines, write_json
-from tune.search.plan import read_search
+from tune.search.search_plan import read_search
 
 # The network and input are small, so that an epoch takes less than a second: the search is measured.
 _SMALL = {"network.width": 0.25, "input.size": 17, "batch_size": 32, "binning.timesteps": 4}
@@ -253,7 +253,7 @@ def _asha(arguments: Arguments) -> Iterator[Row]:
 
 def _best_and_epochs(folder: Path) -> tuple[float, int]:
     """The best complete trial's validation accuracy in per cent, and the epochs of all."""
-    from tune.search.results import read_findings
+    from tune.search.search_summary import read_findings
 
     findings = read_findings(read_search(folder), folder)
     return 100 * findings.ranked[0]["validation_accuracy"], sum(row["epochs"] or 0 for row in findings.rows)

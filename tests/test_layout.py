@@ -20,7 +20,7 @@ TWINS = {
     "cpu", "cpu_with_norm", "cuda", "custom_op", "node", "with_norm",  # one for each owner, or neuron
     "surrogates",  # the functions, and their kernels
     "jit",  # the compiler's settings, of NumPy loops and of activations
-    "plan", "results", "figures", "tables", "table",  # of a search, a comparison, a dry run
+    "table",  # a class, and that of a dry run
     "download", "evaluate", "plots", "verify",  # a verb, and what does it
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.config.run_config import RunConfig, override, to_dict
 from preprocess.files import write_json, write_lines
-from tune.search.plan import Search, SearchData
+from tune.search.search_plan import Search, SearchData
 from tune.trials.ledger import Ledger
 
 

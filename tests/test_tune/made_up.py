@@ -17,8 +17,8 @@ from preprocess.building.build_event_store import build_event_store
 from preprocess.building.build_frame_cache import ensure_frames
 from preprocess.files import write_json, write_lines
 from preprocess.store.event_store import open_events
-from tune.comparison.plan import Comparison, compare_neurons
-from tune.search.plan import Search, SearchData
+from tune.comparison.comparison_plan import Comparison, compare_neurons
+from tune.search.search_plan import Search, SearchData
 from tune.trials.ledger import Ledger
 
 CLASSES = ("circle", "swipe", "wave")

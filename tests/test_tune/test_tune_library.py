@@ -36,9 +36,9 @@ def test_search_and_report_are_packages_that_are_called() -> None:
     code = """
 import tune
 assert callable(tune.search) and callable(tune.report)
-import tune.search.plan, tune.report.page
+import tune.search.search_plan, tune.report.page
 from tune import report, search
-assert callable(search) and search is tune.search and tune.search.plan and callable(report)
+assert callable(search) and search is tune.search and tune.search.search_plan and callable(report)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert isinstance(tune.search, ModuleType) and all(hasattr(tune, name) for name in tune.__all__)

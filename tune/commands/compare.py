@@ -27,8 +27,8 @@ from tune.space.named_spaces import NEURONS
 
 if TYPE_CHECKING:
     from tune.comparison.arms import Arm, Setting
+    from tune.comparison.comparison_plan import Comparison
     from tune.comparison.designs import Design
-    from tune.comparison.plan import Comparison
 
 PROG = "spikeloom compare"
 _SEEDS = 5
@@ -102,11 +102,11 @@ def run(argv: list[str]) -> None:
         list_table().print()
         return
     comparison, folder = _resumed(arguments, argv) if arguments.resume else _started(arguments)
+    from tune.comparison.comparison_tables import accuracy_table, difference_table, seed_table
     from tune.comparison.conclusions import excluded_lines
     from tune.comparison.run_comparison import compare
-    from tune.comparison.tables import accuracy_table, difference_table, seed_table
     from tune.resources.storage_settings import with_kept_storage
-    from tune.trials.code_changes import check_folder_code
+    from tune.trials.custom_code import check_folder_code
 
     check_folder_code(folder, accept=arguments.accept_changed_code)
     place = with_kept_storage(folder, ExecutionOptions(arguments.address, storage=arguments.storage))
@@ -147,8 +147,8 @@ def plan_comparison(arguments: Arguments) -> Comparison:
         UsageError: If arguments contradict each other.
         ConfigError: If a design, preset or configuration is unknown or invalid.
     """
-    from tune.comparison.plan import Comparison, Tuning
-    from tune.comparison.tuning import tuning_space
+    from tune.comparison.comparison_plan import Comparison, Tuning
+    from tune.comparison.tuning_per_neuron import tuning_space
 
     design = _design(arguments)
     _refuse(arguments, design)
@@ -241,7 +241,7 @@ def _refuse(arguments: Arguments, design: Design | None) -> None:
 
 def _is_extended(arguments: Arguments) -> bool:
     """Whether --out has a comparison already, to which one neuron may be added."""
-    from tune.comparison.plan import FILE
+    from tune.comparison.comparison_plan import FILE
 
     return arguments.out is not None and (arguments.out.expanduser() / FILE).is_file()
 
@@ -316,7 +316,7 @@ def _axes(entries: Sequence[str], config: RunConfig) -> Mapping[str, Sequence[An
 
 def _resumed(arguments: Arguments, argv: Sequence[str]) -> tuple[Comparison, Path]:
     """The comparison as its folder records it; no other option may change it."""
-    from tune.comparison.plan import read_comparison
+    from tune.comparison.comparison_plan import read_comparison
 
     assert arguments.resume is not None
     refuse_beside_resume(argv, _BESIDE_RESUME, next_step=f"To change it, start a new comparison: {PROG} --help")

@@ -28,8 +28,8 @@ def run(argv: list[str]) -> None:
     """Run the demo, then print its results, what they mean and where the report is."""
     arguments = parse(Arguments, argv, prog="spikeloom demo")
     from tune.commands.demo_run import run_demo
+    from tune.comparison.comparison_tables import accuracy_table
     from tune.comparison.conclusions import excluded_lines
-    from tune.comparison.tables import accuracy_table
 
     folder = arguments.out.expanduser().absolute()
     progress = progress_on_stderr()

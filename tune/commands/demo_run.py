@@ -23,7 +23,7 @@ from preprocess.terminal.progress import Progress
 
 if TYPE_CHECKING:
     from tune.comparison.conclusions import Conclusion
-    from tune.search.results import Findings
+    from tune.search.search_summary import Findings
 
 PRESET = "gestures-small"
 DATASET = "emulated-gestures"
@@ -123,8 +123,8 @@ def _step(progress: Progress, number: int, text: str) -> Iterator[None]:
 
 def _search(folder: Path, cache: Path, progress: Progress, settings: DemoSettings) -> Findings:
     from tune.search.options import SearchOptions
-    from tune.search.plan import FILE, plan_search, read_search
     from tune.search.run_search import run_search
+    from tune.search.search_plan import FILE, plan_search, read_search
 
     config = override(find_preset(PRESET).config, {**settings.changes, "schedule.epochs": settings.epochs})
     options = SearchOptions(settings.space, samples=settings.trials, scheduler="none")
@@ -136,7 +136,7 @@ def _search(folder: Path, cache: Path, progress: Progress, settings: DemoSetting
 
 
 def _compare(search: Path, folder: Path, cache: Path, progress: Progress, settings: DemoSettings) -> Conclusion:
-    from tune.comparison.plan import compare_neurons
+    from tune.comparison.comparison_plan import compare_neurons
     from tune.comparison.run_comparison import compare
 
     # Both neurons use the T and tau that the search selected, and all training samples.

@@ -11,13 +11,13 @@ from typing import Any
 from pipeline.config.run_config import RunConfig
 from preprocess.errors import RunError
 from preprocess.files import is_locked
-from tune.comparison import plan as comparison_plan
+from tune.comparison import comparison_plan as comparison_plan
 from tune.rendering.labels import duration, short_name, short_value
 from tune.rendering.table import Table, format_percent
-from tune.search import plan as search_plan
+from tune.search import search_plan as search_plan
 from tune.search.final_test import FOLDER, Final, read_final
 from tune.trials.live_status import STALE_S, driver_lives, read_live_status
-from tune.trials.results import collect_results, differing_fields, score_columns
+from tune.trials.results_tables import collect_results, differing_fields, score_columns
 
 _SHOWN = 16
 _ORDER = ("running", "interrupted", "failed", "done", "pruned", "waiting")
@@ -33,8 +33,9 @@ class Status:
         about: A short description of its plan.
         alive: Whether a process works in the folder.
         fields: The field paths in which the trials differ.
-        rows: From `tune.trials.results.collect_results`, with the status running or interrupted instead of started. A
-            running trial that the driver reports also has its `machine`, and the `seconds` since it started or resumed.
+        rows: From `tune.trials.results_tables.collect_results`, with the status running or interrupted instead of
+            started. A running trial that the driver reports also has its `machine`, and the `seconds` since it started
+            or resumed.
         epochs: The number of epochs of each trial, when complete.
         seconds: From the start of the first trial to now, or to the last change if nothing is running.
         live: The last status that the driver wrote (`tune.trials.live_status`), while one works there.

@@ -18,12 +18,12 @@ from tune.resources.allocation import ResourceRequest
 from tune.resources.execution_options import ExecutionOptions
 from tune.search.options import SearchOptions
 from tune.search.registry import SEARCH_METHODS
-from tune.trials.trackers import tracker_callbacks, tracker_errors
+from tune.trials.experiment_trackers import tracker_callbacks, tracker_errors
 
 if TYPE_CHECKING:
     from tune.search.final_test import Final
-    from tune.search.plan import Search
-    from tune.search.results import Findings
+    from tune.search.search_plan import Search
+    from tune.search.search_summary import Findings
 
 PROG = "spikeloom tune"
 # Options that may differ when a search is resumed.
@@ -158,9 +158,9 @@ def run(argv: list[str]) -> None:
     from tune.cluster.ray_session import RaySession
     from tune.resources.storage_settings import with_kept_storage
     from tune.search.final_test import run_final
-    from tune.search.notes import search_notes
     from tune.search.run_search import run_search
-    from tune.trials.code_changes import check_folder_code
+    from tune.search.start_notes import search_notes
+    from tune.trials.custom_code import check_folder_code
 
     check_folder_code(folder, accept=arguments.accept_changed_code)
     execution = with_kept_storage(folder, execution)
@@ -199,7 +199,7 @@ def _print(findings: Findings, final: Final | None, folder: Path, resume: str) -
 
 
 def _started(arguments: Arguments) -> tuple[Search, Path]:
-    from tune.search.plan import plan_search
+    from tune.search.search_plan import plan_search
 
     if arguments.preset is None and arguments.config is None:
         raise UsageError("expected a preset or --config, found neither. List presets: spikeloom presets")
@@ -214,7 +214,7 @@ def _started(arguments: Arguments) -> tuple[Search, Path]:
 
 def _resumed(arguments: Arguments, argv: list[str]) -> tuple[Search, Path]:
     """The plan of the folder; only options that say where and how long trials run may be given with it."""
-    from tune.search.plan import read_search
+    from tune.search.search_plan import read_search
 
     assert arguments.resume is not None
     refuse_beside_resume(argv, _BESIDE_RESUME, next_step=f"To change it, start a new search: {PROG} --help")

@@ -12,10 +12,10 @@ from pipeline.presets.registry import find_preset
 from preprocess.default_folders import default_cache, default_out
 from preprocess.errors import ConfigError
 from preprocess.terminal.progress import Progress
+from tune.comparison.comparison_plan import Tuning, compare_neurons
 from tune.comparison.conclusions import excluded_lines
-from tune.comparison.plan import Tuning, compare_neurons
 from tune.comparison.run_comparison import compare as run_comparison
-from tune.comparison.tuning import tuning_space
+from tune.comparison.tuning_per_neuron import tuning_space
 from tune.resources.execution_options import ExecutionOptions
 
 

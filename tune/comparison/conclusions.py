@@ -9,12 +9,13 @@ from pathlib import Path
 
 from pipeline.runs.changed_code import accepted_sentence
 from tune.comparison.arms import Arm
+from tune.comparison.comparison_plan import Comparison, Outcomes, read_outcomes
 from tune.comparison.fairness_notes import equality_notes
-from tune.comparison.plan import Comparison, Outcomes, read_outcomes
 from tune.comparison.setting_analysis import Difference, SettingResult, analyse_setting
 from tune.rendering.table import number, points
+from tune.stats.holm import holm
 from tune.stats.sign_flip import pairs_needed, sign_flip_p, smallest_p
-from tune.stats.summary import LEVEL, holm, summarise, t_interval
+from tune.stats.summary import LEVEL, summarise, t_interval
 from tune.trials.ledger import Ledger
 
 # More differences than these are counted instead of listed one by one.

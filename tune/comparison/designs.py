@@ -21,7 +21,7 @@ from pipeline.presets.paper import TABLE3, TAUS
 from pipeline.presets.registry import find_preset
 from preprocess.errors import ConfigError
 from tune.comparison.arms import Arm, Changes, Setting, exchanged_arm, neuron_arm
-from tune.comparison.plan import Comparison
+from tune.comparison.comparison_plan import Comparison
 from tune.rendering.labels import short_name, short_value
 from tune.rendering.table import Table
 from tune.stats.sign_flip import pairs_needed

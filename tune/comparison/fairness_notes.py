@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.config.neuron_traits import NEURONS, traits_of
 from tune.comparison.arms import Arm
-from tune.comparison.plan import Comparison
+from tune.comparison.comparison_plan import Comparison
 from tune.rendering.labels import neuron_label, short_value
 
 _CONTROLS = ("lif-reset1.8", "clif-detached")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tune.comparison.axes import by_other_axes, number_axes
 from tune.comparison.captions import about_figure
 from tune.comparison.conclusions import Conclusion
 from tune.comparison.setting_analysis import Difference, SettingResult
+from tune.comparison.setting_axes import by_other_axes, number_axes
 from tune.rendering.hover_text import set_hover
 from tune.rendering.labels import short_name, short_value
 from tune.rendering.panels import set_about

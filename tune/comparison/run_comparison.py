@@ -15,9 +15,9 @@ from preprocess.files import make_folder, write_whole
 from preprocess.store.event_store import events_path, open_events
 from preprocess.terminal.progress import Progress
 from tune.comparison.arms import Setting
+from tune.comparison.comparison_plan import FILE, Comparison, read_comparison, read_outcomes
 from tune.comparison.conclusions import Conclusion, conclude, excluded_lines, seeds_warning
-from tune.comparison.plan import FILE, Comparison, read_comparison, read_outcomes
-from tune.comparison.tuning import check_tuning, tune_arms
+from tune.comparison.tuning_per_neuron import check_tuning, tune_arms
 from tune.rendering.labels import format_seeds
 from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
@@ -125,8 +125,8 @@ def write_conclusion(comparison: Comparison, folder: Path) -> Conclusion:
     Raises:
         RunError: If there are none, with the cause of the first.
     """
-    from tune.comparison.figures import write_figures
-    from tune.comparison.tables import csv_text, tables
+    from tune.comparison.comparison_figures import write_figures
+    from tune.comparison.comparison_tables import csv_text, tables
 
     conclusion = conclude(comparison, folder)
     if not conclusion.tested:
@@ -157,7 +157,7 @@ def _check_setting(setting: Setting, comparison: Comparison) -> None:
     for arm in comparison.arms:
         config = comparison.config_of(setting, arm, comparison.seeds[0])
         if is_custom("neuron.name", config.neuron.name) or is_custom("network.name", config.network.name):
-            from tune.trials.own_classes import check_classes
+            from tune.trials.custom_code import check_classes
 
             check_classes(config, store)
     split_for(setting.config, store)

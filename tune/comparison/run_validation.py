@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.config.run_config import RunConfig, fingerprint
 from pipeline.runs.run_folder import Run
 from preprocess.errors import RunError
-from tune.comparison.predictions import check_predictions
+from tune.comparison.sample_predictions import check_predictions
 
 _AGAIN = "Delete the run folder, then continue: spikeloom compare --resume DIR"
 

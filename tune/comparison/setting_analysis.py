@@ -15,8 +15,8 @@ from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import SpikeloomError
 from preprocess.store.event_store import events_path, open_events
 from tune.comparison.arms import Arm, Setting
-from tune.comparison.plan import Comparison, Outcome, Outcomes
-from tune.comparison.predictions import has_predictions, read_correct, read_groups
+from tune.comparison.comparison_plan import Comparison, Outcome, Outcomes
+from tune.comparison.sample_predictions import has_predictions, read_correct, read_groups
 from tune.comparison.training_time import training_seconds
 from tune.stats.bootstrap import Bootstrap, bootstrap_accuracy, paired_bootstrap
 from tune.stats.clustered_samples import effective_samples

@@ -18,7 +18,7 @@ from tune.objective.objective_search import Objective, ObjectiveLedger, Objectiv
 from tune.objective.objective_space import Values
 from tune.resources.execution_options import ExecutionOptions
 from tune.trials.early_stopping import GRACE_EPOCHS, REDUCTION
-from tune.trials.trial_queue import TRIES
+from tune.trials.queue_and_retries import TRIES
 from tune.trials.worker import describe
 
 # Seconds between updates of the tables while trials run.

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from pipeline.runs.run_folder import Run
 from tune.comparison.captions import about_figure
+from tune.comparison.comparison_figures import difference_panels, learning_panels
+from tune.comparison.comparison_plan import PRIMARY_METRIC, STOPPING_RULE, read_comparison
+from tune.comparison.comparison_tables import tables
 from tune.comparison.conclusions import Conclusion, conclude
 from tune.comparison.designs import paper_table
-from tune.comparison.figures import difference_panels, learning_panels
 from tune.comparison.overview_figures import count_seeds, overview_figures
-from tune.comparison.plan import PRIMARY_METRIC, STOPPING_RULE, read_comparison
 from tune.comparison.setting_analysis import SettingResult
-from tune.comparison.tables import tables
 from tune.rendering.labels import format_seeds
 from tune.rendering.panels import Panel, confusion_panel, rates_panel
 from tune.rendering.table import format_percent, points

@@ -20,7 +20,7 @@ from tune.report.paper_files import write_paper
 from tune.report.run_section import run_section
 from tune.report.search_section import search_section
 from tune.report.section import Section
-from tune.trials.code_changes import folder_changes
+from tune.trials.custom_code import folder_changes
 
 if TYPE_CHECKING:
     from markupsafe import Markup

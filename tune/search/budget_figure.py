@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.run_config import RunConfig
 from tune.rendering.style import PALETTE, PAPER, drawing, drawing_ink, new_figure, save, set_title
-from tune.search.plan import Search
+from tune.search.search_plan import Search
 from tune.trials.ledger import Ledger, TrialRecord
 
 if TYPE_CHECKING:

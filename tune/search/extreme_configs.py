@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from pipeline.config.run_config import RunConfig, override
-from tune.search.plan import Search
+from tune.search.search_plan import Search
 from tune.space.dimensions import Choice, Dimension, Range
 from tune.space.space import Space, governors, in_few, parse_space
 

@@ -24,7 +24,7 @@ from tune.space.space import Changes, parse_space
 from tune.trials.ledger import Ledger
 
 if TYPE_CHECKING:
-    from tune.search.plan import Search
+    from tune.search.search_plan import Search
 
 _QUARTER = 4
 # The probability that a setting is drawn again; otherwise it changes by the factor, or to a neighbouring value.

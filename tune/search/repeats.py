@@ -15,7 +15,7 @@ def group_rows(rows: Sequence[dict[str, Any]], repeats: int) -> list[dict[str, A
     """One row for each configuration; it is done, and has means, only if all of its runs are done.
 
     Args:
-        rows: From `tune.trials.results.collect_results`, the runs of a configuration one after another.
+        rows: From `tune.trials.results_tables.collect_results`, the runs of a configuration one after another.
         repeats: The number of runs of each configuration; some of the last one may not have been proposed yet.
 
     Returns:

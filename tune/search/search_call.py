@@ -126,8 +126,8 @@ def _search_config(
 ) -> SearchResult:
     from tune.cluster.ray_session import ray_running
     from tune.search.final_test import run_final
-    from tune.search.plan import plan_search
     from tune.search.run_search import run_search
+    from tune.search.search_plan import plan_search
 
     asked = plan_search(name, config, how, cache)
     final = None

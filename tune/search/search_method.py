@@ -12,7 +12,7 @@ from tune.space.space import Changes, Space
 from tune.trials.trial_source import TrialSource
 
 if TYPE_CHECKING:
-    from tune.search.plan import Search
+    from tune.search.search_plan import Search
 
 
 class SearchSource(TrialSource, Protocol):

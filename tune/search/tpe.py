@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, Trial
 
-    from tune.search.plan import Search
+    from tune.search.search_plan import Search
 
 # The first trials come from a Latin hypercube; the estimator needs some results to start from.
 _STARTUP = 10

@@ -93,7 +93,7 @@ def _checked(name: str, right: ArrayLike) -> NDArray[np.bool_]:
     if found.dtype != np.bool_ or found.ndim != 2 or not found.size:
         raise ValueError(
             f"{name}: expected bool (seeds, samples), at least one of each, found {found.dtype} {found.shape}. "
-            "Read it: tune.comparison.predictions.read_correct"
+            "Read it: tune.comparison.sample_predictions.read_correct"
         )
     return found
 
@@ -115,7 +115,7 @@ def sum_by_cluster(values: NDArray[Any], clusters: ArrayLike | None) -> tuple[ND
     if groups.shape != (samples,):
         raise ValueError(
             f"clusters: expected a group for each of the {samples} samples, found shape {groups.shape}. "
-            "Read them: tune.comparison.predictions.read_groups"
+            "Read them: tune.comparison.sample_predictions.read_groups"
         )
     names, of_sample = np.unique(groups, return_inverse=True)
     totals = np.array([np.bincount(of_sample, row, len(names)) for row in values], np.float64)

@@ -35,7 +35,7 @@ def _mean_over_seeds(right: ArrayLike) -> NDArray[np.float64]:
     if found.dtype != np.bool_ or found.ndim not in (1, 2) or not found.size:
         raise ValueError(
             f"right: expected bool (samples,) or (seeds, samples), at least one of each, found {found.dtype} "
-            f"{found.shape}. Read it: tune.comparison.predictions.read_correct"
+            f"{found.shape}. Read it: tune.comparison.sample_predictions.read_correct"
         )
     return np.atleast_2d(found).mean(0)
 

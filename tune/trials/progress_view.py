@@ -13,7 +13,7 @@ from preprocess.files import read_lines
 from tune.rendering.labels import duration, short_name, short_value
 from tune.rendering.table import format_percent
 from tune.trials.ledger import Ledger, TrialRecord
-from tune.trials.results import collect_results, rank, score_columns
+from tune.trials.results_tables import collect_results, rank, score_columns
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,7 +25,7 @@ class TrialView(contextlib.AbstractContextManager["TrialView"]):
     """Keeps a row for each trial and prints a line when one ends; `LiveTable` shows the rows as well.
 
     Attributes:
-        rows: As `tune.trials.results.collect_results` gives them, by fingerprint, in the order of the trials.
+        rows: As `tune.trials.results_tables.collect_results` gives them, by fingerprint, in the order of the trials.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tune.trials.results import read_results
+from tune.trials.results_tables import read_results
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -36,9 +36,9 @@ from tune.trials.early_stopping import EpochScheduler
 from tune.trials.ledger import CODE, Ledger, TrialRecord
 from tune.trials.live_status import LiveStatus
 from tune.trials.progress_view import TrialView, view_on_stderr
-from tune.trials.results import differing_fields, write_results
+from tune.trials.queue_and_retries import Attempt, TrialQueue
+from tune.trials.results_tables import differing_fields, write_results
 from tune.trials.trial_job import TrialJob
-from tune.trials.trial_queue import Attempt, TrialQueue
 from tune.trials.trial_source import TrialSource
 from tune.trials.worker import TrialTask, describe, run_trial
 

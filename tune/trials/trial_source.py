@@ -13,7 +13,7 @@ from pipeline.config.run_config import RunConfig
 
 
 class TrialSource(Protocol):
-    """Provides trials to `tune.trials.trial_queue.TrialQueue`."""
+    """Provides trials to `tune.trials.queue_and_retries.TrialQueue`."""
 
     @property
     def configs(self) -> Sequence[RunConfig]:

@@ -19,14 +19,14 @@ from pipeline.config.run_config import RunConfig, override
 from pipeline.config.surrogate_names import SURROGATES
 from preprocess.errors import ConfigError
 from tune.cluster.registered_code import pack_registrations
-from tune.comparison.plan import compare_neurons
+from tune.comparison.comparison_plan import compare_neurons
 from tune.comparison.run_comparison import compare
 from tune.report import write_report
 from tune.resources.allocation import ResourceRequest
 from tune.resources.execution_options import ExecutionOptions
 from tune.search.options import SearchOptions
-from tune.search.plan import plan_search
 from tune.search.run_search import run_search
+from tune.search.search_plan import plan_search
 
 OWN = """
 from spikingjelly.activation_based import neuron, surrogate

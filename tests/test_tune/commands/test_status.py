@@ -14,7 +14,7 @@ from pipeline.config.run_config import RunConfig, override
 from pipeline.runs.run_folder import holding
 from preprocess.terminal.command_line import run_main
 from tune.cli import VERBS
-from tune.comparison.plan import compare_neurons
+from tune.comparison.comparison_plan import compare_neurons
 from tune.trials.ledger import Ledger
 
 

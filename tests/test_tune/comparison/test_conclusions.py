@@ -15,17 +15,25 @@ from pipeline.config.run_config import override
 from preprocess.errors import RunError
 from preprocess.files import write_json, write_lines
 from tune.comparison.arms import Setting, exchanged_arm, neuron_arm
-from tune.comparison.axes import number_axes
+from tune.comparison.comparison_plan import Comparison, compare_neurons, read_comparison
+from tune.comparison.comparison_tables import (
+    accuracy_table,
+    csv_text,
+    difference_table,
+    equal_cost_table,
+    seed_table,
+    tables,
+)
 from tune.comparison.conclusions import Conclusion, conclude, count_arms, seeds_warning
 from tune.comparison.equal_cost import accuracies_at_equal_cost
 from tune.comparison.overview_figures import overview_figures
-from tune.comparison.plan import Comparison, compare_neurons, read_comparison
 from tune.comparison.run_comparison import compare, plan_lines, write_conclusion
-from tune.comparison.tables import accuracy_table, csv_text, difference_table, equal_cost_table, seed_table, tables
+from tune.comparison.setting_axes import number_axes
 from tune.report import write_report
 from tune.stats.bootstrap import Bootstrap, bootstrap_accuracy
+from tune.stats.holm import holm
 from tune.stats.sign_flip import sign_flip_p
-from tune.stats.summary import Summary, holm, summarise
+from tune.stats.summary import Summary, summarise
 from tune.trials.ledger import Ledger
 
 RNG = np.random.default_rng(4)

@@ -13,9 +13,9 @@ from made_up import CONFIG, write_comparison_runs
 from pipeline.config.run_config import override
 from tune.comparison.arms import Setting, neuron_arm
 from tune.comparison.captions import about_figure, data_title
+from tune.comparison.comparison_plan import Comparison
 from tune.comparison.conclusions import Conclusion, conclude
 from tune.comparison.overview_figures import overview_figures
-from tune.comparison.plan import Comparison
 from tune.comparison.run_comparison import write_conclusion
 from tune.report import read_report
 from tune.report.comparison_section import comparison_section

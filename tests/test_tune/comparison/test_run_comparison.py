@@ -20,10 +20,10 @@ from preprocess.errors import CacheError, ConfigError, RunError, SpikeloomError
 from preprocess.files import write_json
 from tune.commands import compare as command
 from tune.comparison.arms import Setting, exchanged_arm, neuron_arm
+from tune.comparison.comparison_plan import Comparison, Tuning, compare_neurons, read_comparison, read_outcomes
+from tune.comparison.comparison_tables import accuracy_table, csv_text, seed_table
 from tune.comparison.conclusions import Conclusion, conclude, seeds_warning
-from tune.comparison.plan import Comparison, Tuning, compare_neurons, read_comparison, read_outcomes
 from tune.comparison.run_comparison import _with_earlier, compare, plan_lines, write_conclusion
-from tune.comparison.tables import accuracy_table, csv_text, seed_table
 from tune.rendering.labels import format_seeds, neuron_label
 from tune.rendering.table import number, points
 from tune.resources.allocation import ResourceRequest
@@ -376,7 +376,7 @@ def test_a_missing_event_store_is_refused_before_anything_is_written(tmp_path: P
 def test_comparisons_and_searches_need_a_test_split_before_anything_is_written(tmp_path: Path):
     from tiny_run import TINY, tiny_cache
 
-    from tune.search.plan import SearchOptions, plan_search
+    from tune.search.search_plan import SearchOptions, plan_search
 
     cache = tiny_cache(tmp_path, 12, tests=False)
     config = replace(TINY, batch_size=2)

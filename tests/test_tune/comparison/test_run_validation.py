@@ -13,9 +13,9 @@ import pytest
 from made_up import CLASSES, CONFIG, make_cache, write_comparison, write_comparison_runs
 
 from preprocess.files import write_json
+from tune.comparison.comparison_plan import Comparison, compare_neurons
+from tune.comparison.comparison_tables import tables
 from tune.comparison.conclusions import Conclusion, conclude
-from tune.comparison.plan import Comparison, compare_neurons
-from tune.comparison.tables import tables
 from tune.report import write_report
 from tune.trials.ledger import Ledger
 

@@ -11,10 +11,10 @@ from made_up import CONFIG, write_comparison_runs, write_run
 
 from preprocess.files import read_json, write_json, write_lines
 from tune.comparison.arms import Setting, exchanged_arm, neuron_arm
+from tune.comparison.comparison_plan import Comparison
+from tune.comparison.comparison_tables import accuracy_table
 from tune.comparison.conclusions import Conclusion, conclude
 from tune.comparison.equal_cost import accuracies_at_equal_cost
-from tune.comparison.plan import Comparison
-from tune.comparison.tables import accuracy_table
 from tune.trials.ledger import Ledger
 
 LAST = CONFIG.schedule.epochs

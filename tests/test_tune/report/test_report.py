@@ -25,7 +25,7 @@ from preprocess.errors import RunError
 from preprocess.files import write_json
 from tune.commands import report as command
 from tune.comparison.arms import Setting, neuron_arm
-from tune.comparison.plan import Comparison
+from tune.comparison.comparison_plan import Comparison
 from tune.report import write_report
 from tune.report.comparison_section import comparison_section
 from tune.report.page import render_page

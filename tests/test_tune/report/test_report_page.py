@@ -22,7 +22,7 @@ from made_up import (
 
 from pipeline.config.run_config import override
 from tune.comparison.arms import Setting, neuron_arm
-from tune.comparison.plan import Comparison
+from tune.comparison.comparison_plan import Comparison
 from tune.rendering.table import Table
 from tune.report import write_report
 from tune.report.page import render_page

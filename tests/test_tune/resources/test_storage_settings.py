@@ -14,15 +14,15 @@ from made_up import make_cache, write_search
 from pipeline.config.run_config import RunConfig
 from preprocess.errors import RunError
 from tune.cluster.storage_check import _report_unused_checkpoints
-from tune.comparison.plan import compare_neurons
+from tune.comparison.comparison_plan import compare_neurons
 from tune.comparison.run_comparison import compare
 from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
 from tune.search.final_test import run_final
 from tune.search.options import SearchOptions
-from tune.search.plan import plan_search
-from tune.search.results import read_findings
 from tune.search.run_search import run_search
+from tune.search.search_plan import plan_search
+from tune.search.search_summary import read_findings
 from tune.trials import run_trials
 from tune.trials.trial_job import TrialJob
 

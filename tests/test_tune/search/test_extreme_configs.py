@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.config.run_config import RunConfig, override
 from tune.resources.trial_memory import Extent, most_expensive
 from tune.search.extreme_configs import extreme_configs
-from tune.search.plan import Search, SearchData
+from tune.search.search_plan import Search, SearchData
 from tune.space.space import parse_space
 
 BASE = override(RunConfig(), {"dataset.name": "tiny", "binning.timesteps": 4, "selection": "validation"})

@@ -18,11 +18,11 @@ from tune.cli import VERBS
 from tune.resources.allocation import ResourceRequest
 from tune.resources.execution_options import ExecutionOptions
 from tune.search.options import SearchOptions
-from tune.search.plan import Search, plan_search, read_search
 from tune.search.random_and_grid import sample_space
 from tune.search.registry import SEARCH_METHODS
 from tune.search.run_search import run_search
 from tune.search.search_method import SearchMethod
+from tune.search.search_plan import Search, plan_search, read_search
 from tune.space.space import parse_space
 from tune.trials.ledger import Ledger
 

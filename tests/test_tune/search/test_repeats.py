@@ -13,9 +13,9 @@ from test_search_figures import words_of
 
 from pipeline.config.run_config import fingerprint, override
 from tune.search.repeats import group_rows
-from tune.search.results import read_findings, write_findings
+from tune.search.search_summary import read_findings, write_findings
 from tune.trials.ledger import Ledger
-from tune.trials.results import rank
+from tune.trials.results_tables import rank
 
 
 def row(accuracy: float | None, status: str = "done", **others: Any) -> dict[str, Any]:

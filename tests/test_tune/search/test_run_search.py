@@ -21,12 +21,12 @@ from tune.cli import VERBS
 from tune.resources.allocation import ResourceRequest
 from tune.resources.execution_options import ExecutionOptions
 from tune.search.options import SearchOptions
-from tune.search.plan import FILE, Search, plan_search, read_search
-from tune.search.results import read_findings
 from tune.search.run_search import run_search
+from tune.search.search_plan import FILE, Search, plan_search, read_search
+from tune.search.search_summary import read_findings
 from tune.trials.ledger import Ledger
 from tune.trials.progress_view import LiveTable
-from tune.trials.results import read_results
+from tune.trials.results_tables import read_results
 
 OUTSIDE = """
 import os, signal

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tune.search.figures import write_figures
+from tune.search.search_figures import write_figures
 
 FIELDS = ("binning.timesteps", "neuron.tau", "neuron.name")
 

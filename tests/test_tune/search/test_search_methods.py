@@ -17,11 +17,11 @@ from tune.resources.execution_options import ExecutionOptions
 from tune.search.extreme_configs import extreme_configs
 from tune.search.final_test import FOLDER, run_final
 from tune.search.options import SearchOptions
-from tune.search.plan import Search, plan_search, read_search
-from tune.search.results import read_findings
 from tune.search.run_search import run_search
+from tune.search.search_plan import Search, plan_search, read_search
+from tune.search.search_summary import read_findings
 from tune.trials.ledger import Ledger
-from tune.trials.results import read_results
+from tune.trials.results_tables import read_results
 
 pytestmark = pytest.mark.ray
 

@@ -12,7 +12,7 @@ from pipeline.presets.registry import PRESETS
 from preprocess.errors import ConfigError
 from tune.search.options import SearchOptions
 from tune.search.pbt import PBT
-from tune.search.plan import plan_search
+from tune.search.search_plan import plan_search
 from tune.space.space import parse_space
 
 CONFIG = PRESETS["n-mnist-small"].config

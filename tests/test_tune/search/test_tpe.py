@@ -12,8 +12,8 @@ from ledger_rows import begin
 
 from pipeline.config.run_config import RunConfig, fingerprint, override
 from preprocess.files import write_json
-from tune.search.plan import Search, SearchData, read_search
 from tune.search.random_and_grid import sample_space
+from tune.search.search_plan import Search, SearchData, read_search
 from tune.search.tpe import TpeTrials
 from tune.space.space import parse_space
 from tune.trials.ledger import Ledger

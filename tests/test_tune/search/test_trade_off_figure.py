@@ -9,7 +9,7 @@ import pytest
 from test_search_figures import FIELDS, row, words_of
 
 from tune.rendering.style import PAPER, drawing
-from tune.search.figures import write_figures
+from tune.search.search_figures import write_figures
 from tune.search.trade_off_figure import costs_of, draw_trade_off
 
 

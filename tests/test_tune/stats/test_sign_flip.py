@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from tune.stats.holm import holm
 from tune.stats.sign_flip import detectable_difference, pairs_needed, sign_flip_p, smallest_p
-from tune.stats.summary import holm
 
 
 @pytest.mark.parametrize("values", [[1.0], [1.0, 2.0], [3.0, -1.0, 2.0], [0.5, 0.5, -0.25, 1.0, 2.0], [0.0, 0.0, 1.0]])

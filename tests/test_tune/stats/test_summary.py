@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from tune.stats.holm import holm
 from tune.stats.sign_flip import sign_flip_p
-from tune.stats.summary import effect_size, holm, summarise, t_interval
+from tune.stats.summary import effect_size, summarise, t_interval
 
 # Accuracies are counts over a number of samples.
 differences = st.lists(st.integers(-30, 30).map(lambda correct: correct / 100), min_size=2, max_size=8)

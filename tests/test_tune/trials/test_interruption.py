@@ -17,9 +17,9 @@ import pytest
 from patience import PATIENCE_S
 
 from pipeline.config.run_config import RunConfig, override, to_dict
-from tune.search.plan import Search, read_search
+from tune.search.search_plan import Search, read_search
 from tune.trials.ledger import Ledger
-from tune.trials.results import read_results
+from tune.trials.results_tables import read_results
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

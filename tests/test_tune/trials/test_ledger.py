@@ -13,7 +13,7 @@ from pipeline.config.run_config import RunConfig, fingerprint, override
 from preprocess.errors import RunError
 from preprocess.files import write_json, write_lines
 from tune.trials.ledger import Ledger, select_epoch
-from tune.trials.results import collect_results
+from tune.trials.results_tables import collect_results
 
 CONFIG = RunConfig()
 

@@ -16,7 +16,7 @@ from pipeline.config.run_config import RunConfig, fingerprint, override, to_dict
 from preprocess.errors import ConfigError
 from preprocess.terminal.command_line import run_main
 from tune.cli import VERBS
-from tune.trials.trackers import tracker_callbacks, tracker_errors
+from tune.trials.experiment_trackers import tracker_callbacks, tracker_errors
 
 pytestmark = pytest.mark.ray
 

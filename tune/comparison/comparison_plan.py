@@ -2,7 +2,8 @@
 
 comparison.json    the declaration before the first run, and later additions
 trials/            one run folder per run, with its done.json (`tune.trials.ledger`)
-tuning/            one search folder per arm and setting, where the arms were tuned first (`tune.comparison.tuning`)
+tuning/            one search folder per arm and setting, if the arms were tuned first
+                   (`tune.comparison.tuning_per_neuron`)
 """
 
 from __future__ import annotations

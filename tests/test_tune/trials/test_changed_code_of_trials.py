@@ -16,12 +16,12 @@ from preprocess.errors import RunError
 from preprocess.files import write_json
 from preprocess.terminal.command_line import run_main
 from tune.cli import VERBS
-from tune.comparison.plan import compare_neurons
+from tune.comparison.comparison_plan import compare_neurons
 from tune.report import read_report
 from tune.search.options import SearchOptions
-from tune.search.plan import plan_search
 from tune.search.run_search import run_search
-from tune.trials.code_changes import check_folder_code
+from tune.search.search_plan import plan_search
+from tune.trials.custom_code import check_folder_code
 from tune.trials.ledger import Ledger
 
 NEURON = """

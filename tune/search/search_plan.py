@@ -3,7 +3,7 @@
 The folder of a search:
 search.json    the plan, with every configuration
 trials/        a run folder for each trial, with its done.json (`tune.trials.ledger`)
-results.csv, epochs.csv, best.json, figures/    the results (`tune.search.results`), rewritten as trials end
+results.csv, epochs.csv, best.json, figures/    the results (`tune.search.search_summary`), rewritten as trials end
 """
 
 from __future__ import annotations
@@ -268,7 +268,7 @@ def _name_errors(search: Search, space: Space, store: EventStore) -> Iterator[st
     asked |= {part.path: list(part.values) for part in space.dimensions if part.path in asked}
     if set(itertools.chain(*asked.values())) <= known:
         return
-    from tune.trials.own_classes import check_classes
+    from tune.trials.custom_code import check_classes
 
     for network, neuron in itertools.product(*asked.values()):
         if {network, neuron} <= known:

@@ -8,10 +8,10 @@ import pytest
 
 from pipeline.config.run_config import RunConfig, override
 from preprocess.errors import ConfigError
-from tune.comparison.plan import compare_neurons
+from tune.comparison.comparison_plan import compare_neurons
 from tune.comparison.run_comparison import compare
 from tune.search.options import SearchOptions
-from tune.search.plan import plan_search
+from tune.search.search_plan import plan_search
 
 OWN = """
 import torch

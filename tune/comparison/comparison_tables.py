@@ -7,11 +7,11 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tune.comparison.axes import number_axes
 from tune.comparison.captions import data_title
 from tune.comparison.conclusions import Conclusion
 from tune.comparison.equal_cost import AccuraciesAtCost, accuracies_at_equal_cost
 from tune.comparison.setting_analysis import ArmResults, Difference, SettingResult
+from tune.comparison.setting_axes import number_axes
 from tune.rendering.labels import format_seeds, short_name, short_value
 from tune.rendering.table import Table, format_percent, number
 from tune.stats.bootstrap import Bootstrap

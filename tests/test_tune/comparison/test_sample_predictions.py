@@ -11,7 +11,7 @@ from tiny_layout import random_events, tiny_layout
 
 from preprocess.building.build_event_store import build_event_store
 from preprocess.errors import CacheError, RunError
-from tune.comparison.predictions import read_correct, read_groups
+from tune.comparison.sample_predictions import read_correct, read_groups
 
 NAMES = np.array(["user24_led/wave_0", "user24_led/clap_0", "sämple", "user25_lab/wave_0"])
 LABELS = np.array([0, 1, 2, 0])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.config.run_config import override
 from preprocess.errors import ConfigError
-from tune.search.plan import Search
+from tune.search.search_plan import Search
 from tune.space.space import Space, parse_space
 from tune.trials.ledger import Ledger
 

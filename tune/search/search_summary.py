@@ -14,10 +14,10 @@ from preprocess.files import write_json
 from tune.rendering.labels import short_name, short_value
 from tune.rendering.table import Table, format_percent
 from tune.search.pareto import pareto_front
-from tune.search.plan import Search
 from tune.search.repeats import group_rows
+from tune.search.search_plan import Search
 from tune.trials.ledger import Ledger
-from tune.trials.results import collect_results, rank, write_results
+from tune.trials.results_tables import collect_results, rank, write_results
 
 _SHOWN = ("binning.timesteps", "neuron.tau", "neuron.name")
 _BEST = 10
@@ -29,7 +29,7 @@ class Findings:
 
     Attributes:
         search: The plan.
-        rows: As `tune.trials.results.collect_results` gives them, in the order of the trials.
+        rows: As `tune.trials.results_tables.collect_results` gives them, in the order of the trials.
         errors: The causes of failed trials, by trial.
         complete: Whether no trial is left to run.
         accepted: Accepted changes of the trials' custom code, as `pipeline.runs.changed_code` records it.
@@ -198,7 +198,7 @@ def write_tables(search: Search, folder: Path) -> Findings:
 def write_findings(search: Search, folder: Path) -> Findings:
     """Write the tables and, once a trial is complete, figures/, which takes seconds; return their content."""
     from tune.search.budget_figure import write_budget
-    from tune.search.figures import write_figures
+    from tune.search.search_figures import write_figures
 
     findings = write_tables(search, folder)
     if findings.ranked:

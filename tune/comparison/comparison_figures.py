@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tune.comparison.captions import about_figure
+from tune.comparison.comparison_plan import Outcome
 from tune.comparison.conclusions import Conclusion
 from tune.comparison.overview_figures import count_seeds, draw_difference, file_part, overview_figures
-from tune.comparison.plan import Outcome
 from tune.comparison.setting_analysis import EPOCH_SPLITS, SettingResult
 from tune.rendering.hover_text import set_hover
 from tune.rendering.panels import Panel, draw_panels, finish_epochs

@@ -12,7 +12,7 @@ from pipeline.config.run_config import RunConfig, flatten, override
 from preprocess.errors import ConfigError, RunError
 from preprocess.terminal.progress import Progress
 from tune.comparison.arms import Arm, Setting
-from tune.comparison.plan import Comparison
+from tune.comparison.comparison_plan import Comparison
 
 if TYPE_CHECKING:
     from tune.resources.execution_options import ExecutionOptions
@@ -117,8 +117,8 @@ def _search(
     resume: str,
 ) -> dict[str, Any]:
     from tune.search.options import SearchOptions
-    from tune.search.plan import plan_search
     from tune.search.run_search import run_search
+    from tune.search.search_plan import plan_search
 
     config = override(setting.config, {**arm.changes, "selection": "validation", "seed": comparison.seeds[0]})
     space = tuple(_entries_with_effect(comparison.tuning.space, config))

@@ -11,7 +11,7 @@ from ledger_rows import begin, rows
 
 from pipeline.config.run_config import RunConfig, override
 from tune.trials.ledger import Ledger
-from tune.trials.trial_queue import TRIES, TrialQueue
+from tune.trials.queue_and_retries import TRIES, TrialQueue
 from tune.trials.trial_source import FixedTrials
 
 TRIALS = [override(RunConfig(), {"neuron.tau": tau, "batch_size": 16}) for tau in (1.5, 2.0, 3.0)]
