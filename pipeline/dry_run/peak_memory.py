@@ -44,7 +44,9 @@ def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
         learner = Learner(config, network, device, Group())
         network.train()
         samples = data.splits.train[: config.batch_size]
-        loader = FrameLoader(data.frames, samples, config.batch_size, config.input, device, shuffle_seed=config.seed)
+        loader = FrameLoader(
+            data.frames, samples, config.batch_size, config.input, device, seed=config.seed, training=True
+        )
         with SpikeCounter(network) as counter:
             for batch in loader.batches(1):
                 loss, _ = learner.loss(batch, counter)

@@ -78,9 +78,15 @@ def _real(config: RunConfig, cache: Path, samples: int, device: torch.device, pr
     of_events = replace(config, input=replace(config.input, source="events"))
     data = open_data(of_events, cache, progress, needs_test=False)
     chosen = np.random.default_rng(config.seed).permutation(data.splits.train)[:samples]
-    augmentation = config.dataset.augmentation
     loader = FrameLoader(
-        data.frames, chosen, samples, config.input, device, shuffle_seed=config.seed, augmentation=augmentation
+        data.frames,
+        chosen,
+        samples,
+        config.input,
+        device,
+        seed=config.seed,
+        training=True,
+        augmentation=config.dataset.augmentation,
     )
     (batch,) = loader.batches(1)
     data.frames.close()

@@ -144,7 +144,7 @@ class _Training:
         # Counted before the network is compiled or trained; it only looks.
         self.energy_count = EnergyCount(config, network, data.size, data.frames.timesteps, device)
         self.learner = Learner(config, network, device, group, micro_batch)
-        self.train_loader = self._loader(data.splits.train, shuffle_seed=config.seed)
+        self.train_loader = self._loader(data.splits.train, training=True)
         self.epoch = 0
         self.best = Best()
         self.command: Sequence[str] | None = None
@@ -160,19 +160,18 @@ class _Training:
         waits = schedule.patience is not None and self.epoch - self.best.epoch >= schedule.patience
         return self.epoch >= schedule.last_epoch or (waits and self.best.epoch > 0)
 
-    def _loader(self, indices: np.ndarray, shuffle_seed: int | None = None) -> FrameLoader:
+    def _loader(self, indices: np.ndarray, *, training: bool = False) -> FrameLoader:
         config = self.config
-        trains = shuffle_seed is not None
         return FrameLoader(
             self.data.frames,
             indices,
             config.batch_size,
             config.input,
             self.device,
-            shuffle_seed=shuffle_seed,
-            augmentation=config.dataset.augmentation if trains else "none",
             seed=config.seed,
-            group=self.group if trains else None,
+            training=training,
+            augmentation=config.dataset.augmentation if training else "none",
+            group=self.group if training else None,
         )
 
     def start_or_resume(self, cache: Path) -> None:

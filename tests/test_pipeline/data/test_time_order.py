@@ -57,8 +57,8 @@ def loaded(data: RunData, order: TimeOrder, *, train: bool, seed: int = 3, epoch
         len(indices),
         InputConfig(time_order=order),
         CPU,
-        shuffle_seed=seed if train else None,
         seed=seed,
+        training=train,
     )
     (batch,) = loader.batches(epoch)
     (sequence,) = loader._plan(epoch)
