@@ -105,7 +105,7 @@ def run(argv: list[str]) -> None:
     from pipeline.evaluation.classify_recordings import classify_recordings
     from pipeline.evaluation.recording_labels import read_labels
     from pipeline.evaluation.trained_network import load_run
-    from pipeline.runtime.device import computing
+    from pipeline.runtime.device import compute_device
 
     trained = load_run(
         arguments.run_dir,
@@ -115,7 +115,7 @@ def run(argv: list[str]) -> None:
     )
     files = list(dict.fromkeys(file.expanduser().absolute() for file in arguments.files))
     labels = None if arguments.labels is None else read_labels(arguments.labels, files, trained.classes)
-    with computing(trained.config):
+    with compute_device(trained.config):
         found = classify_recordings(
             trained,
             files,

@@ -29,7 +29,7 @@ from pipeline.layers.pooling import AveragePool
 from pipeline.networks import SpikeCounter, reset_network
 from pipeline.networks.run_network import make_run_network
 from pipeline.neurons import CLIFNode
-from pipeline.runtime.device import computing, resolve_precision
+from pipeline.runtime.device import compute_device, resolve_precision
 from pipeline.runtime.distributed import Group, group_from_env
 from pipeline.training.learner import Learner
 from pipeline.training.non_finite import find_layer
@@ -64,7 +64,7 @@ def dry_run(config: RunConfig, cache: Path, progress: Progress | None = None) ->
     """
     if group_from_env().size > 1:
         raise ConfigError("--dry-run: expected a single process, found several. Run it without torchrun.")
-    with computing(config) as device:
+    with compute_device(config) as device:
         torch.manual_seed(config.seed)
         tiny = tiny_frames(config, cache, min(_STEP_SAMPLES + 1, config.batch_size), device, progress)
         network = _build(config, tiny, device)
@@ -241,7 +241,7 @@ def _measure(
     if not math.isfinite(value):
         layer = find_layer(network, kept.batch.frames)
         raise RunError(f"--dry-run: expected a finite loss, found {value}. First non-finite value: {layer}")
-    learner.follow(loss)
+    learner.update(loss)
     found = _described(config, device, samples, kept.bytes, _slope(kept, other))
     return found | {"loss": value, "seconds": _now(device) - start}
 

@@ -17,7 +17,7 @@ from pipeline.dry_run.step_memory import available_bytes, expected_bytes
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.networks import SpikeCounter
 from pipeline.networks.run_network import make_run_network
-from pipeline.runtime.device import computing
+from pipeline.runtime.device import compute_device
 from pipeline.runtime.distributed import Group
 from pipeline.training.learner import Learner
 from preprocess.errors import FullMemoryError
@@ -36,7 +36,7 @@ def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
         CacheError: If the data set has no event store.
     """
     data = open_data(config, cache, needs_test=False)
-    with computing(config) as device:
+    with compute_device(config) as device:
         network = make_run_network(
             config, classes=len(data.classes), size=data.size, timesteps=data.frames.timesteps, device=device
         )
@@ -50,7 +50,7 @@ def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
         with SpikeCounter(network) as counter:
             for batch in loader.batches(1):
                 loss, _ = learner.loss(batch, counter)
-                learner.follow(loss)
+                learner.update(loss)
         if len(data.splits.validation):
             part = data.splits.validation[: config.batch_size]
             loader = FrameLoader(data.frames, part, config.batch_size, config.input, device, seed=config.seed)

@@ -15,7 +15,7 @@ from pipeline.evaluation.other_timesteps import accuracy_by_timesteps, refuse_ti
 from pipeline.runs.changed_code import KEY, check_code, joined_records
 from pipeline.runs.result_json import EvaluationJson
 from pipeline.runs.run_folder import Run
-from pipeline.runtime.device import computing
+from pipeline.runtime.device import compute_device
 from preprocess.files import write_json
 from preprocess.paths import default_cache
 from preprocess.terminal.progress import Progress
@@ -63,7 +63,7 @@ def evaluate_run(
     require_weights(there)
     accepted = joined_records(there.environment.get(KEY, ()), check_code(there))
     data = open_run_data(there, config, cache, progress)
-    with computing(config) as device:
+    with compute_device(config) as device:
         network, epoch = load_selected(there, data, device)
         count = EnergyCount(config, network, data.size, data.frames.timesteps, device)
         tested = evaluate_test(there, network, data, device, count.watched)

@@ -61,7 +61,7 @@ def find_start(config: RunConfig, folder: Path) -> Run:
     return origin
 
 
-def selects_alike(origin: RunConfig, config: RunConfig) -> bool:
+def same_selection(origin: RunConfig, config: RunConfig) -> bool:
     """Whether the best epoch so far may be taken over: the same network, selected on the same samples."""
     return _selecting(origin) == _selecting(config)
 

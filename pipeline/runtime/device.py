@@ -53,7 +53,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
 
 @contextlib.contextmanager
-def computing(config: RunConfig) -> Iterator[torch.device]:
+def compute_device(config: RunConfig) -> Iterator[torch.device]:
     """The device to compute on, with the configuration's threads and determinism while it is held."""
     device = choose_device(local_device(config.device))
     if device.type == "cpu":

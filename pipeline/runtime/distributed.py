@@ -64,7 +64,7 @@ class Group:
             dist.all_reduce(values)
         return values
 
-    def tell(self, value: object) -> object:
+    def broadcast(self, value: object) -> object:
         """The first process's value, in each of them."""
         told = [value]
         if self.size > 1:

@@ -73,7 +73,7 @@ def test_without_a_test_split_a_run_trains_and_says_that_nothing_is_tested(
     assert run(*words, "--schedule.epochs", 1) == 0
     printed = capsys.readouterr()
     first = printed.err.splitlines()[0]
-    assert first == "spikeloom: tiny has no test split: the run ends without a test accuracy"
+    assert first == "spikeloom: tiny has no test split, so the run has no test accuracy"
     assert "none (the data set has no test split)" in printed.out
     assert f"firing rate ({'validation' if selection == 'validation' else 'training'})" in printed.out
     result = open_run(tmp_path / "run").result
