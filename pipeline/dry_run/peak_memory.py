@@ -1,4 +1,4 @@
-"""The peak memory of one training step and one validation batch of a run, at its own batch size."""
+"""Measure the peak memory of one training step and one validation batch of a run, at its batch size."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from preprocess.errors import FullMemoryError
 
 
 def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
-    """Peak main memory and peak CUDA memory of this process after one step, in bytes; nothing is written.
+    """Run one step and return the peak main memory and peak CUDA memory of this process in bytes; writes nothing.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         cache: The folder of all caches.
 
     Raises:
-        FullMemoryError: If the step does not fit in memory; a step that certainly does not is not tried.
+        FullMemoryError: If the step does not fit in memory; a step that certainly does not fit is not run.
         ConfigError: If the configuration does not fit the data.
         CacheError: If the data set has no event store.
     """
@@ -61,10 +61,10 @@ def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
 
 
 def _refuse_what_cannot_fit(config: RunConfig, network: nn.Module, data: RunData, device: torch.device) -> None:
-    """Refuse before allocating: a system that runs out of memory may end other processes than this one."""
+    """Raise before allocating memory, because a system that runs out of memory may kill other processes."""
     steps = data.frames.timesteps
     operations = count_run_operations(config, network, data.size, steps, device)
-    # Fused layers or half precision need half of it.
+    # Fused layers or half precision may need only half of it.
     least = expected_bytes(config, operations, steps, config.micro_batch or config.batch_size) // 2
     room = available_bytes(device)
     if room is not None and least > room:

@@ -198,7 +198,7 @@ def test_weights_of_single_steps_are_told_and_no_other_t_is_evaluated(bound: Pat
     assert printed.err == f"spikeloom: --timesteps: {words}\n" and printed.out == ""
     assert run("evaluate", bound) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert words in out and "'psn' computes each step from all of them" in out
+    assert words in out and "'psn' computes each time step from all of them" in out
     assert run("evaluate", bound, "--timesteps", 5, "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert result["accuracy_by_timesteps"] == {"5": result["test_accuracy"]} and result["latency_curve"] is None
@@ -230,7 +230,7 @@ def test_a_run_whose_t_varies_has_no_other_t(trained: Path, tmp_path: Path, caps
     config = replace(CONFIG, binning=Binning(split_by="duration", duration_us=10_000))
     (tmp_path / "run" / "config.json").write_text(json.dumps(to_dict(config)))
     assert run("evaluate", tmp_path / "run", "--timesteps", 4) == 2
-    expected = "--timesteps: expected a run of fixed T, found one whose samples have T by duration-10000us"
+    expected = "--timesteps: expected a run with a fixed T, found one whose samples have T by duration-10000us"
     assert capsys.readouterr().err == f"spikeloom: {expected}\n"
 
 
