@@ -149,7 +149,7 @@ def our_step(
 
     def step() -> Tensor:
         loss, _ = learner.loss(batch, counter)
-        learner.follow(loss)
+        learner.update(loss)
         return loss.detach()
 
     return step

@@ -1,4 +1,4 @@
-"""Networks, neurons, training and evaluation of one run; never loads ray."""
+"""Networks, neurons, training and evaluation of one run; never loads Ray."""
 
 from __future__ import annotations
 
@@ -57,5 +57,5 @@ __getattr__ = lazy_exports(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:
-    """For tab completion, which does not see names that are not loaded yet."""
+    """The exported names, for tab completion, which does not find names that are not loaded yet."""
     return sorted({*globals(), *_HOMES})

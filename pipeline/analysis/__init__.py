@@ -1,1 +1,1 @@
-"""What can be said of a network besides its accuracy: operations, memory, energy."""
+"""Analyses of a network besides its accuracy: operations and energy."""

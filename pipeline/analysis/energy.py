@@ -1,10 +1,10 @@
-"""Energy of an inference by the rule of the CLIF paper's Table 6: counted operations times what one takes in 45 nm.
+"""Energy of an inference as in the CLIF paper's Table 6: number of operations times the energy of each in 45 nm.
 
-A MAC (multiplication and addition, 32 bits) takes 4.6 pJ, an AC (addition alone) 0.9 pJ (Horowitz, ISSCC 2014). A layer
-that sees spikes alone adds a weight for each of them: its ACs are its dense MACs times the share of its inputs that are
-1. All other layers, averages and the neurons' own updates take MACs (`pipeline.analysis.operations.macs_per_step`). The
-table's figures are of one time step; an inference takes T of them. It is a count, not a measurement: memory accesses
-are not in it.
+A multiply-accumulate operation (MAC, 32 bits) takes 4.6 pJ, an accumulate operation (AC) 0.9 pJ (Horowitz, ISSCC 2014).
+A layer whose inputs are only spikes adds one weight per spike: its ACs are its dense MACs times the share of its inputs
+that are 1. All other layers, average pooling and the updates of the neurons use MACs
+(`pipeline.analysis.operations.macs_per_step`). Values in the table are for one time step; an inference has T of them.
+This is an estimate, not a measurement, and does not include memory accesses.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _UJ = 1e-6
 
 @dataclass(frozen=True)
 class Energy:
-    """Of one sample.
+    """Operations and energy for one sample.
 
     Attributes:
-        macs: In one time step.
-        acs: In one time step, the mean over steps and samples.
-        timesteps: Steps of an inference; where T varies their mean.
+        macs: MACs in one time step.
+        acs: ACs in one time step, as the mean over steps and samples.
+        timesteps: Time steps of an inference; their mean if T varies.
     """
 
     macs: float
@@ -41,12 +41,12 @@ class Energy:
 
     @property
     def per_step_uj(self) -> float:
-        """Microjoules of one time step, as Table 6 prints them."""
+        """Energy of one time step in µJ, as in Table 6."""
         return (PJ_PER_MAC * self.macs + PJ_PER_AC * self.acs) * _UJ
 
     @property
     def per_inference_uj(self) -> float:
-        """Microjoules of all time steps."""
+        """Energy of all time steps in µJ."""
         return self.per_step_uj * self.timesteps
 
     def describe(self) -> EnergyResult:
@@ -61,25 +61,25 @@ class Energy:
 
 
 def count_energy(operations: Operations, neuron: str, rates: Mapping[str, float], timesteps: float) -> Energy:
-    """The energy of a network whose layers fired so often.
+    """Calculate the energy of a network from its firing rates.
 
     Args:
-        operations: Of the network.
-        neuron: Its name; a custom class is counted as lif.
-        rates: Spikes / (elements * T * samples) of each layer that another one sees, by name.
-        timesteps: Steps of an inference.
+        operations: Operations of the network.
+        neuron: Name of the neuron; a custom class without traits is counted as lif.
+        rates: Spikes / (elements * T * samples) of each layer whose spikes are the input of another one, by name.
+        timesteps: Time steps of an inference.
     """
     per_neuron = traits_of(neuron).macs_per_step(timesteps)
-    seeing = [layer for layer in operations.of("conv", "linear") if layer.source]
-    acs = sum(layer.macs * rates[layer.source] for layer in seeing)
+    accumulating = [layer for layer in operations.of("conv", "linear") if layer.source]
+    acs = sum(layer.macs * rates[layer.source] for layer in accumulating)
     return Energy(macs_per_step(operations, per_neuron), acs, timesteps)
 
 
 class EnergyCount:
-    """The operations of a run's network, counted once, for energies at whatever rates it fires.
+    """The operations of a run's network, counted once, to calculate its energy at any firing rates.
 
     Attributes:
-        watched: Modules besides the spiking layers whose rates are needed: poolings of spikes.
+        watched: Modules besides the spiking layers whose rates are required: poolings of spikes.
     """
 
     def __init__(
@@ -92,5 +92,5 @@ class EnergyCount:
         self.watched = tuple(sorted(sources - neurons))
 
     def energy(self, rates: Mapping[str, float], timesteps: float) -> Energy:
-        """Of one sample, where layers fire so often."""
+        """Calculate the energy for one sample at these firing rates."""
         return count_energy(self._operations, self._neuron, rates, timesteps)

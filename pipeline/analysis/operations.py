@@ -1,8 +1,8 @@
-"""What a network computes in one time step of one sample: MACs, neurons and parameters, layer by layer.
+"""Count the operations of a network for one time step of one sample: MACs, neurons and parameters of each layer.
 
-A MAC is one multiplication and addition. Counted are layers that are modules of torch: convolutions, linear layers and
-poolings, and the spiking layers. What a network of one's own does with functions alone, such as the matrix products of
-an attention, is not seen. Batch norm counts nothing, because it folds into the layer in front of it.
+A MAC is one multiplication and addition. Only layers that are PyTorch modules are counted: convolutions, linear layers,
+poolings and spiking layers. Operations that a custom network implements with functions, such as the matrix products of
+attention, are not counted. Batch norm counts as zero, because it can be folded into the preceding layer.
 """
 
 from __future__ import annotations
@@ -44,14 +44,13 @@ class Layer:
     """One layer, for one sample in one time step.
 
     Attributes:
-        name: Dotted, as the network's state dict has it.
-        kind: What it is.
-        macs: Dense multiplications and additions of a convolution or linear layer, every input counted; 4 for each
-            output of a 2x2 average pooling; 0 for all others.
-        parameters: Weights of its own.
-        outputs: Elements that it gives; of a spiking layer, its neurons.
-        source: The spiking layer, or the pooling behind it, whose spikes it sees alone, 0 or 1, so that it needs no
-            multiplication; "" where it sees other numbers.
+        name: Dotted name, as in the network's state dict.
+        kind: Kind of the layer.
+        macs: Dense MACs of a convolution or linear layer; 4 for each output of a 2x2 average pooling; 0 for all others.
+        parameters: Number of parameters.
+        outputs: Number of output elements; for a spiking layer, the number of neurons.
+        source: The spiking layer, or the pooling after it, if the layer's inputs are only its spikes, 0 or 1, so that
+            no multiplications are required; "" for other inputs.
     """
 
     name: str
@@ -63,22 +62,24 @@ class Layer:
 
     @property
     def binary_input(self) -> bool:
-        """Whether it sees spikes alone."""
+        """Whether its inputs are only spikes."""
         return bool(self.source)
 
 
 @dataclass(frozen=True)
 class Operations:
-    """Attributes:
-    layers: In the order in which they are called.
-    parameters: Of the whole network, shared ones once.
+    """The operations of a network.
+
+    Attributes:
+        layers: All layers, in the order in which they are called.
+        parameters: Number of parameters of the network; shared ones are counted once.
     """
 
     layers: tuple[Layer, ...]
     parameters: int
 
     def of(self, *kinds: Kind) -> list[Layer]:
-        """The layers of some kinds."""
+        """Return the layers of these kinds."""
         return [layer for layer in self.layers if layer.kind in kinds]
 
     @property
@@ -92,15 +93,15 @@ class Operations:
 
 
 def count_operations(network: nn.Module, frames: torch.Tensor) -> Operations:
-    """Count what a network does with some frames, by running it on them once in evaluation mode.
+    """Count the operations of a network by running it once in evaluation mode.
 
-    A layer's input is binary where it is a spiking layer's output, or the largest of 2x2 of these; dropout is off. A
-    layer that is called several times counts each time.
+    The input of a layer is binary if it is the output of a spiking layer, or the max pooling of one; dropout is off. A
+    layer that is called several times is counted each time.
 
     Args:
-        network: Any that maps sequences to logits; its mode and running statistics stay as they are.
-        frames: (T, B, channels, H, W), float, on the network's device. One step of one sample suffices, unless a
-            neuron is bound to T; ones, so that layers in which nothing happens are not taken for spiking.
+        network: Any network that maps sequences to logits; its mode and running statistics do not change.
+        frames: (T, B, channels, H, W), float, on the network's device. One step of one sample suffices, unless the
+            neurons require a certain T. Use ones, because outputs that are all zero would be mistaken for spikes.
     """
     watch = _Watch(frames.shape[0] * frames.shape[1])
     with ExitStack() as stack:
@@ -116,14 +117,14 @@ def count_operations(network: nn.Module, frames: torch.Tensor) -> Operations:
 def count_run_operations(
     config: RunConfig, network: nn.Module, size: tuple[int, int], timesteps: int, device: torch.device
 ) -> Operations:
-    """As `count_operations`, on one sample of event frames; one step, where no neuron is bound to T.
+    """As `count_operations`, with one sample of event frames, and one time step unless the network requires T.
 
     Args:
-        config: What the network was made of.
-        network: On the device.
+        config: Configuration of the network.
+        network: The network, on the device.
         size: Height and width of the frames.
         timesteps: T.
-        device: Where to compute.
+        device: Device of the network.
     """
     fixed = config.neuron.name not in NEURONS or traits_of(config.neuron.name).fixed_timesteps
     bound = fixed or is_custom("network.name", config.network.name)
@@ -131,13 +132,13 @@ def count_run_operations(
 
 
 def macs_per_step(operations: Operations, per_neuron: int) -> int:
-    """MACs of one sample in one time step by the rule behind the CLIF paper's Table 6.
+    """MACs for one sample in one time step, counted as in the CLIF paper's Table 6.
 
-    Dense MACs of each layer whose input is not binary (the first, and those behind an average pooling), 4 for each
-    output of a 2x2 average pooling, and `per_neuron` for each neuron. In a network of ReLUs no input is binary.
+    Dense MACs of each layer whose input is not binary (the first layer, and those after an average pooling), 4 for each
+    output of a 2x2 average pooling, and `per_neuron` for each neuron. In a network of ReLUs, no input is binary.
 
     Args:
-        operations: Of `count_operations`.
+        operations: As returned by `count_operations`.
         per_neuron: See `pipeline.config.neuron_traits.NeuronTraits`.
     """
     dense = sum(layer.macs for layer in operations.of("conv", "linear") if not layer.binary_input)
@@ -158,7 +159,7 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def _layers(network: nn.Module) -> Iterator[tuple[str, nn.Module, Kind]]:
-    """The modules that count; those inside a spiking layer are part of it."""
+    """Iterate over the modules to count; modules inside a spiking layer are part of it."""
     neurons = neuron_layers(network)
     kinds: dict[Kind, tuple[type[nn.Module], ...]] = {
         "conv": _CONVOLUTIONS, "linear": (nn.Linear,), "norm": _NORMS, "pool": _POOLS
@@ -175,7 +176,8 @@ def _layers(network: nn.Module) -> Iterator[tuple[str, nn.Module, Kind]]:
 class _Watch:
     """Collects layers while a network runs.
 
-    Spikes are known by their memory, which reshaping shares; outputs are kept so that no memory is used twice.
+    Spikes are identified by their memory, which reshaping does not change; outputs are kept so that their memory is not
+    reused.
     """
 
     def __init__(self, images: int) -> None:
@@ -201,7 +203,7 @@ class _Watch:
         return see
 
     def follow(self, source: torch.Tensor, copy: torch.Tensor) -> None:
-        """A copy of spikes is spikes."""
+        """Record that a tensor is a copy of another one, because a copy of spikes is spikes."""
         known = self._spikes.get(self._memory(source))
         if known is not None:
             self._spikes[self._memory(copy)] = copy, known[1]
@@ -213,13 +215,13 @@ class _Watch:
     @staticmethod
     def _gives_spikes(module: nn.Module, kind: Kind, binary_input: bool, out: torch.Tensor) -> bool:
         if kind == "neuron":
-            # Asked of the numbers, because a layer in a neuron's place may be a ReLU, or spike in several heights.
+            # The values are tested, because the layer may be a ReLU or have spikes of several amplitudes.
             return bool(((out == 0) | (out == 1)).all())
         return isinstance(module, _MAX_POOLS) and binary_input
 
 
 class _Copies(TorchDispatchMode):
-    """Tells of copies: flattening makes one of spikes that lie in memory with the channel fastest."""
+    """Records copies: flattening copies spikes in channels-last memory format."""
 
     def __init__(self, watch: _Watch) -> None:
         super().__init__()
@@ -234,7 +236,7 @@ class _Copies(TorchDispatchMode):
 
 def _macs(module: nn.Module, kind: Kind, out: torch.Tensor) -> int:
     if isinstance(module, _CONVOLUTIONS):
-        # Every output is a sum over the kernel and the input channels of its group.
+        # Each output is a sum over the kernel and the input channels of its group.
         return out.numel() * module.weight[0].numel()
     if isinstance(module, nn.Linear):
         return out.numel() * module.in_features

@@ -1,1 +1,1 @@
-"""One verb a file; each has `run(words)`."""
+"""The commands, one module each, with a function `run(argv)`."""

@@ -1,6 +1,6 @@
 """The arguments that train, tune and compare share: a preset or a configuration file, and an option for every field.
 
-PRESET is the first argument or absent; everything behind it is an option, which tyro parses.
+PRESET is the first argument, if given; all others are options, which tyro parses.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from pipeline.config.run_config import RunConfig, field_paths, flatten, load_con
 from pipeline.presets.registry import PRESETS, find_preset
 from preprocess.terminal.command_line import UsageError, parse
 
-# Fields that are not options, and what an error says.
+# Fields that are not options, and the error message for each.
 _NOT_OPTIONS = {
     "neuron.timesteps": (
-        "expected none, because the network takes T from the frames, found one. Set --binning.timesteps instead"
+        "expected no such option, because T is that of the frames, found one. Set --binning.timesteps instead"
     ),
 }
 
@@ -34,7 +34,7 @@ class ConfiguredArguments:
     """Base class of the arguments of a command that runs configurations; the command adds its own options."""
 
     MAIN_OPTIONS: ClassVar[tuple[str, ...]] = ()
-    """Paths of the options that `--help` shows, in this order; `--help-all` shows all. Without any, both show all."""
+    """Paths of the options that `--help` shows, in this order; `--help-all` shows all. If empty, both show all."""
 
     preset: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="PRESET")] = None
     """A named configuration; see: spikeloom presets."""
@@ -48,7 +48,7 @@ class ConfiguredArguments:
 
     @property
     def label(self) -> str:
-        """The name of the configuration in an output folder: the preset, or the data set and network."""
+        """The configuration's name in the name of an output folder: the preset, or the data set and network."""
         return self.preset or f"{self.fields.dataset.name}-{self.fields.network.name}".replace("/", "-")
 
 
@@ -64,7 +64,7 @@ def parse_configured(
         kind: The command's class of arguments.
         argv: The command line after the command.
         prog: The command, for messages and help.
-        others: Names that are accepted in place of a preset's, with the configuration whose values fields keep.
+        others: Further names that are accepted as PRESET, each with the configuration whose values fields keep.
 
     Raises:
         UsageError: If the arguments are not valid, or name both a preset and a file.
@@ -95,12 +95,12 @@ def parse_configured(
 
 
 def given_options(argv: Sequence[str]) -> set[str]:
-    """The options of a command line as they are spelled in the help, such as ``--neuron.tau`` and ``--dry-run``."""
+    """Return the options of a command line as spelled in the help, such as ``--neuron.tau`` and ``--dry-run``."""
     return {part.partition("=")[0].replace("_", "-") for part in argv if part.startswith("--")}
 
 
 def given_fields(argv: Sequence[str]) -> set[str]:
-    """The paths of the configuration's fields that a command line sets."""
+    """Return the paths of the configuration's fields that a command line sets."""
     return {option.removeprefix("--").replace("-", "_") for option in given_options(argv)} & field_paths().keys()
 
 
@@ -109,8 +109,8 @@ def refuse_beside_resume(argv: Sequence[str], allowed: Collection[str], *, next_
 
     Args:
         argv: The command line after the command, with ``--resume``.
-        allowed: The options that may come with ``--resume``.
-        next_step: What to do instead, a sentence.
+        allowed: The options that are accepted together with ``--resume``.
+        next_step: What to do instead, as a sentence.
 
     Raises:
         UsageError: If there is a preset or any other option.
@@ -119,13 +119,13 @@ def refuse_beside_resume(argv: Sequence[str], allowed: Collection[str], *, next_
     found = [*preset, *sorted(given_options(argv) - set(allowed) - {"--resume"})]
     if found:
         raise UsageError(
-            f"--resume: expected only {', '.join(sorted(allowed))} beside it, because the saved configuration is "
+            f"--resume: expected only {', '.join(sorted(allowed))} with it, because the saved configuration is "
             f"reused, found {', '.join(found)}. {next_step}"
         )
 
 
 def inactive_notes(argv: Sequence[str], config: RunConfig) -> list[str]:
-    """A line for each field that a command line sets and that has no effect together with the others."""
+    """Return a line for each field that a command line sets although it has no effect with the other values."""
     values, given = flatten(config), given_fields(argv)
     return [
         f"{path}: has no effect with {', '.join(f'{name} {values[name]}' for name in governors_of(path))}"
@@ -135,15 +135,15 @@ def inactive_notes(argv: Sequence[str], config: RunConfig) -> list[str]:
 
 
 def absolute_class(name: str) -> str:
-    """The name of a custom class with an absolute path, which a resumed run or a Ray worker finds from any folder.
+    """Make the path in the name of a custom class absolute, so that it is found from any working directory.
 
-    Other names are returned as they are.
+    Other names are returned unchanged.
     """
     return str(Path(name).expanduser().absolute()) if ".py:" in name else name
 
 
 def _base(argv: Sequence[str], named: str | None) -> RunConfig:
-    """The configuration that the options change."""
+    """Return the configuration that the options change."""
     for part, after in itertools.pairwise([*argv, ""]):
         option, equals, value = part.partition("=")
         path = value if equals else after
@@ -153,14 +153,13 @@ def _base(argv: Sequence[str], named: str | None) -> RunConfig:
 
 
 def _refuse_late_preset(arguments: ConfiguredArguments, argv: Sequence[str], prog: str) -> None:
-    """A preset behind the options would not give them its values, and an option of several values would take it."""
+    """Refuse a preset after the options: its values would not be used, or it would become the value of an option."""
     late = arguments.preset
     if late is None and arguments.config is None:
         late = next((part for part in argv[1:] if part in PRESETS), None)
     if late is not None:
         raise UsageError(
-            f"PRESET: expected it in front of the options, found '{late}' behind them. Write: {prog} {late} "
-            f"{argv[0]} ..."
+            f"PRESET: expected it before the options, found '{late}' after them. Write: {prog} {late} {argv[0]} ..."
         )
 
 

@@ -49,20 +49,20 @@ def run(argv: list[str]) -> None:
     from pipeline.runs.run_folder import open_run
     from preprocess.terminal.progress import Bars, Progress
 
-    there = open_run(arguments.run_dir, accept_changed_code=arguments.accept_changed_code)
+    opened = open_run(arguments.run_dir, accept_changed_code=arguments.accept_changed_code)
     if arguments.device is not None:
-        there = replace(there, config=override(there.config, {"device": arguments.device}))
+        opened = replace(opened, config=override(opened.config, {"device": arguments.device}))
     progress = Bars() if sys.stderr.isatty() else Progress()
-    result = evaluate_run(there, arguments.cache, timesteps=arguments.timesteps, nir=nir, progress=progress)
-    confusion, latency = there.folder / "confusion.png", there.folder / "latency.png"
+    result = evaluate_run(opened, arguments.cache, timesteps=arguments.timesteps, nir=nir, progress=progress)
+    confusion, latency = opened.folder / "confusion.png", opened.folder / "latency.png"
     draw_confusion(confusion, result)
     drawn = draw_latency(latency, result)
     if arguments.json:
         print(json.dumps(result))
         return
-    print_result(result, there.config, there.folder)
+    print_result(result, opened.config, opened.folder)
     print_layers(result)
-    print_steps(result, there.config)
+    print_steps(result, opened.config)
     print(f"confusion matrix: {confusion}")
     if drawn:
         print(f"accuracy over time: {latency}")
@@ -70,7 +70,7 @@ def run(argv: list[str]) -> None:
 
 
 def _writable(nir: Path | None) -> Path | None:
-    """The absolute path, which is refused before the evaluation if it cannot be written."""
+    """Return the absolute path; raises before the evaluation if it cannot be written."""
     if nir is None:
         return None
     nir = nir.expanduser().absolute()

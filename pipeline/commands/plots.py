@@ -12,11 +12,11 @@ from pipeline.runs.result_json import EvaluationJson
 
 
 def draw_confusion(path: Path, result: EvaluationJson) -> None:
-    """Draw the confusion matrix of a result: shades are fractions of the row's label, numbers are samples.
+    """Draw the confusion matrix of a result: colours are fractions of each row, numbers are samples.
 
     Args:
-        path: A picture's name with an ending that matplotlib knows, such as .png.
-        result: With `confusion`, `classes`, `test_accuracy`, `test_samples`, `dataset` and `emulated`.
+        path: Path of the image, with a suffix that matplotlib supports, such as .png.
+        result: A result with `confusion`, `classes`, `test_accuracy`, `test_samples`, `dataset` and `emulated`.
     """
     from matplotlib.figure import Figure
 
@@ -46,12 +46,12 @@ def draw_latency(path: Path, result: EvaluationJson) -> bool:
     """Draw the accuracy after the first t time steps, and at other T if they were evaluated.
 
     Args:
-        path: A picture's name with an ending that matplotlib knows, such as .png.
-        result: With `latency_curve`, `test_samples`, `timesteps`, `dataset`, `emulated`, and `accuracy_by_timesteps`
-            where there is one.
+        path: Path of the image, with a suffix that matplotlib supports, such as .png.
+        result: A result with `latency_curve`, `test_samples`, `timesteps`, `dataset`, `emulated`, and if available
+            `accuracy_by_timesteps`.
 
     Returns:
-        Whether there was anything to draw; if not, the figure of an earlier evaluation is removed.
+        Whether a figure was drawn. If there is nothing to draw, the figure of an earlier evaluation is deleted.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -65,7 +65,7 @@ def draw_latency(path: Path, result: EvaluationJson) -> bool:
     samples = result["test_samples"]
 
     def bounds(accuracies: list[float]) -> NDArray[np.float64]:
-        """Lower and upper ends in per cent, (2, n)."""
+        """Lower and upper ends of the intervals in per cent, (2, n)."""
         return 100 * np.array([accuracy_interval(round(a * samples), samples) for a in accuracies]).T
 
     figure = Figure(figsize=(6.6, 4.0), layout="constrained")

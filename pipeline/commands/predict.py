@@ -1,4 +1,4 @@
-"""spikeloom predict: the classes of new recordings, from a trained network."""
+"""spikeloom predict: classify new recordings with a trained network."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _MOST_ROWS = 40
 class Arguments:
     """Classify new recordings of any readable format with a trained network.
 
-    Each recording is one sample, or is cut into windows with --window-us, as preprocess folder does it. Events are
-    binned as in training; the sensor must have the size of the training data.
+    Each recording is one sample, or with --window-us is cut into windows as by preprocess folder. Events are binned as
+    in training. The sensor must have the same size as that of the training data.
 
     Example: spikeloom predict runs/train-folder-small-1 new/*.aedat4 --window-us 500000
 
@@ -38,51 +38,51 @@ class Arguments:
     """
 
     run_dir: Annotated[Path, tyro.conf.Positional]
-    """A run folder, as train makes it."""
+    """A run folder, as written by train."""
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """The recordings."""
     labels: str | None = None
-    """The true classes, for the accuracy by window: 'folders' takes the name of the folder that contains each file;
-    otherwise a CSV file with the columns path (relative to the CSV file) and label."""
+    """The true classes, to compute the accuracy by window: 'folders' for the names of the folders that contain the
+    files, or a CSV file with the columns path (relative to the CSV file) and label."""
     csv: Path | None = None
     """Also write every window to this CSV file."""
     json: bool = False
     """Print one JSON object instead of a table."""
     window_us: int | None = None
-    """Cut the recordings into windows of this length in us; if not given, each recording is one sample."""
+    """Length of windows in us (default: each recording is one sample)."""
     stride_us: int | None = None
-    """From the start of a window to the start of the next, in us; the window's length if not given."""
+    """Distance between the starts of consecutive windows in us (default: the length of a window)."""
     min_events: int = 1
-    """Minimum number of events per window; windows with fewer are left out."""
+    """Minimum number of events per window; windows with fewer events are not classified."""
     columns: str | None = None
     """Order of the columns of .npy and .npz files without column names, such as txyp."""
     time_unit: TimeUnit | None = None
-    """Unit of the times in .npy and .npz files; whole us if not given."""
+    """Unit of the times in .npy and .npz files (default: whole us)."""
     orientation: Literal["spikingjelly", "clif"] = "spikingjelly"
-    """Which way up CIFAR10-DVS is; as in preprocess."""
+    """Orientation of CIFAR10-DVS recordings, as in preprocess."""
     salvage: bool = False
-    """Classify the events before the damage of damaged recordings instead of stopping."""
+    """Use the events before the damage of a damaged recording instead of stopping with an error."""
     sort: bool = False
-    """Sort the events of each recording by time first; as in preprocess."""
+    """Sort the events of each recording by time first, as in preprocess."""
     cache: Path | None = None
-    """The folder of all caches; only needed for runs of versions that did not record the size of the sensor."""
+    """Folder of all caches; only needed for runs of earlier versions, which did not record the size of the sensor."""
     device: str | None = None
-    """Where to compute; the run's own device if not given."""
+    """Device to compute on (default: that of the run)."""
     accept_changed_code: bool = False
-    """Predict although the run's own neuron or network file changed since the training."""
+    """Predict although a custom neuron or network file changed since the training."""
 
     def windows(self) -> Windows | None:
-        """How recordings are cut, or None."""
+        """The windows to cut recordings into, or None."""
         if self.window_us is None:
             return None
         return Windows(self.window_us, self.stride_us or max(1, self.window_us), self.min_events)
 
     def arrays(self) -> ArrayOptions:
-        """What is said of the columns and times of arrays."""
+        """The columns and time unit of arrays."""
         return ArrayOptions(self.columns, self.time_unit)
 
     def errors(self) -> Iterator[str]:
-        """What can be seen to be wrong without the files, a line each."""
+        """Iterate over errors that can be found without opening the files."""
         if not self.files:
             yield "FILE: expected at least one recording, found none. Name the files to classify."
         if self.window_us is None and (self.stride_us is not None or self.min_events != 1):
@@ -105,7 +105,7 @@ def run(argv: list[str]) -> None:
     from pipeline.evaluation.classify_recordings import classify_recordings
     from pipeline.evaluation.recording_labels import read_labels
     from pipeline.evaluation.trained_network import load_run
-    from pipeline.runtime.device import computing
+    from pipeline.runtime.device import compute_device
 
     trained = load_run(
         arguments.run_dir,
@@ -115,7 +115,7 @@ def run(argv: list[str]) -> None:
     )
     files = list(dict.fromkeys(file.expanduser().absolute() for file in arguments.files))
     labels = None if arguments.labels is None else read_labels(arguments.labels, files, trained.classes)
-    with computing(trained.config):
+    with compute_device(trained.config):
         found = classify_recordings(
             trained,
             files,

@@ -57,7 +57,7 @@ def _print_table() -> None:
 # One line for each family of variants; `--json` lists every name.
 _VARIANTS = """Variants:
   cifar10dvs-vgg11[-t10][-pil][-aug][-first-100-test|-random-0.9]
-      T = 10, input as in the released loader, flip and rotation (ours), another split
+      T = 10; input as in the released loader; augmentation by flip and rotation (our choice); another split
   cifar10dvs-vggsnn[-aug][-first-900-train|-random-0.9]
   gesture-vgg11-k<1|4|8|12|16|20>-tau<1.1|1.3|1.5|1.8|2>
       Table 3, DVS-Gesture: gradients only from the outputs of the first k time steps

@@ -43,19 +43,19 @@ def run(argv: list[str]) -> None:
                 left_out.append(message)
                 print(f"spikeloom: left out: {message}", file=sys.stderr)
     if not rows:
-        raise RunError(f"{folder}: expected at least one run, found none. Make one: spikeloom train PRESET")
+        raise RunError(f"{folder}: expected at least one run, found none. Train one: spikeloom train PRESET")
     if arguments.json:
         print(json.dumps({"runs": rows, "left_out": left_out}))
     else:
         _print_table(rows)
 
 
-def _row(there: Run, below: Path) -> dict[str, Any]:
-    config = there.config
-    result: Mapping[str, Any] = there.result or {}
-    last = there.metrics[-1] if there.metrics else {}
+def _row(opened: Run, base: Path) -> dict[str, Any]:
+    config = opened.config
+    result: Mapping[str, Any] = opened.result or {}
+    last = opened.metrics[-1] if opened.metrics else {}
     return {
-        "run": str(there.folder.relative_to(below)),
+        "run": str(opened.folder.relative_to(base)),
         "dataset": config.dataset.name,
         "split": config.dataset.split_title,
         "network": config.network.name,
@@ -65,13 +65,13 @@ def _row(there: Run, below: Path) -> dict[str, Any]:
         "timesteps": result.get("timesteps", None if config.binning.varies else config.binning.timesteps),
         "steps": config.binning.steps_title,
         "seed": config.seed,
-        "epochs": f"{len(there.metrics)}/{config.schedule.last_epoch}",
+        "epochs": f"{len(opened.metrics)}/{config.schedule.last_epoch}",
         "selection": config.selection,
         "validation_accuracy": result.get("validation_accuracy", last.get("validation_accuracy")),
         "test_accuracy": result.get("test_accuracy"),
         "firing_rate": result.get("firing_rate", last.get("firing_rate")),
         "emulated": result.get("emulated", is_emulated(config.dataset.name)),
-        "finished": there.result is not None,
+        "finished": opened.result is not None,
     }
 
 

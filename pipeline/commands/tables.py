@@ -1,4 +1,4 @@
-"""The tables of train, evaluate and runs: fractions in files are shown as per cent, with the selection rule."""
+"""The tables of train, evaluate and runs; fractions are shown as percentages."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ _SELECTIONS = {
 
 
 def per_cent(fraction: float | None) -> str:
-    """A fraction as per cent with two decimals; empty for None."""
+    """Format a fraction as a percentage with two decimals; empty for None."""
     return "" if fraction is None else f"{100 * fraction:.2f}"
 
 
 def data_name(result: Mapping[str, Any]) -> str:
-    """The data set's name, marked if it is emulated or if training and test samples share recordings."""
+    """Return the data set's name, marked if it is emulated or if training and test samples share recordings."""
     marks = {"emulated": result["emulated"], "same-recording": shares_recordings(result["split"])}
     shown = ", ".join(mark for mark, applies in marks.items() if applies)
     return f"{result['dataset']} ({shown})" if shown else str(result["dataset"])
 
 
 def describe_test_accuracy(result: ResultJson) -> str:
-    """Such as ``98.00 % (98 of 100; 95 % interval 93.0 to 99.4)``; older results have no interval."""
+    """Format the test accuracy, such as ``98.00 % (98 of 100; 95 % interval 93.0 to 99.4)``.
+
+    Older results have no interval.
+    """
     if "test_accuracy" not in result:
         return "none (the data set has no test split)"
     counts = f"{result['correct']} of {result['test_samples']}"
@@ -76,14 +79,14 @@ def print_result(result: ResultJson, config: RunConfig, folder: Path) -> None:
 
 
 def _split_of_rate(result: ResultJson) -> str:
-    """The split of the firing rate: without a test split validation, or training if there is no validation either."""
+    """Return the split of the firing rate: the first of test, validation and training that was evaluated."""
     if "test_accuracy" in result:
         return "test"
     return "training" if result["validation_accuracy"] is None else "validation"
 
 
 def _train_samples(result: ResultJson) -> str:
-    """Such as ``27 (each epoch drops 3 ...)``; "" for older results."""
+    """Describe the training samples, such as ``27 (each epoch drops 3 ...)``; "" for older results."""
     if "train_samples" not in result:
         return ""
     left = result["left_out_per_epoch"]
@@ -92,16 +95,16 @@ def _train_samples(result: ResultJson) -> str:
 
 
 def _micro_batches(result: ResultJson, config: RunConfig) -> str:
-    """How gradients were accumulated; "" without accumulation."""
-    held = result.get("micro_batch")
-    if held in (None, config.batch_size):
+    """Describe the gradient accumulation; "" without it."""
+    size = result.get("micro_batch")
+    if size in (None, config.batch_size):
         return ""
-    why = "" if held == config.micro_batch else ", because a full batch did not fit in memory"
-    return f"gradients accumulated over micro-batches of {held} to batches of {config.batch_size}{why}"
+    why = "" if size == config.micro_batch else ", because a full batch did not fit in memory"
+    return f"gradients accumulated over micro-batches of {size} to batches of {config.batch_size}{why}"
 
 
 def _energy(result: ResultJson) -> str:
-    """Such as ``3.21 µJ per inference: 10 steps of 0.062 M MACs and 0.039 M ACs``; "" for older results."""
+    """Describe the energy, such as ``3.21 µJ per inference: 10 steps of 0.062 M MACs ...``; "" for older results."""
     if "energy" not in result:
         return ""
     found = result["energy"]
@@ -166,7 +169,7 @@ _MOST_STEPS = 12
 
 
 def _some_steps(steps: int) -> list[int]:
-    """Evenly spaced steps from 1 to T; evaluation.json and the figure have all of them."""
+    """Return evenly spaced steps from 1 to T; evaluation.json and the figure have all steps."""
     rows = min(steps, _MOST_STEPS)
     return sorted({1 + round(k * (steps - 1) / max(rows - 1, 1)) for k in range(rows)})
 

@@ -1,4 +1,4 @@
-"""spikeloom train: one network, from a frame cache to a run folder."""
+"""spikeloom train: train one network and write a run folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BESIDE_RESUME = frozenset({"--accept-changed-code", "--cache", "--device", "--t
 
 @dataclass(frozen=True)
 class Arguments(ConfiguredArguments):
-    """Train a network by a preset (see: spikeloom presets) or a configuration file, then test it once.
+    """Train a network with a preset (see: spikeloom presets) or a configuration file, then test it once.
 
     Example: spikeloom train n-mnist-small --neuron.name clif --binning.timesteps 8
 
@@ -61,12 +61,12 @@ class Arguments(ConfiguredArguments):
     """Do not train: report operations, memory and the time of one training step on two samples. Writes nothing. Works
     without a cache for the known data sets."""
     json: bool = False
-    """Print one JSON object instead of tables: the content of result.json and whether it existed before (reused), or
+    """Print one JSON object instead of tables: the content of result.json and whether it already existed (reused), or
     the report of the dry run."""
 
 
 def run(argv: list[str]) -> None:
-    """Train, with a line for each epoch on stderr, then print the result."""
+    """Train with a line for each epoch on stderr, then print the result."""
     arguments = parse_configured(Arguments, argv, prog="spikeloom train")
     if arguments.resume is not None:
         config, folder, cache = _resumed(arguments, argv)
@@ -128,7 +128,7 @@ def _dry_run(config: RunConfig, cache: Path, as_json: bool) -> None:
 
 
 def _resumed(arguments: Arguments, argv: list[str]) -> tuple[RunConfig, Path, Path]:
-    """The configuration, folder and cache of the run to resume."""
+    """Return the configuration, folder and cache of the run to resume."""
     from pipeline.config.run_config import flatten, override
     from pipeline.evaluation.evaluate_run import run_cache
     from pipeline.runs.run_folder import open_run
@@ -137,7 +137,7 @@ def _resumed(arguments: Arguments, argv: list[str]) -> tuple[RunConfig, Path, Pa
     longer = f"To train longer, start a new run: spikeloom train --config {arguments.resume}/config.json"
     refuse_beside_resume(argv, _BESIDE_RESUME, next_step=longer)
     run = open_run(arguments.resume)
-    # The device may change, for a machine that lacks the run's own.
+    # The device may differ, for a machine that does not have the run's original device.
     place = {path: value for path, value in flatten(arguments.fields).items() if path in given_fields(argv)}
     return override(run.config, place), run.folder, run_cache(run, arguments.cache)
 

@@ -1,6 +1,6 @@
-"""The field that somebody means who writes another name for it, in a search space, a file or a flag.
+"""Suggest the field that is meant by an unknown name in a search space, a file or an option.
 
-Other frameworks' names are known (`lr`, `bs`, `T`), parts of names are matched (`warmup`), and typing errors corrected.
+Names of other frameworks (`lr`, `bs`, `T`), parts of names (`warmup`) and typing errors are recognised.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Collection
 
-# Names of the field, and of other frameworks, without a section and in lower case.
+# Other names of a field, without a section and in lower case.
 _SYNONYMS = {
     "optimiser.learning_rate": "lr learningrate base_lr initial_lr init_lr eta",
     "optimiser.weight_decay": "wd l2 l2_penalty weightdecay",
@@ -50,11 +50,11 @@ _CLOSE = 0.65
 
 
 def nearest_field(name: str, fields: Collection[str]) -> str | None:
-    """The one of the fields that a name most likely means; None where none is near.
+    """Return the field that a name most likely means; None if none is similar.
 
     Args:
         name: A wrong field path, such as ``optimiser.lr`` or ``train.num-epochs``.
-        fields: The right ones, with underscores.
+        fields: The paths of all fields, with underscores.
     """
     plain = name.strip("-").lower().replace("-", "_")
     section, _, leaf = plain.rpartition(".")
@@ -66,12 +66,12 @@ def nearest_field(name: str, fields: Collection[str]) -> str | None:
     by_parts = [field for field in fields if parts and parts <= set(re.split(r"[._]", field))]
     for found in (by_leaf, by_parts):
         if found:
-            return max(found, key=lambda field: (_likeness(section, field.rpartition(".")[0]), -len(field)))
-    # A section that is right must not make up for a name that is not.
-    close = [field for field in fields if _likeness(leaf, field.rpartition(".")[2]) >= _CLOSE]
-    return max(close, key=lambda field: _likeness(plain, field), default=None)
+            return max(found, key=lambda field: (_similarity(section, field.rpartition(".")[0]), -len(field)))
+    # A correct section must not compensate for a name that is not similar.
+    close = [field for field in fields if _similarity(leaf, field.rpartition(".")[2]) >= _CLOSE]
+    return max(close, key=lambda field: _similarity(plain, field), default=None)
 
 
-def _likeness(a: str, b: str) -> float:
-    """From 0, nothing in common, to 1, equal."""
+def _similarity(a: str, b: str) -> float:
+    """Return the similarity of two names, from 0 (nothing in common) to 1 (equal)."""
     return difflib.SequenceMatcher(None, a, b).ratio()

@@ -1,8 +1,8 @@
-"""Classes of network objects that a script hands to `pipeline.train`: their names in a configuration, and their source.
+"""Names in a configuration, and source, of the classes of network objects that a script passes to `pipeline.train`.
 
 A configuration names a class by ``package.module:Class`` or ``path/to/file.py:Class``, so that another process can load
-it. In the process that handed over the object the name means the object's own class, and nothing is imported again: the
-file may be the script that is running.
+it. In the process that passed the object, the name refers to the object's own class, and nothing is imported again,
+because the file may be the script that is running.
 """
 
 from __future__ import annotations

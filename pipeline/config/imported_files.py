@@ -1,4 +1,4 @@
-"""The Python files of one's own that a file imports, directly or through others, found without running any of them."""
+"""Find the local Python files that a file imports, directly or through others, without running them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-# This package's own modules are the version's matter, also where they are installed for editing.
+# This package's own modules are identified by its version, also in an editable installation.
 _OURS = frozenset({"preprocess", "pipeline", "tune"})
 
 
 def imported_files(path: Path) -> list[Path]:
-    """Every file of one's own that a Python file imports, sorted; the file itself is not among them.
+    """Return every local file that a Python file imports, sorted and without the file itself.
 
-    Followed are the import statements anywhere in the files, inside functions too. Left out are Python's library,
-    installed packages and this package. Files that are opened, or imported by a computed name, are not found.
+    All import statements are followed, including those inside functions. Python's standard library, installed packages
+    and this package are excluded. Files that are opened, or imported by a computed name, are not found.
 
     Args:
-        path: A file; one that is not Python source imports nothing.
+        path: A file; one that is not Python source has no imports.
     """
     start = path.resolve()
     found: set[Path] = set()
@@ -37,7 +37,7 @@ def _direct_imports(path: Path) -> Iterator[Path]:
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
-        # A compiled module; or a file that cannot be imported either, which says so itself.
+        # A compiled module, or a file that raises an error when it is imported.
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -47,12 +47,12 @@ def _direct_imports(path: Path) -> Iterator[Path]:
             places = [path.parents[node.level - 1]] if node.level else [path.parent, *map(Path, sys.path)]
             parts = node.module.split(".") if node.module else []
             for alias in node.names:
-                # What is imported from a package may be a module of it.
+                # A name imported from a package may be a module.
                 yield from _modules(places, [*parts, alias.name])
 
 
 def _modules(places: list[Path], parts: list[str]) -> Iterator[Path]:
-    """The files of a dotted name, packages on the way among them, in the first place that has its first part."""
+    """Iterate over the files of a dotted name and its parent packages, in the first folder that has its first part."""
     if parts[0] in _OURS or parts[0] in sys.stdlib_module_names:
         return
     for place in places:
@@ -67,7 +67,7 @@ def _modules(places: list[Path], parts: list[str]) -> Iterator[Path]:
 
 
 def _file_of(module: Path) -> Path | None:
-    """The source of a module or package of this path without a suffix, links resolved."""
+    """Return the source file of a module or package, given its path without a suffix, with links resolved."""
     for file in (module / "__init__.py", module.with_name(f"{module.name}.py")):
         if file.is_file():
             return file.resolve()

@@ -1,7 +1,7 @@
-"""Fields that compute nothing beside certain others: two runs that differ in them alone are one and the same.
+"""Fields that have no effect for certain values of others: two runs that only differ in them are the same run.
 
-A configuration is read here as its field paths and values (`pipeline.config.run_config.flatten`), whether or not it is
-valid, so that a search can ask while it draws a point. A class from outside may read anything, so it idles no field.
+Configurations are given as field paths and values (`pipeline.config.run_config.flatten`) and need not be valid, so that
+a search can use this module while it samples. No field is inactive for a custom class, which may use any of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipeline.config.neuron_traits import NeuronTraits, traits_of
 from preprocess.binning.binning import Binning, SplitBy
 
 Values = Mapping[str, Any]
-"""Field path to value, of every field."""
+"""Field path to value, for every field."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class _Rule:
     """When a field has no effect.
 
     Attributes:
-        governors: The fields that decide it.
-        idle: Whether it has none beside these values.
+        governors: The fields that it depends on.
+        inactive: Whether the field has no effect for the values of a configuration.
     """
 
     governors: tuple[str, ...]
-    idle: Callable[[Values], bool]
+    inactive: Callable[[Values], bool]
 
 
 def _unless_neuron(has_effect: Callable[[NeuronTraits], bool]) -> _Rule:
@@ -56,12 +56,12 @@ _RULES: dict[str, _Rule] = {
     "schedule.step_factor": _STEPPED,
     "loss.mse_target": _Rule(("loss.mse_weight",), lambda values: values["loss.mse_weight"] == 0),
     "loss.label_smoothing": _Rule(("loss.mse_weight",), lambda values: values["loss.mse_weight"] == 1),
-    # Pillow resizes in its own way.
+    # Pillow has its own interpolation.
     "input.resize": _Rule(
         ("input.size", "input.encoding"),
         lambda values: values["input.size"] is None or values["input.encoding"] == "pil-la",
     ),
-    # The others train on all training samples.
+    # Otherwise all training samples are used for training.
     "dataset.validation_fraction": _Rule(("selection",), lambda values: values["selection"] != "validation"),
     **{
         f"binning.{name}": _unless_split_by(name)
@@ -71,24 +71,24 @@ _RULES: dict[str, _Rule] = {
 
 
 def is_inactive(path: str, values: Values) -> bool:
-    """Whether a field has no effect beside the others, whatever it holds."""
-    return path in _RULES and _RULES[path].idle(values)
+    """Whether a field has no effect with the values of the others, whatever its own value."""
+    return path in _RULES and _RULES[path].inactive(values)
 
 
 def inactive_fields(values: Values) -> Iterator[str]:
-    """The paths of the fields that have no effect beside the others, whatever they hold."""
+    """Iterate over the paths of all inactive fields; see `is_inactive`."""
     return (path for path in _RULES if is_inactive(path, values))
 
 
 def governors_of(path: str) -> tuple[str, ...]:
-    """The paths of the fields that decide whether a field has an effect."""
+    """Return the paths of the fields that determine whether a field has an effect."""
     return _RULES[path].governors if path in _RULES else ()
 
 
 def redundant_fields(values: Values) -> Iterator[str]:
-    """The paths of fields that say at length what None says: a part that is the whole.
+    """Iterate over the paths of fields whose value is equivalent to None, such as `grad_steps` equal to T.
 
-    Unlike an idle field's, their value matters: another one would compute something else.
+    Unlike inactive fields, they have an effect with other values.
     """
     varies = "timesteps" not in _read_by(values["binning.split_by"])
     if not varies and values["grad_steps"] == values["binning.timesteps"]:

@@ -1,4 +1,4 @@
-"""Neurons, networks and surrogates that a program adds under names of its own.
+"""Neurons, networks and surrogates that a program registers under new names.
 
 A registered name works wherever a built-in one does: in a configuration, a search space, a comparison and a report.
 Processes that train for the program receive its registrations (`tune.cluster.registered_code`); another program that
@@ -69,7 +69,7 @@ def register_network(name: str, build: Callable[..., Any]) -> None:
         build: A class or function that returns a `torch.nn.Module` from frames (T, B, 2, H, W) to logits
             (T, B, classes). It is called with those of the keyword arguments config (a `NetworkConfig`), make_neuron
             (a function without arguments that makes a spiking layer), channels, classes, size (height and width) and
-            timesteps that it accepts. Initial weights are those that it draws itself.
+            timesteps that it accepts. It sets its own initial weights.
 
     Raises:
         ConfigError: If the name is not valid. Built-in names are refused when the network is built.
@@ -131,7 +131,7 @@ def _add(one: Registration) -> None:
 
 
 def _file_of(make: Callable[..., Any]) -> Path | None:
-    # A script changes for many reasons that are none of the network's, and a notebook's cells are in no file.
+    # A script changes for reasons unrelated to the network, and the cells of a notebook are not in a file.
     if getattr(make, "__module__", "__main__") == "__main__":
         return None
     try:

@@ -138,12 +138,12 @@ class NeuronConfig:
     @property
     def title(self) -> str:
         """For tables: the name, and tau where the neuron has one, such as ``lif, tau 2``."""
-        words = [self.name]
+        parts = [self.name]
         if traits_of(self.name).has_tau:
-            words.append(f"tau {self.tau:g}")
+            parts.append(f"tau {self.tau:g}")
         if self.reset != "soft":
-            words.append(f"{self.reset} reset")
-        return ", ".join(words)
+            parts.append(f"{self.reset} reset")
+        return ", ".join(parts)
 
     def _reset_errors(self) -> Iterator[str]:
         """A line for each of these that the neuron does not accept; every neuron accepts tau and v_threshold."""

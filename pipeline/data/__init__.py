@@ -1,1 +1,1 @@
-"""From a frame cache to batches."""
+"""Data sets and loaders: from a frame cache or event store to batches."""

@@ -1,4 +1,4 @@
-"""A frame cache as a data set of PyTorch, for training loops of your own."""
+"""A PyTorch data set of frames, for custom training loops."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from preprocess.store.frame_source import FrameSource
 
 
 class FrameDataset(Dataset[tuple[torch.Tensor, int]]):
-    """Samples one by one, (frames, label), for users' own loops and torch's `DataLoader`.
+    """A map-style data set of (frames, label), for custom training loops and PyTorch's `DataLoader`.
 
-    Frames are float32, shape (T, 2, H, W), as they enter the network. Works in forked and spawned workers, in threads
-    and in Ray tasks: it pickles by path, and each process opens the file when it first reads.
+    Frames are float32, shape (T, 2, H, W), encoded as the network's input. Works in forked and spawned workers, in
+    threads and in Ray tasks: it is pickled by path, and each process opens the file when it first reads from it.
     """
 
     def __init__(
@@ -32,24 +32,24 @@ class FrameDataset(Dataset[tuple[torch.Tensor, int]]):
         """
         Args:
             frames: `preprocess.open_frames(path)`, or `EventFrames`.
-            indices: Which samples, such as those of a split; all where None.
-            config: How counts become the network's input; as they are where None.
+            indices: Sample numbers, such as those of a split; all samples if None.
+            config: How counts are encoded; unchanged if None.
 
         Raises:
-            ConfigError: If it changes the order of time.
+            ConfigError: If the configuration changes the order of the time steps.
         """
         self.frames = frames
         self.indices = np.arange(len(frames)) if indices is None else np.asarray(indices, np.int64)
         self._config = config or InputConfig()
         if self._config.time_order != "as-is":
             raise ConfigError(
-                f"input.time_order: expected as-is for samples one by one, found {self._config.time_order}. Change the "
-                "order in your own loop"
+                f"input.time_order: expected as-is for a FrameDataset, found {self._config.time_order}. Change the "
+                "order of the time steps in your training loop."
             )
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Frames that each sample fills before padding, int64 (N,)."""
+        """Number of time steps of each sample before padding, int64 (N,)."""
         return self.frames.lengths[self.indices]
 
     def __len__(self) -> int:

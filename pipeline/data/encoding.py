@@ -1,4 +1,4 @@
-"""From counts to what enters the network: encoding and resizing, on the device that trains."""
+"""Convert event counts to the network's input: encoding and resizing, on the device."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pipeline.config.run_config import InputConfig
 
 
 def input_size(config: InputConfig, height: int, width: int) -> tuple[int, int]:
-    """Height and width that the network sees of frames of the given size."""
+    """Height and width of the network's input for frames of the given size."""
     return (height, width) if config.size is None else (config.size, config.size)
 
 
 def encode(counts: torch.Tensor, config: InputConfig) -> torch.Tensor:
-    """The network's input of count frames.
+    """Encode and resize frames of event counts.
 
     Args:
-        counts: Any integer type, shape (T, B, 2, H, W), on the device that trains.
-        config: `encoding` and `resize`; see `InputConfig`.
+        counts: Any integer type, shape (T, B, 2, H, W).
+        config: Its `encoding`, `size` and `resize` are used.
 
     Returns:
-        float32, shape (T, B, 2, size, size), or (T, B, 2, H, W) where no size is set.
+        float32, shape (T, B, 2, size, size), or (T, B, 2, H, W) if no size is set.
     """
     if config.encoding == "pil-la":
         return _through_pillow(counts, config.size)
@@ -40,10 +40,10 @@ def encode(counts: torch.Tensor, config: InputConfig) -> torch.Tensor:
 
 
 def _through_pillow(counts: torch.Tensor, size: int | None) -> torch.Tensor:
-    """As the CLIF authors' CIFAR10-DVS loader: through 8-bit images whose grey is OFF and whose alpha is ON.
+    """Encode as in the CLIF authors' CIFAR10-DVS loader: 8-bit images with OFF events as grey and ON events as alpha.
 
-    A count n > 0 becomes the byte 256 - n, because 255 * n wraps; Pillow resizes with antialiasing and weighs grey by
-    alpha, so OFF events vanish where there are no ON events.
+    A count n > 0 becomes the byte 256 - n, because 255 * n wraps around. Pillow resizes with antialiasing and weights
+    grey by alpha, so OFF events disappear where there are no ON events.
     """
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""Augmentation of events through tonic's transforms, drawn anew for every sample and epoch from the run's seed."""
+"""Augmentation of events with tonic's transforms, redrawn for every sample and epoch from the run's seed."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from preprocess.events import Events
 
 _COLUMNS = np.dtype([("x", np.int32), ("y", np.int32), ("t", np.int64), ("p", np.int8)])
 
-# Tonic draws from NumPy's global generator, which all threads share.
+# tonic uses NumPy's global random generator, which all threads share.
 _GLOBAL_GENERATOR = threading.Lock()
 
 
 def augment_events(name: str, height: int, width: int, seed: int, epoch: int) -> Callable[[int, Events], Events]:
-    """What changes the events of a sample, by its number, in one epoch.
+    """Return the function that augments the events of a sample, given its number, in one epoch.
 
-    time-jitter moves every event by a normal draw of 1 ms standard deviation and sorts them again; spatial-jitter by
-    one of 1 pixel, and drops what leaves the sensor; drop-events leaves out a random share of up to 0.3.
+    time-jitter adds normal noise with a standard deviation of 1 ms to the time of each event and sorts them again.
+    spatial-jitter adds normal noise with a standard deviation of 1 pixel to the coordinates and drops events outside
+    the sensor. drop-events drops a random share of the events, up to 0.3.
 
     Args:
-        name: One of these three.
-        height: Sensor rows.
-        width: Sensor columns.
-        seed: Of the run.
-        epoch: Of training.
+        name: time-jitter, spatial-jitter or drop-events.
+        height: Number of sensor rows.
+        width: Number of sensor columns.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
     """
     transform = _transform(name, height, width)
 
@@ -45,7 +46,7 @@ def augment_events(name: str, height: int, width: int, seed: int, epoch: int) ->
 
 
 def _transform(name: str, height: int, width: int) -> Any:
-    # It loads all of tonic.
+    # Imported here, because it loads all of tonic.
     from tonic import transforms
 
     if name == "time-jitter":
@@ -57,7 +58,7 @@ def _transform(name: str, height: int, width: int) -> Any:
 
 @contextlib.contextmanager
 def _seeded(seed: list[int]) -> Iterator[None]:
-    """NumPy's global generator seeded, and afterwards as it was."""
+    """Seed NumPy's global random generator, and restore its state at the end."""
     with _GLOBAL_GENERATOR:
         state = np.random.get_state()  # noqa: NPY002
         np.random.seed(np.random.SeedSequence(seed).generate_state(4))  # noqa: NPY002

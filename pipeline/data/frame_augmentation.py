@@ -1,25 +1,29 @@
-"""Augmentation of whole frame sequences on the device that trains, drawn anew for every sample and epoch.
+"""Augmentation of frame sequences on the device, redrawn for every sample and epoch.
 
-What is drawn depends on the run's seed, the epoch, the sample's number and the augmentation, and on nothing else: not
-on the batch, the other augmentations, the device, or T. One draw holds for all T steps and both polarities of a sample.
+The random numbers depend only on the run's seed, the epoch, the sample's number and the augmentation, and not on the
+batch, the other augmentations, the device or T. All T time steps and both polarities of a sample are augmented in the
+same way.
 
-Whatever order the names are given in, they apply in that of `FRAME_AUGMENTATIONS`, in three passes: flip, roll and crop
-only move pixels and are one exact gather; rotation, then shear, are one interpolation, because two blur more; cutout
-and event-drop empty what they choose. Every chosen one applies to every sample. Where the ranges come from:
+Augmentations are applied in the order of `FRAME_AUGMENTATIONS`, in whatever order their names are given, in three
+passes. Flip, roll and crop only move pixels and are one exact gather operation. Rotation and shear are combined into
+one interpolation, because two would blur more. Cutout and event-drop set pixels to zero. Each selected augmentation is
+applied to every sample. Ranges and sources:
 
-- flip, with probability 0.5 and left to right, and crop, a window of the frame's own size out of the frame with 4
-  pixels of zeros around it: PSN's code for VGGSNN on CIFAR10-DVS (Fang et al., NeurIPS 2023).
-- roll, -5 to 5 pixels each way, wrapping round, and shear, horizontal, -30 to 30 degrees: the released code of NDA
-  (neuromorphic data augmentation, Li et al., ECCV 2022) for CIFAR10-DVS. It applies one of roll, rotation and shear to
-  a sample, takes the nearest pixel, and rotates by up to 30 degrees.
-- rotation, -15 to 15 degrees: the CLIF authors' loader. It expands the frame, which gives sizes that cannot batch;
-  keeping the size is ours.
-- cutout, a square of zeros about any pixel: after NDA, whose released loaders leave it out; its 1 to 8 pixels are ours.
-- event-drop: EventDrop (Gu et al., IJCAI 2021), here on frames. Nothing, a share of 0.1 to 0.9 of the time, 0.05 to
-  0.25 of each side's length, or each cell (step, polarity, pixel) with a probability of 0.1 to 0.5; its released code
-  drops up to 0.9 of the events. The time is that of all T steps, padding included where T varies.
+- flip: left to right, with probability 0.5. crop: a window of the size of the frame from the frame zero-padded by 4
+  pixels. Both as in PSN's code for VGGSNN on CIFAR10-DVS (Fang et al., NeurIPS 2023).
+- roll: by -5 to 5 pixels in each direction, with wrap-around. shear: horizontal, by -30 to 30 degrees. Both as in the
+  released code of NDA (neuromorphic data augmentation, Li et al., ECCV 2022) for CIFAR10-DVS, which applies only one of
+  roll, rotation and shear to a sample, uses nearest-pixel interpolation, and rotates by up to 30 degrees.
+- rotation: by -15 to 15 degrees, as in the CLIF authors' loader. That loader enlarges the frame, so that sizes differ
+  within a batch; here, the size is kept.
+- cutout: a square of zeros centred on any pixel, after NDA, whose released loaders do not use it. The side of 1 to 8
+  pixels is our choice.
+- event-drop: EventDrop (Gu et al., IJCAI 2021), applied to frames. It drops, with equal probability, nothing, a share
+  of 0.1 to 0.9 of the time, an area of 0.05 to 0.25 of each side, or each cell (step, polarity, pixel) with a
+  probability of 0.1 to 0.5; the released code drops up to 0.9 of the events. The time is that of all T steps,
+  including padding if T varies.
 
-Milliseconds a batch on one shared CPU thread, (10, 32, 2, 48, 48) / (20, 16, 2, 128, 128), best of 25: a plain copy
+Milliseconds per batch on one shared CPU thread, (10, 32, 2, 48, 48) / (20, 16, 2, 128, 128), best of 25: plain copy
 0.4 / 20, flip+crop 5 / 39, rotation 9 / 107, cutout 1 / 23, event-drop 2 / 27, all seven 26 / 189.
 """
 
@@ -43,8 +47,8 @@ ROTATION_DEGREES = 15.0
 SHEAR_DEGREES = 30.0
 CUTOUT_PIXELS = 8
 
-# Kept when names come or go, so that a run's draws stay. None is 0: NumPy pads seeds with zeros, and (seed, epoch,
-# sample, 0) would repeat the draws of `pipeline.data.event_augmentation`, which is seeded by (seed, epoch, sample).
+# Never renumbered, so that existing runs can be reproduced. No number is 0: NumPy pads seeds with zeros, so (seed,
+# epoch, sample, 0) would give the same random numbers as (seed, epoch, sample) in `pipeline.data.event_augmentation`.
 _NUMBERS = {"flip": 1, "roll": 2, "rotation": 3, "shear": 4, "crop": 5, "cutout": 6, "event-drop": 7}
 
 _OUTSIDE = -1
@@ -53,18 +57,18 @@ _OUTSIDE = -1
 def augment_frames(
     names: Sequence[str], seed: int, epoch: int
 ) -> Callable[[torch.Tensor, NDArray[np.int64]], torch.Tensor]:
-    """What changes a batch of frames in one epoch.
+    """Return the function that augments a batch of frames in one epoch.
 
-    The function returned takes frames, float32, shape (T, B, C, H, W), as they would enter the network, and the B
-    samples' numbers. It gives a new tensor of that shape, dtype and device, and leaves its input as it was.
+    That function accepts encoded frames, float32, shape (T, B, C, H, W), and the B sample numbers. It returns a new
+    tensor of the same shape, dtype and device, and does not change its input.
 
     Args:
-        names: Some of `FRAME_AUGMENTATIONS`; their order does not matter.
-        seed: Of the run.
-        epoch: Of training.
+        names: Names from `FRAME_AUGMENTATIONS`, in any order.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
 
     Raises:
-        ValueError: If a name is none of `FRAME_AUGMENTATIONS`.
+        ValueError: If a name is not in `FRAME_AUGMENTATIONS`.
     """
     unknown = [name for name in names if name not in FRAME_AUGMENTATIONS]
     if unknown:
@@ -72,10 +76,10 @@ def augment_frames(
 
     def change(frames: torch.Tensor, samples: NDArray[np.int64]) -> torch.Tensor:
         if len(samples) != frames.shape[1]:
-            raise ValueError(f"expected {frames.shape[1]} sample numbers, one a sequence, found {len(samples)}")
+            raise ValueError(f"expected {frames.shape[1]} sample numbers, one per sequence, found {len(samples)}")
 
         def generators(name: str) -> list[Generator]:
-            """One for each sample, or none at all where the augmentation is not chosen."""
+            """One generator per sample; an empty list if the augmentation is not selected."""
             chosen = samples if name in names else ()
             return [np.random.default_rng([seed, epoch, int(sample), _NUMBERS[name]]) for sample in chosen]
 
@@ -91,7 +95,7 @@ def augment_frames(
 
 
 def _move(frames: torch.Tensor, flips: list[Generator], rolls: list[Generator], crops: list[Generator]) -> torch.Tensor:
-    """Flip, roll and crop; what they do to a row of pixels, they do to the row's pixel numbers, and those gather."""
+    """Flip, roll and crop: apply them to row and column numbers, then gather the pixels once."""
     if not (flips or rolls or crops):
         return frames
     batch, _, height, width = frames.shape[1:]
@@ -111,7 +115,7 @@ def _move(frames: torch.Tensor, flips: list[Generator], rolls: list[Generator], 
 
 
 def _gather(frames: torch.Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> torch.Tensor:
-    """Frames whose pixel (y, x) is the one at (rows[b, y], columns[b, x]) of the given ones, or zero outside.
+    """Gather each pixel (y, x) from (rows[b, y], columns[b, x]) of the given frames; zero outside of them.
 
     Args:
         frames: Shape (T, B, C, H, W).
@@ -129,13 +133,13 @@ def _gather(frames: torch.Tensor, rows: NDArray[np.int64], columns: NDArray[np.i
 
 
 def _turn(frames: torch.Tensor, rotations: list[Generator], shears: list[Generator]) -> torch.Tensor:
-    """Rotate counter-clockwise about the centre, then shear the upper half to the right, with zeros outside."""
+    """Rotate counter-clockwise about the centre, then shear the upper half to the right; zeros outside the frame."""
     if not (rotations or shears):
         return frames
     none = [0.0] * frames.shape[1]
     angles = [math.radians(g.uniform(-ROTATION_DEGREES, ROTATION_DEGREES)) for g in rotations] or none
     slants = [math.tan(math.radians(g.uniform(-SHEAR_DEGREES, SHEAR_DEGREES))) for g in shears] or none
-    # Where a pixel of the result comes from, in pixels from the centre, x to the right and y down.
+    # Maps the position of an output pixel to its source, both relative to the centre, with x to the right and y down.
     matrices = np.array(
         [
             [[math.cos(a), math.cos(a) * s - math.sin(a)], [math.sin(a), math.sin(a) * s + math.cos(a)]]
@@ -145,23 +149,23 @@ def _turn(frames: torch.Tensor, rotations: list[Generator], shears: list[Generat
     turned = np.flatnonzero(np.any(matrices != np.eye(2), axis=(1, 2)))
     if len(turned) == len(matrices):
         return _interpolate(frames, matrices)
-    # Interpolating in place would still round.
+    # Samples that do not move are copied, because interpolation would round them.
     out = frames.clone()
     out[:, turned] = _interpolate(frames[:, turned], matrices[turned])
     return out
 
 
 def _interpolate(frames: torch.Tensor, matrices: NDArray[np.float64]) -> torch.Tensor:
-    """Bilinear: each pixel of the result from where its sample's matrix points, both seen from the centre.
+    """Bilinear interpolation; the matrix of a sample maps each output position to its source, relative to the centre.
 
     Args:
         frames: Shape (T, B, C, H, W).
-        matrices: Shape (B, 2, 2); x before y.
+        matrices: Shape (B, 2, 2), x before y.
     """
     height, width = frames.shape[-2:]
     x = torch.arange(width, dtype=torch.float32, device=frames.device) - (width - 1) / 2
     y = torch.arange(height, dtype=torch.float32, device=frames.device)[:, None] - (height - 1) / 2
-    # grid_sample takes edges as -1 and 1. A product by a matrix might run in TF32, which would move whole pixels.
+    # grid_sample places the edges at -1 and 1. A matrix product might use TF32, with errors of whole pixels.
     scaled = matrices * (2 / np.array([width, height]))[:, None]
     factors = torch.from_numpy(scaled.astype(np.float32)).to(frames.device)[..., None, None]
     grid = factors[:, :, 0] * x + factors[:, :, 1] * y
@@ -171,7 +175,7 @@ def _interpolate(frames: torch.Tensor, matrices: NDArray[np.float64]) -> torch.T
 
 
 def _cut_out(frames: torch.Tensor, generators: list[Generator]) -> None:
-    """Empty a square of each sample, in place; what of it lies outside is cut off."""
+    """Set a square of each sample to zero, in place; the part outside the frame is ignored."""
     height, width = frames.shape[-2:]
     for b, generator in enumerate(generators):
         side = int(generator.integers(1, CUTOUT_PIXELS + 1))
@@ -181,7 +185,7 @@ def _cut_out(frames: torch.Tensor, generators: list[Generator]) -> None:
 
 
 def _drop(frames: torch.Tensor, generators: list[Generator]) -> None:
-    """Empty some time, an area or single cells of each sample, or nothing, with equal chance and in place."""
+    """Drop time steps, an area, single cells or nothing of each sample, with equal probability and in place."""
     kinds = (_drop_time, _drop_area, _drop_cells)
     for b, generator in enumerate(generators):
         kind = generator.integers(len(kinds) + 1)
@@ -190,7 +194,7 @@ def _drop(frames: torch.Tensor, generators: list[Generator]) -> None:
 
 
 def _drop_time(frames: torch.Tensor, generator: Generator) -> None:
-    """Empty the steps whose middles lie in a part of the unit interval; never all, as EventDrop keeps samples."""
+    """Drop the steps whose centres are in a random part of [0, 1]; never all, because EventDrop keeps every sample."""
     start = generator.random()
     end = start + int(generator.integers(1, 10)) / 10
     steps = [t for t in range(len(frames)) if start <= (t + 0.5) / len(frames) < end]
@@ -199,7 +203,7 @@ def _drop_time(frames: torch.Tensor, generator: Generator) -> None:
 
 
 def _drop_area(frames: torch.Tensor, generator: Generator) -> None:
-    """Empty every pixel that a rectangle touches, of the frame's own shape and with its centre inside."""
+    """Drop every pixel that a rectangle overlaps; it has the proportions of the frame and its centre inside it."""
     share = int(generator.integers(1, 6)) / 20
     window = []
     for centre, size in zip(generator.random(2), frames.shape[-2:], strict=True):
@@ -209,7 +213,7 @@ def _drop_area(frames: torch.Tensor, generator: Generator) -> None:
 
 
 def _drop_cells(frames: torch.Tensor, generator: Generator) -> None:
-    """Empty each cell with one probability. Steps draw one after another, so that more of them change no others."""
+    """Drop each cell with the same probability, drawn step by step, so that the first steps do not depend on T."""
     probability = generator.uniform(0.1, 0.5)
     cells = generator.random(tuple(frames.shape), dtype=np.float32) < probability
     frames.masked_fill_(torch.from_numpy(cells).to(frames.device), 0)

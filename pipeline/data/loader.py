@@ -1,4 +1,4 @@
-"""Batches: a run's samples, from frame cache or event store to the device that trains, read ahead by one thread."""
+"""Load batches of samples from a frame cache or event store onto the device; one thread reads ahead."""
 
 from __future__ import annotations
 
@@ -23,13 +23,18 @@ from pipeline.runtime.distributed import Group, share_of
 from preprocess.interrupts import raise_if_stopped
 from preprocess.store.frame_source import EventFrames, FrameSource
 
+Transform = Callable[[torch.Tensor, NDArray[np.int64], torch.Tensor | None], torch.Tensor]
+"""From counts (T, B, 2, H, W), the B sample numbers, and their lengths, to the network's input."""
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Attributes:
-    frames: What enters the network, float32, shape (T, B, 2, H, W), on the device.
-    labels: Class numbers, int64, shape (B,), on the device.
-    lengths: Steps that hold frames, int64, shape (B,), on the device; None where all do.
+    """A batch on the device.
+
+    Attributes:
+        frames: Input of the network, float32, shape (T, B, 2, H, W).
+        labels: Class numbers, int64, shape (B,).
+        lengths: Number of time steps before padding, int64, shape (B,); None if there is no padding.
     """
 
     frames: torch.Tensor
@@ -38,15 +43,15 @@ class Batch:
 
     @cached_property
     def mask(self) -> torch.Tensor | None:
-        """Which steps hold frames, bool (T, B); None where all do."""
+        """True for time steps before padding, bool (T, B); None if there is no padding."""
         return None if self.lengths is None else step_mask(self.lengths, len(self.frames))
 
 
 class FrameLoader:
-    """Batches of some of a cache's samples.
+    """Iterate over batches of some samples of a data set.
 
-    One thread reads and decompresses the next batch while the network works on this one; Python's threads suffice,
-    because decompression runs outside the GIL, and they have none of the faults of forked workers.
+    One thread reads and decompresses the next batch while the network computes on the current one. A Python thread
+    suffices, because decompression runs outside the GIL, and it avoids the problems of forked worker processes.
     """
 
     def __init__(
@@ -57,25 +62,31 @@ class FrameLoader:
         config: InputConfig,
         device: torch.device,
         *,
-        shuffle_seed: int | None = None,
-        augmentation: str = "none",
         seed: int | None = None,
+        training: bool = False,
+        augmentation: str = "none",
         group: Group | None = None,
     ) -> None:
         """
         Args:
-            frames: Where samples come from.
-            indices: Which samples.
-            batch_size: B; a training loader drops a last batch that is not full, as the paper's code does.
-            config: How counts become the network's input.
-            device: Where batches go.
-            shuffle_seed: Draws another order each epoch, which no other setting changes; None keeps the order.
-            augmentation: As `dataset.augmentation`; other than none there is a seed, and `frames` are `EventFrames`
-                where it changes events.
-            seed: Of the run, for what is drawn outside training too: `input.time_order` shuffled; `shuffle_seed` where
-                None.
-            group: Processes that share each batch; this one takes every so manieth of its samples.
+            frames: Source of the frames.
+            indices: Sample numbers.
+            batch_size: B.
+            config: How counts are converted to the network's input.
+            device: Device of the batches.
+            seed: Seed of the run, for shuffling, augmentation, and `input.time_order` shuffled.
+            training: Whether samples are shuffled in every epoch and an incomplete last batch is dropped, as in the
+                paper's code. The order depends on the seed and the epoch only.
+            augmentation: As `dataset.augmentation`; only for training. Augmentation of events requires `EventFrames`.
+            group: Processes that share each batch; each loads the same number of its samples.
+
+        Raises:
+            ValueError: If there is no seed for training, or augmentation outside training.
         """
+        if training and seed is None:
+            raise ValueError("expected a seed for a training loader, found none")
+        if augmentation != "none" and not training:
+            raise ValueError(f"expected augmentation only for a training loader, found {augmentation}")
         group = group or Group()
         self.indices = indices
         self.waited_s = 0.0
@@ -83,11 +94,11 @@ class FrameLoader:
         self._batch_size = batch_size
         self._config = config
         self._device = device
-        self._shuffle_seed = shuffle_seed
-        self._seed = shuffle_seed if seed is None else seed
+        self._seed = seed
+        self._training = training
         names = parse_augmentation(augmentation)
-        self._of_frames = [name for name in names if name in FRAME_AUGMENTATIONS]
-        self._of_events = [name for name in names if name in EVENT_AUGMENTATIONS]
+        self._frame_augmentations = [name for name in names if name in FRAME_AUGMENTATIONS]
+        self._event_augmentations = [name for name in names if name in EVENT_AUGMENTATIONS]
         self._group = group
         self._labels = torch.from_numpy(frames.samples.label)
         self._lengths = torch.from_numpy(frames.lengths) if frames.binning.varies else None
@@ -95,8 +106,8 @@ class FrameLoader:
         self._buffers = [self._new_buffer() for _ in range(2)]
 
     def _new_buffer(self) -> _Buffer:
-        """Room for a batch, time first, in memory that a GPU can fetch by itself."""
-        # Torch computes with few unsigned types.
+        """A buffer for one batch, time first; in pinned memory for a GPU."""
+        # PyTorch supports few operations on unsigned integers wider than 8 bits.
         steps, *frame = self._frames.sample_shape
         dtype = {1: torch.uint8, 2: torch.int32}.get(self._frames.dtype.itemsize, torch.int64)
         pinned = self._device.type == "cuda"
@@ -104,19 +115,18 @@ class FrameLoader:
 
     @property
     def samples(self) -> int:
-        """How many samples an epoch has, of this process."""
+        """Number of samples that this process loads in an epoch."""
         return sum(len(batch) for batch in self._plan(0))
 
     def __len__(self) -> int:
-        """How many batches an epoch has."""
+        """Number of batches in an epoch."""
         return len(self._plan(0))
 
     def batches(self, epoch: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch; adds to `waited_s` the seconds that the network waits for them."""
+        """Iterate over the batches of an epoch; adds the seconds spent waiting for them to `waited_s`."""
         plan = self._plan(epoch)
-        frames = self._frames_of(epoch)
-        change = self._change_of(epoch)
-        reorder = reorder_steps(self._config.time_order, self._seed, None if self._shuffle_seed is None else epoch)
+        frames = self._source(epoch)
+        transform = self._transform(epoch)
         with ThreadPoolExecutor(1, thread_name_prefix="frames") as reader:
             ahead = reader.submit(self._read, frames, plan[0], self._buffers[0])
             for number, indices in enumerate(plan):
@@ -124,7 +134,7 @@ class FrameLoader:
                 start = time.perf_counter()
                 counts = ahead.result()
                 if number + 1 < len(plan):
-                    # The other buffer: this batch's may still be on its way to the device.
+                    # Use the other buffer, because this one may still be being copied to the device.
                     ahead = reader.submit(self._read, frames, plan[number + 1], self._buffers[(number + 1) % 2])
                 sent = self._send(counts)
                 self._buffers[number % 2].mark(self._device)
@@ -132,39 +142,50 @@ class FrameLoader:
                 steps = None if self._lengths is None else self._lengths[indices]
                 lengths = None if steps is None else self._send(steps)
                 self.waited_s += time.perf_counter() - start
-                yield Batch(change(encode(reorder(sent, indices, steps), self._config), indices), labels, lengths)
+                yield Batch(transform(sent, indices, steps), labels, lengths)
 
     def _send(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self._device, non_blocking=True)
 
-    def _frames_of(self, epoch: int) -> FrameSource:
-        if not self._of_events:
+    def _source(self, epoch: int) -> FrameSource:
+        """The frames of an epoch; the events are augmented before they are binned."""
+        if not self._event_augmentations:
             return self._frames
-        if not isinstance(self._frames, EventFrames) or self._shuffle_seed is None:
-            raise ValueError("augmentation needs events and a seed")
+        if not isinstance(self._frames, EventFrames):
+            raise ValueError("expected EventFrames for augmentation of events, found another source of frames")
+        assert self._seed is not None
         store = self._frames.store
-        change = augment_events(self._of_events[0], store.height, store.width, self._shuffle_seed, epoch)
+        change = augment_events(self._event_augmentations[0], store.height, store.width, self._seed, epoch)
         return self._frames.changed(change)
 
-    def _change_of(self, epoch: int) -> Callable[[torch.Tensor, NDArray[np.int64]], torch.Tensor]:
-        if not self._of_frames:
-            return lambda frames, _: frames
-        if self._shuffle_seed is None:
-            raise ValueError("augmentation needs a seed")
-        return augment_frames(self._of_frames, self._shuffle_seed, epoch)
+    def _transform(self, epoch: int) -> Transform:
+        """The function that converts the counts of a batch to the network's input in an epoch."""
+        reorder = reorder_steps(self._config.time_order, self._seed, epoch if self._training else None)
+        augment = None
+        if self._frame_augmentations:
+            assert self._seed is not None
+            augment = augment_frames(self._frame_augmentations, self._seed, epoch)
+
+        def transform(counts: torch.Tensor, samples: NDArray[np.int64], lengths: torch.Tensor | None) -> torch.Tensor:
+            frames = encode(reorder(counts, samples, lengths), self._config)
+            return frames if augment is None else augment(frames, samples)
+
+        return transform
 
     def _plan(self, epoch: int) -> list[NDArray[np.int64]]:
+        """The sample numbers of each batch of an epoch that this process loads."""
         order = self.indices
-        if self._shuffle_seed is not None:
-            order = np.random.default_rng([self._shuffle_seed, epoch]).permutation(order)
+        if self._training:
+            assert self._seed is not None
+            order = np.random.default_rng([self._seed, epoch]).permutation(order)
         size = self._batch_size
         batches = [order[start : start + size] for start in range(0, len(order), size)]
-        if self._shuffle_seed is not None and len(batches[-1]) < size:
+        if self._training and len(batches[-1]) < size:
             batches.pop()
         return [batch[self._group.rank :: self._group.size] for batch in batches]
 
     def _read(self, frames: FrameSource, indices: NDArray[np.int64], buffer: _Buffer) -> torch.Tensor:
-        """Counts, time first, shape (T, B, 2, H, W), in a buffer that the batch after the next takes again."""
+        """Read counts into a buffer, time first, shape (T, B, 2, H, W); every second batch reuses the same buffer."""
         counts = frames.read_batch(indices, self._counts[: len(indices)]).swapaxes(0, 1)
         buffer.wait()
         out = buffer.counts[:, : len(indices)]
@@ -173,19 +194,19 @@ class FrameLoader:
 
 
 class _Buffer:
-    """Memory that batches take turns in."""
+    """Memory that is reused for batches."""
 
     def __init__(self, counts: torch.Tensor) -> None:
         self.counts = counts
-        self._fetched: torch.cuda.Event | None = None
+        self._copied: torch.cuda.Event | None = None
 
     def mark(self, device: torch.device) -> None:
-        """Note that a copy to the device was begun."""
+        """Record that a copy to the device was started."""
         if device.type == "cuda":
-            self._fetched = torch.cuda.Event()
-            self._fetched.record()
+            self._copied = torch.cuda.Event()
+            self._copied.record()
 
     def wait(self) -> None:
-        """Until the copy has left this memory."""
-        if self._fetched is not None:
-            self._fetched.synchronize()
+        """Wait until the copy to the device is complete."""
+        if self._copied is not None:
+            self._copied.synchronize()

@@ -1,4 +1,4 @@
-"""Which time steps of a batch hold frames, where samples have different numbers of them."""
+"""The mask of a batch whose samples have different numbers of time steps."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import torch
 
 
 def step_mask(lengths: torch.Tensor, timesteps: int) -> torch.Tensor:
-    """Which steps hold frames and which padding: True where t < length, bool (T, B), of lengths, int64 (B,)."""
+    """True for time steps before padding: t < length, bool (T, B), for lengths, int64 (B,)."""
     return torch.arange(timesteps, device=lengths.device)[:, None] < lengths

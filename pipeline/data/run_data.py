@@ -1,4 +1,4 @@
-"""What a run trains and tests on: the frames of a cache and their splits."""
+"""The data of a run: the frames of a data set and their splits."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from preprocess.terminal.progress import Progress
 
 @dataclass(frozen=True, eq=False)
 class RunData:
-    """What a configuration reads.
+    """The data of a configuration.
 
     Attributes:
-        frames: The frame cache of its binning, or its event store's frames.
-        splits: Sample numbers that train, validate and test.
-        size: Height and width of what enters the network.
+        frames: The frame cache, or frames binned from the event store.
+        splits: Sample numbers for training, validation and test.
+        size: Height and width of the network's input.
     """
 
     frames: FrameSource
@@ -39,21 +39,21 @@ class RunData:
 
     @property
     def emulated(self) -> bool:
-        """Whether an emulator made the recordings; tables and reports say so."""
+        """Whether the recordings are emulated, which tables and reports show."""
         return is_emulated(self.frames.dataset)
 
 
 def open_data(config: RunConfig, cache: Path, progress: Progress | None = None, *, needs_test: bool = True) -> RunData:
-    """Open what a configuration reads, and cut its splits; a frame cache is made where one is asked for and missing.
+    """Open the data of a configuration and split the samples; a missing frame cache is built.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         cache: The folder of all caches.
-        progress: Where to tell how far a frame cache is.
+        progress: Reports the progress of building a frame cache.
         needs_test: Whether a data set without a test split is refused.
 
     Raises:
-        CacheError: If there is no event store, with the command that makes it.
+        CacheError: If there is no event store, with the command that builds it.
         ConfigError: If the split does not exist for the data set, or a batch is larger than the training set.
     """
     frames = _open_frames(config, cache, progress)
@@ -61,7 +61,7 @@ def open_data(config: RunConfig, cache: Path, progress: Progress | None = None, 
     if config.batch_size > len(splits.train):
         raise ConfigError(
             f"batch_size: expected at most the {len(splits.train)} training samples of {config.dataset.name}, "
-            f"found {config.batch_size}"
+            f"found {config.batch_size}. Lower batch_size."
         )
     return RunData(frames, splits, input_size(config.input, frames.height, frames.width))
 

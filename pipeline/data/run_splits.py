@@ -1,4 +1,4 @@
-"""The training, validation and test samples of a run, from its configuration; loads no torch."""
+"""The training, validation and test samples of a run; does not load torch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from preprocess.store.frame_source import FrameSource
 
 
 def split_for(config: RunConfig, store: EventStore | FrameSource, *, needs_test: bool = True) -> Splits:
-    """Split the samples of a data set as a configuration says.
+    """Split the samples of a data set according to a configuration.
 
     Args:
-        config: Its `dataset` and `selection`.
+        config: Configuration of the run; its `dataset` and `selection` are used.
         store: The event store of the data set, or any frames of it.
         needs_test: Whether an official split without test samples is refused; selection `paper` always needs them.
 
     Raises:
-        ConfigError: If the split does not exist for the data set, or leaves a part empty.
+        ConfigError: If the split does not exist for the data set, or leaves one of the parts empty.
     """
     dataset = config.dataset
     return split_samples(

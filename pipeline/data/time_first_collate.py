@@ -1,4 +1,4 @@
-"""Batches with time first, as spiking networks expect them, from samples one by one."""
+"""Collate samples into batches with time as the first dimension, as spiking networks expect it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def time_first_collate(samples: Sequence[tuple[torch.Tensor, int]]) -> tuple[tor
     """Join samples of `FrameDataset` into a batch: ``DataLoader(..., collate_fn=time_first_collate)``.
 
     Args:
-        samples: B frames of shape (T, 2, H, W) with their class numbers.
+        samples: B pairs of frames, shape (T, 2, H, W), and class number.
 
     Returns:
         Frames of shape (T, B, 2, H, W), and class numbers, int64, shape (B,).

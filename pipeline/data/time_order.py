@@ -1,14 +1,15 @@
-"""The order of a sample's time steps, changed on purpose: controls of what the order of time is worth to a network.
+"""Changes of the order of time steps: control experiments that show how much a network uses temporal order.
 
-A network that is as good on samples whose steps are shuffled does not use their order; one that is as good on one frame
-does not use time at all. Padding where T varies stays behind a sample's own steps.
+A network that is as accurate on shuffled time steps does not use their order; one that is as accurate on a single frame
+does not use time at all. If T varies, padding stays after the time steps of a sample.
 
-- shuffled: what is drawn depends on the run's seed, the epoch and the sample's number alone, as augmentation's draws
-  do, so that every neuron sees the same; outside training on seed and sample, so that each pass sees the same.
+- shuffled: in training, the order depends only on the run's seed, the epoch and the sample's number, as augmentation
+  does, so that it is the same for every neuron. In evaluation it depends only on seed and sample, so that it is the
+  same in every pass.
 - reversed: the last step first.
-- one-frame: the frame with the most events, the first of equals, because no other frame shows more of the sample; it
-  depends on the sample alone. It stays where it is and all others are empty, not copies of it: T copies are T times its
-  events and a motionless sample that no camera gives.
+- one-frame: only the frame with the most events, which shows more of the sample than any other (the first such frame if
+  there are several). It stays at its time step, and all other frames are empty. They are not copies of it, because T
+  copies would have T times its events and show a motionless sample, which an event camera does not record.
 """
 
 from __future__ import annotations
@@ -23,49 +24,49 @@ from pipeline.config.run_config import TimeOrder
 
 Reorder = Callable[[torch.Tensor, NDArray[np.int64], torch.Tensor | None], torch.Tensor]
 
-# Other streams than those of order and augmentation, whose seeds are (seed, epoch), (seed, epoch, sample) and
-# (seed, epoch, sample, 1 to 7).
+# Keeps the random numbers apart from those of shuffling and augmentation, whose seeds are (seed, epoch), (seed, epoch,
+# sample) and (seed, epoch, sample, 1 to 7).
 _STREAM = 100
 
 
 def reorder_steps(order: TimeOrder, seed: int | None, epoch: int | None) -> Reorder:
-    """What changes the order of time of a batch.
+    """Return the function that changes the order of the time steps of a batch.
 
-    The function returned takes frames of any type, shape (T, B, 2, H, W), the B samples' numbers, and their lengths,
-    int64, shape (B,), or None where all have T steps. It gives frames of that shape, type and device, and leaves its
-    input as it was.
+    That function accepts frames of any type, shape (T, B, 2, H, W), the B sample numbers, and their lengths, int64,
+    shape (B,), or None if all have T steps. It returns frames of the same shape, type and device, and does not change
+    its input.
 
     Args:
         order: As `InputConfig.time_order`.
-        seed: Of the run; only shuffled needs one.
-        epoch: Of training; None outside it.
+        seed: Seed of the run; only required for shuffled.
+        epoch: Number of the training epoch; None in evaluation.
 
     Raises:
-        ValueError: If shuffled has no seed.
+        ValueError: If the order is shuffled and there is no seed.
     """
     if order == "shuffled" and seed is None:
         raise ValueError("expected a seed for time_order shuffled, found none")
     # Epochs count from 1.
-    drawn_from = (seed or 0, epoch or 0)
+    base_seed = (seed or 0, epoch or 0)
 
     def change(frames: torch.Tensor, samples: NDArray[np.int64], lengths: torch.Tensor | None) -> torch.Tensor:
         if order == "as-is":
             return frames
         if order == "one-frame":
-            return _fullest_alone(frames)
+            return _keep_fullest(frames)
         steps = np.full(len(samples), len(frames)) if lengths is None else lengths.cpu().numpy()
         if order == "reversed":
             places = [np.arange(n)[::-1] for n in steps]
         else:
-            seeds = [[*drawn_from, int(sample), _STREAM] for sample in samples]
-            places = [np.random.default_rng(words).permutation(n) for words, n in zip(seeds, steps, strict=True)]
+            seeds = [[*base_seed, int(sample), _STREAM] for sample in samples]
+            places = [np.random.default_rng(entropy).permutation(n) for entropy, n in zip(seeds, steps, strict=True)]
         return _gather_steps(frames, places)
 
     return change
 
 
 def _gather_steps(frames: torch.Tensor, places: list[NDArray[np.int64]]) -> torch.Tensor:
-    """Step t of sample b becomes its step places[b][t]; steps beyond those stay."""
+    """Replace step t of sample b by its step places[b][t]; later steps are unchanged."""
     index = np.tile(np.arange(len(frames))[:, None], (1, len(places)))
     for b, place in enumerate(places):
         index[: len(place), b] = place
@@ -73,8 +74,8 @@ def _gather_steps(frames: torch.Tensor, places: list[NDArray[np.int64]]) -> torc
     return frames[torch.from_numpy(index).to(frames.device), batch]
 
 
-def _fullest_alone(frames: torch.Tensor) -> torch.Tensor:
-    """The frame with the most events of every sample where it is, and nothing else."""
+def _keep_fullest(frames: torch.Tensor) -> torch.Tensor:
+    """Keep only the frame with the most events of every sample, at its time step."""
     fullest = frames.flatten(2).sum(2, dtype=torch.int64).argmax(0)
     out = torch.zeros_like(frames)
     batch = torch.arange(frames.shape[1], device=frames.device)

@@ -1,4 +1,4 @@
-"""What a network was trained on, so that it can be used without the caches: sensor, classes and number of frames."""
+"""The sensor size, classes and number of frames a network was trained on, so that it can be used without the caches."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from preprocess.store.frame_source import EventFrames, FrameSource
 
 @dataclass(frozen=True)
 class TrainingInput:
-    """The form of a run's data, as `environment.json` keeps it under ``input``.
+    """The format of a run's data, as stored in `environment.json` under ``input``.
 
     Attributes:
-        sensor_height: Rows of the sensor.
-        sensor_width: Columns of the sensor.
+        sensor_height: Number of sensor rows.
+        sensor_width: Number of sensor columns.
         classes: Names, by class number.
-        timesteps: T of the frames, the longest sample's where it varies.
+        timesteps: T of the frames; that of the longest sample if it varies.
     """
 
     sensor_height: int
@@ -28,7 +28,7 @@ class TrainingInput:
 
     @staticmethod
     def of(frames: FrameSource) -> TrainingInput:
-        """Of the frames that a run reads."""
+        """From the frames that a run reads."""
         if isinstance(frames, EventFrames):
             height, width = frames.store.height, frames.store.width
         else:
@@ -37,11 +37,11 @@ class TrainingInput:
         return TrainingInput(height, width, tuple(frames.classes), frames.timesteps)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """The attributes as plain values, for JSON."""
         return asdict(self) | {"classes": list(self.classes)}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> TrainingInput:
-        """The inverse of `to_dict`; KeyError, TypeError or ValueError where the values are damaged."""
+        """The inverse of `to_dict`; raises KeyError, TypeError or ValueError if the values are damaged."""
         height, width = int(values["sensor_height"]), int(values["sensor_width"])
         return TrainingInput(height, width, tuple(map(str, values["classes"])), int(values["timesteps"]))

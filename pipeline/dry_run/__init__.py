@@ -1,1 +1,1 @@
-"""What a run will take, before it runs."""
+"""Estimates of the cost of a run before it is trained."""

@@ -29,7 +29,7 @@ from pipeline.layers.pooling import AveragePool
 from pipeline.networks import SpikeCounter, reset_network
 from pipeline.networks.run_network import make_run_network
 from pipeline.neurons import CLIFNode
-from pipeline.runtime.device import computing, resolve_precision
+from pipeline.runtime.device import compute_device, resolve_precision
 from pipeline.runtime.distributed import Group, group_from_env
 from pipeline.training.learner import Learner
 from pipeline.training.non_finite import find_layer
@@ -49,8 +49,8 @@ def dry_run(config: RunConfig, cache: Path, progress: Progress | None = None) ->
     """Calculate the cost of a run, and train one step.
 
     Args:
-        config: Of the run.
-        cache: The folder of all caches; only read, and no frame cache is made.
+        config: Configuration of the run.
+        cache: The folder of all caches; only read, and no frame cache is built.
         progress: Reports how many samples have been read to find T, where it varies.
 
     Returns:
@@ -64,14 +64,14 @@ def dry_run(config: RunConfig, cache: Path, progress: Progress | None = None) ->
     """
     if group_from_env().size > 1:
         raise ConfigError("--dry-run: expected a single process, found several. Run it without torchrun.")
-    with computing(config) as device:
+    with compute_device(config) as device:
         torch.manual_seed(config.seed)
         tiny = tiny_frames(config, cache, min(_STEP_SAMPLES + 1, config.batch_size), device, progress)
         network = _build(config, tiny, device)
         operations = _count(config, network, tiny, device)
         # With precision auto, CUDA would use another precision than the CPU.
         planned_for_cuda = device.type == "cpu" and config.device == "auto" and config.precision != "auto"
-        measured, notes = _train_step(config, tiny, device, operations, apart=planned_for_cuda)
+        measured, notes = _train_step(config, tiny, device, operations, unfused=planned_for_cuda)
     if measured["skipped"]:
         notes.append(measured["skipped"])
     memory = _memory(config, operations, measured, tiny)
@@ -107,10 +107,10 @@ def _count(config: RunConfig, network: nn.Module, tiny: TinyFrames, device: torc
 
 def _work(config: RunConfig, operations: Operations, tiny: TinyFrames) -> dict[str, Any]:
     """FLOPs of one training step and of the run; None where the number of samples is not known."""
-    learns = min(config.grad_steps or tiny.timesteps, tiny.timesteps)
+    grad_steps = min(config.grad_steps or tiny.timesteps, tiny.timesteps)
     # The backward pass costs two forward passes: gradients of the inputs and of the weights.
-    step = 2 * operations.macs * config.batch_size * (tiny.timesteps + 2 * learns)
-    # A last batch that is not full is dropped.
+    step = 2 * operations.macs * config.batch_size * (tiny.timesteps + 2 * grad_steps)
+    # An incomplete last batch is dropped.
     steps = None if tiny.train_samples is None else tiny.train_samples // config.batch_size
     return {
         "train_samples": tiny.train_samples,
@@ -123,7 +123,7 @@ def _work(config: RunConfig, operations: Operations, tiny: TinyFrames) -> dict[s
 
 
 def _memory(config: RunConfig, operations: Operations, measured: dict[str, Any], tiny: TinyFrames) -> dict[str, int]:
-    """Bytes at the configured batch size, by part and in all."""
+    """Memory in bytes at the configured batch size, by part and in total."""
     weights = _FLOAT32_BYTES * operations.parameters
     parts = {
         "parameters": weights,
@@ -139,7 +139,7 @@ def _memory(config: RunConfig, operations: Operations, measured: dict[str, Any],
 
 
 def _copies(optimiser: OptimiserConfig) -> int:
-    """How many values the optimiser stores for each weight: AdamW two moments, SGD its momentum."""
+    """Number of values that the optimiser stores per weight: two moments for AdamW, the momentum for SGD."""
     return 2 if optimiser.name == "adamw" else int(optimiser.momentum > 0)
 
 
@@ -155,16 +155,16 @@ def _cuda_besides(config: RunConfig, network: nn.Module, operations: Operations,
         if isinstance(module, CLIFNode) and config.neuron.backend != "torch":
             per_step += _FLOAT32_BYTES * layer.outputs
         elif isinstance(module, AveragePool):
-            # Four inputs for each output, each spike as wide as the precision.
+            # Four inputs for each output, in the configured precision.
             per_step += 4 * layer.outputs * (_FLOAT32_BYTES if config.precision == "fp32" else 2)
-    learns = min(config.grad_steps or tiny.timesteps, tiny.timesteps)
-    return per_step * learns * config.batch_size
+    grad_steps = min(config.grad_steps or tiny.timesteps, tiny.timesteps)
+    return per_step * grad_steps * config.batch_size
 
 
 def _train_step(
-    config: RunConfig, tiny: TinyFrames, device: torch.device, operations: Operations, apart: bool
+    config: RunConfig, tiny: TinyFrames, device: torch.device, operations: Operations, unfused: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """The step in the configured precision if the device supports it, else in the nearest, and notes on the reasons."""
+    """Train a step in the configured precision, or in the nearest supported one; returns notes on the reasons."""
     notes = []
     if config.compile:
         notes.append("the step ran without torch.compile, which may need less memory")
@@ -174,17 +174,17 @@ def _train_step(
         notes.append("the step ran in bf16, which is as wide as fp16, because CPUs have no fast fp16 kernels")
         config = replace(config, precision="bf16")
     try:
-        return _measure(config, tiny, device, operations, apart), notes
+        return _measure(config, tiny, device, operations, unfused), notes
     except (RuntimeError, NotImplementedError) as error:
         if configured == "fp32" or device.type != "cpu":
             raise
         reason = " ".join(str(error).split())[:200]
         notes.append(f"the step ran in fp32, which needs more memory: on the CPU {configured} failed ({reason})")
-        return _measure(replace(config, precision="fp32"), tiny, device, operations, apart), notes
+        return _measure(replace(config, precision="fp32"), tiny, device, operations, unfused), notes
 
 
 def _measure(
-    config: RunConfig, tiny: TinyFrames, device: torch.device, operations: Operations, apart: bool
+    config: RunConfig, tiny: TinyFrames, device: torch.device, operations: Operations, unfused: bool
 ) -> dict[str, Any]:
     """Train one step of two samples, after a forward pass with another number of them: the difference is one sample's.
 
@@ -208,9 +208,9 @@ def _measure(
         return skipped(1, expected)
     samples = min(_STEP_SAMPLES, config.batch_size)
     network = _build(config, tiny, device)
-    if apart:
-        # CUDA keeps what the CPU does not where it runs batch norm and neuron as one and leaves out zeros of spikes,
-        # neither of which it does where somebody looks at the layers.
+    if unfused:
+        # The CPU saves less memory than CUDA where it fuses batch norm and neuron and skips zeros of spikes. It does
+        # neither if the layers have hooks.
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
                 module.register_forward_hook(lambda *_: None)
@@ -241,7 +241,7 @@ def _measure(
     if not math.isfinite(value):
         layer = find_layer(network, kept.batch.frames)
         raise RunError(f"--dry-run: expected a finite loss, found {value}. First non-finite value: {layer}")
-    learner.follow(loss)
+    learner.update(loss)
     found = _described(config, device, samples, kept.bytes, _slope(kept, other))
     return found | {"loss": value, "seconds": _now(device) - start}
 
@@ -262,7 +262,7 @@ def _described(config: RunConfig, device: torch.device, samples: int, kept: floa
 
 
 def _slope(a: Kept, b: Kept) -> float:
-    """Bytes of one additional sample, without what does not grow with the batch, such as weights in half precision."""
+    """Bytes of one additional sample, without constant parts such as the weights in half precision."""
     samples = len(a.batch.labels) - len(b.batch.labels)
     return (a.bytes - b.bytes) / samples if samples else a.bytes / len(a.batch.labels)
 

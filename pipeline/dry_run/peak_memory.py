@@ -1,4 +1,4 @@
-"""The peak memory of one training step and one validation batch of a run, at its own batch size."""
+"""Measure the peak memory of one training step and one validation batch of a run, at its batch size."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from pipeline.dry_run.step_memory import available_bytes, expected_bytes
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.networks import SpikeCounter
 from pipeline.networks.run_network import make_run_network
-from pipeline.runtime.device import computing
+from pipeline.runtime.device import compute_device
 from pipeline.runtime.distributed import Group
 from pipeline.training.learner import Learner
 from preprocess.errors import FullMemoryError
 
 
 def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
-    """Peak main memory and peak CUDA memory of this process after one step, in bytes; nothing is written.
+    """Run one step and return the peak main memory and peak CUDA memory of this process in bytes; writes nothing.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         cache: The folder of all caches.
 
     Raises:
-        FullMemoryError: If the step does not fit in memory; a step that certainly does not is not tried.
+        FullMemoryError: If the step does not fit in memory; a step that certainly does not fit is not run.
         ConfigError: If the configuration does not fit the data.
         CacheError: If the data set has no event store.
     """
     data = open_data(config, cache, needs_test=False)
-    with computing(config) as device:
+    with compute_device(config) as device:
         network = make_run_network(
             config, classes=len(data.classes), size=data.size, timesteps=data.frames.timesteps, device=device
         )
@@ -44,11 +44,13 @@ def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
         learner = Learner(config, network, device, Group())
         network.train()
         samples = data.splits.train[: config.batch_size]
-        loader = FrameLoader(data.frames, samples, config.batch_size, config.input, device, shuffle_seed=config.seed)
+        loader = FrameLoader(
+            data.frames, samples, config.batch_size, config.input, device, seed=config.seed, training=True
+        )
         with SpikeCounter(network) as counter:
             for batch in loader.batches(1):
                 loss, _ = learner.loss(batch, counter)
-                learner.follow(loss)
+                learner.update(loss)
         if len(data.splits.validation):
             part = data.splits.validation[: config.batch_size]
             loader = FrameLoader(data.frames, part, config.batch_size, config.input, device, seed=config.seed)
@@ -59,10 +61,10 @@ def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
 
 
 def _refuse_what_cannot_fit(config: RunConfig, network: nn.Module, data: RunData, device: torch.device) -> None:
-    """Refuse before allocating: a system that runs out of memory may end other processes than this one."""
+    """Raise before allocating memory, because a system that runs out of memory may kill other processes."""
     steps = data.frames.timesteps
     operations = count_run_operations(config, network, data.size, steps, device)
-    # Fused layers or half precision need half of it.
+    # Fused layers or half precision may need only half of it.
     least = expected_bytes(config, operations, steps, config.micro_batch or config.batch_size) // 2
     room = available_bytes(device)
     if room is not None and least > room:

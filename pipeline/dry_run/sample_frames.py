@@ -24,15 +24,17 @@ _MEAN_COUNT = 0.4
 
 @dataclass(frozen=True, eq=False)
 class TinyFrames:
-    """Attributes:
-    batch: A few samples as they enter the network, on the device.
-    source: ``event store`` or ``made up``.
-    path: Path of the event store, which may be missing.
-    size: Height and width of what enters the network.
-    timesteps: T, the longest sample's where it varies.
-    classes: Number of classes.
-    train_samples: Number of samples in an epoch; None if unknown.
-    train_samples_from: ``event store``, ``official number``, or ``official number less the validation share``.
+    """The input of a dry run.
+
+    Attributes:
+        batch: A few encoded samples, on the device.
+        source: ``event store`` or ``made up``.
+        path: Path of the event store, which may be missing.
+        size: Height and width of the network's input.
+        timesteps: T; that of the longest sample if it varies.
+        classes: Number of classes.
+        train_samples: Number of training samples; None if unknown.
+        train_samples_from: ``event store``, ``official number``, or ``official number less the validation share``.
     """
 
     batch: Batch
@@ -45,7 +47,7 @@ class TinyFrames:
     train_samples_from: str | None
 
     def first(self, samples: int) -> Batch:
-        """A copy of the first samples."""
+        """Return a copy of the first samples."""
         batch = self.batch
         lengths = None if batch.lengths is None else batch.lengths[:samples]
         return Batch(batch.frames[:, :samples].clone(), batch.labels[:samples], lengths)
@@ -54,10 +56,10 @@ class TinyFrames:
 def tiny_frames(
     config: RunConfig, cache: Path, samples: int, device: torch.device, progress: Progress | None = None
 ) -> TinyFrames:
-    """A few samples of a run's training split; nothing is written.
+    """Return a few samples of a run's training split; writes nothing.
 
     Args:
-        config: The run's; its frames are binned from the event store even if it reads from a frame cache.
+        config: Configuration of the run; frames are binned from the event store even if it uses a frame cache.
         cache: The folder of all caches.
         samples: Number of samples, at most the batch size.
         device: Device of the batch.
@@ -75,12 +77,18 @@ def tiny_frames(
 
 
 def _real(config: RunConfig, cache: Path, samples: int, device: torch.device, progress: Progress | None) -> TinyFrames:
-    of_events = replace(config, input=replace(config.input, source="events"))
-    data = open_data(of_events, cache, progress, needs_test=False)
+    from_events = replace(config, input=replace(config.input, source="events"))
+    data = open_data(from_events, cache, progress, needs_test=False)
     chosen = np.random.default_rng(config.seed).permutation(data.splits.train)[:samples]
-    augmentation = config.dataset.augmentation
     loader = FrameLoader(
-        data.frames, chosen, samples, config.input, device, shuffle_seed=config.seed, augmentation=augmentation
+        data.frames,
+        chosen,
+        samples,
+        config.input,
+        device,
+        seed=config.seed,
+        training=True,
+        augmentation=config.dataset.augmentation,
     )
     (batch,) = loader.batches(1)
     data.frames.close()

@@ -1,4 +1,4 @@
-"""The least memory that a training step needs, before it is run, and the memory that is available."""
+"""An estimate of the memory of a training step before it is run, and the available memory."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _GROUP_FILES = (
 
 
 def expected_bytes(config: RunConfig, operations: Operations, timesteps: int, samples: int) -> int:
-    """An estimate of what a forward pass saves for the backward pass: the outputs of all layers and steps in float32.
+    """Estimate what a forward pass saves for the backward pass: the outputs of all layers and steps in float32.
 
     Fused layers on the CPU and half precision save less, down to half of it; custom functions are not counted.
 
     Args:
         config: The run's configuration.
         operations: The operations of its network.
-        timesteps: T, the longest sample's where it varies.
+        timesteps: T; that of the longest sample if it varies.
         samples: Number of samples in the batch.
     """
-    learns = min(config.grad_steps or timesteps, timesteps)
-    return _BYTES * sum(layer.outputs for layer in operations.layers) * learns * samples
+    grad_steps = min(config.grad_steps or timesteps, timesteps)
+    return _BYTES * sum(layer.outputs for layer in operations.layers) * grad_steps * samples
 
 
 def available_bytes(
     device: torch.device, proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")
 ) -> int | None:
-    """Memory that this process can still allocate, in bytes; None if the system does not report it.
+    """Return the memory that this process can still allocate, in bytes; None if the system does not report it.
 
     On the CPU: the minimum of the free memory of the machine and of what the limits of its control groups (containers,
     Slurm) leave. On CUDA: the free memory of the device, and what this process has reserved but does not use.

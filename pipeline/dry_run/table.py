@@ -1,4 +1,4 @@
-"""What `train --dry-run` prints."""
+"""The table that `train --dry-run` prints."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SAMPLES_FROM = {
 
 
 def print_dry_run(report: dict[str, Any], config: RunConfig) -> None:
-    """Print a report of `pipeline.dry_run.dry_run.dry_run`."""
+    """Print the report of a dry run; see `pipeline.dry_run.dry_run.dry_run`."""
     from rich.table import Table
 
     from preprocess.terminal.console import console
@@ -103,7 +103,7 @@ def _step_rows(report: dict[str, Any]) -> dict[str, str]:
 
 
 def _flops(count: int) -> str:
-    """Such as ``9.82 TFLOP``."""
+    """Format a number of FLOPs, such as ``9.82 TFLOP``."""
     for unit, letter in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
         if count >= unit:
             return f"{count / unit:,.2f} {letter}FLOP"
@@ -111,5 +111,5 @@ def _flops(count: int) -> str:
 
 
 def _gigabytes(count: int) -> str:
-    """In GB, or in MB below 0.1 GB."""
+    """Format a number of bytes in GB, or in MB below 0.1 GB."""
     return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -1,6 +1,7 @@
-"""Classify new recordings with a trained network, whole or window by window, as the data set `folder` cuts them.
+"""Classify new recordings with a trained network, each as one sample or in windows.
 
-The recordings go through the same steps as training data: a temporary event store, binning, encoding.
+Windows are cut as for the data set `folder`. The recordings are processed in the same way as training data: a temporary
+event store, binning, encoding.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ class ClassifiedWindow:
 
     Attributes:
         file: The recording.
-        start_us: Where the window begins, in the recording's own time, in µs.
-        end_us: Where it ends, exclusive.
+        start_us: Start of the window in the time of the recording, in µs.
+        end_us: End of the window, exclusive.
         events: Number of events.
-        prediction: What the network makes of it.
-        label: Name of the true class; None where it is not known.
+        prediction: Prediction of the network.
+        label: Name of the true class; None if it is not known.
     """
 
     file: Path
@@ -51,11 +52,11 @@ class ClassifiedWindow:
 
     @property
     def correct(self) -> bool | None:
-        """Whether the prediction is the label; None where that is not known."""
+        """Whether the prediction is the label; None if the label is not known."""
         return None if self.label is None else self.label == self.prediction.name
 
     def row(self) -> dict[str, Any]:
-        """Plain values: a row of the CSV file, and an entry of the JSON object."""
+        """The row of the CSV file, which is also an entry of the JSON object."""
         return {
             "file": str(self.file),
             "start_us": self.start_us,
@@ -69,18 +70,18 @@ class ClassifiedWindow:
 
 @dataclass(frozen=True)
 class Classified:
-    """All windows, in the order of the files.
+    """The classified windows of several recordings.
 
     Attributes:
-        windows: What was classified.
-        without_window: Files that are shorter than a window, or have too few events in each.
+        windows: All classified windows, in the order of the files.
+        without_window: Files that are shorter than a window, or whose windows all have too few events.
     """
 
     windows: tuple[ClassifiedWindow, ...]
     without_window: tuple[Path, ...]
 
     def accuracy(self) -> dict[str, Any] | None:
-        """Accuracy by window with its 95 % interval, as fractions; None without labels."""
+        """Accuracy by window and its 95 % interval, as fractions; None without labels."""
         known = [window.correct for window in self.windows if window.correct is not None]
         if not known:
             return None
@@ -104,18 +105,19 @@ def classify_recordings(
     """Classify recordings.
 
     Args:
-        trained: As `load_run` returns it.
-        files: Recordings of any readable format; each is classified once.
-        windows: How recordings are cut; None classifies each as one sample.
-        labels: The true class of every file, where known.
-        arrays: What the user says of arrays without names and units.
-        orientation: Which way up CIFAR10-DVS is; None as its format says.
-        salvage: Whether damaged recordings give the events before the damage.
-        sort: Whether the events of each recording are sorted by time first.
+        trained: A network as returned by `load_run`.
+        files: Recordings of any readable format; duplicates are classified once.
+        windows: How recordings are cut into windows; None classifies each recording as one sample.
+        labels: The true class of every file, if known.
+        arrays: Columns and time unit of arrays that do not specify them.
+        orientation: Orientation of CIFAR10-DVS recordings; None for that of the format.
+        salvage: Whether the events before the damage are used if a recording is damaged.
+        sort: Whether the events of each recording are first sorted by time.
         progress: Where to report progress.
 
     Raises:
-        RecordingError: For every recording that is damaged, empty, or of another sensor than the training data.
+        RecordingError: With a line for every recording that is damaged, empty, or has another sensor size than the
+            training data.
     """
     paths = list(dict.fromkeys(Path(file).expanduser().absolute() for file in files))
     _refuse_other_sensors(trained, paths, arrays)
@@ -169,7 +171,7 @@ def _label(trained: TrainedNetwork, labels: Mapping[Path, str] | None, path: Pat
 
 
 def _refuse_other_sensors(trained: TrainedNetwork, paths: Sequence[Path], arrays: ArrayOptions) -> None:
-    """Open every recording once before any is decoded: a wrong file among hundreds is named at once."""
+    """Check the sensor size of all recordings before decoding any of them."""
     rows, columns = trained.sensor
     errors: list[str] = []
     for path in paths:

@@ -1,4 +1,4 @@
-"""What came of a run: the content of `result.json`, and the predictions of every test sample."""
+"""The result of a run: the content of `result.json`, and the predictions for every test sample."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def describe_run(
     timings: Sequence[Mapping[str, Any]],
     epoch: int,
 ) -> ResultJson:
-    """What `result.json` says besides the test split: what was run, and what the selected epoch measured.
+    """Return the part of `result.json` that does not depend on the test split.
 
     Args:
-        config: The run's.
-        data: What it read.
-        rows: Of ``metrics.jsonl``.
-        timings: Of ``timings.jsonl``.
-        epoch: Whose weights are selected.
+        config: Configuration of the run.
+        data: Data of the run.
+        rows: Rows of ``metrics.jsonl``.
+        timings: Rows of ``timings.jsonl``.
+        epoch: Epoch of the selected weights.
 
     Raises:
-        RunError: If there is no row of that epoch.
+        RunError: If there is no row for that epoch.
     """
     if not 1 <= epoch <= len(rows):
         raise RunError(
-            f"metrics.jsonl: expected a row of epoch {epoch}, whose weights best.pt holds, found {len(rows)} rows. The "
-            "run is still training, or was killed: wait for it, or go on with it: spikeloom train --resume DIR"
+            f"metrics.jsonl: expected a row for epoch {epoch}, which the weights in best.pt are of, found {len(rows)} "
+            "rows. The run is still training or was killed. Wait for it, or resume it: spikeloom train --resume DIR"
         )
     chosen = rows[epoch - 1]
     return {
@@ -50,21 +50,21 @@ def describe_run(
         "selection": config.selection,
         "timesteps": data.frames.timesteps,
         "train_samples": len(data.splits.train),
-        # A last batch that is not full is left out, of other samples each epoch.
+        # An incomplete last batch is dropped; the samples differ by epoch.
         "left_out_per_epoch": len(data.splits.train) % config.batch_size,
         "classes": list(data.classes),
         "epoch": epoch,
         "epochs": len(rows),
         "validation_accuracy": chosen["validation_accuracy"],
         "firing_rate": chosen["firing_rate"],
-        # Runs of earlier versions have none.
+        # Missing in runs of earlier versions.
         "energy_uj": chosen.get("energy_uj"),
         "seconds": math.fsum(row.get("epoch_s", 0.0) for row in timings),
     }
 
 
 def save_predictions(path: Path, data: RunData, tested: Evaluation) -> None:
-    """Write name, label and summed logits of every test sample, in the order of the split."""
+    """Write the name, label and summed logits of every test sample, in the order of the split."""
     names = data.frames.samples.name[data.splits.test]
 
     def write(temporary: Path) -> None:

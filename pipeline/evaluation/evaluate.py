@@ -1,4 +1,4 @@
-"""What a network reaches on a split: loss, accuracy over time, confusion, firing rates, and every sample's logits."""
+"""Evaluate a network on a split: loss, accuracy over time, confusion matrix, firing rates and logits."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from pipeline.runs.result_json import EvaluatedTest
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """One pass over a split, without gradients and in float32.
+    """The result of one pass over a split, without gradients and in float32.
 
     Attributes:
-        loss: Mean over the samples.
+        loss: Mean loss over the samples.
         labels: Class numbers, int64 (N,).
-        logits: Summed over the time steps that count, float32 (N, classes).
+        logits: Sum of the logits over the time steps that count, float32 (N, classes).
         firing_rates: Spikes / (neurons * T * samples) of each spiking layer, by its name.
         firing_rate: The same over all layers.
-        correct_by_step: Samples that the first t steps get right, t = 1 .. T, int64 (T,); None where a step's output
-            depends on later frames.
-        input_rates: `firing_rates`, and those of the other modules that were asked for.
+        correct_by_step: Number of samples that are classified correctly from the first t steps, t = 1 .. T, int64 (T,);
+            None if outputs depend on later frames.
+        input_rates: `firing_rates`, and the rates of the other modules that were requested.
     """
 
     loss: float
@@ -53,37 +53,37 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """A fraction."""
+        """Accuracy as a fraction."""
         return self.correct / len(self.labels)
 
     def latency_curve(self) -> list[float] | None:
-        """A fraction for each t = 1 .. T: the accuracy of the first t steps; the last is `accuracy`."""
+        """Accuracy from the first t steps, t = 1 .. T, as fractions; the last one is `accuracy`."""
         if self.correct_by_step is None:
             return None
         return [int(correct) / len(self.labels) for correct in self.correct_by_step]
 
     def confusion(self) -> NDArray[np.int64]:
-        """How often class `row` was taken for class `column`, int64 (classes, classes)."""
+        """Confusion matrix, int64 (classes, classes): rows are true classes, columns are predictions."""
         classes = self.logits.shape[1]
         matrix = np.zeros((classes, classes), np.int64)
         np.add.at(matrix, (self.labels, self.predictions), 1)
         return matrix
 
     def per_class_accuracy(self) -> list[float | None]:
-        """A fraction for each class; None for a class without samples."""
+        """Accuracy of each class as a fraction; None for a class without samples."""
         confusion = self.confusion()
         totals = confusion.sum(1)
         return [int(confusion[c, c]) / int(n) if n else None for c, n in enumerate(totals)]
 
 
 def evaluate(network: torch.nn.Module, loader: FrameLoader, config: LossConfig, also: Iterable[str] = ()) -> Evaluation:
-    """Run a network in evaluation mode over all batches of a loader; its training mode is as before afterwards.
+    """Run a network in evaluation mode over all batches of a loader; its mode is restored at the end.
 
     Args:
-        network: On the loader's device.
-        loader: Of a split.
-        config: Of the loss.
-        also: Modules whose spikes are counted besides; see `SpikeCounter`.
+        network: A network on the device of the loader.
+        loader: Loader of a split.
+        config: Configuration of the loss.
+        also: Other modules whose spikes are counted; see `SpikeCounter`.
     """
     training = network.training
     network.eval()
@@ -114,12 +114,12 @@ def evaluate(network: torch.nn.Module, loader: FrameLoader, config: LossConfig, 
 
 
 def mean_steps(data: RunData, indices: NDArray[np.int64]) -> float:
-    """Steps of a sample of a split: T, or the mean of their lengths where it varies."""
+    """Mean number of time steps of the samples of a split; T if it does not vary."""
     return float(np.mean(data.frames.lengths[indices]))
 
 
 def describe_test(evaluation: Evaluation) -> EvaluatedTest:
-    """The part of `result.json` that is about the test split, as plain values."""
+    """Return the part of `result.json` on the test split, as plain values."""
     low, high = accuracy_interval(evaluation.correct, len(evaluation.labels))
     return {
         "test_loss": evaluation.loss,

@@ -1,4 +1,4 @@
-"""One call from a run folder to what its selected weights reach on the test split."""
+"""The `evaluate` function of the library: evaluate the selected weights of a run folder on its test split."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def evaluate(
     The same as ``spikeloom evaluate``. For recordings outside the data set see `pipeline.load_run`.
 
     Args:
-        folder: A run folder, as `train` makes it.
+        folder: A run folder, as created by `train`.
         cache: The folder of all caches; the run's own if None.
         timesteps: Other T to evaluate the same weights at.
         device: Where to compute; the run's own device if None.
-        accept_changed_code: Whether a run whose own neuron or network file changed is evaluated all the same.
+        accept_changed_code: Whether a run is evaluated although its custom neuron or network file changed.
         progress: Where to report progress; None prints only warnings and notes.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Testing a finished run's selected weights again, from its folder alone."""
+"""Evaluate the selected weights of a run again, from its folder alone."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from pipeline.evaluation.other_timesteps import accuracy_by_timesteps, refuse_ti
 from pipeline.runs.changed_code import KEY, check_code, joined_records
 from pipeline.runs.result_json import EvaluationJson
 from pipeline.runs.run_folder import Run
-from pipeline.runtime.device import computing
+from pipeline.runtime.device import compute_device
 from preprocess.default_folders import default_cache
 from preprocess.files import write_json
 from preprocess.terminal.progress import Progress
 
 
-def run_cache(there: Run, cache: Path | None) -> Path:
-    """Where a run's frames are: the folder given, else the run's own where it still is, else the default."""
-    known = there.environment.get("cache")
+def run_cache(run: Run, cache: Path | None) -> Path:
+    """The cache of a run: the given folder, else the run's own if it still exists, else the default."""
+    known = run.environment.get("cache")
     if cache is None and known is not None and Path(known).is_dir():
         return Path(known)
     return default_cache(cache)
 
 
 def evaluate_run(
-    there: Run,
+    run: Run,
     cache: Path | None,
     *,
     timesteps: Sequence[int] = (),
@@ -40,51 +40,51 @@ def evaluate_run(
     """Evaluate a run's ``best.pt`` on the test split; writes ``evaluation.json`` and ``predictions.npz``.
 
     Args:
-        there: The run.
+        run: The run.
         cache: See `run_cache`.
         timesteps: Other T to evaluate the same weights at.
         nir: A file to write the network to.
-        progress: Where to tell of a frame cache that must be made.
+        progress: Reports the progress of building a missing frame cache.
 
     Returns:
-        The keys of ``result.json``; `accuracy_by_timesteps` (by T as text, as JSON has keys, the trained T among them)
-        and `nir` (see `export_nir`) where asked for.
+        The keys of ``result.json``, and if requested `accuracy_by_timesteps` (keys are T as text, including the trained
+        T) and `nir` (see `export_nir`).
 
     Raises:
-        RunError: If the run has no selected weights yet, or its data were preprocessed from other files or its own
-            neuron or network file changed since.
+        RunError: If the run has no selected weights yet, or if since the training its data were preprocessed from other
+            files or its custom neuron or network file changed.
         ConfigError: If a T or the NIR export is not possible for this run; nothing is written then.
         CacheError: If the data set has no event store.
     """
-    config, cache = there.config, run_cache(there, cache)
+    config, cache = run.config, run_cache(run, cache)
     refuse_timesteps(config, timesteps)
     if nir is not None:
         refuse_inexpressible(config)
-    require_weights(there)
-    accepted = joined_records(there.environment.get(KEY, ()), check_code(there))
-    data = open_run_data(there, config, cache, progress)
-    with computing(config) as device:
-        network, epoch = load_selected(there, data, device)
+    require_weights(run)
+    accepted = joined_records(run.environment.get(KEY, ()), check_code(run))
+    data = open_run_data(run, config, cache, progress)
+    with compute_device(config) as device:
+        network, epoch = load_selected(run, data, device)
         count = EnergyCount(config, network, data.size, data.frames.timesteps, device)
-        tested = evaluate_test(there, network, data, device, count.watched)
+        tested = evaluate_test(run, network, data, device, count.watched)
         result = cast(
             EvaluationJson,
-            {**describe_run(config, data, there.metrics, there.timings, epoch), **describe_test(tested)},
+            {**describe_run(config, data, run.metrics, run.timings, epoch), **describe_test(tested)},
         )
-        result["micro_batch"] = there.environment.get("micro_batch")
+        result["micro_batch"] = run.environment.get("micro_batch")
         if accepted:
             result["accepted_changed_code"] = accepted
         result["energy"] = count.energy(tested.input_rates, mean_steps(data, data.splits.test)).describe()
         if timesteps:
             trained = data.frames.timesteps
             others = [steps for steps in timesteps if steps != trained]
-            reached = {trained: tested.accuracy} | accuracy_by_timesteps(there, cache, others, device, progress)
+            reached = {trained: tested.accuracy} | accuracy_by_timesteps(run, cache, others, device, progress)
             result["accuracy_by_timesteps"] = {str(steps): reached[steps] for steps in sorted(reached)}
         if nir is not None:
             result["nir"] = export_nir(network, data.size, nir)
-            # The file is only as good as what it computes when it is read again.
-            read = evaluate_test(there, ReadNetwork(nir, device), data, device)
+            # The file is verified by reading it and evaluating the network that it contains.
+            read = evaluate_test(run, ReadNetwork(nir, device), data, device)
             result["nir"]["same_predictions"] = int((read.predictions == tested.predictions).sum())
-    save_predictions(there.folder / "predictions.npz", data, tested)
-    write_json(there.folder / "evaluation.json", result)
+    save_predictions(run.folder / "predictions.npz", data, tested)
+    write_json(run.folder / "evaluation.json", result)
     return result

@@ -1,4 +1,4 @@
-"""A finished run's selected weights and its test split, from its folder alone."""
+"""The selected weights and the test split of a run, from its folder alone."""
 
 from __future__ import annotations
 
@@ -23,55 +23,55 @@ from preprocess.store.frame_source import FrameSource
 from preprocess.terminal.progress import Progress
 
 
-def require_weights(there: Run) -> Path:
-    """The path of a run's ``best.pt``; RunError where it has none yet."""
-    path = there.folder / "best.pt"
+def require_weights(run: Run) -> Path:
+    """Return the path of a run's ``best.pt``; raises RunError if it has none yet."""
+    path = run.folder / "best.pt"
     if not path.is_file():
         raise RunError(
-            f"{there.folder}: expected selected weights (best.pt), found none after {len(there.metrics)} epochs. "
-            f"Train on: spikeloom train --resume {there.folder}"
+            f"{run.folder}: expected selected weights (best.pt), found none after {len(run.metrics)} epochs. "
+            f"Resume it: spikeloom train --resume {run.folder}"
         )
     return path
 
 
-def open_run_data(there: Run, config: RunConfig, cache: Path, progress: Progress | None = None) -> RunData:
-    """The data of a run's configuration, or of one that bins the same samples otherwise.
+def open_run_data(run: Run, config: RunConfig, cache: Path, progress: Progress | None = None) -> RunData:
+    """Open the data of a run's configuration, or of one that bins the same samples in another way.
 
     Raises:
         RunError: If the data set was preprocessed from other files since the run was trained.
         CacheError: If the data set has no event store.
     """
     data = open_data(config, cache, progress)
-    trained_on = there.environment.get("data")
+    trained_on = run.environment.get("data")
     if trained_on not in (None, data.frames.fingerprint):
         raise RunError(
-            f"{there.folder}: expected frames {trained_on}, found {data.frames.fingerprint} in {data.frames.path}: the "
-            "data set was preprocessed from other files since. Give the run's own --cache."
+            f"{run.folder}: expected frames {trained_on}, found {data.frames.fingerprint} in {data.frames.path}: the "
+            "data set was preprocessed from other files since. Give the --cache that the run was trained with."
         )
     return data
 
 
-def load_selected(there: Run, data: RunData, device: torch.device) -> tuple[nn.Module, int]:
-    """The network with the weights of ``best.pt`` in evaluation mode, and the epoch they are of.
+def load_selected(run: Run, data: RunData, device: torch.device) -> tuple[nn.Module, int]:
+    """Load the network with the weights of ``best.pt`` in evaluation mode, and their epoch.
 
-    In evaluation mode it forgets what it saw before at the begin of each forward pass, so that equal inputs have equal
-    outputs. In training mode it keeps its state, as `reset_network` and truncated back-propagation need it.
+    In evaluation mode, the network clears its state at the beginning of each forward pass, so that equal inputs have
+    equal outputs. In training mode, it keeps its state, as truncated back-propagation requires.
 
     Raises:
-        RunError: If there are no such weights, they are damaged or do not fit, or the run's own neuron or network
-            file changed since the training and the run was not opened with `accept_changed_code`.
+        RunError: If there are no such weights, they are damaged or do not fit, or the custom neuron or network file
+            changed since the training and the run was not opened with `accept_changed_code`.
     """
-    return load_for_frames(there, data.frames, device)
+    return load_for_frames(run, data.frames, device)
 
 
-def load_for_frames(there: Run, frames: FrameSource, device: torch.device) -> tuple[nn.Module, int]:
-    """The same for any frames of the run's data set, whatever they are split into."""
-    size = input_size(there.config.input, frames.height, frames.width)
-    return load_weights_into(there, device, classes=len(frames.classes), size=size, timesteps=frames.timesteps)
+def load_for_frames(run: Run, frames: FrameSource, device: torch.device) -> tuple[nn.Module, int]:
+    """As `load_selected`, for any frames of the run's data set."""
+    size = input_size(run.config.input, frames.height, frames.width)
+    return load_weights_into(run, device, classes=len(frames.classes), size=size, timesteps=frames.timesteps)
 
 
 def load_weights_into(
-    there: Run,
+    run: Run,
     device: torch.device,
     *,
     classes: int,
@@ -79,25 +79,23 @@ def load_weights_into(
     timesteps: int,
     given: nn.Module | None = None,
 ) -> tuple[nn.Module, int]:
-    """The same for input of a given form; see `pipeline.networks.run_network.make_run_network` for the arguments."""
-    check_code(there)
-    network = make_run_network(
-        there.config, classes=classes, size=size, timesteps=timesteps, device=device, given=given
-    )
-    epoch = load_weights(require_weights(there), network)
-    network.register_forward_pre_hook(_forget_before_inference)
+    """As `load_selected`, for input of a given shape; the arguments are those of `make_run_network`."""
+    check_code(run)
+    network = make_run_network(run.config, classes=classes, size=size, timesteps=timesteps, device=device, given=given)
+    epoch = load_weights(require_weights(run), network)
+    network.register_forward_pre_hook(_reset_before_inference)
     return network.eval(), epoch
 
 
-def _forget_before_inference(network: nn.Module, _inputs: object) -> None:
+def _reset_before_inference(network: nn.Module, _inputs: object) -> None:
     if not network.training:
         reset_network(network)
 
 
 def evaluate_test(
-    there: Run, network: nn.Module, data: RunData, device: torch.device, also: Iterable[str] = ()
+    run: Run, network: nn.Module, data: RunData, device: torch.device, also: Iterable[str] = ()
 ) -> Evaluation:
-    """What a network reaches on the run's test split; `also` as `pipeline.evaluation.evaluate.evaluate` has it."""
-    config = there.config
+    """Evaluate a network on the test split of a run; see `pipeline.evaluation.evaluate.evaluate` for `also`."""
+    config = run.config
     loader = FrameLoader(data.frames, data.splits.test, config.batch_size, config.input, device, seed=config.seed)
     return evaluate(network, loader, config.loss, also)

@@ -1,4 +1,4 @@
-"""Accuracy over time: how many samples are right already when only the first t steps of theirs are used."""
+"""Accuracy over time: how many samples are classified correctly from their first t time steps."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from pipeline.evaluation.losses import sum_logits
 
 
 def correct_by_step(logits: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Samples whose largest sum of the first t steps' logits is their label's, for t = 1 .. T.
+    """Number of samples that are classified correctly from the sum of the first t steps' logits, for t = 1 .. T.
 
     Args:
         logits: Shape (T, B, classes).
         labels: Class numbers, int64, shape (B,).
-        mask: Of `pipeline.evaluation.losses.answer_mask`, shape (T, B): a sample keeps the prediction of its own last
-        step, and
-            before the first step that counts it has none, which is not right. None counts all steps.
+        mask: As returned by `pipeline.evaluation.losses.answer_mask`, shape (T, B); None counts all steps. A sample
+            keeps the prediction of its last step. Before the first step that counts, it has no prediction and is not
+            counted as correct.
 
     Returns:
-        int64, shape (T,); the last is what `pipeline.evaluation.losses.predict` gets right.
+        int64, shape (T,); the last value is that of `pipeline.evaluation.losses.predict`.
     """
     logits = logits.float()
     kept = logits if mask is None else torch.where(mask[..., None], logits, 0.0)
-    # Not torch.cumsum, which CUDA refuses where only deterministic algorithms may run.
+    # torch.cumsum has no deterministic implementation on CUDA.
     sums = torch.stack(list(accumulate(kept)))
-    # Added in another order, sums differ in the last digit, which decides ties: the last is the prediction's own.
+    # The order of summation affects the last digit and so ties; the last sum is therefore computed as in predict.
     sums[-1] = sum_logits(logits, mask)
     right = sums.argmax(2) == labels
     if mask is not None:
@@ -37,5 +37,5 @@ def correct_by_step(logits: torch.Tensor, labels: torch.Tensor, mask: torch.Tens
 
 
 def looks_ahead(network: nn.Module) -> bool:
-    """Whether early outputs depend on later frames, as with the parallel spiking neuron: then t steps need all T."""
+    """Whether outputs depend on later frames, as with the parallel spiking neuron (PSN)."""
     return any(isinstance(module, neuron.PSN) for module in network.modules())

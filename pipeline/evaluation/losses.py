@@ -1,4 +1,4 @@
-"""The paper's loss over time steps, and the prediction that goes with it."""
+"""The paper's loss over time steps, and the prediction from the logits of all steps."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pipeline.config.run_config import LossConfig
 
 
 def answer_mask(mask: torch.Tensor | None, logits: torch.Tensor, last_steps: int | None) -> torch.Tensor | None:
-    """Which steps count for loss and prediction: of each sample the last so many of its own, or all that it has.
+    """Return the mask of the time steps that count for loss and prediction.
 
     Args:
-        mask: Of `step_mask`, shape (T, B); None where all steps hold frames.
-        logits: Shape (T, B, classes); only their shape and device matter.
-        last_steps: As `LossConfig.last_steps`; a sample of fewer steps counts all of them.
+        mask: As returned by `step_mask`, shape (T, B); None if there is no padding.
+        logits: Shape (T, B, classes); only their shape and device are used.
+        last_steps: As `LossConfig.last_steps`; all steps of a shorter sample count.
 
     Returns:
-        bool, shape (T, B), at least one step of every sample; None where all steps count.
+        bool, shape (T, B), with at least one step of every sample; None if all steps count.
     """
     if last_steps is None:
         return mask
@@ -33,15 +33,15 @@ def spiking_loss(
 ) -> torch.Tensor:
     """(1 - lambda) * mean CE(o_t, y) + lambda * MSE(o_t, target), each the mean over time steps and samples.
 
-    After temporal efficient training (Deng et al., ICLR 2022) as the CLIF authors' code has it: the target is 1 for
-    every class, a regulariser, or the one-hot label. Where T varies, each sample's mean is over its own steps, so that
-    a long sample weighs as much as a short one; with `last_steps`, over the last of them.
+    After temporal efficient training (Deng et al., ICLR 2022) as in the CLIF authors' code: the target is 1 for every
+    class, as a regulariser, or the one-hot label. If T varies, each sample's mean is over its own steps, so that long
+    and short samples have the same weight; with `last_steps`, it is over the last of them.
 
     Args:
-        logits: o, shape (T, B, classes); computed with in float32.
+        logits: o, shape (T, B, classes); converted to float32.
         labels: Class numbers, int64, shape (B,).
         config: lambda (`mse_weight`), the target, the label smoothing and the steps that count (`last_steps`).
-        mask: Of `step_mask`, shape (T, B), at least one step of every sample; None counts all steps.
+        mask: As returned by `step_mask`, shape (T, B), with at least one step of every sample; None counts all steps.
 
     Returns:
         A scalar, float32.
@@ -67,11 +67,11 @@ def spiking_loss(
 
 
 def sum_logits(logits: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Logits (T, B, classes) summed over time steps, those of `answer_mask` alone where given; float32 (B, classes)."""
+    """Sum of logits (T, B, classes) over the time steps of the mask, or over all; float32 (B, classes)."""
     logits = logits.float()
     return logits.sum(0) if mask is None else torch.where(mask[..., None], logits, 0.0).sum(0)
 
 
 def predict(logits: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Class numbers, int64 (B,), of logits (T, B, classes): the largest sum over time steps."""
+    """Predicted class numbers, int64 (B,): those with the largest sum of logits (T, B, classes) over time steps."""
     return sum_logits(logits, mask).argmax(1)

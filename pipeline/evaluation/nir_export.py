@@ -1,14 +1,14 @@
-"""A trained network as a NIR graph (Pedersen et al., 2024), for other frameworks and for neuromorphic chips.
+"""Export a trained network as a NIR graph (Pedersen et al., 2024), for other frameworks and neuromorphic chips.
 
-The graph is the network in evaluation, layer by layer, and goes through SpikingJelly's exchange: batch norm is an
-affine map of each channel then and is folded into the convolution in front of it, adaptive pooling is linear and is
-folded into the linear layer behind it, dropout does nothing. It takes encoded frames (2, H, W), one a time step, and
-gives logits; the sum over steps and the choice of the largest are no part of it.
+The graph is the network in evaluation mode, layer by layer, and is written by SpikingJelly's NIR exchange. Batch norm
+is then an affine map of each channel and is folded into the preceding convolution; adaptive pooling is linear and is
+folded into the following linear layer; dropout has no effect. The input is encoded frames (2, H, W), one per time step,
+and the output is logits. The graph does not include their sum over time steps and the prediction.
 
-NIR's neurons are differential equations; SpikingJelly writes them for Euler steps of `TIME_STEP_S`. Either rule for
-the input fits: the resistance is 1 where the input decays and tau / dt where it does not. The reset must go to a
-fixed value, which is also the one that the potential leaks to. NIR's neurons fire above the threshold, SpikingJelly's
-at it too.
+NIR defines neurons by differential equations, which SpikingJelly writes for Euler steps of `TIME_STEP_S`. Both input
+rules can be expressed: the resistance is 1 if the input decays and tau / dt if it does not. The reset must be to a
+fixed value, which is also the leak potential. Neurons in NIR fire if the potential exceeds the threshold, those of
+SpikingJelly also if it equals the threshold.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from preprocess.errors import ConfigError
 from preprocess.files import write_whole
 
 TIME_STEP_S = 1e-4
-"""SpikingJelly's default, and that of most frameworks that read NIR."""
+"""The default of SpikingJelly and of most frameworks that read NIR."""
 
 NETWORKS = (*VGG_PLANS, "vggsnn", "snn5")
 _CLASSES = (SpikingVGG, VGGSNN, SNN5)
 
 
 def refuse_inexpressible(config: RunConfig) -> None:
-    """Raise a ConfigError with everything of a configuration that NIR cannot express, or that the export needs."""
+    """Raise a ConfigError if NIR cannot express the network of a configuration, or a required package is missing."""
     errors = []
     name = config.neuron.name
     if name not in ("lif", "if"):
@@ -61,17 +61,18 @@ def refuse_inexpressible(config: RunConfig) -> None:
 
 
 def plain_network(network: nn.Module, size: tuple[int, int]) -> nn.Sequential:
-    """A chain of SpikingJelly's multi-step layers that computes what a network computes in evaluation.
+    """Convert a network to a sequence of SpikingJelly's multi-step layers with the same output in evaluation mode.
 
     Args:
         network: A `SpikingVGG`, `VGGSNN` or `SNN5` with LIF or IF neurons.
         size: Height and width of a frame.
 
     Returns:
-        Frames (T, B, channels, H, W) to logits (T, B, classes), on the CPU, in the type of the network's weights.
+        A network from frames (T, B, channels, H, W) to logits (T, B, classes), on the CPU, with weights of the same
+        type.
 
     Raises:
-        ValueError: If the network has a layer that this does not know.
+        ValueError: If the network has an unsupported layer.
     """
     if not isinstance(network, _CLASSES):
         raise ValueError(f"expected one of {', '.join(kind.__name__ for kind in _CLASSES)}, found {type(network)}")
@@ -82,7 +83,7 @@ def plain_network(network: nn.Module, size: tuple[int, int]) -> nn.Sequential:
             conv = fold_batch_norm(block.conv, block.norm)
             plain.add_module(name, conv)
             plain.add_module(f"{name}_neuron", _plain_neuron(block.neuron))
-            # Kernels are 3x3 with a border of 1, so that only strides shrink a map.
+            # Kernels are 3x3 with a padding of 1, so that only strides reduce the size of a map.
             rows, columns = -(-rows // int(conv.stride[0])), -(-columns // int(conv.stride[1]))
         elif isinstance(block, AveragePool):
             plain.add_module(name, layer.AvgPool2d(2, step_mode="m"))
@@ -95,9 +96,9 @@ def plain_network(network: nn.Module, size: tuple[int, int]) -> nn.Sequential:
 
 
 def fold_batch_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> layer.Conv2d:
-    """The convolution that equals a convolution and the batch norm behind it in evaluation; has a bias."""
+    """Fold batch norm in evaluation mode into the preceding convolution; the result has a bias."""
     assert norm.running_mean is not None and norm.running_var is not None
-    # In float64: what is rounded is the result alone.
+    # Computed in float64, so that only the result is rounded.
     scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
     bias = torch.zeros_like(scale) if conv.bias is None else conv.bias.double()
     folded = layer.Conv2d(
@@ -111,12 +112,12 @@ def fold_batch_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> layer.Conv2d:
 
 
 def fold_pooling(pool: nn.Module, linear: nn.Linear, rows: int, columns: int) -> layer.Linear:
-    """The linear layer on maps of rows x columns that equals a pooling and the linear layer behind it.
+    """Fold a pooling of maps of rows x columns into the following linear layer.
 
-    Works for every pooling that is linear and treats channels alike: adaptive pooling to any size, to copies as well
-    as to means, and none at all.
+    Works for every linear pooling that is the same for all channels: adaptive pooling to any size, smaller or larger,
+    and the identity.
     """
-    # What the pooling makes of each single pixel is its matrix, (rows * columns, pixels of the pooled map).
+    # Pooling an image with a single pixel gives a row of its matrix, (rows * columns, pixels of the pooled map).
     pixels = torch.eye(rows * columns, dtype=torch.float64).view(-1, 1, rows, columns)
     matrix = pool(pixels).flatten(1)
     weight = linear.weight.detach().cpu().double().unflatten(1, (-1, matrix.shape[1]))
@@ -128,7 +129,7 @@ def fold_pooling(pool: nn.Module, linear: nn.Linear, rows: int, columns: int) ->
 
 
 def _plain_neuron(node: nn.Module) -> nn.Module:
-    """SpikingJelly's own class with the same settings: its exchange knows classes by name, not by descent."""
+    """Convert a neuron to SpikingJelly's own class, because its exchange does not recognise subclasses."""
     if isinstance(node, neuron.LIFNode):
         return neuron.LIFNode(node.tau, node.decay_input, node.v_threshold, node.v_reset, step_mode="m")
     if isinstance(node, neuron.IFNode):
@@ -137,16 +138,16 @@ def _plain_neuron(node: nn.Module) -> nn.Module:
 
 
 def export_nir(network: nn.Module, size: tuple[int, int], path: Path, channels: int = 2) -> NirResult:
-    """Write a network as a NIR graph, whole or not at all.
+    """Write a network as a NIR graph, completely or not at all.
 
     Args:
-        network: As for `plain_network`, its neurons with the hard reset.
+        network: As for `plain_network`, with hard reset.
         size: Height and width of a frame.
         path: The file.
-        channels: Of a frame.
+        channels: Number of channels of a frame.
 
     Returns:
-        `file`; `time_step_s`, the length of a time step that the neurons' constants are for; `nodes`.
+        `file`; `time_step_s`, the time step that the constants of the neurons assume; `nodes`, their number.
 
     Raises:
         RunError: If the file cannot be written.
@@ -162,7 +163,7 @@ def export_nir(network: nn.Module, size: tuple[int, int], path: Path, channels: 
 
 
 class ReadNetwork(nn.Module):
-    """A network read from a NIR file: frames (T, B, channels, H, W) to logits (T, B, classes), from rest each time."""
+    """A network read from a NIR file: frames (T, B, channels, H, W) to logits (T, B, classes), always from rest."""
 
     def __init__(self, path: Path, device: torch.device) -> None:
         super().__init__()

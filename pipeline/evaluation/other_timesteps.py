@@ -1,7 +1,7 @@
-"""Accuracy at another number of time steps than a run was trained with: same weights, samples binned anew.
+"""Accuracy of a run's weights at a number of time steps other than the one it was trained with.
 
-T always means binning the whole sample into T frames; a sample of the trained T is never cut. What the first t of the
-trained steps reach is another question, which `pipeline.evaluation.latency` answers.
+Each sample is binned again into T frames, and never truncated; for the accuracy of the first t time steps see
+`pipeline.evaluation.latency`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from preprocess.terminal.progress import Progress
 
 
 def why_bound(config: RunConfig) -> str | None:
-    """Why a run's weights fit one T alone, or None where they fit any."""
+    """The reason why the weights of a run only fit one T; None if they fit any."""
     if not traits_of(config.neuron.name).fixed_timesteps:
         return None
     steps = config.binning.timesteps
@@ -29,7 +29,7 @@ def why_bound(config: RunConfig) -> str | None:
 
 
 def refuse_timesteps(config: RunConfig, timesteps: Sequence[int]) -> None:
-    """Raise a ConfigError where these T cannot be evaluated."""
+    """Raise a ConfigError if one of these T cannot be evaluated."""
     if not timesteps:
         return
     wrong = [steps for steps in timesteps if steps < 1]
@@ -37,12 +37,12 @@ def refuse_timesteps(config: RunConfig, timesteps: Sequence[int]) -> None:
         raise ConfigError(f"--timesteps: expected at least 1, found {', '.join(map(str, wrong))}")
     if config.binning.varies:
         raise ConfigError(
-            f"--timesteps: expected a run of fixed T, found one whose samples have {config.binning.steps_title}"
+            f"--timesteps: expected a run with a fixed T, found one whose samples have {config.binning.steps_title}"
         )
     if config.loss.last_steps is not None:
         raise ConfigError(
-            "--timesteps: expected a run that answers at all steps, found one with loss.last_steps "
-            f"{config.loss.last_steps}, which is another part of the sample at another T"
+            "--timesteps: expected a run that predicts from all time steps, found one with loss.last_steps "
+            f"{config.loss.last_steps}, which are another part of the sample at another T"
         )
     bound = why_bound(config)
     if bound is not None and set(timesteps) != {config.binning.timesteps}:
@@ -50,19 +50,19 @@ def refuse_timesteps(config: RunConfig, timesteps: Sequence[int]) -> None:
 
 
 def accuracy_by_timesteps(
-    there: Run, cache: Path, timesteps: Sequence[int], device: torch.device, progress: Progress | None = None
+    run: Run, cache: Path, timesteps: Sequence[int], device: torch.device, progress: Progress | None = None
 ) -> dict[int, float]:
-    """Accuracies of the selected weights on the test split, as fractions by T; missing frame caches are made.
+    """Accuracy of the selected weights on the test split, as a fraction by T; missing frame caches are built.
 
     Raises:
-        ConfigError: If a network of one's own fits its trained T alone.
+        ConfigError: If the weights of a custom network only fit the trained T.
         CacheError: If the data set has no event store.
     """
     accuracies = {}
     for steps in sorted(set(timesteps)):
-        # Neither says anything of a forward pass, and both would have to fit the new T.
+        # The last two do not change the forward pass in evaluation mode, but would be invalid at another T.
         changes = {"binning.timesteps": steps, "neuron.timesteps": None, "grad_steps": None}
-        binned = replace(there, config=override(there.config, changes))
+        binned = replace(run, config=override(run.config, changes))
         data = open_run_data(binned, binned.config, cache, progress)
         try:
             network, _ = load_selected(binned, data, device)

@@ -1,4 +1,4 @@
-"""The true classes of recordings that a trained network classifies: by their folders, or from a table."""
+"""The true classes of new recordings, from the names of their folders or from a table."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _MOST_ERRORS = 20
 
 
 def read_labels(source: str, files: Sequence[Path], classes: Sequence[str]) -> dict[Path, str]:
-    """The class of every file.
+    """Return the true class of every file.
 
     Args:
-        source: ``folders``: the name of the folder that contains the file; else the path of a CSV file with the columns
-            path (relative to the CSV file) and label.
+        source: ``folders`` to use the name of the folder that contains each file, or the path of a CSV file with the
+            columns path (relative to the CSV file) and label.
         files: Absolute paths.
-        classes: The names that a label may have.
+        classes: Names of the classes.
 
     Raises:
-        LayoutError: With a line for every file without a label and every label that is not a class.
+        LayoutError: With a line for every file whose label is missing or not a class.
     """
     if source == BY_FOLDER:
         labels: Mapping[Path, str] = {file: file.parent.name for file in files}
@@ -58,7 +58,7 @@ def _read_table(path: Path) -> dict[Path, str]:
         file, label = (path.parent / (row["path"] or "").strip()).resolve(), (row["label"] or "").strip()
         if labels.setdefault(file, label) != label:
             raise LayoutError(
-                f"{path}: expected one label per file, found '{labels[file]}' and '{label}' for {file}. A table of "
-                "labelled intervals is for: spikeloom preprocess folder"
+                f"{path}: expected one label per file, found '{labels[file]}' and '{label}' for {file}. Tables of "
+                "labelled intervals are only read by: spikeloom preprocess folder"
             )
     return labels

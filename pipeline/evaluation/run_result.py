@@ -1,4 +1,4 @@
-"""The result of a run as an object with typed fields, for scripts."""
+"""The result of a run as a Python object with typed attributes."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RunResult:
-    """What the selected weights of a run reach: the content of ``result.json`` or ``evaluation.json``.
+    """The results of the selected weights of a run: the content of ``result.json`` or ``evaluation.json``.
 
-    Accuracies, intervals and firing rates are fractions. Fields that begin with `test_`, and `correct` to `energy`, are
-    None or empty where the data set has no test split or the run did not evaluate it.
+    Accuracies, intervals and firing rates are fractions. The attributes from `test_loss` to `energy` are None or empty
+    if the data set has no test split or the run was not evaluated on it.
 
     Attributes:
         folder: The run folder.
-        fingerprint: Twelve hexadecimal digits of what the run computes.
-        dataset: Name of the cache.
+        fingerprint: Twelve hexadecimal digits that identify what the run computes.
+        dataset: Name of the data set in the cache.
         emulated: Whether the recordings are emulated.
-        split: Which samples are test samples.
+        split: Name of the split.
         selection: validation, paper or last.
-        timesteps: T, the longest sample's where it varies.
-        classes: Names, by class number.
+        timesteps: T; that of the longest sample if it varies.
+        classes: Names of the classes, by class number.
         epoch: The epoch whose weights are selected.
         epochs: Number of epochs trained.
-        validation_accuracy: Of the selected epoch; None where nothing selects.
-        firing_rate: Spikes per neuron and time step, on the test samples, else on those that select.
+        validation_accuracy: Validation accuracy of the selected epoch; None without validation samples.
+        firing_rate: Spikes per neuron and time step on the test samples, or without them on the validation samples.
         energy_uj: Estimated energy of one inference on the validation samples, in µJ.
         seconds: Training time.
         train_samples: Number of training samples.
-        left_out_per_epoch: Of them, how many fill no batch in an epoch.
-        micro_batch: Samples per forward pass; smaller than the batch where gradients are accumulated.
-        test_loss: Mean over the test samples.
-        test_accuracy: Of the test samples.
+        left_out_per_epoch: Number of training samples that each epoch drops, because they do not fill a batch.
+        micro_batch: Samples per forward pass; smaller than the batch if gradients are accumulated.
+        test_loss: Mean loss over the test samples.
+        test_accuracy: Test accuracy.
         test_accuracy_low: Lower end of its 95 % interval.
-        test_accuracy_high: Upper end.
+        test_accuracy_high: Upper end of its 95 % interval.
         test_samples: Number of test samples.
-        correct: Test samples that are classified correctly.
-        per_class_accuracy: By class number; None for a class without test samples.
-        confusion: Rows are true classes, columns are predictions.
-        latency_curve: Accuracy of the first t time steps, t = 1 .. T; None where outputs depend on later frames.
-        firing_rates: By the name of the spiking layer.
+        correct: Number of test samples that are classified correctly.
+        per_class_accuracy: Test accuracy by class number; None for a class without test samples.
+        confusion: Confusion matrix; rows are true classes, columns are predictions.
+        latency_curve: Accuracy from the first t time steps, t = 1 .. T; None if outputs depend on later frames.
+        firing_rates: Firing rate on the test samples by the name of the spiking layer.
         energy: Operations and energy of one inference on the test samples.
-        accuracy_by_timesteps: Accuracy at each other T that `evaluate` was asked for.
-        nir: Where the network was written as a NIR graph.
-        accepted_changed_code: Files that changed since the training and were accepted.
+        accuracy_by_timesteps: Accuracy by T, for the T passed to `evaluate`.
+        nir: File and size of the exported NIR graph.
+        accepted_changed_code: Files of custom code that changed since the training, as accepted by the user.
     """
 
     folder: Path
@@ -84,7 +84,7 @@ class RunResult:
 
     @staticmethod
     def of(folder: Path, values: Mapping[str, Any]) -> RunResult:
-        """From the content of the file; keys of later versions are left out."""
+        """From the content of the file; unknown keys of later versions are ignored."""
         names = {item.name for item in dataclasses.fields(RunResult)} - {"folder"}
         known = {name: value for name, value in values.items() if name in names}
         known["classes"] = tuple(values["classes"])

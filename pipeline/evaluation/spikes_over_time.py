@@ -1,4 +1,4 @@
-"""How many of a finished run's neurons fire at each time step of a sample."""
+"""The share of a trained network's neurons that fire at each time step of a sample."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ class SpikesOverTime:
     """A run's network with its selected weights, on the CPU, in evaluation mode.
 
     Args:
-        there: The run; it has a ``best.pt``.
-        frames: What it reads, open.
+        run: A run with selected weights.
+        frames: The frames that the run reads.
 
     Attributes:
         layers: Names of the spiking layers, in the order of the network.
 
     Raises:
-        RunError: If there are no weights, they are damaged or do not fit, or the frames are of other files than those
-            that the run was trained on.
+        RunError: If there are no weights, they are damaged or do not fit, or the frames were preprocessed from other
+            files than those that the run was trained on.
     """
 
-    def __init__(self, there: Run, frames: FrameSource) -> None:
-        trained_on = there.environment.get("data")
+    def __init__(self, run: Run, frames: FrameSource) -> None:
+        trained_on = run.environment.get("data")
         if trained_on not in (None, frames.fingerprint):
             raise RunError(
-                f"{there.folder}: expected frames {trained_on}, found {frames.fingerprint} in {frames.path}: the data "
+                f"{run.folder}: expected frames {trained_on}, found {frames.fingerprint} in {frames.path}: the data "
                 "set was preprocessed from other files since"
             )
         self._frames = frames
-        self._input = there.config.input
-        self._network, _ = load_for_frames(there, frames, torch.device("cpu"))
+        self._input = run.config.input
+        self._network, _ = load_for_frames(run, frames, torch.device("cpu"))
         self._network.eval()
         self._modules = neuron_layers(self._network)
         self.layers = tuple(self._modules)
 
     def shares(self, sample: int) -> NDArray[np.float64]:
-        """The share of each layer's neurons whose output is not zero, shape (layers, T); padding is cut off.
+        """The share of each layer's neurons whose output is not zero, shape (layers, T), without padding.
 
         Args:
-            sample: Its number among the frames.
+            sample: Number of the sample.
         """
         counts = torch.from_numpy(self._frames.read(sample).astype(np.int64))[:, None]
         found: dict[str, NDArray[np.float64]] = {}

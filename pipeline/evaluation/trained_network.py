@@ -1,4 +1,4 @@
-"""A trained network ready for inference: it bins events as its training did, and forgets each input by itself."""
+"""A trained network for inference: it bins events as in training, and clears its state before each input."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from preprocess.events import Events
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network makes of one sample.
+    """The prediction of a network for one sample.
 
     Attributes:
-        label: Class number.
-        name: Name of the class.
-        confidence: Softmax of the mean logits over time, of the predicted class; not calibrated.
-        logits: Mean over the time steps that count, float32, shape (classes,).
+        label: Number of the predicted class.
+        name: Name of the predicted class.
+        confidence: Softmax of the mean logits for the predicted class; not calibrated.
+        logits: Mean of the logits over the time steps that count, float32, shape (classes,).
     """
 
     label: int
@@ -50,12 +50,13 @@ class TrainedNetwork:
     """A network with the selected weights of a run, in evaluation mode; equal inputs have equal outputs.
 
     Attributes:
-        network: Encoded frames (T, B, 2, H, W) to logits (T, B, classes); clears its state before each forward pass.
-        config: The run's.
-        classes: Names, by class number.
+        network: Maps encoded frames (T, B, 2, H, W) to logits (T, B, classes); clears its state before each forward
+            pass.
+        config: Configuration of the run.
+        classes: Names of the classes, by class number.
         sensor: Rows and columns of the sensor that it was trained on.
         epoch: The epoch whose weights are selected.
-        device: Where it computes.
+        device: Device of the network.
     """
 
     def __init__(
@@ -67,10 +68,10 @@ class TrainedNetwork:
         self._reorder = reorder_steps(config.input.time_order, config.seed, None)
 
     def transform(self, events: Events) -> torch.Tensor:
-        """Bin and encode one sample as in training: what enters the network, float32, shape (T, 2, H, W).
+        """Bin and encode one sample as in training; returns the network's input, float32, shape (T, 2, H, W).
 
         Raises:
-            RecordingError: If there is no event, or the sensor is another one.
+            RecordingError: If there are no events, or the sensor has another size.
         """
         frames, _ = self._encoded([self._counts(events)])
         return frames[:, 0]
@@ -79,14 +80,14 @@ class TrainedNetwork:
         """Classify samples.
 
         Args:
-            samples: `Events` of one sample or of several, or frames: counts of events per pixel, binned as in training
-                (see `bin_events` and `open_frames`), of any type, shape (T, 2, H, W) or (B, T, 2, H, W).
+            samples: `Events` of one or several samples, or frames of event counts that were binned as in training (see
+                `bin_events` and `open_frames`), of any type, shape (T, 2, H, W) or (B, T, 2, H, W).
 
         Returns:
             A prediction for each sample, in order.
 
         Raises:
-            RecordingError: If a sample has no event, or another sensor's or frame size.
+            RecordingError: If a sample has no events, or another sensor or frame size.
         """
         found: list[Prediction] = []
         for batch in _batches(self._all_counts(samples), self.config.batch_size):
@@ -96,11 +97,11 @@ class TrainedNetwork:
 
     @torch.no_grad()
     def classify(self, frames: torch.Tensor, lengths: torch.Tensor | None = None) -> list[Prediction]:
-        """As `predict`, of a batch as it enters the network.
+        """As `predict`, for a batch of encoded frames.
 
         Args:
             frames: Encoded, float32, shape (T, B, 2, H, W).
-            lengths: Steps that contain frames, int64, shape (B,); None where all do.
+            lengths: Number of time steps before padding, int64, shape (B,); None if there is no padding.
         """
         logits = self.network(frames.to(self.device)).float()
         mask = None if lengths is None else step_mask(lengths.to(self.device), len(frames))
@@ -135,7 +136,7 @@ class TrainedNetwork:
         return bin_events(events, self.config.binning)
 
     def _frames(self, array: NDArray[Any]) -> NDArray[Any]:
-        """A batch of frames, shape (B, T, 2, H, W), of frames with or without a batch."""
+        """Check the shape of frames, and add a batch dimension if there is none."""
         size = (2, *self.config.binning.size(*self.sensor))
         if array.ndim not in (4, 5) or array.shape[-3:] != size:
             raise RecordingError(
@@ -145,7 +146,7 @@ class TrainedNetwork:
         return array[None] if array.ndim == 4 else array
 
     def _encoded(self, counts: Sequence[NDArray[Any]]) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Samples padded to the longest, shape (T, B, 2, H, W), and their lengths where T varies."""
+        """Pad samples to the longest and encode them, shape (T, B, 2, H, W); returns also their lengths if T varies."""
         longest = max(map(len, counts))
         padded = np.zeros((longest, len(counts), *counts[0].shape[1:]), np.int64)
         for b, sample in enumerate(counts):
@@ -166,17 +167,17 @@ def load_run(
     """Load the selected weights of a run for inference, from its folder alone.
 
     Args:
-        folder: A run folder, as `train` makes it.
+        folder: A run folder, as created by `train`.
         network: An object of the network's class to load the weights into, for classes that cannot be constructed from
             the arguments that a configuration gives.
-        cache: The folder of all caches, only needed for runs of versions that did not record what they were trained on.
-        device: Where to compute; the run's own device if None.
-        accept_changed_code: Whether a run whose own neuron or network file changed is loaded all the same.
+        cache: The folder of all caches; only needed for runs of earlier versions, which did not record the sensor size.
+        device: Device to compute on; the run's own device if None.
+        accept_changed_code: Whether a run is loaded although its custom neuron or network file changed.
 
     Raises:
         RunError: If there are no selected weights, they are damaged or do not fit, or the code changed.
         ConfigError: If the network's class cannot be loaded or constructed.
-        CacheError: If what it was trained on is in neither the folder nor the cache.
+        CacheError: If the run did not record the sensor size and the cache does not have its data.
     """
     if network is not None:
         name_class(type(network))
@@ -199,13 +200,14 @@ def load_run(
 def _trained_on(run: Run, cache: Path | None) -> TrainingInput:
     recorded = run.environment.get("input")
     if recorded is None:
-        # An earlier version recorded it in the cache alone.
+        # Earlier versions only recorded it in the cache.
         return TrainingInput.of(open_data(run.config, run_cache(run, cache), needs_test=False).frames)
     try:
         return TrainingInput.from_dict(recorded)
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"{run.folder}/environment.json: damaged ({error!r}). Restore the file, or train again."
+            f"{run.folder}/environment.json: expected sensor, classes and timesteps under input, found damaged values "
+            f"({error!r}). Restore the file, or train again."
         ) from None
 
 

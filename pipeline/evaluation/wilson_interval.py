@@ -1,15 +1,15 @@
-"""How far a measured accuracy may lie from the true one."""
+"""Confidence interval of an accuracy."""
 
 from __future__ import annotations
 
 
 def accuracy_interval(correct: int, samples: int) -> tuple[float, float]:
-    """The 95 % interval of a share of samples (Wilson, 1927), as fractions.
+    """Wilson's 95 % confidence interval of a proportion (Wilson, 1927), as fractions.
 
-    It covers the choice of test samples alone, not the choice of a seed. Near 0 and 1 it is not symmetric, and it
-    never leaves [0, 1].
+    It covers the sampling of test samples, but not the variance across seeds. It is always within [0, 1] and
+    asymmetric near 0 and 1.
     """
-    # SciPy's statistics take a second to load.
+    # Imported here, because scipy.stats takes a second to load.
     from scipy.stats import binomtest
 
     interval = binomtest(correct, samples).proportion_ci(confidence_level=0.95, method="wilson")

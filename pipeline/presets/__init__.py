@@ -1,1 +1,1 @@
-"""Configurations that have a name."""
+"""Presets: named configurations."""

@@ -1,7 +1,7 @@
-"""The CLIF paper's event-camera experiments as presets: Table 2's rows and variants, and Table 3's DVS-Gesture half.
+"""The CLIF paper's event-camera experiments as presets: the rows of Table 2 with variants, and Table 3 on DVS-Gesture.
 
-Huang et al., ICML 2024: Tables 2 to 5, appendix I, and the authors' code; where these disagree there is a variant for
-each reading, and its name says which.
+Sources: Huang et al., ICML 2024, Tables 2 to 5, appendix I, and the authors' code. Where these disagree, there is a
+variant for each interpretation, identified by its name.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _CIFAR10_DVS = replace(
     batch_size=128,
 )
 
-# The paper changed the neurons of PSN's code and says no more: what else of that code was kept is assumed.
+# The paper only says that it changed the neurons of PSN's code; that the rest of that code was kept is an assumption.
 _VGGSNN = replace(
     _CIFAR10_DVS,
     dataset=DatasetConfig(name="cifar10-dvs", split="first-100-test"),
@@ -64,10 +64,10 @@ _VGGSNN = replace(
     precision="fp32",
 )
 
-# Fang et al., ICCV 2021, whose figures the paper quotes: PLIF from tau = 2 with decayed input, hard reset that carries
-# no gradient, arctangent surrogate, and the mean squared error of the voting layer's rates. Theirs is the rate over all
-# steps, here each step's: the loss of this package is per step. Their learning rate rises and falls again every 128
-# epochs; here it falls once.
+# Fang et al., ICCV 2021, whose results the paper quotes: PLIF with initial tau = 2 and decayed input, hard reset
+# without gradient, arctangent surrogate, and the mean squared error of the voting layer's rates. They use the rate over
+# all time steps; here the error is computed per step, as in all losses of this package. Their learning rate follows a
+# cosine with a period of 128 epochs; here it decays once.
 _PLIF_NEURON = NeuronConfig(name="plif", surrogate="atan", alpha=2.0, reset="hard", decay_input=True, detach_reset=True)
 _PLIF_TRAINING = replace(
     _TRAINING,
@@ -80,10 +80,10 @@ _PLIF_TRAINING = replace(
     precision="fp32",
 )
 
-# The sources name three splits into nine tenths and one.
+# The sources mention three splits with a tenth of the samples for testing.
 _SPLITS = [name for name, rule in SPLIT_RULES.items() if rule.test_share == 0.1]
 
-# Table 3, right half: k, then the test accuracy at each tau.
+# Right half of Table 3: k, then the test accuracy for each tau.
 TAUS = (1.1, 1.3, 1.5, 1.8, 2.0)
 TABLE3 = {
     1: (96.88, 97.22, 95.83, 95.49, 96.53),
@@ -96,7 +96,7 @@ TABLE3 = {
 
 
 def paper_presets() -> Iterator[Preset]:
-    """Table 2's rows, each followed by its variants, then Table 3's."""
+    """Iterate over the rows of Table 2, each followed by its variants, then those of Table 3."""
     yield Preset("gesture-vgg11", _GESTURE, "Table 2: Spiking-VGG11", "LIF 97.57, CLIF 97.92")
     yield Preset(
         "gesture-plif-net",
@@ -113,7 +113,7 @@ def paper_presets() -> Iterator[Preset]:
         "cifar10dvs-vggsnn",
         _VGGSNN,
         "Table 2: VGGSNN; settings assumed",
-        # The row is with augmentation (its footnote 2).
+        # The paper's results are with augmentation (footnote 2 of the table).
         None,
         "LIF 84.90, CLIF 86.10, PSN 85.90",
     )
@@ -142,7 +142,7 @@ def paper_presets() -> Iterator[Preset]:
 def _cifar10_dvs(
     name: str, base: RunConfig, summary: str, paper: str | None, paper_augmented: str | None = None
 ) -> Iterator[Preset]:
-    """A row and its variants: T = 10 of Spiking-VGG11, augmentation, the released loader's input, the other splits."""
+    """Iterate over a row and its variants: T = 10, input as in the released loader, augmentation, other splits."""
     vgg11 = base.network.name == "spiking-vgg11"
     own = base.dataset.split
     splits = [own, *(split for split in _SPLITS if split != own)]
@@ -153,19 +153,23 @@ def _cifar10_dvs(
         splits,
     ):
         config = override(base, {"binning.timesteps": timesteps, "dataset.split": split})
-        words, told = name, [summary]
+        full_name, parts = name, [summary]
         if timesteps != base.binning.timesteps:
-            words, told = f"{words}-t{timesteps}", [*told, f"T = {timesteps} as in Table 6 and the authors' README"]
+            full_name = f"{full_name}-t{timesteps}"
+            parts.append(f"T = {timesteps} as in Table 6 and the authors' README")
         if pillow:
             config = replace(config, input=replace(config.input, encoding="pil-la"))
-            words, told = f"{words}-pil", [*told, "input through 8-bit images as the released loader has it"]
+            full_name = f"{full_name}-pil"
+            parts.append("input as 8-bit images, as in the released loader")
         if augmented:
-            # Ours for Spiking-VGG11: the released loader's cannot batch. For VGGSNN as PSN's code has it.
+            # As in PSN's code for VGGSNN. Our choice for Spiking-VGG11: the released loader's frames differ in size.
             names = "flip+rotation" if vgg11 else "flip+crop"
             config = replace(config, dataset=replace(config.dataset, augmentation=names))
-            words, told = f"{words}-aug", [*told, f"augmentation {names}{' (ours)' if vgg11 else ''}"]
+            full_name = f"{full_name}-aug"
+            parts.append(f"augmentation {names}{' (our choice)' if vgg11 else ''}")
         if split != own:
-            words, told = f"{words}-{split}", [*told, f"split: {SPLIT_RULES[split].summary}"]
-        bare = split == own and not pillow and timesteps == base.binning.timesteps
-        number = (paper_augmented if augmented else paper) if bare else None
-        yield Preset(words, config, "; ".join(told), number, variant=number is None and words != name)
+            full_name = f"{full_name}-{split}"
+            parts.append(f"split: {SPLIT_RULES[split].summary}")
+        is_row = split == own and not pillow and timesteps == base.binning.timesteps
+        result = (paper_augmented if augmented else paper) if is_row else None
+        yield Preset(full_name, config, "; ".join(parts), result, variant=result is None and full_name != name)

@@ -1,4 +1,4 @@
-"""What a preset is."""
+"""The class of presets."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ class Preset:
     """A named configuration.
 
     Attributes:
-        name: ``<dataset>-<network>[-t<T>][-pil][-aug][-<split>]`` for the paper's, ``gesture-vgg11-k<k>-tau<tau>`` for
-            Table 3's, ``<dataset>-small`` for one that a CPU trains in minutes.
-        config: What it stands for.
-        summary: What it is for, in a line.
-        paper: What the paper reports for it, test accuracy in per cent by neuron; None where nothing.
-        time: What one run takes on two CPU cores, as measured, and on how many samples; None where none has been run.
-        variant: Whether it differs from a row in one or two settings, and is listed beneath it.
+        name: ``<dataset>-<network>[-t<T>][-pil][-aug][-<split>]`` for the paper's experiments,
+            ``gesture-vgg11-k<k>-tau<tau>`` for those of Table 3, ``<dataset>-small`` for one that a CPU trains in
+            minutes.
+        config: The configuration.
+        summary: Its purpose, in one line.
+        paper: Test accuracy that the paper reports, in per cent by neuron; None if it reports none.
+        time: Measured time of one run on two CPU cores and its number of samples; None if not measured.
+        variant: Whether it is a variant of another preset, which tables do not list separately.
     """
 
     name: str

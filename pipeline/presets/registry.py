@@ -1,4 +1,4 @@
-"""Presets: the named configurations, as Python values; each line shows how a row differs from its base."""
+"""All presets by name; each is defined by its differences from a base configuration."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pipeline.presets.preset import Preset
 from preprocess.binning.binning import Binning
 from preprocess.errors import ConfigError
 
-# A VGG of three convolutions learns these in minutes on two cores; the paper's head, because global pooling forgets
-# where things are, which tells digits apart (N-MNIST, LIF, 6 epochs, validation: 59 % with it, 97 % without).
+# A VGG with three convolutions trains in minutes on two cores. The head is the paper's, because global pooling discards
+# positions, which distinguish digits (N-MNIST, LIF, 6 epochs, validation: 59 % with global pooling, 97 % without).
 _SMALL = RunConfig(
     network=NetworkConfig(name="spiking-vgg-small", head="paper"),
-    # Some hundred samples are few steps: SGD at 0.1 takes twice the epochs to get as far.
+    # With a few hundred samples, there are few optimiser steps: SGD at 0.1 needs twice as many epochs.
     optimiser=OptimiserConfig(name="adamw", learning_rate=3e-3),
     schedule=ScheduleConfig(epochs=10),
     batch_size=32,
@@ -34,7 +34,7 @@ def _small_presets() -> Iterator[Preset]:
     yield Preset(
         "n-mnist-small",
         replace(_SMALL, dataset=DatasetConfig(name="n-mnist"), binning=Binning(timesteps=10)),
-        "N-MNIST on a CPU; a smoke test where only 100 samples test",
+        "N-MNIST on a CPU; a smoke test with only 100 test samples",
         time="40 s (900 samples)",
     )
     yield Preset(
@@ -57,7 +57,7 @@ def _small_presets() -> Iterator[Preset]:
             binning=Binning(timesteps=8, downsample=4),
             schedule=ScheduleConfig(epochs=12),
         ),
-        "emulated gestures in a dim, noisy, crowded scene, 1,100 of them for the test: for T, tau and neurons on a CPU",
+        "emulated gestures in dim, noisy, crowded scenes, 1,100 for testing; to compare T, tau and neurons on a CPU",
         time="1 minute (2,200 samples)",
     )
     yield Preset(
@@ -75,16 +75,16 @@ def _small_presets() -> Iterator[Preset]:
         replace(
             _SMALL,
             dataset=DatasetConfig(name="emulated-cue-lag200"),
-            # Steps of 50 ms whatever the lag, so that a longer one is more steps to remember over: with tau 2 half of a
-            # potential is left after each. The probe's two answer: whoever answers during the cue need not remember.
+            # Time steps of 50 ms for any lag, so that a longer lag has more steps: with tau 2, each halves a potential.
+            # Only the two steps of the probe count, because a prediction during the cue would not require memory.
             binning=Binning(split_by="duration", duration_us=50_000, downsample=4),
             loss=LossConfig(last_steps=2),
-            # Per step, each would be normalised by itself in training and by what all steps have in common afterwards;
-            # cue, lag and probe have little in common (lag 200, LIF, epoch 3: 74 % in training, 14 % on validation).
+            # per-step would normalise each step by its own statistics in training, but by the average over steps in
+            # evaluation; those of cue, lag and probe differ (lag 200, LIF, epoch 3: 74 % training, 14 % validation).
             network=replace(_SMALL.network, batch_norm="joint"),
             schedule=ScheduleConfig(epochs=12),
         ),
-        "emulated cues to be remembered over a lag, at 32x32 on a CPU; other lags: --dataset.name emulated-cue-lag400",
+        "emulated cues to remember over a lag, at 32x32 on a CPU; other lags: --dataset.name emulated-cue-lag400",
     )
     yield Preset(
         "folder-small",
@@ -93,7 +93,7 @@ def _small_presets() -> Iterator[Preset]:
             dataset=DatasetConfig(name="folder", split="by-group"),
             binning=Binning(timesteps=10, downsample=4),
         ),
-        "recordings of your own (preprocess folder --name folder), a quarter of the camera's size, on a CPU",
+        "your own recordings (preprocess folder --name folder), downsampled by 4, on a CPU",
         time="1 minute (1,700 samples)",
     )
 
@@ -102,14 +102,14 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*_small_presets
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of a name.
+    """Return the preset with a name.
 
     Raises:
-        ConfigError: If there is none, with the nearest name.
+        ConfigError: If there is none, with a suggestion.
     """
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.4)
         hint = f"Did you mean '{near[0]}'?" if near else "See: spikeloom presets"
         rows = ", ".join(preset.name for preset in PRESETS.values() if not preset.variant)
-        raise ConfigError(f"unknown preset '{name}', expected one of: {rows}, or a variant. {hint}")
+        raise ConfigError(f"preset: expected one of {rows}, or a variant, found '{name}'. {hint}")
     return PRESETS[name]

@@ -1,1 +1,1 @@
-"""Run folders and what lies in them."""
+"""Run folders and the files in them."""

@@ -1,6 +1,6 @@
-"""Whether the file of a run's custom neuron or network is still the one that it was trained with.
+"""Detect changes of the files that define a run's custom neuron or network.
 
-`environment.json` has the SHA-256 of the file that defines the class, and of every local file that it imports
+`environment.json` records the SHA-256 of the file that defines the class, and of every local file that it imports
 (`pipeline.config.imported_files`); installed packages are recorded by their versions. Runs of earlier versions are
 checked by what they recorded; without a record they open as before.
 """
@@ -41,7 +41,7 @@ class CodeChange:
 
 
 def code_changes(run: Run) -> list[CodeChange]:
-    """The files that changed since a run was trained, by its latest `environment.json`.
+    """Return the files that changed since a run was trained, according to its latest `environment.json`.
 
     Raises:
         ConfigError: If a custom class of the run cannot be loaded any more.
@@ -75,10 +75,10 @@ def _imports(was: Mapping[str, Any], folder: Path) -> dict[str, tuple[str, str]]
 
 
 def check_code(run: Run) -> list[dict[str, str]]:
-    """The changes, to be recorded; refused unless the run was opened with `accept_changed_code`.
+    """Return the changes of a run's custom code, to be recorded, if the run was opened with `accept_changed_code`.
 
     Raises:
-        RunError: With a line for each changed file.
+        RunError: If there are changes that were not accepted, with a line for each file.
         ConfigError: If a custom class of the run cannot be loaded any more.
     """
     changes = code_changes(run)
@@ -88,18 +88,18 @@ def check_code(run: Run) -> list[dict[str, str]]:
 
 
 def changed_code_error(folder: Path, changes: Sequence[CodeChange]) -> RunError:
-    """The error with both hashes of each file, and what to do next."""
+    """Return the error with both hashes of each file and what to do next."""
     what_next = f"Restore the file, train again in another --out, or accept the change with {FLAG}."
     return RunError(*(f"{folder}: {change}: the file changed since the training. {what_next}" for change in changes))
 
 
 def joined_records(*parts: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Accepted changes of several records, each once, in order."""
+    """Join records of accepted changes, without duplicates."""
     return [dict(items) for items in dict.fromkeys(tuple(record.items()) for part in parts for record in part)]
 
 
 def accepted_sentence(records: Sequence[Mapping[str, str]]) -> str:
-    """A sentence for tables: which files changed between training and this result; "" if none did."""
+    """Return a sentence for tables on files that changed between training and this result; "" if none did."""
     if not records:
         return ""
     files = ", ".join(f"{r['file']} ({r['trained'][:12]} to {r['found'][:12]})" for r in records)

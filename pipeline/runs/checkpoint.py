@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run needs to resume as if it had never stopped."""
+"""Checkpoints: everything that is required to resume a run with identical results."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ class Checkpoint:
     """The state at the end of an epoch.
 
     Attributes:
-        fingerprint: The configuration's.
-        data: The fingerprint of the frames that it was trained on.
+        fingerprint: Fingerprint of the configuration.
+        data: Fingerprint of the frames that it was trained on.
         epoch: Number of finished epochs.
-        threads: Number of CPU threads; another number gives other rounding errors.
-        network: State dict.
-        optimiser: State dict.
+        threads: Number of CPU threads, which affects rounding errors.
+        network: State dict of the network.
+        optimiser: State dict of the optimiser.
         scaler: State dict of the gradient scaler; empty without one.
         average: State dict of the weights' moving average; empty without one.
         best: The selection so far.
-        random: Torch's random states, uint8 tensors: the CPU's, then one for each CUDA device.
+        random: PyTorch's random states, uint8 tensors: that of the CPU, then those of the CUDA devices.
     """
 
     fingerprint: str
@@ -68,7 +68,7 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, completely or not at all; RunError if the disk is full."""
+    """Write a checkpoint, completely or not at all; raises RunError if the disk is full."""
     state = {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__}
     state["best"] = asdict(checkpoint.best)
     write_whole(path, lambda temporary: torch.save(state, temporary))
@@ -83,7 +83,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     state = _load(path)
     with _named_errors(path):
         found = Checkpoint(**(state | {"best": Best(**state["best"])}))
-        whole = (
+        valid = (
             type(found.epoch) is int
             and type(found.best.epoch) is int
             and 0 <= found.best.epoch <= found.epoch
@@ -91,13 +91,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
             and len(found.random) > 0
             and all(isinstance(state, torch.Tensor) and state.dtype == torch.uint8 for state in found.random)
         )
-        if not whole:
+        if not valid:
             raise ValueError("its epoch, selection or random states are inconsistent")
         return found
 
 
 def save_weights(path: Path, network: torch.nn.Module, epoch: int) -> None:
-    """Write a network's weights and the epoch they are of."""
+    """Write the weights of a network and their epoch."""
     state = {"epoch": epoch, "network": network.state_dict()}
     write_whole(path, lambda temporary: torch.save(state, temporary))
 
@@ -115,7 +115,7 @@ def load_weights(path: Path, network: torch.nn.Module) -> int:
 
 
 def random_states() -> list[torch.Tensor]:
-    """PyTorch's random states: of the CPU, then of each CUDA device in use."""
+    """Return PyTorch's random states: that of the CPU, then those of the CUDA devices, if CUDA is in use."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     return [torch.get_rng_state(), *cuda]
 
@@ -145,7 +145,7 @@ def _named_errors(path: Path) -> Iterator[None]:
         yield
     except (RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         if isinstance(error, pickle.UnpicklingError):
-            # The message of torch advises to load the file unsafely.
+            # PyTorch's own message recommends loading the file unsafely.
             reason = "it is truncated, or contains more than tensors and plain values; no code from it was run"
         else:
             reason = " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,6 +1,6 @@
 """A run folder: the configuration of a run, its measurements and its result; every file is complete or absent.
 
-config.json        the configuration, as `train --config` takes it
+config.json        the configuration, as accepted by `train --config`
 environment.json   versions, machine, device, threads, and the fingerprint of the frames
 metrics.jsonl      one line per epoch, reproducible values only
 timings.jsonl      one line per epoch, values that depend on the machine
@@ -37,8 +37,8 @@ class Run:
         timings: One row per epoch; see `pipeline.runs.result_json.TimingRow`.
         result: Its result; None until it is finished.
         environment: Versions, machine and device of the run.
-        accept_changed_code: Whether it may be loaded although its own neuron or network file changed since the
-            training; see `pipeline.runs.changed_code`.
+        accept_changed_code: Whether its network may be loaded although its custom neuron or network file changed since
+            the training; see `pipeline.runs.changed_code`.
     """
 
     folder: Path
@@ -76,7 +76,7 @@ def open_run(folder: Path, *, accept_changed_code: bool = False) -> Run:
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """Every run folder at or below a folder, sorted; RunError where there is no such folder."""
+    """Return every run folder at or below a folder, sorted; raises RunError if there is no such folder."""
     folder = folder.expanduser().absolute()
     if not folder.is_dir():
         raise RunError(f"{folder}: expected a folder of runs, found none. By default, runs are written to ./runs.")
@@ -86,10 +86,10 @@ def find_runs(folder: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def holding(folder: Path) -> Iterator[None]:
-    """Create a run folder and keep other processes from training in it; the lock ends with its process.
+    """Create a run folder and lock it in the context; the lock is released at the latest when the process ends.
 
     Raises:
-        RunError: If another process trains there, or the folder cannot be created.
+        RunError: If another process has locked the folder, or it cannot be created.
     """
     try:
         lock = lock_folder(folder, soft=True)
@@ -104,7 +104,7 @@ def holding(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # A run that was refused before its first file leaves nothing behind.
+        # A run that failed before it wrote its first file leaves no folder behind.
         if [path.name for path in folder.iterdir()] == [LOCK]:
             shutil.rmtree(folder, ignore_errors=True)
         lock.release()

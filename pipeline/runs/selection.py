@@ -1,8 +1,8 @@
-"""The rule by which validation selects an epoch, for training and for the tables of a search; loads no torch."""
+"""The rule that selects the best epoch, for training and for the tables of a search; does not load torch."""
 
 from __future__ import annotations
 
 
 def selection_order(accuracy: float, loss: float) -> tuple[float, float]:
-    """The larger, the better an epoch: by accuracy, then by loss. Of equal epochs the first is selected."""
+    """Sort key of an epoch, larger is better: accuracy, then lower loss. The first of equal epochs is selected."""
     return accuracy, -loss

@@ -12,41 +12,41 @@ from preprocess.errors import RunError
 
 
 def check_beginning(config: RunConfig, folder: Path, *, accept_changed_code: bool) -> list[dict[str, str]]:
-    """Changes in custom code since the checkpoint that a run continues from; see `pipeline.runs.changed_code`.
+    """Return the changes in custom code since the checkpoint that a run continues from.
 
     Args:
         config: The run's configuration.
         folder: The run folder, which may not exist yet.
-        accept_changed_code: Whether changes are accepted and recorded.
+        accept_changed_code: Whether changes are accepted and recorded; see `pipeline.runs.changed_code`.
 
     Raises:
         RunError: If the folder contains another run, there is no run to start from, or changes are not accepted.
     """
-    there = None
+    origin = None
     if (folder / "config.json").exists():
-        there = open_run(folder)
-        if fingerprint(there.config) != fingerprint(config):
+        origin = open_run(folder)
+        if fingerprint(origin.config) != fingerprint(config):
             raise RunError(
-                f"{folder}: expected run {fingerprint(config)}, found run {fingerprint(there.config)} of another "
+                f"{folder}: expected run {fingerprint(config)}, found run {fingerprint(origin.config)} of another "
                 "configuration. Choose another --out."
             )
-        if not (folder / "checkpoint.pt").exists() and there.result is None:
-            there = None
-    if there is None and config.start_from is not None:
-        there = find_start(config, folder)
-    if there is None:
+        if not (folder / "checkpoint.pt").exists() and origin.result is None:
+            origin = None
+    if origin is None and config.start_from is not None:
+        origin = find_start(config, folder)
+    if origin is None:
         return []
-    # The classes that are about to be loaded are the configuration's.
-    changed = check_code(replace(there, config=config, accept_changed_code=accept_changed_code))
-    return joined_records(there.environment.get(KEY, ()), changed)
+    # The configuration's classes are the ones that will be loaded.
+    changed = check_code(replace(origin, config=config, accept_changed_code=accept_changed_code))
+    return joined_records(origin.environment.get(KEY, ()), changed)
 
 
 def find_start(config: RunConfig, folder: Path) -> Run:
-    """The run that `start_from` names: a path, or the name of a folder next to the run's own.
+    """Open the run that `start_from` names: a path, or the name of a folder next to the run's own.
 
     Args:
-        config: Of the run that starts from it; `start_from` is set.
-        folder: The folder of that run.
+        config: Configuration of the run that starts from it; `start_from` is set.
+        folder: The folder of the run that starts from it.
 
     Raises:
         RunError: If there is no such run, or it has no checkpoint yet.
@@ -61,12 +61,12 @@ def find_start(config: RunConfig, folder: Path) -> Run:
     return origin
 
 
-def selects_alike(origin: RunConfig, config: RunConfig) -> bool:
-    """Whether the best epoch so far may be taken over: the same network, selected on the same samples."""
-    return _selecting(origin) == _selecting(config)
+def same_selection(origin: RunConfig, config: RunConfig) -> bool:
+    """Whether the best epoch so far remains comparable: the same network, selected on the same samples."""
+    return _selection_fields(origin) == _selection_fields(config)
 
 
-def _selecting(config: RunConfig) -> tuple[object, ...]:
+def _selection_fields(config: RunConfig) -> tuple[object, ...]:
     dataset = replace(config.dataset, augmentation="none")
     network = replace(config.network, dropout=0.0)
     return config.selection, dataset, config.binning, config.input, network, config.neuron

@@ -1,4 +1,4 @@
-"""A run's metrics for TensorBoard, in addition to metrics.jsonl."""
+"""The metrics of a run for TensorBoard, in addition to metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 
 class Scalars:
-    """Writes the numbers of each epoch to ``folder/tensorboard``."""
+    """A writer of the metrics of each epoch to ``folder/tensorboard``."""
 
     def __init__(self, folder: Path, next_epoch: int) -> None:
-        """Epochs from `next_epoch` on that an interrupted run has already written are hidden."""
+        """Epochs from `next_epoch` on that an interrupted run already wrote are hidden."""
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=next_epoch)
 
     def write(self, epoch: int, *rows: Mapping[str, Any]) -> None:
-        """Every number of the rows, as ``train/loss``, ``validation/accuracy``, ``firing_rate`` and so on."""
+        """Write every number of the rows, as ``train/loss``, ``validation/accuracy``, ``firing_rate`` and so on."""
         for row in rows:
             for name, value in row.items():
                 if name != "epoch" and isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""Where and how precisely a run computes: device, threads, autocast."""
+"""Device, threads, precision and determinism of a run."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of a configuration; ``auto`` is CUDA where there is a device, else the CPU.
+    """Return the device with a name; ``auto`` is CUDA if it is available, else the CPU.
 
     Raises:
-        ConfigError: If the name is none, or the machine lacks the device.
+        ConfigError: If the name is not valid, or the machine does not have the device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -38,13 +38,13 @@ def choose_device(name: str) -> torch.device:
 
 
 def default_threads() -> int:
-    """This process's share of the machine: OMP_NUM_THREADS where set, as Ray does for a trial, else its CPUs."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    return int(told) if told.isdigit() and int(told) > 0 else len(os.sched_getaffinity(0))
+    """Return the number of CPU threads: OMP_NUM_THREADS if set, as Ray does for trials, else the process's CPUs."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return int(limit) if limit.isdigit() and int(limit) > 0 else len(os.sched_getaffinity(0))
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """``fp32``, ``bf16`` or ``fp16``: of auto, fp32 on the CPU; on CUDA bf16 where the device has it, else fp16."""
+    """Resolve auto: fp32 on the CPU; on CUDA bf16 if the device supports it, else fp16."""
     if precision != "auto":
         return precision
     if device.type != "cuda":
@@ -53,8 +53,8 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
 
 @contextlib.contextmanager
-def computing(config: RunConfig) -> Iterator[torch.device]:
-    """The device to compute on, with the configuration's threads and determinism while it is held."""
+def compute_device(config: RunConfig) -> Iterator[torch.device]:
+    """Yield the device of a configuration, and use its threads and determinism in the context."""
     device = choose_device(local_device(config.device))
     if device.type == "cpu":
         keep_freed_memory()
@@ -63,11 +63,11 @@ def computing(config: RunConfig) -> Iterator[torch.device]:
     before, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(config.threads or default_threads())
     if config.deterministic:
-        # What cuBLAS asks for; read when it starts.
+        # Required by cuBLAS for deterministic results; read when it is initialised.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     try:
-        with _naming_full_memory(device):
+        with _out_of_memory_errors(device):
             yield device
     finally:
         torch.set_num_threads(before)
@@ -75,37 +75,38 @@ def computing(config: RunConfig) -> Iterator[torch.device]:
 
 
 @contextlib.contextmanager
-def _naming_full_memory(device: torch.device) -> Iterator[None]:
+def _out_of_memory_errors(device: torch.device) -> Iterator[None]:
+    """Convert out-of-memory errors to FullMemoryError."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        # Torch's CPU allocator has no error class of its own.
+        # PyTorch's CPU allocator raises a plain RuntimeError.
         if type(error) is RuntimeError and "can't allocate memory" not in str(error):
             raise
         raise FullMemoryError(
-            f"{device}: out of memory. Lower batch_size, input.size, network.width or binning.timesteps; what a "
-            "configuration takes: spikeloom train ... --dry-run"
+            f"{device}: out of memory. Lower batch_size, input.size, network.width or binning.timesteps. Estimate the "
+            "memory of a configuration: spikeloom train ... --dry-run"
         ) from None
 
 
 def free_memory() -> None:
-    """Give back what nothing holds any more: what a step that did not fit has left."""
+    """Release unused memory, such as that of a step that ran out of memory."""
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
-    """Mixed precision for the forward pass; nothing for fp32."""
+    """Return the autocast context of a forward pass; it has no effect for fp32."""
     if precision == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, _TYPES[precision])
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """The most memory that was in use so far: on CUDA by this process's tensors, else by the process."""
+    """Return the peak memory so far in MB: that of this process's tensors on CUDA, that of the process on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
-    # Linux counts kibibytes, macOS bytes.
+    # Reported in kibibytes on Linux and in bytes on macOS.
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

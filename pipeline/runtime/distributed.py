@@ -1,7 +1,7 @@
-"""Several processes that train one network on one machine, as ``torchrun`` starts them: one for each GPU, or on CPUs.
+"""Data-parallel training of one network by several processes that ``torchrun`` starts, one per GPU or on CPUs.
 
-Each process takes its share of every batch, and torch's DistributedDataParallel averages their gradients; the first
-process alone evaluates and writes. Batch norm normalises over a process's own share, as is usual.
+Each process gets an equal share of every batch, and DistributedDataParallel averages their gradients. Only the first
+process evaluates and writes files. Batch norm uses the statistics of each process's own share, as is usual.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from torch import nn
 
 from preprocess.errors import ConfigError
 
-# The others wait while the first evaluates.
+# The other processes wait while the first one evaluates.
 _PATIENCE = dt.timedelta(hours=2)
 
-# Every network that `Group.wrap` has wrapped and that still exists.
+# All networks wrapped by `Group.wrap` that still exist.
 _wrapped: weakref.WeakSet[nn.parallel.DistributedDataParallel] = weakref.WeakSet()
 
 
@@ -32,8 +32,8 @@ class Group:
     """The processes that train together.
 
     Attributes:
-        rank: This one's number, from 0.
-        size: How many there are; 1 is an ordinary run.
+        rank: Number of this process, from 0.
+        size: Number of processes; 1 for an ordinary run.
     """
 
     rank: int = 0
@@ -41,11 +41,11 @@ class Group:
 
     @property
     def first(self) -> bool:
-        """Whether this process evaluates and writes."""
+        """Whether this is the process that evaluates and writes files."""
         return self.rank == 0
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """The network whose backward pass averages gradients over all processes; itself where there is one."""
+        """Wrap a network so that its backward pass averages gradients over all processes; unchanged if there is one."""
         if self.size == 1:
             return network
         wrapped = nn.parallel.DistributedDataParallel(network)
@@ -53,36 +53,37 @@ class Group:
         return wrapped
 
     def without_sync(self, network: nn.Module) -> contextlib.AbstractContextManager[object]:
-        """While it is held, backward passes of a wrapped network add to gradients without averaging them."""
+        """A context in which backward passes of a wrapped network accumulate gradients without averaging them."""
         if isinstance(network, nn.parallel.DistributedDataParallel):
             return network.no_sync()
         return contextlib.nullcontext()
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """The sum over all processes, in each of them."""
+        """Return the sum over all processes, in each of them."""
         if self.size > 1:
             dist.all_reduce(values)
         return values
 
-    def tell(self, value: object) -> object:
-        """The first process's value, in each of them."""
-        told = [value]
+    def broadcast(self, value: object) -> object:
+        """Return the value of the first process, in each of them."""
+        values = [value]
         if self.size > 1:
-            dist.broadcast_object_list(told)
-        return told[0]
+            dist.broadcast_object_list(values)
+        return values[0]
 
 
 def group_from_env() -> Group:
-    """What torchrun says in this process's environment, before anything is joined."""
+    """Read the group from the environment variables set by torchrun, without joining it."""
     size = int(os.environ.get("WORLD_SIZE") or 1)
     return Group(int(os.environ.get("RANK") or 0), size) if size > 1 else Group()
 
 
 @contextlib.contextmanager
 def joined(group: Group, device: torch.device) -> Iterator[None]:
-    """Meet the other processes while it is held: over NCCL on GPUs, over Gloo on CPUs.
+    """Join the process group in the context: with NCCL on GPUs, with Gloo on CPUs.
 
-    When it ends, by an exception too, the process group's threads have ended, and wrapped networks no longer work.
+    At the end, also after an exception, the threads of the process group have ended, and wrapped networks can no longer
+    be used.
     """
     if group.size == 1:
         yield
@@ -96,10 +97,10 @@ def joined(group: Group, device: torch.device) -> Iterator[None]:
 
 
 def _import_before_group() -> None:
-    """Import now what DistributedDataParallel would import while the process group exists.
+    """Import a module that DistributedDataParallel would otherwise import while the process group exists.
 
-    The functions of this module have the process group of the moment as a default argument: imported later, they
-    would hold the group, and its threads, until the interpreter is torn down.
+    The functions of that module have the current process group as a default argument. If it were imported later, they
+    would keep the group and its threads alive until the interpreter shuts down.
     """
     importlib.import_module("torch.distributed.nn.functional")
 
@@ -121,17 +122,17 @@ def _end_group() -> None:
 
 
 def local_device(name: str) -> str:
-    """The device of this process: of ``auto`` and ``cuda``, each process of a group takes a GPU of its own."""
+    """Return the device name of this process: for ``auto`` and ``cuda``, each process of a group uses its own GPU."""
     if group_from_env().size == 1 or name not in ("auto", "cuda") or not torch.cuda.is_available():
         return name
     return f"cuda:{os.environ.get('LOCAL_RANK') or 0}"
 
 
 def share_of(batch_size: int, group: Group) -> int:
-    """How many samples of a batch each process takes.
+    """Return the number of samples of a batch for each process.
 
     Raises:
-        ConfigError: If they cannot be shared out evenly.
+        ConfigError: If the batch size is not a multiple of the number of processes.
     """
     if batch_size % group.size:
         raise ConfigError(

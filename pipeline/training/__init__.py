@@ -1,1 +1,1 @@
-"""One run: epochs, optimiser, checkpoints."""
+"""Training of one run: epochs, optimiser steps, checkpoints."""

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, machine, device, threads, and what of it came from outside this package."""
+"""The environment of a run: versions, machine, device, threads, and custom code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PACKAGES = ("spikeloom", "torch", "spikingjelly", "numpy", "numba", "h5py")
 def describe_environment(
     config: RunConfig, network: torch.nn.Module, device: torch.device, command: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Plain values for `environment.json`; the command is that of this process unless another one is given."""
+    """Return plain values for `environment.json`; the command is that of this process if None."""
     return {
         "format": FORMAT_VERSION,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
@@ -47,7 +47,7 @@ def describe_environment(
 
 
 def _backends(network: torch.nn.Module) -> list[str]:
-    """The kinds of spiking layers, and where a layer may run fused, what its backend says."""
+    """The classes of the spiking layers, each with its backend."""
     kinds = {
         f"{type(node).__name__} ({getattr(node, 'fused_backend', 'torch')})" for node in neuron_layers(network).values()
     }
@@ -62,7 +62,7 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> str:
-    """The processor's own name, where Linux tells it."""
+    """The name of the processor; its architecture if Linux does not report the name."""
     try:
         with open("/proc/cpuinfo") as file:
             for line in file:

@@ -1,4 +1,4 @@
-"""What learns: a network with its optimiser, gradient scaler and moving average, one step a batch."""
+"""A network with its optimiser, gradient scaler and moving average: one optimiser step per batch."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from pipeline.training.weight_averaging import moving_average
 
 
 class Learner:
-    """A network while it learns.
+    """A network in training, with everything that an optimiser step needs.
 
     Attributes:
-        network: Its weights follow the gradients.
+        network: The network whose weights are trained.
         precision: ``fp32``, ``bf16`` or ``fp16``.
-        micro_batch: The most samples that are held at once; gradients of the pieces of a batch add up to one step.
+        micro_batch: Maximum number of samples per forward pass; gradients are accumulated over the micro-batches of a
+            batch.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Learner:
         self._config, self._device, self._group = config, device, group
         self.precision = resolve_precision(config.precision, device)
         self._optimiser = make_optimiser(network, config.optimiser)
-        # Half precision's small gradients vanish unless the loss is scaled up.
+        # In half precision, small gradients underflow unless the loss is scaled up.
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         decay = config.optimiser.ema_decay
         self._average = None if decay is None else moving_average(network, decay)
@@ -51,33 +52,34 @@ class Learner:
 
     @property
     def evaluated(self) -> nn.Module:
-        """What is evaluated and kept: the moving average where there is one, else the network."""
+        """The network that is evaluated and saved: the moving average if there is one, else the network itself."""
         return self.network if self._average is None else self._average.module
 
     def set_learning_rate(self, rate: float) -> None:
         for group in self._optimiser.param_groups:
             group["lr"] = rate
 
-    def precisely(self) -> contextlib.AbstractContextManager[object]:
-        """The forward pass's precision, while it is held."""
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """A context in which a forward pass runs in the configured precision."""
         return autocast(self._device, self.precision)
 
     def loss(self, batch: Batch, counter: SpikeCounter) -> tuple[torch.Tensor, torch.Tensor]:
-        """Forward: the loss, with gradient, and the logits (T, B, classes), of which `grad_steps` may have none.
+        """Run the forward pass; returns the loss, with gradient, and the detached logits (T, B, classes).
 
-        Of a batch in pieces the loss is that of all of them, its graph the last one's: the gradients of the others are
-        there already. Batch norm sees a piece at a time.
+        With micro-batches, the loss is that of the complete batch, but its graph is that of the last micro-batch only,
+        because the gradients of the others have already been accumulated. Batch-norm statistics are computed per
+        micro-batch.
         """
         self._optimiser.zero_grad(set_to_none=True)
-        pieces = _pieces(batch, self.micro_batch)
-        if len(pieces) == 1:
-            return self._forward_piece(batch, counter)
+        parts = _micro_batches(batch, self.micro_batch)
+        if len(parts) == 1:
+            return self._forward_micro_batch(batch, counter)
         total, found = torch.zeros((), device=self._device), []
-        for k, piece in enumerate(pieces):
-            last = k + 1 == len(pieces)
+        for k, part in enumerate(parts):
+            last = k + 1 == len(parts)
             with contextlib.nullcontext() if last else self._group.without_sync(self._forward):
-                loss, logits = self._forward_piece(piece, counter)
-                loss = loss * (len(piece.labels) / len(batch.labels))
+                loss, logits = self._forward_micro_batch(part, counter)
+                loss = loss * (len(part.labels) / len(batch.labels))
                 if not last:
                     self._scaler.scale(loss).backward()
             found.append(logits)
@@ -85,25 +87,25 @@ class Learner:
                 return total + loss, torch.cat(found, 1)
             total += loss.detach()
             reset_network(self.network)
-        raise AssertionError("a batch has a last piece")
+        raise AssertionError("a batch has a last micro-batch")
 
-    def _forward_piece(self, batch: Batch, counter: SpikeCounter) -> tuple[torch.Tensor, torch.Tensor]:
+    def _forward_micro_batch(self, batch: Batch, counter: SpikeCounter) -> tuple[torch.Tensor, torch.Tensor]:
         frames, mask = batch.frames, batch.mask
         steps = self._config.grad_steps or len(frames)
-        begin, rest = (None, None) if mask is None else (mask[:steps], mask[steps:])
-        with self.precisely():
-            counter.mask = begin
+        first, rest = (None, None) if mask is None else (mask[:steps], mask[steps:])
+        with self.autocast():
+            counter.mask = first
             logits = self._forward(frames[:steps])
-            loss = spiking_loss(logits, batch.labels, self._config.loss, begin)
+            loss = spiking_loss(logits, batch.labels, self._config.loss, first)
             if steps < len(frames):
-                # The rest goes on from the carried state; its outputs predict, but no gradient comes from them.
+                # The other steps continue from the current state. They count for the prediction, but have no gradient.
                 counter.mask = rest
                 with torch.no_grad():
                     logits = torch.cat([logits, self.network(frames[steps:])])
         return loss, logits.detach()
 
-    def follow(self, loss: torch.Tensor) -> None:
-        """Backward, and one step of the optimiser; the network forgets the batch."""
+    def update(self, loss: torch.Tensor) -> None:
+        """Run the backward pass and one optimiser step, and clear the state of the network."""
         self._scaler.scale(loss).backward()
         clip = self._config.optimiser.clip_norm
         if clip is not None:
@@ -116,7 +118,7 @@ class Learner:
             self._average.update_parameters(self.network)
 
     def state(self) -> dict[str, dict[str, Any]]:
-        """State dicts by part; empty for a part that is not there."""
+        """State dicts by part; empty for a part that is not used."""
         return {
             "network": self.network.state_dict(),
             "optimiser": self._optimiser.state_dict(),
@@ -125,9 +127,9 @@ class Learner:
         }
 
     def restore(self, state: dict[str, dict[str, Any]]) -> None:
-        """The inverse of `state`; RuntimeError, ValueError or KeyError where it is another network's."""
+        """The inverse of `state`; raises RuntimeError, ValueError or KeyError if it is of another network."""
         self.network.load_state_dict(state["network"])
-        # A run that goes on from another takes its momentum, not its settings.
+        # A run that starts from another one takes over the optimiser's state, but not its settings.
         own = [{name: value for name, value in g.items() if name != "params"} for g in self._optimiser.param_groups]
         self._optimiser.load_state_dict(state["optimiser"])
         for group, settings in zip(self._optimiser.param_groups, own, strict=True):
@@ -137,12 +139,13 @@ class Learner:
             self._average.load_state_dict(state["average"])
 
 
-def _pieces(batch: Batch, most: int) -> list[Batch]:
-    """A batch in pieces of at most so many samples, as even as can be; itself where it is small enough."""
+def _micro_batches(batch: Batch, maximum: int) -> list[Batch]:
+    """Split a batch into micro-batches of at most `maximum` samples, with sizes that differ by at most one."""
     samples = len(batch.labels)
-    if samples <= most:
+    if samples <= maximum:
         return [batch]
-    ends = [round(samples * k / -(-samples // most)) for k in range(-(-samples // most) + 1)]
+    count = -(-samples // maximum)
+    ends = [round(samples * k / count) for k in range(count + 1)]
     return [
         Batch(batch.frames[:, a:b], batch.labels[a:b], None if batch.lengths is None else batch.lengths[a:b])
         for a, b in pairwise(ends)

@@ -1,4 +1,4 @@
-"""Where a number stopped being one: the layer behind a loss that is NaN or infinite."""
+"""Find the layer that causes a loss that is NaN or infinite."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pipeline.networks import reset_network
 
 
 def find_layer(network: nn.Module, frames: torch.Tensor) -> str:
-    """The first layer that is not finite, for an error message: ``weights of features.conv1.conv``, say.
+    """Describe the first non-finite value for an error message, such as ``weight of features.conv1.conv``.
 
-    Weights come first: where a step of the optimiser broke them, every layer behind them is broken too.
+    Weights are checked before outputs: if an optimiser step made them non-finite, so are the outputs of all later
+    layers.
 
     Args:
-        network: In the mode that it trains in; its running statistics may change.
-        frames: The batch that gave the loss, float32 (T, B, 2, H, W).
+        network: The network in training mode; its running statistics may change.
+        frames: The batch with the non-finite loss, float32 (T, B, 2, H, W).
     """
     if not bool(torch.isfinite(frames).all()):
         return "the input frames"
@@ -39,7 +40,7 @@ def find_layer(network: nn.Module, frames: torch.Tensor) -> str:
         reset_network(network)
         for hook in hooks:
             hook.remove()
-    return f"the output of {found[0]}" if found else f"the loss alone, of logits up to {largest:.3g}"
+    return f"the output of {found[0]}" if found else f"only the loss, with logits up to {largest:.3g}"
 
 
 def _watch(name: str, found: list[str]) -> Any:

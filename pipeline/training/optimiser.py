@@ -1,4 +1,4 @@
-"""The optimiser, and each epoch's learning rate in closed form, so that resuming needs no scheduler's state."""
+"""The optimiser."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.config.run_config import OptimiserConfig
 
 
 def make_optimiser(network: torch.nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
-    """SGD with momentum or AdamW over all parameters; weight decay holds for all of them, as in the paper's code."""
+    """SGD with momentum or AdamW over all parameters, with weight decay for all of them, as in the paper's code."""
     parameters = network.parameters()
     if config.name == "adamw":
         return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)

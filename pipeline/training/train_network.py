@@ -1,4 +1,4 @@
-"""One call from a configuration, and if you like a network of your own, to a trained run folder."""
+"""The `train` function of the library: from a configuration, or a custom network, to a trained run folder."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def train(
     finished one returns its result at once.
 
     Args:
-        config: A configuration, or the name of a preset. With a `network` its sections `network` and `neuron` are not
+        config: A configuration, or the name of a preset. With a `network`, its sections `network` and `neuron` are not
             used, and `network.name` becomes the name of the network's class.
-        network: A network of your own, frames (T, B, 2, H, W), float32, to logits (T, B, classes), with its initial
-            weights. It is trained in place. What it keeps between batches must be cleared by a method `reset()`, as
-            SpikingJelly's neurons have it. To resume, hand over an object of the same class. `environment.json` keeps
-            the SHA-256 of the file that defines the class, as it does for classes named by ``file.py:Class``.
+        network: A custom network that maps frames (T, B, 2, H, W), float32, to logits (T, B, classes), with its initial
+            weights. It is trained in place. If it keeps state between batches, it must have a method `reset()` that
+            clears it, as SpikingJelly's neurons do. To resume, pass an object of the same class. `environment.json`
+            records the SHA-256 of the file that defines the class, as for classes named by ``file.py:Class``.
         out: The run folder; the first free ``./runs/train-<name>-<n>`` if None.
         cache: The folder of all caches; ``$SPIKELOOM_CACHE`` or ``./cache`` if None.
-        accept_changed_code: Whether a run whose own neuron or network file changed is resumed all the same.
+        accept_changed_code: Whether a run is resumed although its custom neuron or network file changed.
         on_epoch: Called after each epoch with its rows of ``metrics.jsonl`` and ``timings.jsonl``.
         progress: Where to report progress; None prints only warnings and notes.
 
     Raises:
-        ConfigError: If the configuration does not fit the data, or the network does not return what is expected.
+        ConfigError: If the configuration does not fit the data, or the network does not return the expected logits.
         RunError: If the folder contains another run, is in use or damaged, or the loss is no longer finite.
         CacheError: If the data set has no event store.
     """
@@ -53,7 +53,7 @@ def train(
     chosen = find_preset(config).config if isinstance(config, str) else config
     if network is not None:
         if not isinstance(network, nn.Module):
-            raise ConfigError(f"network: expected an object of torch.nn.Module, found {type(network).__name__}")
+            raise ConfigError(f"network: expected an instance of torch.nn.Module, found {type(network).__name__}")
         chosen = override(chosen, {"network.name": name_class(type(network))})
         label = type(network).__name__
     folder = default_out(None if out is None else Path(out), "train", label)

@@ -1,4 +1,4 @@
-"""Training one run: epochs, selection, checkpoints at epoch boundaries, and the test split opened once at the end."""
+"""Train one run: epochs, selection, checkpoints after each epoch, and one evaluation on the test split at the end."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from pipeline.runs.changed_code import KEY
 from pipeline.runs.checkpoint import PARTS, Best, Checkpoint
 from pipeline.runs.result_json import MetricsRow, ResultJson, TimingRow
 from pipeline.runs.run_folder import Run, holding
-from pipeline.runs.start_from import check_beginning, find_start, selects_alike
+from pipeline.runs.start_from import check_beginning, find_start, same_selection
 from pipeline.runs.tensorboard import Scalars
-from pipeline.runtime.device import computing, peak_memory_mb
+from pipeline.runtime.device import compute_device, peak_memory_mb
 from pipeline.runtime.distributed import Group, group_from_env, joined, share_of
 from pipeline.training.environment import describe_environment
 from pipeline.training.learner import Learner
@@ -58,54 +58,56 @@ def train_run(
     progress: Progress | None = None,
     network: nn.Module | None = None,
 ) -> ResultJson:
-    """Train the run of a folder from its start, or from its checkpoint, to its end.
+    """Train a run in its folder, from the beginning or from its last checkpoint.
 
-    Where torchrun started several processes, each calls this; the first alone writes and calls `on_epoch`.
+    With several processes started by torchrun, each of them calls this function; only the first writes files and calls
+    `on_epoch`.
 
     Args:
-        config: What to compute. A folder that holds the same run is continued; a finished one is only read.
-        folder: The run folder, made if it is not there.
-        cache: The folder of all caches; a missing frame cache is made from the event store.
-        open_test: Whether the test split is read at the end; a search's trials leave it closed.
-        micro_batch: Pieces of a batch for a machine with less memory than the run was meant for; it stays the same run,
-            and its environment and result say so. None is what the configuration says.
-        command: The command line for the record of the run; None is that of this process.
-        accept_changed_code: Whether a run whose own neuron or network file changed is continued all the same; its
-            environment and result say so.
-        on_epoch: Called after each epoch with its rows of ``metrics.jsonl`` and ``timings.jsonl``, once its checkpoint
-            is on the disk.
-        progress: Where to tell how far an epoch is.
-        network: An object of the class that `network.name` names, trained instead of one that is built.
+        config: Configuration of the run. If the folder contains the same run, it is resumed; a finished run is only
+            read.
+        folder: The run folder; created if it does not exist.
+        cache: The folder of all caches; a missing frame cache is built from the event store.
+        open_test: Whether the run is evaluated on the test split at the end; the trials of a search are not.
+        micro_batch: Micro-batch size for a machine with less memory than the configuration needs; the run keeps its
+            fingerprint, and its environment and result record the size. None uses the configuration's.
+        command: The command line to record; None uses that of this process.
+        accept_changed_code: Whether a run is resumed although its custom neuron or network file changed; its
+            environment and result record the change.
+        on_epoch: Called after each epoch with its rows of ``metrics.jsonl`` and ``timings.jsonl``, after its checkpoint
+            was written.
+        progress: Reports the progress of each epoch.
+        network: An object of the class that `network.name` names, which is trained instead of a newly built one.
 
     Returns:
         The content of ``result.json``.
 
     Raises:
-        RunError: If the folder holds another run, is in use or damaged, its own neuron or network file changed since
-            its last checkpoint, or the loss stops being a number.
+        RunError: If the folder contains another run, is in use or damaged, the custom neuron or network file changed
+            since the last checkpoint, or the loss is not finite.
         ConfigError: If the configuration does not fit the data.
         CacheError: If the data set has no event store.
     """
     if config.selection == "paper" and not open_test:
-        raise ConfigError("selection: expected validation or last where the test split stays closed, found paper")
+        raise ConfigError("selection: expected validation or last if the test split is not evaluated, found paper")
     folder = folder.expanduser().absolute()
-    # Data first: a configuration that does not fit its data leaves no folder behind.
+    # The data are opened first, so that a configuration that does not fit them leaves no folder behind.
     accepted = check_beginning(config, folder, accept_changed_code=accept_changed_code)
     data = open_data(config, cache.expanduser().absolute(), progress, needs_test=False)
     group = group_from_env()
     if open_test and len(data.splits.test) == 0:
         open_test = False
         if progress is not None and group.first:
-            progress.note(f"{config.dataset.name} has no test split: the run ends without a test accuracy")
+            progress.note(f"{config.dataset.name} has no test split, so the run has no test accuracy")
     share_of(config.batch_size, group)
     with contextlib.ExitStack() as stack:
         if group.first:
             stack.enter_context(holding(folder))
-        device = stack.enter_context(computing(config))
+        device = stack.enter_context(compute_device(config))
         stack.enter_context(joined(group, device))
-        # Where none was asked for, the first process's folder is there before the others look for a free one.
-        folder = cast(Path, group.tell(folder))
-        finished = group.tell(read_json(folder / "result.json") if group.first else None)
+        # The default folder is the first free one: by now the first process has created it, and the others must use it.
+        folder = cast(Path, group.broadcast(folder))
+        finished = group.broadcast(read_json(folder / "result.json") if group.first else None)
         if isinstance(finished, dict) and ("test_accuracy" in finished or not open_test):
             return cast(ResultJson, finished)
         training = _Training(config, folder, data, device, progress or Progress(), group, micro_batch, network)
@@ -141,42 +143,41 @@ class _Training:
         torch.manual_seed(config.seed)
         form = {"classes": len(data.classes), "size": data.size, "timesteps": data.frames.timesteps}
         network = make_run_network(config, **form, device=device, given=given)  # type: ignore[arg-type]
-        # Counted before the network is compiled or trained; it only looks.
+        # Counted before the network is compiled or trained; does not change the network.
         self.energy_count = EnergyCount(config, network, data.size, data.frames.timesteps, device)
         self.learner = Learner(config, network, device, group, micro_batch)
-        self.train_loader = self._loader(data.splits.train, shuffle_seed=config.seed)
+        self.train_loader = self._loader(data.splits.train, training=True)
         self.epoch = 0
         self.best = Best()
         self.command: Sequence[str] | None = None
-        # What changed in the run's own code while it was trained.
+        # Accepted changes of custom code since the run was started.
         self.accepted: list[dict[str, str]] = []
         self.rows: list[MetricsRow] = []
         self.timings: list[TimingRow] = []
 
     @property
     def done(self) -> bool:
-        """Whether all epochs are trained, or nothing better came for as many as patience allows."""
+        """Whether all epochs are trained, or early stopping ends the run."""
         schedule = self.config.schedule
         waits = schedule.patience is not None and self.epoch - self.best.epoch >= schedule.patience
         return self.epoch >= schedule.last_epoch or (waits and self.best.epoch > 0)
 
-    def _loader(self, indices: np.ndarray, shuffle_seed: int | None = None) -> FrameLoader:
+    def _loader(self, indices: np.ndarray, *, training: bool = False) -> FrameLoader:
         config = self.config
-        trains = shuffle_seed is not None
         return FrameLoader(
             self.data.frames,
             indices,
             config.batch_size,
             config.input,
             self.device,
-            shuffle_seed=shuffle_seed,
-            augmentation=config.dataset.augmentation if trains else "none",
             seed=config.seed,
-            group=self.group if trains else None,
+            training=training,
+            augmentation=config.dataset.augmentation if training else "none",
+            group=self.group if training else None,
         )
 
     def start_or_resume(self, cache: Path) -> None:
-        """Write what the run is, or take up its last checkpoint and cut what was measured after it."""
+        """Start the run or restore its last checkpoint, without later rows; write configuration and environment."""
         if (self.folder / "checkpoint.pt").exists():
             self._restore(self.folder, fingerprint(self.config))
             timings = cast(list[TimingRow], read_lines(self.folder / "timings.jsonl"))
@@ -197,12 +198,12 @@ class _Training:
         if self.accepted:
             data[KEY] = self.accepted
         if before and self.epoch > 0:
-            self._warn_of_another_place(before, about | data)
-            # Where the epochs so far were trained, the newest first.
+            self._note_changed_environment(before, about | data)
+            # The environments of the epochs so far, newest first.
             data["earlier"] = [{k: v for k, v in before.items() if k != "earlier"}, *before.get("earlier", [])]
         write_json(self.folder / "environment.json", about | data)
 
-    def _warn_of_another_place(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+    def _note_changed_environment(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         for what in ("device", "precision", "processes", "threads", "micro_batch"):
             if what in before and before[what] != now[what]:
                 self.progress.note(
@@ -211,15 +212,15 @@ class _Training:
                 )
 
     def _start_from(self, origin: Run) -> None:
-        """Take up the end of another run, with its rows; the epochs' timings stay its own."""
+        """Restore the last checkpoint of another run and its metrics; the timings of its epochs are not copied."""
         self._restore(origin.folder, fingerprint(origin.config))
         last = self.config.schedule.last_epoch
         if self.epoch >= last:
             raise RunError(
-                f"{origin.folder}: expected a run of fewer than {last} epochs to go on from, found {self.epoch}. "
+                f"{origin.folder}: expected a run of fewer than {last} epochs to start from, found {self.epoch}. "
                 "Raise schedule.epochs, or start from a run with schedule.stop_epoch."
             )
-        if not selects_alike(origin.config, self.config):
+        if not same_selection(origin.config, self.config):
             self.best = Best()
         elif self.best.epoch > 0 and self.group.first:
             copy_whole(origin.folder / "best.pt", self.folder / "best.pt")
@@ -230,34 +231,37 @@ class _Training:
         if state.data != self.data.frames.fingerprint:
             raise RunError(
                 f"{path}: expected frames {state.data}, found {self.data.frames.fingerprint}: the data set was "
-                "preprocessed from other files since. Train anew in another --out."
+                "preprocessed from other files since. Train again in another --out."
             )
         if state.fingerprint != run:
             raise RunError(
                 f"{path}: expected the checkpoint of run {run}, found that of "
-                f"{state.fingerprint}. Put this run's own back, or train anew in another --out."
+                f"{state.fingerprint}. Restore the checkpoint of this run, or train again in another --out."
             )
         rows = cast(list[MetricsRow], read_lines(folder / "metrics.jsonl"))
         rows = [row for row in rows if row["epoch"] <= state.epoch]
         if [row["epoch"] for row in rows] != list(range(1, state.epoch + 1)):
             raise RunError(
                 f"{folder}/metrics.jsonl: expected the rows of epochs 1 to {state.epoch}, found "
-                f"{len(rows)}. Put the file back, or train anew in another --out."
+                f"{len(rows)}. Restore the file, or train again in another --out."
             )
         try:
             self.learner.restore({part: getattr(state, part) for part in PARTS})
             checkpoints.restore_random_states(state.random)
         except (RuntimeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise RunError(f"{path}: does not fit its configuration ({reason}). Train anew in another --out.") from None
+            raise RunError(
+                f"{path}: expected a checkpoint of this configuration, found one that does not fit it ({reason}). "
+                "Train again in another --out."
+            ) from None
         self.epoch, self.best, self.rows = state.epoch, state.best, rows
 
     def run_epoch(self) -> MetricsRow:
-        """Train one epoch, measure, select, and write; the row of ``metrics.jsonl``."""
+        """Train one epoch, evaluate, select and write; returns the row of ``metrics.jsonl``."""
         start = time.perf_counter()
         epoch = self.epoch + 1
         if self.group.size > 1:
-            # A checkpoint keeps the first process's random states alone; each process's masks must differ.
+            # A checkpoint only has the random states of the first process, but dropout masks must differ by process.
             seeds = np.random.SeedSequence([self.config.seed, epoch, self.group.rank])
             torch.manual_seed(int(seeds.generate_state(1)[0]))
         row = self._train_epoch(epoch)
@@ -265,7 +269,7 @@ class _Training:
         better = False
         if self.group.first:
             better = self._select(epoch, row)
-        self.best = cast(Best, self.group.tell(self.best))
+        self.best = cast(Best, self.group.broadcast(self.best))
         self.rows.append(row)
         self.timings.append(
             {
@@ -282,7 +286,7 @@ class _Training:
             write_lines(self.folder / "metrics.jsonl", self.rows)
             write_lines(self.folder / "timings.jsonl", self.timings)
             if better:
-                # Behind the row of its epoch, in front of the checkpoint that names it.
+                # After the row of its epoch, and before the checkpoint that refers to it.
                 checkpoints.save_weights(self.folder / "best.pt", self.learner.evaluated, epoch)
             self._save()
         return row
@@ -295,15 +299,15 @@ class _Training:
         losses, correct = [], torch.zeros((), dtype=torch.int64, device=self.device)
         learner.network.train()
         name = f"epoch {epoch}/{self.config.schedule.epochs}"
-        # On a GPU reading a loss waits for all that was asked of it: there, every so many steps.
-        often = 1 if self.device.type == "cpu" else _CUDA_CHECK_STEPS
+        # Reading a loss from a GPU waits for all its queued work, so it is only checked at intervals.
+        check_steps = 1 if self.device.type == "cpu" else _CUDA_CHECK_STEPS
         with self.progress.task(name, len(loader), "batches") as advance, SpikeCounter(learner.network) as counter:
             for batch in loader.batches(epoch):
                 loss, logits = learner.loss(batch, counter)
                 losses.append(loss.detach())
-                if len(losses) % often == 0 or len(losses) == len(loader):
-                    self._refuse_nan(epoch, losses, batch)
-                learner.follow(loss)
+                if len(losses) % check_steps == 0 or len(losses) == len(loader):
+                    self._check_finite(epoch, losses, batch)
+                learner.update(loss)
                 counted = answer_mask(batch.mask, logits, self.config.loss.last_steps)
                 correct += (predict(logits, counted) == batch.labels).sum()
                 advance(1)
@@ -320,19 +324,19 @@ class _Training:
             "energy_uj": None,
         }
 
-    def _refuse_nan(self, epoch: int, losses: list[torch.Tensor], batch: Batch) -> None:
+    def _check_finite(self, epoch: int, losses: list[torch.Tensor], batch: Batch) -> None:
         wrong = torch.nonzero(~torch.isfinite(torch.stack(losses[-_CUDA_CHECK_STEPS:])))
         if len(wrong):
             step = max(0, len(losses) - _CUDA_CHECK_STEPS) + int(wrong[0]) + 1
-            with self.learner.precisely():
+            with self.learner.autocast():
                 layer = find_layer(self.learner.network, batch.frames)
             raise RunError(
                 f"{self.folder}: expected a finite loss, found {float(losses[step - 1])} at step {step} of epoch "
-                f"{epoch}; the first that is not finite: {layer}. {self._advice()}"
+                f"{epoch}. First non-finite value: {layer}. {self._advice()}"
             )
 
     def _select(self, epoch: int, row: MetricsRow) -> bool:
-        """Measure the split that selects, into the row; whether the weights are the best so far."""
+        """Evaluate the split that selects and add it to the row; returns whether the weights are the best so far."""
         if self.config.selection == "last":
             return False
         split = "validation" if self.config.selection == "validation" else "test"
@@ -359,7 +363,7 @@ class _Training:
         return self.energy_count.energy(found.input_rates, mean_steps(self.data, getattr(self.data.splits, split)))
 
     def _advice(self) -> str:
-        """What to do about a loss that is no number."""
+        """What to do about a non-finite loss."""
         clips = "" if self.config.optimiser.clip_norm is not None else ", set optimiser.clip_norm 1"
         precise = "" if self.learner.precision == "fp32" else ", or choose precision fp32"
         return f"Lower optimiser.learning_rate{clips}{precise}."
@@ -379,9 +383,9 @@ class _Training:
         )
 
     def finish(self, open_test: bool) -> ResultJson:
-        """Take the selected weights, open the test split if it may be, and write the result."""
+        """Load the selected weights, evaluate them on the test split if allowed, and write the result."""
         if not self.group.first:
-            return cast(ResultJson, self.group.tell(None))
+            return cast(ResultJson, self.group.broadcast(None))
         config, network = self.config, self.learner.evaluated
         if config.selection == "last":
             checkpoints.save_weights(self.folder / "best.pt", network, self.epoch)
@@ -398,4 +402,4 @@ class _Training:
             result["energy"] = self._energy(tested, "test").describe()
             save_predictions(self.folder / "predictions.npz", self.data, tested)
         write_json(self.folder / "result.json", result)
-        return cast(ResultJson, self.group.tell(result))
+        return cast(ResultJson, self.group.broadcast(result))

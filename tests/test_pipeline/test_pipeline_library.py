@@ -202,5 +202,5 @@ def test_batches_have_time_first(cache: Path) -> None:
 
 def test_a_preset_is_named(cache: Path, tmp_path: Path) -> None:
     assert isinstance(pipeline.find_preset("n-mnist-small").config, RunConfig)
-    with refuses(ConfigError, where="unknown preset 'n-mnist-smal'", expected="n-mnist-small", found=""):
+    with refuses(ConfigError, where="preset", expected="n-mnist-small", found="'n-mnist-smal'"):
         train("n-mnist-smal", out=tmp_path / "run", cache=cache)

@@ -73,7 +73,7 @@ def test_without_a_test_split_a_run_trains_and_says_that_nothing_is_tested(
     assert run(*words, "--schedule.epochs", 1) == 0
     printed = capsys.readouterr()
     first = printed.err.splitlines()[0]
-    assert first == "spikeloom: tiny has no test split: the run ends without a test accuracy"
+    assert first == "spikeloom: tiny has no test split, so the run has no test accuracy"
     assert "none (the data set has no test split)" in printed.out
     assert f"firing rate ({'validation' if selection == 'validation' else 'training'})" in printed.out
     result = open_run(tmp_path / "run").result
@@ -100,7 +100,7 @@ def test_selection_by_the_test_split_needs_one(only_train: Path, config: Path, t
 def test_the_preset_comes_before_the_options(cache: Path, tmp_path: Path, capsys):
     assert run("train", "--neuron.tau", "1.5", "n-mnist-small", "--cache", cache, "--out", tmp_path / "run") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "PRESET: expected it in front of the options, found 'n-mnist-small'" in line
+    assert "PRESET: expected it before the options, found 'n-mnist-small'" in line
     assert "Write: spikeloom train n-mnist-small --neuron.tau ..." in line
     assert run("train", "n-mnist-small", "--neuron.tau", "1.5", "--cache", cache, "--out", tmp_path / "run") == 2
     error = capsys.readouterr().err
@@ -125,8 +125,8 @@ def test_a_neuron_of_ones_own_is_recorded_by_its_absolute_path(cache: Path, conf
     ("words", "message"),
     [
         ((), "expected a preset or --config, found neither. List the presets: spikeloom presets"),
-        (("n-mnist-smal",), "unknown preset 'n-mnist-smal'"),
-        (("--out", "somewhere", "nope"), "PRESET: expected it in front of the options, found 'nope'"),
+        (("n-mnist-smal",), "or a variant, found 'n-mnist-smal'"),
+        (("--out", "somewhere", "nope"), "PRESET: expected it before the options, found 'nope'"),
         (("n-mnist-small", "--neuron.timesteps", "4"), "Set --binning.timesteps instead"),
         (("--neuron.tau", "2", "n-mnist-small", "--config", "x.json"), "x.json: expected a run's config.json"),
         (("n-mnist-small", "--neuron.tua", "2"), "Did you mean '--neuron.tau'?"),
@@ -198,7 +198,9 @@ def test_evaluate_of_a_folder_without_weights_is_one_line(trained: Path, tmp_pat
     (tmp_path / "run" / "best.pt").unlink()
     assert run("evaluate", tmp_path / "run") == 2
     error = capsys.readouterr().err
-    assert "expected selected weights (best.pt), found none after 3 epochs. Train on: spikeloom train --resume" in error
+    assert (
+        "expected selected weights (best.pt), found none after 3 epochs. Resume it: spikeloom train --resume" in error
+    )
     assert run("evaluate", tmp_path) == 2
     assert "expected a run folder (with config.json), found none" in capsys.readouterr().err
 
@@ -235,7 +237,7 @@ def test_runs_lists_finished_and_unfinished_runs_and_names_damaged_ones(trained:
 
 def test_runs_of_an_empty_or_missing_folder_is_one_line(tmp_path: Path, capsys):
     assert run("runs", tmp_path) == 2
-    assert "expected at least one run, found none. Make one: spikeloom train PRESET" in capsys.readouterr().err
+    assert "expected at least one run, found none. Train one: spikeloom train PRESET" in capsys.readouterr().err
     assert run("runs", tmp_path / "none") == 2
     assert "expected a folder of runs, found none" in capsys.readouterr().err
 

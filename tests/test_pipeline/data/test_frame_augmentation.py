@@ -329,7 +329,7 @@ def test_beside_turned_samples_others_come_out_bit_for_bit():
 def test_names_of_events_and_wrong_numbers_of_samples_are_refused():
     with pytest.raises(ValueError, match=r"^expected names of flip, roll, .*, found time-jitter$"):
         augment_frames(["flip", "time-jitter"], 0, 0)
-    with pytest.raises(ValueError, match=r"^expected 4 sample numbers, one a sequence, found 3$"):
+    with pytest.raises(ValueError, match=r"^expected 4 sample numbers, one per sequence, found 3$"):
         augmented(["flip"], frames_of(SHAPES[0]), range(3))
 
 

@@ -49,7 +49,7 @@ def test_augmented_batches_depend_on_seed_epoch_and_sample_alone(cache: Path, ki
     data = open_data(augmented(kind), cache)
 
     def frames(seed: int, epoch: int, *, kind: str = kind, indices: np.ndarray = data.splits.train) -> dict[int, bytes]:
-        loader = FrameLoader(data.frames, indices, 4, InputConfig(), CPU, shuffle_seed=seed, augmentation=kind)
+        loader = FrameLoader(data.frames, indices, 4, InputConfig(), CPU, seed=seed, training=True, augmentation=kind)
         order = [i for batch in loader._plan(epoch) for i in batch.tolist()]
         found = [batch.frames[:, b].numpy() for batch in loader.batches(epoch) for b in range(4)]
         return {i: counts.tobytes() for i, counts in zip(order, found, strict=True)}

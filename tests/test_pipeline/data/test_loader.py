@@ -46,7 +46,7 @@ def test_batches_are_the_caches_counts_time_first(data: RunData):
 
 
 def test_training_drops_a_last_batch_that_is_not_full_and_evaluation_does_not(data: RunData):
-    train, straight = loader(data, shuffle_seed=1), loader(data)
+    train, straight = loader(data, seed=1, training=True), loader(data)
     assert len(data.splits.train) % 8 != 0
     assert {len(batch.labels) for batch in train.batches(1)} == {8}
     assert train.samples == 8 * len(train) < straight.samples == len(data.splits.train)
@@ -54,7 +54,8 @@ def test_training_drops_a_last_batch_that_is_not_full_and_evaluation_does_not(da
 
 def test_order_depends_on_seed_and_epoch_alone(data: RunData):
     def order(seed: int, epoch: int) -> list[float]:
-        return [float(b.frames.double().square().sum()) for b in loader(data, shuffle_seed=seed).batches(epoch)]
+        batches = loader(data, seed=seed, training=True).batches(epoch)
+        return [float(batch.frames.double().square().sum()) for batch in batches]
 
     torch.manual_seed(1)
     first = order(3, 1)

@@ -57,8 +57,8 @@ def loaded(data: RunData, order: TimeOrder, *, train: bool, seed: int = 3, epoch
         len(indices),
         InputConfig(time_order=order),
         CPU,
-        shuffle_seed=seed if train else None,
         seed=seed,
+        training=train,
     )
     (batch,) = loader.batches(epoch)
     (sequence,) = loader._plan(epoch)
@@ -156,7 +156,7 @@ def test_unknown_order_is_refused():
 
 
 def test_samples_one_by_one_refuse_another_order(data: RunData):
-    with pytest.raises(ConfigError, match=r"input.time_order: expected as-is for samples one by one, found reversed"):
+    with pytest.raises(ConfigError, match=r"input.time_order: expected as-is for a FrameDataset, found reversed"):
         FrameDataset(data.frames, config=InputConfig(time_order="reversed"))
 
 

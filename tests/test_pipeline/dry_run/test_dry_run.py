@@ -91,7 +91,7 @@ def test_the_optimisers_share_is_what_it_keeps_after_a_step(cache: Path, changes
         config.network, config.neuron, channels=2, classes=3, size=tiny.size, timesteps=tiny.timesteps, seed=1
     )
     learner = Learner(config, network, CPU, Group())
-    learner.follow(learner.loss(tiny.batch, SpikeCounter(network))[0])
+    learner.update(learner.loss(tiny.batch, SpikeCounter(network))[0])
     states = learner.state()["optimiser"]["state"].values()
     kept = [x for state in states for x in state.values() if isinstance(x, torch.Tensor) and x.dim()]
     assert memory["optimiser"] == sum(x.nbytes for x in kept)

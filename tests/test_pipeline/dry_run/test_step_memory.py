@@ -68,7 +68,7 @@ def test_a_dry_run_skips_the_step_that_memory_does_not_hold(cache: Path, monkeyp
     kept = whole["step"]["kept_bytes_per_sample"]
     # Room for a forward pass, which measures what it keeps; or for none at all.
     leave(monkeypatch, round(2.5 * kept) if forward else 1000)
-    monkeypatch.setattr(Learner, "follow", no_step)
+    monkeypatch.setattr(Learner, "update", no_step)
     if not forward:
         monkeypatch.setattr(Learner, "loss", no_step)
     report = dry_run(TINY, cache)

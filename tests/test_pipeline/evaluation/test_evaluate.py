@@ -230,7 +230,7 @@ def test_a_run_whose_t_varies_has_no_other_t(trained: Path, tmp_path: Path, caps
     config = replace(CONFIG, binning=Binning(split_by="duration", duration_us=10_000))
     (tmp_path / "run" / "config.json").write_text(json.dumps(to_dict(config)))
     assert run("evaluate", tmp_path / "run", "--timesteps", 4) == 2
-    expected = "--timesteps: expected a run of fixed T, found one whose samples have T by duration-10000us"
+    expected = "--timesteps: expected a run with a fixed T, found one whose samples have T by duration-10000us"
     assert capsys.readouterr().err == f"spikeloom: {expected}\n"
 
 

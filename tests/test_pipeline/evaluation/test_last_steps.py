@@ -139,7 +139,9 @@ def test_gradient_of_all_steps_goes_with_last_steps():
 
 def test_another_t_is_refused_where_the_answer_is_read_late():
     config = override(TINY, {"loss.last_steps": 2})
-    with pytest.raises(ConfigError, match=r"--timesteps: expected a run that answers at all steps, .*last_steps 2"):
+    with pytest.raises(
+        ConfigError, match=r"--timesteps: expected a run that predicts from all time steps, .*last_steps 2"
+    ):
         refuse_timesteps(config, [6])
     refuse_timesteps(config, [])
     refuse_timesteps(replace(config, loss=LossConfig()), [6])

@@ -89,7 +89,9 @@ def test_a_checkpoint_that_makes_no_sense_is_one_line(cache: Path, half: Path, c
 def test_weights_ahead_of_their_epochs_row_are_one_line(cache: Path, half: Path):
     path = half / "best.pt"
     torch.save(torch.load(path, weights_only=True) | {"epoch": 3}, path)
-    with pytest.raises(RunError, match=r"expected a row of epoch 3, whose weights best.pt holds, found 2 rows"):
+    with pytest.raises(
+        RunError, match=r"expected a row for epoch 3, which the weights in best.pt are of, found 2 rows"
+    ):
         evaluate_run(open_run(half), cache)
 
 

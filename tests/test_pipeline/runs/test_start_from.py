@@ -65,7 +65,7 @@ def test_run_that_does_not_exist_or_is_too_long_is_refused(cache: Path, origin: 
     with pytest.raises(RunError, match=r"nowhere: expected a run folder \(with config.json\), found none"):
         train_run(config, origin.parent / "a", cache)
     assert not (origin.parent / "a").exists()
-    with pytest.raises(RunError, match="expected a run of fewer than 2 epochs to go on from, found 2"):
+    with pytest.raises(RunError, match="expected a run of fewer than 2 epochs to start from, found 2"):
         train_run(goes_on(origin, schedule__stop_epoch=2), origin.parent / "b", cache)
 
 

@@ -77,13 +77,13 @@ TRAINER = """
 import json, shutil, sys
 from pathlib import Path
 from pipeline.config.run_config import from_dict
-from pipeline.runtime.distributed import told_group
+from pipeline.runtime.distributed import group_from_env
 from pipeline.training.train_run import train_run
 
 folder = Path(sys.argv[1])
 
 def keep(row, timing):
-    if row["epoch"] == 2 and told_group().first:
+    if row["epoch"] == 2 and group_from_env().first:
         shutil.copytree(folder / "whole", folder / "cut")
 
 config = from_dict(json.loads((folder / "config.json").read_text()))

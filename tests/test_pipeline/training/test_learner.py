@@ -46,7 +46,7 @@ def batch_of(seed: int = 0) -> Batch:
 def step(learner: Learner, batch: Batch) -> float:
     with SpikeCounter(learner.network) as counter:
         loss, _ = learner.loss(batch, counter)
-        learner.follow(loss)
+        learner.update(loss)
     return float(loss.detach())
 
 
@@ -160,7 +160,7 @@ def test_patience_stops_after_epochs_without_anything_better_and_resumes_as_stop
 def test_a_layer_that_is_not_finite_is_named():
     frames = batch_of().frames
     whole = network(TINY)
-    assert find_layer(whole, frames).startswith("the loss alone, of logits up to 0.")
+    assert find_layer(whole, frames).startswith("only the loss, with logits up to 0.")
     assert find_layer(whole, torch.full_like(frames, torch.inf)) == "the input frames"
     broken = network(TINY)
     with torch.no_grad():
@@ -177,7 +177,7 @@ def test_a_run_that_diverges_says_step_layer_and_what_to_do(cache: Path, tmp_pat
     with pytest.raises(RunError) as caught:
         train_run(config, tmp_path / "run", cache)
     text = str(caught.value)
-    assert "at step 2 of epoch 1; the first that is not finite: the loss alone, of logits up to " in text
+    assert "at step 2 of epoch 1. First non-finite value: only the loss, with logits up to " in text
     # It is fp32 already, and clipped.
     assert text.endswith("Lower optimiser.learning_rate.")
 
@@ -186,9 +186,9 @@ def test_an_overflow_of_half_precision_is_found_where_it_happens():
     learner = learner_of({"precision": "fp16", "neuron.name": "relu"})
     with torch.no_grad():
         learner.network.classifier.weight.fill_(1e6)
-    with learner.precisely():
+    with learner.autocast():
         assert find_layer(learner.network, batch_of().frames).startswith("the output of")
-    assert find_layer(learner.network, batch_of().frames).startswith("the loss alone")
+    assert find_layer(learner.network, batch_of().frames).startswith("only the loss")
 
 
 def test_a_run_that_diverges_in_its_last_step_does_not_finish(cache: Path, tmp_path: Path):
