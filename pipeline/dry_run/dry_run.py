@@ -10,25 +10,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from spikingjelly.activation_based.base import MemoryModule
 from torch import nn
 
 from pipeline.analysis.operations import Operations, count_run_operations
-from pipeline.config.run_config import OptimiserConfig, RunConfig
-from pipeline.data.loader import Batch
+from pipeline.config.run_config import RunConfig
+from pipeline.dry_run.available_memory import available_bytes
+from pipeline.dry_run.kept_memory import Kept, keeping
+from pipeline.dry_run.memory_estimate import (
+    FLOAT32_BYTES,
+    cuda_only_bytes,
+    estimate_memory,
+    expected_bytes,
+    optimiser_copies,
+)
 from pipeline.dry_run.sample_frames import TinyFrames, tiny_frames
-from pipeline.dry_run.step_memory import available_bytes, expected_bytes
-from pipeline.layers.pooling import AveragePool
 from pipeline.networks import SpikeCounter, reset_network
 from pipeline.networks.run_network import make_run_network
-from pipeline.neurons import CLIFNode
 from pipeline.runtime.device import compute_device, resolve_precision
 from pipeline.runtime.distributed import Group, group_from_env
 from pipeline.training.learner import Learner
@@ -40,7 +42,6 @@ from preprocess.terminal.progress import Progress
 _STEP_SAMPLES = 2
 # A sample that keeps more than this is trained alone, so that a step fits in 4 GB together with PyTorch itself.
 _LARGE_SAMPLE_BYTES = 1_000_000_000
-_FLOAT32_BYTES = 4
 # A step peaks at two to three times what its forward pass keeps, measured with VGG11 and LIF, CLIF and PLIF on the CPU.
 _PEAK_FACTOR = 3
 
@@ -74,7 +75,7 @@ def dry_run(config: RunConfig, cache: Path, progress: Progress | None = None) ->
         measured, notes = _train_step(config, tiny, device, operations, unfused=planned_for_cuda)
     if measured["skipped"]:
         notes.append(measured["skipped"])
-    memory = _memory(config, operations, measured, tiny)
+    memory = estimate_memory(config, operations, measured, tiny)
     return {
         "dataset": config.dataset.name,
         "network": config.network.name,
@@ -90,7 +91,7 @@ def dry_run(config: RunConfig, cache: Path, progress: Progress | None = None) ->
         "macs": operations.macs,
         **_work(config, operations, tiny),
         "memory_bytes": memory,
-        "cuda_besides_bytes": _cuda_besides(config, network, operations, tiny) if planned_for_cuda else None,
+        "cuda_besides_bytes": cuda_only_bytes(config, network, operations, tiny) if planned_for_cuda else None,
         "step": measured,
         "layers": [asdict(layer) | {"binary_input": layer.binary_input} for layer in operations.layers],
         "notes": notes,
@@ -120,45 +121,6 @@ def _work(config: RunConfig, operations: Operations, tiny: TinyFrames) -> dict[s
         "flops_per_step": step,
         "flops_of_run": None if steps is None else step * steps * config.schedule.last_epoch,
     }
-
-
-def _memory(config: RunConfig, operations: Operations, measured: dict[str, Any], tiny: TinyFrames) -> dict[str, int]:
-    """Memory in bytes at the configured batch size, by part and in total."""
-    weights = _FLOAT32_BYTES * operations.parameters
-    parts = {
-        "parameters": weights,
-        "gradients": weights,
-        "optimiser": _copies(config.optimiser) * weights,
-        "average": 0 if config.optimiser.ema_decay is None else weights,
-        "activations": round(
-            measured["kept_bytes"] + (config.batch_size - measured["samples"]) * measured["kept_bytes_per_sample"]
-        ),
-        "frames": tiny.batch.frames[:, 0].nbytes * config.batch_size,
-    }
-    return {**parts, "all": sum(parts.values())}
-
-
-def _copies(optimiser: OptimiserConfig) -> int:
-    """Number of values that the optimiser stores per weight: two moments for AdamW, the momentum for SGD."""
-    return 2 if optimiser.name == "adamw" else int(optimiser.momentum > 0)
-
-
-def _cuda_besides(config: RunConfig, network: nn.Module, operations: Operations, tiny: TinyFrames) -> int:
-    """Bytes that the CUDA kernels save in addition to those of the CPU, at the configured batch size.
-
-    CLIF saves the complementary potential of every step, which the CPU kernels recompute, and average pooling saves its
-    input.
-    """
-    per_step = 0
-    for layer in operations.layers:
-        module = network.get_submodule(layer.name)
-        if isinstance(module, CLIFNode) and config.neuron.backend != "torch":
-            per_step += _FLOAT32_BYTES * layer.outputs
-        elif isinstance(module, AveragePool):
-            # Four inputs for each output, in the configured precision.
-            per_step += 4 * layer.outputs * (_FLOAT32_BYTES if config.precision == "fp32" else 2)
-    grad_steps = min(config.grad_steps or tiny.timesteps, tiny.timesteps)
-    return per_step * grad_steps * config.batch_size
 
 
 def _train_step(
@@ -192,7 +154,7 @@ def _measure(
     that does not fit in memory is not run; if the forward pass does not fit either, the layers' outputs are counted.
     """
     room = available_bytes(device)
-    weights = _FLOAT32_BYTES * operations.parameters * (2 + _copies(config.optimiser))
+    weights = FLOAT32_BYTES * operations.parameters * (2 + optimiser_copies(config.optimiser))
 
     def fits(kept: float) -> bool:
         return room is None or _PEAK_FACTOR * kept + weights <= room
@@ -271,49 +233,3 @@ def _now(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
-
-
-class Kept:
-    """Memory that a forward pass keeps: saved tensors and neuron states, without parameters and frames.
-
-    Attributes:
-        batch: The input.
-        bytes: Size of all memory that is kept, each storage counted once.
-    """
-
-    def __init__(self, network: nn.Module, batch: Batch) -> None:
-        self.batch = batch
-        self.bytes = 0
-        self._apart = {_place(x) for x in (batch.frames, batch.labels, *network.parameters(), *network.buffers())}
-        self._pieces: dict[int, int] = {}
-
-    def add(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Record a tensor; returns it detached, because its history would keep it alive."""
-        if _place(tensor) not in self._apart:
-            self._pieces[_place(tensor)] = tensor.untyped_storage().nbytes()
-        return tensor.detach()
-
-    def close(self, network: nn.Module) -> None:
-        """Add the states of the neurons, and sum up."""
-        for module in network.modules():
-            if isinstance(module, MemoryModule):
-                for state in module.memories():
-                    if isinstance(state, torch.Tensor):
-                        self.add(state)
-        self.bytes = sum(self._pieces.values())
-
-
-@contextmanager
-def keeping(network: nn.Module, batch: Batch) -> Iterator[Kept]:
-    """Measure what a forward pass in its context keeps; `Kept.bytes` is set afterwards.
-
-    Custom functions and operators are counted too, because all of them save through autograd.
-    """
-    kept = Kept(network, batch)
-    with torch.autograd.graph.saved_tensors_hooks(kept.add, lambda tensor: tensor):
-        yield kept
-    kept.close(network)
-
-
-def _place(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()

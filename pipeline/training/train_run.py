@@ -25,7 +25,7 @@ from pipeline.networks import SpikeCounter
 from pipeline.networks.run_network import make_run_network
 from pipeline.runs import checkpoint as checkpoints
 from pipeline.runs.changed_code import KEY
-from pipeline.runs.checkpoint import PARTS, Best, Checkpoint
+from pipeline.runs.checkpoint import Best, Checkpoint
 from pipeline.runs.result_json import MetricsRow, ResultJson, TimingRow
 from pipeline.runs.run_folder import Run, holding
 from pipeline.runs.start_from import check_beginning, find_start, same_selection
@@ -35,6 +35,7 @@ from pipeline.runtime.distributed import Group, group_from_env, joined, share_of
 from pipeline.training.environment import describe_environment
 from pipeline.training.learner import Learner
 from pipeline.training.non_finite import find_layer
+from pipeline.training.resume import note_changed_environment, read_state, restore_learner
 from pipeline.training.schedule import learning_rate
 from preprocess.errors import ConfigError, RunError
 from preprocess.files import copy_whole, read_json, read_lines, write_json, write_lines
@@ -198,18 +199,10 @@ class _Training:
         if self.accepted:
             data[KEY] = self.accepted
         if before and self.epoch > 0:
-            self._note_changed_environment(before, about | data)
+            note_changed_environment(self.folder, before, about | data, self.progress)
             # The environments of the epochs so far, newest first.
             data["earlier"] = [{k: v for k, v in before.items() if k != "earlier"}, *before.get("earlier", [])]
         write_json(self.folder / "environment.json", about | data)
-
-    def _note_changed_environment(self, before: dict[str, Any], now: dict[str, Any]) -> None:
-        for what in ("device", "precision", "processes", "threads", "micro_batch"):
-            if what in before and before[what] != now[what]:
-                self.progress.note(
-                    f"{self.folder}: trained with {what} {before[what]} and continued with {now[what]}: results will "
-                    "differ in the last digits from those of an uninterrupted run"
-                )
 
     def _start_from(self, origin: Run) -> None:
         """Restore the last checkpoint of another run and its metrics; the timings of its epochs are not copied."""
@@ -226,35 +219,9 @@ class _Training:
             copy_whole(origin.folder / "best.pt", self.folder / "best.pt")
 
     def _restore(self, folder: Path, run: str) -> None:
-        path = folder / "checkpoint.pt"
-        state = checkpoints.load_checkpoint(path)
-        if state.data != self.data.frames.fingerprint:
-            raise RunError(
-                f"{path}: expected frames {state.data}, found {self.data.frames.fingerprint}: the data set was "
-                "preprocessed from other files since. Train again in another --out."
-            )
-        if state.fingerprint != run:
-            raise RunError(
-                f"{path}: expected the checkpoint of run {run}, found that of "
-                f"{state.fingerprint}. Restore the checkpoint of this run, or train again in another --out."
-            )
-        rows = cast(list[MetricsRow], read_lines(folder / "metrics.jsonl"))
-        rows = [row for row in rows if row["epoch"] <= state.epoch]
-        if [row["epoch"] for row in rows] != list(range(1, state.epoch + 1)):
-            raise RunError(
-                f"{folder}/metrics.jsonl: expected the rows of epochs 1 to {state.epoch}, found "
-                f"{len(rows)}. Restore the file, or train again in another --out."
-            )
-        try:
-            self.learner.restore({part: getattr(state, part) for part in PARTS})
-            checkpoints.restore_random_states(state.random)
-        except (RuntimeError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise RunError(
-                f"{path}: expected a checkpoint of this configuration, found one that does not fit it ({reason}). "
-                "Train again in another --out."
-            ) from None
-        self.epoch, self.best, self.rows = state.epoch, state.best, rows
+        state, self.rows = read_state(folder, run, self.data.frames.fingerprint)
+        restore_learner(self.learner, state, folder)
+        self.epoch, self.best = state.epoch, state.best
 
     def run_epoch(self) -> MetricsRow:
         """Train one epoch, evaluate, select and write; returns the row of ``metrics.jsonl``."""

@@ -103,7 +103,7 @@ def measure_need(config: RunConfig, caches: NodeCaches, *, gpu: bool) -> MemoryN
 
 def _measure(plain: dict[str, Any], caches: NodeCaches, gpu: bool, registered: bytes) -> tuple[float, float] | None:
     """Peak main memory and GPU memory of one step, in bytes; None if memory was full."""
-    from pipeline.dry_run.peak_memory import peak_of_one_step
+    from pipeline.dry_run.measured_peak import peak_of_one_step
 
     unpack_registrations(registered)
     config = override(from_dict(plain), {"device": "cuda" if gpu else "cpu", "threads": 1})

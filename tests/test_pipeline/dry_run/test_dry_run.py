@@ -13,7 +13,8 @@ from tiny_run import TINY, tiny_cache
 from pipeline.cli import VERBS
 from pipeline.commands.config_arguments import ConfiguredArguments, parse_configured
 from pipeline.config.run_config import RunConfig, override, to_dict
-from pipeline.dry_run.dry_run import Kept, dry_run, keeping
+from pipeline.dry_run.dry_run import dry_run
+from pipeline.dry_run.kept_memory import Kept, keeping
 from pipeline.dry_run.sample_frames import tiny_frames
 from pipeline.networks import SpikeCounter, build_network
 from pipeline.training.learner import Group, Learner

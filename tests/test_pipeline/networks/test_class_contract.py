@@ -12,7 +12,7 @@ from tiny_run import TINY, tiny_cache
 from pipeline.cli import VERBS
 from pipeline.config.run_config import RunConfig, override, to_dict
 from pipeline.dry_run.dry_run import dry_run
-from pipeline.dry_run.peak_memory import peak_of_one_step
+from pipeline.dry_run.measured_peak import peak_of_one_step
 from pipeline.networks.run_network import make_run_network
 from pipeline.training.train_run import train_run
 from preprocess.errors import ConfigError

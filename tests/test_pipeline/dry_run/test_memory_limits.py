@@ -11,9 +11,9 @@ from tiny_run import TINY, tiny_cache
 
 from pipeline.cli import VERBS
 from pipeline.config.run_config import to_dict
+from pipeline.dry_run.available_memory import available_bytes
 from pipeline.dry_run.dry_run import dry_run
-from pipeline.dry_run.peak_memory import peak_of_one_step
-from pipeline.dry_run.step_memory import available_bytes
+from pipeline.dry_run.measured_peak import peak_of_one_step
 from pipeline.training.learner import Learner
 from preprocess.errors import FullMemoryError
 from preprocess.terminal.command_line import run_main
@@ -27,7 +27,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def leave(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
-    for module in ("dry_run", "peak_memory"):
+    for module in ("dry_run", "measured_peak"):
         monkeypatch.setattr(f"pipeline.dry_run.{module}.available_bytes", lambda _: room)
 
 

@@ -1,4 +1,4 @@
-"""An estimate of the memory of a training step before it is run, and the available memory."""
+"""The memory that a process can still allocate, on the machine, in its control groups or on a CUDA device."""
 
 from __future__ import annotations
 
@@ -7,30 +7,11 @@ from pathlib import Path
 
 import torch
 
-from pipeline.analysis.operations import Operations
-from pipeline.config.run_config import RunConfig
-
-_BYTES = 4
 # Files of control groups, version 2 and version 1: limit, use, and the part of the use that can be freed.
 _GROUP_FILES = (
     ("memory.max", "memory.current", "inactive_file"),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
-
-
-def expected_bytes(config: RunConfig, operations: Operations, timesteps: int, samples: int) -> int:
-    """Estimate what a forward pass saves for the backward pass: the outputs of all layers and steps in float32.
-
-    Fused layers on the CPU and half precision save less, down to half of it; custom functions are not counted.
-
-    Args:
-        config: The run's configuration.
-        operations: The operations of its network.
-        timesteps: T; that of the longest sample if it varies.
-        samples: Number of samples in the batch.
-    """
-    grad_steps = min(config.grad_steps or timesteps, timesteps)
-    return _BYTES * sum(layer.outputs for layer in operations.layers) * grad_steps * samples
 
 
 def available_bytes(

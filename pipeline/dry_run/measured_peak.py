@@ -13,7 +13,8 @@ from pipeline.analysis.operations import count_run_operations
 from pipeline.config.run_config import RunConfig
 from pipeline.data.loader import FrameLoader
 from pipeline.data.run_data import RunData, open_data
-from pipeline.dry_run.step_memory import available_bytes, expected_bytes
+from pipeline.dry_run.available_memory import available_bytes
+from pipeline.dry_run.memory_estimate import expected_bytes
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.networks import SpikeCounter
 from pipeline.networks.run_network import make_run_network
