@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from preprocess.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from pipeline.config.config_sections import LossConfig as LossConfig
     from pipeline.config.neuron_traits import NeuronTraits as NeuronTraits
     from pipeline.config.registrations import register_network as register_network
     from pipeline.config.registrations import register_neuron as register_neuron
     from pipeline.config.registrations import register_surrogate as register_surrogate
     from pipeline.config.run_config import RunConfig as RunConfig
     from pipeline.config.run_config import override as override
-    from pipeline.config.sections import LossConfig as LossConfig
     from pipeline.data.dataset import FrameDataset as FrameDataset
     from pipeline.data.time_first_collate import time_first_collate as time_first_collate
-    from pipeline.evaluation.evaluate_folder import evaluate as evaluate
+    from pipeline.evaluation.evaluate_call import evaluate as evaluate
     from pipeline.evaluation.losses import spiking_loss as spiking_loss
     from pipeline.evaluation.run_result import RunResult as RunResult
     from pipeline.evaluation.trained_network import Prediction as Prediction
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from pipeline.neurons.lif.node import LIFNode as LIFNode
     from pipeline.presets.registry import PRESETS as PRESETS
     from pipeline.presets.registry import find_preset as find_preset
-    from pipeline.training.train_network import train as train
+    from pipeline.training.train_call import train as train
 
 _HOMES = {
     "RunConfig": "pipeline.config.run_config",
     "override": "pipeline.config.run_config",
     "PRESETS": "pipeline.presets.registry",
     "find_preset": "pipeline.presets.registry",
-    "train": "pipeline.training.train_network",
+    "train": "pipeline.training.train_call",
     "RunResult": "pipeline.evaluation.run_result",
-    "evaluate": "pipeline.evaluation.evaluate_folder",
+    "evaluate": "pipeline.evaluation.evaluate_call",
     "load_run": "pipeline.evaluation.trained_network",
     "TrainedNetwork": "pipeline.evaluation.trained_network",
     "Prediction": "pipeline.evaluation.trained_network",
@@ -44,7 +44,7 @@ _HOMES = {
     "LIFNode": "pipeline.neurons.lif.node",
     "CLIFNode": "pipeline.neurons.clif.node",
     "spiking_loss": "pipeline.evaluation.losses",
-    "LossConfig": "pipeline.config.sections",
+    "LossConfig": "pipeline.config.config_sections",
     "NeuronTraits": "pipeline.config.neuron_traits",
     "register_neuron": "pipeline.config.registrations",
     "register_network": "pipeline.config.registrations",

@@ -18,7 +18,6 @@ TWINS = {
     "__init__", "__main__", "cli",
     "registry",  # what there is of a kind, by name
     "cpu", "cpu_with_norm", "cuda", "custom_op", "node", "with_norm",  # one for each owner, or neuron
-    "surrogates",  # the functions, and their kernels
     "jit",  # the compiler's settings, of NumPy loops and of activations
     "table",  # a class, and that of a dry run
     "download", "evaluate", "plots", "verify",  # a verb, and what does it

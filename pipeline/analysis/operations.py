@@ -20,7 +20,7 @@ from pipeline.config.custom_classes import is_custom
 from pipeline.config.neuron_traits import NEURONS, traits_of
 from pipeline.config.run_config import RunConfig
 from pipeline.layers.pooling import AveragePool, MaxPool
-from pipeline.networks.firing import neuron_layers, reset_network
+from pipeline.networks.spiking_layers import neuron_layers, reset_network
 
 Kind = Literal["conv", "linear", "norm", "pool", "neuron"]
 

@@ -124,7 +124,7 @@ NEURONS: dict[str, Neuron] = {
         ),
     ),
     "alif": Neuron(
-        "pipeline.neurons.controls:make_alif",
+        "pipeline.neurons.control_neurons:make_alif",
         NeuronTraits(
             "ALIF",
             has_reset=False,
@@ -134,7 +134,7 @@ NEURONS: dict[str, Neuron] = {
         ),
     ),
     "lif-reset1.8": Neuron(
-        "pipeline.neurons.controls:make_lif_deep_reset",
+        "pipeline.neurons.control_neurons:make_lif_deep_reset",
         NeuronTraits(
             "LIF-reset1.8",
             has_reset=False,
@@ -144,7 +144,7 @@ NEURONS: dict[str, Neuron] = {
         ),
     ),
     "clif-detached": Neuron(
-        "pipeline.neurons.controls:make_clif_detached",
+        "pipeline.neurons.control_neurons:make_clif_detached",
         NeuronTraits(
             "CLIF-detached",
             has_reset=False,
@@ -155,7 +155,7 @@ NEURONS: dict[str, Neuron] = {
         ),
     ),
     "clif-undecayed": Neuron(
-        "pipeline.neurons.controls:make_clif_undecayed",
+        "pipeline.neurons.control_neurons:make_clif_undecayed",
         NeuronTraits("CLIF-undecayed", has_reset=False, has_decay_input=False, macs=4, unequal="m does not decay"),
     ),
 }

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config.neuron_traits import NEURONS, Neuron, NeuronTraits
-from pipeline.config.surrogate_names import SURROGATES
+from pipeline.config.surrogates import SURROGATES
 from preprocess.errors import ConfigError
 
 Field = Literal["neuron.name", "network.name", "neuron.surrogate"]

@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config.augmentation_names import EVENT_AUGMENTATIONS, augmentation_errors, parse_augmentation
+from pipeline.config.config_sections import DatasetConfig as DatasetConfig
+from pipeline.config.config_sections import InputConfig as InputConfig
+from pipeline.config.config_sections import LossConfig as LossConfig
+from pipeline.config.config_sections import NetworkConfig as NetworkConfig
+from pipeline.config.config_sections import NeuronConfig as NeuronConfig
+from pipeline.config.config_sections import OptimiserConfig as OptimiserConfig
+from pipeline.config.config_sections import ScheduleConfig as ScheduleConfig
+from pipeline.config.config_sections import TimeOrder as TimeOrder
 from pipeline.config.field_names import nearest_field
 from pipeline.config.inactive_fields import inactive_fields, redundant_fields
 from pipeline.config.neuron_traits import traits_of
-from pipeline.config.sections import DatasetConfig as DatasetConfig
-from pipeline.config.sections import InputConfig as InputConfig
-from pipeline.config.sections import LossConfig as LossConfig
-from pipeline.config.sections import NetworkConfig as NetworkConfig
-from pipeline.config.sections import NeuronConfig as NeuronConfig
-from pipeline.config.sections import OptimiserConfig as OptimiserConfig
-from pipeline.config.sections import ScheduleConfig as ScheduleConfig
-from pipeline.config.sections import TimeOrder as TimeOrder
 from preprocess.binning.binning import Binning
 from preprocess.errors import ConfigError
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import cast
 
 from pipeline.analysis.energy import EnergyCount
-from pipeline.evaluation.describe_run import describe_run, save_predictions
 from pipeline.evaluation.evaluate import describe_test, mean_steps
 from pipeline.evaluation.finished_run import evaluate_test, load_selected, open_run_data, require_weights
 from pipeline.evaluation.nir_export import ReadNetwork, export_nir, refuse_inexpressible
 from pipeline.evaluation.other_timesteps import accuracy_by_timesteps, refuse_timesteps
+from pipeline.evaluation.result_contents import describe_run, save_predictions
 from pipeline.runs.changed_code import KEY, check_code, joined_records
 from pipeline.runs.result_json import EvaluationJson
 from pipeline.runs.run_folder import Run

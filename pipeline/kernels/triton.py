@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from pipeline.kernels.surrogates import ATAN, RECT, SIGMOID, TRIANGLE
+from pipeline.kernels.surrogate_kernels import ATAN, RECT, SIGMOID, TRIANGLE
 
 BLOCK = 256
 WARPS = 4
@@ -32,7 +32,7 @@ def logistic(z):
 
 @triton.jit
 def surrogate_slope(u, v_threshold, alpha, KIND: tl.constexpr):
-    """ds/du at u - v_threshold, as in `pipeline.kernels.surrogates.fill_slope`."""
+    """ds/du at u - v_threshold, as in `pipeline.kernels.surrogate_kernels.fill_slope`."""
     x = u - v_threshold
     if KIND == _RECT:
         # Both comparisons are false for NaN, which passes through.

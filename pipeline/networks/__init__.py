@@ -1,7 +1,7 @@
 """Spiking networks: frames (T, B, 2, H, W) to logits (T, B, classes)."""
 
-from pipeline.networks.firing import SpikeCounter as SpikeCounter
-from pipeline.networks.firing import neuron_layers as neuron_layers
-from pipeline.networks.firing import reset_network as reset_network
 from pipeline.networks.registry import NETWORKS as NETWORKS
 from pipeline.networks.registry import build_network as build_network
+from pipeline.networks.spiking_layers import SpikeCounter as SpikeCounter
+from pipeline.networks.spiking_layers import neuron_layers as neuron_layers
+from pipeline.networks.spiking_layers import reset_network as reset_network

@@ -7,7 +7,7 @@ from torch import nn
 
 from pipeline.config.run_config import RunConfig
 from pipeline.networks import build_network
-from pipeline.networks.class_contract import check_own_classes
+from pipeline.networks.custom_class_contract import check_own_classes
 
 
 def make_run_network(
@@ -33,7 +33,7 @@ def make_run_network(
 
     Raises:
         ConfigError: If there is no such network or neuron, frames are too small for it, or a custom class does not meet
-            the contract in `pipeline.networks.class_contract`.
+            the contract in `pipeline.networks.custom_class_contract`.
     """
     network = given
     if network is None:

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from spikingjelly.activation_based.neuron import BaseNode
 
-from pipeline.neurons.fused import Backend, BackendError, spread_states
+from pipeline.neurons.backend import Backend, BackendError, spread_states
 from pipeline.neurons.recomputation import RunsOnce
 from preprocess.errors import ConfigError
 

@@ -15,12 +15,12 @@ from torch import nn
 
 from pipeline.analysis.energy import Energy, EnergyCount
 from pipeline.config.run_config import RunConfig, fingerprint, to_dict
+from pipeline.data.input_description import TrainingInput
 from pipeline.data.loader import Batch, FrameLoader
 from pipeline.data.run_data import RunData, open_data
-from pipeline.data.training_input import TrainingInput
-from pipeline.evaluation.describe_run import describe_run, save_predictions
 from pipeline.evaluation.evaluate import Evaluation, describe_test, evaluate, mean_steps
 from pipeline.evaluation.losses import answer_mask, predict
+from pipeline.evaluation.result_contents import describe_run, save_predictions
 from pipeline.networks import SpikeCounter
 from pipeline.networks.run_network import make_run_network
 from pipeline.runs import checkpoint as checkpoints

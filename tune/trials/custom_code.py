@@ -43,7 +43,7 @@ def check_classes(config: RunConfig, store: EventStore) -> None:
 
     Raises:
         ConfigError: If there is no such neuron or network, or a custom class does not meet the requirements of
-            `pipeline.networks.class_contract`. Code that runs only on CUDA is left to the trials.
+            `pipeline.networks.custom_class_contract`. Code that runs only on CUDA is left to the trials.
     """
     import torch
 

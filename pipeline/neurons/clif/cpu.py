@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.kernels.jit import compile_kernel, inline
-from pipeline.kernels.surrogates import RECT, fill_row, fill_slope, rect, sigmoid
+from pipeline.kernels.surrogate_kernels import RECT, fill_row, fill_slope, rect, sigmoid
 
 # Elements per block: its rows are long enough for prefetching, and all of them stay in the second-level cache.
 _BLOCK = 2048

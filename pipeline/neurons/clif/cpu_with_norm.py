@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.kernels.bfloat16 import narrow, widen
 from pipeline.kernels.jit import compile_kernel
 from pipeline.kernels.norm_cpu import ROW, add_lanes, tile
-from pipeline.kernels.surrogates import RECT, fill_row, fill_slope, rect, sigmoid
+from pipeline.kernels.surrogate_kernels import RECT, fill_row, fill_slope, rect, sigmoid
 from pipeline.neurons.clif.cpu import _back
 
 # Rows of a step in backward's path: u, sigma(u/tau), sigma(m[t]) and m[t-1]; sums of the gradient and of its product

@@ -23,7 +23,7 @@ class Settings(NamedTuple):
     tau: float
     v_threshold: float
     kind: int
-    """Kind of surrogate, a number from `pipeline.kernels.surrogates.KINDS`."""
+    """Kind of surrogate, a number from `pipeline.kernels.surrogate_kernels.KINDS`."""
     alpha: float
     detach_m: bool
     """Whether m is treated as a constant in the gradient."""

@@ -10,10 +10,7 @@ from spikingjelly.activation_based.neuron import ComplementaryLIFNode
 
 from pipeline.config.run_config import NeuronConfig
 from pipeline.kernels import norm_neuron
-from pipeline.neurons.clif import custom_op as clif_op
-from pipeline.neurons.clif.custom_op import Settings
-from pipeline.neurons.clif.with_norm import CLIFSteps
-from pipeline.neurons.fused import (
+from pipeline.neurons.backend import (
     check_window,
     chooses_fused,
     find_obstacle,
@@ -22,8 +19,11 @@ from pipeline.neurons.fused import (
     surrogate_kind,
     takes_norm,
 )
+from pipeline.neurons.clif import custom_op as clif_op
+from pipeline.neurons.clif.custom_op import Settings
+from pipeline.neurons.clif.with_norm import CLIFSteps
 from pipeline.neurons.fused_node import AnyBackend, FusedNode
-from pipeline.neurons.surrogates import make_surrogate
+from pipeline.neurons.make_surrogate import make_surrogate
 
 
 class CLIFNode(FusedNode, ComplementaryLIFNode):

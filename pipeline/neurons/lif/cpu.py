@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.kernels.jit import compile_kernel
-from pipeline.kernels.surrogates import RECT, fill_row, fill_slope, rect
+from pipeline.kernels.surrogate_kernels import RECT, fill_row, fill_slope, rect
 
 _BLOCK = 1024
 

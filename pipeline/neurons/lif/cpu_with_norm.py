@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.kernels.bfloat16 import narrow, widen
 from pipeline.kernels.jit import compile_kernel
 from pipeline.kernels.norm_cpu import ROW, add_lanes, tile
-from pipeline.kernels.surrogates import RECT, fill_row, fill_slope, rect
+from pipeline.kernels.surrogate_kernels import RECT, fill_row, fill_slope, rect
 
 # Rows of a step in backward's path: u; sums of the gradient and of its product with x - mean; mean, scale and shift;
 # the surrogate's slope.

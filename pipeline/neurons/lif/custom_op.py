@@ -33,7 +33,7 @@ class Update(NamedTuple):
     reset: float
     detach_reset: bool
     kind: int
-    """Kind of surrogate, a number from `pipeline.kernels.surrogates.KINDS`."""
+    """Kind of surrogate, a number from `pipeline.kernels.surrogate_kernels.KINDS`."""
     alpha: float
 
 

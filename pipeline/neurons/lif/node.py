@@ -9,7 +9,7 @@ from spikingjelly.activation_based import neuron, surrogate
 
 from pipeline.config.run_config import NeuronConfig
 from pipeline.kernels import norm_neuron
-from pipeline.neurons.fused import (
+from pipeline.neurons.backend import (
     check_window,
     chooses_fused,
     find_obstacle,
@@ -23,7 +23,7 @@ from pipeline.neurons.fused_node import AnyBackend, FusedNode
 from pipeline.neurons.lif import custom_op as lif_op
 from pipeline.neurons.lif.custom_op import Update
 from pipeline.neurons.lif.with_norm import LIFSteps
-from pipeline.neurons.surrogates import make_surrogate
+from pipeline.neurons.make_surrogate import make_surrogate
 from preprocess.errors import ConfigError
 
 

@@ -27,7 +27,7 @@ from pipeline.config.run_config import NeuronConfig
 from pipeline.kernels.fused_function import DerivativeError
 from pipeline.kernels.threads import _run_on_openmp, for_ranges
 from pipeline.neurons import CLIFNode, LIFNode, make_neuron
-from pipeline.neurons.surrogates import make_surrogate
+from pipeline.neurons.make_surrogate import make_surrogate
 
 SURROGATES = ("rect", "triangle", "sigmoid", "atan")
 

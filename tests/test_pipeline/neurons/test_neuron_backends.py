@@ -11,7 +11,7 @@ from spikingjelly.activation_based import base
 from torch import nn
 
 from pipeline.neurons import CLIFNode, LIFNode
-from pipeline.neurons.fused import BackendError
+from pipeline.neurons.backend import BackendError
 
 NODES = (LIFNode, CLIFNode)
 OF_SPIKINGJELLY = ("cupy", "triton", "inductor")

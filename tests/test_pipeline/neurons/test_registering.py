@@ -20,10 +20,10 @@ from pipeline.config import registrations
 from pipeline.config.inactive_fields import is_inactive
 from pipeline.config.neuron_traits import NEURONS
 from pipeline.config.run_config import RunConfig, flatten, override
-from pipeline.config.surrogate_names import SURROGATES
+from pipeline.config.surrogates import SURROGATES
 from pipeline.evaluation.evaluate_run import evaluate_run
-from pipeline.networks.firing import neuron_layers
 from pipeline.networks.run_network import make_run_network
+from pipeline.networks.spiking_layers import neuron_layers
 from pipeline.neurons import make_neuron
 from pipeline.neurons.registry import _built_in
 from pipeline.runs.run_folder import open_run
@@ -36,7 +36,7 @@ from torch import nn
 
 
 def make_slow(config):
-    from pipeline.neurons.surrogates import make_surrogate
+    from pipeline.neurons.make_surrogate import make_surrogate
 
     return neuron.LIFNode(4.0, surrogate_function=make_surrogate(config), step_mode="m")
 

@@ -16,7 +16,7 @@ from pipeline import NeuronTraits, register_network, register_neuron, register_s
 from pipeline.config import registrations
 from pipeline.config.neuron_traits import NEURONS
 from pipeline.config.run_config import RunConfig, override
-from pipeline.config.surrogate_names import SURROGATES
+from pipeline.config.surrogates import SURROGATES
 from preprocess.errors import ConfigError
 from tune.cluster.registered_code import pack_registrations
 from tune.comparison.comparison_plan import compare_neurons
@@ -34,7 +34,7 @@ from torch import nn
 
 
 def make_slow(config):
-    from pipeline.neurons.surrogates import make_surrogate
+    from pipeline.neurons.make_surrogate import make_surrogate
 
     return neuron.LIFNode(4.0, surrogate_function=make_surrogate(config), step_mode="m")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from spikingjelly.activation_based import surrogate
 
 from pipeline.config.run_config import NeuronConfig
-from pipeline.config.surrogate_names import SURROGATES
+from pipeline.config.surrogates import SURROGATES
 
 
 def make_surrogate(config: NeuronConfig) -> surrogate.SurrogateFunctionBase:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from spikingjelly.activation_based.neuron import BaseNode
 
-from pipeline.kernels.surrogates import KINDS
+from pipeline.kernels.surrogate_kernels import KINDS
 from preprocess.errors import ConfigError
 
 Backend = Literal["auto", "fused", "torch"]

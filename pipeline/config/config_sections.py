@@ -13,7 +13,7 @@ from typing import Literal
 
 from pipeline.config.augmentation_names import augmentation_errors
 from pipeline.config.neuron_traits import NEURONS, traits_of
-from pipeline.config.surrogate_names import surrogate_errors
+from pipeline.config.surrogates import surrogate_errors
 from preprocess.datasets.splits import SplitName, title_of_split
 
 TimeOrder = Literal["as-is", "shuffled", "reversed", "one-frame"]

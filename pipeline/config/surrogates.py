@@ -14,7 +14,7 @@ SURROGATES: dict[str, str | Callable[[float], Any]] = {
 }
 """Name to SpikingJelly's class, or to a registered function from alpha to a surrogate.
 
-Every surrogate runs in PyTorch; fused kernels exist for the classes in `pipeline.kernels.surrogates.KINDS`.
+Every surrogate runs in PyTorch; fused kernels exist for the classes in `pipeline.kernels.surrogate_kernels.KINDS`.
 """
 
 

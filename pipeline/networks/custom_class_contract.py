@@ -17,7 +17,7 @@ from torch.nn.parameter import is_lazy
 
 from pipeline.config.custom_classes import is_custom, reason_of, source_of
 from pipeline.config.run_config import RunConfig
-from pipeline.networks.firing import neuron_layers, reset_network
+from pipeline.networks.spiking_layers import neuron_layers, reset_network
 from preprocess.errors import ConfigError
 
 _STEPS = 3
