@@ -8,7 +8,7 @@ from preprocess.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from preprocess.binning.binning import Binning as Binning
-    from preprocess.binning.binning import bin_events as bin_events
+    from preprocess.binning.count_events import bin_events as bin_events
     from preprocess.building.preprocess_dataset import PreprocessedDataset as PreprocessedDataset
     from preprocess.building.preprocess_dataset import preprocess_dataset as preprocess_dataset
     from preprocess.datasets.layout import Layout as Layout
@@ -27,7 +27,7 @@ _HOMES = {
     "Events": "preprocess.events",
     "read_events": "preprocess.formats.read_events",
     "Binning": "preprocess.binning.binning",
-    "bin_events": "preprocess.binning.binning",
+    "bin_events": "preprocess.binning.count_events",
     "preprocess_dataset": "preprocess.building.preprocess_dataset",
     "PreprocessedDataset": "preprocess.building.preprocess_dataset",
     "open_events": "preprocess.store.event_store",

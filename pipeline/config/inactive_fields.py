@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.neuron_traits import NeuronTraits, traits_of
-from preprocess.binning.binning import Binning, SplitBy
+from preprocess.binning.binning import Binning
+from preprocess.binning.rules import SplitBy
 
 Values = Mapping[str, Any]
 """Field path to value, for every field."""

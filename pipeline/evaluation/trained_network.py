@@ -24,7 +24,7 @@ from pipeline.evaluation.finished_run import load_weights_into
 from pipeline.evaluation.losses import answer_mask
 from pipeline.runs.run_folder import Run, open_run
 from pipeline.runtime.device import choose_device
-from preprocess.binning.binning import bin_events
+from preprocess.binning.count_events import bin_events
 from preprocess.errors import RecordingError, RunError
 from preprocess.events import Events
 

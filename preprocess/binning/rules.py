@@ -1,5 +1,7 @@
 """The rules that divide a sample into frames: each returns index ranges [l_i, r_i) of its events.
 
+A new rule is a function here, a line in `RULES` and its name in `SplitBy`.
+
 `number`, `time` and `duration` are bit-exact with SpikingJelly 2.0 wherever it returns a result; where it raises, a
 range without events has l = r = the r before it, and the last range still ends at N. `time_window`,
 `event_count`, `n_time_bins`, `n_event_bins` and `fixed_window` are bit-exact with tonic 1.7's slicers, which leave
@@ -10,15 +12,43 @@ Times are in µs in recording order, int64, shape (N,); N >= 1. All ranges are i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import ConfigError
 
+if TYPE_CHECKING:
+    from preprocess.binning.binning import Binning
+
+SplitBy = Literal[
+    "number", "time", "duration", "time_window", "event_count", "n_time_bins", "n_event_bins", "fixed_window"
+]
+
 MOST_FRAMES = 1 << 16
 """Maximum number of frames per sample; more are due to a wrong unit or a damaged timestamp."""
 
 Ranges = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule.
+
+    Attributes:
+        fields: The fields of `Binning` that it uses besides `split_by` and `downsample`; it ignores the others.
+        ranges: Called with the times of a sample and the binning.
+        needs_times: Whether the frames depend on the times of the events, not only on their number.
+        drops: Whether even sorted events may be in no frame.
+    """
+
+    fields: tuple[str, ...]
+    ranges: Callable[[NDArray[np.int64], Binning], Ranges]
+    needs_times: bool
+    drops: bool
 
 
 def by_number(events: int, timesteps: int) -> Ranges:
@@ -126,3 +156,47 @@ def count_coverage(events: int, l: NDArray[np.int64], r: NDArray[np.int64]) -> t
     np.subtract.at(borders, r, 1)
     ranges = np.cumsum(borders[:-1])
     return int(np.count_nonzero(ranges == 0)), int(np.count_nonzero(ranges > 1))
+
+
+def _given(value: int | None) -> int:
+    if value is None:
+        raise ValueError("expected every field of the rule of the binning, found None; call check() first")
+    return value
+
+
+RULES: dict[SplitBy, Rule] = {
+    "number": Rule(
+        ("timesteps",), lambda t, binning: by_number(len(t), binning.timesteps), needs_times=False, drops=False
+    ),
+    "time": Rule(("timesteps",), lambda t, binning: by_time(t, binning.timesteps), needs_times=True, drops=False),
+    "duration": Rule(
+        ("duration_us",), lambda t, binning: by_duration(t, _given(binning.duration_us)), needs_times=True, drops=False
+    ),
+    "time_window": Rule(
+        ("duration_us", "overlap", "include_incomplete"),
+        lambda t, binning: by_time_window(t, _given(binning.duration_us), binning.overlap, binning.include_incomplete),
+        needs_times=True,
+        drops=True,
+    ),
+    "event_count": Rule(
+        ("event_count", "overlap", "include_incomplete"),
+        lambda t, binning: by_event_count(
+            len(t), _given(binning.event_count), binning.overlap, binning.include_incomplete
+        ),
+        needs_times=False,
+        drops=True,
+    ),
+    "n_time_bins": Rule(
+        ("timesteps",), lambda t, binning: by_time_bins(t, binning.timesteps), needs_times=True, drops=True
+    ),
+    "n_event_bins": Rule(
+        ("timesteps",), lambda t, binning: by_event_bins(len(t), binning.timesteps), needs_times=False, drops=True
+    ),
+    "fixed_window": Rule(
+        ("timesteps", "duration_us", "start_us"),
+        lambda t, binning: by_fixed_window(t, binning.timesteps, _given(binning.duration_us), binning.start_us),
+        needs_times=True,
+        drops=True,
+    ),
+}
+"""Every rule by its name in ``--split-by``: those of SpikingJelly, tonic's, and tonic's windows between two times."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from preprocess.binning.binning import Binning, bin_addresses
+from preprocess.binning.binning import Binning
+from preprocess.binning.count_events import bin_addresses
 from preprocess.building.lock import building
 from preprocess.building.workers import Workers
 from preprocess.errors import CacheError

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from preprocess.binning.binning import Binning, SplitBy
+from preprocess.binning.binning import Binning
+from preprocess.binning.rules import SplitBy
 from preprocess.datasets.layout import Windows
 from preprocess.datasets.registry import DATASETS
 from preprocess.default_folders import default_cache

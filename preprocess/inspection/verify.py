@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from preprocess.binning.binning import bin_addresses, measure_sample
+from preprocess.binning.count_events import bin_addresses, measure_sample
 from preprocess.building.event_order import count_backwards
 from preprocess.building.source_fingerprint import Source, fingerprint, hash_file, read_sources
 from preprocess.datasets.layout import folders

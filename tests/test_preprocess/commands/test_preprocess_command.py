@@ -10,7 +10,8 @@ import pytest
 from tiny_layout import TinyLayout, random_events, tiny_layout
 
 import preprocess.datasets
-from preprocess.binning.binning import Binning, bin_events
+from preprocess.binning.binning import Binning
+from preprocess.binning.count_events import bin_events
 from preprocess.cli import VERBS
 from preprocess.store.event_store import open_events
 from preprocess.store.frame_cache import open_frames

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from preprocess.binning.binning import Binning, bin_events
+from preprocess.binning.binning import Binning
+from preprocess.binning.count_events import bin_events
 from preprocess.cli import VERBS
 from preprocess.events import Events
 from preprocess.formats import open_recording, recording

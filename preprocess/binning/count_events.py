@@ -1,0 +1,142 @@
+"""Count the events of a sample per pixel and polarity in the frames of a binning."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.binning.binning import Binning
+from preprocess.binning.rules import RULES, count_coverage
+from preprocess.errors import RecordingError
+from preprocess.events import Events
+
+
+def bin_ranges(t: NDArray[np.int64], binning: Binning) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Index ranges [l_i, r_i) of the events of each frame, by `preprocess.binning.rules`.
+
+    Args:
+        t: Times in µs in recording order, int64, shape (N,); N >= 1. Only its length is used if the rule does not
+            need times.
+        binning: Its downsampling is not used here.
+
+    Returns:
+        l and r, int64, shape (F,); F is T if the binning does not vary.
+
+    Raises:
+        RecordingError: If there is no event.
+    """
+    if len(t) == 0:
+        raise RecordingError("binning: expected at least one event, found none. Leave the empty sample out.")
+    return RULES[binning.split_by].ranges(t, binning)
+
+
+def bin_events(events: Events, binning: Binning) -> NDArray[Any]:
+    """Count events per pixel and polarity in frames.
+
+    Args:
+        events: One sample, N >= 1 events in recording order.
+        binning: The rule; downsampling k sums x // k, y // k.
+
+    Returns:
+        Counts in the smallest unsigned type that fits the largest, shape (F, 2, ceil(H/k), ceil(W/k)); channel 1 is
+        ON. F is T if the binning does not vary.
+
+    Raises:
+        RecordingError: If there is no event, or one is outside the sensor.
+    """
+    return bin_addresses(events.address(), events.t, binning, events.height, events.width)
+
+
+def bin_addresses(
+    address: NDArray[Any], t: NDArray[np.int64] | None, binning: Binning, height: int, width: int
+) -> NDArray[Any]:
+    """As `bin_events`, for linear addresses ``(p*H + y)*W + x`` as in the event store.
+
+    Args:
+        address: Any unsigned type, shape (N,).
+        t: int64, shape (N,); may be None if the binning needs no times.
+        binning: The rule.
+        height: Sensor rows H.
+        width: Sensor columns W.
+    """
+    l, r = _ranges(len(address), t, binning)
+    for dtype in (np.uint8, np.uint16, np.uint32, np.uint64):
+        frames: NDArray[Any] = np.zeros((len(l), 2, *binning.size(height, width)), dtype)
+        # The first type that fits all counts is the smallest; counting again is rare and cheap.
+        if _count(address, l, r, binning, height, width, frames):
+            break
+    return frames
+
+
+def bin_addresses_into(
+    frames: NDArray[Any], address: NDArray[Any], t: NDArray[np.int64] | None, binning: Binning, height: int, width: int
+) -> int:
+    """As `bin_addresses`, into given frames; returns the number of frames of the sample. Further frames are zero.
+
+    Args:
+        frames: Any unsigned type, contiguous, shape (>= F, 2, ceil(H/k), ceil(W/k)); overwritten.
+
+    Raises:
+        RecordingError: As `bin_addresses`, and if a count or the sample does not fit into the frames.
+    """
+    l, r = _ranges(len(address), t, binning)
+    if len(l) > len(frames):
+        raise RecordingError(f"binning: expected at most {len(frames)} frames, found {len(l)}. Bin the data set again.")
+    frames[...] = 0
+    if not _count(address, l, r, binning, height, width, frames[: len(l)]):
+        raise RecordingError(
+            f"binning: expected counts that fit into {frames.dtype}, found larger ones. Bin the data set again."
+        )
+    return len(l)
+
+
+def _ranges(events: int, t: NDArray[np.int64] | None, binning: Binning) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    if t is None:
+        if binning.needs_times:
+            raise ValueError(f"expected times, because split_by {binning.split_by} needs them, found None")
+        t = np.broadcast_to(np.int64(0), events)
+    return bin_ranges(t, binning)
+
+
+def _count(
+    address: NDArray[Any],
+    l: NDArray[np.int64],
+    r: NDArray[np.int64],
+    binning: Binning,
+    height: int,
+    width: int,
+    frames: NDArray[Any],
+) -> bool:
+    """Count every event in its frames, which are zero before; False if a count does not fit into their type."""
+    from preprocess.binning.counting_kernels import count_events
+
+    limit = 2 * height * width
+    if int(address.max()) >= limit:
+        raise RecordingError(f"binning: expected addresses below {limit}, found {int(address.max())}. Decode it again.")
+    if binning.downsample > 1:
+        address = _downsampled(height, width, binning.downsample)[address]
+    largest = min(np.iinfo(frames.dtype).max, np.iinfo(np.int64).max)
+    return bool(count_events(address, l, r, frames.reshape(len(frames), -1), largest))
+
+
+def measure_sample(events: int, t: NDArray[np.int64] | None, binning: Binning) -> tuple[int, int, int]:
+    """The number of frames of a sample, of its events in no frame, and of its events in several frames.
+
+    Args:
+        events: Number of events.
+        t: Their times; may be None if the binning needs no times.
+        binning: The rule.
+    """
+    l, r = _ranges(events, t, binning)
+    return len(l), *count_coverage(events, l, r)
+
+
+@lru_cache(maxsize=8)
+def _downsampled(height: int, width: int, k: int) -> NDArray[np.uint32]:
+    """The address on the coarse grid of every address on the fine one, uint32 (2*H*W,)."""
+    p, y, x = np.ogrid[:2, :height, :width]
+    rows, columns = -(-height // k), -(-width // k)
+    return ((p * rows + y // k) * columns + x // k).astype(np.uint32).ravel()
