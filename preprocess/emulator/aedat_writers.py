@@ -1,6 +1,6 @@
 """Write raw files as cameras do: AEDAT 3.1 (DVS128-Gesture) and AEDAT 2.0 (CIFAR10-DVS).
 
-The formats are described in `preprocess.formats.aedat31` and `preprocess.formats.aedat2`, which read them.
+The formats are described in `preprocess.formats.aedat.aedat31` and `preprocess.formats.aedat.aedat2`, which read them.
 """
 
 from __future__ import annotations

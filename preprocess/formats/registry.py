@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preprocess.errors import ConfigError, RecordingError
-from preprocess.formats.aedat2 import Aedat2Recording
-from preprocess.formats.aedat4 import Aedat4Recording
-from preprocess.formats.aedat31 import Aedat31Recording
+from preprocess.formats.aedat.aedat2 import Aedat2Recording
+from preprocess.formats.aedat.aedat4 import Aedat4Recording
+from preprocess.formats.aedat.aedat31 import Aedat31Recording
 from preprocess.formats.array_columns import NO_OPTIONS, ArrayOptions
 from preprocess.formats.atis import AtisRecording
 from preprocess.formats.custom_format import CustomRecording, ReadEvents, custom_format
 from preprocess.formats.numpy_files import ArrayRecording, NpyRecording, NpzRecording, TonicNpyRecording
-from preprocess.formats.prophesee import DatRecording, Evt2Recording, Evt3Recording
+from preprocess.formats.prophesee.dat import DatRecording
+from preprocess.formats.prophesee.evt2 import Evt2Recording
+from preprocess.formats.prophesee.evt3 import Evt3Recording
 from preprocess.formats.recording import HEAD_BYTES, Recording, Size, file_size, unreadable
 
 # The first format that recognises a file is used; tonic's arrays look like others, so their format is requested.

@@ -61,7 +61,7 @@ class Aedat2Recording(Recording):
 
     def decode(self) -> Iterator[Events]:
         """All events in recording order; RecordingError at the first that is not from a DVS128 or is cut off."""
-        from preprocess.formats.aedat_kernels import decode_aedat2
+        from preprocess.formats.aedat.aedat2_kernels import decode_aedat2
         from preprocess.formats.clock import new_clock, note_clock
 
         turn = _TURNS[self.orientation or "spikingjelly"]

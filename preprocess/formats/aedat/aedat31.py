@@ -59,7 +59,7 @@ class Aedat31Recording(Recording):
 
     def decode(self) -> Iterator[Events]:
         """All polarity events in recording order; RecordingError at the first packet or event that is invalid."""
-        from preprocess.formats.aedat_kernels import GOOD, decode_aedat31
+        from preprocess.formats.aedat.aedat31_kernels import GOOD, decode_aedat31
 
         packet, notes = np.zeros(3, np.int64), np.zeros(3, np.int64)
         position = self.start
@@ -83,7 +83,7 @@ class Aedat31Recording(Recording):
 
     def _error(self, ended: int, data: NDArray[Any], position: int) -> RecordingError:
         """Return the error for the bytes at `position`, which begin with `data`."""
-        from preprocess.formats.aedat_kernels import BEYOND_FILE, OUTSIDE_SENSOR, WRONG_SIZE
+        from preprocess.formats.aedat.aedat31_kernels import BEYOND_FILE, OUTSIDE_SENSOR, WRONG_SIZE
 
         if ended == OUTSIDE_SENSOR:
             (word,) = struct.unpack_from("<I", data.data)

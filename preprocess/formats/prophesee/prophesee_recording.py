@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -58,7 +59,7 @@ class PropheseeRecording(Recording):
     """Size of the most common sensor of such files."""
     WORD: ClassVar[type[np.unsignedinteger[Any]]]
     KERNEL: ClassVar[str]
-    """Name of the decoding kernel in `prophesee_kernels`, which is compiled at its first use."""
+    """Module and name of the decoding kernel, which is loaded and compiled at its first use."""
 
     @classmethod
     def recognises(cls, head: bytes) -> bool:
@@ -90,11 +91,11 @@ class PropheseeRecording(Recording):
 
     def decode(self) -> Iterator[Events]:
         """All events in recording order; RecordingError at the first invalid word or event outside the sensor."""
-        from preprocess.formats import prophesee_kernels
         from preprocess.formats.clock import new_clock, note_clock
-        from preprocess.formats.prophesee_kernels import GOOD, OUTSIDE_SENSOR, new_state
+        from preprocess.formats.prophesee.decoder_state import GOOD, OUTSIDE_SENSOR, new_state
 
-        kernel = getattr(prophesee_kernels, self.KERNEL)
+        module, _, name = self.KERNEL.rpartition(".")
+        kernel = getattr(import_module(module), name)
         clock, state = new_clock(), new_state()
         bytes_a_word = np.dtype(self.WORD).itemsize
         position = self.start
@@ -128,59 +129,6 @@ class PropheseeRecording(Recording):
             "copy it again.",
             position,
         )
-
-
-@dataclass(frozen=True)
-class Evt2Recording(PropheseeRecording):
-    """EVT 2.0: 32-bit words, each an event or the upper bits of the time."""
-
-    NAME: ClassVar[str] = "evt2"
-    TITLE: ClassVar[str] = "Prophesee EVT 2.0"
-    SUFFIX: ClassVar[str] = ".raw"
-    ENCODING: ClassVar[str] = "2.0"
-    EVENT_BYTES: ClassVar[int] = 4
-    WORD = np.uint32
-    KERNEL: ClassVar[str] = "decode_evt2"
-
-
-@dataclass(frozen=True)
-class Evt3Recording(PropheseeRecording):
-    """EVT 3.0: events as rows, columns and vectors of columns in 16-bit words."""
-
-    NAME: ClassVar[str] = "evt3"
-    TITLE: ClassVar[str] = "Prophesee EVT 3.0"
-    SUFFIX: ClassVar[str] = ".raw"
-    ENCODING: ClassVar[str] = "3.0"
-    EVENT_BYTES: ClassVar[int] = 2
-    WORD = np.uint16
-    KERNEL: ClassVar[str] = "decode_evt3"
-
-
-@dataclass(frozen=True)
-class DatRecording(PropheseeRecording):
-    """``.dat``: two bytes with the type and size of events, then events of 8 bytes."""
-
-    NAME: ClassVar[str] = "dat"
-    TITLE: ClassVar[str] = "Prophesee .dat"
-    SUFFIX: ClassVar[str] = ".dat"
-    ENCODING: ClassVar[str] = "dat"
-    EVENT_BYTES: ClassVar[int] = 8
-    USUAL_SIZE: ClassVar[Size | None] = (240, 304)
-    WORD = np.uint32
-    KERNEL: ClassVar[str] = "decode_dat"
-
-    @classmethod
-    def _skip(cls, path: Path, start: int, end: int) -> int:
-        with path.open("rb") as file:
-            file.seek(start)
-            kind = file.read(2)
-        # Type 0 are events of the first sensors, type 12 those of all later ones.
-        if len(kind) < 2 or kind[0] not in (0, 12) or kind[1] != cls.EVENT_BYTES:
-            raise RecordingError(
-                f"{path}: expected events of type 0 or 12 and of 8 bytes, found {tuple(kind)} at byte {start}. The "
-                "file is damaged or contains other events; copy it again or leave it out."
-            )
-        return start + 2
 
 
 def _encoding(head: bytes) -> str:

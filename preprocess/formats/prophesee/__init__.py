@@ -1,0 +1,1 @@
+"""Prophesee's formats: EVT 2.0, EVT 3.0 and .dat, one module each, with their kernels."""

@@ -1,0 +1,20 @@
+"""The state of a decoder of Prophesee's encodings between two blocks of words, and how a block may end."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+# How a block ended.
+GOOD, UNKNOWN_WORD, OUTSIDE_SENSOR = range(3)
+
+# The state between blocks: the number of events left out because their time was not known yet, then the state of the
+# decoder. A column that is not known yet is negative.
+LEFT_OUT, HAS_CLOCK, HAS_LOW, HAS_ROW, LOW, ROW, BASE, SIGN = range(8)
+
+
+def new_state() -> NDArray[np.int64]:
+    """Return the initial state of a decoder, int64 (8,); its first number counts the events left out."""
+    state = np.zeros(8, np.int64)
+    state[BASE] = -1
+    return state
