@@ -118,20 +118,20 @@ def _written(arguments: Arguments, name: str, epochs: int, **changes: Any) -> Pa
     return path
 
 
-def _command(arguments: Arguments, verb: str, config: Path, out: Path, argv: Sequence[str]) -> list[str]:
+def _command(arguments: Arguments, command: str, config: Path, out: Path, argv: Sequence[str]) -> list[str]:
     place = ["--config", str(config), "--cache", str(arguments.cache), "--out", str(out)]
-    return [sys.executable, "-m", "tune", verb, *place, *argv]
+    return [sys.executable, "-m", "tune", command, *place, *argv]
 
 
-def _first_epoch(arguments: Arguments, config: Path, verb: str, name: str, argv: Sequence[str]) -> float:
+def _first_epoch(arguments: Arguments, config: Path, command: str, name: str, argv: Sequence[str]) -> float:
     """Seconds from the command until the first metrics are on disk; the command runs to its end."""
     out = arguments.out / name
     shutil.rmtree(out, ignore_errors=True)
     start = time.perf_counter()
-    with _running(_command(arguments, verb, config, out, argv)) as process:
+    with _running(_command(arguments, command, config, out, argv)) as process:
         while not any(out.rglob("metrics.jsonl")):
             if process.poll() is not None:
-                raise SystemExit(f"benchmarks: {verb} ended before its first epoch")
+                raise SystemExit(f"benchmarks: {command} ended before its first epoch")
             time.sleep(0.02)
         return time.perf_counter() - start
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from preprocess.terminal.command_line import Verb, run_main
+from preprocess.terminal.command_line import Command, run_main
 
-VERBS = {
-    "download": Verb("download a published data set and check it", "preprocess.commands.download"),
-    "emulate": Verb(
+COMMANDS = {
+    "download": Command("download a published data set and check it", "preprocess.commands.download"),
+    "emulate": Command(
         "record moving shapes, digits or cues with an emulated event camera", "preprocess.commands.emulate"
     ),
-    "inspect": Verb(
+    "inspect": Command(
         "show the contents of a recording, event store or frame cache", "preprocess.commands.inspect_recording"
     ),
-    "preprocess": Verb("convert recordings to an event store and frame caches", "preprocess.commands.preprocess"),
-    "verify": Verb("check that a cache is complete and matches its recordings", "preprocess.commands.verify"),
+    "preprocess": Command("convert recordings to an event store and frame caches", "preprocess.commands.preprocess"),
+    "verify": Command("check that a cache is complete and matches its recordings", "preprocess.commands.verify"),
 }
 
 
 def main() -> int:
     """Run one command; return the exit code."""
-    return run_main(VERBS, prog="python -m preprocess", description=__doc__ or "")
+    return run_main(COMMANDS, prog="python -m preprocess", description=__doc__ or "")

@@ -19,11 +19,11 @@ from patience import PATIENCE_S
 from preprocess.default_folders import default_cache, default_out
 from preprocess.errors import SpikeloomError
 from preprocess.interrupts import raise_if_stopped
-from preprocess.terminal.command_line import Verb, parse, run_main
-from tune.cli import PIPELINE_VERBS, PREPROCESS_VERBS, VERBS
+from preprocess.terminal.command_line import Command, parse, run_main
+from tune.cli import COMMANDS, PIPELINE_COMMANDS, PREPROCESS_COMMANDS
 
 NAMES = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM"}
-ALL_VERBS = PREPROCESS_VERBS | PIPELINE_VERBS | VERBS
+ALL_COMMANDS = PREPROCESS_COMMANDS | PIPELINE_COMMANDS | COMMANDS
 
 
 def spikeloom(*argv: str) -> subprocess.CompletedProcess[str]:
@@ -48,7 +48,7 @@ def test_help_answers_in_under_a_second():
         seconds.append(time.perf_counter() - start)
     assert result.returncode == 0
     assert min(seconds) < 1.0, seconds
-    assert all(verb in result.stdout for verb in ALL_VERBS)
+    assert all(command in result.stdout for command in ALL_COMMANDS)
 
 
 @pytest.mark.parametrize("code", ["import preprocess, pipeline, tune", "from tune.cli import main; main(['--help'])"])
@@ -58,13 +58,13 @@ def test_packages_and_help_load_neither_torch_nor_ray(code: str):
     assert not {"torch", "ray", "spikingjelly", "tonic"} & loaded_modules(code)
 
 
-@pytest.mark.parametrize("name", PREPROCESS_VERBS)
+@pytest.mark.parametrize("name", PREPROCESS_COMMANDS)
 def test_preprocess_commands_load_neither_torch_nor_ray(name: str):
-    code = f"import importlib; importlib.import_module({PREPROCESS_VERBS[name].module!r})"
+    code = f"import importlib; importlib.import_module({PREPROCESS_COMMANDS[name].module!r})"
     assert not {"torch", "ray", "spikingjelly", "tonic"} & loaded_modules(code)
 
 
-@pytest.mark.parametrize("name", ALL_VERBS)
+@pytest.mark.parametrize("name", ALL_COMMANDS)
 def test_help_of_every_command_shows_an_example(name: str):
     result = spikeloom(name, "--help")
     assert result.returncode == 0, result.stderr
@@ -94,12 +94,12 @@ def test_every_error_is_a_line_and_the_exit_code_is_two(monkeypatch, capsys):
         raise SpikeloomError("first error", "second error")
 
     monkeypatch.setattr("preprocess.commands.run", refuse, raising=False)
-    code = run_main({"x": Verb("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"])
+    code = run_main({"x": Command("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"])
     assert code == 2
     assert capsys.readouterr().err == "spikeloom: first error\nspikeloom: second error\n"
 
 
-@pytest.mark.parametrize("name", ALL_VERBS)
+@pytest.mark.parametrize("name", ALL_COMMANDS)
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -117,27 +117,27 @@ def test_every_error_is_a_line_and_the_exit_code_is_two(monkeypatch, capsys):
 def test_what_the_system_refuses_is_one_line_at_every_command(
     name: str, error: OSError, expected: str, monkeypatch, capsys
 ):
-    module = importlib.import_module(ALL_VERBS[name].module)
+    module = importlib.import_module(ALL_COMMANDS[name].module)
 
     def refuse(argv: list[str]) -> None:
         raise error
 
     monkeypatch.setattr(module, "run", refuse)
-    assert run_main(ALL_VERBS, prog="spikeloom", description="", argv=[name]) == 2
+    assert run_main(ALL_COMMANDS, prog="spikeloom", description="", argv=[name]) == 2
     err = capsys.readouterr().err
     assert err.startswith("spikeloom: ") and expected in err and err.count("\n") == 1
     assert err.endswith("then run the same command again.\n")
 
 
 def test_an_error_that_is_not_the_systems_keeps_its_traceback(monkeypatch):
-    module = importlib.import_module(ALL_VERBS["verify"].module)
+    module = importlib.import_module(ALL_COMMANDS["verify"].module)
 
     def fail(argv: list[str]) -> None:
         raise OSError("a bug of ours")
 
     monkeypatch.setattr(module, "run", fail)
     with pytest.raises(OSError, match="a bug of ours"):
-        run_main(ALL_VERBS, prog="spikeloom", description="", argv=["verify"])
+        run_main(ALL_COMMANDS, prog="spikeloom", description="", argv=["verify"])
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_path_that_the_system_refuses_is_one_line(words: list[str], tmp_path: 
     # The system refuses such a name even to root, as it refuses closed folders to other users.
     long = str(tmp_path / ("x" * 300))
     argv = [{"LONG": long, "OUT": str(tmp_path / "out")}.get(word, word) for word in words]
-    assert run_main(ALL_VERBS, prog="spikeloom", description="", argv=argv) == 2
+    assert run_main(ALL_COMMANDS, prog="spikeloom", description="", argv=argv) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "x" * 300 in err and "File name too long" in err
 
@@ -170,9 +170,9 @@ def test_ctrl_c_exits_with_130_and_sigterm_with_143(monkeypatch, capsys):
         time.sleep(5)
 
     monkeypatch.setattr("preprocess.commands.run", interrupt, raising=False)
-    verbs = {"x": Verb("", "preprocess.commands")}
-    assert run_main(verbs, prog="spikeloom", description="", argv=["x", "SIGINT"]) == 130
-    assert run_main(verbs, prog="spikeloom", description="", argv=["x", "SIGTERM"]) == 143
+    commands = {"x": Command("", "preprocess.commands")}
+    assert run_main(commands, prog="spikeloom", description="", argv=["x", "SIGINT"]) == 130
+    assert run_main(commands, prog="spikeloom", description="", argv=["x", "SIGTERM"]) == 143
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -190,7 +190,7 @@ def test_a_signal_that_arrives_in_a_finalizer_is_not_lost(monkeypatch, capsys, n
 
     steps: list[int] = []
     monkeypatch.setattr("preprocess.commands.run", lose_it, raising=False)
-    assert run_main({"x": Verb("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"]) == code
+    assert run_main({"x": Command("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"]) == code
     assert len(steps) == 0
     # No traceback of the dropped exception is printed either.
     assert capsys.readouterr().err.splitlines() == [f"spikeloom: stopped by {NAMES[name]}; nothing is half-written"]
@@ -205,7 +205,7 @@ def test_a_clean_up_that_fails_after_a_signal_hides_it_not(monkeypatch, capsys, 
             raise AttributeError("of a module whose import was cut short")
 
     monkeypatch.setattr("preprocess.commands.run", fail, raising=False)
-    assert run_main({"x": Verb("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"]) == code
+    assert run_main({"x": Command("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"]) == code
     assert capsys.readouterr().err == f"spikeloom: stopped by {NAMES[name]}; nothing is half-written\n"
 
 
@@ -213,12 +213,12 @@ def test_a_clean_up_that_fails_after_a_signal_hides_it_not(monkeypatch, capsys, 
 def test_a_signal_while_the_interpreter_ends_shows_no_traceback(name: str):
     code = (
         "import atexit, os, signal, sys\n"
-        "from preprocess.cli import VERBS\n"
+        "from preprocess.cli import COMMANDS\n"
         "from preprocess.terminal.command_line import run_main\n"
         f"atexit.register(os.kill, os.getpid(), signal.{name})\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "sys.argv = ['spikeloom', '--version']\n"
-        "sys.exit(run_main(VERBS, prog='spikeloom', description=''))\n"
+        "sys.exit(run_main(COMMANDS, prog='spikeloom', description=''))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (-getattr(signal, name), "")
@@ -227,7 +227,7 @@ def test_a_signal_while_the_interpreter_ends_shows_no_traceback(name: str):
 def test_a_command_leaves_no_signal_behind(monkeypatch):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.unraisablehook
     monkeypatch.setattr("preprocess.commands.run", lambda argv: signal.raise_signal(signal.SIGINT), raising=False)
-    assert run_main({"x": Verb("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"]) == 130
+    assert run_main({"x": Command("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"]) == 130
     raise_if_stopped()
     assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.unraisablehook)
 
@@ -236,19 +236,19 @@ def test_where_ctrl_c_is_ignored_it_stays_ignored(monkeypatch):
     monkeypatch.setattr("preprocess.commands.run", lambda argv: signal.raise_signal(signal.SIGINT), raising=False)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        assert run_main({"x": Verb("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"]) == 0
+        assert run_main({"x": Command("", "preprocess.commands")}, prog="spikeloom", description="", argv=["x"]) == 0
     finally:
         signal.signal(signal.SIGINT, before)
 
 
 def test_parse_names_what_is_missing_and_the_help():
-    def verb(*, timesteps: int) -> None:
-        """A verb."""
+    def command(*, timesteps: int) -> None:
+        """A command."""
 
-    with pytest.raises(SpikeloomError, match=r"--timesteps.*See: spikeloom verb --help"):
-        parse(verb, [], prog="spikeloom verb")
-    with pytest.raises(SpikeloomError, match=r"--timesteps.*'x'.*See: spikeloom verb --help"):
-        parse(verb, ["--timesteps", "x"], prog="spikeloom verb")
+    with pytest.raises(SpikeloomError, match=r"--timesteps.*See: spikeloom command --help"):
+        parse(command, [], prog="spikeloom command")
+    with pytest.raises(SpikeloomError, match=r"--timesteps.*'x'.*See: spikeloom command --help"):
+        parse(command, ["--timesteps", "x"], prog="spikeloom command")
 
 
 def test_cache_folder_is_the_option_then_the_environment_then_here(monkeypatch, tmp_path: Path):

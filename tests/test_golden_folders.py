@@ -100,18 +100,18 @@ def test_interrupted_run_resumes_to_the_result_of_the_uninterrupted_one(golden: 
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(("verb", "folder"), [("tune", "search"), ("compare", "comparison")])
+@pytest.mark.parametrize(("command", "folder"), [("tune", "search"), ("compare", "comparison")])
 def test_complete_folder_resumes_without_training_and_reports_the_same(
-    golden: Path, monkeypatch, capsys, verb: str, folder: str
+    golden: Path, monkeypatch, capsys, command: str, folder: str
 ):
     there = golden / folder
     trained, rows, epochs = contents(there), read_rows(there / "results.csv"), read_rows(there / "epochs.csv")
-    table = read_rows(there / "table.csv") if verb == "compare" else []
-    assert spikeloom(monkeypatch, verb, "--resume", there) == 0, capsys.readouterr().err
+    table = read_rows(there / "table.csv") if command == "compare" else []
+    assert spikeloom(monkeypatch, command, "--resume", there) == 0, capsys.readouterr().err
     assert contents(there) == trained
     assert_same_results(rows, read_rows(there / "results.csv"))
     assert_same_results(epochs, read_rows(there / "epochs.csv"))
-    if verb == "compare":
+    if command == "compare":
         assert_same_results(table, read_rows(there / "table.csv"))
 
 

@@ -20,7 +20,7 @@ TWINS = {
     "cpu", "cpu_with_norm", "cuda", "custom_op", "node", "with_norm",  # one for each owner, or neuron
     "jit",  # the compiler's settings, of NumPy loops and of activations
     "table",  # a class, and that of a dry run
-    "download", "evaluate", "plots", "verify",  # a verb, and what does it
+    "download", "evaluate", "plots", "verify",  # a command, and what does it
 }  # fmt: skip
 
 MODULES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))

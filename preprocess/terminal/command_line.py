@@ -35,7 +35,7 @@ class UsageError(SpikeloomError):
 
 
 @dataclass(frozen=True)
-class Verb:
+class Command:
     """One command: a line that describes it, and the module whose ``run(argv)`` executes it.
 
     The module is named, not imported, so that `--help` is fast and no command loads the libraries of another.
@@ -98,19 +98,19 @@ def _message_of_tyro(call: Callable[[], object]) -> str:
     return " ".join(message.split()).rstrip(".") or "invalid arguments"
 
 
-def run_main(verbs: Mapping[str, Verb], *, prog: str, description: str, argv: Sequence[str] | None = None) -> int:
+def run_main(commands: Mapping[str, Command], *, prog: str, description: str, argv: Sequence[str] | None = None) -> int:
     """Run the command named in `argv` and return the exit code; user errors are printed without a traceback."""
     given = list(sys.argv[1:] if argv is None else argv)
     with stopped_by_signals():
-        code = _run(verbs, given, prog, description)
+        code = _run(commands, given, prog, description)
     if argv is None:
         atexit.register(end_at_ctrl_c)
     return code
 
 
-def _run(verbs: Mapping[str, Verb], argv: list[str], prog: str, description: str) -> int:
+def _run(commands: Mapping[str, Command], argv: list[str], prog: str, description: str) -> int:
     try:
-        return _dispatch_or_stop(verbs, argv, prog, description)
+        return _dispatch_or_stop(commands, argv, prog, description)
     except SpikeloomError as error:
         for message in error.errors:
             print(f"spikeloom: {message}", file=sys.stderr)
@@ -138,9 +138,9 @@ def _run(verbs: Mapping[str, Verb], argv: list[str], prog: str, description: str
         return EXIT_ERROR
 
 
-def _dispatch_or_stop(verbs: Mapping[str, Verb], argv: list[str], prog: str, description: str) -> int:
+def _dispatch_or_stop(commands: Mapping[str, Command], argv: list[str], prog: str, description: str) -> int:
     try:
-        return _dispatch(verbs, argv, prog, description)
+        return _dispatch(commands, argv, prog, description)
     except Exception:
         # Clean-up after a signal may fail too, for example if the signal interrupted the import of a module.
         raise_if_stopped()
@@ -161,9 +161,9 @@ def describe_os_error(error: OSError) -> str:
     return f"{where}{expected}, found: {error.strerror or error}. {hint}, then run the same command again."
 
 
-def _dispatch(verbs: Mapping[str, Verb], argv: list[str], prog: str, description: str) -> int:
+def _dispatch(commands: Mapping[str, Command], argv: list[str], prog: str, description: str) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(_help(verbs, prog, description))
+        print(_help(commands, prog, description))
         return 0 if argv else EXIT_ERROR
     if argv[0] in ("-V", "--version"):
         from importlib.metadata import version
@@ -171,23 +171,23 @@ def _dispatch(verbs: Mapping[str, Verb], argv: list[str], prog: str, description
         print(f"spikeloom {version('spikeloom')}")
         return 0
     name, rest = argv[0], argv[1:]
-    if name not in verbs:
+    if name not in commands:
         import difflib
 
-        near = difflib.get_close_matches(name, verbs, n=1)
+        near = difflib.get_close_matches(name, commands, n=1)
         hint = f"Did you mean '{near[0]}'? " if near else ""
-        raise UsageError(f"expected a command ({', '.join(verbs)}), found '{name}'. {hint}See: {prog} --help")
+        raise UsageError(f"expected a command ({', '.join(commands)}), found '{name}'. {hint}See: {prog} --help")
     try:
-        import_module(verbs[name].module).run(rest)
+        import_module(commands[name].module).run(rest)
     except SystemExit as stop:
         # tyro exits like this after it has printed the --help of a command.
         return stop.code if isinstance(stop.code, int) else 0
     return 0
 
 
-def _help(verbs: Mapping[str, Verb], prog: str, description: str) -> str:
-    width = max(len(name) for name in verbs)
+def _help(commands: Mapping[str, Command], prog: str, description: str) -> str:
+    width = max(len(name) for name in commands)
     lines = [f"usage: {prog} COMMAND [options]", "", description, ""]
-    lines += [f"  {name:<{width}}  {verb.summary}" for name, verb in verbs.items()]
+    lines += [f"  {name:<{width}}  {command.summary}" for name, command in commands.items()]
     lines += ["", f"Run '{prog} COMMAND --help' for details."]
     return "\n".join(lines)

@@ -102,8 +102,8 @@ class Status:
         if not self.alive and (
             self.untested or any(self.count(status) for status in ("interrupted", "waiting", "failed"))
         ):
-            verb = "tune" if self.kind == "search" else "compare"
-            found.append(f"Nothing is running here. Resume with: spikeloom {verb} --resume {self.folder}")
+            command = "tune" if self.kind == "search" else "compare"
+            found.append(f"Nothing is running here. Resume with: spikeloom {command} --resume {self.folder}")
         return found
 
     def _live_lines(self) -> list[str]:

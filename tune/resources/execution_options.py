@@ -32,9 +32,9 @@ class ExecutionOptions:
         """The same options once some seconds of the time limit are used up; 0 hours are left at the limit."""
         return self if self.hours is None else replace(self, hours=max(0.0, self.hours - seconds / 3600))
 
-    def resume(self, verb: str, folder: Path) -> str:
-        """The command that resumes the search (verb tune) or comparison (compare) of a folder with these options."""
-        argv = ["spikeloom", verb, "--resume", str(folder.expanduser().absolute())]
+    def resume(self, command: str, folder: Path) -> str:
+        """The command that resumes the search (tune) or comparison (compare) of a folder with these options."""
+        argv = ["spikeloom", command, "--resume", str(folder.expanduser().absolute())]
         for flag, value in (("--address", self.address), ("--storage", self.storage)):
             argv += [] if value is None else [flag, value]
         return shlex.join(argv)

@@ -15,7 +15,7 @@ import pytest
 from patience import PATIENCE_S
 from tiny_run import TINY, tiny_cache
 
-from pipeline.cli import VERBS
+from pipeline.cli import COMMANDS
 from pipeline.config.run_config import load_config, to_dict
 from pipeline.kernels import buffers
 from pipeline.runs.run_folder import open_run
@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def run(*words: object) -> int:
-    return run_main(VERBS, prog="spikeloom", description="", argv=[str(word) for word in words])
+    return run_main(COMMANDS, prog="spikeloom", description="", argv=[str(word) for word in words])
 
 
 @pytest.fixture(scope="module")

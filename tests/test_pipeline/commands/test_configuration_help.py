@@ -11,7 +11,7 @@ import pytest
 from pipeline.commands import train
 from pipeline.config.run_config import field_paths
 from preprocess.terminal.command_line import run_main
-from tune.cli import PIPELINE_VERBS, VERBS
+from tune.cli import COMMANDS, PIPELINE_COMMANDS
 from tune.commands import compare, tune
 
 HIDDEN = {"neuron.timesteps"}
@@ -20,7 +20,7 @@ HIDDEN = {"neuron.timesteps"}
 @pytest.fixture
 def help_of(capsys) -> Callable[..., str]:
     def read(*argv: str) -> str:
-        assert run_main(PIPELINE_VERBS | VERBS, prog="spikeloom", description="", argv=argv) == 0
+        assert run_main(PIPELINE_COMMANDS | COMMANDS, prog="spikeloom", description="", argv=argv) == 0
         return capsys.readouterr().out
 
     return read

@@ -13,7 +13,7 @@ import pytest
 from tiny_run import TINY, _somewhere
 
 from pipeline import override, train
-from pipeline.cli import VERBS
+from pipeline.cli import COMMANDS
 from preprocess import Events, preprocess_dataset
 from preprocess.terminal.command_line import run_main
 
@@ -42,7 +42,7 @@ def save(path: Path, events: Events) -> None:
 
 
 def predict(capsys: pytest.CaptureFixture[str], *argv: str | Path) -> tuple[int, str, str]:
-    code = run_main(VERBS, prog="spikeloom", description="", argv=["predict", *map(str, argv)])
+    code = run_main(COMMANDS, prog="spikeloom", description="", argv=["predict", *map(str, argv)])
     out, err = capsys.readouterr()
     return code, out, err
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import VERBS
+from pipeline.cli import COMMANDS
 from pipeline.config.field_names import _SYNONYMS, nearest_field
 from pipeline.config.run_config import field_paths, override
 from pipeline.presets.registry import PRESETS
@@ -65,5 +65,5 @@ def test_files_and_flags_suggest_the_same(tmp_path: Path, capsys: pytest.Capture
         (["n-mnist-small", "--T", "3"], "'--binning.timesteps'"),
         (["n-mnist-small", "--resum", "x"], "'--resume'"),
     ):
-        assert run_main(VERBS, prog="spikeloom", description="", argv=["train", *words]) == 2
+        assert run_main(COMMANDS, prog="spikeloom", description="", argv=["train", *words]) == 2
         assert f"id you mean {meant}" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_run import TINY, tiny_cache
 
-from pipeline.cli import VERBS
+from pipeline.cli import COMMANDS
 from pipeline.commands.config_arguments import ConfiguredArguments, parse_configured
 from pipeline.config.run_config import RunConfig, override, to_dict
 from pipeline.dry_run.dry_run import dry_run
@@ -30,7 +30,7 @@ SMALL_GESTURES = replace(
 
 
 def run(*words: object) -> int:
-    return run_main(VERBS, prog="spikeloom", description="", argv=[str(word) for word in words])
+    return run_main(COMMANDS, prog="spikeloom", description="", argv=[str(word) for word in words])
 
 
 def listing(folder: Path) -> list[tuple[str, int]]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_run import TINY, tiny_cache
 
-from pipeline.cli import VERBS
+from pipeline.cli import COMMANDS
 from pipeline.config.run_config import to_dict
 from pipeline.dry_run.available_memory import available_bytes
 from pipeline.dry_run.dry_run import dry_run
@@ -83,7 +83,7 @@ def test_the_table_says_once_why_the_step_was_not_run(cache: Path, tmp_path: Pat
     leave(monkeypatch, 1000)
     (tmp_path / "tiny.json").write_text(json.dumps(to_dict(TINY)))
     words = ["train", "--config", str(tmp_path / "tiny.json"), "--cache", str(cache), "--dry-run"]
-    assert run_main(VERBS, prog="spikeloom", description="", argv=words) == 0
+    assert run_main(COMMANDS, prog="spikeloom", description="", argv=words) == 0
     out = capsys.readouterr().out
     assert out.count("the step was not run") == 1 and "not run; see the note" in out
 

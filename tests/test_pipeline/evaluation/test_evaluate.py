@@ -13,7 +13,7 @@ import pytest
 import torch
 from tiny_run import TINY, tiny_cache
 
-from pipeline.cli import VERBS
+from pipeline.cli import COMMANDS
 from pipeline.commands.plots import draw_latency
 from pipeline.config.run_config import NeuronConfig, RunConfig, override, to_dict
 from pipeline.data.dataset import FrameDataset
@@ -39,7 +39,7 @@ CONFIG = override(TINY, CHANGES)
 
 
 def run(*words: object) -> int:
-    return run_main(VERBS, prog="spikeloom", description="", argv=[str(word) for word in words])
+    return run_main(COMMANDS, prog="spikeloom", description="", argv=[str(word) for word in words])
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import torch
 from tiny_run import TINY, tiny_cache
 from torch import nn
 
-from pipeline.cli import VERBS
+from pipeline.cli import COMMANDS
 from pipeline.config.run_config import NetworkConfig, NeuronConfig, override, to_dict
 from pipeline.evaluation.nir_export import NETWORKS as EXPORTED
 from pipeline.evaluation.nir_export import TIME_STEP_S, ReadNetwork, export_nir, fold_pooling, plain_network
@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 
 
 def run(*words: object) -> int:
-    return run_main(VERBS, prog="spikeloom", description="", argv=[str(word) for word in words])
+    return run_main(COMMANDS, prog="spikeloom", description="", argv=[str(word) for word in words])
 
 
 def network_of(config: NetworkConfig, neuron: NeuronConfig = HARD, size: tuple[int, int] = (16, 16)) -> nn.Module:

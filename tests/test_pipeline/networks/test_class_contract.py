@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_run import TINY, tiny_cache
 
-from pipeline.cli import VERBS
+from pipeline.cli import COMMANDS
 from pipeline.config.run_config import RunConfig, override, to_dict
 from pipeline.dry_run.dry_run import dry_run
 from pipeline.dry_run.measured_peak import peak_of_one_step
@@ -205,7 +205,7 @@ def test_what_cannot_train_is_refused_in_one_line_and_leaves_no_folder(
             refuse(config, cache)
     (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
     words = ["train", "--config", str(tmp_path / "config.json"), "--cache", str(cache), "--out", str(tmp_path / "run")]
-    assert run_main(VERBS, prog="spikeloom", description="", argv=words) == 2
+    assert run_main(COMMANDS, prog="spikeloom", description="", argv=words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"spikeloom: {word.split('=')[0]}: ")
 

@@ -41,8 +41,8 @@ def test_a_split_in_time_is_called_same_recording_in_every_table(cache: Path, tm
     words = ("--cache", cache, "--out", tmp_path / "run", "--dataset.split", "split-in-time", *QUICK)
     assert run(monkeypatch, "train", "folder-small", *words) == 0
     assert capsys.readouterr().out.count("same-recording") == 2
-    for verb in (("evaluate", tmp_path / "run"), ("runs", tmp_path)):
-        assert run(monkeypatch, *verb) == 0
+    for command in (("evaluate", tmp_path / "run"), ("runs", tmp_path)):
+        assert run(monkeypatch, *command) == 0
         assert "same-recording" in " ".join(capsys.readouterr().out.split())
     assert run(monkeypatch, "runs", tmp_path, "--json") == 0
     assert json.loads(capsys.readouterr().out)["runs"][0]["split"] == "split-in-time (same-recording)"

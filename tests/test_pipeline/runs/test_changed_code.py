@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_run import TINY, tiny_cache
 
-from pipeline.cli import VERBS
+from pipeline.cli import COMMANDS
 from pipeline.config.custom_classes import outside_sources
 from pipeline.config.imported_files import imported_files
 from pipeline.config.run_config import RunConfig, override
@@ -38,7 +38,7 @@ def sha(path: Path) -> str:
 
 
 def run(*words: object) -> int:
-    return run_main(VERBS, prog="spikeloom", description="", argv=[str(word) for word in words])
+    return run_main(COMMANDS, prog="spikeloom", description="", argv=[str(word) for word in words])
 
 
 def set_threshold(path: Path, threshold: float) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_run import TINY, tiny_cache
 
-from pipeline.cli import VERBS
+from pipeline.cli import COMMANDS
 from pipeline.config.run_config import ConfigError, RunConfig, override
 from pipeline.evaluation.evaluate_run import evaluate_run
 from pipeline.runs.run_folder import open_run
@@ -21,7 +21,7 @@ from preprocess.terminal.command_line import run_main
 
 
 def run(*words: object) -> int:
-    return run_main(VERBS, prog="spikeloom", description="", argv=[str(word) for word in words])
+    return run_main(COMMANDS, prog="spikeloom", description="", argv=[str(word) for word in words])
 
 
 class Stop(Exception):

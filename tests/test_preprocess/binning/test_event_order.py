@@ -19,7 +19,7 @@ from preprocess.binning.binning import Binning
 from preprocess.binning.count_events import bin_events, bin_ranges, measure_sample
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames
 from preprocess.building.event_order import count_backwards, sort_chunks
-from preprocess.cli import VERBS
+from preprocess.cli import COMMANDS
 from preprocess.events import Events
 from preprocess.inspection.verify import verify_cache
 from preprocess.store.cache_file import seal
@@ -144,11 +144,11 @@ def test_frames_by_time_count_what_they_lose_and_repeat_and_verify_says_it(tmp_p
     of_store, _, of_frames = verify_cache(tmp_path / "cache")
     assert of_store.out_of_order == (4, sum(backwards_of(samples)))
     assert (of_frames.dropped, of_frames.repeated) == (frames.dropped.sum(), frames.repeated.sum())
-    assert run_main(VERBS, prog="spikeloom", description="", argv=["verify", str(tmp_path / "cache")]) == 0
+    assert run_main(COMMANDS, prog="spikeloom", description="", argv=["verify", str(tmp_path / "cache")]) == 0
     out = capsys.readouterr().out
     assert "events of 4 samples are out of order" in out and "events are in several frames" in out
     assert "1 events are in no frame" in out
-    assert run_main(VERBS, prog="spikeloom", description="", argv=["verify", str(tmp_path / "cache"), "--json"]) == 0
+    assert run_main(COMMANDS, prog="spikeloom", description="", argv=["verify", str(tmp_path / "cache"), "--json"]) == 0
     files = json.loads(capsys.readouterr().out)["files"]
     assert files[0]["out_of_order"] == {"samples": 4, "events": sum(backwards_of(samples))}
     assert files[2]["repeated"] == frames.repeated.sum()
@@ -202,13 +202,13 @@ def test_caches_of_versions_that_did_not_count_open_and_stay(tmp_path: Path, mon
     monkeypatch.setattr(preprocess.datasets, "find_layout", lambda *_, **__: layout)
     words = ["preprocess", "n-mnist", "--source", str(tmp_path / "src"), "--cache", str(tmp_path / "cache")]
     words += ["--timesteps", "4", "--split-by", "time"]
-    assert run_main(VERBS, prog="spikeloom", description="", argv=words) == 0
+    assert run_main(COMMANDS, prog="spikeloom", description="", argv=words) == 0
     out = capsys.readouterr().out
     assert (
         "Events out of order were not counted when this event store was made; count them with spikeloom verify." in out
     )
     assert "events in several frames were not counted when it was made; count them with spikeloom verify." in out
-    assert run_main(VERBS, prog="spikeloom", description="", argv=[*words, "--json"]) == 0
+    assert run_main(COMMANDS, prog="spikeloom", description="", argv=[*words, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["out_of_order"] is None and answer["frames"][0]["events_in_several_frames"] is None
     assert before == [cache.stat().st_mtime_ns for cache in (path, *caches)]

@@ -13,7 +13,7 @@ import preprocess.datasets
 from preprocess import open_frames
 from preprocess.binning.binning import Binning
 from preprocess.binning.count_events import bin_events
-from preprocess.cli import VERBS
+from preprocess.cli import COMMANDS
 from preprocess.terminal.command_line import run_main
 
 SAMPLES = [random_events(i, 300, span_us=20_000 + 10_000 * i) for i in range(9)]
@@ -45,7 +45,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def run(words: str, *more: str) -> int:
         place = ["--source", str(tmp_path / "src"), "--cache", str(tmp_path / "cache")]
         argv = ["preprocess", "n-mnist", *place, *words.split(), *more]
-        return run_main(VERBS, prog="spikeloom", description="", argv=argv)
+        return run_main(COMMANDS, prog="spikeloom", description="", argv=argv)
 
     return run
 
@@ -74,7 +74,7 @@ def test_inspect_says_how_frames_were_cut(run, capsys, tmp_path: Path):
     assert run("--split-by time_window --duration-us 9000 --overlap 1000") == 0
     (path,) = (tmp_path / "cache" / "n-mnist" / "frames").glob("*.h5")
     capsys.readouterr()
-    assert run_main(VERBS, prog="spikeloom", description="", argv=["inspect", str(path)]) == 0
+    assert run_main(COMMANDS, prog="spikeloom", description="", argv=["inspect", str(path)]) == 0
     out = capsys.readouterr().out
     assert "2 to 12 frames of 9000 us, overlapping by 1000, uint8 counts" in out
     assert "%) are in no frame" in out

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 import preprocess.emulator.digits
-from preprocess.cli import VERBS
+from preprocess.cli import COMMANDS
 from preprocess.terminal.command_line import run_main
 
 
 def run(*words: object) -> int:
-    return run_main(VERBS, prog="spikeloom", description="", argv=["emulate", *map(str, words)])
+    return run_main(COMMANDS, prog="spikeloom", description="", argv=["emulate", *map(str, words)])
 
 
 @pytest.fixture(autouse=True)

@@ -16,14 +16,14 @@ from tiny_layout import random_events, tiny_layout
 
 from preprocess.binning.binning import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_frames
-from preprocess.cli import VERBS
+from preprocess.cli import COMMANDS
 from preprocess.events import Events
 from preprocess.inspection.event_statistics import survey_events, take_excerpt
 from preprocess.terminal.command_line import run_main
 
 
 def run(*words: object) -> int:
-    return run_main(VERBS, prog="spikeloom", description="", argv=["inspect", *map(str, words)])
+    return run_main(COMMANDS, prog="spikeloom", description="", argv=["inspect", *map(str, words)])
 
 
 def answer(capsys, *words: object) -> dict:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from raw_files import Packet, aedat2, aedat31, atis, polarity_payload
 
-from preprocess.cli import VERBS
+from preprocess.cli import COMMANDS
 from preprocess.terminal.command_line import run_main
 
 Answer = dict[str, Any]
@@ -260,7 +260,7 @@ def run(tmp_path: Path, capsys):
         place = ["--source", str(tmp_path / "source"), "--cache", str(tmp_path / "cache")]
         argv = ["preprocess", *words.split(), *place, *more]
         capsys.readouterr()
-        code = run_main(VERBS, prog="spikeloom", description="", argv=argv)
+        code = run_main(COMMANDS, prog="spikeloom", description="", argv=argv)
         return code, *capsys.readouterr()
 
     return run
@@ -303,7 +303,7 @@ def test_the_cache_and_unpacked_archives_are_no_files_left_out(run, tmp_path: Pa
         (source / name).write_bytes(b"")
     words = ["preprocess", "n-mnist", "--source", str(source), "--cache", str(source / "cache"), "--json"]
     for _ in range(2):
-        assert run_main(VERBS, prog="spikeloom", description="", argv=words) == 0
+        assert run_main(COMMANDS, prog="spikeloom", description="", argv=words) == 0
         assert json.loads(capsys.readouterr().out)["not_read"] == []
 
 

@@ -12,14 +12,14 @@ from tiny_layout import TinyLayout, random_events, tiny_layout
 import preprocess.datasets
 from preprocess.binning.binning import Binning
 from preprocess.binning.count_events import bin_events
-from preprocess.cli import VERBS
+from preprocess.cli import COMMANDS
 from preprocess.store.event_store import open_events
 from preprocess.store.frame_cache import open_frames
 from preprocess.terminal.command_line import run_main
 
 
 def run(*words: object) -> int:
-    return run_main(VERBS, prog="spikeloom", description="", argv=["preprocess", *map(str, words)])
+    return run_main(COMMANDS, prog="spikeloom", description="", argv=["preprocess", *map(str, words)])
 
 
 @pytest.fixture

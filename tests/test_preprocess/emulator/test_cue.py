@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import RidgeClassifier
 
 from preprocess.building.build_event_store import build_event_store
-from preprocess.cli import VERBS
+from preprocess.cli import COMMANDS
 from preprocess.datasets import find_layout
 from preprocess.emulator import cue
 from preprocess.emulator.cue import CUE_US, PROBE_US, Recorder, User, emulate_cue
@@ -54,7 +54,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def run(*words: object) -> int:
-    return run_main(VERBS, prog="spikeloom", description="", argv=list(map(str, words)))
+    return run_main(COMMANDS, prog="spikeloom", description="", argv=list(map(str, words)))
 
 
 def film(order: list[int], light: Light, lag_us: int = 50_000) -> tuple[Events, list[tuple[int, int, int]]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from preprocess.building.build_event_store import build_event_store
-from preprocess.cli import VERBS
+from preprocess.cli import COMMANDS
 from preprocess.datasets import find_layout
 from preprocess.emulator.difficulty import HARD, PLAIN
 from preprocess.emulator.distractors import random_distractor
@@ -53,7 +53,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def emulate(*words: object) -> int:
-    return run_main(VERBS, prog="spikeloom", description="", argv=["emulate", *map(str, words)])
+    return run_main(COMMANDS, prog="spikeloom", description="", argv=["emulate", *map(str, words)])
 
 
 def test_plain_gestures_are_the_bytes_that_they_were(plain: Path):

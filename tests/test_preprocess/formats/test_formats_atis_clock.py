@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raw_files import atis
 
-from preprocess.cli import VERBS
+from preprocess.cli import COMMANDS
 from preprocess.errors import RecordingError
 from preprocess.events import Events
 from preprocess.formats import open_recording, recording
@@ -79,7 +79,7 @@ def test_row_240_is_a_mark_in_column_0_alone(tmp_path: Path):
 
 
 def run(*argv: object) -> int:
-    return run_main(VERBS, prog="spikeloom", description="", argv=["preprocess", "folder", *map(str, argv)])
+    return run_main(COMMANDS, prog="spikeloom", description="", argv=["preprocess", "folder", *map(str, argv)])
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from preprocess.binning.binning import Binning
 from preprocess.binning.count_events import bin_events
-from preprocess.cli import VERBS
+from preprocess.cli import COMMANDS
 from preprocess.events import Events
 from preprocess.formats import open_recording, recording
 from preprocess.terminal.command_line import run_main
@@ -121,7 +121,7 @@ def test_a_recording_of_which_the_clock_leaves_nothing_says_so(tmp_path: Path, e
 
 
 def run(*argv: object) -> int:
-    return run_main(VERBS, prog="spikeloom", description="", argv=[*map(str, argv)])
+    return run_main(COMMANDS, prog="spikeloom", description="", argv=[*map(str, argv)])
 
 
 @encodings

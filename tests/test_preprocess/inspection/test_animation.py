@@ -11,7 +11,7 @@ from tiny_layout import random_events, tiny_layout
 
 from preprocess.binning.binning import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_frames
-from preprocess.cli import VERBS
+from preprocess.cli import COMMANDS
 from preprocess.errors import RecordingError, SpikeloomError
 from preprocess.events import Events
 from preprocess.inspection.animation import Film, film_events, write_film
@@ -23,7 +23,7 @@ RED, BLUE, WHITE = (214, 48, 42), (33, 102, 172), (255, 255, 255)
 
 
 def run(*words: object) -> int:
-    return run_main(VERBS, prog="spikeloom", description="", argv=["inspect", *map(str, words)])
+    return run_main(COMMANDS, prog="spikeloom", description="", argv=["inspect", *map(str, words)])
 
 
 def film_of(events: Events, slower: float = 1.0) -> Film:

@@ -13,7 +13,7 @@ from tiny_layout import random_events, save_events, tiny_layout
 
 from preprocess.binning.binning import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames
-from preprocess.cli import VERBS
+from preprocess.cli import COMMANDS
 from preprocess.errors import CacheError
 from preprocess.inspection.verify import Verified, verify_cache
 from preprocess.terminal.command_line import run_main
@@ -119,11 +119,11 @@ def test_a_folder_without_a_cache_is_told(tmp_path: Path):
 
 
 def test_command_prints_a_table_and_fails_on_damage(cache: Path, capsys):
-    assert run_main(VERBS, prog="spikeloom", description="", argv=["verify", str(cache)]) == 0
+    assert run_main(COMMANDS, prog="spikeloom", description="", argv=["verify", str(cache)]) == 0
     assert "intact" in capsys.readouterr().out
     path = cache / "tiny" / "frames" / "time-T3-4x5.h5"
     path.write_bytes(path.read_bytes()[:-50])
-    assert run_main(VERBS, prog="spikeloom", description="", argv=["verify", str(cache)]) == 2
+    assert run_main(COMMANDS, prog="spikeloom", description="", argv=["verify", str(cache)]) == 2
     printed = capsys.readouterr()
     assert "damaged" in printed.out
     lines = [line for line in printed.err.splitlines() if "expected a frame cache" in line]

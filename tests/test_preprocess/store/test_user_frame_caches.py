@@ -18,7 +18,7 @@ from tiny_layout import TinyLayout, random_events, tiny_layout
 from preprocess.binning.binning import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames, ensure_frames
 from preprocess.building.build_frame_cache import find_frames
-from preprocess.cli import VERBS
+from preprocess.cli import COMMANDS
 from preprocess.errors import CacheError
 from preprocess.inspection.verify import verify_cache
 from preprocess.store.event_store import open_events
@@ -200,11 +200,11 @@ def test_a_folder_that_may_not_be_entered_is_one_line(shared: Path, command: str
         "preprocess": ["preprocess", "folder", "--name", "tiny", "--source", str(shared / "cache" / "tiny")],
     }[command]
     # The libraries that are loaded now need not be open to a plain user.
-    run_main(VERBS, prog="spikeloom", description="", argv=words)
+    run_main(COMMANDS, prog="spikeloom", description="", argv=words)
     capsys.readouterr()
     (shared / "cache" / "tiny").chmod(0)
     with _plain_user():
-        assert run_main(VERBS, prog="spikeloom", description="", argv=words) == 2
+        assert run_main(COMMANDS, prog="spikeloom", description="", argv=words) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and str(shared / "cache" / "tiny") in err and "ermission" in err
 

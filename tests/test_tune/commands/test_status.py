@@ -13,7 +13,7 @@ from patience import PATIENCE_S
 from pipeline.config.run_config import RunConfig, override
 from pipeline.runs.run_folder import holding
 from preprocess.terminal.command_line import run_main
-from tune.cli import VERBS
+from tune.cli import COMMANDS
 from tune.comparison.comparison_plan import compare_neurons
 from tune.trials.ledger import Ledger
 
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def status(folder: Path) -> int:
-    return run_main(VERBS, prog="spikeloom", description="", argv=["status", str(folder)])
+    return run_main(COMMANDS, prog="spikeloom", description="", argv=["status", str(folder)])
 
 
 def test_search_that_runs_is_counted_and_a_pruned_trial_is_never_the_best(folder: Path, capsys):

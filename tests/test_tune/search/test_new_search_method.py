@@ -14,7 +14,7 @@ from messages import refuses
 from pipeline.config.run_config import RunConfig, fingerprint
 from preprocess.errors import ConfigError
 from preprocess.terminal.command_line import run_main
-from tune.cli import VERBS
+from tune.cli import COMMANDS
 from tune.resources.allocation import ResourceRequest
 from tune.resources.execution_options import ExecutionOptions
 from tune.search.options import SearchOptions
@@ -94,7 +94,7 @@ def test_options_follow_the_description(method: SearchMethod, tiny_config: RunCo
 
 
 def test_help_lists_the_registered_methods_and_opens_with_the_main_options(capsys):
-    assert run_main(VERBS, prog="spikeloom", description="", argv=["tune", "--help"]) == 0
+    assert run_main(COMMANDS, prog="spikeloom", description="", argv=["tune", "--help"]) == 0
     shown = capsys.readouterr().out
     assert "--search {random,grid,tpe,pbt" in shown and "every combination" in " ".join(shown.replace("│", "").split())
     assert "--samples" in shown and "--scheduler" not in shown
@@ -114,5 +114,5 @@ def test_search_runs_resumes_and_reports_with_it(
     assert there.method == method.name and len({fingerprint(config) for config in there.configs()}) == 2
     assert run_search(there, folder, execution=alone).counts() == {"done": 2}
     capsys.readouterr()
-    assert run_main(VERBS, prog="spikeloom", description="", argv=["status", str(folder), "--json"]) == 0
+    assert run_main(COMMANDS, prog="spikeloom", description="", argv=["status", str(folder), "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["trials"]) == 2

@@ -17,7 +17,7 @@ from rich.console import Console
 from pipeline.config.run_config import RunConfig, load_config, override
 from preprocess.errors import CacheError, ConfigError, RunError
 from preprocess.terminal.command_line import run_main
-from tune.cli import VERBS
+from tune.cli import COMMANDS
 from tune.resources.allocation import ResourceRequest
 from tune.resources.execution_options import ExecutionOptions
 from tune.search.options import SearchOptions
@@ -182,7 +182,7 @@ def test_search_without_one_complete_trial_is_a_fault_with_the_causes(
     from pipeline.config.run_config import to_dict
 
     (tmp_path / "c.json").write_text(json.dumps(to_dict(tiny_config)))
-    code = run_main(VERBS, prog="", description="", argv=[*words, "--space", f"neuron.name={outside}:Raises"])
+    code = run_main(COMMANDS, prog="", description="", argv=[*words, "--space", f"neuron.name={outside}:Raises"])
     assert code == 2
     err = capsys.readouterr().err.splitlines()
     assert err[-2:] == [

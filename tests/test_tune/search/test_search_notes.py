@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli import VERBS
+from pipeline.cli import COMMANDS
 from pipeline.commands.config_arguments import inactive_notes
 from pipeline.commands.tables import print_steps
 from pipeline.config.run_config import RunConfig, override, to_dict
@@ -60,7 +60,7 @@ def test_every_place_has_its_test():
 
 
 def run(*words: object) -> int:
-    return run_main(VERBS, prog="spikeloom", description="", argv=[str(word) for word in words])
+    return run_main(COMMANDS, prog="spikeloom", description="", argv=[str(word) for word in words])
 
 
 @pytest.fixture(scope="module")

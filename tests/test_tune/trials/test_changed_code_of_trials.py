@@ -15,7 +15,7 @@ from pipeline.training.train_run import train_run
 from preprocess.errors import RunError
 from preprocess.files import write_json
 from preprocess.terminal.command_line import run_main
-from tune.cli import VERBS
+from tune.cli import COMMANDS
 from tune.comparison.comparison_plan import compare_neurons
 from tune.report import read_report
 from tune.search.options import SearchOptions
@@ -33,7 +33,7 @@ class Mine(LIFNode):
 
 
 def run(*words: object) -> int:
-    return run_main(VERBS, prog="spikeloom", description="", argv=[str(word) for word in words])
+    return run_main(COMMANDS, prog="spikeloom", description="", argv=[str(word) for word in words])
 
 
 def set_threshold(path: Path, threshold: float) -> str:

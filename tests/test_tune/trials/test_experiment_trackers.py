@@ -15,7 +15,7 @@ import pytest
 from pipeline.config.run_config import RunConfig, fingerprint, override, to_dict
 from preprocess.errors import ConfigError
 from preprocess.terminal.command_line import run_main
-from tune.cli import VERBS
+from tune.cli import COMMANDS
 from tune.trials.experiment_trackers import tracker_callbacks, tracker_errors
 
 pytestmark = pytest.mark.ray
@@ -31,7 +31,7 @@ def test_tracker_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch, caps
     ]
     with pytest.raises(ConfigError, match="--log wandb: expected it to be installed"):
         tracker_callbacks(["wandb"], "p", [], tmp_path)
-    assert run_main(VERBS, prog="", description="", argv=["tune", "n-mnist-small", "--log", "mlflow"]) == 2
+    assert run_main(COMMANDS, prog="", description="", argv=["tune", "n-mnist-small", "--log", "mlflow"]) == 2
     assert "pip install 'spikeloom[mlflow]'" in capsys.readouterr().err
 
 

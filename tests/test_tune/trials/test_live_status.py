@@ -13,7 +13,7 @@ from made_up import write_search
 from pipeline.config.run_config import RunConfig, fingerprint, override
 from pipeline.runs.run_folder import holding
 from preprocess.terminal.command_line import run_main
-from tune.cli import VERBS
+from tune.cli import COMMANDS
 from tune.commands.status_view import read_status
 from tune.rendering.labels import duration
 from tune.trials.ledger import Ledger
@@ -127,7 +127,7 @@ def test_watching_ends_with_the_driver(tmp_path: Path, capsys, monkeypatch):
     lock.__enter__()
     # The driver leaves while the watcher waits.
     monkeypatch.setattr("tune.commands.status.time.sleep", lambda _: lock.__exit__(None, None, None))
-    assert run_main(VERBS, prog="", description="", argv=["status", str(tmp_path), "--watch"]) == 0
+    assert run_main(COMMANDS, prog="", description="", argv=["status", str(tmp_path), "--watch"]) == 0
     assert capsys.readouterr().out.count("8 trials: ") == 2
 
 
@@ -139,7 +139,7 @@ def test_ctrl_c_ends_watching_with_130(tmp_path: Path, monkeypatch):
 
     monkeypatch.setattr("tune.commands.status.time.sleep", interrupt)
     with holding(tmp_path):
-        assert run_main(VERBS, prog="", description="", argv=["status", str(tmp_path), "--watch"]) == 130
+        assert run_main(COMMANDS, prog="", description="", argv=["status", str(tmp_path), "--watch"]) == 130
 
 
 def test_damaged_file_is_no_status(tmp_path: Path):
@@ -164,7 +164,7 @@ def test_silent_driver_is_named(tmp_path: Path):
 
 def test_status_is_one_json_object(tmp_path: Path, capsys):
     write_search(tmp_path)
-    assert run_main(VERBS, prog="", description="", argv=["status", str(tmp_path), "--json"]) == 0
+    assert run_main(COMMANDS, prog="", description="", argv=["status", str(tmp_path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["kind"], found["alive"], len(found["trials"])) == ("search", False, 8)
 
