@@ -23,8 +23,9 @@ from preprocess.building.build_event_store import build_event_store, ensure_ever
 from preprocess.datasets import find_layout
 from preprocess.events import Events
 from preprocess.freed_memory import keep_freed_memory
-from preprocess.store.event_store import events_path, open_events
-from preprocess.store.frame_cache import frames_path, open_frames
+from preprocess.store.cache_file_names import events_path, frames_path
+from preprocess.store.event_store import open_events
+from preprocess.store.frame_cache import open_frames
 
 T, OTHER_T = Binning(20), Binning(10)
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.config.run_config import RunConfig
-from pipeline.data.encoding import input_size
+from pipeline.data.input_encoding import input_size
 from pipeline.data.loader import FrameLoader
 from pipeline.data.run_data import RunData, open_data
 from pipeline.evaluation.evaluate import Evaluation, evaluate

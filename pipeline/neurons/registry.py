@@ -15,7 +15,7 @@ from pipeline.config.neuron_traits import NEURONS as NEURONS
 from pipeline.config.neuron_traits import traits_of
 from pipeline.config.registrations import registration_of
 from pipeline.config.run_config import NeuronConfig
-from pipeline.neurons.make_surrogate import make_surrogate
+from pipeline.config.surrogates import make_surrogate
 from preprocess.errors import ConfigError
 
 

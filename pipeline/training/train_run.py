@@ -32,7 +32,8 @@ from pipeline.runs.start_from import check_beginning, find_start, same_selection
 from pipeline.runs.tensorboard import Scalars
 from pipeline.runtime.device import compute_device, peak_memory_mb
 from pipeline.runtime.distributed import Group, group_from_env, joined, share_of
-from pipeline.training.environment import describe_environment
+from pipeline.training.early_stopping import stops_early
+from pipeline.training.environment_record import describe_environment
 from pipeline.training.learner import Learner
 from pipeline.training.non_finite import find_layer
 from pipeline.training.resume import note_changed_environment, read_state, restore_learner
@@ -160,8 +161,7 @@ class _Training:
     def done(self) -> bool:
         """Whether all epochs are trained, or early stopping ends the run."""
         schedule = self.config.schedule
-        waits = schedule.patience is not None and self.epoch - self.best.epoch >= schedule.patience
-        return self.epoch >= schedule.last_epoch or (waits and self.best.epoch > 0)
+        return self.epoch >= schedule.last_epoch or stops_early(schedule, self.epoch, self.best.epoch)
 
     def _loader(self, indices: np.ndarray, *, training: bool = False) -> FrameLoader:
         config = self.config

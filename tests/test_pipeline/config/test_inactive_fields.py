@@ -9,7 +9,7 @@ import torch
 
 from pipeline.config.inactive_fields import governors_of, inactive_fields, is_inactive
 from pipeline.config.run_config import InputConfig, LossConfig, NeuronConfig, RunConfig, fingerprint, flatten, override
-from pipeline.data.encoding import encode
+from pipeline.data.input_encoding import encode
 from pipeline.evaluation.losses import spiking_loss
 from pipeline.neurons import NEURONS, make_neuron
 from pipeline.presets.registry import PRESETS

@@ -24,10 +24,10 @@ from spikingjelly.activation_based import functional, neuron, surrogate
 from tolerances import NEAR, TOLERANCE, relative
 
 from pipeline.config.run_config import NeuronConfig
+from pipeline.config.surrogates import make_surrogate
 from pipeline.kernels.fused_function import DerivativeError
 from pipeline.kernels.threads import _run_on_openmp, for_ranges
 from pipeline.neurons import CLIFNode, LIFNode, make_neuron
-from pipeline.neurons.make_surrogate import make_surrogate
 
 SURROGATES = ("rect", "triangle", "sigmoid", "atan")
 

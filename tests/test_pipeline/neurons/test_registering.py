@@ -36,7 +36,7 @@ from torch import nn
 
 
 def make_slow(config):
-    from pipeline.neurons.make_surrogate import make_surrogate
+    from pipeline.config.surrogates import make_surrogate
 
     return neuron.LIFNode(4.0, surrogate_function=make_surrogate(config), step_mode="m")
 

@@ -22,10 +22,10 @@ from preprocess.building.event_order import count_backwards, sort_chunks
 from preprocess.cli import COMMANDS
 from preprocess.events import Events
 from preprocess.inspection.verify import verify_cache
-from preprocess.store.cache_file import seal
 from preprocess.store.event_store import open_events
 from preprocess.store.frame_cache import open_frames
 from preprocess.store.frame_lengths import Steps
+from preprocess.store.sealed_hdf5 import seal
 from preprocess.terminal.command_line import run_main
 
 RULES = (*SPLITS, "duration", *TONIC)

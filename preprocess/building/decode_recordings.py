@@ -30,9 +30,9 @@ from preprocess.errors import CacheError, RecordingError
 from preprocess.events import Events
 from preprocess.files import whole_file
 from preprocess.store import event_store
-from preprocess.store.cache_file import NewFile, new_file
 from preprocess.store.columns import read_column, write_column
 from preprocess.store.sample_table import SampleTable
+from preprocess.store.sealed_hdf5 import NewFile, new_file
 
 if TYPE_CHECKING:
     from preprocess.datasets.layout import Layout, Sample, SourceRecording
