@@ -18,7 +18,7 @@ import tyro
 from benchmarks import equality, peers, recordings, scaling
 from benchmarks.cached_samples import compare_samples, real_recordings
 from benchmarks.measuring import Row, compare, format_table
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames, ensure_frames
 from preprocess.datasets import find_layout
 from preprocess.events import Events

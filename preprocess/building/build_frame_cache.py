@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import bin_addresses
 from preprocess.building.lock import building
 from preprocess.building.worker_pool import Workers

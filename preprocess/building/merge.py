@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.building import source_fingerprint
-from preprocess.building.decode_recordings import Part, read_part
+from preprocess.building.recordings_to_samples import Part, read_part
 from preprocess.building.worker_pool import Workers
 from preprocess.errors import CacheError, RecordingError
 from preprocess.store import chunk_compression as chunks

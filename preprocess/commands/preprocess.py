@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.rules import SplitBy
 from preprocess.datasets.layout import Windows
 from preprocess.datasets.registry import DATASETS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 
 
 def events_path(cache: Path, name: str) -> Path:

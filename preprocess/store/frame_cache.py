@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.store.chunk_compression import FRAMES, ChunkReader, Packed, create, pack, write
 from preprocess.store.event_store import EventStore
 from preprocess.store.frame_lengths import Steps

@@ -12,7 +12,7 @@ from tiny_layout import random_events, tiny_layout
 
 from pipeline.config.run_config import DatasetConfig, RunConfig, ScheduleConfig, fingerprint, to_dict
 from pipeline.runs.run_folder import open_run
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store
 from preprocess.building.build_frame_cache import ensure_frames
 from preprocess.files import write_json, write_lines

@@ -15,7 +15,7 @@ from pipeline.neurons import NEURONS, make_neuron
 from pipeline.presets.registry import PRESETS
 from pipeline.training.optimiser import make_optimiser
 from pipeline.training.schedule import learning_rate
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 
 # As before fields without effect were left out: what is published under them stays.
 PINNED = {

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import strategies as st
 from reference import binning as reference
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import bin_addresses, bin_addresses_into, bin_events, bin_ranges, measure_sample
 from preprocess.errors import ConfigError, RecordingError
 from preprocess.events import Events

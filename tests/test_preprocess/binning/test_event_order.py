@@ -15,7 +15,7 @@ from reference import binning as reference
 from test_binning import SPLITS, TONIC, binnings, events, span_of
 from tiny_layout import TinyLayout, random_events, tiny_layout
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import bin_events, bin_ranges, measure_sample
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames
 from preprocess.building.event_order import count_backwards, sort_chunks

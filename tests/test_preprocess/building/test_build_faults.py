@@ -18,7 +18,7 @@ import pytest
 from patience import PATIENCE_S
 from tiny_layout import TinyLayout, random_events, tiny_layout
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames, ensure_frames
 from preprocess.errors import CacheError
 from preprocess.inspection.verify import verify_cache

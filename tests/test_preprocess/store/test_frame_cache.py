@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tiny_layout import random_events, tiny_layout
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import bin_events
 from preprocess.building import build_frame_cache
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames, ensure_frames
