@@ -27,7 +27,8 @@ def test_tracker_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch, caps
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert list(tracker_errors(["mlflow", "comet"])) == [
         "--log mlflow: expected the package mlflow, found none. Install it: pip install 'spikeloom[mlflow]'",
-        "--log: expected some of mlflow, wandb, found 'comet'. TensorBoard needs none: tensorboard --logdir DIR/trials",
+        "--log: expected one or more of mlflow, wandb, found 'comet'. For TensorBoard no option is needed: tensorboard "
+        "--logdir DIR/trials",
     ]
     with pytest.raises(ConfigError, match="--log wandb: expected the package wandb, found none"):
         tracker_callbacks(["wandb"], "p", [], tmp_path)
