@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from pipeline.runs.selection import selection_order
+from pipeline.runs.best_epoch import selection_order
 from preprocess.errors import RunError
 from preprocess.files import write_whole
 

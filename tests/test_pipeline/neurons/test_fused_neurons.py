@@ -231,7 +231,7 @@ def test_several_python_threads_compute_at_once():
 # The kernels alone: torch's own parallel operations hang in a forked child whatever the neuron.
 FORKED = """
 import os, numpy as np, torch
-from pipeline.neurons.clif import cpu as clif_kernels
+from pipeline.neurons.clif import cpu_kernels as clif_kernels
 from pipeline.kernels.threads import for_ranges
 torch.set_num_threads(2)
 torch.ones(10_000_000).sum()
