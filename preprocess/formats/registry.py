@@ -150,12 +150,13 @@ def open_recording(
     path = Path(path).expanduser()
     file_size(path)
     head = _first_bytes(path)
-    kind = next((kind for kind in (*registered_formats(), *_BUILT_IN) if _is(kind, head, path)), None)
-    if format is not None and not _is(FORMATS[format], head, path):
+    if format is not None and _is(FORMATS[format], head, path):
+        kind: type[Recording] | None = FORMATS[format]
+    else:
+        kind = next((kind for kind in (*registered_formats(), *_BUILT_IN) if _is(kind, head, path)), None)
+    if format is not None and kind is not FORMATS[format]:
         found = kind.TITLE if kind else f"a file that begins with {head[:16]!r}"
         raise RecordingError(f"{path}: expected {FORMATS[format].TITLE}, found {found}. Leave the file out.")
-    if format is not None:
-        kind = FORMATS[format]
     if kind is None:
         shown = [kind for kind in FORMATS.values() if kind is not TonicNpyRecording]
         known = ", ".join(dict.fromkeys(f"{kind.TITLE} ({kind.SUFFIX})" for kind in shown))
