@@ -5,7 +5,6 @@ A format that is added to the registry needs an entry in `CLOCKS`.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aedat4_files import EVENT, aedat4, event_packet
 from numpy.typing import NDArray
 from raw_files import AEDAT2_HEADER, Packet, aedat31, polarity_payload, text_header
 
@@ -74,26 +74,11 @@ def write_aedat31(path: Path, t: Times, flip: Times) -> None:
 
 
 def write_aedat4(path: Path, t: Times, flip: Times) -> None:
-    """Two FlatBuffers, uncompressed: the header with its text, and a packet with all events."""
+    """All events in one packet, uncompressed."""
     x, y, p = pixels(len(t))
-    text = (
-        '<dv version="2.0"><node name="outInfo" path="/mainloop/Recorder/outInfo/"><node name="0" '
-        'path="/mainloop/Recorder/outInfo/0/"><attr key="compression" type="string">NONE</attr>'
-        '<attr key="typeIdentifier" type="string">EVTS</attr><node name="info" '
-        f'path="/mainloop/Recorder/outInfo/0/info/"><attr key="sizeX" type="int">{SIZE}</attr>'
-        f'<attr key="sizeY" type="int">{SIZE}</attr></node></node></node></dv>'
-    ).encode()
-    text += bytes(-len(text) % 4 or 4)
-    # The root's offset, the identifier, its table of fields (compression, position of the table, text), its fields.
-    header = struct.pack("<I4s5H2x", 20, b"IOHE", 10, 20, 4, 8, 16)
-    header += struct.pack("<iiqI", 12, 0, -1, 4) + struct.pack("<I", len(text.rstrip(b"\0"))) + text
-    event = np.zeros(len(t), [("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("on", "u1"), ("pad", "u1", 3)])
-    event["t"], event["x"], event["y"], event["on"] = t ^ flip, x, y, p
-    packet = struct.pack("<I4s3H2x", 16, b"EVTS", 6, 8, 4) + struct.pack("<iI", 8, 4)
-    packet += struct.pack("<I", len(t)) + event.tobytes()
-    sized = struct.pack("<I", len(packet)) + packet
-    body = struct.pack("<I", len(header)) + header + struct.pack("<ii", 0, len(sized)) + sized
-    path.write_bytes(b"#!AER-DAT4.0\r\n" + body)
+    events = np.zeros(len(t), EVENT)
+    events["t"], events["x"], events["y"], events["on"] = t ^ flip, x, y, p
+    path.write_bytes(aedat4([event_packet(events)], size=(SIZE, SIZE)))
 
 
 def write_evt2(path: Path, t: Times, flip: Times) -> None:
