@@ -61,7 +61,7 @@ class Aedat4Recording(Recording):
     TITLE: ClassVar[str] = "AEDAT 4"
     SUFFIX: ClassVar[str] = ".aedat4"
     MAGIC: ClassVar[bytes] = b"#!AER-DAT4.0"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 1
 
     @classmethod
     def open(cls, path: Path, size: Size | None = None) -> Aedat4Recording:

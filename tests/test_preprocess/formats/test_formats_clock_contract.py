@@ -65,6 +65,15 @@ def write_aedat2(path: Path, t: Times, flip: Times) -> None:
     path.write_bytes(text_header(AEDAT2_HEADER) + body)
 
 
+def write_aedat2_of_davis(path: Path, t: Times, flip: Times) -> None:
+    """With a sample of the IMU, whose time is another, before every event."""
+    x, y, p = pixels(len(t))
+    address = (179 - y) << 22 | (239 - x) << 12 | p << 11
+    imu = np.full_like(t, 1 << 31 | 3 << 10)
+    body = np.stack([imu, t * 0 + 5, address, t % (1 << 32) ^ flip], axis=1).astype(">u4").tobytes()
+    path.write_bytes(text_header((*AEDAT2_HEADER, "# AEChip: eu.seebetter.ini.chips.davis.DAVIS240C")) + body)
+
+
 def write_aedat31(path: Path, t: Times, flip: Times) -> None:
     rows = zip(t.tolist(), flip.tolist(), *(column.tolist() for column in pixels(len(t))), strict=True)
     packets = [
@@ -156,6 +165,7 @@ def write_npy_as_tonic(path: Path, t: Times, flip: Times) -> None:
 
 CLOCKS = {
     "aedat2": Clock("aedat2", write_aedat2, 32, True, "u32 of µs"),
+    "aedat2-davis": Clock("aedat2", write_aedat2_of_davis, 32, True, "u32 of µs; words of the IMU are left out"),
     "aedat31": Clock("aedat31", write_aedat31, 31, False, "packets count the overflows of 31 bits: 62 bits in all"),
     "aedat4": Clock("aedat4", write_aedat4, 40, False, "64 bits"),
     "evt2": Clock("evt2", write_evt2, 28, True, "34 bits; the sensor says the upper 28 all the time", 64),
