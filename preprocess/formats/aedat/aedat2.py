@@ -68,7 +68,7 @@ class Aedat2Recording(Recording):
     TITLE: ClassVar[str] = "AEDAT 2.0"
     SUFFIX: ClassVar[str] = ".aedat"
     MAGIC: ClassVar[bytes] = b"#!AER-DAT2.0"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     STORES_SIZE: ClassVar[Literal["always", "sometimes", "never"]] = "sometimes"
 
     @classmethod
