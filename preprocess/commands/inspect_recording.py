@@ -41,7 +41,7 @@ class Arguments:
     time_unit: TimeUnit | None = None
     """Unit of the timestamps in a .npy or .npz file (default: us, as integers)."""
     sensor_size: tuple[int, int] | None = None
-    """Sensor rows and columns, for formats that do not store them: .npy, .npz, .bin."""
+    """Sensor rows and columns, for files that do not store them: .npy, .npz, .bin, and .aedat without a sensor."""
     json: bool = False
     """Print one JSON object instead of lines."""
 

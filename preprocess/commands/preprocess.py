@@ -67,7 +67,7 @@ class Arguments:
     min_events: int = 1
     """Minimum number of events per window; windows with fewer are left out."""
     sensor_size: tuple[int, int] | None = None
-    """Sensor rows and columns of a folder, for formats that do not store them: .npy, .npz, .bin."""
+    """Sensor rows and columns of a folder, for files that do not store them: .npy, .npz, .bin, some .aedat."""
     columns: str | None = None
     """Order of the columns in a folder's .npy and .npz files without column names, such as txyp."""
     time_unit: TimeUnit | None = None

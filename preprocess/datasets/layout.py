@@ -10,7 +10,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from preprocess.errors import LayoutError
+from preprocess.errors import LayoutError, RecordingError
 from preprocess.formats import NO_OPTIONS, ArrayOptions, Recording, open_recording
 from preprocess.formats.registry import decoder_of
 
@@ -93,6 +93,7 @@ class Layout:
         arrays: Column order and time unit of NumPy files that do not contain them.
         sort: Whether the events of each recording are sorted by time.
         tables: Other files that were read, such as label files, relative like the recordings.
+        sensor: Name of the sensor that the recordings must be from, if they say it; empty for any.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Layout:
     arrays: ArrayOptions = NO_OPTIONS
     sort: bool = False
     tables: tuple[str, ...] = ()
+    sensor: str = ""
 
     @property
     def decoder(self) -> str:
@@ -132,6 +134,11 @@ class Layout:
         """
         size = self.height, self.width
         opened = open_recording(recording.path, format=self.format, size=size, arrays=self.arrays)
+        if self.sensor and opened.sensor and opened.sensor != self.sensor:
+            raise RecordingError(
+                f"{recording.path}: expected a recording of a {self.sensor}, found one of a {opened.sensor} in the "
+                "header. Leave the file out."
+            )
         orientation = opened.orientation if self.orientation is None else self.orientation
         return dataclasses.replace(opened, orientation=orientation, salvage=self.salvage)
 

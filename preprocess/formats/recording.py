@@ -43,6 +43,7 @@ class Recording(ABC):
         orientation: Orientation of the image, if the format does not define it; else None.
         notes: Counts of irregular events, complete when all chunks were read; only counts above 0.
         salvage: Whether a damaged file is read up to the damage instead of raising an error.
+        sensor: Name of the sensor, if the header says it or the format is always that of one; else empty.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class Recording(ABC):
     orientation: str | None = None
     notes: dict[str, int] = field(default_factory=dict)
     salvage: bool = False
+    sensor: str = ""
 
     NAME: ClassVar[str]
     """The format in file names and fingerprints, such as ``aedat31``."""

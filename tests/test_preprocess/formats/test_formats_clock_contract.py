@@ -5,7 +5,6 @@ A format that is added to the registry needs an entry in `CLOCKS`.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aedat4_files import EVENT, aedat4, event_packet
 from numpy.typing import NDArray
 from raw_files import AEDAT2_HEADER, Packet, aedat31, polarity_payload, text_header
 
@@ -65,6 +65,15 @@ def write_aedat2(path: Path, t: Times, flip: Times) -> None:
     path.write_bytes(text_header(AEDAT2_HEADER) + body)
 
 
+def write_aedat2_of_davis(path: Path, t: Times, flip: Times) -> None:
+    """With a sample of the IMU, whose time is another, before every event."""
+    x, y, p = pixels(len(t))
+    address = (179 - y) << 22 | (239 - x) << 12 | p << 11
+    imu = np.full_like(t, 1 << 31 | 3 << 10)
+    body = np.stack([imu, t * 0 + 5, address, t % (1 << 32) ^ flip], axis=1).astype(">u4").tobytes()
+    path.write_bytes(text_header((*AEDAT2_HEADER, "# AEChip: eu.seebetter.ini.chips.davis.DAVIS240C")) + body)
+
+
 def write_aedat31(path: Path, t: Times, flip: Times) -> None:
     rows = zip(t.tolist(), flip.tolist(), *(column.tolist() for column in pixels(len(t))), strict=True)
     packets = [
@@ -74,26 +83,11 @@ def write_aedat31(path: Path, t: Times, flip: Times) -> None:
 
 
 def write_aedat4(path: Path, t: Times, flip: Times) -> None:
-    """Two FlatBuffers, uncompressed: the header with its text, and a packet with all events."""
+    """All events in one packet, uncompressed."""
     x, y, p = pixels(len(t))
-    text = (
-        '<dv version="2.0"><node name="outInfo" path="/mainloop/Recorder/outInfo/"><node name="0" '
-        'path="/mainloop/Recorder/outInfo/0/"><attr key="compression" type="string">NONE</attr>'
-        '<attr key="typeIdentifier" type="string">EVTS</attr><node name="info" '
-        f'path="/mainloop/Recorder/outInfo/0/info/"><attr key="sizeX" type="int">{SIZE}</attr>'
-        f'<attr key="sizeY" type="int">{SIZE}</attr></node></node></node></dv>'
-    ).encode()
-    text += bytes(-len(text) % 4 or 4)
-    # The root's offset, the identifier, its table of fields (compression, position of the table, text), its fields.
-    header = struct.pack("<I4s5H2x", 20, b"IOHE", 10, 20, 4, 8, 16)
-    header += struct.pack("<iiqI", 12, 0, -1, 4) + struct.pack("<I", len(text.rstrip(b"\0"))) + text
-    event = np.zeros(len(t), [("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("on", "u1"), ("pad", "u1", 3)])
-    event["t"], event["x"], event["y"], event["on"] = t ^ flip, x, y, p
-    packet = struct.pack("<I4s3H2x", 16, b"EVTS", 6, 8, 4) + struct.pack("<iI", 8, 4)
-    packet += struct.pack("<I", len(t)) + event.tobytes()
-    sized = struct.pack("<I", len(packet)) + packet
-    body = struct.pack("<I", len(header)) + header + struct.pack("<ii", 0, len(sized)) + sized
-    path.write_bytes(b"#!AER-DAT4.0\r\n" + body)
+    events = np.zeros(len(t), EVENT)
+    events["t"], events["x"], events["y"], events["on"] = t ^ flip, x, y, p
+    path.write_bytes(aedat4([event_packet(events)], size=(SIZE, SIZE)))
 
 
 def write_evt2(path: Path, t: Times, flip: Times) -> None:
@@ -171,6 +165,7 @@ def write_npy_as_tonic(path: Path, t: Times, flip: Times) -> None:
 
 CLOCKS = {
     "aedat2": Clock("aedat2", write_aedat2, 32, True, "u32 of µs"),
+    "aedat2-davis": Clock("aedat2", write_aedat2_of_davis, 32, True, "u32 of µs; words of the IMU are left out"),
     "aedat31": Clock("aedat31", write_aedat31, 31, False, "packets count the overflows of 31 bits: 62 bits in all"),
     "aedat4": Clock("aedat4", write_aedat4, 40, False, "64 bits"),
     "evt2": Clock("evt2", write_evt2, 28, True, "34 bits; the sensor says the upper 28 all the time", 64),
