@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from preprocess.errors import LayoutError
-from preprocess.formats import NO_OPTIONS, ArrayOptions, Recording, open_recording
+from preprocess.formats import NO_OPTIONS, ReadOptions, Recording, open_recording
 from preprocess.formats.registry import decoder_of
 
 _MOST_ERRORS = 20
@@ -89,7 +89,7 @@ class Layout:
         form: Readable description of the recordings, such as ``SpikingJelly's events_np``.
         windows: How every sample is cut into windows of equal length; None keeps complete samples.
         salvage: Whether damaged recordings are read up to the damage.
-        arrays: Column order and time unit of NumPy files that do not contain them.
+        options: Columns, time unit and place of the events in files that do not state them.
         sort: Whether the events of each recording are sorted by time.
         tables: Other files that were read, such as label files, relative like the recordings.
     """
@@ -105,7 +105,7 @@ class Layout:
     form: str = ""
     windows: Windows | None = None
     salvage: bool = False
-    arrays: ArrayOptions = NO_OPTIONS
+    options: ReadOptions = NO_OPTIONS
     sort: bool = False
     tables: tuple[str, ...] = ()
 
@@ -114,7 +114,7 @@ class Layout:
         """The format, its version and how it is decoded, for fingerprints."""
         parts = decoder_of(self.format, {recording.path.suffix.lower() for recording in self.recordings})
         parts += [f"windows {self.windows}"] if self.windows else []
-        parts += [str(self.arrays)] if str(self.arrays) else []
+        parts += [str(self.options)] if str(self.options) else []
         return ", ".join(parts + ["salvage"] * self.salvage + ["sorted by time"] * self.sort)
 
     @property
@@ -130,7 +130,7 @@ class Layout:
             RecordingError: If it is missing, damaged, or of another format or sensor.
         """
         size = self.height, self.width
-        opened = open_recording(recording.path, format=self.format, size=size, arrays=self.arrays)
+        opened = open_recording(recording.path, format=self.format, size=size, options=self.options)
         orientation = opened.orientation if self.orientation is None else self.orientation
         return dataclasses.replace(opened, orientation=orientation, salvage=self.salvage)
 

@@ -249,7 +249,7 @@ PLACES = [
         "the unit of the times of arrays", f"{MINE} --sensor-size 8 8", arrays,
         lambda answer: {name: answer["read_as"][name] for name in ("columns", "time_unit", "time_unit_assumed")},
         {"columns": None, "time_unit": "us", "time_unit_assumed": True},
-        "Times of .npy and .npz files were read as us, because no --time-unit was given.",
+        "Times of files that do not state a unit were read as us, because no --time-unit was given.",
     ),
 ]  # fmt: skip
 
