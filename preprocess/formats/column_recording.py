@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ class ColumnRecording(Recording):
     """
 
     VERSION: ClassVar[int] = 1
-    STORES_SIZE = "never"
+    STORES_SIZE: ClassVar[Literal["always", "sometimes", "never"]] = "never"
     OPTIONS = ("columns", "time_unit")
 
     options: ReadOptions = NO_OPTIONS

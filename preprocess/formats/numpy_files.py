@@ -34,6 +34,7 @@ from preprocess.formats.array_columns import (
 from preprocess.formats.column_recording import ColumnRecording, Columns
 from preprocess.formats.read_options import COLUMNS, NO_OPTIONS, ReadOptions
 from preprocess.formats.recording import Size, damaged, file_size, reading, unreadable
+from preprocess.formats.text.compressed_text import is_zipped_text
 
 _EVENTS_A_CHUNK = 1 << 17
 _SKIP_BYTES = 1 << 20
@@ -140,6 +141,11 @@ class NpzRecording(ArrayRecording):
     TITLE: ClassVar[str] = "NumPy .npz"
     SUFFIX: ClassVar[str] = ".npz"
     MAGIC: ClassVar[bytes] = b"PK\x03\x04"
+
+    @classmethod
+    def recognises(cls, head: bytes) -> bool:
+        """Whether it is a zip archive, but not of a text."""
+        return super().recognises(head) and not is_zipped_text(head)
 
     @classmethod
     def open(cls, path: Path, size: Size | None = None, options: ReadOptions = NO_OPTIONS) -> ArrayRecording:

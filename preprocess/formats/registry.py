@@ -21,6 +21,7 @@ from preprocess.formats.prophesee.evt2 import Evt2Recording
 from preprocess.formats.prophesee.evt3 import Evt3Recording
 from preprocess.formats.read_options import NO_OPTIONS, ReadOptions, flags
 from preprocess.formats.recording import HEAD_BYTES, Recording, Size, file_size, unreadable
+from preprocess.formats.text.text_recording import TextRecording
 
 # The first format that recognises a file is used; tonic's arrays look like others, so their format is requested.
 _BUILT_IN: tuple[type[Recording], ...] = (
@@ -34,6 +35,7 @@ _BUILT_IN: tuple[type[Recording], ...] = (
     NpzRecording,
     TonicNpyRecording,
     AtisRecording,
+    TextRecording,
 )
 
 _FIRST_FORMATS = ("aedat31", "aedat2", "aedat4", "evt2", "evt3", "dat", "npy", "npz", "npy-tonic", "atis")

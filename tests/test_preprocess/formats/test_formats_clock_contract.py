@@ -169,6 +169,11 @@ def write_npy_as_tonic(path: Path, t: Times, flip: Times) -> None:
     np.save(path, np.stack([x, y, p, t // 1000 ^ flip], axis=1))
 
 
+def write_text(path: Path, t: Times, flip: Times) -> None:
+    rows = np.stack([t ^ flip, *pixels(len(t))], axis=1)
+    np.savetxt(path, rows, "%d", header="t x y p")
+
+
 CLOCKS = {
     "aedat2": Clock("aedat2", write_aedat2, 32, True, "u32 of µs"),
     "aedat31": Clock("aedat31", write_aedat31, 31, False, "packets count the overflows of 31 bits: 62 bits in all"),
@@ -180,6 +185,7 @@ CLOCKS = {
     "atis-with-marks": Clock("atis", write_atis_with_marks, 23, False, "marks count the overflows of 13 bits"),
     "npy": Clock("npy", write_npy, 40, False, "64 bits"),
     "npz": Clock("npz", write_npz, 40, False, "64 bits"),
+    "text": Clock("text", write_text, 40, False, "62 bits"),
     "npy-tonic": Clock("npy-tonic", write_npy_as_tonic, 40, False, "64 bits of ms", 1000),
 }
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mutated_files import MUTATORS
 from raw_files import Packet, aedat2, aedat31, atis, polarity_payload
-from test_formats_faults import MUTATORS
 
 from preprocess.errors import RecordingError
 from preprocess.events import Events
