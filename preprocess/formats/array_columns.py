@@ -187,6 +187,7 @@ def plan_columns(path: Path, headers: Mapping[str, tuple[str, Header]], ordered:
     return Plan(tuple(stretches), counts[0], ordered)
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def to_us(values: NDArray[Any], unit: TimeUnit) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Convert times to integer µs, rounded to the nearest; also returns a mask of those not finite or too large."""
     times, over = _US_PER_UNIT[unit]

@@ -20,6 +20,9 @@ from preprocess.formats.recording import Recording, Size, first_outside, outside
 
 _LARGEST_SIDE = 1 << 15
 
+# Numbers of damaged files are refused where they are not whole; warnings of NumPy would only say the same.
+_QUIETLY = np.errstate(invalid="ignore", over="ignore")
+
 Columns = Mapping[str, NDArray[Any]]
 """The columns of a block of events by their letters, each (N,)."""
 
@@ -35,7 +38,7 @@ class ColumnRecording(Recording):
 
     VERSION: ClassVar[int] = 1
     STORES_SIZE: ClassVar[Literal["always", "sometimes", "never"]] = "never"
-    OPTIONS = ("columns", "time_unit")
+    OPTIONS: ClassVar[tuple[str, ...]] = ("columns", "time_unit")
 
     options: ReadOptions = NO_OPTIONS
     unit: TimeUnit | None = None
@@ -114,6 +117,7 @@ class ColumnRecording(Recording):
             raise self._unfit(f"times in {self.time_unit}", "t", values, odd, seen)
         return times
 
+    @_QUIETLY
     def _polarities(self, values: NDArray[Any], seen: int) -> NDArray[np.uint8]:
         """The polarities as 0 (OFF) and 1 (ON), from 0 and 1 or from -1 and 1."""
         odd = (values != 0) & (values != 1) & (values.astype(np.float64) != -1)
@@ -121,6 +125,7 @@ class ColumnRecording(Recording):
             raise self._unfit("polarities 0 and 1 (or -1 and 1)", "p", values, odd, seen)
         return np.asarray(values == 1, np.uint8)
 
+    @_QUIETLY
     def _whole(self, values: NDArray[Any], name: str, seen: int) -> NDArray[np.int64]:
         """The values as int64; RecordingError if one is not a whole number."""
         if values.dtype.kind == "f":

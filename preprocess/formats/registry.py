@@ -15,6 +15,7 @@ from preprocess.formats.aedat.aedat31 import Aedat31Recording
 from preprocess.formats.atis import AtisRecording
 from preprocess.formats.column_recording import ColumnRecording
 from preprocess.formats.custom_format import CustomRecording, ReadEvents, custom_format
+from preprocess.formats.hdf5.hdf5_recording import Hdf5Recording
 from preprocess.formats.numpy_files import NpyRecording, NpzRecording, TonicNpyRecording
 from preprocess.formats.prophesee.dat import DatRecording
 from preprocess.formats.prophesee.evt2 import Evt2Recording
@@ -36,6 +37,7 @@ _BUILT_IN: tuple[type[Recording], ...] = (
     TonicNpyRecording,
     AtisRecording,
     TextRecording,
+    Hdf5Recording,
 )
 
 _FIRST_FORMATS = ("aedat31", "aedat2", "aedat4", "evt2", "evt3", "dat", "npy", "npz", "npy-tonic", "atis")

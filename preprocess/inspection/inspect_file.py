@@ -16,13 +16,13 @@ from preprocess.formats import NO_OPTIONS, ReadOptions, Recording, Size, open_re
 from preprocess.formats.column_recording import ColumnRecording
 from preprocess.formats.recording import OUTSIDE
 from preprocess.formats.registry import files_for
+from preprocess.hdf5_heap import check_heap
 from preprocess.inspection.event_statistics import Chunks, Survey, survey_events, take_excerpt
-from preprocess.inspection.foreign_hdf5 import refuse_foreign
 from preprocess.store.cache_file import CacheFile
+from preprocess.store.event_store import FORMAT as EVENTS_FORMAT
 from preprocess.store.event_store import EventStore, open_events
 from preprocess.store.frame_cache import FORMAT as FRAMES_FORMAT
 from preprocess.store.frame_cache import FrameCache, open_frames
-from preprocess.store.hdf5_heap import check_heap
 from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN, SampleTable
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -65,8 +65,9 @@ def inspect_file(
         RecordingError: If a recording is damaged or of an unknown format, or `sample` is given for a recording.
         CacheError: If a cache is damaged or of another format, or has no such sample.
     """
-    if _is_hdf5(path):
-        return _inspect_cache(path, sample or 0)
+    cache = _cache_format(path)
+    if cache is not None:
+        return _inspect_cache(path, cache, sample or 0)
     recording = open_recording(path, size=size, options=options)
     unused = [name for name in options.given if name not in recording.OPTIONS]
     if unused:
@@ -131,15 +132,21 @@ def _is_hdf5(path: Path) -> bool:
         return False  # Opening it as a recording raises the right error.
 
 
-def _inspect_cache(path: Path, i: int) -> Inspection:
-    refuse_foreign(path)
+def _cache_format(path: Path) -> str | None:
+    """The format of a cache of these packages; None for recordings."""
+    if not _is_hdf5(path):
+        return None
     try:
         check_heap(path)
         with h5py.File(path, "r") as file:
-            is_frames = file.attrs.get("format") == FRAMES_FORMAT
-    except (OSError, ValueError):
-        is_frames = False  # Opening it as an event store raises the right error.
-    cache: EventStore | FrameCache = open_frames(path) if is_frames else open_events(path)
+            found = file.attrs.get("format")
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError):
+        return EVENTS_FORMAT  # Opening it as an event store raises the right error.
+    return found if found in (EVENTS_FORMAT, FRAMES_FORMAT) else None
+
+
+def _inspect_cache(path: Path, format: str, i: int) -> Inspection:
+    cache: EventStore | FrameCache = open_frames(path) if format == FRAMES_FORMAT else open_events(path)
     try:
         if i >= len(cache):
             expected = f"expected a sample number below {len(cache)}"

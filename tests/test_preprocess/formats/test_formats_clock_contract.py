@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -174,6 +175,12 @@ def write_text(path: Path, t: Times, flip: Times) -> None:
     np.savetxt(path, rows, "%d", header="t x y p")
 
 
+def write_hdf5(path: Path, t: Times, flip: Times) -> None:
+    with h5py.File(path, "w") as file:
+        for name, column in zip("txyp", (t ^ flip, *pixels(len(t))), strict=True):
+            file[f"events/{name}"] = column
+
+
 CLOCKS = {
     "aedat2": Clock("aedat2", write_aedat2, 32, True, "u32 of µs"),
     "aedat31": Clock("aedat31", write_aedat31, 31, False, "packets count the overflows of 31 bits: 62 bits in all"),
@@ -186,6 +193,7 @@ CLOCKS = {
     "npy": Clock("npy", write_npy, 40, False, "64 bits"),
     "npz": Clock("npz", write_npz, 40, False, "64 bits"),
     "text": Clock("text", write_text, 40, False, "62 bits"),
+    "hdf5": Clock("hdf5", write_hdf5, 40, False, "64 bits"),
     "npy-tonic": Clock("npy-tonic", write_npy_as_tonic, 40, False, "64 bits of ms", 1000),
 }
 

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 
 from preprocess.building.build_event_store import build_event_store
 from preprocess.commands import inspect_recording, preprocess
 from preprocess.datasets import find_layout
-from preprocess.errors import CacheError, LayoutError, RecordingError
+from preprocess.errors import LayoutError, RecordingError
 from preprocess.events import Events
 from preprocess.formats import ReadOptions, open_recording
 from preprocess.formats import numpy_files as arrays_module
@@ -323,54 +322,3 @@ def test_recordings_of_a_larger_sensor_are_one_error_that_names_the_option(tmp_p
     with pytest.raises(RecordingError, match=r"If the sensor is larger, give its size: --sensor-size ROWS COLUMNS"):
         inspect_recording.run([first])
     inspect_recording.run([first, "--sensor-size", "180", "240"])
-
-
-def test_someone_elses_hdf5_is_described_and_converted_by_the_code_it_is_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.chdir(tmp_path)
-    with h5py.File("grouped.h5", "w") as file:
-        for name, values in named("ts", "xs", "ys", "ps").items():
-            file["events/" + name] = values
-        file["frames"] = np.zeros((2, 3))
-    with h5py.File("rows.hdf5", "w") as file:
-        file["CD/events"] = structured("t x y p", "i8 u2 u2 i2")
-    with h5py.File("other.h5", "w") as file:
-        file["images"] = np.zeros((2, 3))
-    with h5py.File("empty.h5", "w") as file:
-        pass
-    for name, found in (
-        ("grouped.h5", "datasets events/ps (int64 of shape (500,)), events/ts"),
-        ("rows.hdf5", "datasets CD/events (fields t, x, y, p of shape (500,))"),
-        ("other.h5", "datasets images (float64 of shape (2, 3)). HDF5 recordings are not supported; save its events"),
-        ("empty.h5", "no datasets. HDF5 recordings are not supported; save its events"),
-    ):
-        with pytest.raises(CacheError) as refused:
-            inspect_recording.run([name])
-        (line,) = refused.value.errors
-        assert "expected an event store or a frame cache of spikeloom, found an HDF5 file with" in line
-        assert found in line and "\n" not in line
-        if "convert it: " in line:
-            exec(line.split("convert it: ")[1].split("; then run")[0], {})
-            events = decode(next(Path().glob(f"{Path(name).stem}.np?")))
-            for letter, values in TRUE.items():
-                np.testing.assert_array_equal(getattr(events, letter), values)
-
-
-def test_someone_elses_hdf5_of_thousands_of_recordings_is_described_by_its_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    path = tmp_path / "many.h5"
-    with h5py.File(path, "w") as file:
-        for k in range(300):
-            for name in "txyp":
-                file[f"{k:03}/{name}"] = np.arange(3)
-    opened: list[str] = []
-    get = h5py.Group.__getitem__
-    monkeypatch.setattr(h5py.Group, "__getitem__", lambda group, name: opened.append(name) or get(group, name))
-    monkeypatch.setattr(h5py.Group, "get", lambda group, name, *_: opened.append(name) or get(group, name))
-    with pytest.raises(CacheError) as refused:
-        inspect_recording.run([str(path)])
-    (line,) = refused.value.errors
-    assert "001/y (int64 of shape (3,)) and more. HDF5 recordings are not supported; convert it: " in line
-    assert 0 < len(opened) < 500
