@@ -20,6 +20,7 @@ from preprocess.formats.numpy_files import NpyRecording, NpzRecording, TonicNpyR
 from preprocess.formats.prophesee.dat import DatRecording
 from preprocess.formats.prophesee.evt2 import Evt2Recording
 from preprocess.formats.prophesee.evt3 import Evt3Recording
+from preprocess.formats.prophesee.evt21 import Evt21Recording
 from preprocess.formats.read_options import NO_OPTIONS, ReadOptions, flags
 from preprocess.formats.recording import HEAD_BYTES, Recording, Size, file_size, unreadable
 from preprocess.formats.text.text_recording import TextRecording
@@ -36,6 +37,7 @@ _BUILT_IN: tuple[type[Recording], ...] = (
     NpzRecording,
     TonicNpyRecording,
     AtisRecording,
+    Evt21Recording,
     TextRecording,
     Hdf5Recording,
 )

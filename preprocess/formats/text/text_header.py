@@ -12,6 +12,7 @@ from preprocess.formats.recording import Size
 
 _COMMENTS = ("#", "%")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|true|false", re.IGNORECASE)
+_SIZED = re.compile(r"([xy])@(\d{1,5})", re.IGNORECASE)
 _SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")
 
 
@@ -68,7 +69,7 @@ def read_text_header(head: bytes) -> TextHeader | None:
                 else:
                     return _with_columns(shown, position, number, values, names, size)
             elif names is None and size is None:
-                names = values
+                names, size = _names_of_faery(values)
             else:
                 return None
         if text:
@@ -85,6 +86,15 @@ def read_text_header(head: bytes) -> TextHeader | None:
 def split_line(text: str) -> list[str]:
     """The values of a line."""
     return [value.strip("\"'") for value in _SEPARATOR.split(text)] if text else []
+
+
+def _names_of_faery(values: list[str]) -> tuple[list[str], Size | None]:
+    """The names without the size that faery writes: ``t,x@1280,y@720,on``."""
+    sizes = {found[1].lower(): int(found[2]) for value in values if (found := _SIZED.fullmatch(value))}
+    names = [found[1] if (found := _SIZED.fullmatch(value)) else value for value in values]
+    if sizes.keys() != {"x", "y"} or not all(sizes.values()):
+        return values, None
+    return ["p" if name == "on" else name for name in names], (sizes["y"], sizes["x"])
 
 
 def _with_columns(

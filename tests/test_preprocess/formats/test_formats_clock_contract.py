@@ -106,6 +106,15 @@ def write_evt2(path: Path, t: Times, flip: Times) -> None:
     path.write_bytes(f"% evt 2.0\n% geometry {SIZE}x{SIZE}\n".encode() + np.array(words, "<u4").tobytes())
 
 
+def write_evt21(path: Path, t: Times, flip: Times) -> None:
+    words: list[int] = []
+    for word, time, x, y, p in clocked(t, flip, tick_us=64, bits=28):
+        words.append(0x8 << 60 | word << 32)
+        if time >= 0:
+            words.append((p << 28 | time % 64 << 22 | x << 11 | y) << 32 | 1)
+    path.write_bytes(f"% evt 2.1\n% geometry {SIZE}x{SIZE}\n".encode() + np.array(words, "<u8").tobytes())
+
+
 def write_evt3(path: Path, t: Times, flip: Times) -> None:
     words: list[int] = []
     for word, time, x, y, p in clocked(t, flip, tick_us=4096, bits=12):
@@ -186,6 +195,7 @@ CLOCKS = {
     "aedat31": Clock("aedat31", write_aedat31, 31, False, "packets count the overflows of 31 bits: 62 bits in all"),
     "aedat4": Clock("aedat4", write_aedat4, 40, False, "64 bits"),
     "evt2": Clock("evt2", write_evt2, 28, True, "34 bits; the sensor says the upper 28 all the time", 64),
+    "evt21": Clock("evt21", write_evt21, 28, True, "34 bits; the sensor says the upper 28 all the time", 64),
     "evt3": Clock("evt3", write_evt3, 12, True, "24 bits; the sensor says the upper 12 all the time", 4096),
     "dat": Clock("dat", write_dat, 32, True, "u32 of µs"),
     "atis": Clock("atis", write_atis, 23, True, "nothing counts its rounds of 8.4 s", counts_pauses=False),

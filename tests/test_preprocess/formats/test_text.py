@@ -97,6 +97,7 @@ WAYS: dict[str, tuple[str, bytes, ReadOptions]] = {
     "ns": ("txt", rows(values=lambda c, v: 1000 * v if c == "t" else v), ReadOptions("txyp", "ns")),
     "ms": ("txt", rows(values=lambda c, v: v / 1e3 if c == "t" else v), ReadOptions("txyp", "ms")),
     "E2VID": ("txt", b"48 34\n" + rows(values=in_s), NO_OPTIONS),
+    "faery": ("csv", rows(separator=",", header="t,x@48,y@34,on\r\n", end="\r\n"), NO_OPTIONS),
     "E2VID zipped": ("zip", zipped(b"48 34\n" + rows(values=in_s), "events.txt"), NO_OPTIONS),
 }  # fmt: skip
 
