@@ -57,6 +57,7 @@ def decoded_or_refused(
     count: int,
     seed: int = 9,
     mutators: Sequence[Mutator] = MUTATORS,
+    format: str | None = None,
 ) -> Counter[str]:
     """Decode mutations of files, given as name, content and options; an error is one line with file and finding."""
     rng = np.random.default_rng(seed)
@@ -71,7 +72,7 @@ def decoded_or_refused(
         path = folder / name
         path.write_bytes(bytes(mutated))
         try:
-            opened = open_recording(path, size=size, options=options)
+            opened = open_recording(path, format=format, size=size, options=options)
             for chunk in opened.chunks():
                 assert len(chunk.t) == len(chunk.x) == len(chunk.y) == len(chunk.p) > 0
                 assert chunk.x.max() < opened.width and chunk.y.max() < opened.height and chunk.p.max() <= 1

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from preprocess.datasets import cifar10_dvs, dvs_gesture_presplit, emulated, folder, n_mnist
+from preprocess.datasets import cifar10_dvs, dvs_gesture_presplit, emulated, folder, heidelberg_spikes, n_mnist
 from preprocess.datasets.archives import Notify, unpack_archive, unpack_known
 from preprocess.datasets.dataset_description import Dataset, Published
 from preprocess.datasets.layout import Form, Layout, Windows, first_folder, folders, locate_form
@@ -18,6 +18,8 @@ _DATASETS: tuple[Dataset, ...] = (
     dvs_gesture_presplit.DATASET,
     cifar10_dvs.DATASET,
     n_mnist.DATASET,
+    heidelberg_spikes.SHD_DATASET,
+    heidelberg_spikes.SSC_DATASET,
     folder.DATASET,
     emulated.GESTURES_DATASET,
     emulated.DIGITS_DATASET,

@@ -16,6 +16,7 @@ from preprocess.formats.atis import AtisRecording
 from preprocess.formats.column_recording import ColumnRecording
 from preprocess.formats.custom_format import CustomRecording, ReadEvents, custom_format
 from preprocess.formats.hdf5.hdf5_recording import Hdf5Recording
+from preprocess.formats.hdf5.spike_trains import SpikeTrainRecording
 from preprocess.formats.numpy_files import NpyRecording, NpzRecording, TonicNpyRecording
 from preprocess.formats.prophesee.dat import DatRecording
 from preprocess.formats.prophesee.evt2 import Evt2Recording
@@ -25,7 +26,7 @@ from preprocess.formats.read_options import NO_OPTIONS, ReadOptions, flags
 from preprocess.formats.recording import HEAD_BYTES, Recording, Size, file_size, unreadable
 from preprocess.formats.text.text_recording import TextRecording
 
-# The first format that recognises a file is used; tonic's arrays look like others, so their format is requested.
+# The first format that recognises a file is used; tonic's arrays and spike trains look like others: they are requested.
 _BUILT_IN: tuple[type[Recording], ...] = (
     Aedat31Recording,
     Aedat2Recording,
@@ -40,6 +41,7 @@ _BUILT_IN: tuple[type[Recording], ...] = (
     Evt21Recording,
     TextRecording,
     Hdf5Recording,
+    SpikeTrainRecording,
 )
 
 _FIRST_FORMATS = ("aedat31", "aedat2", "aedat4", "evt2", "evt3", "dat", "npy", "npz", "npy-tonic", "atis")

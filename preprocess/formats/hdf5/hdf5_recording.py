@@ -27,7 +27,7 @@ _EVENTS_A_CHUNK = 1 << 17
 _MOST_EVENTS_A_CHUNK = 1 << 22
 
 # Exceptions of h5py for damaged files.
-_DAMAGED = (OSError, ValueError, KeyError, RuntimeError, TypeError, OverflowError, MemoryError, IndexError)
+DAMAGED = (OSError, ValueError, KeyError, RuntimeError, TypeError, OverflowError, MemoryError, IndexError)
 
 _NOTHING = Hdf5Columns("", "", {}, 0)
 
@@ -86,11 +86,11 @@ class Hdf5Recording(ColumnRecording):
     def _read(self, dataset: h5py.Dataset, start: int, end: int) -> NDArray[Any]:
         try:
             block: NDArray[Any] = dataset[start:end]
-        except _DAMAGED as error:
+        except DAMAGED as error:
             at = _byte_of(dataset, start)
             raise damaged(
                 f"{self.path}: expected the events {start} to {end} of {dataset.name.strip('/')}, found a damaged "
-                f"block at byte {at} ({_reason(error)}). Copy the file again.",
+                f"block at byte {at} ({reason(error)}). Copy the file again.",
                 at,
             ) from None
         return block
@@ -120,7 +120,7 @@ def _byte_of(dataset: h5py.Dataset, start: int) -> int:
             return int(dataset.id.get_offset() or 0)
         info = dataset.id.get_chunk_info_by_coord((start, 0)[: dataset.ndim])
         return int(info.byte_offset or 0)
-    except _DAMAGED:
+    except DAMAGED:
         return 0
 
 
@@ -135,11 +135,12 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         check_heap(path)
         with h5py.File(path, "r") as file:
             yield file
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise RecordingError(
-            f"{path}: expected an HDF5 file, found a damaged one ({_reason(error)}). Copy it again."
+            f"{path}: expected an HDF5 file, found a damaged one ({reason(error)}). Copy it again."
         ) from None
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """The text of an error of h5py, in one line."""
     return " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__

@@ -38,6 +38,7 @@ class Clock:
         tick_us: How long the word's lowest bit is.
         counts_pauses: Whether the file counts the rounds of a pause in which nothing happens.
         why: Why it does not wrap, or what counts the rounds.
+        is_of_units: Whether it is of units, all in one row and ON, instead of pixels.
     """
 
     format: str
@@ -47,6 +48,7 @@ class Clock:
     why: str
     tick_us: int = 1
     counts_pauses: bool = True
+    is_of_units: bool = False
 
     @property
     def range_us(self) -> int:
@@ -190,6 +192,19 @@ def write_hdf5(path: Path, t: Times, flip: Times) -> None:
             file[f"events/{name}"] = column
 
 
+def units(n: int) -> tuple[Times, Times, Times]:
+    """Columns, rows and polarities of n spikes."""
+    return np.arange(n) % 700, np.zeros(n, np.int64), np.ones(n, np.int64)
+
+
+def write_spike_trains(path: Path, t: Times, flip: Times) -> None:
+    with h5py.File(path, "w") as file:
+        for name, values, kind in (("times", (t ^ flip) / 1e6, np.float64), ("units", units(len(t))[0], np.uint16)):
+            column = file.create_dataset(f"spikes/{name}", (1,), h5py.vlen_dtype(kind))
+            column[0] = values.astype(kind)
+        file["labels"] = np.zeros(1, np.uint16)
+
+
 CLOCKS = {
     "aedat2": Clock("aedat2", write_aedat2, 32, True, "u32 of µs"),
     "aedat31": Clock("aedat31", write_aedat31, 31, False, "packets count the overflows of 31 bits: 62 bits in all"),
@@ -204,6 +219,7 @@ CLOCKS = {
     "npz": Clock("npz", write_npz, 40, False, "64 bits"),
     "text": Clock("text", write_text, 40, False, "62 bits"),
     "hdf5": Clock("hdf5", write_hdf5, 40, False, "64 bits"),
+    "spike-trains": Clock("spike-trains", write_spike_trains, 39, False, "times in s as floats", is_of_units=True),
     "npy-tonic": Clock("npy-tonic", write_npy_as_tonic, 40, False, "64 bits of ms", 1000),
 }
 
@@ -215,8 +231,9 @@ def decode(clock: Clock, path: Path, t: Times, flip: Times | None = None) -> tup
     file = path / f"a{FORMATS[clock.format].SUFFIX}"
     clock.write(file, t, np.zeros_like(t) if flip is None else flip)
     opened = open_recording(file, format=clock.format, size=(SIZE, SIZE))
-    events = Events.concatenate(opened.chunks(), SIZE, SIZE)
-    for found, written in zip((events.x, events.y, events.p), pixels(len(t)), strict=True):
+    events = Events.concatenate(opened.chunks(), opened.height, opened.width)
+    expected = units(len(t)) if clock.is_of_units else pixels(len(t))
+    for found, written in zip((events.x, events.y, events.p), expected, strict=True):
         np.testing.assert_array_equal(found, written)
     return events.t, opened.notes
 
