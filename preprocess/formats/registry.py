@@ -15,6 +15,7 @@ from preprocess.formats.aedat.aedat31 import Aedat31Recording
 from preprocess.formats.atis import AtisRecording
 from preprocess.formats.column_recording import ColumnRecording
 from preprocess.formats.custom_format import CustomRecording, ReadEvents, custom_format
+from preprocess.formats.event_stream import EventStreamRecording
 from preprocess.formats.hdf5.hdf5_recording import Hdf5Recording
 from preprocess.formats.hdf5.spike_trains import SpikeTrainRecording
 from preprocess.formats.numpy_files import NpyRecording, NpzRecording, TonicNpyRecording
@@ -39,6 +40,7 @@ _BUILT_IN: tuple[type[Recording], ...] = (
     TonicNpyRecording,
     AtisRecording,
     Evt21Recording,
+    EventStreamRecording,
     TextRecording,
     Hdf5Recording,
     SpikeTrainRecording,

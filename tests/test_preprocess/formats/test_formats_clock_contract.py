@@ -38,6 +38,8 @@ class Clock:
         tick_us: How long the word's lowest bit is.
         counts_pauses: Whether the file counts the rounds of a pause in which nothing happens.
         why: Why it does not wrap, or what counts the rounds.
+        is_of_steps: Whether the file has the time since the event before, so that no step back can be written, and a
+            damaged step moves all later events.
         is_of_units: Whether it is of units, all in one row and ON, instead of pixels.
     """
 
@@ -49,6 +51,7 @@ class Clock:
     tick_us: int = 1
     counts_pauses: bool = True
     is_of_units: bool = False
+    is_of_steps: bool = False
 
     @property
     def range_us(self) -> int:
@@ -205,6 +208,14 @@ def write_spike_trains(path: Path, t: Times, flip: Times) -> None:
         file["labels"] = np.zeros(1, np.uint16)
 
 
+def write_event_stream(path: Path, t: Times, flip: Times) -> None:
+    x, y, p = pixels(len(t))
+    parts = [b"Event Stream" + bytes([2, 0, 0, 1]) + struct.pack("<HH", SIZE, SIZE)]
+    for step, column, row, on in zip(np.diff(t, prepend=0).tolist(), x, y, p, strict=True):
+        parts.append(b"\xff" * (step // 127) + struct.pack("<BHH", step % 127 << 1 | on, column, SIZE - 1 - row))
+    path.write_bytes(b"".join(parts))
+
+
 CLOCKS = {
     "aedat2": Clock("aedat2", write_aedat2, 32, True, "u32 of µs"),
     "aedat31": Clock("aedat31", write_aedat31, 31, False, "packets count the overflows of 31 bits: 62 bits in all"),
@@ -220,6 +231,7 @@ CLOCKS = {
     "text": Clock("text", write_text, 40, False, "62 bits"),
     "hdf5": Clock("hdf5", write_hdf5, 40, False, "64 bits"),
     "spike-trains": Clock("spike-trains", write_spike_trains, 39, False, "times in s as floats", is_of_units=True),
+    "es": Clock("es", write_event_stream, 24, False, "steps of any length", is_of_steps=True),
     "npy-tonic": Clock("npy-tonic", write_npy_as_tonic, 40, False, "64 bits of ms", 1000),
 }
 
@@ -261,7 +273,7 @@ def test_a_recording_that_starts_late_keeps_its_times(clock: Clock, tmp_path: Pa
 @pytest.mark.parametrize("events", [12, 300, 5000])
 def test_a_recording_that_wraps_twice_keeps_its_times(clock: Clock, tmp_path: Path, events: int):
     # Where the clock does not wrap, the times pass 2^32 µs twice.
-    span = clock.range_us if clock.wraps else 1 << 32
+    span = clock.range_us if clock.wraps or clock.is_of_steps else 1 << 32
     t = in_ms(np.linspace(0.1 * span, 2.8 * span, events))
     if clock.format == "atis" and not clock.wraps:
         t //= 100  # one mark each 8 ms
@@ -284,12 +296,14 @@ def test_small_steps_back_stay_small(clock: Clock, tmp_path: Path):
         # No event can be written that is earlier than the mark before it.
         t = np.maximum(t, np.maximum.accumulate(t >> 13) << 13)
         assert np.any(np.diff(t) < 0)
+    if clock.is_of_steps:
+        t = np.maximum.accumulate(t)
     found, notes = decode(clock, tmp_path, t)
     np.testing.assert_array_equal(found, t)
     assert notes.get("clock_wraps", 0) == 2 * clock.wraps and "isolated_timestamps" not in notes
 
 
-@clocks
+@pytest.mark.parametrize("clock", [c for c in CLOCKS.values() if not c.is_of_steps], ids=lambda clock: clock.format)
 def test_a_damaged_word_spoils_only_its_own_event(clock: Clock, tmp_path: Path):
     """The damaged time is kept as it is; the clock counts it where it had to tell it from a wrap."""
     span = clock.range_us if clock.wraps else 1 << 26
