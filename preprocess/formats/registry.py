@@ -18,6 +18,8 @@ from preprocess.formats.custom_format import CustomRecording, ReadEvents, custom
 from preprocess.formats.event_stream import EventStreamRecording
 from preprocess.formats.hdf5.hdf5_recording import Hdf5Recording
 from preprocess.formats.hdf5.spike_trains import SpikeTrainRecording
+from preprocess.formats.matlab.mat5 import MatRecording
+from preprocess.formats.matlab.mat73 import Mat73Recording
 from preprocess.formats.numpy_files import NpyRecording, NpzRecording, TonicNpyRecording
 from preprocess.formats.prophesee.dat import DatRecording
 from preprocess.formats.prophesee.evt2 import Evt2Recording
@@ -44,6 +46,8 @@ _BUILT_IN: tuple[type[Recording], ...] = (
     TextRecording,
     Hdf5Recording,
     SpikeTrainRecording,
+    MatRecording,
+    Mat73Recording,
 )
 
 _FIRST_FORMATS = ("aedat31", "aedat2", "aedat4", "evt2", "evt3", "dat", "npy", "npz", "npy-tonic", "atis")

@@ -8,6 +8,7 @@ https://docs.prophesee.ai/stable/data/file_formats/hdf5.html (CD/events, fields 
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -148,10 +149,10 @@ def _of_item(place: str, item: object, options: ReadOptions) -> Hdf5Columns | No
         found = match_names(names)
         if found is not None:
             above = f"{place}/" if place else ""
-            counts = {item[name].shape for name in found.values()}
+            counts = {math.prod(item[name].shape) for name in found.values() if _is_column(item[name])}
             if len(counts) == 1 and all(_is_column(item[name]) for name in found.values()):
                 columns = {letter: (above + name, None) for letter, name in found.items()}
-                return Hdf5Columns("columns", place, columns, int(next(iter(counts))[0]))
+                return Hdf5Columns("columns", place, columns, int(next(iter(counts))))
         tables = [name for name in names if name.lower() in TABLE_NAMES]
         return _of_item(f"{place}/{tables[0]}".strip("/"), item[tables[0]], options) if len(tables) == 1 else None
     if not isinstance(item, h5py.Dataset):
@@ -169,7 +170,8 @@ def _of_item(place: str, item: object, options: ReadOptions) -> Hdf5Columns | No
 
 
 def _is_column(item: h5py.Dataset) -> bool:
-    return item.ndim == 1 and item.dtype.kind in "iufb"
+    """Whether it has one number per event; includes MATLAB's (N, 1) and (1, N)."""
+    return item.dtype.kind in "iufb" and 1 <= item.ndim <= 2 and math.prod(item.shape) == max(item.shape)
 
 
 def _is_table(item: h5py.Dataset) -> bool:

@@ -39,7 +39,7 @@ class Hdf5Recording(ColumnRecording):
     NAME: ClassVar[str] = "hdf5"
     TITLE: ClassVar[str] = "HDF5"
     SUFFIX: ClassVar[str] = ".h5"
-    OTHER_SUFFIXES = (".hdf5",)
+    OTHER_SUFFIXES: ClassVar[tuple[str, ...]] = (".hdf5",)
     MAGIC: ClassVar[bytes] = b"\x89HDF\r\n\x1a\n"
     STORES_SIZE = "sometimes"
     OPTIONS: ClassVar[tuple[str, ...]] = ("columns", "time_unit", "hdf5_path")
@@ -72,7 +72,7 @@ class Hdf5Recording(ColumnRecording):
             self.note(name, count)
         with open_hdf5(self.path) as file:
             datasets = {name: file[name] for name, _ in self.found.columns.values()}
-            if any(dataset.shape[0] < self.found.count for dataset in datasets.values()):
+            if any(max(dataset.shape) < self.found.count for dataset in datasets.values()):
                 raise RecordingError(
                     f"{self.path}: expected {self.found.count} events as when it was opened, found fewer. The file "
                     "changed while it was read; run the same command again."
@@ -85,7 +85,9 @@ class Hdf5Recording(ColumnRecording):
 
     def _read(self, dataset: h5py.Dataset, start: int, end: int) -> NDArray[Any]:
         try:
-            block: NDArray[Any] = dataset[start:end]
+            # MATLAB's vectors have two axes.
+            is_row = dataset.ndim == 2 and dataset.shape[0] == 1 != self.found.count
+            block: NDArray[Any] = dataset[0, start:end] if is_row else dataset[start:end]
         except DAMAGED as error:
             at = _byte_of(dataset, start)
             raise damaged(
@@ -101,14 +103,14 @@ class Hdf5Recording(ColumnRecording):
 
 def _column(block: NDArray[Any], part: str | int | None) -> NDArray[Any]:
     if part is None:
-        return block
+        return block.reshape(-1)
     column: NDArray[Any] = block[part] if isinstance(part, str) else block[:, part]
     return column
 
 
 def _events_a_block(datasets: Any) -> int:
     """Number of events to read at a time: whole chunks, if they are not too large."""
-    longest = max((dataset.chunks[0] for dataset in datasets if dataset.chunks), default=1)
+    longest = max((max(dataset.chunks) for dataset in datasets if dataset.chunks), default=1)
     whole = -(-_EVENTS_A_CHUNK // longest) * longest
     return min(whole, _MOST_EVENTS_A_CHUNK)
 
@@ -118,7 +120,8 @@ def _byte_of(dataset: h5py.Dataset, start: int) -> int:
     try:
         if dataset.chunks is None:
             return int(dataset.id.get_offset() or 0)
-        info = dataset.id.get_chunk_info_by_coord((start, 0)[: dataset.ndim])
+        place = (0, start) if dataset.ndim == 2 and dataset.shape[0] == 1 else (start, 0)[: dataset.ndim]
+        info = dataset.id.get_chunk_info_by_coord(place)
         return int(info.byte_offset or 0)
     except DAMAGED:
         return 0

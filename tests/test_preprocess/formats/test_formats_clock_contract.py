@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import scipy.io
 from numpy.typing import NDArray
 from raw_files import AEDAT2_HEADER, Packet, aedat31, polarity_payload, text_header
 
@@ -216,6 +217,19 @@ def write_event_stream(path: Path, t: Times, flip: Times) -> None:
     path.write_bytes(b"".join(parts))
 
 
+def write_mat(path: Path, t: Times, flip: Times) -> None:
+    x, y, p = pixels(len(t))
+    scipy.io.savemat(path, {"ts": (t ^ flip)[:, None], "x": x[:, None], "y": y[:, None], "pol": p[:, None]})
+
+
+def write_mat73(path: Path, t: Times, flip: Times) -> None:
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, column in zip(("ts", "x", "y", "pol"), (t ^ flip, *pixels(len(t))), strict=True):
+            file[name] = column[None]
+    with path.open("r+b") as raw:
+        raw.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64")
+
+
 CLOCKS = {
     "aedat2": Clock("aedat2", write_aedat2, 32, True, "u32 of µs"),
     "aedat31": Clock("aedat31", write_aedat31, 31, False, "packets count the overflows of 31 bits: 62 bits in all"),
@@ -232,6 +246,8 @@ CLOCKS = {
     "hdf5": Clock("hdf5", write_hdf5, 40, False, "64 bits"),
     "spike-trains": Clock("spike-trains", write_spike_trains, 39, False, "times in s as floats", is_of_units=True),
     "es": Clock("es", write_event_stream, 24, False, "steps of any length", is_of_steps=True),
+    "mat": Clock("mat", write_mat, 40, False, "64 bits"),
+    "mat73": Clock("mat73", write_mat73, 40, False, "64 bits"),
     "npy-tonic": Clock("npy-tonic", write_npy_as_tonic, 40, False, "64 bits of ms", 1000),
 }
 
