@@ -21,7 +21,7 @@ from pipeline.evaluation.wilson_interval import accuracy_interval
 from preprocess.building.build_event_store import build_event_store
 from preprocess.datasets.layout import Layout, Sample, SourceRecording, Windows
 from preprocess.errors import RecordingError
-from preprocess.formats import NO_OPTIONS, ArrayOptions, open_recording
+from preprocess.formats import NO_OPTIONS, ReadOptions, open_recording
 from preprocess.store.event_store import open_events
 from preprocess.store.frame_source import EventFrames
 from preprocess.store.sample_table import NO_SPLIT
@@ -84,7 +84,7 @@ def classify_recordings(
     *,
     windows: Windows | None = None,
     labels: Mapping[Path, str] | None = None,
-    arrays: ArrayOptions = NO_OPTIONS,
+    options: ReadOptions = NO_OPTIONS,
     orientation: str | None = None,
     salvage: bool = False,
     sort: bool = False,
@@ -97,7 +97,7 @@ def classify_recordings(
         files: Recordings of any readable format; duplicates are classified once.
         windows: How recordings are cut into windows; None classifies each recording as one sample.
         labels: The true class of every file, if known.
-        arrays: Columns and time unit of arrays that do not specify them.
+        options: Columns, time unit and place of the events in files that do not state them.
         orientation: Orientation of CIFAR10-DVS recordings; None for that of the format.
         salvage: Whether the events before the damage are used if a recording is damaged.
         sort: Whether the events of each recording are first sorted by time.
@@ -108,7 +108,7 @@ def classify_recordings(
             training data.
     """
     paths = list(dict.fromkeys(Path(file).expanduser().absolute() for file in files))
-    _refuse_other_sensors(trained, paths, arrays)
+    _refuse_other_sensors(trained, paths, options)
     folder = Path(os.path.commonpath([path.parent for path in paths]))
     names = {str(path.relative_to(folder)): path for path in paths}
     recordings = tuple(
@@ -127,7 +127,7 @@ def classify_recordings(
         orientation=orientation,
         windows=windows,
         salvage=salvage,
-        arrays=arrays,
+        options=options,
         sort=sort,
     )
     with tempfile.TemporaryDirectory(prefix="spikeloom-predict-") as temporary:
@@ -158,13 +158,13 @@ def _label(trained: TrainedNetwork, labels: Mapping[Path, str] | None, path: Pat
     return 0 if labels is None else trained.classes.index(labels[path])
 
 
-def _refuse_other_sensors(trained: TrainedNetwork, paths: Sequence[Path], arrays: ArrayOptions) -> None:
+def _refuse_other_sensors(trained: TrainedNetwork, paths: Sequence[Path], options: ReadOptions) -> None:
     """Check the sensor size of all recordings before decoding any of them."""
     rows, columns = trained.sensor
     errors: list[str] = []
     for path in paths:
         try:
-            opened = open_recording(path, size=trained.sensor, arrays=arrays)
+            opened = open_recording(path, size=trained.sensor, options=options)
         except RecordingError as error:
             errors += error.errors
             continue

@@ -203,13 +203,16 @@ class _PartWriter:
                 f"{opened.height}x{opened.width}. Leave the file out."
             )
         outside = _Outside(recording.samples)
+        intervals = np.array([sample.interval() for sample in self._samples[first:]], np.int64).reshape(-1, 2)
         for chunk in self._in_order(opened) if self._layout.sort else opened.chunks():
             if len(chunk):
                 outside.count(chunk.t)
                 low, high = int(chunk.t.min()), int(chunk.t.max())
                 # A chunk may cover hundreds of windows: each searches only its own slice.
                 ordered = windows is not None and bool(np.all(chunk.t[1:] >= chunk.t[:-1]))
-                for number in self._windows_of(chunk, cutters) if windows else range(first, len(self._samples)):
+                # A file of spike trains has thousands of samples, of which a chunk covers a few.
+                within = first + np.flatnonzero((intervals[:, 0] <= high) & (intervals[:, 1] > low))
+                for number in self._windows_of(chunk, cutters) if windows else within.tolist():
                     sample = self._samples[number]
                     start, end = sample.interval()
                     if high >= start and low < end:

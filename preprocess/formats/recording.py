@@ -44,6 +44,7 @@ class Recording(ABC):
         notes: Counts of irregular events, complete when all chunks were read; only counts above 0.
         salvage: Whether a damaged file is read up to the damage instead of raising an error.
         sensor: Name of the sensor, if the header says it or the format is always that of one; else empty.
+        size_is_derived: Whether the size is that of the smallest sensor with all events, because nothing states it.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class Recording(ABC):
     notes: dict[str, int] = field(default_factory=dict)
     salvage: bool = False
     sensor: str = ""
+    size_is_derived: bool = False
 
     NAME: ClassVar[str]
     """The format in file names and fingerprints, such as ``aedat31``."""
@@ -63,12 +65,16 @@ class Recording(ABC):
     """The readable name of the format, such as ``AEDAT 3.1``."""
     SUFFIX: ClassVar[str]
     """The suffix of such files."""
+    OTHER_SUFFIXES: ClassVar[tuple[str, ...]] = ()
+    """Further suffixes of such files."""
     MAGIC: ClassVar[bytes]
     """The signature at the beginning of such files; empty without one."""
     VERSION: ClassVar[int]
     """Increased when the same file is decoded to other events, so that older caches are rebuilt."""
     STORES_SIZE: ClassVar[Literal["always", "sometimes", "never"]] = "always"
     """Whether such files store the size of their sensor."""
+    OPTIONS: ClassVar[tuple[str, ...]] = ()
+    """The fields of `ReadOptions` that such files may need."""
 
     @property
     def format(self) -> str:
@@ -79,6 +85,16 @@ class Recording(ABC):
     def recognises(cls, head: bytes) -> bool:
         """Whether a file that begins with these bytes, at most HEAD_BYTES, has this format."""
         return bool(cls.MAGIC) and head.startswith(cls.MAGIC)
+
+    @classmethod
+    def suffixes(cls) -> tuple[str, ...]:
+        """All suffixes of such files."""
+        return cls.SUFFIX, *cls.OTHER_SUFFIXES
+
+    @classmethod
+    def may_be_recording(cls, path: Path) -> bool:
+        """Whether a file with this suffix, among the recordings of a folder, is not obviously something else."""
+        return True
 
     @classmethod
     @abstractmethod

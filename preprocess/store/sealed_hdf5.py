@@ -15,7 +15,7 @@ import hdf5plugin  # noqa: F401  (registers the Blosc filter with HDF5)
 
 from preprocess.errors import CacheError, CacheMismatchError
 from preprocess.files import sync, whole_file
-from preprocess.store.hdf5_heap import check_heap
+from preprocess.hdf5_heap import check_heap
 from preprocess.store.sample_table import SampleTable
 
 READ_WITH = "h5py with hdf5plugin: import hdf5plugin before the file is opened"

@@ -56,7 +56,7 @@ def folder(path: Path) -> None:
 def with_files_not_read(path: Path) -> None:
     folder(path)
     save(path / "mug" / "second" / "c.aedat", [1, 2])
-    for name in ("mug/e.h5", "box/f.h5", "mug/notes.txt", "README"):
+    for name in ("mug/e.doc", "box/f.doc", "mug/notes.txt", "README"):
         (path / name).write_bytes(b"")
 
 
@@ -138,9 +138,9 @@ MINE = "folder --name mine"
 PLACES = [
     Place(
         "files of a folder that are not read", MINE, with_files_not_read, kinds,
-        [(".h5", False, 2, "box/f.h5"), ("", False, 1, "README"), (".aedat", True, 1, "mug/second/c.aedat"),
+        [(".doc", False, 2, "box/f.doc"), ("", False, 1, "README"), (".aedat", True, 1, "mug/second/c.aedat"),
          (".txt", False, 1, "mug/notes.txt")],
-        "Files not read: 5: 2 .h5 (box/f.h5), 1 without a suffix (README), 1 .aedat in deeper folders "
+        "Files not read: 5: 2 .doc (box/f.doc), 1 without a suffix (README), 1 .aedat in deeper folders "
         "(mug/second/c.aedat), 1 .txt (mug/notes.txt).",
     ),
     Place(
@@ -249,7 +249,7 @@ PLACES = [
         "the unit of the times of arrays", f"{MINE} --sensor-size 8 8", arrays,
         lambda answer: {name: answer["read_as"][name] for name in ("columns", "time_unit", "time_unit_assumed")},
         {"columns": None, "time_unit": "us", "time_unit_assumed": True},
-        "Times of .npy and .npz files were read as us, because no --time-unit was given.",
+        "Times of files that do not state a unit were read as us, because no --time-unit was given.",
     ),
 ]  # fmt: skip
 

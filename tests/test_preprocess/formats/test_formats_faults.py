@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mutated_files import MUTATORS, flip
 from raw_files import AEDAT2_HEADER, AEDAT31_HEADER, Packet, aedat2, aedat31, atis, polarity_payload, text_header
 
 from preprocess.errors import RecordingError
@@ -143,9 +143,9 @@ def test_atis_faults(tmp_path: Path, content: bytes, message: str):
     assert message in refusal(tmp_path / "a.bin", content)
 
 
-@pytest.mark.parametrize("content", [b"PK", b"#!AER-DAT1.0\r\n", b"x", b"% evt 2.1\n"])
+@pytest.mark.parametrize("content", [b"PK", b"#!AER-DAT1.0\r\n", b"x", b"% evt 4.0\n"])
 def test_other_files_are_told_by_their_first_bytes(tmp_path: Path, content: bytes):
-    found = f"NumPy .npz (.npz), ATIS .bin (.bin), found a file that begins with {content!r}."
+    found = f", found a file that begins with {content!r}."
     assert found in refusal(tmp_path / "a.aedat", content)
 
 
@@ -184,40 +184,6 @@ def test_a_real_davis_recording_that_names_no_sensor_is_refused_as_one_of_a_dvs1
     line = refusal(tmp_path / "b.aedat", content)
     assert "found 0x0909C000 in the event at byte 175268." in line
     assert line.endswith("give its size: --sensor-size 180 240 or 260 346 or 480 640.")
-
-
-def _flip(rng: np.random.Generator, content: bytearray) -> bytearray:
-    for _ in range(rng.integers(1, 4)):
-        content[rng.integers(len(content))] ^= 1 << rng.integers(8)
-    return content
-
-
-def _truncate(rng: np.random.Generator, content: bytearray) -> bytearray:
-    return content[: rng.integers(len(content))]
-
-
-def _reorder(rng: np.random.Generator, content: bytearray) -> bytearray:
-    a, b = sorted(rng.integers(len(content), size=2))
-    return content[b:] + content[a:b] + content[:a]
-
-
-def _oversize(rng: np.random.Generator, content: bytearray) -> bytearray:
-    at = rng.integers(max(1, len(content) - 4))
-    content[at : at + 4] = struct.pack("<I", rng.choice([0, 1, 0x7FFFFFFF, 0xFFFFFFFF, len(content)]))
-    return content
-
-
-def _insert(rng: np.random.Generator, content: bytearray) -> bytearray:
-    at = rng.integers(len(content))
-    return content[:at] + rng.bytes(rng.integers(1, 40)) + content[at:]
-
-
-def _repeat(rng: np.random.Generator, content: bytearray) -> bytearray:
-    a, b = sorted(rng.integers(len(content), size=2))
-    return content[:b] + content[a:b] * int(rng.integers(1, 4)) + content[b:]
-
-
-MUTATORS = (_flip, _truncate, _reorder, _oversize, _insert, _repeat)
 
 
 def _bases(folder: Path) -> list[tuple[str, bytes]]:
@@ -270,7 +236,7 @@ def test_flipped_events_decode_to_what_spikingjelly_decodes(tmp_path: Path, shar
     path = tmp_path / "a.aedat"
     equal = 0
     for _ in range(share_of(2000)):
-        path.write_bytes(GESTURE[:START] + _flip(rng, bytearray(GESTURE[START:])))
+        path.write_bytes(GESTURE[:START] + flip(rng, bytearray(GESTURE[START:])))
         try:
             events = decode(path)
         except RecordingError:

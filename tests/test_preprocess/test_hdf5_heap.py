@@ -11,9 +11,9 @@ from tiny_layout import random_events, tiny_layout
 from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_frames
 from preprocess.errors import CacheError
+from preprocess.hdf5_heap import SEARCHED_BYTES, check_heap
 from preprocess.store.event_store import open_events
 from preprocess.store.frame_cache import open_frames
-from preprocess.store.hdf5_heap import SEARCHED_BYTES, check_heap
 
 
 @pytest.fixture

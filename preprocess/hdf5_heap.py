@@ -15,26 +15,34 @@ SEARCHED_BYTES = 1 << 16
 
 _SIGNATURE = b"GCOL\x01\x00\x00\x00"
 _HEADER_BYTES = 16
+_BLOCK_BYTES = 1 << 20
 
 
-def check_heap(path: Path) -> int:
-    """Check every collection that begins within the searched bytes; returns their number.
+def check_heap(path: Path, searched: int = SEARCHED_BYTES) -> int:
+    """Check every collection that begins within the first `searched` bytes; returns their number.
 
     Raises:
         ValueError: If one is damaged.
         OSError: If the file cannot be read.
     """
     with path.open("rb") as file:
-        head = file.read(SEARCHED_BYTES + _HEADER_BYTES)
-        end = SEARCHED_BYTES + len(_SIGNATURE)
-        found, at = 0, head.find(_SIGNATURE, 0, end)
-        while at >= 0:
-            size = int.from_bytes(head[at + 8 : at + _HEADER_BYTES], "little")
-            if not _HEADER_BYTES <= size <= path.stat().st_size - at:
-                raise ValueError(f"a heap of {size} bytes at byte {at}")
-            file.seek(at)
-            _walk(file.read(size), at)
-            found, at = found + 1, head.find(_SIGNATURE, at + size, end)
+        end = path.stat().st_size
+        found, position = 0, 0
+        while position < min(searched, end):
+            file.seek(position)
+            # A signature at the end of a block is found as a whole, and with the size behind it.
+            block = file.read(min(_BLOCK_BYTES, searched - position) + _HEADER_BYTES)
+            at = block.find(_SIGNATURE, 0, min(_BLOCK_BYTES, searched - position) + len(_SIGNATURE))
+            if at < 0:
+                position += _BLOCK_BYTES
+                continue
+            position += at
+            size = int.from_bytes(block[at + 8 : at + _HEADER_BYTES], "little")
+            if not _HEADER_BYTES <= size <= end - position:
+                raise ValueError(f"a heap of {size} bytes at byte {position}")
+            file.seek(position)
+            _walk(file.read(size), position)
+            found, position = found + 1, position + size
     return found
 
 
