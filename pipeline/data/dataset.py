@@ -19,7 +19,7 @@ from preprocess.store.frame_source import FrameSource
 class FrameDataset(Dataset[tuple[torch.Tensor, int]]):
     """A map-style data set of (frames, label), for custom training loops and PyTorch's `DataLoader`.
 
-    Frames are float32, shape (T, 2, H, W), encoded as the network's input. Works in forked and spawned workers, in
+    Frames are float32, shape (T, C, H, W), encoded as the network's input. Works in forked and spawned workers, in
     threads and in Ray tasks: it is pickled by path, and each process opens the file when it first reads from it.
     """
 

@@ -1,4 +1,4 @@
-"""Convert event counts to the network's input: encoding and resizing, on the device."""
+"""Convert event counts to the network's input: polarity, encoding and resizing, on the device."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ def encode(counts: torch.Tensor, config: InputConfig) -> torch.Tensor:
 
     Args:
         counts: Any integer type, shape (T, B, 2, H, W).
-        config: Its `encoding`, `size` and `resize` are used.
+        config: Its `polarity`, `encoding`, `size` and `resize` are used.
 
     Returns:
-        float32, shape (T, B, 2, size, size), or (T, B, 2, H, W) if no size is set.
+        float32, shape (T, B, C, size, size), or (T, B, C, H, W) if no size is set, with C = `config.channels`.
     """
     if config.encoding == "pil-la":
         return _through_pillow(counts, config.size)
-    frames = counts.float() if config.encoding == "counts" else (counts > 0).float()
+    chosen = _channels_of(counts, config.polarity)
+    frames = chosen.float() if config.encoding == "counts" else (chosen > 0).float()
     if config.size is None or tuple(frames.shape[-2:]) == (config.size, config.size):
         return frames
     flat = frames.flatten(0, 1)
@@ -37,6 +38,16 @@ def encode(counts: torch.Tensor, config: InputConfig) -> torch.Tensor:
         antialias = config.resize == "bilinear-antialias"
         resized = functional.interpolate(flat, size, mode="bilinear", align_corners=False, antialias=antialias)
     return resized.unflatten(0, frames.shape[:2])
+
+
+def _channels_of(counts: torch.Tensor, polarity: str) -> torch.Tensor:
+    """The counts of these polarities: OFF is channel 0, ON is channel 1."""
+    if polarity == "merged":
+        # As float32, which is exact up to 2^24 events: the sum of two bytes does not fit in one.
+        return counts[:, :, :1].float() + counts[:, :, 1:]
+    if polarity == "split":
+        return counts
+    return counts[:, :, 1:] if polarity == "on" else counts[:, :, :1]
 
 
 def _through_pillow(counts: torch.Tensor, size: int | None) -> torch.Tensor:

@@ -32,7 +32,7 @@ class Batch:
     """A batch on the device.
 
     Attributes:
-        frames: Input of the network, float32, shape (T, B, 2, H, W).
+        frames: Input of the network, float32, shape (T, B, C, H, W).
         labels: Class numbers, int64, shape (B,).
         lengths: Number of time steps before padding, int64, shape (B,); None if there is no padding.
     """
