@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from pipeline.config.run_config import InputConfig
-from pipeline.data.encoding import encode
+from pipeline.data.encoding import encode, to_tensor
 from preprocess.errors import ConfigError
 from preprocess.store.frame_source import FrameSource
 
@@ -57,5 +57,5 @@ class FrameDataset(Dataset[tuple[torch.Tensor, int]]):
 
     def __getitem__(self, k: int) -> tuple[torch.Tensor, int]:
         i = int(self.indices[k])
-        counts = torch.from_numpy(self.frames.read(i).astype(np.int64))
+        counts = to_tensor(self.frames.read(i))
         return encode(counts[:, None], self._config)[:, 0], int(self.frames.samples.label[i])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from pipeline.config.run_config import InputConfig
@@ -14,11 +17,16 @@ def input_size(config: InputConfig, height: int, width: int) -> tuple[int, int]:
     return (height, width) if config.size is None else (config.size, config.size)
 
 
+def to_tensor(frames: NDArray[Any]) -> torch.Tensor:
+    """Frames of any source in a type that torch supports well: int64, or float32 if they are not counts."""
+    return torch.from_numpy(frames.astype(np.float32 if frames.dtype.kind == "f" else np.int64))
+
+
 def encode(counts: torch.Tensor, config: InputConfig) -> torch.Tensor:
     """Encode and resize frames of event counts.
 
     Args:
-        counts: Any integer type, shape (T, B, 2, H, W).
+        counts: Any integer type, or float32 for imported frames, shape (T, B, 2, H, W).
         config: Its `polarity`, `encoding`, `size` and `resize` are used.
 
     Returns:
@@ -27,7 +35,8 @@ def encode(counts: torch.Tensor, config: InputConfig) -> torch.Tensor:
     if config.encoding == "pil-la":
         return _through_pillow(counts, config.size)
     chosen = _channels_of(counts, config.polarity)
-    frames = chosen.float() if config.encoding == "counts" else (chosen > 0).float()
+    # A copy, because the memory of a batch of floating-point frames is used again.
+    frames = (chosen if config.encoding == "counts" else chosen > 0).to(torch.float32, copy=True)
     if config.size is None or tuple(frames.shape[-2:]) == (config.size, config.size):
         return frames
     flat = frames.flatten(0, 1)

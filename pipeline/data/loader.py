@@ -109,7 +109,9 @@ class FrameLoader:
         """A buffer for one batch, time first; in pinned memory for a GPU."""
         # PyTorch supports few operations on unsigned integers wider than 8 bits.
         steps, *frame = self._frames.sample_shape
-        dtype = {1: torch.uint8, 2: torch.int32}.get(self._frames.dtype.itemsize, torch.int64)
+        source = self._frames.dtype
+        dtype = {1: torch.uint8, 2: torch.int32}.get(source.itemsize, torch.int64)
+        dtype = torch.float32 if source.kind == "f" else dtype
         pinned = self._device.type == "cuda"
         return _Buffer(torch.empty((steps, len(self._counts), *frame), dtype=dtype, pin_memory=pinned))
 

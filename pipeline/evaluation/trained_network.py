@@ -14,7 +14,7 @@ from torch import nn
 
 from pipeline.config.given_classes import name_class
 from pipeline.config.run_config import RunConfig, override
-from pipeline.data.encoding import encode, input_size
+from pipeline.data.encoding import encode, input_size, to_tensor
 from pipeline.data.input_description import TrainingInput
 from pipeline.data.padding import step_mask
 from pipeline.data.run_data import open_data
@@ -148,11 +148,11 @@ class TrainedNetwork:
     def _encoded(self, counts: Sequence[NDArray[Any]]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Pad samples to the longest and encode them, shape (T, B, C, H, W); returns also their lengths if T varies."""
         longest = max(map(len, counts))
-        padded = np.zeros((longest, len(counts), *counts[0].shape[1:]), np.int64)
+        padded = np.zeros((longest, len(counts), *counts[0].shape[1:]), np.result_type(*counts))
         for b, sample in enumerate(counts):
             padded[: len(sample), b] = sample
         lengths = torch.tensor([len(sample) for sample in counts]) if self.config.binning.varies else None
-        ordered = self._reorder(torch.from_numpy(padded).to(self.device), np.arange(len(counts)), lengths)
+        ordered = self._reorder(to_tensor(padded).to(self.device), np.arange(len(counts)), lengths)
         return encode(ordered, self.config.input), lengths
 
 
