@@ -55,7 +55,9 @@ def hash_file(path: Path) -> str:
 
 def describe_recording(recording: SourceRecording) -> list[object]:
     """Return a recording's path and samples as plain values."""
-    return [recording.relative, [dataclasses.astuple(sample) for sample in recording.samples]]
+    # Without the numbers that most samples do not have, as in earlier versions.
+    plain = [dataclasses.astuple(sample) for sample in recording.samples]
+    return [recording.relative, [values if values[-1] is not None else values[:-1] for values in plain]]
 
 
 def describe_layout(layout: Layout, version: int) -> dict[str, object]:

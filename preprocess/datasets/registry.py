@@ -7,7 +7,16 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from preprocess.datasets import cifar10_dvs, dvs_gesture_presplit, emulated, folder, n_mnist
+from preprocess.datasets import (
+    cifar10_dvs,
+    class_folders,
+    dvs_gesture_presplit,
+    emulated,
+    folder,
+    n_mnist,
+    poker_dvs,
+    sl_animals,
+)
 from preprocess.datasets.archives import Notify, unpack_archive, unpack_known
 from preprocess.datasets.dataset_description import Dataset, Published
 from preprocess.datasets.layout import Form, Layout, Windows, first_folder, folders, locate_form
@@ -18,6 +27,11 @@ _DATASETS: tuple[Dataset, ...] = (
     dvs_gesture_presplit.DATASET,
     cifar10_dvs.DATASET,
     n_mnist.DATASET,
+    class_folders.N_CALTECH101,
+    class_folders.N_CARS,
+    class_folders.DVS_LIP,
+    poker_dvs.DATASET,
+    sl_animals.DATASET,
     folder.DATASET,
     emulated.GESTURES_DATASET,
     emulated.DIGITS_DATASET,
