@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from preprocess.events import Events as Events
     from preprocess.formats.read_events import read_events as read_events
     from preprocess.formats.registry import register_format as register_format
+    from preprocess.frame_import.import_frames import ImportedDataset as ImportedDataset
+    from preprocess.frame_import.import_frames import import_frames as import_frames
     from preprocess.store.event_store import open_events as open_events
     from preprocess.store.frame_cache import open_frames as open_frames
     from preprocess.store.frame_source import EventFrames as EventFrames
@@ -30,6 +32,8 @@ _HOMES = {
     "bin_events": "preprocess.binning.count_events",
     "preprocess_dataset": "preprocess.building.preprocess_dataset",
     "PreprocessedDataset": "preprocess.building.preprocess_dataset",
+    "import_frames": "preprocess.frame_import.import_frames",
+    "ImportedDataset": "preprocess.frame_import.import_frames",
     "open_events": "preprocess.store.event_store",
     "open_frames": "preprocess.store.frame_cache",
     "EventFrames": "preprocess.store.frame_source",

@@ -38,6 +38,7 @@ class TinySample:
     name: str
     start_us: int | None = None
     end_us: int | None = None
+    numbers: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def count_run_operations(
     """As `count_operations`, with one sample of event frames, and one time step unless the network requires T.
 
     Args:
-        config: Configuration of the network.
+        config: Configuration of the network, and of the frames' channels.
         network: The network, on the device.
         size: Height and width of the frames.
         timesteps: T.
@@ -128,7 +128,8 @@ def count_run_operations(
     """
     fixed = config.neuron.name not in NEURONS or traits_of(config.neuron.name).fixed_timesteps
     bound = fixed or is_custom("network.name", config.network.name)
-    return count_operations(network, torch.ones((timesteps if bound else 1, 1, 2, *size), device=device))
+    shape = (timesteps if bound else 1, 1, config.input.channels, *size)
+    return count_operations(network, torch.ones(shape, device=device))
 
 
 def macs_per_step(operations: Operations, per_neuron: int) -> int:

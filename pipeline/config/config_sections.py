@@ -63,14 +63,25 @@ class InputConfig:
     encoding: Literal["counts", "binary", "pil-la"] = "counts"
     """counts: number of events per pixel, unscaled. binary: 1 where there is any event. pil-la: as in the CLIF authors'
     CIFAR10-DVS loader."""
+    polarity: Literal["split", "merged", "on", "off"] = "split"
+    """Channels of a frame. split: two, OFF and ON events. merged: one, the events of both. on, off: one, the events of
+    one polarity; the others are ignored."""
     time_order: TimeOrder = "as-is"
     """Control experiment on temporal order, applied to training, validation and test samples. shuffled: the time steps
     of each sample in random order, redrawn every training epoch. reversed: backwards. one-frame: only the frame with
     the most events; all others are empty."""
 
+    @property
+    def channels(self) -> int:
+        """Number of channels of a frame as the network sees it."""
+        return 2 if self.polarity == "split" else 1
+
     def errors(self) -> Iterator[str]:
         if self.size is not None and self.size < 1:
             yield f"input.size: expected at least 1 pixel, found {self.size}"
+        if self.encoding == "pil-la" and self.polarity != "split":
+            found = f"found {self.polarity}. Use input.encoding counts or binary"
+            yield f"input.polarity: expected split with input.encoding pil-la, whose images have both, {found}"
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ _SYNONYMS = {
     "dataset.augmentation": "aug augment augmentations data_augmentation transform transforms",
     "dataset.validation_fraction": "val_fraction val_split validation_split val_ratio val_size",
     "input.size": "img_size image_size resolution resize_to input_size",
+    "input.polarity": "polarities channels in_channels input_channels n_channels",
     "network.name": "net network model arch architecture backbone",
     "network.width": "width_mult width_multiplier",
     "network.dropout": "drop drop_rate dropout_rate p_drop",

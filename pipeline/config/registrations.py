@@ -66,7 +66,7 @@ def register_network(name: str, build: Callable[..., Any]) -> None:
 
     Args:
         name: As for `register_neuron`.
-        build: A class or function that returns a `torch.nn.Module` from frames (T, B, 2, H, W) to logits
+        build: A class or function that returns a `torch.nn.Module` from frames (T, B, channels, H, W) to logits
             (T, B, classes). It is called with those of the keyword arguments config (a `NetworkConfig`), make_neuron
             (a function without arguments that makes a spiking layer), channels, classes, size (height and width) and
             timesteps that it accepts. It sets its own initial weights.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from pipeline.config.run_config import InputConfig
-from pipeline.data.input_encoding import encode
+from pipeline.data.input_encoding import encode, to_tensor
 from preprocess.errors import ConfigError
 from preprocess.store.frame_source import FrameSource
 
@@ -19,7 +19,7 @@ from preprocess.store.frame_source import FrameSource
 class FrameDataset(Dataset[tuple[torch.Tensor, int]]):
     """A map-style data set of (frames, label), for custom training loops and PyTorch's `DataLoader`.
 
-    Frames are float32, shape (T, 2, H, W), encoded as the network's input. Works in forked and spawned workers, in
+    Frames are float32, shape (T, C, H, W), encoded as the network's input. Works in forked and spawned workers, in
     threads and in Ray tasks: it is pickled by path, and each process opens the file when it first reads from it.
     """
 
@@ -57,5 +57,5 @@ class FrameDataset(Dataset[tuple[torch.Tensor, int]]):
 
     def __getitem__(self, k: int) -> tuple[torch.Tensor, int]:
         i = int(self.indices[k])
-        counts = torch.from_numpy(self.frames.read(i).astype(np.int64))
+        counts = to_tensor(self.frames.read(i))
         return encode(counts[:, None], self._config)[:, 0], int(self.frames.samples.label[i])

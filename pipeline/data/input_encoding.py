@@ -1,9 +1,12 @@
-"""Convert event counts to the network's input: encoding and resizing, on the device."""
+"""Convert event counts to the network's input: polarity, encoding and resizing, on the device."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from pipeline.config.run_config import InputConfig
@@ -14,19 +17,26 @@ def input_size(config: InputConfig, height: int, width: int) -> tuple[int, int]:
     return (height, width) if config.size is None else (config.size, config.size)
 
 
+def to_tensor(frames: NDArray[Any]) -> torch.Tensor:
+    """Frames of any source in a type that torch supports well: int64, or float32 if they are not counts."""
+    return torch.from_numpy(frames.astype(np.float32 if frames.dtype.kind == "f" else np.int64))
+
+
 def encode(counts: torch.Tensor, config: InputConfig) -> torch.Tensor:
     """Encode and resize frames of event counts.
 
     Args:
-        counts: Any integer type, shape (T, B, 2, H, W).
-        config: Its `encoding`, `size` and `resize` are used.
+        counts: Any integer type, or float32 for imported frames, shape (T, B, 2, H, W).
+        config: Its `polarity`, `encoding`, `size` and `resize` are used.
 
     Returns:
-        float32, shape (T, B, 2, size, size), or (T, B, 2, H, W) if no size is set.
+        float32, shape (T, B, C, size, size), or (T, B, C, H, W) if no size is set, with C = `config.channels`.
     """
     if config.encoding == "pil-la":
         return _through_pillow(counts, config.size)
-    frames = counts.float() if config.encoding == "counts" else (counts > 0).float()
+    chosen = _channels_of(counts, config.polarity)
+    # A copy, because the memory of a batch of floating-point frames is used again.
+    frames = (chosen if config.encoding == "counts" else chosen > 0).to(torch.float32, copy=True)
     if config.size is None or tuple(frames.shape[-2:]) == (config.size, config.size):
         return frames
     flat = frames.flatten(0, 1)
@@ -37,6 +47,16 @@ def encode(counts: torch.Tensor, config: InputConfig) -> torch.Tensor:
         antialias = config.resize == "bilinear-antialias"
         resized = functional.interpolate(flat, size, mode="bilinear", align_corners=False, antialias=antialias)
     return resized.unflatten(0, frames.shape[:2])
+
+
+def _channels_of(counts: torch.Tensor, polarity: str) -> torch.Tensor:
+    """The counts of these polarities: OFF is channel 0, ON is channel 1."""
+    if polarity == "merged":
+        # As float32, which is exact up to 2^24 events: the sum of two bytes does not fit in one.
+        return counts[:, :, :1].float() + counts[:, :, 1:]
+    if polarity == "split":
+        return counts
+    return counts[:, :, 1:] if polarity == "on" else counts[:, :, :1]
 
 
 def _through_pillow(counts: torch.Tensor, size: int | None) -> torch.Tensor:

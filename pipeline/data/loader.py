@@ -32,7 +32,7 @@ class Batch:
     """A batch on the device.
 
     Attributes:
-        frames: Input of the network, float32, shape (T, B, 2, H, W).
+        frames: Input of the network, float32, shape (T, B, C, H, W).
         labels: Class numbers, int64, shape (B,).
         lengths: Number of time steps before padding, int64, shape (B,); None if there is no padding.
     """
@@ -109,7 +109,9 @@ class FrameLoader:
         """A buffer for one batch, time first; in pinned memory for a GPU."""
         # PyTorch supports few operations on unsigned integers wider than 8 bits.
         steps, *frame = self._frames.sample_shape
-        dtype = {1: torch.uint8, 2: torch.int32}.get(self._frames.dtype.itemsize, torch.int64)
+        source = self._frames.dtype
+        dtype = {1: torch.uint8, 2: torch.int32}.get(source.itemsize, torch.int64)
+        dtype = torch.float32 if source.kind == "f" else dtype
         pinned = self._device.type == "cuda"
         return _Buffer(torch.empty((steps, len(self._counts), *frame), dtype=dtype, pin_memory=pinned))
 

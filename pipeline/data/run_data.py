@@ -17,6 +17,7 @@ from preprocess.store.copied_cache import open_copied
 from preprocess.store.event_store import open_events
 from preprocess.store.frame_cache import open_frames
 from preprocess.store.frame_source import EventFrames, FrameSource
+from preprocess.store.imported_frames import check_binning, open_imported
 from preprocess.terminal.progress import Progress
 
 
@@ -69,6 +70,14 @@ def open_data(config: RunConfig, cache: Path, progress: Progress | None = None, 
 
 def _open_frames(config: RunConfig, cache: Path, progress: Progress | None) -> FrameSource:
     name = config.dataset.name
+    imported = open_imported(cache, name)
+    if imported is not None:
+        check_binning(imported, name, config.binning, config.input.source)
+        if imported.dtype.kind == "f" and config.input.encoding == "pil-la":
+            raise ConfigError(
+                f"input.encoding: expected counts or binary, because the frames of {name} are not counts, found pil-la"
+            )
+        return imported
     if config.input.source == "events":
         return EventFrames(open_events(events_path(cache, name)), config.binning, progress=progress)
     copied = open_copied(cache, name, config.binning)

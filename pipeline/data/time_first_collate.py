@@ -11,10 +11,10 @@ def time_first_collate(samples: Sequence[tuple[torch.Tensor, int]]) -> tuple[tor
     """Join samples of `FrameDataset` into a batch: ``DataLoader(..., collate_fn=time_first_collate)``.
 
     Args:
-        samples: B pairs of frames, shape (T, 2, H, W), and class number.
+        samples: B pairs of frames, shape (T, C, H, W), and class number.
 
     Returns:
-        Frames of shape (T, B, 2, H, W), and class numbers, int64, shape (B,).
+        Frames of shape (T, B, C, H, W), and class numbers, int64, shape (B,).
     """
     frames = torch.stack([sample for sample, _ in samples], 1)
     return frames, torch.tensor([label for _, label in samples], dtype=torch.int64)

@@ -76,7 +76,7 @@ def _gather_steps(frames: torch.Tensor, places: list[NDArray[np.int64]]) -> torc
 
 def _keep_fullest(frames: torch.Tensor) -> torch.Tensor:
     """Keep only the frame with the most events of every sample, at its time step."""
-    fullest = frames.flatten(2).sum(2, dtype=torch.int64).argmax(0)
+    fullest = frames.flatten(2).sum(2, dtype=torch.float64 if frames.is_floating_point() else torch.int64).argmax(0)
     out = torch.zeros_like(frames)
     batch = torch.arange(frames.shape[1], device=frames.device)
     out[fullest, batch] = frames[fullest, batch]

@@ -16,6 +16,7 @@ from preprocess.datasets.dataset_description import Published
 from preprocess.datasets.registry import find_published
 from preprocess.errors import ConfigError
 from preprocess.store.cache_file_names import events_path
+from preprocess.store.imported_frames import find_imported
 from preprocess.terminal.progress import Progress
 
 # Events per pixel and polarity in a frame, about as in DVS128-Gesture at T = 20.
@@ -71,14 +72,16 @@ def tiny_frames(
     """
     path = events_path(cache, config.dataset.name)
     form = find_published(config.dataset.name)
-    if path.exists() or form is None or config.binning.varies:
+    if path.exists() or form is None or config.binning.varies or find_imported(cache, config.dataset.name):
         return _real(config, cache, samples, device, progress)
     return _made_up(config, path, form, samples, device)
 
 
 def _real(config: RunConfig, cache: Path, samples: int, device: torch.device, progress: Progress | None) -> TinyFrames:
-    from_events = replace(config, input=replace(config.input, source="events"))
-    data = open_data(from_events, cache, progress, needs_test=False)
+    # Imported frames have no events, and are there already.
+    if find_imported(cache, config.dataset.name) is None:
+        config = replace(config, input=replace(config.input, source="events"))
+    data = open_data(config, cache, progress, needs_test=False)
     chosen = np.random.default_rng(config.seed).permutation(data.splits.train)[:samples]
     loader = FrameLoader(
         data.frames,

@@ -54,7 +54,7 @@ def _network_rows(report: dict[str, Any], config: RunConfig) -> dict[str, str]:
     values = {
         "network": f"{report['network']}, width {config.network.width:g}, {report['classes']} classes",
         "neuron": f"{report['neuron']}, tau {config.neuron.tau:g}, T = {report['timesteps']}",
-        "input": f"2 x {rows} x {columns}, batch size {report['batch_size']}",
+        "input": f"{config.input.channels} x {rows} x {columns}, batch size {report['batch_size']}",
         "frames": "random, because there is no event store" if made_up else "training samples",
         "event store": report["event_store"],
         "parameters": f"{report['parameters']:,}",

@@ -106,7 +106,9 @@ def classify_recordings(
     Raises:
         RecordingError: With a line for every recording that is damaged, empty, or has another sensor size than the
             training data.
+        ConfigError: If the network was trained on imported frames, whose binning is not known.
     """
+    trained.config.binning.refuse_imported()
     paths = list(dict.fromkeys(Path(file).expanduser().absolute() for file in files))
     _refuse_other_sensors(trained, paths, options)
     folder = Path(os.path.commonpath([path.parent for path in paths]))

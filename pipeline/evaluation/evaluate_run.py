@@ -81,7 +81,7 @@ def evaluate_run(
             reached = {trained: tested.accuracy} | accuracy_by_timesteps(run, cache, others, device, progress)
             result["accuracy_by_timesteps"] = {str(steps): reached[steps] for steps in sorted(reached)}
         if nir is not None:
-            result["nir"] = export_nir(network, data.size, nir)
+            result["nir"] = export_nir(network, data.size, nir, channels=config.input.channels)
             # The file is verified by reading it and evaluating the network that it contains.
             read = evaluate_test(run, ReadNetwork(nir, device), data, device)
             result["nir"]["same_predictions"] = int((read.predictions == tested.predictions).sum())

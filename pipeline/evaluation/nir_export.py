@@ -2,7 +2,7 @@
 
 The graph is the network in evaluation mode, layer by layer, and is written by SpikingJelly's NIR exchange. Batch norm
 is then an affine map of each channel and is folded into the preceding convolution; adaptive pooling is linear and is
-folded into the following linear layer; dropout has no effect. The input is encoded frames (2, H, W), one per time step,
+folded into the following linear layer; dropout has no effect. The input is encoded frames (C, H, W), one per time step,
 and the output is logits. The graph does not include their sum over time steps and the prediction.
 
 NIR defines neurons by differential equations, which SpikingJelly writes for Euler steps of `TIME_STEP_S`. Both input
@@ -137,7 +137,7 @@ def _plain_neuron(node: nn.Module) -> nn.Module:
     raise ValueError(f"expected LIF or IF, found {type(node)}")
 
 
-def export_nir(network: nn.Module, size: tuple[int, int], path: Path, channels: int = 2) -> NirResult:
+def export_nir(network: nn.Module, size: tuple[int, int], path: Path, *, channels: int) -> NirResult:
     """Write a network as a NIR graph, completely or not at all.
 
     Args:

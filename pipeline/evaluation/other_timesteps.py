@@ -35,6 +35,11 @@ def refuse_timesteps(config: RunConfig, timesteps: Sequence[int]) -> None:
     wrong = [steps for steps in timesteps if steps < 1]
     if wrong:
         raise ConfigError(f"--timesteps: expected at least 1, found {', '.join(map(str, wrong))}")
+    if config.binning.imported:
+        raise ConfigError(
+            f"--timesteps: expected none, because the frames of {config.dataset.name} were imported and cannot be "
+            f"binned into another T, found {', '.join(map(str, timesteps))}. Leave it out."
+        )
     if config.binning.varies:
         raise ConfigError(
             f"--timesteps: expected a run with a fixed T, found one whose samples have {config.binning.steps_title}"

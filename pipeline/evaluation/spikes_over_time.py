@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.data.input_encoding import encode
+from pipeline.data.input_encoding import encode, to_tensor
 from pipeline.evaluation.finished_run import load_for_frames
 from pipeline.networks import neuron_layers, reset_network
 from pipeline.runs.run_folder import Run
@@ -49,7 +49,7 @@ class SpikesOverTime:
         Args:
             sample: Number of the sample.
         """
-        counts = torch.from_numpy(self._frames.read(sample).astype(np.int64))[:, None]
+        counts = to_tensor(self._frames.read(sample))[:, None]
         found: dict[str, NDArray[np.float64]] = {}
 
         def count(name: str, spikes: torch.Tensor) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 from pipeline.config.given_classes import name_class
 from pipeline.config.run_config import RunConfig, override
 from pipeline.data.input_description import TrainingInput
-from pipeline.data.input_encoding import encode, input_size
+from pipeline.data.input_encoding import encode, input_size, to_tensor
 from pipeline.data.padding import step_mask
 from pipeline.data.run_data import open_data
 from pipeline.data.time_order import reorder_steps
@@ -50,7 +50,7 @@ class TrainedNetwork:
     """A network with the selected weights of a run, in evaluation mode; equal inputs have equal outputs.
 
     Attributes:
-        network: Maps encoded frames (T, B, 2, H, W) to logits (T, B, classes); clears its state before each forward
+        network: Maps encoded frames (T, B, C, H, W) to logits (T, B, classes); clears its state before each forward
             pass.
         config: Configuration of the run.
         classes: Names of the classes, by class number.
@@ -68,7 +68,7 @@ class TrainedNetwork:
         self._reorder = reorder_steps(config.input.time_order, config.seed, None)
 
     def transform(self, events: Events) -> torch.Tensor:
-        """Bin and encode one sample as in training; returns the network's input, float32, shape (T, 2, H, W).
+        """Bin and encode one sample as in training; returns the network's input, float32, shape (T, C, H, W).
 
         Raises:
             RecordingError: If there are no events, or the sensor has another size.
@@ -100,7 +100,7 @@ class TrainedNetwork:
         """As `predict`, for a batch of encoded frames.
 
         Args:
-            frames: Encoded, float32, shape (T, B, 2, H, W).
+            frames: Encoded, float32, shape (T, B, C, H, W).
             lengths: Number of time steps before padding, int64, shape (B,); None if there is no padding.
         """
         logits = self.network(frames.to(self.device)).float()
@@ -146,13 +146,13 @@ class TrainedNetwork:
         return array[None] if array.ndim == 4 else array
 
     def _encoded(self, counts: Sequence[NDArray[Any]]) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Pad samples to the longest and encode them, shape (T, B, 2, H, W); returns also their lengths if T varies."""
+        """Pad samples to the longest and encode them, shape (T, B, C, H, W); returns also their lengths if T varies."""
         longest = max(map(len, counts))
-        padded = np.zeros((longest, len(counts), *counts[0].shape[1:]), np.int64)
+        padded = np.zeros((longest, len(counts), *counts[0].shape[1:]), np.result_type(*counts))
         for b, sample in enumerate(counts):
             padded[: len(sample), b] = sample
         lengths = torch.tensor([len(sample) for sample in counts]) if self.config.binning.varies else None
-        ordered = self._reorder(torch.from_numpy(padded).to(self.device), np.arange(len(counts)), lengths)
+        ordered = self._reorder(to_tensor(padded).to(self.device), np.arange(len(counts)), lengths)
         return encode(ordered, self.config.input), lengths
 
 

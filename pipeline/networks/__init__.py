@@ -1,4 +1,4 @@
-"""Spiking networks: frames (T, B, 2, H, W) to logits (T, B, classes)."""
+"""Spiking networks: frames (T, B, C, H, W) to logits (T, B, classes)."""
 
 from pipeline.networks.registry import NETWORKS as NETWORKS
 from pipeline.networks.registry import build_network as build_network

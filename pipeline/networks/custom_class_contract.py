@@ -1,7 +1,8 @@
 """Tests custom neurons and networks against what training requires, before any training.
 
-A neuron maps (T, B, ...) to spikes of the same shape; a network maps frames (T, B, 2, H, W) to logits
-(T, B, classes); `reset()` clears everything that a module keeps between batches.
+A neuron maps (T, B, ...) to spikes of the same shape; a network maps frames (T, B, C, H, W) to logits
+(T, B, classes), where C is 2, or 1 if `input.polarity` leaves one channel; `reset()` clears everything that a module
+keeps between batches.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class _Probe:
         self._network, self._config = network, config
         # B differs from T, so that (B, T, classes) is not mistaken for (T, B, classes).
         self._expected = (steps, 3 if steps == 2 else 2, classes)
-        self._frames = 4 * torch.rand((*self._expected[:2], 2, *size), device=device)
+        self._frames = 4 * torch.rand((*self._expected[:2], config.input.channels, *size), device=device)
         layers = neuron_layers(network) if is_custom("neuron.name", config.neuron.name) else {}
         # A custom network may also contain nodes that it made itself.
         self._neurons = {name: module for name, module in layers.items() if getattr(module, "is_neuron", False)}

@@ -38,7 +38,13 @@ def make_run_network(
     network = given
     if network is None:
         network = build_network(
-            config.network, config.neuron, channels=2, classes=classes, size=size, timesteps=timesteps, seed=config.seed
+            config.network,
+            config.neuron,
+            channels=config.input.channels,
+            classes=classes,
+            size=size,
+            timesteps=timesteps,
+            seed=config.seed,
         )
     network.to(device)
     form = {"classes": classes, "size": size, "timesteps": timesteps, "device": device}

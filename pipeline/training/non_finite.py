@@ -18,7 +18,7 @@ def find_layer(network: nn.Module, frames: torch.Tensor) -> str:
 
     Args:
         network: The network in training mode; its running statistics may change.
-        frames: The batch with the non-finite loss, float32 (T, B, 2, H, W).
+        frames: The batch with the non-finite loss, float32 (T, B, C, H, W).
     """
     if not bool(torch.isfinite(frames).all()):
         return "the input frames"

@@ -34,7 +34,7 @@ def train(
     Args:
         config: A configuration, or the name of a preset. With a `network`, its sections `network` and `neuron` are not
             used, and `network.name` becomes the name of the network's class.
-        network: A custom network that maps frames (T, B, 2, H, W), float32, to logits (T, B, classes), with its initial
+        network: A custom network that maps frames (T, B, C, H, W), float32, to logits (T, B, classes), with its initial
             weights. It is trained in place. If it keeps state between batches, it must have a method `reset()` that
             clears it, as SpikingJelly's neurons do. To resume, pass an object of the same class. `environment.json`
             records the SHA-256 of the file that defines the class, as for classes named by ``file.py:Class``.

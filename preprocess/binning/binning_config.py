@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from preprocess.binning.rules import RULES, SplitBy
+from preprocess.binning.rules import RULES, SplitBy, refuse_to_bin
 from preprocess.errors import ConfigError
 
 
@@ -19,7 +19,8 @@ class Binning:
     """T, the number of frames of a sample, unless the rule determines it."""
     split_by: SplitBy = "number"
     """number, n_event_bins: frames with equal numbers of events; time, n_time_bins: frames of equal duration;
-    fixed_window: T frames of duration_us; duration, time_window, event_count: as many frames as the sample fills."""
+    fixed_window: T frames of duration_us; duration, time_window, event_count: as many frames as the sample fills;
+    imported, imported_varying: frames that preprocess frames imported, with one T or as many as each sample has."""
     downsample: int = 1
     """Spatial downsampling factor k: sum the events of k x k pixels."""
     duration_us: int | None = None
@@ -64,6 +65,16 @@ class Binning:
         return "timesteps" not in RULES[self.split_by].fields
 
     @property
+    def imported(self) -> bool:
+        """Whether the frames were imported, so that it is not known how they were binned."""
+        return self.split_by in ("imported", "imported_varying")
+
+    def refuse_imported(self) -> None:
+        """Raise a ConfigError if events cannot be binned like this, because the frames were imported."""
+        if self.imported:
+            refuse_to_bin()
+
+    @property
     def drops(self) -> bool:
         """Whether even sorted events may be in no frame: tonic's rules leave out what does not fill a frame."""
         return RULES[self.split_by].drops
@@ -85,7 +96,9 @@ class Binning:
     @property
     def steps_title(self) -> str:
         """For tables: ``T = 20``, or the rule if T varies, such as ``T by duration-10000us``."""
-        return f"T by {self.rule_title}" if self.varies else f"T = {self.timesteps}"
+        if self.varies:
+            return "T of the imported frames" if self.imported else f"T by {self.rule_title}"
+        return f"T = {self.timesteps}"
 
     @property
     def rule_title(self) -> str:

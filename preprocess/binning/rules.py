@@ -5,7 +5,9 @@ A new rule is a function here, a line in `RULES` and its name in `SplitBy`.
 `number`, `time` and `duration` are bit-exact with SpikingJelly 2.0 wherever it returns a result; where it raises, a
 range without events has l = r = the r before it, and the last range still ends at N. `time_window`,
 `event_count`, `n_time_bins`, `n_event_bins` and `fixed_window` are bit-exact with tonic 1.7's slicers, which leave
-out what does not fill a frame. If times are not sorted, ranges may overlap, and a range with r < l is empty.
+out what does not fill a frame. `imported` and `imported_varying` name frames that were not binned here.
+
+If times are not sorted, ranges may overlap, and a range with r < l is empty.
 
 Times are in µs in recording order, int64, shape (N,); N >= 1. All ranges are int64, shape (F,).
 """
@@ -24,9 +26,13 @@ from preprocess.errors import ConfigError
 if TYPE_CHECKING:
     from preprocess.binning.binning_config import Binning
 
-SplitBy = Literal[
+EventRule = Literal[
     "number", "time", "duration", "time_window", "event_count", "n_time_bins", "n_event_bins", "fixed_window"
 ]
+"""The rules that bin events."""
+
+SplitBy = Literal[EventRule, "imported", "imported_varying"]
+"""All rules; frames that other programs made are imported, with one T or with T that varies, and never binned here."""
 
 MOST_FRAMES = 1 << 16
 """Maximum number of frames per sample; more are due to a wrong unit or a damaged timestamp."""
@@ -131,6 +137,14 @@ def by_fixed_window(t: NDArray[np.int64], timesteps: int, duration_us: int, star
     return _windows(t, starts, duration_us)
 
 
+def refuse_to_bin(*_: object) -> Ranges:
+    """The ranges of imported frames: a ConfigError."""
+    raise ConfigError(
+        "binning.split_by: expected a rule that bins events, such as number, found imported: how imported frames were "
+        "binned is not known, so events cannot be binned alike. Give frames, or train on events."
+    )
+
+
 def _windows(t: NDArray[np.int64], starts: NDArray[np.int64], width_us: int) -> Ranges:
     return np.searchsorted(t, starts), np.searchsorted(t, starts + width_us)
 
@@ -198,5 +212,7 @@ RULES: dict[SplitBy, Rule] = {
         needs_times=True,
         drops=True,
     ),
+    "imported": Rule(("timesteps",), refuse_to_bin, needs_times=False, drops=False),
+    "imported_varying": Rule((), refuse_to_bin, needs_times=False, drops=False),
 }
-"""Every rule by its name in ``--split-by``: those of SpikingJelly, tonic's, and tonic's windows between two times."""
+"""Every rule by its name: those of SpikingJelly, tonic's, tonic's windows between two times, and imported frames."""

@@ -159,9 +159,10 @@ class _Outside:
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.events = 0
+        self.by_number = any(sample.numbers for sample in samples)
         starts: list[int] = []
         ends: list[int] = []
-        for start, end in sorted(_PendingSample(sample).interval() for sample in samples):
+        for start, end in sorted(sample.numbers or _PendingSample(sample).interval() for sample in samples):
             if ends and start <= ends[-1]:
                 ends[-1] = max(ends[-1], end)
             else:
@@ -171,7 +172,7 @@ class _Outside:
         self._bounded = (starts, ends) != ([_EVERY_TIME[0]], [_EVERY_TIME[1]])
 
     def count(self, t: NDArray[np.int64]) -> None:
-        """Count events, given their times, int64 (N,)."""
+        """Count events, given their times, or numbers if the samples are ranges of numbers, int64 (N,)."""
         from preprocess.building.segment_kernels import count_outside
 
         if self._bounded:
@@ -202,11 +203,11 @@ class _PartWriter:
                 f"{recording.path}: expected a sensor of {self._layout.height}x{self._layout.width} pixels, found "
                 f"{opened.height}x{opened.width}. Leave the file out."
             )
-        outside = _Outside(recording.samples)
         intervals = np.array([sample.interval() for sample in self._samples[first:]], np.int64).reshape(-1, 2)
+        outside, seen = _Outside(recording.samples), 0
         for chunk in self._in_order(opened) if self._layout.sort else opened.chunks():
             if len(chunk):
-                outside.count(chunk.t)
+                outside.count(np.arange(seen, seen + len(chunk)) if outside.by_number else chunk.t)
                 low, high = int(chunk.t.min()), int(chunk.t.max())
                 # A chunk may cover hundreds of windows: each searches only its own slice.
                 ordered = windows is not None and bool(np.all(chunk.t[1:] >= chunk.t[:-1]))
@@ -217,7 +218,11 @@ class _PartWriter:
                     start, end = sample.interval()
                     if high >= start and low < end:
                         piece = _piece(chunk, start, end) if ordered else chunk
+                        if sample.sample.numbers is not None:
+                            first_number, end_number = sample.sample.numbers
+                            piece = chunk[max(first_number - seen, 0) : max(end_number - seen, 0)]
                         self._take(number, sample, piece, start, end, recording)
+                seen += len(chunk)
         for note, count in opened.notes.items():
             self._note(note, count)
         self._note("events_in_no_sample", outside.events)
@@ -329,6 +334,7 @@ def _refuse_empty(recording: SourceRecording, pending: Sequence[_PendingSample],
         if g.count == 0:
             start, end = g.sample.start_us, g.sample.end_us
             within = "" if start is None and end is None else f" in [{start}, {end}) µs"
+            within = f" with a number in {list(g.sample.numbers)}" if g.sample.numbers else within
             errors.append(
                 f"{recording.path}: sample '{g.sample.name}': expected at least one event{within}, found {found}. "
                 "Copy the recording again, or remove the sample from the source."

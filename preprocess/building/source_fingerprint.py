@@ -60,7 +60,9 @@ _sample_values = operator.attrgetter(*(field.name for field in dataclasses.field
 
 def describe_recording(recording: SourceRecording) -> list[object]:
     """Return a recording's path and samples as plain values."""
-    return [recording.relative, [_sample_values(sample) for sample in recording.samples]]
+    # Without the numbers that most samples do not have, as in earlier versions.
+    plain = [_sample_values(sample) for sample in recording.samples]
+    return [recording.relative, [values if values[-1] is not None else values[:-1] for values in plain]]
 
 
 def describe_layout(layout: Layout, version: int) -> dict[str, object]:

@@ -171,6 +171,8 @@ def _describe_frames(facts: dict[str, Any]) -> str:
         "n_time_bins": "of equal duration, the remainder left out",
         "n_event_bins": "with equal numbers of events, the remainder left out",
         "fixed_window": f"of {facts.get('duration_us')} us, starting at {facts.get('start_us')} us",
+        "imported": "that were imported; how they were binned is not known",
+        "imported_varying": "that were imported; how they were binned is not known",
     }
     overlap = f", overlapping by {facts['overlap']}" if facts.get("overlap") else ""
     return f"{frames} {contents[facts['split_by']]}{overlap}"
@@ -181,5 +183,5 @@ def _lines_of_frames(sample: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "events", f"{sample['events']:,}: {share:.1f} % ON, {100 - share:.1f} % OFF"
     counts = sample["events_of_frames"]
     empty = f", {counts.count(0)} of {len(counts)} frames are empty" if 0 in counts else ""
-    most = f"at most {sample['largest_count']:,} per pixel"
+    most = f"at most {sample['largest_count']:,g} per pixel"
     yield "frames", f"{min(counts):,} to {max(counts):,} events per frame, {most}{empty}"

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from preprocess.binning.binning_config import Binning
-from preprocess.binning.rules import SplitBy
+from preprocess.binning.rules import EventRule
 from preprocess.datasets.layout import Windows
 from preprocess.datasets.registry import DATASETS
 from preprocess.default_folders import default_cache
 from preprocess.formats.read_options import ReadOptions, TimeUnit, flags
 from preprocess.terminal.command_line import UsageError, parse
+
+FRAMES = "frames"
+"""The name under which frames are imported, in place of a data set's."""
 
 if TYPE_CHECKING:
     from preprocess.store.event_store import EventStore
@@ -34,7 +37,7 @@ class Arguments:
     """
 
     dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="{" + ",".join(DATASETS) + "}")]
-    """The data set; folder for your own recordings."""
+    """The data set; folder for your own recordings. Frames of other programs: spikeloom preprocess frames --help."""
     source: Path
     """The folder with the recordings, or the archive that contains them."""
     cache: Path | None = None
@@ -42,7 +45,7 @@ class Arguments:
     $SPIKELOOM_CACHE_FRAMES, or spikeloom/frames in $XDG_CACHE_HOME or ~/.cache."""
     timesteps: tuple[int, ...] = ()
     """Numbers of frames T; train and tune create missing frame caches by themselves."""
-    split_by: SplitBy = "number"
+    split_by: EventRule = "number"
     """How events are divided into frames. As in SpikingJelly: number (T frames with equal numbers of events), time (T
     frames of equal duration), duration (frames of --duration-us). As in tonic: time_window, event_count, n_time_bins,
     n_event_bins. fixed_window: T frames of --duration-us from --start-us on."""
@@ -89,7 +92,9 @@ class Arguments:
     def check(self) -> None:
         """Raise a UsageError with every error that can be found without reading files."""
         errors = []
-        if self.dataset not in DATASETS:
+        if self.dataset == FRAMES:
+            errors.append("frames: expected it before all options. Run: spikeloom preprocess frames --help")
+        elif self.dataset not in DATASETS:
             import difflib
 
             near = difflib.get_close_matches(self.dataset, DATASETS, n=1, cutoff=0.4)
@@ -162,7 +167,12 @@ class Arguments:
 
 
 def run(argv: list[str]) -> None:
-    """Build the missing caches, then print a summary."""
+    """Build the missing caches, then print a summary; frames are imported by a command of their own."""
+    if argv[:1] == [FRAMES]:
+        from preprocess.commands import preprocess_frames
+
+        preprocess_frames.run(argv[1:])
+        return
     arguments = parse(Arguments, argv, prog="spikeloom preprocess")
     arguments.check()
     from preprocess.building.build_event_store import build_event_store, ensure_every_frames

@@ -20,7 +20,7 @@ _MOST_NAMES = 4
 
 @dataclass(frozen=True)
 class Sample:
-    """A labelled slice of a recording: every event with start_us <= t < end_us.
+    """A labelled slice of a recording: every event with start_us <= t < end_us, or with a number in a range.
 
     Attributes:
         label: Class number, from 0.
@@ -30,6 +30,8 @@ class Sample:
         name: Readable name, unique within the data set.
         start_us: None if the slice begins with the recording.
         end_us: None if it ends with the recording.
+        numbers: The first event and the one after the last, counted from 0 in the recording, if the slice is given by
+            numbers; all samples of a recording are, or none.
     """
 
     label: int
@@ -39,6 +41,7 @@ class Sample:
     name: str
     start_us: int | None = None
     end_us: int | None = None
+    numbers: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,17 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from preprocess.datasets import cifar10_dvs, dvs_gesture_presplit, emulated, folder, heidelberg_spikes, n_mnist
+from preprocess.datasets import (
+    cifar10_dvs,
+    class_folders,
+    dvs_gesture_presplit,
+    emulated,
+    folder,
+    heidelberg_spikes,
+    n_mnist,
+    poker_dvs,
+    sl_animals,
+)
 from preprocess.datasets.archives import Notify, unpack_archive, unpack_known
 from preprocess.datasets.dataset_description import Dataset, Published
 from preprocess.datasets.layout import Form, Layout, Windows, first_folder, folders, locate_form
@@ -20,6 +30,11 @@ _DATASETS: tuple[Dataset, ...] = (
     n_mnist.DATASET,
     heidelberg_spikes.SHD_DATASET,
     heidelberg_spikes.SSC_DATASET,
+    class_folders.N_CALTECH101,
+    class_folders.N_CARS,
+    class_folders.DVS_LIP,
+    poker_dvs.DATASET,
+    sl_animals.DATASET,
     folder.DATASET,
     emulated.GESTURES_DATASET,
     emulated.DIGITS_DATASET,

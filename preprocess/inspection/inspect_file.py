@@ -33,6 +33,8 @@ _SPLITS = {TRAIN: "train", TEST: "test", NO_SPLIT: "no split"}
 _EXCERPT_US = 1_500_000
 _EXCERPT_BINS = 8
 _EXCERPT_EVENTS = 40_000
+# Imported frames are shown for this long.
+_FRAME_US = 50_000
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,9 @@ def _inspect_frames(cache: FrameCache, i: int) -> Inspection:
     length = int(cache.lengths[i])
     frames = cache.read(i)[:length]
     counts = frames.sum(axis=(2, 3), dtype=np.int64)
+    if frames.dtype.kind == "f":
+        # Imported values that are not counts: those that are not zero are counted.
+        counts = (frames != 0).sum(axis=(2, 3), dtype=np.int64)
     on, events = int(counts[:, 1].sum()), int(counts.sum())
     sample = {
         "events": events,
@@ -184,7 +189,7 @@ def _inspect_frames(cache: FrameCache, i: int) -> Inspection:
         "off": events - on,
         "on_share": round(on / max(1, events), 4),
         "events_of_frames": counts.sum(axis=1).tolist(),
-        "largest_count": int(frames.max()),
+        "largest_count": frames.max().item(),
         "length": length,
         "dropped": int(cache.dropped[i]),
     }
@@ -196,6 +201,8 @@ def _inspect_frames(cache: FrameCache, i: int) -> Inspection:
         "repeated": None if cache.repeated is None else int(cache.repeated.sum()),
         "dtype": str(cache.dtype),
     }
+    if cache.binning.imported:
+        binning |= {"source": cache.attributes["source"], "axes": cache.attributes["axes"]}
     facts = {**_facts_of_cache("frame cache", cache), **binning, "sample": _facts_of_sample(cache, i) | sample}
     title = f"{_title_of(cache, i)}\n{events:,} events in {length} frames by {cache.binning.split_by}"
 
@@ -208,7 +215,8 @@ def _inspect_frames(cache: FrameCache, i: int) -> Inspection:
         from preprocess.inspection.animation import Film, write_film
 
         # Most rules do not determine the duration of a frame, so all frames share the duration of the sample equally.
-        start, end = cache.samples.interval_us[i]
+        # The times of imported frames are not known.
+        start, end = (0, _FRAME_US * length) if cache.binning.imported else cache.samples.interval_us[i]
         write_film(gif, Film(frames, max(1, int(end - start)) / length), _caption_of(cache, i), slower)
 
     return Inspection(facts, draw, animate)

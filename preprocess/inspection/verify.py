@@ -5,57 +5,25 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from preprocess.binning.count_events import bin_addresses, measure_sample
 from preprocess.building.event_order import count_backwards
-from preprocess.building.source_fingerprint import Source, fingerprint, hash_file, read_sources
+from preprocess.building.source_fingerprint import fingerprint
 from preprocess.datasets.layout import folders
 from preprocess.errors import CacheError
+from preprocess.inspection.verified import Verified, few, stored_sources, verify_recordings
+from preprocess.inspection.verify_imported import verify_imported
 from preprocess.store.event_store import EventStore, open_events
 from preprocess.store.frame_cache import FrameCache, open_frames
+from preprocess.store.imported_frames import find_imported
 from preprocess.store.user_frame_caches import EFFECTIVE_IDS, own_frames_folder
 from preprocess.terminal.progress import Progress
 
-# A damaged disk can damage thousands of samples, of which a few lines are enough.
-_MOST_ERRORS = 5
-
 _REDECODE = "Delete the file and preprocess again."
 _REMAKE = "Delete the file; preprocess, train and tune rebuild it."
-
-
-@dataclass(frozen=True)
-class Verified:
-    """The result of verifying one file, or the recordings of one event store.
-
-    Attributes:
-        path: The file, or the folder of the recordings.
-        samples: Number of samples, or of recordings.
-        events: Number of events, or sum of the counts of frames.
-        size: Size in bytes.
-        seconds: Duration of the verification.
-        errors: The errors found, one line each: at most five, and a line with the number of others.
-        note: What could not be verified, such as missing recordings; "" otherwise.
-        out_of_order: For an event store: number of samples with events earlier than their predecessor, and of such
-            events.
-        dropped: For a frame cache: number of events that are in no frame.
-        repeated: For a frame cache: number of events that are in several frames.
-    """
-
-    path: Path
-    samples: int
-    events: int
-    size: int
-    seconds: float
-    errors: tuple[str, ...] = field(default=())
-    note: str = ""
-    out_of_order: tuple[int, int] = (0, 0)
-    dropped: int = 0
-    repeated: int = 0
 
 
 def verify_cache(folder: Path, *, progress: Progress | None = None) -> list[Verified]:
@@ -63,7 +31,8 @@ def verify_cache(folder: Path, *, progress: Progress | None = None) -> list[Veri
 
     For an event store, the seal, the checksums and range of all events, the fingerprint, and the recordings (if they
     still exist) are checked. For a frame cache, the seal is checked, and every sample is binned again from the event
-    store and compared. Frame caches in the user's own folder are included.
+    store and compared. Frame caches in the user's own folder are included. For imported frames, the seal, the checksums
+    and the files that they were imported from (if they still exist) are checked.
 
     Args:
         folder: ``CACHE/<name>``, or CACHE for all data sets in it.
@@ -77,17 +46,21 @@ def verify_cache(folder: Path, *, progress: Progress | None = None) -> list[Veri
     """
     progress = progress or Progress()
     folder = folder.expanduser().absolute()
-    if (folder / "events.h5").exists():
-        found, closed = [folder / "events.h5"], []
+    imported = find_imported(folder.parent, folder.name)
+    if (folder / "events.h5").exists() or imported is not None:
+        found, closed, frames = [folder / "events.h5"] * (imported is None), [], [imported] if imported else []
     else:
         found, closed = sorted(folder.glob("*/events.h5")), _closed_folders(folder)
-    if not found:
+        below = (find_imported(folder, inner.name) for inner in folders(folder))
+        frames = [path for path in below if path is not None]
+    if not found and not frames:
         entered = f" in the readable folders; {closed[0]} cannot be read (check its permissions)" if closed else ""
         raise CacheError(
             f"{folder}: expected a cache (a folder with events.h5, or a folder of such folders), found none{entered}. "
             "Make one: spikeloom preprocess DATASET --source DIR --cache CACHE"
         )
     results = [result for path in found for result in _verify_data_set(path, progress)]
+    results += [result for path in frames for result in verify_imported(path, progress)]
     return results + [Verified(path, 0, 0, 0, 0.0, note="not verified: permission denied") for path in closed]
 
 
@@ -110,7 +83,7 @@ def _verify_data_set(path: Path, progress: Progress) -> Iterator[Verified]:
         return
     try:
         yield _verify_events(store, progress)
-        yield _verify_recordings(store, progress)
+        yield verify_recordings(store, store.path.parent.name, progress)
         for cache in frames:
             yield _verify_frames(cache, store, progress)
     finally:
@@ -120,7 +93,7 @@ def _verify_data_set(path: Path, progress: Progress) -> Iterator[Verified]:
 def _verify_events(store: EventStore, progress: Progress) -> Verified:
     start = time.perf_counter()
     errors: list[str] = []
-    if fingerprint(store.attributes["layout_digest"], _sources(store)) != store.fingerprint:
+    if fingerprint(store.attributes["layout_digest"], stored_sources(store)) != store.fingerprint:
         errors.append(f"{store.path}: its sources do not match its fingerprint. Delete the file and preprocess again.")
     with progress.task(f"{store.path.parent.name}: events", len(store), "samples") as advance:
         backwards = np.zeros(len(store), np.int64)
@@ -136,36 +109,7 @@ def _verify_events(store: EventStore, progress: Progress) -> Verified:
     events, size = int(store.samples.offset[-1]), store.path.stat().st_size
     seconds = time.perf_counter() - start
     disorder = int(np.count_nonzero(backwards)), int(backwards.sum())
-    return Verified(store.path, len(store), events, size, seconds, _few(store.path, errors), out_of_order=disorder)
-
-
-def _verify_recordings(store: EventStore, progress: Progress) -> Verified:
-    start = time.perf_counter()
-    sources = _sources(store)
-    folder = Path(store.attributes["source"])
-    present = [source for source in sources if (folder / source.relative).is_file()]
-    if not present:
-        return Verified(folder, 0, 0, 0, 0.0, note="not verified: the recordings are missing")
-    errors: list[str] = []
-    with progress.task(f"{store.path.parent.name}: recordings", len(present), "files") as advance:
-        for source in present:
-            path = folder / source.relative
-            if path.stat().st_size != source.size or hash_file(path) != source.sha256:
-                errors.append(f"{path}: differs from the recording that {store.path} was built from. Preprocess again.")
-            advance(1)
-    gone = len(sources) - len(present)
-    note = f"not verified: {gone} of {len(sources)} recordings are missing" if gone else ""
-    size = sum(source.size for source in present)
-    return Verified(folder, len(present), 0, size, time.perf_counter() - start, _few(folder, errors), note)
-
-
-def _sources(store: EventStore) -> list[Source]:
-    try:
-        with h5py.File(store.path, "r") as file:
-            return read_sources(file["sources"])
-    except (OSError, KeyError, ValueError) as error:
-        remedy = "Delete the file and preprocess again."
-        raise CacheError(f"{store.path}: its sources cannot be read ({error}). {remedy}") from None
+    return Verified(store.path, len(store), events, size, seconds, few(store.path, errors), out_of_order=disorder)
 
 
 def _verify_frames(path: Path, store: EventStore, progress: Progress) -> Verified:
@@ -192,7 +136,7 @@ def _verify_frames(path: Path, store: EventStore, progress: Progress) -> Verifie
     frames.close()
     dropped, repeated = coverage.tolist()
     seconds = time.perf_counter() - start
-    return Verified(path, len(frames), counts, size, seconds, _few(path, errors), dropped=dropped, repeated=repeated)
+    return Verified(path, len(frames), counts, size, seconds, few(path, errors), dropped=dropped, repeated=repeated)
 
 
 def _compare_sample(frames: FrameCache, store: EventStore, i: int) -> tuple[int, int, int]:
@@ -222,10 +166,3 @@ def _compare_sample(frames: FrameCache, store: EventStore, i: int) -> tuple[int,
     else:
         return counts, dropped, repeated
     raise CacheError(f"{frames.path}: sample {i} ('{store.samples.name[i]}') {message}. {_REMAKE}")
-
-
-def _few(path: Path, errors: list[str]) -> tuple[str, ...]:
-    more = len(errors) - _MOST_ERRORS
-    if more <= 0:
-        return tuple(errors)
-    return (*errors[:_MOST_ERRORS], f"{path}: {more} more errors of this kind. The remedy is the same.")

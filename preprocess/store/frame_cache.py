@@ -1,6 +1,7 @@
 """The frame cache: every sample of a data set binned one way, in one HDF5 file.
 
-/frames            counts, the smallest unsigned type that fits the largest, shape (N, T, 2, H, W), a chunk per sample
+/frames            counts, the smallest unsigned type that fits the largest, shape (N, T, 2, H, W), a chunk per sample;
+                   imported frames whose values are not counts are float32
 /length            number of frames of each sample, int64 (N,), if T varies; further frames are zero
 /samples/...       the event store's `SampleTable`
 /samples/dropped   events that are in no frame, int64 (N,), if the rule drops events or a sample has such events
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import h5py
 import numpy as np
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 
 from preprocess.binning.binning_config import Binning
 from preprocess.store.chunk_compression import FRAMES, ChunkReader, Packed, create, pack, write
-from preprocess.store.event_store import EventStore
 from preprocess.store.frame_lengths import Steps
+from preprocess.store.sample_table import SampleTable
 from preprocess.store.sealed_hdf5 import READ_WITH, CacheFile, seal
 
 FORMAT = "spikeloom-frames"
@@ -51,7 +52,7 @@ class FrameCache(CacheFile):
         height: Rows of the frames.
         width: Columns of the frames.
         dtype: Type of the counts.
-        fingerprint: Fingerprint of the event store that the frames were built from.
+        fingerprint: Fingerprint of the event store that the frames were built from, or of imported files.
     """
 
     FORMAT: ClassVar[str] = FORMAT
@@ -122,39 +123,73 @@ class FrameCache(CacheFile):
             self.read(int(i), row)
         return out
 
+    @property
+    def remedy(self) -> str:
+        """The next step for the user if the file is damaged."""
+        return self._repair()
+
     def _repair(self) -> str:
+        if self.path.stem.startswith("imported"):
+            name, source = self.path.parent.parent.name, getattr(self, "attributes", {}).get("source", "DIR")
+            return f"Import the frames again: spikeloom preprocess frames --name {name} --source {source}"
         return "Delete the file; spikeloom preprocess, train and tune rebuild it from the event store."
 
     def _next(self) -> str:
         return self._repair() if self.path.is_file() else "It is built by spikeloom preprocess, train and tune."
 
 
-def chunk_shape(store: EventStore, binning: Binning, steps: Steps, dtype: Any) -> tuple[int, int, int, int, int]:
+class FramesOrigin(Protocol):
+    """What frames are made of: an event store, or the samples of imported frames.
+
+    Attributes:
+        dataset: The name of the data set.
+        classes: Class names, by class number.
+        height: Sensor rows.
+        width: Sensor columns.
+        fingerprint: Its fingerprint.
+        samples: The sample table.
+    """
+
+    dataset: str
+    classes: tuple[str, ...]
+    height: int
+    width: int
+    fingerprint: str
+    samples: SampleTable
+
+
+def chunk_shape(store: FramesOrigin, binning: Binning, steps: Steps, dtype: Any) -> tuple[int, int, int, int, int]:
     """The shape of a chunk: a sample, or as many of its frames as fit into a chunk."""
     rows, columns = binning.size(store.height, store.width)
     per_step = 2 * rows * columns * np.dtype(dtype).itemsize
     return 1, max(1, min(steps.longest, LARGEST_CHUNK_BYTES // per_step)), 2, rows, columns
 
 
-def create_frames(file: h5py.File, store: EventStore, binning: Binning, steps: Steps, dtype: Any) -> h5py.Dataset:
-    """Create an empty frame cache with its tables and attributes; returns the dataset to fill."""
+def create_frames(
+    file: h5py.File, store: FramesOrigin, binning: Binning, steps: Steps, dtype: Any, **more: Any
+) -> h5py.Dataset:
+    """Create an empty frame cache with its tables and attributes, and `more` of them; returns the dataset to fill."""
     chunk = chunk_shape(store, binning, steps, dtype)
     rows, columns = chunk[3:]
-    attributes: dict[str, Any] = {
-        "format": FORMAT,
-        "version": VERSION,
-        "dataset": store.dataset,
-        "classes": list(store.classes),
-        "height": rows,
-        "width": columns,
-        "sensor_height": store.height,
-        "sensor_width": store.width,
-        "fingerprint": store.fingerprint,
-        "read_with": READ_WITH,
-    } | steps.seals(binning)
+    attributes: dict[str, Any] = (
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "dataset": store.dataset,
+            "classes": list(store.classes),
+            "height": rows,
+            "width": columns,
+            "sensor_height": store.height,
+            "sensor_width": store.width,
+            "fingerprint": store.fingerprint,
+            "read_with": READ_WITH,
+        }
+        | steps.seals(binning)
+        | more
+    )
     seal(file, store.samples, attributes | binning.to_attributes())
     steps.write(file, binning)
-    return create(file, "frames", (len(store), steps.longest, 2, rows, columns), dtype, chunk, FRAMES)
+    return create(file, "frames", (len(store.samples), steps.longest, 2, rows, columns), dtype, chunk, FRAMES)
 
 
 def pack_frames(frames: NDArray[Any], longest: int, chunk: tuple[int, int, int, int, int]) -> list[Packed]:

@@ -89,6 +89,7 @@ class EventFrames:
             ConfigError: If the binning is invalid, or no event is in a frame.
         """
         binning.check()
+        binning.refuse_imported()
         self.store = store
         self.binning = binning.plain()
         self._change: Callable[[int, Events], Events] | None = None

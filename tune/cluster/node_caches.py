@@ -21,8 +21,8 @@ from preprocess.errors import CacheError
 from preprocess.files import whole_file
 from preprocess.store.cache_file_names import events_path, frames_path
 from preprocess.store.copied_cache import CopiedCache
-from preprocess.store.event_store import open_events
 from preprocess.store.frame_cache import open_frames
+from preprocess.store.imported_frames import open_dataset
 from preprocess.store.user_frame_caches import own_frames_folder
 from tune.cluster.nodes import actor_here
 
@@ -57,7 +57,7 @@ class CacheSource:
         path = self._cache / name
         if path.parent.name != "frames":
             return path
-        fingerprint = open_events(events_path(self._cache, path.parent.parent.name)).fingerprint
+        fingerprint = open_dataset(self._cache, path.parent.parent.name).fingerprint
         with contextlib.suppress(CacheError):
             if open_frames(path).fingerprint == fingerprint:
                 return path
@@ -163,7 +163,7 @@ def plan_node_caches(configs: list[RunConfig], cache: Path, *, alone: bool) -> N
     """
     stores = {}
     for name in dict.fromkeys(config.dataset.name for config in configs):
-        store = open_events(events_path(cache, name))
+        store = open_dataset(cache, name)
         stores[name] = CopiedCache(store.fingerprint, store.height, store.width)
     source = None if alone else actor_here(CacheSource, str(cache), str(own_frames_folder()))
     return NodeCaches(cache, stores, source)
@@ -176,7 +176,7 @@ def _frames(cache: Path, config: RunConfig, store: CopiedCache) -> Path:
 def _is_seen(cache: Path, config: RunConfig, store: CopiedCache) -> bool:
     """Whether this machine can read a trial's data at the driver's path, made from the same recordings."""
     try:
-        found = open_events(events_path(cache, config.dataset.name))
+        found = open_dataset(cache, config.dataset.name)
         if found.fingerprint != store.fingerprint:
             return False
         if config.input.source == "events":

@@ -11,9 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess import open_events
 from preprocess.errors import CacheError, RunError
-from preprocess.store.cache_file_names import events_path
+from preprocess.store.imported_frames import open_dataset
 
 _FILE = "predictions.npz"
 _AGAIN = "Write it again: spikeloom evaluate"
@@ -104,7 +103,7 @@ def read_groups(cache: Path, dataset: str, names: NDArray[np.str_]) -> NDArray[n
     Raises:
         CacheError: If the event store does not exist, is damaged, or lacks a sample.
     """
-    store = open_events(events_path(cache, dataset))
+    store = open_dataset(cache, dataset)
     known = store.samples.name
     order = np.argsort(known)
     place = order[np.minimum(np.searchsorted(known, names, sorter=order), len(known) - 1)]

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from pipeline.config.run_config import RunConfig
 from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import SpikeloomError
-from preprocess.store.cache_file_names import events_path
-from preprocess.store.event_store import open_events
+from preprocess.store.imported_frames import open_dataset
 from tune.comparison.arms import Arm, Setting
 from tune.comparison.comparison_plan import Comparison, Outcome, Outcomes
 from tune.comparison.sample_predictions import has_predictions, read_correct, read_groups
@@ -219,7 +218,7 @@ def _chance(comparison: Comparison, setting: Setting, results: Sequence[Mapping[
         return 1 / len(results[0]["classes"])
     try:
         # Every run of the setting diverged: the event store has the classes.
-        return 1 / len(open_events(events_path(comparison.cache, setting.config.dataset.name)).classes)
+        return 1 / len(open_dataset(comparison.cache, setting.config.dataset.name).classes)
     except SpikeloomError:
         return None
 

@@ -14,8 +14,8 @@ from typing import Any
 from pipeline.config.run_config import RunConfig, from_dict, override, to_dict
 from preprocess.binning.binning_config import Binning
 from preprocess.errors import FullMemoryError, SpikeloomError
-from preprocess.store.cache_file_names import events_path
-from preprocess.store.event_store import open_events
+from preprocess.store.event_store import EventStore
+from preprocess.store.imported_frames import open_dataset
 from tune.cluster.node_caches import NodeCaches
 from tune.cluster.registered_code import pack_registrations, unpack_registrations
 from tune.resources.allocation import MemoryNeed
@@ -33,17 +33,21 @@ class Extent:
         width: Width of the sensor in pixels.
         duration_us: Duration of the longest sample in us.
         events: The largest number of events in a sample.
+        frames: The largest number of imported frames of a sample; 0 if the data set has events.
     """
 
     height: int
     width: int
     duration_us: int
     events: int
+    frames: int = 0
 
     def timesteps(self, binning: Binning) -> float:
         """T; if samples differ in T, approximately the largest."""
         if not binning.varies:
             return binning.timesteps
+        if binning.imported:
+            return self.frames
         if binning.event_count is not None and binning.split_by == "event_count":
             return self.events / (binning.event_count - binning.overlap)
         overlap = binning.overlap if binning.split_by == "time_window" else 0
@@ -54,9 +58,11 @@ def measure_extents(names: Iterable[str], cache: Path) -> dict[str, Extent]:
     """The extents of data sets, from their event stores in the folder of all caches."""
     found = {}
     for name in dict.fromkeys(names):
-        store = open_events(events_path(cache, name))
+        store = open_dataset(cache, name)
         begin, end = store.samples.interval_us.T
-        found[name] = Extent(store.height, store.width, int((end - begin).max()), int(store.samples.events.max()))
+        frames = 0 if isinstance(store, EventStore) else store.timesteps
+        most = int(store.samples.events.max())
+        found[name] = Extent(store.height, store.width, int((end - begin).max()), most, frames)
     return found
 
 

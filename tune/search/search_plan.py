@@ -22,8 +22,9 @@ from pipeline.presets.registry import PRESETS
 from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import ConfigError, RunError, SpikeloomError
 from preprocess.files import read_json, write_json
-from preprocess.store.cache_file_names import events_path
-from preprocess.store.event_store import EventStore, open_events
+from preprocess.store.event_store import EventStore
+from preprocess.store.frame_cache import FrameCache
+from preprocess.store.imported_frames import check_binning, open_dataset
 from tune.search.options import SCHEDULERS, SearchOptions
 from tune.search.registry import find_method
 from tune.search.search_method import SearchMethod
@@ -216,7 +217,7 @@ def plan_search(name: str, config: RunConfig, options: SearchOptions, cache: Pat
         errors += error.errors
     if errors:
         raise ConfigError(*dict.fromkeys(errors))
-    store = open_events(events_path(cache, config.dataset.name))
+    store = open_dataset(cache, config.dataset.name)
     method = find_method(options.method)
     samples = options.samples or method.default_samples
     drawn = method.draw(space, config, samples, config.seed)
@@ -236,15 +237,24 @@ def plan_search(name: str, config: RunConfig, options: SearchOptions, cache: Pat
         interval=options.chosen_interval(config),
         final_seeds=options.final_seeds,
     )
-    errors = [*_size_errors(search, drawn), *_name_errors(search, space, store)]
+    errors = [*_binning_errors(search, drawn, store), *_size_errors(search, drawn), *_name_errors(search, space, store)]
     if errors:
         raise ConfigError(*dict.fromkeys(errors))
     return search
 
 
-def _describe_data(config: RunConfig, store: EventStore) -> SearchData:
+def _describe_data(config: RunConfig, store: EventStore | FrameCache) -> SearchData:
     splits = split_for(config, store)
     return SearchData(is_emulated(store.dataset), len(splits.train), len(splits.validation))
+
+
+def _binning_errors(search: Search, drawn: Sequence[Changes], store: EventStore | FrameCache) -> Iterator[str]:
+    """Binnings and sources that the data set does not have, because its frames were imported."""
+    for config in [search.config, *(override(search.config, changes) for changes in drawn)]:
+        try:
+            check_binning(store, config.dataset.name, config.binning, config.input.source)
+        except ConfigError as error:
+            yield from error.errors
 
 
 def _size_errors(search: Search, drawn: Sequence[Changes]) -> Iterator[str]:
@@ -257,7 +267,7 @@ def _size_errors(search: Search, drawn: Sequence[Changes]) -> Iterator[str]:
             yield f"batch_size: expected at most the {search.data.train} training samples, found {size}"
 
 
-def _name_errors(search: Search, space: Space, store: EventStore) -> Iterator[str]:
+def _name_errors(search: Search, space: Space, store: EventStore | FrameCache) -> Iterator[str]:
     """Neurons and networks that do not exist or cannot train, found before the first trial instead of by each one.
 
     Torch takes seconds to load, so networks of presets and neurons that run on every backend are not checked.

@@ -17,11 +17,14 @@ _FLIPPED = "cifar10-dvs"
 
 
 def _timesteps_tau_neuron(config: RunConfig) -> list[str]:
-    """T 4, 8 and 12 if the configuration has T <= 12, otherwise its T, a half and a quarter of it."""
+    """T 4, 8 and 12 if the configuration has T <= 12, otherwise its T, a half and a quarter of it; tau; neurons.
+
+    Imported frames have one T.
+    """
     t = config.binning.timesteps
     steps = (4, 8, 12) if t <= 12 else (t // 4, t // 2, t)
     return [
-        f"binning.timesteps={_listed(steps)}",
+        *([] if config.binning.imported else [f"binning.timesteps={_listed(steps)}"]),
         "neuron.tau=1.5,2,3,4",
         f"neuron.name={_listed(NEURONS)}",
     ]

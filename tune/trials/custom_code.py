@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.config.run_config import RunConfig
 from pipeline.runs.changed_code import CodeChange, changed_code_error
 from preprocess.store.event_store import EventStore
+from preprocess.store.frame_cache import FrameCache
 from tune.trials.ledger import BASIS, Ledger
 
 
@@ -38,7 +39,7 @@ def _ledgers(folder: Path) -> list[Ledger]:
     return [Ledger(path.parent) for path in sorted(folder.rglob(BASIS))]
 
 
-def check_classes(config: RunConfig, store: EventStore) -> None:
+def check_classes(config: RunConfig, store: EventStore | FrameCache) -> None:
     """Build a trial's neuron and network as the trial will, on this machine's CPU.
 
     Raises:

@@ -22,8 +22,7 @@ from pipeline.runs.run_folder import holding
 from preprocess.building.build_frame_cache import ensure_every_frames
 from preprocess.errors import RunError
 from preprocess.interrupts import raise_if_stopped
-from preprocess.store.cache_file_names import events_path
-from preprocess.store.event_store import open_events
+from preprocess.store.imported_frames import open_dataset
 from preprocess.terminal.progress import Progress
 from tune.cluster.node_caches import NodeCaches, plan_node_caches
 from tune.cluster.nodes import check_software
@@ -111,7 +110,7 @@ def run_trials(
 def _basis(configs: Sequence[RunConfig], cache: Path) -> dict[str, str]:
     """The data sets' fingerprints, and the hashes of the files that define custom classes or are imported by them."""
     names = dict.fromkeys(config.dataset.name for config in configs)
-    facts = {f"data set {name}": open_events(events_path(cache, name)).fingerprint for name in names}
+    facts = {f"data set {name}": open_dataset(cache, name).fingerprint for name in names}
     for config in configs:
         facts |= {f"{CODE}{file}": sha256 for file, sha256 in source_files(outside_sources(config)).items()}
     return facts

@@ -66,7 +66,7 @@ def test_every_preset_survives_json(name: str):
 
 def test_fields_named_in_the_design_exist():
     named = """dataset.name dataset.split dataset.validation_fraction binning.timesteps binning.split_by
-    binning.downsample input.size input.resize input.encoding network.name network.width network.dropout
+    binning.downsample input.size input.resize input.encoding input.polarity network.name network.width network.dropout
     network.batch_norm network.head neuron.name neuron.tau neuron.surrogate neuron.alpha neuron.v_threshold
     neuron.backend neuron.timesteps loss.mse_weight loss.mse_target loss.label_smoothing
     optimiser.name optimiser.learning_rate optimiser.momentum optimiser.weight_decay schedule.name schedule.epochs

@@ -67,7 +67,7 @@ def test_a_network_read_from_nir_forgets_too(cache: Path, tmp_path: Path):
     from pipeline.evaluation.nir_export import export_nir
 
     network, data = loaded(cache, tmp_path, neuron__reset="hard")
-    export_nir(network, data.size, tmp_path / "net.nir")
+    export_nir(network, data.size, tmp_path / "net.nir", channels=2)
     read = ReadNetwork(tmp_path / "net.nir", CPU)
     first = read(FRAMES)
     assert torch.equal(read(FRAMES), first)

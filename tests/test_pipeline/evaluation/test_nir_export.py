@@ -120,7 +120,7 @@ def test_the_chain_keeps_the_settings_of_the_neuron(neuron: NeuronConfig):
 @by_neuron
 def test_a_file_that_is_read_again_computes_the_same(neuron: NeuronConfig, tmp_path: Path):
     network = network_of(NetworkConfig(width=0.2), neuron)
-    written = export_nir(network, (16, 16), tmp_path / "a.nir")
+    written = export_nir(network, (16, 16), tmp_path / "a.nir", channels=2)
     assert written == {"file": str(tmp_path / "a.nir"), "time_step_s": 1e-4, "nodes": 13}
     assert [path.name for path in tmp_path.iterdir()] == ["a.nir"]
     # Weights are read as float32: rounded so they are compared, and computed with in float64.
@@ -138,7 +138,7 @@ def test_a_file_that_is_read_again_computes_the_same(neuron: NeuronConfig, tmp_p
 
 def test_the_graph_has_the_nodes_and_constants_of_the_network(tmp_path: Path):
     neuron = NeuronConfig(reset="hard", tau=4.0, v_threshold=0.75)
-    export_nir(network_of(NetworkConfig(width=0.2), neuron), (16, 16), tmp_path / "a.nir")
+    export_nir(network_of(NetworkConfig(width=0.2), neuron), (16, 16), tmp_path / "a.nir", channels=2)
     nodes = nir.read(tmp_path / "a.nir").nodes
     kinds = [type(node).__name__ for name, node in nodes.items() if name.startswith(("conv", "pool", "class", "flat"))]
     assert sorted(kinds) == sorted(["Conv2d", "LIF", "AvgPool2d"] * 3 + ["Flatten", "Affine"])
