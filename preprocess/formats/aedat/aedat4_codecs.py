@@ -25,7 +25,7 @@ class Codec(ABC):
     """Decompresses packets one after the other; not shared by threads."""
 
     @abstractmethod
-    def whole(self, packet: bytes) -> bytes | None:
+    def whole(self, packet: memoryview) -> bytes | memoryview | None:
         """Return the content of a packet, or None if it is larger than MOST_BYTES.
 
         Raises:
@@ -50,7 +50,7 @@ def open_codec(compression: int) -> Codec:
 
 
 class _Uncompressed(Codec):
-    def whole(self, packet: bytes) -> bytes | None:
+    def whole(self, packet: memoryview) -> bytes | memoryview | None:
         return packet if len(packet) <= MOST_BYTES else None
 
     def pieces(self, parts: Iterable[bytes]) -> Iterator[bytes]:
@@ -63,7 +63,7 @@ class _Lz4(Codec):
 
         self._frame = LZ4FrameDecompressor()
 
-    def whole(self, packet: bytes) -> bytes | None:
+    def whole(self, packet: memoryview) -> bytes | memoryview | None:
         self._frame.reset()
         content = self._decompress(packet)
         if self._frame.eof:
@@ -86,7 +86,7 @@ class _Lz4(Codec):
         if not self._frame.eof:
             raise DamagedPacket("it is cut off")
 
-    def _decompress(self, given: bytes) -> bytes:
+    def _decompress(self, given: bytes | memoryview) -> bytes:
         try:
             return self._frame.decompress(given, max_length=MOST_BYTES)
         except (RuntimeError, ValueError, MemoryError, OverflowError) as error:
@@ -101,7 +101,7 @@ class _Zstd(Codec):
         self._errors = (zstandard.ZstdError, ValueError, MemoryError, OverflowError)
         self._frames = zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW)
 
-    def whole(self, packet: bytes) -> bytes | None:
+    def whole(self, packet: memoryview) -> bytes | memoryview | None:
         size = -1
         try:
             # -1 if the frame does not contain its size; a frame that does is allocated in full.
