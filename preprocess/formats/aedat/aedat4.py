@@ -91,7 +91,9 @@ class Aedat4Recording(Recording):
         decode = partial(decode_batch, compression=self.compression, height=self.height, width=self.width)
         damage: list[RecordingError] = []
         with reading(self, keep=True) as read:
-            for batch in map_ahead(decode, self._batches(read, damage), decoding_threads()):
+            # Packets that are not compressed are copied at the speed of memory, which threads only share.
+            threads = decoding_threads() if self.compression else 1
+            for batch in map_ahead(decode, self._batches(read, damage), threads):
                 while True:
                     if len(batch.events):
                         yield batch.events

@@ -59,36 +59,40 @@ class _Uncompressed(Codec):
 
 class _Lz4(Codec):
     def __init__(self) -> None:
-        from lz4.frame import LZ4FrameDecompressor
+        from lz4.frame import create_decompression_context, decompress_chunk, reset_decompression_context
 
-        self._frame = LZ4FrameDecompressor()
+        self._context = create_decompression_context()
+        self._reset, self._decompress_chunk = reset_decompression_context, decompress_chunk
 
     def whole(self, packet: memoryview) -> bytes | memoryview | None:
-        self._frame.reset()
-        content = self._decompress(packet)
-        if self._frame.eof:
+        self._reset(self._context)
+        content, used, is_end = self._decompress(packet)
+        if is_end:
             return content
-        if not self._frame.needs_input:
+        if used < len(packet) or len(content) == MOST_BYTES:
             return None
         raise DamagedPacket("it is cut off")
 
     def pieces(self, parts: Iterable[bytes]) -> Iterator[bytes]:
-        self._frame.reset()
+        self._reset(self._context)
         for part in parts:
-            given = part
-            while not self._frame.eof:
-                content = self._decompress(given)
-                given = b""
+            left = memoryview(part)
+            while True:
+                content, used, is_end = self._decompress(left)
                 if content:
                     yield content
-                if self._frame.needs_input:
+                if is_end:
+                    return
+                left = left[used:]
+                # More may wait to be given out after the whole part was used.
+                if not left and len(content) < MOST_BYTES:
                     break
-        if not self._frame.eof:
-            raise DamagedPacket("it is cut off")
+        raise DamagedPacket("it is cut off")
 
-    def _decompress(self, given: bytes | memoryview) -> bytes:
+    def _decompress(self, given: memoryview) -> tuple[bytes, int, bool]:
+        """Return content, at most MOST_BYTES of it, how many bytes of the packet it took, and whether that is all."""
         try:
-            return self._frame.decompress(given, max_length=MOST_BYTES)
+            return self._decompress_chunk(self._context, given, max_length=MOST_BYTES)
         except (RuntimeError, ValueError, MemoryError, OverflowError) as error:
             raise DamagedPacket(_reason(error)) from None
 

@@ -81,7 +81,7 @@ def decode_batch(packets: list[Packet], compression: int, height: int, width: in
     t, x, y, p = _new_columns(size // EVENT_BYTES)
     used = 0
     for (position, _), content in zip(packets, contents, strict=False):
-        n, right, bottom = decode_packet(np.frombuffer(content, np.uint8), t[used:], x[used:], y[used:], p[used:])
+        n, right, bottom = decode_packet(np.frombuffer(content, np.uint8), used, t, x, y, p)
         if n < 0:
             batch.left, batch.fault = [], (position, DamagedPacket(_explain(n)))
             break
