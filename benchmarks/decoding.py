@@ -17,9 +17,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -35,6 +37,7 @@ from benchmarks.measuring import Row, Timing, format_table
 from preprocess.events import Events
 from preprocess.formats import open_recording
 from preprocess.formats.aedat import aedat4
+from preprocess.formats.aedat.aedat4_codecs import open_codec
 from preprocess.freed_memory import keep_freed_memory
 
 TARGET, TWO_THREADS = 1.5, 1.7
@@ -198,13 +201,17 @@ def compare(file: File, peers: Peers, folder: Path, repeats: int) -> Iterator[Ro
             continue
         with np.load(saved) as theirs:
             _check(file, peer, ours, theirs)
-        works[peer] = lambda peer=peer: peers.decode(peer, file)  # type: ignore[misc]
+        works[peer] = partial(peers.decode, peer, file)
     for reader, read in file.readers.items():
         _check(file, reader, ours, read(file.path))
-        works[reader] = lambda read=read: timed(lambda: read(file.path))  # type: ignore[misc]
+        works[reader] = partial(timed, partial(read, file.path))
     threads = (1, 2) if file.parallel else (1,)
     for count in threads:
-        works[f"{count} threads"] = lambda count=count: timed(lambda: _consume(file.path, count))  # type: ignore[misc]
+        works[f"{count} threads"] = partial(timed, partial(_consume, file.path, count))
+    if file.parallel:
+        # What two threads of this machine can give: the same packets in any order, by the codec alone.
+        for count in threads:
+            works[f"{count} codecs"] = partial(timed, partial(_decompress, file.path, count))
     works["copy"] = lambda: timed(lambda: [getattr(ours, name).copy() for name in "txyp"])
     yield from _rows(file, len(ours), _medians(works, repeats))
 
@@ -214,7 +221,8 @@ def _rows(file: File, events: int, taken: dict[str, Timing]) -> Iterator[Row]:
         return f"{events / taken[name].wall_s / 1e6:,.0f} M/s"
 
     mine = taken["1 threads"]
-    others = {name: time for name, time in taken.items() if name not in ("1 threads", "2 threads", "copy")}
+    own = ("1 threads", "2 threads", "1 codecs", "2 codecs", "copy")
+    others = {name: time for name, time in taken.items() if name not in own}
     listed = ", ".join(f"{name} {rate(name)}" for name in sorted(others, key=lambda name: others[name].wall_s))
     title = f"{file.title} ({mine.wall_s / taken['copy'].wall_s:.1f} copies)"
     if others:
@@ -226,7 +234,8 @@ def _rows(file: File, events: int, taken: dict[str, Timing]) -> Iterator[Row]:
     if file.parallel:
         two = taken["2 threads"]
         ratio, work = mine.wall_s / two.wall_s, mine.processor_s / two.processor_s
-        title, one = f"{file.title}, two threads", f"one thread {rate('1 threads')}"
+        codec = taken["1 codecs"].wall_s / taken["2 codecs"].wall_s
+        title, one = f"{file.title}, two threads (codec alone: {codec:.2f})", f"one thread {rate('1 threads')}"
         yield Row(title, rate("2 threads"), one, ratio, TWO_THREADS, of_processor=work)
 
 
@@ -274,6 +283,28 @@ def _consume(path: Path, threads: int) -> list[Events]:
         return list(open_recording(path).chunks())
     finally:
         aedat4.decoding_threads = before
+
+
+def _decompress(path: Path, threads: int) -> None:
+    """Decompress all packets, every n-th in the same of n threads."""
+    recording = open_recording(path)
+    assert isinstance(recording, aedat4.Aedat4Recording)
+    packets, at, content = [], recording.start, memoryview(path.read_bytes())
+    while at < recording.size:
+        size = int.from_bytes(content[at + 4 : at + 8], "little")
+        packets.append(content[at + 8 : at + 8 + size])
+        at += 8 + size
+
+    def work(share: int) -> None:
+        codec = open_codec(recording.compression)
+        for packet in packets[share::threads]:
+            codec.whole(packet)
+
+    started = [threading.Thread(target=work, args=(share,)) for share in range(threads)]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join()
 
 
 if __name__ == "__main__":
