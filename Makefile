@@ -54,9 +54,10 @@ test: lint
 test-all: lint
 	SPIKELOOM_TEST_SHARE=1.0 $(BIN)/python -m pytest $(TWO_FILES)
 
-# Beside SpikingJelly and tonic, on the same files; equality first.
+# Beside SpikingJelly, tonic and other readers ($SPIKELOOM_PEERS), on the same files; equality first.
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.preprocessing
+	$(BIN)/python -m benchmarks.decoding
 
 # Also a recording of 10^8 events and a data set of full size.
 bench-full: $(VENV)/.installed-dev

@@ -1,8 +1,9 @@
 """Decode a file with one of the peers, in an interpreter that has them: a child process of `benchmarks.decoding`.
 
-Reads lines of JSON, {"peer", "format", "path", "save"}, and answers each with one: {"seconds"}, or {"error"}. Each peer
-is called as its documentation shows, and its events stay as they come; with `save`, they are written there as columns,
-so that they can be compared. An empty request is answered with the versions of the peers. Needs only NumPy and them.
+Reads lines of JSON, {"peer", "format", "path", "save"}, and answers each with one: {"seconds", "processor"}, the latter
+of all threads, or {"error"}. Each peer is called as its documentation shows, and its events stay as they come; with
+`save`, they are written there as columns, so that they can be compared. An empty request is answered with the versions
+of the peers. Needs only NumPy and them.
 """
 
 from __future__ import annotations
@@ -111,12 +112,12 @@ def columns(decoded: Any) -> dict[str, np.ndarray]:
 
 def answer(request: dict[str, str]) -> dict[str, Any]:
     read = READERS[request["peer"]][0]
-    start = time.perf_counter()
+    start, processor = time.perf_counter(), time.process_time()
     decoded = read(request["path"], request["format"])
-    seconds = time.perf_counter() - start
+    seconds, processor = time.perf_counter() - start, time.process_time() - processor
     if request.get("save"):
         np.savez(request["save"], **columns(decoded))
-    return {"seconds": seconds}
+    return {"seconds": seconds, "processor": processor}
 
 
 def available() -> dict[str, str]:

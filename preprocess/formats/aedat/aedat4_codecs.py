@@ -25,7 +25,7 @@ class Codec(ABC):
     """Decompresses packets one after the other; not shared by threads."""
 
     @abstractmethod
-    def whole(self, packet: bytes) -> bytes | None:
+    def whole(self, packet: memoryview) -> bytes | memoryview | None:
         """Return the content of a packet, or None if it is larger than MOST_BYTES.
 
         Raises:
@@ -50,7 +50,7 @@ def open_codec(compression: int) -> Codec:
 
 
 class _Uncompressed(Codec):
-    def whole(self, packet: bytes) -> bytes | None:
+    def whole(self, packet: memoryview) -> bytes | memoryview | None:
         return packet if len(packet) <= MOST_BYTES else None
 
     def pieces(self, parts: Iterable[bytes]) -> Iterator[bytes]:
@@ -59,36 +59,40 @@ class _Uncompressed(Codec):
 
 class _Lz4(Codec):
     def __init__(self) -> None:
-        from lz4.frame import LZ4FrameDecompressor
+        from lz4.frame import create_decompression_context, decompress_chunk, reset_decompression_context
 
-        self._frame = LZ4FrameDecompressor()
+        self._context = create_decompression_context()
+        self._reset, self._decompress_chunk = reset_decompression_context, decompress_chunk
 
-    def whole(self, packet: bytes) -> bytes | None:
-        self._frame.reset()
-        content = self._decompress(packet)
-        if self._frame.eof:
+    def whole(self, packet: memoryview) -> bytes | memoryview | None:
+        self._reset(self._context)
+        content, used, is_end = self._decompress(packet)
+        if is_end:
             return content
-        if not self._frame.needs_input:
+        if used < len(packet) or len(content) == MOST_BYTES:
             return None
         raise DamagedPacket("it is cut off")
 
     def pieces(self, parts: Iterable[bytes]) -> Iterator[bytes]:
-        self._frame.reset()
+        self._reset(self._context)
         for part in parts:
-            given = part
-            while not self._frame.eof:
-                content = self._decompress(given)
-                given = b""
+            left = memoryview(part)
+            while True:
+                content, used, is_end = self._decompress(left)
                 if content:
                     yield content
-                if self._frame.needs_input:
+                if is_end:
+                    return
+                left = left[used:]
+                # More may wait to be given out after the whole part was used.
+                if not left and len(content) < MOST_BYTES:
                     break
-        if not self._frame.eof:
-            raise DamagedPacket("it is cut off")
+        raise DamagedPacket("it is cut off")
 
-    def _decompress(self, given: bytes) -> bytes:
+    def _decompress(self, given: memoryview) -> tuple[bytes, int, bool]:
+        """Return content, at most MOST_BYTES of it, how many bytes of the packet it took, and whether that is all."""
         try:
-            return self._frame.decompress(given, max_length=MOST_BYTES)
+            return self._decompress_chunk(self._context, given, max_length=MOST_BYTES)
         except (RuntimeError, ValueError, MemoryError, OverflowError) as error:
             raise DamagedPacket(_reason(error)) from None
 
@@ -101,7 +105,7 @@ class _Zstd(Codec):
         self._errors = (zstandard.ZstdError, ValueError, MemoryError, OverflowError)
         self._frames = zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW)
 
-    def whole(self, packet: bytes) -> bytes | None:
+    def whole(self, packet: memoryview) -> bytes | memoryview | None:
         size = -1
         try:
             # -1 if the frame does not contain its size; a frame that does is allocated in full.

@@ -50,12 +50,13 @@ def convert_events(data: Any, t: Any, x: Any, y: Any, p: Any) -> tuple[int, int]
 
 
 @compile_kernel
-def decode_packet(data: Any, t: Any, x: Any, y: Any, p: Any) -> tuple[int, int, int]:
+def decode_packet(data: Any, at: int, t: Any, x: Any, y: Any, p: Any) -> tuple[int, int, int]:
     """Find the events of a whole packet and convert them.
 
     Args:
         data: The packet, uint8 (B,).
-        t: int64 (N,), N >= B // 16.
+        at: Where its first event goes.
+        t: int64 (N,), N >= at + B // 16.
         x: uint16 (N,).
         y: uint16 (N,).
         p: uint8 (N,).
@@ -66,7 +67,8 @@ def decode_packet(data: Any, t: Any, x: Any, y: Any, p: Any) -> tuple[int, int, 
     first, n = _locate(data, len(data))
     if first < 0:
         return first, 0, 0
-    right, bottom = _convert(data[first : first + 16 * n].view(np.uint64), t[:n], x[:n], y[:n], p[:n])
+    end = at + n
+    right, bottom = _convert(data[first : first + 16 * n].view(np.uint64), t[at:end], x[at:end], y[at:end], p[at:end])
     return n, right, bottom
 
 

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -17,9 +17,6 @@ from numpy.typing import NDArray
 from preprocess.events import Events
 from preprocess.formats.aedat.aedat4_codecs import DamagedPacket, open_codec
 from preprocess.formats.recording import first_outside
-
-# Events of a chunk, unless a packet has more.
-_CHUNK_EVENTS = 1 << 17
 
 # Content of the packets of a batch, after which the others of the batch are left to the next one.
 _MOST_BATCH_BYTES = 1 << 22
@@ -38,7 +35,7 @@ class Packet(NamedTuple):
     """A packet of the event stream: the byte at which its header begins, and its payload; None if it is large."""
 
     position: int
-    payload: bytes | None
+    payload: memoryview | None
 
 
 class OutsideSensor(Exception):
@@ -54,12 +51,12 @@ class Batch:
     """What became of a batch of packets.
 
     Attributes:
-        chunks: The events.
+        events: The events.
         left: Packets that were not decoded, because the first one or their content is large.
         fault: The position of the packet that cannot be decoded or has an event outside the sensor, and the error.
     """
 
-    chunks: list[Events] = field(default_factory=list)
+    events: Events
     left: list[Packet] = field(default_factory=list)
     fault: tuple[int, DamagedPacket | OutsideSensor] | None = None
 
@@ -68,38 +65,33 @@ def decode_batch(packets: list[Packet], compression: int, height: int, width: in
     """Decode packets up to the first that is damaged, large, or has an event outside the sensor."""
     from preprocess.formats.aedat.aedat4_kernels import EVENT_BYTES, decode_packet
 
-    batch, codec = Batch(), open_codec(compression)
-    columns, used, decoded = _new_columns(0), 0, 0
-
-    def finish_chunk() -> None:
-        if used:
-            t, x, y, p = columns
-            batch.chunks.append(Events(t[:used], x[:used], y[:used], p[:used], height, width))
-
+    codec, contents, size = open_codec(compression), list[bytes | memoryview](), 0
+    batch = Batch(Events.empty(height, width))
     for number, (position, payload) in enumerate(packets):
         try:
-            content = None if payload is None or decoded > _MOST_BATCH_BYTES else codec.whole(payload)
-            if content is None:
-                batch.left = packets[number:]
-                break
-            decoded += len(content)
-            most = len(content) // EVENT_BYTES
-            if used + most > len(columns[0]):
-                finish_chunk()
-                columns, used = _new_columns(max(most, _CHUNK_EVENTS)), 0
-            t, x, y, p = (column[used:] for column in columns)
-            n, right, bottom = decode_packet(np.frombuffer(content, np.uint8), t, x, y, p)
-            if n < 0:
-                raise DamagedPacket(_explain(n))
-            if right >= width or bottom >= height:
-                outside = first_outside(x[:n], y[:n], height, width)
-                used += outside
-                raise _outside(outside, x[outside], y[outside])
-            used += n
-        except (DamagedPacket, OutsideSensor) as error:
+            content = None if payload is None or size > _MOST_BATCH_BYTES else codec.whole(payload)
+        except DamagedPacket as error:
             batch.fault = position, error
             break
-    finish_chunk()
+        if content is None:
+            batch.left = packets[number:]
+            break
+        contents.append(content)
+        size += len(content)
+    t, x, y, p = _new_columns(size // EVENT_BYTES)
+    used = 0
+    for (position, _), content in zip(packets, contents, strict=False):
+        n, right, bottom = decode_packet(np.frombuffer(content, np.uint8), used, t, x, y, p)
+        if n < 0:
+            batch.left, batch.fault = [], (position, DamagedPacket(_explain(n)))
+            break
+        if right >= width or bottom >= height:
+            k = first_outside(x[used : used + n], y[used : used + n], height, width)
+            batch.left, batch.fault = [], (position, _outside(k, x[used + k], y[used + k]))
+            used += k
+            break
+        used += n
+    batch.events = Events(t[:used], x[:used], y[:used], p[:used], height, width)
     return batch
 
 
@@ -168,7 +160,7 @@ def decoding_threads() -> int:
 
 
 def map_ahead(work: Callable[[Item], Result], items: Iterator[Item], threads: int) -> Iterator[Result]:
-    """Yield ``work(item)`` for each item in order, computed ahead in threads.
+    """Yield ``work(item)`` for each item in order, computed ahead in threads, of which the caller's is one.
 
     At most ``threads + 1`` results are computed or pending but not yet yielded. A single item starts no thread.
     """
@@ -176,12 +168,21 @@ def map_ahead(work: Callable[[Item], Result], items: Iterator[Item], threads: in
     if len(first) < 2:
         yield from map(work, itertools.chain(first, items))
         return
-    with ThreadPoolExecutor(threads) as pool:
-        waiting = deque(pool.submit(work, item) for item in first)
+    with ThreadPoolExecutor(threads - 1) as pool:
+        waiting = deque((item, pool.submit(work, item)) for item in first)
+        # Results of items that this thread took back from the pool while it waited for an earlier one.
+        own: dict[Future[Result], Result] = {}
         try:
             while waiting:
-                waiting.extend(pool.submit(work, item) for item in itertools.islice(items, threads + 1 - len(waiting)))
-                yield waiting.popleft().result()
+                more = itertools.islice(items, threads + 1 - len(waiting))
+                waiting.extend((item, pool.submit(work, item)) for item in more)
+                _, future = waiting[0]
+                if not future.done():
+                    back = next(((item, future) for item, future in waiting if future.cancel()), None)
+                    if back is not None:
+                        own[back[1]] = work(back[0])
+                waiting.popleft()
+                yield own.pop(future) if future in own else future.result()
         finally:
             pool.shutdown(cancel_futures=True)
 
