@@ -27,7 +27,9 @@ from preprocess.formats.prophesee.evt3 import Evt3Recording
 from preprocess.formats.prophesee.evt21 import Evt21Recording
 from preprocess.formats.read_options import NO_OPTIONS, ReadOptions, flags
 from preprocess.formats.recording import HEAD_BYTES, Recording, Size, file_size, unreadable
+from preprocess.formats.rosbag1 import RosbagRecording
 from preprocess.formats.text.text_recording import TextRecording
+from preprocess.formats.unsupported import unsupported_format
 
 # The first format that recognises a file is used; tonic's arrays and spike trains look like others: they are requested.
 _BUILT_IN: tuple[type[Recording], ...] = (
@@ -48,6 +50,7 @@ _BUILT_IN: tuple[type[Recording], ...] = (
     SpikeTrainRecording,
     MatRecording,
     Mat73Recording,
+    RosbagRecording,
 )
 
 _FIRST_FORMATS = ("aedat31", "aedat2", "aedat4", "evt2", "evt3", "dat", "npy", "npz", "npy-tonic", "atis")
@@ -190,6 +193,10 @@ def open_recording(
         raise RecordingError(f"{path}: expected {FORMATS[format].TITLE}, found {found}. Leave the file out.")
     if format is not None:
         kind = FORMATS[format]
+    if kind is None and (other := unsupported_format(head)) is not None:
+        raise RecordingError(
+            f"{path}: expected a recording of a format that is read here, found {other[0]}. Convert it with {other[1]}."
+        )
     if kind is None:
         shown = [kind for kind in FORMATS.values() if kind is not TonicNpyRecording]
         known = ", ".join(dict.fromkeys(f"{kind.TITLE} ({kind.SUFFIX})" for kind in shown))

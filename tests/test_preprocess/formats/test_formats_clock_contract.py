@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+from event_bags import message, write_bag
 from numpy.typing import NDArray
 from raw_files import AEDAT2_HEADER, Packet, aedat31, polarity_payload, text_header
 
@@ -230,6 +231,10 @@ def write_mat73(path: Path, t: Times, flip: Times) -> None:
         raw.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64")
 
 
+def write_rosbag(path: Path, t: Times, flip: Times) -> None:
+    write_bag(path, [("/dvs/events", message(t ^ flip, *pixels(len(t)), SIZE, SIZE))])
+
+
 CLOCKS = {
     "aedat2": Clock("aedat2", write_aedat2, 32, True, "u32 of µs"),
     "aedat31": Clock("aedat31", write_aedat31, 31, False, "packets count the overflows of 31 bits: 62 bits in all"),
@@ -248,6 +253,7 @@ CLOCKS = {
     "es": Clock("es", write_event_stream, 24, False, "steps of any length", is_of_steps=True),
     "mat": Clock("mat", write_mat, 40, False, "64 bits"),
     "mat73": Clock("mat73", write_mat73, 40, False, "64 bits"),
+    "rosbag": Clock("rosbag", write_rosbag, 40, False, "seconds and nanoseconds of 32 bits each"),
     "npy-tonic": Clock("npy-tonic", write_npy_as_tonic, 40, False, "64 bits of ms", 1000),
 }
 
