@@ -54,6 +54,7 @@ class RosbagRecording(Recording):
     def decode(self) -> Iterator[Events]:
         """All events, message by message; RecordingError at the first that is damaged or outside the sensor."""
         parts: list[NDArray[Any]] = []
+        waiting = 0
         for number, (height, width, events) in enumerate(self._messages()):
             if (height, width) != (self.height, self.width):
                 found = f"one of {height}x{width} in message {number}"
@@ -65,10 +66,11 @@ class RosbagRecording(Recording):
             if len(events) and events["p"].max() > 1:
                 raise self._wrong("polarities 0 and 1", f"{events['p'].max()} in message {number}")
             parts.append(events)
-            if sum(map(len, parts)) >= _EVENTS_A_CHUNK:
+            waiting += len(events)
+            if waiting >= _EVENTS_A_CHUNK:
                 yield self._events(np.concatenate(parts))
-                parts = []
-        if sum(map(len, parts)):
+                parts, waiting = [], 0
+        if waiting:
             yield self._events(np.concatenate(parts))
 
     def _events(self, rows: NDArray[Any]) -> Events:
