@@ -308,7 +308,8 @@ class _PartWriter:
         """Write the tables of the samples that are kept, of the sources and of the notes."""
         kept = np.flatnonzero([not sample.dropped for sample in self._samples])
         self._segments.finish(kept)
-        _table([self._samples[k] for k in kept]).write(self._file.create_group("samples"))
+        table = _table([self._samples[k] for k in kept], joined=self._layout.joined)
+        table.write(self._file.create_group("samples"))
         backwards = [self._samples[k].backwards for k in kept]
         write_column(self._file, "backwards", np.array(backwards, np.int64))
         source_fingerprint.write_sources(self._file.create_group("sources"), sources)
@@ -337,12 +338,12 @@ def _refuse_empty(recording: SourceRecording, pending: Sequence[_PendingSample],
         raise RecordingError(*errors)
 
 
-def _table(pending: Sequence[_PendingSample]) -> SampleTable:
+def _table(pending: Sequence[_PendingSample], *, joined: bool) -> SampleTable:
     samples = [g.sample for g in pending]
     intervals = [
         (
-            g.bounds[0] if g.sample.start_us is None else g.sample.start_us,
-            g.bounds[1] + 1 if g.sample.end_us is None else g.sample.end_us,
+            g.bounds[0] if joined or g.sample.start_us is None else g.sample.start_us,
+            g.bounds[1] + 1 if joined or g.sample.end_us is None else g.sample.end_us,
         )
         for g in pending
     ]
