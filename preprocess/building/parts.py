@@ -208,10 +208,11 @@ class _PartWriter:
             if len(chunk):
                 outside.count(chunk.t)
                 low, high = int(chunk.t.min()), int(chunk.t.max())
-                # A chunk may cover hundreds of windows: each searches only its own slice.
-                ordered = windows is not None and bool(np.all(chunk.t[1:] >= chunk.t[:-1]))
                 # A file of spike trains has thousands of samples, of which a chunk covers a few.
                 within = first + np.flatnonzero((intervals[:, 0] <= high) & (intervals[:, 1] > low))
+                # A chunk may cover hundreds of windows: each searches only its own slice.
+                is_cut = windows is not None or len(within) > 1
+                ordered = is_cut and bool(np.all(chunk.t[1:] >= chunk.t[:-1]))
                 for number in self._windows_of(chunk, cutters) if windows else within.tolist():
                     sample = self._samples[number]
                     start, end = sample.interval()

@@ -26,7 +26,7 @@ from preprocess.formats.prophesee.evt2 import Evt2Recording
 from preprocess.formats.prophesee.evt3 import Evt3Recording
 from preprocess.formats.prophesee.evt21 import Evt21Recording
 from preprocess.formats.read_options import NO_OPTIONS, ReadOptions, flags
-from preprocess.formats.recording import HEAD_BYTES, Recording, Size, file_size, unreadable
+from preprocess.formats.recording import Recording, Size, file_size, first_bytes
 from preprocess.formats.rosbag1 import RosbagRecording
 from preprocess.formats.text.text_recording import TextRecording
 from preprocess.formats.unsupported import unsupported_format
@@ -186,7 +186,7 @@ def open_recording(
     """
     path = Path(path).expanduser()
     file_size(path)
-    head = _first_bytes(path)
+    head = first_bytes(path)
     kind = next((kind for kind in (*registered_formats(), *_BUILT_IN) if _is(kind, head, path)), None)
     if format is not None and not _is(FORMATS[format], head, path):
         found = kind.TITLE if kind else f"a file that begins with {head[:16]!r}"
@@ -215,11 +215,3 @@ def _is(kind: type[Recording], head: bytes, path: Path) -> bool:
     return path.suffix.lower() in kind.suffixes() and not any(
         other.MAGIC and other.recognises(head) for other in others
     )
-
-
-def _first_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(HEAD_BYTES)
-    except OSError as error:
-        raise unreadable(path, error) from None

@@ -20,7 +20,7 @@ from preprocess.errors import RecordingError
 from preprocess.events import Events
 from preprocess.formats.column_recording import ColumnRecording, Columns
 from preprocess.formats.read_options import COLUMNS, NO_OPTIONS, ReadOptions, TimeUnit
-from preprocess.formats.recording import BLOCK_BYTES, HEAD_BYTES, Size, damaged, file_size, outside_sensor, unreadable
+from preprocess.formats.recording import BLOCK_BYTES, Size, damaged, file_size, first_bytes, outside_sensor
 from preprocess.formats.text.compressed_text import OpenText, is_zipped_text, open_text
 from preprocess.formats.text.text_header import TextHeader, read_text_header, split_line
 
@@ -70,7 +70,7 @@ class TextRecording(ColumnRecording):
     def may_be_recording(cls, path: Path) -> bool:
         """Whether the first lines have columns of events; notes, lists and other archives are not recordings."""
         try:
-            if path.suffix.lower() == ".zip" and not is_zipped_text(_first_bytes(path)):
+            if path.suffix.lower() == ".zip" and not is_zipped_text(first_bytes(path)):
                 return False
             table = _header_of(path)
         except RecordingError:
@@ -178,14 +178,6 @@ class TextRecording(ColumnRecording):
 
 def _shown(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text[:80])
-
-
-def _first_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(HEAD_BYTES)
-    except OSError as error:
-        raise unreadable(path, error) from None
 
 
 def _header_of(path: Path) -> TextHeader | None:
