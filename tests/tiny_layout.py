@@ -90,6 +90,7 @@ class TinyLayout:
     form: str = ""
     salvage: bool = False
     sort: bool = False
+    joined: bool = False
     tables: tuple[str, ...] = ()
     chunk: int = 128
     delay_s: float = 0.0

@@ -209,10 +209,11 @@ class _PartWriter:
             if len(chunk):
                 outside.count(np.arange(seen, seen + len(chunk)) if outside.by_number else chunk.t)
                 low, high = int(chunk.t.min()), int(chunk.t.max())
-                # A chunk may cover hundreds of windows: each searches only its own slice.
-                ordered = windows is not None and bool(np.all(chunk.t[1:] >= chunk.t[:-1]))
                 # A file of spike trains has thousands of samples, of which a chunk covers a few.
                 within = first + np.flatnonzero((intervals[:, 0] <= high) & (intervals[:, 1] > low))
+                # A chunk may cover hundreds of windows: each searches only its own slice.
+                is_cut = windows is not None or len(within) > 1
+                ordered = is_cut and bool(np.all(chunk.t[1:] >= chunk.t[:-1]))
                 for number in self._windows_of(chunk, cutters) if windows else within.tolist():
                     sample = self._samples[number]
                     start, end = sample.interval()
@@ -313,7 +314,8 @@ class _PartWriter:
         """Write the tables of the samples that are kept, of the sources and of the notes."""
         kept = np.flatnonzero([not sample.dropped for sample in self._samples])
         self._segments.finish(kept)
-        _table([self._samples[k] for k in kept]).write(self._file.create_group("samples"))
+        table = _table([self._samples[k] for k in kept], joined=self._layout.joined)
+        table.write(self._file.create_group("samples"))
         backwards = [self._samples[k].backwards for k in kept]
         write_column(self._file, "backwards", np.array(backwards, np.int64))
         source_fingerprint.write_sources(self._file.create_group("sources"), sources)
@@ -343,12 +345,12 @@ def _refuse_empty(recording: SourceRecording, pending: Sequence[_PendingSample],
         raise RecordingError(*errors)
 
 
-def _table(pending: Sequence[_PendingSample]) -> SampleTable:
+def _table(pending: Sequence[_PendingSample], *, joined: bool) -> SampleTable:
     samples = [g.sample for g in pending]
     intervals = [
         (
-            g.bounds[0] if g.sample.start_us is None else g.sample.start_us,
-            g.bounds[1] + 1 if g.sample.end_us is None else g.sample.end_us,
+            g.bounds[0] if joined or g.sample.start_us is None else g.sample.start_us,
+            g.bounds[1] + 1 if joined or g.sample.end_us is None else g.sample.end_us,
         )
         for g in pending
     ]

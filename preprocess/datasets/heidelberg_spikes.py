@@ -49,7 +49,7 @@ def _read(folder: Path, dataset: str) -> Layout:
         SourceRecording(folder / relative, relative, _samples(part, split, file))
         for part, split, relative, file in found
     ]
-    return Layout(dataset, dataset, SpikeTrainRecording.NAME, 1, UNITS, classes, tuple(recordings))
+    return Layout(dataset, dataset, SpikeTrainRecording.NAME, 1, UNITS, classes, tuple(recordings), joined=True)
 
 
 def _samples(part: str, split: int, file: SpikeTrainLabels) -> tuple[Sample, ...]:

@@ -95,6 +95,7 @@ class Layout:
         salvage: Whether damaged recordings are read up to the damage.
         options: Columns, time unit and place of the events in files that do not state them.
         sort: Whether the events of each recording are sorted by time.
+        joined: Whether the intervals of samples only separate them, so that a sample lasts as long as its events.
         tables: Other files that were read, such as label files, relative like the recordings.
         sensor: Name of the sensor that the recordings must be from, if they say it; empty for any.
     """
@@ -112,6 +113,7 @@ class Layout:
     salvage: bool = False
     options: ReadOptions = NO_OPTIONS
     sort: bool = False
+    joined: bool = False
     tables: tuple[str, ...] = ()
     sensor: str = ""
 

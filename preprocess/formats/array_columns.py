@@ -194,7 +194,8 @@ def to_us(values: NDArray[Any], unit: TimeUnit) -> tuple[NDArray[np.int64], NDAr
     if values.dtype.kind in "iub":
         limit = LARGEST_TIME_US // times
         odd = values > limit if values.dtype.kind == "u" else (values > limit) | (values < -limit)
-        return (values.astype(np.int64) * times + over // 2) // over, odd
+        whole = values.astype(np.int64)
+        return (whole if times == over else (whole * times + over // 2) // over), odd
     wide = values.astype(np.float64) * times / over
     odd = ~(np.abs(wide) < LARGEST_TIME_US)
     return np.floor(np.where(odd, 0, wide) + 0.5).astype(np.int64), odd

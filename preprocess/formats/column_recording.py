@@ -93,7 +93,7 @@ class ColumnRecording(Recording):
         """All events in recording order; RecordingError at the first outside the sensor."""
         seen = 0
         for columns, block in self._blocks():
-            x, y = self._whole(columns["x"], "x", seen), self._whole(columns["y"], "y", seen)
+            x, y = self._pixels(columns["x"], "x", seen), self._pixels(columns["y"], "y", seen)
             t, p = self._times(columns["t"], seen), self._polarities(columns["p"], seen)
             outside = first_outside(x, y, self.height, self.width)
             good = len(t) if outside < 0 else outside
@@ -117,9 +117,15 @@ class ColumnRecording(Recording):
             raise self._unfit(f"times in {self.time_unit}", "t", values, odd, seen)
         return times
 
+    def _pixels(self, values: NDArray[Any], name: str, seen: int) -> NDArray[Any]:
+        """Columns or rows as integers of any type."""
+        return values if values.dtype.kind in "iu" and values.dtype.itemsize <= 4 else self._whole(values, name, seen)
+
     @_QUIETLY
     def _polarities(self, values: NDArray[Any], seen: int) -> NDArray[np.uint8]:
         """The polarities as 0 (OFF) and 1 (ON), from 0 and 1 or from -1 and 1."""
+        if values.dtype.kind in "iu" and int(values.min()) >= 0 and int(values.max()) <= 1:
+            return values.astype(np.uint8)
         odd = (values != 0) & (values != 1) & (values.astype(np.float64) != -1)
         if odd.any():
             raise self._unfit("polarities 0 and 1 (or -1 and 1)", "p", values, odd, seen)

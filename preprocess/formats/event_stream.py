@@ -18,7 +18,7 @@ import numpy as np
 
 from preprocess.errors import RecordingError
 from preprocess.events import Events
-from preprocess.formats.recording import Recording, Size, damaged, file_size, outside_sensor, reading, unreadable
+from preprocess.formats.recording import Recording, Size, damaged, file_size, first_bytes, outside_sensor, reading
 
 _HEADER_BYTES = 20
 _EVENTS_A_CHUNK = 1 << 17
@@ -42,11 +42,7 @@ class EventStreamRecording(Recording):
     def open(cls, path: Path, size: Size | None = None) -> EventStreamRecording:
         """Read the header; RecordingError if it is cut off, or of another version or kind of events."""
         end = file_size(path)
-        try:
-            with path.open("rb") as file:
-                head = file.read(_HEADER_BYTES)
-        except OSError as error:
-            raise unreadable(path, error) from None
+        head = first_bytes(path, _HEADER_BYTES)
 
         def refused(expected: str, found: str, at: int) -> RecordingError:
             return RecordingError(

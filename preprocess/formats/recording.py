@@ -151,6 +151,15 @@ def file_size(path: Path) -> int:
     return found.st_size
 
 
+def first_bytes(path: Path, count: int = HEAD_BYTES) -> bytes:
+    """The first bytes of a file, fewer if it is shorter; RecordingError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
 def unreadable(path: Path, error: OSError) -> RecordingError:
     """Return the error for a file that the operating system cannot read."""
     return RecordingError(f"{path}: cannot be read ({error.strerror or error}). Check the path and its permissions.")

@@ -26,8 +26,10 @@ from preprocess.formats.prophesee.evt2 import Evt2Recording
 from preprocess.formats.prophesee.evt3 import Evt3Recording
 from preprocess.formats.prophesee.evt21 import Evt21Recording
 from preprocess.formats.read_options import NO_OPTIONS, ReadOptions, flags
-from preprocess.formats.recording import HEAD_BYTES, Recording, Size, file_size, unreadable
+from preprocess.formats.recording import Recording, Size, file_size, first_bytes
+from preprocess.formats.rosbag1 import RosbagRecording
 from preprocess.formats.text.text_recording import TextRecording
+from preprocess.formats.unsupported import unsupported_format
 
 # The first format that recognises a file is used; tonic's arrays and spike trains look like others: they are requested.
 _BUILT_IN: tuple[type[Recording], ...] = (
@@ -48,6 +50,7 @@ _BUILT_IN: tuple[type[Recording], ...] = (
     SpikeTrainRecording,
     MatRecording,
     Mat73Recording,
+    RosbagRecording,
 )
 
 _FIRST_FORMATS = ("aedat31", "aedat2", "aedat4", "evt2", "evt3", "dat", "npy", "npz", "npy-tonic", "atis")
@@ -183,7 +186,7 @@ def open_recording(
     """
     path = Path(path).expanduser()
     file_size(path)
-    head = _first_bytes(path)
+    head = first_bytes(path)
     if format is not None and _is(FORMATS[format], head, path):
         kind: type[Recording] | None = FORMATS[format]
     else:
@@ -191,6 +194,10 @@ def open_recording(
     if format is not None and kind is not FORMATS[format]:
         found = kind.TITLE if kind else f"a file that begins with {head[:16]!r}"
         raise RecordingError(f"{path}: expected {FORMATS[format].TITLE}, found {found}. Leave the file out.")
+    if kind is None and (other := unsupported_format(head)) is not None:
+        raise RecordingError(
+            f"{path}: expected a recording of a format that is read here, found {other[0]}. Convert it with {other[1]}."
+        )
     if kind is None:
         shown = [kind for kind in FORMATS.values() if kind is not TonicNpyRecording]
         known = ", ".join(dict.fromkeys(f"{kind.TITLE} ({kind.SUFFIX})" for kind in shown))
@@ -209,11 +216,3 @@ def _is(kind: type[Recording], head: bytes, path: Path) -> bool:
     return path.suffix.lower() in kind.suffixes() and not any(
         other.MAGIC and other.recognises(head) for other in others
     )
-
-
-def _first_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(HEAD_BYTES)
-    except OSError as error:
-        raise unreadable(path, error) from None

@@ -20,8 +20,8 @@ from preprocess.errors import RecordingError
 from preprocess.events import Events
 from preprocess.formats.column_recording import ColumnRecording, Columns
 from preprocess.formats.read_options import COLUMNS, NO_OPTIONS, ReadOptions, TimeUnit
-from preprocess.formats.recording import BLOCK_BYTES, Size, damaged, file_size, outside_sensor
-from preprocess.formats.text.compressed_text import OpenText, open_text
+from preprocess.formats.recording import BLOCK_BYTES, Size, damaged, file_size, first_bytes, outside_sensor
+from preprocess.formats.text.compressed_text import OpenText, is_zipped_text, open_text
 from preprocess.formats.text.text_header import TextHeader, read_text_header, split_line
 
 _EVENTS_A_CHUNK = 1 << 17
@@ -68,8 +68,10 @@ class TextRecording(ColumnRecording):
 
     @classmethod
     def may_be_recording(cls, path: Path) -> bool:
-        """Whether the first lines have columns of events; notes and lists are not recordings."""
+        """Whether the first lines have columns of events; notes, lists and other archives are not recordings."""
         try:
+            if path.suffix.lower() == ".zip" and not is_zipped_text(first_bytes(path)):
+                return False
             table = _header_of(path)
         except RecordingError:
             return True

@@ -79,6 +79,7 @@ def test_spikes_and_frames_are_those_of_tonic_and_spikingjelly(
         assert set(events.y.tolist()) == {0} and set(events.p.tolist()) == {1}
         exact = times.astype(np.float64) * 1e6
         np.testing.assert_array_equal(events.t - k * PERIOD_US, np.floor(exact + 0.5))
+        assert store.samples.interval_us[number].tolist() == [events.t[0], events.t[-1] + 1]
         theirs, label = hsd.SHD(str(tmp_path / "src"), train=train)[k]
         np.testing.assert_array_equal(theirs["t"], exact.astype(int))
         np.testing.assert_array_equal(theirs["x"], events.x)

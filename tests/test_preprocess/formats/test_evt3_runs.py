@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.formats.clock import new_clock
+from preprocess.formats.clock_wraps import new_clock
 from preprocess.formats.prophesee import evt3_kernels
 from preprocess.formats.prophesee.decoder_state import GOOD, new_state
 

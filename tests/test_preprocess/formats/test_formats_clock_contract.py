@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import scipy.io
 from aedat4_files import EVENT, aedat4, event_packet
+from event_bags import message, write_bag
 from numpy.typing import NDArray
 from raw_files import AEDAT2_HEADER, Packet, aedat31, polarity_payload, text_header
 
@@ -225,6 +226,10 @@ def write_mat73(path: Path, t: Times, flip: Times) -> None:
         raw.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64")
 
 
+def write_rosbag(path: Path, t: Times, flip: Times) -> None:
+    write_bag(path, [("/dvs/events", message(t ^ flip, *pixels(len(t)), SIZE, SIZE))])
+
+
 CLOCKS = {
     "aedat2": Clock("aedat2", write_aedat2, 32, True, "u32 of µs"),
     "aedat2-davis": Clock("aedat2", write_aedat2_of_davis, 32, True, "u32 of µs; words of the IMU are left out"),
@@ -244,6 +249,7 @@ CLOCKS = {
     "es": Clock("es", write_event_stream, 24, False, "steps of any length", is_of_steps=True),
     "mat": Clock("mat", write_mat, 40, False, "64 bits"),
     "mat73": Clock("mat73", write_mat73, 40, False, "64 bits"),
+    "rosbag": Clock("rosbag", write_rosbag, 40, False, "seconds and nanoseconds of 32 bits each"),
     "npy-tonic": Clock("npy-tonic", write_npy_as_tonic, 40, False, "64 bits of ms", 1000),
 }
 

@@ -143,7 +143,7 @@ def test_atis_faults(tmp_path: Path, content: bytes, message: str):
     assert message in refusal(tmp_path / "a.bin", content)
 
 
-@pytest.mark.parametrize("content", [b"PK", b"#!AER-DAT1.0\r\n", b"x", b"% evt 4.0\n"])
+@pytest.mark.parametrize("content", [b"PK", b"#!AER-DAT9.0\r\n", b"x", b"% evt 5.0\n"])
 def test_other_files_are_told_by_their_first_bytes(tmp_path: Path, content: bytes):
     found = f", found a file that begins with {content!r}."
     assert found in refusal(tmp_path / "a.aedat", content)

@@ -219,6 +219,8 @@ def test_the_size_is_that_of_the_events_in_inspect_and_asked_for_in_a_folder(tmp
     # Notes beside recordings are not recordings.
     (path.parent / "README.txt").write_text("Recorded in the lab.\nTwo persons.\n")
     (path.parent / "labels.csv").write_text("class,start,end\n1,5,9\n")
+    (path.parent / "pictures.zip").write_bytes(zipped(b"GIF", "a.gif", "b.gif"))
+    (path.parent / "picture.gz").write_bytes(gzip.compress(b"\x89PNG\0"))
     layout = find_layout("folder", tmp_path / "mine", name="mine", size=SIZE)
     assert [r.relative for r in layout.recordings] == ["box/a.csv"]
     store = open_events(build_event_store(layout, tmp_path / "cache"))
