@@ -26,6 +26,23 @@ def test_peers_give_equal_results():
         assert any(work in line for line in lines), work
 
 
+def test_frames_of_many_small_recordings_equal_those_of_peers():
+    words = [sys.executable, "-m", "benchmarks.small_recordings", "--tiny"]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "SpikingJelly" in done.stdout and "tonic" in done.stdout and "peak memory" in done.stdout
+
+
+def test_readers_of_raw_files_give_equal_events():
+    """Readers of other packages are checked where $SPIKELOOM_PEERS is an interpreter that has them."""
+    words = [sys.executable, "-m", "benchmarks.decoding", "--tiny"]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("| work | spikeloom | peer | ratio |")
+    for work in ("EVT 2.0", "EVT 3.0", "DAT", "AEDAT 4, LZ4", "AEDAT 4, Zstd", "AEDAT 2.0, DAVIS346"):
+        assert any(line.startswith(f"| {work}") for line in done.stdout.splitlines()), work
+
+
 @pytest.mark.parametrize("name", ["neurons", "training"])
 def test_networks_of_peers_give_equal_results(name: str):
     words = [sys.executable, "-m", f"benchmarks.{name}", "--tiny"]

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from preprocess.datasets.layout import Windows
-from preprocess.formats.array_columns import ArrayOptions, TimeUnit
+from preprocess.formats.read_options import ReadOptions, TimeUnit
 from preprocess.terminal.command_line import UsageError, parse
 from preprocess.terminal.progress import Bars, Progress
 
@@ -55,9 +55,11 @@ class Arguments:
     min_events: int = 1
     """Minimum number of events per window; windows with fewer events are not classified."""
     columns: str | None = None
-    """Order of the columns of .npy and .npz files without column names, such as txyp."""
+    """Order of the columns of arrays and text files without column names, such as txyp."""
     time_unit: TimeUnit | None = None
-    """Unit of the times in .npy and .npz files (default: whole us)."""
+    """Unit of the times in files that do not state it (default: whole us)."""
+    hdf5_path: str | None = None
+    """Group or data set with the events in HDF5 files, such as davis/left/events."""
     orientation: Literal["spikingjelly", "clif"] = "spikingjelly"
     """Orientation of CIFAR10-DVS recordings, as in preprocess."""
     salvage: bool = False
@@ -77,9 +79,9 @@ class Arguments:
             return None
         return Windows(self.window_us, self.stride_us or max(1, self.window_us), self.min_events)
 
-    def arrays(self) -> ArrayOptions:
-        """The columns and time unit of arrays."""
-        return ArrayOptions(self.columns, self.time_unit)
+    def read_options(self) -> ReadOptions:
+        """What the recordings do not state."""
+        return ReadOptions(self.columns, self.time_unit, self.hdf5_path)
 
     def errors(self) -> Iterator[str]:
         """Iterate over errors that can be found without opening the files."""
@@ -91,7 +93,7 @@ class Arguments:
             yield f"--stride-us: expected at least 1, found {self.stride_us}"
         windows = self.windows()
         yield from windows.errors() if windows else ()
-        yield from self.arrays().errors()
+        yield from self.read_options().errors()
         if self.csv is not None and not self.csv.expanduser().absolute().parent.is_dir():
             yield f"--csv: expected a file name in an existing folder, found '{self.csv}'"
 
@@ -121,7 +123,7 @@ def run(argv: list[str]) -> None:
             files,
             windows=arguments.windows(),
             labels=labels,
-            arrays=arguments.arrays(),
+            options=arguments.read_options(),
             orientation=None if arguments.orientation == "spikingjelly" else arguments.orientation,
             salvage=arguments.salvage,
             sort=arguments.sort,
@@ -140,7 +142,7 @@ def _answer(arguments: Arguments, trained: TrainedNetwork, found: Classified) ->
         "run": str(arguments.run_dir.expanduser().absolute()),
         "classes": list(trained.classes),
         "windows": [
-            window.row() | {"logits": [round(float(value), 6) for value in window.prediction.logits]}
+            _row(window) | {"logits": [round(float(value), 6) for value in window.prediction.logits]}
             for window in found.windows
         ],
         "accuracy": found.accuracy(),
@@ -148,10 +150,23 @@ def _answer(arguments: Arguments, trained: TrainedNetwork, found: Classified) ->
     }
 
 
+def _row(window: ClassifiedWindow) -> dict[str, Any]:
+    """The row of the CSV file, which is also an entry of the JSON object."""
+    return {
+        "file": str(window.file),
+        "start_us": window.start_us,
+        "end_us": window.end_us,
+        "events": window.events,
+        "class": window.prediction.name,
+        "confidence": round(window.prediction.confidence, 6),
+        "label": window.label,
+    }
+
+
 def _write_csv(path: Path, found: Classified) -> None:
     from preprocess.files import write_whole
 
-    rows = [window.row() for window in found.windows]
+    rows = [_row(window) for window in found.windows]
 
     def write(temporary: Path) -> None:
         with temporary.open("w", newline="") as file:

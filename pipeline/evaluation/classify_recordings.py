@@ -21,7 +21,7 @@ from pipeline.evaluation.wilson_interval import accuracy_interval
 from preprocess.building.build_event_store import build_event_store
 from preprocess.datasets.layout import Layout, Sample, SourceRecording, Windows
 from preprocess.errors import RecordingError
-from preprocess.formats import NO_OPTIONS, ArrayOptions, open_recording
+from preprocess.formats import NO_OPTIONS, ReadOptions, open_recording
 from preprocess.store.event_store import open_events
 from preprocess.store.frame_source import EventFrames
 from preprocess.store.sample_table import NO_SPLIT
@@ -55,18 +55,6 @@ class ClassifiedWindow:
         """Whether the prediction is the label; None if the label is not known."""
         return None if self.label is None else self.label == self.prediction.name
 
-    def row(self) -> dict[str, Any]:
-        """The row of the CSV file, which is also an entry of the JSON object."""
-        return {
-            "file": str(self.file),
-            "start_us": self.start_us,
-            "end_us": self.end_us,
-            "events": self.events,
-            "class": self.prediction.name,
-            "confidence": round(self.prediction.confidence, 6),
-            "label": self.label,
-        }
-
 
 @dataclass(frozen=True)
 class Classified:
@@ -96,7 +84,7 @@ def classify_recordings(
     *,
     windows: Windows | None = None,
     labels: Mapping[Path, str] | None = None,
-    arrays: ArrayOptions = NO_OPTIONS,
+    options: ReadOptions = NO_OPTIONS,
     orientation: str | None = None,
     salvage: bool = False,
     sort: bool = False,
@@ -109,7 +97,7 @@ def classify_recordings(
         files: Recordings of any readable format; duplicates are classified once.
         windows: How recordings are cut into windows; None classifies each recording as one sample.
         labels: The true class of every file, if known.
-        arrays: Columns and time unit of arrays that do not specify them.
+        options: Columns, time unit and place of the events in files that do not state them.
         orientation: Orientation of CIFAR10-DVS recordings; None for that of the format.
         salvage: Whether the events before the damage are used if a recording is damaged.
         sort: Whether the events of each recording are first sorted by time.
@@ -122,7 +110,7 @@ def classify_recordings(
     """
     trained.config.binning.refuse_imported()
     paths = list(dict.fromkeys(Path(file).expanduser().absolute() for file in files))
-    _refuse_other_sensors(trained, paths, arrays)
+    _refuse_other_sensors(trained, paths, options)
     folder = Path(os.path.commonpath([path.parent for path in paths]))
     names = {str(path.relative_to(folder)): path for path in paths}
     recordings = tuple(
@@ -141,7 +129,7 @@ def classify_recordings(
         orientation=orientation,
         windows=windows,
         salvage=salvage,
-        arrays=arrays,
+        options=options,
         sort=sort,
     )
     with tempfile.TemporaryDirectory(prefix="spikeloom-predict-") as temporary:
@@ -172,13 +160,13 @@ def _label(trained: TrainedNetwork, labels: Mapping[Path, str] | None, path: Pat
     return 0 if labels is None else trained.classes.index(labels[path])
 
 
-def _refuse_other_sensors(trained: TrainedNetwork, paths: Sequence[Path], arrays: ArrayOptions) -> None:
+def _refuse_other_sensors(trained: TrainedNetwork, paths: Sequence[Path], options: ReadOptions) -> None:
     """Check the sensor size of all recordings before decoding any of them."""
     rows, columns = trained.sensor
     errors: list[str] = []
     for path in paths:
         try:
-            opened = open_recording(path, size=trained.sensor, arrays=arrays)
+            opened = open_recording(path, size=trained.sensor, options=options)
         except RecordingError as error:
             errors += error.errors
             continue

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames
 from preprocess.datasets import find_layout
 from preprocess.datasets.layout import Windows
 from preprocess.default_folders import default_cache
 from preprocess.errors import ConfigError
-from preprocess.formats import ArrayOptions, Size
-from preprocess.formats.array_columns import TimeUnit
+from preprocess.formats import ReadOptions, Size
+from preprocess.formats.read_options import TimeUnit
 from preprocess.store.event_store import open_events
 from preprocess.store.sample_table import TEST, TRAIN
 from preprocess.terminal.progress import Progress
@@ -68,6 +68,7 @@ def preprocess_dataset(
     sensor_size: Size | None = None,
     columns: str | None = None,
     time_unit: TimeUnit | None = None,
+    hdf5_path: str | None = None,
     salvage: bool = False,
     sort: bool = False,
     workers: int = 1,
@@ -91,8 +92,9 @@ def preprocess_dataset(
         stride_us: Time from the start of a window to the start of the next, in µs; the window length if None.
         min_events: Minimum number of events per window.
         sensor_size: Sensor rows and columns, for a ``folder`` whose files do not store them.
-        columns: Order of the columns of arrays without column names, such as ``txyp``.
-        time_unit: Unit of the timestamps of arrays; integer µs if None.
+        columns: Order of the columns of arrays and text without column names, such as ``txyp``.
+        time_unit: Unit of the timestamps; if None, the one that the files state, else integer µs.
+        hdf5_path: Group or data set of HDF5 files with the events.
         salvage: Read damaged recordings up to the damage instead of raising an error.
         sort: Sort the events of each recording by time first.
         workers: Number of processes for decoding, and of threads for binning.
@@ -107,9 +109,9 @@ def preprocess_dataset(
     steps = (timesteps,) if isinstance(timesteps, int) else tuple(timesteps)
     wanted = [*(Binning(t, downsample=downsample) for t in steps), *binnings]
     windows = None if window_us is None else Windows(window_us, stride_us or window_us, min_events)
-    arrays = ArrayOptions(columns, time_unit)
+    options = ReadOptions(columns, time_unit, hdf5_path)
     errors = [error for binning in wanted for error in binning.errors()]
-    errors += [*(windows.errors() if windows else ()), *arrays.errors()]
+    errors += [*(windows.errors() if windows else ()), *options.errors()]
     if workers < 1:
         errors.append(f"workers: expected at least 1, found {workers}")
     if windows is None and (stride_us is not None or min_events != 1):
@@ -124,7 +126,7 @@ def preprocess_dataset(
         windows=windows,
         size=sensor_size,
         salvage=salvage,
-        arrays=arrays,
+        options=options,
         sort=sort,
         notify=None if progress is None else progress.note,
     )

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from preprocess.formats.array_columns import ArrayOptions, TimeUnit
+from preprocess.formats.read_options import ReadOptions, TimeUnit
 from preprocess.terminal.command_line import UsageError, parse
 
 # jAER's headers have thousands of lines.
@@ -37,17 +37,19 @@ class Arguments:
     sample: int | None = None
     """Number of the sample of a cache to show (default: the first)."""
     columns: str | None = None
-    """Order of the columns in a .npy or .npz file without column names, such as txyp."""
+    """Order of the columns in an array or a text file without column names, such as txyp."""
     time_unit: TimeUnit | None = None
-    """Unit of the timestamps in a .npy or .npz file (default: us, as integers)."""
+    """Unit of the timestamps in a file that does not state it (default: us, as integers)."""
+    hdf5_path: str | None = None
+    """Group or data set with the events in an HDF5 file, such as davis/left/events."""
     sensor_size: tuple[int, int] | None = None
-    """Sensor rows and columns, for formats that do not store them: .npy, .npz, .bin."""
+    """Sensor rows and columns, for files that do not store them, such as .npy, .txt and .bin."""
     json: bool = False
     """Print one JSON object instead of lines."""
 
-    def arrays(self) -> ArrayOptions:
-        """The column order and time unit of arrays."""
-        return ArrayOptions(self.columns, self.time_unit)
+    def read_options(self) -> ReadOptions:
+        """What the recording does not state."""
+        return ReadOptions(self.columns, self.time_unit, self.hdf5_path)
 
     def check(self) -> None:
         """Raise a UsageError with every error that can be found without reading files."""
@@ -62,7 +64,7 @@ class Arguments:
             errors.append(f"--sample: expected 0 or more, found {self.sample}")
         if self.sensor_size is not None and not all(1 <= side <= 1 << 15 for side in self.sensor_size):
             errors.append(f"--sensor-size: expected 1 to {1 << 15} rows and columns, found {self.sensor_size}")
-        errors += self.arrays().errors()
+        errors += self.read_options().errors()
         if errors:
             raise UsageError(*errors)
 
@@ -74,7 +76,7 @@ def run(argv: list[str]) -> None:
     from preprocess.inspection.inspect_file import inspect_file
 
     path, size = arguments.file.expanduser().absolute(), arguments.sensor_size
-    found = inspect_file(path, sample=arguments.sample, size=size, arrays=arguments.arrays())
+    found = inspect_file(path, sample=arguments.sample, size=size, options=arguments.read_options())
     if arguments.plot is not None:
         found.draw(arguments.plot.expanduser().absolute())
     if arguments.animate is not None:

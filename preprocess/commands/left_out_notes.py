@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from preprocess.building.build_frame_cache import MOST_LOST
-from preprocess.formats.array_columns import ARRAY_SUFFIXES
+from preprocess.building.time_unit_check import first_without_unit
 from preprocess.store.event_store import EventStore
 from preprocess.store.frame_cache import FrameCache, open_frames
 from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN
@@ -73,11 +73,11 @@ def _assumed(layout: Layout, store: EventStore) -> Remark:
         "salvage": layout.salvage,
         "sorted": store.is_sorted,
     }
-    if layout.dataset != "folder" or not any(r.path.suffix.lower() in ARRAY_SUFFIXES for r in layout.recordings):
+    if first_without_unit(layout) is None:
         return Remark("read_as", value)
-    unit = layout.arrays.time_unit
-    value |= {"columns": layout.arrays.columns, "time_unit": unit or "us", "time_unit_assumed": unit is None}
-    line = "Times of .npy and .npz files were read as us, because no --time-unit was given."
+    unit = layout.options.time_unit
+    value |= {"columns": layout.options.columns, "time_unit": unit or "us", "time_unit_assumed": unit is None}
+    line = "Times of files that do not state a unit were read as us, because no --time-unit was given."
     return Remark("read_as", value, () if unit else (line,))
 
 

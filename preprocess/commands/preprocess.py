@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.rules import EventRule
 from preprocess.datasets.layout import Windows
 from preprocess.datasets.registry import DATASETS
 from preprocess.default_folders import default_cache
-from preprocess.formats.array_columns import ArrayOptions, TimeUnit
+from preprocess.formats.read_options import ReadOptions, TimeUnit, flags
 from preprocess.terminal.command_line import UsageError, parse
 
 FRAMES = "frames"
@@ -70,11 +70,13 @@ class Arguments:
     min_events: int = 1
     """Minimum number of events per window; windows with fewer are left out."""
     sensor_size: tuple[int, int] | None = None
-    """Sensor rows and columns of a folder, for formats that do not store them: .npy, .npz, .bin."""
+    """Sensor rows and columns of a folder, for files that do not store them, such as .npy, .txt and .bin."""
     columns: str | None = None
-    """Order of the columns in a folder's .npy and .npz files without column names, such as txyp."""
+    """Order of the columns in a folder's arrays and text files without column names, such as txyp."""
     time_unit: TimeUnit | None = None
-    """Unit of the timestamps in a folder's .npy and .npz files (default: us, as integers)."""
+    """Unit of the timestamps in a folder's files that do not state it (default: us, as integers)."""
+    hdf5_path: str | None = None
+    """Group or data set with the events in a folder's HDF5 files, such as davis/left/events."""
     salvage: bool = False
     """Read damaged recordings up to the damage instead of stopping with an error."""
     sort: bool = False
@@ -122,14 +124,15 @@ class Arguments:
             return None
         return Windows(self.window_us, self.stride_us or self.window_us, self.min_events)
 
-    def arrays(self) -> ArrayOptions:
-        """The column order and time unit of arrays."""
-        return ArrayOptions(self.columns, self.time_unit)
+    def read_options(self) -> ReadOptions:
+        """What the recordings do not state."""
+        return ReadOptions(self.columns, self.time_unit, self.hdf5_path)
 
     def _folder_errors(self) -> Iterator[str]:
-        if self.dataset != "folder" and (self.columns is not None or self.time_unit is not None):
-            yield f"--columns, --time-unit: expected with folder only, found with {self.dataset}. Leave them out."
-        yield from self.arrays().errors()
+        if self.dataset != "folder" and self.read_options().given:
+            given = flags(self.read_options().given)
+            yield f"{given}: expected with folder only, found with {self.dataset}. Leave it out."
+        yield from self.read_options().errors()
         if self.dataset != "folder" and (self.window_us is not None or self.sensor_size is not None):
             yield f"--window-us, --sensor-size: expected with folder only, found with {self.dataset}. Leave them out."
         if self.dataset == "folder" and self.name is None:
@@ -173,7 +176,7 @@ def run(argv: list[str]) -> None:
     arguments = parse(Arguments, argv, prog="spikeloom preprocess")
     arguments.check()
     from preprocess.building.build_event_store import build_event_store, ensure_every_frames
-    from preprocess.building.plausibility import check_sample_times
+    from preprocess.building.time_unit_check import check_sample_times
     from preprocess.commands.left_out_notes import Remark, remarks
     from preprocess.commands.preprocess_summary import print_summary
     from preprocess.datasets import find_layout, find_unread
@@ -197,7 +200,7 @@ def run(argv: list[str]) -> None:
         windows=arguments.windows(),
         size=arguments.sensor_size,
         salvage=arguments.salvage,
-        arrays=arguments.arrays(),
+        options=arguments.read_options(),
         sort=arguments.sort,
         notify=progress.note,
     )

@@ -61,7 +61,9 @@ class _Files:
             recordings += self._of_class(folder, label, name, errors)
         raise_all(folder, errors)
         cache = f"{dataset}{self.added}"
-        return Layout(cache, dataset, self.format, 128, 128, self.classes, tuple(recordings), self.orientation)
+        return Layout(
+            cache, dataset, self.format, 128, 128, self.classes, tuple(recordings), self.orientation, sensor="DVS128"
+        )
 
     def _of_class(self, folder: Path, label: int, name: str, errors: list[str]) -> list[SourceRecording]:
         """A class's recordings in the order of their numbers."""

@@ -48,6 +48,11 @@ def list_remotes(dataset: str) -> tuple[Remote, ...]:
     import tonic.datasets
 
     t = getattr(tonic.datasets, TONIC_CLASSES[dataset])
+    if hasattr(t, "train_zip"):
+        return (
+            Remote(t.base_url + t.train_zip, t.train_zip, t.train_md5),
+            Remote(t.base_url + t.test_zip, t.test_zip, t.test_md5),
+        )
     if not hasattr(t, "train_url"):
         return (Remote(t.url, t.filename, t.file_md5),)
     return (

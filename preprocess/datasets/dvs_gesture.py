@@ -65,7 +65,7 @@ def _read(classes: tuple[str, ...], folder: Path, dataset: str) -> Layout:
         recordings.append(SourceRecording(path, name, _samples(path.stem, split, labels, classes, counted)))
     raise_all(folder, errors)
     tables = (*LISTS.values(), *(_labels_of(recording.path).name for recording in recordings))
-    return Layout(dataset, dataset, "aedat31", 128, 128, classes, tuple(recordings), tables=tables)
+    return Layout(dataset, dataset, "aedat31", 128, 128, classes, tuple(recordings), tables=tables, sensor="DVS128")
 
 
 def _labels_of(path: Path) -> Path:

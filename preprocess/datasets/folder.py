@@ -21,8 +21,8 @@ from pathlib import Path, PurePosixPath
 from preprocess.datasets.dataset_description import Dataset
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, folders, raise_all
 from preprocess.errors import LayoutError
-from preprocess.formats import FORMATS, NO_OPTIONS, SUFFIXES, Size, open_recording
-from preprocess.formats.array_columns import ARRAY_SUFFIXES
+from preprocess.formats import SUFFIXES, Size, open_recording
+from preprocess.formats.registry import files_for, formats_of, may_be_recording
 from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN
 
 MANIFEST = "manifest.csv"
@@ -54,24 +54,29 @@ def with_sensor(layout: Layout, size: Size | None) -> Layout:
     """Return the layout with the sensor size of its first recording, or `size` if the format does not store it.
 
     Raises:
-        LayoutError: If the size is unknown, or columns and units are given for formats other than arrays.
+        LayoutError: If the size is unknown, or options are given that no recording needs.
         RecordingError: If the first recording is damaged.
     """
     first = layout.recordings[0].path
-    if layout.arrays != NO_OPTIONS and not any(r.path.suffix.lower() in ARRAY_SUFFIXES for r in layout.recordings):
-        raise LayoutError(
-            f"{layout.folder}: expected .npy or .npz files for --columns and --time-unit, found none. Leave them out."
-        )
-    suffix = first.suffix.lower()
-    without = (kind.TITLE for kind in FORMATS.values() if suffix == kind.SUFFIX and kind.STORES_SIZE == "never")
+    kinds = {kind for suffix in {r.path.suffix for r in layout.recordings} for kind in formats_of(suffix)}
+    unused = [name for name in layout.options.given if not any(name in kind.OPTIONS for kind in kinds)]
+    if unused:
+        raise LayoutError(f"{layout.folder}: expected a {files_for(unused)}, found none. Leave it out.")
+    without = (kind.TITLE for kind in formats_of(first.suffix) if kind.STORES_SIZE == "never")
     title = next(without, None)
     if size is None and title is not None:
-        raise LayoutError(
-            f"{first}: expected the size of the sensor, which {title} files do not store, found none. Give it: "
-            "--sensor-size ROWS COLUMNS"
-        )
-    opened = open_recording(first, size=size, arrays=layout.arrays)
+        raise _without_size(first, title)
+    opened = open_recording(first, size=size, options=layout.options)
+    if opened.size_is_derived:
+        raise _without_size(first, opened.format)
     return dataclasses.replace(layout, height=opened.height, width=opened.width)
+
+
+def _without_size(path: Path, title: str) -> LayoutError:
+    return LayoutError(
+        f"{path}: expected the size of the sensor, which {title} files do not store, found none. Give it: "
+        "--sensor-size ROWS COLUMNS"
+    )
 
 
 def _fits_manifest(folder: Path, dataset: str) -> bool:
@@ -87,9 +92,9 @@ def _has_classes(folder: Path) -> bool:
 
 
 def _recordings_in(folder: Path) -> list[Path]:
-    """The files with the suffix of a recording, sorted."""
+    """The files with the suffix of a recording, sorted, without texts of other contents."""
     found = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
-    return sorted(path for path in found if path.is_file())
+    return sorted(path for path in found if path.is_file() and may_be_recording(path))
 
 
 def _read_splits(folder: Path, dataset: str) -> Layout:
@@ -122,10 +127,7 @@ def _without_recordings(folder: Path) -> str:
     """Return the error for a class folder without recordings, with the kinds of files that it contains."""
     kinds = Counter(path.suffix.lower() or "others" for path in folder.iterdir() if path.is_file())
     found = f"only {', '.join(f'{count:,} {kind}' for kind, count in kinds.most_common(4))}" if kinds else "none"
-    hint = "Move the folder elsewhere"
-    if kinds.keys() & {".h5", ".hdf5"}:
-        hint = "Convert the files (spikeloom inspect FILE describes how), or move the folder elsewhere"
-    return f"{folder}: expected recordings ({', '.join(SUFFIXES)}), found {found}. {hint}."
+    return f"{folder}: expected recordings ({', '.join(SUFFIXES)}), found {found}. Move the folder elsewhere."
 
 
 def _read_manifest(folder: Path, dataset: str) -> Layout:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from preprocess.errors import LayoutError
-from preprocess.formats import NO_OPTIONS, ArrayOptions, Recording, open_recording
+from preprocess.errors import LayoutError, RecordingError
+from preprocess.formats import NO_OPTIONS, ReadOptions, Recording, open_recording
 from preprocess.formats.registry import decoder_of
 
 _MOST_ERRORS = 20
@@ -92,9 +93,10 @@ class Layout:
         form: Readable description of the recordings, such as ``SpikingJelly's events_np``.
         windows: How every sample is cut into windows of equal length; None keeps complete samples.
         salvage: Whether damaged recordings are read up to the damage.
-        arrays: Column order and time unit of NumPy files that do not contain them.
+        options: Columns, time unit and place of the events in files that do not state them.
         sort: Whether the events of each recording are sorted by time.
         tables: Other files that were read, such as label files, relative like the recordings.
+        sensor: Name of the sensor that the recordings must be from, if they say it; empty for any.
     """
 
     name: str
@@ -108,16 +110,17 @@ class Layout:
     form: str = ""
     windows: Windows | None = None
     salvage: bool = False
-    arrays: ArrayOptions = NO_OPTIONS
+    options: ReadOptions = NO_OPTIONS
     sort: bool = False
     tables: tuple[str, ...] = ()
+    sensor: str = ""
 
     @property
     def decoder(self) -> str:
         """The format, its version and how it is decoded, for fingerprints."""
         parts = decoder_of(self.format, {recording.path.suffix.lower() for recording in self.recordings})
         parts += [f"windows {self.windows}"] if self.windows else []
-        parts += [str(self.arrays)] if str(self.arrays) else []
+        parts += [str(self.options)] if str(self.options) else []
         return ", ".join(parts + ["salvage"] * self.salvage + ["sorted by time"] * self.sort)
 
     @property
@@ -133,7 +136,12 @@ class Layout:
             RecordingError: If it is missing, damaged, or of another format or sensor.
         """
         size = self.height, self.width
-        opened = open_recording(recording.path, format=self.format, size=size, arrays=self.arrays)
+        opened = open_recording(recording.path, format=self.format, size=size, options=self.options)
+        if self.sensor and opened.sensor and opened.sensor != self.sensor:
+            raise RecordingError(
+                f"{recording.path}: expected a recording of a {self.sensor}, found one of a {opened.sensor} in the "
+                "header. Leave the file out."
+            )
         orientation = opened.orientation if self.orientation is None else self.orientation
         return dataclasses.replace(opened, orientation=orientation, salvage=self.salvage)
 
@@ -231,7 +239,9 @@ def folders(folder: Path) -> list[Path]:
 
 def files(folder: Path, suffix: str) -> list[Path]:
     """Return the files in a folder whose names end with `suffix`, sorted, without hidden ones."""
-    return sorted(p for p in folder.iterdir() if p.suffix == suffix and not p.name.startswith(".") and p.is_file())
+    with os.scandir(folder) as entries:
+        names = [e.name for e in entries if os.path.splitext(e.name)[1] == suffix and e.is_file()]
+    return [folder / name for name in sorted(names) if not name.startswith(".")]
 
 
 def _few(names: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from preprocess.datasets.class_folders import ClassFolders
 from preprocess.datasets.dataset_description import CacheKind, Dataset, Published
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, files, raise_all
-from preprocess.formats import ArrayOptions
+from preprocess.formats import ReadOptions
 from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN
 
 # The folders of tonic, in the order of its class numbers, and the names of the suits.
@@ -32,7 +32,7 @@ _NAMED = re.compile(r"x(club|heart|diamond|spade)(\d{1,4})i?")
 
 def _read_tonic(folder: Path, dataset: str) -> Layout:
     layout = _TONIC.read(folder, dataset)
-    return dataclasses.replace(layout, classes=CLASSES, arrays=ArrayOptions("txyp"))
+    return dataclasses.replace(layout, classes=CLASSES, options=ReadOptions("txyp"))
 
 
 def _fits_cuts(folder: Path, dataset: str) -> bool:

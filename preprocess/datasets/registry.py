@@ -13,6 +13,7 @@ from preprocess.datasets import (
     dvs_gesture_presplit,
     emulated,
     folder,
+    heidelberg_spikes,
     n_mnist,
     poker_dvs,
     sl_animals,
@@ -21,12 +22,14 @@ from preprocess.datasets.archives import Notify, unpack_archive, unpack_known
 from preprocess.datasets.dataset_description import Dataset, Published
 from preprocess.datasets.layout import Form, Layout, Windows, first_folder, folders, locate_form
 from preprocess.errors import ConfigError, LayoutError
-from preprocess.formats import NO_OPTIONS, ArrayOptions, Size
+from preprocess.formats import NO_OPTIONS, ReadOptions, Size
 
 _DATASETS: tuple[Dataset, ...] = (
     dvs_gesture_presplit.DATASET,
     cifar10_dvs.DATASET,
     n_mnist.DATASET,
+    heidelberg_spikes.SHD_DATASET,
+    heidelberg_spikes.SSC_DATASET,
     class_folders.N_CALTECH101,
     class_folders.N_CARS,
     class_folders.DVS_LIP,
@@ -97,7 +100,7 @@ def find_layout(
     windows: Windows | None = None,
     size: Size | None = None,
     salvage: bool = False,
-    arrays: ArrayOptions = NO_OPTIONS,
+    options: ReadOptions = NO_OPTIONS,
     sort: bool = False,
     notify: Notify | None = None,
 ) -> Layout:
@@ -113,7 +116,7 @@ def find_layout(
             intervals of the manifest.
         size: Rows and columns of the sensor of a ``folder``, for formats that do not store them.
         salvage: Whether damaged recordings are read up to the damage.
-        arrays: Column order and time unit of a ``folder`` of arrays that do not contain them.
+        options: Columns, time unit and place of the events in the files of a ``folder`` that do not state them.
         sort: Whether the events of each recording are sorted by time.
         notify: Called with a message about what was found.
 
@@ -124,8 +127,8 @@ def find_layout(
         raise LayoutError(f"expected a data set ({', '.join(DATASETS)}), found '{dataset}'. Choose one of them.")
     if dataset == "folder" and name is None:
         raise LayoutError("folder: expected a name for its caches, found none. Add --name NAME.")
-    if dataset != "folder" and (windows or size or arrays != NO_OPTIONS):
-        expected = "expected no windows, sensor size, column order or time unit, which only folder has"
+    if dataset != "folder" and (windows or size or options != NO_OPTIONS):
+        expected = "expected no windows, sensor size or options for reading files, which only folder has"
         raise LayoutError(f"{dataset}: {expected}, found one. Leave it out.")
     notify = notify or (lambda _: None)
     try:
@@ -144,7 +147,7 @@ def find_layout(
     if len(_FORMS[dataset]) > 1:
         notify(f"{found}: {form.title}")
     if dataset == "folder":
-        layout = folder.with_sensor(dataclasses.replace(layout, arrays=arrays), size)
+        layout = folder.with_sensor(dataclasses.replace(layout, options=options), size)
     layout = emulated.with_name(layout)
     if orientation != "spikingjelly":
         if layout.orientation is None:

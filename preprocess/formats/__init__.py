@@ -1,7 +1,7 @@
 """Raw recordings: one module per format; a file is opened by its path and streamed as `Events`."""
 
-from preprocess.formats.array_columns import NO_OPTIONS as NO_OPTIONS
-from preprocess.formats.array_columns import ArrayOptions as ArrayOptions
+from preprocess.formats.read_options import NO_OPTIONS as NO_OPTIONS
+from preprocess.formats.read_options import ReadOptions as ReadOptions
 from preprocess.formats.recording import Recording as Recording
 from preprocess.formats.recording import Size as Size
 from preprocess.formats.registry import FORMATS as FORMATS

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
-
-COLUMNS = "txyp"
-
-ARRAY_SUFFIXES = (".npy", ".npz")
-
-TimeUnit = Literal["s", "ms", "us", "ns"]
+from preprocess.formats.read_options import COLUMNS, ReadOptions, TimeUnit
 
 # µs per unit, as a fraction, so that integers are converted without rounding if possible.
 _US_PER_UNIT: dict[str, tuple[int, int]] = {"s": (1_000_000, 1), "ms": (1000, 1), "us": (1, 1), "ns": (1, 1000)}
@@ -35,32 +30,6 @@ TABLE_NAMES = ("events", "event")
 _LONGEST_HEADER = 1 << 14
 _MOST_BYTES_A_ROW = 1 << 12
 LARGEST_TIME_US = 1 << 62
-
-
-@dataclass(frozen=True)
-class ArrayOptions:
-    """The column order and time unit of arrays that do not contain them.
-
-    Attributes:
-        columns: Order of columns without names, a permutation of ``txyp``.
-        time_unit: Unit of the timestamps; None requires integer µs.
-    """
-
-    columns: str | None = None
-    time_unit: TimeUnit | None = None
-
-    def errors(self) -> Iterator[str]:
-        """A line for each invalid value."""
-        if self.columns is not None and sorted(self.columns) != sorted(COLUMNS):
-            yield f"--columns: expected each of t, x, y and p once, such as txyp, found '{self.columns[:80]}'"
-
-    def __str__(self) -> str:
-        """Text for fingerprints; empty without options."""
-        given = (("columns", self.columns), ("time unit", self.time_unit))
-        return ", ".join(f"{name} {value}" for name, value in given if value is not None)
-
-
-NO_OPTIONS = ArrayOptions()
 
 
 @dataclass(frozen=True)
@@ -170,7 +139,7 @@ def read_header(file: Any) -> Header:
     return Header(shape, by_columns and len(shape) > 1, dtype, file.tell())
 
 
-def plan_table(path: Path, header: Header, options: ArrayOptions, member: str = "") -> Plan:
+def plan_table(path: Path, header: Header, options: ReadOptions, member: str = "") -> Plan:
     """Find the columns in one array of all events.
 
     Raises:
@@ -218,6 +187,7 @@ def plan_columns(path: Path, headers: Mapping[str, tuple[str, Header]], ordered:
     return Plan(tuple(stretches), counts[0], ordered)
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def to_us(values: NDArray[Any], unit: TimeUnit) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Convert times to integer µs, rounded to the nearest; also returns a mask of those not finite or too large."""
     times, over = _US_PER_UNIT[unit]

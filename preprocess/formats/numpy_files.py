@@ -9,11 +9,9 @@ Source: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import zipfile
 import zlib
-from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -22,13 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
-from preprocess.events import Events
 from preprocess.formats.array_columns import (
-    COLUMNS,
     LARGEST_TIME_US,
-    NO_OPTIONS,
     TABLE_NAMES,
-    ArrayOptions,
     Header,
     Plan,
     match_names,
@@ -36,22 +30,14 @@ from preprocess.formats.array_columns import (
     plan_columns,
     plan_table,
     read_header,
-    to_us,
 )
-from preprocess.formats.recording import (
-    Recording,
-    Size,
-    damaged,
-    file_size,
-    first_outside,
-    outside_sensor,
-    reading,
-    unreadable,
-)
+from preprocess.formats.column_recording import ColumnRecording, Columns
+from preprocess.formats.read_options import COLUMNS, NO_OPTIONS, ReadOptions
+from preprocess.formats.recording import Size, damaged, file_size, reading, unreadable
+from preprocess.formats.text.compressed_text import is_zipped_text
 
 _EVENTS_A_CHUNK = 1 << 17
 _SKIP_BYTES = 1 << 20
-_LARGEST_SIDE = 1 << 15
 
 _NO_PLAN = Plan((), 0, True)
 
@@ -60,116 +46,17 @@ _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplemen
 
 
 @dataclass(frozen=True)
-class ArrayRecording(Recording):
-    """Base class of the array formats, which do not store the sensor size: it is given or derived from the events."""
+class ArrayRecording(ColumnRecording):
+    """Base class of the array formats; `plan` is where the columns are."""
 
-    VERSION: ClassVar[int] = 1
-    STORES_SIZE = "never"
-
-    options: ArrayOptions = NO_OPTIONS
     plan: Plan = _NO_PLAN
 
     @classmethod
-    @abstractmethod
-    def open(cls, path: Path, size: Size | None = None, options: ArrayOptions = NO_OPTIONS) -> ArrayRecording:
-        """Read the headers."""
-
-    @classmethod
-    def _planned(cls, path: Path, size: Size | None, options: ArrayOptions, plan: Plan) -> ArrayRecording:
-        """Return the recording, with the given size or that of the smallest sensor that contains all events.
-
-        Raises:
-            RecordingError: If the order of the columns is not known.
-        """
+    def _planned(cls, path: Path, size: Size | None, options: ReadOptions, plan: Plan) -> ArrayRecording:
         first = plan.stretches[0]
         start = 0 if first.member else first.start
         opened = cls(path, 1, 1, start, file_size(path), options=options, plan=plan)
-        if not plan.ordered:
-            raise opened._unordered()
-        height, width = size or opened._smallest_sensor()
-        return dataclasses.replace(opened, height=height, width=width)
-
-    def _unordered(self) -> RecordingError:
-        first = next(self._blocks(), None)
-        row = "" if first is None else f"; the first event is {', '.join(str(first[0][c][0]) for c in COLUMNS)}"
-        return RecordingError(
-            f"{self.path}: expected columns whose names say which is t, x, y and p, found four columns without such "
-            f"names{row}. Give their order, such as --columns {COLUMNS}."
-        )
-
-    def _smallest_sensor(self) -> Size:
-        height = width = 1
-        seen = 0
-        for columns, _ in self._blocks():
-            x, y = self._whole(columns["x"], "x", seen), self._whole(columns["y"], "y", seen)
-            width, height = max(width, int(x.max()) + 1), max(height, int(y.max()) + 1)
-            seen += len(x)
-        return min(height, _LARGEST_SIDE), min(width, _LARGEST_SIDE)
-
-    @abstractmethod
-    def _blocks(self) -> Iterator[tuple[Mapping[str, NDArray[Any]], int]]:
-        """The columns by their letters, in blocks of at least one event, each with its byte position."""
-
-    @abstractmethod
-    def _position(self, block: int, event: int) -> int:
-        """The byte position of an event of a block; 0 if the file is compressed."""
-
-    def decode(self) -> Iterator[Events]:
-        """All events in recording order; RecordingError at the first outside the sensor."""
-        seen = 0
-        for columns, block in self._blocks():
-            x, y = self._whole(columns["x"], "x", seen), self._whole(columns["y"], "y", seen)
-            t, p = self._times(columns["t"], seen), self._polarities(columns["p"], seen)
-            outside = first_outside(x, y, self.height, self.width)
-            good = len(t) if outside < 0 else outside
-            if good:
-                yield Events(
-                    t[:good], x[:good].astype(np.uint16), y[:good].astype(np.uint16), p[:good], self.height, self.width
-                )
-            if outside >= 0:
-                at = self._position(block, outside)
-                where = f"event {seen + outside}"
-                if self.options.columns is not None:
-                    where += f", read by --columns {self.options.columns}"
-                raise outside_sensor(self, at, x=int(x[outside]), y=int(y[outside]), where=where)
-            seen += len(t)
-
-    def _times(self, values: NDArray[Any], seen: int) -> NDArray[np.int64]:
-        if self.options.time_unit is None:
-            return self._whole(values, "t", seen)
-        times, odd = to_us(values, self.options.time_unit)
-        if odd.any():
-            raise self._unfit(f"times in {self.options.time_unit}", "t", values, odd, seen)
-        return times
-
-    def _polarities(self, values: NDArray[Any], seen: int) -> NDArray[np.uint8]:
-        """The polarities as 0 (OFF) and 1 (ON), from 0 and 1 or from -1 and 1."""
-        odd = (values != 0) & (values != 1) & (values.astype(np.float64) != -1)
-        if odd.any():
-            raise self._unfit("polarities 0 and 1 (or -1 and 1)", "p", values, odd, seen)
-        return np.asarray(values == 1, np.uint8)
-
-    def _whole(self, values: NDArray[Any], name: str, seen: int) -> NDArray[np.int64]:
-        """The values as int64; RecordingError if one is not a whole number."""
-        if values.dtype.kind == "f":
-            odd = ~np.isfinite(values) | (values != np.floor(values)) | (np.abs(values) >= LARGEST_TIME_US)
-        elif values.dtype.kind == "u":
-            odd = values > np.uint64(LARGEST_TIME_US)
-        else:
-            odd = np.zeros(len(values), bool)
-        if odd.any():
-            raise self._unfit("whole numbers (times in µs)", name, values, odd, seen)
-        return values.astype(np.int64)
-
-    def _unfit(
-        self, expected: str, name: str, values: NDArray[Any], odd: NDArray[np.bool_], seen: int
-    ) -> RecordingError:
-        k = int(np.argmax(odd))
-        hint = "The columns may have another order: give it with --columns, or save them with names."
-        if name == "t":
-            hint = "Give the unit of the times with --time-unit s, ms, us or ns, or correct the file."
-        found = f"{name} = {values[k]} in event {seen + k}"
-        return RecordingError(f"{self.path}: expected {expected}, found {found}. {hint}")
+        return opened._sized(size, plan.ordered)
 
 
 @dataclass(frozen=True)
@@ -182,7 +69,7 @@ class NpyRecording(ArrayRecording):
     MAGIC: ClassVar[bytes] = b"\x93NUMPY"
 
     @classmethod
-    def open(cls, path: Path, size: Size | None = None, options: ArrayOptions = NO_OPTIONS) -> ArrayRecording:
+    def open(cls, path: Path, size: Size | None = None, options: ReadOptions = NO_OPTIONS) -> ArrayRecording:
         """Read the header.
 
         Raises:
@@ -197,7 +84,7 @@ class NpyRecording(ArrayRecording):
             raise no_events(path, str(error)) from None
         return cls._planned(path, size, options, plan_table(path, header, options))
 
-    def _blocks(self) -> Iterator[tuple[Mapping[str, NDArray[Any]], int]]:
+    def _blocks(self) -> Iterator[tuple[Columns, int]]:
         stretches, total = self.plan.stretches, self.plan.count
         done = 0
         whole = min([total, *(max(0, self.size - s.start) // s.event_bytes for s in stretches)])
@@ -233,9 +120,9 @@ class TonicNpyRecording(NpyRecording):
     TITLE: ClassVar[str] = "NumPy .npy as tonic ships it"
 
     @classmethod
-    def open(cls, path: Path, size: Size | None = None, options: ArrayOptions = NO_OPTIONS) -> ArrayRecording:
+    def open(cls, path: Path, size: Size | None = None, options: ReadOptions = NO_OPTIONS) -> ArrayRecording:
         """As for other .npy files; the format is known, so options are not needed."""
-        return super().open(path, size, ArrayOptions("xypt", "ms"))
+        return super().open(path, size, ReadOptions("xypt", "ms"))
 
     def _times(self, values: NDArray[Any], seen: int) -> NDArray[np.int64]:
         # tonic multiplies in the type of the array and truncates fractions of a µs.
@@ -256,7 +143,12 @@ class NpzRecording(ArrayRecording):
     MAGIC: ClassVar[bytes] = b"PK\x03\x04"
 
     @classmethod
-    def open(cls, path: Path, size: Size | None = None, options: ArrayOptions = NO_OPTIONS) -> ArrayRecording:
+    def recognises(cls, head: bytes) -> bool:
+        """Whether it is a zip archive, but not of a text."""
+        return super().recognises(head) and not is_zipped_text(head)
+
+    @classmethod
+    def open(cls, path: Path, size: Size | None = None, options: ReadOptions = NO_OPTIONS) -> ArrayRecording:
         """Read the headers of the arrays.
 
         Raises:
@@ -270,7 +162,7 @@ class NpzRecording(ArrayRecording):
             raise _unreadable(path, error) from None
         return cls._planned(path, size, options, plan)
 
-    def _blocks(self) -> Iterator[tuple[Mapping[str, NDArray[Any]], int]]:
+    def _blocks(self) -> Iterator[tuple[Columns, int]]:
         total = self.plan.count
         with contextlib.ExitStack() as opened:
             try:
@@ -306,11 +198,8 @@ class NpzRecording(ArrayRecording):
             if more:
                 raise no_events(self.path, f"more bytes than {_title(name)} has numbers")
 
-    def _position(self, block: int, event: int) -> int:
-        return 0
 
-
-def _plan_archive(path: Path, archive: zipfile.ZipFile, options: ArrayOptions) -> Plan:
+def _plan_archive(path: Path, archive: zipfile.ZipFile, options: ReadOptions) -> Plan:
     """Find the columns: in four arrays by name, in one array, or in four arrays in the given order."""
     names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
     found = match_names(names)

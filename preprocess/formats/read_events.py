@@ -6,7 +6,7 @@ from pathlib import Path
 
 from preprocess.errors import ConfigError
 from preprocess.events import Events
-from preprocess.formats.array_columns import ArrayOptions, TimeUnit
+from preprocess.formats.read_options import ReadOptions, TimeUnit
 from preprocess.formats.recording import Size
 from preprocess.formats.registry import open_recording
 
@@ -17,16 +17,18 @@ def read_events(
     sensor_size: Size | None = None,
     columns: str | None = None,
     time_unit: TimeUnit | None = None,
+    hdf5_path: str | None = None,
 ) -> Events:
     """Read all events of a raw recording of any readable format.
 
     For files that do not fit in memory, iterate over ``preprocess.formats.open_recording(path).chunks()`` instead.
 
     Args:
-        path: The file: AEDAT 2, 3.1 or 4, Prophesee EVT2, EVT3 or DAT, NumPy, ATIS .bin, or a registered format.
+        path: The file, of any format in `FORMATS`.
         sensor_size: Rows and columns of the sensor, used only if the file does not store them.
-        columns: Order of the columns of a .npy or .npz file without column names, such as ``txyp``.
-        time_unit: Unit of the timestamps of a .npy or .npz file; integer µs if None.
+        columns: Order of the columns of an array or a text file without column names, such as ``txyp``.
+        time_unit: Unit of the timestamps; if None, the one that the file states, else integer µs.
+        hdf5_path: Group or data set of an HDF5 file with the events.
 
     Returns:
         The events in recording order.
@@ -35,8 +37,8 @@ def read_events(
         RecordingError: If the file cannot be read, is damaged or of an unknown format.
         ConfigError: If the columns or the unit are invalid.
     """
-    arrays = ArrayOptions(columns, time_unit)
-    if errors := list(arrays.errors()):
+    options = ReadOptions(columns, time_unit, hdf5_path)
+    if errors := list(options.errors()):
         raise ConfigError(*errors)
-    recording = open_recording(path, size=sensor_size, arrays=arrays)
+    recording = open_recording(path, size=sensor_size, options=options)
     return Events.concatenate(recording.chunks(), recording.height, recording.width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ class Recording(ABC):
         orientation: Orientation of the image, if the format does not define it; else None.
         notes: Counts of irregular events, complete when all chunks were read; only counts above 0.
         salvage: Whether a damaged file is read up to the damage instead of raising an error.
+        sensor: Name of the sensor, if the header says it or the format is always that of one; else empty.
+        size_is_derived: Whether the size is that of the smallest sensor with all events, because nothing states it.
     """
 
     path: Path
@@ -53,6 +56,8 @@ class Recording(ABC):
     orientation: str | None = None
     notes: dict[str, int] = field(default_factory=dict)
     salvage: bool = False
+    sensor: str = ""
+    size_is_derived: bool = False
 
     NAME: ClassVar[str]
     """The format in file names and fingerprints, such as ``aedat31``."""
@@ -60,12 +65,16 @@ class Recording(ABC):
     """The readable name of the format, such as ``AEDAT 3.1``."""
     SUFFIX: ClassVar[str]
     """The suffix of such files."""
+    OTHER_SUFFIXES: ClassVar[tuple[str, ...]] = ()
+    """Further suffixes of such files."""
     MAGIC: ClassVar[bytes]
     """The signature at the beginning of such files; empty without one."""
     VERSION: ClassVar[int]
     """Increased when the same file is decoded to other events, so that older caches are rebuilt."""
     STORES_SIZE: ClassVar[Literal["always", "sometimes", "never"]] = "always"
     """Whether such files store the size of their sensor."""
+    OPTIONS: ClassVar[tuple[str, ...]] = ()
+    """The fields of `ReadOptions` that such files may need."""
 
     @property
     def format(self) -> str:
@@ -76,6 +85,16 @@ class Recording(ABC):
     def recognises(cls, head: bytes) -> bool:
         """Whether a file that begins with these bytes, at most HEAD_BYTES, has this format."""
         return bool(cls.MAGIC) and head.startswith(cls.MAGIC)
+
+    @classmethod
+    def suffixes(cls) -> tuple[str, ...]:
+        """All suffixes of such files."""
+        return cls.SUFFIX, *cls.OTHER_SUFFIXES
+
+    @classmethod
+    def may_be_recording(cls, path: Path) -> bool:
+        """Whether a file with this suffix, among the recordings of a folder, is not obviously something else."""
+        return True
 
     @classmethod
     @abstractmethod
@@ -120,16 +139,16 @@ class Recording(ABC):
 def file_size(path: Path) -> int:
     """Size of a file in bytes; RecordingError if it cannot be read or is empty."""
     try:
-        if path.is_dir():
-            raise RecordingError(f"{path}: expected a recording, found a folder. Give one of its files.")
-        if path.exists() and not path.is_file():
-            raise RecordingError(f"{path}: expected a recording, found a special file. Copy it to a disk first.")
-        size = path.stat().st_size
+        found = path.stat()
     except OSError as error:
         raise unreadable(path, error) from None
-    if size == 0:
+    if stat.S_ISDIR(found.st_mode):
+        raise RecordingError(f"{path}: expected a recording, found a folder. Give one of its files.")
+    if not stat.S_ISREG(found.st_mode):
+        raise RecordingError(f"{path}: expected a recording, found a special file. Copy it to a disk first.")
+    if found.st_size == 0:
         raise RecordingError(f"{path}: expected a recording, found an empty file (0 bytes). Copy it again.")
-    return size
+    return found.st_size
 
 
 def unreadable(path: Path, error: OSError) -> RecordingError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,16 +12,24 @@ from preprocess.errors import ConfigError, RecordingError
 from preprocess.formats.aedat.aedat2 import Aedat2Recording
 from preprocess.formats.aedat.aedat4 import Aedat4Recording
 from preprocess.formats.aedat.aedat31 import Aedat31Recording
-from preprocess.formats.array_columns import NO_OPTIONS, ArrayOptions
 from preprocess.formats.atis import AtisRecording
+from preprocess.formats.column_recording import ColumnRecording
 from preprocess.formats.custom_format import CustomRecording, ReadEvents, custom_format
-from preprocess.formats.numpy_files import ArrayRecording, NpyRecording, NpzRecording, TonicNpyRecording
+from preprocess.formats.event_stream import EventStreamRecording
+from preprocess.formats.hdf5.hdf5_recording import Hdf5Recording
+from preprocess.formats.hdf5.spike_trains import SpikeTrainRecording
+from preprocess.formats.matlab.mat5 import MatRecording
+from preprocess.formats.matlab.mat73 import Mat73Recording
+from preprocess.formats.numpy_files import NpyRecording, NpzRecording, TonicNpyRecording
 from preprocess.formats.prophesee.dat import DatRecording
 from preprocess.formats.prophesee.evt2 import Evt2Recording
 from preprocess.formats.prophesee.evt3 import Evt3Recording
+from preprocess.formats.prophesee.evt21 import Evt21Recording
+from preprocess.formats.read_options import NO_OPTIONS, ReadOptions, flags
 from preprocess.formats.recording import HEAD_BYTES, Recording, Size, file_size, unreadable
+from preprocess.formats.text.text_recording import TextRecording
 
-# The first format that recognises a file is used; tonic's arrays look like others, so their format is requested.
+# The first format that recognises a file is used; tonic's arrays and spike trains look like others: they are requested.
 _BUILT_IN: tuple[type[Recording], ...] = (
     Aedat31Recording,
     Aedat2Recording,
@@ -33,13 +41,39 @@ _BUILT_IN: tuple[type[Recording], ...] = (
     NpzRecording,
     TonicNpyRecording,
     AtisRecording,
+    Evt21Recording,
+    EventStreamRecording,
+    TextRecording,
+    Hdf5Recording,
+    SpikeTrainRecording,
+    MatRecording,
+    Mat73Recording,
 )
+
+_FIRST_FORMATS = ("aedat31", "aedat2", "aedat4", "evt2", "evt3", "dat", "npy", "npz", "npy-tonic", "atis")
 
 FORMATS: dict[str, type[Recording]] = {kind.NAME: kind for kind in _BUILT_IN}
 """Every readable format by name; `register_format` adds to it."""
 
-SUFFIXES: list[str] = list(dict.fromkeys(kind.SUFFIX for kind in _BUILT_IN))
+SUFFIXES: list[str] = list(dict.fromkeys(suffix for kind in _BUILT_IN for suffix in kind.suffixes()))
 """The suffixes of recordings."""
+
+
+def formats_of(suffix: str) -> list[type[Recording]]:
+    """The formats whose files may have this suffix."""
+    return [kind for kind in FORMATS.values() if suffix.lower() in kind.suffixes()]
+
+
+def may_be_recording(path: Path) -> bool:
+    """Whether a file among the recordings of a folder is one, by its suffix and, if that is common, its beginning."""
+    return any(kind.may_be_recording(path) for kind in formats_of(path.suffix))
+
+
+def files_for(names: Sequence[str]) -> str:
+    """Readable list of the files that options apply to, such as ``.npy or .npz file for --columns``."""
+    kinds = [kind for kind in FORMATS.values() if set(names) & set(kind.OPTIONS)]
+    suffixes = list(dict.fromkeys(suffix for kind in kinds for suffix in kind.suffixes()))
+    return f"{', '.join(suffixes[:-1])} or {suffixes[-1]} file for {flags(names)}"
 
 
 def register_format(
@@ -125,15 +159,15 @@ def decoder_of(format: str | None, suffixes: Collection[str]) -> list[str]:
 
     Args:
         format: A key of FORMATS, or None for any format.
-        suffixes: Suffixes of the recordings. A registered format is only included if one of them has its suffix, so
-            that registering it does not invalidate other caches.
+        suffixes: Suffixes of the recordings. Registered formats, and those that were added later, are only included if
+            one of them has their suffix, so that adding a format does not invalidate other caches.
     """
-    kinds = list(_BUILT_IN) + [kind for kind in registered_formats() if kind.SUFFIX in suffixes]
+    kinds = [kind for kind in FORMATS.values() if kind.NAME in _FIRST_FORMATS or set(kind.suffixes()) & set(suffixes)]
     return [f"{kind.NAME} {kind.VERSION}" for kind in (kinds if format is None else [FORMATS[format]])]
 
 
 def open_recording(
-    path: Path | str, *, format: str | None = None, size: Size | None = None, arrays: ArrayOptions = NO_OPTIONS
+    path: Path | str, *, format: str | None = None, size: Size | None = None, options: ReadOptions = NO_OPTIONS
 ) -> Recording:
     """Open a raw recording; its events are decoded when its chunks are read.
 
@@ -141,7 +175,7 @@ def open_recording(
         path: The file.
         format: A key of FORMATS, to accept only that format; None accepts all.
         size: Rows and columns of the sensor, used only if the file does not store them.
-        arrays: Column order and time unit of NumPy files that do not contain them; other formats ignore it.
+        options: Columns, time unit and place of the events, for files that do not state them; others ignore it.
 
     Raises:
         RecordingError: If the file cannot be read, has no known format or another than requested, or comes from
@@ -150,12 +184,13 @@ def open_recording(
     path = Path(path).expanduser()
     file_size(path)
     head = _first_bytes(path)
-    kind = next((kind for kind in (*registered_formats(), *_BUILT_IN) if _is(kind, head, path)), None)
-    if format is not None and not _is(FORMATS[format], head, path):
+    if format is not None and _is(FORMATS[format], head, path):
+        kind: type[Recording] | None = FORMATS[format]
+    else:
+        kind = next((kind for kind in (*registered_formats(), *_BUILT_IN) if _is(kind, head, path)), None)
+    if format is not None and kind is not FORMATS[format]:
         found = kind.TITLE if kind else f"a file that begins with {head[:16]!r}"
         raise RecordingError(f"{path}: expected {FORMATS[format].TITLE}, found {found}. Leave the file out.")
-    if format is not None:
-        kind = FORMATS[format]
     if kind is None:
         shown = [kind for kind in FORMATS.values() if kind is not TonicNpyRecording]
         known = ", ".join(dict.fromkeys(f"{kind.TITLE} ({kind.SUFFIX})" for kind in shown))
@@ -163,7 +198,7 @@ def open_recording(
             f"{path}: expected a recording of a known format, one of {known}, found a file that begins with "
             f"{head[:16]!r}. Convert it, or give another file."
         )
-    return kind.open(path, size, arrays) if issubclass(kind, ArrayRecording) else kind.open(path, size)
+    return kind.open(path, size, options) if issubclass(kind, ColumnRecording) else kind.open(path, size)
 
 
 def _is(kind: type[Recording], head: bytes, path: Path) -> bool:
@@ -171,7 +206,9 @@ def _is(kind: type[Recording], head: bytes, path: Path) -> bool:
         return kind.recognises(head)
     # The signature of another format outweighs the suffix, unless the user registered the suffix.
     others = () if issubclass(kind, CustomRecording) else FORMATS.values()
-    return path.suffix.lower() == kind.SUFFIX and not any(other.MAGIC and other.recognises(head) for other in others)
+    return path.suffix.lower() in kind.suffixes() and not any(
+        other.MAGIC and other.recognises(head) for other in others
+    )
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from preprocess.binning.rules import MOST_FRAMES
 from preprocess.errors import RecordingError
 from preprocess.frame_import.torch_file import read_torch_file
-from preprocess.store.hdf5_heap import check_heap
+from preprocess.hdf5_heap import check_heap
 
 AXES = "tpyx"
 _LARGEST_SIDE = 1 << 15

@@ -16,21 +16,21 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.lock import building
 from preprocess.building.source_fingerprint import Source, digest, hash_file, read_sources, write_sources
-from preprocess.building.workers import Workers
+from preprocess.building.worker_pool import Workers
 from preprocess.datasets.layout import first_errors
 from preprocess.default_folders import default_cache
 from preprocess.errors import CacheError, CacheMismatchError, ConfigError, RecordingError
 from preprocess.frame_import.frame_file import AXES, arrange, find_axes, read_frame_file
 from preprocess.frame_import.frame_folder import FrameFile, FrameFolder, find_frame_folder
-from preprocess.store.cache_file import writing
-from preprocess.store.event_store import events_path
-from preprocess.store.frame_cache import chunk_shape, create_frames, frames_path, open_frames, pack_frames, write_frames
+from preprocess.store.cache_file_names import events_path, frames_path
+from preprocess.store.frame_cache import chunk_shape, create_frames, open_frames, pack_frames, write_frames
 from preprocess.store.frame_lengths import Steps
 from preprocess.store.imported_frames import find_imported
 from preprocess.store.sample_table import SampleTable
+from preprocess.store.sealed_hdf5 import writing
 from preprocess.terminal.progress import Progress
 
 VERSION = 1

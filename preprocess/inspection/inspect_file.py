@@ -10,19 +10,20 @@ from typing import Any
 import h5py
 import numpy as np
 
-from preprocess.building.plausibility import check_times
+from preprocess.building.time_unit_check import check_times
 from preprocess.errors import CacheError, RecordingError
-from preprocess.formats import NO_OPTIONS, ArrayOptions, Recording, Size, open_recording
-from preprocess.formats.numpy_files import ArrayRecording
+from preprocess.formats import NO_OPTIONS, ReadOptions, Recording, Size, open_recording
+from preprocess.formats.column_recording import ColumnRecording
 from preprocess.formats.recording import OUTSIDE
+from preprocess.formats.registry import files_for
+from preprocess.hdf5_heap import check_heap
 from preprocess.inspection.event_statistics import Chunks, Survey, survey_events, take_excerpt
-from preprocess.inspection.foreign_hdf5 import refuse_foreign
-from preprocess.store.cache_file import CacheFile
+from preprocess.store.event_store import FORMAT as EVENTS_FORMAT
 from preprocess.store.event_store import EventStore, open_events
 from preprocess.store.frame_cache import FORMAT as FRAMES_FORMAT
 from preprocess.store.frame_cache import FrameCache, open_frames
-from preprocess.store.hdf5_heap import check_heap
 from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN, SampleTable
+from preprocess.store.sealed_hdf5 import CacheFile
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -52,7 +53,7 @@ class Inspection:
 
 
 def inspect_file(
-    path: Path, *, sample: int | None = None, size: Size | None = None, arrays: ArrayOptions = NO_OPTIONS
+    path: Path, *, sample: int | None = None, size: Size | None = None, options: ReadOptions = NO_OPTIONS
 ) -> Inspection:
     """Inspect a recording, which is decoded completely, or the tables and one sample of a cache.
 
@@ -60,18 +61,19 @@ def inspect_file(
         path: A raw recording, an event store or a frame cache.
         sample: Number of the sample of a cache; the first if None.
         size: Sensor rows and columns, for formats that do not store them.
-        arrays: Column order and time unit, for arrays that do not store them.
+        options: Columns, time unit and place of the events, for files that do not state them.
 
     Raises:
         RecordingError: If a recording is damaged or of an unknown format, or `sample` is given for a recording.
         CacheError: If a cache is damaged or of another format, or has no such sample.
     """
-    if _is_hdf5(path):
-        return _inspect_cache(path, sample or 0)
-    recording = open_recording(path, size=size, arrays=arrays)
-    if arrays != NO_OPTIONS and not isinstance(recording, ArrayRecording):
-        expected = "expected a .npy or .npz file for --columns and --time-unit"
-        raise RecordingError(f"{path}: {expected}, found {recording.format}. Leave them out.")
+    cache = _cache_format(path)
+    if cache is not None:
+        return _inspect_cache(path, cache, sample or 0)
+    recording = open_recording(path, size=size, options=options)
+    unused = [name for name in options.given if name not in recording.OPTIONS]
+    if unused:
+        raise RecordingError(f"{path}: expected a {files_for(unused)}, found {recording.format}. Leave it out.")
     if sample is not None:
         raise RecordingError(f"{path}: expected a cache for --sample {sample}, found a recording. Leave out --sample.")
     survey = _survey(recording, size)
@@ -86,7 +88,7 @@ def inspect_file(
         "orientation": recording.orientation,
         **_facts_of(survey),
         "notes": recording.notes,
-        **_facts_of_arrays(recording, survey),
+        **_facts_of_unit(recording, survey),
     }
     is_emulated = any(line.startswith("# emulated") for line in recording.header)
     title = f"{path.name}{' (emulated)' if is_emulated else ''}\n{recording.format}, {_in_short(survey)}"
@@ -109,17 +111,17 @@ def _survey(recording: Recording, size: Size | None) -> Survey:
         raise
 
 
-def _facts_of_arrays(recording: Recording, survey: Survey) -> dict[str, Any]:
-    """The unit in which the times of an array were read, and a warning if the result is implausible."""
-    if not isinstance(recording, ArrayRecording):
+def _facts_of_unit(recording: Recording, survey: Survey) -> dict[str, Any]:
+    """The unit in which the times of columns were read, and a warning if the result is implausible."""
+    if not isinstance(recording, ColumnRecording):
         return {}
     warning = None
     if survey.events:
         spans, events = np.array([survey.duration_us]), np.array([survey.events])
-        warning = check_times(spans, events, recording.height * recording.width, recording.options)
+        warning = check_times(spans, events, recording.height * recording.width, recording.time_unit)
     return {
-        "time_unit": recording.options.time_unit or "us",
-        "time_unit_assumed": recording.options.time_unit is None,
+        "time_unit": recording.time_unit or "us",
+        "time_unit_assumed": recording.time_unit is None,
         "warnings": [warning] if warning else [],
     }
 
@@ -132,15 +134,21 @@ def _is_hdf5(path: Path) -> bool:
         return False  # Opening it as a recording raises the right error.
 
 
-def _inspect_cache(path: Path, i: int) -> Inspection:
-    refuse_foreign(path)
+def _cache_format(path: Path) -> str | None:
+    """The format of a cache of these packages; None for recordings."""
+    if not _is_hdf5(path):
+        return None
     try:
         check_heap(path)
         with h5py.File(path, "r") as file:
-            is_frames = file.attrs.get("format") == FRAMES_FORMAT
-    except (OSError, ValueError):
-        is_frames = False  # Opening it as an event store raises the right error.
-    cache: EventStore | FrameCache = open_frames(path) if is_frames else open_events(path)
+            found = file.attrs.get("format")
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError):
+        return EVENTS_FORMAT  # Opening it as an event store raises the right error.
+    return found if found in (EVENTS_FORMAT, FRAMES_FORMAT) else None
+
+
+def _inspect_cache(path: Path, format: str, i: int) -> Inspection:
+    cache: EventStore | FrameCache = open_frames(path) if format == FRAMES_FORMAT else open_events(path)
     try:
         if i >= len(cache):
             expected = f"expected a sample number below {len(cache)}"

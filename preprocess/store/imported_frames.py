@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.errors import ConfigError
-from preprocess.store.event_store import EventStore, events_path, open_events
+from preprocess.store.cache_file_names import events_path
+from preprocess.store.event_store import EventStore, open_events
 from preprocess.store.frame_cache import FrameCache, open_frames
 
 

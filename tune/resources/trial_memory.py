@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.run_config import RunConfig, from_dict, override, to_dict
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.errors import FullMemoryError, SpikeloomError
 from preprocess.store.event_store import EventStore
 from preprocess.store.imported_frames import open_dataset

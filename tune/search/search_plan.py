@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.neuron_traits import NEURONS
+from pipeline.config.neurons import NEURONS
 from pipeline.config.registrations import registrations
 from pipeline.config.run_config import RunConfig, from_dict, override, to_dict
 from pipeline.data.run_splits import split_for

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from preprocess.formats.clock import advance_clock
+from preprocess.formats.clock_wraps import advance_clock
 from preprocess.formats.prophesee.decoder_state import GOOD, HAS_CLOCK, LEFT_OUT, OUTSIDE_SENSOR, UNKNOWN_WORD
 from preprocess.jit import compile_kernel
 
@@ -47,21 +47,27 @@ def decode_evt2(words: Any, height: int, width: int, clock: Any, state: Any, t: 
         state[LEFT_OUT] += kind <= 0x1
         at += 1
     upper = ((clock[1] << 28) + clock[0]) << 6
-    while at < len(words) and n < len(t):
-        word = np.int64(words[at])
+    # Unsigned, because Numba takes a negative index from the end, at a cost.
+    made: Any = np.uint64(n)
+    room = np.uint64(len(t))
+    ended = GOOD
+    while at < len(words) and made < room:
+        word = np.int64(words[np.uint64(at)])
         kind = word >> 28
         if kind <= 0x1:
             row, column = word & 0x7FF, (word >> 11) & 0x7FF
-            x[n], y[n] = column, row
+            x[made], y[made] = column, row
             if row >= height or column >= width:
-                return OUTSIDE_SENSOR, at, n
-            t[n] = upper + ((word >> 22) & 0x3F)
-            p[n] = kind
-            n += 1
+                ended = OUTSIDE_SENSOR
+                break
+            t[made] = upper + ((word >> 22) & 0x3F)
+            p[made] = kind
+            made += np.uint64(1)
         elif kind == 0x8:
             new = word & 0xFFFFFFF
             upper = ((advance_clock(clock, new, 28) << 28) + new) << 6
         elif kind != 0xA and kind != 0xE and kind != 0xF:
-            return UNKNOWN_WORD, at, n
+            ended = UNKNOWN_WORD
+            break
         at += 1
-    return GOOD, at, n
+    return ended, at, np.int64(made)

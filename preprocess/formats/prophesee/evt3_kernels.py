@@ -2,6 +2,10 @@
 
 The kernel decodes a block of words, starting from the state after the previous block, until the columns are full. It
 returns how it ended, the number of words consumed and the number of events.
+
+The kinds of words follow each other in no order that a processor could predict, and each wrong prediction costs as much
+as ten words. A run of words is therefore decoded without branches: every word is written as if it were an event, and
+only an event advances the position. If a run turns out to be invalid, it is decoded again word by word.
 """
 
 from __future__ import annotations
@@ -10,8 +14,9 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-from preprocess.formats.clock import advance_clock
+from preprocess.formats.clock_wraps import advance_clock
 from preprocess.formats.prophesee.decoder_state import (
     BASE,
     GOOD,
@@ -27,6 +32,29 @@ from preprocess.formats.prophesee.decoder_state import (
 )
 from preprocess.jit import compile_kernel
 
+# Words that are decoded without branches.
+_RUN = 1024
+
+# Events that may be written after the last one.
+_ROOM = 4
+
+# Bits of the kinds of words that are rare or come in groups that a processor predicts: vectors and their bases, the
+# upper halves of the time, and unknown words. Of the known ones, 7, 10, 14 and 15 are skipped.
+_SPECIAL = 0xFFFF & ~(1 << 0x0 | 1 << 0x2 | 1 << 0x6 | 1 << 0x7 | 1 << 0xA | 1 << 0xE | 1 << 0xF)
+
+
+def _columns_of_vectors() -> NDArray[np.uint64]:
+    """For the twelve bits of a vector: four bits for each of the first four columns, the last column and the number."""
+    table = np.zeros(1 << 12, np.uint64)
+    for bits in range(1 << 12):
+        columns = [column for column in range(12) if bits >> column & 1]
+        packed = sum(column << 4 * k for k, column in enumerate(columns[:4]))
+        table[bits] = packed | (columns[-1] if columns else 0) << 48 | len(columns) << 56
+    return table
+
+
+_COLUMNS = _columns_of_vectors()
+
 
 @compile_kernel
 def decode_evt3(words: Any, height: int, width: int, clock: Any, state: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
@@ -41,7 +69,7 @@ def decode_evt3(words: Any, height: int, width: int, clock: Any, state: Any, t: 
         width: Sensor columns.
         clock: Made by `new_clock`, of the upper 12 bits of the time; updated.
         state: Made by `new_state`; updated.
-        t: int64 (M,), M >= 12.
+        t: int64 (M,), M >= 24.
         x: uint16 (M,).
         y: uint16 (M,).
         p: uint8 (M,).
@@ -54,11 +82,113 @@ def decode_evt3(words: Any, height: int, width: int, clock: Any, state: Any, t: 
         ended, at = _start_evt3(words, clock, state)
         if ended != GOOD or at == len(words):
             return ended, at, 0
+    n = 0
+    while at < len(words):
+        # Every word may be a vector of twelve events, and what is written after the last event needs room too.
+        stop = min(len(words), at + min(_RUN, (len(t) - n - _ROOM) // 12))
+        if stop <= at:
+            return GOOD, at, n
+        made = _decode_run(words[at:stop], height, width, clock, state, t[n:], x[n:], y[n:], p[n:])
+        if made < 0:
+            ended, taken, made = _decode_words(words[at:stop], height, width, clock, state, t[n:], x[n:], y[n:], p[n:])
+            if ended != GOOD:
+                return ended, at + taken, n + made
+        at, n = stop, n + made
+    return GOOD, at, n
+
+
+@njit(nogil=True, error_model="numpy")
+def _decode_run(words: Any, height: int, width: int, clock: Any, state: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
+    """Decode words without branches.
+
+    Returns:
+        The number of events; or -1 if the words need `_decode_words`, and then state and clock are as before.
+    """
+    low, row, base, sign = state[LOW], state[ROW], state[BASE], state[SIGN]
+    high, upper = _upper_evt3(clock)
+    time = upper + low
+    clock_before = (clock[0], clock[1], clock[2], clock[3], clock[4])
+    # Negative as soon as an event is outside the sensor.
+    outside = np.int64(0)
+    # Unsigned, because Numba takes a negative index from the end, which costs as much as the rest of the loop.
+    n: Any = np.uint64(0)
+    for at in range(len(words)):
+        word = np.int64(words[at])
+        kind = word >> 12
+        value = word & 0xFFF
+        column = word & 0x7FF
+        if (_SPECIAL >> kind) & 1:
+            if kind == 0x8:
+                # The sensor sends it every 16 µs, so most are equal to their predecessor.
+                if value != high:
+                    advance_clock(clock, value, 12)
+                    high, upper = _upper_evt3(clock)
+                    time = upper + low
+                continue
+            if kind == 0x3:
+                base, sign = column, value >> 11
+                continue
+            if (kind != 0x4 and kind != 0x5) or base < 0:
+                outside = np.int64(-1)
+                break
+            bits = value if kind == 0x4 else word & 0xFF
+            made, last = _write_vector(bits, time, base, row, sign, n, t, x, y, p)
+            outside |= ((width - 1 - base - last) | (height - 1 - row)) & -np.int64(made > np.uint64(0))
+            n += made
+            base += 12 if kind == 0x4 else 8
+            continue
+        t[n], x[n], y[n], p[n] = time, column, row, value >> 11
+        event = _mask(kind, 0x2)
+        outside |= ((width - 1 - column) | (height - 1 - row)) & event
+        n += np.uint64(event & 1)
+        row ^= (row ^ column) & _mask(kind, 0x0)
+        low ^= (low ^ value) & _mask(kind, 0x6)
+        time = upper + low
+    if outside < 0:
+        for k in range(5):
+            clock[k] = clock_before[k]
+        return -1
+    state[LOW], state[ROW], state[BASE], state[SIGN] = low, row, base, sign
+    return np.int64(n)
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
+def _write_vector(bits: Any, time: Any, base: Any, row: Any, sign: Any, n: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
+    """Write the events of a vector from position n on; returns their number and the last column after the base.
+
+    Nearly all vectors have up to four events, so four are always written.
+    """
+    columns = _COLUMNS[np.uint64(bits)]
+    made = columns >> np.uint64(56)
+    for k in range(4):
+        at = n + np.uint64(k)
+        t[at], x[at] = time, base + np.int64((columns >> np.uint64(4 * k)) & np.uint64(15))
+        y[at], p[at] = row, sign
+    if made > np.uint64(4):
+        at = n
+        for bit in range(12):
+            if (bits >> bit) & 1:
+                t[at], x[at], y[at], p[at] = time, base + bit, row, sign
+                at += np.uint64(1)
+    return made, np.int64((columns >> np.uint64(48)) & np.uint64(15))
+
+
+@njit(nogil=True, inline="always")
+def _mask(kind: Any, wanted: int) -> Any:
+    """-1 if the two are equal, else 0; without a branch."""
+    different = kind - wanted
+    return ~((different | -different) >> 63)
+
+
+@njit(nogil=True, error_model="numpy")
+def _decode_words(words: Any, height: int, width: int, clock: Any, state: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
+    """Decode words one by one up to the first that is invalid; there must be room for twelve events for each word."""
     low, row, base, sign = state[LOW], state[ROW], state[BASE], state[SIGN]
     high, upper = _upper_evt3(clock)
     n = 0
+    at = 0
     ended = GOOD
-    while at < len(words) and n + 12 <= len(t):
+    while at < len(words):
         word = np.int64(words[at])
         kind = word >> 12
         if kind == 0x2 or kind == 0x4 or kind == 0x5:

@@ -1,11 +1,11 @@
-"""Prophesee's recordings: lines that start with ``%``, then little-endian words of EVT 2.0, EVT 3.0 or ``.dat``.
+"""Prophesee's recordings: lines that start with ``%``, then words of EVT 2.0, 2.1, 3.0 or ``.dat``.
 
 They are decoded here because expelliarmus does not terminate on some damaged files and never reports the position of
 the damage. The events equal those of expelliarmus, except for times of EVT 3.0, where it treats every step back of the
 lower 12 bits as a wrap and drifts ahead of the sensor's clock.
 
-The clock has 34 bits in EVT 2.0 (4.8 hours), 24 bits in EVT 3.0 (16.8 s) and 32 bits in ``.dat`` (71.6 minutes). In
-the first two its upper bits are sent in separate words, repeatedly even while there are no events. A file that
+The clock has 34 bits in EVT 2.0 and 2.1 (4.8 hours), 24 bits in EVT 3.0 (16.8 s) and 32 bits in ``.dat`` (71.6
+minutes). In all but the last its upper bits are sent in separate words, even while there are no events. A file that
 begins in the middle of a stream has events before the first of them: as in Metavision's reader (OpenEB, evt2_decoder.h
 and evt3_decoder.h) these are left out.
 Source: https://docs.prophesee.ai/stable/data/encoding_formats/index.html and .../data/file_formats/dat.html
@@ -18,9 +18,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
 from preprocess.events import Events
@@ -47,7 +48,7 @@ _EVENTS_A_CHUNK = 1 << 17
 
 @dataclass(frozen=True)
 class PropheseeRecording(Recording):
-    """Base class of the three encodings; the sensor size is in the header, or follows from the sensor it names."""
+    """Base class of the four encodings; the sensor size is in the header, or follows from the sensor it names."""
 
     MAGIC: ClassVar[bytes] = b"%"
     VERSION: ClassVar[int] = 2
@@ -67,7 +68,7 @@ class PropheseeRecording(Recording):
         return head.startswith(cls.MAGIC) and _encoding(head) == cls.ENCODING
 
     @classmethod
-    def open(cls, path: Path, size: Size | None = None) -> PropheseeRecording:
+    def open(cls, path: Path, size: Size | None = None) -> Self:
         """Read the header.
 
         Raises:
@@ -89,9 +90,13 @@ class PropheseeRecording(Recording):
         """The first byte of the events after a header that ends at `start`."""
         return start
 
+    def _words(self, data: NDArray[np.uint8]) -> NDArray[Any]:
+        """The words of a block of bytes."""
+        return data.view(self.WORD)
+
     def decode(self) -> Iterator[Events]:
         """All events in recording order; RecordingError at the first invalid word or event outside the sensor."""
-        from preprocess.formats.clock import new_clock, note_clock
+        from preprocess.formats.clock_wraps import new_clock, note_clock
         from preprocess.formats.prophesee.decoder_state import GOOD, OUTSIDE_SENSOR, new_state
 
         module, _, name = self.KERNEL.rpartition(".")
@@ -102,7 +107,7 @@ class PropheseeRecording(Recording):
         with reading(self, self.EVENT_BYTES) as read:
             while self.size - position >= self.EVENT_BYTES:
                 data = read(position)
-                words = data[: len(data) // self.EVENT_BYTES * self.EVENT_BYTES].view(self.WORD)
+                words = self._words(data[: len(data) // self.EVENT_BYTES * self.EVENT_BYTES])
                 taken = 0
                 while taken < len(words):
                     t, p = np.empty(_EVENTS_A_CHUNK, np.int64), np.empty(_EVENTS_A_CHUNK, np.uint8)

@@ -22,7 +22,7 @@ from pipeline.evaluation.spikes_over_time import SpikesOverTime
 from pipeline.runs.run_folder import open_run
 from pipeline.training.train_run import train_run
 from preprocess import import_frames
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.errors import ConfigError
 from preprocess.events import Events
 from preprocess.store.frame_cache import open_frames

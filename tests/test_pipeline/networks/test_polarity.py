@@ -14,7 +14,7 @@ from pipeline.analysis.operations import count_run_operations
 from pipeline.cli import COMMANDS
 from pipeline.config.run_config import InputConfig, RunConfig, fingerprint, override
 from pipeline.data.dataset import FrameDataset
-from pipeline.data.encoding import encode
+from pipeline.data.input_encoding import encode
 from pipeline.data.loader import FrameLoader
 from pipeline.data.run_data import open_data
 from pipeline.dry_run.dry_run import dry_run

@@ -56,7 +56,7 @@ def folder(path: Path) -> None:
 def with_files_not_read(path: Path) -> None:
     folder(path)
     save(path / "mug" / "second" / "c.aedat", [1, 2])
-    for name in ("mug/e.h5", "box/f.h5", "mug/notes.txt", "README"):
+    for name in ("mug/e.doc", "box/f.doc", "mug/notes.txt", "README"):
         (path / name).write_bytes(b"")
 
 
@@ -138,9 +138,9 @@ MINE = "folder --name mine"
 PLACES = [
     Place(
         "files of a folder that are not read", MINE, with_files_not_read, kinds,
-        [(".h5", False, 2, "box/f.h5"), ("", False, 1, "README"), (".aedat", True, 1, "mug/second/c.aedat"),
+        [(".doc", False, 2, "box/f.doc"), ("", False, 1, "README"), (".aedat", True, 1, "mug/second/c.aedat"),
          (".txt", False, 1, "mug/notes.txt")],
-        "Files not read: 5: 2 .h5 (box/f.h5), 1 without a suffix (README), 1 .aedat in deeper folders "
+        "Files not read: 5: 2 .doc (box/f.doc), 1 without a suffix (README), 1 .aedat in deeper folders "
         "(mug/second/c.aedat), 1 .txt (mug/notes.txt).",
     ),
     Place(
@@ -249,7 +249,7 @@ PLACES = [
         "the unit of the times of arrays", f"{MINE} --sensor-size 8 8", arrays,
         lambda answer: {name: answer["read_as"][name] for name in ("columns", "time_unit", "time_unit_assumed")},
         {"columns": None, "time_unit": "us", "time_unit_assumed": True},
-        "Times of .npy and .npz files were read as us, because no --time-unit was given.",
+        "Times of files that do not state a unit were read as us, because no --time-unit was given.",
     ),
 ]  # fmt: skip
 
@@ -309,7 +309,7 @@ def test_the_cache_and_unpacked_archives_are_no_files_left_out(run, tmp_path: Pa
 
 @pytest.mark.parametrize("words", ["--split-by fixed_window --timesteps 2 --duration-us 10 --start-us 500"])
 def test_frames_without_any_event_are_refused(run, tmp_path: Path, words: str):
-    from preprocess.binning.binning import Binning
+    from preprocess.binning.binning_config import Binning
     from preprocess.building.build_frame_cache import ensure_frames
     from preprocess.errors import ConfigError
     from preprocess.store.event_store import open_events
@@ -331,7 +331,7 @@ def test_frames_without_any_event_are_refused(run, tmp_path: Path, words: str):
 
 
 def test_training_hears_of_events_in_no_frame_when_their_frames_are_made(tmp_path: Path, run, capsys):
-    from preprocess.binning.binning import Binning
+    from preprocess.binning.binning_config import Binning
     from preprocess.building.build_frame_cache import ensure_frames
 
     folder(tmp_path / "source")

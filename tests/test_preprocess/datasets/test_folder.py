@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from raw_files import Packet, aedat2, aedat31, polarity_payload
 from test_datasets import samples_of
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_frames
 from preprocess.building.windows import WindowCutter
 from preprocess.commands.preprocess import run
@@ -209,13 +209,13 @@ def test_windows_begin_and_end_with_an_interval(source: Path, tmp_path: Path):
 
 def test_a_class_without_a_recording_that_is_read_names_what_is_there(tmp_path: Path):
     save(tmp_path / "mug" / "a.aedat", range(0, 100, 10))
-    for name in ("box/a.h5", "box/b.h5", "box/notes.txt", "pen/notes.txt", "cup/deeper/a.aedat"):
+    for name in ("box/a.doc", "box/b.doc", "box/notes.txt", "pen/notes.txt", "cup/deeper/a.aedat"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(LayoutError) as refused:
         find(tmp_path)
     box, cup, pen = refused.value.errors
-    assert "box: expected recordings (.aedat" in box and "found only 2 .h5, 1 .txt. Convert the files (spik" in box
+    assert "box: expected recordings (.aedat" in box and "found only 2 .doc, 1 .txt. Move the folder elsewhere." in box
     assert cup.endswith("found none. Move the folder elsewhere.")
     assert pen.endswith("found only 1 .txt. Move the folder elsewhere.")
 

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
+import scipy.io
+from aedat4_files import EVENT, aedat4, event_packet
 from numpy.typing import NDArray
 from raw_files import AEDAT2_HEADER, Packet, aedat31, polarity_payload, text_header
 
@@ -37,6 +40,9 @@ class Clock:
         tick_us: How long the word's lowest bit is.
         counts_pauses: Whether the file counts the rounds of a pause in which nothing happens.
         why: Why it does not wrap, or what counts the rounds.
+        is_of_steps: Whether the file has the time since the event before, so that no step back can be written, and a
+            damaged step moves all later events.
+        is_of_units: Whether it is of units, all in one row and ON, instead of pixels.
     """
 
     format: str
@@ -46,6 +52,8 @@ class Clock:
     why: str
     tick_us: int = 1
     counts_pauses: bool = True
+    is_of_units: bool = False
+    is_of_steps: bool = False
 
     @property
     def range_us(self) -> int:
@@ -65,6 +73,15 @@ def write_aedat2(path: Path, t: Times, flip: Times) -> None:
     path.write_bytes(text_header(AEDAT2_HEADER) + body)
 
 
+def write_aedat2_of_davis(path: Path, t: Times, flip: Times) -> None:
+    """With a sample of the IMU, whose time is another, before every event."""
+    x, y, p = pixels(len(t))
+    address = (179 - y) << 22 | (239 - x) << 12 | p << 11
+    imu = np.full_like(t, 1 << 31 | 3 << 10)
+    body = np.stack([imu, t * 0 + 5, address, t % (1 << 32) ^ flip], axis=1).astype(">u4").tobytes()
+    path.write_bytes(text_header((*AEDAT2_HEADER, "# AEChip: eu.seebetter.ini.chips.davis.DAVIS240C")) + body)
+
+
 def write_aedat31(path: Path, t: Times, flip: Times) -> None:
     rows = zip(t.tolist(), flip.tolist(), *(column.tolist() for column in pixels(len(t))), strict=True)
     packets = [
@@ -74,26 +91,11 @@ def write_aedat31(path: Path, t: Times, flip: Times) -> None:
 
 
 def write_aedat4(path: Path, t: Times, flip: Times) -> None:
-    """Two FlatBuffers, uncompressed: the header with its text, and a packet with all events."""
+    """All events in one packet, uncompressed."""
     x, y, p = pixels(len(t))
-    text = (
-        '<dv version="2.0"><node name="outInfo" path="/mainloop/Recorder/outInfo/"><node name="0" '
-        'path="/mainloop/Recorder/outInfo/0/"><attr key="compression" type="string">NONE</attr>'
-        '<attr key="typeIdentifier" type="string">EVTS</attr><node name="info" '
-        f'path="/mainloop/Recorder/outInfo/0/info/"><attr key="sizeX" type="int">{SIZE}</attr>'
-        f'<attr key="sizeY" type="int">{SIZE}</attr></node></node></node></dv>'
-    ).encode()
-    text += bytes(-len(text) % 4 or 4)
-    # The root's offset, the identifier, its table of fields (compression, position of the table, text), its fields.
-    header = struct.pack("<I4s5H2x", 20, b"IOHE", 10, 20, 4, 8, 16)
-    header += struct.pack("<iiqI", 12, 0, -1, 4) + struct.pack("<I", len(text.rstrip(b"\0"))) + text
-    event = np.zeros(len(t), [("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("on", "u1"), ("pad", "u1", 3)])
-    event["t"], event["x"], event["y"], event["on"] = t ^ flip, x, y, p
-    packet = struct.pack("<I4s3H2x", 16, b"EVTS", 6, 8, 4) + struct.pack("<iI", 8, 4)
-    packet += struct.pack("<I", len(t)) + event.tobytes()
-    sized = struct.pack("<I", len(packet)) + packet
-    body = struct.pack("<I", len(header)) + header + struct.pack("<ii", 0, len(sized)) + sized
-    path.write_bytes(b"#!AER-DAT4.0\r\n" + body)
+    events = np.zeros(len(t), EVENT)
+    events["t"], events["x"], events["y"], events["on"] = t ^ flip, x, y, p
+    path.write_bytes(aedat4([event_packet(events)], size=(SIZE, SIZE)))
 
 
 def write_evt2(path: Path, t: Times, flip: Times) -> None:
@@ -103,6 +105,15 @@ def write_evt2(path: Path, t: Times, flip: Times) -> None:
         if time >= 0:
             words.append(p << 28 | time % 64 << 22 | x << 11 | y)
     path.write_bytes(f"% evt 2.0\n% geometry {SIZE}x{SIZE}\n".encode() + np.array(words, "<u4").tobytes())
+
+
+def write_evt21(path: Path, t: Times, flip: Times) -> None:
+    words: list[int] = []
+    for word, time, x, y, p in clocked(t, flip, tick_us=64, bits=28):
+        words.append(0x8 << 60 | word << 32)
+        if time >= 0:
+            words.append((p << 28 | time % 64 << 22 | x << 11 | y) << 32 | 1)
+    path.write_bytes(f"% evt 2.1\n% geometry {SIZE}x{SIZE}\n".encode() + np.array(words, "<u8").tobytes())
 
 
 def write_evt3(path: Path, t: Times, flip: Times) -> None:
@@ -169,17 +180,70 @@ def write_npy_as_tonic(path: Path, t: Times, flip: Times) -> None:
     np.save(path, np.stack([x, y, p, t // 1000 ^ flip], axis=1))
 
 
+def write_text(path: Path, t: Times, flip: Times) -> None:
+    rows = np.stack([t ^ flip, *pixels(len(t))], axis=1)
+    np.savetxt(path, rows, "%d", header="t x y p")
+
+
+def write_hdf5(path: Path, t: Times, flip: Times) -> None:
+    with h5py.File(path, "w") as file:
+        for name, column in zip("txyp", (t ^ flip, *pixels(len(t))), strict=True):
+            file[f"events/{name}"] = column
+
+
+def units(n: int) -> tuple[Times, Times, Times]:
+    """Columns, rows and polarities of n spikes."""
+    return np.arange(n) % 700, np.zeros(n, np.int64), np.ones(n, np.int64)
+
+
+def write_spike_trains(path: Path, t: Times, flip: Times) -> None:
+    with h5py.File(path, "w") as file:
+        for name, values, kind in (("times", (t ^ flip) / 1e6, np.float64), ("units", units(len(t))[0], np.uint16)):
+            column = file.create_dataset(f"spikes/{name}", (1,), h5py.vlen_dtype(kind))
+            column[0] = values.astype(kind)
+        file["labels"] = np.zeros(1, np.uint16)
+
+
+def write_event_stream(path: Path, t: Times, flip: Times) -> None:
+    x, y, p = pixels(len(t))
+    parts = [b"Event Stream" + bytes([2, 0, 0, 1]) + struct.pack("<HH", SIZE, SIZE)]
+    for step, column, row, on in zip(np.diff(t, prepend=0).tolist(), x, y, p, strict=True):
+        parts.append(b"\xff" * (step // 127) + struct.pack("<BHH", step % 127 << 1 | on, column, SIZE - 1 - row))
+    path.write_bytes(b"".join(parts))
+
+
+def write_mat(path: Path, t: Times, flip: Times) -> None:
+    x, y, p = pixels(len(t))
+    scipy.io.savemat(path, {"ts": (t ^ flip)[:, None], "x": x[:, None], "y": y[:, None], "pol": p[:, None]})
+
+
+def write_mat73(path: Path, t: Times, flip: Times) -> None:
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, column in zip(("ts", "x", "y", "pol"), (t ^ flip, *pixels(len(t))), strict=True):
+            file[name] = column[None]
+    with path.open("r+b") as raw:
+        raw.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64")
+
+
 CLOCKS = {
     "aedat2": Clock("aedat2", write_aedat2, 32, True, "u32 of µs"),
+    "aedat2-davis": Clock("aedat2", write_aedat2_of_davis, 32, True, "u32 of µs; words of the IMU are left out"),
     "aedat31": Clock("aedat31", write_aedat31, 31, False, "packets count the overflows of 31 bits: 62 bits in all"),
     "aedat4": Clock("aedat4", write_aedat4, 40, False, "64 bits"),
     "evt2": Clock("evt2", write_evt2, 28, True, "34 bits; the sensor says the upper 28 all the time", 64),
+    "evt21": Clock("evt21", write_evt21, 28, True, "34 bits; the sensor says the upper 28 all the time", 64),
     "evt3": Clock("evt3", write_evt3, 12, True, "24 bits; the sensor says the upper 12 all the time", 4096),
     "dat": Clock("dat", write_dat, 32, True, "u32 of µs"),
     "atis": Clock("atis", write_atis, 23, True, "nothing counts its rounds of 8.4 s", counts_pauses=False),
     "atis-with-marks": Clock("atis", write_atis_with_marks, 23, False, "marks count the overflows of 13 bits"),
     "npy": Clock("npy", write_npy, 40, False, "64 bits"),
     "npz": Clock("npz", write_npz, 40, False, "64 bits"),
+    "text": Clock("text", write_text, 40, False, "62 bits"),
+    "hdf5": Clock("hdf5", write_hdf5, 40, False, "64 bits"),
+    "spike-trains": Clock("spike-trains", write_spike_trains, 39, False, "times in s as floats", is_of_units=True),
+    "es": Clock("es", write_event_stream, 24, False, "steps of any length", is_of_steps=True),
+    "mat": Clock("mat", write_mat, 40, False, "64 bits"),
+    "mat73": Clock("mat73", write_mat73, 40, False, "64 bits"),
     "npy-tonic": Clock("npy-tonic", write_npy_as_tonic, 40, False, "64 bits of ms", 1000),
 }
 
@@ -191,8 +255,9 @@ def decode(clock: Clock, path: Path, t: Times, flip: Times | None = None) -> tup
     file = path / f"a{FORMATS[clock.format].SUFFIX}"
     clock.write(file, t, np.zeros_like(t) if flip is None else flip)
     opened = open_recording(file, format=clock.format, size=(SIZE, SIZE))
-    events = Events.concatenate(opened.chunks(), SIZE, SIZE)
-    for found, written in zip((events.x, events.y, events.p), pixels(len(t)), strict=True):
+    events = Events.concatenate(opened.chunks(), opened.height, opened.width)
+    expected = units(len(t)) if clock.is_of_units else pixels(len(t))
+    for found, written in zip((events.x, events.y, events.p), expected, strict=True):
         np.testing.assert_array_equal(found, written)
     return events.t, opened.notes
 
@@ -220,7 +285,7 @@ def test_a_recording_that_starts_late_keeps_its_times(clock: Clock, tmp_path: Pa
 @pytest.mark.parametrize("events", [12, 300, 5000])
 def test_a_recording_that_wraps_twice_keeps_its_times(clock: Clock, tmp_path: Path, events: int):
     # Where the clock does not wrap, the times pass 2^32 µs twice.
-    span = clock.range_us if clock.wraps else 1 << 32
+    span = clock.range_us if clock.wraps or clock.is_of_steps else 1 << 32
     t = in_ms(np.linspace(0.1 * span, 2.8 * span, events))
     if clock.format == "atis" and not clock.wraps:
         t //= 100  # one mark each 8 ms
@@ -243,12 +308,14 @@ def test_small_steps_back_stay_small(clock: Clock, tmp_path: Path):
         # No event can be written that is earlier than the mark before it.
         t = np.maximum(t, np.maximum.accumulate(t >> 13) << 13)
         assert np.any(np.diff(t) < 0)
+    if clock.is_of_steps:
+        t = np.maximum.accumulate(t)
     found, notes = decode(clock, tmp_path, t)
     np.testing.assert_array_equal(found, t)
     assert notes.get("clock_wraps", 0) == 2 * clock.wraps and "isolated_timestamps" not in notes
 
 
-@clocks
+@pytest.mark.parametrize("clock", [c for c in CLOCKS.values() if not c.is_of_steps], ids=lambda clock: clock.format)
 def test_a_damaged_word_spoils_only_its_own_event(clock: Clock, tmp_path: Path):
     """The damaged time is kept as it is; the clock counts it where it had to tell it from a wrap."""
     span = clock.range_us if clock.wraps else 1 << 26

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import bin_events
 from preprocess.cli import COMMANDS
 from preprocess.events import Events
@@ -18,6 +18,11 @@ from preprocess.terminal.command_line import run_main
 
 NOTE = "events_left_out_before_the_clock"
 HEADERS = {"evt2": b"% evt 2.0\n% geometry 64x48\n% end\n", "evt3": b"% evt 3.0\n% geometry 64x48\n% end\n"}
+HEADERS["evt21"] = b"% evt 2.1\n% format EVT21;endianness=little;height=48;width=64\n% end\n"
+DTYPES = {"evt2": "<u4", "evt3": "<u2", "evt21": "<u8"}
+
+# Above the type of a word.
+SHIFTS = {"evt2": 28, "evt3": 12, "evt21": 60}
 encodings = pytest.mark.parametrize("encoding", HEADERS)
 
 
@@ -29,21 +34,27 @@ def stream(encoding: str, events: int = 3000) -> NDArray[np.unsignedinteger]:
     words: list[int] = []
     said = 0
     for number, (t, x, y, p) in enumerate(rows):
-        upper = t >> 6 if encoding == "evt2" else t >> 12
+        upper = t >> 12 if encoding == "evt3" else t >> 6
         if upper != said or t // 1000 != times[number - 1] // 1000:
-            words.append(0x8 << 28 | upper if encoding == "evt2" else 0x8 << 12 | upper & 0xFFF)
+            words.append(
+                {"evt2": 8 << 28 | upper, "evt3": 8 << 12 | upper & 0xFFF, "evt21": 8 << 60 | upper << 32}[encoding]
+            )
             said = upper
         if encoding == "evt2":
             words.append(p << 28 | t % 64 << 22 | x << 11 | y)
+        elif encoding == "evt21":  # one to three events
+            words.append((p << 28 | t % 64 << 22 | x % 40 << 11 | y) << 32 | (1, 0b101, 0b10000011)[number % 3])
         elif number % 5:
             words += [0x6 << 12 | t % 4096, y, 0x2 << 12 | p << 11 | x]
         else:  # a vector of two events, and one of one
             words += [0x6 << 12 | t % 4096, y, 0x3 << 12 | p << 11 | x % 40, 0x4 << 12 | 0b101, 0x5 << 12 | 0b1000]
-    return np.array(words, "<u4" if encoding == "evt2" else "<u2")
+    return np.array(words, DTYPES[encoding])
 
 
 def events_in(words: NDArray[np.unsignedinteger]) -> int:
     """How many events the words say, whether or not it is known where and when."""
+    if words.itemsize == 8:
+        return int(np.bitwise_count(words[words >> 60 <= 1] & 0xFFFFFFFF).sum())
     if words.itemsize == 4:
         return int(np.count_nonzero(words >> 28 <= 1))
     kind = words >> 12
@@ -62,7 +73,7 @@ def decode(path: Path) -> tuple[Events, dict[str, int]]:
 
 
 @encodings
-@pytest.mark.parametrize("block", [28, 1 << 20])
+@pytest.mark.parametrize("block", [56, 1 << 20])
 def test_a_cut_stream_gives_the_last_events_of_the_whole_one(
     tmp_path: Path, encoding: str, block: int, monkeypatch: pytest.MonkeyPatch
 ):
@@ -93,8 +104,7 @@ def test_frames_of_a_cut_stream_are_as_full_as_its_events_are_many(tmp_path: Pat
 @encodings
 def test_a_file_without_any_word_of_the_clock_has_no_events(tmp_path: Path, encoding: str):
     words = stream(encoding)
-    shift = 28 if encoding == "evt2" else 12
-    without = words[words >> shift != 0x8]
+    without = words[words >> SHIFTS[encoding] != 0x8]
     events, notes = decode(write(tmp_path / "a.raw", encoding, without))
     assert len(events) == 0 and notes == {NOTE: events_in(without)}
 
@@ -110,7 +120,7 @@ def test_evt3_waits_for_the_row_the_lower_time_and_the_base_of_a_vector(tmp_path
 @encodings
 def test_a_recording_of_which_the_clock_leaves_nothing_says_so(tmp_path: Path, encoding: str, capsys):
     words = stream(encoding)
-    without = words[words >> (28 if encoding == "evt2" else 12) != 0x8]
+    without = words[words >> SHIFTS[encoding] != 0x8]
     for label, of_label in (("cat", words), ("dog", without)):
         (tmp_path / "src" / label).mkdir(parents=True)
         write(tmp_path / "src" / label / "a.raw", encoding, of_label)

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mutated_files import MUTATORS
 from raw_files import Packet, aedat2, aedat31, atis, polarity_payload
-from test_formats_faults import MUTATORS
 
 from preprocess.errors import RecordingError
 from preprocess.events import Events
-from preprocess.formats import ArrayOptions, Recording, open_recording
+from preprocess.formats import ReadOptions, Recording, open_recording
 
 EVT3_TYPES = {"y": 0x0, "x": 0x2, "base": 0x3, "v12": 0x4, "v8": 0x5, "low": 0x6, "high": 0x8, "trigger": 0xA}
 
 
 # For what has no names; other formats have no use for it.
-IN_ORDER = ArrayOptions("txyp")
+IN_ORDER = ReadOptions("txyp")
 
 WIDE = "% evt 3.0\n% geometry 4000x4000\n"
 
@@ -173,11 +173,11 @@ def test_events_do_not_depend_on_where_blocks_end(tmp_path: Path, size: int, mon
     paths = [write(tmp_path / "a.raw", evt3(words, WIDE))]
     paths += [write(tmp_path / "b.dat", dat([(t, 1, 2, 1) for t in range(500)]))]
     paths += [tmp_path / "c.npz", tmp_path / "d.npy"]
-    whole = [decode(path, arrays=IN_ORDER) for path in paths]
+    whole = [decode(path, options=IN_ORDER) for path in paths]
     monkeypatch.setattr(recording, "BLOCK_BYTES", size)
     for path, expected in zip(paths, whole, strict=True):
         for name in "txyp":
-            np.testing.assert_array_equal(getattr(decode(path, arrays=IN_ORDER), name), getattr(expected, name))
+            np.testing.assert_array_equal(getattr(decode(path, options=IN_ORDER), name), getattr(expected, name))
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -194,7 +194,7 @@ def test_npy_of_rows_and_of_fields(tmp_path: Path):
     fields = np.array([(1, 2, 1, 7), (3, 4, 0, 9)], [("x", "u2"), ("y", "u2"), ("p", "?"), ("t", "i8")])
     np.save(tmp_path / "b.npy", fields)
     for name in "ab":
-        events = decode(tmp_path / f"{name}.npy", arrays=IN_ORDER)
+        events = decode(tmp_path / f"{name}.npy", options=IN_ORDER)
         assert (events.t.tolist(), events.x.tolist(), events.y.tolist()) == ([7, 9], [1, 3], [2, 4])
         assert events.p.tolist() == [1, 0]
 
@@ -250,7 +250,7 @@ def test_faults_say_where_and_what(tmp_path: Path, name: str, content: Callable[
     path = write(tmp_path / name, content(tmp_path / name))
     size = None if "geometry in the header" in message else (48, 64)
     with pytest.raises(RecordingError) as refused:
-        decode(path, size=size, arrays=IN_ORDER)
+        decode(path, size=size, options=IN_ORDER)
     (line,) = refused.value.errors
     assert line.startswith(f"{path}: ") and message in line and "\n" not in line
     # A dot inside a word, as of numpy.savez, ends no sentence.
@@ -344,7 +344,7 @@ def test_mutated_files_are_decoded_or_refused_and_never_crash(
                 mutated = rng.choice(MUTATORS)(rng, mutated)
         path = write(tmp_path / name, bytes(mutated))
         try:
-            opened = open_recording(path, size=(48, 64), arrays=IN_ORDER)
+            opened = open_recording(path, size=(48, 64), options=IN_ORDER)
             for chunk in opened.chunks():
                 assert len(chunk.t) == len(chunk.x) == len(chunk.y) == len(chunk.p) > 0
                 assert chunk.x.max() < opened.width and chunk.y.max() < opened.height and chunk.p.max() <= 1

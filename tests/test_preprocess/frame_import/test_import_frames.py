@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tiny_layout import random_events
 
 from preprocess import import_frames, open_frames
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_frame_cache import ensure_frames
 from preprocess.cli import COMMANDS
 from preprocess.errors import CacheError, CacheMismatchError, ConfigError, LayoutError, RecordingError

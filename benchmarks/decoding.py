@@ -1,0 +1,272 @@
+"""Decoding of raw files compared with the fastest other readers, on the same files: ``python -m benchmarks.decoding``.
+
+Every reader first gives its events, which must equal ours, and is then timed in turns with ours; a row compares us with
+the fastest. The readers are in an interpreter of their own (``--peers``), because their dependencies differ:
+
+    python3.11 -m venv peers && peers/bin/pip install faery expelliarmus evt3 evlib dv-processing aedat
+    python -m benchmarks.decoding --peers peers/bin/python
+
+No other package reads AEDAT 2.0 in compiled code; there, the readers are those of SpikingJelly and tonic, in NumPy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import tyro
+
+from benchmarks import decoding_files as files
+from benchmarks.cached_samples import real_recordings
+from benchmarks.decoding_peers import READERS
+from benchmarks.equality import expect
+from benchmarks.measuring import Row, format_table
+from preprocess.events import Events
+from preprocess.formats import open_recording
+from preprocess.formats.aedat import aedat4
+from preprocess.freed_memory import keep_freed_memory
+
+TARGET, TWO_THREADS = 1.5, 1.7
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Compare the decoding of raw files with other readers.
+
+    Example: python -m benchmarks.decoding --peers peers/bin/python --repeats 9
+    """
+
+    tiny: bool = False
+    """Only check on few events that the results are equal; the printed times mean nothing."""
+    peers: Path = field(default_factory=lambda: Path(os.environ.get("SPIKELOOM_PEERS") or sys.executable))
+    """Interpreter with the other readers (default: $SPIKELOOM_PEERS, else this one)."""
+    events: int = 4_000_000
+    """Number of events of each file."""
+    repeats: int = 7
+    """Number of timings; the median counts."""
+    only: tuple[str, ...] = ()
+    """Beginnings of the rows to measure, such as AEDAT (default: all)."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to decode.
+
+    Attributes:
+        title: Name of the row.
+        format: Name of the format for the peers.
+        path: The file.
+        readers: Readers in this process by name: each returns columns.
+        parallel: Whether its packets are decoded in several threads.
+        times_differ: Peers that read other times, with the reason; their columns x, y and p are compared.
+    """
+
+    title: str
+    format: str
+    path: Path
+    readers: dict[str, Callable[[Path], Any]] = field(default_factory=dict)
+    parallel: bool = False
+    times_differ: dict[str, str] = field(default_factory=dict)
+
+
+class Peers:
+    """The child process with the other readers."""
+
+    def __init__(self, python: Path) -> None:
+        script = Path(__file__).with_name("decoding_peers.py")
+        self._child = subprocess.Popen(
+            [python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self.versions = self._ask({})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._child.stdin is not None
+        self._child.stdin.close()
+        self._child.wait()
+
+    def of(self, format: str) -> list[str]:
+        """The peers that read a format."""
+        return [name for name, (_, formats) in READERS.items() if format in formats and name in self.versions]
+
+    def decode(self, peer: str, file: File, save: Path | None = None) -> float:
+        """Seconds that a peer took; ValueError if it cannot read the file."""
+        request = {"peer": peer, "format": file.format, "path": str(file.path), "save": str(save or "")}
+        given = self._ask(request)
+        if "error" in given:
+            raise ValueError(given["error"])
+        return float(given["seconds"])
+
+    def _ask(self, request: dict[str, str]) -> dict[str, Any]:
+        assert self._child.stdin is not None and self._child.stdout is not None
+        self._child.stdin.write(json.dumps(request) + "\n")
+        self._child.stdin.flush()
+        line = self._child.stdout.readline()
+        if not line:
+            raise SystemExit(f"benchmarks: the interpreter of the peers ended with {self._child.wait()}.")
+        given: dict[str, Any] = json.loads(line)
+        return given
+
+
+def main(arguments: Arguments) -> None:
+    """Print the table; rows are also printed on stderr as they are measured."""
+    keep_freed_memory()  # As the command does; Linux keeps it for this process alone.
+    repeats = 1 if arguments.tiny else arguments.repeats
+    with tempfile.TemporaryDirectory(prefix="spikeloom-bench-") as name, Peers(arguments.peers) as peers:
+        print("peers:", ", ".join(f"{peer} {v}" for peer, v in peers.versions.items()) or "none", file=sys.stderr)
+        rows = []
+        for file in write_files(Path(name), 20_000 if arguments.tiny else arguments.events):
+            if not arguments.only or file.title.startswith(arguments.only):
+                for row in compare(file, peers, Path(name), repeats):
+                    print(row, file=sys.stderr, flush=True)
+                    rows.append(row)
+            file.path.unlink()
+    print(format_table(rows))
+
+
+def write_files(folder: Path, count: int) -> Iterator[File]:
+    """Write the files one at a time."""
+    base = files.base_events()
+    events = files.repeat(base, count)
+    files.write_evt2(folder / "a.raw", events)
+    yield File("EVT 2.0", "evt2", folder / "a.raw")
+    files.write_evt3(folder / "b.raw", events)
+    rounds = {"expelliarmus": "it counts the rounds of the lower bits itself"}
+    yield File("EVT 3.0", "evt3", folder / "b.raw", times_differ=rounds)
+    real = real_recordings()
+    if real is not None:
+        files.repeat_evt3(folder / "c.raw", real / "readers" / "evt3-1280x720.raw", count, len(base))
+        back = "the clock steps back by a few µs in this sensor's file, which it takes for a wrap"
+        differ = {"expelliarmus": back, "evt3": back, "faery": back, "evlib": back}
+        yield File("EVT 3.0, a real sensor's words", "evt3", folder / "c.raw", times_differ=differ)
+    files.write_dat(folder / "a.dat", events)
+    yield File("DAT", "dat", folder / "a.dat")
+    for name, compression in (("not compressed", 0), ("LZ4", 1), ("Zstd", 3)):
+        path = folder / f"{compression}.aedat4"
+        files.write_aedat4(path, events, compression)
+        yield File(f"AEDAT 4, {name}", "aedat4", path, parallel=True)
+    small = files.repeat(_within(base, 128, 128), count)
+    files.write_aedat2_dvs128(folder / "a.aedat", small)
+    yield File("AEDAT 2.0, DVS128", "aedat2", folder / "a.aedat", {"SpikingJelly": _spikingjelly})
+    files.write_aedat2_davis346(folder / "b.aedat", files.repeat(_within(base, 260, 346), count))
+    yield File("AEDAT 2.0, DAVIS346", "aedat2", folder / "b.aedat", {"tonic": _tonic})
+
+
+def _within(events: Events, height: int, width: int) -> Events:
+    """The events on a smaller sensor: coordinates begin again at 0."""
+    x, y = events.x % np.uint16(width), events.y % np.uint16(height)
+    return Events(events.t, x, y, events.p, height, width)
+
+
+def _spikingjelly(path: Path) -> Any:
+    from spikingjelly.datasets.cifar10_dvs import _load_origin_data
+
+    return _load_origin_data(path)
+
+
+def _tonic(path: Path) -> Any:
+    from tonic.io import read_davis_346
+
+    return read_davis_346(path)[2]
+
+
+def compare(file: File, peers: Peers, folder: Path, repeats: int) -> Iterator[Row]:
+    """Check that all readers give our events, time them in turns, and compare us with the fastest of them."""
+    ours = decode(file.path)
+    works: dict[str, Callable[[], float]] = {}
+    for peer in peers.of(file.format):
+        saved = folder / "saved.npz"
+        try:
+            peers.decode(peer, file, saved)
+        except ValueError as error:
+            print(f"{file.title}: {peer} cannot read it: {error}", file=sys.stderr)
+            continue
+        with np.load(saved) as theirs:
+            if _check(file, peer, ours, theirs):
+                works[peer] = lambda peer=peer: peers.decode(peer, file)  # type: ignore[misc]
+    for reader, read in file.readers.items():
+        _check(file, reader, ours, read(file.path))
+        works[reader] = lambda read=read: timed(lambda: read(file.path))  # type: ignore[misc]
+    threads = (1, 2) if file.parallel else (1,)
+    for count in threads:
+        works[f"{count} threads"] = lambda count=count: timed(lambda: _consume(file.path, count))  # type: ignore[misc]
+    works["copy"] = lambda: timed(lambda: [getattr(ours, name).copy() for name in "txyp"])
+    seconds = _medians(works, repeats)
+    yield from _rows(file, len(ours), seconds)
+
+
+def _rows(file: File, events: int, seconds: dict[str, float]) -> Iterator[Row]:
+    def rate(name: str) -> str:
+        return f"{events / seconds[name] / 1e6:,.0f} M/s"
+
+    mine = seconds["1 threads"]
+    others = {name: taken for name, taken in seconds.items() if name not in ("1 threads", "2 threads", "copy")}
+    listed = ", ".join(f"{name} {rate(name)}" for name in sorted(others, key=lambda name: others[name]))
+    ratio = min(others.values()) / mine if others else float("nan")
+    yield Row(f"{file.title} ({mine / seconds['copy']:.1f} copies)", rate("1 threads"), listed or "-", ratio, TARGET)
+    if file.parallel:
+        two = seconds["2 threads"]
+        yield Row(f"{file.title}, two threads", rate("2 threads"), f"one {rate('1 threads')}", mine / two, TWO_THREADS)
+
+
+def _check(file: File, reader: str, ours: Events, theirs: Any) -> bool:
+    """Stop if the events differ, unless it is known that the times do; returns whether the columns can be compared."""
+    names = "xyp" if reader in file.times_differ else "txyp"
+    for name in names:
+        column = np.asarray(theirs[name])
+        if name == "p":
+            column = column > 0
+        equal = len(column) == len(ours) and np.array_equal(column, getattr(ours, name))
+        expect(equal, f"{file.title}, {reader}: {name}, {len(column)} events (ours {len(ours)})")
+    return True
+
+
+def _medians(works: dict[str, Callable[[], float]], repeats: int) -> dict[str, float]:
+    """Seconds of each, in turns."""
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(repeats):
+        for name, work in works.items():
+            taken[name].append(work())
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def decode(path: Path) -> Events:
+    """All events of a file."""
+    recording = open_recording(path)
+    return Events.concatenate(recording.chunks(), recording.height, recording.width)
+
+
+def _consume(path: Path, threads: int) -> list[Events]:
+    """Decode a file with so many threads, and keep its chunks, as the peers keep theirs."""
+    before = aedat4.decoding_threads
+    aedat4.decoding_threads = lambda: threads
+    try:
+        return list(open_recording(path).chunks())
+    finally:
+        aedat4.decoding_threads = before
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments))

@@ -1,0 +1,131 @@
+"""Numba kernels that find the events in a packet of AEDAT 4 and convert them to columns; they release the GIL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from preprocess.jit import compile_kernel
+
+# What is wrong with a packet, instead of the byte of its first event.
+TOO_SHORT, NO_EVENTS, BEYOND_PACKET = -1, -2, -3
+
+EVENT_BYTES = 16
+
+# "EVTS" as a little-endian number.
+_IDENTIFIER = np.uint32(0x53545645)
+
+
+@compile_kernel
+def locate_events(data: Any, total: int) -> tuple[int, int]:
+    """Find the events in an EventPacket, a FlatBuffer whose only field is a vector of structs.
+
+    Args:
+        data: The packet, or its first bytes, uint8 (B,).
+        total: Number of bytes of the packet, B or more.
+
+    Returns:
+        The byte of the first event and the number of events, or what is wrong and 0.
+    """
+    return _locate(data, total)
+
+
+@compile_kernel
+def convert_events(data: Any, t: Any, x: Any, y: Any, p: Any) -> tuple[int, int]:
+    """Convert events, structs of t i64, x i16, y i16, polarity bool and three bytes of padding.
+
+    Args:
+        data: The events, uint8 (16 * N,).
+        t: int64 (N,).
+        x: uint16 (N,); negative coordinates become 32768 or more.
+        y: uint16 (N,).
+        p: uint8 (N,).
+
+    Returns:
+        The largest x and the largest y.
+    """
+    return _convert(data.view(np.uint64), t, x, y, p)
+
+
+@compile_kernel
+def decode_packet(data: Any, t: Any, x: Any, y: Any, p: Any) -> tuple[int, int, int]:
+    """Find the events of a whole packet and convert them.
+
+    Args:
+        data: The packet, uint8 (B,).
+        t: int64 (N,), N >= B // 16.
+        x: uint16 (N,).
+        y: uint16 (N,).
+        p: uint8 (N,).
+
+    Returns:
+        The number of events, or what is wrong with the packet; the largest x and the largest y.
+    """
+    first, n = _locate(data, len(data))
+    if first < 0:
+        return first, 0, 0
+    right, bottom = _convert(data[first : first + 16 * n].view(np.uint64), t[:n], x[:n], y[:n], p[:n])
+    return n, right, bottom
+
+
+@njit(nogil=True, error_model="numpy")
+def _locate(data: Any, total: int) -> Any:
+    if len(data) < 12 or total < 12:
+        return TOO_SHORT, 0
+    size = np.int64(_word(data, 0)) + 4
+    if size > total:
+        return BEYOND_PACKET, 0
+    end = min(size, np.int64(len(data)))
+    root = np.int64(_word(data, 4)) + 4
+    if _word(data, 8) != _IDENTIFIER:
+        return NO_EVENTS, 0
+    if root + 4 > end:
+        return BEYOND_PACKET, 0
+    # A table begins with the signed distance back to the offsets of its fields: two sizes, then one offset a field.
+    fields = root - np.int64(np.int32(_word(data, root)))
+    if fields < 0 or fields + 4 > end:
+        return BEYOND_PACKET, 0
+    fields_size = np.int64(data[fields]) | np.int64(data[fields + 1]) << 8
+    if fields_size < 6:
+        return end, 0
+    if fields + 6 > end:
+        return BEYOND_PACKET, 0
+    offset = np.int64(data[fields + 4]) | np.int64(data[fields + 5]) << 8
+    if offset == 0:
+        return end, 0
+    at = root + offset
+    if at + 4 > end:
+        return BEYOND_PACKET, 0
+    at += np.int64(_word(data, at))
+    if at + 4 > end:
+        return BEYOND_PACKET, 0
+    n = np.int64(_word(data, at))
+    if n > (size - at - 4) // 16:
+        return BEYOND_PACKET, 0
+    return at + 4, n
+
+
+@njit(nogil=True, inline="always")
+def _word(data: Any, at: Any) -> Any:
+    low = np.uint32(data[at]) | np.uint32(data[at + 1]) << np.uint32(8)
+    high = np.uint32(data[at + 2]) << np.uint32(16) | np.uint32(data[at + 3]) << np.uint32(24)
+    return np.uint32(low | high)
+
+
+@njit(nogil=True, error_model="numpy")
+def _convert(words: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
+    right = np.uint16(0)
+    bottom = np.uint16(0)
+    for k in range(len(t)):
+        word = words[2 * k + 1]
+        column = np.uint16(word & np.uint64(0xFFFF))
+        row = np.uint16((word >> np.uint64(16)) & np.uint64(0xFFFF))
+        t[k] = np.int64(words[2 * k])
+        x[k] = column
+        y[k] = row
+        p[k] = np.uint8(((word >> np.uint64(32)) & np.uint64(0xFF)) != np.uint64(0))
+        right = max(right, column)
+        bottom = max(bottom, row)
+    return np.int64(right), np.int64(bottom)

@@ -1,0 +1,1 @@
+"""Events as text: lines of numbers, plain or compressed."""
