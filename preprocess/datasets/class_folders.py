@@ -5,10 +5,13 @@
     n-cars_test/background/..
     DVS-Lip/train/accused/0.npy ..                   DVS-Lip: structured .npy, 100 words, 128x128
     DVS-Lip/test/..
+    a/a_0001.mat .. y/y_4200.mat                     ASL-DVS: MATLAB, 24 letters, 240x180, no official split
 
 Sources: Orchard et al., Converting Static Image Datasets to Spiking Neuromorphic Datasets Using Saccades, 2015; Sironi
 et al., HATS: Histograms of Averaged Time Surfaces for Robust Event-based Object Classification, CVPR 2018; Tan et al.,
-Multi-Grained Spatio-Temporal Features Perceived Network for Event-Based Lip-Reading, CVPR 2022.
+Multi-Grained Spatio-Temporal Features Perceived Network for Event-Based Lip-Reading, CVPR 2022; Bi et al., Graph-Based
+Object Classification for Neuromorphic Vision Sensing, ICCV 2019. ASL-DVS has no fixed checksum, because its host packs
+the archive anew for each download.
 """
 
 from __future__ import annotations
@@ -85,6 +88,8 @@ _CARS = ClassFolders(
     {"n-cars_train": TRAIN, "n-cars_test": TEST, "train": TRAIN, "test": TEST},
     classes=("background", "cars"),
 )
+# The alphabet without j and z, whose signs are movements.
+_LETTERS = ClassFolders("mat-asl-dvs", ".mat", 180, 240, {"": NO_SPLIT}, classes=tuple("abcdefghiklmnopqrstuvwxy"))
 _LIPS = ClassFolders("npy", ".npy", 128, 128, {"train": TRAIN, "test": TEST})
 
 N_CALTECH101 = Dataset(
@@ -114,4 +119,11 @@ DVS_LIP = Dataset(
     archives={"DVS-Lip.zip": "DVS-Lip"},
     caches=(CacheKind("dvs-lip"),),
     published={"dvs-lip": Published(128, 128, 100, 14_896)},
+)
+
+ASL_DVS = Dataset(
+    "asl-dvs",
+    (Form("MATLAB .mat", "the folders a to y (without j) of .mat recordings", _LETTERS.fits, _LETTERS.read),),
+    caches=(CacheKind("asl-dvs"),),
+    published={"asl-dvs": Published(180, 240, 24)},
 )

@@ -33,6 +33,7 @@ _DATASETS: tuple[Dataset, ...] = (
     class_folders.N_CALTECH101,
     class_folders.N_CARS,
     class_folders.DVS_LIP,
+    class_folders.ASL_DVS,
     poker_dvs.DATASET,
     sl_animals.DATASET,
     folder.DATASET,

@@ -18,6 +18,7 @@ from preprocess.formats.custom_format import CustomRecording, ReadEvents, custom
 from preprocess.formats.event_stream import EventStreamRecording
 from preprocess.formats.hdf5.hdf5_recording import Hdf5Recording
 from preprocess.formats.hdf5.spike_trains import SpikeTrainRecording
+from preprocess.formats.matlab.asl_dvs_mat import AslDvsMatRecording
 from preprocess.formats.matlab.mat5 import MatRecording
 from preprocess.formats.matlab.mat73 import Mat73Recording
 from preprocess.formats.numpy_files import NpyRecording, NpzRecording, TonicNpyRecording
@@ -31,7 +32,7 @@ from preprocess.formats.rosbag1 import RosbagRecording
 from preprocess.formats.text.text_recording import TextRecording
 from preprocess.formats.unsupported import unsupported_format
 
-# The first format that recognises a file is used; tonic's arrays and spike trains look like others: they are requested.
+# The first format that recognises a file is used; some of one data set look like others: they are requested.
 _BUILT_IN: tuple[type[Recording], ...] = (
     Aedat31Recording,
     Aedat2Recording,
@@ -49,6 +50,7 @@ _BUILT_IN: tuple[type[Recording], ...] = (
     Hdf5Recording,
     SpikeTrainRecording,
     MatRecording,
+    AslDvsMatRecording,
     Mat73Recording,
     RosbagRecording,
 )
@@ -199,7 +201,7 @@ def open_recording(
             f"{path}: expected a recording of a format that is read here, found {other[0]}. Convert it with {other[1]}."
         )
     if kind is None:
-        shown = [kind for kind in FORMATS.values() if kind is not TonicNpyRecording]
+        shown = [kind for kind in FORMATS.values() if kind not in (TonicNpyRecording, AslDvsMatRecording)]
         known = ", ".join(dict.fromkeys(f"{kind.TITLE} ({kind.SUFFIX})" for kind in shown))
         raise RecordingError(
             f"{path}: expected a recording of a known format, one of {known}, found a file that begins with "

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 from raw_files import aedat2, atis
 from test_datasets import refusals, samples_of
 
@@ -101,6 +102,29 @@ def test_a_real_car_is_read(real_data: Path, tmp_path: Path):
     put(tmp_path / "n-cars_test" / "cars" / "a.dat", (real_data / "readers" / "ncars-car.dat").read_bytes())
     events = build(find_layout("n-cars", tmp_path), tmp_path).read(0)
     assert (len(events), events.height, events.width, int(events.y.max())) == (4407, 100, 120, 60)
+
+
+def test_letters_equal_spikingjellys_reading(tmp_path: Path):
+    from spikingjelly.datasets.asl_dvs import _read_mat_save_to_np
+
+    rng = np.random.default_rng(2)
+    t, x = np.cumsum(rng.integers(0, 9, 500))[:, None], rng.integers(0, 240, (500, 1))
+    for letter in "ay":
+        path = tmp_path / "ASL" / letter / f"{letter}_0001.mat"
+        path.parent.mkdir(parents=True)
+        y, pol = rng.integers(0, 180, (500, 1)), rng.integers(0, 2, (500, 1)).astype(np.uint8)
+        scipy.io.savemat(path, {"ts": t.astype(np.int32), "x": x.astype(np.uint8), "y": y.astype(np.uint8), "pol": pol})
+    layout = find_layout("asl-dvs", tmp_path)
+    assert len(layout.classes) == 24
+    assert [sample[:2] for sample in samples_of(layout)] == [("a/a_0001", 0), ("y/y_0001", 23)]
+    events = build(layout, tmp_path).read(1)
+    _read_mat_save_to_np(path, tmp_path / "theirs.npz")
+    with np.load(tmp_path / "theirs.npz") as theirs:
+        for name in "txyp":
+            np.testing.assert_array_equal(getattr(events, name), theirs[name])
+    scipy.io.savemat(path, {"ts": t, "x": x, "y": np.full_like(x, 180), "pol": x % 2})
+    with pytest.raises(RecordingError, match=r"expected a pixel within 180x240 .* found row -1"):
+        build(layout, tmp_path)
 
 
 def test_one_split_is_taken_with_a_note_and_the_other_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -218,6 +218,12 @@ def write_mat(path: Path, t: Times, flip: Times) -> None:
     scipy.io.savemat(path, {"ts": (t ^ flip)[:, None], "x": x[:, None], "y": y[:, None], "pol": p[:, None]})
 
 
+def write_mat_of_asl_dvs(path: Path, t: Times, flip: Times) -> None:
+    x, y, p = pixels(len(t))
+    x, y = (SIZE - 1 - column.astype(np.int64) for column in (x, y))
+    scipy.io.savemat(path, {"ts": (t ^ flip)[:, None], "x": x[:, None], "y": y[:, None], "pol": p[:, None]})
+
+
 def write_mat73(path: Path, t: Times, flip: Times) -> None:
     with h5py.File(path, "w", userblock_size=512) as file:
         for name, column in zip(("ts", "x", "y", "pol"), (t ^ flip, *pixels(len(t))), strict=True):
@@ -248,6 +254,7 @@ CLOCKS = {
     "spike-trains": Clock("spike-trains", write_spike_trains, 39, False, "times in s as floats", is_of_units=True),
     "es": Clock("es", write_event_stream, 24, False, "steps of any length", is_of_steps=True),
     "mat": Clock("mat", write_mat, 40, False, "64 bits"),
+    "mat-asl-dvs": Clock("mat-asl-dvs", write_mat_of_asl_dvs, 40, False, "64 bits"),
     "mat73": Clock("mat73", write_mat73, 40, False, "64 bits"),
     "rosbag": Clock("rosbag", write_rosbag, 40, False, "seconds and nanoseconds of 32 bits each"),
     "npy-tonic": Clock("npy-tonic", write_npy_as_tonic, 40, False, "64 bits of ms", 1000),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from preprocess.binning.binning_config import Binning
 from preprocess.building.build_frame_cache import ensure_frames
 from preprocess.cli import COMMANDS
 from preprocess.errors import CacheError, CacheMismatchError, ConfigError, LayoutError, RecordingError
+from preprocess.frame_import.frame_file import read_frame_file
 from preprocess.inspection.verify import verify_cache
 from preprocess.store.frame_source import EventFrames
 from preprocess.terminal.command_line import run_main
@@ -269,6 +271,34 @@ def test_cached_events_and_wrong_targets_are_refused(tmp_path: Path):
     assert "found events with the fields t, x, y, p" in events and "expected one class number from 0" in targets
     with pytest.raises(RecordingError, match="expected one class number from 0, found float32 of shape"):
         import_frames(tmp_path / "pt", "own", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".hdf5"])
+def test_mutated_files_are_read_or_refused_in_a_line(suffix: str, tmp_path: Path, share_of: Callable[[int], int]):
+    from tonic.cached_dataset import save_to_disk_cache
+
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".npz":
+        np.savez_compressed(path, frames=frames_of(1))
+    else:
+        save_to_disk_cache(frames_of(1).astype(np.int16), 3, path)
+    whole, draw, refused = path.read_bytes(), random.Random(3), 0
+    for _ in range(share_of(5_000)):
+        content = bytearray(whole)
+        for _ in range(draw.randint(1, 4)):
+            at = draw.randrange(len(content))
+            if draw.random() < 0.1:
+                content = content[: max(1, at)]
+            elif draw.random() < 0.5:
+                content[at] ^= 1 << draw.randrange(8)
+            else:
+                content[at : at + draw.randint(1, 8)] = draw.randbytes(draw.randint(1, 8))
+        path.write_bytes(content)
+        try:
+            read_frame_file(path)
+        except RecordingError as error:
+            refused += len(error.errors)
+    assert 5 < refused <= share_of(5_000)
 
 
 def test_damage_is_found_by_verify(tmp_path: Path):
