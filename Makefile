@@ -20,7 +20,7 @@ install: $(VENV)/.installed
 dev: $(VENV)/.installed-dev
 	$(BIN)/pre-commit install
 
-# An up-to-date .venv is used again; a changed dependency or pin installs anew.
+# An up-to-date .venv is used again; a changed dependency or pin reinstalls.
 $(VENV)/bin/python:
 	@$(or $(PYTHON),false) -c '$(SUITABLE)' 2>/dev/null || { echo "make: expected Python 3.11 or later with its module venv," \
 		"found $(or $(PYTHON),none). Install one, or name it: make install PYTHON=/path/to/python3" >&2; exit 1; }

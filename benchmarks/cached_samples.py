@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks import equality, peers
 from benchmarks.measuring import Row, compare
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_frames
 from preprocess.datasets import find_layout
 from preprocess.store.event_store import EventStore, open_events

@@ -38,7 +38,12 @@ class Child:
 
 def preprocess_apart(source: Path, cache: Path, *, workers: int = 1) -> Child:
     """Preprocess emulated gestures with T = 20."""
-    argv = ["emulated-gestures", "--source", source, "--cache", cache, "--timesteps", 20, "--workers", workers]
+    return preprocess_folder("emulated-gestures", source, cache, timesteps=20, workers=workers)
+
+
+def preprocess_folder(dataset: str, source: Path, cache: Path, *, timesteps: int, workers: int) -> Child:
+    """Preprocess a data set in a process of its own; raises SystemExit if it fails."""
+    argv = [dataset, "--source", source, "--cache", cache, "--timesteps", timesteps, "--workers", workers]
     start = time.perf_counter()
     child = subprocess.run(
         [sys.executable, "-c", _PRINT_MEMORY, "preprocess", *map(str, argv), "--json"], capture_output=True, text=True

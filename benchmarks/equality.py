@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import peers
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.datasets.layout import Layout
 from preprocess.store.event_store import EventStore
 from preprocess.store.frame_cache import FrameCache

@@ -18,13 +18,14 @@ import tyro
 from benchmarks import equality, peers, recordings, scaling
 from benchmarks.cached_samples import compare_samples, real_recordings
 from benchmarks.measuring import Row, compare, format_table
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames, ensure_frames
 from preprocess.datasets import find_layout
 from preprocess.events import Events
 from preprocess.freed_memory import keep_freed_memory
-from preprocess.store.event_store import events_path, open_events
-from preprocess.store.frame_cache import frames_path, open_frames
+from preprocess.store.cache_file_names import events_path, frames_path
+from preprocess.store.event_store import open_events
+from preprocess.store.frame_cache import open_frames
 
 T, OTHER_T = Binning(20), Binning(10)
 

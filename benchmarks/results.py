@@ -27,7 +27,8 @@ from tune.comparison.conclusions import Conclusion, conclude, excluded_lines
 from tune.comparison.designs import paper_table
 from tune.comparison.equal_cost import accuracies_at_equal_cost
 from tune.comparison.overview_figures import overview_figures
-from tune.rendering.panels import Panel, draw_panels, rates_panel
+from tune.rendering.firing_rate_figure import rates_panel
+from tune.rendering.panels import Panel, draw_panels
 from tune.rendering.style import PAPER, drawing
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"

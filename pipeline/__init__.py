@@ -8,7 +8,7 @@ from preprocess.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from pipeline.config.config_sections import LossConfig as LossConfig
-    from pipeline.config.neuron_traits import NeuronTraits as NeuronTraits
+    from pipeline.config.neurons import NeuronTraits as NeuronTraits
     from pipeline.config.registrations import register_network as register_network
     from pipeline.config.registrations import register_neuron as register_neuron
     from pipeline.config.registrations import register_surrogate as register_surrogate
@@ -45,7 +45,7 @@ _HOMES = {
     "CLIFNode": "pipeline.neurons.clif.node",
     "spiking_loss": "pipeline.evaluation.losses",
     "LossConfig": "pipeline.config.config_sections",
-    "NeuronTraits": "pipeline.config.neuron_traits",
+    "NeuronTraits": "pipeline.config.neurons",
     "register_neuron": "pipeline.config.registrations",
     "register_network": "pipeline.config.registrations",
     "register_surrogate": "pipeline.config.registrations",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from preprocess.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from preprocess.binning.binning import Binning as Binning
+    from preprocess.binning.binning_config import Binning as Binning
     from preprocess.binning.count_events import bin_events as bin_events
     from preprocess.building.preprocess_dataset import PreprocessedDataset as PreprocessedDataset
     from preprocess.building.preprocess_dataset import preprocess_dataset as preprocess_dataset
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Events": "preprocess.events",
     "read_events": "preprocess.formats.read_events",
-    "Binning": "preprocess.binning.binning",
+    "Binning": "preprocess.binning.binning_config",
     "bin_events": "preprocess.binning.count_events",
     "preprocess_dataset": "preprocess.building.preprocess_dataset",
     "PreprocessedDataset": "preprocess.building.preprocess_dataset",

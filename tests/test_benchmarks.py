@@ -26,6 +26,13 @@ def test_peers_give_equal_results():
         assert any(work in line for line in lines), work
 
 
+def test_frames_of_many_small_recordings_equal_those_of_peers():
+    words = [sys.executable, "-m", "benchmarks.small_recordings", "--tiny"]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "SpikingJelly" in done.stdout and "tonic" in done.stdout and "peak memory" in done.stdout
+
+
 @pytest.mark.parametrize("name", ["neurons", "training"])
 def test_networks_of_peers_give_equal_results(name: str):
     words = [sys.executable, "-m", f"benchmarks.{name}", "--tiny"]

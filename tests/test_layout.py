@@ -17,7 +17,7 @@ MOST_LINES = 420
 TWINS = {
     "__init__", "__main__", "cli",
     "registry",  # what there is of a kind, by name
-    "cpu", "cpu_with_norm", "cuda", "custom_op", "node", "with_norm",  # one for each owner, or neuron
+    "cpu_kernels", "cpu_with_norm_kernels", "cuda_kernels", "custom_op", "node", "with_norm",  # one for each neuron
     "jit",  # the compiler's settings, of NumPy loops and of activations
     "table",  # a class, and that of a dry run
     "download", "evaluate", "plots", "verify",  # a command, and what does it

@@ -9,7 +9,7 @@ import numpy as np
 from tiny_layout import random_events, tiny_layout
 
 from pipeline.config.run_config import DatasetConfig, NetworkConfig, OptimiserConfig, RunConfig, ScheduleConfig
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store
 from preprocess.events import Events
 

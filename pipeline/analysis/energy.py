@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from pipeline.analysis.operations import Operations, count_run_operations, macs_per_step
-from pipeline.config.neuron_traits import traits_of
+from pipeline.config.neurons import traits_of
 from pipeline.config.run_config import RunConfig
 from pipeline.runs.result_json import EnergyResult
 

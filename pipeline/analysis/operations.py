@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.config.custom_classes import is_custom
-from pipeline.config.neuron_traits import NEURONS, traits_of
+from pipeline.config.neurons import NEURONS, traits_of
 from pipeline.config.run_config import RunConfig
 from pipeline.layers.pooling import AveragePool, MaxPool
 from pipeline.networks.spiking_layers import neuron_layers, reset_network
@@ -139,7 +139,7 @@ def macs_per_step(operations: Operations, per_neuron: int) -> int:
 
     Args:
         operations: As returned by `count_operations`.
-        per_neuron: See `pipeline.config.neuron_traits.NeuronTraits`.
+        per_neuron: See `pipeline.config.neurons.NeuronTraits`.
     """
     dense = sum(layer.macs for layer in operations.of("conv", "linear") if not layer.binary_input)
     return dense + sum(layer.macs for layer in operations.of("pool")) + per_neuron * operations.neurons

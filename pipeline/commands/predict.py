@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -142,7 +142,7 @@ def _answer(arguments: Arguments, trained: TrainedNetwork, found: Classified) ->
         "run": str(arguments.run_dir.expanduser().absolute()),
         "classes": list(trained.classes),
         "windows": [
-            window.row() | {"logits": [round(float(value), 6) for value in window.prediction.logits]}
+            _row(window) | {"logits": [round(float(value), 6) for value in window.prediction.logits]}
             for window in found.windows
         ],
         "accuracy": found.accuracy(),
@@ -150,10 +150,23 @@ def _answer(arguments: Arguments, trained: TrainedNetwork, found: Classified) ->
     }
 
 
+def _row(window: ClassifiedWindow) -> dict[str, Any]:
+    """The row of the CSV file, which is also an entry of the JSON object."""
+    return {
+        "file": str(window.file),
+        "start_us": window.start_us,
+        "end_us": window.end_us,
+        "events": window.events,
+        "class": window.prediction.name,
+        "confidence": round(window.prediction.confidence, 6),
+        "label": window.label,
+    }
+
+
 def _write_csv(path: Path, found: Classified) -> None:
     from preprocess.files import write_whole
 
-    rows = [window.row() for window in found.windows]
+    rows = [_row(window) for window in found.windows]
 
     def write(temporary: Path) -> None:
         with temporary.open("w", newline="") as file:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.config.augmentation_names import augmentation_errors
-from pipeline.config.neuron_traits import NEURONS, traits_of
+from pipeline.config.neurons import NEURONS, traits_of
 from pipeline.config.surrogates import surrogate_errors
 from preprocess.datasets.splits import SplitName, title_of_split
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.neuron_traits import NeuronTraits, traits_of
-from preprocess.binning.binning import Binning
+from pipeline.config.neurons import NeuronTraits, traits_of
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.rules import SplitBy
 
 Values = Mapping[str, Any]

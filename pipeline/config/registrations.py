@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.config.neuron_traits import NEURONS, Neuron, NeuronTraits
+from pipeline.config.neurons import NEURONS, Neuron, NeuronTraits
 from pipeline.config.surrogates import SURROGATES
 from preprocess.errors import ConfigError
 

@@ -29,8 +29,8 @@ from pipeline.config.config_sections import ScheduleConfig as ScheduleConfig
 from pipeline.config.config_sections import TimeOrder as TimeOrder
 from pipeline.config.field_names import nearest_field
 from pipeline.config.inactive_fields import inactive_fields, redundant_fields
-from pipeline.config.neuron_traits import traits_of
-from preprocess.binning.binning import Binning
+from pipeline.config.neurons import traits_of
+from preprocess.binning.binning_config import Binning
 from preprocess.errors import ConfigError
 
 Selection = Literal["validation", "paper", "last"]

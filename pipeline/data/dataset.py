@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from pipeline.config.run_config import InputConfig
-from pipeline.data.encoding import encode
+from pipeline.data.input_encoding import encode
 from preprocess.errors import ConfigError
 from preprocess.store.frame_source import FrameSource
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from pipeline.config.augmentation_names import EVENT_AUGMENTATIONS, FRAME_AUGMENTATIONS, parse_augmentation
 from pipeline.config.run_config import InputConfig
-from pipeline.data.encoding import encode
 from pipeline.data.event_augmentation import augment_events
 from pipeline.data.frame_augmentation import augment_frames
+from pipeline.data.input_encoding import encode
 from pipeline.data.padding import step_mask
 from pipeline.data.time_order import reorder_steps
 from pipeline.runtime.distributed import Group, share_of

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config.run_config import RunConfig
-from pipeline.data.encoding import input_size
+from pipeline.data.input_encoding import input_size
 from pipeline.data.run_splits import split_for
 from preprocess.building.build_frame_cache import ensure_frames
 from preprocess.datasets.emulated_names import is_emulated
 from preprocess.datasets.splits import Splits
 from preprocess.errors import ConfigError
+from preprocess.store.cache_file_names import events_path
 from preprocess.store.copied_cache import open_copied
-from preprocess.store.event_store import events_path, open_events
+from preprocess.store.event_store import open_events
 from preprocess.store.frame_cache import open_frames
 from preprocess.store.frame_source import EventFrames, FrameSource
 from preprocess.terminal.progress import Progress

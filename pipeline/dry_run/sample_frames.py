@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from pipeline.config.run_config import RunConfig
-from pipeline.data.encoding import encode, input_size
+from pipeline.data.input_encoding import encode, input_size
 from pipeline.data.loader import Batch, FrameLoader
 from pipeline.data.run_data import open_data
 from preprocess.datasets.dataset_description import Published
 from preprocess.datasets.registry import find_published
 from preprocess.errors import ConfigError
-from preprocess.store.event_store import events_path
+from preprocess.store.cache_file_names import events_path
 from preprocess.terminal.progress import Progress
 
 # Events per pixel and polarity in a frame, about as in DVS128-Gesture at T = 20.

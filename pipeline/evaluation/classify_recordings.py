@@ -55,18 +55,6 @@ class ClassifiedWindow:
         """Whether the prediction is the label; None if the label is not known."""
         return None if self.label is None else self.label == self.prediction.name
 
-    def row(self) -> dict[str, Any]:
-        """The row of the CSV file, which is also an entry of the JSON object."""
-        return {
-            "file": str(self.file),
-            "start_us": self.start_us,
-            "end_us": self.end_us,
-            "events": self.events,
-            "class": self.prediction.name,
-            "confidence": round(self.prediction.confidence, 6),
-            "label": self.label,
-        }
-
 
 @dataclass(frozen=True)
 class Classified:

@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from pipeline.config.run_config import RunConfig
-from pipeline.data.encoding import input_size
+from pipeline.data.input_encoding import input_size
 from pipeline.data.loader import FrameLoader
 from pipeline.data.run_data import RunData, open_data
 from pipeline.evaluation.evaluate import Evaluation, evaluate
 from pipeline.networks import reset_network
 from pipeline.networks.run_network import make_run_network
 from pipeline.runs.changed_code import check_code
-from pipeline.runs.checkpoint import load_weights
+from pipeline.runs.checkpoint import BEST, load_weights
 from pipeline.runs.run_folder import Run
 from preprocess.errors import RunError
 from preprocess.store.frame_source import FrameSource
@@ -25,7 +25,7 @@ from preprocess.terminal.progress import Progress
 
 def require_weights(run: Run) -> Path:
     """Return the path of a run's ``best.pt``; raises RunError if it has none yet."""
-    path = run.folder / "best.pt"
+    path = run.folder / BEST
     if not path.is_file():
         raise RunError(
             f"{run.folder}: expected selected weights (best.pt), found none after {len(run.metrics)} epochs. "

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.config.neuron_traits import traits_of
+from pipeline.config.neurons import traits_of
 from pipeline.config.run_config import RunConfig, override
 from pipeline.evaluation.finished_run import evaluate_test, load_selected, open_run_data
 from pipeline.runs.run_folder import Run

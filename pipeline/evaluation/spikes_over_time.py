@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.data.encoding import encode
+from pipeline.data.input_encoding import encode
 from pipeline.evaluation.finished_run import load_for_frames
 from pipeline.networks import neuron_layers, reset_network
 from pipeline.runs.run_folder import Run

@@ -14,8 +14,8 @@ from torch import nn
 
 from pipeline.config.given_classes import name_class
 from pipeline.config.run_config import RunConfig, override
-from pipeline.data.encoding import encode, input_size
 from pipeline.data.input_description import TrainingInput
+from pipeline.data.input_encoding import encode, input_size
 from pipeline.data.padding import step_mask
 from pipeline.data.run_data import open_data
 from pipeline.data.time_order import reorder_steps

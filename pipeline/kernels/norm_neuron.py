@@ -81,7 +81,7 @@ class InputGradients(NamedTuple):
 
 
 class Steps(Protocol):
-    """A neuron's two kernels with its settings; `pipeline.neurons.clif.cpu_with_norm` describes the arrays."""
+    """A neuron's two kernels with its settings; `pipeline.neurons.clif.cpu_with_norm_kernels` describes the arrays."""
 
     @property
     def gain(self) -> float:

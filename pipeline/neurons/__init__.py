@@ -2,5 +2,5 @@
 
 from pipeline.neurons.clif.node import CLIFNode as CLIFNode
 from pipeline.neurons.lif.node import LIFNode as LIFNode
-from pipeline.neurons.registry import NEURONS as NEURONS
-from pipeline.neurons.registry import make_neuron as make_neuron
+from pipeline.neurons.make_neuron import NEURONS as NEURONS
+from pipeline.neurons.make_neuron import make_neuron as make_neuron

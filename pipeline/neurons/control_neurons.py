@@ -12,10 +12,10 @@ import torch
 from spikingjelly.activation_based import neuron, surrogate
 
 from pipeline.config.run_config import NeuronConfig
+from pipeline.config.surrogates import make_surrogate
 from pipeline.neurons.backend import step_by_step
 from pipeline.neurons.clif.node import CLIFNode
 from pipeline.neurons.lif.node import LIFNode
-from pipeline.neurons.make_surrogate import make_surrogate
 from pipeline.neurons.recomputation import RunsOnce
 
 # On noise, LIF with this reset has 99.5 % of CLIF's spikes: sigma(m) is at least 0.73 after any spike.

@@ -8,7 +8,7 @@ from spikingjelly.activation_based import neuron
 from torch import nn
 
 from pipeline.config.run_config import NeuronConfig
-from pipeline.neurons.make_surrogate import make_surrogate
+from pipeline.config.surrogates import make_surrogate
 
 
 def make_plif(config: NeuronConfig) -> nn.Module:

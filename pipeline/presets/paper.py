@@ -22,7 +22,7 @@ from pipeline.config.run_config import (
     override,
 )
 from pipeline.presets.preset import Preset
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.datasets.splits import SPLIT_RULES
 
 # Table 5, appendix I and the authors' code: fp16 autocast in training, seed 2022, best test accuracy over the epochs.

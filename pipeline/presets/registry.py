@@ -16,7 +16,7 @@ from pipeline.config.run_config import (
 )
 from pipeline.presets.paper import paper_presets
 from pipeline.presets.preset import Preset
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.errors import ConfigError
 
 # A VGG with three convolutions trains in minutes on two cores. The head is the paper's, because global pooling discards

@@ -1,4 +1,8 @@
-"""Checkpoints: everything that is required to resume a run with identical results."""
+"""Checkpoints of a run folder: ``checkpoint.pt``, from which a run resumes with identical results, and ``best.pt``.
+
+``checkpoint.pt`` has the state after the last finished epoch and replaces that of the epoch before; ``best.pt`` has the
+selected weights. Selection by the last epoch writes ``best.pt`` once, at the end of the run.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,11 @@ from typing import Any
 
 import torch
 
-from pipeline.runs.selection import selection_order
+from pipeline.runs.best_epoch import selection_order
 from preprocess.errors import RunError
 from preprocess.files import write_whole
+
+CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
 
 # The parts of a learner's state; see `pipeline.training.learner.Learner.state`.
 PARTS = ("network", "optimiser", "scaler", "average")
@@ -65,6 +71,20 @@ class Checkpoint:
     average: dict[str, Any]
     best: Best
     random: list[torch.Tensor]
+
+
+def save_epoch(folder: Path, checkpoint: Checkpoint, selected: torch.nn.Module | None) -> None:
+    """Write the files of a finished epoch; raises RunError if the disk is full.
+
+    Args:
+        folder: The run folder.
+        checkpoint: The state after the epoch.
+        selected: The network if its weights are the best so far, otherwise None, which keeps ``best.pt``.
+    """
+    if selected is not None:
+        # Before the checkpoint that refers to it.
+        save_weights(folder / BEST, selected, checkpoint.epoch)
+    save_checkpoint(folder / CHECKPOINT, checkpoint)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

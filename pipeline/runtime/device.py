@@ -1,4 +1,4 @@
-"""Device, threads, precision and determinism of a run."""
+"""Device, threads and precision of a run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import torch
 
 from pipeline.config.run_config import RunConfig
+from pipeline.runtime.determinism import deterministic_algorithms
 from pipeline.runtime.distributed import local_device
 from preprocess.errors import ConfigError, FullMemoryError
 from preprocess.freed_memory import keep_freed_memory
@@ -60,18 +61,13 @@ def compute_device(config: RunConfig) -> Iterator[torch.device]:
         keep_freed_memory()
     else:
         torch.cuda.set_device(device)
-    before, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    before = torch.get_num_threads()
     torch.set_num_threads(config.threads or default_threads())
-    if config.deterministic:
-        # Required by cuBLAS for deterministic results; read when it is initialised.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
     try:
-        with _out_of_memory_errors(device):
+        with deterministic_algorithms(config.deterministic), _out_of_memory_errors(device):
             yield device
     finally:
         torch.set_num_threads(before)
-        torch.use_deterministic_algorithms(deterministic)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pipeline.runs import checkpoint as checkpoints
-from pipeline.runs.checkpoint import PARTS, Checkpoint
+from pipeline.runs.checkpoint import CHECKPOINT, PARTS, Checkpoint
 from pipeline.runs.result_json import MetricsRow
 from pipeline.training.learner import Learner
 from preprocess.errors import RunError
@@ -27,7 +27,7 @@ def read_state(folder: Path, run: str, frames: str) -> tuple[Checkpoint, list[Me
     Raises:
         RunError: If the checkpoint is damaged or belongs to another run or other frames, or metrics are missing.
     """
-    path = folder / "checkpoint.pt"
+    path = folder / CHECKPOINT
     state = checkpoints.load_checkpoint(path)
     if state.data != frames:
         raise RunError(
@@ -57,7 +57,7 @@ def restore_learner(learner: Learner, state: Checkpoint, folder: Path) -> None:
     except (RuntimeError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RunError(
-            f"{folder / 'checkpoint.pt'}: expected a checkpoint of this configuration, found one that does not fit it "
+            f"{folder / CHECKPOINT}: expected a checkpoint of this configuration, found one that does not fit it "
             f"({reason}). Train again in another --out."
         ) from None
 

@@ -25,14 +25,15 @@ from pipeline.networks import SpikeCounter
 from pipeline.networks.run_network import make_run_network
 from pipeline.runs import checkpoint as checkpoints
 from pipeline.runs.changed_code import KEY
-from pipeline.runs.checkpoint import Best, Checkpoint
+from pipeline.runs.checkpoint import BEST, CHECKPOINT, Best, Checkpoint
 from pipeline.runs.result_json import MetricsRow, ResultJson, TimingRow
 from pipeline.runs.run_folder import Run, holding
 from pipeline.runs.start_from import check_beginning, find_start, same_selection
 from pipeline.runs.tensorboard import Scalars
 from pipeline.runtime.device import compute_device, peak_memory_mb
 from pipeline.runtime.distributed import Group, group_from_env, joined, share_of
-from pipeline.training.environment import describe_environment
+from pipeline.training.early_stopping import stops_early
+from pipeline.training.environment_record import describe_environment
 from pipeline.training.learner import Learner
 from pipeline.training.non_finite import find_layer
 from pipeline.training.resume import note_changed_environment, read_state, restore_learner
@@ -160,8 +161,7 @@ class _Training:
     def done(self) -> bool:
         """Whether all epochs are trained, or early stopping ends the run."""
         schedule = self.config.schedule
-        waits = schedule.patience is not None and self.epoch - self.best.epoch >= schedule.patience
-        return self.epoch >= schedule.last_epoch or (waits and self.best.epoch > 0)
+        return self.epoch >= schedule.last_epoch or stops_early(schedule, self.epoch, self.best.epoch)
 
     def _loader(self, indices: np.ndarray, *, training: bool = False) -> FrameLoader:
         config = self.config
@@ -179,7 +179,7 @@ class _Training:
 
     def start_or_resume(self, cache: Path) -> None:
         """Start the run or restore its last checkpoint, without later rows; write configuration and environment."""
-        if (self.folder / "checkpoint.pt").exists():
+        if (self.folder / CHECKPOINT).exists():
             self._restore(self.folder, fingerprint(self.config))
             timings = cast(list[TimingRow], read_lines(self.folder / "timings.jsonl"))
             self.timings = [row for row in timings if row["epoch"] <= self.epoch]
@@ -216,7 +216,7 @@ class _Training:
         if not same_selection(origin.config, self.config):
             self.best = Best()
         elif self.best.epoch > 0 and self.group.first:
-            copy_whole(origin.folder / "best.pt", self.folder / "best.pt")
+            copy_whole(origin.folder / BEST, self.folder / BEST)
 
     def _restore(self, folder: Path, run: str) -> None:
         state, self.rows = read_state(folder, run, self.data.frames.fingerprint)
@@ -252,10 +252,7 @@ class _Training:
         if self.group.first:
             write_lines(self.folder / "metrics.jsonl", self.rows)
             write_lines(self.folder / "timings.jsonl", self.timings)
-            if better:
-                # After the row of its epoch, and before the checkpoint that refers to it.
-                checkpoints.save_weights(self.folder / "best.pt", self.learner.evaluated, epoch)
-            self._save()
+            checkpoints.save_epoch(self.folder, self._state(), self.learner.evaluated if better else None)
         return row
 
     def _train_epoch(self, epoch: int) -> MetricsRow:
@@ -335,18 +332,15 @@ class _Training:
         precise = "" if self.learner.precision == "fp32" else ", or choose precision fp32"
         return f"Lower optimiser.learning_rate{clips}{precise}."
 
-    def _save(self) -> None:
-        checkpoints.save_checkpoint(
-            self.folder / "checkpoint.pt",
-            Checkpoint(
-                fingerprint=fingerprint(self.config),
-                data=self.data.frames.fingerprint,
-                epoch=self.epoch,
-                threads=torch.get_num_threads(),
-                **self.learner.state(),
-                best=self.best,
-                random=checkpoints.random_states(),
-            ),
+    def _state(self) -> Checkpoint:
+        return Checkpoint(
+            fingerprint=fingerprint(self.config),
+            data=self.data.frames.fingerprint,
+            epoch=self.epoch,
+            threads=torch.get_num_threads(),
+            **self.learner.state(),
+            best=self.best,
+            random=checkpoints.random_states(),
         )
 
     def finish(self, open_test: bool) -> ResultJson:
@@ -355,8 +349,8 @@ class _Training:
             return cast(ResultJson, self.group.broadcast(None))
         config, network = self.config, self.learner.evaluated
         if config.selection == "last":
-            checkpoints.save_weights(self.folder / "best.pt", network, self.epoch)
-        epoch = checkpoints.load_weights(self.folder / "best.pt", network)
+            checkpoints.save_weights(self.folder / BEST, network, self.epoch)
+        epoch = checkpoints.load_weights(self.folder / BEST, network)
         result = describe_run(config, self.data, self.rows, self.timings, epoch)
         result["micro_batch"] = self.learner.micro_batch
         if self.accepted:

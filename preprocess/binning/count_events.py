@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.rules import RULES, count_coverage
 from preprocess.errors import RecordingError
 from preprocess.events import Events

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from preprocess.errors import ConfigError
 
 if TYPE_CHECKING:
-    from preprocess.binning.binning import Binning
+    from preprocess.binning.binning_config import Binning
 
 SplitBy = Literal[
     "number", "time", "duration", "time_window", "event_count", "n_time_bins", "n_event_bins", "fixed_window"

@@ -15,13 +15,14 @@ from preprocess.building import source_fingerprint
 from preprocess.building.build_frame_cache import ensure_every_frames, ensure_frames
 from preprocess.building.lock import building
 from preprocess.building.merge import merge_parts
-from preprocess.building.parts import Part, PartPlan, build_part, plan_parts
-from preprocess.building.workers import Workers
+from preprocess.building.recordings_to_samples import Part, PartPlan, build_part, plan_parts
+from preprocess.building.worker_pool import Workers
 from preprocess.datasets.layout import Layout, first_errors
 from preprocess.errors import CacheError, CacheMismatchError, RecordingError
 from preprocess.formats.recording import OUTSIDE
 from preprocess.store import event_store
-from preprocess.store.event_store import events_path, open_events
+from preprocess.store.cache_file_names import events_path
+from preprocess.store.event_store import open_events
 from preprocess.terminal.progress import Progress
 
 __all__ = ["build_event_store", "ensure_every_frames", "ensure_frames", "find_stale"]

@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import bin_addresses
 from preprocess.building.lock import building
-from preprocess.building.workers import Workers
+from preprocess.building.worker_pool import Workers
 from preprocess.errors import CacheError
-from preprocess.store.cache_file import NewFile, writing
+from preprocess.store.cache_file_names import events_path, frames_path
 from preprocess.store.chunk_compression import Packed
-from preprocess.store.event_store import EventStore, events_path, open_events
-from preprocess.store.frame_cache import chunk_shape, create_frames, frames_path, open_frames, pack_frames, write_frames
+from preprocess.store.event_store import EventStore, open_events
+from preprocess.store.frame_cache import chunk_shape, create_frames, open_frames, pack_frames, write_frames
 from preprocess.store.frame_lengths import Steps, measure_steps, refuse_empty
+from preprocess.store.sealed_hdf5 import NewFile, writing
 from preprocess.store.user_frame_caches import can_build, own_frames_folder, own_frames_path
 from preprocess.terminal.progress import Progress
 

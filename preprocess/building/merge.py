@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.building import source_fingerprint
-from preprocess.building.parts import Part, read_part
-from preprocess.building.workers import Workers
+from preprocess.building.recordings_to_samples import Part, read_part
+from preprocess.building.worker_pool import Workers
 from preprocess.errors import CacheError, RecordingError
 from preprocess.store import chunk_compression as chunks
 from preprocess.store import event_store
-from preprocess.store.cache_file import READ_WITH, NewFile, seal, writing
 from preprocess.store.columns import write_column
 from preprocess.store.event_store import CHUNK_EVENTS
 from preprocess.store.sample_table import SampleTable
+from preprocess.store.sealed_hdf5 import READ_WITH, NewFile, seal, writing
 from preprocess.terminal.progress import Advance, Progress
 
 if TYPE_CHECKING:

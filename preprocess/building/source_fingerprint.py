@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
+from preprocess.datasets.layout import Sample
 from preprocess.errors import RecordingError
 from preprocess.store.columns import read_column, write_column
 
@@ -53,9 +55,12 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+_sample_values = operator.attrgetter(*(field.name for field in dataclasses.fields(Sample)))
+
+
 def describe_recording(recording: SourceRecording) -> list[object]:
     """Return a recording's path and samples as plain values."""
-    return [recording.relative, [dataclasses.astuple(sample) for sample in recording.samples]]
+    return [recording.relative, [_sample_values(sample) for sample in recording.samples]]
 
 
 def describe_layout(layout: Layout, version: int) -> dict[str, object]:

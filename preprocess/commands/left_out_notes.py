@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from preprocess.building.build_frame_cache import MOST_LOST
-from preprocess.building.plausibility import first_without_unit
+from preprocess.building.time_unit_check import first_without_unit
 from preprocess.store.event_store import EventStore
 from preprocess.store.frame_cache import FrameCache, open_frames
 from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN

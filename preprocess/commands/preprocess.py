@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.rules import SplitBy
 from preprocess.datasets.layout import Windows
 from preprocess.datasets.registry import DATASETS
@@ -166,7 +166,7 @@ def run(argv: list[str]) -> None:
     arguments = parse(Arguments, argv, prog="spikeloom preprocess")
     arguments.check()
     from preprocess.building.build_event_store import build_event_store, ensure_every_frames
-    from preprocess.building.plausibility import check_sample_times
+    from preprocess.building.time_unit_check import check_sample_times
     from preprocess.commands.left_out_notes import Remark, remarks
     from preprocess.commands.preprocess_summary import print_summary
     from preprocess.datasets import find_layout, find_unread

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -230,7 +231,9 @@ def folders(folder: Path) -> list[Path]:
 
 def files(folder: Path, suffix: str) -> list[Path]:
     """Return the files in a folder whose names end with `suffix`, sorted, without hidden ones."""
-    return sorted(p for p in folder.iterdir() if p.suffix == suffix and not p.name.startswith(".") and p.is_file())
+    with os.scandir(folder) as entries:
+        names = [e.name for e in entries if os.path.splitext(e.name)[1] == suffix and e.is_file()]
+    return [folder / name for name in sorted(names) if not name.startswith(".")]
 
 
 def _few(names: Sequence[str]) -> str:

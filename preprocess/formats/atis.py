@@ -43,7 +43,7 @@ class AtisRecording(Recording):
     def decode(self) -> Iterator[Events]:
         """All events in recording order; RecordingError at the first outside the sensor or cut off."""
         from preprocess.formats.atis_kernels import decode_atis
-        from preprocess.formats.clock import new_clock, note_clock
+        from preprocess.formats.clock_wraps import new_clock, note_clock
 
         clock, marks = new_clock(), np.zeros(1, np.int64)
         position = self.start

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from preprocess.formats.clock import advance_clock, unwrap_times
+from preprocess.formats.clock_wraps import advance_clock, unwrap_times
 from preprocess.jit import compile_kernel
 
 # Number of events after which their times are unwrapped, while they are still in the first-level cache.

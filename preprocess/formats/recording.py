@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -136,16 +137,16 @@ class Recording(ABC):
 def file_size(path: Path) -> int:
     """Size of a file in bytes; RecordingError if it cannot be read or is empty."""
     try:
-        if path.is_dir():
-            raise RecordingError(f"{path}: expected a recording, found a folder. Give one of its files.")
-        if path.exists() and not path.is_file():
-            raise RecordingError(f"{path}: expected a recording, found a special file. Copy it to a disk first.")
-        size = path.stat().st_size
+        found = path.stat()
     except OSError as error:
         raise unreadable(path, error) from None
-    if size == 0:
+    if stat.S_ISDIR(found.st_mode):
+        raise RecordingError(f"{path}: expected a recording, found a folder. Give one of its files.")
+    if not stat.S_ISREG(found.st_mode):
+        raise RecordingError(f"{path}: expected a recording, found a special file. Copy it to a disk first.")
+    if found.st_size == 0:
         raise RecordingError(f"{path}: expected a recording, found an empty file (0 bytes). Copy it again.")
-    return size
+    return found.st_size
 
 
 def first_bytes(path: Path, count: int = HEAD_BYTES) -> bytes:

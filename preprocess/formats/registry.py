@@ -187,12 +187,13 @@ def open_recording(
     path = Path(path).expanduser()
     file_size(path)
     head = first_bytes(path)
-    kind = next((kind for kind in (*registered_formats(), *_BUILT_IN) if _is(kind, head, path)), None)
-    if format is not None and not _is(FORMATS[format], head, path):
+    if format is not None and _is(FORMATS[format], head, path):
+        kind: type[Recording] | None = FORMATS[format]
+    else:
+        kind = next((kind for kind in (*registered_formats(), *_BUILT_IN) if _is(kind, head, path)), None)
+    if format is not None and kind is not FORMATS[format]:
         found = kind.TITLE if kind else f"a file that begins with {head[:16]!r}"
         raise RecordingError(f"{path}: expected {FORMATS[format].TITLE}, found {found}. Leave the file out.")
-    if format is not None:
-        kind = FORMATS[format]
     if kind is None and (other := unsupported_format(head)) is not None:
         raise RecordingError(
             f"{path}: expected a recording of a format that is read here, found {other[0]}. Convert it with {other[1]}."

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from preprocess.building.plausibility import check_times
+from preprocess.building.time_unit_check import check_times
 from preprocess.errors import CacheError, RecordingError
 from preprocess.formats import NO_OPTIONS, ReadOptions, Recording, Size, open_recording
 from preprocess.formats.column_recording import ColumnRecording
@@ -18,12 +18,12 @@ from preprocess.formats.recording import OUTSIDE
 from preprocess.formats.registry import files_for
 from preprocess.hdf5_heap import check_heap
 from preprocess.inspection.event_statistics import Chunks, Survey, survey_events, take_excerpt
-from preprocess.store.cache_file import CacheFile
 from preprocess.store.event_store import FORMAT as EVENTS_FORMAT
 from preprocess.store.event_store import EventStore, open_events
 from preprocess.store.frame_cache import FORMAT as FRAMES_FORMAT
 from preprocess.store.frame_cache import FrameCache, open_frames
 from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN, SampleTable
+from preprocess.store.sealed_hdf5 import CacheFile
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 

@@ -7,9 +7,10 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.errors import CacheError
-from preprocess.store.frame_cache import FrameCache, frames_path, open_frames
+from preprocess.store.cache_file_names import frames_path
+from preprocess.store.frame_cache import FrameCache, open_frames
 
 FILE = "copied.json"
 

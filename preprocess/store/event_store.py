@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.events import Events
-from preprocess.store.cache_file import CacheFile
 from preprocess.store.chunk_compression import ChunkReader
 from preprocess.store.columns import read_column
+from preprocess.store.sealed_hdf5 import CacheFile
 
 FORMAT = "spikeloom-events"
 VERSION = 1
@@ -37,11 +37,6 @@ CHUNK_EVENTS = 1 << 15
 class _Readers:
     address: ChunkReader
     time_delta: ChunkReader
-
-
-def events_path(cache: Path, name: str) -> Path:
-    """``CACHE/<name>/events.h5``."""
-    return cache / name / "events.h5"
 
 
 def open_events(path: Path | str) -> EventStore:

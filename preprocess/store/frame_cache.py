@@ -17,20 +17,15 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.binning.binning import Binning
-from preprocess.store.cache_file import READ_WITH, CacheFile, seal
+from preprocess.binning.binning_config import Binning
 from preprocess.store.chunk_compression import FRAMES, ChunkReader, Packed, create, pack, write
 from preprocess.store.event_store import EventStore
 from preprocess.store.frame_lengths import Steps
+from preprocess.store.sealed_hdf5 import READ_WITH, CacheFile, seal
 
 FORMAT = "spikeloom-frames"
 VERSION = 1
 LARGEST_CHUNK_BYTES = 64 << 20
-
-
-def frames_path(cache: Path, name: str, binning: Binning, height: int, width: int) -> Path:
-    """``CACHE/<name>/frames/<key>.h5`` for a sensor of the given size."""
-    return cache / name / "frames" / f"{binning.key(height, width)}.h5"
 
 
 def open_frames(path: Path | str) -> FrameCache:

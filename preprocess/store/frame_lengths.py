@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import measure_sample
 from preprocess.errors import ConfigError
 from preprocess.store.columns import read_column, write_column

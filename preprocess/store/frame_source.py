@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import bin_addresses_into
 from preprocess.events import Events
 from preprocess.store.event_store import EventStore

@@ -1,14 +1,9 @@
-"""Run a command: parse its options into typed arguments, print each error as one line, and return an exit code.
-
-Exit codes: 0 success; 2 invalid arguments or files, or a file that the system refuses; 130 Ctrl-C; 143 SIGTERM;
-1 any other error.
-"""
+"""Run a command: parse its options into typed arguments, print each error as one line, and return an exit code."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import errno
 import io
 import re
 import sys
@@ -19,13 +14,10 @@ from importlib import import_module
 from typing import Any, TypeVar, cast
 
 from preprocess.errors import SpikeloomError
-from preprocess.interrupts import Terminated, end_at_ctrl_c, raise_if_stopped, stopped_by_signals
+from preprocess.interrupts import end_at_ctrl_c, raise_if_stopped, stopped_by_signals
+from preprocess.terminal.exit_codes import EXIT_ERROR, exit_code_of
 
 T = TypeVar("T")
-
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
 
 _RULE = re.compile(r"^\s*-{3,}\s*$", re.MULTILINE)
 
@@ -102,40 +94,10 @@ def run_main(commands: Mapping[str, Command], *, prog: str, description: str, ar
     """Run the command named in `argv` and return the exit code; user errors are printed without a traceback."""
     given = list(sys.argv[1:] if argv is None else argv)
     with stopped_by_signals():
-        code = _run(commands, given, prog, description)
+        code = exit_code_of(lambda: _dispatch_or_stop(commands, given, prog, description), prog)
     if argv is None:
         atexit.register(end_at_ctrl_c)
     return code
-
-
-def _run(commands: Mapping[str, Command], argv: list[str], prog: str, description: str) -> int:
-    try:
-        return _dispatch_or_stop(commands, argv, prog, description)
-    except SpikeloomError as error:
-        for message in error.errors:
-            print(f"spikeloom: {message}", file=sys.stderr)
-        return EXIT_ERROR
-    except MemoryError as error:
-        reason = " ".join(str(error).split())[:200] or "an allocation failed"
-        print(
-            f"spikeloom: out of memory ({reason}). Reduce what is processed at once; see {prog} --help", file=sys.stderr
-        )
-        return EXIT_ERROR
-    except KeyboardInterrupt:
-        print("spikeloom: stopped by Ctrl-C; nothing is half-written", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except Terminated:
-        print("spikeloom: stopped by SIGTERM; nothing is half-written", file=sys.stderr)
-        return EXIT_TERMINATED
-    except BrokenPipeError:
-        # The reader of the pipe, such as `head`, has read enough.
-        sys.stdout = None
-        return 0
-    except OSError as error:
-        if error.errno is None:
-            raise  # It does not come from the operating system.
-        print(f"spikeloom: {describe_os_error(error)}", file=sys.stderr)
-        return EXIT_ERROR
 
 
 def _dispatch_or_stop(commands: Mapping[str, Command], argv: list[str], prog: str, description: str) -> int:
@@ -145,20 +107,6 @@ def _dispatch_or_stop(commands: Mapping[str, Command], argv: list[str], prog: st
         # Clean-up after a signal may fail too, for example if the signal interrupted the import of a module.
         raise_if_stopped()
         raise
-
-
-def describe_os_error(error: OSError) -> str:
-    """One line for an error of the operating system that no other code has described."""
-    where = f"{error.filename}: " if error.filename is not None else ""
-    hints = {
-        errno.ENOSPC: "Free space on the disk",
-        errno.EDQUOT: "Free space in your quota",
-        errno.EMFILE: "Raise the limit on open files (ulimit -n)",
-        errno.ENFILE: "Close programs that keep many files open",
-    }
-    hint = hints.get(error.errno or 0, "Check the path and its permissions")
-    expected = "expected a usable file or folder" if where else "expected a system call to succeed"
-    return f"{where}{expected}, found: {error.strerror or error}. {hint}, then run the same command again."
 
 
 def _dispatch(commands: Mapping[str, Command], argv: list[str], prog: str, description: str) -> int:

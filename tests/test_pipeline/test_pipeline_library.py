@@ -24,7 +24,7 @@ from pipeline.config.run_config import RunConfig
 from preprocess import Binning, bin_events, open_events, open_frames
 from preprocess.building.build_frame_cache import ensure_frames
 from preprocess.errors import ConfigError, RecordingError, RunError
-from preprocess.store.event_store import events_path
+from preprocess.store.cache_file_names import events_path
 
 SHORT = override(TINY, {"schedule.epochs": 2})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_layout import random_events, tiny_layout
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_frames
 from preprocess.errors import CacheError
 from preprocess.hdf5_heap import SEARCHED_BYTES, check_heap

@@ -12,10 +12,11 @@ from tiny_layout import random_events, tiny_layout
 
 from pipeline.config.run_config import DatasetConfig, RunConfig, ScheduleConfig, fingerprint, to_dict
 from pipeline.runs.run_folder import open_run
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store
 from preprocess.building.build_frame_cache import ensure_frames
 from preprocess.files import write_json, write_lines
+from preprocess.store.cache_file_names import frames_path
 from preprocess.store.event_store import open_events
 from tune.comparison.comparison_plan import Comparison, compare_neurons
 from tune.search.search_plan import Search, SearchData
@@ -82,7 +83,7 @@ def write_run(
         tested = np.flatnonzero(store.samples.split == 1)
         names = np.char.add("other", names)
         names[: len(tested)], labels[: len(tested)] = store.samples.name[tested], store.samples.label[tested]
-        frames = cache / config.dataset.name / "frames" / f"{config.binning.key(store.height, store.width)}.h5"
+        frames = frames_path(cache, config.dataset.name, config.binning, store.height, store.width)
         environment |= {"cache": str(cache), "frames": str(frames)}
     predicted = np.where(np.arange(samples) < correct, labels, (labels + 1) % len(CLASSES))
     confusion = np.zeros((len(CLASSES), len(CLASSES)), int)

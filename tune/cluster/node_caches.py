@@ -19,9 +19,10 @@ from pipeline.config.run_config import RunConfig
 from preprocess.building.build_frame_cache import find_frames
 from preprocess.errors import CacheError
 from preprocess.files import whole_file
+from preprocess.store.cache_file_names import events_path, frames_path
 from preprocess.store.copied_cache import CopiedCache
-from preprocess.store.event_store import events_path, open_events
-from preprocess.store.frame_cache import frames_path, open_frames
+from preprocess.store.event_store import open_events
+from preprocess.store.frame_cache import open_frames
 from preprocess.store.user_frame_caches import own_frames_folder
 from tune.cluster.nodes import actor_here
 

@@ -14,7 +14,8 @@ from tune.comparison.conclusions import Conclusion
 from tune.comparison.overview_figures import count_seeds, draw_difference, file_part, overview_figures
 from tune.comparison.setting_analysis import EPOCH_SPLITS, SettingResult
 from tune.rendering.hover_text import set_hover
-from tune.rendering.panels import Panel, draw_panels, finish_epochs
+from tune.rendering.learning_curves import finish_epochs
+from tune.rendering.panels import Panel, draw_panels
 from tune.rendering.style import PALETTE, PAPER, colour_of, drawing, save
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.config.neuron_traits import NEURONS, traits_of
+from pipeline.config.neurons import NEURONS, traits_of
 from tune.comparison.arms import Arm
 from tune.comparison.comparison_plan import Comparison
 from tune.rendering.labels import neuron_label, short_value

@@ -12,7 +12,8 @@ from pipeline.data.run_splits import split_for
 from pipeline.runs.run_folder import holding
 from preprocess.errors import RunError
 from preprocess.files import make_folder, write_whole
-from preprocess.store.event_store import events_path, open_events
+from preprocess.store.cache_file_names import events_path
+from preprocess.store.event_store import open_events
 from preprocess.terminal.progress import Progress
 from tune.comparison.arms import Setting
 from tune.comparison.comparison_plan import FILE, Comparison, read_comparison, read_outcomes

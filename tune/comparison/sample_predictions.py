@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from preprocess import open_events
 from preprocess.errors import CacheError, RunError
-from preprocess.store.event_store import events_path
+from preprocess.store.cache_file_names import events_path
 
 _FILE = "predictions.npz"
 _AGAIN = "Write it again: spikeloom evaluate"

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pipeline.config.run_config import RunConfig
 from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import SpikeloomError
-from preprocess.store.event_store import events_path, open_events
+from preprocess.store.cache_file_names import events_path
+from preprocess.store.event_store import open_events
 from tune.comparison.arms import Arm, Setting
 from tune.comparison.comparison_plan import Comparison, Outcome, Outcomes
 from tune.comparison.sample_predictions import has_predictions, read_correct, read_groups

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.config.neuron_traits import traits_of
+from pipeline.config.neurons import traits_of
 
 _SHORT = {"binning.timesteps": "T", "neuron.tau": "tau", "neuron.name": "neuron"}
 

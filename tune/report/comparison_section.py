@@ -15,8 +15,10 @@ from tune.comparison.conclusions import Conclusion, conclude
 from tune.comparison.designs import paper_table
 from tune.comparison.overview_figures import count_seeds, overview_figures
 from tune.comparison.setting_analysis import SettingResult
+from tune.rendering.confusion_matrix import confusion_panel
+from tune.rendering.firing_rate_figure import rates_panel
 from tune.rendering.labels import format_seeds
-from tune.rendering.panels import Panel, confusion_panel, rates_panel
+from tune.rendering.panels import Panel
 from tune.rendering.table import format_percent, points
 from tune.report.frame_strips import read_strips
 from tune.report.section import (

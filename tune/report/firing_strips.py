@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.runs.run_folder import Run
 from preprocess.errors import CacheError, ConfigError, RunError
 from preprocess.store.frame_source import FrameSource
-from tune.rendering.panels import short_layer
+from tune.rendering.firing_rate_figure import short_layer
 from tune.report.section import Spikes
 
 if TYPE_CHECKING:

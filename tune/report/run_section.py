@@ -11,8 +11,11 @@ from pipeline.runs.run_folder import Run, open_run
 from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import RunError
 from tune.comparison.setting_analysis import SELECTIONS
+from tune.rendering.confusion_matrix import confusion_panel
+from tune.rendering.firing_rate_figure import rates_panel
 from tune.rendering.labels import neuron_label
-from tune.rendering.panels import Panel, confusion_panel, rates_panel, run_panels
+from tune.rendering.learning_curves import run_panels
+from tune.rendering.panels import Panel
 from tune.rendering.table import Table, format_percent
 from tune.report.frame_strips import read_strips
 from tune.report.section import Card, Section, draw_pictures, environment_of, open_with, settings_of

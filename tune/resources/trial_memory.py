@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.run_config import RunConfig, from_dict, override, to_dict
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.errors import FullMemoryError, SpikeloomError
-from preprocess.store.event_store import events_path, open_events
+from preprocess.store.cache_file_names import events_path
+from preprocess.store.event_store import open_events
 from tune.cluster.node_caches import NodeCaches
 from tune.cluster.registered_code import pack_registrations, unpack_registrations
 from tune.resources.allocation import MemoryNeed

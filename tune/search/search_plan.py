@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.neuron_traits import NEURONS
+from pipeline.config.neurons import NEURONS
 from pipeline.config.registrations import registrations
 from pipeline.config.run_config import RunConfig, from_dict, override, to_dict
 from pipeline.data.run_splits import split_for
@@ -22,7 +22,8 @@ from pipeline.presets.registry import PRESETS
 from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import ConfigError, RunError, SpikeloomError
 from preprocess.files import read_json, write_json
-from preprocess.store.event_store import EventStore, events_path, open_events
+from preprocess.store.cache_file_names import events_path
+from preprocess.store.event_store import EventStore, open_events
 from tune.search.options import SCHEDULERS, SearchOptions
 from tune.search.registry import find_method
 from tune.search.search_method import SearchMethod

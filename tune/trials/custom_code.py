@@ -47,7 +47,7 @@ def check_classes(config: RunConfig, store: EventStore) -> None:
     """
     import torch
 
-    from pipeline.data.encoding import input_size
+    from pipeline.data.input_encoding import input_size
     from pipeline.networks.run_network import make_run_network
     from pipeline.neurons import make_neuron
 

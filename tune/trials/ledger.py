@@ -15,8 +15,8 @@ from typing import Any, Literal, Required, TypedDict, cast
 
 from pipeline.config.custom_classes import sha256_of
 from pipeline.config.run_config import RunConfig, fingerprint
+from pipeline.runs.best_epoch import selection_order
 from pipeline.runs.changed_code import FLAG, KEY, CodeChange, joined_records
-from pipeline.runs.selection import selection_order
 from preprocess.errors import RunError
 from preprocess.files import read_json, read_lines, write_json, write_whole
 

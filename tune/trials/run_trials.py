@@ -22,7 +22,8 @@ from pipeline.runs.run_folder import holding
 from preprocess.building.build_frame_cache import ensure_every_frames
 from preprocess.errors import RunError
 from preprocess.interrupts import raise_if_stopped
-from preprocess.store.event_store import events_path, open_events
+from preprocess.store.cache_file_names import events_path
+from preprocess.store.event_store import open_events
 from preprocess.terminal.progress import Progress
 from tune.cluster.node_caches import NodeCaches, plan_node_caches
 from tune.cluster.nodes import check_software
@@ -32,12 +33,12 @@ from tune.cluster.storage_check import connect_storage, write_token
 from tune.cluster.trial_storage import TrialStorage
 from tune.resources.allocation import TrialResources
 from tune.resources.concurrency import ConcurrencyLimit, MeasuredNeeds, decide_resources, nodes_of_ray
-from tune.trials.early_stopping import EpochScheduler
 from tune.trials.ledger import CODE, Ledger, TrialRecord
 from tune.trials.live_status import LiveStatus
 from tune.trials.progress_view import TrialView, view_on_stderr
 from tune.trials.queue_and_retries import Attempt, TrialQueue
 from tune.trials.results_tables import differing_fields, write_results
+from tune.trials.successive_halving import EpochScheduler
 from tune.trials.trial_job import TrialJob
 from tune.trials.trial_source import TrialSource
 from tune.trials.worker import TrialTask, describe, run_trial

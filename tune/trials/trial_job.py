@@ -26,7 +26,7 @@ class TrialJob:
         count: The number of trials in all; None if the source knows all of them already.
         representatives: Configurations that represent trials the source has not proposed yet: every class that they may
             use, and the most expensive one.
-        early_stopping: Whether poor trials are stopped before their last epoch (`tune.trials.early_stopping`).
+        early_stopping: Whether poor trials are stopped before their last epoch (`tune.trials.successive_halving`).
         accumulate: Whether a trial that does not fit in memory is tried again with gradient accumulation over
             smaller micro-batches.
         fields: The searched field paths, for tables; None for those in which the trials differ.

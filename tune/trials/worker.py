@@ -9,12 +9,12 @@ from typing import Any
 
 from pipeline.config.run_config import RunConfig, fingerprint, from_dict, override
 from pipeline.runs.result_json import MetricsRow, TimingRow
-from preprocess.errors import FullMemoryError, RunError, SpikeloomError
+from preprocess.errors import RunError, SpikeloomError
 from tune.cluster.node_caches import NodeCaches
 from tune.cluster.registered_code import unpack_registrations
 from tune.cluster.trial_storage import TrialSite, TrialStorage
 from tune.trials.ledger import Ledger
-from tune.trials.micro_batches import halved_micro_batch
+from tune.trials.out_of_memory import train_in_memory
 
 
 @dataclass(frozen=True)
@@ -80,36 +80,29 @@ def _train(task: TrialTask, config: RunConfig, ledger: Ledger, site: TrialSite, 
     import numba
     import ray.tune as ray_tune
 
-    from pipeline.runtime.device import free_memory
     from pipeline.training.train_run import train_run
 
     numba.set_num_threads(min(task.threads, numba.get_num_threads()))
-    micro_batch, cache = task.micro_batch, caches.here(config)
+    cache = caches.here(config)
 
     def report(row: MetricsRow, _: TimingRow) -> None:
         site.keep()
         ray_tune.report(dict(row))
 
-    while True:
-        try:
-            train_run(
-                override(config, {"device": task.device, "threads": task.threads}),
-                ledger.trial_folder(config),
-                cache,
-                open_test=task.open_test,
-                micro_batch=micro_batch,
-                accept_changed_code=task.accept_changed_code,
-                on_epoch=report,
-                # Runs record the command that the user typed, not the one with which Ray starts its workers.
-                command=task.command,
-            )
-            return
-        except FullMemoryError:
-            smaller = halved_micro_batch(config, micro_batch)
-            if smaller is None or not task.accumulate:
-                raise
-            micro_batch = smaller
-        free_memory()
+    def train(size: int | None) -> None:
+        train_run(
+            override(config, {"device": task.device, "threads": task.threads}),
+            ledger.trial_folder(config),
+            cache,
+            open_test=task.open_test,
+            micro_batch=size,
+            accept_changed_code=task.accept_changed_code,
+            on_epoch=report,
+            # Runs record the command that the user typed, not the one with which Ray starts its workers.
+            command=task.command,
+        )
+
+    train_in_memory(train, config, task.micro_batch, accumulate=task.accumulate)
 
 
 def describe(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from pipeline.kernels import buffers, fused_function
 from pipeline.kernels.fused_function import Kernels, OptionalTensors, Tensors, refuse_derivative, wants_gradient
 from pipeline.kernels.tensors import array, row, rows
 from pipeline.kernels.threads import for_ranges
-from pipeline.neurons.clif import cpu as clif_cpu
+from pipeline.neurons.clif import cpu_kernels as clif_cpu
 
 _float = np.float32
 
@@ -47,7 +47,7 @@ def run(x: Tensor, v: Tensor, m: Tensor, settings: Settings) -> tuple[Tensor, Te
 def _forward(x: Tensor, states: Tensors, settings: Settings, saves: bool) -> tuple[Tensor, Tensors, Tensors]:
     v, m = states
     if x.is_cuda:
-        from pipeline.neurons.clif import cuda as clif_cuda
+        from pipeline.neurons.clif import cuda_kernels as clif_cuda
 
         spikes, v_after, m_after, u, past = clif_cuda.forward(x, v, m, settings, saves)
         return spikes, (v_after, m_after), (u, past)
@@ -69,7 +69,7 @@ def _backward(
 ) -> tuple[Tensor, OptionalTensors]:
     (grad_v, grad_m), (u, past), (m,) = grads, saved, kept
     if u.is_cuda:
-        from pipeline.neurons.clif import cuda as clif_cuda
+        from pipeline.neurons.clif import cuda_kernels as clif_cuda
 
         grad_x, of_v, of_m = clif_cuda.backward(grad_spikes, grad_v, grad_m, u, past, settings)
         return grad_x, (of_v, of_m)

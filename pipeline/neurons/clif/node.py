@@ -9,6 +9,7 @@ from spikingjelly.activation_based import base, functional, surrogate
 from spikingjelly.activation_based.neuron import ComplementaryLIFNode
 
 from pipeline.config.run_config import NeuronConfig
+from pipeline.config.surrogates import make_surrogate
 from pipeline.kernels import norm_neuron
 from pipeline.neurons.backend import (
     check_window,
@@ -23,7 +24,6 @@ from pipeline.neurons.clif import custom_op as clif_op
 from pipeline.neurons.clif.custom_op import Settings
 from pipeline.neurons.clif.with_norm import CLIFSteps
 from pipeline.neurons.fused_node import AnyBackend, FusedNode
-from pipeline.neurons.make_surrogate import make_surrogate
 
 
 class CLIFNode(FusedNode, ComplementaryLIFNode):

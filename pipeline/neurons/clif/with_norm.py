@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.norm_neuron import Affine, InputGradients, Outputs
-from pipeline.neurons.clif import cpu_with_norm as clif_cpu_with_norm
+from pipeline.neurons.clif import cpu_with_norm_kernels as clif_cpu_with_norm
 
 _float = np.float32
 _Array = NDArray[Any]

@@ -17,7 +17,7 @@ from pipeline.kernels import buffers, fused_function
 from pipeline.kernels.fused_function import Kernels, OptionalTensors, Tensors, refuse_derivative, wants_gradient
 from pipeline.kernels.tensors import array, row, rows
 from pipeline.kernels.threads import for_ranges
-from pipeline.neurons.lif import cpu as lif_cpu
+from pipeline.neurons.lif import cpu_kernels as lif_cpu
 
 _float = np.float32
 
@@ -48,7 +48,7 @@ def run(x: Tensor, v: Tensor, update: Update) -> tuple[Tensor, Tensor]:
 def _forward(x: Tensor, states: Tensors, update: Update, saves: bool) -> tuple[Tensor, Tensors, Tensors]:
     (v,) = states
     if x.is_cuda:
-        from pipeline.neurons.lif import cuda as lif_cuda
+        from pipeline.neurons.lif import cuda_kernels as lif_cuda
 
         spikes, v_after, u = lif_cuda.forward(x, v, update, saves)
         return spikes, (v_after,), (u,)
@@ -68,7 +68,7 @@ def _backward(
 ) -> tuple[Tensor, OptionalTensors]:
     (grad_v,), (u,) = grads, saved
     if u.is_cuda:
-        from pipeline.neurons.lif import cuda as lif_cuda
+        from pipeline.neurons.lif import cuda_kernels as lif_cuda
 
         grad_x, before_v = lif_cuda.backward(grad_spikes, grad_v, u, update)
         return grad_x, (before_v,)

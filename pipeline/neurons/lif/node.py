@@ -8,6 +8,7 @@ import torch
 from spikingjelly.activation_based import neuron, surrogate
 
 from pipeline.config.run_config import NeuronConfig
+from pipeline.config.surrogates import make_surrogate
 from pipeline.kernels import norm_neuron
 from pipeline.neurons.backend import (
     check_window,
@@ -23,7 +24,6 @@ from pipeline.neurons.fused_node import AnyBackend, FusedNode
 from pipeline.neurons.lif import custom_op as lif_op
 from pipeline.neurons.lif.custom_op import Update
 from pipeline.neurons.lif.with_norm import LIFSteps
-from pipeline.neurons.make_surrogate import make_surrogate
 from preprocess.errors import ConfigError
 
 

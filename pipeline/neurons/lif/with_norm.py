@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.norm_neuron import Affine, InputGradients, Outputs
-from pipeline.neurons.lif import cpu_with_norm as lif_cpu_with_norm
+from pipeline.neurons.lif import cpu_with_norm_kernels as lif_cpu_with_norm
 
 _float = np.float32
 _Array = NDArray[Any]

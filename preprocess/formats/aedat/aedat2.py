@@ -62,7 +62,7 @@ class Aedat2Recording(Recording):
     def decode(self) -> Iterator[Events]:
         """All events in recording order; RecordingError at the first that is not from a DVS128 or is cut off."""
         from preprocess.formats.aedat.aedat2_kernels import decode_aedat2
-        from preprocess.formats.clock import new_clock, note_clock
+        from preprocess.formats.clock_wraps import new_clock, note_clock
 
         turn = _TURNS[self.orientation or "spikingjelly"]
         clock, special = new_clock(), np.zeros(1, np.int64)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from preprocess.formats.clock import unwrap_times
+from preprocess.formats.clock_wraps import unwrap_times
 from preprocess.formats.prophesee.decoder_state import GOOD, OUTSIDE_SENSOR, UNKNOWN_WORD
 from preprocess.jit import compile_kernel
 

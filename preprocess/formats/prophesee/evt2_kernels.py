@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from preprocess.formats.clock import advance_clock
+from preprocess.formats.clock_wraps import advance_clock
 from preprocess.formats.prophesee.decoder_state import GOOD, HAS_CLOCK, LEFT_OUT, OUTSIDE_SENSOR, UNKNOWN_WORD
 from preprocess.jit import compile_kernel
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from preprocess.formats.clock import advance_clock
+from preprocess.formats.clock_wraps import advance_clock
 from preprocess.formats.prophesee.decoder_state import (
     BASE,
     GOOD,

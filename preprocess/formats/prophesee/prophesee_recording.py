@@ -96,7 +96,7 @@ class PropheseeRecording(Recording):
 
     def decode(self) -> Iterator[Events]:
         """All events in recording order; RecordingError at the first invalid word or event outside the sensor."""
-        from preprocess.formats.clock import new_clock, note_clock
+        from preprocess.formats.clock_wraps import new_clock, note_clock
         from preprocess.formats.prophesee.decoder_state import GOOD, OUTSIDE_SENSOR, new_state
 
         module, _, name = self.KERNEL.rpartition(".")

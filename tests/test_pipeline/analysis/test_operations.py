@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pipeline.analysis.operations import Operations, count_operations, macs_per_step
-from pipeline.config.neuron_traits import traits_of
+from pipeline.config.neurons import traits_of
 from pipeline.config.run_config import NetworkConfig, NeuronConfig
 from pipeline.networks import build_network
 

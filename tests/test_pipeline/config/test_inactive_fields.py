@@ -9,13 +9,13 @@ import torch
 
 from pipeline.config.inactive_fields import governors_of, inactive_fields, is_inactive
 from pipeline.config.run_config import InputConfig, LossConfig, NeuronConfig, RunConfig, fingerprint, flatten, override
-from pipeline.data.encoding import encode
+from pipeline.data.input_encoding import encode
 from pipeline.evaluation.losses import spiking_loss
 from pipeline.neurons import NEURONS, make_neuron
 from pipeline.presets.registry import PRESETS
 from pipeline.training.optimiser import make_optimiser
 from pipeline.training.schedule import learning_rate
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 
 # As before fields without effect were left out: what is published under them stays.
 PINNED = {

@@ -21,7 +21,7 @@ from pipeline.config.run_config import (
     to_dict,
 )
 from pipeline.presets.registry import PRESETS, find_preset
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.errors import ConfigError
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset
 from pipeline.config.run_config import InputConfig
 from pipeline.data.dataset import FrameDataset
 from preprocess import EventFrames, open_events, open_frames
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import ensure_frames
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.config.run_config import InputConfig
-from pipeline.data.encoding import encode, input_size
+from pipeline.data.input_encoding import encode, input_size
 
 COUNTS = torch.from_numpy(np.random.default_rng(0).poisson(0.5, (3, 2, 2, 16, 16)).astype(np.uint8))
 

@@ -16,7 +16,7 @@ from pipeline.data.event_augmentation import augment_events
 from pipeline.data.loader import FrameLoader
 from pipeline.data.run_data import open_data
 from pipeline.training.train_run import train_run
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.errors import ConfigError
 from preprocess.events import Events
 from preprocess.store.event_store import open_events

@@ -18,7 +18,7 @@ from pipeline.data.time_order import reorder_steps
 from pipeline.evaluation.finished_run import evaluate_test, load_selected
 from pipeline.runs.run_folder import open_run
 from pipeline.training.train_run import train_run
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.errors import ConfigError
 
 CPU = torch.device("cpu")

@@ -18,7 +18,7 @@ from pipeline.dry_run.kept_memory import Kept, keeping
 from pipeline.dry_run.sample_frames import tiny_frames
 from pipeline.networks import SpikeCounter, build_network
 from pipeline.training.learner import Group, Learner
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.errors import CacheError, ConfigError, RunError
 from preprocess.files import read_json
 from preprocess.terminal.command_line import run_main

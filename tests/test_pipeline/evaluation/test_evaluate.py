@@ -26,11 +26,11 @@ from pipeline.evaluation.losses import predict
 from pipeline.evaluation.wilson_interval import accuracy_interval
 from pipeline.networks import build_network, reset_network
 from pipeline.neurons import make_neuron
-from pipeline.neurons.registry import NEURONS
+from pipeline.neurons.make_neuron import NEURONS
 from pipeline.runs.checkpoint import load_weights
 from pipeline.runs.run_folder import open_run
 from pipeline.training.train_run import train_run
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.terminal.command_line import run_main
 
 # Reaches about 22 of 36 test samples, more with each step.

@@ -19,7 +19,7 @@ from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.losses import predict, spiking_loss, sum_logits
 from pipeline.networks import SpikeCounter, build_network, reset_network
 from pipeline.training.train_run import train_run
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store
 
 CONFIG = replace(TINY, binning=Binning(split_by="duration", duration_us=10_000))

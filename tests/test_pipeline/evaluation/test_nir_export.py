@@ -18,7 +18,7 @@ from pipeline.evaluation.nir_export import NETWORKS as EXPORTED
 from pipeline.evaluation.nir_export import TIME_STEP_S, ReadNetwork, export_nir, fold_pooling, plain_network
 from pipeline.layers.batch_norm import SequenceBatchNorm
 from pipeline.networks import NETWORKS, SpikeCounter, build_network, reset_network
-from pipeline.neurons.registry import NEURONS
+from pipeline.neurons.make_neuron import NEURONS
 from pipeline.training.train_run import train_run
 from preprocess.terminal.command_line import run_main
 

@@ -24,10 +24,10 @@ from spikingjelly.activation_based import functional, neuron, surrogate
 from tolerances import NEAR, TOLERANCE, relative
 
 from pipeline.config.run_config import NeuronConfig
+from pipeline.config.surrogates import make_surrogate
 from pipeline.kernels.fused_function import DerivativeError
 from pipeline.kernels.threads import _run_on_openmp, for_ranges
 from pipeline.neurons import CLIFNode, LIFNode, make_neuron
-from pipeline.neurons.make_surrogate import make_surrogate
 
 SURROGATES = ("rect", "triangle", "sigmoid", "atan")
 
@@ -231,7 +231,7 @@ def test_several_python_threads_compute_at_once():
 # The kernels alone: torch's own parallel operations hang in a forked child whatever the neuron.
 FORKED = """
 import os, numpy as np, torch
-from pipeline.neurons.clif import cpu as clif_kernels
+from pipeline.neurons.clif import cpu_kernels as clif_kernels
 from pipeline.kernels.threads import for_ranges
 torch.set_num_threads(2)
 torch.ones(10_000_000).sum()

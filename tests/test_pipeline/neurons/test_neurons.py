@@ -14,8 +14,8 @@ from spikingjelly.activation_based import neuron, surrogate
 
 from pipeline.config.custom_classes import load_outside, outside_sources
 from pipeline.config.run_config import NetworkConfig, NeuronConfig, RunConfig
+from pipeline.config.surrogates import make_surrogate
 from pipeline.neurons import make_neuron
-from pipeline.neurons.make_surrogate import make_surrogate
 from preprocess.errors import ConfigError
 
 

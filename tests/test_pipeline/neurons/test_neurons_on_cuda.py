@@ -21,8 +21,10 @@ pytest.importorskip("triton", reason="Triton comes with torch for CUDA only")
 
 INTERPRETED = """
 import torch
-from pipeline.neurons.clif import custom_op as clif_operator, cuda as clif_triton
-from pipeline.neurons.lif import custom_op as lif_operator, cuda as lif_triton
+from pipeline.neurons.clif import custom_op as clif_operator
+from pipeline.neurons.clif import cuda_kernels as clif_triton
+from pipeline.neurons.lif import custom_op as lif_operator
+from pipeline.neurons.lif import cuda_kernels as lif_triton
 
 generator = torch.Generator().manual_seed(2)
 T, shape = 5, (3, 100)
@@ -66,8 +68,8 @@ from pathlib import Path
 import torch
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
-from pipeline.neurons.clif import cuda as clif_triton
-from pipeline.neurons.lif import cuda as lif_triton
+from pipeline.neurons.clif import cuda_kernels as clif_triton
+from pipeline.neurons.lif import cuda_kernels as lif_triton
 from pipeline.kernels.triton import BLOCK, WARPS
 
 folder, architecture = Path(sys.argv[1]), int(sys.argv[2])

@@ -18,14 +18,14 @@ from pipeline.analysis.energy import count_energy
 from pipeline.analysis.operations import Operations
 from pipeline.config import registrations
 from pipeline.config.inactive_fields import is_inactive
-from pipeline.config.neuron_traits import NEURONS
+from pipeline.config.neurons import NEURONS
 from pipeline.config.run_config import RunConfig, flatten, override
 from pipeline.config.surrogates import SURROGATES
 from pipeline.evaluation.evaluate_run import evaluate_run
 from pipeline.networks.run_network import make_run_network
 from pipeline.networks.spiking_layers import neuron_layers
 from pipeline.neurons import make_neuron
-from pipeline.neurons.registry import _built_in
+from pipeline.neurons.make_neuron import _built_in
 from pipeline.runs.run_folder import open_run
 from pipeline.training.train_run import train_run
 from preprocess.errors import ConfigError
@@ -36,7 +36,7 @@ from torch import nn
 
 
 def make_slow(config):
-    from pipeline.neurons.make_surrogate import make_surrogate
+    from pipeline.config.surrogates import make_surrogate
 
     return neuron.LIFNode(4.0, surrogate_function=make_surrogate(config), step_mode="m")
 

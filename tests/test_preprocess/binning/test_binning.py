@@ -12,10 +12,11 @@ import pytest
 from hypothesis import strategies as st
 from reference import binning as reference
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import bin_addresses, bin_addresses_into, bin_events, bin_ranges, measure_sample
 from preprocess.errors import ConfigError, RecordingError
 from preprocess.events import Events
+from preprocess.store.cache_file_names import frame_cache_name
 
 SPLITS = ("number", "time")
 TONIC = ("time_window", "event_count", "n_time_bins", "n_event_bins", "fixed_window")
@@ -287,14 +288,14 @@ def test_fields_of_a_rule_are_asked_for_and_others_are_not():
 
 
 def test_key_is_readable():
-    assert Binning(20).key(128, 128) == "number-T20-128x128"
-    assert Binning(4, "time", 3).key(128, 34) == "time-T4-43x12"
-    assert Binning(split_by="duration", duration_us=10_000).key(128, 128) == "duration-10000us-128x128"
+    assert frame_cache_name(Binning(20), 128, 128) == "number-T20-128x128"
+    assert frame_cache_name(Binning(4, "time", 3), 128, 34) == "time-T4-43x12"
+    assert frame_cache_name(Binning(split_by="duration", duration_us=10_000), 128, 128) == "duration-10000us-128x128"
     window = Binning(split_by="time_window", duration_us=10_000, overlap=200, include_incomplete=True)
-    assert window.key(34, 34) == "time_window-10000us-overlap200-incomplete-34x34"
-    assert Binning(split_by="event_count", event_count=700).key(34, 34) == "event_count-700-34x34"
+    assert frame_cache_name(window, 34, 34) == "time_window-10000us-overlap200-incomplete-34x34"
+    assert frame_cache_name(Binning(split_by="event_count", event_count=700), 34, 34) == "event_count-700-34x34"
     fixed = Binning(8, "fixed_window", duration_us=500, start_us=70)
-    assert fixed.key(34, 34) == "fixed_window-T8-500us-from70us-34x34"
+    assert frame_cache_name(fixed, 34, 34) == "fixed_window-T8-500us-from70us-34x34"
 
 
 def real_samples(folder: Path) -> Iterator[tuple[str, Events]]:

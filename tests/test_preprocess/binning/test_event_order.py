@@ -15,17 +15,17 @@ from reference import binning as reference
 from test_binning import SPLITS, TONIC, binnings, events, span_of
 from tiny_layout import TinyLayout, random_events, tiny_layout
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import bin_events, bin_ranges, measure_sample
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames
 from preprocess.building.event_order import count_backwards, sort_chunks
 from preprocess.cli import COMMANDS
 from preprocess.events import Events
 from preprocess.inspection.verify import verify_cache
-from preprocess.store.cache_file import seal
 from preprocess.store.event_store import open_events
 from preprocess.store.frame_cache import open_frames
 from preprocess.store.frame_lengths import Steps
+from preprocess.store.sealed_hdf5 import seal
 from preprocess.terminal.command_line import run_main
 
 RULES = (*SPLITS, "duration", *TONIC)

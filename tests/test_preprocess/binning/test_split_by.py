@@ -11,7 +11,7 @@ from tiny_layout import random_events, tiny_layout
 
 import preprocess.datasets
 from preprocess import open_frames
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import bin_events
 from preprocess.cli import COMMANDS
 from preprocess.terminal.command_line import run_main

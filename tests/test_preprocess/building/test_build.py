@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from tiny_layout import TinyLayout, random_events, save_events, tiny_layout
 
-from preprocess.binning.binning import Binning
-from preprocess.building import parts, segments
+from preprocess.binning.binning_config import Binning
+from preprocess.building import recordings_to_samples as parts
+from preprocess.building import segments
 from preprocess.building.build_event_store import build_event_store, ensure_frames
 from preprocess.errors import CacheError, CacheMismatchError, RecordingError
 from preprocess.events import Events
@@ -31,8 +32,8 @@ TESTS = Path(__file__).resolve().parent.parent.parent
 BUILDER = """
 import pickle, sys
 from pathlib import Path
-from preprocess.building import parts
-from preprocess.binning.binning import Binning
+from preprocess.building import recordings_to_samples as parts
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_frames
 parts._PART_BYTES = 0
 if __name__ == "__main__":

@@ -18,10 +18,11 @@ import pytest
 from patience import PATIENCE_S
 from tiny_layout import TinyLayout, random_events, tiny_layout
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames, ensure_frames
 from preprocess.errors import CacheError
 from preprocess.inspection.verify import verify_cache
+from preprocess.store.cache_file_names import frame_cache_name
 from preprocess.store.frame_cache import open_frames
 
 TESTS = Path(__file__).resolve().parent.parent.parent
@@ -205,7 +206,7 @@ def drop_a_sample(file: h5py.File) -> None:
 @pytest.mark.parametrize("tamper", [relabel, claim_another_rule, claim_another_store, drop_a_sample])
 def test_a_frame_cache_tampered_with_is_refused_and_made_again(tmp_path: Path, layout: TinyLayout, tamper):
     expected = build(layout, tmp_path / "cache")
-    name = f"frames/{BINNINGS[0].key(8, 10)}.h5"
+    name = f"frames/{frame_cache_name(BINNINGS[0], 8, 10)}.h5"
     path = tmp_path / "cache" / "tiny" / name
     with h5py.File(path, "r+") as file:
         tamper(file)

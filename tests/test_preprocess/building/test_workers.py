@@ -11,7 +11,7 @@ import weakref
 
 import pytest
 
-from preprocess.building.workers import Workers
+from preprocess.building.worker_pool import Workers
 from preprocess.errors import CacheError, RecordingError
 from preprocess.interrupts import stopped_by_signals
 
@@ -89,7 +89,7 @@ def test_a_killed_process_is_one_line(monkeypatch):
 
 
 def test_a_process_with_threads_does_not_fork(monkeypatch):
-    from preprocess.building.workers import _start_method
+    from preprocess.building.worker_pool import _start_method
 
     monkeypatch.delitem(__import__("sys").modules, "torch", raising=False)
     assert threading.active_count() > 1 or _start_method() == "fork"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from raw_files import AEDAT31_HEADER, Packet, aedat2, aedat31, atis, polarity_payload
 from tiny_layout import random_events, tiny_layout
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_frames
 from preprocess.cli import COMMANDS
 from preprocess.events import Events

@@ -309,7 +309,7 @@ def test_the_cache_and_unpacked_archives_are_no_files_left_out(run, tmp_path: Pa
 
 @pytest.mark.parametrize("words", ["--split-by fixed_window --timesteps 2 --duration-us 10 --start-us 500"])
 def test_frames_without_any_event_are_refused(run, tmp_path: Path, words: str):
-    from preprocess.binning.binning import Binning
+    from preprocess.binning.binning_config import Binning
     from preprocess.building.build_frame_cache import ensure_frames
     from preprocess.errors import ConfigError
     from preprocess.store.event_store import open_events
@@ -331,7 +331,7 @@ def test_frames_without_any_event_are_refused(run, tmp_path: Path, words: str):
 
 
 def test_training_hears_of_events_in_no_frame_when_their_frames_are_made(tmp_path: Path, run, capsys):
-    from preprocess.binning.binning import Binning
+    from preprocess.binning.binning_config import Binning
     from preprocess.building.build_frame_cache import ensure_frames
 
     folder(tmp_path / "source")

@@ -10,7 +10,7 @@ import pytest
 from tiny_layout import TinyLayout, random_events, tiny_layout
 
 import preprocess.datasets
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import bin_events
 from preprocess.cli import COMMANDS
 from preprocess.store.event_store import open_events

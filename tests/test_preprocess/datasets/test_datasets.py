@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from raw_files import Packet, aedat2, aedat31, atis, polarity_payload
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_frames
 from preprocess.datasets import DATASETS, Layout, find_layout
 from preprocess.datasets.dvs_gesture import read_labels

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from raw_files import Packet, aedat2, aedat31, polarity_payload
 from test_datasets import samples_of
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_frames
 from preprocess.building.windows import WindowCutter
 from preprocess.commands.preprocess import run

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from mutated_files import decoded_or_refused
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_frames
 from preprocess.commands import inspect_recording, preprocess
 from preprocess.datasets import find_layout

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from tiny_layout import random_events, tiny_layout
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_frames
 from preprocess.cli import COMMANDS
 from preprocess.errors import RecordingError, SpikeloomError

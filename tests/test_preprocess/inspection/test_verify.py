@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiny_layout import random_events, save_events, tiny_layout
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames
 from preprocess.cli import COMMANDS
 from preprocess.errors import CacheError

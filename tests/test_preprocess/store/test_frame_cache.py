@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from tiny_layout import random_events, tiny_layout
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import bin_events
 from preprocess.building import build_frame_cache
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames, ensure_frames
 from preprocess.errors import CacheError, ConfigError
 from preprocess.events import Events
 from preprocess.store import frame_cache
+from preprocess.store.cache_file_names import frame_cache_name
 from preprocess.store.event_store import open_events
 from preprocess.store.frame_cache import FrameCache, open_frames
 from preprocess.terminal.progress import Progress
@@ -54,7 +55,7 @@ def cache(samples: list[Events], tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.mark.parametrize("binning", BINNINGS, ids=str)
 def test_frames_are_the_binned_events(cache: Path, samples: list[Events], binning: Binning):
     path = ensure_frames(cache, "tiny", binning)
-    assert path == cache / "tiny" / "frames" / f"{binning.key(8, 10)}.h5"
+    assert path == cache / "tiny" / "frames" / f"{frame_cache_name(binning, 8, 10)}.h5"
     frames = open_frames(path)
     assert (frames.binning, frames.timesteps, frames.dataset) == (binning, binning.timesteps, "tiny")
     assert (frames.height, frames.width) == binning.size(8, 10)

@@ -13,7 +13,7 @@ import pytest
 from tiny_layout import random_events, tiny_layout
 
 from preprocess import EventFrames, open_events, open_frames
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import bin_events, measure_sample
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames, ensure_frames
 from preprocess.errors import CacheError, ConfigError

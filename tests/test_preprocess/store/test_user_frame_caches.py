@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from tiny_layout import TinyLayout, random_events, tiny_layout
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames, ensure_frames
 from preprocess.building.build_frame_cache import find_frames
 from preprocess.cli import COMMANDS

@@ -13,7 +13,7 @@ import pytest
 import ray
 from tiny_layout import random_events, tiny_layout
 
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from preprocess.building import build_frame_cache
 from preprocess.building.build_event_store import build_event_store, ensure_frames
 from preprocess.errors import CacheError

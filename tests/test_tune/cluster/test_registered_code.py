@@ -14,7 +14,7 @@ from messages import refuses
 
 from pipeline import NeuronTraits, register_network, register_neuron, register_surrogate
 from pipeline.config import registrations
-from pipeline.config.neuron_traits import NEURONS
+from pipeline.config.neurons import NEURONS
 from pipeline.config.run_config import RunConfig, override
 from pipeline.config.surrogates import SURROGATES
 from preprocess.errors import ConfigError
@@ -34,7 +34,7 @@ from torch import nn
 
 
 def make_slow(config):
-    from pipeline.neurons.make_surrogate import make_surrogate
+    from pipeline.config.surrogates import make_surrogate
 
     return neuron.LIFNode(4.0, surrogate_function=make_surrogate(config), step_mode="m")
 
@@ -100,7 +100,7 @@ def test_a_function_of_the_script_itself_runs_in_another_process(tmp_path: Path)
     subprocess.run([sys.executable, str(script), str(packed)], check=True)
     reader = (
         "import sys\n"
-        "from pipeline.config.neuron_traits import NEURONS, traits_of\n"
+        "from pipeline.config.neurons import NEURONS, traits_of\n"
         "from pipeline.config.run_config import NeuronConfig\n"
         "from tune.cluster.registered_code import unpack_registrations\n"
         "unpack_registrations(open(sys.argv[1], 'rb').read())\n"

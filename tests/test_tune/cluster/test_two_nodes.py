@@ -286,11 +286,11 @@ def test_stranger_is_told_in_a_line_and_in_seconds(pair: tuple[Machine, Machine,
             "expected Ray ": [sys.executable, "-c", old_ray, *status[3:]],
         }
         for told, command in asked.items():
-            for command in ("status", "up"):
+            for action in ("status", "up"):
                 began = time.monotonic()
-                code, out, err = stranger.run(*(command if word == "status" else word for word in command))
-                assert code == 2 and out == "", f"{command}: {err}"
-                assert time.monotonic() - began < QUICK_S, f"{command}: {time.monotonic() - began:.1f} s"
+                code, out, err = stranger.run(*(action if word == "status" else word for word in command))
+                assert code == 2 and out == "", f"{action}: {err}"
+                assert time.monotonic() - began < QUICK_S, f"{action}: {time.monotonic() - began:.1f} s"
                 assert err.startswith(f"spikeloom: --address {address}: {told}") and len(err.splitlines()) == 1, err
         assert stranger.processes() == [] and stranger.shell(f"ls {stranger.own}/t") == ""
 

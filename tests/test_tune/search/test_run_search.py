@@ -171,7 +171,7 @@ def test_poor_trials_are_pruned_and_have_no_rank(
     assert [row["optimiser.learning_rate"] for row in findings.ranked] == [0.1]
     spent, full = findings.budget()
     assert spent / full == (4 + 2 + 2) / 12
-    assert "1 done, 2 pruned; pruned trials have no rank" in findings.sentences()[0]
+    assert "1 done, 2 pruned; pruned trials are not ranked" in findings.sentences()[0]
 
 
 @pytest.mark.ray

@@ -59,7 +59,9 @@ def test_order_of_samples_and_names_of_groups_change_nothing(number: int):
 
 
 def test_arrays_of_another_shape_are_refused():
-    expected = r"right: expected bool .*, found float64 \(2,\)\. Read it: tune\.comparison\.predictions\.read_correct"
+    expected = (
+        r"right: expected bool .*, found float64 \(2,\)\. Read it: tune\.comparison\.sample_predictions\.read_correct"
+    )
     with pytest.raises(ValueError, match=expected):
         effective_samples([0.5, 1.0], [1, 2])
     with pytest.raises(ValueError, match="clusters: expected a group for each of the 60 samples"):

@@ -11,8 +11,8 @@ from ledger_rows import begin, rows
 
 from pipeline.config.run_config import RunConfig, override, to_dict
 from preprocess.files import write_lines
-from tune.trials.early_stopping import EpochScheduler, StratifiedASHA, stratum_of
 from tune.trials.ledger import Ledger
+from tune.trials.successive_halving import EpochScheduler, StratifiedASHA, stratum_of
 
 pytestmark = pytest.mark.ray
 

@@ -26,10 +26,11 @@ CONFIG = override(RunConfig(), {"neuron.tau": 3.0})
 def test_tracker_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert list(tracker_errors(["mlflow", "comet"])) == [
-        "--log mlflow: expected it to be installed, found no such package: pip install 'spikeloom[mlflow]'",
-        "--log: expected some of mlflow, wandb, found 'comet'. TensorBoard needs none: tensorboard --logdir DIR/trials",
+        "--log mlflow: expected the package mlflow, found none. Install it: pip install 'spikeloom[mlflow]'",
+        "--log: expected one or more of mlflow, wandb, found 'comet'. For TensorBoard no option is needed: tensorboard "
+        "--logdir DIR/trials",
     ]
-    with pytest.raises(ConfigError, match="--log wandb: expected it to be installed"):
+    with pytest.raises(ConfigError, match="--log wandb: expected the package wandb, found none"):
         tracker_callbacks(["wandb"], "p", [], tmp_path)
     assert run_main(COMMANDS, prog="", description="", argv=["tune", "n-mnist-small", "--log", "mlflow"]) == 2
     assert "pip install 'spikeloom[mlflow]'" in capsys.readouterr().err
@@ -40,7 +41,7 @@ def test_tracker_that_wants_a_key_is_one_line_before_anything_starts(monkeypatch
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(api=SimpleNamespace(api_key=None)))
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_SETUP_API_KEY_HOOK"):
         monkeypatch.delenv(name, raising=False)
-    told = "--log wandb: expected to be logged in, found no key. Run: wandb login; or set WANDB_MODE=offline"
+    told = "--log wandb: expected a W&B login, found no key. Run: wandb login; or set WANDB_MODE=offline"
     assert list(tracker_errors(["wandb"])) == [told]
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert list(tracker_errors(["wandb"])) == []

@@ -2,7 +2,7 @@
 
 A built-in neuron is one module under `pipeline.neurons` and one entry in `NEURONS`. The entries are here, below the
 neurons, because checks of a configuration, `--help`, searches and reports read these facts without loading torch; an
-entry therefore gives the function that makes the neuron as text, and `pipeline.neurons.registry` imports it on use.
+entry therefore gives the function that makes the neuron as text, and `pipeline.neurons.make_neuron` imports it on use.
 """
 
 from __future__ import annotations

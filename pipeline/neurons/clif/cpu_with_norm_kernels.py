@@ -1,4 +1,4 @@
-"""CLIF after batch norm over all time steps at once, for the CPU; see `pipeline.neurons.clif.cpu` for the equations.
+"""CLIF after batch norm over all time steps at once, for the CPU; equations: `pipeline.neurons.clif.cpu_kernels`.
 
 x is normalised as it is read: xn = x * scale + shift. Backward recomputes everything from x, so that only x is kept.
 Arrays are float32, or bfloat16 as bits.
@@ -14,7 +14,7 @@ from pipeline.kernels.bfloat16 import narrow, widen
 from pipeline.kernels.jit import compile_kernel
 from pipeline.kernels.norm_cpu import ROW, add_lanes, tile
 from pipeline.kernels.surrogate_kernels import RECT, fill_row, fill_slope, rect, sigmoid
-from pipeline.neurons.clif.cpu import _back
+from pipeline.neurons.clif.cpu_kernels import _back
 
 # Rows of a step in backward's path: u, sigma(u/tau), sigma(m[t]) and m[t-1]; sums of the gradient and of its product
 # with x - mean; mean, scale and shift; the surrogate's slope.

@@ -9,7 +9,7 @@ from typing import Any
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from pipeline.config.run_config import RunConfig, fingerprint, from_dict
-from preprocess.binning.binning import Binning
+from preprocess.binning.binning_config import Binning
 from tune.trials.ledger import Ledger
 
 GRACE_EPOCHS = 2

@@ -26,7 +26,7 @@ def forward_kernel(
     x, v, m, spikes, v_after, m_after, u, past, steps, elements, tau, v_threshold,
     SAVES: tl.constexpr, SIZE: tl.constexpr
 ):  # fmt: skip
-    """See `pipeline.neurons.clif.cpu.forward`; `past` receives m before each step."""
+    """See `pipeline.neurons.clif.cpu_kernels.forward`; `past` receives m before each step."""
     n = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
     inside = n < elements
     keep, rate = 1.0 - 1.0 / tau, 1.0 / tau
@@ -52,7 +52,7 @@ def backward_kernel(
     grad_spikes, grad_v, grad_m, u, past, grad_x, before_v, before_m, steps, elements, tau, v_threshold, alpha,
     KIND: tl.constexpr, DETACH_M: tl.constexpr, SIZE: tl.constexpr
 ):  # fmt: skip
-    """See `pipeline.neurons.clif.cpu.backward`."""
+    """See `pipeline.neurons.clif.cpu_kernels.backward`."""
     n = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
     inside = n < elements
     keep, rate = 1.0 - 1.0 / tau, 1.0 / tau

@@ -1,4 +1,4 @@
-"""Makes neurons by name: built-in ones (`pipeline.config.neuron_traits`), registered ones, and custom classes."""
+"""Makes neurons by name: built-in ones (`pipeline.config.neurons`), registered ones, and custom classes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from spikingjelly.activation_based.base import StepModule
 from torch import nn
 
 from pipeline.config.custom_classes import is_outside, make_outside, make_registered
-from pipeline.config.neuron_traits import NEURONS as NEURONS
-from pipeline.config.neuron_traits import traits_of
+from pipeline.config.neurons import NEURONS as NEURONS
+from pipeline.config.neurons import traits_of
 from pipeline.config.registrations import registration_of
 from pipeline.config.run_config import NeuronConfig
-from pipeline.neurons.make_surrogate import make_surrogate
+from pipeline.config.surrogates import make_surrogate
 from preprocess.errors import ConfigError
 
 

@@ -1,4 +1,4 @@
-"""LIF over all time steps at once for CUDA; see `pipeline.neurons.clif.cuda` for the layout.
+"""LIF over all time steps at once for CUDA; see `pipeline.neurons.clif.cuda_kernels` for the layout.
 
 It saves only u: with float32 input and spikes, 12 bytes per element and step move forward and 12 backward.
 """
@@ -23,7 +23,7 @@ def forward_kernel(
     x, v, spikes, v_after, u, steps, elements, keep, gain, offset, v_threshold, reset,
     HARD: tl.constexpr, SAVES: tl.constexpr, SIZE: tl.constexpr
 ):  # fmt: skip
-    """See `pipeline.neurons.lif.cpu.forward`."""
+    """See `pipeline.neurons.lif.cpu_kernels.forward`."""
     n = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
     inside = n < elements
     vn = tl.load(v + n, inside, 0.0).to(tl.float32)
@@ -47,7 +47,7 @@ def backward_kernel(
     grad_spikes, grad_v, u, grad_x, before_v, steps, elements, keep, gain, v_threshold, reset, alpha,
     HARD: tl.constexpr, DETACH_RESET: tl.constexpr, KIND: tl.constexpr, SIZE: tl.constexpr
 ):  # fmt: skip
-    """See `pipeline.neurons.lif.cpu.backward`."""
+    """See `pipeline.neurons.lif.cpu_kernels.backward`."""
     n = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
     inside = n < elements
     gv = tl.load(grad_v + n, inside, 0.0).to(tl.float32)

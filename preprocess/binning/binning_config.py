@@ -1,4 +1,4 @@
-"""Binning: the configuration of how a sample is divided into frames, and its name in the files of caches."""
+"""Binning: the configuration of how a sample is divided into frames."""
 
 from __future__ import annotations
 
@@ -85,14 +85,11 @@ class Binning:
     @property
     def steps_title(self) -> str:
         """For tables: ``T = 20``, or the rule if T varies, such as ``T by duration-10000us``."""
-        return f"T by {self._rule()}" if self.varies else f"T = {self.timesteps}"
+        return f"T by {self.rule_title}" if self.varies else f"T = {self.timesteps}"
 
-    def key(self, height: int, width: int) -> str:
-        """The readable name of the frame cache, such as ``number-T20-128x128`` or ``duration-10000us-128x128``."""
-        rows, columns = self.size(height, width)
-        return f"{self._rule()}-{rows}x{columns}"
-
-    def _rule(self) -> str:
+    @property
+    def rule_title(self) -> str:
+        """The rule with its values, such as ``number-T20`` or ``duration-10000us``."""
         plain = self.plain()
         parts: list[str] = [self.split_by]
         if not self.varies:

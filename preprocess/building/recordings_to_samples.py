@@ -30,16 +30,16 @@ from preprocess.errors import CacheError, RecordingError
 from preprocess.events import Events
 from preprocess.files import whole_file
 from preprocess.store import event_store
-from preprocess.store.cache_file import NewFile, new_file
 from preprocess.store.columns import read_column, write_column
 from preprocess.store.sample_table import SampleTable
+from preprocess.store.sealed_hdf5 import NewFile, new_file
 
 if TYPE_CHECKING:
     from preprocess.datasets.layout import Layout, Sample, SourceRecording
     from preprocess.formats import Recording
 
 # Recordings of a few kilobytes share a part: one file each would take longer than decoding them.
-_PART_BYTES = 1 << 20
+_PART_BYTES = 1 << 22
 
 # Incremented when the contents of parts change, so that parts of earlier versions are never used.
 _PART_VERSION = 2
@@ -60,7 +60,7 @@ class PartPlan:
 
 
 def plan_parts(layout: Layout) -> list[PartPlan]:
-    """Group the recordings, in source order, into parts of about a megabyte or of a single recording.
+    """Group the recordings, in source order, into parts of about four megabytes or of a single recording.
 
     Raises:
         RecordingError: If recordings are missing; lists all of them.

@@ -1,4 +1,4 @@
-"""LIF over all time steps at once, forward and backward, for the CPU; see `pipeline.neurons.clif.cpu` for the layout.
+"""LIF over all time steps at once, forward and backward, for the CPU; layout as in `pipeline.neurons.clif.cpu_kernels`.
 
 Every variant is one affine update: u[t] = keep * v[t-1] + gain * x[t] + offset, with keep = 1 - 1/tau, gain = 1, or
 1/tau if the input decays, and offset = v_reset / tau for the hard reset. The soft reset is v = u - s * drop.

@@ -1,4 +1,4 @@
-"""LIF with the soft reset after batch norm, for the CPU; see `pipeline.neurons.clif.cpu_with_norm` for the layout."""
+"""LIF with the soft reset after batch norm, for the CPU; layout as in `pipeline.neurons.clif.cpu_with_norm_kernels`."""
 
 from __future__ import annotations
 
