@@ -37,9 +37,9 @@ class Arguments:
     With the accuracy: spikeloom predict runs/train-folder-small-1 test/*/*.raw --labels folders --csv predictions.csv
     """
 
-    run_dir: Annotated[Path, tyro.conf.Positional]
+    run_dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR")]
     """A run folder, as written by train."""
-    files: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE ...")]
     """The recordings."""
     labels: str | None = None
     """The true classes, to compute the accuracy by window: 'folders' for the names of the folders that contain the
