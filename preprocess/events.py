@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.errors import RecordingError
+
+_TYPES: dict[str, Any] = {"t": np.int64, "x": np.uint16, "y": np.uint16, "p": np.uint8}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Events:
@@ -42,6 +46,29 @@ class Events:
         dtype = np.min_scalar_type(2 * self.height * self.width - 1)
         row = self.p.astype(np.int64) * self.height + self.y
         return (row * self.width + self.x).astype(dtype)
+
+    def checked(self) -> Events:
+        """The same events with the types of `Events`, for columns of any integers, also lists.
+
+        Raises:
+            RecordingError: If the columns are not integers of one length, or an event is outside the sensor.
+        """
+        columns = {name: np.asarray(getattr(self, name)) for name in _TYPES}
+        if len({column.shape for column in columns.values()}) > 1 or columns["t"].ndim != 1:
+            shapes = ", ".join(f"{name} {column.shape}" for name, column in columns.items())
+            raise RecordingError(
+                f"events: expected the columns t, x, y, p of one length, found {shapes}. Correct them."
+            )
+        for name, column in columns.items() if len(columns["t"]) else ():
+            if column.dtype.kind not in "iub":
+                raise RecordingError(f"events: expected integers in {name}, found {column.dtype}. Convert it, t to us.")
+        for name, limit in (("x", self.width), ("y", self.height), ("p", 2)):
+            column = columns[name]
+            if len(column) and not (column.min() >= 0 and column.max() < limit):
+                found = f"{column.min()} to {column.max()}"
+                raise RecordingError(f"events: expected {name} within 0 to {limit - 1}, found {found}. Correct it.")
+        typed = {name: columns[name].astype(dtype, copy=False) for name, dtype in _TYPES.items()}
+        return Events(**typed, height=self.height, width=self.width)
 
     @staticmethod
     def from_address(address: NDArray[Any], t: NDArray[np.int64], height: int, width: int) -> Events:

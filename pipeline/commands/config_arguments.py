@@ -164,7 +164,7 @@ def _refuse_late_preset(arguments: ConfiguredArguments, argv: Sequence[str], pro
 
 
 def _with_nearest_option(message: str, kind: type[ConfiguredArguments]) -> str:
-    unknown = re.match(r"Unrecognized options?.*?(--[^\s,=-][^\s,=]*)", message)
+    unknown = re.match(r"expected an argument of .*?, found .*?(--[^\s,=-][^\s,=]*)", message)
     if unknown is None:
         return message
     near = nearest_field(unknown.group(1), [*field_paths(), *(part.name for part in fields(kind))])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,13 +38,14 @@ class Arguments:
     With the accuracy: spikeloom predict runs/train-folder-small-1 test/*/*.raw --labels folders --csv predictions.csv
     """
 
-    run_dir: Annotated[Path, tyro.conf.Positional]
+    run_dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR")]
     """A run folder, as written by train."""
-    files: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE ...")]
     """The recordings."""
     labels: str | None = None
     """The true classes, to compute the accuracy by window: 'folders' for the names of the folders that contain the
-    files, or a CSV file with the columns path (relative to the CSV file) and label."""
+    files, or a CSV file with the columns path (relative to the CSV file) and label. Files that it does not name are
+    classified, but not scored."""
     csv: Path | None = None
     """Also write every window to this CSV file."""
     json: bool = False
@@ -94,8 +96,11 @@ class Arguments:
         windows = self.windows()
         yield from windows.errors() if windows else ()
         yield from self.read_options().errors()
-        if self.csv is not None and not self.csv.expanduser().absolute().parent.is_dir():
-            yield f"--csv: expected a file name in an existing folder, found '{self.csv}'"
+        if self.csv is not None:
+            path = self.csv.expanduser().absolute()
+            if path.is_dir() or not path.parent.is_dir():
+                kind = "a folder" if path.is_dir() else "no such folder"
+                yield f"--csv: expected a file name in an existing folder, found '{self.csv}' ({kind})"
 
 
 def run(argv: list[str]) -> None:
@@ -104,7 +109,7 @@ def run(argv: list[str]) -> None:
     errors = list(dict.fromkeys(arguments.errors()))
     if errors:
         raise UsageError(*errors)
-    from pipeline.evaluation.classify_recordings import classify_recordings
+    from pipeline.evaluation.classify_recordings import classify_recordings, distinct_files
     from pipeline.evaluation.recording_labels import read_labels
     from pipeline.evaluation.trained_network import load_run
     from pipeline.runtime.device import compute_device
@@ -115,7 +120,9 @@ def run(argv: list[str]) -> None:
         device=arguments.device,
         accept_changed_code=arguments.accept_changed_code,
     )
-    files = list(dict.fromkeys(file.expanduser().absolute() for file in arguments.files))
+    files, progress = distinct_files(arguments.files), Bars() if sys.stderr.isatty() else Progress()
+    if len(files) < len(arguments.files):
+        progress.note(f"each file is classified once; repeated names: {len(arguments.files) - len(files)}")
     labels = None if arguments.labels is None else read_labels(arguments.labels, files, trained.classes)
     with compute_device(trained.config):
         found = classify_recordings(
@@ -127,14 +134,14 @@ def run(argv: list[str]) -> None:
             orientation=None if arguments.orientation == "spikingjelly" else arguments.orientation,
             salvage=arguments.salvage,
             sort=arguments.sort,
-            progress=Bars() if sys.stderr.isatty() else Progress(),
+            progress=progress,
         )
     if arguments.csv is not None:
         _write_csv(arguments.csv.expanduser().absolute(), found)
     if arguments.json:
         print(json.dumps(_answer(arguments, trained, found)))
     else:
-        _print_table(found, arguments.csv)
+        _print_table(found, arguments)
 
 
 def _answer(arguments: Arguments, trained: TrainedNetwork, found: Classified) -> dict[str, object]:
@@ -147,6 +154,8 @@ def _answer(arguments: Arguments, trained: TrainedNetwork, found: Classified) ->
         ],
         "accuracy": found.accuracy(),
         "files_without_window": [str(path) for path in found.without_window],
+        "windows_of_too_few_events": found.too_few_events,
+        "windows_cut_short": found.cut_short,
     }
 
 
@@ -177,7 +186,7 @@ def _write_csv(path: Path, found: Classified) -> None:
     write_whole(path, write)
 
 
-def _print_table(found: Classified, written: Path | None) -> None:
+def _print_table(found: Classified, arguments: Arguments) -> None:
     from rich.table import Table
 
     from preprocess.terminal.console import console
@@ -191,27 +200,42 @@ def _print_table(found: Classified, written: Path | None) -> None:
     table.add_column("confidence", justify="right")
     if labelled:
         table.add_column("label")
+    folder = os.path.commonpath([window.file.parent for window in found.windows])
     for window in found.windows[:_MOST_ROWS]:
-        table.add_row(*_cells(window, labelled))
+        table.add_row(str(window.file.relative_to(folder)), *_cells(window, labelled))
     console().print(table)
+    for line in _lines(found, arguments):
+        print(line)
+
+
+def _lines(found: Classified, arguments: Arguments) -> Iterator[str]:
+    """Iterate over the lines below the table."""
     hidden = len(found.windows) - _MOST_ROWS
     if hidden > 0:
-        print(f"{hidden} more windows are not shown; --csv FILE writes all of them.")
+        yield f"{hidden} more windows are not shown; --csv FILE writes all of them."
+    cause = "it has no events" if arguments.window_us is None else "no window of this length has enough events"
     for path in found.without_window:
-        print(f"{path}: not classified, because no window of this length has enough events.")
+        yield f"{path}: not classified, because {cause}."
+    if found.too_few_events:
+        few = f"too few events (--min-events {arguments.min_events})"
+        yield f"Windows not classified because of {few}: {found.too_few_events}"
+    if found.cut_short:
+        yield f"Windows not classified because the recording ends within them: {found.cut_short}"
     accuracy = found.accuracy()
     if accuracy is not None:
-        print(
+        unknown = accuracy["windows_without_label"]
+        yield (
             f"Accuracy by window: {100 * accuracy['accuracy']:.2f} % ({accuracy['correct']} of {accuracy['windows']}; "
             f"95 % interval {100 * accuracy['low']:.1f} to {100 * accuracy['high']:.1f} %)"
+            f"{f'; windows without a label, not counted: {unknown}' if unknown else ''}"
         )
-    if written is not None:
-        print(f"Written: {written}")
+    if arguments.csv is not None:
+        yield f"Written: {arguments.csv}"
 
 
 def _cells(window: ClassifiedWindow, labelled: bool) -> list[str]:
+    """The cells of a row after the name of the file."""
     cells = [
-        window.file.name,
         f"{window.start_us / 1e6:.3f}",
         f"{window.end_us / 1e6:.3f}",
         f"{window.events:,}",
@@ -219,5 +243,5 @@ def _cells(window: ClassifiedWindow, labelled: bool) -> list[str]:
         f"{100 * window.prediction.confidence:.1f} %",
     ]
     if labelled:
-        cells.append(f"{window.label}" if window.correct else f"{window.label} (wrong)")
+        cells.append("" if window.label is None else window.label if window.correct else f"{window.label} (wrong)")
     return cells

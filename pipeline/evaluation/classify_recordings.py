@@ -6,6 +6,7 @@ event store, binning, encoding.
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from pipeline.evaluation.wilson_interval import accuracy_interval
 from preprocess.building.build_event_store import build_event_store
 from preprocess.datasets.layout import Layout, Sample, SourceRecording, Windows
 from preprocess.errors import RecordingError
-from preprocess.formats import NO_OPTIONS, ReadOptions, open_recording
+from preprocess.formats import NO_OPTIONS, ReadOptions, Recording, open_recording
 from preprocess.store.event_store import open_events
 from preprocess.store.frame_source import EventFrames
 from preprocess.store.sample_table import NO_SPLIT
@@ -62,20 +63,25 @@ class Classified:
 
     Attributes:
         windows: All classified windows, in the order of the files.
-        without_window: Files that are shorter than a window, or whose windows all have too few events.
+        without_window: Files without events, that are shorter than a window, or whose windows all have too few events.
+        too_few_events: Number of windows with fewer than the minimum number of events; they are not classified.
+        cut_short: Number of windows that the end of a recording cuts short; they are not classified.
     """
 
     windows: tuple[ClassifiedWindow, ...]
     without_window: tuple[Path, ...]
+    too_few_events: int = 0
+    cut_short: int = 0
 
     def accuracy(self) -> dict[str, Any] | None:
-        """Accuracy by window and its 95 % interval, as fractions; None without labels."""
+        """Accuracy by window and its 95 % interval, as fractions, over the windows with a label; None without any."""
         known = [window.correct for window in self.windows if window.correct is not None]
         if not known:
             return None
         low, high = accuracy_interval(sum(known), len(known))
         share = sum(known) / len(known)
-        return {"accuracy": share, "correct": sum(known), "windows": len(known), "low": low, "high": high}
+        measured = {"accuracy": share, "correct": sum(known), "windows": len(known), "low": low, "high": high}
+        return measured | {"windows_without_label": len(self.windows) - len(known)}
 
 
 def classify_recordings(
@@ -96,7 +102,7 @@ def classify_recordings(
         trained: A network as returned by `load_run`.
         files: Recordings of any readable format; duplicates are classified once.
         windows: How recordings are cut into windows; None classifies each recording as one sample.
-        labels: The true class of every file, if known.
+        labels: The true class of every file of which it is known.
         options: Columns, time unit and place of the events in files that do not state them.
         orientation: Orientation of CIFAR10-DVS recordings; None for that of the format.
         salvage: Whether the events before the damage are used if a recording is damaged.
@@ -104,13 +110,16 @@ def classify_recordings(
         progress: Where to report progress.
 
     Raises:
-        RecordingError: With a line for every recording that is damaged, empty, or has another sensor size than the
-            training data.
+        RecordingError: With a line for every recording that is damaged or has another sensor size than the training
+            data; or if no recording has events.
         ConfigError: If the network was trained on imported frames, whose binning is not known.
     """
     trained.config.binning.refuse_imported()
-    paths = list(dict.fromkeys(Path(file).expanduser().absolute() for file in files))
-    _refuse_other_sensors(trained, paths, options)
+    asked = distinct_files(files)
+    empty = _check_recordings(trained, asked, options)
+    paths = [path for path in asked if windows is not None or path not in empty]
+    if not paths:
+        raise RecordingError(f"{asked[0]}: expected events in at least one recording, found none. Check the files.")
     folder = Path(os.path.commonpath([path.parent for path in paths]))
     names = {str(path.relative_to(folder)): path for path in paths}
     recordings = tuple(
@@ -147,30 +156,49 @@ def classify_recordings(
                 int(table.interval_us[k, 1]),
                 int(table.events[k]),
                 prediction,
-                None if labels is None else labels[names[str(table.group[k])]],
+                None if labels is None else labels.get(names[str(table.group[k])]),
             )
             for k, prediction in enumerate(found)
         )
+        notes = json.loads(store.attributes["notes"])
         store.close()
     with_window = {window.file for window in classified}
-    return Classified(classified, tuple(path for path in paths if path not in with_window))
+    return Classified(
+        classified,
+        tuple(path for path in asked if path not in with_window),
+        notes.get("windows_of_too_few_events", 0),
+        notes.get("windows_cut_short", 0),
+    )
+
+
+def distinct_files(files: Sequence[Path]) -> list[Path]:
+    """The absolute paths of the files, each file once, in order."""
+    found: dict[Path, Path] = {}
+    for file in files:
+        path = Path(file).expanduser().absolute()
+        # The system resolves .. after links, so that a path with one cannot be shortened by its text.
+        found.setdefault(path.resolve(), path.resolve() if ".." in path.parts else path)
+    return list(found.values())
 
 
 def _label(trained: TrainedNetwork, labels: Mapping[Path, str] | None, path: Path) -> int:
-    return 0 if labels is None else trained.classes.index(labels[path])
+    return trained.classes.index(labels[path]) if labels is not None and path in labels else 0
 
 
-def _refuse_other_sensors(trained: TrainedNetwork, paths: Sequence[Path], options: ReadOptions) -> None:
-    """Check the sensor size of all recordings before decoding any of them."""
+def _check_recordings(trained: TrainedNetwork, paths: Sequence[Path], options: ReadOptions) -> set[Path]:
+    """Check the sensor size of all recordings before decoding any of them; returns those without events."""
     rows, columns = trained.sensor
     errors: list[str] = []
+    empty = set()
     for path in paths:
         try:
             opened = open_recording(path, size=trained.sensor, options=options)
         except RecordingError as error:
             errors += error.errors
             continue
-        if (opened.height, opened.width) != trained.sensor:
+        if _is_empty(opened):
+            empty.add(path)
+        elif (opened.height, opened.width) != trained.sensor:
             errors.append(
                 f"{path}: expected a sensor of {rows}x{columns} pixels (rows x columns), as in the training data, "
                 f"found {opened.height}x{opened.width}. Crop or scale the recording to {rows}x{columns}, or train a "
@@ -180,3 +208,12 @@ def _refuse_other_sensors(trained: TrainedNetwork, paths: Sequence[Path], option
         errors[_MOST_ERRORS:] = [f"predict: {len(errors) - _MOST_ERRORS} more errors of this kind."]
     if errors:
         raise RecordingError(*errors)
+    return empty
+
+
+def _is_empty(recording: Recording) -> bool:
+    try:
+        return not any(len(chunk) for chunk in recording.chunks())
+    except RecordingError:
+        # A damaged recording: the decoder reports it, or uses what comes before the damage.
+        return False

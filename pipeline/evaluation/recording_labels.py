@@ -13,7 +13,7 @@ _MOST_ERRORS = 20
 
 
 def read_labels(source: str, files: Sequence[Path], classes: Sequence[str]) -> dict[Path, str]:
-    """Return the true class of every file.
+    """Return the true class of every file that has one; a CSV file need not name all of them.
 
     Args:
         source: ``folders`` to use the name of the folder that contains each file, or the path of a CSV file with the
@@ -22,19 +22,25 @@ def read_labels(source: str, files: Sequence[Path], classes: Sequence[str]) -> d
         classes: Names of the classes.
 
     Raises:
-        LayoutError: With a line for every file whose label is missing or not a class.
+        LayoutError: With a line for every file whose label is not a class, or if no file has a label.
     """
     if source == BY_FOLDER:
         labels: Mapping[Path, str] = {file: file.parent.name for file in files}
     else:
         labels = _read_table(Path(source).expanduser().absolute())
-    found = {file: labels.get(file, labels.get(file.resolve(), "")) for file in files}
+    looked_up = {file: labels.get(file, labels.get(file.resolve(), "")) for file in files}
+    found = {file: label for file, label in looked_up.items() if label}
     known = ", ".join(classes)
     errors = [
-        f"{file}: expected a label, one of {known}, found {repr(label) if label else 'none'}. Correct --labels."
+        f"{file}: expected a label, one of {known}, found '{label}'. Correct --labels."
         for file, label in found.items()
         if label not in classes
     ]
+    if not found:
+        errors.append(
+            f"{source}: expected the label of at least one of the files, found none. Add a line for each: path,label, "
+            "with the path relative to the CSV file."
+        )
     if len(errors) > _MOST_ERRORS:
         errors[_MOST_ERRORS:] = [f"--labels: {len(errors) - _MOST_ERRORS} more errors of this kind."]
     if errors:

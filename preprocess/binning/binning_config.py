@@ -40,6 +40,9 @@ class Binning:
             yield f"binning.timesteps: expected at least 1, found {self.timesteps}"
         if self.downsample < 1:
             yield f"binning.downsample: expected at least 1, found {self.downsample}"
+        if self.split_by not in RULES:
+            yield f"binning.split_by: expected one of {', '.join(RULES)}, found '{self.split_by}'"
+            return
         reads = RULES[self.split_by].fields
         for name, what in (("duration_us", "the duration of a frame in us"), ("event_count", "the events per frame")):
             value = getattr(self, name)

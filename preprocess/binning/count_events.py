@@ -45,8 +45,12 @@ def bin_events(events: Events, binning: Binning) -> NDArray[Any]:
         ON. F is T if the binning does not vary.
 
     Raises:
-        RecordingError: If there is no event, or one is outside the sensor.
+        ConfigError: If the binning is invalid.
+        RecordingError: If there is no event, one is outside the sensor, or the columns are not of one length and
+            integers.
     """
+    binning.check()
+    events = events.checked()
     return bin_addresses(events.address(), events.t, binning, events.height, events.width)
 
 

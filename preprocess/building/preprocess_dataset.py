@@ -114,6 +114,10 @@ def preprocess_dataset(
     errors += [*(windows.errors() if windows else ()), *options.errors()]
     if workers < 1:
         errors.append(f"workers: expected at least 1, found {workers}")
+    if name is not None and (not name or "/" in name or name.startswith(".")):
+        errors.append(f"name: expected the name of a folder, such as my-gestures, found '{name}'")
+    if sensor_size is not None and not _is_size(sensor_size):
+        errors.append(f"sensor_size: expected rows and columns, such as (128, 128), found {sensor_size!r}")
     if windows is None and (stride_us is not None or min_events != 1):
         errors.append("stride_us, min_events: expected with window_us only, found without it")
     if errors:
@@ -147,3 +151,7 @@ def preprocess_dataset(
         test_samples=int(np.sum(store.samples.split == TEST)),
         events=int(store.samples.offset[-1]),
     )
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, Sequence) and len(value) == 2 and all(isinstance(n, int) and n > 0 for n in value)

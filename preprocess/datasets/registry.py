@@ -20,8 +20,9 @@ from preprocess.datasets import (
 )
 from preprocess.datasets.archives import Notify, unpack_archive, unpack_known
 from preprocess.datasets.dataset_description import Dataset, Published
-from preprocess.datasets.layout import Form, Layout, Windows, first_folder, folders, locate_form
-from preprocess.errors import ConfigError, LayoutError
+from preprocess.datasets.layout import Form, Layout, Windows, first_folder, folders, locate_form, raise_all
+from preprocess.datasets.layout_errors import layout_errors
+from preprocess.errors import ConfigError, LayoutError, SpikeloomError
 from preprocess.formats import NO_OPTIONS, ReadOptions, Size
 
 _DATASETS: tuple[Dataset, ...] = (
@@ -75,18 +76,31 @@ def register_dataset(
     Raises:
         ConfigError: If the name is that of a built-in data set, or cannot be the name of a folder.
     """
-    if name in _BUILT_IN or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+    if not callable(read):
+        raise ConfigError(f"data set {name}: expected a function that returns a Layout, found {read!r}")
+    if name in _BUILT_IN:
+        raise ConfigError(f"data set: expected a new name, found '{name}', which is built in. Choose another.")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         found = f"found '{name}'. Choose another."
-        raise ConfigError(f"data set: expected a new name of letters, digits, dots, hyphens and underscores, {found}")
+        raise ConfigError(f"data set: expected a name of letters, digits, dots, hyphens and underscores, {found}")
 
     def fits_folder(folder: Path, dataset: str) -> bool:
         return fits is None or bool(fits(folder))
 
     def read_folder(folder: Path, dataset: str) -> Layout:
-        layout = read(folder)
+        try:
+            layout = read(folder)
+        except SpikeloomError:
+            raise
+        except Exception as error:  # whatever the user's reader raises
+            raise LayoutError(
+                f"{folder}: expected a Layout from the reader of {name}, found {type(error).__name__}: {error}. "
+                "Correct the reader."
+            ) from error
         if not isinstance(layout, Layout) or not layout.recordings:
             found = "one without recordings" if isinstance(layout, Layout) else type(layout).__name__
             raise LayoutError(f"{folder}: expected a Layout with recordings of {name}, found {found}. Correct it.")
+        raise_all(folder, [f"layout of {name}: {error}. Correct its reader." for error in layout_errors(layout)])
         return dataclasses.replace(layout, dataset=name, name=name)
 
     _FORMS[name] = (Form(name, expected or f"the recordings of {name}", fits_folder, read_folder),)

@@ -101,8 +101,12 @@ def register_format(
         ConfigError: If the name is that of a built-in format, or the name or suffix is invalid.
     """
     errors = []
-    if any(name == kind.NAME for kind in _BUILT_IN) or not re.fullmatch(r"[A-Za-z0-9-]+", name):
-        errors.append(f"format: expected a new name of letters, digits and hyphens, found '{name}'. Choose another.")
+    if not callable(read):
+        errors.append(f"format {name}: expected a function that returns Events, found {read!r}")
+    if any(name == kind.NAME for kind in _BUILT_IN):
+        errors.append(f"format: expected a new name, found '{name}', which is built in. Choose another.")
+    elif not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9-]+", name):
+        errors.append(f"format: expected a name of letters, digits and hyphens, found '{name}'. Choose another.")
     if not re.fullmatch(r"\.[^./]+", suffix):
         errors.append(f"format {name}: expected a suffix such as .evx, found '{suffix}'. Begin it with a dot.")
     if errors:

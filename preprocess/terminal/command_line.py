@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 from preprocess.errors import SpikeloomError
 from preprocess.interrupts import end_at_ctrl_c, raise_if_stopped, stopped_by_signals
 from preprocess.terminal.exit_codes import EXIT_ERROR, exit_code_of
+from preprocess.terminal.tyro_messages import plain_message
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ def parse(target: Callable[..., T], argv: Sequence[str], *, prog: str, **options
         **options: Passed to ``tyro.cli``, such as ``default``.
 
     Raises:
-        UsageError: With tyro's message, if the arguments are invalid.
+        UsageError: If the arguments are invalid.
         SystemExit: With code 0, after printing the help that was asked for.
     """
     import tyro
@@ -65,11 +66,11 @@ def parse(target: Callable[..., T], argv: Sequence[str], *, prog: str, **options
     except SystemExit as stop:
         if stop.code != EXIT_ERROR:
             raise
-    raise UsageError(f"{_message_of_tyro(call)}. See: {prog} --help")
+    raise UsageError(f"{_message_of_tyro(call, prog)}. See: {prog} --help")
 
 
-def _message_of_tyro(call: Callable[[], object]) -> str:
-    """Return the message of a failing call of tyro, in one line.
+def _message_of_tyro(call: Callable[[], object], prog: str) -> str:
+    """Return the message of a failing call of tyro, in one line and this library's words.
 
     tyro prints its errors, and its exceptions do not contain the text. Without boxes and colours it prints the title,
     a line of hyphens, the message, another line of hyphens, and hints.
@@ -87,7 +88,7 @@ def _message_of_tyro(call: Callable[[], object]) -> str:
         style.update(before)
     title, *rest = _RULE.split(printed.getvalue())
     message = rest[0] if rest and rest[0].strip() else title
-    return " ".join(message.split()).rstrip(".") or "invalid arguments"
+    return plain_message(message, prog)
 
 
 def run_main(commands: Mapping[str, Command], *, prog: str, description: str, argv: Sequence[str] | None = None) -> int:

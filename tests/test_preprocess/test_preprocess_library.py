@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,10 +139,12 @@ def test_a_registered_suffix_is_believed_whatever_the_file_begins_with(tmp_path:
 
 
 def test_a_format_needs_a_new_name_and_a_suffix() -> None:
-    with refuses(ConfigError, where="format", expected="new name", found="aedat4", errors=1):
+    with refuses(ConfigError, where="format", expected="new name", found="'aedat4', which is built in", errors=1):
         register_format("aedat4", read_evx, suffix=".evx")
     with refuses(ConfigError, where="format evx", expected="suffix", found="evx"):
         register_format("evx", read_evx, suffix="evx")
+    with refuses(ConfigError, where="format evx", expected="a function", found="None"):
+        register_format("evx", None, suffix=".evx")  # type: ignore[arg-type]
     assert "evx" not in FORMATS and ".evx" not in SUFFIXES
 
 
@@ -172,14 +176,61 @@ def test_a_registered_data_set_goes_through_preprocess(tmp_path: Path) -> None:
 
 
 def test_a_data_set_needs_a_new_name_and_a_layout(tmp_path: Path) -> None:
-    with refuses(ConfigError, where="data set", found="n-mnist"):
+    with refuses(ConfigError, where="data set", found="'n-mnist', which is built in"):
         register_dataset("n-mnist", read_own)
+    with refuses(ConfigError, where="data set own-set", expected="a function", found="None"):
+        register_dataset("own-set", None)  # type: ignore[arg-type]
+    register_dataset("own-set", lambda folder: 1 / 0)  # type: ignore[arg-type, return-value]
+    with refuses(LayoutError, expected="from the reader of own-set", found="ZeroDivisionError", remedy="Correct"):
+        preprocess_dataset(tmp_path, "own-set", tmp_path / "cache")
     register_dataset("own-set", lambda folder: "no layout")  # type: ignore[arg-type, return-value]
     with refuses(LayoutError, expected="Layout with recordings of own-set", found="str"):
         preprocess_dataset(tmp_path, "own-set", tmp_path / "cache")
     register_dataset("own-set", read_own, fits=lambda folder: any(folder.glob("*.npz")), expected=".npz files")
     with refuses(LayoutError, expected=".npz files"):
         preprocess_dataset(tmp_path, "own-set", tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sample", "where", "expected", "found"),
+    [
+        ({}, {"label": 7}, "label of user0/0", "0 to 1", "7"),
+        ({}, {"split": 9}, "split of user0/0", "255 (none)", "9"),
+        ({}, {"name": "same"}, "name", "once", "'same' 2 times"),
+        ({"classes": ()}, {}, "classes", "every class", "none"),
+        ({"format": "nofmt"}, {}, "format", "one of", "'nofmt'"),
+        ({"width": 0}, {}, "height, width", "at least 1", "8, 0"),
+    ],
+)
+def test_a_layout_that_is_wrong_is_refused_before_anything_is_written(
+    changes: dict[str, Any], sample: dict[str, Any], where: str, expected: str, found: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "user0.npz", t=[0], x=[0], y=[0], p=[0])
+
+    def read(folder: Path) -> Layout:
+        layout = replace(read_own(folder), **changes)
+        only = layout.recordings[0]
+        return replace(layout, recordings=(replace(only, samples=tuple(replace(s, **sample) for s in only.samples)),))
+
+    register_dataset("own-set", read)
+    with refuses(LayoutError, where=f"layout of own-set: {where}", expected=expected, found=found, remedy="Correct"):
+        preprocess_dataset(tmp_path, "own-set", tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+    def read_twice(folder: Path) -> Layout:
+        layout = read_own(folder)
+        return replace(layout, recordings=layout.recordings * 2)
+
+    register_dataset("own-set", read_twice)
+    with refuses(LayoutError, where="relative", found="'user0.npz' 2 times"):
+        preprocess_dataset(tmp_path, "own-set", tmp_path / "cache")
+
+
+def test_a_name_is_that_of_a_folder_and_a_sensor_has_two_sides(tmp_path: Path) -> None:
+    with refuses(ConfigError, where="name", expected="the name of a folder", found="'../xx'"):
+        preprocess_dataset(tmp_path, "folder", tmp_path / "cache", name="../xx")
+    with refuses(ConfigError, where="sensor_size", expected="rows and columns", found="128"):
+        preprocess_dataset(tmp_path, "folder", tmp_path, name="a", sensor_size=128)  # type: ignore[arg-type]
 
 
 def test_options_that_do_not_fit_are_reported_together(tmp_path: Path) -> None:

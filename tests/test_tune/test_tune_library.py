@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,14 @@ from messages import refuses
 
 import tune
 from preprocess.errors import ConfigError, RunError
-from tune.objective.objective_search import ObjectiveLedger, ObjectiveSearch, Report, search_objective, trial_id
+from tune.objective.objective_search import (
+    ObjectiveLedger,
+    ObjectiveSearch,
+    Report,
+    _nothing_completed,
+    search_objective,
+    trial_id,
+)
 from tune.objective.objective_space import draw_values, parse_values
 from tune.search.search_call import space_entries
 from tune.space.dimensions import Choice, Range
@@ -53,6 +61,11 @@ def test_a_space_is_written_by_name_or_as_entries() -> None:
         "neuron.tau=1.5:4",
         "neuron.name=lif,clif",
     )
+    assert space_entries({"neuron.tau": [1.5, 2], "neuron.name": ("lif", "clif"), "batch_size": 8}) == (
+        "neuron.tau=1.5,2",
+        "neuron.name=lif,clif",
+        "batch_size=8",
+    )
     assert space_entries("table3") == ("table3",) and space_entries(["a=1", "b=2"]) == ("a=1", "b=2")
 
 
@@ -69,6 +82,17 @@ def test_values_have_the_grammar_of_space() -> None:
 def test_values_that_cannot_be_read_are_named(text: str, expected: str) -> None:
     with refuses(ConfigError, where=f"space a={text}", expected=expected, errors=1):
         parse_values({"a": text})
+
+
+def test_values_of_a_space_may_be_lists() -> None:
+    search = plan(space={"lr": [0.1, 0.2], "act": ("relu", None, True), "width": 16})
+    assert {(values["lr"], values["act"], values["width"]) for values in search.trials} == {
+        (lr, act, 16) for lr in (0.1, 0.2) for act in ("relu", None, True)
+    }
+    assert search.space == {"lr": "0.1,0.2", "act": "relu,none,true", "width": "16"}
+    for values, found in (([], "an empty list"), ([[1, 2]], "[1, 2]"), ({"a": 1}, "{'a': 1}"), (["a,b"], "'a,b'")):
+        with refuses(ConfigError, where="space lr", expected="a list", found=found, errors=1):
+            plan(space={"lr": values})
 
 
 def test_trials_are_distinct_and_drawn_by_the_seed() -> None:
@@ -93,6 +117,18 @@ def test_options_of_an_objective_that_do_not_fit_are_named(tmp_path: Path) -> No
         tune.search(objective=objective, space="table3", out=tmp_path)
     with refuses(ConfigError, where="--hours", found="-1"):
         tune.search(objective=objective, space=SPACE, hours=-1, out=tmp_path)
+    with refuses(ConfigError, where="scheduler", expected="asha or none", found="hyperband"):
+        tune.search(objective=objective, space=SPACE, scheduler="hyperband", epochs=3, out=tmp_path)
+    with refuses(ConfigError, where="final_seeds", expected="only with a configuration", found="2", errors=3):
+        tune.search(objective=objective, space=SPACE, repeats=3, final_seeds=2, cache="cache", out=tmp_path)
+    with refuses(ConfigError, where="epochs", expected="only with an objective", found="3", errors=2):
+        tune.search("n-mnist-small", epochs=3, seed=4, out=tmp_path)
+    with refuses(ConfigError, where="objective", expected="a function", found="5"):
+        tune.search(objective=5, space=SPACE, out=tmp_path)
+    with refuses(ConfigError, where="config", expected="the name of a preset", remedy="as objective="):
+        tune.search(objective, SPACE, out=tmp_path)
+    with refuses(ConfigError, where="space", expected="entries of --space", found="5"):
+        tune.search("n-mnist-small", 5, out=tmp_path)
     (tmp_path / "file").touch()
     with refuses(RunError, expected="an empty folder", found="other files"):
         tune.search(objective=objective, space=SPACE, out=tmp_path)
@@ -102,9 +138,16 @@ def test_options_of_an_objective_that_do_not_fit_are_named(tmp_path: Path) -> No
 
 
 def plan(**changes: object) -> ObjectiveSearch:
-    options = {"method": "grid", "samples": None, "scheduler": None, "mode": "max", "epochs": None, "seed": 0}
-    space = {"lr": "0.1,0.2", "width": "16"}
-    return ObjectiveSearch.of(objective, space, **(options | changes))  # type: ignore[arg-type]
+    options: dict[str, object] = {
+        "method": "grid",
+        "samples": None,
+        "scheduler": None,
+        "mode": "max",
+        "epochs": None,
+        "seed": 0,
+    }
+    options["space"] = {"lr": "0.1,0.2", "width": "16"}
+    return ObjectiveSearch.of(objective, **(options | changes))  # type: ignore[arg-type]
 
 
 def test_a_finished_folder_is_read_and_another_search_refused(tmp_path: Path) -> None:
@@ -120,6 +163,10 @@ def test_a_finished_folder_is_read_and_another_search_refused(tmp_path: Path) ->
     assert (found.best, found.score, found.complete) == ({"lr": 0.1, "width": 16}, 0.6, True)
     frame = tune.load_results(tmp_path)
     assert frame["score"].tolist() == [0.6, 0.5] and frame["lr"].tolist() == [0.1, 0.2]
+    for values in search.trials:
+        ledger.end(values, "failed", "KeyError: 'w' (a.py, line 3)")
+    with refuses(RunError, expected="a completed trial", found="2 failed ones (KeyError: 'w' (a.py, line 3))"):
+        raise _nothing_completed(tmp_path, [str(row["error"]) for row in ledger.results()])
     with refuses(RunError, found="another mode"):
         search_objective(plan(mode="min"), objective, tmp_path)
     changed = tmp_path / "objective.json"
@@ -136,7 +183,7 @@ def _asked(search: ObjectiveSearch) -> dict[str, object]:
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_an_objective_is_searched_and_resumed(tmp_path: Path) -> None:
+def test_an_objective_is_searched_and_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Failed trials are recorded with their cause and tried again by the next call; finished ones are not."""
 
     def flaky(values: dict[str, object], report: Report) -> None:
@@ -155,7 +202,11 @@ def test_an_objective_is_searched_and_resumed(tmp_path: Path) -> None:
     assert found.best == {"k": 1} and found.score == 1.0 and found.config is None
     frame = found.frame()
     assert frame["status"].tolist() == ["done", "done", "failed"]
-    assert frame["error"].tolist()[2] == "RuntimeError: no luck"
+    cause = frame["error"].tolist()[2]
+    assert re.fullmatch(r"RuntimeError: no luck \(test_tune_library.py, line \d+\)", cause)
+    notes = capsys.readouterr().err
+    assert f"(k=3): failed: {cause}" in notes and "(k=1): done" in notes
+    assert "1 of 3 trials failed and are not ranked" in notes
     (tmp_path / "mended").touch()
     assert run().frame()["status"].tolist() == ["done"] * 3
     assert [(tmp_path / f"calls-{k}").read_text() for k in (1, 2, 3)] == ["x", "x", "xx"]

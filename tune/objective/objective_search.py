@@ -34,6 +34,8 @@ from preprocess.files import make_folder, read_json, read_lines, write_json, wri
 from preprocess.terminal.progress import Progress
 from tune.objective.objective_space import Values, draw_values, parse_values
 from tune.resources.execution_options import ExecutionOptions
+from tune.space.named_spaces import DEFAULT_SPACE
+from tune.space.space_values import space_texts
 from tune.trials.parquet import write_parquet
 from tune.trials.search_result import SearchResult
 
@@ -98,7 +100,7 @@ class ObjectiveSearch:
     @staticmethod
     def of(
         objective: Objective,
-        space: str | Sequence[str] | Mapping[str, str],
+        space: object,
         method: str,
         samples: int | None,
         scheduler: str | None,
@@ -113,7 +115,12 @@ class ObjectiveSearch:
         """
         errors = []
         if not isinstance(space, Mapping):
-            raise ConfigError('space: expected values by name for an objective, such as {"lr": "0.001:0.1:log"}')
+            raise ConfigError(
+                'space: expected values by name for an objective, such as {"lr": "0.001:0.1:log"}, found '
+                f"{'none' if space == DEFAULT_SPACE else repr(space)}"
+            )
+        if scheduler not in (None, "asha", "none"):
+            errors.append(f"scheduler: expected asha or none, found {scheduler}")
         if scheduler == "asha" and epochs is None:
             errors.append("scheduler asha: expected epochs, the number of reports of a complete trial, found none")
         if epochs is not None and epochs < 1:
@@ -122,10 +129,10 @@ class ObjectiveSearch:
             errors.append(f"mode: expected max or min, found {mode}")
         if errors:
             raise ConfigError(*errors)
-        trials = draw_values(parse_values(space), method, samples, seed)
+        asked = space_texts(space)
+        trials = draw_values(parse_values(asked), method, samples, seed)
         name = getattr(objective, "__name__", type(objective).__name__).strip("<>")
         chosen = scheduler or ("none" if epochs is None else "asha")
-        asked = {key: str(value) for key, value in space.items()}
         return ObjectiveSearch(name, _source(objective), asked, method, chosen, mode, epochs, tuple(trials))
 
     def better(self, scores: Sequence[float]) -> float:
@@ -240,6 +247,7 @@ def search_objective(
 ) -> SearchResult:
     """Run the unfinished trials of the folder; see `tune.search`."""
     execution, folder = execution or ExecutionOptions(), folder.expanduser().absolute()
+    progress = progress or Progress()
     _check_folder(search, folder)
     make_folder(folder)
     with holding(folder):
@@ -256,11 +264,25 @@ def search_objective(
     ranked = [row for row in rows if row["status"] == "done"]
     ranked.sort(key=lambda row: row["score"], reverse=search.mode == "max")
     ended = all(row["status"] in ("done", "pruned", "failed") for row in rows)
+    failed = [row for row in rows if row["status"] == "failed"]
     if not ranked:
-        causes = dict.fromkeys(str(row["error"]) for row in rows if row["status"] == "failed")
-        raise RunError(f"{folder}: expected a completed trial, found none{', because:' if causes else '.'}", *causes)
+        raise _nothing_completed(folder, [str(row["error"]) for row in failed])
+    if failed:
+        progress.note(
+            f"{len(failed)} of {len(rows)} trials failed and are not ranked; results.csv in {folder} has the causes. "
+            "The same call of search tries them again."
+        )
     best = {name: ranked[0][name] for name in search.space}
     return SearchResult(folder, ended, best, float(ranked[0]["score"]), None, ranked)
+
+
+def _nothing_completed(folder: Path, causes: Sequence[str]) -> RunError:
+    """The error of a search without any result, with every cause once."""
+    where = f"{folder}: expected a completed trial, found"
+    if not causes:
+        return RunError(f"{where} none. Call search again with more time.")
+    several = f"{len(causes)} failed ones" if len(causes) > 1 else "a failed one"
+    return RunError(f"{where} {several} ({'; '.join(dict.fromkeys(causes))}). Correct the objective and call it again.")
 
 
 def _check_folder(search: ObjectiveSearch, folder: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import traceback
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,7 +32,7 @@ def run_objective_trials(
     objective: Objective,
     ledger: ObjectiveLedger,
     execution: ExecutionOptions,
-    progress: Progress | None,
+    progress: Progress,
 ) -> None:
     """Run the unfinished trials of the ledger; Ray's own files go to a temporary folder."""
     request = execution.request
@@ -71,9 +73,16 @@ def _run_trial(parameters: dict[str, Any], objective: Objective) -> None:
     try:
         objective(json.loads(parameters["values"]), Report(ray_tune.report))
     except Exception as error:
-        ray_tune.report({"end": "failed", "error": describe(error)})
+        ray_tune.report({"end": "failed", "error": f"{describe(error)}{_place(error, objective)}"})
     else:
         ray_tune.report({"end": "done"})
+
+
+def _place(error: Exception, objective: Objective) -> str:
+    """Where the objective failed: the last line of its own file that was running; empty if there is none."""
+    own = getattr(getattr(objective, "__code__", None), "co_filename", None)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+    return f" ({Path(own).name}, line {lines[-1]})" if own and lines else ""
 
 
 def _values_of(trial: Any) -> Values:
@@ -142,7 +151,7 @@ class _Scheduler(FIFOScheduler):
 class _Recorder(ray_tune.Callback):
     """Writes the reports and ends of the trials."""
 
-    def __init__(self, ledger: ObjectiveLedger, progress: Progress | None) -> None:
+    def __init__(self, ledger: ObjectiveLedger, progress: Progress) -> None:
         self._ledger, self._progress = ledger, progress
         self._next_refresh = time.monotonic() + _REFRESH_S
 
@@ -178,6 +187,7 @@ class _Recorder(ray_tune.Callback):
 
     def _end(self, values: Values, status: str, error: str | None) -> None:
         self._ledger.end(values, status, error)
-        if self._progress is not None:
-            what = " ".join(f"{name}={value}" for name, value in values.items())
-            self._progress.note(f"trial {trial_id(values)} ({what}): {status}{f': {error}' if error else ''}")
+        record = self._ledger.done(values) or {"status": status, "error": error}
+        what = " ".join(f"{name}={value}" for name, value in values.items())
+        cause = f": {record['error']}" if record["error"] else ""
+        self._progress.note(f"trial {trial_id(values)} ({what}): {record['status']}{cause}")

@@ -16,6 +16,7 @@ from tune.resources.allocation import ResourceRequest
 from tune.resources.execution_options import ExecutionOptions
 from tune.search.options import SearchOptions
 from tune.space.named_spaces import DEFAULT_SPACE
+from tune.space.space_values import SpaceValues, space_texts
 from tune.trials.search_result import SearchResult
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 def search(
     config: RunConfig | str | None = None,
-    space: str | Sequence[str] | Mapping[str, str] = DEFAULT_SPACE,
+    space: str | Sequence[str] | Mapping[str, SpaceValues] = DEFAULT_SPACE,
     *,
     objective: Objective | None = None,
     out: Path | str | None = None,
@@ -52,8 +53,8 @@ def search(
 
     Args:
         config: The configuration that all trials share, or the name of a preset; None with an `objective`.
-        space: Values by field path, such as ``{"neuron.tau": "1.5:4:log", "neuron.name": "lif,clif"}``, or entries of
-            ``spikeloom tune --space``. For an objective, values by any names.
+        space: Values by field path, such as ``{"neuron.tau": "1.5:4:log", "neuron.name": ["lif", "clif"]}``, or entries
+            of ``spikeloom tune --space``. For an objective, values by any names.
         objective: A function of a dict of values and a callable `report`, which it calls once per epoch with a score:
             ``def objective(values, report): ... report(accuracy)``. See `tune.objective.objective_search`.
         out: The search's folder; the first free ``./runs/tune-<name>-<n>`` if None.
@@ -85,6 +86,9 @@ def search(
     options = ExecutionOptions(address, ResourceRequest(concurrent, cpus_per_trial, gpus_per_trial), hours, storage)
     if errors := list(options.errors()):
         raise ConfigError(*errors)
+    if config is not None and not isinstance(config, RunConfig | str):
+        hint = " Pass a function as objective=." if callable(config) else ""
+        raise ConfigError(f"config: expected a RunConfig or the name of a preset, found {config!r}.{hint}")
     if (config is None) == (objective is None):
         found = "neither" if config is None else "both"
         raise ConfigError(f"search: expected either a configuration or an objective, found {found}. Give one of them.")
@@ -92,10 +96,22 @@ def search(
     if objective is not None:
         from tune.objective.objective_search import ObjectiveSearch, search_objective
 
+        if not callable(objective):
+            raise ConfigError(f"objective: expected a function of values and report, found {objective!r}")
+        _only_with(
+            "a configuration",
+            "an objective",
+            cache=(cache, None),
+            repeats=(repeats, 1),
+            objectives=(tuple(objectives), ("accuracy",)),
+            final_seeds=(final_seeds, 0),
+            storage=(storage, None),
+        )
         plan = ObjectiveSearch.of(objective, space, method, samples, scheduler, mode, epochs, seed)
         folder = default_out(where, "tune", plan.name)
         return search_objective(plan, objective, folder, execution=options, progress=progress)
     assert config is not None
+    _only_with("an objective", "a configuration", mode=(mode, "max"), epochs=(epochs, None), seed=(seed, 0))
     name = config if isinstance(config, str) else config.dataset.name
     chosen = find_preset(config).config if isinstance(config, str) else config
     how = SearchOptions(
@@ -106,12 +122,27 @@ def search(
     return _search_config(name, chosen, how, folder, caches, options, progress)
 
 
-def space_entries(space: str | Sequence[str] | Mapping[str, str]) -> tuple[str, ...]:
-    """Convert a space to entries of ``--space``."""
+def _only_with(kind: str, other: str, **options: tuple[object, object]) -> None:
+    """Refuse options of another kind of search; each is given with its value and its default."""
+    if errors := [
+        f"{name}: expected only with {kind}, found {value!r} with {other}. Leave it out."
+        for name, (value, default) in options.items()
+        if value != default
+    ]:
+        raise ConfigError(*errors)
+
+
+def space_entries(space: str | Sequence[str] | Mapping[str, SpaceValues]) -> tuple[str, ...]:
+    """Convert a space to entries of ``--space``; ConfigError if it is none."""
     if isinstance(space, str):
         return (space,)
     if isinstance(space, Mapping):
-        return tuple(f"{path}={values}" for path, values in space.items())
+        return tuple(f"{path}={values}" for path, values in space_texts(space).items())
+    if not isinstance(space, Sequence) or not all(isinstance(entry, str) for entry in space):
+        raise ConfigError(
+            'space: expected values by field, such as {"neuron.tau": "1.5:4"}, or entries of --space, found '
+            f"{space!r}"
+        )
     return tuple(space)
 
 

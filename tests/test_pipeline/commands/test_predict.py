@@ -108,6 +108,9 @@ def test_bad_input_is_one_line_and_exit_code_2(folder: Path, tmp_path: Path, cap
     save(tmp_path / "wide.npz", wide)
     (tmp_path / "labels.csv").write_text("file,class\na,b\n")
     (tmp_path / "two.csv").write_text(f"path,label\n{file},a\n{file},b\n")
+    (tmp_path / "other.csv").write_text("path,label\nb.npz,a\n")
+    (tmp_path / "nothing.csv").touch()
+    save(tmp_path / "none_in_it.npz", Events.empty(16, 16))
     for argv, parts in (
         ((tmp_path, file), ("expected a run folder",)),
         ((run, tmp_path / "none.npz"), ("none.npz", "cannot be read")),
@@ -121,15 +124,65 @@ def test_bad_input_is_one_line_and_exit_code_2(folder: Path, tmp_path: Path, cap
         ((run, file, "--labels", tmp_path / "two.csv"), ("two.csv", "one label per file")),
         ((run, tmp_path / "wide.npz", "--labels", "folders"), ("wide.npz", "one of a, b, c")),
         ((run, file, "--csv", tmp_path / "no" / "a.csv"), ("--csv", "existing folder")),
+        ((run, file, "--csv", tmp_path), ("--csv", "expected a file name", "a folder")),
+        ((run, file, "--labels", tmp_path / "other.csv"), ("other.csv", "at least one of the files", "found none")),
+        ((run, file, "--labels", tmp_path / "nothing.csv"), ("nothing.csv", "at least one of the files")),
+        ((run, tmp_path / "none_in_it.npz"), ("none_in_it.npz", "expected events", "found none")),
     ):
         code, out, err = predict(capsys, *argv)
         assert code == 2 and not out and err.count("\n") == 1, (argv, err)
         assert all(part in err for part in parts), (argv, err)
 
 
+def test_files_without_a_label_are_classified_and_not_scored(folder: Path, capsys: pytest.CaptureFixture[str]):
+    files = new_files(folder)[:3]
+    labels = folder / "one_label.csv"
+    labels.write_text(f"path,label\n{files[1]},a\n")
+    code, out, err = predict(capsys, folder / "run", *files, "--labels", labels)
+    assert code == 0, err
+    assert "of 1; 95 % interval" in out and "without a label, not counted: 2" in out and "None" not in out
+    code, out, err = predict(capsys, folder / "run", *files, "--labels", labels, "--json")
+    answer = json.loads(out)
+    assert [window["label"] for window in answer["windows"]] == [None, "a", None]
+    assert (answer["accuracy"]["windows"], answer["accuracy"]["windows_without_label"]) == (1, 2)
+
+
+def test_what_is_not_classified_is_counted(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """A recording without events stops no other; windows of too few events and remainders are counted."""
+    save(tmp_path / "none.npz", Events.empty(16, 16))
+    code, out, err = predict(capsys, folder / "run", tmp_path / "none.npz", new_files(folder)[0])
+    assert code == 0, err
+    assert f"{tmp_path / 'none.npz'}: not classified, because it has no events." in out
+    events = _somewhere(1, 1)
+    save(tmp_path / "long.npz", events)
+    # Two complete windows, of which the second has only every tenth event, and a remainder.
+    thin = (events.t < events.t[0] + 40_000) | (np.arange(len(events)) % 10 == 0)
+    save(tmp_path / "thin.npz", events[thin])
+    argv = (folder / "run", tmp_path / "thin.npz", "--window-us", "40000", "--min-events", "60")
+    code, out, err = predict(capsys, *argv, "--json")
+    assert code == 0, err
+    answer = json.loads(out)
+    counted = (len(answer["windows"]), answer["windows_of_too_few_events"], answer["windows_cut_short"])
+    assert counted == (1, 1, 1)
+    code, out, err = predict(capsys, *argv)
+    assert "too few events (--min-events 60): 1\n" in out and "the recording ends within them: 1\n" in out
+
+
+def test_a_file_named_twice_is_classified_once_and_its_folder_shown(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, last = new_files(folder)[0], new_files(folder)[-1]
+    around = first.parent / ".." / first.parent.name / first.name
+    code, out, err = predict(capsys, folder / "run", first, around, last)
+    assert code == 0 and "each file is classified once; repeated names: 1" in err
+    assert f"{first.parent.name}/{first.name}" in out and f"{last.parent.name}/{last.name}" in out
+    code, out, err = predict(capsys, folder / "run", around, "--json")
+    assert json.loads(out)["windows"][0]["file"] == str(first.resolve())
+
+
 def test_another_sensor_is_refused_with_what_to_do(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gesture = Path(__file__).parents[2] / "golden" / "gesture.aedat"
-    code, _, err = predict(capsys, folder / "run", gesture, gesture)
+    code, _, err = predict(capsys, folder / "run", gesture)
     assert code == 2 and err.count("\n") == 1
     assert "expected a sensor of 16x16" in err and "found 128x128" in err and "spikeloom preprocess folder" in err
 

@@ -10,6 +10,7 @@ import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from messages import refuses
 from reference import binning as reference
 
 from preprocess.binning.binning_config import Binning
@@ -259,6 +260,32 @@ def test_type_is_the_smallest_that_holds_the_largest_count(count: int, dtype: ty
 def test_no_events_are_refused():
     with pytest.raises(RecordingError, match="expected at least one event, found none"):
         bin_events(Events.empty(4, 4), Binning(2))
+
+
+def test_columns_of_events_are_integers_of_one_length_on_the_sensor():
+    for changes, expected, found in (
+        ({"x": [0, 1]}, "one length", "t (3,), x (2,)"),
+        ({"x": [0, -5, 1]}, "x within 0 to 3", "-5 to 1"),
+        ({"y": [0, 4, 1]}, "y within 0 to 3", "0 to 4"),
+        ({"p": [-1, 1, 1]}, "p within 0 to 1", "-1 to 1"),
+        ({"t": [0.0, 0.1, 0.2]}, "integers in t", "float64"),
+    ):
+        columns = {"t": [0, 1, 2], "x": [0, 1, 2], "y": [0, 1, 2], "p": [0, 1, 1]} | changes
+        with refuses(RecordingError, where="events", expected=expected, found=found):
+            bin_events(Events(**columns, height=4, width=4), Binning(2))
+    assert bin_events(Events([0, 1, 2], [0, 1, 2], [0, 1, 2], [0, 1, 1], 4, 4), Binning(2)).sum() == 3
+
+
+def test_a_binning_is_checked_before_events_are_counted():
+    events = Events([0, 1, 2], [0, 1, 2], [0, 1, 2], [0, 1, 1], 4, 4)
+    for binning, where in (
+        (Binning(2, "nonsense"), "binning.split_by"),
+        (Binning(0), "binning.timesteps"),
+        (Binning(2, downsample=0), "binning.downsample"),
+        (Binning(2, "duration"), "binning.duration_us"),
+    ):
+        with refuses(ConfigError, where=where):
+            bin_events(events, binning)
 
 
 def test_an_address_outside_of_the_sensor_is_refused():

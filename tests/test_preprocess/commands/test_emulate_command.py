@@ -125,7 +125,7 @@ def test_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch, capsys, sto
             ["--samples-per-class: expected at least 1, found -1", "--seed: expected 0 or more, found -2"],
         ),
         (["gestures", "--samples-per-class", 1], ["samples per class: expected at least 2 (one user"]),
-        (["gesturs"], ["Expected one of ('gestures', 'digits', 'cue')"]),
+        (["gesturs"], ["expected one of cue, digits, gestures, found 'gesturs'"]),
     ],
 )
 def test_faulty_words_are_one_line_each(tmp_path: Path, capsys, words: list[object], messages: list[str]):
