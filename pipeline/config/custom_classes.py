@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config.code_hash import code_sha256
 from pipeline.config.given_classes import given_class, source_file, source_sha256
 from pipeline.config.imported_files import imported_files
 from pipeline.config.registrations import registration_of
@@ -114,22 +115,33 @@ def _call(make: Callable[..., Any], field: str, name: str, arguments: Mapping[st
 
 def outside_sources(config: RunConfig) -> dict[str, dict[str, Any]]:
     """The custom code of a run, by field path: `file` and `sha256` of the file that defines the class, and `imports`,
-    path to SHA-256, of the user's files that it imports; see `pipeline.config.imported_files`."""
-    sources: dict[str, dict[str, Any]] = {}
-    for field, name in (("neuron.name", config.neuron.name), ("network.name", config.network.name)):
-        if is_outside(name):
-            kind = load_outside(name, field)
-            path = source_file(kind)
-            if path is None:
-                sources[field] = {"file": kind.__module__, "sha256": source_sha256(kind), "imports": {}}
-        else:
-            # A registered function may have been sent to a machine that does not have its file.
-            path = source_of(field, name) if is_custom(field, name) else None
-            path = path if path is not None and path.is_file() else None
-        if path is not None:
-            imports = {str(file): sha256_of(file) for file in imported_files(path)}
-            sources[field] = {"file": str(path), "sha256": sha256_of(path), "imports": imports}
-    return sources
+    path to SHA-256, of the user's files that it imports; see `pipeline.config.imported_files`.
+
+    Code that is in no file of its own has a name in place of the file, and the hash of the code itself.
+    """
+    names: dict[str, str] = {
+        "neuron.name": config.neuron.name,
+        "network.name": config.network.name,
+        "neuron.surrogate": config.neuron.surrogate,
+    }
+    found = {field: _source(field, name) for field, name in names.items() if is_custom(field, name)}
+    return {field: source for field, source in found.items() if source}
+
+
+def _source(field: str, name: str) -> dict[str, Any]:
+    path = source_of(field, name)
+    registration = registration_of(field, name)
+    if path is not None and path.is_file():
+        imports = {str(file): sha256_of(file) for file in imported_files(path)}
+        return {"file": str(path), "sha256": sha256_of(path), "imports": imports}
+    if registration is None:
+        kind = load_outside(name, field)
+        return {"file": kind.__module__, "sha256": source_sha256(kind), "imports": {}}
+    if registration.file is not None:
+        # A registered function may have been sent to a machine that does not have its file.
+        return {}
+    code = registration.code or code_sha256(registration.make)
+    return {"file": f"the code registered as {field} '{name}'", "sha256": code, "imports": {}}
 
 
 def source_files(sources: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

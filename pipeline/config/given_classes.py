@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.code_hash import code_sha256
+
 _GIVEN: dict[str, type[Any]] = {}
 
 
@@ -48,8 +50,8 @@ def source_file(kind: type[Any]) -> Path | None:
 
 
 def source_sha256(kind: type[Any]) -> str:
-    """The SHA-256 of the source of a class without a file; "" where Python does not keep it."""
+    """The SHA-256 of the source of a class without a file; of its byte code where Python does not keep the source."""
     try:
         return hashlib.sha256(inspect.getsource(kind).encode()).hexdigest()
     except (TypeError, OSError):
-        return ""
+        return code_sha256(kind)

@@ -33,6 +33,15 @@ def imported_files(path: Path) -> list[Path]:
     return sorted(found)
 
 
+def local_file(module: str) -> Path | None:
+    """The file of a loaded module that is the user's own: neither installed nor of this package."""
+    path = getattr(sys.modules.get(module), "__file__", None)
+    if path is None or module.partition(".")[0] in _OURS or not Path(path).is_file():
+        return None
+    file = Path(path).resolve()
+    return None if _is_installed(file) else file
+
+
 def _direct_imports(path: Path) -> Iterator[Path]:
     try:
         tree = ast.parse(path.read_bytes())

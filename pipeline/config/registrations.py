@@ -34,6 +34,7 @@ class Registration:
         make: Makes the neuron, network or surrogate.
         file: The file that defines `make`; None for a notebook, or for the script that is run.
         traits: Of a neuron.
+        code: SHA-256 of the code of `make` in the process that registered it, if that was another one.
     """
 
     field: Field
@@ -41,6 +42,7 @@ class Registration:
     make: Callable[..., Any]
     file: Path | None
     traits: NeuronTraits | None = None
+    code: str = ""
 
 
 _registered: dict[tuple[str, str], Registration] = {}

@@ -55,7 +55,9 @@ def code_changes(run: Run) -> list[CodeChange]:
         now = current.get(field)
         if now is not None:
             found = {now["file"]: (was["sha256"], now["sha256"]), **_imports(was, Path(now["file"]).parent)}
-            changes |= {file: CodeChange(file, *hashes) for file, hashes in found.items() if hashes[0] != hashes[1]}
+            # Earlier versions had no hash of a class that was typed into an interpreter.
+            known = {file: hashes for file, hashes in found.items() if hashes[0]}
+            changes |= {file: CodeChange(file, *hashes) for file, hashes in known.items() if hashes[0] != hashes[1]}
     return list(changes.values())
 
 
@@ -89,8 +91,8 @@ def check_code(run: Run) -> list[dict[str, str]]:
 
 def changed_code_error(folder: Path, changes: Sequence[CodeChange]) -> RunError:
     """Return the error with both hashes of each file and what to do next."""
-    what_next = f"Restore the file, train again in another --out, or accept the change with {FLAG}."
-    return RunError(*(f"{folder}: {change}: the file changed since the training. {what_next}" for change in changes))
+    what_next = f"Restore it, train again in another --out, or accept the change with {FLAG}."
+    return RunError(*(f"{folder}: {change}: it changed since the training. {what_next}" for change in changes))
 
 
 def joined_records(*parts: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:

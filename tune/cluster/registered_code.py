@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import replace
 from types import ModuleType
 
+from pipeline.config.code_hash import code_sha256
 from pipeline.config.registrations import Registration, register_all, registrations
 from preprocess.errors import ConfigError
 
@@ -34,7 +36,9 @@ def pack_registrations() -> bytes:
                     f"processes, found {one.make!r} ({type(error).__name__}: {error}). Name the class "
                     "path/to/file.py:Class instead."
                 ) from None
-        packed: bytes = cloudpickle.dumps(registrations())
+        # What arrives is the same code in other objects, so its hash is taken here.
+        sent = tuple(replace(one, code=one.code or code_sha256(one.make)) for one in registrations())
+        packed: bytes = cloudpickle.dumps(sent)
     return packed
 
 

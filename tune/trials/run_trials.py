@@ -112,7 +112,8 @@ def _basis(configs: Sequence[RunConfig], cache: Path) -> dict[str, str]:
     names = dict.fromkeys(config.dataset.name for config in configs)
     facts = {f"data set {name}": open_dataset(cache, name).fingerprint for name in names}
     for config in configs:
-        facts |= {f"{CODE}{file}": sha256 for file, sha256 in source_files(outside_sources(config)).items()}
+        sources = source_files(outside_sources(config)).items()
+        facts |= {f"{CODE}{file}" if Path(file).is_absolute() else file: sha256 for file, sha256 in sources}
     return facts
 
 

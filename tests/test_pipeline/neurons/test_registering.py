@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from messages import refuses
+from spikingjelly.activation_based import neuron
 from tiny_run import TINY, tiny_cache
 
 from pipeline import NeuronTraits, register_network, register_neuron, register_surrogate
@@ -26,9 +28,11 @@ from pipeline.networks.run_network import make_run_network
 from pipeline.networks.spiking_layers import neuron_layers
 from pipeline.neurons import make_neuron
 from pipeline.neurons.make_neuron import _built_in
+from pipeline.runs.changed_code import code_changes
 from pipeline.runs.run_folder import open_run
 from pipeline.training.train_run import train_run
-from preprocess.errors import ConfigError
+from preprocess.errors import ConfigError, RunError
+from preprocess.files import write_json
 
 OWN = """
 from spikingjelly.activation_based import neuron, surrogate
@@ -87,6 +91,35 @@ def test_a_run_trains_and_is_evaluated_with_registered_names(own: RunConfig, tmp
     assert recorded["neuron.name"]["file"] == recorded["network.name"]["file"] == str(tmp_path / "own_registered.py")
     assert there.config == own
     assert evaluate_run(open_run(tmp_path / "run"), cache)["test_accuracy"] == result["test_accuracy"]
+
+
+def test_a_name_that_a_script_registers_otherwise_is_refused(own: RunConfig, tmp_path: Path):
+    cache = tiny_cache(tmp_path)
+
+    def register(threshold: float) -> None:
+        def make(config: object) -> torch.nn.Module:
+            return neuron.LIFNode(v_threshold=threshold, step_mode="m")
+
+        make.__module__ = "__main__"
+        register_neuron("slow", make)
+
+    register(1.0)
+    result = train_run(own, tmp_path / "run", cache)
+    register(1.0)
+    assert train_run(own, tmp_path / "run", cache) == result
+    register(5.0)
+    for again in (
+        lambda: train_run(own, tmp_path / "run", cache),
+        lambda: evaluate_run(open_run(tmp_path / "run"), cache),
+    ):
+        with pytest.raises(RunError, match=r"registered as neuron\.name 'slow' has SHA-256"):
+            again()
+    assert code_changes(open_run(tmp_path / "run"))[0].file == "the code registered as neuron.name 'slow'"
+    # Runs of earlier versions did not record it.
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    del environment["outside"]["neuron.name"]
+    write_json(tmp_path / "run" / "environment.json", environment)
+    assert train_run(own, tmp_path / "run", cache) == result
 
 
 def test_traits_decide_what_is_checked_and_counted(own: RunConfig):
