@@ -24,6 +24,7 @@ from preprocess.errors import ConfigError, RunError, SpikeloomError
 from preprocess.files import read_json, write_json
 from preprocess.store.cache_file_names import events_path
 from preprocess.store.event_store import EventStore, open_events
+from tune.objective.objective_folder import refuse_objective
 from tune.search.options import SCHEDULERS, SearchOptions
 from tune.search.registry import find_method
 from tune.search.search_method import SearchMethod
@@ -178,6 +179,7 @@ def read_search(folder: Path) -> Search:
     path = folder / FILE
     plan = read_json(path)
     if plan is None:
+        refuse_objective(folder)
         raise RunError(f"{folder}: expected a search (with {FILE}), found none. Start one: spikeloom tune PRESET")
     try:
         return Search.from_dict(plan)
