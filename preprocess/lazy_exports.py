@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from inspect import Signature, signature
 from types import ModuleType
 from typing import Any
 
@@ -29,8 +30,22 @@ class _CallablePackage(ModuleType):
     """A package whose name is also that of the function that users call, such as ``tune.search``."""
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self._function()(*arguments, **options)
+
+    def _function(self) -> Any:
         home, function = self._calls
-        return getattr(import_module(home), function)(*arguments, **options)
+        return getattr(import_module(home), function)
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        """For help(): the text of the package, then the signature and the docstring of the function."""
+        function = self._function()
+        return f"{self.__dict__['__doc__']}\n{function.__name__}{signature(function)}\n\n{function.__doc__}"
+
+    @property
+    def __signature__(self) -> Signature:
+        """For help() and completion: that of the function, whose module is loaded when it is asked for."""
+        return signature(self._function())
 
 
 def make_callable(package: str, home: str, function: str) -> None:

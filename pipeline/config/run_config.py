@@ -187,8 +187,8 @@ def override(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     for path, value in changes.items():
         if path not in paths:
             near = nearest_field(path, paths)
-            hint = f"did you mean '{near}'" if near else "list all fields: spikeloom train --help-all"
-            errors.append(f"{path}: no such field; {hint}")
+            hint = f"Did you mean '{near}'?" if near else "List all fields: spikeloom train --help-all"
+            errors.append(f"{path}: expected a field of the configuration, found none of this name. {hint}")
             continue
         typed, fits = typed_value(value, paths[path])
         if not fits:
@@ -287,6 +287,11 @@ def load_config(path: Path) -> RunConfig:
         raise ConfigError(f"{path}: expected {accepted}, found no such file. Check the path.") from None
     except (ValueError, OSError) as error:
         raise ConfigError(f"{path}: expected a configuration in JSON, found: {error}. Check the file.") from None
+    if isinstance(nested, dict) and "config" in nested and "trials" in nested:
+        raise ConfigError(
+            f"{path}: expected a run's config.json or a search's best.json, found the plan of a search. Give the "
+            "best.json of its folder."
+        )
     # best.json has the configuration next to the results of the search.
     nested = nested.get("config", nested) if isinstance(nested, dict) else nested
     if not isinstance(nested, dict):

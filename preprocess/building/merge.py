@@ -83,8 +83,8 @@ def _merged_table(layout: Layout, tables: list[SampleTable]) -> SampleTable:
     if len(table) == 0:
         w = layout.windows
         raise RecordingError(
-            f"{layout.folder}: expected windows of {w.window_us} µs with at least {w.min_events} events, found none in "
-            f"{len(layout.recordings)} recordings. Give a smaller --window-us or --min-events."
+            f"{layout.folder}: expected windows of {w.window_us} µs with {w.min_events} or more events, found none in "
+            f"the recordings ({len(layout.recordings)}). Give a smaller --window-us or --min-events."
         )
     return table.renumbered()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import subprocess
@@ -14,6 +15,7 @@ from messages import refuses
 
 import tune
 from preprocess.errors import ConfigError, RunError
+from tune.commands.status_view import read_status
 from tune.objective.objective_search import (
     ObjectiveLedger,
     ObjectiveSearch,
@@ -24,6 +26,7 @@ from tune.objective.objective_search import (
 )
 from tune.objective.objective_space import draw_values, parse_values
 from tune.search.search_call import space_entries
+from tune.search.search_plan import read_search
 from tune.space.dimensions import Choice, Range
 
 SPACE = {"lr": "0.001:0.1:log", "width": "16,32"}
@@ -173,6 +176,29 @@ def test_a_finished_folder_is_read_and_another_search_refused(tmp_path: Path) ->
     changed.write_text(json.dumps(json.loads(changed.read_text()) | {"source": "abc"}))
     with refuses(RunError, found="code changed"):
         search_objective(search, objective, tmp_path)
+
+
+def test_commands_say_what_the_search_of_an_objective_is(tmp_path: Path) -> None:
+    (tmp_path / "objective.json").write_text("{}")
+    for read in (read_status, read_search, tune.report):
+        with refuses(RunError, found="the search of an objective", remedy="tune.load_results", errors=1):
+            read(tmp_path)
+    with refuses(RunError, where=str(tmp_path), expected="with results.csv", found="none", remedy="spikeloom runs"):
+        tune.load_results(tmp_path)
+
+
+def test_a_folder_may_be_text_and_neurons_may_not(tmp_path: Path) -> None:
+    with refuses(RunError, where="none", expected="the folder of a run", found="no such folder"):
+        tune.report(str(tmp_path / "none"))
+    with refuses(ConfigError, where="neurons", expected="a list", found="'lif,clif'", remedy="['lif', 'clif']"):
+        tune.compare("n-mnist-small", "lif,clif", out=tmp_path)
+
+
+def test_help_shows_the_signature_of_packages_that_are_called() -> None:
+    assert list(inspect.signature(tune.search).parameters)[:3] == ["config", "space", "objective"]
+    for package, argument in ((tune.search, "objective"), (tune.report, "folder")):
+        assert argument in (inspect.getdoc(package) or "") and "spikeloom" not in package.__name__
+    assert "Repeating the call with the same `out`" in (inspect.getdoc(tune.search) or "")
 
 
 def _asked(search: ObjectiveSearch) -> dict[str, object]:

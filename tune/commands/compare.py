@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -132,9 +133,17 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
         UsageError: If they do not fit the command.
         ConfigError: If the preset or file is unknown, or the configuration is invalid.
     """
+    from pipeline.presets.registry import PRESETS
     from tune.comparison.designs import DESIGNS
 
     # A design that cannot run yet is parsed as well, so that it is refused with its reason.
+    if argv and not argv[0].startswith("-") and argv[0] not in {*PRESETS, *DESIGNS}:
+        near = difflib.get_close_matches(argv[0], [*PRESETS, *DESIGNS], n=1, cutoff=0.4)
+        hint = f"Did you mean '{near[0]}'? " if near else ""
+        raise ConfigError(
+            f"PRESET: expected a preset or a design, found '{argv[0]}'. {hint}List them: spikeloom presets, "
+            f"{PROG} --list"
+        )
     others = {name: design.config if design.presets else RunConfig() for name, design in DESIGNS.items()}
     arguments = parse_configured(Arguments, argv, prog=PROG, others=others)
     return replace(arguments, given=frozenset(given_fields(argv)))

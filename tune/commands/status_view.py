@@ -12,6 +12,7 @@ from pipeline.config.run_config import RunConfig
 from preprocess.errors import RunError
 from preprocess.files import is_locked
 from tune.comparison import comparison_plan as comparison_plan
+from tune.objective.objective_folder import refuse_objective
 from tune.rendering.labels import duration, short_name, short_value
 from tune.rendering.table import Table, format_percent
 from tune.search import search_plan as search_plan
@@ -115,7 +116,7 @@ class Status:
         done, total = self.live["steps"]["done"], self.live["steps"]["all"]
         left = self.live["left_s"]
         remaining = "" if left is None else f"; about {duration(left)} left"
-        return [f"{100 * done / max(total, 1):.0f} % of the training compute (samples x T) is done{remaining}"]
+        return [f"{100 * done / max(total, 1):.0f} % of the training compute (samples times T) is done{remaining}"]
 
     def describe(self) -> dict[str, Any]:
         """The content of the JSON object."""
@@ -211,6 +212,7 @@ def _plan(folder: Path) -> tuple[str, str, list[RunConfig], Sequence[str]]:
         neurons = ", ".join(arm.name for arm in comparison.arms)
         about = f"{comparison.name}: {'; '.join(splits)}; {neurons}; {len(comparison.seeds)} seeds"
         return "comparison", about, comparison.configs(), differing_fields(comparison.configs())
+    refuse_objective(folder)
     raise RunError(
         f"{folder}: expected a search or comparison (with {search_plan.FILE} or {comparison_plan.FILE}), found "
         "neither. List runs: spikeloom runs DIR"

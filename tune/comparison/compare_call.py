@@ -94,6 +94,9 @@ def compare(
         CacheError: If there is no event store.
         ClusterError: If Ray does not start, or the cluster does not answer.
     """
+    if isinstance(neurons, str):
+        names = ", ".join(repr(name.strip()) for name in neurons.split(","))
+        raise ConfigError(f"neurons: expected a list of names, found the text '{neurons}'. Write: [{names}]")
     if len(neurons) < 2 or len(set(neurons)) < len(neurons):
         raise ConfigError(f"neurons: expected two or more different neurons, found: {' '.join(neurons) or 'none'}")
     name = config if isinstance(config, str) else config.dataset.name

@@ -93,8 +93,8 @@ def difference_panels(result: SettingResult) -> list[Panel]:
     return [
         Panel("Test accuracy by seed, %", "Lines join the runs of one seed.", lambda axes: _draw_seeds(axes, result)),
         Panel(
-            "Paired difference, points",
-            "In percentage points. Dots are seeds, the diamond is their mean, the bar its 95 % interval.",
+            "Paired difference, percentage points",
+            "Dots are seeds, the diamond is their mean, the bar its 95 % interval.",
             lambda axes: _draw_differences(axes, result),
         ),
     ]

@@ -134,9 +134,9 @@ def difference_table(conclusion: Conclusion) -> Table:
             )
         )
     columns = (
-        "difference", "mean, points", "95 % interval (seeds)", "95 % interval (seeds and samples)",
-        "95 % interval (bootstrap)", "sign-flip p", "Holm p", "effect size d_z", "seed share", "detectable, points",
-        "seeds",
+        "difference", "mean, percentage points", "95 % interval (seeds)", "95 % interval (seeds and samples)",
+        "95 % interval (bootstrap)", "sign-flip p", "Holm p", "effect size d_z", "seed share",
+        "detectable, percentage points", "seeds",
     )  # fmt: skip
     several = len(conclusion.results) > 1
     holm = f"Holm's correction covers all {conclusion.family} declared differences. " if conclusion.family > 1 else ""
@@ -156,7 +156,9 @@ def difference_table(conclusion: Conclusion) -> Table:
 def seed_table(conclusion: Conclusion, result: SettingResult) -> Table:
     """Test accuracy by seed, then its mean and interval; missing runs are shown as missing."""
     columns = [(f"{arm_results.arm.label}, %", arm_results.accuracy, ".1f") for arm_results in result.arms.values()]
-    columns += [(f"{difference.label}, points", difference.by_seed, "+.1f") for difference in result.differences]
+    columns += [
+        (f"{difference.label}, percentage points", difference.by_seed, "+.1f") for difference in result.differences
+    ]
     rows = []
     for seed in conclusion.comparison.seeds:
         cells = (number(100 * by_seed[seed], form) if seed in by_seed else "missing" for _, by_seed, form in columns)

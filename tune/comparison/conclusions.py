@@ -107,7 +107,7 @@ class Conclusion:
         if self.emulated:
             some = "The data" if all(result.emulated for result in self.results) else "Some of the data"
             found.append(f"{some} are emulated (synthetic): a check of the pipeline, not evidence about the neurons.")
-        return _spell_out_points(found)
+        return found
 
     def _sentence(self, result: SettingResult, difference: Difference) -> str:
         where = f"{result.setting.name}: " if result.setting.name else ""
@@ -115,7 +115,7 @@ class Conclusion:
         if summary is None:
             return f"{where}{difference.label}: no seed has finished runs of both, so the difference is unknown."
         seeds = f"{summary.n} seed{'s' if summary.n > 1 else ''}"
-        found = f"{where}{difference.label} is {points(summary.mean)} points over {seeds}"
+        found = f"{where}{difference.label} is {points(summary.mean)} percentage points over {seeds}"
         if summary.n == 1:
             return f"{found}: one pair of runs cannot distinguish a difference from chance."
         return f"{found} ({self._evidence(result, difference)}): {self._decision(result, difference)}"
@@ -164,8 +164,9 @@ class Conclusion:
             if (adjusted := self.adjusted(result, difference)) is not None and adjusted <= LEVEL
         ]
         found = (
-            f"{label} is between {points(min(means))} and {points(max(means))} points in {len(there)} settings: "
-            f"positive in {sum(mean > 0 for mean in means)} (significantly in {sum(mean > 0 for mean in shown)}), "
+            f"{label} is between {points(min(means))} and {points(max(means))} percentage points in {len(there)} "
+            f"settings: positive in {sum(mean > 0 for mean in means)} "
+            f"(significantly in {sum(mean > 0 for mean in shown)}), "
             f"negative in {sum(mean < 0 for mean in means)} (significantly in {sum(mean < 0 for mean in shown)}), "
             "by Holm-corrected sign-flip tests."
         )
@@ -181,7 +182,7 @@ class Conclusion:
         several = len(self._overall_p)
         corrected = f" with Holm's correction for {several} neurons" if several > 1 else ""
         ends = f"95 % interval {_ends(interval)} over seeds; sign-flip p = {p:.2g}{corrected}"
-        return f"Averaged over all settings: {points(mean)} points over {len(values)} seeds ({ends})."
+        return f"Averaged over all settings: {points(mean)} percentage points over {len(values)} seeds ({ends})."
 
     @cached_property
     def _overall_p(self) -> dict[str, float | None]:
@@ -212,7 +213,8 @@ class Conclusion:
         several = ", depending on the setting and neuron" if " to " in span else ""
         return [
             f"At the observed spread, the sign-flip test{corrected} has 80 % power to detect a true "
-            f"difference of at least {span} points on these test samples{several}; smaller ones may be missed."
+            f"difference of at least {span} percentage points on these test samples{several}; smaller ones may "
+            "be missed."
         ]
 
     def _resolution(self) -> list[str]:
@@ -222,8 +224,8 @@ class Conclusion:
                 by_samples.setdefault(result.test_samples, {})[result.dataset] = None
         several = len(self.comparison.datasets) > 1
         found = [
-            f"Resolution{' on ' + ', '.join(names) if several else ''}: one test sample = {100 / samples:.2f} points "
-            f"({samples} test samples)."
+            f"Resolution{' on ' + ', '.join(names) if several else ''}: one test sample = "
+            f"{100 / samples:.2f} percentage points ({samples} test samples)."
             for samples, names in by_samples.items()
         ]
         return [*found, *self._groups()]
@@ -311,13 +313,3 @@ def _ends(interval: tuple[float, float]) -> str:
 def excluded_lines(errors: Sequence[str]) -> list[str]:
     """The excluded runs, one line each."""
     return [f"Excluded run: {message}" for message in errors]
-
-
-def _spell_out_points(sentences: Sequence[str]) -> list[str]:
-    """The sentences with the unit in full, "percentage points", where it occurs first."""
-    found = list(sentences)
-    for k, sentence in enumerate(found):
-        if " points" in sentence:
-            found[k] = sentence.replace(" points", " percentage points", 1)
-            break
-    return found

@@ -32,14 +32,13 @@ from pipeline.runs.run_folder import holding
 from preprocess.errors import ConfigError, RunError
 from preprocess.files import make_folder, read_json, read_lines, write_json, write_lines, write_whole
 from preprocess.terminal.progress import Progress
+from tune.objective.objective_folder import FILE
 from tune.objective.objective_space import Values, draw_values, parse_values
 from tune.resources.execution_options import ExecutionOptions
 from tune.space.named_spaces import DEFAULT_SPACE
 from tune.space.space_values import space_texts
 from tune.trials.parquet import write_parquet
 from tune.trials.search_result import SearchResult
-
-FILE = "objective.json"
 
 
 class Report:

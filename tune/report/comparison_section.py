@@ -125,7 +125,7 @@ def _cards(conclusion: Conclusion) -> tuple[Card, ...]:
         cards.append(Card(f"{figures.arm.label} test accuracy", value, count_seeds(len(figures.accuracy))))
     for difference in result.differences:
         summary = summarise(difference.values)
-        value = "–" if summary is None else f"{points(summary.mean)} points"
+        value = "–" if summary is None else f"{points(summary.mean)} percentage points"
         cards.append(Card(difference.label, value, count_seeds(len(difference.by_seed), "paired seed")))
     return tuple(cards)
 
@@ -137,10 +137,10 @@ def _overall_card(conclusion: Conclusion, arm: str) -> Card:
         # A mean over different data sets has no meaning.
         means = [summary.mean for difference in differences if (summary := summarise(difference.values))]
         ends = dict.fromkeys(points(end) for end in (min(means), max(means))) if means else ()
-        return Card(differences[0].label, f"{' to '.join(ends)} points" if ends else "–", settings)
+        return Card(differences[0].label, f"{' to '.join(ends)} percentage points" if ends else "–", settings)
     values = list(conclusion.overall(arm).values())
     summary = summarise(values)
-    value = "–" if summary is None else f"{points(summary.mean)} points"
+    value = "–" if summary is None else f"{points(summary.mean)} percentage points"
     return Card(differences[0].label, value, f"mean of {settings}, {count_seeds(len(values))}")
 
 

@@ -14,6 +14,7 @@ from pipeline.runs.changed_code import accepted_sentence, changed_code_error, co
 from pipeline.runs.run_folder import open_run
 from preprocess.errors import ConfigError, RunError, SpikeloomError
 from preprocess.files import write_whole
+from tune.objective.objective_folder import refuse_objective
 from tune.rendering.table import LATEX_ESCAPES
 from tune.report.comparison_section import comparison_section
 from tune.report.paper_files import write_paper
@@ -61,7 +62,7 @@ class Report:
         return write_paper(self.sections, self.folder / "paper")
 
 
-def read_report(folder: Path, *, accept_changed_code: bool = False) -> Report:
+def read_report(folder: Path | str, *, accept_changed_code: bool = False) -> Report:
     """Read and draw a run, a search or a comparison, or a folder that directly contains any of these.
 
     Args:
@@ -72,7 +73,7 @@ def read_report(folder: Path, *, accept_changed_code: bool = False) -> Report:
     Raises:
         RunError: If there is nothing to report, or everything is damaged or its custom files have changed.
     """
-    folder = folder.expanduser().absolute()
+    folder = Path(folder).expanduser().absolute()
     parts = _find_parts(folder)
     sections: list[Section] = []
     errors: list[str] = []
@@ -103,7 +104,7 @@ def _check_code(path: Path, marker: str, accept: bool) -> tuple[str, ...]:
     return (f"{accepted_sentence([asdict(change) for change in changes])}.",) if changes else ()
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path | str) -> Path:
     """Write the page alone; see `read_report`, which raises the same."""
     return read_report(folder).write_page()
 
@@ -115,6 +116,7 @@ def _find_parts(folder: Path) -> list[tuple[Path, str]]:
     for marker in _KINDS:
         if (folder / marker).is_file():
             return [(folder, marker)]
+    refuse_objective(folder)
     children = sorted(path for path in folder.iterdir() if path.is_dir())
     parts = [(path, marker) for marker in _KINDS for path in children if (path / marker).is_file()]
     if not parts:

@@ -139,7 +139,7 @@ def draw_budget(spending: Spending, about: str) -> Figure:
         fontsize=8,
     )
     spent.set_ylim(0, 1.08 * spending.full / scale)
-    spent.set_ylabel(f"samples x T trained on, {scale_name}")
+    spent.set_ylabel(f"samples times T trained on, {scale_name}")
     _draw_best(best, times, spending.epochs)
     _draw_ends(best, spending.ends, clock, unit)
     for axes in (spent, best):

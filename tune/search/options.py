@@ -50,10 +50,10 @@ class SearchOptions:
         ):
             if value is not None and value < least:
                 yield f"--{name}: expected at least {least}, found {value}"
-        for name in self.objectives:
-            if name not in OBJECTIVES:
-                yield f"--objectives: expected one or more of {', '.join(OBJECTIVES)}, found '{name}'"
-        if "accuracy" not in self.objectives or len(set(self.objectives)) < len(self.objectives):
+        unknown = [name for name in self.objectives if name not in OBJECTIVES]
+        for name in unknown:
+            yield f"--objectives: expected one or more of {', '.join(OBJECTIVES)}, found '{name}'"
+        if not unknown and ("accuracy" not in self.objectives or len(set(self.objectives)) < len(self.objectives)):
             yield f"--objectives: expected accuracy, and any other objective only once, found {self._objectives}"
         try:
             method = find_method(self.method)

@@ -25,6 +25,7 @@ from preprocess.files import read_json, write_json
 from preprocess.store.event_store import EventStore
 from preprocess.store.frame_cache import FrameCache
 from preprocess.store.imported_frames import check_binning, open_dataset
+from tune.objective.objective_folder import refuse_objective
 from tune.search.options import SCHEDULERS, SearchOptions
 from tune.search.registry import find_method
 from tune.search.search_method import SearchMethod
@@ -179,6 +180,7 @@ def read_search(folder: Path) -> Search:
     path = folder / FILE
     plan = read_json(path)
     if plan is None:
+        refuse_objective(folder)
         raise RunError(f"{folder}: expected a search (with {FILE}), found none. Start one: spikeloom tune PRESET")
     try:
         return Search.from_dict(plan)

@@ -79,7 +79,7 @@ class Findings:
         ]
 
     def budget(self) -> tuple[int, int]:
-        """Training samples x T that were used, and that all trials up to their last epoch would use."""
+        """Training samples times T that were used, and that all trials up to their last epoch would use."""
         spent = full = 0
         for row, config in zip(self.rows, self.search.configs(), strict=True):
             step = self.search.data.train * config.binning.timesteps
@@ -128,7 +128,7 @@ class Findings:
         validation = self.search.data.validation
         unranked = "; pruned trials are not ranked" if self.count("pruned") else ""
         return [
-            f"{len(self.rows)} trials: {counts}{unranked}. Compute: {spent:,} of {full:,} training samples x T.",
+            f"{len(self.rows)} trials: {counts}{unranked}. Compute: {spent:,} of {full:,} training samples times T.",
             f"Resolution: one validation sample = {100 / validation:.2f} percentage points. The best of many trials is "
             "optimistically biased; the test set is not used until the final evaluation.",
             *self._repeat_sentences(),

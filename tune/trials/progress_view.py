@@ -195,7 +195,7 @@ class LiveTable(TrialView):
         counts = ", ".join(f"{count} {status}" for status, count in self.counts().items())
         title = f"{max(len(self.rows), self._expected or 0)} trials: {counts}"
         done, total = self.budget()
-        title += f"; {100 * done / max(total, 1):.0f} % of samples x T"
+        title += f"; {100 * done / max(total, 1):.0f} % of the compute"
         left = self.left()
         title += "" if left is None else f"; about {duration(left)} left"
         table = Table(title=title, title_justify="left")

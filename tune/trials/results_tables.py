@@ -105,8 +105,16 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
     try:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise RunError(
+            f"{folder}: expected the folder of a search or comparison, with {path.name}, found none. "
+            "List runs: spikeloom runs DIR"
+        ) from None
     except (OSError, ValueError, csv.Error) as error:
-        raise RunError(f"{path}: cannot be read ({error}). Write it again: spikeloom tune --resume {folder}") from None
+        raise RunError(
+            f"{path}: expected a table of trials, found one that cannot be read ({error}). Repeat the command of the "
+            "search or comparison with --resume, or the call with the same out, to write it again."
+        ) from None
     return [{name: text if name in _TEXTS else _value(text) for name, text in row.items()} for row in rows]
 
 

@@ -40,7 +40,7 @@ def test_override_tells_unknown_wrongly_typed_and_out_of_range_fields_together()
     with pytest.raises(ConfigError) as error:
         override(RunConfig(), {"neuron.tua": 2.0, "batch_size": "many", "neuron.tau": 0.5})
     assert error.value.errors == (
-        "neuron.tua: no such field; did you mean 'neuron.tau'",
+        "neuron.tua: expected a field of the configuration, found none of this name. Did you mean 'neuron.tau'?",
         "batch_size: expected a whole number, found 'many'",
         "neuron.tau: expected more than 1 time step, found 0.5",
     )
@@ -95,7 +95,8 @@ def test_load_config_reads_a_runs_file_and_a_searchs_best(tmp_path: Path):
         ("{", "expected a configuration in JSON, found: "),
         ("[1]", "expected a JSON object, found list"),
         ('{"config": 5}', "expected a JSON object, found int"),
-        ('{"sede": 1}', "sede: no such field; did you mean 'seed'"),
+        ('{"config": {}, "trials": []}', "search's best.json, found the plan of a search. Give the best.json"),
+        ('{"sede": 1}', "sede: expected a field of the configuration, found none of this name. Did you mean 'seed'?"),
     ],
 )
 def test_faulty_files_are_one_line(tmp_path: Path, text: str | None, message: str):

@@ -119,7 +119,7 @@ def test_many_settings_are_counted_and_averaged_by_seed(tmp_path: Path):
     assert said.startswith(
         "CLIF − LIF is between −2.5 and +5.0 percentage points in 5 settings: positive in 3 (significantly in 0), "
         "negative in 1 (significantly in 0), by Holm-corrected sign-flip tests. Averaged over all settings: +2.0 "
-        "points over 6 seeds"
+        "percentage points over 6 seeds"
     )
     assert "sign-flip p = 0.031" in said
     assert conclusion.overall("clif")[7] == pytest.approx((2 + 1 + 2 - 1 + 0) / 5 / 40)
@@ -161,7 +161,7 @@ def test_the_smallest_difference_that_the_design_finds_is_told(tmp_path: Path):
     spread = [[31, 28, 33, 30, 29, 30]]
     conclusion = made(tmp_path, (Setting("", CONFIG),), {"lif": SIX, "clif": spread})
     value = conclusion.results[0].differences[0].detectable(1)
-    assert value is not None and f"a true difference of at least {100 * value:.1f} points" in " ".join(
+    assert value is not None and f"a true difference of at least {100 * value:.1f} percentage points" in " ".join(
         conclusion.sentences()
     )
 
@@ -363,7 +363,7 @@ def test_a_test_sample_is_worth_so_much_in_each_data_set(tmp_path: Path):
     )
     said = made(tmp_path, settings, {"lif": [[30, 31]] * 2, "clif": [[31, 33]] * 2}).sentences()
     names = "emulated-cue-lag0, emulated-cue-lag50"
-    assert f"Resolution on {names}: one test sample = 2.50 points (40 test samples)." in said
+    assert f"Resolution on {names}: one test sample = 2.50 percentage points (40 test samples)." in said
 
 
 def test_neurons_averaged_over_settings_are_corrected_and_never_over_data_sets(tmp_path: Path):

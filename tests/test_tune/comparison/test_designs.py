@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from messages import refuses
 
 from pipeline.config.run_config import fingerprint, flatten, override, to_dict
 from pipeline.presets.registry import PRESETS, find_preset
@@ -238,3 +239,9 @@ def test_neurons_on_which_the_tuned_fields_have_no_effect_are_named():
     said = equality_notes(comparison)
     assert said[0].endswith("all settings except those tuned for each neuron.")
     assert any(line.endswith("; except PSN, ReLU, on which these fields have no effect.") for line in said)
+
+
+def test_an_unknown_design_or_preset_is_named_with_the_nearest_of_both() -> None:
+    for name, near in (("controls-smal", "controls-small"), ("n-mnist-smal", "n-mnist-small")):
+        with refuses(ConfigError, where="PRESET", found=f"'{name}'", remedy=f"Did you mean '{near}'?", errors=1):
+            command.parse_arguments([name])

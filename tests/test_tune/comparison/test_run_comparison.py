@@ -105,7 +105,7 @@ def test_a_comparison_runs_through_ray_and_more_seeds_run_only_what_is_new(
     command.run([*words, "--seeds", "2"])
     said = capsys.readouterr()
     assert "4 runs of 3 epochs: LIF, CLIF, 2 seeds each (5, 6); 2 already done" in said.err
-    assert "one test sample = 3.33 points (30 test samples)." in said.out
+    assert "one test sample = 3.33 percentage points (30 test samples)." in said.out
     assert {path: path.stat().st_mtime_ns for path in first} == first
     rows = list(csv.DictReader((folder / "results.csv").open()))
     assert [(row["neuron.name"], row["seed"], row["status"]) for row in rows] == [
@@ -175,7 +175,7 @@ def test_table_rows_say_what_they_were_measured_on(tmp_path: Path):
 def test_seed_table_pairs_by_seed(tmp_path: Path):
     conclusion = conclusion_of(tmp_path, {"lif": [30, 29, 31], "clif": [31, 28, 33]})
     table = seed_table(conclusion, conclusion.results[0])
-    assert table.columns == ("seed", "LIF, %", "CLIF, %", "CLIF − LIF, points")
+    assert table.columns == ("seed", "LIF, %", "CLIF, %", "CLIF − LIF, percentage points")
     assert table.rows[0] == ("7", "75.0", "77.5", "+2.5")
     assert table.rows[1] == ("8", "72.5", "70.0", "−2.5")
     low, high = t_interval([2.5, -2.5, 5.0])  # type: ignore[misc]
@@ -232,7 +232,7 @@ def test_few_seeds_are_said_to_show_nothing(tmp_path: Path):
     assert said[0].startswith("CLIF − LIF is +8.3 percentage points over 3 seeds (95 % interval ")
     assert said[0].endswith("p = 0.25): no significant difference; with so few seeds none could be significant.")
     assert said[1] == f"{seeds_warning(3, 1)}."
-    assert said[2] == "Resolution: one test sample = 2.50 points (40 test samples)."
+    assert said[2] == "Resolution: one test sample = 2.50 percentage points (40 test samples)."
     assert "emulated" in said[-1]
 
 

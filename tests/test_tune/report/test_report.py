@@ -103,7 +103,7 @@ def test_comparison_page_has_every_table_and_figure(comparison_page: Page):
     text = comparison_page.text
     assert text["h1"] == ["Emulated data: LIF against CLIF on emulated-gestures"]
     assert text["title"] == ["Emulated data: LIF against CLIF on emulated-gestures · spikeloom"]
-    opening = "Paired difference, points"
+    opening = "Paired difference, percentage points"
     figures = [
         "Training loss", "Training accuracy, %", "Test accuracy by seed, %", "Confusion, LIF", "Confusion, CLIF",
         "Firing rate by layer",
@@ -299,9 +299,9 @@ def test_the_page_counts_in_the_singular_and_tells_what_was_declared(tmp_path: P
 @pytest.mark.parametrize(
     ("datasets", "card"),
     [
-        (("n-mnist", "n-mnist"), Card("CLIF − LIF", "+2.5 points", "mean of 2 settings, 2 seeds")),
+        (("n-mnist", "n-mnist"), Card("CLIF − LIF", "+2.5 percentage points", "mean of 2 settings, 2 seeds")),
         # Nobody has a mean of two data sets.
-        (("n-mnist", "emulated-digits"), Card("CLIF − LIF", "0.0 to +5.0 points", "2 settings")),
+        (("n-mnist", "emulated-digits"), Card("CLIF − LIF", "0.0 to +5.0 percentage points", "2 settings")),
     ],
 )
 def test_a_card_tells_a_difference_over_settings(tmp_path: Path, datasets: tuple[str, str], card: Card):
@@ -330,4 +330,4 @@ def test_a_comparison_of_several_settings_opens_with_the_figure_that_says_most(t
     others = [Setting(name, override(CONFIG, {"dataset.name": name}), {"preset": name}) for name in names]
     assert headings(*over_t)[0] == "The gap"
     assert headings(*others)[0] == "Paired differences"
-    assert headings(Setting("", CONFIG))[0] == "Paired difference, points"
+    assert headings(Setting("", CONFIG))[0] == "Paired difference, percentage points"

@@ -271,7 +271,7 @@ def test_live_table_shows_what_runs_and_the_best_of_the_rest(tmp_path: Path, tin
     screen = io.StringIO()
     Console(file=screen, width=120).print(view._table())
     lines = screen.getvalue().splitlines()
-    assert lines[0].strip().startswith("3 trials: 1 running, 1 done, 1 waiting; 56 % of samples x T")
+    assert lines[0].strip().startswith("3 trials: 1 running, 1 done, 1 waiting; 56 % of the compute")
     assert "test %" not in lines[2]
     (running,) = (line for line in lines if first in line)
     assert "running" in running and "2/3" in running and "75.0" in running

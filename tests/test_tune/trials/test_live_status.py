@@ -117,7 +117,7 @@ def test_live_table_tells_budget_and_machines(view: TrialView, tmp_path: Path):
         table.reported(fingerprint(trial), {"epoch": 5, "validation_accuracy": 0.7, "hostname": machine})
     drawn = table._table()
     # 40 + 40 + 40 of 40 + 80 + 80.
-    assert "; 60 % of samples x T; about " in str(drawn.title)
+    assert "; 60 % of the compute; about " in str(drawn.title)
     assert str(drawn.columns[-1].header) == "machine" and list(drawn.columns[-1].cells) == ["n1", "n2", ""]
 
 
