@@ -116,8 +116,11 @@ def test_an_object_is_trained_recorded_and_resumed(cache: Path, tmp_path: Path) 
     weights = "layers.0.weight of shape"
     with refuses(RunError, where="best.pt", expected=f"{weights} (4,", found=f"{weights} (5,", remedy="network="):
         load_run(tmp_path / "run", network=OwnNetwork(5))
-    with refuses(ConfigError, where="network.name", found="OwnNetwork"):
+    with refuses(ConfigError, where="network.name", expected="OwnNetwork", found="hidden", remedy="network="):
         load_run(tmp_path / "run")
+    with refuses(ConfigError, where="network.name", found="hidden"):
+        evaluate(tmp_path / "run")
+    assert evaluate(tmp_path / "run", network=OwnNetwork(4)).test_accuracy == result.test_accuracy
 
 
 def test_a_finished_run_is_reused_only_for_the_same_network(cache: Path, tmp_path: Path, capsys) -> None:
@@ -223,6 +226,25 @@ def test_input_of_another_form_is_refused(run: Path) -> None:
         trained.predict(random_events(1))
     with refuses(RecordingError, where="frames", expected="(2, 16, 16)", found="(3, 2, 8, 8)"):
         trained.predict(torch.zeros(3, 2, 8, 8))
+    frames = np.ones((3, 2, 16, 16))
+    assert len(trained.predict(frames)) == 1
+    for wrong in (frames[:2], np.ones((3, 5, 2, 16, 16))):
+        with refuses(RecordingError, where="frames", expected="(3, 2, H, W)", found=str(wrong.shape)):
+            trained.predict(wrong)
+    for values in (frames / 255, -frames, np.full_like(frames, np.nan), np.full_like(frames, np.inf)):
+        with refuses(RecordingError, where="frames", expected="whole", remedy="without scaling"):
+            trained.predict(values)
+
+
+@pytest.mark.parametrize("wrong", [[np.ones((3, 2, 16, 16), int)], "file.aedat", None, Path("file.aedat")])
+def test_what_is_not_events_is_refused(run: Path, wrong: object) -> None:
+    with refuses(RecordingError, where="samples", expected="Events", remedy="read_events"):
+        load_run(run).predict(wrong)  # type: ignore[arg-type]
+
+
+def test_an_event_store_is_not_a_sample(run: Path, cache: Path) -> None:
+    with refuses(RecordingError, where="samples", expected="Events", remedy="read(number)"):
+        load_run(run).predict(open_events(events_path(cache, "tiny")))  # type: ignore[arg-type]
 
 
 def test_batches_have_time_first(cache: Path) -> None:
