@@ -146,8 +146,9 @@ def check_shapes(path: Path, network: torch.nn.Module, weights: Mapping[str, tor
         expected, found = (_shape(name, state) for state in (theirs, own))
         if expected != found:
             raise RunError(
-                f"{path}: expected a network with {expected}, as in training, found one with {found}. Use the class "
-                "and constructor arguments of the training; in Python, pass such an object as network=."
+                f"{path}: expected a network with {expected}, as in training, found one with {found}. Use the "
+                "configuration of the training and the same class and constructor arguments; in Python, an object "
+                "can be passed as network=."
             )
 
 
