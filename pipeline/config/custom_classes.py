@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -25,6 +26,11 @@ from preprocess.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
+
+_OBJECTS = (
+    ", or pass an object of the class as network= to pipeline.train, load_run and evaluate; commands such as predict "
+    "cannot make it"
+)
 
 
 def is_outside(name: str) -> bool:
@@ -61,7 +67,9 @@ def load_outside(name: str, field: str) -> type[Any]:
     if where.endswith(".py") and not path.is_file():
         raise ConfigError(f"{field}: expected a Python file in front of ':{what}', found none at {path}")
     try:
-        module = _load_file(path) if where.endswith(".py") else importlib.import_module(where)
+        # What the code prints must not mix with the output of a command, which may be JSON.
+        with contextlib.redirect_stdout(sys.stderr):
+            module = _load_file(path) if where.endswith(".py") else importlib.import_module(where)
     except Exception as error:  # whatever a user's module does while it loads
         raise ConfigError(f"{field}: '{name}' cannot be loaded ({reason_of(error, path)})") from None
     found = getattr(module, what, None)
@@ -105,12 +113,37 @@ def make_registered(name: str, field: str, arguments: Mapping[str, Any]) -> nn.M
 
 def _call(make: Callable[..., Any], field: str, name: str, arguments: Mapping[str, Any]) -> Any:
     accepted = _parameters(make)
+    if not isinstance(make, type) and any(p.kind is p.VAR_KEYWORD for p in _signature(make)):
+        accepted |= set(arguments)
+    given = {key: value for key, value in arguments.items() if key in accepted}
+    positional: tuple[Any, ...] = ()
+    if len(arguments) == 1 and not given:
+        # The only argument, whatever the function calls it.
+        (positional, given) = (tuple(arguments.values()), {}) if _required(make) else ((), given)
+    elif unknown := [parameter for parameter in _required(make) if parameter not in given]:
+        raise ConfigError(
+            f"{field}: expected '{name}' to require only arguments among {', '.join(arguments)}, found "
+            f"{', '.join(unknown)}. Give the others default values{_OBJECTS if field == 'network.name' else ''}."
+        )
     try:
-        return make(**{key: value for key, value in arguments.items() if key in accepted})
+        return make(*positional, **given)
     except ConfigError:
         raise
     except Exception as error:  # whatever a user's code does
         raise ConfigError(f"{field}: '{name}' cannot be made ({reason_of(error, source_of(field, name))})") from None
+
+
+def _signature(make: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters of a function or class; none if Python does not know them, as for some built-in ones."""
+    try:
+        return list(inspect.signature(make).parameters.values())
+    except (TypeError, ValueError):
+        return []
+
+
+def _required(make: Callable[..., Any]) -> list[str]:
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in _signature(make) if p.default is p.empty and p.kind not in variable]
 
 
 def outside_sources(config: RunConfig) -> dict[str, dict[str, Any]]:
@@ -176,7 +209,7 @@ def _load_file(path: Path) -> ModuleType:
 def _parameters(kind: Callable[..., Any]) -> set[str]:
     """The arguments that a function or constructor accepts; ``**kwargs`` are passed to the class it inherits from."""
     if not isinstance(kind, type):
-        return set(inspect.signature(kind).parameters)
+        return {parameter.name for parameter in _signature(kind)}
     names: set[str] = set()
     for base in kind.__mro__:
         if "__init__" not in vars(base):

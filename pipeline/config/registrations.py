@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,19 @@ from preprocess.errors import ConfigError
 Field = Literal["neuron.name", "network.name", "neuron.surrogate"]
 
 # Names are listed with commas, set with =, and become parts of folder names.
+# Kept here because the networks themselves load torch.
+_NETWORKS = (
+    "spiking-vgg11",
+    "spiking-vgg13",
+    "spiking-vgg16",
+    "spiking-vgg19",
+    "spiking-vgg-small",
+    "plif-net-gesture",
+    "plif-net-cifar10dvs",
+    "snn5",
+    "vggsnn",
+)
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -74,9 +88,9 @@ def register_network(name: str, build: Callable[..., Any]) -> None:
             timesteps that it accepts. It sets its own initial weights.
 
     Raises:
-        ConfigError: If the name is not valid. Built-in names are refused when the network is built.
+        ConfigError: If the name is not valid or is that of a built-in network.
     """
-    _register("network.name", name, build, ())
+    _register("network.name", name, build, _NETWORKS)
 
 
 def register_surrogate(name: str, make: Callable[[float], Any]) -> None:
@@ -115,8 +129,14 @@ def _register(
     taken: Iterable[str],
     traits: NeuronTraits | None = None,
 ) -> None:
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigError(f"{field}: expected a name of letters, digits, '.', '_' and '-', found '{name}'. Rename it.")
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(make, torch.nn.Module):
+        raise ConfigError(
+            f"{field}: expected a function or class that makes '{name}', found an object of {type(make).__name__}. "
+            "Every layer needs its own: pass the class, or a function that returns a new object."
+        )
     if not callable(make):
         raise ConfigError(f"{field}: expected a function or class for '{name}', found {make!r}. Pass what makes it.")
     if name in taken and (field, name) not in _registered:

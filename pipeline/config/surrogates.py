@@ -9,6 +9,8 @@ import difflib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from preprocess.errors import ConfigError
+
 if TYPE_CHECKING:
     from spikingjelly.activation_based.surrogate import SurrogateFunctionBase
 
@@ -30,7 +32,8 @@ def surrogate_errors(name: str) -> Iterator[str]:
     """A line if there is no surrogate of this name."""
     if name not in SURROGATES:
         near = difflib.get_close_matches(name, SURROGATES, n=1, cutoff=0.4)
-        hint = f"Did you mean '{near[0]}'?" if near else "Register others with pipeline.register_surrogate."
+        similar = f"Did you mean '{near[0]}'? " if near else ""
+        hint = f"{similar}In Python, register others with pipeline.register_surrogate before they are used."
         yield f"neuron.surrogate: expected one of {', '.join(SURROGATES)}, found '{name}'. {hint}"
 
 
@@ -45,4 +48,24 @@ def make_surrogate(config: NeuronConfig) -> SurrogateFunctionBase:
     make = SURROGATES[config.surrogate]
     if isinstance(make, str):
         return getattr(surrogate, make)(alpha=config.alpha)
-    return make(config.alpha)
+    return _checked(config.surrogate, make, config.alpha)
+
+
+def _checked(name: str, make: Callable[[float], Any], alpha: float) -> Any:
+    """What a registered function makes, tried on a few values; raises ConfigError if it is not a surrogate."""
+    import torch
+
+    asked = f"neuron.surrogate: expected '{name}' to make, from alpha, a surrogate function with a gradient"
+    example = "Return one of spikingjelly.activation_based.surrogate, or a function of the same interface."
+    try:
+        made = make(alpha)
+        x = torch.linspace(-1.0, 1.0, 9, requires_grad=True)
+        with torch.enable_grad():
+            spikes = made(x) if callable(made) else None
+    except Exception as error:  # whatever a user's code does
+        raise ConfigError(f"{asked}, found {type(error).__name__}: {' '.join(str(error).split())}. {example}") from None
+    if not isinstance(spikes, torch.Tensor) or spikes.shape != x.shape:
+        raise ConfigError(f"{asked}, found {made!r}. {example}")
+    if not spikes.requires_grad:
+        raise ConfigError(f"{asked}, found spikes without one. {example}")
+    return made

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+from torch import nn
+
 from pipeline.analysis.energy import EnergyCount
 from pipeline.evaluation.evaluate import describe_test, mean_steps
 from pipeline.evaluation.finished_run import evaluate_test, load_selected, open_run_data, require_weights
@@ -36,6 +38,7 @@ def evaluate_run(
     timesteps: Sequence[int] = (),
     nir: Path | None = None,
     progress: Progress | None = None,
+    given: nn.Module | None = None,
 ) -> EvaluationJson:
     """Evaluate a run's ``best.pt`` on the test split; writes ``evaluation.json`` and ``predictions.npz``.
 
@@ -45,6 +48,7 @@ def evaluate_run(
         timesteps: Other T to evaluate the same weights at.
         nir: A file to write the network to.
         progress: Reports the progress of building a missing frame cache.
+        given: An object of the network's class to load the weights into, instead of a newly built one.
 
     Returns:
         The keys of ``result.json``, and if requested `accuracy_by_timesteps` (keys are T as text, including the trained
@@ -64,7 +68,7 @@ def evaluate_run(
     accepted = joined_records(run.environment.get(KEY, ()), check_code(run))
     data = open_run_data(run, config, cache, progress)
     with compute_device(config) as device:
-        network, epoch = load_selected(run, data, device)
+        network, epoch = load_selected(run, data, device, given)
         count = EnergyCount(config, network, data.size, data.frames.timesteps, device)
         tested = evaluate_test(run, network, data, device, count.watched)
         result = cast(
@@ -78,7 +82,7 @@ def evaluate_run(
         if timesteps:
             trained = data.frames.timesteps
             others = [steps for steps in timesteps if steps != trained]
-            reached = {trained: tested.accuracy} | accuracy_by_timesteps(run, cache, others, device, progress)
+            reached = {trained: tested.accuracy} | accuracy_by_timesteps(run, cache, others, device, progress, given)
             result["accuracy_by_timesteps"] = {str(steps): reached[steps] for steps in sorted(reached)}
         if nir is not None:
             result["nir"] = export_nir(network, data.size, nir, channels=config.input.channels)

@@ -51,7 +51,9 @@ def open_run_data(run: Run, config: RunConfig, cache: Path, progress: Progress |
     return data
 
 
-def load_selected(run: Run, data: RunData, device: torch.device) -> tuple[nn.Module, int]:
+def load_selected(
+    run: Run, data: RunData, device: torch.device, given: nn.Module | None = None
+) -> tuple[nn.Module, int]:
     """Load the network with the weights of ``best.pt`` in evaluation mode, and their epoch.
 
     In evaluation mode, the network clears its state at the beginning of each forward pass, so that equal inputs have
@@ -61,13 +63,17 @@ def load_selected(run: Run, data: RunData, device: torch.device) -> tuple[nn.Mod
         RunError: If there are no such weights, they are damaged or do not fit, or the custom neuron or network file
             changed since the training and the run was not opened with `accept_changed_code`.
     """
-    return load_for_frames(run, data.frames, device)
+    return load_for_frames(run, data.frames, device, given)
 
 
-def load_for_frames(run: Run, frames: FrameSource, device: torch.device) -> tuple[nn.Module, int]:
+def load_for_frames(
+    run: Run, frames: FrameSource, device: torch.device, given: nn.Module | None = None
+) -> tuple[nn.Module, int]:
     """As `load_selected`, for any frames of the run's data set."""
     size = input_size(run.config.input, frames.height, frames.width)
-    return load_weights_into(run, device, classes=len(frames.classes), size=size, timesteps=frames.timesteps)
+    return load_weights_into(
+        run, device, classes=len(frames.classes), size=size, timesteps=frames.timesteps, given=given
+    )
 
 
 def load_weights_into(

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from pipeline.config.neurons import traits_of
 from pipeline.config.run_config import RunConfig, override
@@ -55,7 +56,12 @@ def refuse_timesteps(config: RunConfig, timesteps: Sequence[int]) -> None:
 
 
 def accuracy_by_timesteps(
-    run: Run, cache: Path, timesteps: Sequence[int], device: torch.device, progress: Progress | None = None
+    run: Run,
+    cache: Path,
+    timesteps: Sequence[int],
+    device: torch.device,
+    progress: Progress | None = None,
+    given: nn.Module | None = None,
 ) -> dict[int, float]:
     """Accuracy of the selected weights on the test split, as a fraction by T; missing frame caches are built.
 
@@ -70,7 +76,7 @@ def accuracy_by_timesteps(
         binned = replace(run, config=override(run.config, changes))
         data = open_run_data(binned, binned.config, cache, progress)
         try:
-            network, _ = load_selected(binned, data, device)
+            network, _ = load_selected(binned, data, device, given)
         except RunError as error:
             raise ConfigError(f"--timesteps: the weights of this run do not fit T = {steps} ({error})") from None
         accuracies[steps] = evaluate_test(binned, network, data, device).accuracy

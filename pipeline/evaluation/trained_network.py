@@ -65,6 +65,7 @@ class TrainedNetwork:
         self.network, self.config, self.classes = network, config, trained_on.classes
         self.sensor = trained_on.sensor_height, trained_on.sensor_width
         self.epoch, self.device = epoch, device
+        self._timesteps = None if config.binning.varies else trained_on.timesteps
         self._reorder = reorder_steps(config.input.time_order, config.seed, None)
 
     def transform(self, events: Events) -> torch.Tensor:
@@ -87,7 +88,7 @@ class TrainedNetwork:
             A prediction for each sample, in order.
 
         Raises:
-            RecordingError: If a sample has no events, or another sensor or frame size.
+            RecordingError: If a sample has no events, or another sensor or frame size, or values are not counts.
         """
         found: list[Prediction] = []
         for batch in _batches(self._all_counts(samples), self.config.batch_size):
@@ -122,11 +123,18 @@ class TrainedNetwork:
         elif isinstance(samples, np.ndarray | torch.Tensor):
             array = samples.cpu().numpy() if isinstance(samples, torch.Tensor) else samples
             yield from self._frames(array)
-        else:
+        elif isinstance(samples, Iterable) and not isinstance(samples, str):
             yield from map(self._counts, samples)
+        else:
+            yield self._counts(samples)
 
     def _counts(self, events: Events) -> NDArray[Any]:
         """Frames of one sample, shape (F, 2, H, W)."""
+        if not isinstance(events, Events):
+            raise RecordingError(
+                f"samples: expected Events, or frames in one array, found {type(events).__name__}. Read a file with "
+                "preprocess.read_events or a sample of a store with read(number); stack frames to (B, T, 2, H, W)."
+            )
         if (events.height, events.width) != self.sensor:
             rows, columns = self.sensor
             raise RecordingError(
@@ -136,12 +144,22 @@ class TrainedNetwork:
         return bin_events(events, self.config.binning)
 
     def _frames(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Check the shape of frames, and add a batch dimension if there is none."""
+        """Check the shape and values of frames, and add a batch dimension if there is none."""
+        steps = "T" if self._timesteps is None else self._timesteps
         size = (2, *self.config.binning.size(*self.sensor))
-        if array.ndim not in (4, 5) or array.shape[-3:] != size:
+        fits = array.ndim in (4, 5) and array.shape[-3:] == size and array.shape[-4] > 0
+        fits = fits and self._timesteps in (None, array.shape[-4])
+        if not fits:
             raise RecordingError(
-                f"frames: expected shape (T, 2, H, W) or (B, T, 2, H, W) with (2, H, W) = {size}, as in training, "
-                f"found {array.shape}. Bin the events as the run's configuration says."
+                f"frames: expected shape ({steps}, 2, H, W) or (B, {steps}, 2, H, W) with (2, H, W) = {size}, as in "
+                f"training, found {array.shape}. Bin the events as the run's configuration says; batches of "
+                "time_first_collate have T first: swap with frames.transpose(0, 1)."
+            )
+        whole = array.dtype.kind in "uib" or (np.isfinite(array).all() and (array == np.floor(array)).all())
+        if not whole or (array < 0).any():
+            raise RecordingError(
+                "frames: expected numbers of events, which are whole and at least 0, found other values. Pass the "
+                "frames as they were binned, without scaling; the run's encoding is applied here."
             )
         return array[None] if array.ndim == 4 else array
 

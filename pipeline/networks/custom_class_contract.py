@@ -55,6 +55,11 @@ def check_own_classes(
     if any(map(is_lazy, network.parameters())):
         # Weights that are not initialised have no gradients to switch off.
         return
+    if not any(True for _ in network.parameters()):
+        raise ConfigError(
+            f"network.name: expected a network with parameters to train, found '{config.network.name}' without any. "
+            "Assign its layers to attributes of the module, or use nn.ModuleList."
+        )
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     with _unchanged(network, device):
         try:

@@ -98,7 +98,7 @@ def _custom(name: str) -> Callable[..., nn.Module] | None:
         hint = (
             f"Did you mean '{near[0]}'?"
             if near
-            else "Use a custom class, path/to/file.py:Class, or call pipeline.register_network first."
+            else "Name a custom class, path/to/file.py:Class; a program can also call pipeline.register_network first."
         )
         raise ConfigError(f"network.name: expected one of {', '.join(NETWORKS)}, found '{name}'. {hint}")
     return None

@@ -45,7 +45,7 @@ def make_neuron(config: NeuronConfig) -> nn.Module:
         hint = (
             f"Did you mean '{near[0]}'?"
             if near
-            else "Name a class of your own path/to/file.py:Class, or call pipeline.register_neuron first."
+            else "Name a custom class, path/to/file.py:Class; a program can also call pipeline.register_neuron first."
         )
         raise ConfigError(f"neuron.name: expected one of {', '.join(NEURONS)}, found '{config.name}'. {hint}")
     # This marks a spiking layer for counters, whatever class it is.

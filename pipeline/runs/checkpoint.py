@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import pickle
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from pipeline.runs.best_epoch import selection_order
 from preprocess.errors import RunError
@@ -130,8 +131,35 @@ def load_weights(path: Path, network: torch.nn.Module) -> int:
     """
     state = _load(path)
     with _named_errors(path):
+        check_shapes(path, network, state["network"])
         network.load_state_dict(state["network"])
         return int(state["epoch"])
+
+
+def check_shapes(path: Path, network: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Raise RunError if a network has other parameters and buffers, or other shapes of them, than these weights."""
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"its weights are a {type(weights).__name__}")
+    own = {name: value for name, value in network.state_dict().items() if not is_lazy(value)}
+    theirs = {name: value for name, value in weights.items() if name in own or not _has_lazy(network)}
+    for name in dict.fromkeys([*theirs, *own]):
+        expected, found = (_shape(name, state) for state in (theirs, own))
+        if expected != found:
+            raise RunError(
+                f"{path}: expected a network with {expected}, as in training, found one with {found}. Use the "
+                "configuration of the training and the same class and constructor arguments; in Python, an object "
+                "can be passed as network=."
+            )
+
+
+def _has_lazy(network: torch.nn.Module) -> bool:
+    return any(is_lazy(value) for value in network.state_dict().values())
+
+
+def _shape(name: str, state: Mapping[str, Any]) -> str:
+    if name not in state:
+        return f"no {name}"
+    return f"{name} of shape {tuple(state[name].shape)}" if isinstance(state[name], torch.Tensor) else name
 
 
 def random_states() -> list[torch.Tensor]:

@@ -52,9 +52,10 @@ def read_state(folder: Path, run: str, frames: str) -> tuple[Checkpoint, list[Me
 def restore_learner(learner: Learner, state: Checkpoint, folder: Path) -> None:
     """Restore network, optimiser and random states; RunError if they do not fit the configuration."""
     try:
+        checkpoints.check_shapes(folder / CHECKPOINT, learner.network, state.network)
         learner.restore({part: getattr(state, part) for part in PARTS})
         checkpoints.restore_random_states(state.random)
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RunError(
             f"{folder / CHECKPOINT}: expected a checkpoint of this configuration, found one that does not fit it "

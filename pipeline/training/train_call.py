@@ -10,9 +10,11 @@ from pipeline.config.given_classes import name_class
 from pipeline.config.run_config import RunConfig, override
 from pipeline.evaluation.run_result import RunResult
 from pipeline.presets.registry import find_preset
+from pipeline.runtime.distributed import group_from_env
 from pipeline.training.train_run import OnEpoch, train_run
 from preprocess.default_folders import default_cache, default_out
 from preprocess.errors import ConfigError
+from preprocess.files import read_json
 from preprocess.terminal.progress import Progress
 
 
@@ -29,15 +31,16 @@ def train(
     """Train one network and evaluate it on the test split at the end; the same as ``spikeloom train``.
 
     A run that was interrupted resumes from its last checkpoint when the call is repeated with the same `out`, and a
-    finished one returns its result at once.
+    finished one returns its result at once, with a note; its selected weights are loaded into `network`.
 
     Args:
         config: A configuration, or the name of a preset. With a `network`, its sections `network` and `neuron` are not
             used, and `network.name` becomes the name of the network's class.
         network: A custom network that maps frames (T, B, C, H, W), float32, to logits (T, B, classes), with its initial
             weights. It is trained in place. If it keeps state between batches, it must have a method `reset()` that
-            clears it, as SpikingJelly's neurons do. To resume, pass an object of the same class. `environment.json`
-            records the SHA-256 of the file that defines the class, as for classes named by ``file.py:Class``.
+            clears it, as SpikingJelly's neurons do. To resume, pass an object of the same class that is made with the
+            same arguments. `environment.json` records the SHA-256 of the file that defines the class, as for classes
+            named by ``file.py:Class``.
         out: The run folder; the first free ``./runs/train-<name>-<n>`` if None.
         cache: The folder of all caches; ``$SPIKELOOM_CACHE`` or ``./cache`` if None.
         accept_changed_code: Whether a run is resumed although its custom neuron or network file changed.
@@ -49,6 +52,11 @@ def train(
         RunError: If the folder contains another run, is in use or damaged, or the loss is no longer finite.
         CacheError: If the data set has no event store.
     """
+    if not isinstance(config, str | RunConfig):
+        raise ConfigError(
+            f"config: expected a RunConfig or the name of a preset, found {type(config).__name__}. Change the fields "
+            "of a configuration with pipeline.override."
+        )
     label = config if isinstance(config, str) else config.dataset.name
     chosen = find_preset(config).config if isinstance(config, str) else config
     if network is not None:
@@ -57,6 +65,8 @@ def train(
         chosen = override(chosen, {"network.name": name_class(type(network))})
         label = type(network).__name__
     folder = default_out(None if out is None else Path(out), "train", label)
+    progress = progress or Progress()
+    finished = read_json(folder / "result.json")
     result = train_run(
         chosen,
         folder,
@@ -66,4 +76,6 @@ def train(
         progress=progress,
         network=network,
     )
+    if finished == result and group_from_env().first:
+        progress.note(f"{folder}: already finished; its result is reused and nothing is trained")
     return RunResult.of(folder, result)

@@ -32,8 +32,10 @@ from pipeline.runs.start_from import check_beginning, find_start, same_selection
 from pipeline.runs.tensorboard import Scalars
 from pipeline.runtime.device import compute_device, peak_memory_mb
 from pipeline.runtime.distributed import Group, group_from_env, joined, share_of
+from pipeline.training import given_network
 from pipeline.training.early_stopping import stops_early
 from pipeline.training.environment_record import describe_environment
+from pipeline.training.given_network import check_given, describe_network, load_finished
 from pipeline.training.learner import Learner
 from pipeline.training.non_finite import find_layer
 from pipeline.training.resume import note_changed_environment, read_state, restore_learner
@@ -95,6 +97,8 @@ def train_run(
     folder = folder.expanduser().absolute()
     # The data are opened first, so that a configuration that does not fit them leaves no folder behind.
     accepted = check_beginning(config, folder, accept_changed_code=accept_changed_code)
+    if network is not None:
+        check_given(folder, network)
     data = open_data(config, cache.expanduser().absolute(), progress, needs_test=False)
     group = group_from_env()
     if open_test and len(data.splits.test) == 0:
@@ -111,6 +115,8 @@ def train_run(
         folder = cast(Path, group.broadcast(folder))
         finished = group.broadcast(read_json(folder / "result.json") if group.first else None)
         if isinstance(finished, dict) and ("test_accuracy" in finished or not open_test):
+            if network is not None:
+                load_finished(folder, network, device)
             return cast(ResultJson, finished)
         training = _Training(config, folder, data, device, progress or Progress(), group, micro_batch, network)
         training.command = command
@@ -145,6 +151,7 @@ class _Training:
         torch.manual_seed(config.seed)
         form = {"classes": len(data.classes), "size": data.size, "timesteps": data.frames.timesteps}
         network = make_run_network(config, **form, device=device, given=given)  # type: ignore[arg-type]
+        self.given = given
         # Counted before the network is compiled or trained; does not change the network.
         self.energy_count = EnergyCount(config, network, data.size, data.frames.timesteps, device)
         self.learner = Learner(config, network, device, group, micro_batch)
@@ -196,6 +203,8 @@ class _Training:
         data["input"] = TrainingInput.of(frames).to_dict()
         if self.config.start_from is not None:
             data["started_from"] = str(self.folder.parent / self.config.start_from)
+        if self.given is not None:
+            data[given_network.KEY] = describe_network(self.given)
         if self.accepted:
             data[KEY] = self.accepted
         if before and self.epoch > 0:

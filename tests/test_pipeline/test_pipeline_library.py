@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 import pipeline
 from pipeline import FrameDataset, evaluate, load_run, override, time_first_collate, train
 from pipeline.config.run_config import RunConfig
+from pipeline.training.given_network import describe_network
 from preprocess import Binning, bin_events, open_events, open_frames
 from preprocess.building.build_frame_cache import ensure_frames
 from preprocess.errors import ConfigError, RecordingError, RunError
@@ -112,10 +113,43 @@ def test_an_object_is_trained_recorded_and_resumed(cache: Path, tmp_path: Path) 
     assert outside["network.name"]["file"] == str(Path(__file__)) and len(outside["network.name"]["sha256"]) == 64
     loaded = load_run(tmp_path / "run", network=OwnNetwork(4))
     assert loaded.predict(np.ones((3, 2, 16, 16), int))[0].name in result.classes
-    with refuses(RunError, where="best.pt", expected="checkpoint"):
+    weights = "layers.0.weight of shape"
+    with refuses(RunError, where="best.pt", expected=f"{weights} (4,", found=f"{weights} (5,", remedy="network="):
         load_run(tmp_path / "run", network=OwnNetwork(5))
-    with refuses(ConfigError, where="network.name", found="OwnNetwork"):
+    with refuses(ConfigError, where="network.name", expected="OwnNetwork", found="hidden", remedy="network="):
         load_run(tmp_path / "run")
+    with refuses(ConfigError, where="network.name", found="hidden"):
+        evaluate(tmp_path / "run")
+    assert evaluate(tmp_path / "run", network=OwnNetwork(4)).test_accuracy == result.test_accuracy
+
+
+def test_a_finished_run_is_reused_only_for_the_same_network(cache: Path, tmp_path: Path, capsys) -> None:
+    first, again = own_network(), own_network()
+    result = train(SHORT, first, out=tmp_path / "run", cache=cache)
+    assert "reused" not in capsys.readouterr().err
+    assert train(SHORT, again, out=tmp_path / "run", cache=cache) == result
+    assert "already finished; its result is reused" in capsys.readouterr().err
+    assert all(map(torch.equal, first.state_dict().values(), again.state_dict().values()))
+    with refuses(RunError, where="run", expected="Conv2d(2, 4,", found="Conv2d(2, 6,", remedy="another out"):
+        train(SHORT, own_network(6), out=tmp_path / "run", cache=cache)
+    slower = own_network()
+    slower.layers[1] = neuron.LIFNode(tau=3.0, step_mode="m")
+    with refuses(RunError, where="run", expected="tau=2.0", found="tau=3.0", remedy="another out"):
+        train(SHORT, slower, out=tmp_path / "run", cache=cache)
+    # Runs of earlier versions only have the shapes of their weights.
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    del environment["network"]
+    (tmp_path / "run" / "environment.json").write_text(json.dumps(environment))
+    with refuses(RunError, where="best.pt", expected="layers.0.weight of shape (4,", found="(6,"):
+        train(SHORT, own_network(6), out=tmp_path / "run", cache=cache)
+
+
+def test_a_network_with_learned_settings_is_the_same_after_training() -> None:
+    network = nn.Sequential(neuron.ParametricLIFNode(init_tau=3.0, step_mode="m"))
+    before = describe_network(network)
+    with torch.no_grad():
+        network[0].w.add_(1.0)
+    assert describe_network(network) == before and network[0].w.item() > 0
 
 
 def test_an_object_typed_into_an_interpreter_is_trained(cache: Path, tmp_path: Path) -> None:
@@ -192,6 +226,25 @@ def test_input_of_another_form_is_refused(run: Path) -> None:
         trained.predict(random_events(1))
     with refuses(RecordingError, where="frames", expected="(2, 16, 16)", found="(3, 2, 8, 8)"):
         trained.predict(torch.zeros(3, 2, 8, 8))
+    frames = np.ones((3, 2, 16, 16))
+    assert len(trained.predict(frames)) == 1
+    for wrong in (frames[:2], np.ones((3, 5, 2, 16, 16))):
+        with refuses(RecordingError, where="frames", expected="(3, 2, H, W)", found=str(wrong.shape)):
+            trained.predict(wrong)
+    for values in (frames / 255, -frames, np.full_like(frames, np.nan), np.full_like(frames, np.inf)):
+        with refuses(RecordingError, where="frames", expected="whole", remedy="without scaling"):
+            trained.predict(values)
+
+
+@pytest.mark.parametrize("wrong", [[np.ones((3, 2, 16, 16), int)], "file.aedat", None, Path("file.aedat")])
+def test_what_is_not_events_is_refused(run: Path, wrong: object) -> None:
+    with refuses(RecordingError, where="samples", expected="Events", remedy="read_events"):
+        load_run(run).predict(wrong)  # type: ignore[arg-type]
+
+
+def test_an_event_store_is_not_a_sample(run: Path, cache: Path) -> None:
+    with refuses(RecordingError, where="samples", expected="Events", remedy="read(number)"):
+        load_run(run).predict(open_events(events_path(cache, "tiny")))  # type: ignore[arg-type]
 
 
 def test_batches_have_time_first(cache: Path) -> None:
@@ -204,3 +257,5 @@ def test_a_preset_is_named(cache: Path, tmp_path: Path) -> None:
     assert isinstance(pipeline.find_preset("n-mnist-small").config, RunConfig)
     with refuses(ConfigError, where="preset", expected="n-mnist-small", found="'n-mnist-smal'"):
         train("n-mnist-smal", out=tmp_path / "run", cache=cache)
+    with refuses(ConfigError, where="config", expected="RunConfig", found="dict", remedy="override"):
+        train({"schedule.epochs": 1}, out=tmp_path / "run", cache=cache)  # type: ignore[arg-type]

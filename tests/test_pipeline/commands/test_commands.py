@@ -214,7 +214,7 @@ def test_weights_of_another_network_are_refused(trained: Path, tmp_path: Path, c
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     assert run("evaluate", tmp_path / "run") == 2
     error = capsys.readouterr().err
-    assert "expected a checkpoint of this run, found one that cannot be used" in error and len(error.splitlines()) == 1
+    assert "expected a network with" in error and "of shape (6, 2, 3, 3)" in error and len(error.splitlines()) == 1
 
 
 def test_runs_lists_finished_and_unfinished_runs_and_names_damaged_ones(trained: Path, tmp_path: Path, capsys):

@@ -148,7 +148,7 @@ def test_a_class_that_takes_no_words_and_one_of_an_installed_package_are_made(ow
     [
         ("OWN:Absent", r"expected a class 'Absent' in .*own.py, found only: Breaks, Leaky, Needs, NotAModule, Pl"),
         ("OWN:NotAModule", r"expected a subclass of torch.nn.Module, found '.*own.py:NotAModule', which is not one$"),
-        ("OWN:Needs", r"own.py:Needs' cannot be made \(TypeError: .*missing 1 required positional argument: 'colour'"),
+        ("OWN:Needs", r"own.py:Needs' to require only arguments among tau, .*, found colour. Give"),
         ("OWN:Breaks", r"cannot be made \(KeyError: 'no\\nluck', in line 26 of .*own.py\)$"),
         ("no/such/file.py:X", r"expected a Python file in front of ':X', found none at /.*/no/such/file.py$"),
         ("no_such_package.deep:X", r"cannot be loaded \(ModuleNotFoundError: No module named 'no_such_package'\)$"),

@@ -6,7 +6,7 @@ import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +19,13 @@ from pipeline import NeuronTraits, register_network, register_neuron, register_s
 from pipeline.analysis.energy import count_energy
 from pipeline.analysis.operations import Operations
 from pipeline.config import registrations
+from pipeline.config.custom_classes import load_outside
 from pipeline.config.inactive_fields import is_inactive
 from pipeline.config.neurons import NEURONS
 from pipeline.config.run_config import RunConfig, flatten, override
-from pipeline.config.surrogates import SURROGATES
+from pipeline.config.surrogates import SURROGATES, make_surrogate
 from pipeline.evaluation.evaluate_run import evaluate_run
+from pipeline.networks import NETWORKS
 from pipeline.networks.run_network import make_run_network
 from pipeline.networks.spiking_layers import neuron_layers
 from pipeline.neurons import make_neuron
@@ -163,11 +165,40 @@ def test_registering_again_replaces_and_built_in_names_are_refused(own: RunConfi
         register_neuron("a,b", make_neuron)
     with refuses(ConfigError, where="network.name", expected="a function or class", found="3"):
         register_network("three", 3)  # type: ignore[arg-type]
-    register_network("snn5", torch.nn.Linear)
+    assert set(registrations._NETWORKS) == set(NETWORKS)
     with refuses(ConfigError, where="network.name", expected="not built in", found="'snn5'"):
-        make_run_network(
-            override(own, {"network.name": "snn5"}), classes=3, size=(9, 9), timesteps=3, device=torch.device("cpu")
-        )
+        register_network("snn5", torch.nn.Linear)
+    with refuses(ConfigError, where="neuron.name", expected="letters, digits", found="None"):
+        register_neuron(None, make_neuron)  # type: ignore[arg-type]
+    with refuses(ConfigError, where="neuron.name", expected="makes 'slow'", found="an object of LIFNode"):
+        register_neuron("slow", neuron.LIFNode())
+
+
+def test_a_function_may_call_its_only_argument_anything_or_accept_all(own: RunConfig, tmp_path: Path):
+    register_neuron("slow", lambda cfg: neuron.LIFNode(float(cfg.tau), step_mode="m"))
+    assert make_neuron(own.neuron).tau == own.neuron.tau
+    register_neuron("slow", lambda: neuron.LIFNode(7.0, step_mode="m"))
+    assert make_neuron(own.neuron).tau == 7.0
+    seen: dict[str, object] = {}
+
+    def build(**arguments: object) -> torch.nn.Module:
+        seen.update(arguments)
+        return torch.nn.Sequential(torch.nn.Flatten(2), torch.nn.Linear(162, 3))
+
+    register_network("tiny-linear", build)
+    form = {"classes": 3, "size": (9, 9), "timesteps": 3, "device": torch.device("cpu")}
+    make_run_network(own, **form)  # type: ignore[arg-type]
+    assert {"classes", "size", "make_neuron", "timesteps"} <= set(seen)
+    register_network("tiny-linear", torch.nn.Flatten)
+    with refuses(ConfigError, where="network.name", expected="parameters", found="'tiny-linear'"):
+        make_run_network(own, **form)  # type: ignore[arg-type]
+
+
+def test_what_a_file_prints_while_it_is_imported_is_not_output(tmp_path: Path, capsys):
+    (tmp_path / "loud.py").write_text("print('loaded')\nclass Net: pass\n")
+    assert load_outside(f"{tmp_path}/loud.py:Net", "network.name").__name__ == "Net"
+    output = capsys.readouterr()
+    assert output.out == "" and "loaded" in output.err
 
 
 def test_what_a_registered_function_does_wrong_is_reported_in_one_line(own: RunConfig):
@@ -177,6 +208,22 @@ def test_what_a_registered_function_does_wrong_is_reported_in_one_line(own: RunC
     register_neuron("slow", lambda config: 1 / 0)
     with pytest.raises(ConfigError, match=r"neuron.name: 'slow' cannot be made \(ZeroDivisionError: .* in line"):
         make_neuron(own.neuron)
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (lambda alpha: None, "None"),
+        (lambda: None, "TypeError"),
+        (lambda alpha: 1 / 0, "ZeroDivisionError"),
+        (lambda alpha: lambda x: x.detach() >= 0, "without one"),
+        (lambda alpha: lambda x: x.sum(), "function"),
+    ],
+)
+def test_what_is_not_a_surrogate_is_refused(own: RunConfig, make: Callable[..., object], found: str):
+    register_surrogate("flat", make)  # type: ignore[arg-type]
+    with refuses(ConfigError, where="neuron.surrogate", expected="'flat' to make", found=found):
+        make_surrogate(own.neuron)
 
 
 def test_unknown_surrogates_are_refused():
