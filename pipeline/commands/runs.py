@@ -61,7 +61,8 @@ def _row(opened: Run, base: Path) -> dict[str, Any]:
         "network": config.network.name,
         "neuron": config.neuron.name,
         "tau": config.neuron.tau,
-        "neuron_title": config.neuron.title,
+        # A network object has its own neurons, whatever the configuration says.
+        "neuron_title": "its own" if "network" in opened.environment else config.neuron.title,
         "timesteps": result.get("timesteps", None if config.binning.varies else config.binning.timesteps),
         "steps": config.binning.steps_title,
         "seed": config.seed,

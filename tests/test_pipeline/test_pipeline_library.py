@@ -20,7 +20,9 @@ from torch.utils.data import DataLoader
 
 import pipeline
 from pipeline import FrameDataset, evaluate, load_run, override, time_first_collate, train
+from pipeline.commands.runs import _row
 from pipeline.config.run_config import RunConfig
+from pipeline.runs.run_folder import open_run
 from pipeline.training.given_network import describe_network
 from preprocess import Binning, bin_events, open_events, open_frames
 from preprocess.building.build_frame_cache import ensure_frames
@@ -136,6 +138,8 @@ def test_a_finished_run_is_reused_only_for_the_same_network(cache: Path, tmp_pat
     slower.layers[1] = neuron.LIFNode(tau=3.0, step_mode="m")
     with refuses(RunError, where="run", expected="tau=2.0", found="tau=3.0", remedy="another out"):
         train(SHORT, slower, out=tmp_path / "run", cache=cache)
+    row = _row(open_run(tmp_path / "run"), tmp_path)
+    assert row["neuron_title"] == "its own"
     # Runs of earlier versions only have the shapes of their weights.
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     del environment["network"]
