@@ -155,8 +155,11 @@ class TrainedNetwork:
                 f"training, found {array.shape}. Bin the events as the run's configuration says; batches of "
                 "time_first_collate have T first: swap with frames.transpose(0, 1)."
             )
-        whole = array.dtype.kind in "uib" or (np.isfinite(array).all() and (array == np.floor(array)).all())
-        if not whole or (array < 0).any():
+        if array.dtype.kind not in "uib" and not np.isfinite(array).all():
+            raise RecordingError("frames: expected finite values, found NaN or infinite ones. Correct the frames.")
+        # Imported frames may have other values than numbers of events.
+        counts = self.config.binning.imported or array.dtype.kind in "uib" or bool((array == np.floor(array)).all())
+        if not counts or (not self.config.binning.imported and (array < 0).any()):
             raise RecordingError(
                 "frames: expected numbers of events, which are whole and at least 0, found other values. Pass the "
                 "frames as they were binned, without scaling; the run's encoding is applied here."

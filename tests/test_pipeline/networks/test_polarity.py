@@ -151,7 +151,9 @@ def test_the_dry_run_counts_one_channel(cache: Path, capsys: pytest.CaptureFixtu
 
 def test_weights_of_other_channels_are_refused_as_a_start(trained: Path, cache: Path):
     config = override(TINY, {"start_from": str(trained), "neuron.reset": "hard", "network.width": 0.25})
-    with pytest.raises(RunError, match="expected a checkpoint of this configuration, found one that does not fit it"):
+    with pytest.raises(
+        RunError, match=r"expected a network with features\.conv1\.conv\.weight of shape \(6, 1, 3, 3\)"
+    ):
         train_run(config, trained.parent / f"from-{trained.name}", cache)
 
 
