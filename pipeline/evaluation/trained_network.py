@@ -155,11 +155,12 @@ class TrainedNetwork:
                 f"training, found {array.shape}. Bin the events as the run's configuration says; batches of "
                 "time_first_collate have T first: swap with frames.transpose(0, 1)."
             )
-        if array.dtype.kind not in "uib" and not np.isfinite(array).all():
-            raise RecordingError("frames: expected finite values, found NaN or infinite ones. Correct the frames.")
-        # Imported frames may have other values than numbers of events.
-        counts = self.config.binning.imported or array.dtype.kind in "uib" or bool((array == np.floor(array)).all())
-        if not counts or (not self.config.binning.imported and (array < 0).any()):
+        finite = array.dtype.kind in "uib" or bool(np.isfinite(array).all())
+        if self.config.binning.imported:
+            # They may have other values than numbers of events.
+            if not finite:
+                raise RecordingError("frames: expected finite values, found NaN or infinite ones. Correct the frames.")
+        elif not finite or (array != np.floor(array)).any() or (array < 0).any():
             raise RecordingError(
                 "frames: expected numbers of events, which are whole and at least 0, found other values. Pass the "
                 "frames as they were binned, without scaling; the run's encoding is applied here."

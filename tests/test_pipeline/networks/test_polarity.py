@@ -151,9 +151,7 @@ def test_the_dry_run_counts_one_channel(cache: Path, capsys: pytest.CaptureFixtu
 
 def test_weights_of_other_channels_are_refused_as_a_start(trained: Path, cache: Path):
     config = override(TINY, {"start_from": str(trained), "neuron.reset": "hard", "network.width": 0.25})
-    with pytest.raises(
-        RunError, match=r"expected a network with features\.conv1\.conv\.weight of shape \(6, 1, 3, 3\)"
-    ):
+    with pytest.raises(RunError, match=r"expected a network with features\.conv1\.conv\.weight of shape \(6, 1"):
         train_run(config, trained.parent / f"from-{trained.name}", cache)
 
 
