@@ -39,21 +39,21 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
-# Half of the time is waiting for Ray and for child processes, so there are more files than cores at once. Whole files, in
+# Half of the time is waiting for Ray and for child processes; a third file at once does not shorten it. Whole files, in
 # order: tests of one share what they set up.
-THREE_FILES := -n 3 --dist loadfile --no-loadscope-reorder
+TWO_FILES := -n 2 --dist loadfile --no-loadscope-reorder
 
 # For the loop of work: without what takes long, Ray, and the linters.
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(THREE_FILES) -m 'not slow and not ray'
+	$(BIN)/python -m pytest $(TWO_FILES) -m 'not slow and not ray'
 
 # Every kind of test, with a fixed small share of the long fault and fuzz counts.
 test: lint
-	$(BIN)/python -m pytest $(THREE_FILES)
+	$(BIN)/python -m pytest $(TWO_FILES)
 
 # The full counts.
 test-all: lint
-	SPIKELOOM_TEST_SHARE=1.0 $(BIN)/python -m pytest $(THREE_FILES)
+	SPIKELOOM_TEST_SHARE=1.0 $(BIN)/python -m pytest $(TWO_FILES)
 
 # Beside SpikingJelly, tonic and other readers ($SPIKELOOM_PEERS), on the same files; equality first.
 bench: $(VENV)/.installed-dev
