@@ -16,6 +16,7 @@ from preprocess.emulator.digits import emulate_digits
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+@pytest.mark.slow
 def test_peers_give_equal_results():
     words = [sys.executable, "-m", "benchmarks.preprocessing", "--tiny"]
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
