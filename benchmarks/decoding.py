@@ -276,7 +276,7 @@ def decode(path: Path) -> Events:
 
 
 def _consume(path: Path, threads: int) -> list[Events]:
-    """Decode a file with so many threads, and keep its chunks, as the peers keep theirs."""
+    """Decode a file with the given number of threads, and keep its chunks, as the peers keep theirs."""
     before = aedat4.decoding_threads
     aedat4.decoding_threads = lambda: threads
     try:

@@ -69,7 +69,7 @@ def write_evt3(path: Path, events: Events) -> None:
 
 
 def repeat_evt3(path: Path, source: Path, count: int, events: int) -> None:
-    """The words of a real file again and again, with its vectors; the clock goes on over its 24 bits."""
+    """The words of a real file, with its vectors, repeated; the clock continues and wraps after its 24 bits."""
     opened = open_recording(source)
     content = source.read_bytes()
     words = np.frombuffer(content, "<u2", offset=opened.start)

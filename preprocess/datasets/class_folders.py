@@ -11,7 +11,7 @@ Sources: Orchard et al., Converting Static Image Datasets to Spiking Neuromorphi
 et al., HATS: Histograms of Averaged Time Surfaces for Robust Event-based Object Classification, CVPR 2018; Tan et al.,
 Multi-Grained Spatio-Temporal Features Perceived Network for Event-Based Lip-Reading, CVPR 2022; Bi et al., Graph-Based
 Object Classification for Neuromorphic Vision Sensing, ICCV 2019. ASL-DVS has no fixed checksum, because its host packs
-the archive anew for each download.
+a new archive for each download.
 """
 
 from __future__ import annotations

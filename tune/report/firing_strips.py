@@ -89,8 +89,8 @@ class Firing:
         if self._networks and time.perf_counter() < self._end:
             self._shares[sample] = {name: network.shares(sample) for name, network in self._networks.items()}
             if len(self._shares) == 1:
-                # The first sample loads or compiles kernels, so its time is not representative.
-                self._end = float("inf")
+                # The first sample loads or compiles kernels, so the time is counted from its end.
+                self._end = time.perf_counter() + _MOST_SECONDS
 
     @property
     def _most(self) -> float:

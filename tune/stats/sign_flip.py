@@ -25,8 +25,8 @@ def sign_flip_p(differences: Sequence[float]) -> float | None:
     sign patterns whose mean is at least as extreme as the observed one (Fisher 1935, section 21). It is exact up to 14
     pairs; beyond, 2^14 patterns are drawn with a fixed seed.
 
-    Accuracies are counts divided by the number of samples, so many patterns are exactly as extreme. As fractions they
-    differ by rounding, and SciPy's permutation test (1.17) misses some of these ties; here they are included.
+    Accuracies are counts divided by the number of samples, so that many patterns are equally extreme. As fractions
+    they differ by rounding, and SciPy's permutation test (1.17) misses some of these ties; here they are included.
     """
     if not differences:
         return None

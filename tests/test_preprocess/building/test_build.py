@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
-import subprocess
-import sys
-import threading
-import time
 from pathlib import Path
 
 import h5py
@@ -16,10 +11,9 @@ import numpy as np
 import pytest
 from tiny_layout import TinyLayout, random_events, save_events, tiny_layout
 
-from preprocess.binning.binning_config import Binning
 from preprocess.building import recordings_to_samples as parts
 from preprocess.building import segments
-from preprocess.building.build_event_store import build_event_store, ensure_frames
+from preprocess.building.build_event_store import build_event_store
 from preprocess.errors import CacheError, CacheMismatchError, RecordingError
 from preprocess.events import Events
 from preprocess.interrupts import Terminated
@@ -82,24 +76,6 @@ def whole_files(folder: Path) -> set[str]:
     """Names in a cache folder, but for the lock and the kept parts."""
     found = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     return {name for name in found if name != ".lock" and not name.startswith(".parts/")}
-
-
-def start_builder(layout: TinyLayout, cache: Path, workers: int = 1) -> subprocess.Popen[str]:
-    import pickle
-
-    script, pickled = cache.parent / "builder.py", cache.parent / "layout.pickle"
-    script.write_text(BUILDER)
-    pickled.write_bytes(pickle.dumps(layout))
-    words = [sys.executable, str(script), str(pickled), str(cache), str(workers)]
-    path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
-    return subprocess.Popen(words, env=os.environ | {"PYTHONPATH": path}, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(condition, what: str, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.005)
 
 
 def test_each_recording_is_decoded_once(tmp_path: Path, samples: list[Events]):
@@ -180,7 +156,7 @@ def relabel(layout: TinyLayout) -> TinyLayout:
     return dataclasses.replace(layout, recordings=(other, *layout.recordings[1:]))
 
 
-def decode_anew(layout: TinyLayout) -> TinyLayout:
+def decode_again(layout: TinyLayout) -> TinyLayout:
     return dataclasses.replace(layout, decoder="npy 2")
 
 
@@ -191,7 +167,7 @@ def decode_anew(layout: TinyLayout) -> TinyLayout:
         (grow, r"r003.npy had \d+ bytes and has \d+"),
         (drop, "0 recordings are new and 1 are missing, such as r011.npy"),
         (relabel, "the options, the labels, the splits or the decoder changed"),
-        (decode_anew, "the options, the labels, the splits or the decoder changed"),
+        (decode_again, "the options, the labels, the splits or the decoder changed"),
     ],
 )
 def test_a_changed_source_is_noticed_and_built_again(tmp_path: Path, samples: list[Events], change, reason: str):
@@ -342,84 +318,3 @@ def test_a_damaged_part_is_deleted_and_told(tmp_path: Path, samples, monkeypatch
     ):
         build_event_store(layout, tmp_path / "cache")
     check(build_event_store(layout, tmp_path / "cache"), samples)
-
-
-def test_killed_builders_are_taken_up(tmp_path: Path, samples: list[Events]):
-    layout = tiny_layout(tmp_path / "src", samples, chunk=100, delay_s=0.02)
-    cache = tmp_path / "cache"
-    folder = cache / "tiny" / ".parts"
-    for kept in (1, 4, 9):
-        builder = start_builder(layout, cache)
-        wait_for(lambda kept=kept: folder.exists() and len(list(folder.glob("[!.]*.h5"))) >= kept, "no parts")
-        builder.kill()
-        builder.communicate()
-        assert whole_files(cache / "tiny") == set()
-    before = len(decoded(layout))
-    builder = start_builder(layout, cache)
-    assert builder.communicate()[1] == ""
-    check(cache / "tiny" / "events.h5", samples)
-    # Nine parts were whole: at most the last three were decoded now, and no more than one was lost by each kill.
-    assert len(decoded(layout)) - before <= 3
-    assert len(decoded(layout)) <= 12 + 3
-    assert whole_files(cache / "tiny") == {"events.h5", "frames/number-T4-8x10.h5"}
-
-
-def test_kills_at_any_moment_leave_only_whole_files(tmp_path: Path, samples: list[Events], share_of):
-    layout = tiny_layout(tmp_path / "src", samples, chunk=100, delay_s=0.004)
-    rng = np.random.default_rng(5)
-    builder = start_builder(layout, tmp_path / "reference")
-    started = time.monotonic()
-    builder.communicate()
-    usual = time.monotonic() - started
-    for k in range(share_of(100)):
-        cache = tmp_path / f"cache{k}"
-        builder = start_builder(layout, cache)
-        # The second half is where files are written; the first is Python starting.
-        time.sleep(usual * rng.uniform(0.4, 1.0))
-        builder.kill()
-        builder.communicate()
-        if (cache / "tiny" / "events.h5").exists():
-            check(cache / "tiny" / "events.h5", samples)
-        check(build_event_store(layout, cache), samples)
-        ensure_frames(cache, "tiny", Binning(4))
-        assert {"events.h5", "frames/number-T4-8x10.h5"} == whole_files(cache / "tiny")
-        shutil.rmtree(cache)
-
-
-def test_killed_builder_takes_its_workers_along(tmp_path: Path, samples: list[Events]):
-    layout = tiny_layout(tmp_path / "src", samples, chunk=100, delay_s=0.02)
-    builder = start_builder(layout, tmp_path / "cache", workers=2)
-    folder = tmp_path / "cache" / "tiny" / ".parts"
-    wait_for(lambda: folder.exists() and any(folder.glob("[!.]*.h5")), "no parts")
-    builder.kill()
-    # The workers hold the builder's stderr: it ends when the last of them does.
-    builder.communicate(timeout=20)
-    check(build_event_store(layout, tmp_path / "cache"), samples)
-
-
-def test_of_two_builders_one_builds_and_the_other_waits(tmp_path: Path, samples: list[Events]):
-    layout = tiny_layout(tmp_path / "src", samples, chunk=100, delay_s=0.02)
-    cache = tmp_path / "cache"
-    builder = start_builder(layout, cache)
-    wait_for(lambda: (cache / "tiny" / ".lock").exists() and decoded(layout), "it did not begin")
-    notes = Notes()
-    path = build_event_store(layout, cache, progress=notes)
-    assert notes.lines == [f"{cache / 'tiny'}: waiting for another process that is building here"]
-    check(path, samples)
-    # It may have waited in turn before it made frames.
-    assert all("waiting for it" in line for line in builder.communicate()[1].splitlines())
-    assert len(decoded(layout)) == 12
-
-
-def test_threads_of_one_process_build_once(tmp_path: Path, samples: list[Events]):
-    layout = tiny_layout(tmp_path / "src", samples, chunk=100, delay_s=0.002)
-    threads = [
-        threading.Thread(target=build_event_store, args=(layout, tmp_path / "cache"), kwargs={"progress": Notes()})
-        for _ in range(3)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(decoded(layout)) == 12
-    check(tmp_path / "cache" / "tiny" / "events.h5", samples)

@@ -16,7 +16,7 @@ from made_up import CONFIG, write_comparison, write_run
 
 from pipeline.config.run_config import RunConfig, fingerprint, flatten, override, to_dict
 from pipeline.runs.run_folder import holding
-from preprocess.errors import CacheError, ConfigError, RunError, SpikeloomError
+from preprocess.errors import CacheError, ConfigError, RunError
 from preprocess.files import write_json
 from tune.commands import compare as command
 from tune.comparison.arms import Setting, exchanged_arm, neuron_arm
@@ -386,58 +386,6 @@ def test_comparisons_and_searches_need_a_test_split_before_anything_is_written(t
     assert not (tmp_path / "out").exists()
     with pytest.raises(ConfigError, match=message):
         plan_search("tiny", config, SearchOptions(("neuron.tau=1.5,2",)), cache)
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["gestures-small", "--neurons", "lif"], "expected two or more different neurons, found: lif"),
-        (["gestures-small", "--neurons", "lif", "lif"], "expected two or more different neurons, found: lif lif"),
-        (["gestures-small", "--seeds", "0"], "--seeds: expected at least 1, found 0"),
-        ([], "expected a preset, a design or --config"),
-        (["gesture-smal"], "Did you mean 'gestures-small'?"),
-        (["--resume", "x", "--seeds", "9"], "--resume: expected only --accept-changed-code, --address"),
-        (["--resume", "nowhere"], "expected a comparison (with comparison.json), found none"),
-    ],
-)
-def test_faulty_arguments_are_refused(argv: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SpikeloomError) as caught:
-        command.run(argv)
-    assert message in str(caught.value)
-    assert not list(tmp_path.iterdir())
-
-
-def plan(*argv: str) -> Comparison:
-    return command.plan_comparison(command.parse_arguments(argv))
-
-
-def test_the_last_epoch_is_used_unless_the_arguments_select_another():
-    default, paper = plan("gesture-vgg11"), plan("gesture-vgg11", "--selection", "paper")
-    validation = plan("gesture-vgg11", "--selection=validation", "--seed", "5", "--seeds", "2")
-    planned = (default, paper, validation)
-    assert [comparison.settings[0].config.selection for comparison in planned] == ["last", "paper", "validation"]
-    assert [comparison.seeds for comparison in planned] == [(2022, 2023, 2024, 2025, 2026)] * 2 + [(5, 6)]
-    assert default.settings[0].config.binning.timesteps == 20
-
-
-def test_a_budget_is_eight_trials_unless_it_is_given():
-    assert plan("gestures-small", "--fairness", "equal-budget").tuning.trials == 8
-    assert plan("gestures-small", "--fairness", "equal-budget", "--budget", "8").tuning.trials == 8
-    assert plan("gestures-small", "--fairness", "equal-budget", "--budget", "3").tuning.trials == 3
-    assert plan("gestures-small", "--fairness", "tau-grid").tuning.trials is None
-
-
-def test_ctrl_c_says_what_to_run_next(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    def stop(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("tune.comparison.run_comparison.compare", stop)
-    with pytest.raises(KeyboardInterrupt):
-        command.run(["gestures-small", "--out", str(tmp_path)])
-    assert f"spikeloom compare --resume {tmp_path}" in capsys.readouterr().err
 
 
 def test_numbers_that_round_to_nothing_have_no_sign():
