@@ -13,6 +13,8 @@ from tune.report.firing_strips import Firing
 class OneLayer:
     """A network with one spiking layer, a third of which fires at each of four time steps."""
 
+    layers = ("features.conv1.neuron",)
+
     def shares(self, sample: int) -> Any:
         return np.full((1, 4), 1 / 3)
 
