@@ -160,7 +160,7 @@ def test_of_two_builders_one_builds_and_the_other_waits(tmp_path: Path, samples:
     assert notes.lines == [f"{cache / 'tiny'}: waiting for another process that is building here"]
     check(path, samples)
     # It may have waited in turn before it made frames.
-    assert all("waiting for it" in line for line in builder.communicate()[1].splitlines())
+    assert all("waiting for another process" in line for line in builder.communicate()[1].splitlines())
     assert len(decoded(layout)) == 12
 
 
