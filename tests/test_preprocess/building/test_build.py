@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from tiny_builds import Notes, check, decoded, whole_files
 from tiny_layout import TinyLayout, random_events, save_events, tiny_layout
 
 from preprocess.building import recordings_to_samples as parts
@@ -37,16 +38,6 @@ if __name__ == "__main__":
 """
 
 
-class Notes(Progress):
-    """Remembers what was told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, line: str) -> None:
-        self.lines.append(line)
-
-
 @pytest.fixture
 def samples() -> list[Events]:
     return [random_events(i, 200 + 10 * i, ordered=i % 3 > 0) for i in range(12)]
@@ -55,27 +46,6 @@ def samples() -> list[Events]:
 @pytest.fixture(autouse=True)
 def _one_recording_a_part(monkeypatch) -> None:
     monkeypatch.setattr(parts, "_PART_BYTES", 0)
-
-
-def decoded(layout: TinyLayout) -> list[str]:
-    """Which recordings were decoded, in order, since the log began."""
-    log = layout.recordings[0].path.parent / "decoded.log"
-    return log.read_text().split() if log.exists() else []
-
-
-def check(path: Path, samples: list[Events]) -> None:
-    store = open_events(path)
-    assert len(store) == len(samples)
-    for i, sample in enumerate(samples):
-        store.check_sample(i)
-        found = store.read(i)
-        assert all(np.array_equal(getattr(found, c), getattr(sample, c)) for c in "txyp")
-
-
-def whole_files(folder: Path) -> set[str]:
-    """Names in a cache folder, but for the lock and the kept parts."""
-    found = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    return {name for name in found if name != ".lock" and not name.startswith(".parts/")}
 
 
 def test_each_recording_is_decoded_once(tmp_path: Path, samples: list[Events]):
