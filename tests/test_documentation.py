@@ -47,7 +47,8 @@ def _smaller(command: str) -> str:
 
 
 def _commands(page: Path) -> list[str]:
-    return [_smaller(line) if language == "sh" else line for language, code in _blocks(page) for line in code.splitlines()]
+    lines = [(language, line) for language, code in _blocks(page) for line in code.splitlines()]
+    return [_smaller(line) if language == "sh" else line for language, line in lines]
 
 
 def _pages_to_run() -> list[Path]:
