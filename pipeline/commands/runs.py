@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 from pipeline.runs.run_folder import Run, find_runs, open_run
+from pipeline.runs.trained_neuron import is_configured_neuron, network_label, neuron_title
 from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import RunError, SpikeloomError
 from preprocess.terminal.command_line import parse
@@ -54,15 +55,17 @@ def _row(opened: Run, base: Path) -> dict[str, Any]:
     config = opened.config
     result: Mapping[str, Any] = opened.result or {}
     last = opened.metrics[-1] if opened.metrics else {}
+    configured = is_configured_neuron(config, opened.environment)
     return {
         "run": str(opened.folder.relative_to(base)),
         "dataset": config.dataset.name,
         "split": config.dataset.split_title,
         "network": config.network.name,
-        "neuron": config.neuron.name,
-        "tau": config.neuron.tau,
-        # A network object has its own neurons, whatever the configuration says.
-        "neuron_title": "its own" if "network" in opened.environment else config.neuron.title,
+        "network_label": network_label(config),
+        # A custom network may have its own neurons, whatever the configuration says.
+        "neuron": config.neuron.name if configured else None,
+        "tau": config.neuron.tau if configured else None,
+        "neuron_title": neuron_title(config, opened.environment),
         "timesteps": result.get("timesteps", None if config.binning.varies else config.binning.timesteps),
         "steps": config.binning.steps_title,
         "seed": config.seed,
@@ -94,6 +97,6 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         neuron = f"{row['neuron_title']}, {row['steps']}"
         rate = "" if row["firing_rate"] is None else f"{row['firing_rate']:.4f}"
         measured = (per_cent(row["validation_accuracy"]), per_cent(row["test_accuracy"]), rate)
-        described = (row["run"], data, row["network"], neuron, str(row["seed"]), row["epochs"], row["selection"])
+        described = (row["run"], data, row["network_label"], neuron, str(row["seed"]), row["epochs"], row["selection"])
         table.add_row(*described, *measured)
     console().print(table)

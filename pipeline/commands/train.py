@@ -81,6 +81,7 @@ def run(argv: list[str]) -> None:
             return
         folder = default_out(arguments.out, "train", arguments.label)
     from pipeline.commands.tables import print_result
+    from pipeline.runs.run_folder import open_run
     from pipeline.runtime.distributed import group_from_env
     from pipeline.training.train_run import train_run
     from preprocess.files import read_json
@@ -113,7 +114,7 @@ def run(argv: list[str]) -> None:
     if arguments.json:
         print(json.dumps(result | {"reused": reused}))
     else:
-        print_result(result, config, folder)
+        print_result(result, open_run(folder))
 
 
 def _dry_run(config: RunConfig, cache: Path, as_json: bool) -> None:

@@ -23,7 +23,7 @@ Field = Literal["neuron.name", "network.name", "neuron.surrogate"]
 
 # Names are listed with commas, set with =, and become parts of folder names.
 # Kept here because the networks themselves load torch.
-_NETWORKS = (
+BUILT_IN_NETWORKS = (
     "spiking-vgg11",
     "spiking-vgg13",
     "spiking-vgg16",
@@ -90,7 +90,7 @@ def register_network(name: str, build: Callable[..., Any]) -> None:
     Raises:
         ConfigError: If the name is not valid or is that of a built-in network.
     """
-    _register("network.name", name, build, _NETWORKS)
+    _register("network.name", name, build, BUILT_IN_NETWORKS)
 
 
 def register_surrogate(name: str, make: Callable[[float], Any]) -> None:

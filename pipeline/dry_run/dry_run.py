@@ -31,6 +31,8 @@ from pipeline.dry_run.memory_estimate import (
 from pipeline.dry_run.sample_frames import TinyFrames, tiny_frames
 from pipeline.networks import SpikeCounter, reset_network
 from pipeline.networks.run_network import make_run_network
+from pipeline.networks.spiking_layers import describe_spiking_layers
+from pipeline.runs.trained_neuron import neuron_title, subject
 from pipeline.runtime.device import compute_device, resolve_precision
 from pipeline.runtime.distributed import Group, group_from_env
 from pipeline.training.learner import Learner
@@ -75,11 +77,14 @@ def dry_run(config: RunConfig, cache: Path, progress: Progress | None = None) ->
         measured, notes = _train_step(config, tiny, device, operations, unfused=planned_for_cuda)
     if measured["skipped"]:
         notes.append(measured["skipped"])
+    spiking_layers = describe_spiking_layers(network)
     memory = estimate_memory(config, operations, measured, tiny)
     return {
         "dataset": config.dataset.name,
+        "subject": subject(config, spiking_layers),
         "network": config.network.name,
-        "neuron": config.neuron.name,
+        "neuron": config.neuron.name if spiking_layers["configured_neuron"] else None,
+        "neuron_title": neuron_title(config, spiking_layers),
         "frames": tiny.source,
         "event_store": None if tiny.source == "made up" else str(tiny.path),
         "input_size": list(tiny.size),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.config.run_config import RunConfig
+from pipeline.runs.trained_neuron import network_title
 
 _MEMORY_TITLES = {
     "parameters": "parameters",
@@ -35,7 +36,7 @@ def print_dry_run(report: dict[str, Any], config: RunConfig) -> None:
     from preprocess.terminal.console import console
 
     out = console()
-    title = f"Dry run: {report['neuron']} on {report['dataset']} (nothing is written)"
+    title = f"Dry run: {report['subject']} on {report['dataset']} (nothing is written)"
     table = Table(title=title, show_header=False)
     table.add_column("what")
     table.add_column("value", overflow="fold")
@@ -52,8 +53,8 @@ def _network_rows(report: dict[str, Any], config: RunConfig) -> dict[str, str]:
     rows, columns = report["input_size"]
     made_up = report["frames"] == "made up"
     values = {
-        "network": f"{report['network']}, width {config.network.width:g}, {report['classes']} classes",
-        "neuron": f"{report['neuron']}, tau {config.neuron.tau:g}, T = {report['timesteps']}",
+        "network": f"{network_title(config)}, {report['classes']} classes",
+        "neuron": f"{report['neuron_title']}, T = {report['timesteps']}",
         "input": f"{config.input.channels} x {rows} x {columns}, batch size {report['batch_size']}",
         "frames": "random, because there is no event store" if made_up else "training samples",
         "event store": report["event_store"],

@@ -10,7 +10,7 @@ from pipeline.config.custom_classes import is_custom
 from pipeline.config.run_config import PLACE_FIELDS, flatten
 from pipeline.data.run_splits import split_for
 from pipeline.runs.run_folder import holding
-from preprocess.errors import RunError
+from preprocess.errors import ConfigError, RunError
 from preprocess.files import make_folder, write_whole
 from preprocess.store.imported_frames import check_binning, open_dataset
 from preprocess.terminal.progress import Progress
@@ -160,7 +160,12 @@ def _check_setting(setting: Setting, comparison: Comparison) -> None:
         if is_custom("neuron.name", config.neuron.name) or is_custom("network.name", config.network.name):
             from tune.trials.custom_code import check_classes
 
-            check_classes(config, store)
+            if not check_classes(config, store) and len({other.neuron for other in comparison.arms}) > 1:
+                raise ConfigError(
+                    f"network.name: expected a network that makes its spiking layers with make_neuron, so that neurons "
+                    f"can be compared, found '{config.network.name}', whose layers are the same for every neuron. "
+                    "Add make_neuron to the arguments of its constructor and call it for each spiking layer."
+                )
     split_for(setting.config, store)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.runs.changed_code import KEY, accepted_sentence
 from pipeline.runs.run_folder import Run, open_run
+from pipeline.runs.trained_neuron import is_configured_neuron, network_label, unused_fields
 from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import RunError
 from tune.comparison.setting_analysis import SELECTIONS
@@ -34,7 +35,8 @@ def run_section(folder: Path, name: str) -> Section:
     """
     run = open_run(folder)
     config, result = run.config, run.result
-    label = neuron_label(config.neuron.name)
+    configured = is_configured_neuron(config, run.environment)
+    label = neuron_label(config.neuron.name) if configured else network_label(config)
     tested = result is not None and result.get("test_accuracy") is not None
     try:
         strips, note = read_strips({label: run}) if tested else ((), "")
@@ -51,7 +53,7 @@ def run_section(folder: Path, name: str) -> Section:
             pictures=open_with(draw_pictures(_panels(run, label), name), "Accuracy, %"),
             strips=strips,
             strips_note=note,
-            settings=settings_of(config),
+            settings=settings_of(config, leave_out=unused_fields(config, run.environment)),
             environment=environment_of(run.environment),
         )
     except (KeyError, TypeError) as error:

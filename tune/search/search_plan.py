@@ -283,11 +283,23 @@ def _name_errors(search: Search, space: Space, store: EventStore | FrameCache) -
         return
     from tune.trials.custom_code import check_classes
 
+    configured = False
     for network, neuron in itertools.product(*asked.values()):
         if {network, neuron} <= known:
+            configured = True
             continue
         try:
             config = override(search.config, {"network.name": network, "neuron.name": neuron})
-            check_classes(config, store)
+            configured |= check_classes(config, store)
         except ConfigError as error:
+            configured = True
             yield from error.errors
+    if not configured:
+        # All trials would train the same network.
+        yield from (
+            f"--space {part.path}: expected a field with an effect, found none on '{search.config.network.name}', "
+            "which makes all its spiking layers itself. Leave the field out, or let the network make them with "
+            "make_neuron."
+            for part in space.dimensions
+            if part.path.startswith("neuron.")
+        )

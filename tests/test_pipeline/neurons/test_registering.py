@@ -165,7 +165,7 @@ def test_registering_again_replaces_and_built_in_names_are_refused(own: RunConfi
         register_neuron("a,b", make_neuron)
     with refuses(ConfigError, where="network.name", expected="a function or class", found="3"):
         register_network("three", 3)  # type: ignore[arg-type]
-    assert set(registrations._NETWORKS) == set(NETWORKS)
+    assert set(registrations.BUILT_IN_NETWORKS) == set(NETWORKS)
     with refuses(ConfigError, where="network.name", expected="not built in", found="'snn5'"):
         register_network("snn5", torch.nn.Linear)
     with refuses(ConfigError, where="neuron.name", expected="letters, digits", found="None"):
