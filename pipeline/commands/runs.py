@@ -35,20 +35,37 @@ def run(argv: list[str]) -> None:
     """Print the runs; a line on stderr for each damaged one."""
     arguments = parse(Arguments, argv, prog="spikeloom runs")
     folder = arguments.dir.expanduser().absolute()
-    rows, left_out = [], []
+    rows, left_out = collect_rows(folder)
+    if not rows:
+        raise no_runs(folder)
+    if arguments.json:
+        print(json.dumps({"runs": rows, "left_out": left_out}))
+    else:
+        print_table(rows)
+
+
+def collect_rows(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """A row for each run in a folder, and the reasons why others are left out, which are also printed on stderr."""
+    rows: list[dict[str, Any]] = []
+    left_out: list[str] = []
     for path in find_runs(folder):
         try:
             rows.append(_row(open_run(path), folder))
         except SpikeloomError as error:
-            for message in error.errors:
-                left_out.append(message)
-                print(f"spikeloom: left out: {message}", file=sys.stderr)
-    if not rows:
-        raise RunError(f"{folder}: expected at least one run, found none. Train one: spikeloom train PRESET")
-    if arguments.json:
-        print(json.dumps({"runs": rows, "left_out": left_out}))
-    else:
-        _print_table(rows)
+            left_out += report_left_out(error)
+    return rows, left_out
+
+
+def report_left_out(error: SpikeloomError) -> list[str]:
+    """Print on stderr why something is left out; returns the reasons."""
+    for message in error.errors:
+        print(f"spikeloom: left out: {message}", file=sys.stderr)
+    return list(error.errors)
+
+
+def no_runs(folder: Path) -> RunError:
+    """The error for a folder without runs."""
+    return RunError(f"{folder}: expected at least one run, found none. Train one: spikeloom train PRESET")
 
 
 def _row(opened: Run, base: Path) -> dict[str, Any]:
@@ -79,7 +96,8 @@ def _row(opened: Run, base: Path) -> dict[str, Any]:
     }
 
 
-def _print_table(rows: list[dict[str, Any]]) -> None:
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """Print the runs with a line for each."""
     from rich import box
     from rich.table import Table
 

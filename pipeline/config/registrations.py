@@ -13,11 +13,14 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.config.neurons import NEURONS, Neuron, NeuronTraits
 from pipeline.config.surrogates import SURROGATES
-from preprocess.errors import ConfigError
+from preprocess.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from pipeline.config.run_config import RunConfig
 
 Field = Literal["neuron.name", "network.name", "neuron.surrogate"]
 
@@ -109,6 +112,31 @@ def register_surrogate(name: str, make: Callable[[float], Any]) -> None:
 def registration_of(field: str, name: str) -> Registration | None:
     """The registration of a name in a field such as ``neuron.name``, or None."""
     return _registered.get((field, name))
+
+
+def require_registered(where: Path, configs: Iterable[RunConfig]) -> None:
+    """Raise RunError if networks of stored configurations cannot be built, because another program registered a name.
+
+    Args:
+        where: The folder that contains the configurations, for the error.
+        configs: They were valid when they were stored.
+    """
+    missing: dict[tuple[str, str], None] = {}
+    for config in configs:
+        names = {
+            "neuron.name": (config.neuron.name, NEURONS),
+            "network.name": (config.network.name, BUILT_IN_NETWORKS),
+            "neuron.surrogate": (config.neuron.surrogate, SURROGATES),
+        }
+        for field, (name, known) in names.items():
+            if ":" not in name and name not in known and (field, name) not in _registered:
+                missing[field, name] = None
+    if missing:
+        listed = ", ".join(f"{field} '{name}'" for field, name in missing)
+        raise RunError(
+            f"{where}: expected names that this process knows, found {listed}, which another program registered. "
+            "Continue in that program, by repeating its call of pipeline or tune with the same out."
+        )
 
 
 def registrations() -> tuple[Registration, ...]:

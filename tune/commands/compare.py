@@ -325,9 +325,12 @@ def _axes(entries: Sequence[str], config: RunConfig) -> Mapping[str, Sequence[An
 
 def _resumed(arguments: Arguments, argv: Sequence[str]) -> tuple[Comparison, Path]:
     """The comparison as its folder records it; no other option may change it."""
+    from pipeline.config.registrations import require_registered
     from tune.comparison.comparison_plan import read_comparison
 
     assert arguments.resume is not None
     refuse_beside_resume(argv, _BESIDE_RESUME, next_step=f"To change it, start a new comparison: {PROG} --help")
     folder = arguments.resume.expanduser().absolute()
-    return read_comparison(folder), folder
+    comparison = read_comparison(folder)
+    require_registered(folder, comparison.configs())
+    return comparison, folder

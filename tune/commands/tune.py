@@ -214,9 +214,12 @@ def _started(arguments: Arguments) -> tuple[Search, Path]:
 
 def _resumed(arguments: Arguments, argv: list[str]) -> tuple[Search, Path]:
     """The plan of the folder; only options that say where and how long trials run may be given with it."""
+    from pipeline.config.registrations import require_registered
     from tune.search.search_plan import read_search
 
     assert arguments.resume is not None
     refuse_beside_resume(argv, _BESIDE_RESUME, next_step=f"To change it, start a new search: {PROG} --help")
     folder = arguments.resume.expanduser().absolute()
-    return read_search(folder), folder
+    search = read_search(folder)
+    require_registered(folder, search.configs())
+    return search, folder
