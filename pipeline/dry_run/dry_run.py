@@ -39,6 +39,7 @@ from pipeline.training.learner import Learner
 from pipeline.training.non_finite import find_layer
 from pipeline.training.schedule import learning_rate
 from preprocess.errors import ConfigError, RunError
+from preprocess.terminal.plural import counted
 from preprocess.terminal.progress import Progress
 
 _STEP_SAMPLES = 2
@@ -166,7 +167,7 @@ def _measure(
 
     def skipped(samples: int, kept: float) -> dict[str, Any]:
         need = _PEAK_FACTOR * kept + weights
-        about = f"for {samples} sample{'s' * (samples > 1)} it needs about {need / 1e9:.3g} GB"
+        about = f"for {counted(samples, 'sample')} it needs about {need / 1e9:.3g} GB"
         why = f"the step was not run, because {about} and {(room or 0) / 1e9:.3g} GB are free"
         return _described(config, device, samples, kept, kept / samples) | {"skipped": why}
 

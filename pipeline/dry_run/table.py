@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.config.run_config import RunConfig
 from pipeline.runs.trained_neuron import network_title
+from preprocess.terminal.plural import counted
 
 _MEMORY_TITLES = {
     "parameters": "parameters",
@@ -69,8 +70,9 @@ def _work_rows(report: dict[str, Any]) -> dict[str, str]:
         total = "unknown: without an event store, the number of training samples is unknown"
     else:
         total = (
-            f"{_flops(report['flops_of_run'])} ({report['epochs']:,} epochs of {report['steps_per_epoch']:,} steps; "
-            f"{report['train_samples']:,} training samples, {_SAMPLES_FROM[report['train_samples_from']]})"
+            f"{_flops(report['flops_of_run'])} ({counted(report['epochs'], 'epoch')} of "
+            f"{counted(report['steps_per_epoch'], 'step')}; {counted(report['train_samples'], 'training sample')}, "
+            f"{_SAMPLES_FROM[report['train_samples_from']]})"
         )
     return {
         "MACs per sample and time step": f"{report['macs'] / 1e6:,.2f} M, dense",
@@ -95,8 +97,8 @@ def _step_rows(report: dict[str, Any]) -> dict[str, str]:
     step = report["step"]
     if step["skipped"]:
         return {"one step": "not run; see the note"}
-    threads = f", {step['threads']} thread{'s' * (step['threads'] > 1)}" if step["device"] == "cpu" else ""
-    samples = f"{step['samples']} sample{'s' * (step['samples'] > 1)}"
+    threads = f", {counted(step['threads'], 'thread')}" if step["device"] == "cpu" else ""
+    samples = counted(step["samples"], "sample")
     return {
         "one step": f"{step['seconds']:.2f} s for {samples}, {step['precision']} on {step['device']}{threads}",
         "loss of the step": f"{step['loss']:.4f}",

@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.config.run_config import RunConfig
 from preprocess.errors import RunError
 from preprocess.files import is_locked
+from preprocess.terminal.plural import counted
 from tune.comparison import comparison_plan as comparison_plan
 from tune.objective.objective_findings import ObjectiveFindings, read_objective
 from tune.objective.objective_folder import FILE as OBJECTIVE
@@ -89,7 +90,7 @@ class Status:
     def lines(self) -> list[str]:
         """Counts, the best trial so far, and the command that resumes if it stopped."""
         counts = ", ".join(f"{self.count(status)} {status}" for status in _ORDER if self.count(status))
-        found = [f"{len(self.rows)} trials: {counts}; {duration(self.seconds)} since the first one started"]
+        found = [f"{counted(len(self.rows), 'trial')}: {counts}; {duration(self.seconds)} since the first one started"]
         found += self._live_lines()
         best = max((row for row in self.rows if row["status"] == "done"), key=_score, default=None)
         if best is not None and _score(best) >= 0:
@@ -213,7 +214,7 @@ def _plan(folder: Path) -> tuple[str, str, list[RunConfig], Sequence[str]]:
             for dataset in (setting.config.dataset for setting in comparison.settings)
         )
         neurons = ", ".join(arm.name for arm in comparison.arms)
-        about = f"{comparison.name}: {'; '.join(splits)}; {neurons}; {len(comparison.seeds)} seeds"
+        about = f"{comparison.name}: {'; '.join(splits)}; {neurons}; {counted(len(comparison.seeds), 'seed')}"
         return "comparison", about, comparison.configs(), differing_fields(comparison.configs())
     raise RunError(
         f"{folder}: expected a search or comparison (with {search_plan.FILE} or {comparison_plan.FILE}), found "

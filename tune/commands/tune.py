@@ -13,6 +13,7 @@ from pipeline.commands.config_arguments import ConfiguredArguments, parse_config
 from preprocess.default_folders import default_cache, default_out
 from preprocess.interrupts import Terminated
 from preprocess.terminal.command_line import UsageError
+from preprocess.terminal.plural import counted
 from preprocess.terminal.progress import progress_on_stderr
 from tune.resources.allocation import ResourceRequest
 from tune.resources.execution_options import ExecutionOptions
@@ -165,7 +166,7 @@ def run(argv: list[str]) -> None:
     check_folder_code(folder, accept=arguments.accept_changed_code)
     execution = with_kept_storage(folder, execution)
     resume, progress, began = execution.resume("tune", folder), progress_on_stderr(), time.monotonic()
-    progress.note(f"{search.runs} trials on {search.about}, in {folder}")
+    progress.note(f"{counted(search.runs, 'trial')} on {search.about}, in {folder}")
     for line in search_notes(search, folder):
         progress.note(line)
     final = None

@@ -13,6 +13,7 @@ from pipeline.runs.run_folder import holding
 from preprocess.errors import ConfigError, RunError
 from preprocess.files import make_folder, write_whole
 from preprocess.store.imported_frames import check_binning, open_dataset
+from preprocess.terminal.plural import counted
 from preprocess.terminal.progress import Progress
 from tune.comparison.arms import Setting
 from tune.comparison.comparison_plan import FILE, Comparison, read_comparison, read_outcomes
@@ -104,10 +105,9 @@ def plan_lines(comparison: Comparison, folder: Path) -> list[str]:
     count = len(comparison.seeds)
     epochs = sorted({setting.config.schedule.last_epoch for setting in comparison.settings})
     settings = f" in {len(comparison.settings)} settings" if len(comparison.settings) > 1 else ""
-    lines = [
-        f"{len(outcomes)} runs of {' or '.join(map(str, epochs))} epochs: {', '.join(comparison.labels)}{settings}, "
-        f"{count} seed{'s' if count > 1 else ''} each ({format_seeds(comparison.seeds)}); {there} already done"
-    ]
+    length = " or ".join(counted(number, "epoch") for number in epochs)
+    arms = f"{', '.join(comparison.labels)}{settings}, {counted(count, 'seed')} each ({format_seeds(comparison.seeds)})"
+    lines = [f"{counted(len(outcomes), 'run')} of {length}: {arms}; {there} already done"]
     family = len(comparison.settings) * (len(comparison.arms) - 1)
     if warning := seeds_warning(count, family):
         return [*lines, warning]

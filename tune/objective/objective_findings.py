@@ -8,6 +8,7 @@ from typing import Any
 
 from preprocess.errors import RunError
 from preprocess.files import is_locked, read_json
+from preprocess.terminal.plural import counted
 from tune.objective.objective_folder import FILE
 from tune.objective.objective_search import ObjectiveLedger, ObjectiveSearch
 from tune.rendering.labels import duration, short_value
@@ -92,7 +93,8 @@ class ObjectiveFindings:
     def lines(self) -> list[str]:
         """Counts, the best trial, and how to resume if nothing runs and trials are left."""
         spent = sum(row["seconds"] or 0.0 for row in self.rows)
-        found = [f"{len(self.rows)} trials: {self.counts()}; {duration(spent)} of training", self.best_sentence()]
+        trials = counted(len(self.rows), "trial")
+        found = [f"{trials}: {self.counts()}; {duration(spent)} of training", self.best_sentence()]
         left = any(row["status"] in ("interrupted", "waiting", "failed") for row in self.rows)
         if left and not self.alive:
             found.append("Nothing is running here. To resume, call tune.search again with the same objective and out.")

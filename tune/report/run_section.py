@@ -11,6 +11,7 @@ from pipeline.runs.run_folder import Run, open_run
 from pipeline.runs.trained_neuron import is_configured_neuron, network_label, unused_fields
 from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import RunError
+from preprocess.terminal.plural import counted
 from tune.comparison.setting_analysis import SELECTIONS
 from tune.rendering.confusion_matrix import confusion_panel
 from tune.rendering.firing_rate_figure import rates_panel
@@ -68,8 +69,8 @@ def _is_emulated(run: Run) -> bool:
 def _lead(run: Run, label: str) -> str:
     result, config = run.result, run.config
     if result is None:
-        epochs = f"{len(run.metrics)} of {config.schedule.last_epoch}"
-        return f"{label} was trained for {epochs} epochs; the run is not finished."
+        epochs = f"{len(run.metrics)} of {counted(config.schedule.last_epoch, 'epoch')}"
+        return f"{label} was trained for {epochs}; the run is not finished."
     dataset = config.dataset
     where = f"{dataset.name}, {dataset.split_title} split, {config.binning.steps_title}, seed {config.seed}"
     if result.get("test_accuracy") is None:
@@ -106,7 +107,7 @@ def _cards(result: Mapping[str, Any]) -> tuple[Card, ...]:
         if result.get(f"{split}_accuracy") is not None:
             cards.append(Card(f"{split} accuracy", f"{format_percent(result[f'{split}_accuracy'])} %"))
     cards.append(Card("firing rate", f"{result['firing_rate']:.3f}", "spikes / (neurons × T × samples)"))
-    cards.append(Card("training", f"{result['seconds']:.0f} s", f"{result['epochs']} epochs"))
+    cards.append(Card("training", f"{result['seconds']:.0f} s", counted(result["epochs"], "epoch")))
     return tuple(cards)
 
 

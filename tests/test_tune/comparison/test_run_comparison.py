@@ -274,6 +274,10 @@ def test_plan_says_how_many_runs_and_what_so_few_seeds_cannot_show(tmp_path: Pat
     assert warning.startswith("2 seeds cannot show a significant difference: the smallest possible p")
     assert "sign-flip test is 0.5" in warning
     assert "(--seeds 6)" in warning
+    setting = comparison.settings[0]
+    short = replace(setting, config=override(setting.config, {"schedule.epochs": 1}))
+    runs = plan_lines(replace(comparison, settings=(short,), seeds=(7,)), tmp_path)[0]
+    assert runs == "2 runs of 1 epoch: LIF, CLIF, 1 seed each (7); 0 already done"
     _, smallest = plan_lines(replace(comparison, seeds=tuple(range(6))), tmp_path)
     assert "80 % power to detect differences of at least 1.8 standard deviations" in smallest
 
