@@ -52,6 +52,7 @@ class Registration:
         file: The file that defines `make`; None for a notebook, or for the script that is run.
         traits: Of a neuron.
         code: SHA-256 of the code of `make` in the process that registered it, if that was another one.
+        values: SHA-256 of the values that `make` carries, likewise.
     """
 
     field: Field
@@ -60,6 +61,7 @@ class Registration:
     file: Path | None
     traits: NeuronTraits | None = None
     code: str = ""
+    values: str = ""
 
 
 _registered: dict[tuple[str, str], Registration] = {}

@@ -208,7 +208,11 @@ def _measure(
     value = float(loss.detach())
     if not math.isfinite(value):
         layer = find_layer(network, kept.batch.frames)
-        raise RunError(f"--dry-run: expected a finite loss, found {value}. First non-finite value: {layer}")
+        low = resolve_precision(config.precision, device) != "fp32"
+        raise RunError(
+            f"--dry-run: expected a finite loss, found {value}. First non-finite value: {layer}. "
+            + ("Choose precision fp32." if low else "The weights are the initial ones: correct what computes it.")
+        )
     learner.update(loss)
     found = _described(config, device, samples, kept.bytes, _slope(kept, other))
     return found | {"loss": value, "seconds": _now(device) - start}
