@@ -13,16 +13,14 @@ from pipeline.runs.run_folder import holding
 from preprocess.errors import ConfigError, RunError
 from preprocess.files import make_folder, write_whole
 from preprocess.store.imported_frames import check_binning, open_dataset
-from preprocess.terminal.plural import counted
 from preprocess.terminal.progress import Progress
 from tune.comparison.arms import Setting
 from tune.comparison.comparison_plan import FILE, Comparison, read_comparison, read_outcomes
-from tune.comparison.conclusions import Conclusion, conclude, excluded_lines, seeds_warning
+from tune.comparison.conclusions import Conclusion, conclude, excluded_lines
+from tune.comparison.planned_runs import plan_lines
 from tune.comparison.tuning_per_neuron import check_tuning, tune_arms
-from tune.rendering.labels import format_seeds
 from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
-from tune.stats.sign_flip import detectable_difference
 from tune.trials.trial_job import TrialJob
 from tune.trials.trial_source import FixedTrials
 
@@ -96,27 +94,6 @@ def _run(comparison: Comparison, folder: Path, place: ExecutionOptions, progress
                 locked=True,
             )
             run_trials(FixedTrials(configs), job, progress=progress)
-
-
-def plan_lines(comparison: Comparison, folder: Path) -> list[str]:
-    """The planned runs, and the power of the test with this number of seeds; printed before the first run."""
-    outcomes = read_outcomes(comparison, folder).values()
-    there = sum(outcome.run is not None for outcome in outcomes)
-    count = len(comparison.seeds)
-    epochs = sorted({setting.config.schedule.last_epoch for setting in comparison.settings})
-    settings = f" in {len(comparison.settings)} settings" if len(comparison.settings) > 1 else ""
-    length = " or ".join(counted(number, "epoch") for number in epochs)
-    arms = f"{', '.join(comparison.labels)}{settings}, {counted(count, 'seed')} each ({format_seeds(comparison.seeds)})"
-    lines = [f"{counted(len(outcomes), 'run')} of {length}: {arms}; {there} already done"]
-    family = len(comparison.settings) * (len(comparison.arms) - 1)
-    if warning := seeds_warning(count, family):
-        return [*lines, warning]
-    smallest = detectable_difference(1.0, count, comparisons=family)
-    return [
-        *lines,
-        f"With {count} seeds, the sign-flip test has 80 % power to detect differences of at least {smallest:.1f} "
-        "standard deviations of the paired differences",
-    ]
 
 
 def write_conclusion(comparison: Comparison, folder: Path) -> Conclusion:

@@ -23,7 +23,8 @@ from tune.comparison.arms import Setting, exchanged_arm, neuron_arm
 from tune.comparison.comparison_plan import Comparison, Tuning, compare_neurons, read_comparison, read_outcomes
 from tune.comparison.comparison_tables import accuracy_table, csv_text, seed_table
 from tune.comparison.conclusions import Conclusion, conclude, seeds_warning
-from tune.comparison.run_comparison import _with_earlier, compare, plan_lines, write_conclusion
+from tune.comparison.planned_runs import plan_lines
+from tune.comparison.run_comparison import _with_earlier, compare, write_conclusion
 from tune.rendering.labels import format_seeds, neuron_label
 from tune.rendering.table import number, points
 from tune.resources.allocation import ResourceRequest
