@@ -136,8 +136,8 @@ def require_registered(where: Path, configs: Iterable[RunConfig]) -> None:
     if missing:
         listed = ", ".join(f"{field} '{name}'" for field, name in missing)
         raise RunError(
-            f"{where}: expected names that this process knows, found {listed}, which another program registered. "
-            "Continue in that program, by repeating its call of pipeline or tune with the same out."
+            f"{where}: expected only names that are built in or registered here, found {listed}, which another program "
+            "registered. Run that program again with the same out: it continues."
         )
 
 

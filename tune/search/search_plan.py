@@ -302,7 +302,7 @@ def _name_errors(search: Search, space: Space, store: EventStore | FrameCache) -
     if not configured:
         # All trials would train the same network.
         yield from (
-            f"--space {part.path}: expected a field with an effect, found none on '{search.config.network.name}', "
+            f"--space {part.path}: expected a field that affects the network, found '{search.config.network.name}', "
             "which makes all its spiking layers itself. Leave the field out, or let the network make them with "
             "make_neuron."
             for part in space.dimensions

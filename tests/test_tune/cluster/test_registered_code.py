@@ -118,7 +118,7 @@ def test_other_programs_read_what_one_registered_and_are_told_where_to_continue(
     assert done.stdout.splitlines() == [f"{expected} ['LIF', 'Slow']", "2", "2"]
     errors = done.stderr.splitlines()
     assert len(errors) == 2 and all("'slow'" in line and "'flat'" in line for line in errors), errors
-    assert all("which another program registered. Continue in that program" in line for line in errors)
+    assert all("another program registered. Run that program again" in line for line in errors)
 
 
 def test_a_function_of_the_script_itself_runs_in_another_process(tmp_path: Path):
