@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,10 +68,9 @@ def _panels(found: ObjectiveFindings) -> list[Panel]:
         return []
     complete = "Complete trials only, because the score of a trial that was stopped early is not comparable."
     fields = list(found.search.space)[:_MOST_FIELDS]
-    panels = [Panel(f"Score by {field}", complete, lambda axes, field=field: _draw_field(axes, found, field))
-              for field in fields]  # fmt: skip
+    panels = [Panel(f"Score by {field}", complete, partial(_draw_field, found=found, field=field)) for field in fields]
     caption = "A line per trial; those that were stopped early end before the others."
-    return [*panels, Panel("Score by report", caption, lambda axes: _draw_curves(axes, found))]
+    return [*panels, Panel("Score by report", caption, partial(_draw_curves, found=found))]
 
 
 def _draw_field(axes: Axes, found: ObjectiveFindings, field: str) -> None:
