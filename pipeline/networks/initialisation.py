@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import nn
@@ -15,14 +16,16 @@ def initialise(network: nn.Module, seed: int) -> None:
 
     ``paper``, the default, follows the CLIF authors' code. Convolutions: normal with fan-out scaling for ReLU (He et
     al., 2015), biases 0; batch norm: 1 and 0; linear layers: normal with standard deviation 0.01, biases 0. ``default``
-    follows torch's layers, for networks whose authors did so. The global random state is neither used nor changed.
+    follows torch's layers, for networks whose authors did so. ``truncated-convolutions`` and ``truncated-linear`` draw
+    from a truncated normal distribution with standard deviation 0.02, biases 0, as the authors of transformers do: the
+    former all convolutions, the latter those of 1x1 and linear layers; all other layers follow torch's. The global
+    random state is neither used nor changed.
 
     Args:
         network: Any network; parameters of other layers do not change.
         seed: Seed of the run.
     """
-    draw = {"paper": _draw_papers, "default": _draw_defaults}[getattr(network, "initialisation", "paper")]
-    draw(network, seed)
+    _RULES[getattr(network, "initialisation", "paper")](network, seed)
 
 
 def _draw_defaults(network: nn.Module, seed: int) -> None:
@@ -46,6 +49,33 @@ def _draw_papers(network: nn.Module, seed: int) -> None:
             nn.init.normal_(module.weight, std=0.01, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def _draw_truncated(network: nn.Module, seed: int, *, which: Callable[[nn.Module], bool]) -> None:
+    _draw_defaults(network, seed)
+    for name, module in network.named_modules():
+        if which(module):
+            assert isinstance(module, (nn.Conv2d, nn.Linear))
+            generator = torch.Generator().manual_seed(_derive(seed, name))
+            nn.init.trunc_normal_(module.weight, std=0.02, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _is_convolution(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d)
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1))
+
+
+_RULES: dict[str, Callable[[nn.Module, int], None]] = {
+    "paper": _draw_papers,
+    "default": _draw_defaults,
+    "truncated-convolutions": partial(_draw_truncated, which=_is_convolution),
+    "truncated-linear": partial(_draw_truncated, which=_is_linear),
+}
 
 
 @contextlib.contextmanager
