@@ -15,13 +15,14 @@ def initialise(network: nn.Module, seed: int) -> None:
 
     ``paper``, the default, follows the CLIF authors' code. Convolutions: normal with fan-out scaling for ReLU (He et
     al., 2015), biases 0; batch norm: 1 and 0; linear layers: normal with standard deviation 0.01, biases 0. ``default``
-    follows torch's layers, for networks whose authors did so. The global random state is neither used nor changed.
+    follows torch's layers, for networks whose authors did so; ``he`` too, except for the weights of convolutions, which
+    are those of ``paper``. The global random state is neither used nor changed.
 
     Args:
         network: Any network; parameters of other layers do not change.
         seed: Seed of the run.
     """
-    draw = {"paper": _draw_papers, "default": _draw_defaults}[getattr(network, "initialisation", "paper")]
+    draw = _RULES[getattr(network, "initialisation", "paper")]
     draw(network, seed)
 
 
@@ -32,11 +33,22 @@ def _draw_defaults(network: nn.Module, seed: int) -> None:
                 module.reset_parameters()
 
 
+def _draw_defaults_but_convolutions(network: nn.Module, seed: int) -> None:
+    _draw_defaults(network, seed)
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            _draw_he(module.weight, torch.Generator().manual_seed(_derive(seed, name)))
+
+
+def _draw_he(weight: torch.Tensor, generator: torch.Generator) -> None:
+    nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu", generator=generator)
+
+
 def _draw_papers(network: nn.Module, seed: int) -> None:
     for name, module in network.named_modules():
         generator = torch.Generator().manual_seed(_derive(seed, name))
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+            _draw_he(module.weight, generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
@@ -46,6 +58,9 @@ def _draw_papers(network: nn.Module, seed: int) -> None:
             nn.init.normal_(module.weight, std=0.01, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+_RULES = {"paper": _draw_papers, "default": _draw_defaults, "he": _draw_defaults_but_convolutions}
 
 
 @contextlib.contextmanager
