@@ -53,13 +53,13 @@ class Layer:
     Attributes:
         name: Dotted name, as in the network's state dict.
         kind: Kind of the layer.
-        macs: Dense MACs of a convolution, linear layer or matrix product; 1 for each output of a mask and for each input
-            of a sum over tokens; 4 for each output of a 2x2 average pooling; 0 for all others.
+        macs: Dense MACs of a convolution, linear layer or matrix product; 1 for each output of a mask and each input of
+            a sum over tokens; 4 for each output of a 2x2 average pooling; 0 for all others.
         parameters: Number of parameters.
         outputs: Number of output elements; for a spiking layer, the number of neurons.
-        source: The spiking layer, or the pooling or mask after it, if the layer's inputs are only its spikes, 0 or 1, so
-            that no multiplications are required; "" for other inputs. For a matrix product, its first operand counts,
-            and a mask must have two such inputs.
+        source: The spiking layer, or the pooling or mask after it, if the layer's inputs are only its spikes, 0 or 1,
+            so that no multiplications are required; "" for other inputs. For a matrix product, its first operand
+            counts, and a mask must have two such inputs.
     """
 
     name: str

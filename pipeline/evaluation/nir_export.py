@@ -23,6 +23,7 @@ from torch import nn
 from pipeline.config.run_config import RunConfig
 from pipeline.layers.blocks import ConvBlock
 from pipeline.layers.pooling import AveragePool
+from pipeline.networks.snn4 import SNN4
 from pipeline.networks.snn5 import SNN5
 from pipeline.networks.spiking_vgg import PLANS as VGG_PLANS
 from pipeline.networks.spiking_vgg import SpikingVGG
@@ -34,8 +35,8 @@ from preprocess.files import write_whole
 TIME_STEP_S = 1e-4
 """The default of SpikingJelly and of most frameworks that read NIR."""
 
-NETWORKS = (*VGG_PLANS, "vggsnn", "snn5")
-_CLASSES = (SpikingVGG, VGGSNN, SNN5)
+NETWORKS = (*VGG_PLANS, "vggsnn", "snn4", "snn5")
+_CLASSES = (SpikingVGG, VGGSNN, SNN4, SNN5)
 
 
 def refuse_inexpressible(config: RunConfig) -> None:
@@ -51,8 +52,8 @@ def refuse_inexpressible(config: RunConfig) -> None:
         )
     if config.network.name not in NETWORKS:
         errors.append(
-            f"network.name: NIR export is for {', '.join(NETWORKS)}; found '{config.network.name}'. Max pooling, for "
-            "one, has no node in NIR"
+            f"network.name: NIR export is for {', '.join(NETWORKS)}; found '{config.network.name}'. Max pooling and "
+            "residual connections, for example, cannot be written"
         )
     if any(find_spec(package) is None for package in ("nir", "nirtorch")):
         errors.append("--nir: expected the package nir: pip install 'spikeloom[nir]'")
@@ -64,7 +65,7 @@ def plain_network(network: nn.Module, size: tuple[int, int]) -> nn.Sequential:
     """Convert a network to a sequence of SpikingJelly's multi-step layers with the same output in evaluation mode.
 
     Args:
-        network: A `SpikingVGG`, `VGGSNN` or `SNN5` with LIF or IF neurons.
+        network: A `SpikingVGG`, `VGGSNN`, `SNN4` or `SNN5` with LIF or IF neurons.
         size: Height and width of a frame.
 
     Returns:
@@ -83,8 +84,7 @@ def plain_network(network: nn.Module, size: tuple[int, int]) -> nn.Sequential:
             conv = fold_batch_norm(block.conv, block.norm)
             plain.add_module(name, conv)
             plain.add_module(f"{name}_neuron", _plain_neuron(block.neuron))
-            # Kernels are 3x3 with a padding of 1, so that only strides reduce the size of a map.
-            rows, columns = -(-rows // int(conv.stride[0])), -(-columns // int(conv.stride[1]))
+            rows, columns = _size_after(conv, rows, columns)
         elif isinstance(block, AveragePool):
             plain.add_module(name, layer.AvgPool2d(2, step_mode="m"))
             rows, columns = rows // 2, columns // 2
@@ -93,6 +93,12 @@ def plain_network(network: nn.Module, size: tuple[int, int]) -> nn.Sequential:
     plain.add_module("flatten", layer.Flatten(step_mode="m"))
     plain.add_module("classifier", fold_pooling(network.pool, network.classifier, rows, columns))
     return plain.eval().requires_grad_(False)
+
+
+def _size_after(conv: nn.Conv2d, rows: int, columns: int) -> tuple[int, int]:
+    (kernel, _), (stride, _), padding = conv.kernel_size, conv.stride, conv.padding[0]
+    after = [(pixels + 2 * int(padding) - kernel) // stride + 1 for pixels in (rows, columns)]
+    return after[0], after[1]
 
 
 def fold_batch_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> layer.Conv2d:

@@ -113,6 +113,20 @@ class ConvBlock(SpikingBlock):
         return self.dropout(fire(self.norm, self.neuron, self.convolve(self.conv, x)))
 
 
+class LinearBlock(nn.Module):
+    """Dropout with one mask for all time steps, linear layer and neuron."""
+
+    def __init__(self, features: int, out: int, make_neuron: MakeNeuron, dropout: float) -> None:
+        super().__init__()
+        self.dropout = make_dropout(dropout)
+        self.linear = nn.Linear(features, out)
+        self.neuron = make_neuron()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(T, B, features) to spikes (T, B, out)."""
+        return self.neuron(self.linear(self.dropout(x)))
+
+
 def make_features(
     plan: Plan, channels: int, config: NetworkConfig, make_neuron: MakeNeuron, dropout: float, *, bias: bool = True
 ) -> nn.Sequential:
