@@ -138,7 +138,7 @@ def test_spikformer_equals_spikingjellys_blocks_behind_its_own_patches():
         in_channels=2, img_size_h=16, img_size_w=16, patch_size=4, num_classes=10, embed_dims=48, num_heads=12, depths=4
     ).double()
     joined = ours.state_dict()
-    state = {name: value for name, value in theirs.state_dict().items()}
+    state = dict(theirs.state_dict())
     for k, block in enumerate(theirs.blocks):
         mine = f"blocks.attention{k + 1}.branch."
         for part in ("weight", "bias", "running_mean", "running_var"):
