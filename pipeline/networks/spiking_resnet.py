@@ -85,5 +85,9 @@ class SpikingResNet(SpikingBlock):
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """(T, B, channels, H, W) to logits (T, B, classes)."""
-        spikes = fire(self.norm, self.neuron, self.stages(self.convolve(self.stem, frames)))
+        return self.read_out(self.stages(self.convolve(self.stem, frames)))
+
+    def read_out(self, current: torch.Tensor) -> torch.Tensor:
+        """The output of the last block, (T, B, C, H, W), to logits (T, B, classes)."""
+        spikes = fire(self.norm, self.neuron, current)
         return self.classifier(self.dropout(over_time(self.pool, spikes).flatten(2)))

@@ -30,6 +30,8 @@ def count(network: str, neuron: str = "lif", *, channels: int = 2, classes: int,
     ("words", "millions"),
     [
         (("spiking-vgg13", 3, 200, 64), {"lif": 278.84, "clif": 282.83, "relu": 922.56}),
+        (("spiking-resnet18", 3, 10, 32), {"lif": 2.89, "clif": 5.12, "relu": 557.65}),
+        (("spiking-resnet18", 3, 100, 32), {"lif": 2.93, "clif": 5.16, "relu": 557.7}),
         (("spiking-vgg11", 2, 10, 48), {"lif": 152.50, "clif": 153.87}),
         (("spiking-vgg11", 2, 11, 128), {"lif": 1083, "clif": 1093}),
     ],

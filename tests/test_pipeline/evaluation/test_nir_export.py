@@ -73,8 +73,10 @@ CASES = [
     ("spiking-vgg-small", "gap", (25, 31)),
     ("vggsnn", "paper", (33, 49)),
     ("vggsnn", "gap", (48, 48)),
-    ("snn5", "paper", (17, 12)),
-    ("snn5", "gap", (16, 16)),
+    ("snn4", "paper", (17, 12)),
+    ("snn4", "gap", (16, 16)),
+    ("snn5", "paper", (32, 37)),
+    ("snn5", "gap", (47, 32)),
     ("fc-snn", "paper", (1, 70)),
 ]
 
