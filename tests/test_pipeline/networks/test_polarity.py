@@ -90,9 +90,10 @@ def test_every_network_takes_a_training_step(name: str, polarity: str, cache: Pa
     (batch,) = loader.batches(1)
     channels = POLARITIES[polarity]
     assert batch.frames.shape == (3, 8, channels, 32, 32)
-    first = count_run_operations(config, network, data.size, 3, CPU).of("conv")[0]
+    first = count_run_operations(config, network, data.size, 3, CPU).of("conv", "linear")[0]
     weight = network.get_submodule(first.name).weight
-    assert weight.shape[1] == channels and first.macs == first.outputs * weight[0].numel()
+    inputs = channels if first.kind == "conv" else channels * 32 * 32
+    assert weight.shape[1] == inputs and first.macs == first.outputs * weight[0].numel()
     learner = Learner(config, network.train(), CPU, Group())
     before = [parameter.detach().clone() for parameter in network.parameters()]
     with SpikeCounter(network) as counter:
