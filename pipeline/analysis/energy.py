@@ -2,9 +2,10 @@
 
 A multiply-accumulate operation (MAC, 32 bits) takes 4.6 pJ, an accumulate operation (AC) 0.9 pJ (Horowitz, ISSCC 2014).
 A layer whose inputs are only spikes adds one weight per spike: its ACs are its dense MACs times the share of its inputs
-that are 1. All other layers, average pooling and the updates of the neurons use MACs
-(`pipeline.analysis.operations.macs_per_step`). Values in the table are for one time step; an inference has T of them.
-This is an estimate, not a measurement, and does not include memory accesses.
+that are 1. So does a matrix product of attention, which adds a row of the other matrix, and a sum of spikes. All other
+layers, average pooling and the updates of the neurons use MACs (`pipeline.analysis.operations.macs_per_step`). Values
+in the table are for one time step; an inference has T of them. This is an estimate, not a measurement, and does not
+include memory accesses.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from pipeline.analysis.operations import Operations, count_run_operations, macs_per_step
+from pipeline.analysis.operations import ADDING, Operations, count_run_operations, macs_per_step
 from pipeline.config.neurons import traits_of
 from pipeline.config.run_config import RunConfig
 from pipeline.runs.result_json import EnergyResult
@@ -70,7 +71,7 @@ def count_energy(operations: Operations, neuron: str, rates: Mapping[str, float]
         timesteps: Time steps of an inference.
     """
     per_neuron = traits_of(neuron).macs_per_step(timesteps)
-    accumulating = [layer for layer in operations.of("conv", "linear") if layer.source]
+    accumulating = [layer for layer in operations.of(*ADDING) if layer.source]
     acs = sum(layer.macs * rates[layer.source] for layer in accumulating)
     return Energy(macs_per_step(operations, per_neuron), acs, timesteps)
 
@@ -79,7 +80,7 @@ class EnergyCount:
     """The operations of a run's network, counted once, to calculate its energy at any firing rates.
 
     Attributes:
-        watched: Modules besides the spiking layers whose rates are required: poolings of spikes.
+        watched: Modules besides the spiking layers whose rates are required: poolings and masks of spikes.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class EnergyCount:
         self._neuron = config.neuron.name
         self._operations = count_run_operations(config, network, size, timesteps, device)
         neurons = {layer.name for layer in self._operations.of("neuron")}
-        sources = {layer.source for layer in self._operations.of("conv", "linear") if layer.source}
+        sources = {layer.source for layer in self._operations.of(*ADDING) if layer.source}
         self.watched = tuple(sorted(sources - neurons))
 
     def energy(self, rates: Mapping[str, float], timesteps: float) -> Energy:

@@ -16,6 +16,7 @@ from pipeline.config.run_config import (
 )
 from pipeline.presets.paper import paper_presets
 from pipeline.presets.preset import Preset
+from pipeline.presets.spike_trains import spike_train_presets
 from preprocess.binning.binning_config import Binning
 from preprocess.errors import ConfigError
 
@@ -98,7 +99,9 @@ def _small_presets() -> Iterator[Preset]:
     )
 
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*_small_presets(), *paper_presets())}
+PRESETS: dict[str, Preset] = {
+    preset.name: preset for preset in (*_small_presets(), *paper_presets(), *spike_train_presets())
+}
 
 
 def find_preset(name: str) -> Preset:

@@ -84,9 +84,23 @@ def test_networks_are_built_from_every_neuron_and_their_seed_decides_all(network
             seed=5,
         )
 
+    if network == "rsnn" and not runs_by_steps(name):
+        with refuses(ConfigError, where="neuron.name", expected="runs step by step", found="all steps at once"):
+            build()
+        return
     first = build()
     assert first(drawn(2, 2, 32, 32)).shape == (T, 2, 3)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), build().parameters(), strict=True))
+
+
+def runs_by_steps(name: str) -> bool:
+    """Whether a neuron gives the same spikes for a sequence and for each of its steps in turn."""
+    (node, twin), x = (make_neuron(NeuronConfig(name, timesteps=T)) for _ in range(2)), drawn(2, 3)
+    try:
+        with torch.no_grad():
+            return torch.equal(torch.cat([node(step[None]) for step in x]), twin(x))
+    except ConfigError:
+        return False
 
 
 def test_another_t_than_the_frames_is_refused():
