@@ -23,6 +23,7 @@ class NeuronTraits:
         has_surrogate: Whether `neuron.surrogate` and `neuron.alpha` have an effect.
         has_reset: Whether `neuron.reset` and `neuron.detach_reset` may differ from their defaults.
         has_decay_input: Whether `neuron.decay_input` may differ from its default.
+        has_window: Whether `neuron.temporal_window` may differ from its default.
         fixed_timesteps: Whether it has weights for each time step, so that it works with one T only.
         fused: Whether it has fused kernels, so that `neuron.backend` may be ``fused``.
         macs: Multiply-accumulate operations of one neuron in one time step; None means T of them.
@@ -35,6 +36,7 @@ class NeuronTraits:
     has_surrogate: bool = True
     has_reset: bool = True
     has_decay_input: bool = True
+    has_window: bool = True
     fixed_timesteps: bool = False
     fused: bool = False
     macs: int | None = 2
@@ -45,8 +47,8 @@ class NeuronTraits:
         return round(timesteps) if self.macs is None else self.macs
 
     def accepts(self, field: str) -> bool:
-        """Whether `reset`, `detach_reset` or `decay_input` may differ from its default."""
-        return self.has_decay_input if field == "decay_input" else self.has_reset
+        """Whether `reset`, `detach_reset`, `decay_input` or `temporal_window` may differ from its default."""
+        return {"decay_input": self.has_decay_input, "temporal_window": self.has_window}.get(field, self.has_reset)
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,11 @@ NEURONS: dict[str, Neuron] = {
     ),
     "plif": Neuron(
         "pipeline.neurons.spikingjelly_neurons:make_plif",
-        NeuronTraits("PLIF", unequal="its time constant is learnt, starting from tau"),
+        NeuronTraits("PLIF", has_window=False, unequal="its time constant is learnt, starting from tau"),
     ),
     "klif": Neuron(
         "pipeline.neurons.spikingjelly_neurons:make_klif",
-        NeuronTraits("KLIF", macs=3, unequal="it has a learnt slope before the threshold"),
+        NeuronTraits("KLIF", has_window=False, macs=3, unequal="it has a learnt slope before the threshold"),
     ),
     "glif": Neuron(
         "pipeline.neurons.fixed_timesteps:make_glif",
@@ -88,6 +90,7 @@ NEURONS: dict[str, Neuron] = {
             has_threshold=False,
             has_reset=False,
             has_decay_input=False,
+            has_window=False,
             fixed_timesteps=True,
             macs=4,
             unequal="it has learnt gates, decays and conductances for each step instead of tau",
@@ -101,6 +104,7 @@ NEURONS: dict[str, Neuron] = {
             has_threshold=False,
             has_reset=False,
             has_decay_input=False,
+            has_window=False,
             fixed_timesteps=True,
             macs=None,
             unequal="it has learnt weights between all steps, no reset and no tau, and sees later steps",
@@ -108,7 +112,14 @@ NEURONS: dict[str, Neuron] = {
     ),
     "if": Neuron(
         "pipeline.neurons.spikingjelly_neurons:make_if",
-        NeuronTraits("IF", has_tau=False, has_decay_input=False, macs=1, unequal="it has no leak and therefore no tau"),
+        NeuronTraits(
+            "IF",
+            has_tau=False,
+            has_decay_input=False,
+            has_window=False,
+            macs=1,
+            unequal="it has no leak and therefore no tau",
+        ),
     ),
     "relu": Neuron(
         "pipeline.neurons.spikingjelly_neurons:make_relu",
@@ -119,6 +130,7 @@ NEURONS: dict[str, Neuron] = {
             has_surrogate=False,
             has_reset=False,
             has_decay_input=False,
+            has_window=False,
             macs=4,
             unequal="it is not a spiking neuron: each frame passes alone, and the logits add up over the frames",
         ),

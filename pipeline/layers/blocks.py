@@ -7,12 +7,12 @@ from functools import partial
 from typing import Literal
 
 import torch
-from spikingjelly.activation_based import layer
 from torch import nn
 
 from pipeline.config.run_config import NetworkConfig
 from pipeline.kernels.norm_neuron import can_fuse
 from pipeline.layers.batch_norm import SequenceBatchNorm
+from pipeline.layers.dropout import make_dropout as make_dropout
 from pipeline.layers.pooling import AveragePool, MaxPool
 from pipeline.layers.spike_conv import convolve
 from preprocess.errors import ConfigError
@@ -34,13 +34,8 @@ def channels_last(x: torch.Tensor) -> torch.Tensor:
     return x.movedim(2, -1).contiguous().movedim(-1, 2)
 
 
-def make_dropout(share: float) -> nn.Module:
-    """Dropout with one mask for all time steps until the reset; the identity if the rate is 0."""
-    return layer.Dropout(share, step_mode="m") if share > 0 else nn.Identity()
-
-
 class ConvBlock(nn.Module):
-    """Convolution 3x3, batch norm, neuron, and dropout with one mask for all time steps."""
+    """Convolution 3x3, batch norm, neuron and dropout."""
 
     def __init__(
         self,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from torch import nn
 
+_Drawn = nn.Conv2d | nn.BatchNorm2d | nn.Linear
 
-def initialise(network: nn.Module, seed: int) -> None:
+
+def initialise(network: nn.Module, seed: int, linear_weights: Literal["normal", "torch"] = "normal") -> None:
     """Draw weights by the rule in the attribute `initialisation` of the network's class.
 
     ``paper``, the default, follows the CLIF authors' code. Convolutions: normal with fan-out scaling for ReLU (He et
@@ -20,14 +23,20 @@ def initialise(network: nn.Module, seed: int) -> None:
     Args:
         network: Any network; parameters of other layers do not change.
         seed: Seed of the run.
+        linear_weights: ``torch`` draws the linear layers of ``paper`` as torch does, which the authors' code leaves out
+            for some networks.
     """
-    draw = {"paper": _draw_papers, "default": _draw_defaults}[getattr(network, "initialisation", "paper")]
-    draw(network, seed)
+    if getattr(network, "initialisation", "paper") == "default":
+        _draw_defaults(network, seed, (nn.Conv2d, nn.BatchNorm2d, nn.Linear))
+        return
+    _draw_papers(network, seed)
+    if linear_weights == "torch":
+        _draw_defaults(network, seed, (nn.Linear,))
 
 
-def _draw_defaults(network: nn.Module, seed: int) -> None:
+def _draw_defaults(network: nn.Module, seed: int, kinds: tuple[type[_Drawn], ...]) -> None:
     for name, module in network.named_modules():
-        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, nn.Linear)):
+        if isinstance(module, kinds):
             with seeded(seed, name):
                 module.reset_parameters()
 
