@@ -22,7 +22,7 @@ _SYNONYMS = {
     "schedule.warmup_epochs": "warmup warm_up warmup_steps",
     "schedule.patience": "early_stopping early_stop",
     "batch_size": "bs batch batchsize train_batch_size per_device_train_batch_size",
-    "drop_last": "drop_last_batch droplast keep_last",
+    "keep_last": "drop_last drop_last_batch droplast keep_last_batch",
     "micro_batch": "accumulate accumulation_steps gradient_accumulation gradient_accumulation_steps micro_batch_size",
     "binning.timesteps": "timesteps t timestep time_step time_steps n_steps num_steps steps frames frames_number bins",
     "binning.split_by": "split_mode frame_mode binning",

@@ -65,7 +65,7 @@ class FrameLoader:
         *,
         seed: int | None = None,
         training: bool = False,
-        drop_last: bool = True,
+        keep_last: bool = False,
         augmentation: str = "none",
         group: Group | None = None,
     ) -> None:
@@ -78,7 +78,7 @@ class FrameLoader:
             device: Device of the batches.
             seed: Seed of the run, for shuffling, augmentation, and `input.time_order` shuffled.
             training: Whether samples are shuffled in every epoch. The order depends on the seed and the epoch only.
-            drop_last: Whether a last batch of fewer samples is left out; only for training.
+            keep_last: Whether training includes a last batch of fewer samples.
             augmentation: As `dataset.augmentation`; only for training. Augmentation of events requires `EventFrames`.
             group: Processes that share each batch; each loads the same number of its samples.
 
@@ -91,10 +91,10 @@ class FrameLoader:
         if augmentation != "none" and not training:
             raise ValueError(f"expected augmentation only for a training loader, found {augmentation}")
         group = group or Group()
-        if training and not drop_last and (rest := len(indices) % batch_size) % group.size:
+        if training and keep_last and (rest := len(indices) % batch_size) % group.size:
             raise ConfigError(
-                f"drop_last: expected true, because the {group.size} processes that torchrun started cannot share the "
-                f"last batch of {rest} samples equally, found false. Use --drop-last, or another number of processes."
+                f"keep_last: expected false, because the {group.size} processes that torchrun started cannot share the "
+                f"last batch of {rest} samples equally, found true. Leave keep_last out, or use another number of processes."
             )
         self.indices = indices
         self.waited_s = 0.0
@@ -103,7 +103,7 @@ class FrameLoader:
         self._config = config
         self._device = device
         self._seed = seed
-        self._training, self._drop_last = training, drop_last
+        self._training, self._keep_last = training, keep_last
         names = parse_augmentation(augmentation)
         self._frame_augmentations = [name for name in names if name in FRAME_AUGMENTATIONS]
         self._event_augmentations = [name for name in names if name in EVENT_AUGMENTATIONS]
@@ -190,7 +190,7 @@ class FrameLoader:
             order = np.random.default_rng([self._seed, epoch]).permutation(order)
         size = self._batch_size
         batches = [order[start : start + size] for start in range(0, len(order), size)]
-        if self._training and self._drop_last and len(batches[-1]) < size:
+        if self._training and not self._keep_last and len(batches[-1]) < size:
             batches.pop()
         return [batch[self._group.rank :: self._group.size] for batch in batches]
 

@@ -112,7 +112,7 @@ def _work(config: RunConfig, operations: Operations, tiny: TinyFrames) -> dict[s
     # The backward pass costs two forward passes: gradients of the inputs and of the weights.
     step = 2 * operations.macs * config.batch_size * (tiny.timesteps + 2 * grad_steps)
     samples = tiny.train_samples
-    if samples is not None and config.drop_last:
+    if samples is not None and not config.keep_last:
         samples -= samples % config.batch_size
     return {
         "train_samples": tiny.train_samples,

@@ -51,7 +51,7 @@ def describe_run(
         "timesteps": data.frames.timesteps,
         "train_samples": len(data.splits.train),
         # The samples of an incomplete last batch, which differ by epoch.
-        "left_out_per_epoch": len(data.splits.train) % config.batch_size if config.drop_last else 0,
+        "left_out_per_epoch": 0 if config.keep_last else len(data.splits.train) % config.batch_size,
         "classes": list(data.classes),
         "epoch": epoch,
         "epochs": len(rows),

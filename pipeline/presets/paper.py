@@ -51,7 +51,7 @@ _CIFAR10_DVS = replace(
     optimiser=OptimiserConfig(learning_rate=0.05),
     batch_size=128,
     # The authors' loader, unlike that of DVS-Gesture, also yields the last 40 of 9000 samples as a batch.
-    drop_last=False,
+    keep_last=True,
 )
 
 # The paper only says that it changed the neurons of PSN's code; that the rest of that code was kept is an assumption.
@@ -76,7 +76,7 @@ _VGGSNN_CLIF_LOSS = replace(
     _VGGSNN,
     network=NetworkConfig(name="vggsnn", dropout=0.25),
     loss=_CIFAR10_DVS.loss,
-    drop_last=True,
+    keep_last=False,
     seed=_CIFAR10_DVS.seed,
 )
 

@@ -180,7 +180,7 @@ class _Training:
             self.device,
             seed=config.seed,
             training=training,
-            drop_last=config.drop_last,
+            keep_last=config.keep_last,
             augmentation=config.dataset.augmentation if training else "none",
             group=self.group if training else None,
         )
