@@ -67,7 +67,9 @@ class Neuron:
 # MACs: lif, clif and relu (its ANN column) are from the CLIF paper's Table 6. The others are counted by the same rule,
 # one for each product with a state or a spike: plif decays and resets as lif does, klif also has a slope, if only
 # resets, glif multiplies by decay, gated reset, input and reset, alif has a second state that decays, grows and raises
-# the threshold, and clif-undecayed saves the two of the decay of m. psn has a row of its matrix, T.
+# the threshold, and clif-undecayed saves the two of the decay of m. psn has a row of its matrix, T, and sliding-psn one
+# of two inputs. ar-lif decays v and m, multiplies the input by c and a, and the increment of m and the reset by the
+# spike; tc-lif couples its compartments in both directions and resets both.
 NEURONS: dict[str, Neuron] = {
     "lif": Neuron("pipeline.neurons.lif.node:make_lif", NeuronTraits("LIF", fused=True)),
     "clif": Neuron(
@@ -108,6 +110,40 @@ NEURONS: dict[str, Neuron] = {
             fixed_timesteps=True,
             macs=None,
             unequal="it has learnt weights between all steps, no reset and no tau, and sees later steps",
+        ),
+    ),
+    "sliding-psn": Neuron(
+        "pipeline.neurons.sliding_psn:make_sliding_psn",
+        NeuronTraits(
+            "Sliding PSN",
+            has_tau=False,
+            has_threshold=False,
+            has_reset=False,
+            has_decay_input=False,
+            has_window=False,
+            macs=2,
+            unequal="it has learnt weights of the last two inputs, no reset and no tau",
+        ),
+    ),
+    "ar-lif": Neuron(
+        "pipeline.neurons.ar_lif:make_ar_lif",
+        NeuronTraits(
+            "AR-LIF",
+            has_reset=False,
+            has_decay_input=False,
+            macs=6,
+            unequal="its reset and threshold adapt, with two learnt parameters in each layer",
+        ),
+    ),
+    "tc-lif": Neuron(
+        "pipeline.neurons.tc_lif:make_tc_lif",
+        NeuronTraits(
+            "TC-LIF",
+            has_tau=False,
+            has_reset=False,
+            has_decay_input=False,
+            macs=4,
+            unequal="it has a second compartment, and a learnt coupling in each layer instead of tau",
         ),
     ),
     "if": Neuron(

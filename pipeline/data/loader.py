@@ -94,7 +94,7 @@ class FrameLoader:
         if training and keep_last and (rest := len(indices) % batch_size) % group.size:
             raise ConfigError(
                 f"keep_last: expected false, because the {group.size} processes that torchrun started cannot share the "
-                f"last batch of {rest} samples equally, found true. Leave keep_last out, or use another number of processes."
+                f"last batch of {rest} samples equally, found true. Leave keep_last out, or start fewer processes."
             )
         self.indices = indices
         self.waited_s = 0.0
