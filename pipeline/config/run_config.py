@@ -63,6 +63,8 @@ class RunConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     batch_size: int = 16
     """Number of samples per optimiser step."""
+    keep_last: bool = False
+    """Also train on the last batch of an epoch if it has fewer than batch_size samples; otherwise it is left out."""
     micro_batch: int | None = None
     """Micro-batch size for gradient accumulation. Use it when a full batch does not fit in memory. Batch-norm
     statistics are computed per micro-batch (default: no accumulation)."""

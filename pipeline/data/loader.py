@@ -20,6 +20,7 @@ from pipeline.data.input_encoding import encode
 from pipeline.data.padding import step_mask
 from pipeline.data.time_order import reorder_steps
 from pipeline.runtime.distributed import Group, share_of
+from preprocess.errors import ConfigError
 from preprocess.interrupts import raise_if_stopped
 from preprocess.store.frame_source import EventFrames, FrameSource
 
@@ -64,6 +65,7 @@ class FrameLoader:
         *,
         seed: int | None = None,
         training: bool = False,
+        keep_last: bool = False,
         augmentation: str = "none",
         group: Group | None = None,
     ) -> None:
@@ -75,19 +77,25 @@ class FrameLoader:
             config: How counts are converted to the network's input.
             device: Device of the batches.
             seed: Seed of the run, for shuffling, augmentation, and `input.time_order` shuffled.
-            training: Whether samples are shuffled in every epoch and an incomplete last batch is dropped, as in the
-                paper's code. The order depends on the seed and the epoch only.
+            training: Whether samples are shuffled in every epoch. The order depends on the seed and the epoch only.
+            keep_last: Whether training includes a last batch of fewer samples.
             augmentation: As `dataset.augmentation`; only for training. Augmentation of events requires `EventFrames`.
             group: Processes that share each batch; each loads the same number of its samples.
 
         Raises:
             ValueError: If there is no seed for training, or augmentation outside training.
+            ConfigError: If processes cannot share the last batch equally.
         """
         if training and seed is None:
             raise ValueError("expected a seed for a training loader, found none")
         if augmentation != "none" and not training:
             raise ValueError(f"expected augmentation only for a training loader, found {augmentation}")
         group = group or Group()
+        if training and keep_last and (rest := len(indices) % batch_size) % group.size:
+            raise ConfigError(
+                f"keep_last: expected false, because the {group.size} processes that torchrun started cannot share the "
+                f"last batch of {rest} samples equally, found true. Leave keep_last out, or start fewer processes."
+            )
         self.indices = indices
         self.waited_s = 0.0
         self._frames = frames
@@ -95,7 +103,7 @@ class FrameLoader:
         self._config = config
         self._device = device
         self._seed = seed
-        self._training = training
+        self._training, self._keep_last = training, keep_last
         names = parse_augmentation(augmentation)
         self._frame_augmentations = [name for name in names if name in FRAME_AUGMENTATIONS]
         self._event_augmentations = [name for name in names if name in EVENT_AUGMENTATIONS]
@@ -182,7 +190,7 @@ class FrameLoader:
             order = np.random.default_rng([self._seed, epoch]).permutation(order)
         size = self._batch_size
         batches = [order[start : start + size] for start in range(0, len(order), size)]
-        if self._training and len(batches[-1]) < size:
+        if self._training and not self._keep_last and len(batches[-1]) < size:
             batches.pop()
         return [batch[self._group.rank :: self._group.size] for batch in batches]
 

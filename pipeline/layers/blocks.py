@@ -7,12 +7,12 @@ from functools import partial
 from typing import Literal, Protocol, Self
 
 import torch
-from spikingjelly.activation_based import layer
 from torch import nn
 
 from pipeline.config.run_config import NetworkConfig
 from pipeline.kernels.norm_neuron import can_fuse
 from pipeline.layers.batch_norm import SequenceBatchNorm
+from pipeline.layers.dropout import make_dropout as make_dropout
 from pipeline.layers.pooling import AveragePool, MaxPool
 from pipeline.layers.spike_conv import convolve
 from preprocess.errors import ConfigError
@@ -39,11 +39,6 @@ def over_time(module: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -
 def channels_last(x: torch.Tensor) -> torch.Tensor:
     """A sequence (T, B, C, H, W) in the memory order T, B, H, W, C; unchanged if it has that order."""
     return x.movedim(2, -1).contiguous().movedim(-1, 2)
-
-
-def make_dropout(share: float) -> nn.Module:
-    """Dropout with one mask for all time steps until the reset; the identity if the rate is 0."""
-    return layer.Dropout(share, step_mode="m") if share > 0 else nn.Identity()
 
 
 def fire(norm: SequenceBatchNorm, neuron: nn.Module, current: torch.Tensor) -> torch.Tensor:
@@ -87,7 +82,7 @@ class SpikingBlock(nn.Module):
 
 
 class ConvBlock(SpikingBlock):
-    """Convolution, batch norm, neuron, and dropout with one mask for all time steps."""
+    """Convolution, batch norm, neuron and dropout."""
 
     def __init__(
         self,

@@ -6,12 +6,15 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import nn
 
+_Drawn = nn.Conv2d | nn.BatchNorm2d | nn.Linear
 
-def initialise(network: nn.Module, seed: int) -> None:
+
+def initialise(network: nn.Module, seed: int, linear_weights: Literal["normal", "torch"] = "normal") -> None:
     """Draw weights by the rule in the attribute `initialisation` of the network's class.
 
     ``paper``, the default, follows the CLIF authors' code. Convolutions: normal with fan-out scaling for ReLU (He et
@@ -25,13 +28,20 @@ def initialise(network: nn.Module, seed: int) -> None:
     Args:
         network: Any network; parameters of other layers do not change.
         seed: Seed of the run.
+        linear_weights: ``torch`` draws the linear layers of ``paper`` as torch does, which the authors' code leaves out
+            for some networks.
     """
-    _RULES[getattr(network, "initialisation", "paper")](network, seed)
+    rule = getattr(network, "initialisation", "paper")
+    _RULES[rule](network, seed)
+    if rule == "paper" and linear_weights == "torch":
+        _draw_defaults(network, seed, (nn.Linear,))
 
 
-def _draw_defaults(network: nn.Module, seed: int) -> None:
+def _draw_defaults(
+    network: nn.Module, seed: int, kinds: tuple[type[_Drawn], ...] = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
+) -> None:
     for name, module in network.named_modules():
-        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, nn.Linear)):
+        if isinstance(module, kinds):
             with seeded(seed, name):
                 module.reset_parameters()
 

@@ -13,6 +13,7 @@ from pipeline.config.custom_classes import is_outside, make_outside, make_regist
 from pipeline.config.registrations import registration_of
 from pipeline.config.run_config import NetworkConfig, NeuronConfig
 from pipeline.layers.blocks import MakeNeuron, SpikingBlock
+from pipeline.layers.dropout import set_dropout_masks
 from pipeline.networks.fc_snn import HIDDEN, FullyConnected
 from pipeline.networks.initialisation import initialise, seeded
 from pipeline.networks.modified_plif_net import PLANS as MODIFIED_PLIF_PLANS
@@ -99,7 +100,8 @@ def build_network(
         if make_custom is not None:
             return make_custom(network.name, "network.name", arguments | {"timesteps": timesteps})
         built = NETWORKS[network.name](**arguments)
-    initialise(built, seed)
+    initialise(built, seed, network.linear_weights)
+    set_dropout_masks(built, network.dropout_mask)
     # Random numbers fill weights in the order of memory, so the memory layout may only change now.
     for module in built.modules():
         if isinstance(module, SpikingBlock):

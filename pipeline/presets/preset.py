@@ -12,7 +12,7 @@ class Preset:
     """A named configuration.
 
     Attributes:
-        name: ``<dataset>-<network>[-t<T>][-pil][-aug][-<split>]`` for the paper's experiments,
+        name: ``<dataset>-<network>[-t<T>][-pil][-aug][-<reading>][-<split>]`` for the paper's experiments,
             ``gesture-vgg11-k<k>-tau<tau>`` for those of Table 3, ``<dataset>-small`` for one that a CPU trains in
             minutes, ``shd-<network>`` for spike trains.
         config: The configuration.

@@ -121,6 +121,38 @@ def test_dropout_keeps_one_mask_for_all_time_steps_until_the_reset():
 
 
 @pytest.mark.parametrize("name", list(NETWORKS))
+def test_every_dropout_of_a_network_follows_the_configuration(name: str):
+    for mode in ("fixed", "per-step"):
+        config = NetworkConfig(name, width=1 / 16, dropout=0.5, dropout_mask=mode)  # type: ignore[arg-type]
+        drops = [
+            module
+            for module in build(config, size=(32, 32)).modules()
+            if isinstance(module, (layer.Dropout, nn.Dropout))
+        ]
+        assert drops
+        for drop in drops:
+            out = drop.train()(torch.ones(6, 3, 40))
+            assert {(step == out[0]).all().item() for step in out[1:]} == {mode == "fixed"}
+            assert set(out.unique().tolist()) == {0.0, 2.0}
+            assert torch.equal(drop.eval()(torch.ones(2, 3, 4)), torch.ones(2, 3, 4))
+
+
+@pytest.mark.parametrize("name", ["spiking-vgg11", "vggsnn", "snn5"])
+def test_linear_weights_are_drawn_as_configured_and_nothing_else_changes(name: str):
+    normal, torchs = (
+        build(NetworkConfig(name, width=1 / 8, linear_weights=weights), size=(32, 32)).state_dict()  # type: ignore[arg-type]
+        for weights in ("normal", "torch")
+    )
+    differs = {part for part, value in normal.items() if not torch.equal(value, torchs[part])}
+    assert differs == {"classifier.weight", "classifier.bias"}
+    # Uniform up to 1 / sqrt(features), whose standard deviation is a sqrt(3)th of that.
+    weight = torchs["classifier.weight"]
+    bound = weight.shape[1] ** -0.5
+    assert weight.abs().max() <= bound and weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.1)
+    assert normal["classifier.weight"].std().item() == pytest.approx(0.01, rel=0.1)
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
 def test_networks_that_differ_in_the_neuron_start_equal_bit_for_bit(name: str):
     torch.manual_seed(0)
     narrow = NetworkConfig(name, width=0.125)

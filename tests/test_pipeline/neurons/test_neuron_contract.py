@@ -43,6 +43,24 @@ def test_spikes_have_the_inputs_shape_and_gradients_are_finite(node: torch.nn.Mo
     assert x.grad.any()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_evaluation_gives_the_spikes_and_gradients_of_training(node: torch.nn.Module, dtype: torch.dtype):
+    """As fine-tuning with frozen batch norm and attribution need them."""
+    if dtype == torch.float64 and getattr(node, "backend", "") == "fused":
+        pytest.skip("the kernels are for 32 and 16 bits")
+    node.to(dtype)
+    found = []
+    for training in (True, False):
+        node.train(training)
+        node.zero_grad()
+        functional.reset_net(node)
+        x = drawn(3, 8).to(dtype).requires_grad_()
+        spikes = node(x)
+        (spikes * drawn(3, 8).to(dtype)).sum().backward()
+        found.append([spikes, x.grad, *(parameter.grad for parameter in node.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True)) and found[1][1].any()
+
+
 def test_a_reset_forgets(node: torch.nn.Module):
     x = drawn(3, 8)
     first = node(x)
