@@ -19,9 +19,9 @@ from preprocess.store.frame_source import FrameSource
 class FrameDataset(Dataset[tuple[torch.Tensor, int]]):
     """A map-style data set of (frames, label), for custom training loops and PyTorch's `DataLoader`.
 
-    Frames are float32, shape (T, C, H, W), encoded as the network's input; an image is repeated at each time step. Works
-    in forked and spawned workers, in threads and in Ray tasks: it is pickled by path, and each process opens the file
-    when it first reads from it.
+    Frames are float32, shape (T, C, H, W), encoded as the network's input; an image is the same at each step. Works in
+    forked and spawned workers, in threads and in Ray tasks: it is pickled by path, and each process opens the file when
+    it first reads from it.
     """
 
     def __init__(

@@ -39,7 +39,7 @@ def encode(counts: torch.Tensor, config: InputConfig, normalisation: Normalisati
         counts: Any integer type, or float32 for imported frames, shape (T, B, 2, H, W); for images (T, B, 3, H, W) with
             values from 0 to 255.
         config: Its `polarity`, `encoding`, `size` and `resize` are used.
-        normalisation: Of images; those without are only scaled to 0 to 1.
+        normalisation: Of images; required for them.
 
     Returns:
         float32, shape (T, B, C, size, size), or (T, B, C, H, W) if no size is set, with C = `config.channels`.
@@ -47,6 +47,8 @@ def encode(counts: torch.Tensor, config: InputConfig, normalisation: Normalisati
     if config.encoding == "pil-la":
         return _through_pillow(counts, config.size)
     if config.static:
+        if normalisation is None:
+            raise ValueError("expected the mean and standard deviation of images, found none")
         frames = _normalised(counts, normalisation)
     else:
         chosen = _channels_of(counts, config.polarity)
@@ -64,11 +66,9 @@ def encode(counts: torch.Tensor, config: InputConfig, normalisation: Normalisati
     return resized.unflatten(0, frames.shape[:2])
 
 
-def _normalised(images: torch.Tensor, normalisation: Normalisation | None) -> torch.Tensor:
+def _normalised(images: torch.Tensor, normalisation: Normalisation) -> torch.Tensor:
     """Images (..., 3, H, W) from 0 to 255 as float32: scaled to 0 to 1, less the mean, divided by the deviation."""
     scaled = images.to(torch.float32) / 255
-    if normalisation is None:
-        return scaled
     mean, deviation = (torch.tensor(values, device=images.device)[:, None, None] for values in normalisation)
     return scaled.sub_(mean).div_(deviation)
 

@@ -12,7 +12,7 @@ from preprocess.building.build_frame_cache import ensure_frames
 from preprocess.datasets.emulated_names import is_emulated
 from preprocess.datasets.splits import Splits
 from preprocess.errors import ConfigError
-from preprocess.store.cache_file_names import events_path
+from preprocess.store.cache_file_names import events_path, images_path
 from preprocess.store.copied_cache import open_copied
 from preprocess.store.event_store import open_events
 from preprocess.store.frame_cache import open_frames
@@ -87,7 +87,9 @@ def _open_frames(config: RunConfig, cache: Path, progress: Progress | None) -> F
         return imported
     if given.static:
         # Either there are events, or nothing: both errors say what to do.
-        check_input(open_events(events_path(cache, name)), name, config.binning, given.source, given.encoding)
+        events = events_path(cache, name)
+        found = open_events(events) if events.exists() else open_images(images_path(cache, name))
+        check_input(found, name, config.binning, given.source, given.encoding)
     if given.source == "events":
         return EventFrames(open_events(events_path(cache, name)), config.binning, progress=progress)
     copied = open_copied(cache, name, config.binning)

@@ -112,7 +112,9 @@ def _image_presets() -> Iterator[Preset]:
     )
 
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*_small_presets(), *_image_presets(), *paper_presets())}
+PRESETS: dict[str, Preset] = {
+    preset.name: preset for preset in (*_small_presets(), *_image_presets(), *paper_presets())
+}
 
 
 def find_preset(name: str) -> Preset:

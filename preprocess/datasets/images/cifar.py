@@ -158,7 +158,7 @@ CIFAR10_DATASET = Dataset(
         "cifar-10-binary.tar.gz": "cifar-10-batches-bin",
     },
     caches=(CacheKind("cifar10"),),
-    published={"cifar10": Published(SIDE, SIDE, 10, 50_000)},
+    published={"cifar10": Published(SIDE, SIDE, 10, 50_000, images=True)},
 )
 
 CIFAR100_DATASET = Dataset(
@@ -180,5 +180,5 @@ CIFAR100_DATASET = Dataset(
         "cifar-100-binary.tar.gz": "cifar-100-binary",
     },
     caches=(CacheKind("cifar100"),),
-    published={"cifar100": Published(SIDE, SIDE, 100, 50_000)},
+    published={"cifar100": Published(SIDE, SIDE, 100, 50_000, images=True)},
 )

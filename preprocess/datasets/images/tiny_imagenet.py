@@ -10,7 +10,6 @@ Grey images become three equal channels.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,9 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from preprocess.datasets.dataset_description import CacheKind, Dataset, Published
+from preprocess.datasets.images.image_file import decode_image
 from preprocess.datasets.images.image_layout import ImageFile, ImageLayout, Images, Normalisation
 from preprocess.datasets.layout import Form, files, folders, raise_all
-from preprocess.errors import LayoutError, RecordingError
+from preprocess.errors import LayoutError
 from preprocess.store.sample_table import TEST, TRAIN
 
 SIDE = 64
@@ -84,21 +84,7 @@ def _file(path: Path, folder: Path, split: int, label: int, name: str) -> ImageF
 
 
 def _decode(path: Path, label: int, name: str, content: bytes) -> Images:
-    # Imported here, because only this data set needs it.
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-            if image.size != (SIDE, SIDE):
-                found = f"{image.height}x{image.width}"
-                raise RecordingError(f"{path}: expected {SIDE}x{SIDE} pixels, found {found}. {_AGAIN}")
-            pixels = np.asarray(image.convert("RGB"), np.uint8)
-    except RecordingError:
-        raise
-    except Exception as error:  # Pillow raises many for damaged files
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise RecordingError(f"{path}: expected a JPEG image, found a damaged one ({reason}). {_AGAIN}") from None
-    return Images(np.ascontiguousarray(pixels.transpose(2, 0, 1))[None], np.array([label], np.int64), [name])
+    return Images(decode_image(path, content, SIDE, SIDE)[None], np.array([label], np.int64), [name])
 
 
 def _class_names(path: Path, ids: list[str]) -> tuple[str, ...]:
@@ -119,5 +105,5 @@ DATASET = Dataset(
     (Form("folders of JPEG", f"tiny-imagenet-200 with train and val/{_NOTES}", _fits, _read),),
     archives={"tiny-imagenet-200.zip": "tiny-imagenet-200"},
     caches=(CacheKind("tiny-imagenet"),),
-    published={"tiny-imagenet": Published(SIDE, SIDE, _CLASSES, 100_000)},
+    published={"tiny-imagenet": Published(SIDE, SIDE, _CLASSES, 100_000, images=True)},
 )
