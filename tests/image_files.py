@@ -6,7 +6,9 @@ The three classes are three photographs: a temple, a flower and a portrait. Trai
 from __future__ import annotations
 
 import functools
+import io
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,24 @@ def write_batch(path: Path, pixels: NDArray[Any], **more: Any) -> None:
     _pickle(path, {"data": np.ascontiguousarray(pixels.reshape(len(pixels), -1)), **more})
 
 
+class _Python2(pickle._Pickler):
+    """Writes text and bytes as Python 2 wrote its str, as in the published files."""
+
+    dispatch = dict(pickle._Pickler.dispatch)
+
+    def save_str(self, value: str | bytes) -> None:
+        content = value.encode() if isinstance(value, str) else value
+        if len(content) < 256:
+            self.write(pickle.SHORT_BINSTRING + bytes([len(content)]) + content)
+        else:
+            self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)
+        self.memoize(value)
+
+    dispatch[str] = dispatch[bytes] = save_str
+
+
 def _pickle(path: Path, values: dict[str, Any]) -> None:
-    # The published files are of protocol 2; their keys are text of Python 2, which is bytes.
-    path.write_bytes(pickle.dumps({key.encode(): value for key, value in values.items()}, protocol=2))
+    content = io.BytesIO()
+    _Python2(content, protocol=2).dump(values)
+    # The module's name before NumPy 2.
+    path.write_bytes(content.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
