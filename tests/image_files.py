@@ -10,7 +10,7 @@ import io
 import pickle
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import matplotlib as mpl
 import numpy as np
@@ -125,7 +125,7 @@ def write_batch(path: Path, pixels: NDArray[Any], **more: Any) -> None:
 class _Python2(pickle._Pickler):
     """Writes text and bytes as Python 2 wrote its str, as in the published files."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar[dict[type, Any]] = dict(pickle._Pickler.dispatch)
 
     def save_str(self, value: str | bytes) -> None:
         content = value.encode() if isinstance(value, str) else value

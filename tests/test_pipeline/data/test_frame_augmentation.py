@@ -236,7 +236,8 @@ def test_no_draws_repeat_those_of_the_order_or_of_augmented_events():
     """NumPy takes a seed that ends in zeros for one without them."""
     assert np.random.default_rng([5, 2, 3]).random() == np.random.default_rng([5, 2, 3, 0]).random()
     of_images = {"autoaugment-cifar10": 8, "autoaugment-imagenet": 9}
-    assert frame_augmentation.NUMBERS == NUMBERS | of_images and min(NUMBERS.values()) > 0
+    every = NUMBERS | of_images
+    assert every == frame_augmentation.NUMBERS and min(every.values()) > 0
     assert set(NUMBERS) == set(FRAME_AUGMENTATIONS)
     assert set(IMAGE_AUGMENTATIONS) <= frame_augmentation.NUMBERS.keys()
     assert len(set(frame_augmentation.NUMBERS.values())) == len(frame_augmentation.NUMBERS)
