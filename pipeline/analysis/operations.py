@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pipeline.config.custom_classes import is_custom
 from pipeline.config.neurons import NEURONS, traits_of
 from pipeline.config.run_config import RunConfig
+from pipeline.kernels.tensors import is_repeated, repeated
 from pipeline.layers.dense import RecurrentNeuron
 from pipeline.layers.pooling import AveragePool, MaxPool
 from pipeline.layers.spike_products import SpikeMask, SpikeProduct, TokenSum
@@ -60,6 +61,8 @@ class Layer:
         source: The spiking layer, or the pooling or mask after it, if the layer's inputs are only its spikes, 0 or 1,
             so that no multiplications are required; "" for other inputs. For a matrix product, its first operand
             counts, and a mask must have two such inputs.
+        once: Whether it is computed once for all time steps, because its input is the same in each of them, as static
+            images are. `macs` and `outputs` are those of this computation.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Layer:
     parameters: int
     outputs: int
     source: str
+    once: bool = False
 
     @property
     def binary_input(self) -> bool:
@@ -97,11 +101,16 @@ class Operations:
         return sum(layer.macs for layer in self.of(*MULTIPLYING))
 
     @property
+    def once_macs(self) -> int:
+        """The part of `macs` that is computed once for all time steps."""
+        return sum(layer.macs for layer in self.of("conv", "linear") if layer.once)
+
+    @property
     def neurons(self) -> int:
         return sum(layer.outputs for layer in self.of("neuron"))
 
 
-def count_operations(network: nn.Module, frames: torch.Tensor) -> Operations:
+def count_operations(network: nn.Module, frames: torch.Tensor, *, static: bool = False) -> Operations:
     """Count the operations of a network by running it once in evaluation mode.
 
     The input of a layer is binary if it is the output of a spiking layer, or the max pooling of one; dropout is off. A
@@ -111,7 +120,22 @@ def count_operations(network: nn.Module, frames: torch.Tensor) -> Operations:
         network: Any network that maps sequences to logits; its mode and running statistics do not change.
         frames: (T, B, channels, H, W), float, on the network's device. One step of one sample suffices, unless the
             neurons require a certain T. Use ones, because outputs that are all zero would be mistaken for spikes.
+        static: Whether all time steps of the input are the same, which marks the layers that are computed once.
     """
+    watch = _run(network, frames)
+    layers = tuple(watch.layers.values())
+    if static:
+        several = repeated(frames[0], max(2, len(frames)))
+        computed = _run(network, several).elements
+        # A layer that is computed once has the outputs of one step for all of them.
+        layers = tuple(
+            replace(layer, once=computed[layer.name] * len(frames) < watch.elements[layer.name] * len(several))
+            for layer in layers
+        )
+    return Operations(layers, sum(parameter.numel() for parameter in network.parameters()))
+
+
+def _run(network: nn.Module, frames: torch.Tensor) -> _Watch:
     watch = _Watch(frames.shape[0] * frames.shape[1])
     with ExitStack() as stack:
         stack.enter_context(_evaluating(network))
@@ -120,13 +144,13 @@ def count_operations(network: nn.Module, frames: torch.Tensor) -> Operations:
             stack.callback(hook.remove)
         with torch.no_grad(), _Copies(watch):
             network(frames)
-    return Operations(tuple(watch.layers.values()), sum(parameter.numel() for parameter in network.parameters()))
+    return watch
 
 
 def count_run_operations(
     config: RunConfig, network: nn.Module, size: tuple[int, int], timesteps: int, device: torch.device
 ) -> Operations:
-    """As `count_operations`, with one sample of event frames, and one time step unless the network requires T.
+    """As `count_operations`, with one sample, and one time step unless the network requires T.
 
     Args:
         config: Configuration of the network, and of the frames' channels.
@@ -138,7 +162,7 @@ def count_run_operations(
     fixed = config.neuron.name not in NEURONS or traits_of(config.neuron.name).fixed_timesteps
     bound = fixed or is_custom("network.name", config.network.name)
     shape = (timesteps if bound else 1, 1, config.input.channels, *size)
-    return count_operations(network, torch.ones(shape, device=device))
+    return count_operations(network, torch.ones(shape, device=device), static=config.input.static)
 
 
 def macs_per_step(operations: Operations, per_neuron: int) -> int:
@@ -194,6 +218,7 @@ class _Watch:
 
     def __init__(self, images: int) -> None:
         self.layers: dict[str, Layer] = {}
+        self.elements: dict[str, int] = {}
         self._totals: dict[str, tuple[int, int]] = {}
         self._images = images
         self._spikes: dict[int, tuple[torch.Tensor, str]] = {}
@@ -209,6 +234,7 @@ class _Watch:
             macs, outputs = self._totals.get(name, (0, 0))
             macs, outputs = macs + _macs(module, inputs, out), outputs + out.numel()
             self._totals[name] = macs, outputs
+            self.elements[name] = self.elements.get(name, 0) + (out[0] if is_repeated(out) else out).numel()
             if name in self.layers:
                 source = source and self.layers[name].source
             weights = sum(parameter.numel() for parameter in module.parameters())

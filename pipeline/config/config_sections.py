@@ -34,7 +34,7 @@ class DatasetConfig:
     augmentation: str = "none"
     """Augmentation of training samples, redrawn every epoch; join several with +, such as flip+rotation. On frames:
     flip, roll, rotation, shear, crop, cutout, event-drop. On events (needs input.source events): time-jitter,
-    spatial-jitter, drop-events."""
+    spatial-jitter, drop-events. On images: crop, flip, cutout, autoaugment-cifar10, autoaugment-imagenet."""
 
     @property
     def split_title(self) -> str:
@@ -60,9 +60,9 @@ class InputConfig:
     """Resize frames to this height and width in pixels (default: the size of the frames)."""
     resize: Literal["bilinear", "bilinear-antialias", "nearest"] = "bilinear"
     """Interpolation used by input.size."""
-    encoding: Literal["counts", "binary", "pil-la"] = "counts"
+    encoding: Literal["counts", "binary", "pil-la", "direct"] = "counts"
     """counts: number of events per pixel, unscaled. binary: 1 where there is any event. pil-la: as in the CLIF authors'
-    CIFAR10-DVS loader."""
+    CIFAR10-DVS loader. direct: static images, normalised, the same at each of binning.timesteps time steps."""
     polarity: Literal["split", "merged", "on", "off"] = "split"
     """Channels of a frame. split: two, OFF and ON events. merged: one, the events of both. on, off: one, the events of
     one polarity; the others are ignored."""
@@ -74,7 +74,14 @@ class InputConfig:
     @property
     def channels(self) -> int:
         """Number of channels of a frame as the network sees it."""
+        if self.static:
+            return 3
         return 2 if self.polarity == "split" else 1
+
+    @property
+    def static(self) -> bool:
+        """Whether the input is the same at each time step, as that of images is."""
+        return self.encoding == "direct"
 
     def errors(self) -> Iterator[str]:
         if self.size is not None and self.size < 1:
@@ -82,6 +89,11 @@ class InputConfig:
         if self.encoding == "pil-la" and self.polarity != "split":
             found = f"found {self.polarity}. Use input.encoding counts or binary"
             yield f"input.polarity: expected split with input.encoding pil-la, whose images have both, {found}"
+        if self.static:
+            for name in ("source", "polarity", "time_order"):
+                value, default = getattr(self, name), getattr(InputConfig, name)
+                if value != default:
+                    yield f"input.{name}: expected {default} with input.encoding direct, for images, found {value}"
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,10 @@ def _work(config: RunConfig, operations: Operations, tiny: TinyFrames) -> dict[s
     """FLOPs of one training step and of the run; None where the number of samples is not known."""
     grad_steps = min(config.grad_steps or tiny.timesteps, tiny.timesteps)
     # The backward pass costs two forward passes: gradients of the inputs and of the weights.
-    step = 2 * operations.macs * config.batch_size * (tiny.timesteps + 2 * grad_steps)
+    changing, once = operations.macs - operations.once_macs, operations.once_macs
+    # What does not change over time is computed once, and once more for the time steps without a gradient.
+    passes = changing * (tiny.timesteps + 2 * grad_steps) + once * (3 + (grad_steps < tiny.timesteps))
+    step = 2 * config.batch_size * passes
     samples = tiny.train_samples
     if samples is not None and not config.keep_last:
         samples -= samples % config.batch_size

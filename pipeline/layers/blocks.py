@@ -11,6 +11,7 @@ from torch import nn
 
 from pipeline.config.run_config import NetworkConfig
 from pipeline.kernels.norm_neuron import can_fuse
+from pipeline.kernels.tensors import is_repeated, repeated
 from pipeline.layers.batch_norm import SequenceBatchNorm
 from pipeline.layers.dropout import make_dropout as make_dropout
 from pipeline.layers.pooling import AveragePool, MaxPool
@@ -32,12 +33,16 @@ _POOLINGS: dict[str, type[nn.Module]] = {"P": AveragePool, "M": MaxPool}
 
 
 def over_time(module: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """Apply a module without state to all T*B images at once."""
+    """Apply a module without state to all T*B images at once; to B images if all time steps are the same."""
+    if is_repeated(x):
+        return repeated(module(x[0]), len(x))
     return module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:
     """A sequence (T, B, C, H, W) in the memory order T, B, H, W, C; unchanged if it has that order."""
+    if is_repeated(x):
+        return repeated(channels_last(x[:1])[0], len(x))
     return x.movedim(2, -1).contiguous().movedim(-1, 2)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pipeline.config.run_config import (
     DatasetConfig,
+    InputConfig,
     LossConfig,
     NetworkConfig,
     OptimiserConfig,
@@ -99,8 +100,21 @@ def _small_presets() -> Iterator[Preset]:
     )
 
 
+def _image_presets() -> Iterator[Preset]:
+    yield Preset(
+        "images-small",
+        replace(
+            _SMALL,
+            dataset=DatasetConfig(name="cifar10", augmentation="crop+flip"),
+            binning=Binning(timesteps=4),
+            input=InputConfig(encoding="direct"),
+        ),
+        "CIFAR-10 or other static images with a small network, on a CPU",
+    )
+
+
 PRESETS: dict[str, Preset] = {
-    preset.name: preset for preset in (*_small_presets(), *paper_presets(), *spike_train_presets())
+    preset.name: preset for preset in (*_small_presets(), *_image_presets(), *paper_presets(), *spike_train_presets())
 }
 
 
