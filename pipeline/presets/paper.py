@@ -1,13 +1,14 @@
-"""The CLIF paper's event-camera experiments as presets: the rows of Table 2 with variants, and Table 3 on DVS-Gesture.
+"""The CLIF paper's own event-camera experiments as presets: rows of Table 2 with variants, and Table 3 on DVS-Gesture.
 
 Sources: Huang et al., ICML 2024, Tables 2 to 5, appendix I, and the authors' code. Where these disagree, there is a
-variant for each interpretation, identified by its name.
+variant for each interpretation, identified by its name. The paper's images are in `pipeline.presets.paper_images`, its
+transformer in `paper_transformers`, and rows that it quotes from others in `paper_quoted`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from pipeline.config.run_config import (
@@ -15,7 +16,6 @@ from pipeline.config.run_config import (
     InputConfig,
     LossConfig,
     NetworkConfig,
-    NeuronConfig,
     OptimiserConfig,
     RunConfig,
     ScheduleConfig,
@@ -26,7 +26,7 @@ from preprocess.binning.binning_config import Binning
 from preprocess.datasets.splits import SPLIT_RULES
 
 # Table 5, appendix I and the authors' code: fp16 autocast in training, seed 2022, best test accuracy over the epochs.
-_TRAINING = RunConfig(
+PAPER_TRAINING = RunConfig(
     schedule=ScheduleConfig(epochs=300),
     optimiser=OptimiserConfig(learning_rate=0.1, momentum=0.9, weight_decay=5e-4),
     precision="fp16",
@@ -34,7 +34,7 @@ _TRAINING = RunConfig(
 )
 
 _GESTURE = replace(
-    _TRAINING,
+    PAPER_TRAINING,
     dataset=DatasetConfig(name="dvs-gesture"),
     binning=Binning(timesteps=20),
     network=NetworkConfig(name="spiking-vgg11", dropout=0.4),
@@ -42,7 +42,7 @@ _GESTURE = replace(
 )
 
 _CIFAR10_DVS = replace(
-    _TRAINING,
+    PAPER_TRAINING,
     dataset=DatasetConfig(name="cifar10-dvs-clif", split="first-900-train"),
     binning=Binning(timesteps=16),
     input=InputConfig(size=48),
@@ -93,22 +93,6 @@ _VGGSNN_CLIF_REPOSITORY = replace(
     seed=_CIFAR10_DVS.seed,
 )
 
-# Fang et al., ICCV 2021, whose results the paper quotes: PLIF with initial tau = 2 and decayed input, hard reset
-# without gradient, arctangent surrogate, and the mean squared error of the voting layer's rates. They use the rate over
-# all time steps; here the error is computed per step, as in all losses of this package. Their learning rate follows a
-# cosine with a period of 128 epochs; here it decays once.
-_PLIF_NEURON = NeuronConfig(name="plif", surrogate="atan", alpha=2.0, reset="hard", decay_input=True, detach_reset=True)
-_PLIF_TRAINING = replace(
-    _TRAINING,
-    binning=Binning(timesteps=20),
-    neuron=_PLIF_NEURON,
-    loss=LossConfig(mse_weight=1.0, mse_target="one-hot"),
-    optimiser=OptimiserConfig(name="adamw", learning_rate=1e-3, weight_decay=0.0),
-    schedule=ScheduleConfig(epochs=1024),
-    batch_size=16,
-    precision="fp32",
-)
-
 # The sources mention three splits with a tenth of the samples for testing.
 _SPLITS = [name for name, rule in SPLIT_RULES.items() if rule.test_share == 0.1]
 
@@ -124,26 +108,13 @@ TABLE3 = {
 }
 
 
-_PRINTED_TWICE = "; the configuration of gesture-vgg11, for which Table 2 has LIF 97.57"
-
-
 def paper_presets() -> Iterator[Preset]:
-    """Iterate over the rows of Table 2, each followed by its variants, then those of Table 3."""
+    """Iterate over the paper's own rows of Table 2, each followed by its variants, then the right half of Table 3."""
     yield Preset(
         "gesture-vgg11",
         _GESTURE,
         "Table 2: Spiking-VGG11; the configuration of gesture-vgg11-k20-tau2, for which Table 3 has LIF 97.22",
         "LIF 97.57, CLIF 97.92",
-    )
-    yield Preset(
-        "gesture-plif-net",
-        replace(
-            _PLIF_TRAINING,
-            dataset=DatasetConfig(name="dvs-gesture"),
-            network=NetworkConfig(name="plif-net-gesture", dropout=0.5, batch_norm="joint"),
-        ),
-        "Table 2: PLIF-Net, quoted there from Fang et al. (2021); schedule and loss differ",
-        "PLIF 97.57",
     )
     yield from _cifar10_dvs("cifar10dvs-vgg11", _CIFAR10_DVS, "Table 2: Spiking-VGG11", "LIF 78.05, CLIF 79.00")
     yield from _cifar10_dvs(
@@ -159,31 +130,38 @@ def paper_presets() -> Iterator[Preset]:
         ("clifrepo", _VGGSNN_CLIF_REPOSITORY, "the CLIF repository's class, which has no dropout, and its training"),
     ):
         yield from _cifar10_dvs("cifar10dvs-vggsnn", base, f"VGGSNN with {summary}", None, reading=suffix)
-    yield Preset(
-        "cifar10dvs-plif-net",
-        replace(
-            _PLIF_TRAINING,
-            dataset=DatasetConfig(name="cifar10-dvs", split="random-0.9"),
-            schedule=ScheduleConfig(epochs=512),
-            network=NetworkConfig(name="plif-net-cifar10dvs", dropout=0.5, batch_norm="joint"),
-        ),
-        "Table 2: PLIF-Net, quoted there from Fang et al. (2021); schedule, loss and split differ",
-        "PLIF 74.80",
+    yield from table3_cells(
+        "gesture-vgg11", _GESTURE, TABLE3, "the configuration of gesture-vgg11: LIF 97.57 in Table 2"
     )
-    for k, row in TABLE3.items():
-        for tau, accuracy in zip(TAUS, row, strict=True):
+
+
+def table3_cells(
+    row: str, base: RunConfig, accuracies: Mapping[int, tuple[float, ...]], printed_twice: str
+) -> Iterator[Preset]:
+    """Iterate over the cells of one half of Table 3.
+
+    Args:
+        row: Name of the preset with tau 2 and the loss of all time steps.
+        base: Its configuration.
+        accuracies: Test accuracies in per cent for each of `TAUS`, by k.
+        printed_twice: For the cell that has the configuration of the row: the other number that the paper prints.
+    """
+    timesteps = base.binning.timesteps
+    for k, cells in accuracies.items():
+        for tau, accuracy in zip(TAUS, cells, strict=True):
+            neuron = replace(base.neuron, tau=tau)
+            same = neuron == base.neuron and k == timesteps
             yield Preset(
-                f"gesture-vgg11-k{k}-tau{tau:g}",
-                replace(_GESTURE, neuron=NeuronConfig(tau=tau), grad_steps=k),
-                f"Table 3: tau {tau:g}, {_loss_of(k)}" + (_PRINTED_TWICE if (k, tau) == (20, 2.0) else ""),
+                f"{row}-k{k}-tau{tau:g}",
+                replace(base, neuron=neuron, grad_steps=k),
+                f"Table 3: tau {tau:g}, {_loss_of(k, timesteps)}" + (f"; {printed_twice}" if same else ""),
                 f"LIF {accuracy:.2f}",
                 variant=True,
             )
 
 
-def _loss_of(k: int) -> str:
+def _loss_of(k: int, timesteps: int) -> str:
     """The loss of a cell of Table 3; the paper leaves open what it is divided by."""
-    timesteps = _GESTURE.binning.timesteps
     if k == timesteps:
         return "the mean loss of all steps"
     steps = "the loss of the first step" if k == 1 else f"the mean loss of the first {k} steps"

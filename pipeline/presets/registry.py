@@ -16,6 +16,9 @@ from pipeline.config.run_config import (
     ScheduleConfig,
 )
 from pipeline.presets.paper import paper_presets
+from pipeline.presets.paper_images import image_presets
+from pipeline.presets.paper_quoted import quoted_presets
+from pipeline.presets.paper_transformers import transformer_presets
 from pipeline.presets.preset import Preset
 from pipeline.presets.spike_trains import spike_train_presets
 from preprocess.binning.binning_config import Binning
@@ -98,9 +101,6 @@ def _small_presets() -> Iterator[Preset]:
         "your own recordings (preprocess folder --name folder), downsampled by 4, on a CPU",
         time="1 minute (1,700 samples)",
     )
-
-
-def _image_presets() -> Iterator[Preset]:
     yield Preset(
         "images-small",
         replace(
@@ -114,7 +114,16 @@ def _image_presets() -> Iterator[Preset]:
 
 
 PRESETS: dict[str, Preset] = {
-    preset.name: preset for preset in (*_small_presets(), *_image_presets(), *paper_presets(), *spike_train_presets())
+    preset.name: preset
+    for presets in (
+        _small_presets(),
+        image_presets(),
+        paper_presets(),
+        transformer_presets(),
+        quoted_presets(),
+        spike_train_presets(),
+    )
+    for preset in presets
 }
 
 
