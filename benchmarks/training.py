@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from benchmarks.measuring import Row, Timing, format_table, time_in_turns
 from benchmarks.neuron_peers import make_spikingjellys
+from benchmarks.residual_peers import copy_weights
 from pipeline.config.run_config import LossConfig, NetworkConfig, NeuronConfig, OptimiserConfig, RunConfig
 from pipeline.data.loader import Batch
 from pipeline.evaluation.losses import spiking_loss
@@ -173,16 +174,11 @@ def build_theirs(shape: Shape, neuron: str) -> nn.Sequential:
     return network
 
 
-def copy_weights(ours: nn.Module, theirs: nn.Module) -> None:
-    """Copy our weights into their network, which has its layers in the same order."""
-    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
-
-
 def their_step(shape: Shape, batch: Batch, neuron: str, precision: str) -> Callable[[], Tensor]:
     """The same step with SpikingJelly's network."""
     network = build_theirs(shape, neuron)
     copy_weights(build_ours(shape, configured(shape, neuron, precision)), network)
-    return _plain_step(network, network, batch, precision, partial(functional.reset_net, network))
+    return plain_step(network, network, batch, precision, partial(functional.reset_net, network))
 
 
 def loop_step(shape: Shape, batch: Batch, neuron: str, precision: str) -> Callable[[], Tensor]:
@@ -193,10 +189,10 @@ def loop_step(shape: Shape, batch: Batch, neuron: str, precision: str) -> Callab
     def forward(frames: Tensor) -> Tensor:
         return torch.stack([network(frame) for frame in frames])
 
-    return _plain_step(network, forward, batch, precision, partial(functional.reset_net, network))
+    return plain_step(network, forward, batch, precision, partial(functional.reset_net, network))
 
 
-def _plain_step(
+def plain_step(
     network: nn.Module, forward: Callable[[Tensor], Tensor], batch: Batch, precision: str, reset: Callable[[], None]
 ) -> Callable[[], Tensor]:
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
@@ -229,13 +225,18 @@ def check_equal(neuron: str, shape: Shape, batch: Batch) -> None:
     for name, block in [*ours.features.named_children(), ("classifier", _Head(ours))]:
         taken = {"p": 1, "c": 3}[name[0]] if name != "classifier" else 2
         peer, layers = nn.Sequential(*layers[:taken]), layers[taken:]
-        (mine, gradient), (expected, their_gradient) = (_both_ways(part, x) for part in (block, peer))
-        flips = float((mine - expected).abs().gt(1e-3).double().mean())
-        apart = float((gradient - their_gradient).norm() / their_gradient.norm().clamp(min=1e-12))
-        if not (flips < 1e-4 and apart < 0.02):
-            raise SystemExit(f"benchmarks: {neuron}, {name}: {flips:.1e} of the outputs differ, gradients {apart:.2g}")
-        worst, x = max(worst, apart), expected
+        mine, expected = (both_ways(part, x, list(part.parameters())) for part in (block, peer))
+        worst, x = max(worst, distance(f"{neuron}, {name}", mine, expected)), expected[0]
     print(f"{neuron}: every block's outputs are equal, gradients at most {worst:.1e} apart", file=sys.stderr)
+
+
+def distance(name: str, mine: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> float:
+    """The distance of the gradients of two results of `both_ways`, as a fraction; SystemExit if they are not equal."""
+    flips = float((mine[0] - theirs[0]).abs().gt(1e-3).double().mean())
+    apart = float((mine[1] - theirs[1]).norm() / theirs[1].norm().clamp(min=1e-12))
+    if not (flips < 1e-4 and apart < 0.02):
+        raise SystemExit(f"benchmarks: {name}: {flips:.1e} of the outputs differ, gradients {apart:.2g}")
+    return apart
 
 
 class _Head(nn.Module):
@@ -249,14 +250,12 @@ class _Head(nn.Module):
         return self.network.classifier(x.flatten(2))  # type: ignore[operator]
 
 
-def _both_ways(block: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+def both_ways(part: Callable[[Tensor], Tensor], x: Tensor, parameters: list[nn.Parameter]) -> tuple[Tensor, Tensor]:
     """The output, and the gradients of input and parameters for a fixed gradient of the output."""
-    functional.reset_net(block)
     x = x.detach().clone().requires_grad_()
-    out = block(x)
-    grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
-    found = torch.autograd.grad(out, [x, *block.parameters()], grad, allow_unused=True)
-    functional.reset_net(block)
+    out = part(x)
+    grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(1), dtype=out.dtype)
+    found = torch.autograd.grad(out, [x, *parameters], grad, allow_unused=True)
     return out.detach(), torch.cat([part.flatten() for part in found if part is not None])
 
 

@@ -44,7 +44,7 @@ def test_readers_of_raw_files_give_equal_events():
         assert any(line.startswith(f"| {work}") for line in done.stdout.splitlines()), work
 
 
-@pytest.mark.parametrize("name", ["neurons", "training"])
+@pytest.mark.parametrize("name", ["neurons", "training", "training_resnet", "training_transformer"])
 def test_networks_of_peers_give_equal_results(name: str):
     words = [sys.executable, "-m", f"benchmarks.{name}", "--tiny"]
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)

@@ -2,9 +2,10 @@
 
 A multiply-accumulate operation (MAC, 32 bits) takes 4.6 pJ, an accumulate operation (AC) 0.9 pJ (Horowitz, ISSCC 2014).
 A layer whose inputs are only spikes adds one weight per spike: its ACs are its dense MACs times the share of its inputs
-that are 1. All other layers, average pooling and the updates of the neurons use MACs
-(`pipeline.analysis.operations.macs_per_step`). Values in the table are for one time step; an inference has T of them.
-This is an estimate, not a measurement, and does not include memory accesses.
+that are 1. So does a matrix product of attention, which adds a row of the other matrix, and a sum of spikes. All other
+layers, average pooling and the updates of the neurons use MACs (`pipeline.analysis.operations.macs_per_step`). Values
+in the table are for one time step; an inference has T of them, of which layers whose input does not change over time
+are computed in the first only. This is an estimate, not a measurement, and does not include memory accesses.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from pipeline.analysis.operations import Operations, count_run_operations, macs_per_step
+from pipeline.analysis.operations import ADDING, Operations, count_run_operations, macs_per_step
 from pipeline.config.neurons import traits_of
 from pipeline.config.run_config import RunConfig
 from pipeline.networks.spiking_layers import has_configured_neuron
@@ -34,11 +35,13 @@ class Energy:
         macs: MACs in one time step.
         acs: ACs in one time step, as the mean over steps and samples.
         timesteps: Time steps of an inference; their mean if T varies.
+        once: Those of the MACs that are computed once for all time steps, because their inputs are static images.
     """
 
     macs: float
     acs: float
     timesteps: float
+    once: float = 0
 
     @property
     def per_step_uj(self) -> float:
@@ -48,17 +51,20 @@ class Energy:
     @property
     def per_inference_uj(self) -> float:
         """Energy of all time steps in µJ."""
-        return self.per_step_uj * self.timesteps
+        return self.per_step_uj * self.timesteps - PJ_PER_MAC * self.once * (self.timesteps - 1) * _UJ
 
     def describe(self) -> EnergyResult:
         """The entry `energy` of `result.json`."""
-        return {
+        result: EnergyResult = {
             "macs_per_step": self.macs,
             "acs_per_step": self.acs,
             "timesteps": self.timesteps,
             "per_step_uj": self.per_step_uj,
             "per_inference_uj": self.per_inference_uj,
         }
+        if self.once:
+            result["macs_once"] = self.once
+        return result
 
 
 def count_energy(operations: Operations, neuron: str, rates: Mapping[str, float], timesteps: float) -> Energy:
@@ -71,16 +77,17 @@ def count_energy(operations: Operations, neuron: str, rates: Mapping[str, float]
         timesteps: Time steps of an inference.
     """
     per_neuron = traits_of(neuron).macs_per_step(timesteps)
-    accumulating = [layer for layer in operations.of("conv", "linear") if layer.source]
+    accumulating = [layer for layer in operations.of(*ADDING) if layer.source]
     acs = sum(layer.macs * rates[layer.source] for layer in accumulating)
-    return Energy(macs_per_step(operations, per_neuron), acs, timesteps)
+    once = sum(layer.macs for layer in operations.of("conv", "linear") if layer.once and not layer.binary_input)
+    return Energy(macs_per_step(operations, per_neuron), acs, timesteps, once)
 
 
 class EnergyCount:
     """The operations of a run's network, counted once, to calculate its energy at any firing rates.
 
     Attributes:
-        watched: Modules besides the spiking layers whose rates are required: poolings of spikes.
+        watched: Modules besides the spiking layers whose rates are required: poolings and masks of spikes.
     """
 
     def __init__(
@@ -90,7 +97,7 @@ class EnergyCount:
         self._neuron = config.neuron.name if has_configured_neuron(network) else ""
         self._operations = count_run_operations(config, network, size, timesteps, device)
         neurons = {layer.name for layer in self._operations.of("neuron")}
-        sources = {layer.source for layer in self._operations.of("conv", "linear") if layer.source}
+        sources = {layer.source for layer in self._operations.of(*ADDING) if layer.source}
         self.watched = tuple(sorted(sources - neurons))
 
     def energy(self, rates: Mapping[str, float], timesteps: float) -> Energy:

@@ -1,15 +1,16 @@
 """Count the operations of a network for one time step of one sample: MACs, neurons and parameters of each layer.
 
 A MAC is one multiplication and addition. Only layers that are PyTorch modules are counted: convolutions, linear layers,
-poolings and spiking layers. Operations that a custom network implements with functions, such as the matrix products of
-attention, are not counted. Batch norm counts as zero, because it can be folded into the preceding layer.
+poolings, spiking layers, and the products and sums of attention (`pipeline.layers.spike_products`). Operations that a
+custom network implements with functions are not counted. Batch norm counts as zero, because it can be folded into the
+preceding layer, and so do the additions of shortcuts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -19,10 +20,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pipeline.config.custom_classes import is_custom
 from pipeline.config.neurons import NEURONS, traits_of
 from pipeline.config.run_config import RunConfig
+from pipeline.kernels.tensors import is_repeated, repeated
+from pipeline.layers.dense import RecurrentNeuron
 from pipeline.layers.pooling import AveragePool, MaxPool
+from pipeline.layers.spike_products import SpikeMask, SpikeProduct, TokenSum
 from pipeline.networks.spiking_layers import neuron_layers, reset_network
 
-Kind = Literal["conv", "linear", "norm", "pool", "neuron"]
+Kind = Literal["conv", "linear", "product", "mask", "sum", "norm", "pool", "neuron"]
+MULTIPLYING: tuple[Kind, ...] = ("conv", "linear", "product", "mask")
+"""Layers that multiply, unless their input is binary."""
+ADDING: tuple[Kind, ...] = ("conv", "linear", "product", "sum")
+"""Layers that add something for each spike of a binary input. To mask spikes with spikes takes neither."""
 
 _COPYING = (torch.ops.aten.clone.default, torch.ops.aten._reshape_copy.default)
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -46,11 +54,15 @@ class Layer:
     Attributes:
         name: Dotted name, as in the network's state dict.
         kind: Kind of the layer.
-        macs: Dense MACs of a convolution or linear layer; 4 for each output of a 2x2 average pooling; 0 for all others.
+        macs: Dense MACs of a convolution, linear layer or matrix product; 1 for each output of a mask and each input of
+            a sum over tokens; 4 for each output of a 2x2 average pooling; 0 for all others.
         parameters: Number of parameters.
         outputs: Number of output elements; for a spiking layer, the number of neurons.
-        source: The spiking layer, or the pooling after it, if the layer's inputs are only its spikes, 0 or 1, so that
-            no multiplications are required; "" for other inputs.
+        source: The spiking layer, or the pooling or mask after it, if the layer's inputs are only its spikes, 0 or 1,
+            so that no multiplications are required; "" for other inputs. For a matrix product, its first operand
+            counts, and a mask must have two such inputs.
+        once: Whether it is computed once for all time steps, because its input is the same in each of them, as static
+            images are. `macs` and `outputs` are those of this computation.
     """
 
     name: str
@@ -59,6 +71,7 @@ class Layer:
     parameters: int
     outputs: int
     source: str
+    once: bool = False
 
     @property
     def binary_input(self) -> bool:
@@ -84,15 +97,20 @@ class Operations:
 
     @property
     def macs(self) -> int:
-        """Dense MACs of all convolutions and linear layers."""
-        return sum(layer.macs for layer in self.of("conv", "linear"))
+        """Dense MACs of all convolutions, linear layers and products."""
+        return sum(layer.macs for layer in self.of(*MULTIPLYING))
+
+    @property
+    def once_macs(self) -> int:
+        """The part of `macs` that is computed once for all time steps."""
+        return sum(layer.macs for layer in self.of("conv", "linear") if layer.once)
 
     @property
     def neurons(self) -> int:
         return sum(layer.outputs for layer in self.of("neuron"))
 
 
-def count_operations(network: nn.Module, frames: torch.Tensor) -> Operations:
+def count_operations(network: nn.Module, frames: torch.Tensor, *, static: bool = False) -> Operations:
     """Count the operations of a network by running it once in evaluation mode.
 
     The input of a layer is binary if it is the output of a spiking layer, or the max pooling of one; dropout is off. A
@@ -102,7 +120,22 @@ def count_operations(network: nn.Module, frames: torch.Tensor) -> Operations:
         network: Any network that maps sequences to logits; its mode and running statistics do not change.
         frames: (T, B, channels, H, W), float, on the network's device. One step of one sample suffices, unless the
             neurons require a certain T. Use ones, because outputs that are all zero would be mistaken for spikes.
+        static: Whether all time steps of the input are the same, which marks the layers that are computed once.
     """
+    watch = _run(network, frames)
+    layers = tuple(watch.layers.values())
+    if static:
+        several = repeated(frames[0], max(2, len(frames)))
+        computed = _run(network, several).elements
+        # A layer that is computed once has the outputs of one step for all of them.
+        layers = tuple(
+            replace(layer, once=computed[layer.name] * len(frames) < watch.elements[layer.name] * len(several))
+            for layer in layers
+        )
+    return Operations(layers, sum(parameter.numel() for parameter in network.parameters()))
+
+
+def _run(network: nn.Module, frames: torch.Tensor) -> _Watch:
     watch = _Watch(frames.shape[0] * frames.shape[1])
     with ExitStack() as stack:
         stack.enter_context(_evaluating(network))
@@ -111,13 +144,13 @@ def count_operations(network: nn.Module, frames: torch.Tensor) -> Operations:
             stack.callback(hook.remove)
         with torch.no_grad(), _Copies(watch):
             network(frames)
-    return Operations(tuple(watch.layers.values()), sum(parameter.numel() for parameter in network.parameters()))
+    return watch
 
 
 def count_run_operations(
     config: RunConfig, network: nn.Module, size: tuple[int, int], timesteps: int, device: torch.device
 ) -> Operations:
-    """As `count_operations`, with one sample of event frames, and one time step unless the network requires T.
+    """As `count_operations`, with one sample, and one time step unless the network requires T.
 
     Args:
         config: Configuration of the network, and of the frames' channels.
@@ -129,20 +162,21 @@ def count_run_operations(
     fixed = config.neuron.name not in NEURONS or traits_of(config.neuron.name).fixed_timesteps
     bound = fixed or is_custom("network.name", config.network.name)
     shape = (timesteps if bound else 1, 1, config.input.channels, *size)
-    return count_operations(network, torch.ones(shape, device=device))
+    return count_operations(network, torch.ones(shape, device=device), static=config.input.static)
 
 
 def macs_per_step(operations: Operations, per_neuron: int) -> int:
     """MACs for one sample in one time step, counted as in the CLIF paper's Table 6.
 
-    Dense MACs of each layer whose input is not binary (the first layer, and those after an average pooling), 4 for each
-    output of a 2x2 average pooling, and `per_neuron` for each neuron. In a network of ReLUs, no input is binary.
+    Dense MACs of each layer whose input is not binary (the first layer, and those after an average pooling or a sum of
+    spikes), 4 for each output of a 2x2 average pooling, and `per_neuron` for each neuron. In a network of ReLUs, no
+    input is binary.
 
     Args:
         operations: As returned by `count_operations`.
         per_neuron: See `pipeline.config.neurons.NeuronTraits`.
     """
-    dense = sum(layer.macs for layer in operations.of("conv", "linear") if not layer.binary_input)
+    dense = sum(layer.macs for layer in operations.of(*MULTIPLYING) if not layer.binary_input)
     return dense + sum(layer.macs for layer in operations.of("pool")) + per_neuron * operations.neurons
 
 
@@ -163,7 +197,8 @@ def _layers(network: nn.Module) -> Iterator[tuple[str, nn.Module, Kind]]:
     """Iterate over the modules to count; modules inside a spiking layer are part of it."""
     neurons = neuron_layers(network)
     kinds: dict[Kind, tuple[type[nn.Module], ...]] = {
-        "conv": _CONVOLUTIONS, "linear": (nn.Linear,), "norm": _NORMS, "pool": _POOLS
+        "conv": _CONVOLUTIONS, "linear": (nn.Linear,), "norm": _NORMS, "pool": _POOLS,
+        "product": (SpikeProduct,), "mask": (SpikeMask,), "sum": (TokenSum,),
     }  # fmt: skip
     for name, module in network.named_modules():
         if name in neurons:
@@ -183,25 +218,38 @@ class _Watch:
 
     def __init__(self, images: int) -> None:
         self.layers: dict[str, Layer] = {}
+        self.elements: dict[str, int] = {}
         self._totals: dict[str, tuple[int, int]] = {}
         self._images = images
         self._spikes: dict[int, tuple[torch.Tensor, str]] = {}
 
     def hook(self, name: str, kind: Kind) -> Any:
         def see(module: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
-            _, source = self._spikes.get(self._memory(inputs[0]), (None, ""))
-            if self._gives_spikes(module, kind, bool(source), out):
+            operands = inputs if kind == "mask" else inputs[:1]
+            sources = [self._spikes.get(self._memory(operand), (None, ""))[1] for operand in operands]
+            source = sources[0] if all(sources) else ""
+            gives_spikes = self._gives_spikes(module, kind, bool(source), out)
+            if gives_spikes:
                 self._spikes[self._memory(out)] = out, name
             macs, outputs = self._totals.get(name, (0, 0))
-            macs, outputs = macs + _macs(module, kind, out), outputs + out.numel()
+            macs, outputs = macs + _macs(module, inputs, out), outputs + out.numel()
             self._totals[name] = macs, outputs
+            self.elements[name] = self.elements.get(name, 0) + (out[0] if is_repeated(out) else out).numel()
             if name in self.layers:
                 source = source and self.layers[name].source
             weights = sum(parameter.numel() for parameter in module.parameters())
+            if isinstance(module, RecurrentNeuron):
+                weights -= self._see_recurrent(f"{name}.recurrent", module.recurrent, name if gives_spikes else "")
             per_image = round(macs / self._images), weights, round(outputs / self._images)
             self.layers[name] = Layer(name, kind, *per_image, source)
 
         return see
+
+    def _see_recurrent(self, name: str, module: nn.Linear, source: str) -> int:
+        """Record the connections of a recurrent layer, whose inputs are its own outputs; returns their number."""
+        count = module.weight.numel()
+        self.layers[name] = Layer(name, "linear", count, count, module.out_features, source)
+        return count
 
     def follow(self, source: torch.Tensor, copy: torch.Tensor) -> None:
         """Record that a tensor is a copy of another one, because a copy of spikes is spikes."""
@@ -218,7 +266,7 @@ class _Watch:
         if kind == "neuron":
             # The values are tested, because the layer may be a ReLU or have spikes of several amplitudes.
             return bool(((out == 0) | (out == 1)).all())
-        return isinstance(module, _MAX_POOLS) and binary_input
+        return isinstance(module, (*_MAX_POOLS, SpikeMask)) and binary_input
 
 
 class _Copies(TorchDispatchMode):
@@ -240,12 +288,16 @@ class _Copies(TorchDispatchMode):
         return out
 
 
-def _macs(module: nn.Module, kind: Kind, out: torch.Tensor) -> int:
+def _macs(module: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> int:
     if isinstance(module, _CONVOLUTIONS):
         # Each output is a sum over the kernel and the input channels of its group.
         return out.numel() * module.weight[0].numel()
-    if isinstance(module, nn.Linear):
-        return out.numel() * module.in_features
+    if isinstance(module, (nn.Linear, SpikeProduct)):
+        return out.numel() * inputs[0].shape[-1]
+    if isinstance(module, TokenSum):
+        return inputs[0].numel()
+    if isinstance(module, SpikeMask):
+        return out.numel()
     return 4 * out.numel() if _averages_2x2(module) else 0
 
 

@@ -28,10 +28,11 @@ _MOST_ROWS = 40
 
 @dataclass(frozen=True)
 class Arguments:
-    """Classify new recordings of any readable format with a trained network.
+    """Classify new recordings of any readable format, or images, with a trained network.
 
     Each recording is one sample, or with --window-us is cut into windows as by preprocess folder. Events are binned as
-    in training. The sensor must have the same size as that of the training data.
+    in training. The sensor must have the same size as that of the training data. A network that was trained on images
+    classifies JPEG and PNG files of the same size.
 
     Example: spikeloom predict runs/train-folder-small-1 new/*.aedat4 --window-us 500000
 
@@ -41,7 +42,7 @@ class Arguments:
     run_dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR")]
     """A run folder, as written by train."""
     files: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE ...")]
-    """The recordings."""
+    """The recordings, or images."""
     labels: str | None = None
     """The true classes, to compute the accuracy by window: 'folders' for the names of the folders that contain the
     files, or a CSV file with the columns path (relative to the CSV file) and label. Files that it does not name are
@@ -194,7 +195,9 @@ def _print_table(found: Classified, arguments: Arguments) -> None:
     labelled = any(window.label is not None for window in found.windows)
     table = Table()
     table.add_column("file", overflow="fold")
-    for name in ("start, s", "end, s", "events"):
+    # Images have no times and events.
+    timed = any(window.events for window in found.windows)
+    for name in ("start, s", "end, s", "events") if timed else ():
         table.add_column(name, justify="right")
     table.add_column("class")
     table.add_column("confidence", justify="right")
@@ -202,7 +205,7 @@ def _print_table(found: Classified, arguments: Arguments) -> None:
         table.add_column("label")
     folder = os.path.commonpath([window.file.parent for window in found.windows])
     for window in found.windows[:_MOST_ROWS]:
-        table.add_row(str(window.file.relative_to(folder)), *_cells(window, labelled))
+        table.add_row(str(window.file.relative_to(folder)), *_cells(window, labelled, timed))
     console().print(table)
     for line in _lines(found, arguments):
         print(line)
@@ -233,15 +236,10 @@ def _lines(found: Classified, arguments: Arguments) -> Iterator[str]:
         yield f"Written: {arguments.csv}"
 
 
-def _cells(window: ClassifiedWindow, labelled: bool) -> list[str]:
+def _cells(window: ClassifiedWindow, labelled: bool, timed: bool) -> list[str]:
     """The cells of a row after the name of the file."""
-    cells = [
-        f"{window.start_us / 1e6:.3f}",
-        f"{window.end_us / 1e6:.3f}",
-        f"{window.events:,}",
-        window.prediction.name,
-        f"{100 * window.prediction.confidence:.1f} %",
-    ]
+    times = [f"{window.start_us / 1e6:.3f}", f"{window.end_us / 1e6:.3f}", f"{window.events:,}"] if timed else []
+    cells = [*times, window.prediction.name, f"{100 * window.prediction.confidence:.1f} %"]
     if labelled:
         cells.append("" if window.label is None else window.label if window.correct else f"{window.label} (wrong)")
     return cells

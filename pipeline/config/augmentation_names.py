@@ -11,7 +11,10 @@ FRAME_AUGMENTATIONS = ("flip", "roll", "crop", "rotation", "shear", "cutout", "e
 EVENT_AUGMENTATIONS = ("time-jitter", "spatial-jitter", "drop-events")
 """Augmentations of events before binning in `pipeline.data.event_augmentation`; only one can be used at a time."""
 
-_NAMES = (*FRAME_AUGMENTATIONS, *EVENT_AUGMENTATIONS)
+IMAGE_AUGMENTATIONS = ("crop", "flip", "autoaugment-cifar10", "autoaugment-imagenet", "cutout")
+"""Augmentations of static images in `pipeline.data.image_augmentation`, in the order in which they are applied."""
+
+_NAMES = tuple(dict.fromkeys((*FRAME_AUGMENTATIONS, *EVENT_AUGMENTATIONS, *IMAGE_AUGMENTATIONS)))
 _RULE = f"dataset.augmentation: expected none or any of {', '.join(_NAMES)} joined by +"
 
 
@@ -36,3 +39,17 @@ def augmentation_errors(text: str) -> Iterator[str]:
     if len(of_events) > 1:
         accepted = ", ".join(EVENT_AUGMENTATIONS)
         yield f"dataset.augmentation: expected at most one of {accepted}, found {' and '.join(of_events)}"
+
+
+def kind_errors(text: str, *, images: bool) -> Iterator[str]:
+    """Iterate over the augmentations that the input does not have, a line each.
+
+    Args:
+        text: `dataset.augmentation`, without other errors.
+        images: Whether the input is static images, not frames of events.
+    """
+    accepted = IMAGE_AUGMENTATIONS if images else (*FRAME_AUGMENTATIONS, *EVENT_AUGMENTATIONS)
+    wrong = [name for name in parse_augmentation(text) if name not in accepted]
+    if wrong:
+        kind = "images (input.encoding direct)" if images else "events"
+        yield f"dataset.augmentation: expected any of {', '.join(accepted)} for {kind}, found {' and '.join(wrong)}"

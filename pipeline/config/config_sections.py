@@ -35,7 +35,7 @@ class DatasetConfig:
     augmentation: str = "none"
     """Augmentation of training samples, redrawn every epoch; join several with +, such as flip+rotation. On frames:
     flip, roll, rotation, shear, crop, cutout, event-drop. On events (needs input.source events): time-jitter,
-    spatial-jitter, drop-events."""
+    spatial-jitter, drop-events. On images: crop, flip, cutout, autoaugment-cifar10, autoaugment-imagenet."""
 
     @property
     def split_title(self) -> str:
@@ -61,9 +61,9 @@ class InputConfig:
     """Resize frames to this height and width in pixels (default: the size of the frames)."""
     resize: Literal["bilinear", "bilinear-antialias", "nearest"] = "bilinear"
     """Interpolation used by input.size."""
-    encoding: Literal["counts", "binary", "pil-la"] = "counts"
+    encoding: Literal["counts", "binary", "pil-la", "direct"] = "counts"
     """counts: number of events per pixel, unscaled. binary: 1 where there is any event. pil-la: as in the CLIF authors'
-    CIFAR10-DVS loader."""
+    CIFAR10-DVS loader. direct: static images, normalised, the same at each of binning.timesteps time steps."""
     polarity: Literal["split", "merged", "on", "off"] = "split"
     """Channels of a frame. split: two, OFF and ON events. merged: one, the events of both. on, off: one, the events of
     one polarity; the others are ignored."""
@@ -75,7 +75,14 @@ class InputConfig:
     @property
     def channels(self) -> int:
         """Number of channels of a frame as the network sees it."""
+        if self.static:
+            return 3
         return 2 if self.polarity == "split" else 1
+
+    @property
+    def static(self) -> bool:
+        """Whether the input is the same at each time step, as that of images is."""
+        return self.encoding == "direct"
 
     def errors(self) -> Iterator[str]:
         if self.size is not None and self.size < 1:
@@ -83,6 +90,11 @@ class InputConfig:
         if self.encoding == "pil-la" and self.polarity != "split":
             found = f"found {self.polarity}. Use input.encoding counts or binary"
             yield f"input.polarity: expected split with input.encoding pil-la, whose images have both, {found}"
+        if self.static:
+            for name in ("source", "polarity", "time_order"):
+                value, default = getattr(self, name), getattr(InputConfig, name)
+                if value != default:
+                    yield f"input.{name}: expected {default} with input.encoding direct, for images, found {value}"
 
 
 @dataclass(frozen=True)
@@ -94,11 +106,16 @@ class NetworkConfig:
     width: float = 1.0
     """Factor for the number of channels of every hidden layer; 1 is the width in the paper."""
     dropout: float = 0.0
-    """Dropout probability; each sample has one mask for all time steps."""
+    """Dropout probability."""
+    dropout_mask: Literal["fixed", "per-step"] = "fixed"
+    """fixed: each sample has one dropout mask for all time steps. per-step: a new one at each time step."""
     batch_norm: Literal["per-step", "joint"] = "per-step"
     """per-step: batch statistics of each time step separately, as in the paper. joint: of all T * B images together."""
     head: Literal["paper", "gap"] = "paper"
     """paper: adaptive pooling to 7x7, then a linear layer. gap: global average pooling, then a linear layer."""
+    linear_weights: Literal["normal", "torch"] = "normal"
+    """Initial weights of linear layers in the networks of the CLIF authors. normal: standard deviation 0.01, bias 0,
+    as in their Spiking-VGG. torch: PyTorch's own, as in their and PSN's VGGSNN."""
 
     def errors(self) -> Iterator[str]:
         if not 0 < self.width < math.inf:
@@ -129,6 +146,12 @@ class NeuronConfig:
     """Divide the input by tau (lif, plif and klif only)."""
     detach_reset: bool = False
     """Stop the gradient through the reset (lif, plif, klif and if only)."""
+    temporal_window: int | None = None
+    """Maximum number of time steps through which gradients flow back inside a neuron (default: no limit). 0: each step
+    is trained alone, as in SLTT. Not for plif, klif, if and the neurons without a membrane potential."""
+    truncation: Literal["block", "sliding"] = "block"
+    """How temporal_window = h cuts gradients. block: between blocks of h + 1 steps. sliding: from step t' to step t if
+    t' - t > h, at h + 1 times the work and memory of the neurons."""
     backend: Literal["auto", "fused", "torch"] = "auto"
     """fused: one kernel for all time steps. torch: PyTorch operations. auto: fused where the neuron has it."""
     timesteps: int | None = None
@@ -144,8 +167,10 @@ class NeuronConfig:
             yield f"neuron.v_threshold: expected more than 0, found {self.v_threshold}"
         if self.timesteps is not None and self.timesteps < 1:
             yield f"neuron.timesteps: expected at least 1, found {self.timesteps}"
+        if self.temporal_window is not None and self.temporal_window < 0:
+            yield f"neuron.temporal_window: expected at least 0 time steps, found {self.temporal_window}"
         yield from surrogate_errors(self.surrogate)
-        yield from self._reset_errors()
+        yield from self._trait_errors()
 
     @property
     def title(self) -> str:
@@ -155,11 +180,14 @@ class NeuronConfig:
             parts.append(f"tau {self.tau:g}")
         if self.reset != "soft":
             parts.append(f"{self.reset} reset")
+        if self.temporal_window is not None:
+            sliding = "sliding " if self.truncation == "sliding" and self.temporal_window else ""
+            parts.append(f"{sliding}window {self.temporal_window}")
         return ", ".join(parts)
 
-    def _reset_errors(self) -> Iterator[str]:
+    def _trait_errors(self) -> Iterator[str]:
         """A line for each of these that the neuron does not accept; every neuron accepts tau and v_threshold."""
-        for name in ("reset", "detach_reset", "decay_input"):
+        for name in ("reset", "detach_reset", "decay_input", "temporal_window"):
             value, default = getattr(self, name), getattr(NeuronConfig, name)
             if value != default and not traits_of(self.name).accepts(name):
                 others = ", ".join(other for other, neuron in NEURONS.items() if neuron.traits.accepts(name))
@@ -181,6 +209,9 @@ class LossConfig:
     """Label smoothing of the cross-entropy, in [0, 1)."""
     last_steps: int | None = None
     """Use only the last K time steps of a sample for the loss and the prediction (default: all T)."""
+    average_over: Literal["k", "T"] = "k"
+    """What the sum of the losses of single time steps is divided by if only k of T steps count (grad_steps,
+    loss.last_steps): their number k, or T, which makes gradients k / T times as large."""
 
     def errors(self) -> Iterator[str]:
         if not 0.0 <= self.mse_weight <= 1.0:

@@ -45,13 +45,39 @@ def _read_by(split_by: SplitBy) -> frozenset[str]:
     return frozenset(Binning(split_by=split_by).to_attributes())
 
 
+def _varies(values: Values) -> bool:
+    """Whether samples differ in T."""
+    return "timesteps" not in _read_by(values["binning.split_by"])
+
+
+def _all_steps_count(values: Values) -> bool:
+    """Whether the loss is over all time steps."""
+    whole = (None,) if _varies(values) else (None, values["binning.timesteps"])
+    return values["grad_steps"] in whole and values["loss.last_steps"] in whole
+
+
+def _is_whole_window(values: Values) -> bool:
+    """Whether gradients flow back through all time steps."""
+    window = values["neuron.temporal_window"]
+    return window is None or (not _varies(values) and window >= values["binning.timesteps"] - 1)
+
+
 _STEPPED = _Rule(("schedule.name",), lambda values: values["schedule.name"] != "step")
+
+_OF_T = ("binning.timesteps", "binning.split_by")
 
 _RULES: dict[str, _Rule] = {
     "neuron.tau": _unless_neuron(lambda traits: traits.has_tau),
     "neuron.v_threshold": _unless_neuron(lambda traits: traits.has_threshold),
     "neuron.surrogate": _unless_neuron(lambda traits: traits.has_surrogate),
     "neuron.alpha": _unless_neuron(lambda traits: traits.has_surrogate),
+    # Without a past, both cuts are the same.
+    "neuron.truncation": _Rule(
+        ("neuron.temporal_window", *_OF_T),
+        lambda values: values["neuron.temporal_window"] == 0 or _is_whole_window(values),
+    ),
+    "network.dropout_mask": _Rule(("network.dropout",), lambda values: values["network.dropout"] == 0),
+    "loss.average_over": _Rule(("grad_steps", "loss.last_steps", *_OF_T), _all_steps_count),
     "optimiser.momentum": _Rule(("optimiser.name",), lambda values: values["optimiser.name"] == "adamw"),
     "schedule.step_epochs": _STEPPED,
     "schedule.step_factor": _STEPPED,
@@ -91,11 +117,13 @@ def redundant_fields(values: Values) -> Iterator[str]:
 
     Unlike inactive fields, they have an effect with other values.
     """
-    varies = "timesteps" not in _read_by(values["binning.split_by"])
+    varies = _varies(values)
     if not varies and values["grad_steps"] == values["binning.timesteps"]:
         yield "grad_steps"
     if not varies and values["loss.last_steps"] == values["binning.timesteps"]:
         yield "loss.last_steps"
+    if values["neuron.temporal_window"] is not None and _is_whole_window(values):
+        yield "neuron.temporal_window"
     if values["micro_batch"] == values["batch_size"]:
         yield "micro_batch"
     if values["schedule.stop_epoch"] == values["schedule.epochs"]:

@@ -23,6 +23,7 @@ class NeuronTraits:
         has_surrogate: Whether `neuron.surrogate` and `neuron.alpha` have an effect.
         has_reset: Whether `neuron.reset` and `neuron.detach_reset` may differ from their defaults.
         has_decay_input: Whether `neuron.decay_input` may differ from its default.
+        has_window: Whether `neuron.temporal_window` may differ from its default.
         fixed_timesteps: Whether it has weights for each time step, so that it works with one T only.
         fused: Whether it has fused kernels, so that `neuron.backend` may be ``fused``.
         macs: Multiply-accumulate operations of one neuron in one time step; None means T of them.
@@ -35,6 +36,7 @@ class NeuronTraits:
     has_surrogate: bool = True
     has_reset: bool = True
     has_decay_input: bool = True
+    has_window: bool = True
     fixed_timesteps: bool = False
     fused: bool = False
     macs: int | None = 2
@@ -45,8 +47,8 @@ class NeuronTraits:
         return round(timesteps) if self.macs is None else self.macs
 
     def accepts(self, field: str) -> bool:
-        """Whether `reset`, `detach_reset` or `decay_input` may differ from its default."""
-        return self.has_decay_input if field == "decay_input" else self.has_reset
+        """Whether `reset`, `detach_reset`, `decay_input` or `temporal_window` may differ from its default."""
+        return {"decay_input": self.has_decay_input, "temporal_window": self.has_window}.get(field, self.has_reset)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ class Neuron:
 # MACs: lif, clif and relu (its ANN column) are from the CLIF paper's Table 6. The others are counted by the same rule,
 # one for each product with a state or a spike: plif decays and resets as lif does, klif also has a slope, if only
 # resets, glif multiplies by decay, gated reset, input and reset, alif has a second state that decays, grows and raises
-# the threshold, and clif-undecayed saves the two of the decay of m. psn has a row of its matrix, T.
+# the threshold, and clif-undecayed saves the two of the decay of m. psn has a row of its matrix, T, and sliding-psn one
+# of two inputs. ar-lif decays v and m, multiplies the input by c and a, and the increment of m and the reset by the
+# spike; tc-lif couples its compartments in both directions and resets both.
 NEURONS: dict[str, Neuron] = {
     "lif": Neuron("pipeline.neurons.lif.node:make_lif", NeuronTraits("LIF", fused=True)),
     "clif": Neuron(
@@ -74,11 +78,11 @@ NEURONS: dict[str, Neuron] = {
     ),
     "plif": Neuron(
         "pipeline.neurons.spikingjelly_neurons:make_plif",
-        NeuronTraits("PLIF", unequal="its time constant is learnt, starting from tau"),
+        NeuronTraits("PLIF", has_window=False, unequal="its time constant is learnt, starting from tau"),
     ),
     "klif": Neuron(
         "pipeline.neurons.spikingjelly_neurons:make_klif",
-        NeuronTraits("KLIF", macs=3, unequal="it has a learnt slope before the threshold"),
+        NeuronTraits("KLIF", has_window=False, macs=3, unequal="it has a learnt slope before the threshold"),
     ),
     "glif": Neuron(
         "pipeline.neurons.fixed_timesteps:make_glif",
@@ -88,6 +92,7 @@ NEURONS: dict[str, Neuron] = {
             has_threshold=False,
             has_reset=False,
             has_decay_input=False,
+            has_window=False,
             fixed_timesteps=True,
             macs=4,
             unequal="it has learnt gates, decays and conductances for each step instead of tau",
@@ -101,14 +106,56 @@ NEURONS: dict[str, Neuron] = {
             has_threshold=False,
             has_reset=False,
             has_decay_input=False,
+            has_window=False,
             fixed_timesteps=True,
             macs=None,
             unequal="it has learnt weights between all steps, no reset and no tau, and sees later steps",
         ),
     ),
+    "sliding-psn": Neuron(
+        "pipeline.neurons.sliding_psn:make_sliding_psn",
+        NeuronTraits(
+            "Sliding PSN",
+            has_tau=False,
+            has_threshold=False,
+            has_reset=False,
+            has_decay_input=False,
+            has_window=False,
+            macs=2,
+            unequal="it has learnt weights of the last two inputs, no reset and no tau",
+        ),
+    ),
+    "ar-lif": Neuron(
+        "pipeline.neurons.ar_lif:make_ar_lif",
+        NeuronTraits(
+            "AR-LIF",
+            has_reset=False,
+            has_decay_input=False,
+            macs=6,
+            unequal="its reset and threshold adapt, with two learnt parameters in each layer",
+        ),
+    ),
+    "tc-lif": Neuron(
+        "pipeline.neurons.tc_lif:make_tc_lif",
+        NeuronTraits(
+            "TC-LIF",
+            has_tau=False,
+            has_reset=False,
+            has_decay_input=False,
+            macs=4,
+            unequal="it has a second compartment, and a learnt coupling in each layer instead of tau",
+        ),
+    ),
     "if": Neuron(
         "pipeline.neurons.spikingjelly_neurons:make_if",
-        NeuronTraits("IF", has_tau=False, has_decay_input=False, macs=1, unequal="it has no leak and therefore no tau"),
+        NeuronTraits(
+            "IF",
+            has_tau=False,
+            has_decay_input=False,
+            has_window=False,
+            macs=1,
+            unequal="it has no leak and therefore no tau",
+        ),
     ),
     "relu": Neuron(
         "pipeline.neurons.spikingjelly_neurons:make_relu",
@@ -119,6 +166,7 @@ NEURONS: dict[str, Neuron] = {
             has_surrogate=False,
             has_reset=False,
             has_decay_input=False,
+            has_window=False,
             macs=4,
             unequal="it is not a spiking neuron: each frame passes alone, and the logits add up over the frames",
         ),

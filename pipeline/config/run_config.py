@@ -18,7 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.config.augmentation_names import EVENT_AUGMENTATIONS, augmentation_errors, parse_augmentation
+from pipeline.config.augmentation_names import (
+    EVENT_AUGMENTATIONS,
+    augmentation_errors,
+    kind_errors,
+    parse_augmentation,
+)
 from pipeline.config.config_sections import DatasetConfig as DatasetConfig
 from pipeline.config.config_sections import InputConfig as InputConfig
 from pipeline.config.config_sections import LossConfig as LossConfig
@@ -64,6 +69,8 @@ class RunConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     batch_size: int = 16
     """Number of samples per optimiser step."""
+    keep_last: bool = False
+    """Also train on the last batch of an epoch if it has fewer than batch_size samples; otherwise it is left out."""
     micro_batch: int | None = None
     """Micro-batch size for gradient accumulation. Use it when a full batch does not fit in memory. Batch-norm
     statistics are computed per micro-batch (default: no accumulation)."""
@@ -105,6 +112,8 @@ class RunConfig:
         if self.micro_batch is not None and not 1 <= self.micro_batch <= max(self.batch_size, 1):
             yield f"micro_batch: expected 1 to batch_size = {self.batch_size}, found {self.micro_batch}"
         yield from self._augmentation_errors()
+        if self.input.static:
+            yield from self._static_errors()
         if self.schedule.patience is not None and self.selection == "last":
             yield "schedule.patience: expected selection validation or paper, which measure accuracy, found last"
         if self.grad_steps is not None:
@@ -134,9 +143,22 @@ class RunConfig:
             found = f"found grad_steps {self.grad_steps}, which uses only the first outputs"
             yield f"loss.last_steps: expected no grad_steps together with it, {found}. Set only one of them"
 
+    def _static_errors(self) -> Iterator[str]:
+        """Images are repeated at binning.timesteps time steps; the rules that bin events have no meaning for them."""
+        if self.binning.split_by != "number":
+            expected = "number with input.encoding direct, whose images are the same at binning.timesteps time steps"
+            yield f"binning.split_by: expected {expected}, found {self.binning.split_by}"
+        if self.binning.downsample != 1:
+            found = f"found {self.binning.downsample}. Use input.size"
+            yield f"binning.downsample: expected 1 with input.encoding direct, which is for images, {found}"
+
     def _augmentation_errors(self) -> Iterator[str]:
         text = self.dataset.augmentation
-        if any(augmentation_errors(text)) or not set(parse_augmentation(text)) & set(EVENT_AUGMENTATIONS):
+        if any(augmentation_errors(text)):
+            return
+        wrong = list(kind_errors(text, images=self.input.static))
+        yield from wrong
+        if wrong or not set(parse_augmentation(text)) & set(EVENT_AUGMENTATIONS):
             return
         if self.input.source != "events":
             found = f"input.source {self.input.source} with augmentation {text}"

@@ -49,7 +49,11 @@ CUTOUT_PIXELS = 8
 
 # Never renumbered, so that existing runs can be reproduced. No number is 0: NumPy pads seeds with zeros, so (seed,
 # epoch, sample, 0) would give the same random numbers as (seed, epoch, sample) in `pipeline.data.event_augmentation`.
-_NUMBERS = {"flip": 1, "roll": 2, "rotation": 3, "shear": 4, "crop": 5, "cutout": 6, "event-drop": 7}
+NUMBERS = {
+    "flip": 1, "roll": 2, "rotation": 3, "shear": 4, "crop": 5, "cutout": 6, "event-drop": 7,
+    "autoaugment-cifar10": 8, "autoaugment-imagenet": 9,
+}  # fmt: skip
+"""The random stream of each augmentation, of frames and of images."""
 
 _OUTSIDE = -1
 
@@ -81,7 +85,7 @@ def augment_frames(
         def generators(name: str) -> list[Generator]:
             """One generator per sample; an empty list if the augmentation is not selected."""
             chosen = samples if name in names else ()
-            return [np.random.default_rng([seed, epoch, int(sample), _NUMBERS[name]]) for sample in chosen]
+            return [np.random.default_rng([seed, epoch, int(sample), NUMBERS[name]]) for sample in chosen]
 
         out = _move(frames, generators("flip"), generators("roll"), generators("crop"))
         out = _turn(out, generators("rotation"), generators("shear"))

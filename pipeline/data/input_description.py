@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipeline.data.input_encoding import normalisation_of
+from preprocess.datasets.images.image_layout import Normalisation
 from preprocess.store.frame_cache import FrameCache
 from preprocess.store.frame_source import EventFrames, FrameSource
 
@@ -19,29 +21,43 @@ class TrainingInput:
         sensor_width: Number of sensor columns.
         classes: Names, by class number.
         timesteps: T of the frames; that of the longest sample if it varies.
+        normalisation: Mean and standard deviation of the channels of images; None for events.
     """
 
     sensor_height: int
     sensor_width: int
     classes: tuple[str, ...]
     timesteps: int
+    normalisation: Normalisation | None = None
 
     @staticmethod
     def of(frames: FrameSource) -> TrainingInput:
         """From the frames that a run reads."""
-        if isinstance(frames, EventFrames):
+        normalisation = normalisation_of(frames)
+        if normalisation is not None:
+            height, width = frames.height, frames.width
+        elif isinstance(frames, EventFrames):
             height, width = frames.store.height, frames.store.width
         else:
             assert isinstance(frames, FrameCache)
             height, width = int(frames.attributes["sensor_height"]), int(frames.attributes["sensor_width"])
-        return TrainingInput(height, width, tuple(frames.classes), frames.timesteps)
+        return TrainingInput(height, width, tuple(frames.classes), frames.timesteps, normalisation)
 
     def to_dict(self) -> dict[str, Any]:
         """The attributes as plain values, for JSON."""
-        return asdict(self) | {"classes": list(self.classes)}
+        plain = asdict(self) | {"classes": list(self.classes)}
+        # As in earlier versions where there are no images.
+        del plain["normalisation"]
+        given = {} if self.normalisation is None else {"normalisation": [list(v) for v in self.normalisation]}
+        return plain | given
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> TrainingInput:
         """The inverse of `to_dict`; raises KeyError, TypeError or ValueError if the values are damaged."""
         height, width = int(values["sensor_height"]), int(values["sensor_width"])
-        return TrainingInput(height, width, tuple(map(str, values["classes"])), int(values["timesteps"]))
+        normalisation = None
+        if "normalisation" in values:
+            mean, deviation = ((float(r), float(g), float(b)) for r, g, b in values["normalisation"])
+            normalisation = Normalisation(mean, deviation)
+        classes = tuple(map(str, values["classes"]))
+        return TrainingInput(height, width, classes, int(values["timesteps"]), normalisation)

@@ -1,4 +1,4 @@
-"""Convert event counts to the network's input: polarity, encoding and resizing, on the device."""
+"""Convert event counts or images to the network's input: polarity, encoding and resizing, on the device."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from pipeline.config.run_config import InputConfig
+from preprocess.datasets.images.image_layout import Normalisation
+from preprocess.store.frame_source import FrameSource
+from preprocess.store.repeated_images import RepeatedImages
 
 
 def input_size(config: InputConfig, height: int, width: int) -> tuple[int, int]:
@@ -22,21 +25,35 @@ def to_tensor(frames: NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(frames.astype(np.float32 if frames.dtype.kind == "f" else np.int64))
 
 
-def encode(counts: torch.Tensor, config: InputConfig) -> torch.Tensor:
-    """Encode and resize frames of event counts.
+def normalisation_of(frames: FrameSource) -> Normalisation | None:
+    """Mean and standard deviation of the channels of images; None for frames of events."""
+    if not isinstance(frames, RepeatedImages):
+        return None
+    return Normalisation(frames.store.mean, frames.store.deviation)
+
+
+def encode(counts: torch.Tensor, config: InputConfig, normalisation: Normalisation | None = None) -> torch.Tensor:
+    """Encode and resize frames of event counts, or images.
 
     Args:
-        counts: Any integer type, or float32 for imported frames, shape (T, B, 2, H, W).
+        counts: Any integer type, or float32 for imported frames, shape (T, B, 2, H, W); for images (T, B, 3, H, W) with
+            values from 0 to 255.
         config: Its `polarity`, `encoding`, `size` and `resize` are used.
+        normalisation: Of images; required for them.
 
     Returns:
         float32, shape (T, B, C, size, size), or (T, B, C, H, W) if no size is set, with C = `config.channels`.
     """
     if config.encoding == "pil-la":
         return _through_pillow(counts, config.size)
-    chosen = _channels_of(counts, config.polarity)
-    # A copy, because the memory of a batch of floating-point frames is used again.
-    frames = (chosen if config.encoding == "counts" else chosen > 0).to(torch.float32, copy=True)
+    if config.static:
+        if normalisation is None:
+            raise ValueError("expected the mean and standard deviation of images, found none")
+        frames = _normalised(counts, normalisation)
+    else:
+        chosen = _channels_of(counts, config.polarity)
+        # A copy, because the memory of a batch of floating-point frames is used again.
+        frames = (chosen if config.encoding == "counts" else chosen > 0).to(torch.float32, copy=True)
     if config.size is None or tuple(frames.shape[-2:]) == (config.size, config.size):
         return frames
     flat = frames.flatten(0, 1)
@@ -47,6 +64,13 @@ def encode(counts: torch.Tensor, config: InputConfig) -> torch.Tensor:
         antialias = config.resize == "bilinear-antialias"
         resized = functional.interpolate(flat, size, mode="bilinear", align_corners=False, antialias=antialias)
     return resized.unflatten(0, frames.shape[:2])
+
+
+def _normalised(images: torch.Tensor, normalisation: Normalisation) -> torch.Tensor:
+    """Images (..., 3, H, W) from 0 to 255 as float32: scaled to 0 to 1, less the mean, divided by the deviation."""
+    scaled = images.to(torch.float32) / 255
+    mean, deviation = (torch.tensor(values, device=images.device)[:, None, None] for values in normalisation)
+    return scaled.sub_(mean).div_(deviation)
 
 
 def _channels_of(counts: torch.Tensor, polarity: str) -> torch.Tensor:

@@ -16,15 +16,19 @@ from pipeline.config.augmentation_names import EVENT_AUGMENTATIONS, FRAME_AUGMEN
 from pipeline.config.run_config import InputConfig
 from pipeline.data.event_augmentation import augment_events
 from pipeline.data.frame_augmentation import augment_frames
-from pipeline.data.input_encoding import encode
+from pipeline.data.image_augmentation import augment_images
+from pipeline.data.input_encoding import encode, normalisation_of
 from pipeline.data.padding import step_mask
 from pipeline.data.time_order import reorder_steps
 from pipeline.runtime.distributed import Group, share_of
+from preprocess.errors import ConfigError
 from preprocess.interrupts import raise_if_stopped
 from preprocess.store.frame_source import EventFrames, FrameSource
+from preprocess.store.repeated_images import RepeatedImages
 
 Transform = Callable[[torch.Tensor, NDArray[np.int64], torch.Tensor | None], torch.Tensor]
-"""From counts (T, B, 2, H, W), the B sample numbers, and their lengths, to the network's input."""
+"""From counts (T, B, 2, H, W) or images (1, B, 3, H, W), the B sample numbers, and their lengths, to the network's
+input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +36,8 @@ class Batch:
     """A batch on the device.
 
     Attributes:
-        frames: Input of the network, float32, shape (T, B, C, H, W).
+        frames: Input of the network, float32, shape (T, B, C, H, W); for images, all T share the memory of one, so that
+            layers can compute once what does not change (`pipeline.kernels.tensors.is_repeated`).
         labels: Class numbers, int64, shape (B,).
         lengths: Number of time steps before padding, int64, shape (B,); None if there is no padding.
     """
@@ -64,6 +69,7 @@ class FrameLoader:
         *,
         seed: int | None = None,
         training: bool = False,
+        keep_last: bool = False,
         augmentation: str = "none",
         group: Group | None = None,
     ) -> None:
@@ -75,19 +81,25 @@ class FrameLoader:
             config: How counts are converted to the network's input.
             device: Device of the batches.
             seed: Seed of the run, for shuffling, augmentation, and `input.time_order` shuffled.
-            training: Whether samples are shuffled in every epoch and an incomplete last batch is dropped, as in the
-                paper's code. The order depends on the seed and the epoch only.
+            training: Whether samples are shuffled in every epoch. The order depends on the seed and the epoch only.
+            keep_last: Whether training includes a last batch of fewer samples.
             augmentation: As `dataset.augmentation`; only for training. Augmentation of events requires `EventFrames`.
             group: Processes that share each batch; each loads the same number of its samples.
 
         Raises:
             ValueError: If there is no seed for training, or augmentation outside training.
+            ConfigError: If processes cannot share the last batch equally.
         """
         if training and seed is None:
             raise ValueError("expected a seed for a training loader, found none")
         if augmentation != "none" and not training:
             raise ValueError(f"expected augmentation only for a training loader, found {augmentation}")
         group = group or Group()
+        if training and keep_last and (rest := len(indices) % batch_size) % group.size:
+            raise ConfigError(
+                f"keep_last: expected false, because the {group.size} processes that torchrun started cannot share the "
+                f"last batch of {rest} samples equally, found true. Leave keep_last out, or start fewer processes."
+            )
         self.indices = indices
         self.waited_s = 0.0
         self._frames = frames
@@ -95,20 +107,27 @@ class FrameLoader:
         self._config = config
         self._device = device
         self._seed = seed
-        self._training = training
+        self._training, self._keep_last = training, keep_last
         names = parse_augmentation(augmentation)
-        self._frame_augmentations = [name for name in names if name in FRAME_AUGMENTATIONS]
+        self._images = frames if isinstance(frames, RepeatedImages) else None
+        self._image_augmentations = names if self._images is not None else ()
+        self._frame_augmentations = [
+            n for n in names if n in FRAME_AUGMENTATIONS and n not in self._image_augmentations
+        ]
         self._event_augmentations = [name for name in names if name in EVENT_AUGMENTATIONS]
+        self._normalisation = normalisation_of(frames)
         self._group = group
         self._labels = torch.from_numpy(frames.samples.label)
         self._lengths = torch.from_numpy(frames.lengths) if frames.binning.varies else None
-        self._counts = np.empty((share_of(batch_size, group), *frames.sample_shape), frames.dtype)
+        # Of images, one time step is read.
+        self._stored_shape = frames.sample_shape if self._images is None else (1, *self._images.store.shape)
+        self._counts = np.empty((share_of(batch_size, group), *self._stored_shape), frames.dtype)
         self._buffers = [self._new_buffer() for _ in range(2)]
 
     def _new_buffer(self) -> _Buffer:
         """A buffer for one batch, time first; in pinned memory for a GPU."""
         # PyTorch supports few operations on unsigned integers wider than 8 bits.
-        steps, *frame = self._frames.sample_shape
+        steps, *frame = self._stored_shape
         source = self._frames.dtype
         dtype = {1: torch.uint8, 2: torch.int32}.get(source.itemsize, torch.int64)
         dtype = torch.float32 if source.kind == "f" else dtype
@@ -130,14 +149,14 @@ class FrameLoader:
         frames = self._source(epoch)
         transform = self._transform(epoch)
         with ThreadPoolExecutor(1, thread_name_prefix="frames") as reader:
-            ahead = reader.submit(self._read, frames, plan[0], self._buffers[0])
+            ahead = reader.submit(self._read, frames, plan[0], self._buffers[0], epoch)
             for number, indices in enumerate(plan):
                 raise_if_stopped()
                 start = time.perf_counter()
                 counts = ahead.result()
                 if number + 1 < len(plan):
                     # Use the other buffer, because this one may still be being copied to the device.
-                    ahead = reader.submit(self._read, frames, plan[number + 1], self._buffers[(number + 1) % 2])
+                    ahead = reader.submit(self._read, frames, plan[number + 1], self._buffers[(number + 1) % 2], epoch)
                 sent = self._send(counts)
                 self._buffers[number % 2].mark(self._device)
                 labels = self._send(self._labels[indices])
@@ -169,7 +188,9 @@ class FrameLoader:
             augment = augment_frames(self._frame_augmentations, self._seed, epoch)
 
         def transform(counts: torch.Tensor, samples: NDArray[np.int64], lengths: torch.Tensor | None) -> torch.Tensor:
-            frames = encode(reorder(counts, samples, lengths), self._config)
+            frames = encode(reorder(counts, samples, lengths), self._config, self._normalisation)
+            if self._images is not None:
+                frames = frames.expand(self._images.timesteps, *frames.shape[1:])
             return frames if augment is None else augment(frames, samples)
 
         return transform
@@ -182,17 +203,30 @@ class FrameLoader:
             order = np.random.default_rng([self._seed, epoch]).permutation(order)
         size = self._batch_size
         batches = [order[start : start + size] for start in range(0, len(order), size)]
-        if self._training and len(batches[-1]) < size:
+        if self._training and not self._keep_last and len(batches[-1]) < size:
             batches.pop()
         return [batch[self._group.rank :: self._group.size] for batch in batches]
 
-    def _read(self, frames: FrameSource, indices: NDArray[np.int64], buffer: _Buffer) -> torch.Tensor:
-        """Read counts into a buffer, time first, shape (T, B, 2, H, W); every second batch reuses the same buffer."""
-        counts = frames.read_batch(indices, self._counts[: len(indices)]).swapaxes(0, 1)
+    def _read(self, frames: FrameSource, indices: NDArray[np.int64], buffer: _Buffer, epoch: int) -> torch.Tensor:
+        """Read counts into a buffer, time first, shape (T, B, 2, H, W); every second batch reuses the same buffer.
+
+        Images have shape (1, B, 3, H, W), and are augmented here, while the network computes.
+        """
+        if self._images is None:
+            counts = frames.read_batch(indices, self._counts[: len(indices)]).swapaxes(0, 1)
+        else:
+            images = self._images.read_images(indices, self._counts[: len(indices), 0])
+            counts = self._augmented(images, indices, epoch)[None]
         buffer.wait()
         out = buffer.counts[:, : len(indices)]
         np.copyto(out.numpy(), counts, casting="unsafe")
         return out
+
+    def _augmented(self, images: NDArray[np.uint8], indices: NDArray[np.int64], epoch: int) -> NDArray[np.uint8]:
+        if not self._image_augmentations:
+            return images
+        assert self._seed is not None
+        return augment_images(self._image_augmentations, self._seed, epoch)(images, indices)
 
 
 class _Buffer:

@@ -12,12 +12,14 @@ from preprocess.building.build_frame_cache import ensure_frames
 from preprocess.datasets.emulated_names import is_emulated
 from preprocess.datasets.splits import Splits
 from preprocess.errors import ConfigError
-from preprocess.store.cache_file_names import events_path
+from preprocess.store.cache_file_names import events_path, images_path
 from preprocess.store.copied_cache import open_copied
 from preprocess.store.event_store import open_events
 from preprocess.store.frame_cache import open_frames
 from preprocess.store.frame_source import EventFrames, FrameSource
-from preprocess.store.imported_frames import check_binning, open_imported
+from preprocess.store.image_store import find_images, open_images
+from preprocess.store.imported_frames import check_input, open_imported
+from preprocess.store.repeated_images import RepeatedImages
 from preprocess.terminal.progress import Progress
 
 
@@ -69,16 +71,26 @@ def open_data(config: RunConfig, cache: Path, progress: Progress | None = None, 
 
 
 def _open_frames(config: RunConfig, cache: Path, progress: Progress | None) -> FrameSource:
-    name = config.dataset.name
+    name, given = config.dataset.name, config.input
+    path = find_images(cache, name)
+    if path is not None:
+        images = open_images(path)
+        check_input(images, name, config.binning, given.source, given.encoding)
+        return RepeatedImages(images, config.binning.timesteps)
     imported = open_imported(cache, name)
     if imported is not None:
-        check_binning(imported, name, config.binning, config.input.source)
+        check_input(imported, name, config.binning, given.source, given.encoding)
         if imported.dtype.kind == "f" and config.input.encoding == "pil-la":
             raise ConfigError(
                 f"input.encoding: expected counts or binary, because the frames of {name} are not counts, found pil-la"
             )
         return imported
-    if config.input.source == "events":
+    if given.static:
+        # Either there are events, or nothing: both errors say what to do.
+        events = events_path(cache, name)
+        found = open_events(events) if events.exists() else open_images(images_path(cache, name))
+        check_input(found, name, config.binning, given.source, given.encoding)
+    if given.source == "events":
         return EventFrames(open_events(events_path(cache, name)), config.binning, progress=progress)
     copied = open_copied(cache, name, config.binning)
     return copied or open_frames(ensure_frames(cache, name, config.binning, progress=progress))

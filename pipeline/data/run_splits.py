@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pipeline.config.run_config import RunConfig
 from preprocess.datasets.splits import Splits, split_samples
-from preprocess.store.event_store import EventStore
 from preprocess.store.frame_source import FrameSource
+from preprocess.store.imported_frames import DataFile
 
 
-def split_for(config: RunConfig, store: EventStore | FrameSource, *, needs_test: bool = True) -> Splits:
+def split_for(config: RunConfig, store: DataFile | FrameSource, *, needs_test: bool = True) -> Splits:
     """Split the samples of a data set according to a configuration.
 
     Args:
         config: Configuration of the run; its `dataset` and `selection` are used.
-        store: The event store of the data set, or any frames of it.
+        store: The event store or images of the data set, or any frames of it.
         needs_test: Whether an official split without test samples is refused; selection `paper` always needs them.
 
     Raises:

@@ -25,7 +25,7 @@ from pipeline.config.run_config import TimeOrder
 Reorder = Callable[[torch.Tensor, NDArray[np.int64], torch.Tensor | None], torch.Tensor]
 
 # Keeps the random numbers apart from those of shuffling and augmentation, whose seeds are (seed, epoch), (seed, epoch,
-# sample) and (seed, epoch, sample, 1 to 7).
+# sample) and (seed, epoch, sample, 1 to 9).
 _STREAM = 100
 
 

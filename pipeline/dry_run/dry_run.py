@@ -116,16 +116,20 @@ def _work(config: RunConfig, operations: Operations, tiny: TinyFrames) -> dict[s
     """FLOPs of one training step and of the run; None where the number of samples is not known."""
     grad_steps = min(config.grad_steps or tiny.timesteps, tiny.timesteps)
     # The backward pass costs two forward passes: gradients of the inputs and of the weights.
-    step = 2 * operations.macs * config.batch_size * (tiny.timesteps + 2 * grad_steps)
-    # An incomplete last batch is dropped.
-    steps = None if tiny.train_samples is None else tiny.train_samples // config.batch_size
+    changing, once = operations.macs - operations.once_macs, operations.once_macs
+    # What does not change over time is computed once, and once more for the time steps without a gradient.
+    passes = changing * (tiny.timesteps + 2 * grad_steps) + once * (3 + (grad_steps < tiny.timesteps))
+    step = 2 * config.batch_size * passes
+    samples = tiny.train_samples
+    if samples is not None and not config.keep_last:
+        samples -= samples % config.batch_size
     return {
         "train_samples": tiny.train_samples,
         "train_samples_from": tiny.train_samples_from,
-        "steps_per_epoch": steps,
+        "steps_per_epoch": None if samples is None else -(-samples // config.batch_size),
         "epochs": config.schedule.last_epoch,
         "flops_per_step": step,
-        "flops_of_run": None if steps is None else step * steps * config.schedule.last_epoch,
+        "flops_of_run": None if samples is None else step * samples // config.batch_size * config.schedule.last_epoch,
     }
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from pipeline.analysis.operations import Operations
 from pipeline.config.run_config import OptimiserConfig, RunConfig
 from pipeline.dry_run.sample_frames import TinyFrames
+from pipeline.kernels.tensors import is_repeated
 from pipeline.layers.pooling import AveragePool
 from pipeline.neurons import CLIFNode
 
@@ -28,9 +30,14 @@ def estimate_memory(
         "activations": round(
             measured["kept_bytes"] + (config.batch_size - measured["samples"]) * measured["kept_bytes_per_sample"]
         ),
-        "frames": tiny.batch.frames[:, 0].nbytes * config.batch_size,
+        "frames": _bytes_of_sample(tiny.batch.frames) * config.batch_size,
     }
     return {**parts, "all": sum(parts.values())}
+
+
+def _bytes_of_sample(frames: torch.Tensor) -> int:
+    """Bytes of a sample's frames; the time steps of an image share those of one."""
+    return (frames[:1] if is_repeated(frames) else frames)[:, 0].nbytes
 
 
 def optimiser_copies(optimiser: OptimiserConfig) -> int:
@@ -68,4 +75,5 @@ def expected_bytes(config: RunConfig, operations: Operations, timesteps: int, sa
         samples: Number of samples in the batch.
     """
     grad_steps = min(config.grad_steps or timesteps, timesteps)
-    return FLOAT32_BYTES * sum(layer.outputs for layer in operations.layers) * grad_steps * samples
+    steps = sum(layer.outputs * (1 if layer.once else grad_steps) for layer in operations.layers)
+    return FLOAT32_BYTES * steps * samples

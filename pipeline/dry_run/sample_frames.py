@@ -12,15 +12,20 @@ from pipeline.config.run_config import RunConfig
 from pipeline.data.input_encoding import encode, input_size
 from pipeline.data.loader import Batch, FrameLoader
 from pipeline.data.run_data import open_data
+from pipeline.kernels.tensors import is_repeated, repeated
 from preprocess.datasets.dataset_description import Published
+from preprocess.datasets.images.image_layout import Normalisation
 from preprocess.datasets.registry import find_published
 from preprocess.errors import ConfigError
 from preprocess.store.cache_file_names import events_path
+from preprocess.store.image_store import find_images
 from preprocess.store.imported_frames import find_imported
 from preprocess.terminal.progress import Progress
 
 # Events per pixel and polarity in a frame, about as in DVS128-Gesture at T = 20.
 _MEAN_COUNT = 0.4
+# About that of photographs.
+_MADE_UP = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +56,10 @@ class TinyFrames:
         """Return a copy of the first samples."""
         batch = self.batch
         lengths = None if batch.lengths is None else batch.lengths[:samples]
-        return Batch(batch.frames[:, :samples].clone(), batch.labels[:samples], lengths)
+        frames = batch.frames[:, :samples]
+        # The time steps of an image share their memory.
+        copied = repeated(frames[0].clone(), len(frames)) if is_repeated(frames) else frames.clone()
+        return Batch(copied, batch.labels[:samples], lengths)
 
 
 def tiny_frames(
@@ -72,14 +80,16 @@ def tiny_frames(
     """
     path = events_path(cache, config.dataset.name)
     form = find_published(config.dataset.name)
-    if path.exists() or form is None or config.binning.varies or find_imported(cache, config.dataset.name):
+    name = config.dataset.name
+    present = path.exists() or find_imported(cache, name) or find_images(cache, name)
+    if present or form is None or config.binning.varies:
         return _real(config, cache, samples, device, progress)
     return _made_up(config, path, form, samples, device)
 
 
 def _real(config: RunConfig, cache: Path, samples: int, device: torch.device, progress: Progress | None) -> TinyFrames:
-    # Imported frames have no events, and are there already.
-    if find_imported(cache, config.dataset.name) is None:
+    # Imported frames and images have no events, and are there already.
+    if not config.input.static and find_imported(cache, config.dataset.name) is None:
         config = replace(config, input=replace(config.input, source="events"))
     data = open_data(config, cache, progress, needs_test=False)
     chosen = np.random.default_rng(config.seed).permutation(data.splits.train)[:samples]
@@ -113,13 +123,23 @@ def _made_up(config: RunConfig, path: Path, form: Published, samples: int, devic
         raise ConfigError(
             f"dataset.split: expected one of {', '.join(form.splits)} for {dataset.name}, found {dataset.split}"
         )
+    if form.images != config.input.static:
+        kind, expected = ("images", "direct") if form.images else ("events", "counts, binary or pil-la")
+        found = f"because {dataset.name} has {kind}, found {config.input.encoding}"
+        raise ConfigError(f"input.encoding: expected {expected}, {found}. Choose another preset.")
     height, width = binning.size(form.height, form.width)
-    # Downsampling sums over blocks of pixels.
-    mean = torch.full((binning.timesteps, samples, 2, height, width), _MEAN_COUNT * binning.downsample**2)
-    counts = torch.poisson(mean, generator=torch.Generator().manual_seed(config.seed)).to(torch.int32)
+    generator = torch.Generator().manual_seed(config.seed)
+    if form.images:
+        images = torch.randint(0, 256, (1, samples, 3, height, width), generator=generator, dtype=torch.uint8)
+        frames = repeated(encode(images.to(device), config.input, _MADE_UP)[0], binning.timesteps)
+    else:
+        # Downsampling sums over blocks of pixels.
+        mean = torch.full((binning.timesteps, samples, 2, height, width), _MEAN_COUNT * binning.downsample**2)
+        counts = torch.poisson(mean, generator=generator).to(torch.int32)
+        frames = encode(counts.to(device), config.input)
     train, source = _official_number(config, form)
     return TinyFrames(
-        Batch(encode(counts.to(device), config.input), torch.arange(samples, device=device) % form.classes),
+        Batch(frames, torch.arange(samples, device=device) % form.classes),
         "made up",
         path,
         input_size(config.input, height, width),

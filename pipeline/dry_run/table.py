@@ -24,7 +24,7 @@ _LIMITS = (
 
 
 _SAMPLES_FROM = {
-    "event store": "counted in the event store",
+    "event store": "counted in the cache",
     "official number": "the official number",
     "official number less the validation share": "the official number minus the validation samples",
 }
@@ -53,12 +53,13 @@ def print_dry_run(report: dict[str, Any], config: RunConfig) -> None:
 def _network_rows(report: dict[str, Any], config: RunConfig) -> dict[str, str]:
     rows, columns = report["input_size"]
     made_up = report["frames"] == "made up"
+    store = "image store" if config.input.static else "event store"
     values = {
         "network": f"{network_title(config)}, {report['classes']} classes",
         "neuron": f"{report['neuron_title']}, T = {report['timesteps']}",
         "input": f"{config.input.channels} x {rows} x {columns}, batch size {report['batch_size']}",
-        "frames": "random, because there is no event store" if made_up else "training samples",
-        "event store": report["event_store"],
+        "frames": f"random, because there is no {store}" if made_up else "training samples",
+        store: report["event_store"],
         "parameters": f"{report['parameters']:,}",
         "neurons": f"{report['neurons']:,}",
     }

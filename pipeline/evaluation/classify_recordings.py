@@ -20,8 +20,9 @@ from pipeline.data.loader import FrameLoader
 from pipeline.evaluation.trained_network import Prediction, TrainedNetwork
 from pipeline.evaluation.wilson_interval import accuracy_interval
 from preprocess.building.build_event_store import build_event_store
-from preprocess.datasets.layout import Layout, Sample, SourceRecording, Windows
-from preprocess.errors import RecordingError
+from preprocess.datasets.images.image_file import read_image
+from preprocess.datasets.layout import Layout, Sample, SourceRecording, Windows, first_errors
+from preprocess.errors import ConfigError, RecordingError
 from preprocess.formats import NO_OPTIONS, ReadOptions, Recording, open_recording
 from preprocess.store.event_store import open_events
 from preprocess.store.frame_source import EventFrames
@@ -37,9 +38,9 @@ class ClassifiedWindow:
 
     Attributes:
         file: The recording.
-        start_us: Start of the window in the time of the recording, in µs.
-        end_us: End of the window, exclusive.
-        events: Number of events.
+        start_us: Start of the window in the time of the recording, in µs; 0 for images.
+        end_us: End of the window, exclusive; 0 for images.
+        events: Number of events; 0 for images.
         prediction: Prediction of the network.
         label: Name of the true class; None if it is not known.
     """
@@ -100,7 +101,8 @@ def classify_recordings(
 
     Args:
         trained: A network as returned by `load_run`.
-        files: Recordings of any readable format; duplicates are classified once.
+        files: Recordings of any readable format, or images if the network was trained on images; duplicates are
+            classified once.
         windows: How recordings are cut into windows; None classifies each recording as one sample.
         labels: The true class of every file of which it is known.
         options: Columns, time unit and place of the events in files that do not state them.
@@ -112,10 +114,16 @@ def classify_recordings(
     Raises:
         RecordingError: With a line for every recording that is damaged or has another sensor size than the training
             data; or if no recording has events.
-        ConfigError: If the network was trained on imported frames, whose binning is not known.
+        ConfigError: If the network was trained on imported frames, whose binning is not known, or options of recordings
+            are given with images.
     """
     trained.config.binning.refuse_imported()
     asked = distinct_files(files)
+    if trained.config.input.static:
+        given = windows or salvage or sort or orientation or options != NO_OPTIONS
+        if given:
+            raise ConfigError("predict: expected no options of recordings with images, found some. Leave them out.")
+        return _classify_images(trained, asked, labels)
     empty = _check_recordings(trained, asked, options)
     paths = [path for path in asked if windows is not None or path not in empty]
     if not paths:
@@ -169,6 +177,24 @@ def classify_recordings(
         notes.get("windows_of_too_few_events", 0),
         notes.get("windows_cut_short", 0),
     )
+
+
+def _classify_images(trained: TrainedNetwork, paths: Sequence[Path], labels: Mapping[Path, str] | None) -> Classified:
+    images = []
+    errors: list[str] = []
+    for path in paths:
+        try:
+            images.append(read_image(path, *trained.sensor))
+        except RecordingError as error:
+            errors += error.errors
+    if errors:
+        raise RecordingError(*first_errors("predict", errors))
+    found = trained.predict(np.stack(images))
+    classified = (
+        ClassifiedWindow(path, 0, 0, 0, prediction, None if labels is None else labels.get(path))
+        for path, prediction in zip(paths, found, strict=True)
+    )
+    return Classified(tuple(classified), ())
 
 
 def distinct_files(files: Sequence[Path]) -> list[Path]:

@@ -29,24 +29,34 @@ def answer_mask(mask: torch.Tensor | None, logits: torch.Tensor, last_steps: int
 
 
 def spiking_loss(
-    logits: torch.Tensor, labels: torch.Tensor, config: LossConfig, mask: torch.Tensor | None = None
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    config: LossConfig,
+    mask: torch.Tensor | None = None,
+    *,
+    timesteps: int | torch.Tensor | None = None,
 ) -> torch.Tensor:
     """(1 - lambda) * mean CE(o_t, y) + lambda * MSE(o_t, target), each the mean over time steps and samples.
 
     After temporal efficient training (Deng et al., ICLR 2022) as in the CLIF authors' code: the target is 1 for every
     class, as a regulariser, or the one-hot label. If T varies, each sample's mean is over its own steps, so that long
-    and short samples have the same weight; with `last_steps`, it is over the last of them.
+    and short samples have the same weight; with `last_steps`, it is over the last of them. With `average_over` T, the
+    sum over the steps that count is divided by the number of all steps.
 
     Args:
-        logits: o, shape (T, B, classes); converted to float32.
+        logits: o, shape (T, B, classes), or those of the first time steps; converted to float32.
         labels: Class numbers, int64, shape (B,).
-        config: lambda (`mse_weight`), the target, the label smoothing and the steps that count (`last_steps`).
+        config: lambda (`mse_weight`), the target, the label smoothing, the steps that count (`last_steps`) and what
+            their sum is divided by (`average_over`).
         mask: As returned by `step_mask`, shape (T, B), with at least one step of every sample; None counts all steps.
+        timesteps: T of the samples, or of each, int64 (B,), if logits only has the first of them.
 
     Returns:
         A scalar, float32.
     """
     steps, batch, classes = logits.shape
+    if timesteps is None:
+        timesteps = steps if mask is None else mask.sum(0)
     mask = answer_mask(mask, logits, config.last_steps)
     flat = logits.float().reshape(steps * batch, classes)
     repeated = labels.repeat(steps)
@@ -60,10 +70,12 @@ def spiking_loss(
         error = functional.mse_loss(flat, target, reduction=reduction)
         error = error if mask is None else error.mean(1)
         loss = (1.0 - config.mse_weight) * loss + config.mse_weight * error
+    by_t = config.average_over == "T"
     if mask is None:
-        return loss
+        # Without a mask, all samples have the same number of time steps.
+        return loss * (steps / timesteps) if by_t else loss
     kept = torch.where(mask, loss.reshape(steps, batch), 0.0)
-    return (kept.sum(0) / mask.sum(0)).mean()
+    return (kept.sum(0) / (timesteps if by_t else mask.sum(0))).mean()
 
 
 def sum_logits(logits: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:

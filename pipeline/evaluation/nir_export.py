@@ -22,7 +22,10 @@ from torch import nn
 
 from pipeline.config.run_config import RunConfig
 from pipeline.layers.blocks import ConvBlock
+from pipeline.layers.dense import DenseBlock, RecurrentBlock
 from pipeline.layers.pooling import AveragePool
+from pipeline.networks.fc_snn import FullyConnected
+from pipeline.networks.snn4 import SNN4
 from pipeline.networks.snn5 import SNN5
 from pipeline.networks.spiking_vgg import PLANS as VGG_PLANS
 from pipeline.networks.spiking_vgg import SpikingVGG
@@ -34,8 +37,8 @@ from preprocess.files import write_whole
 TIME_STEP_S = 1e-4
 """The default of SpikingJelly and of most frameworks that read NIR."""
 
-NETWORKS = (*VGG_PLANS, "vggsnn", "snn5")
-_CLASSES = (SpikingVGG, VGGSNN, SNN5)
+NETWORKS = (*VGG_PLANS, "vggsnn", "snn4", "snn5", "fc-snn")
+_CLASSES = (SpikingVGG, VGGSNN, SNN4, SNN5, FullyConnected)
 
 
 def refuse_inexpressible(config: RunConfig) -> None:
@@ -51,8 +54,8 @@ def refuse_inexpressible(config: RunConfig) -> None:
         )
     if config.network.name not in NETWORKS:
         errors.append(
-            f"network.name: NIR export is for {', '.join(NETWORKS)}; found '{config.network.name}'. Max pooling, for "
-            "one, has no node in NIR"
+            f"network.name: NIR export is for {', '.join(NETWORKS)}; found '{config.network.name}'. Max pooling, "
+            "residual and recurrent connections and attention, for example, cannot be written"
         )
     if any(find_spec(package) is None for package in ("nir", "nirtorch")):
         errors.append("--nir: expected the package nir: pip install 'spikeloom[nir]'")
@@ -64,7 +67,7 @@ def plain_network(network: nn.Module, size: tuple[int, int]) -> nn.Sequential:
     """Convert a network to a sequence of SpikingJelly's multi-step layers with the same output in evaluation mode.
 
     Args:
-        network: A `SpikingVGG`, `VGGSNN` or `SNN5` with LIF or IF neurons.
+        network: A `SpikingVGG`, `VGGSNN`, `SNN4`, `SNN5` or `FullyConnected` with LIF or IF neurons.
         size: Height and width of a frame.
 
     Returns:
@@ -76,6 +79,8 @@ def plain_network(network: nn.Module, size: tuple[int, int]) -> nn.Sequential:
     """
     if not isinstance(network, _CLASSES):
         raise ValueError(f"expected one of {', '.join(kind.__name__ for kind in _CLASSES)}, found {type(network)}")
+    if isinstance(network, FullyConnected):
+        return _plain_fully_connected(network)
     rows, columns = size
     plain = nn.Sequential()
     for name, block in network.features.named_children():
@@ -83,8 +88,7 @@ def plain_network(network: nn.Module, size: tuple[int, int]) -> nn.Sequential:
             conv = fold_batch_norm(block.conv, block.norm)
             plain.add_module(name, conv)
             plain.add_module(f"{name}_neuron", _plain_neuron(block.neuron))
-            # Kernels are 3x3 with a padding of 1, so that only strides reduce the size of a map.
-            rows, columns = -(-rows // int(conv.stride[0])), -(-columns // int(conv.stride[1]))
+            rows, columns = _size_after(conv, rows, columns)
         elif isinstance(block, AveragePool):
             plain.add_module(name, layer.AvgPool2d(2, step_mode="m"))
             rows, columns = rows // 2, columns // 2
@@ -95,11 +99,42 @@ def plain_network(network: nn.Module, size: tuple[int, int]) -> nn.Sequential:
     return plain.eval().requires_grad_(False)
 
 
+def _size_after(conv: nn.Conv2d, rows: int, columns: int) -> tuple[int, int]:
+    (kernel, _), (stride, _), padding = conv.kernel_size, conv.stride, conv.padding[0]
+    after = [(pixels + 2 * int(padding) - kernel) // stride + 1 for pixels in (rows, columns)]
+    return after[0], after[1]
+
+
+def _plain_fully_connected(network: FullyConnected) -> nn.Sequential:
+    plain = nn.Sequential()
+    plain.add_module("flatten", layer.Flatten(step_mode="m"))
+    for name, block in network.hidden.named_children():
+        if not isinstance(block, DenseBlock) or isinstance(block, RecurrentBlock):
+            raise ValueError(f"{name}: expected a layer without recurrent connections, found {type(block)}")
+        scale, shift = _affine(block.norm)
+        linear = layer.Linear(block.linear.in_features, block.linear.out_features, step_mode="m")
+        linear = linear.to(block.linear.weight.dtype)
+        with torch.no_grad():
+            linear.weight.copy_(block.linear.weight.double() * scale[:, None])
+            linear.bias.copy_(shift)
+        plain.add_module(name, linear)
+        plain.add_module(f"{name}_neuron", _plain_neuron(block.neuron))
+    classifier = layer.Linear(network.classifier.in_features, network.classifier.out_features, step_mode="m")
+    classifier.load_state_dict(network.classifier.state_dict())
+    plain.add_module("classifier", classifier.to(network.classifier.weight.dtype))
+    return plain.eval().requires_grad_(False)
+
+
+def _affine(norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
+    """Batch norm in evaluation mode as x * scale + shift, float64 (C,), so that only the result is rounded."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    return scale, norm.bias.double() - norm.running_mean.double() * scale
+
+
 def fold_batch_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> layer.Conv2d:
     """Fold batch norm in evaluation mode into the preceding convolution; the result has a bias."""
-    assert norm.running_mean is not None and norm.running_var is not None
-    # Computed in float64, so that only the result is rounded.
-    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    scale, shift = _affine(norm)
     bias = torch.zeros_like(scale) if conv.bias is None else conv.bias.double()
     folded = layer.Conv2d(
         conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, step_mode="m"
@@ -107,7 +142,7 @@ def fold_batch_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> layer.Conv2d:
     assert folded.bias is not None
     with torch.no_grad():
         folded.weight.copy_(conv.weight.double() * scale[:, None, None, None])
-        folded.bias.copy_((bias - norm.running_mean.double()) * scale + norm.bias.double())
+        folded.bias.copy_(bias * scale + shift)
     return folded
 
 

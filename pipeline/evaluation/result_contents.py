@@ -50,8 +50,8 @@ def describe_run(
         "selection": config.selection,
         "timesteps": data.frames.timesteps,
         "train_samples": len(data.splits.train),
-        # An incomplete last batch is dropped; the samples differ by epoch.
-        "left_out_per_epoch": len(data.splits.train) % config.batch_size,
+        # The samples of an incomplete last batch, which differ by epoch.
+        "left_out_per_epoch": 0 if config.keep_last else len(data.splits.train) % config.batch_size,
         "classes": list(data.classes),
         "epoch": epoch,
         "epochs": len(rows),

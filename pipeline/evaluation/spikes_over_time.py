@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.data.input_encoding import encode, to_tensor
+from pipeline.data.input_encoding import encode, normalisation_of, to_tensor
 from pipeline.evaluation.finished_run import load_for_frames
+from pipeline.kernels.tensors import repeated
 from pipeline.networks import neuron_layers, reset_network
 from pipeline.runs.run_folder import Run
 from preprocess.errors import RunError
@@ -37,7 +38,7 @@ class SpikesOverTime:
                 "set was preprocessed from other files since"
             )
         self._frames = frames
-        self._input = run.config.input
+        self._input, self._normalisation = run.config.input, normalisation_of(frames)
         self._network, _ = load_for_frames(run, frames, torch.device("cpu"))
         self._network.eval()
         self._modules = neuron_layers(self._network)
@@ -49,7 +50,12 @@ class SpikesOverTime:
         Args:
             sample: Number of the sample.
         """
-        counts = to_tensor(self._frames.read(sample))[:, None]
+        images = self._normalisation is not None
+        # Images are encoded once, and repeated.
+        counts = to_tensor(self._frames.read(sample)[: 1 if images else None])[:, None]
+        frames = encode(counts, self._input, self._normalisation)
+        if images:
+            frames = repeated(frames[0], self._frames.timesteps)
         found: dict[str, NDArray[np.float64]] = {}
 
         def count(name: str, spikes: torch.Tensor) -> None:
@@ -61,7 +67,7 @@ class SpikesOverTime:
         ]
         try:
             with torch.no_grad():
-                self._network(encode(counts, self._input))
+                self._network(frames)
         finally:
             reset_network(self._network)
             for hook in hooks:

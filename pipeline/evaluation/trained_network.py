@@ -22,6 +22,7 @@ from pipeline.data.time_order import reorder_steps
 from pipeline.evaluation.evaluate_run import run_cache
 from pipeline.evaluation.finished_run import load_weights_into
 from pipeline.evaluation.losses import answer_mask
+from pipeline.kernels.tensors import repeated
 from pipeline.runs.run_folder import Run, open_run
 from pipeline.runtime.device import choose_device
 from preprocess.binning.count_events import bin_events
@@ -66,6 +67,7 @@ class TrainedNetwork:
         self.sensor = trained_on.sensor_height, trained_on.sensor_width
         self.epoch, self.device = epoch, device
         self._timesteps = None if config.binning.varies else trained_on.timesteps
+        self._normalisation = trained_on.normalisation
         self._reorder = reorder_steps(config.input.time_order, config.seed, None)
 
     def transform(self, events: Events) -> torch.Tensor:
@@ -82,7 +84,8 @@ class TrainedNetwork:
 
         Args:
             samples: `Events` of one or several samples, or frames of event counts that were binned as in training (see
-                `bin_events` and `open_frames`), of any type, shape (T, 2, H, W) or (B, T, 2, H, W).
+                `bin_events` and `open_frames`), of any type, shape (T, 2, H, W) or (B, T, 2, H, W). For a network that
+                was trained on images: images, uint8, shape (3, H, W) or (B, 3, H, W), as `open_images` reads them.
 
         Returns:
             A prediction for each sample, in order.
@@ -118,7 +121,9 @@ class TrainedNetwork:
         ]
 
     def _all_counts(self, samples: Events | Iterable[Events] | NDArray[Any] | torch.Tensor) -> Iterator[NDArray[Any]]:
-        if isinstance(samples, Events):
+        if self.config.input.static:
+            yield from self._images(samples)
+        elif isinstance(samples, Events):
             yield self._counts(samples)
         elif isinstance(samples, np.ndarray | torch.Tensor):
             array = samples.cpu().numpy() if isinstance(samples, torch.Tensor) else samples
@@ -128,8 +133,27 @@ class TrainedNetwork:
         else:
             yield self._counts(samples)
 
+    def _images(self, samples: object) -> NDArray[Any]:
+        """Check images, and give each one time step: shape (B, 1, 3, H, W)."""
+        array = samples.cpu().numpy() if isinstance(samples, torch.Tensor) else samples
+        size = (self.config.input.channels, *self.sensor)
+        if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim not in (3, 4):
+            found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(samples).__name__
+        elif array.shape[-3:] == size:
+            return array[None, None] if array.ndim == 3 else array[:, None]
+        else:
+            found = f"shape {array.shape}"
+        raise RecordingError(
+            f"images: expected uint8 of shape (3, H, W) or (B, 3, H, W) with (3, H, W) = {size}, as in training, found "
+            f"{found}. Convert and scale the images."
+        )
+
     def _counts(self, events: Events) -> NDArray[Any]:
         """Frames of one sample, shape (F, 2, H, W)."""
+        if self.config.input.static:
+            raise RecordingError(
+                "events: expected images, on which the network was trained, found events. Give images."
+            )
         if not isinstance(events, Events):
             raise RecordingError(
                 f"samples: expected Events, or frames in one array, found {type(events).__name__}. Read a file with "
@@ -175,7 +199,10 @@ class TrainedNetwork:
             padded[: len(sample), b] = sample
         lengths = torch.tensor([len(sample) for sample in counts]) if self.config.binning.varies else None
         ordered = self._reorder(to_tensor(padded).to(self.device), np.arange(len(counts)), lengths)
-        return encode(ordered, self.config.input), lengths
+        frames = encode(ordered, self.config.input, self._normalisation)
+        if self.config.input.static:
+            frames = repeated(frames[0], self._timesteps or 1)
+        return frames, lengths
 
 
 def load_run(

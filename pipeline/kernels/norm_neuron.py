@@ -20,6 +20,7 @@ from pipeline.kernels import buffers, norm_cpu
 from pipeline.kernels.bfloat16 import bits
 from pipeline.kernels.fused_function import is_transformed, once
 from pipeline.kernels.norm_cpu import Partition
+from pipeline.kernels.tensors import is_repeated
 from pipeline.kernels.threads import for_parts
 
 if TYPE_CHECKING:
@@ -188,6 +189,10 @@ def _forward(x: Tensor, affine: Affine, states: tuple[Tensor, ...], steps: Steps
 @_quietly
 def _statistics(x: Tensor, joint: bool) -> tuple[_Array, _Array, int]:
     """Mean and biased variance of each channel, float64 (T, C) or (1, C), and the number of values in each."""
+    if is_repeated(x):
+        # Computed once: all steps have the same, and so have they jointly.
+        mean, var, count = _statistics(x[:1], joint)
+        return (mean, var, count * len(x)) if joint else (mean.repeat(len(x), 0), var.repeat(len(x), 0), count)
     cut, channels = _cut(x), x.shape[2]
     start = np.empty((cut.chunks, len(x), channels), _float)
     sums = np.empty((cut.chunks, len(x), 2, channels))

@@ -14,6 +14,19 @@ def rows(x: torch.Tensor) -> torch.Tensor:
     return buffers.converted(x.detach().contiguous().view(len(x), -1), torch.float32)
 
 
+def is_repeated(x: torch.Tensor) -> bool:
+    """Whether a sequence (T, ...) is one time step that all T > 1 share in memory, as that of a static image.
+
+    What has no state is then the same at each step, and layers compute it once.
+    """
+    return x.dim() > 1 and len(x) > 1 and x.stride(0) == 0
+
+
+def repeated(step: torch.Tensor, timesteps: int) -> torch.Tensor:
+    """A sequence (T, ...) whose steps share the memory of one (...); its gradient is the sum over the steps."""
+    return step.expand(timesteps, *step.shape)
+
+
 def has_fastest_channel(x: torch.Tensor) -> bool:
     """Whether a sequence on the CPU is in memory as T, B, H, W, C and is not contiguous as well."""
     fits = x.device.type == "cpu" and x.dim() == 5 and x.numel() > 0 and not torch.compiler.is_compiling()

@@ -6,6 +6,8 @@ Measured forward and backward on one CPU thread at (T, B, C, H, W) = (10, 32, 24
 kernel. Slower alternatives: stacking the outputs of a loop over `unbind`, 41 ms (4 times as much over an index, because
 the gradient of each index is as large as the sequence); one kernel over a (B, T*C) view, which copies, 46 ms;
 `var_mean` and `addcmul` through autograd, 99 ms.
+
+If all time steps share their memory (`pipeline.kernels.tensors.is_repeated`), one of them is normalised.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from pipeline.kernels.tensors import is_repeated, repeated
 from preprocess.errors import ConfigError
 
 _normalise = torch.ops.aten.native_batch_norm.out
@@ -82,6 +85,8 @@ class SequenceBatchNorm(nn.BatchNorm2d):
         Raises:
             ConfigError: If a time step of a training batch has only one value per channel.
         """
+        if is_repeated(x) and x[0].numel() > x.shape[2]:
+            return repeated(self._of_repeated(x[0], len(x)), len(x))
         if not self.training:
             flat = functional.batch_norm(
                 x.flatten(0, 1), self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
@@ -99,6 +104,43 @@ class SequenceBatchNorm(nn.BatchNorm2d):
         return _NormaliseEachStep.apply(
             x, self.weight, self.bias, self.running_mean, self.running_var, self.momentum, self.eps
         )
+
+    def _of_repeated(self, step: torch.Tensor, timesteps: int) -> torch.Tensor:
+        """The output at each of T equal time steps (B, C, H, W), with the running statistics that all T would leave.
+
+        Every step has the same mean and variance, also jointly. Per step, T updates with momentum m are one with
+        1 - (1 - m)^T. Joint variances are unbiased over T times as many values, n: T n / (T n - 1) of the biased one in
+        place of n / (n - 1).
+        """
+        if not self.training:
+            return functional.batch_norm(
+                step, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+            )
+        assert self.num_batches_tracked is not None and self.momentum is not None
+        assert self.running_mean is not None and self.running_var is not None
+        if self.mode == "per-step":
+            self.num_batches_tracked.add_(timesteps)
+            return functional.batch_norm(
+                step,
+                self.running_mean,
+                self.running_var,
+                self.weight,
+                self.bias,
+                True,
+                1 - (1 - self.momentum) ** timesteps,
+                self.eps,
+            )
+        self.num_batches_tracked.add_(1)
+        # With a running variance of 0, what remains is the momentum times the unbiased variance of the step.
+        found = torch.zeros_like(self.running_var)
+        out = functional.batch_norm(
+            step, self.running_mean, found, self.weight, self.bias, True, self.momentum, self.eps
+        )
+        values = step.numel() // step.shape[1]
+        factor = (values - 1) * timesteps / (values * timesteps - 1)
+        with torch.no_grad():
+            self.running_var.mul_(1 - self.momentum).add_(found, alpha=factor)
+        return out
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, mode={self.mode!r}"

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Literal, Protocol, Self
 
 import torch
-from spikingjelly.activation_based import layer
 from torch import nn
 
 from pipeline.config.run_config import NetworkConfig
 from pipeline.kernels.norm_neuron import can_fuse
+from pipeline.kernels.tensors import is_repeated, repeated
 from pipeline.layers.batch_norm import SequenceBatchNorm
+from pipeline.layers.dropout import make_dropout as make_dropout
 from pipeline.layers.pooling import AveragePool, MaxPool
 from pipeline.layers.spike_conv import convolve
 from preprocess.errors import ConfigError
 
-MakeNeuron = Callable[[], nn.Module]
+
+class MakeNeuron(Protocol):
+    """Makes the neuron of a layer."""
+
+    def __call__(self, threshold_factor: float = 1.0) -> nn.Module:
+        """A neuron whose threshold is `neuron.v_threshold` times a factor, for layers that the authors gave another."""
+
+
 Plan = Sequence[int | Literal["P", "M"]]
 """Channels of each convolution, P for a 2x2 average pooling, M for a 2x2 max pooling."""
 
@@ -25,22 +33,61 @@ _POOLINGS: dict[str, type[nn.Module]] = {"P": AveragePool, "M": MaxPool}
 
 
 def over_time(module: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """Apply a module without state to all T*B images at once."""
+    """Apply a module without state to all T*B images at once; to B images if all time steps are the same."""
+    if is_repeated(x):
+        return repeated(module(x[0]), len(x))
     return module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:
     """A sequence (T, B, C, H, W) in the memory order T, B, H, W, C; unchanged if it has that order."""
+    if is_repeated(x):
+        return repeated(channels_last(x[:1])[0], len(x))
     return x.movedim(2, -1).contiguous().movedim(-1, 2)
 
 
-def make_dropout(share: float) -> nn.Module:
-    """Dropout with one mask for all time steps until the reset; the identity if the rate is 0."""
-    return layer.Dropout(share, step_mode="m") if share > 0 else nn.Identity()
+def fire(norm: SequenceBatchNorm, neuron: nn.Module, current: torch.Tensor) -> torch.Tensor:
+    """Batch norm and the neuron behind it, as one function where `can_fuse` allows it."""
+    if can_fuse(neuron, norm, current):
+        return neuron(current, norm=norm)
+    return neuron(norm(current))
 
 
-class ConvBlock(nn.Module):
-    """Convolution 3x3, batch norm, neuron, and dropout with one mask for all time steps."""
+class SpikingBlock(nn.Module):
+    """A module of convolutions, batch norms and neurons, which on the CPU share a memory order if that is faster."""
+
+    @property
+    def neuron_takes_norm(self) -> bool:
+        """Whether batch norm and neuron run as one on the CPU, unless something prevents it."""
+        return any(getattr(module, "takes_norm", False) for module in self.modules())
+
+    def convolve(self, conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        """A convolution of the block, (T, B, C, H, W) to (T, B, out, ...)."""
+        if self.neuron_takes_norm and x.device.type == "cpu":
+            # The convolution's output has the memory order of its input.
+            x = channels_last(x)
+        # On the CPU, inputs that are zero are skipped where this saves time.
+        return over_time(partial(convolve, conv), x)
+
+    def lay_out(self) -> None:
+        """Give the weights the memory order of their gradients: with the channel fastest, on the CPU."""
+        fits = self.neuron_takes_norm
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                weight = module.weight
+                last = fits and weight.device.type == "cpu"
+                form = torch.channels_last if last else torch.contiguous_format
+                weight.data = weight.data.contiguous(memory_format=form)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
+        # torch calls this when a network moves to another device or type.
+        super()._apply(fn, recurse)
+        self.lay_out()
+        return self
+
+
+class ConvBlock(SpikingBlock):
+    """Convolution, batch norm, neuron and dropout."""
 
     def __init__(
         self,
@@ -50,42 +97,34 @@ class ConvBlock(nn.Module):
         make_neuron: MakeNeuron,
         dropout: float,
         *,
+        kernel: int = 3,
         stride: int = 1,
+        padding: int = 1,
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=bias)
+        self.conv = nn.Conv2d(channels, out, kernel, stride=stride, padding=padding, bias=bias)
         self.norm = SequenceBatchNorm(out, batch_norm)
         self.neuron = make_neuron()
         self.dropout = make_dropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(T, B, C, H, W) to (T, B, out, H / stride, W / stride), rounded up."""
-        if self.neuron_takes_norm and x.device.type == "cpu":
-            # The convolution's output has the memory order of its input.
-            x = channels_last(x)
-        # On the CPU, inputs that are zero are skipped where this saves time.
-        current = over_time(partial(convolve, self.conv), x)
-        if can_fuse(self.neuron, self.norm, current):
-            return self.dropout(self.neuron(current, norm=self.norm))
-        return self.dropout(self.neuron(self.norm(current)))
+        """(T, B, C, H, W) to (T, B, out, H', W'); with 3x3 and a padding of 1, only strides reduce H and W."""
+        return self.dropout(fire(self.norm, self.neuron, self.convolve(self.conv, x)))
 
-    @property
-    def neuron_takes_norm(self) -> bool:
-        """Whether batch norm and neuron run as one on the CPU, unless something prevents it."""
-        return bool(getattr(self.neuron, "takes_norm", False))
 
-    def lay_out(self) -> None:
-        """Give the weights the memory order of their gradients: with the channel fastest, on the CPU."""
-        weight = self.conv.weight
-        fits = self.neuron_takes_norm and weight.device.type == "cpu"
-        weight.data = weight.data.contiguous(memory_format=torch.channels_last if fits else torch.contiguous_format)
+class LinearBlock(nn.Module):
+    """Dropout with one mask for all time steps, linear layer and neuron."""
 
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> ConvBlock:
-        # torch calls this when a network moves to another device or type.
-        super()._apply(fn, recurse)
-        self.lay_out()
-        return self
+    def __init__(self, features: int, out: int, make_neuron: MakeNeuron, dropout: float) -> None:
+        super().__init__()
+        self.dropout = make_dropout(dropout)
+        self.linear = nn.Linear(features, out)
+        self.neuron = make_neuron()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(T, B, features) to spikes (T, B, out)."""
+        return self.neuron(self.linear(self.dropout(x)))
 
 
 def make_features(

@@ -82,13 +82,18 @@ class _AverageOfPixels(torch.autograd.Function):
 
 
 class MaxPool(nn.Module):
-    """Largest of each 2x2 block of pixels; an odd last row or column is left out.
+    """Largest of each block of pixels; the default is 2x2, where an odd last row or column is left out.
 
     Spikes are often equal: the gradient goes to the first of the largest, as in torch.
     """
 
+    def __init__(self, kernel: int = 2, *, stride: int = 2, padding: int = 0) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.padding = kernel, stride, padding
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(T, B, C, H, W) to (T, B, C, H // 2, W // 2)."""
-        out = functional.max_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2])
+        """(T, B, C, H, W) to (T, B, C, (H + 2 padding - kernel) // stride + 1, ...)."""
+        pooled = functional.max_pool2d(x.flatten(0, 1), self.kernel, self.stride, self.padding)
+        out = pooled.unflatten(0, x.shape[:2])
         # torch may not recognise the memory order of a single image.
         return _pixels(out).contiguous().movedim(-1, 2) if has_fastest_channel(x) else out

@@ -4,39 +4,64 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import nn
 
+_Drawn = nn.Conv2d | nn.BatchNorm2d | nn.Linear
 
-def initialise(network: nn.Module, seed: int) -> None:
+
+def initialise(network: nn.Module, seed: int, linear_weights: Literal["normal", "torch"] = "normal") -> None:
     """Draw weights by the rule in the attribute `initialisation` of the network's class.
 
     ``paper``, the default, follows the CLIF authors' code. Convolutions: normal with fan-out scaling for ReLU (He et
     al., 2015), biases 0; batch norm: 1 and 0; linear layers: normal with standard deviation 0.01, biases 0. ``default``
-    follows torch's layers, for networks whose authors did so. The global random state is neither used nor changed.
+    follows torch's layers, for networks whose authors did so; ``he`` too, except for the weights of convolutions, which
+    are those of ``paper``. ``truncated-convolutions`` and ``truncated-linear`` follow the authors of transformers: the
+    weights of all convolutions, or of 1x1 convolutions and linear layers, are from a truncated normal distribution with
+    standard deviation 0.02, and their biases 0; all other layers follow torch's. The global random state is neither
+    used nor changed.
 
     Args:
         network: Any network; parameters of other layers do not change.
         seed: Seed of the run.
+        linear_weights: ``torch`` draws the linear layers of ``paper`` as torch does, which the authors' code leaves out
+            for some networks.
     """
-    draw = {"paper": _draw_papers, "default": _draw_defaults}[getattr(network, "initialisation", "paper")]
-    draw(network, seed)
+    rule = getattr(network, "initialisation", "paper")
+    _RULES[rule](network, seed)
+    if rule == "paper" and linear_weights == "torch":
+        _draw_defaults(network, seed, (nn.Linear,))
 
 
-def _draw_defaults(network: nn.Module, seed: int) -> None:
+def _draw_defaults(
+    network: nn.Module, seed: int, kinds: tuple[type[_Drawn], ...] = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
+) -> None:
     for name, module in network.named_modules():
-        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, nn.Linear)):
+        if isinstance(module, kinds):
             with seeded(seed, name):
                 module.reset_parameters()
+
+
+def _draw_defaults_but_convolutions(network: nn.Module, seed: int) -> None:
+    _draw_defaults(network, seed)
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            _draw_he(module.weight, torch.Generator().manual_seed(_derive(seed, name)))
+
+
+def _draw_he(weight: torch.Tensor, generator: torch.Generator) -> None:
+    nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu", generator=generator)
 
 
 def _draw_papers(network: nn.Module, seed: int) -> None:
     for name, module in network.named_modules():
         generator = torch.Generator().manual_seed(_derive(seed, name))
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+            _draw_he(module.weight, generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
@@ -46,6 +71,34 @@ def _draw_papers(network: nn.Module, seed: int) -> None:
             nn.init.normal_(module.weight, std=0.01, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def _draw_truncated(network: nn.Module, seed: int, *, which: Callable[[nn.Module], bool]) -> None:
+    _draw_defaults(network, seed)
+    for name, module in network.named_modules():
+        if which(module):
+            assert isinstance(module, (nn.Conv2d, nn.Linear))
+            generator = torch.Generator().manual_seed(_derive(seed, name))
+            nn.init.trunc_normal_(module.weight, std=0.02, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _is_convolution(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d)
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1))
+
+
+_RULES: dict[str, Callable[[nn.Module, int], None]] = {
+    "paper": _draw_papers,
+    "default": _draw_defaults,
+    "he": _draw_defaults_but_convolutions,
+    "truncated-convolutions": partial(_draw_truncated, which=_is_convolution),
+    "truncated-linear": partial(_draw_truncated, which=_is_linear),
+}
 
 
 @contextlib.contextmanager

@@ -12,22 +12,47 @@ from torch import nn
 from pipeline.config.custom_classes import is_outside, make_outside, make_registered
 from pipeline.config.registrations import registration_of
 from pipeline.config.run_config import NetworkConfig, NeuronConfig
-from pipeline.layers.blocks import ConvBlock, MakeNeuron
+from pipeline.layers.blocks import MakeNeuron, SpikingBlock
+from pipeline.layers.dropout import set_dropout_masks
+from pipeline.networks.fc_snn import HIDDEN, FullyConnected
 from pipeline.networks.initialisation import initialise, seeded
+from pipeline.networks.modified_plif_net import PLANS as MODIFIED_PLIF_PLANS
+from pipeline.networks.modified_plif_net import ModifiedPLIFNet
+from pipeline.networks.ms_resnet import LAYERS as MS_RESNETS
+from pipeline.networks.ms_resnet import MSResNet
 from pipeline.networks.plif_net import PLANS as PLIF_PLANS
 from pipeline.networks.plif_net import PLIFNet
+from pipeline.networks.sew_resnet import LAYERS as SEW_RESNETS
+from pipeline.networks.sew_resnet import SEWResNet
+from pipeline.networks.snn4 import SNN4
 from pipeline.networks.snn5 import SNN5
+from pipeline.networks.spike_driven_transformer import SIZES as SPIKE_DRIVEN_SIZES
+from pipeline.networks.spike_driven_transformer import SpikeDrivenTransformer
+from pipeline.networks.spikformer import SIZES as SPIKFORMER_SIZES
+from pipeline.networks.spikformer import Spikformer
+from pipeline.networks.spiking_resnet import LAYERS as RESNETS
+from pipeline.networks.spiking_resnet import SpikingResNet
 from pipeline.networks.spiking_vgg import PLANS as VGG_PLANS
 from pipeline.networks.spiking_vgg import SpikingVGG
 from pipeline.networks.vggsnn import VGGSNN
+from pipeline.networks.wide_7b import Wide7B
 from pipeline.neurons import make_neuron
 from preprocess.errors import ConfigError
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     **dict.fromkeys(VGG_PLANS, SpikingVGG),
     **dict.fromkeys(PLIF_PLANS, PLIFNet),
+    **dict.fromkeys(MODIFIED_PLIF_PLANS, ModifiedPLIFNet),
+    **dict.fromkeys(RESNETS, SpikingResNet),
+    **dict.fromkeys(SEW_RESNETS, SEWResNet),
+    **dict.fromkeys(MS_RESNETS, MSResNet),
+    "wide-7b": Wide7B,
+    "snn4": SNN4,
     "snn5": SNN5,
     "vggsnn": VGGSNN,
+    **dict.fromkeys(SPIKE_DRIVEN_SIZES, SpikeDrivenTransformer),
+    **dict.fromkeys(SPIKFORMER_SIZES, Spikformer),
+    **dict.fromkeys(HIDDEN, FullyConnected),
 }
 
 
@@ -75,10 +100,11 @@ def build_network(
         if make_custom is not None:
             return make_custom(network.name, "network.name", arguments | {"timesteps": timesteps})
         built = NETWORKS[network.name](**arguments)
-    initialise(built, seed)
+    initialise(built, seed, network.linear_weights)
+    set_dropout_masks(built, network.dropout_mask)
     # Random numbers fill weights in the order of memory, so the memory layout may only change now.
     for module in built.modules():
-        if isinstance(module, ConvBlock):
+        if isinstance(module, SpikingBlock):
             module.lay_out()
     return built
 
@@ -108,9 +134,9 @@ def _seeded_neurons(config: NeuronConfig, seed: int) -> MakeNeuron:
     """Makes the neuron of each layer in turn, its random numbers independent of those of the layers around it."""
     numbers = itertools.count(1)
 
-    def make() -> nn.Module:
+    def make(threshold_factor: float = 1.0) -> nn.Module:
         with seeded(seed, f"neuron {next(numbers)}"):
-            neuron = make_neuron(config)
+            neuron = make_neuron(replace(config, v_threshold=config.v_threshold * threshold_factor))
         # A custom network may contain other spiking layers, or only those.
         neuron.is_configured = True  # type: ignore[assignment]
         return neuron

@@ -1,7 +1,7 @@
 """VGGSNN: the convolutional network of temporal efficient training (Deng et al., ICLR 2022) for CIFAR10-DVS at 48x48.
 
 Dropout is only applied before the linear layer, as in the code of the parallel spiking neuron (Fang et al., NeurIPS
-2023); here it has one mask for all time steps.
+2023), whose mask is drawn for each time step (`network.dropout_mask` per-step).
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -65,33 +64,6 @@ def takes_norm(node: Any, stores: bool) -> bool:
     known = type(function).__name__ in KINDS and function.spiking and has_plain_numbers(node)
     plain = node.temporal_window is None and node._neuron_precision is None and not stores
     return known and plain and node.step_mode == "m" and node.fused_backend != "torch"
-
-
-def check_window(temporal_window: int | None, stores: bool) -> None:
-    """Raise a ConfigError if a window is negative, or if the state of every step is stored, which excludes a window."""
-    if temporal_window is not None and (temporal_window < 0 or stores):
-        found = f"{temporal_window} with stored states" if stores else temporal_window
-        raise ConfigError(f"temporal_window: expected None, or at least 0 without stored states, found {found}")
-
-
-def in_windows(
-    temporal_window: int | None,
-    x: torch.Tensor,
-    states: tuple[Any, ...],
-    run: Callable[[torch.Tensor, tuple[Any, ...]], tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]],
-) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
-    """Run a sequence x (T, B, ...) in spans of temporal_window + 1 steps, which pass on states but no gradients.
-
-    None runs the complete sequence at once. The first span starts at the first step of x and passes no gradient to the
-    states before it either.
-    """
-    if temporal_window is None:
-        return run(x, states)
-    spans = []
-    for span in x.split(temporal_window + 1):
-        (spikes,), states = run(span, tuple(state.detach() for state in states))
-        spans.append(spikes)
-    return (torch.cat(spans),), states
 
 
 def spread_states(

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import neuron, surrogate
+from spikingjelly.activation_based import surrogate
 
 from pipeline.config.run_config import NeuronConfig
 from pipeline.config.surrogates import make_surrogate
-from pipeline.neurons.backend import step_by_step
-from pipeline.neurons.clif.node import CLIFNode
+from pipeline.neurons.clif.node import CLIFNode, make_clif
 from pipeline.neurons.lif.node import LIFNode
-from pipeline.neurons.recomputation import RunsOnce
+from pipeline.neurons.stepped_node import SteppedNode
+from pipeline.neurons.truncation import Truncation
 
 # On noise, LIF with this reset has 99.5 % of CLIF's spikes: sigma(m) is at least 0.73 after any spike.
 RESET_SCALE = 1.8
@@ -39,7 +39,7 @@ class UndecayedCLIFNode(CLIFNode):
         return (spikes,), (u - spikes * (self.v_threshold + torch.sigmoid(m)), m)
 
 
-class AdaptiveLIFNode(RunsOnce, neuron.BaseNode):
+class AdaptiveLIFNode(SteppedNode):
     """LIF whose threshold rises with each spike and falls back (Bellec et al., NeurIPS 2018, Eqs. 1 and 2).
 
     u[t] = (1 - 1/tau) v[t-1] + x[t]; s[t] = 1 where u[t] >= v_th (1 + beta a[t-1]), else 0;
@@ -52,6 +52,8 @@ class AdaptiveLIFNode(RunsOnce, neuron.BaseNode):
         step_mode: ``s`` for one step (B, ...), ``m`` for sequences (T, B, ...).
         beta: Increase of the threshold, in thresholds; 1.8 in the paper.
         tau_a: Time constant of the threshold in time steps, > 1; None means twice tau.
+        temporal_window: As for `SteppedNode`.
+        truncation: Likewise.
     """
 
     def __init__(
@@ -63,26 +65,22 @@ class AdaptiveLIFNode(RunsOnce, neuron.BaseNode):
         *,
         beta: float = 1.8,
         tau_a: float | None = None,
+        temporal_window: int | None = None,
+        truncation: Truncation = "block",
     ) -> None:
-        super().__init__(v_threshold, None, surrogate_function or surrogate.Rect(alpha=1.0), False, step_mode)
+        super().__init__(
+            v_threshold, surrogate_function, step_mode, temporal_window=temporal_window, truncation=truncation
+        )
         self.tau, self.beta = float(tau), float(beta)
         self.tau_a = 2 * self.tau if tau_a is None else float(tau_a)
         self.register_memory("a", 0.0)
 
-    def single_step_functional_forward(
-        self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], **kwargs: object
-    ) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
-        """SpikingJelly's hook for one step: x, v and a (B, ...) to spikes and the new v, a."""
-        (x,), (v, a) = inputs, states
+    def step(self, x: torch.Tensor, *states: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """x, v and a (B, ...) to spikes and the new v, a."""
+        v, a = states
         u = v - v / self.tau + x
         spikes = self.surrogate_function(u - self.v_threshold * (1 + self.beta * a))
-        return (spikes,), (u - spikes * self.v_threshold, a + (spikes - a) / self.tau_a)
-
-    def multi_step_functional_forward(
-        self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], **kwargs: object
-    ) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
-        """SpikingJelly's hook for a whole sequence: x (T, B, ...) and v, a (B, ...) to spikes and the new v, a."""
-        return step_by_step(self, inputs[0], states)
+        return spikes, u - spikes * self.v_threshold, a + (spikes - a) / self.tau_a
 
 
 def make_lif_deep_reset(config: NeuronConfig) -> LIFNode:
@@ -95,23 +93,30 @@ def make_lif_deep_reset(config: NeuronConfig) -> LIFNode:
         surrogate_function=make_surrogate(config),
         step_mode="m",
         reset_scale=RESET_SCALE,
+        temporal_window=config.temporal_window,
+        truncation=config.truncation,
         backend=config.backend,
     )
 
 
 def make_clif_detached(config: NeuronConfig) -> CLIFNode:
     """CLIF whose m is treated as a constant in the gradient: the same weights give the same spikes."""
-    return CLIFNode(*_arguments(config), detach_m=True, backend=config.backend)
+    return make_clif(config, detach_m=True)
 
 
 def make_clif_undecayed(config: NeuronConfig) -> UndecayedCLIFNode:
     """CLIF without the decay of m."""
-    return UndecayedCLIFNode(*_arguments(config), backend=config.backend)
+    return UndecayedCLIFNode(
+        *_arguments(config),
+        temporal_window=config.temporal_window,
+        truncation=config.truncation,
+        backend=config.backend,
+    )
 
 
 def make_alif(config: NeuronConfig) -> AdaptiveLIFNode:
     """LIF with an adaptive threshold."""
-    return AdaptiveLIFNode(*_arguments(config))
+    return AdaptiveLIFNode(*_arguments(config), temporal_window=config.temporal_window, truncation=config.truncation)
 
 
 def _arguments(config: NeuronConfig) -> tuple[float, float, surrogate.SurrogateFunctionBase, str]:

@@ -22,8 +22,8 @@ from preprocess.errors import ConfigError
 def make_neuron(config: NeuronConfig) -> nn.Module:
     """A multi-step neuron, input current (T, B, ...) to spikes of the same shape.
 
-    A custom class is called with those of tau, v_threshold, surrogate_function, step_mode, v_reset, decay_input and
-    detach_reset that its constructor accepts, under these names of SpikingJelly's.
+    A custom class is called with those of tau, v_threshold, surrogate_function, step_mode, v_reset, decay_input,
+    detach_reset (under these names of SpikingJelly's), temporal_window and truncation that its constructor accepts.
 
     Raises:
         ConfigError: If there is no neuron of the name, it has no fused kernels although the backend asks for them, or T
@@ -70,6 +70,8 @@ def _constructor_arguments(config: NeuronConfig) -> dict[str, Any]:
         "detach_reset": config.detach_reset,
         "surrogate_function": make_surrogate(config),
         "step_mode": "m",
+        "temporal_window": config.temporal_window,
+        "truncation": config.truncation,
     }
 
 

@@ -12,9 +12,9 @@ class Preset:
     """A named configuration.
 
     Attributes:
-        name: ``<dataset>-<network>[-t<T>][-pil][-aug][-<split>]`` for the paper's experiments,
-            ``gesture-vgg11-k<k>-tau<tau>`` for those of Table 3, ``<dataset>-small`` for one that a CPU trains in
-            minutes.
+        name: ``<dataset>-<network>[-t<T>][-ann][-pil][-aug][-<reading>][-<split>]`` for the paper's experiments,
+            ``<row>-k<k>-tau<tau>`` for those of Table 3, ``<dataset>-small`` for one that a CPU trains in minutes,
+            ``shd-<network>`` for spike trains.
         config: The configuration.
         summary: Its purpose, in one line.
         paper: Test accuracy that the paper reports, in per cent by neuron; None if it reports none.

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pipeline.config.run_config import (
     DatasetConfig,
+    InputConfig,
     LossConfig,
     NetworkConfig,
     OptimiserConfig,
@@ -15,7 +16,11 @@ from pipeline.config.run_config import (
     ScheduleConfig,
 )
 from pipeline.presets.paper import paper_presets
+from pipeline.presets.paper_images import image_presets
+from pipeline.presets.paper_quoted import quoted_presets
+from pipeline.presets.paper_transformers import transformer_presets
 from pipeline.presets.preset import Preset
+from pipeline.presets.spike_trains import spike_train_presets
 from preprocess.binning.binning_config import Binning
 from preprocess.errors import ConfigError
 
@@ -96,9 +101,30 @@ def _small_presets() -> Iterator[Preset]:
         "your own recordings (preprocess folder --name folder), downsampled by 4, on a CPU",
         time="1 minute (1,700 samples)",
     )
+    yield Preset(
+        "images-small",
+        replace(
+            _SMALL,
+            dataset=DatasetConfig(name="cifar10", augmentation="crop+flip"),
+            binning=Binning(timesteps=4),
+            input=InputConfig(encoding="direct"),
+        ),
+        "CIFAR-10 or other static images with a small network, on a CPU",
+    )
 
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*_small_presets(), *paper_presets())}
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for presets in (
+        _small_presets(),
+        image_presets(),
+        paper_presets(),
+        transformer_presets(),
+        quoted_presets(),
+        spike_train_presets(),
+    )
+    for preset in presets
+}
 
 
 def find_preset(name: str) -> Preset:

@@ -136,6 +136,12 @@ def load_weights(path: Path, network: torch.nn.Module) -> int:
         return int(state["epoch"])
 
 
+_WHAT_NEXT = (
+    "Use the configuration of the training and the same class and constructor arguments; in Python, an object can be "
+    "passed as network=."
+)
+
+
 def check_shapes(path: Path, network: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
     """Raise RunError if a network has other parameters and buffers, or other shapes of them, than these weights."""
     if not isinstance(weights, Mapping):
@@ -145,10 +151,10 @@ def check_shapes(path: Path, network: torch.nn.Module, weights: Mapping[str, tor
     for name in dict.fromkeys([*theirs, *own]):
         expected, found = (_shape(name, state) for state in (theirs, own))
         if expected != found:
+            # A network whose name meant another one before says so.
+            what_next = getattr(network, "weights_hint", _WHAT_NEXT)
             raise RunError(
-                f"{path}: expected a network with {expected}, as in training, found one with {found}. Use the "
-                "configuration of the training and the same class and constructor arguments; in Python, an object "
-                "can be passed as network=."
+                f"{path}: expected a network with {expected}, as in training, found one with {found}. {what_next}"
             )
 
 

@@ -19,6 +19,7 @@ class EnergyResult(TypedDict):
     timesteps: float
     per_step_uj: float
     per_inference_uj: float
+    macs_once: NotRequired[float]
 
 
 class NirResult(TypedDict):

@@ -96,7 +96,8 @@ class Learner:
         with self.autocast():
             counter.mask = first
             logits = self._forward(frames[:steps])
-            loss = spiking_loss(logits, batch.labels, self._config.loss, first)
+            timesteps = len(frames) if batch.lengths is None else batch.lengths
+            loss = spiking_loss(logits, batch.labels, self._config.loss, first, timesteps=timesteps)
             if steps < len(frames):
                 # The other steps continue from the current state. They count for the prediction, but have no gradient.
                 counter.mask = rest

@@ -180,6 +180,7 @@ class _Training:
             self.device,
             seed=config.seed,
             training=training,
+            keep_last=config.keep_last,
             augmentation=config.dataset.augmentation if training else "none",
             group=self.group if training else None,
         )

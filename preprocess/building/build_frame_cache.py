@@ -17,9 +17,10 @@ from preprocess.errors import CacheError
 from preprocess.store.cache_file_names import events_path, frames_path
 from preprocess.store.chunk_compression import Packed
 from preprocess.store.event_store import EventStore, open_events
-from preprocess.store.frame_cache import FrameCache, chunk_shape, create_frames, open_frames, pack_frames, write_frames
+from preprocess.store.frame_cache import chunk_shape, create_frames, open_frames, pack_frames, write_frames
 from preprocess.store.frame_lengths import Steps, measure_steps, refuse_empty
-from preprocess.store.imported_frames import check_binning, open_imported
+from preprocess.store.image_store import ImageStore, find_images
+from preprocess.store.imported_frames import DataFile, check_input, open_imported
 from preprocess.store.sealed_hdf5 import NewFile, writing
 from preprocess.store.user_frame_caches import can_build, own_frames_folder, own_frames_path
 from preprocess.terminal.progress import Progress
@@ -54,14 +55,18 @@ def ensure_every_frames(
     for binning in binnings:
         binning.check()
     cache = cache.expanduser().absolute()
+    images = find_images(cache, name)
+    if images is not None:
+        # An image store serves every T.
+        return [images for _ in binnings]
     imported = open_imported(cache, name)
     if imported is not None:
         for binning in binnings:
-            check_binning(imported, name, binning)
+            check_input(imported, name, binning)
         return [imported.path for _ in binnings]
     store = open_events(events_path(cache, name))
     for binning in binnings:
-        check_binning(store, name, binning)
+        check_input(store, name, binning)
     folder = cache / name
     wanted = _paths(cache, name, binnings, store)
     # The lock is only needed for building: up-to-date caches are used without it.
@@ -86,15 +91,17 @@ def ensure_every_frames(
     return [by_key[frames_path(cache, name, binning, store.height, store.width).name] for binning in binnings]
 
 
-def find_frames(cache: Path, name: str, binning: Binning, store: EventStore | FrameCache) -> Path | None:
+def find_frames(cache: Path, name: str, binning: Binning, store: DataFile) -> Path | None:
     """Return the up-to-date frame cache of a data set, in the cache or the user's own folder; None if missing.
 
     Args:
         cache: The folder of all caches.
         name: The name of the data set.
         binning: Its binning.
-        store: What `open_dataset` returns: the event store, or imported frames.
+        store: What `open_dataset` returns: the event store, imported frames, or images.
     """
+    if isinstance(store, ImageStore):
+        return store.path
     if not isinstance(store, EventStore):
         return store.path if store.binning.plain() == binning.plain() else None
     (path,) = _paths(cache, name, [binning], store, own=True)

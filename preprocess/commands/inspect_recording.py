@@ -108,6 +108,9 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     sample = facts["sample"]
     place = f"class {sample['class']}, {sample['split']}, index {sample['index']}, group '{sample['group']}'"
     yield f"sample {sample['number']}", f"'{sample['name']}', {place}"
+    if facts["kind"] == "image store":
+        yield "image", "mean of red, green and blue: " + ", ".join(f"{mean:.1f}" for mean in sample["mean_of_channels"])
+        return
     yield from _lines_of_events(sample) if facts["kind"] == "event store" else _lines_of_frames(sample)
 
 
@@ -147,7 +150,12 @@ def _lines_of_cache(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     sizes = [sum(splits.values()) for splits in facts["classes"].values()]
     listed = ", ".join(names[:_MOST_CLASSES]) + (", ..." if len(names) > _MOST_CLASSES else "")
     yield "classes", f"{len(names)}, with {min(sizes):,} to {max(sizes):,} samples each: {listed}"
-    yield "events", f"{facts['events']:,}: {facts['events_of_smallest']:,} to {facts['events_of_largest']:,} per sample"
+    if facts["kind"] == "image store":
+        means, deviations = (", ".join(f"{value:.4f}" for value in facts[name]) for name in ("mean", "deviation"))
+        yield "channels", f"mean {means}; standard deviation {deviations}"
+    else:
+        smallest, largest = facts["events_of_smallest"], facts["events_of_largest"]
+        yield "events", f"{facts['events']:,}: {smallest:,} to {largest:,} per sample"
     if facts.get("sorted"):
         yield "order", "sorted by time"
     elif facts.get("out_of_order"):

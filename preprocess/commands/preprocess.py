@@ -15,10 +15,12 @@ import tyro
 from preprocess.binning.binning_config import Binning
 from preprocess.binning.rules import EventRule
 from preprocess.datasets.layout import Windows
-from preprocess.datasets.registry import DATASETS
+from preprocess.datasets.registry import DATASETS, IMAGE_DATASETS
 from preprocess.default_folders import default_cache
 from preprocess.formats.read_options import ReadOptions, TimeUnit, flags
 from preprocess.terminal.command_line import UsageError, parse
+
+_KNOWN = [*DATASETS, *IMAGE_DATASETS]
 
 FRAMES = "frames"
 """The name under which frames are imported, in place of a data set's."""
@@ -31,12 +33,13 @@ if TYPE_CHECKING:
 class Arguments:
     """Decode all recordings into an event store and bin it into frames, once for each number of time steps.
 
-    Existing caches that still match their recordings are reused, and an interrupted run is resumed.
+    Existing caches that still match their recordings are reused, and an interrupted run is resumed. Static images
+    (cifar10, cifar100, tiny-imagenet) become one image store, which serves every number of time steps.
 
     Example: spikeloom preprocess n-mnist --source n-mnist --timesteps 4 10
     """
 
-    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="{" + ",".join(DATASETS) + "}")]
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="{" + ",".join(_KNOWN) + "}")]
     """The data set; folder for your own recordings. Frames of other programs: spikeloom preprocess frames --help."""
     source: Path
     """The folder with the recordings, or the archive that contains them."""
@@ -94,12 +97,15 @@ class Arguments:
         errors = []
         if self.dataset == FRAMES:
             errors.append("frames: expected it before all options. Run: spikeloom preprocess frames --help")
-        elif self.dataset not in DATASETS:
+        elif self.dataset not in (*DATASETS, *IMAGE_DATASETS):
             import difflib
 
-            near = difflib.get_close_matches(self.dataset, DATASETS, n=1, cutoff=0.4)
+            # Registered data sets are among them.
+            known = [*DATASETS, *IMAGE_DATASETS]
+            near = difflib.get_close_matches(self.dataset, known, n=1, cutoff=0.4)
             hint = f"Did you mean '{near[0]}'?" if near else "See: spikeloom preprocess --help"
-            errors.append(f"expected a data set ({', '.join(DATASETS)}), found '{self.dataset}'. {hint}")
+            errors.append(f"expected a data set ({', '.join(known)}), found '{self.dataset}'. {hint}")
+        errors += self._image_errors()
         errors += self._binning_errors()
         errors += self._folder_errors()
         if self.workers < 1:
@@ -146,6 +152,16 @@ class Arguments:
         if self.sensor_size is not None and not all(1 <= side <= 1 << 15 for side in self.sensor_size):
             yield f"--sensor-size: expected 1 to {1 << 15} rows and columns, found {self.sensor_size}"
 
+    def _image_errors(self) -> Iterator[str]:
+        if self.dataset not in IMAGE_DATASETS:
+            return
+        ours = {"dataset", "source", "cache", "workers", "name", "json"}
+        fields = (field for field in dataclasses.fields(self) if field.name not in ours)
+        given = ["--" + field.name.replace("_", "-") for field in fields if getattr(self, field.name) != field.default]
+        if given:
+            hint = "Leave them out; --binning.timesteps of train repeats an image."
+            yield f"{', '.join(given)}: expected with data sets of events only, found with {self.dataset}. {hint}"
+
     def _binning_errors(self) -> Iterator[str]:
         first = self._binning(Binning.timesteps)
         if first.varies and self.timesteps:
@@ -175,6 +191,18 @@ def run(argv: list[str]) -> None:
         return
     arguments = parse(Arguments, argv, prog="spikeloom preprocess")
     arguments.check()
+    if arguments.dataset in IMAGE_DATASETS:
+        from preprocess.commands.preprocess_images import build_images
+
+        build_images(
+            arguments.dataset,
+            arguments.source,
+            arguments.cache,
+            name=arguments.name,
+            workers=arguments.workers,
+            as_json=arguments.json,
+        )
+        return
     from preprocess.building.build_event_store import build_event_store, ensure_every_frames
     from preprocess.building.time_unit_check import check_sample_times
     from preprocess.commands.left_out_notes import Remark, remarks

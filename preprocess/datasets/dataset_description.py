@@ -18,6 +18,7 @@ class Published:
         classes: Number of classes.
         train: Number of training samples; None if it is not fixed.
         splits: The splits with this number of training samples.
+        images: Whether it has static images, not events.
     """
 
     height: int
@@ -25,6 +26,7 @@ class Published:
     classes: int
     train: int | None = None
     splits: tuple[str, ...] = ("official",)
+    images: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from preprocess.errors import LayoutError, RecordingError
 from preprocess.formats import NO_OPTIONS, ReadOptions, Recording, open_recording
@@ -16,6 +17,8 @@ from preprocess.formats.registry import decoder_of
 
 _MOST_ERRORS = 20
 _MOST_NAMES = 4
+
+Contents = TypeVar("Contents")
 
 
 @dataclass(frozen=True)
@@ -149,23 +152,24 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Form:
-    """One way in which the recordings of a data set are stored on a disk.
+class Form(Generic[Contents]):
+    """One way in which the recordings, or images, of a data set are stored on a disk.
 
     Attributes:
         title: Readable name, such as ``SpikingJelly's events_np``.
         expected: Readable description of its folder.
         fits: Quick check whether a folder contains the data set of this name in this form.
-        read: Returns the layout of such a folder; LayoutError with a line for everything that is missing or damaged.
+        read: Returns the contents of such a folder, such as a `Layout`; LayoutError with a line for everything that is
+            missing or damaged.
     """
 
     title: str
     expected: str
     fits: Callable[[Path, str], bool]
-    read: Callable[[Path, str], Layout]
+    read: Callable[[Path, str], Contents]
 
 
-def locate_form(source: Path, forms: Sequence[Form], dataset: str) -> tuple[Form, Path]:
+def locate_form(source: Path, forms: Sequence[Form[Contents]], dataset: str) -> tuple[Form[Contents], Path]:
     """Return the first of the forms that is found in the source or up to two levels below it, and its folder.
 
     Raises:
@@ -181,7 +185,7 @@ def locate_form(source: Path, forms: Sequence[Form], dataset: str) -> tuple[Form
     raise AssertionError("nothing fits")
 
 
-def _fits(form: Form, dataset: str, folder: Path) -> bool:
+def _fits(form: Form[Contents], dataset: str, folder: Path) -> bool:
     return form.fits(folder, dataset)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from preprocess.datasets import (
     cifar10_dvs,
@@ -20,6 +21,8 @@ from preprocess.datasets import (
 )
 from preprocess.datasets.archives import Notify, unpack_archive, unpack_known
 from preprocess.datasets.dataset_description import Dataset, Published
+from preprocess.datasets.images import cifar, tiny_imagenet
+from preprocess.datasets.images.image_layout import ImageLayout
 from preprocess.datasets.layout import Form, Layout, Windows, first_folder, folders, locate_form, raise_all
 from preprocess.datasets.layout_errors import layout_errors
 from preprocess.errors import ConfigError, LayoutError, SpikeloomError
@@ -43,6 +46,11 @@ _DATASETS: tuple[Dataset, ...] = (
     emulated.CUE_DATASET,
 )
 
+_IMAGE_DATASETS: tuple[Dataset, ...] = (cifar.CIFAR10_DATASET, cifar.CIFAR100_DATASET, tiny_imagenet.DATASET)
+
+IMAGE_DATASETS: Mapping[str, Dataset] = {dataset.name: dataset for dataset in _IMAGE_DATASETS}
+"""Every data set of static images by name; `find_image_layout` reads them."""
+
 _FORMS: dict[str, tuple[Form, ...]] = {dataset.name: dataset.forms for dataset in _DATASETS}
 
 ARCHIVES: dict[str, Mapping[str, str]] = {dataset.name: dataset.archives for dataset in _DATASETS}
@@ -51,9 +59,9 @@ TONIC_CLASSES: dict[str, str] = {dataset.name: dataset.tonic_class for dataset i
 """The data sets that can be downloaded, with the class of ``tonic.datasets`` that knows where."""
 
 DATASETS: Mapping[str, tuple[Form, ...]] = _FORMS
-"""Every data set by name, with the forms in which it can be stored; `register_dataset` adds to it."""
+"""Every data set of events by name, with the forms in which it can be stored; `register_dataset` adds to it."""
 
-_BUILT_IN = frozenset(_FORMS)
+_BUILT_IN = frozenset(_FORMS) | frozenset(IMAGE_DATASETS)
 
 
 def register_dataset(
@@ -138,6 +146,8 @@ def find_layout(
     Raises:
         LayoutError: With a line for everything that is missing or damaged.
     """
+    if dataset in IMAGE_DATASETS:
+        raise LayoutError(f"{dataset}: expected a data set of events, found one of images. Use preprocess_images.")
     if dataset not in _FORMS:
         raise LayoutError(f"expected a data set ({', '.join(DATASETS)}), found '{dataset}'. Choose one of them.")
     if dataset == "folder" and name is None:
@@ -145,22 +155,8 @@ def find_layout(
     if dataset != "folder" and (windows or size or options != NO_OPTIONS):
         expected = "expected no windows, sensor size or options for reading files, which only folder has"
         raise LayoutError(f"{dataset}: {expected}, found one. Leave it out.")
-    notify = notify or (lambda _: None)
-    try:
-        archives = ARCHIVES.get(dataset, {})
-        if source.is_file() and archives:
-            source = unpack_archive(source, archives.get(source.name), notify)
-        # If a folder fits already, only archives beside it are unpacked, such as classes that were downloaded later.
-        fitting = first_folder(source, lambda place: any(form.fits(place, dataset) for form in _FORMS[dataset]))
-        unpack_known([fitting] if fitting else [source, *folders(source)], archives, notify)
-        form, found = locate_form(source, _FORMS[dataset], dataset)
-        layout = form.read(found, dataset)
-        layout = dataclasses.replace(layout, form=form.title, windows=windows, salvage=salvage, sort=sort)
-    except OSError as error:
-        where = error.filename or source
-        raise LayoutError(f"{where}: cannot be read ({error.strerror}). Check its permissions.") from None
-    if len(_FORMS[dataset]) > 1:
-        notify(f"{found}: {form.title}")
+    layout = _read_unpacked(dataset, source, _FORMS[dataset], ARCHIVES.get(dataset, {}), notify)
+    layout = dataclasses.replace(layout, windows=windows, salvage=salvage, sort=sort)
     if dataset == "folder":
         layout = folder.with_sensor(dataclasses.replace(layout, options=options), size)
     layout = emulated.with_name(layout)
@@ -170,6 +166,49 @@ def find_layout(
             raise LayoutError(f"{dataset}: expected no --orientation, found {orientation}. {hint}")
         layout = dataclasses.replace(layout, orientation=orientation, name=f"{dataset}-{orientation}")
     return layout if name is None else dataclasses.replace(layout, name=name)
+
+
+def find_image_layout(
+    dataset: str, source: Path, *, name: str | None = None, notify: Notify | None = None
+) -> ImageLayout:
+    """Find the files of a data set of static images; a published archive is unpacked next to it first.
+
+    Args:
+        dataset: One of IMAGE_DATASETS.
+        source: The folder of the data set, a folder above it, or an archive.
+        name: Name of the caches; the data set's name if None.
+        notify: Called with a message about what was found.
+
+    Raises:
+        LayoutError: With a line for everything that is missing or damaged.
+    """
+    if dataset not in IMAGE_DATASETS:
+        known = ", ".join(IMAGE_DATASETS)
+        raise LayoutError(f"expected a data set of images ({known}), found '{dataset}'. Choose one of them.")
+    about = IMAGE_DATASETS[dataset]
+    layout: ImageLayout = _read_unpacked(dataset, source, about.forms, about.archives, notify)
+    return layout if name is None else dataclasses.replace(layout, name=name)
+
+
+def _read_unpacked(
+    dataset: str, source: Path, forms: tuple[Form, ...], archives: Mapping[str, str], notify: Notify | None
+) -> Any:
+    """What the first form that fits reads, with the form's title; archives are unpacked first."""
+    notify = notify or (lambda _: None)
+    try:
+        if source.is_file() and archives:
+            source = unpack_archive(source, archives.get(source.name), notify)
+        # If a folder fits already, only archives beside it are unpacked, such as classes that were downloaded later.
+        fitting = first_folder(source, lambda place: any(form.fits(place, dataset) for form in forms))
+        unpack_known([fitting] if fitting else [source, *folders(source)], archives, notify)
+        form, found = locate_form(source, forms, dataset)
+        contents = form.read(found, dataset)
+    except OSError as error:
+        where = error.filename or source
+        raise LayoutError(f"{where}: cannot be read ({error.strerror}). Check its permissions.") from None
+    if len(forms) > 1:
+        notify(f"{found}: {form.title}")
+    return dataclasses.replace(contents, form=form.title)
 
 
 def cache_command(name: str, dataset: str | None = None) -> tuple[str, str]:
@@ -182,18 +221,20 @@ def cache_command(name: str, dataset: str | None = None) -> tuple[str, str]:
     Returns:
         The command that emulates the recordings, "" if they are not emulated; and the command that preprocesses them.
     """
-    for known in _DATASETS:
+    for known in (*_DATASETS, *_IMAGE_DATASETS):
         for kind in known.caches:
             found = re.fullmatch(kind.name, name)
             if found:
                 emulate = f"spikeloom emulate {kind.emulate.format(*found.groups())}" if kind.emulate else ""
                 return emulate, f"spikeloom preprocess {known.name} {kind.options}".rstrip()
-    return "", f"spikeloom preprocess {dataset if dataset in _FORMS else 'folder'} --name {name}"
+    known_name = dataset if dataset in _FORMS or dataset in IMAGE_DATASETS else "folder"
+    return "", f"spikeloom preprocess {known_name} --name {name}"
 
 
 def find_published(name: str) -> Published | None:
     """Return the published size of the data set whose caches have this name; a suffix such as ``-clif`` is ignored."""
-    sizes = {known: size for dataset in _DATASETS for known, size in dataset.published.items()}
+    every = (*_DATASETS, *_IMAGE_DATASETS)
+    sizes = {known: size for dataset in every for known, size in dataset.published.items()}
     fitting = [known for known in sizes if name == known or name.startswith(f"{known}-")]
     return sizes[max(fitting, key=len)] if fitting else None
 

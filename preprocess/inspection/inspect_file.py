@@ -22,10 +22,18 @@ from preprocess.store.event_store import FORMAT as EVENTS_FORMAT
 from preprocess.store.event_store import EventStore, open_events
 from preprocess.store.frame_cache import FORMAT as FRAMES_FORMAT
 from preprocess.store.frame_cache import FrameCache, open_frames
+from preprocess.store.image_store import FORMAT as IMAGES_FORMAT
+from preprocess.store.image_store import ImageStore, open_images
 from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN, SampleTable
 from preprocess.store.sealed_hdf5 import CacheFile
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+_OPEN: dict[str, Callable[[Path], EventStore | FrameCache | ImageStore]] = {
+    EVENTS_FORMAT: open_events,
+    FRAMES_FORMAT: open_frames,
+    IMAGES_FORMAT: open_images,
+}
 
 _SPLITS = {TRAIN: "train", TEST: "test", NO_SPLIT: "no split"}
 
@@ -35,6 +43,8 @@ _EXCERPT_BINS = 8
 _EXCERPT_EVENTS = 40_000
 # Imported frames are shown for this long.
 _FRAME_US = 50_000
+# Images are drawn with about this many pixels on a side.
+_SHOWN_SIDE = 256
 
 
 @dataclass(frozen=True)
@@ -144,15 +154,17 @@ def _cache_format(path: Path) -> str | None:
             found = file.attrs.get("format")
     except (OSError, ValueError, KeyError, RuntimeError, TypeError):
         return EVENTS_FORMAT  # Opening it as an event store raises the right error.
-    return found if found in (EVENTS_FORMAT, FRAMES_FORMAT) else None
+    return found if found in _OPEN else None
 
 
 def _inspect_cache(path: Path, format: str, i: int) -> Inspection:
-    cache: EventStore | FrameCache = open_frames(path) if format == FRAMES_FORMAT else open_events(path)
+    cache = _OPEN[format](path)
     try:
         if i >= len(cache):
             expected = f"expected a sample number below {len(cache)}"
             raise CacheError(f"{path}: {expected}, found {i}. Give another --sample.")
+        if isinstance(cache, ImageStore):
+            return _inspect_image(cache, i)
         return _inspect_events(cache, i) if isinstance(cache, EventStore) else _inspect_frames(cache, i)
     finally:
         cache.close()
@@ -218,6 +230,31 @@ def _inspect_frames(cache: FrameCache, i: int) -> Inspection:
         # The times of imported frames are not known.
         start, end = (0, _FRAME_US * length) if cache.binning.imported else cache.samples.interval_us[i]
         write_film(gif, Film(frames, max(1, int(end - start)) / length), _caption_of(cache, i), slower)
+
+    return Inspection(facts, draw, animate)
+
+
+def _inspect_image(store: ImageStore, i: int) -> Inspection:
+    image = store.read(i)
+    facts = {
+        **{key: value for key, value in _facts_of_cache("image store", store).items() if not key.startswith("events")},
+        "source": store.attributes["source"],
+        "mean": list(store.mean),
+        "deviation": list(store.deviation),
+        "sample": _facts_of_sample(store, i) | {"mean_of_channels": image.mean((1, 2)).round(2).tolist()},
+    }
+
+    def draw(picture: Path) -> None:
+        from PIL import Image
+
+        # Small images are enlarged without smoothing.
+        scale = max(1, _SHOWN_SIDE // max(store.height, store.width))
+        Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).resize(
+            (scale * store.width, scale * store.height), Image.Resampling.NEAREST
+        ).save(picture)
+
+    def animate(gif: Path, slower: float) -> None:
+        raise CacheError(f"{store.path}: expected events or frames to animate, found images. Use --plot.")
 
     return Inspection(facts, draw, animate)
 

@@ -15,9 +15,11 @@ from preprocess.building.source_fingerprint import fingerprint
 from preprocess.datasets.layout import folders
 from preprocess.errors import CacheError
 from preprocess.inspection.verified import Verified, few, stored_sources, verify_recordings
+from preprocess.inspection.verify_images import verify_images
 from preprocess.inspection.verify_imported import verify_imported
 from preprocess.store.event_store import EventStore, open_events
 from preprocess.store.frame_cache import FrameCache, open_frames
+from preprocess.store.image_store import find_images
 from preprocess.store.imported_frames import find_imported
 from preprocess.store.user_frame_caches import EFFECTIVE_IDS, own_frames_folder
 from preprocess.terminal.progress import Progress
@@ -32,7 +34,8 @@ def verify_cache(folder: Path, *, progress: Progress | None = None) -> list[Veri
     For an event store, the seal, the checksums and range of all events, the fingerprint, and the recordings (if they
     still exist) are checked. For a frame cache, the seal is checked, and every sample is binned again from the event
     store and compared. Frame caches in the user's own folder are included. For imported frames, the seal, the checksums
-    and the files that they were imported from (if they still exist) are checked.
+    and the files that they were imported from (if they still exist) are checked, for an image store its seal, the
+    checksums and the files.
 
     Args:
         folder: ``CACHE/<name>``, or CACHE for all data sets in it.
@@ -46,14 +49,17 @@ def verify_cache(folder: Path, *, progress: Progress | None = None) -> list[Veri
     """
     progress = progress or Progress()
     folder = folder.expanduser().absolute()
-    imported = find_imported(folder.parent, folder.name)
-    if (folder / "events.h5").exists() or imported is not None:
-        found, closed, frames = [folder / "events.h5"] * (imported is None), [], [imported] if imported else []
+    named: list[Path] = []
+    closed: list[Path] = []
+    if (folder / "events.h5").exists():
+        found = [folder / "events.h5"]
+    elif find_images(folder.parent, folder.name) or find_imported(folder.parent, folder.name):
+        found, named = [], [folder]
     else:
-        found, closed = sorted(folder.glob("*/events.h5")), _closed_folders(folder)
-        below = (find_imported(folder, inner.name) for inner in folders(folder))
-        frames = [path for path in below if path is not None]
-    if not found and not frames:
+        found, named, closed = sorted(folder.glob("*/events.h5")), folders(folder), _closed_folders(folder)
+    images = [path for inner in named if (path := find_images(inner.parent, inner.name))]
+    frames = [path for inner in named if (path := find_imported(inner.parent, inner.name))]
+    if not found and not frames and not images:
         entered = f" in the readable folders; {closed[0]} cannot be read (check its permissions)" if closed else ""
         raise CacheError(
             f"{folder}: expected a cache (a folder with events.h5, or a folder of such folders), found none{entered}. "
@@ -61,6 +67,7 @@ def verify_cache(folder: Path, *, progress: Progress | None = None) -> list[Veri
         )
     results = [result for path in found for result in _verify_data_set(path, progress)]
     results += [result for path in frames for result in verify_imported(path, progress)]
+    results += [result for path in images for result in verify_images(path, progress)]
     return results + [Verified(path, 0, 0, 0, 0.0, note="not verified: permission denied") for path in closed]
 
 

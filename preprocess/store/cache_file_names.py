@@ -1,4 +1,4 @@
-"""The names of cache files: ``CACHE/<name>/events.h5`` and ``CACHE/<name>/frames/<binning>.h5``."""
+"""The names of cache files: ``CACHE/<name>/events.h5``, ``images.h5``, and ``CACHE/<name>/frames/<binning>.h5``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from preprocess.errors import CacheError
 def events_path(cache: Path, name: str) -> Path:
     """The event store of a data set, ``CACHE/<name>/events.h5``."""
     return cache / name / "events.h5"
+
+
+def images_path(cache: Path, name: str) -> Path:
+    """The image store of a data set of static images, ``CACHE/<name>/images.h5``."""
+    return cache / name / "images.h5"
 
 
 def frames_path(cache: Path, name: str, binning: Binning, height: int, width: int) -> Path:

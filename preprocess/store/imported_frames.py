@@ -1,6 +1,7 @@
-"""Data sets without events: their frames were made by other programs and imported (`preprocess.frame_import`).
+"""Data sets without events: imported frames, and static images.
 
-Such a data set is one frame cache, ``CACHE/<name>/frames/imported-*.h5``. It has one T, and cannot be binned again.
+Frames that other programs made (`preprocess.frame_import`) are one frame cache, ``CACHE/<name>/frames/imported-*.h5``,
+which has one T and cannot be binned again. Static images are one image store, which has no time steps.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from preprocess.errors import ConfigError
 from preprocess.store.cache_file_names import events_path
 from preprocess.store.event_store import EventStore, open_events
 from preprocess.store.frame_cache import FrameCache, open_frames
+from preprocess.store.image_store import ImageStore, find_images, open_images
+
+DataFile = EventStore | FrameCache | ImageStore
+"""What a data set is made of."""
 
 
 def find_imported(cache: Path, name: str) -> Path | None:
@@ -31,27 +36,43 @@ def open_imported(cache: Path, name: str) -> FrameCache | None:
     return None if path is None else open_frames(path)
 
 
-def open_dataset(cache: Path, name: str) -> EventStore | FrameCache:
-    """Open what a data set is made of, for its samples, classes and fingerprint: its event store or imported frames.
+def open_dataset(cache: Path, name: str) -> DataFile:
+    """Open what a data set is made of: its event store, imported frames or image store.
 
     Raises:
-        CacheError: If it has neither, or the file is damaged.
+        CacheError: If it has none of them, or the file is damaged.
     """
+    images = find_images(cache, name)
+    if images is not None:
+        return open_images(images)
     return open_imported(cache, name) or open_events(events_path(cache, name))
 
 
-def check_binning(found: EventStore | FrameCache, name: str, binning: Binning, source: str = "cache") -> None:
-    """Refuse a binning, or a source of the network's input, that a data set does not have.
+def check_input(found: DataFile, name: str, binning: Binning, source: str = "cache", encoding: str = "counts") -> None:
+    """Refuse a binning, or a source or encoding of the network's input, that a data set does not have.
 
     Args:
         found: What `open_dataset` returns.
         name: The name of the data set.
         binning: The requested binning.
         source: `input.source`: cache or events.
+        encoding: `input.encoding`; direct is for images.
 
     Raises:
         ConfigError: In one line, with the options to change.
     """
+    if isinstance(found, ImageStore):
+        if encoding != "direct":
+            raise ConfigError(
+                f"input.encoding: expected direct, because {name} has images, found {encoding}. Choose a preset for "
+                "images, such as images-small, or set --input.encoding direct."
+            )
+        return
+    if encoding == "direct":
+        raise ConfigError(
+            f"input.encoding: expected counts, binary or pil-la, because {name} has events, found direct. Choose a "
+            "preset for events, or set --input.encoding counts."
+        )
     if isinstance(found, EventStore):
         if binning.imported:
             raise ConfigError(

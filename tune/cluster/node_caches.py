@@ -19,7 +19,7 @@ from pipeline.config.run_config import RunConfig
 from preprocess.building.build_frame_cache import find_frames
 from preprocess.errors import CacheError
 from preprocess.files import whole_file
-from preprocess.store.cache_file_names import events_path, frames_path
+from preprocess.store.cache_file_names import events_path, frames_path, images_path
 from preprocess.store.copied_cache import CopiedCache
 from preprocess.store.frame_cache import open_frames
 from preprocess.store.imported_frames import open_dataset
@@ -102,7 +102,9 @@ class NodeCaches:
             return self.cache
         # One folder for each version of a data set: if it was preprocessed again, the cache is another one.
         root = node_cache_folder() / store.fingerprint[:16]
-        if config.input.source == "events":
+        if config.input.encoding == "direct":
+            self._fetch(images_path(Path(), config.dataset.name), root)
+        elif config.input.source == "events":
             self._fetch(events_path(Path(), config.dataset.name), root)
         else:
             self._fetch(_frames(Path(), config, store), root)
@@ -179,7 +181,7 @@ def _is_seen(cache: Path, config: RunConfig, store: CopiedCache) -> bool:
         found = open_dataset(cache, config.dataset.name)
         if found.fingerprint != store.fingerprint:
             return False
-        if config.input.source == "events":
+        if config.input.source == "events" or config.input.encoding == "direct":
             return True
         return find_frames(cache, config.dataset.name, config.binning, found) is not None
     except CacheError:

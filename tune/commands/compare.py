@@ -29,7 +29,7 @@ from tune.space.named_spaces import NEURONS
 if TYPE_CHECKING:
     from tune.comparison.arms import Arm, Setting
     from tune.comparison.comparison_plan import Comparison
-    from tune.comparison.designs import Design
+    from tune.comparison.design import Design
 
 PROG = "spikeloom compare"
 _SEEDS = 5
@@ -136,7 +136,6 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     from pipeline.presets.registry import PRESETS
     from tune.comparison.designs import DESIGNS
 
-    # A design that cannot run yet is parsed as well, so that it is refused with its reason.
     if argv and not argv[0].startswith("-") and argv[0] not in {*PRESETS, *DESIGNS}:
         near = difflib.get_close_matches(argv[0], [*PRESETS, *DESIGNS], n=1, cutoff=0.4)
         hint = f"Did you mean '{near[0]}'? " if near else ""
@@ -144,7 +143,7 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
             f"PRESET: expected a preset or a design, found '{argv[0]}'. {hint}List them: spikeloom presets, "
             f"{PROG} --list"
         )
-    others = {name: design.config if design.presets else RunConfig() for name, design in DESIGNS.items()}
+    others = {name: design.config for name, design in DESIGNS.items()}
     arguments = parse_configured(Arguments, argv, prog=PROG, others=others)
     return replace(arguments, given=frozenset(given_fields(argv)))
 
@@ -187,6 +186,8 @@ def _started(arguments: Arguments) -> tuple[Comparison, Path]:
     """A comparison that begins or is extended, and its folder."""
     comparison = plan_comparison(arguments)
     design = _design(arguments)
+    if design is not None and design.needs:
+        progress_on_stderr().note(f"{design.name}: needs {design.needs}")
     if design is not None and (left_out := _left_out(design, comparison)) and not _is_extended(arguments):
         quoted = " ".join(f"'{name}'" for name in left_out)
         progress_on_stderr().note(f"{design.name}: --neurons leaves out {quoted}; name them there to include them")
@@ -259,7 +260,7 @@ def _settings(arguments: Arguments, design: Design | None, config: RunConfig) ->
     """The settings in which the arms are compared; a field on the command line applies to all of them."""
     from pipeline.presets.registry import find_preset
     from tune.comparison.arms import Setting
-    from tune.comparison.designs import make_settings
+    from tune.comparison.design import make_settings
 
     given = arguments.given
     if design is not None:

@@ -12,7 +12,7 @@ from pipeline.data.run_splits import split_for
 from pipeline.runs.run_folder import holding
 from preprocess.errors import ConfigError, RunError
 from preprocess.files import make_folder, write_whole
-from preprocess.store.imported_frames import check_binning, open_dataset
+from preprocess.store.imported_frames import check_input, open_dataset
 from preprocess.terminal.progress import Progress
 from tune.comparison.arms import Setting
 from tune.comparison.comparison_plan import FILE, Comparison, read_comparison, read_outcomes
@@ -131,7 +131,8 @@ def _check_runs(comparison: Comparison) -> None:
 def _check_setting(setting: Setting, comparison: Comparison) -> None:
     """Check the split of a setting, and the custom classes that are trained on it."""
     store = open_dataset(comparison.cache, setting.config.dataset.name)
-    check_binning(store, setting.config.dataset.name, setting.config.binning, setting.config.input.source)
+    given = setting.config.input
+    check_input(store, setting.config.dataset.name, setting.config.binning, given.source, given.encoding)
     for arm in comparison.arms:
         config = comparison.config_of(setting, arm, comparison.seeds[0])
         if is_custom("neuron.name", config.neuron.name) or is_custom("network.name", config.network.name):

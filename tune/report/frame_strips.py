@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.runs.run_folder import Run
-from preprocess import EventFrames, open_events, open_frames
+from preprocess import EventFrames, RepeatedImages, open_events, open_frames, open_images
 from preprocess.errors import CacheError, RunError
 from preprocess.store.frame_source import FrameSource
 from tune.report.firing_strips import MOST_FRAMES, Firing, data_uri, shown_steps, side_by_side
@@ -49,25 +49,36 @@ def read_strips(runs: Mapping[str, Run]) -> tuple[tuple[Strip, ...], str]:
                 for name, (_, found) in read.items()
                 if sample in found
             )
-            counts = frames.read(i)[: frames.lengths[i]]
-            strips.append((i, Strip(f"{frames.classes[label]} · {sample}", _png(counts), predictions)))
+            if run.config.input.static:
+                picture = data_uri(np.ascontiguousarray(frames.read(i)[0].transpose(1, 2, 0)))
+            else:
+                picture = _png(frames.read(i)[: frames.lengths[i]])
+            strips.append((i, Strip(f"{frames.classes[label]} · {sample}", picture, predictions)))
         frames.close()
     except (CacheError, RunError, IndexError) as error:
-        return (), f"No event frames to show: {error}"
+        return (), f"No {'images' if run.config.input.static else 'event frames'} to show: {error}"
     shown = min(frames.timesteps, MOST_FRAMES)
     classes = len(set(next(iter(read.values()))[0].values()))
     of = "" if len(strips) == classes else f" (the first {len(strips)} of {classes} classes)"
     some = "" if shown == frames.timesteps else f" ({shown} of the {frames.timesteps} are shown)"
+    sees = (
+        f"{frames.timesteps} frames{some} of {frames.height} × {frames.width} pixels, in temporal order. Red: brighter "
+        "(ON). Blue: darker (OFF)."
+    )
+    if run.config.input.static:
+        sees = (
+            f"an image of {frames.height} × {frames.width} pixels, the same at each of {frames.timesteps} time steps."
+        )
     return tuple(replace(strip, spikes=firing.draw(i)) for i, strip in strips), (
-        f"The first test sample of each class{of} as the network sees it: {frames.timesteps} frames{some} of "
-        f"{frames.height} × {frames.width} pixels, in temporal order. Red: brighter (ON). Blue: darker (OFF). "
-        f"{firing.note()}"
+        f"The first test sample of each class{of} as the network sees it: {sees} {firing.note()}"
     )
 
 
 def _open_frames(run: Run) -> FrameSource:
     """The frames that the run read."""
     path = Path(str(run.environment.get("frames")))
+    if run.config.input.static:
+        return RepeatedImages(open_images(path), run.config.binning.timesteps)
     if run.config.input.source == "events":
         return EventFrames(open_events(path), run.config.binning)
     return open_frames(path)

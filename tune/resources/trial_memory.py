@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.config.run_config import RunConfig, from_dict, override, to_dict
 from preprocess.binning.binning_config import Binning
 from preprocess.errors import FullMemoryError, SpikeloomError
-from preprocess.store.event_store import EventStore
+from preprocess.store.frame_cache import FrameCache
 from preprocess.store.imported_frames import open_dataset
 from tune.cluster.node_caches import NodeCaches
 from tune.cluster.registered_code import pack_registrations, unpack_registrations
@@ -60,7 +60,7 @@ def measure_extents(names: Iterable[str], cache: Path) -> dict[str, Extent]:
     for name in dict.fromkeys(names):
         store = open_dataset(cache, name)
         begin, end = store.samples.interval_us.T
-        frames = 0 if isinstance(store, EventStore) else store.timesteps
+        frames = store.timesteps if isinstance(store, FrameCache) else 0
         most = int(store.samples.events.max())
         found[name] = Extent(store.height, store.width, int((end - begin).max()), most, frames)
     return found

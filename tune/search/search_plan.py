@@ -23,9 +23,7 @@ from pipeline.presets.registry import PRESETS
 from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import ConfigError, RunError, SpikeloomError
 from preprocess.files import read_json, write_json
-from preprocess.store.event_store import EventStore
-from preprocess.store.frame_cache import FrameCache
-from preprocess.store.imported_frames import check_binning, open_dataset
+from preprocess.store.imported_frames import DataFile, check_input, open_dataset
 from tune.objective.objective_folder import refuse_objective
 from tune.search.options import SCHEDULERS, SearchOptions
 from tune.search.registry import find_method
@@ -250,16 +248,16 @@ def plan_search(name: str, config: RunConfig, options: SearchOptions, cache: Pat
     return search
 
 
-def _describe_data(config: RunConfig, store: EventStore | FrameCache) -> SearchData:
+def _describe_data(config: RunConfig, store: DataFile) -> SearchData:
     splits = split_for(config, store)
     return SearchData(is_emulated(store.dataset), len(splits.train), len(splits.validation))
 
 
-def _binning_errors(search: Search, drawn: Sequence[Changes], store: EventStore | FrameCache) -> Iterator[str]:
-    """Binnings and sources that the data set does not have, because its frames were imported."""
+def _binning_errors(search: Search, drawn: Sequence[Changes], store: DataFile) -> Iterator[str]:
+    """Binnings, sources and encodings that the data set does not have: its frames were imported, or are images."""
     for config in [search.config, *(override(search.config, changes) for changes in drawn)]:
         try:
-            check_binning(store, config.dataset.name, config.binning, config.input.source)
+            check_input(store, config.dataset.name, config.binning, config.input.source, config.input.encoding)
         except ConfigError as error:
             yield from error.errors
 
@@ -274,7 +272,7 @@ def _size_errors(search: Search, drawn: Sequence[Changes]) -> Iterator[str]:
             yield f"batch_size: expected at most the {search.data.train} training samples, found {size}"
 
 
-def _name_errors(search: Search, space: Space, store: EventStore | FrameCache) -> Iterator[str]:
+def _name_errors(search: Search, space: Space, store: DataFile) -> Iterator[str]:
     """Neurons and networks that do not exist or cannot train, found before the first trial instead of by each one.
 
     Torch takes seconds to load, so networks of presets and neurons that run on every backend are not checked.

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from pipeline.config.run_config import RunConfig
 from pipeline.runs.changed_code import CodeChange, changed_code_error
-from preprocess.store.event_store import EventStore
-from preprocess.store.frame_cache import FrameCache
+from preprocess.store.imported_frames import DataFile
 from tune.trials.ledger import BASIS, Ledger
 
 
@@ -39,7 +38,7 @@ def _ledgers(folder: Path) -> list[Ledger]:
     return [Ledger(path.parent) for path in sorted(folder.rglob(BASIS))]
 
 
-def check_classes(config: RunConfig, store: EventStore | FrameCache) -> bool:
+def check_classes(config: RunConfig, store: DataFile) -> bool:
     """Build a trial's neuron and network as the trial will, on this machine's CPU.
 
     Returns:

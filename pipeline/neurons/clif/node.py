@@ -12,10 +12,8 @@ from pipeline.config.run_config import NeuronConfig
 from pipeline.config.surrogates import make_surrogate
 from pipeline.kernels import norm_neuron
 from pipeline.neurons.backend import (
-    check_window,
     chooses_fused,
     find_obstacle,
-    in_windows,
     step_by_step,
     surrogate_kind,
     takes_norm,
@@ -24,6 +22,7 @@ from pipeline.neurons.clif import custom_op as clif_op
 from pipeline.neurons.clif.custom_op import Settings
 from pipeline.neurons.clif.with_norm import CLIFSteps
 from pipeline.neurons.fused_node import AnyBackend, FusedNode
+from pipeline.neurons.truncation import Truncation, check_window, in_windows
 
 
 class CLIFNode(FusedNode, ComplementaryLIFNode):
@@ -40,8 +39,9 @@ class CLIFNode(FusedNode, ComplementaryLIFNode):
         step_mode: ``s`` for one step (B, ...), ``m`` for sequences (T, B, ...).
         store_state_seqs: Whether to keep v and m of every step, which runs SpikingJelly's code.
         detach_m: Whether m is treated as a constant in the gradient: a control for the effect of m's gradient.
-        temporal_window: Maximum number of time steps through which gradients flow back; 0 for none. A sequence runs in
-            spans of temporal_window + 1 steps without a gradient between them. None: no limit.
+        temporal_window: Maximum number of time steps through which gradients flow back; 0 for none, None for no limit.
+        truncation: ``block`` cuts gradients between blocks of temporal_window + 1 steps; ``sliding`` between any two
+            steps that are further apart than temporal_window, see `pipeline.neurons.truncation`.
         backend: ``auto`` runs fused where possible, ``torch`` never, ``fused`` always; SpikingJelly's ``cupy``,
             ``triton`` and ``inductor`` behave as ``auto``. It can also be set later.
 
@@ -62,12 +62,13 @@ class CLIFNode(FusedNode, ComplementaryLIFNode):
         *,
         detach_m: bool = False,
         temporal_window: int | None = None,
+        truncation: Truncation = "block",
         backend: AnyBackend = "auto",
     ) -> None:
         check_window(temporal_window, store_state_seqs)
         super().__init__(tau, v_threshold, surrogate_function or surrogate.Rect(alpha=1.0), step_mode, store_state_seqs)
         self.detach_m = detach_m
-        self.temporal_window = temporal_window
+        self.temporal_window, self.truncation = temporal_window, truncation
         self.backend = backend
 
     def single_step_functional_forward(
@@ -111,7 +112,7 @@ class CLIFNode(FusedNode, ComplementaryLIFNode):
             steps = CLIFSteps(self.tau, self.v_threshold, *surrogate_kind(self.surrogate_function))
             spikes, *after = norm_neuron.run(inputs[0], norm, states, steps)
             return (spikes,), tuple(after)
-        return in_windows(self.temporal_window, inputs[0], states, self._run)
+        return in_windows(self.temporal_window, self.truncation, inputs[0], states, self._run)
 
     def _run(self, x: torch.Tensor, states: tuple[Any, ...]) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
         other = "expected CLIF's own step, found a subclass with another" if self._has_other_step else None
@@ -124,6 +125,15 @@ class CLIFNode(FusedNode, ComplementaryLIFNode):
         return (spikes,), (v, m)
 
 
-def make_clif(config: NeuronConfig) -> CLIFNode:
+def make_clif(config: NeuronConfig, *, detach_m: bool = False) -> CLIFNode:
     """CLIF as the paper has it: soft reset, undecayed input."""
-    return CLIFNode(float(config.tau), float(config.v_threshold), make_surrogate(config), "m", backend=config.backend)
+    return CLIFNode(
+        float(config.tau),
+        float(config.v_threshold),
+        make_surrogate(config),
+        "m",
+        detach_m=detach_m,
+        temporal_window=config.temporal_window,
+        truncation=config.truncation,
+        backend=config.backend,
+    )

@@ -11,11 +11,9 @@ from pipeline.config.run_config import NeuronConfig
 from pipeline.config.surrogates import make_surrogate
 from pipeline.kernels import norm_neuron
 from pipeline.neurons.backend import (
-    check_window,
     chooses_fused,
     find_obstacle,
     has_plain_numbers,
-    in_windows,
     step_by_step,
     surrogate_kind,
     takes_norm,
@@ -24,6 +22,7 @@ from pipeline.neurons.fused_node import AnyBackend, FusedNode
 from pipeline.neurons.lif import custom_op as lif_op
 from pipeline.neurons.lif.custom_op import Update
 from pipeline.neurons.lif.with_norm import LIFSteps
+from pipeline.neurons.truncation import Truncation, check_window, in_windows
 from preprocess.errors import ConfigError
 
 
@@ -44,8 +43,9 @@ class LIFNode(FusedNode, neuron.LIFNode):
         step_mode: ``s`` for one step (B, ...), ``m`` for sequences (T, B, ...).
         store_v_seq: Whether to keep v of every step, which runs SpikingJelly's code.
         reset_scale: The soft reset lowers the potential by reset_scale * v_th: the control for CLIF's deeper reset.
-        temporal_window: Maximum number of time steps through which gradients flow back; 0 for none. A sequence runs in
-            spans of temporal_window + 1 steps without a gradient between them. None: no limit.
+        temporal_window: Maximum number of time steps through which gradients flow back; 0 for none, None for no limit.
+        truncation: ``block`` cuts gradients between blocks of temporal_window + 1 steps; ``sliding`` between any two
+            steps that are further apart than temporal_window, see `pipeline.neurons.truncation`.
         backend: ``auto`` runs fused where possible, ``torch`` never, ``fused`` always; SpikingJelly's ``cupy``,
             ``triton`` and ``inductor`` behave as ``auto``. It can also be set later.
 
@@ -67,6 +67,7 @@ class LIFNode(FusedNode, neuron.LIFNode):
         *,
         reset_scale: float = 1.0,
         temporal_window: int | None = None,
+        truncation: Truncation = "block",
         backend: AnyBackend = "auto",
     ) -> None:
         check_window(temporal_window, store_v_seq)
@@ -78,7 +79,7 @@ class LIFNode(FusedNode, neuron.LIFNode):
         function = surrogate_function or surrogate.Sigmoid()
         super().__init__(tau, decay_input, v_threshold, v_reset, function, detach_reset, step_mode, store_v_seq)
         self.reset_scale = float(reset_scale)
-        self.temporal_window = temporal_window
+        self.temporal_window, self.truncation = temporal_window, truncation
         self.backend = backend
 
     def single_step_functional_forward(
@@ -126,7 +127,7 @@ class LIFNode(FusedNode, neuron.LIFNode):
             )
             spikes, *after = norm_neuron.run(inputs[0], norm, states, steps)
             return (spikes,), tuple(after)
-        outputs, memories = in_windows(self.temporal_window, inputs[0], states[:1], self._run)
+        outputs, memories = in_windows(self.temporal_window, self.truncation, inputs[0], states[:1], self._run)
         return outputs, (*memories, *states[1:])
 
     def _run(self, x: torch.Tensor, states: tuple[Any, ...]) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
@@ -161,5 +162,7 @@ def make_lif(config: NeuronConfig) -> LIFNode:
         surrogate_function=make_surrogate(config),
         detach_reset=config.detach_reset,
         step_mode="m",
+        temporal_window=config.temporal_window,
+        truncation=config.truncation,
         backend=config.backend,
     )

@@ -105,6 +105,37 @@ def test_additions_are_counted_by_hand():
     assert set(counter.rates()) == {layer.name for layer in operations.of("neuron")}
 
 
+def test_sums_of_attention_add_as_often_as_keys_and_values_spike_together():
+    network = build_network(
+        NetworkConfig(name="spike-driven-transformer-gesture", width=1 / 8),
+        NeuronConfig(v_threshold=0.3),
+        channels=2,
+        classes=3,
+        size=(32, 32),
+        timesteps=4,
+        seed=1,
+    )
+    name = "spike-driven-transformer-gesture"
+    config = override(TINY, {"network.name": name, "network.width": 1 / 8})
+    count = EnergyCount(config, network.eval(), (32, 32), 4, torch.device("cpu"))
+    assert "blocks.attention1.branch.key_mask" in count.watched
+    fired: dict[str, torch.Tensor] = {}
+    pairs = [(f"blocks.attention{k}.branch.key", f"blocks.attention{k}.branch.value") for k in (1, 2)]
+    for part in (part for pair in pairs for part in pair):
+        network.get_submodule(part).register_forward_hook(lambda _m, _i, out, part=part: fired.update({part: out}))
+    frames = 3 * torch.rand(4, 2, 2, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), SpikeCounter(network, count.watched) as counter:
+        network(frames)
+    together = sum(int((fired[key].bool() & fired[value].bool()).sum()) for key, value in pairs)
+    rates = counter.input_rates()
+    operations = count_operations(network, torch.ones(1, 1, 2, 32, 32))
+    # Of one of 4 steps of one of 2 samples.
+    assert sum(layer.macs * rates[layer.source] for layer in operations.of("sum")) == pytest.approx(together / 8)
+    assert together > 0
+    others = sum(layer.macs * rates[layer.source] for layer in operations.of("conv", "linear") if layer.source)
+    assert count.energy(rates, 4).acs == pytest.approx(others + together / 8)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("energy")

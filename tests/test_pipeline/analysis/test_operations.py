@@ -30,6 +30,8 @@ def count(network: str, neuron: str = "lif", *, channels: int = 2, classes: int,
     ("words", "millions"),
     [
         (("spiking-vgg13", 3, 200, 64), {"lif": 278.84, "clif": 282.83, "relu": 922.56}),
+        (("spiking-resnet18", 3, 10, 32), {"lif": 2.89, "clif": 5.12, "relu": 557.65}),
+        (("spiking-resnet18", 3, 100, 32), {"lif": 2.93, "clif": 5.16, "relu": 557.7}),
         (("spiking-vgg11", 2, 10, 48), {"lif": 152.50, "clif": 153.87}),
         (("spiking-vgg11", 2, 11, 128), {"lif": 1083, "clif": 1093}),
     ],
@@ -105,3 +107,42 @@ def test_grouped_convolutions_and_layers_called_twice():
 
     operations = count_operations(Twice(), torch.ones(1, 2, 4, 5, 5))
     assert operations.macs == 2 * (4 * 25 * 2 * 9)
+
+
+def test_the_products_and_sums_of_attention_are_counted_by_hand():
+    """Frames of 16x16 pixels become 4x4 tokens of 32 channels; 12 heads of 2 channels for Spikformer."""
+    driven = count("spike-driven-transformer", classes=3, side=16, width=1 / 16)
+    by_name = {layer.name.removeprefix("blocks.attention1.branch."): layer for layer in driven.layers}
+    masks = [by_name[name] for name in ("key_mask", "query_mask")]
+    assert [(layer.kind, layer.macs, layer.binary_input) for layer in masks] == 2 * [("mask", 32 * 16, True)]
+    columns = by_name["column_sum"]
+    assert (columns.kind, columns.macs, columns.source) == ("sum", 32 * 16, "blocks.attention1.branch.key_mask")
+    assert by_name["project"].source == "blocks.attention1.branch.query_mask"
+    assert [layer.name for layer in driven.of("conv", "linear", "mask", "sum") if not layer.binary_input] == [
+        "patches.stages.conv1.conv"
+    ]
+    weights = sum(layer.macs for layer in driven.of("conv", "linear"))
+    assert driven.macs == weights + 2 * 2 * 32 * 16
+    # Without products of other numbers: only the first layer multiplies.
+    assert macs_per_step(driven, 0) == driven.of("conv")[0].macs
+
+    spiking = count("spikformer", classes=3, side=16, width=1 / 16)
+    products = spiking.of("product")
+    assert [layer.macs for layer in products] == 8 * [12 * 2 * 2 * 16]
+    assert [layer.source.rpartition("branch.")[2] for layer in products] == 4 * ["value.neuron", "query.neuron"]
+
+
+def test_networks_of_relus_multiply_in_attention_too():
+    driven = count("spike-driven-transformer", "relu", classes=3, side=16, width=1 / 16)
+    assert not any(layer.binary_input for layer in driven.layers)
+    assert macs_per_step(driven, 0) == driven.macs > sum(layer.macs for layer in driven.of("conv", "linear"))
+
+
+@pytest.mark.parametrize("neuron", ["lif", "relu"])
+def test_recurrent_connections_are_counted_in_every_step(neuron: str):
+    operations = count("rsnn", neuron, classes=3, side=4, width=1 / 8)
+    by_name = {layer.name: layer for layer in operations.layers}
+    recurrent = by_name["hidden.layer1.neuron.recurrent"]
+    assert (recurrent.macs, recurrent.parameters) == (16 * 16, 16 * 16)
+    assert recurrent.source == ("" if neuron == "relu" else "hidden.layer1.neuron")
+    assert operations.macs == 32 * 16 + 16 * 16 + 16 * 3 and operations.neurons == 16

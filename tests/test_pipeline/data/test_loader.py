@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from messages import refuses
 from tiny_run import TINY, tiny_cache
 
 from pipeline.config.run_config import DatasetConfig, InputConfig
 from pipeline.data.loader import FrameLoader
 from pipeline.data.run_data import RunData, open_data
+from pipeline.runtime.distributed import Group
 from preprocess.errors import CacheError, ConfigError
 from preprocess.store.frame_cache import open_frames
 
@@ -50,6 +52,25 @@ def test_training_drops_a_last_batch_that_is_not_full_and_evaluation_does_not(da
     assert len(data.splits.train) % 8 != 0
     assert {len(batch.labels) for batch in train.batches(1)} == {8}
     assert train.samples == 8 * len(train) < straight.samples == len(data.splits.train)
+
+
+def test_a_last_batch_that_is_not_full_can_be_kept(data: RunData):
+    kept = loader(data, seed=1, training=True, keep_last=True)
+    dropped = loader(data, seed=1, training=True)
+    sizes = [len(batch.labels) for batch in kept.batches(1)]
+    assert sizes == [8] * len(dropped) + [len(data.splits.train) % 8]
+    assert kept.samples == len(data.splits.train)
+    for one, other in zip(kept.batches(1), dropped.batches(1), strict=False):
+        assert torch.equal(one.frames, other.frames)
+
+
+def test_processes_that_cannot_share_the_last_batch_equally_are_refused(data: RunData):
+    rest = len(data.splits.train) % 8
+    assert rest % 2 == 1
+    with refuses(
+        ConfigError, where="keep_last", expected=f"last batch of {rest} samples", remedy="Leave keep_last out"
+    ):
+        loader(data, seed=1, training=True, keep_last=True, group=Group(0, 2))
 
 
 def test_order_depends_on_seed_and_epoch_alone(data: RunData):

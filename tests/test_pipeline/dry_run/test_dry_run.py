@@ -258,7 +258,7 @@ def test_what_training_refuses_is_refused(cache: Path, tmp_path: Path, monkeypat
     with pytest.raises(ConfigError, match="batch_size: expected at most the 27 training samples"):
         dry_run(replace(TINY, batch_size=100), cache)
     with pytest.raises(ConfigError, match="expected at least 2 if feature maps shrink to one pixel"):
-        dry_run(override(SMALL_GESTURES, {"binning.downsample": 32, "network.name": "snn5", "batch_size": 1}), tmp_path)
+        dry_run(override(SMALL_GESTURES, {"binning.downsample": 32, "network.name": "snn4", "batch_size": 1}), tmp_path)
     monkeypatch.setattr(Learner, "loss", lambda *_: (torch.tensor(float("nan")), None))
     with refuses(RunError, where="--dry-run", expected="a finite loss", found="nan", remedy="initial ones"):
         dry_run(TINY, cache)

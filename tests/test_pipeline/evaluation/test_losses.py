@@ -36,6 +36,29 @@ def test_loss_is_the_papers_formula(target: str, weight: float, smoothing: float
     assert float(found) == pytest.approx(plain_loss(logits, labels, config), rel=1e-5)
 
 
+@pytest.mark.parametrize("last_steps", [None, 2])
+def test_averaged_over_all_steps_the_loss_of_k_of_them_is_k_over_t_as_large(last_steps: int | None):
+    logits = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 1, 2, 0])
+    by_k, by_t = (LossConfig(last_steps=last_steps, average_over=over) for over in ("k", "T"))  # type: ignore[arg-type]
+    k = last_steps or 5
+    expected = spiking_loss(logits, labels, by_k) * k
+    torch.testing.assert_close(spiking_loss(logits, labels, by_t, timesteps=20), expected / 20)
+    torch.testing.assert_close(spiking_loss(logits, labels, by_t), expected / 5)
+    torch.testing.assert_close(spiking_loss(logits, labels, by_k, timesteps=20), expected / k)
+
+
+def test_averaged_over_all_steps_samples_of_different_lengths_keep_their_own():
+    logits = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(1))
+    labels, config = torch.tensor([1, 3]), LossConfig(average_over="T")
+    # The first three steps of samples of two and six steps.
+    mask = torch.tensor([[True, True], [True, True], [False, True]])
+    found = spiking_loss(logits, labels, config, mask, timesteps=torch.tensor([2, 6]))
+    short = spiking_loss(logits[:2, :1], labels[:1], LossConfig())
+    long = spiking_loss(logits[:, 1:], labels[1:], LossConfig()) * 3 / 6
+    torch.testing.assert_close(found, (short + long) / 2)
+
+
 def test_half_precision_logits_are_computed_with_in_float32():
     logits = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
     labels = torch.tensor([0, 1, 3])

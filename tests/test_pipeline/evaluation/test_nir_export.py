@@ -49,7 +49,7 @@ def network_of(config: NetworkConfig, neuron: NeuronConfig = HARD, size: tuple[i
             module.bias.data = draw(module.bias, 0.2, 1.2)
             module.running_mean = draw(module.running_mean, -0.5, 0.5)
             module.running_var = draw(module.running_var, 0.5, 2.0)
-        elif isinstance(module, (nn.Conv2d, nn.Linear)):
+        elif isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
             module.bias.data = draw(module.bias, -0.5, 0.5)
     network.classifier.weight.data = draw(network.classifier.weight, -1.0, 1.0)
     return network.double().eval()
@@ -73,8 +73,11 @@ CASES = [
     ("spiking-vgg-small", "gap", (25, 31)),
     ("vggsnn", "paper", (33, 49)),
     ("vggsnn", "gap", (48, 48)),
-    ("snn5", "paper", (17, 12)),
-    ("snn5", "gap", (16, 16)),
+    ("snn4", "paper", (17, 12)),
+    ("snn4", "gap", (16, 16)),
+    ("snn5", "paper", (32, 37)),
+    ("snn5", "gap", (47, 32)),
+    ("fc-snn", "paper", (1, 70)),
 ]
 
 

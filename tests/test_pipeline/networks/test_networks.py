@@ -121,16 +121,49 @@ def test_dropout_keeps_one_mask_for_all_time_steps_until_the_reset():
 
 
 @pytest.mark.parametrize("name", list(NETWORKS))
+def test_every_dropout_of_a_network_follows_the_configuration(name: str):
+    for mode in ("fixed", "per-step"):
+        config = NetworkConfig(name, width=1 / 16, dropout=0.5, dropout_mask=mode)  # type: ignore[arg-type]
+        drops = [
+            module
+            for module in build(config, size=(32, 32)).modules()
+            if isinstance(module, (layer.Dropout, nn.Dropout))
+        ]
+        assert drops
+        for drop in drops:
+            out = drop.train()(torch.ones(6, 3, 40))
+            assert {(step == out[0]).all().item() for step in out[1:]} == {mode == "fixed"}
+            assert set(out.unique().tolist()) == {0.0, 2.0}
+            assert torch.equal(drop.eval()(torch.ones(2, 3, 4)), torch.ones(2, 3, 4))
+
+
+@pytest.mark.parametrize("name", ["spiking-vgg11", "vggsnn", "snn5"])
+def test_linear_weights_are_drawn_as_configured_and_nothing_else_changes(name: str):
+    normal, torchs = (
+        build(NetworkConfig(name, width=1 / 8, linear_weights=weights), size=(32, 32)).state_dict()  # type: ignore[arg-type]
+        for weights in ("normal", "torch")
+    )
+    differs = {part for part, value in normal.items() if not torch.equal(value, torchs[part])}
+    assert differs == {"classifier.weight", "classifier.bias"}
+    # Uniform up to 1 / sqrt(features), whose standard deviation is a sqrt(3)th of that.
+    weight = torchs["classifier.weight"]
+    bound = weight.shape[1] ** -0.5
+    assert weight.abs().max() <= bound and weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.1)
+    assert normal["classifier.weight"].std().item() == pytest.approx(0.01, rel=0.1)
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
 def test_networks_that_differ_in_the_neuron_start_equal_bit_for_bit(name: str):
     torch.manual_seed(0)
-    lif = build(NetworkConfig(name, width=0.25), NeuronConfig("lif"), size=(48, 48)).state_dict()
+    narrow = NetworkConfig(name, width=0.125)
+    lif = build(narrow, NeuronConfig("lif"), size=(32, 32)).state_dict()
     torch.manual_seed(1)
-    clif = build(NetworkConfig(name, width=0.25), NeuronConfig("clif"), size=(48, 48)).state_dict()
-    other = build(NetworkConfig(name, width=0.25), size=(48, 48), seed=1).state_dict()
+    clif = build(narrow, NeuronConfig("clif"), size=(32, 32)).state_dict()
+    other = build(narrow, size=(32, 32), seed=1).state_dict()
     assert lif.keys() == clif.keys()
     assert all(torch.equal(lif[key], clif[key]) for key in lif)
     drawn = [key for key, value in lif.items() if value.dim() > 1]
-    assert len(drawn) >= 4 and not any(torch.equal(lif[key], other[key]) for key in drawn)
+    assert len(drawn) >= 3 and not any(torch.equal(lif[key], other[key]) for key in drawn)
 
 
 def test_building_a_network_leaves_the_global_random_state_alone():
@@ -159,6 +192,9 @@ def test_initial_weights_have_the_papers_spread():
         ("spiking-vgg-small", 8),
         ("plif-net-gesture", 32),
         ("plif-net-cifar10dvs", 16),
+        ("plif-net-cifar10", 4),
+        ("modified-plif-net-gesture", 32),
+        ("wide-7b", 16),
     ],
 )
 def test_frames_too_small_for_the_poolings_are_refused(name: str, least: int):
@@ -170,7 +206,7 @@ def test_frames_too_small_for_the_poolings_are_refused(name: str, least: int):
 
 
 def test_unknown_networks_name_the_nearest():
-    with pytest.raises(ConfigError, match=r"network.name: .* vggsnn, found 'vgg11'. Did you mean 'spiking-vgg11'"):
+    with pytest.raises(ConfigError, match=r"network.name: .* rsnn, found 'vgg11'. Did you mean 'spiking-vgg11'"):
         build(NetworkConfig("vgg11"))
 
 

@@ -120,6 +120,24 @@ def test_outputs_gradients_and_statistics_equal_spikingjellys(net: tuple[Any, ..
     assert_equal(found, expected)
 
 
+def test_the_network_for_cifar10_equals_spikingjellys():
+    def make_neuron() -> nn.Module:
+        return neuron.LIFNode(surrogate_function=surrogate.ATan(), detach_reset=True, step_mode="m")
+
+    config = NetworkConfig("plif-net-cifar10", width=1 / 16, dropout=0.5, batch_norm="joint")
+    ours = PLIFNet(config, make_neuron, channels=3, classes=10, size=(32, 32)).double()
+    theirs = parametric_lif_net.CIFAR10Net(channels=16, spiking_neuron=make_neuron)
+    theirs.conv_fc[-6], theirs.conv_fc[-3] = layer.Linear(16 * 64, 128), layer.Linear(128, 100)
+    functional.set_step_mode(theirs.double(), "m")
+    enliven(theirs)
+    ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
+    x = frames(3, 2, 3, 32, 32).double()
+    assert_equal(*(trained_once(net, x, seed=5) for net in (ours, theirs)))
+    whole = build(NetworkConfig("plif-net-cifar10"), channels=3)
+    expected = parametric_lif_net.CIFAR10Net(spiking_neuron=neuron.IFNode)
+    assert [value.shape for value in whole.parameters()] == [value.shape for value in expected.parameters()]
+
+
 @pytest.mark.parametrize("neuron", ["lif", "clif", "plif"])
 @pytest.mark.parametrize("name", NAMES)
 def test_per_step_equals_one_call_for_each_time_step(name: str, neuron: str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -74,8 +75,11 @@ def test_fingerprints_of_earlier_configurations_stay():
     assert fingerprint(RunConfig(seed=5)) == "5c3c68cee554" and fingerprint(TINY) == "bc23a0a6e8c9"
 
 
-@pytest.mark.parametrize("polarity", POLARITIES)
-@pytest.mark.parametrize("name", NETWORKS)
+# Both numbers of channels for every network, and every choice for one.
+@pytest.mark.parametrize(
+    ("name", "polarity"),
+    [*product(NETWORKS, ("split", "merged")), ("spiking-vgg-small", "on"), ("spiking-vgg-small", "off")],
+)
 def test_every_network_takes_a_training_step(name: str, polarity: str, cache: Path):
     changes = {"network.name": name, "network.width": 1 / 32, "input.polarity": polarity, "input.size": 32}
     config = override(TINY, changes)
@@ -86,8 +90,10 @@ def test_every_network_takes_a_training_step(name: str, polarity: str, cache: Pa
     (batch,) = loader.batches(1)
     channels = POLARITIES[polarity]
     assert batch.frames.shape == (3, 8, channels, 32, 32)
-    first = count_run_operations(config, network, data.size, 3, CPU).of("conv")[0]
-    assert first.macs == first.outputs * channels * 9
+    first = count_run_operations(config, network, data.size, 3, CPU).of("conv", "linear")[0]
+    weight = network.get_submodule(first.name).weight
+    inputs = channels if first.kind == "conv" else channels * 32 * 32
+    assert weight.shape[1] == inputs and first.macs == first.outputs * weight[0].numel()
     learner = Learner(config, network.train(), CPU, Group())
     before = [parameter.detach().clone() for parameter in network.parameters()]
     with SpikeCounter(network) as counter:

@@ -43,6 +43,24 @@ def test_spikes_have_the_inputs_shape_and_gradients_are_finite(node: torch.nn.Mo
     assert x.grad.any()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_evaluation_gives_the_spikes_and_gradients_of_training(node: torch.nn.Module, dtype: torch.dtype):
+    """As fine-tuning with frozen batch norm and attribution need them."""
+    if dtype == torch.float64 and getattr(node, "backend", "") == "fused":
+        pytest.skip("the kernels are for 32 and 16 bits")
+    node.to(dtype)
+    found = []
+    for training in (True, False):
+        node.train(training)
+        node.zero_grad()
+        functional.reset_net(node)
+        x = drawn(3, 8).to(dtype).requires_grad_()
+        spikes = node(x)
+        (spikes * drawn(3, 8).to(dtype)).sum().backward()
+        found.append([spikes, x.grad, *(parameter.grad for parameter in node.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True)) and found[1][1].any()
+
+
 def test_a_reset_forgets(node: torch.nn.Module):
     x = drawn(3, 8)
     first = node(x)
@@ -84,9 +102,23 @@ def test_networks_are_built_from_every_neuron_and_their_seed_decides_all(network
             seed=5,
         )
 
+    if network == "rsnn" and not runs_by_steps(name):
+        with refuses(ConfigError, where="neuron.name", expected="runs step by step", found="all steps at once"):
+            build()
+        return
     first = build()
     assert first(drawn(2, 2, 32, 32)).shape == (T, 2, 3)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), build().parameters(), strict=True))
+
+
+def runs_by_steps(name: str) -> bool:
+    """Whether a neuron gives the same spikes for a sequence and for each of its steps in turn."""
+    (node, twin), x = (make_neuron(NeuronConfig(name, timesteps=T)) for _ in range(2)), drawn(2, 3)
+    try:
+        with torch.no_grad():
+            return torch.equal(torch.cat([node(step[None]) for step in x]), twin(x))
+    except ConfigError:
+        return False
 
 
 def test_another_t_than_the_frames_is_refused():

@@ -67,6 +67,17 @@ def test_a_step_without_options_is_plain_sgd():
         assert torch.allclose(parameter.detach(), was - TINY.optimiser.learning_rate * parameter.grad, atol=1e-7)
 
 
+def test_averaging_over_all_steps_scales_the_gradient_of_the_first_ones():
+    plain = {"optimiser.momentum": 0.0, "optimiser.weight_decay": 0.0, "grad_steps": 2}
+    start = flat(network(TINY))
+    moved = []
+    for over in ("k", "T"):
+        learner = learner_of(plain | {"loss.average_over": over})
+        step(learner, batch_of())
+        moved.append(flat(learner.network) - start)
+    assert moved[0].any() and torch.allclose(moved[1], moved[0] * 2 / 3, rtol=1e-3, atol=1e-7)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_gradients_longer_than_the_clip_are_shortened_to_it_and_shorter_ones_stay(precision: str):
     plain = {"optimiser.momentum": 0.0, "optimiser.weight_decay": 0.0, "precision": precision}

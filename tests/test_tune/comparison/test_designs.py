@@ -14,15 +14,14 @@ from preprocess.files import write_json
 from tune.commands import compare as command
 from tune.comparison.arms import Setting, exchanged_arm, neuron_arm
 from tune.comparison.comparison_plan import Comparison, Tuning
-from tune.comparison.designs import DESIGNS, find_design, list_table, make_settings
+from tune.comparison.design import make_settings
+from tune.comparison.designs import DESIGNS, find_design, list_table
 from tune.comparison.fairness_notes import equality_notes
 from tune.comparison.run_comparison import _with_earlier
 from tune.space.named_spaces import NEURONS
 
-RUNNABLE = [name for name, design in DESIGNS.items() if not design.not_run]
 
-
-@pytest.mark.parametrize("name", RUNNABLE)
+@pytest.mark.parametrize("name", DESIGNS)
 def test_every_design_is_valid_and_its_settings_have_names_of_their_own(name: str):
     design = DESIGNS[name]
     settings = design.settings({})
@@ -36,7 +35,7 @@ def test_every_design_is_valid_and_its_settings_have_names_of_their_own(name: st
     assert len({fingerprint(config) for config in configs}) == len(configs)
 
 
-@pytest.mark.parametrize("name", [name for name in RUNNABLE if name.startswith(("table", "figure", "controls"))])
+@pytest.mark.parametrize("name", [name for name in DESIGNS if name.startswith(("table", "figure", "controls"))])
 def test_within_a_setting_and_seed_only_the_neuron_differs(name: str):
     design = DESIGNS[name]
     for setting in design.settings({}):
@@ -46,13 +45,27 @@ def test_within_a_setting_and_seed_only_the_neuron_differs(name: str):
         assert differing <= {"neuron.name", "start_from"}
 
 
-def test_designs_that_cannot_run_are_refused_with_the_reason_and_the_small_one():
-    with pytest.raises(ConfigError, match=r"'figure3a': cannot be run yet: needs CIFAR-10 .* compare figure3a-small"):
-        find_design("figure3a")
-    with pytest.raises(SpikeloomError, match="cannot be run yet: needs CIFAR-10"):
-        command.run(["figure10"])
+def test_a_design_of_full_size_says_what_it_needs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.chdir(tmp_path)
+    # The plan is printed before anything is trained; without the data, nothing is.
+    with pytest.raises(SpikeloomError, match="cifar10"):
+        command.run(["figure3b", "--cache", str(tmp_path / "empty"), "--out", str(tmp_path / "out")])
+    assert "figure3b: needs a GPU, and the complete data of cifar10" in capsys.readouterr().err
+    needing = {name for name, design in DESIGNS.items() if design.needs}
+    assert needing == {name for name in DESIGNS if not name.endswith("-small")}
     with pytest.raises(ConfigError, match=r"unknown design 'tabel3-small'. Did you mean 'table3-small'"):
         find_design("tabel3-small")
+
+
+def test_every_table_and_figure_of_the_paper_has_a_design_of_full_size():
+    figures = ("2a", "2b", "3a", "3b", "4", "10", "11")
+    for name in ("table1", "table2", "table3", "table3-cifar10", *(f"figure{number}" for number in figures)):
+        design = DESIGNS[name]
+        assert design.full_size and design.paper is not None
+        assert {arm.neuron for arm in design.arms} >= {"lif", "clif"}
+        assert all(setting.config.selection == "paper" for setting in design.settings({}))
 
 
 def test_the_list_names_every_design_its_runs_and_what_is_not_run(capsys: pytest.CaptureFixture[str]):
@@ -60,7 +73,7 @@ def test_the_list_names_every_design_its_runs_and_what_is_not_run(capsys: pytest
     assert list(rows) == list(DESIGNS)
     assert rows["table3"][2:4] == ("6 of 11 needed", str(2 * 6 * 5 * 6))
     assert rows["delayed-cue-small"][2:4] == ("8", str(2 * 4 * 8))
-    assert "cannot be run yet: needs CIFAR-10" in rows["figure4"][4]
+    assert rows["figure4"][4].endswith("; needs a GPU, and the complete data of cifar10, cifar100")
     command.run(["--list"])
     assert "controls-small" in capsys.readouterr().out
 

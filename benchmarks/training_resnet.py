@@ -1,0 +1,135 @@
+"""A training step of the spiking ResNet-18 on still images, compared with the same network from SpikingJelly 2.0.
+
+``python -m benchmarks.training_resnet``. Every block of both must give equal outputs and gradients first.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+import tyro
+from spikingjelly.activation_based import functional
+from torch import Tensor, nn
+
+from benchmarks.measuring import Row, format_table
+from benchmarks.neuron_peers import make_spikingjellys
+from benchmarks.residual_peers import copy_weights, make_peer, parts_of
+from benchmarks.training import LOSS, both_ways, distance, plain_step, timed
+from pipeline.config.run_config import NetworkConfig, NeuronConfig, OptimiserConfig, RunConfig
+from pipeline.data.loader import Batch
+from pipeline.networks import SpikeCounter, build_network, reset_network
+from pipeline.networks.spiking_resnet import SpikingResNet
+from pipeline.runtime.distributed import Group
+from pipeline.training.learner import Learner
+from preprocess.freed_memory import keep_freed_memory
+
+LAYERS, CHANNELS, CLASSES, TARGET = 18, 3, 10, 1.8
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Compare training steps.
+
+    Example: python -m benchmarks.training_resnet
+    """
+
+    tiny: bool = False
+    """Only check on small inputs that the results are equal; the printed times mean nothing."""
+    batch: int = 32
+    """Samples in a batch."""
+    repeats: int = 5
+    """Number of timings, in turns; the median counts."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    steps: int
+    batch: int
+    width: float
+    side: int
+
+
+def main(arguments: Arguments) -> None:
+    """Print the table."""
+    keep_freed_memory()
+    shape = Shape(2, 3, 0.125, 16) if arguments.tiny else Shape(6, arguments.batch, 1.0, 32)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(shape.batch, CHANNELS, shape.side, shape.side, generator=generator)
+    batch = Batch(images.expand(shape.steps, *images.shape), torch.arange(shape.batch) % CLASSES)
+    check_equal("clif", shape, batch)
+    works = {"ours": our_step(shape, batch, "clif"), "theirs": their_step(shape, batch, "clif")}
+    found = timed(works, 1 if arguments.tiny else arguments.repeats)
+    ours, theirs = found["ours"], found["theirs"]
+    row = Row(
+        f"ResNet-18 {shape.side}x{shape.side}, T = {shape.steps}, B = {shape.batch}, training step, CLIF, fp32",
+        str(ours),
+        f"SpikingJelly fp32 {theirs}",
+        theirs.wall_s / ours.wall_s,
+        TARGET,
+        of_processor=theirs.processor_s / ours.processor_s,
+    )
+    print(format_table([row]))
+
+
+def build_ours(shape: Shape, neuron: str) -> tuple[RunConfig, SpikingResNet]:
+    network = NetworkConfig(f"spiking-resnet{LAYERS}", width=shape.width, batch_norm="joint")
+    config = replace(
+        RunConfig(network=network, neuron=NeuronConfig(neuron), loss=LOSS, optimiser=OptimiserConfig()),
+        precision="fp32",
+    )
+    size = (shape.side, shape.side)
+    form = {"channels": CHANNELS, "classes": CLASSES, "size": size, "timesteps": shape.steps, "seed": 0}
+    built = build_network(config.network, config.neuron, **form).train()  # type: ignore[arg-type]
+    assert isinstance(built, SpikingResNet)
+    return config, built
+
+
+def build_theirs(shape: Shape, neuron: str) -> nn.Sequential:
+    """Build their network with our weights."""
+    theirs = make_peer(LAYERS, CHANNELS, CLASSES, partial(make_spikingjellys, neuron), width=shape.width)
+    copy_weights(build_ours(shape, neuron)[1], theirs)
+    return theirs
+
+
+def our_step(shape: Shape, batch: Batch, neuron: str) -> Callable[[], Tensor]:
+    """A step as in `spikeloom train`, including the counting of spikes."""
+    config, network = build_ours(shape, neuron)
+    learner = Learner(config, network, torch.device("cpu"), Group())
+    counter = SpikeCounter(learner.network)
+    counter.__enter__()
+
+    def step() -> Tensor:
+        loss, _ = learner.loss(batch, counter)
+        learner.update(loss)
+        return loss.detach()
+
+    return step
+
+
+def their_step(shape: Shape, batch: Batch, neuron: str) -> Callable[[], Tensor]:
+    """The same step with SpikingJelly's network."""
+    network = build_theirs(shape, neuron)
+    return plain_step(network, network, batch, "fp32", partial(functional.reset_net, network))
+
+
+def check_equal(neuron: str, shape: Shape, batch: Batch) -> None:
+    """Check that every block of both networks gives the same outputs and gradients for the same input.
+
+    Raises:
+        SystemExit: If a block does not.
+    """
+    ours, theirs = build_ours(shape, neuron)[1], build_theirs(shape, neuron)
+    worst, x = 0.0, batch.frames
+    for (name, part, parameters), peer in zip(parts_of(ours), theirs, strict=True):
+        mine, expected = both_ways(part, x, parameters), both_ways(peer, x, list(peer.parameters()))
+        worst, x = max(worst, distance(f"{neuron}, {name}", mine, expected)), expected[0]
+    reset_network(ours)
+    print(f"{neuron}: every block's outputs are equal, gradients at most {worst:.1e} apart", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments))

@@ -1,0 +1,50 @@
+"""Read one image from a JPEG or PNG file."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.errors import RecordingError
+
+
+def read_image(path: Path, height: int, width: int) -> NDArray[np.uint8]:
+    """The image of a file, uint8 (3, H, W); RecordingError as `decode_image`, or if it cannot be read."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read ({error.strerror}). Check the path.") from None
+    return decode_image(path, content, height, width)
+
+
+def decode_image(path: Path, content: bytes, height: int, width: int) -> NDArray[np.uint8]:
+    """The image in the bytes of a file, uint8 (3, H, W); a grey image has three equal channels.
+
+    Raises:
+        RecordingError: If it is not a JPEG or PNG file, is damaged, or has another size.
+    """
+    # Imported here, because most data sets do not need it.
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
+            # Known before anything is decoded.
+            if (image.height, image.width) != (height, width):
+                raise RecordingError(
+                    f"{path}: expected {height}x{width} pixels (rows x columns), found {image.height}x{image.width}. "
+                    f"Scale the image to {height}x{width}."
+                )
+            pixels = np.asarray(image.convert("RGB"), np.uint8)
+    except RecordingError:
+        raise
+    except Exception as error:  # Pillow raises many for damaged files
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            reason = "other first bytes"
+        raise RecordingError(
+            f"{path}: expected a JPEG or PNG image, found a file that cannot be read ({reason}). Copy it again."
+        ) from None
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
