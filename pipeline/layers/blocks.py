@@ -12,7 +12,7 @@ from torch import nn
 from pipeline.config.run_config import NetworkConfig
 from pipeline.kernels.norm_neuron import can_fuse
 from pipeline.layers.batch_norm import SequenceBatchNorm
-from pipeline.layers.dropout import make_dropout as make_dropout
+from pipeline.layers.dropout import SequenceDropout
 from pipeline.layers.pooling import AveragePool, MaxPool
 from pipeline.layers.spike_conv import convolve
 from preprocess.errors import ConfigError
@@ -34,8 +34,13 @@ def channels_last(x: torch.Tensor) -> torch.Tensor:
     return x.movedim(2, -1).contiguous().movedim(-1, 2)
 
 
+def make_dropout(share: float) -> nn.Module:
+    """Dropout whose masks follow `network.dropout_mask`; the identity if the rate is 0."""
+    return SequenceDropout(share) if share > 0 else nn.Identity()
+
+
 class ConvBlock(nn.Module):
-    """Convolution 3x3, batch norm, neuron and dropout."""
+    """Convolution 3x3, batch norm, neuron, and dropout with one mask for all time steps."""
 
     def __init__(
         self,

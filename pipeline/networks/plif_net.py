@@ -35,7 +35,7 @@ VOTERS = 10
 
 
 class LinearBlock(nn.Module):
-    """Dropout, linear layer and neuron."""
+    """Dropout with one mask for all time steps, linear layer and neuron."""
 
     def __init__(self, features: int, out: int, make_neuron: MakeNeuron, dropout: float) -> None:
         super().__init__()
