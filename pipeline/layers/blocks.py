@@ -13,7 +13,7 @@ from pipeline.config.run_config import NetworkConfig
 from pipeline.kernels.norm_neuron import can_fuse
 from pipeline.kernels.tensors import is_repeated, repeated
 from pipeline.layers.batch_norm import SequenceBatchNorm
-from pipeline.layers.dropout import make_dropout as make_dropout
+from pipeline.layers.dropout import SequenceDropout
 from pipeline.layers.pooling import AveragePool, MaxPool
 from pipeline.layers.spike_conv import convolve
 from preprocess.errors import ConfigError
@@ -44,6 +44,11 @@ def channels_last(x: torch.Tensor) -> torch.Tensor:
     if is_repeated(x):
         return repeated(channels_last(x[:1])[0], len(x))
     return x.movedim(2, -1).contiguous().movedim(-1, 2)
+
+
+def make_dropout(share: float) -> nn.Module:
+    """Dropout whose masks follow `network.dropout_mask`; the identity if the rate is 0."""
+    return SequenceDropout(share) if share > 0 else nn.Identity()
 
 
 def fire(norm: SequenceBatchNorm, neuron: nn.Module, current: torch.Tensor) -> torch.Tensor:
@@ -114,7 +119,7 @@ class ConvBlock(SpikingBlock):
 
 
 class LinearBlock(nn.Module):
-    """Dropout with one mask for all time steps, linear layer and neuron."""
+    """Dropout, linear layer and neuron."""
 
     def __init__(self, features: int, out: int, make_neuron: MakeNeuron, dropout: float) -> None:
         super().__init__()

