@@ -1,8 +1,8 @@
 """Tests custom neurons and networks against what training requires, before any training.
 
 A neuron maps (T, B, ...) to spikes of the same shape; a network maps frames (T, B, C, H, W) to logits
-(T, B, classes), where C is 2, or 1 if `input.polarity` leaves one channel; `reset()` clears everything that a module
-keeps between batches.
+(T, B, classes), where C is 2, 1 if `input.polarity` leaves one channel, or 3 for images; `reset()` clears everything
+that a module keeps between batches.
 """
 
 from __future__ import annotations

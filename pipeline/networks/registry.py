@@ -74,7 +74,7 @@ def build_network(
     Args:
         network: The network's name, width and normalisation.
         neuron: The spiking layers.
-        channels: Channels of a frame: 2, OFF and ON, or 1 (see `input.polarity`).
+        channels: Channels of a frame: 2, OFF and ON, 1 (see `input.polarity`), or 3 of an image.
         classes: Number of logits.
         size: Height and width of a frame.
         timesteps: T. Built-in networks work with any; neurons with weights for each time step work with this T only.

@@ -50,6 +50,11 @@ def frame_cache_in(path: Path) -> Path:
     return _only_file(path, inside, "a frame cache")
 
 
+def image_store_in(path: Path) -> Path:
+    """The image store that a path means: as `event_store_in`."""
+    return _only_file(path, ("images.h5", "*/images.h5"), "an image store")
+
+
 def _only_file(path: Path, patterns: tuple[str, ...], kind: str) -> Path:
     path = path.expanduser().absolute()
     if not path.is_dir():

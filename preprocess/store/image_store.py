@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.store.cache_file_names import events_path, images_path
+from preprocess.store.cache_file_names import events_path, image_store_in, images_path
 from preprocess.store.chunk_compression import FRAMES, ChunkReader, Packed, create, pack, write
 from preprocess.store.sample_table import SampleTable
 from preprocess.store.sealed_hdf5 import READ_WITH, CacheFile, seal
@@ -28,13 +28,13 @@ CHANNELS = 3
 
 
 def open_images(path: Path | str) -> ImageStore:
-    """Open an image store.
+    """Open an image store, ``CACHE/<name>/images.h5``, or the only one in a folder.
 
     Raises:
-        CacheError: If it is missing, damaged or of another format.
+        CacheError: If it is missing, damaged or of another format, or a folder contains several.
         CacheMismatchError: If another version of the format wrote it.
     """
-    return ImageStore(path)
+    return ImageStore(image_store_in(Path(path)))
 
 
 def find_images(cache: Path, name: str) -> Path | None:

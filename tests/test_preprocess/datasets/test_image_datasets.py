@@ -56,6 +56,7 @@ def test_both_versions_of_cifar10_are_read_in_order(tmp_path: Path, binary: bool
     write_cifar10(tmp_path / "src", binary=binary)
     store = build(tmp_path / "src", "cifar10", tmp_path / "cache")
     assert store.classes == CIFAR10_NAMES and store.shape == (3, 32, 32)
+    assert open_images(tmp_path / "cache").path == store.path
     train, test = crops(60, 32, test=False), crops(30, 32, test=True)
     np.testing.assert_array_equal(pixels_of(store), np.concatenate([train[0], test[0]]))
     assert store.samples.label.tolist() == [*train[1], *test[1]]
