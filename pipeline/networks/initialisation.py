@@ -16,7 +16,7 @@ def initialise(network: nn.Module, seed: int) -> None:
     ``paper``, the default, follows the CLIF authors' code. Convolutions: normal with fan-out scaling for ReLU (He et
     al., 2015), biases 0; batch norm: 1 and 0; linear layers: normal with standard deviation 0.01, biases 0. ``default``
     follows torch's layers, for networks whose authors did so; ``he`` too, except for the weights of convolutions, which
-    are those of ``paper``. The global random state is neither used nor changed.
+    are those of ``paper``; ``he-zero`` is ``he`` with the biases of linear layers 0. The global random state is neither used nor changed.
 
     Args:
         network: Any network; parameters of other layers do not change.
@@ -40,6 +40,13 @@ def _draw_defaults_but_convolutions(network: nn.Module, seed: int) -> None:
             _draw_he(module.weight, torch.Generator().manual_seed(_derive(seed, name)))
 
 
+def _draw_defaults_but_convolutions_and_biases(network: nn.Module, seed: int) -> None:
+    _draw_defaults_but_convolutions(network, seed)
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+
+
 def _draw_he(weight: torch.Tensor, generator: torch.Generator) -> None:
     nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu", generator=generator)
 
@@ -60,7 +67,12 @@ def _draw_papers(network: nn.Module, seed: int) -> None:
                 nn.init.zeros_(module.bias)
 
 
-_RULES = {"paper": _draw_papers, "default": _draw_defaults, "he": _draw_defaults_but_convolutions}
+_RULES = {
+    "paper": _draw_papers,
+    "default": _draw_defaults,
+    "he": _draw_defaults_but_convolutions,
+    "he-zero": _draw_defaults_but_convolutions_and_biases,
+}
 
 
 @contextlib.contextmanager
