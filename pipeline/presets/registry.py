@@ -14,9 +14,9 @@ from pipeline.config.run_config import (
     RunConfig,
     ScheduleConfig,
 )
+from pipeline.presets.heidelberg import spike_train_presets
 from pipeline.presets.paper import paper_presets
 from pipeline.presets.preset import Preset
-from pipeline.presets.spike_trains import spike_train_presets
 from preprocess.binning.binning_config import Binning
 from preprocess.errors import ConfigError
 
