@@ -16,7 +16,8 @@ def initialise(network: nn.Module, seed: int) -> None:
     ``paper``, the default, follows the CLIF authors' code. Convolutions: normal with fan-out scaling for ReLU (He et
     al., 2015), biases 0; batch norm: 1 and 0; linear layers: normal with standard deviation 0.01, biases 0. ``default``
     follows torch's layers, for networks whose authors did so; ``he`` too, except for the weights of convolutions, which
-    are those of ``paper``; ``he-zero`` is ``he`` with the biases of linear layers 0. The global random state is neither used nor changed.
+    are those of ``paper``; ``he-zero`` is ``he`` with the biases of linear layers 0. The global random state is neither
+    used nor changed.
 
     Args:
         network: Any network; parameters of other layers do not change.
