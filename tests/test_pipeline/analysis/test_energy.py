@@ -131,11 +131,11 @@ def test_sums_of_attention_add_as_often_as_keys_and_values_spike_together():
     with torch.no_grad(), SpikeCounter(network, count.watched) as counter:
         network(frames)
     together = sum(int((fired[key].bool() & fired[value].bool()).sum()) for key, value in pairs)
+    assert 0 < together < sum(fired[key].numel() for key, _ in pairs)
     rates = counter.input_rates()
     operations = count_operations(network, torch.ones(1, 1, 2, 32, 32))
     # Of one of 4 steps of one of 2 samples.
     assert sum(layer.macs * rates[layer.source] for layer in operations.of("sum")) == pytest.approx(together / 8)
-    assert 0 < together < sum(fired[key].numel() for key, _ in pairs)
     others = sum(layer.macs * rates[layer.source] for layer in operations.of("conv", "linear") if layer.source)
     assert count.energy(rates, 4).acs == pytest.approx(others + together / 8)
 
