@@ -134,6 +134,9 @@ def _seeded_neurons(config: NeuronConfig, seed: int) -> MakeNeuron:
 
     def make(threshold_factor: float = 1.0) -> nn.Module:
         with seeded(seed, f"neuron {next(numbers)}"):
-            return make_neuron(replace(config, v_threshold=config.v_threshold * threshold_factor))
+            neuron = make_neuron(replace(config, v_threshold=config.v_threshold * threshold_factor))
+        # A custom network may contain other spiking layers, or only those.
+        neuron.is_configured = True  # type: ignore[assignment]
+        return neuron
 
     return make
