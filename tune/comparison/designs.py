@@ -213,7 +213,7 @@ def _designs() -> Iterator[Design]:
         _SMALL,
         _PAIR,
         {"binning.timesteps": (2, 4, 8, 16)},
-        changes=_SHORT | {"network.name": "snn5", "network.width": 0.125},
+        changes=_SHORT | {"network.name": "snn4", "network.width": 0.125},
         seeds=3,
         paper=_FIGURES,
     )
