@@ -233,10 +233,15 @@ def check_equal(neuron: str, shape: Shape, batch: Batch) -> None:
 def distance(name: str, mine: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> float:
     """The distance of the gradients of two results of `both_ways`, as a fraction; SystemExit if they are not equal."""
     flips = float((mine[0] - theirs[0]).abs().gt(1e-3).double().mean())
-    apart = float((mine[1] - theirs[1]).norm() / theirs[1].norm().clamp(min=1e-12))
+    apart = relative(mine[1], theirs[1])
     if not (flips < 1e-4 and apart < 0.02):
         raise SystemExit(f"benchmarks: {name}: {flips:.1e} of the outputs differ, gradients {apart:.2g}")
     return apart
+
+
+def relative(mine: Tensor, theirs: Tensor) -> float:
+    """The norm of the difference as a fraction of that of their tensor."""
+    return float((mine - theirs).norm() / theirs.norm().clamp(min=1e-12))
 
 
 class _Head(nn.Module):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from benchmarks.measuring import Row, format_table
 from benchmarks.neuron_peers import make_spikingjellys
 from benchmarks.residual_peers import copy_weights, make_peer, parts_of
-from benchmarks.training import LOSS, both_ways, distance, plain_step, timed
+from benchmarks.training import LOSS, both_ways, plain_step, relative, timed
 from pipeline.config.run_config import NetworkConfig, NeuronConfig, OptimiserConfig, RunConfig
 from pipeline.data.loader import Batch
 from pipeline.networks import SpikeCounter, build_network, reset_network
@@ -119,6 +119,10 @@ def their_step(shape: Shape, batch: Batch, neuron: str) -> Callable[[], Tensor]:
 def check_equal(neuron: str, shape: Shape, batch: Batch) -> None:
     """Check that every block of both networks gives the same outputs and gradients for the same input.
 
+    Blocks end with a convolution: a potential within rounding of the threshold, of which there are at most one in ten
+    thousand, changes 9 outputs of each channel. If a sixth of the inputs are spikes, the outputs are then up to 0.025
+    apart.
+
     Raises:
         SystemExit: If a block does not.
     """
@@ -126,9 +130,12 @@ def check_equal(neuron: str, shape: Shape, batch: Batch) -> None:
     worst, x = 0.0, batch.frames
     for (name, part, parameters), peer in zip(parts_of(ours), theirs, strict=True):
         mine, expected = both_ways(part, x, parameters), both_ways(peer, x, list(peer.parameters()))
-        worst, x = max(worst, distance(f"{neuron}, {name}", mine, expected)), expected[0]
+        outputs, gradients = map(relative, mine, expected)
+        if not (outputs < 0.025 and gradients < 0.025):
+            raise SystemExit(f"benchmarks: {neuron}, {name}: outputs {outputs:.2g} apart, gradients {gradients:.2g}")
+        worst, x = max(worst, outputs, gradients), expected[0]
     reset_network(ours)
-    print(f"{neuron}: every block's outputs are equal, gradients at most {worst:.1e} apart", file=sys.stderr)
+    print(f"{neuron}: outputs and gradients of every block are at most {worst:.1e} apart", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -33,8 +33,8 @@ class Arguments:
     accept_changed_code: bool = False
     """Evaluate although a custom neuron or network file changed since the training. evaluation.json records it."""
     nir: Path | None = None
-    """Also write the network as a NIR graph to this file: LIF or IF with hard reset, in a network without residual
-    connections and max pooling."""
+    """Also write the network as a NIR graph to this file: LIF or IF with hard reset, in a network without max
+    pooling."""
     json: bool = False
     """Print one JSON object instead of tables."""
 

@@ -62,11 +62,29 @@ def _is_whole_window(values: Values) -> bool:
     return window is None or (not _varies(values) and window >= values["binning.timesteps"] - 1)
 
 
+# Networks whose last layer receives a mean over all positions anyway, or that have no maps.
+_ONE_HEAD = (
+    "spiking-resnet18",
+    "spiking-resnet34",
+    "sew-resnet18",
+    "sew-resnet34",
+    "ms-resnet18",
+    "ms-resnet34",
+    "spike-driven-transformer",
+    "spike-driven-transformer-gesture",
+    "spike-driven-transformer-cifar10dvs",
+    "spikformer",
+    "spikformer-dvs",
+    "fc-snn",
+    "rsnn",
+)
+
 _STEPPED = _Rule(("schedule.name",), lambda values: values["schedule.name"] != "step")
 
 _OF_T = ("binning.timesteps", "binning.split_by")
 
 _RULES: dict[str, _Rule] = {
+    "network.head": _Rule(("network.name",), lambda values: values["network.name"] in _ONE_HEAD),
     "neuron.tau": _unless_neuron(lambda traits: traits.has_tau),
     "neuron.v_threshold": _unless_neuron(lambda traits: traits.has_threshold),
     "neuron.surrogate": _unless_neuron(lambda traits: traits.has_surrogate),

@@ -18,10 +18,10 @@ def initialise(network: nn.Module, seed: int, linear_weights: Literal["normal", 
     ``paper``, the default, follows the CLIF authors' code. Convolutions: normal with fan-out scaling for ReLU (He et
     al., 2015), biases 0; batch norm: 1 and 0; linear layers: normal with standard deviation 0.01, biases 0. ``default``
     follows torch's layers, for networks whose authors did so; ``he`` too, except for the weights of convolutions, which
-    are those of ``paper``. ``truncated-convolutions`` and ``truncated-linear`` follow the authors of transformers: the
-    weights of all convolutions, or of 1x1 convolutions and linear layers, are from a truncated normal distribution with
-    standard deviation 0.02, and their biases 0; all other layers follow torch's. The global random state is neither
-    used nor changed.
+    are those of ``paper``; ``he-zero`` is ``he`` with the biases of linear layers 0. ``truncated-convolutions`` and
+    ``truncated-linear`` follow the authors of transformers: the weights of all convolutions, or of 1x1 convolutions and
+    linear layers, are from a truncated normal distribution with standard deviation 0.02, and their biases 0; all other
+    layers follow torch's. The global random state is neither used nor changed.
 
     Args:
         network: Any network; parameters of other layers do not change.
@@ -48,6 +48,13 @@ def _draw_defaults_but_convolutions(network: nn.Module, seed: int) -> None:
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
             _draw_he(module.weight, torch.Generator().manual_seed(_derive(seed, name)))
+
+
+def _draw_defaults_but_convolutions_and_biases(network: nn.Module, seed: int) -> None:
+    _draw_defaults_but_convolutions(network, seed)
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
 
 
 def _draw_he(weight: torch.Tensor, generator: torch.Generator) -> None:
@@ -93,6 +100,7 @@ _RULES: dict[str, Callable[[nn.Module, int], None]] = {
     "paper": _draw_papers,
     "default": _draw_defaults,
     "he": _draw_defaults_but_convolutions,
+    "he-zero": _draw_defaults_but_convolutions_and_biases,
     "truncated-convolutions": partial(_draw_truncated, which=_is_convolution),
     "truncated-linear": partial(_draw_truncated, which=_is_linear),
 }

@@ -67,7 +67,7 @@ class SpikingResNet(SpikingBlock):
         size: Height and width of a frame; any, because strides round up.
     """
 
-    initialisation = "he"
+    initialisation = "he-zero"
 
     def __init__(
         self, config: NetworkConfig, make_neuron: MakeNeuron, *, channels: int, classes: int, size: tuple[int, int]

@@ -15,12 +15,12 @@ from pipeline.config.run_config import (
     RunConfig,
     ScheduleConfig,
 )
+from pipeline.presets.heidelberg import spike_train_presets
 from pipeline.presets.paper import paper_presets
 from pipeline.presets.paper_images import image_presets
 from pipeline.presets.paper_quoted import quoted_presets
 from pipeline.presets.paper_transformers import transformer_presets
 from pipeline.presets.preset import Preset
-from pipeline.presets.spike_trains import spike_train_presets
 from preprocess.binning.binning_config import Binning
 from preprocess.errors import ConfigError
 

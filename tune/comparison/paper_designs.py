@@ -172,7 +172,7 @@ def _figures() -> Iterator[Design]:
         SMALL,
         PAIR,
         {"binning.timesteps": (2, 4, 8, 16)},
-        changes=SHORT | {"network.name": "snn5", "network.width": 0.125},
+        changes=SHORT | {"network.name": "snn4", "network.width": 0.125},
         seeds=3,
         paper=_FIGURES,
     )

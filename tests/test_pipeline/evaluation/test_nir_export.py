@@ -15,9 +15,11 @@ from torch import nn
 from pipeline.cli import COMMANDS
 from pipeline.config.run_config import NetworkConfig, NeuronConfig, override, to_dict
 from pipeline.evaluation.nir_export import NETWORKS as EXPORTED
-from pipeline.evaluation.nir_export import TIME_STEP_S, ReadNetwork, export_nir, fold_pooling, plain_network
+from pipeline.evaluation.nir_export import TIME_STEP_S, ReadNetwork, export_nir
+from pipeline.evaluation.plain_layers import fold_pooling, plain_network
 from pipeline.layers.batch_norm import SequenceBatchNorm
 from pipeline.networks import NETWORKS, SpikeCounter, build_network, reset_network
+from pipeline.networks.modified_plif_net import ModifiedPLIFNet
 from pipeline.neurons.make_neuron import NEURONS
 from pipeline.training.train_run import train_run
 from preprocess.terminal.command_line import run_main
@@ -52,6 +54,9 @@ def network_of(config: NetworkConfig, neuron: NeuronConfig = HARD, size: tuple[i
         elif isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
             module.bias.data = draw(module.bias, -0.5, 0.5)
     network.classifier.weight.data = draw(network.classifier.weight, -1.0, 1.0)
+    if isinstance(network, ModifiedPLIFNet):
+        network.hidden.linear.weight.data = draw(network.hidden.linear.weight, -1.0, 1.0)
+        network.hidden.linear.bias.data = draw(network.hidden.linear.bias, 0.2, 0.8)
     return network.double().eval()
 
 
@@ -77,6 +82,15 @@ CASES = [
     ("snn4", "gap", (16, 16)),
     ("snn5", "paper", (32, 37)),
     ("snn5", "gap", (47, 32)),
+    ("modified-plif-net-cifar10", "paper", (14, 17)),
+    ("modified-plif-net-cifar10dvs", "paper", (33, 48)),
+    ("modified-plif-net-gesture", "paper", (64, 97)),
+    ("spiking-resnet18", "paper", (13, 16)),
+    ("spiking-resnet34", "paper", (16, 16)),
+    ("ms-resnet18", "paper", (33, 48)),
+    ("ms-resnet34", "paper", (40, 40)),
+    ("wide-7b", "paper", (17, 35)),
+    ("wide-7b", "gap", (33, 32)),
     ("fc-snn", "paper", (1, 70)),
 ]
 
@@ -137,6 +151,18 @@ def test_a_file_that_is_read_again_computes_the_same(neuron: NeuronConfig, tmp_p
         torch.testing.assert_close(found, plain(frames), rtol=1e-9, atol=1e-9)
     for (name, parameter), (other, again) in zip(plain.named_parameters(), read.graph.named_parameters(), strict=True):
         assert name == other and torch.equal(parameter, again)
+
+
+@pytest.mark.parametrize("name", ["spiking-resnet18", "wide-7b"])
+def test_a_graph_with_sums_is_read_again_as_the_same_network(name: str, tmp_path: Path):
+    size = (16, 16)
+    network = network_of(NetworkConfig(name=name, width=0.05), size=size)
+    export_nir(network, size, tmp_path / "a.nir", channels=2)
+    plain = plain_network(network, size).float().double()
+    read = ReadNetwork(tmp_path / "a.nir", CPU).double()
+    frames = counts(size)
+    with torch.no_grad():
+        torch.testing.assert_close(read(frames), plain(frames), rtol=1e-9, atol=1e-9)
 
 
 def test_the_graph_has_the_nodes_and_constants_of_the_network(tmp_path: Path):

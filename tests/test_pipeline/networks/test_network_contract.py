@@ -145,3 +145,21 @@ def test_residual_blocks_run_fused_where_the_neuron_can(monkeypatch: pytest.Monk
     network(images())
     assert len(seen) == 17 and all(isinstance(norm, SequenceBatchNorm) for norm in seen)
     assert not any(isinstance(module, ConvBlock) for module in network.modules())
+
+
+@pytest.mark.parametrize("name", ["spiking-resnet18", "sew-resnet18", "ms-resnet18", "wide-7b", "snn5"])
+def test_residual_networks_learn_to_tell_two_patterns_apart(name: str):
+    config = NeuronConfig("clif")
+    form = {"channels": 2, "classes": 2, "size": (16, 16), "timesteps": 2, "seed": 0}
+    network = build_network(NetworkConfig(name, width=1 / 8), config, **form)  # type: ignore[arg-type]
+    optimiser = torch.optim.Adam(network.parameters(), 0.01)
+    labels = torch.arange(8) % 2
+    x = torch.rand(2, 8, 2, 16, 16, generator=torch.Generator().manual_seed(0))
+    x[:, labels == 1, :, :8] += 1.0
+    for _ in range(15):
+        loss = nn.functional.cross_entropy(network(x).mean(0), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        reset_network(network)
+    assert loss.item() < 0.3

@@ -11,7 +11,8 @@ import torch
 from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
-from pipeline.config.run_config import NetworkConfig, NeuronConfig
+from pipeline.config.inactive_fields import is_inactive
+from pipeline.config.run_config import NetworkConfig, NeuronConfig, RunConfig, flatten, override
 from pipeline.layers.pooling import AveragePool
 from pipeline.networks import NETWORKS, SpikeCounter, build_network, neuron_layers, reset_network
 from preprocess.errors import ConfigError
@@ -69,6 +70,19 @@ def test_any_size_that_survives_the_poolings_is_taken(name: str, head: str):
     for size in ((33, 50), (34, 34), (32, 32)):
         network = build(NetworkConfig(name, width=1 / 16, head=head), size=size)
         assert network(frames(2, 2, 2, *size)).shape == (2, 2, 10)
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_the_head_is_inactive_where_it_changes_nothing(name: str):
+    shapes = [
+        [
+            parameter.shape
+            for parameter in build(NetworkConfig(name, width=1 / 16, head=head), size=(64, 66)).parameters()
+        ]
+        for head in ("paper", "gap")
+    ]
+    inactive = is_inactive("network.head", flatten(override(RunConfig(), {"network.name": name})))
+    assert inactive == (shapes[0] == shapes[1])
 
 
 def test_heads_differ_in_what_the_linear_layer_sees():

@@ -101,6 +101,18 @@ def test_spiking_resnet18_has_11_2_million_parameters(classes: int, parameters: 
     assert biases == ["stem"]
 
 
+def test_initial_weights_of_spiking_resnet_are_drawn_as_the_authors_draw_them():
+    network = build(NetworkConfig("spiking-resnet18", width=0.5))
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            spread = (2 / (module.out_channels * module.kernel_size[0] ** 2)) ** 0.5
+            assert module.weight.std().item() == pytest.approx(spread, rel=0.1), name
+            # torch's own uniform biases, within 1 / sqrt(fan-in).
+            assert module.bias is None or 0 < module.bias.abs().max() <= module.weight[0].numel() ** -0.5
+    assert not network.classifier.bias.any()
+    assert network.classifier.weight.std().item() == pytest.approx((3 * 256) ** -0.5, rel=0.1)
+
+
 def test_sew_resnet_equals_spikingjellys():
     theirs = sew_resnet.sew_resnet18(cnf="ADD", spiking_neuron=node, num_classes=5)
     assert_equal(build(NetworkConfig("sew-resnet18", batch_norm="joint")), theirs)

@@ -305,3 +305,22 @@ def test_dropout_is_before_the_addition_and_keeps_one_mask():
     network = build(NetworkConfig("spike-driven-transformer", width=1 / 8, dropout=0.3))
     names = {name for name, module in network.named_modules() if isinstance(module, sj_layer.Dropout)}
     assert names == {f"blocks.{part}{k}.branch.dropout" for k in (1, 2) for part in ("attention", "mlp")}
+
+
+@pytest.mark.parametrize("neuron", ["lif", "clif"])
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_it_learns_to_tell_two_patterns_apart(name: str, neuron: str):
+    network = build(NetworkConfig(name, width=1 / 16, batch_norm="joint"), NeuronConfig(neuron), classes=2)
+    optimiser = torch.optim.Adam(network.parameters(), 0.01)
+    labels = torch.arange(6) % 2
+    x = frames(3, 6, 2, 16, 16) * 0.5
+    x[:, labels == 1, :, :8] += 1.0
+    losses = []
+    for _ in range(16):
+        loss = nn.functional.cross_entropy(network(x).mean(0), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        reset_network(network)
+        losses.append(loss.item())
+    assert losses[-1] < 0.3, losses
