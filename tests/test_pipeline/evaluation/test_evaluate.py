@@ -274,7 +274,7 @@ def test_a_result_of_an_older_version_has_no_interval_and_is_printed(trained: Pa
     there = open_run(trained)
     assert there.result is not None
     old = {name: value for name, value in there.result.items() if not name.startswith("test_accuracy_")}
-    print_result(old, there.config, there.folder)
+    print_result(old, there)
     out = capsys.readouterr().out
     assert f"({old['correct']} of 36)" in out and "interval" not in out
 
