@@ -151,7 +151,7 @@ def test_every_dropout_of_a_network_follows_the_configuration(name: str):
             assert torch.equal(drop.eval()(torch.ones(2, 3, 4)), torch.ones(2, 3, 4))
 
 
-@pytest.mark.parametrize("name", ["spiking-vgg11", "vggsnn", "snn5"])
+@pytest.mark.parametrize("name", ["spiking-vgg11", "vggsnn", "snn4"])
 def test_linear_weights_are_drawn_as_configured_and_nothing_else_changes(name: str):
     normal, torchs = (
         build(NetworkConfig(name, width=1 / 8, linear_weights=weights), size=(32, 32)).state_dict()  # type: ignore[arg-type]
