@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from preprocess.building import source_fingerprint
 from preprocess.building.event_order import sort_chunks
 from preprocess.building.segments import SegmentReader, SegmentWriter
+from preprocess.building.small_recordings import SmallRecordings, decode_small
 from preprocess.building.source_fingerprint import Source
 from preprocess.building.windows import WindowCutter
 from preprocess.errors import CacheError, RecordingError
@@ -69,6 +70,7 @@ def plan_parts(layout: Layout) -> list[PartPlan]:
     pending: list[SourceRecording] = []
     states: list[tuple[int, int]] = []
     errors: list[str] = []
+    total = 0
     general = source_fingerprint.describe_layout(layout, event_store.VERSION)
 
     def finish() -> None:
@@ -85,8 +87,10 @@ def plan_parts(layout: Layout) -> list[PartPlan]:
         except RecordingError as error:
             errors += error.errors
             continue
-        if sum(size for size, _ in states) + state[0] > _PART_BYTES:
+        if total + state[0] > _PART_BYTES:
             finish()
+            total = 0
+        total += state[0]
         pending.append(recording)
         states.append(state)
     finish()
@@ -119,7 +123,11 @@ def _decode_into(file: NewFile, layout: Layout, recordings: Sequence[SourceRecor
     writer = _PartWriter(file, layout)
     sources: list[Source] = []
     errors: list[str] = []
-    for recording in recordings:
+    for recording in decode_small(layout, recordings):
+        if isinstance(recording, SmallRecordings):
+            writer.take_small(recording)
+            sources += recording.sources
+            continue
         try:
             before = source_fingerprint.stat_source(recording)
             writer.decode(recording)
@@ -309,6 +317,30 @@ class _PartWriter:
         sample.time_crc = zlib.crc32(t.data, sample.time_crc)
         sample.count += n
         sample.backwards += backwards
+
+    def take_small(self, small: SmallRecordings) -> None:
+        """Store the events of recordings that were decoded together."""
+        from preprocess.building.segment_kernels import select_recordings
+
+        events, counts = small.events, small.counts
+        address, delta = self._segments.room(len(events))
+        times = np.empty(len(events), np.int64)
+        found, checksums = np.empty((len(counts), 4), np.int64), np.empty(len(counts), np.int64)
+        select_recordings(
+            events.t, events.x, events.y, events.p, counts, self._layout.height, self._layout.width,
+            address, times, delta, found, checksums,
+        )  # fmt: skip
+        self._segments.add_many(len(self._samples), counts, checksums)
+        l = 0
+        for recording, count, (low, high, _, backwards) in zip(
+            small.recordings, counts.tolist(), found.tolist(), strict=True
+        ):
+            r = l + count
+            sample = _PendingSample(recording.samples[0], count, int(times[l]), bounds=[low, high], backwards=backwards)
+            sample.address_crc = zlib.crc32(address[l:r].data)
+            sample.time_crc = zlib.crc32(times[l:r].data)
+            self._samples.append(sample)
+            l = r
 
     def finish(self, sources: Sequence[Source]) -> None:
         """Write the tables of the samples that are kept, of the sources and of the notes."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from preprocess.jit import compile_kernel
+from preprocess.store.fletcher32 import fletcher32
 
 
 @compile_kernel
@@ -98,6 +99,76 @@ def select_events(
     found[2] = jumps
     found[3] = backwards
     return belong
+
+
+@compile_kernel
+def select_recordings(
+    t: Any,
+    x: Any,
+    y: Any,
+    p: Any,
+    counts: Any,
+    height: int,
+    width: int,
+    address: Any,
+    times: Any,
+    delta: Any,
+    found: Any,
+    checksums: Any,
+) -> None:
+    """As `select_events`, for all events of several recordings without jumps, each of which is one sample.
+
+    Args:
+        t: Times in µs of all recordings, int64 (N,).
+        x: Columns, uint16 (N,); as all events, within the sensor.
+        y: Rows, uint16 (N,).
+        p: Polarities, uint8 (N,).
+        counts: Number of events of each recording, at least one, int64 (R,).
+        height: Sensor rows.
+        width: Sensor columns.
+        address: Output, any unsigned type that fits 2 * height * width - 1, (N,).
+        times: Output, int64 (N,).
+        delta: Output, uint32 (N,).
+        found: Output, as `found` of `select_events`, int64 (R, 4).
+        checksums: Output, `checksum_segment` of each recording, int64 (R,).
+    """
+    low, high = np.int64(-9223372036854775808), np.int64(9223372036854775807)
+    l = 0
+    for k in range(len(counts)):
+        r = l + counts[k]
+        select_events(
+            t[l:r], x[l:r], y[l:r], p[l:r], low, high, height, width, True, 0,
+            address[l:r], times[l:r], delta[l:r], found[k],
+        )  # fmt: skip
+        checksums[k] = checksum_segment(address[l:r], delta[l:r])
+        l = r
+
+
+@compile_kernel
+def mark_irregular(t: Any, starts: Any, counts: Any, ordered: bool, regular: Any) -> None:
+    """Mark recordings whose times jump.
+
+    Args:
+        t: Times in µs of all recordings, int64 (N,).
+        starts: The first event of each recording, int64 (R,).
+        counts: Number of events of each recording, int64 (R,).
+        ordered: Whether times that decrease are irregular, too.
+        regular: Recordings to look at, bool (R,); becomes False for irregular ones.
+    """
+    for k in range(len(starts)):
+        if regular[k]:
+            least = most = np.int64(0)
+            for n in range(starts[k] + 1, starts[k] + counts[k]):
+                step = t[n] - t[n - 1]
+                least = min(least, step)
+                most = max(most, step)
+            regular[k] = least >= -2147483648 and most < 2147483648 and not (ordered and least < 0)
+
+
+@compile_kernel
+def checksum_segment(address: Any, delta: Any) -> Any:
+    """Return the checksum of the addresses and time differences of a segment, 63 bits."""
+    return np.int64(fletcher32(address.view(np.uint8)) << np.uint64(31) ^ fletcher32(delta.view(np.uint8)))
 
 
 @compile_kernel

@@ -74,6 +74,19 @@ class SegmentWriter:
         self._jumps += [(l + int(k), int(us)) for k, us in zip(at, lacking, strict=True)]
         self._filled += events
 
+    def add_many(self, first: int, counts: NDArray[np.int64], checksums: NDArray[np.int64]) -> None:
+        """Append a segment of each of several consecutive samples, which fill the buffers of the last `room` call.
+
+        Args:
+            first: Number of the first sample in this file.
+            counts: Number of events of each sample, at least one, int64 (S,).
+            checksums: Their `checksum_segment`, int64 (S,).
+        """
+        ends = self._written + self._filled + np.cumsum(counts)
+        rows = zip(range(first, first + len(counts)), ends - counts, ends, checksums, strict=True)
+        self._segments += [(sample, int(l), int(r), int(checksum)) for sample, l, r, checksum in rows]
+        self._filled += int(counts.sum())
+
     def _flush(self) -> None:
         if self._filled:
             for column, buffer in zip(self._columns, self._buffers, strict=True):
@@ -151,7 +164,6 @@ def _runs(segments: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 
 def _checksum(address: Column, delta: Column) -> int:
-    from preprocess.store.fletcher32 import fletcher32
+    from preprocess.building.segment_kernels import checksum_segment
 
-    # 63 bits.
-    return int(fletcher32(address.view(np.uint8))) << 31 ^ int(fletcher32(delta.view(np.uint8)))
+    return int(checksum_segment(address, delta))

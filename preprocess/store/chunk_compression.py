@@ -8,6 +8,7 @@ plugin's library does not export its functions, the pipeline does the same work.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -60,20 +61,26 @@ def pack(values: NDArray[Any], codec: Codec, chunk: tuple[int, ...]) -> Packed:
         codec: Codec of the dataset.
         chunk: Shape of the dataset's chunks.
     """
-    if blosc.load() is None or values.shape != chunk:
-        # Chunks at the end of a dataset are stored at full size: the pipeline pads them.
-        return values
-    from preprocess.store.fletcher32 import fletcher32
+    return pack_many(values[None], codec, chunk)[0]
 
-    values = np.ascontiguousarray(values)
-    packed = np.empty(values.nbytes + blosc.OVERHEAD + _CHECKSUM_BYTES, np.uint8)
-    size = blosc.compress(values, packed, codec.compressor, LEVEL, codec.shuffle)
-    if size <= 0:
-        raise CacheError(f"Blosc could not compress a chunk (code {size}). Run the same command again.")
-    packed[size : size + _CHECKSUM_BYTES] = np.frombuffer(
-        int(fletcher32(packed[:size])).to_bytes(4, "little"), np.uint8
-    )
-    return packed[: size + _CHECKSUM_BYTES].tobytes()
+
+def pack_many(values: NDArray[Any], codec: Codec, chunk: tuple[int, ...]) -> list[Packed]:
+    """As `pack`, for C chunks of one shape, in one compiled loop; the first axis of `values` has C elements."""
+    if blosc.load() is None or values.shape[1:] != chunk:
+        # Chunks at the end of a dataset are stored at full size: the pipeline pads them.
+        return list(values)
+    from preprocess.store.chunk_encoder import Compress, pack_chunks
+
+    plain = np.ascontiguousarray(values).reshape(len(values), -1)
+    rows = plain.view(np.uint8)
+    packed = np.empty(len(rows) * (rows.shape[1] + blosc.OVERHEAD + _CHECKSUM_BYTES), np.uint8)
+    ends = np.empty(len(rows), np.int64)
+    name = blosc.COMPRESSOR_NAMES[codec.compressor]
+    code = pack_chunks(Compress(), rows, values.itemsize, name.ctypes.data, LEVEL, codec.shuffle, packed, ends)
+    if code:
+        raise CacheError(f"Blosc could not compress a chunk (code {code}). Run the same command again.")
+    borders = [0, *ends.tolist()]
+    return [packed[start:end].tobytes() for start, end in itertools.pairwise(borders)]
 
 
 def write(dataset: h5py.Dataset, start: tuple[int, ...], packed: Packed) -> None:
