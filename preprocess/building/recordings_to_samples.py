@@ -8,22 +8,20 @@ used.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.building import source_fingerprint
 from preprocess.building.event_order import sort_chunks
-from preprocess.building.segments import SegmentReader, SegmentWriter
+from preprocess.building.segments import SegmentWriter
 from preprocess.building.small_recordings import SmallRecordings, decode_small
 from preprocess.building.source_fingerprint import Source
 from preprocess.building.windows import WindowCutter
@@ -31,7 +29,7 @@ from preprocess.errors import CacheError, RecordingError
 from preprocess.events import Events
 from preprocess.files import whole_file
 from preprocess.store import event_store
-from preprocess.store.columns import read_column, write_column
+from preprocess.store.columns import write_column
 from preprocess.store.sample_table import SampleTable
 from preprocess.store.sealed_hdf5 import NewFile, new_file
 
@@ -39,8 +37,10 @@ if TYPE_CHECKING:
     from preprocess.datasets.layout import Layout, Sample, SourceRecording
     from preprocess.formats import Recording
 
-# Recordings of a few kilobytes share a part: one file each would take longer than decoding them.
-_PART_BYTES = 1 << 22
+# Recordings of a few kilobytes share a part: one file each would take longer than decoding them. Parts of large data
+# sets are larger, because each takes as long as decoding dozens of recordings.
+_PART_BYTES, _LARGE_PART_BYTES = 1 << 22, 1 << 24
+_MANY_PARTS = 32
 
 # Incremented when the contents of parts change, so that parts of earlier versions are never used.
 _PART_VERSION = 2
@@ -61,42 +61,44 @@ class PartPlan:
 
 
 def plan_parts(layout: Layout) -> list[PartPlan]:
-    """Group the recordings, in source order, into parts of about four megabytes or of a single recording.
+    """Group the recordings, in source order, into parts of a few megabytes or of a single recording.
 
     Raises:
         RecordingError: If recordings are missing; lists all of them.
     """
     plans: list[PartPlan] = []
-    pending: list[SourceRecording] = []
-    states: list[tuple[int, int]] = []
     errors: list[str] = []
-    total = 0
-    general = source_fingerprint.describe_layout(layout, event_store.VERSION)
-
-    def finish() -> None:
-        if pending:
-            described = [source_fingerprint.describe_recording(r) for r in pending]
-            part_id = source_fingerprint.digest([_PART_VERSION, general, described, states])
-            plans.append(PartPlan(part_id, tuple(pending), sum(size for size, _ in states)))
-            pending.clear()
-            states.clear()
-
+    states: list[tuple[int, int]] = []
+    found: list[SourceRecording] = []
     for recording in layout.recordings:
         try:
-            state = source_fingerprint.stat_source(recording)
+            states.append(source_fingerprint.stat_source(recording))
+            found.append(recording)
         except RecordingError as error:
             errors += error.errors
-            continue
-        if total + state[0] > _PART_BYTES:
-            finish()
-            total = 0
-        total += state[0]
-        pending.append(recording)
-        states.append(state)
-    finish()
     if errors:
         raise RecordingError(*errors)
+    general = source_fingerprint.describe_layout(layout, event_store.VERSION)
+    sizes = [size for size, _ in states]
+    limit = min(max(_PART_BYTES, sum(sizes) // _MANY_PARTS), max(_PART_BYTES, _LARGE_PART_BYTES))
+    for first, last in _group(sizes, limit):
+        recordings = tuple(found[first:last])
+        described = [source_fingerprint.describe_recording(r) for r in recordings]
+        part_id = source_fingerprint.digest([_PART_VERSION, general, described, states[first:last]])
+        plans.append(PartPlan(part_id, recordings, sum(sizes[first:last])))
     return plans
+
+
+def _group(sizes: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
+    """Divide recordings into consecutive groups [first, last) of at most `limit` bytes, or of a single recording."""
+    first = total = 0
+    for k, size in enumerate(sizes):
+        if k > first and total + size > limit:
+            yield first, k
+            first, total = k, 0
+        total += size
+    if sizes:
+        yield first, len(sizes)
 
 
 def build_part(layout: Layout, folder: Path, plan: PartPlan) -> tuple[str, ...]:
@@ -399,50 +401,3 @@ def _table(pending: Sequence[_PendingSample], *, joined: bool) -> SampleTable:
             "offset": np.cumsum([0] + [g.count for g in pending]),
         }
     )
-
-
-class Part:
-    """The tables of a finished part, for merging; CacheError if its file is damaged."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with _deleted_if_damaged(path), h5py.File(path, "r") as file:
-            self.samples = SampleTable.read(file["samples"])
-            self.backwards: NDArray[np.int64] = read_column(file, "backwards")
-            self.sources = source_fingerprint.read_sources(file["sources"])
-            self.notes: dict[str, int] = json.loads(read_column(file, "notes")[0])
-
-    def jumps(self) -> NDArray[np.int64]:
-        """Indices of the events with jumps, sample by sample, and what to add to their differences, int64 (J, 2)."""
-        with _deleted_if_damaged(self.path), h5py.File(self.path, "r") as file:
-            return SegmentReader(file).jumps()
-
-    @property
-    def events(self) -> int:
-        """Total number of events."""
-        return int(self.samples.offset[-1])
-
-
-def read_part(path: Path, l: int, r: int) -> Iterator[tuple[NDArray[Any], NDArray[np.uint32]]]:
-    """Yield addresses and time differences of a part's events [l, r), ordered by sample, in blocks.
-
-    Raises:
-        CacheError: If the part is damaged.
-    """
-    with _deleted_if_damaged(path), h5py.File(path, "r") as file:
-        yield from SegmentReader(file).read(l, r)
-
-
-@contextlib.contextmanager
-def _deleted_if_damaged(path: Path) -> Iterator[None]:
-    # Parts are not synced to disk, so one may be damaged after a power failure.
-    try:
-        yield
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            # An error of the system, not of HDF5, such as too many open files: the part may be intact.
-            raise CacheError(f"{path}: cannot be read ({error}). Run the same command again.") from None
-        with contextlib.suppress(OSError):
-            path.unlink()
-        again = "It was deleted. Run the same command again."
-        raise CacheError(f"{path}: expected a readable part, found damage ({error}). {again}") from None

@@ -104,6 +104,8 @@ class ChunkReader:
         self.dtype: np.dtype[Any] = dataset.dtype
         self._chunk_bytes = int(np.prod(self.chunks)) * self.dtype.itemsize
         direct = blosc.load() is not None and _filters(dataset) == ["blosc", "fletcher32"]
+        # Where each chunk is in the file: HDF5 looks through all chunks to find one.
+        self._places: dict[tuple[int, ...], Any] = {}
         # The file descriptor of HDF5, valid while its file is open.
         self._descriptor: int | None = dataset.file.id.get_vfd_handle() if direct else None
 
@@ -143,7 +145,11 @@ class ChunkReader:
 
         if self._descriptor is None:
             return 0
-        places = [self.dataset.id.get_chunk_info_by_coord(start) for start in starts]
+        if len(self._places) < len(starts):
+            self._places = _places(self.dataset)
+        places = [self._places[start] for start in starts if start in self._places]
+        if len(places) < len(starts):
+            return 0  # chunks that were never written
         largest = self._chunk_bytes + blosc.OVERHEAD + _CHECKSUM_BYTES
         if any(place.byte_offset is None or place.filter_mask or place.size > largest for place in places):
             return 0
@@ -170,6 +176,13 @@ class ChunkReader:
         done = blosc.decompress(packed, out)
         if done != out.nbytes:
             raise ValueError(f"a chunk cannot be decompressed (Blosc code {done})")
+
+
+def _places(dataset: h5py.Dataset) -> dict[tuple[int, ...], Any]:
+    """The position, size and filter mask of every chunk."""
+    found: dict[tuple[int, ...], Any] = {}
+    dataset.id.chunk_iter(lambda info: found.__setitem__(info.chunk_offset, info))
+    return found
 
 
 def _join_runs(intervals: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
