@@ -47,7 +47,8 @@ def read_part(path: Path, l: int, r: int) -> Iterator[tuple[NDArray[Any], NDArra
     Raises:
         CacheError: If the part is damaged.
     """
-    with _deleted_if_damaged(path), h5py.File(path, "r") as file:
+    # Without HDF5's own copy of each chunk.
+    with _deleted_if_damaged(path), h5py.File(path, "r", rdcc_nbytes=0) as file:
         yield from SegmentReader(file).read(l, r)
 
 

@@ -326,23 +326,19 @@ class _PartWriter:
 
         events, counts = small.events, small.counts
         address, delta = self._segments.room(len(events))
-        times = np.empty(len(events), np.int64)
-        found, checksums = np.empty((len(counts), 4), np.int64), np.empty(len(counts), np.int64)
+        found, checksums = np.empty((len(counts), 3), np.int64), np.empty(len(counts), np.int64)
         select_recordings(
             events.t, events.x, events.y, events.p, counts, self._layout.height, self._layout.width,
-            address, times, delta, found, checksums,
+            address, delta, found, checksums,
         )  # fmt: skip
         self._segments.add_many(len(self._samples), counts, checksums)
-        l = 0
-        for recording, count, (low, high, _, backwards) in zip(
-            small.recordings, counts.tolist(), found.tolist(), strict=True
-        ):
-            r = l + count
-            sample = _PendingSample(recording.samples[0], count, int(times[l]), bounds=[low, high], backwards=backwards)
-            sample.address_crc = zlib.crc32(address[l:r].data)
-            sample.time_crc = zlib.crc32(times[l:r].data)
+        crc32, addresses, times = zlib.crc32, address.data, events.t.data
+        ends = np.cumsum(counts)
+        rows = zip(small.recordings, (ends - counts).tolist(), ends.tolist(), found.tolist(), strict=True)
+        for recording, l, r, (low, high, backwards) in rows:
+            sample = _PendingSample(recording.samples[0], r - l, int(times[l]), bounds=[low, high], backwards=backwards)
+            sample.address_crc, sample.time_crc = crc32(addresses[l:r]), crc32(times[l:r])
             self._samples.append(sample)
-            l = r
 
     def finish(self, sources: Sequence[Source]) -> None:
         """Write the tables of the samples that are kept, of the sources and of the notes."""

@@ -111,7 +111,6 @@ def select_recordings(
     height: int,
     width: int,
     address: Any,
-    times: Any,
     delta: Any,
     found: Any,
     checksums: Any,
@@ -127,42 +126,45 @@ def select_recordings(
         height: Sensor rows.
         width: Sensor columns.
         address: Output, any unsigned type that fits 2 * height * width - 1, (N,).
-        times: Output, int64 (N,).
         delta: Output, uint32 (N,).
-        found: Output, as `found` of `select_events`, int64 (R, 4).
+        found: Output, the earliest and the latest time and the number of negative differences, int64 (R, 3).
         checksums: Output, `checksum_segment` of each recording, int64 (R,).
     """
-    low, high = np.int64(-9223372036854775808), np.int64(9223372036854775807)
+    for n in range(len(t)):
+        address[n] = (np.int64(p[n]) * height + np.int64(y[n])) * width + np.int64(x[n])
     l = 0
     for k in range(len(counts)):
         r = l + counts[k]
-        select_events(
-            t[l:r], x[l:r], y[l:r], p[l:r], low, high, height, width, True, 0,
-            address[l:r], times[l:r], delta[l:r], found[k],
-        )  # fmt: skip
+        low = high = t[l]
+        backwards = np.int64(0)
+        delta[l] = 0
+        for n in range(l + 1, r):
+            step = t[n] - t[n - 1]
+            delta[n] = np.uint32(step)
+            backwards += step < 0
+            low = min(low, t[n])
+            high = max(high, t[n])
+        found[k, 0], found[k, 1], found[k, 2] = low, high, backwards
         checksums[k] = checksum_segment(address[l:r], delta[l:r])
         l = r
 
 
 @compile_kernel
-def mark_irregular(t: Any, starts: Any, counts: Any, ordered: bool, regular: Any) -> None:
-    """Mark recordings whose times jump.
+def mark_unordered(t: Any, starts: Any, counts: Any, ordered: Any) -> None:
+    """Mark recordings with a time that is earlier than its predecessor.
 
     Args:
         t: Times in µs of all recordings, int64 (N,).
         starts: The first event of each recording, int64 (R,).
         counts: Number of events of each recording, int64 (R,).
-        ordered: Whether times that decrease are irregular, too.
-        regular: Recordings to look at, bool (R,); becomes False for irregular ones.
+        ordered: Recordings to look at, bool (R,); becomes False for unordered ones.
     """
     for k in range(len(starts)):
-        if regular[k]:
-            least = most = np.int64(0)
+        if ordered[k]:
+            backwards = np.int64(0)
             for n in range(starts[k] + 1, starts[k] + counts[k]):
-                step = t[n] - t[n - 1]
-                least = min(least, step)
-                most = max(most, step)
-            regular[k] = least >= -2147483648 and most < 2147483648 and not (ordered and least < 0)
+                backwards += t[n] < t[n - 1]
+            ordered[k] = backwards == 0
 
 
 @compile_kernel

@@ -83,8 +83,8 @@ class SegmentWriter:
             checksums: Their `checksum_segment`, int64 (S,).
         """
         ends = self._written + self._filled + np.cumsum(counts)
-        rows = zip(range(first, first + len(counts)), ends - counts, ends, checksums, strict=True)
-        self._segments += [(sample, int(l), int(r), int(checksum)) for sample, l, r, checksum in rows]
+        samples = range(first, first + len(counts))
+        self._segments += zip(samples, (ends - counts).tolist(), ends.tolist(), checksums.tolist(), strict=True)
         self._filled += int(counts.sum())
 
     def _flush(self) -> None:

@@ -145,11 +145,12 @@ def _regular_runs(
     batch: _Batch, events: Events, counts: NDArray[np.int64]
 ) -> Iterator[SmallRecordings | SourceRecording]:
     """Yield consecutive regular recordings together, and others by themselves."""
-    from preprocess.building.segment_kernels import mark_irregular
-
     starts = np.cumsum(np.maximum(counts, 0)) - np.maximum(counts, 0)
     regular = counts > 0
-    mark_irregular(events.t, starts, counts, batch.layout.sort, regular)
+    if batch.layout.sort:
+        from preprocess.building.segment_kernels import mark_unordered
+
+        mark_unordered(events.t, starts, counts, regular)
     borders = [0, *(np.flatnonzero(np.diff(regular)) + 1).tolist(), len(counts)]
     for first, last in itertools.pairwise(borders):
         recordings = batch.recordings[first:last]

@@ -85,7 +85,7 @@ class Recording(ABC):
 
     @classmethod
     def recognises(cls, head: bytes) -> bool:
-        """Whether a file that begins with these bytes, at most HEAD_BYTES, has this format."""
+        """Whether a file that begins with these bytes, at most HEAD_BYTES, has this format; only if MAGIC is first."""
         return bool(cls.MAGIC) and head.startswith(cls.MAGIC)
 
     @classmethod
@@ -129,7 +129,8 @@ class Recording(ABC):
 
         Returns:
             The events of all files, one file after another, and their number in each, int64 (F,). It is -1 for a file
-            with anything that `decode` raises or notes: its events are left out, and it is to be decoded by itself.
+            with anything that `decode` raises or notes, or with times 2^31 µs apart: its events are left out, and it is
+            to be decoded by itself.
         """
         raise NotImplementedError
 

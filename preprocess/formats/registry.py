@@ -227,8 +227,10 @@ def find_format(path: Path, head: bytes, expected: str | None) -> type[Recording
 def _is(kind: type[Recording], head: bytes, path: Path) -> bool:
     if kind.MAGIC:
         return kind.recognises(head)
+    if path.suffix.lower() not in kind.suffixes():
+        return False
     # The signature of another format outweighs the suffix, unless the user registered the suffix.
-    others = () if issubclass(kind, CustomRecording) else FORMATS.values()
-    return path.suffix.lower() in kind.suffixes() and not any(
-        other.MAGIC and other.recognises(head) for other in others
-    )
+    signatures = tuple(other.MAGIC for other in FORMATS.values() if other.MAGIC)
+    if issubclass(kind, CustomRecording) or not head.startswith(signatures):
+        return True
+    return not any(other.MAGIC and other.recognises(head) for other in FORMATS.values())

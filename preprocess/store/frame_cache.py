@@ -211,6 +211,7 @@ def pack_samples(frames: NDArray[Any], chunk: tuple[int, int, int, int, int]) ->
 
 def write_frames(dataset: h5py.Dataset, i: int, packed: list[Packed]) -> None:
     """Write the chunks of sample i."""
-    steps = dataset.chunks[1]
+    # Asking HDF5 for the shape of its chunks takes as long as writing one.
+    steps = dataset.chunks[1] if len(packed) > 1 else 0
     for k, chunk in enumerate(packed):
         write(dataset, (i, k * steps, 0, 0, 0), chunk)
