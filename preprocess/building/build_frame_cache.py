@@ -223,7 +223,8 @@ def _type_needed(
 @contextlib.contextmanager
 def _writing_unless(path: Path, refused: dict[Path, Any]) -> Iterator[NewFile]:
     """As `writing`, but discard the file if its path was added to `refused` meanwhile."""
-    with contextlib.suppress(_Dropped), writing(path) as file:
+    # A frame cache is built again if it is missing.
+    with contextlib.suppress(_Dropped), writing(path, durable_name=False) as file:
         yield file
         if path in refused:
             raise _Dropped

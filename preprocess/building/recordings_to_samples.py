@@ -132,8 +132,9 @@ def _decode_into(file: NewFile, layout: Layout, recordings: Sequence[SourceRecor
             continue
         try:
             before = source_fingerprint.stat_source(recording)
-            writer.decode(recording)
-            content = source_fingerprint.hash_file(recording.path)
+            with source_fingerprint.hashing(recording.path, before[0]) as content_hash:
+                writer.decode(recording)
+                content = content_hash()
             if source_fingerprint.stat_source(recording) != before:
                 raise RecordingError(f"{recording.path}: changed while it was being read. Run the same command again.")
             sources.append(Source(recording.relative, *before, content))

@@ -174,6 +174,22 @@ def checksum_segment(address: Any, delta: Any) -> Any:
 
 
 @compile_kernel
+def find_damaged(address: Any, delta: Any, segments: Any) -> int:
+    """Return the first segment that does not match its checksum, or -1.
+
+    Args:
+        address: Addresses, any unsigned type, (N,).
+        delta: Time differences, uint32 (N,).
+        segments: Sample, first event, last event + 1 and checksum of each segment, int64 (S, 4).
+    """
+    for k in range(len(segments)):
+        l, r = segments[k, 1], segments[k, 2]
+        if checksum_segment(address[l:r], delta[l:r]) != segments[k, 3]:
+            return k
+    return -1
+
+
+@compile_kernel
 def count_outside(t: Any, starts: Any, ends: Any) -> int:
     """Count the times, int64 (N,), that are in none of the intervals [starts[i], ends[i]), ascending and disjoint.
 
