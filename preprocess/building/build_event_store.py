@@ -120,7 +120,7 @@ def _decode(layout: Layout, plans: list[PartPlan], folder: Path, workers: Worker
         if len(missing) < len(plans):
             advance(total - sum(plan.size for plan in missing) / 1e6)
         # Workers need the options of the layout, but not its thousands of samples: each plan has its own.
-        build = functools.partial(build_part, dataclasses.replace(layout, recordings=()), folder)
+        build = functools.partial(build_part, dataclasses.replace(layout, recordings=()), folder, len(missing) == 1)
         # Closed immediately on Ctrl-C, so that no worker is still running when the message is printed.
         with contextlib.closing(workers.map(build, missing)) as built:
             for plan, found in zip(missing, built, strict=True):

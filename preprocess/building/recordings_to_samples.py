@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 _PART_BYTES, _LARGE_PART_BYTES = 1 << 22, 1 << 24
 _MANY_PARTS = 32
 
+# Smaller files are hashed sooner than a thread starts.
+_LARGE_BYTES = 1 << 20
+
 # Incremented when the contents of parts change, so that parts of earlier versions are never used.
 _PART_VERSION = 2
 
@@ -101,16 +104,22 @@ def _group(sizes: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
         yield first, len(sizes)
 
 
-def build_part(layout: Layout, folder: Path, plan: PartPlan) -> tuple[str, ...]:
+def build_part(layout: Layout, folder: Path, alone: bool, plan: PartPlan) -> tuple[str, ...]:
     """Decode the recordings of a part into its file; returns the errors of damaged recordings.
 
     Runs in a worker process. The file gets its final name when it is complete; if there are errors, no file is written.
+
+    Args:
+        layout: The data set; its recordings are not used.
+        folder: The folder of the parts.
+        alone: Whether no other part is to be built, so that a second thread has a processor for itself.
+        plan: The part.
     """
     temporary = folder / f".{plan.id}.{os.getpid()}.tmp"
     try:
         with whole_file(plan.path(folder), temporary=temporary, durable=False):
             with new_file(temporary) as file:
-                errors = _decode_into(file, layout, plan.recordings)
+                errors = _decode_into(file, layout, plan.recordings, alone)
             if errors:
                 raise RecordingError(*errors)
         return ()
@@ -121,7 +130,7 @@ def build_part(layout: Layout, folder: Path, plan: PartPlan) -> tuple[str, ...]:
         raise CacheError(f"{temporary}: cannot be written ({error}). {hint}") from None
 
 
-def _decode_into(file: NewFile, layout: Layout, recordings: Sequence[SourceRecording]) -> list[str]:
+def _decode_into(file: NewFile, layout: Layout, recordings: Sequence[SourceRecording], alone: bool) -> list[str]:
     writer = _PartWriter(file, layout)
     sources: list[Source] = []
     errors: list[str] = []
@@ -132,7 +141,9 @@ def _decode_into(file: NewFile, layout: Layout, recordings: Sequence[SourceRecor
             continue
         try:
             before = source_fingerprint.stat_source(recording)
-            with source_fingerprint.hashing(recording.path, before[0]) as content_hash:
+            with source_fingerprint.hashing(
+                recording.path, together=alone and before[0] >= _LARGE_BYTES
+            ) as content_hash:
                 writer.decode(recording)
                 content = content_hash()
             if source_fingerprint.stat_source(recording) != before:

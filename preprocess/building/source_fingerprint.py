@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from preprocess.datasets.layout import Layout, SourceRecording
 
 
-# Files below this size are hashed sooner than a thread starts.
-_LARGE_BYTES, _BLOCK_BYTES = 1 << 20, 1 << 18
+_BLOCK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -64,14 +63,14 @@ def hash_file(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def hashing(path: Path, size: int) -> Iterator[Callable[[], str]]:
-    """Hash a file in another thread while the block runs; yields the function that waits for the sha256.
+def hashing(path: Path, *, together: bool) -> Iterator[Callable[[], str]]:
+    """Yield the function that returns the sha256 of a file.
 
     Args:
         path: The file.
-        size: Its size in bytes; small files are hashed when the function is called.
+        together: Whether another thread hashes the file while the block runs, instead of the function.
     """
-    if size < _LARGE_BYTES:
+    if not together:
         yield lambda: hash_file(path)
         return
     stop = threading.Event()
