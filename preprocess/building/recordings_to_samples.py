@@ -141,6 +141,7 @@ def _decode_into(file: NewFile, layout: Layout, recordings: Sequence[SourceRecor
             continue
         try:
             before = source_fingerprint.stat_source(recording)
+            in_thread = alone and before[0] >= _LARGE_BYTES
             with source_fingerprint.hashing(
                 recording.path, together=alone and before[0] >= _LARGE_BYTES
             ) as content_hash:
