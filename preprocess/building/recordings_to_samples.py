@@ -142,9 +142,7 @@ def _decode_into(file: NewFile, layout: Layout, recordings: Sequence[SourceRecor
         try:
             before = source_fingerprint.stat_source(recording)
             in_thread = alone and before[0] >= _LARGE_BYTES
-            with source_fingerprint.hashing(
-                recording.path, together=alone and before[0] >= _LARGE_BYTES
-            ) as content_hash:
+            with source_fingerprint.hashing(recording.path, together=in_thread) as content_hash:
                 writer.decode(recording)
                 content = content_hash()
             if source_fingerprint.stat_source(recording) != before:
