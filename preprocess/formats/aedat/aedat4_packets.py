@@ -10,14 +10,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.events import Events
 from preprocess.formats.aedat.aedat4_codecs import DamagedPacket, open_codec
-from preprocess.formats.aedat.aedat4_libraries import decompress_packets
+from preprocess.formats.aedat.aedat4_header import COMPRESSIONS
+from preprocess.formats.aedat.aedat4_lz4 import decompress_packets
 from preprocess.formats.recording import first_outside
 
 # Content of the packets of a batch, after which the others of the batch are left to the next one.
@@ -70,25 +71,29 @@ class Batch:
 
 def decode_batch(packets: list[Packet], compression: int, height: int, width: int) -> Batch:
     """Decode packets up to the first that is damaged, large, or has an event outside the sensor."""
-    done, events = _decode_regular(packets, compression, height, width)
-    if done or not packets:
-        return Batch(events, packets[done:])
+    if COMPRESSIONS[compression].startswith("LZ4"):
+        done, events = _decode_lz4(packets, height, width)
+        if done:
+            return Batch(events, packets[done:])
     return _decode_one_by_one(packets, compression, height, width)
 
 
-def _decode_regular(packets: list[Packet], compression: int, height: int, width: int) -> tuple[int, Events]:
+def _decode_lz4(packets: list[Packet], height: int, width: int) -> tuple[int, Events]:
     """Decode the first packets that are neither damaged nor large, as many as fit; returns how many, and their events.
 
     They are decompressed into one buffer.
     """
     from preprocess.formats.aedat.aedat4_kernels import EVENT_BYTES, decode_packets
 
-    known = list(itertools.takewhile(lambda payload: payload is not None, (payload for _, payload in packets)))
+    payloads = []
+    for packet in packets:
+        if packet.payload is None:
+            break
+        payloads.append(packet.payload)
     if not hasattr(_buffers, "content"):
         _buffers.content = np.empty(_MOST_BATCH_BYTES, np.uint8)
-    sizes = decompress_packets(compression, cast(list[memoryview], known), _buffers.content)
-    ends = np.cumsum(np.array(sizes, np.int64))
-    t, x, y, p = _new_columns(int(ends[-1]) // EVENT_BYTES if sizes else 0)
+    ends = np.cumsum(np.array(decompress_packets(payloads, _buffers.content), np.int64))
+    t, x, y, p = _new_columns(int(ends[-1]) // EVENT_BYTES if len(ends) else 0)
     done, n = decode_packets(_buffers.content, ends, height, width, t, x, y, p)
     return done, Events(t[:n], x[:n], y[:n], p[:n], height, width)
 
