@@ -3,22 +3,28 @@
 Numba recompiles a cached kernel when its own file changes. Here it is also recompiled when a module of these packages
 changes that its file imports, directly or indirectly: such a module may define functions or constants that are part of
 the machine code.
+
+Of several processes that need the same kernel, such as the trials of a search, one compiles it and the others wait and
+load it. Numba alone would compile it in each, and may mix up the files of two processes that save at the same time.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import inspect
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numba
 from numba.core import config
+from numba.core.compiler_lock import global_compiler_lock
 
 _ROOT = Path(__file__).resolve().parent.parent
 _IMPORT = re.compile(
@@ -47,6 +53,7 @@ def compile_kernel(function: Callable[..., Any], **options: Any) -> Any:
     # Numba has no public function to extend the stamp that a cached kernel must match.
     index = compiled._cache._cache_file
     index._source_stamp = (index._source_stamp, _digest_of_sources(Path(inspect.getfile(function)).resolve()))
+    _compile_in_one_process(compiled)
     return compiled
 
 
@@ -54,6 +61,31 @@ def start_numba() -> None:
     """Load the modules that Numba loads at its first call (0.3 s), so that forks of this process have them."""
     numba.core.registry.cpu_target.target_context.refresh()
     numba.core.registry.cpu_target.typing_context.refresh()
+
+
+def _compile_in_one_process(compiled: Any) -> None:
+    """Have each compilation of a kernel wait for other processes that compile it, and load what they have saved."""
+    compile_or_load, index = compiled.compile, compiled._cache._cache_file
+
+    def compile_alone(types: Any) -> Any:
+        # Numba's own lock first, as when one kernel calls another: in any other order two threads could block for good.
+        with global_compiler_lock:
+            key = compiled._cache._index_key(types, compiled.targetctx.codegen())
+            with contextlib.nullcontext() if key in index._load_index() else _locked(Path(index._index_path)):
+                return compile_or_load(types)
+
+    compiled.compile = compile_alone
+
+
+@contextlib.contextmanager
+def _locked(index: Path) -> Iterator[None]:
+    """Hold the lock next to a kernel's index; without it where the file system refuses locks."""
+    with contextlib.ExitStack() as clean_up:
+        with contextlib.suppress(OSError):
+            index.parent.mkdir(parents=True, exist_ok=True)
+            file = clean_up.enter_context(index.with_suffix(".lock").open("ab"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @cache

@@ -5,8 +5,17 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from preprocess.events import Events
+from preprocess.formats import NO_OPTIONS, ReadOptions, open_recording
+
+
+def decode(path: Path, *, options: ReadOptions = NO_OPTIONS, size: tuple[int, int] | None = None) -> Events:
+    """All events of a file, by the reader of its format."""
+    opened = open_recording(path, options=options, size=size)
+    return Events.concatenate(opened.chunks(), opened.height, opened.width)
+
 
 AEDAT31_HEADER = ("#!AER-DAT3.1", "#Format: RAW", "#Source 1: DVS128", "#Start-Time: 2016-01-01 00:00:00 (TZ+0000)")
 AEDAT2_HEADER = ("#!AER-DAT2.0", "# This is a raw AE data file - do not edit", "# Timestamps tick is 1 us")

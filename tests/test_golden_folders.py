@@ -93,10 +93,12 @@ def test_interrupted_run_resumes_to_the_result_of_the_uninterrupted_one(golden: 
     expected = [json.loads(line) for line in (golden / "run" / "metrics.jsonl").read_text().splitlines()]
     found = [json.loads(line) for line in (golden / "interrupted-run" / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in found] == [1, 2]
-    for old, new in zip(expected, found, strict=True):
-        assert {name: new[name] for name in old} == pytest.approx(old, rel=1e-4)
+    assert found[0] == expected[0]
+    # Another processor rounds otherwise, and a spike more or less amplifies that: 4e-4 between two of Intel's. If the
+    # optimiser's momentum is lost, the loss differs by 2 %.
+    assert {name: found[1][name] for name in expected[1]} == pytest.approx(expected[1], rel=2e-3)
     results = [read_object(golden / name / "result.json") for name in ("run", "interrupted-run")]
-    assert results[0]["test_accuracy"] == results[1]["test_accuracy"]
+    assert results[0]["test_accuracy"] == pytest.approx(results[1]["test_accuracy"], abs=1 / results[0]["test_samples"])
 
 
 @pytest.mark.ray

@@ -7,6 +7,8 @@ from preprocess.cli import COMMANDS as PREPROCESS_COMMANDS
 from preprocess.terminal.command_line import Command, run_main
 
 COMMANDS = {
+    # As that of pipeline, with the searches of objectives.
+    "runs": Command(PIPELINE_COMMANDS["runs"].summary, "tune.commands.list_runs"),
     "tune": Command("search over T, tau, neuron and any other field", "tune.commands.tune"),
     "compare": Command("compare neurons in otherwise equal runs, paired by seed", "tune.commands.compare"),
     "status": Command("show the progress of a search or comparison", "tune.commands.status"),

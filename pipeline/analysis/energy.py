@@ -18,6 +18,7 @@ from torch import nn
 from pipeline.analysis.operations import Operations, count_run_operations, macs_per_step
 from pipeline.config.neurons import traits_of
 from pipeline.config.run_config import RunConfig
+from pipeline.networks.spiking_layers import has_configured_neuron
 from pipeline.runs.result_json import EnergyResult
 
 PJ_PER_MAC = 4.6
@@ -65,7 +66,7 @@ def count_energy(operations: Operations, neuron: str, rates: Mapping[str, float]
 
     Args:
         operations: Operations of the network.
-        neuron: Name of the neuron; a custom class without traits is counted as lif.
+        neuron: Name of the neuron; a custom class without traits, or "" if it is not known, is counted as lif.
         rates: Spikes / (elements * T * samples) of each layer whose spikes are the input of another one, by name.
         timesteps: Time steps of an inference.
     """
@@ -85,7 +86,8 @@ class EnergyCount:
     def __init__(
         self, config: RunConfig, network: nn.Module, size: tuple[int, int], timesteps: int, device: torch.device
     ) -> None:
-        self._neuron = config.neuron.name
+        # A custom network may have its own neurons, of which nothing is known.
+        self._neuron = config.neuron.name if has_configured_neuron(network) else ""
         self._operations = count_run_operations(config, network, size, timesteps, device)
         neurons = {layer.name for layer in self._operations.of("neuron")}
         sources = {layer.source for layer in self._operations.of("conv", "linear") if layer.source}

@@ -228,6 +228,11 @@ class _Copies(TorchDispatchMode):
         super().__init__()
         self._watch = watch
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Otherwise PyTorch imports its compiler, two seconds in every training process, to exclude this class from it.
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         if func in _COPYING:

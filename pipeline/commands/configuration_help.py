@@ -1,4 +1,7 @@
-"""The help of commands that accept every field of a configuration: the main options first, all of them on request."""
+"""The help of commands that accept every field of a configuration: the main options first, all of them on request.
+
+Which options are the main ones is listed in `MAIN_OPTIONS` of each command's `Arguments`.
+"""
 
 from __future__ import annotations
 

@@ -60,9 +60,9 @@ def run(argv: list[str]) -> None:
     if arguments.json:
         print(json.dumps(result))
         return
-    print_result(result, opened.config, opened.folder)
+    print_result(result, opened)
     print_layers(result)
-    print_steps(result, opened.config)
+    print_steps(result, opened)
     print(f"confusion matrix: {confusion}")
     if drawn:
         print(f"accuracy over time: {latency}")

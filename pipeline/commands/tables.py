@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pipeline.config.run_config import RunConfig
 from pipeline.runs.changed_code import accepted_sentence
 from pipeline.runs.result_json import EvaluationJson, ResultJson
+from pipeline.runs.run_folder import Run
+from pipeline.runs.trained_neuron import network_title, neuron_title, subject
 from preprocess.datasets.splits import shares_recordings
 
 _SELECTIONS = {
@@ -44,18 +45,19 @@ def describe_test_accuracy(result: ResultJson) -> str:
     return f"{per_cent(result['test_accuracy'])} % ({counts})"
 
 
-def print_result(result: ResultJson, config: RunConfig, folder: Path) -> None:
-    """Print the result of one run."""
+def print_result(result: ResultJson, run: Run) -> None:
+    """Print the result of a run."""
     from rich.table import Table
 
     from preprocess.terminal.console import console
 
-    table = Table(title=f"{config.neuron.name} on {data_name(result)}", show_header=False)
+    config = run.config
+    table = Table(title=f"{subject(config, run.environment)} on {data_name(result)}", show_header=False)
     table.add_column("what")
     table.add_column("value", overflow="fold")
     rows = {
-        "network": f"{config.network.name}, width {config.network.width:g}",
-        "neuron": f"{config.neuron.title}, {config.binning.steps_title}",
+        "network": network_title(config),
+        "neuron": f"{neuron_title(config, run.environment)}, {config.binning.steps_title}",
         "split, seed": f"{config.dataset.split_title}, {config.seed}",
         "selection": f"{result['selection']}: {_SELECTIONS[result['selection']]}",
         "training samples": _train_samples(result),
@@ -66,7 +68,7 @@ def print_result(result: ResultJson, config: RunConfig, folder: Path) -> None:
         f"firing rate ({_split_of_rate(result)})": f"{result['firing_rate']:.4f}",
         "energy (estimate)": _energy(result),
         "seconds": f"{result['seconds']:.1f}",
-        "run folder": str(folder),
+        "run folder": str(run.folder),
     }
     if result["validation_accuracy"] is None:
         del rows["validation accuracy"]
@@ -138,17 +140,18 @@ def print_layers(result: ResultJson) -> None:
     out.print(layers)
 
 
-def print_steps(result: EvaluationJson, config: RunConfig) -> None:
+def print_steps(result: EvaluationJson, run: Run) -> None:
     """Print the accuracy over the first t time steps, and at other T if they were evaluated."""
     from rich.table import Table
 
     from pipeline.evaluation.other_timesteps import why_bound
     from preprocess.terminal.console import console
 
-    out = console()
+    out, config = console(), run.config
     curve = result["latency_curve"]
     if curve is None:
-        out.print(f"no accuracy over time: '{config.neuron.name}' computes each time step from all of them")
+        name = subject(config, run.environment)
+        out.print(f"no accuracy over time: '{name}' computes each time step from all of them")
     else:
         shown = _some_steps(len(curve))
         some = "" if len(shown) == len(curve) else f"; {len(shown)} of {len(curve)} rows, all in evaluation.json"

@@ -81,6 +81,7 @@ def run(argv: list[str]) -> None:
             return
         folder = default_out(arguments.out, "train", arguments.label)
     from pipeline.commands.tables import print_result
+    from pipeline.runs.run_folder import open_run
     from pipeline.runtime.distributed import group_from_env
     from pipeline.training.train_run import train_run
     from preprocess.files import read_json
@@ -113,7 +114,7 @@ def run(argv: list[str]) -> None:
     if arguments.json:
         print(json.dumps(result | {"reused": reused}))
     else:
-        print_result(result, config, folder)
+        print_result(result, open_run(folder))
 
 
 def _dry_run(config: RunConfig, cache: Path, as_json: bool) -> None:
@@ -129,6 +130,7 @@ def _dry_run(config: RunConfig, cache: Path, as_json: bool) -> None:
 
 def _resumed(arguments: Arguments, argv: list[str]) -> tuple[RunConfig, Path, Path]:
     """Return the configuration, folder and cache of the run to resume."""
+    from pipeline.config.registrations import require_registered
     from pipeline.config.run_config import flatten, override
     from pipeline.evaluation.evaluate_run import run_cache
     from pipeline.runs.run_folder import open_run
@@ -137,6 +139,8 @@ def _resumed(arguments: Arguments, argv: list[str]) -> tuple[RunConfig, Path, Pa
     longer = f"To train longer, start a new run: spikeloom train --config {arguments.resume}/config.json"
     refuse_beside_resume(argv, _BESIDE_RESUME, next_step=longer)
     run = open_run(arguments.resume)
+    if run.result is None:
+        require_registered(run.folder, [run.config])
     # The device may differ, for a machine that does not have the run's original device.
     place = {path: value for path, value in flatten(arguments.fields).items() if path in given_fields(argv)}
     return override(run.config, place), run.folder, run_cache(run, arguments.cache)

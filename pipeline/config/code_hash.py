@@ -1,7 +1,10 @@
 """A hash of functions and classes that are in no file of their own: of a script, a notebook or an interpreter.
 
-It depends on what they compute with: their byte code, default and closure values, and what they refer to in
-``__main__``. Comments, and other parts of the script, do not change it.
+It depends on what they compute with: their byte code, default and closure values, the attributes of callable objects,
+and what they refer to in ``__main__``. Comments, and other parts of the script, do not change it.
+
+What a user's module defines is known by the content of its file, and by the values that a script gave it: those of
+closures and of objects (`values_sha256`). What an installed module defines is known by its name.
 """
 
 from __future__ import annotations
@@ -26,6 +29,36 @@ def code_sha256(made: Any) -> str:
     for part in _parts(made, set()):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()
+
+
+def values_sha256(made: Any) -> str:
+    """The SHA-256 of the values that a function, class or method carries with it; "" if there are none.
+
+    Two functions that a module makes with different arguments have the same file and code, and differ in these alone.
+    """
+    if isinstance(made, MethodType):
+        values = [made.__self__]
+    elif isinstance(made, type):
+        # The cell of super() contains the class itself.
+        methods = [value for value in vars(made).values() if isinstance(value, FunctionType)]
+        values = [value for method in methods for value in _enclosed(method) if value is not made]
+    else:
+        values = _enclosed(made) if isinstance(made, FunctionType) else []
+    if not values:
+        return ""
+    digest = hashlib.sha256()
+    for part in _all(values, {id(made)}):
+        digest.update(part.encode() + b"\0")
+    return digest.hexdigest()
+
+
+def _enclosed(function: FunctionType) -> list[Any]:
+    """The values of a function's closure."""
+    values = []
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # a name that is assigned later
+            values.append(cell.cell_contents)
+    return values
 
 
 def _parts(value: Any, seen: set[int]) -> Iterator[str]:
@@ -61,7 +94,8 @@ def _parts(value: Any, seen: set[int]) -> Iterator[str]:
         yield without_addresses(repr(value))
         yield from _parts(type(value), seen)
         # The representation of a module of torch has its layers; its initial weights are random.
-        if _is_ours(type(value)) and not hasattr(value, "parameters"):
+        local = _is_ours(type(value)) or local_file(type(value).__module__) is not None
+        if local and not hasattr(value, "parameters"):
             yield from _parts(getattr(value, "__dict__", {}), seen)
 
 
@@ -74,6 +108,9 @@ def _all(values: Any, seen: set[int]) -> Iterator[str]:
 def _function(function: FunctionType, seen: set[int]) -> Iterator[str]:
     if not _is_ours(function):
         yield from _imported(function)
+        if local_file(function.__module__) is not None:
+            for value in _enclosed(function):
+                yield from _parts(value, seen)
         return
     code = function.__code__
     constants = code.co_consts
@@ -81,9 +118,8 @@ def _function(function: FunctionType, seen: set[int]) -> Iterator[str]:
         constants = (None, *constants[1:])
     yield from _code(code, constants, seen)
     yield from _all((function.__defaults__, function.__kwdefaults__), seen)
-    for cell in function.__closure__ or ():
-        with contextlib.suppress(ValueError):  # a name that is assigned later
-            yield from _parts(cell.cell_contents, seen)
+    for value in _enclosed(function):
+        yield from _parts(value, seen)
     for name in sorted(set(_names(code)) & set(function.__globals__)):
         yield name
         yield from _parts(function.__globals__[name], seen)

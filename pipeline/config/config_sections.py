@@ -1,7 +1,8 @@
 """The sections of a run's configuration: frozen dataclasses, each of which lists its own errors.
 
-DESIGN: a field path is ``<section>.<field>``. `pipeline.config.run_config.RunConfig` puts the sections together. The
-string below a field is its help on the command line.
+DESIGN: a field path is ``<section>.<field>``. `pipeline.config.run_config.RunConfig` puts the sections together and
+has the fields of no section, such as `batch_size` and `micro_batch`. The string below a field is its help on the
+command line.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.code_hash import code_sha256
+from pipeline.config.code_hash import code_sha256, values_sha256
 from pipeline.config.given_classes import given_class, source_file, source_sha256
 from pipeline.config.imported_files import imported_files
 from pipeline.config.registrations import registration_of
@@ -150,7 +150,8 @@ def outside_sources(config: RunConfig) -> dict[str, dict[str, Any]]:
     """The custom code of a run, by field path: `file` and `sha256` of the file that defines the class, and `imports`,
     path to SHA-256, of the user's files that it imports; see `pipeline.config.imported_files`.
 
-    Code that is in no file of its own has a name in place of the file, and the hash of the code itself.
+    Code that is in no file of its own has a name in place of the file, and the hash of the code itself. A registered
+    function that carries values, such as a closure, also has `values`: a name for them, and their hash.
     """
     names: dict[str, str] = {
         "neuron.name": config.neuron.name,
@@ -166,7 +167,10 @@ def _source(field: str, name: str) -> dict[str, Any]:
     registration = registration_of(field, name)
     if path is not None and path.is_file():
         imports = {str(file): sha256_of(file) for file in imported_files(path)}
-        return {"file": str(path), "sha256": sha256_of(path), "imports": imports}
+        source = {"file": str(path), "sha256": sha256_of(path), "imports": imports}
+        values = "" if registration is None else registration.values or values_sha256(registration.make)
+        # Of a function that the file makes, such as a closure.
+        return source | ({"values": {f"the values in {field} '{name}'": values}} if values else {})
     if registration is None:
         kind = load_outside(name, field)
         return {"file": kind.__module__, "sha256": source_sha256(kind), "imports": {}}
@@ -181,7 +185,7 @@ def source_files(sources: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Every file of `outside_sources` to its SHA-256; records of earlier versions have no `imports`."""
     files: dict[str, str] = {}
     for source in sources.values():
-        files |= {source["file"]: source["sha256"], **source.get("imports", {})}
+        files |= {source["file"]: source["sha256"], **source.get("imports", {}), **source.get("values", {})}
     return files
 
 

@@ -7,8 +7,8 @@ entry therefore gives the function that makes the neuron as text, and `pipeline.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -161,9 +161,29 @@ NEURONS: dict[str, Neuron] = {
 }
 """Built-in neurons, and those that a program registered (`pipeline.config.registrations`)."""
 
+BUILT_IN_NEURONS = frozenset(NEURONS)
+
 _UNKNOWN = NeuronTraits()
+# Of neurons that another program registered, from the folders of its searches and comparisons.
+_STORED: dict[str, NeuronTraits] = {}
 
 
 def traits_of(name: str) -> NeuronTraits:
-    """Facts about a neuron; a class from a file, or a name that is not registered here, may have any trait."""
-    return NEURONS[name].traits if name in NEURONS else _UNKNOWN
+    """Facts about a neuron; a class from a file may have any trait."""
+    return NEURONS[name].traits if name in NEURONS else _STORED.get(name, _UNKNOWN)
+
+
+def traits_entry(names: Iterable[str]) -> dict[str, Any]:
+    """The entry `traits` for the file of a search or comparison: of its neurons that a program registered.
+
+    Which trial is in which folder depends on them, because fields without effect do not identify a trial. Files without
+    such neurons have no entry.
+    """
+    registered = {name: asdict(traits_of(name)) for name in names if name not in BUILT_IN_NEURONS and ":" not in name}
+    return {"traits": registered} if registered else {}
+
+
+def restore_traits(stored: Mapping[str, Mapping[str, Any]]) -> None:
+    """Use the traits of a file's entry for neurons that this process did not register itself."""
+    for name, traits in stored.items():
+        _STORED[name] = NeuronTraits(**traits)

@@ -13,17 +13,20 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.config.neurons import NEURONS, Neuron, NeuronTraits
 from pipeline.config.surrogates import SURROGATES
-from preprocess.errors import ConfigError
+from preprocess.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from pipeline.config.run_config import RunConfig
 
 Field = Literal["neuron.name", "network.name", "neuron.surrogate"]
 
 # Names are listed with commas, set with =, and become parts of folder names.
 # Kept here because the networks themselves load torch.
-_NETWORKS = (
+BUILT_IN_NETWORKS = (
     "spiking-vgg11",
     "spiking-vgg13",
     "spiking-vgg16",
@@ -49,6 +52,7 @@ class Registration:
         file: The file that defines `make`; None for a notebook, or for the script that is run.
         traits: Of a neuron.
         code: SHA-256 of the code of `make` in the process that registered it, if that was another one.
+        values: SHA-256 of the values that `make` carries, likewise.
     """
 
     field: Field
@@ -57,6 +61,7 @@ class Registration:
     file: Path | None
     traits: NeuronTraits | None = None
     code: str = ""
+    values: str = ""
 
 
 _registered: dict[tuple[str, str], Registration] = {}
@@ -90,7 +95,7 @@ def register_network(name: str, build: Callable[..., Any]) -> None:
     Raises:
         ConfigError: If the name is not valid or is that of a built-in network.
     """
-    _register("network.name", name, build, _NETWORKS)
+    _register("network.name", name, build, BUILT_IN_NETWORKS)
 
 
 def register_surrogate(name: str, make: Callable[[float], Any]) -> None:
@@ -109,6 +114,31 @@ def register_surrogate(name: str, make: Callable[[float], Any]) -> None:
 def registration_of(field: str, name: str) -> Registration | None:
     """The registration of a name in a field such as ``neuron.name``, or None."""
     return _registered.get((field, name))
+
+
+def require_registered(where: Path, configs: Iterable[RunConfig]) -> None:
+    """Raise RunError if networks of stored configurations cannot be built, because another program registered a name.
+
+    Args:
+        where: The folder that contains the configurations, for the error.
+        configs: They were valid when they were stored.
+    """
+    missing: dict[tuple[str, str], None] = {}
+    for config in configs:
+        names = {
+            "neuron.name": (config.neuron.name, NEURONS),
+            "network.name": (config.network.name, BUILT_IN_NETWORKS),
+            "neuron.surrogate": (config.neuron.surrogate, SURROGATES),
+        }
+        for field, (name, known) in names.items():
+            if ":" not in name and name not in known and (field, name) not in _registered:
+                missing[field, name] = None
+    if missing:
+        listed = ", ".join(f"{field} '{name}'" for field, name in missing)
+        raise RunError(
+            f"{where}: expected only names that are built in or registered here, found {listed}, which another program "
+            "registered. Run that program again with the same out: it continues."
+        )
 
 
 def registrations() -> tuple[Registration, ...]:

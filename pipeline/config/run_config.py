@@ -30,6 +30,7 @@ from pipeline.config.config_sections import TimeOrder as TimeOrder
 from pipeline.config.field_names import nearest_field
 from pipeline.config.inactive_fields import inactive_fields, redundant_fields
 from pipeline.config.neurons import traits_of
+from pipeline.config.surrogates import accept_stored
 from preprocess.binning.binning_config import Binning
 from preprocess.errors import ConfigError
 
@@ -262,6 +263,8 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
 def from_dict(nested: Mapping[str, Any], base: RunConfig | None = None) -> RunConfig:
     """The inverse of `to_dict`; fields that are not given keep the base's values (default: the defaults).
 
+    Any name of a surrogate is accepted, because another program may have registered it.
+
     Raises:
         ConfigError: As `override` does.
     """
@@ -271,6 +274,8 @@ def from_dict(nested: Mapping[str, Any], base: RunConfig | None = None) -> RunCo
             flat |= {f"{name}.{inner}": content for inner, content in value.items()}
         else:
             flat[name] = value
+    if isinstance(surrogate := flat.get("neuron.surrogate"), str):
+        accept_stored(surrogate)
     return override(base or RunConfig(), flat)
 
 

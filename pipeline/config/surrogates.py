@@ -28,9 +28,20 @@ Every surrogate runs in PyTorch; fused kernels exist for the classes in `pipelin
 """
 
 
+_STORED: set[str] = set()
+
+
+def accept_stored(name: str) -> None:
+    """Accept a surrogate of a stored configuration, which another program may have registered.
+
+    Its results can then be read here. A network is only built with surrogates that this process knows.
+    """
+    _STORED.add(name)
+
+
 def surrogate_errors(name: str) -> Iterator[str]:
     """A line if there is no surrogate of this name."""
-    if name not in SURROGATES:
+    if name not in SURROGATES and name not in _STORED:
         near = difflib.get_close_matches(name, SURROGATES, n=1, cutoff=0.4)
         similar = f"Did you mean '{near[0]}'? " if near else ""
         hint = f"{similar}In Python, register others with pipeline.register_surrogate before they are used."
@@ -45,6 +56,11 @@ def make_surrogate(config: NeuronConfig) -> SurrogateFunctionBase:
     """
     from spikingjelly.activation_based import surrogate
 
+    if config.surrogate not in SURROGATES:
+        raise ConfigError(
+            f"neuron.surrogate: expected {', '.join(SURROGATES)}, found '{config.surrogate}'. Register it first, "
+            "with pipeline.register_surrogate, as the program did that first used it."
+        )
     make = SURROGATES[config.surrogate]
     if isinstance(make, str):
         return getattr(surrogate, make)(alpha=config.alpha)

@@ -31,12 +31,15 @@ from pipeline.dry_run.memory_estimate import (
 from pipeline.dry_run.sample_frames import TinyFrames, tiny_frames
 from pipeline.networks import SpikeCounter, reset_network
 from pipeline.networks.run_network import make_run_network
+from pipeline.networks.spiking_layers import describe_spiking_layers
+from pipeline.runs.trained_neuron import neuron_title, subject
 from pipeline.runtime.device import compute_device, resolve_precision
 from pipeline.runtime.distributed import Group, group_from_env
 from pipeline.training.learner import Learner
 from pipeline.training.non_finite import find_layer
 from pipeline.training.schedule import learning_rate
 from preprocess.errors import ConfigError, RunError
+from preprocess.terminal.plural import counted
 from preprocess.terminal.progress import Progress
 
 _STEP_SAMPLES = 2
@@ -75,11 +78,14 @@ def dry_run(config: RunConfig, cache: Path, progress: Progress | None = None) ->
         measured, notes = _train_step(config, tiny, device, operations, unfused=planned_for_cuda)
     if measured["skipped"]:
         notes.append(measured["skipped"])
+    spiking_layers = describe_spiking_layers(network)
     memory = estimate_memory(config, operations, measured, tiny)
     return {
         "dataset": config.dataset.name,
+        "subject": subject(config, spiking_layers),
         "network": config.network.name,
-        "neuron": config.neuron.name,
+        "neuron": config.neuron.name if spiking_layers["configured_neuron"] else None,
+        "neuron_title": neuron_title(config, spiking_layers),
         "frames": tiny.source,
         "event_store": None if tiny.source == "made up" else str(tiny.path),
         "input_size": list(tiny.size),
@@ -161,7 +167,7 @@ def _measure(
 
     def skipped(samples: int, kept: float) -> dict[str, Any]:
         need = _PEAK_FACTOR * kept + weights
-        about = f"for {samples} sample{'s' * (samples > 1)} it needs about {need / 1e9:.3g} GB"
+        about = f"for {counted(samples, 'sample')} it needs about {need / 1e9:.3g} GB"
         why = f"the step was not run, because {about} and {(room or 0) / 1e9:.3g} GB are free"
         return _described(config, device, samples, kept, kept / samples) | {"skipped": why}
 
@@ -202,7 +208,11 @@ def _measure(
     value = float(loss.detach())
     if not math.isfinite(value):
         layer = find_layer(network, kept.batch.frames)
-        raise RunError(f"--dry-run: expected a finite loss, found {value}. First non-finite value: {layer}")
+        low = resolve_precision(config.precision, device) != "fp32"
+        raise RunError(
+            f"--dry-run: expected a finite loss, found {value}. First non-finite value: {layer}. "
+            + ("Choose precision fp32." if low else "The weights are the initial ones: correct what computes it.")
+        )
     learner.update(loss)
     found = _described(config, device, samples, kept.bytes, _slope(kept, other))
     return found | {"loss": value, "seconds": _now(device) - start}

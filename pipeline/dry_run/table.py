@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.config.run_config import RunConfig
+from pipeline.runs.trained_neuron import network_title
+from preprocess.terminal.plural import counted
 
 _MEMORY_TITLES = {
     "parameters": "parameters",
@@ -35,7 +37,7 @@ def print_dry_run(report: dict[str, Any], config: RunConfig) -> None:
     from preprocess.terminal.console import console
 
     out = console()
-    title = f"Dry run: {report['neuron']} on {report['dataset']} (nothing is written)"
+    title = f"Dry run: {report['subject']} on {report['dataset']} (nothing is written)"
     table = Table(title=title, show_header=False)
     table.add_column("what")
     table.add_column("value", overflow="fold")
@@ -52,8 +54,8 @@ def _network_rows(report: dict[str, Any], config: RunConfig) -> dict[str, str]:
     rows, columns = report["input_size"]
     made_up = report["frames"] == "made up"
     values = {
-        "network": f"{report['network']}, width {config.network.width:g}, {report['classes']} classes",
-        "neuron": f"{report['neuron']}, tau {config.neuron.tau:g}, T = {report['timesteps']}",
+        "network": f"{network_title(config)}, {report['classes']} classes",
+        "neuron": f"{report['neuron_title']}, T = {report['timesteps']}",
         "input": f"{config.input.channels} x {rows} x {columns}, batch size {report['batch_size']}",
         "frames": "random, because there is no event store" if made_up else "training samples",
         "event store": report["event_store"],
@@ -68,8 +70,9 @@ def _work_rows(report: dict[str, Any]) -> dict[str, str]:
         total = "unknown: without an event store, the number of training samples is unknown"
     else:
         total = (
-            f"{_flops(report['flops_of_run'])} ({report['epochs']:,} epochs of {report['steps_per_epoch']:,} steps; "
-            f"{report['train_samples']:,} training samples, {_SAMPLES_FROM[report['train_samples_from']]})"
+            f"{_flops(report['flops_of_run'])} ({counted(report['epochs'], 'epoch')} of "
+            f"{counted(report['steps_per_epoch'], 'step')}; {counted(report['train_samples'], 'training sample')}, "
+            f"{_SAMPLES_FROM[report['train_samples_from']]})"
         )
     return {
         "MACs per sample and time step": f"{report['macs'] / 1e6:,.2f} M, dense",
@@ -94,8 +97,8 @@ def _step_rows(report: dict[str, Any]) -> dict[str, str]:
     step = report["step"]
     if step["skipped"]:
         return {"one step": "not run; see the note"}
-    threads = f", {step['threads']} thread{'s' * (step['threads'] > 1)}" if step["device"] == "cpu" else ""
-    samples = f"{step['samples']} sample{'s' * (step['samples'] > 1)}"
+    threads = f", {counted(step['threads'], 'thread')}" if step["device"] == "cpu" else ""
+    samples = counted(step["samples"], "sample")
     return {
         "one step": f"{step['seconds']:.2f} s for {samples}, {step['precision']} on {step['device']}{threads}",
         "loss of the step": f"{step['loss']:.4f}",

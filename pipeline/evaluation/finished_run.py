@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from pipeline.config.registrations import require_registered
 from pipeline.config.run_config import RunConfig
 from pipeline.data.input_encoding import input_size
 from pipeline.data.loader import FrameLoader
@@ -86,6 +87,8 @@ def load_weights_into(
     given: nn.Module | None = None,
 ) -> tuple[nn.Module, int]:
     """As `load_selected`, for input of a given shape; the arguments are those of `make_run_network`."""
+    if given is None:
+        require_registered(run.folder, [run.config])
     check_code(run)
     network = make_run_network(run.config, classes=classes, size=size, timesteps=timesteps, device=device, given=given)
     epoch = load_weights(require_weights(run), network)

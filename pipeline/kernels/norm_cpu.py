@@ -62,6 +62,45 @@ def add_lanes(sums: Any, lanes: Any, length: int) -> None:
             lanes[first + c] = np.float32(0.0)
 
 
+@inline
+def tile_affine(tiled: Any, scale: Any, shift: Any, length: int) -> None:
+    """Fill two rows for each step of (T, C), or of (1, C) for all steps: the tiled scale and shift."""
+    for t in range(len(scale)):
+        tile(tiled[2 * t * ROW : (2 * t + 1) * ROW], scale[t], length)
+        tile(tiled[(2 * t + 1) * ROW : (2 * t + 2) * ROW], shift[t], length)
+
+
+@inline
+def tile_path(path: Any, steps: int, step: int, row: int, mean: Any, scale: Any, shift: Any, length: int) -> None:
+    """Fill rows `row` to `row` + 2 of every step of a backward kernel's path: the tiled mean, scale and shift.
+
+    Args:
+        path: All rows, with `step` elements for each time step.
+        steps: T.
+        step: Elements of a step.
+        row: Number of the first of the three rows.
+        mean: (T, C), or (1, C) for all steps, like scale and shift.
+        scale: See mean.
+        shift: See mean.
+        length: Elements per block.
+    """
+    for t in range(steps):
+        k, rows = min(t, len(scale) - 1), path[t * step + row * ROW : (t + 1) * step]
+        tile(rows, mean[k], length)
+        tile(rows[ROW:], scale[k], length)
+        tile(rows[2 * ROW :], shift[k], length)
+
+
+@inline
+def add_path(sums: Any, path: Any, steps: int, step: int, row: int, length: int) -> None:
+    """Set a chunk's two sums, float64 (T, 2, C), to those of rows `row` and `row` + 1 of the path, which become 0."""
+    for t in range(steps):
+        sums[t] = 0.0
+        first = t * step + row * ROW
+        add_lanes(sums[t, 0], path[first : first + ROW], length)
+        add_lanes(sums[t, 1], path[first + ROW : first + 2 * ROW], length)
+
+
 @compile_kernel
 def moments(x: Any, length: int, blocks: int, first_value: Any, sums: Any, l: int, r: int) -> None:
     """Each channel's sums of x - k and (x - k)^2 for chunks l <= chunk < r, k being the chunk's first pixel.

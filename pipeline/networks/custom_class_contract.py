@@ -190,7 +190,7 @@ class _Probe:
             field, name = ("neuron.name", self._config.neuron.name)
             if not self._neurons:
                 field, name = ("network.name", self._config.network.name)
-            raise _OwnError(_needs_reset(field, name, "a graph of the previous batch is left after it"))
+            raise _OwnError(_needs_reset(field, name, "but state of the previous batch is left after it"))
 
     def _check_gradient(self, trainable: list[nn.Parameter]) -> None:
         """The logits must have a gradient, and custom neurons must not keep it from layers that are to be trained."""

@@ -110,6 +110,9 @@ def _seeded_neurons(config: NeuronConfig, seed: int) -> MakeNeuron:
 
     def make() -> nn.Module:
         with seeded(seed, f"neuron {next(numbers)}"):
-            return make_neuron(config)
+            neuron = make_neuron(config)
+        # A custom network may contain other spiking layers, or only those.
+        neuron.is_configured = True  # type: ignore[assignment]
+        return neuron
 
     return make

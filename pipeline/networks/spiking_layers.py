@@ -27,6 +27,22 @@ def neuron_layers(network: nn.Module) -> dict[str, nn.Module]:
     return layers
 
 
+def describe_spiking_layers(network: nn.Module) -> dict[str, Any]:
+    """The entries of environment.json about a network's spiking layers; `pipeline.runs.trained_neuron` reads them.
+
+    `neurons` has the classes with their backends, and `configured_neuron` says whether the configuration's section
+    `neuron` describes one of them at least: a custom network may make all its neurons itself.
+    """
+    layers = neuron_layers(network).values()
+    classes = {f"{type(layer).__name__} ({getattr(layer, 'fused_backend', 'torch')})" for layer in layers}
+    return {"neurons": sorted(classes), "configured_neuron": has_configured_neuron(network)}
+
+
+def has_configured_neuron(network: nn.Module) -> bool:
+    """Whether a spiking layer was made from the configuration's section `neuron`."""
+    return any(getattr(module, "is_configured", False) for module in network.modules())
+
+
 def reset_network(network: nn.Module) -> None:
     """Clear the membrane potentials and dropout masks of the last sequence."""
     for module in network.modules():

@@ -55,6 +55,8 @@ def code_changes(run: Run) -> list[CodeChange]:
         now = current.get(field)
         if now is not None:
             found = {now["file"]: (was["sha256"], now["sha256"]), **_imports(was, Path(now["file"]).parent)}
+            values = now.get("values", {})
+            found |= {what: (trained, values.get(what, "")) for what, trained in was.get("values", {}).items()}
             # Earlier versions had no hash of a class that was typed into an interpreter.
             known = {file: hashes for file, hashes in found.items() if hashes[0]}
             changes |= {file: CodeChange(file, *hashes) for file, hashes in known.items() if hashes[0] != hashes[1]}

@@ -14,7 +14,7 @@ import torch
 
 from pipeline.config.custom_classes import outside_sources
 from pipeline.config.run_config import RunConfig
-from pipeline.networks import neuron_layers
+from pipeline.networks.spiking_layers import describe_spiking_layers
 from pipeline.runs.run_folder import FORMAT_VERSION
 from pipeline.runtime.device import resolve_precision
 from pipeline.runtime.distributed import group_from_env
@@ -38,20 +38,12 @@ def describe_environment(
         "threads": torch.get_num_threads(),
         "processes": group_from_env().size,
         "precision": resolve_precision(config.precision, device),
-        "neurons": _backends(network),
+        **describe_spiking_layers(network),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "outside": outside_sources(config),
         "command": list(sys.argv if command is None else command),
         "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
-
-
-def _backends(network: torch.nn.Module) -> list[str]:
-    """The classes of the spiking layers, each with its backend."""
-    kinds = {
-        f"{type(node).__name__} ({getattr(node, 'fused_backend', 'torch')})" for node in neuron_layers(network).values()
-    }
-    return sorted(kinds)
 
 
 def _version(package: str) -> str | None:

@@ -205,6 +205,8 @@ class _Training:
             data["started_from"] = str(self.folder.parent / self.config.start_from)
         if self.given is not None:
             data[given_network.KEY] = describe_network(self.given)
+            # It may come from another configuration.
+            data["configured_neuron"] = False
         if self.accepted:
             data[KEY] = self.accepted
         if before and self.epoch > 0:

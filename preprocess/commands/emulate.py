@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from preprocess.terminal.command_line import UsageError, parse
+from preprocess.terminal.plural import counted
 
 _LONGEST_LAG_MS = 60_000
 
@@ -102,8 +103,9 @@ def run(argv: list[str]) -> None:
     about = read_about(out)
     hard = about.get("difficulty") == "hard"
     print(
-        f"Emulated {'hard ' if hard else ''}{arguments.what} in {out}: {about['recordings']:,} recordings, "
-        f"{about['samples']:,} samples, {about['events']:,} events, {about['bytes'] / 1e6:,.1f} MB"
+        f"Emulated {'hard ' if hard else ''}{arguments.what} in {out}: "
+        f"{counted(about['recordings'], 'recording')}, {counted(about['samples'], 'sample')}, "
+        f"{counted(about['events'], 'event')}, {about['bytes'] / 1e6:,.1f} MB"
         f"{' (already there)' if existed else ''}."
     )
     print(f"Next: spikeloom preprocess emulated-{arguments.what} --source {out} {_binning(arguments.what, hard)}")

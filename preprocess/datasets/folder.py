@@ -226,9 +226,7 @@ FORMS = (
         _read_manifest,
     ),
     Form("folders of a split and class", "train and test with a folder of each class", _fits_splits, _read_splits),
-    Form(
-        "folders of a class each", "a folder of recordings for each class", lambda f, _: _has_classes(f), _read_classes
-    ),
+    Form("class folders", "a folder of recordings for each class", lambda f, _: _has_classes(f), _read_classes),
 )
 
 DATASET = Dataset("folder", FORMS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from preprocess.binning.binning_config import Binning
+from preprocess.errors import CacheError
 
 
 def events_path(cache: Path, name: str) -> Path:
@@ -27,3 +28,36 @@ def frame_cache_name(binning: Binning, height: int, width: int) -> str:
     """
     rows, columns = binning.size(height, width)
     return f"{binning.rule_title}-{rows}x{columns}"
+
+
+def event_store_in(path: Path) -> Path:
+    """The event store that a path means: the file itself, or the only one of a folder ``CACHE`` or ``CACHE/<name>``.
+
+    Raises:
+        CacheError: If a folder contains none or several.
+    """
+    return _only_file(path, ("events.h5", "*/events.h5"), "an event store")
+
+
+def frame_cache_in(path: Path) -> Path:
+    """The frame cache that a path means: as `event_store_in`, and also the only one of a folder ``frames``."""
+    inside = ("*.h5",) if path.name == "frames" else ("frames/*.h5", "*/frames/*.h5")
+    return _only_file(path, inside, "a frame cache")
+
+
+def _only_file(path: Path, patterns: tuple[str, ...], kind: str) -> Path:
+    path = path.expanduser().absolute()
+    if not path.is_dir():
+        return path
+    found = sorted(str(file.relative_to(path)) for pattern in patterns for file in path.glob(pattern))
+    if len(found) == 1:
+        return path / found[0]
+    if not found:
+        raise CacheError(
+            f"{path}: expected {kind}, found a folder without one. Give CACHE/<name> of a data set that "
+            "spikeloom preprocess made, or the file in it."
+        )
+    raise CacheError(
+        f"{path}: expected {kind}, found a folder with {len(found)} of them. Give one: {', '.join(found[:6])}"
+        f"{', ...' if len(found) > 6 else ''}"
+    )

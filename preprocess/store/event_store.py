@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.events import Events
+from preprocess.store.cache_file_names import event_store_in
 from preprocess.store.chunk_compression import ChunkReader
 from preprocess.store.columns import read_column
 from preprocess.store.sealed_hdf5 import CacheFile
@@ -40,13 +41,13 @@ class _Readers:
 
 
 def open_events(path: Path | str) -> EventStore:
-    """Open an event store, ``CACHE/<name>/events.h5``.
+    """Open an event store, ``CACHE/<name>/events.h5``, or the only one in a folder.
 
     Raises:
-        CacheError: If it is missing, damaged or of another format.
+        CacheError: If it is missing, damaged or of another format, or a folder contains several.
         CacheMismatchError: If another version of the format wrote it.
     """
-    return EventStore(path)
+    return EventStore(event_store_in(Path(path)))
 
 
 class EventStore(CacheFile):

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.binning.binning_config import Binning
+from preprocess.store.cache_file_names import frame_cache_in
 from preprocess.store.chunk_compression import FRAMES, ChunkReader, Packed, create, pack, pack_many, write
 from preprocess.store.frame_lengths import Steps
 from preprocess.store.sample_table import SampleTable
@@ -30,13 +31,13 @@ LARGEST_CHUNK_BYTES = 64 << 20
 
 
 def open_frames(path: Path | str) -> FrameCache:
-    """Open a frame cache.
+    """Open a frame cache, ``CACHE/<name>/frames/<binning>.h5``, or the only one in a folder.
 
     Raises:
-        CacheError: If it is missing, damaged or of another format.
+        CacheError: If it is missing, damaged or of another format, or a folder contains several.
         CacheMismatchError: If another version of the format wrote it.
     """
-    return FrameCache(path)
+    return FrameCache(frame_cache_in(Path(path)))
 
 
 class FrameCache(CacheFile):

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ from torch.utils.data import DataLoader
 import pipeline
 from pipeline import FrameDataset, evaluate, load_run, override, time_first_collate, train
 from pipeline.commands.runs import _row
+from pipeline.commands.tables import print_result
 from pipeline.config.run_config import RunConfig
 from pipeline.runs.run_folder import open_run
+from pipeline.runs.trained_neuron import neuron_title, unused_fields
 from pipeline.training.given_network import describe_network
 from preprocess import Binning, bin_events, open_events, open_frames
 from preprocess.building.build_frame_cache import ensure_frames
@@ -47,6 +50,17 @@ class OwnNetwork(nn.Module):
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.layers(frames)
         return logits
+
+
+class IgnoresNeuron(OwnNetwork):
+    def __init__(self) -> None:
+        super().__init__(hidden=4)
+
+
+class UsesNeuron(OwnNetwork):
+    def __init__(self, make_neuron: Callable[[], nn.Module]) -> None:
+        super().__init__(hidden=4)
+        self.layers[1] = make_neuron()
 
 
 class MeanNetwork(OwnNetwork):
@@ -138,14 +152,42 @@ def test_a_finished_run_is_reused_only_for_the_same_network(cache: Path, tmp_pat
     slower.layers[1] = neuron.LIFNode(tau=3.0, step_mode="m")
     with refuses(RunError, where="run", expected="tau=2.0", found="tau=3.0", remedy="another out"):
         train(SHORT, slower, out=tmp_path / "run", cache=cache)
-    row = _row(open_run(tmp_path / "run"), tmp_path)
-    assert row["neuron_title"] == "its own"
     # Runs of earlier versions only have the shapes of their weights.
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     del environment["network"]
     (tmp_path / "run" / "environment.json").write_text(json.dumps(environment))
     with refuses(RunError, where="best.pt", expected="layers.0.weight of shape (4,", found="(6,"):
         train(SHORT, own_network(6), out=tmp_path / "run", cache=cache)
+
+
+def test_tables_name_the_neurons_that_a_custom_network_has(cache: Path, tmp_path: Path, capsys) -> None:
+    """The configuration's neuron is shown where the network uses it: not of an object, of a class as it is made."""
+    own = f"{Path(__file__).absolute()}:"
+    names = {"object": None, "ignores": f"{own}IgnoresNeuron", "uses": f"{own}UsesNeuron"}
+    for folder, name in names.items():
+        changes = {"schedule.epochs": 1, "neuron.name": "clif"} | ({"network.name": name} if name else {})
+        train(override(TINY, changes), None if name else own_network(), out=tmp_path / folder, cache=cache)
+    rows = {name: _row(open_run(tmp_path / name), tmp_path) for name in names}
+    found = {name: (row["network_label"], row["neuron"], row["neuron_title"]) for name, row in rows.items()}
+    assert found == {
+        "object": ("OwnNetwork", None, "LIFNode"),
+        "ignores": ("IgnoresNeuron", None, "LIFNode"),
+        "uses": ("UsesNeuron", "clif", "clif, tau 2"),
+    }
+    energies = {}
+    for name in names:
+        run = open_run(tmp_path / name)
+        assert run.result is not None
+        print_result(run.result, run)
+        table = capsys.readouterr().out
+        assert (("clif" in table) == (name == "uses")) and ("tau" in table) == (name == "uses") and "width" not in table
+        energies[name] = run.result["energy"]["macs_per_step"]
+    # Six MACs of a CLIF neuron in place of two.
+    assert energies["uses"] - energies["ignores"] == 4 * OwnNetwork(4).layers[3].in_features
+    assert {path.partition(".")[0] for path in unused_fields(run.config, {"network": ""})} == {"network", "neuron"}
+    # Earlier versions did not record it, and only knew the classes.
+    old = {key: value for key, value in run.environment.items() if key != "configured_neuron"}
+    assert neuron_title(run.config, old) == "CLIFNode"
 
 
 def test_a_network_with_learned_settings_is_the_same_after_training() -> None:

@@ -106,3 +106,37 @@ def test_a_changed_helper_changes_what_the_kernel_computes(tmp_path: Path):
         return found, hits
 
     assert [run(1), run(1), run(3)] == [(2, 0), (2, 1), (4, 0)]
+
+
+# Starts with the others: prints the sum, how many compilations were loaded, and how many are kept.
+ONE_OF_SEVERAL = """
+import numpy as np, sys
+from sum_kernel import total
+print("ready", flush=True)
+sys.stdin.readline()
+print(total(np.ones(3)), sum(total.stats.cache_hits.values()), len(total._cache._cache_file._load_index()))
+"""
+SUM = """
+from preprocess.jit import compile_kernel
+
+@compile_kernel
+def total(x):
+    found = x[0]
+    for k in range(1, x.size):
+        found += x[k]
+    return found
+"""
+
+
+def test_processes_that_need_one_kernel_compile_it_once(tmp_path: Path):
+    (tmp_path / "sum_kernel.py").write_text(SUM)
+    environment = os.environ | {"PYTHONPATH": f"{Path(preprocess.__file__).parent.parent}:{tmp_path}"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([sys.executable, "-c", ONE_OF_SEVERAL], env=environment, **pipes) for _ in range(3)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    found = sorted(process.communicate()[0].split() for process in processes)
+    assert found == [["3.0", "0", "1"], ["3.0", "1", "1"], ["3.0", "1", "1"]]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from messages import refuses
-from tiny_layout import random_events
+from tiny_layout import random_events, tiny_layout
 
 import preprocess
 from preprocess import (
@@ -29,8 +29,10 @@ from preprocess import (
     register_dataset,
     register_format,
 )
+from preprocess.building.build_event_store import build_event_store
+from preprocess.building.build_frame_cache import ensure_frames
 from preprocess.datasets import registry as datasets
-from preprocess.errors import ConfigError, LayoutError, RecordingError
+from preprocess.errors import CacheError, ConfigError, LayoutError, RecordingError
 from preprocess.formats import FORMATS, SUFFIXES, registry
 
 
@@ -238,3 +240,18 @@ def test_options_that_do_not_fit_are_reported_together(tmp_path: Path) -> None:
         preprocess_dataset(tmp_path, "folder", tmp_path, name="a", timesteps=0, stride_us=4, workers=0)
     with refuses(ConfigError, where="columns", expected="each of t, x, y and p once"):
         read_events(tmp_path / "a.npy", columns="txy")
+
+
+def test_a_folder_stands_for_the_only_cache_in_it(tmp_path: Path) -> None:
+    layout = tiny_layout(tmp_path / "src", [random_events(seed, 40, height=8, width=8) for seed in range(6)])
+    store = build_event_store(layout, tmp_path / "cache")  # type: ignore[arg-type]
+    first = ensure_frames(tmp_path / "cache", "tiny", Binning(timesteps=2))
+    for folder in ("cache", "cache/tiny"):
+        assert open_events(tmp_path / folder).path == store
+        assert open_frames(str(tmp_path / folder)).path == first
+    assert open_frames(tmp_path / "cache/tiny/frames").path == first
+    ensure_frames(tmp_path / "cache", "tiny", Binning(timesteps=3))
+    with refuses(CacheError, where="tiny", expected="a frame cache", found="2 of them", remedy="number-T3-8x8.h5"):
+        open_frames(tmp_path / "cache/tiny")
+    with refuses(CacheError, where="src", expected="an event store", found="without one", remedy="CACHE/<name>"):
+        open_events(tmp_path / "src")

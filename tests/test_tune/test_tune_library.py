@@ -15,7 +15,10 @@ from messages import refuses
 
 import tune
 from preprocess.errors import ConfigError, RunError
+from tune.cli import COMMANDS
+from tune.commands import list_runs
 from tune.commands.status_view import read_status
+from tune.objective.objective_findings import read_objective
 from tune.objective.objective_search import (
     ObjectiveLedger,
     ObjectiveSearch,
@@ -178,11 +181,61 @@ def test_a_finished_folder_is_read_and_another_search_refused(tmp_path: Path) ->
         search_objective(search, objective, tmp_path)
 
 
-def test_commands_say_what_the_search_of_an_objective_is(tmp_path: Path) -> None:
+def written_search(folder: Path, mode: str = "max") -> Path:
+    """The folder of a search of which one trial is complete, one was pruned, one failed, one began and one waits."""
+    search = plan(space={"k": "1:5", "way": "a"}, mode=mode, epochs=2)
+    folder.mkdir(parents=True)
+    (folder / "objective.json").write_text(json.dumps({"source": "", **_asked(search)}))
+    ledger = ObjectiveLedger(folder, search)
+    for number, (values, end) in enumerate(zip(search.trials, ("done", "pruned", "failed", None), strict=False)):
+        ledger.begin(values)
+        for epoch in range(1, 1 + (2 if end == "done" else 1)):
+            ledger.add(values, {"epoch": epoch, "score": number + epoch / 8, "loss": 0.25})
+        if end:
+            ledger.end(values, end, "ValueError: no" if end == "failed" else None)
+    return folder
+
+
+def test_commands_show_the_search_of_an_objective(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = written_search(tmp_path / "mine")
+    status = read_status(folder)
+    assert status.lines()[0].startswith("5 trials: 1 interrupted, 1 failed, 1 done, 1 pruned, 1 waiting")
+    assert "0.25, k=" in status.lines()[1] and "tune.search" in status.lines()[2] and not status.alive
+    table = status.table()
+    assert table.columns == ("trial", "status", "k", "way", "reports", "best score", "loss", "seconds")
+    assert {row[1]: row[4:7] for row in table.rows} == {
+        "interrupted": ("1/2", "3.125", "0.25"),
+        "failed": ("1/2", "2.125", "0.25"),
+        "done": ("2/2", "0.25", "0.25"),
+        "pruned": ("1/2", "1.125", "0.25"),
+    }
+    described = json.loads(json.dumps(status.describe()))
+    assert described["best"]["score"] == 0.25 and len(described["trials"][0]["reports"]) == 2
+    page = tune.report(folder).read_text()
+    assert "ValueError: no" in page and "Score by report" in page and page.count("<tr") >= 5
+    list_runs.run([str(tmp_path)])
+    assert "mine" in (output := capsys.readouterr().out) and "0.25" in output
+    list_runs.run([str(tmp_path), "--json"])
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["runs"] == [] and listed["objectives"][0]["best"]["score"] == 0.25
+    assert COMMANDS["runs"].module == "tune.commands.list_runs"
+
+
+def test_the_lowest_score_is_the_best_of_a_search_that_minimises(tmp_path: Path) -> None:
+    found = read_objective(written_search(tmp_path / "mine", "min"))
+    assert "lowest" in found.best_sentence() and "0.125," in found.best_sentence()
+
+
+def test_what_cannot_be_shown_of_an_objective_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "objective.json").write_text("{}")
-    for read in (read_status, read_search, tune.report):
-        with refuses(RunError, found="the search of an objective", remedy="tune.load_results", errors=1):
+    for read in (read_status, tune.report):
+        with refuses(RunError, where="objective.json", expected="damaged", remedy="another folder", errors=1):
             read(tmp_path)
+    with refuses(RunError, found="the search of an objective", remedy="tune.search", errors=1):
+        read_search(tmp_path)
+    with refuses(RunError, where=str(tmp_path), expected="at least one run", found="none"):
+        list_runs.run([str(tmp_path)])
+    assert "left out" in capsys.readouterr().err
     with refuses(RunError, where=str(tmp_path), expected="with results.csv", found="none", remedy="spikeloom runs"):
         tune.load_results(tmp_path)
 

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from types import ModuleType
 
-from pipeline.config.code_hash import code_sha256
+from pipeline.config.code_hash import code_sha256, values_sha256
 from pipeline.config.registrations import Registration, register_all, registrations
 from preprocess.errors import ConfigError
 
@@ -37,7 +37,10 @@ def pack_registrations() -> bytes:
                     "path/to/file.py:Class instead."
                 ) from None
         # What arrives is the same code in other objects, so its hash is taken here.
-        sent = tuple(replace(one, code=one.code or code_sha256(one.make)) for one in registrations())
+        sent = tuple(
+            replace(one, code=one.code or code_sha256(one.make), values=one.values or values_sha256(one.make))
+            for one in registrations()
+        )
         packed: bytes = cloudpickle.dumps(sent)
     return packed
 

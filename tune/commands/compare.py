@@ -299,6 +299,7 @@ def _changes(base: RunConfig, config: RunConfig, given: Collection[str]) -> dict
 def _axes(entries: Sequence[str], config: RunConfig) -> Mapping[str, Sequence[Any]]:
     """The entries of --over as field path to values."""
     from tune.space.dimensions import Choice
+    from tune.space.parser import FORMS
     from tune.space.space import parse_space
 
     if not entries:
@@ -306,7 +307,9 @@ def _axes(entries: Sequence[str], config: RunConfig) -> Mapping[str, Sequence[An
     try:
         space = parse_space(entries, config)
     except ConfigError as error:
-        raise UsageError(*(message.replace("--space", "--over") for message in error.errors)) from None
+        # A comparison has a few listed values, not a range to draw from.
+        errors = (message.replace("--space", "--over").replace(FORMS, "field=a,b,c") for message in error.errors)
+        raise UsageError(*errors) from None
     axes: dict[str, Sequence[Any]] = {}
     for dimension in space.dimensions:
         if dimension.path in ("seed", "neuron.name"):
@@ -325,9 +328,12 @@ def _axes(entries: Sequence[str], config: RunConfig) -> Mapping[str, Sequence[An
 
 def _resumed(arguments: Arguments, argv: Sequence[str]) -> tuple[Comparison, Path]:
     """The comparison as its folder records it; no other option may change it."""
+    from pipeline.config.registrations import require_registered
     from tune.comparison.comparison_plan import read_comparison
 
     assert arguments.resume is not None
     refuse_beside_resume(argv, _BESIDE_RESUME, next_step=f"To change it, start a new comparison: {PROG} --help")
     folder = arguments.resume.expanduser().absolute()
-    return read_comparison(folder), folder
+    comparison = read_comparison(folder)
+    require_registered(folder, comparison.configs())
+    return comparison, folder

@@ -11,8 +11,10 @@ from typing import Any
 from pipeline.config.run_config import RunConfig
 from preprocess.errors import RunError
 from preprocess.files import is_locked
+from preprocess.terminal.plural import counted
 from tune.comparison import comparison_plan as comparison_plan
-from tune.objective.objective_folder import refuse_objective
+from tune.objective.objective_findings import ObjectiveFindings, read_objective
+from tune.objective.objective_folder import FILE as OBJECTIVE
 from tune.rendering.labels import duration, short_name, short_value
 from tune.rendering.table import Table, format_percent
 from tune.search import search_plan as search_plan
@@ -88,7 +90,7 @@ class Status:
     def lines(self) -> list[str]:
         """Counts, the best trial so far, and the command that resumes if it stopped."""
         counts = ", ".join(f"{self.count(status)} {status}" for status in _ORDER if self.count(status))
-        found = [f"{len(self.rows)} trials: {counts}; {duration(self.seconds)} since the first one started"]
+        found = [f"{counted(len(self.rows), 'trial')}: {counts}; {duration(self.seconds)} since the first one started"]
         found += self._live_lines()
         best = max((row for row in self.rows if row["status"] == "done"), key=_score, default=None)
         if best is not None and _score(best) >= 0:
@@ -140,12 +142,14 @@ def _score(row: dict[str, Any]) -> float:
     return -1.0
 
 
-def read_status(folder: Path) -> Status:
-    """The state of a search or comparison.
+def read_status(folder: Path) -> Status | ObjectiveFindings:
+    """The state of a search, also of an objective, or of a comparison.
 
     Raises:
         RunError: If the folder is neither, or its files are damaged.
     """
+    if (folder / OBJECTIVE).exists():
+        return read_objective(folder)
     kind, about, configs, fields = _plan(folder)
     alive = is_locked(folder)
     rows, live = collect_results(folder, configs, fields), read_live_status(folder)
@@ -210,9 +214,8 @@ def _plan(folder: Path) -> tuple[str, str, list[RunConfig], Sequence[str]]:
             for dataset in (setting.config.dataset for setting in comparison.settings)
         )
         neurons = ", ".join(arm.name for arm in comparison.arms)
-        about = f"{comparison.name}: {'; '.join(splits)}; {neurons}; {len(comparison.seeds)} seeds"
+        about = f"{comparison.name}: {'; '.join(splits)}; {neurons}; {counted(len(comparison.seeds), 'seed')}"
         return "comparison", about, comparison.configs(), differing_fields(comparison.configs())
-    refuse_objective(folder)
     raise RunError(
         f"{folder}: expected a search or comparison (with {search_plan.FILE} or {comparison_plan.FILE}), found "
         "neither. List runs: spikeloom runs DIR"

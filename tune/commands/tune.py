@@ -13,6 +13,7 @@ from pipeline.commands.config_arguments import ConfiguredArguments, parse_config
 from preprocess.default_folders import default_cache, default_out
 from preprocess.interrupts import Terminated
 from preprocess.terminal.command_line import UsageError
+from preprocess.terminal.plural import counted
 from preprocess.terminal.progress import progress_on_stderr
 from tune.resources.allocation import ResourceRequest
 from tune.resources.execution_options import ExecutionOptions
@@ -165,7 +166,7 @@ def run(argv: list[str]) -> None:
     check_folder_code(folder, accept=arguments.accept_changed_code)
     execution = with_kept_storage(folder, execution)
     resume, progress, began = execution.resume("tune", folder), progress_on_stderr(), time.monotonic()
-    progress.note(f"{search.runs} trials on {search.about}, in {folder}")
+    progress.note(f"{counted(search.runs, 'trial')} on {search.about}, in {folder}")
     for line in search_notes(search, folder):
         progress.note(line)
     final = None
@@ -214,9 +215,12 @@ def _started(arguments: Arguments) -> tuple[Search, Path]:
 
 def _resumed(arguments: Arguments, argv: list[str]) -> tuple[Search, Path]:
     """The plan of the folder; only options that say where and how long trials run may be given with it."""
+    from pipeline.config.registrations import require_registered
     from tune.search.search_plan import read_search
 
     assert arguments.resume is not None
     refuse_beside_resume(argv, _BESIDE_RESUME, next_step=f"To change it, start a new search: {PROG} --help")
     folder = arguments.resume.expanduser().absolute()
-    return read_search(folder), folder
+    search = read_search(folder)
+    require_registered(folder, search.configs())
+    return search, folder

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from preprocess.terminal.plural import counted
 from tune.comparison.captions import about_figure
 from tune.comparison.comparison_plan import Outcome
 from tune.comparison.conclusions import Conclusion
-from tune.comparison.overview_figures import count_seeds, draw_difference, file_part, overview_figures
+from tune.comparison.overview_figures import draw_difference, file_part, overview_figures
 from tune.comparison.setting_analysis import EPOCH_SPLITS, SettingResult
 from tune.rendering.hover_text import set_hover
 from tune.rendering.learning_curves import finish_epochs
@@ -85,7 +86,7 @@ def _draw_band(
     axes.fill_between(epochs, lows, highs, color=colour, alpha=0.2, linewidth=0)
     # A line of one epoch would be invisible without a marker.
     (line,) = axes.plot(epochs, means, color=colour, label=label, marker="o" if len(epochs) == 1 else None)
-    set_hover(line, [count_seeds(len(values[epoch])) for epoch in epochs])
+    set_hover(line, [counted(len(values[epoch]), "seed") for epoch in epochs])
 
 
 def difference_panels(result: SettingResult) -> list[Panel]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.neurons import restore_traits, traits_entry
 from pipeline.config.run_config import PLACE_FIELDS, RunConfig, fingerprint, flatten, from_dict, to_dict
 from pipeline.runs.result_json import ResultJson
 from pipeline.runs.run_folder import Run, open_run
@@ -147,6 +148,7 @@ class Comparison:
                 {"name": setting.name, "place": dict(setting.place), "config": to_dict(setting.config)}
                 for setting in self.settings
             ],
+            **traits_entry(config.neuron.name for config in self.configs()),
         }
         write_json(folder / FILE, content)
 
@@ -179,6 +181,7 @@ def read_comparison(folder: Path) -> Comparison:
         hint = "Start the comparison again in another folder."
         raise RunError(f"{path}: expected version {VERSION}, found {version}. {hint}")
     try:
+        restore_traits(content.get("traits", {}))
         return Comparison(
             str(content["name"]),
             tuple(

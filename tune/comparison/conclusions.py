@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.runs.changed_code import accepted_sentence
+from preprocess.terminal.plural import counted
 from tune.comparison.arms import Arm
 from tune.comparison.comparison_plan import Comparison, Outcomes, read_outcomes
 from tune.comparison.fairness_notes import equality_notes
@@ -114,7 +115,7 @@ class Conclusion:
         summary = summarise(difference.values)
         if summary is None:
             return f"{where}{difference.label}: no seed has finished runs of both, so the difference is unknown."
-        seeds = f"{summary.n} seed{'s' if summary.n > 1 else ''}"
+        seeds = counted(summary.n, "seed")
         found = f"{where}{difference.label} is {points(summary.mean)} percentage points over {seeds}"
         if summary.n == 1:
             return f"{found}: one pair of runs cannot distinguish a difference from chance."
@@ -239,7 +240,7 @@ class Conclusion:
                 continue
             groups = grouped[0].groups
             estimates = [count for one in grouped if (count := one.independent_samples) is not None]
-            found = f"form {groups} group{'s' if groups > 1 else ''} of related samples"
+            found = f"form {counted(groups, 'group')} of related samples"
             low, high = min(estimates, default=0.0), max(estimates, default=0.0)
             if estimates and high < (grouped[0].test_samples or 0):
                 ends = dict.fromkeys(f"{end:.0f}" for end in (low, high))
@@ -271,9 +272,9 @@ class Conclusion:
         if not late:
             return []
         first = declared[0]["seeds"]
-        when = " and ".join(f"{done} run{'s' if done > 1 else ''}" for done in late)
+        when = " and ".join(counted(done, "run") for done in late)
         return [
-            f"The comparison was declared with {len(first)} seed{'s' if len(first) > 1 else ''} of "
+            f"The comparison was declared with {counted(len(first), 'seed')} of "
             f"{len(declared[0]['arms'])} neurons; more were added after {when} had finished. If their results were the "
             "reason, the p-values are too small."
         ]
@@ -300,7 +301,7 @@ def seeds_warning(count: int, family: int) -> str:
     needed = pairs_needed(comparisons=family)
     corrected = f", times {family} by Holm's correction for {family} differences" if family > 1 else ""
     return (
-        f"{count} seed{'s' if count > 1 else ''} cannot show a significant difference: the smallest possible p of the "
+        f"{counted(count, 'seed')} cannot show a significant difference: the smallest possible p of the "
         f"sign-flip test is {number(smallest_p(count), '.2g')}{corrected}; p <= {LEVEL} needs at least {needed} seeds "
         f"(--seeds {needed})"
     )

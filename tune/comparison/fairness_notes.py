@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.config.neurons import NEURONS, traits_of
+from pipeline.config.neurons import traits_of
 from tune.comparison.arms import Arm
 from tune.comparison.comparison_plan import Comparison
 from tune.rendering.labels import neuron_label, short_value
@@ -12,9 +12,9 @@ _CONTROLS = ("lif-reset1.8", "clif-detached")
 
 def equality_notes(comparison: Comparison) -> list[str]:
     """Sentences on what differs between the arms besides the neuron's equation, and which controls are missing."""
-    neurons = {arm.neuron for arm in comparison.arms}
+    neurons = dict.fromkeys(arm.neuron for arm in comparison.arms).keys()
     notes = _pairing(comparison)
-    differences = {name: traits_of(name).unequal for name in NEURONS if name in neurons}
+    differences = {name: traits_of(name).unequal for name in neurons}
     unequal = [f"{neuron_label(name)}: {note}" for name, note in differences.items() if note]
     if unequal:
         notes.append(f"Differences between neurons that cannot be equalised: {'; '.join(unequal)}.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.terminal.plural import counted
 from tune.comparison.captions import about_figure
 from tune.comparison.conclusions import Conclusion
 from tune.comparison.setting_analysis import Difference, SettingResult
@@ -241,9 +242,4 @@ def _mean_text(values: Sequence[float]) -> str:
     """The number of seeds, and the interval of their mean if there is one."""
     interval = t_interval(values)
     ends = "" if interval is None else f", 95 % interval {' to '.join(number(end, '.1f') for end in interval)}"
-    return f"{count_seeds(len(values))}{ends}"
-
-
-def count_seeds(count: int, noun: str = "seed") -> str:
-    """The number with its noun: 1 seed, 2 seeds."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{counted(len(values), 'seed')}{ends}"

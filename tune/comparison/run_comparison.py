@@ -10,18 +10,17 @@ from pipeline.config.custom_classes import is_custom
 from pipeline.config.run_config import PLACE_FIELDS, flatten
 from pipeline.data.run_splits import split_for
 from pipeline.runs.run_folder import holding
-from preprocess.errors import RunError
+from preprocess.errors import ConfigError, RunError
 from preprocess.files import make_folder, write_whole
 from preprocess.store.imported_frames import check_binning, open_dataset
 from preprocess.terminal.progress import Progress
 from tune.comparison.arms import Setting
 from tune.comparison.comparison_plan import FILE, Comparison, read_comparison, read_outcomes
-from tune.comparison.conclusions import Conclusion, conclude, excluded_lines, seeds_warning
+from tune.comparison.conclusions import Conclusion, conclude, excluded_lines
+from tune.comparison.planned_runs import plan_lines
 from tune.comparison.tuning_per_neuron import check_tuning, tune_arms
-from tune.rendering.labels import format_seeds
 from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
-from tune.stats.sign_flip import detectable_difference
 from tune.trials.trial_job import TrialJob
 from tune.trials.trial_source import FixedTrials
 
@@ -97,28 +96,6 @@ def _run(comparison: Comparison, folder: Path, place: ExecutionOptions, progress
             run_trials(FixedTrials(configs), job, progress=progress)
 
 
-def plan_lines(comparison: Comparison, folder: Path) -> list[str]:
-    """The planned runs, and the power of the test with this number of seeds; printed before the first run."""
-    outcomes = read_outcomes(comparison, folder).values()
-    there = sum(outcome.run is not None for outcome in outcomes)
-    count = len(comparison.seeds)
-    epochs = sorted({setting.config.schedule.last_epoch for setting in comparison.settings})
-    settings = f" in {len(comparison.settings)} settings" if len(comparison.settings) > 1 else ""
-    lines = [
-        f"{len(outcomes)} runs of {' or '.join(map(str, epochs))} epochs: {', '.join(comparison.labels)}{settings}, "
-        f"{count} seed{'s' if count > 1 else ''} each ({format_seeds(comparison.seeds)}); {there} already done"
-    ]
-    family = len(comparison.settings) * (len(comparison.arms) - 1)
-    if warning := seeds_warning(count, family):
-        return [*lines, warning]
-    smallest = detectable_difference(1.0, count, comparisons=family)
-    return [
-        *lines,
-        f"With {count} seeds, the sign-flip test has 80 % power to detect differences of at least {smallest:.1f} "
-        "standard deviations of the paired differences",
-    ]
-
-
 def write_conclusion(comparison: Comparison, folder: Path) -> Conclusion:
     """Write table.md, table.csv and figures/ of the finished runs.
 
@@ -160,7 +137,12 @@ def _check_setting(setting: Setting, comparison: Comparison) -> None:
         if is_custom("neuron.name", config.neuron.name) or is_custom("network.name", config.network.name):
             from tune.trials.custom_code import check_classes
 
-            check_classes(config, store)
+            if not check_classes(config, store) and len({other.neuron for other in comparison.arms}) > 1:
+                raise ConfigError(
+                    f"network.name: expected a network that makes its spiking layers with make_neuron, so that neurons "
+                    f"can be compared, found '{config.network.name}', whose layers are the same for every neuron. "
+                    "Add make_neuron to the arguments of its constructor and call it for each spiking layer."
+                )
     split_for(setting.config, store)
 
 

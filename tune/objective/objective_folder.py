@@ -14,5 +14,5 @@ def refuse_objective(folder: Path) -> None:
     if (folder / FILE).exists():
         raise RunError(
             f"{folder}: expected a search or comparison of configurations, found the search of an objective ({FILE}). "
-            "Its trials are in results.csv, and tune.load_results reads them. To resume it, call tune.search again."
+            f"To resume it, call tune.search again in Python. Its trials: spikeloom status {folder}"
         )

@@ -134,6 +134,11 @@ class ObjectiveSearch:
         chosen = scheduler or ("none" if epochs is None else "asha")
         return ObjectiveSearch(name, _source(objective), asked, method, chosen, mode, epochs, tuple(trials))
 
+    @property
+    def direction(self) -> str:
+        """Which score is the best: highest or lowest."""
+        return "highest" if self.mode == "max" else "lowest"
+
     def better(self, scores: Sequence[float]) -> float:
         """The best of some scores."""
         return max(scores) if self.mode == "max" else min(scores)

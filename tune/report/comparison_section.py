@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.runs.run_folder import Run
+from preprocess.terminal.plural import counted
 from tune.comparison.captions import about_figure
 from tune.comparison.comparison_figures import difference_panels, learning_panels
 from tune.comparison.comparison_plan import PRIMARY_METRIC, STOPPING_RULE, read_comparison
 from tune.comparison.comparison_tables import tables
 from tune.comparison.conclusions import Conclusion, conclude
 from tune.comparison.designs import paper_table
-from tune.comparison.overview_figures import count_seeds, overview_figures
+from tune.comparison.overview_figures import overview_figures
 from tune.comparison.setting_analysis import SettingResult
 from tune.rendering.confusion_matrix import confusion_panel
 from tune.rendering.firing_rate_figure import rates_panel
@@ -94,7 +95,7 @@ def _setup_sentence(conclusion: Conclusion) -> str:
     if len(conclusion.results) > 1:
         return f"{seeds}{len(conclusion.results)} settings; {config.network.name}; {result.selection}."
     return (
-        f"{seeds}{config.binning.steps_title}; {config.network.name}, {epochs} epoch{'' if epochs == 1 else 's'}; "
+        f"{seeds}{config.binning.steps_title}; {config.network.name}, {counted(epochs, 'epoch')}; "
         f"{result.selection}; {config.dataset.split_title} split."
     )
 
@@ -122,11 +123,11 @@ def _cards(conclusion: Conclusion) -> tuple[Card, ...]:
         summary = figures.summary
         std = "" if summary is None or summary.std is None else f" ± {format_percent(summary.std)}"
         value = "–" if summary is None else f"{format_percent(summary.mean)}{std} %"
-        cards.append(Card(f"{figures.arm.label} test accuracy", value, count_seeds(len(figures.accuracy))))
+        cards.append(Card(f"{figures.arm.label} test accuracy", value, counted(len(figures.accuracy), "seed")))
     for difference in result.differences:
         summary = summarise(difference.values)
         value = "–" if summary is None else f"{points(summary.mean)} percentage points"
-        cards.append(Card(difference.label, value, count_seeds(len(difference.by_seed), "paired seed")))
+        cards.append(Card(difference.label, value, counted(len(difference.by_seed), "paired seed")))
     return tuple(cards)
 
 
@@ -141,7 +142,7 @@ def _overall_card(conclusion: Conclusion, arm: str) -> Card:
     values = list(conclusion.overall(arm).values())
     summary = summarise(values)
     value = "–" if summary is None else f"{points(summary.mean)} percentage points"
-    return Card(differences[0].label, value, f"mean of {settings}, {count_seeds(len(values))}")
+    return Card(differences[0].label, value, f"mean of {settings}, {counted(len(values), 'seed')}")
 
 
 def _overview(conclusion: Conclusion, name: str) -> Iterator[Picture]:

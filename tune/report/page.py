@@ -14,9 +14,9 @@ from pipeline.runs.changed_code import accepted_sentence, changed_code_error, co
 from pipeline.runs.run_folder import open_run
 from preprocess.errors import ConfigError, RunError, SpikeloomError
 from preprocess.files import write_whole
-from tune.objective.objective_folder import refuse_objective
 from tune.rendering.table import LATEX_ESCAPES
 from tune.report.comparison_section import comparison_section
+from tune.report.objective_section import objective_section
 from tune.report.paper_files import write_paper
 from tune.report.run_section import run_section
 from tune.report.search_section import search_section
@@ -32,6 +32,7 @@ _HERE = Path(__file__).parent
 _KINDS = {
     "comparison.json": comparison_section,
     "search.json": search_section,
+    "objective.json": objective_section,
     "config.json": run_section,
 }
 
@@ -116,7 +117,6 @@ def _find_parts(folder: Path) -> list[tuple[Path, str]]:
     for marker in _KINDS:
         if (folder / marker).is_file():
             return [(folder, marker)]
-    refuse_objective(folder)
     children = sorted(path for path in folder.iterdir() if path.is_dir())
     parts = [(path, marker) for marker in _KINDS for path in children if (path / marker).is_file()]
     if not parts:

@@ -8,8 +8,10 @@ from typing import Any
 
 from pipeline.runs.changed_code import KEY, accepted_sentence
 from pipeline.runs.run_folder import Run, open_run
+from pipeline.runs.trained_neuron import is_configured_neuron, network_label, unused_fields
 from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import RunError
+from preprocess.terminal.plural import counted
 from tune.comparison.setting_analysis import SELECTIONS
 from tune.rendering.confusion_matrix import confusion_panel
 from tune.rendering.firing_rate_figure import rates_panel
@@ -34,7 +36,8 @@ def run_section(folder: Path, name: str) -> Section:
     """
     run = open_run(folder)
     config, result = run.config, run.result
-    label = neuron_label(config.neuron.name)
+    configured = is_configured_neuron(config, run.environment)
+    label = neuron_label(config.neuron.name) if configured else network_label(config)
     tested = result is not None and result.get("test_accuracy") is not None
     try:
         strips, note = read_strips({label: run}) if tested else ((), "")
@@ -51,7 +54,7 @@ def run_section(folder: Path, name: str) -> Section:
             pictures=open_with(draw_pictures(_panels(run, label), name), "Accuracy, %"),
             strips=strips,
             strips_note=note,
-            settings=settings_of(config),
+            settings=settings_of(config, leave_out=unused_fields(config, run.environment)),
             environment=environment_of(run.environment),
         )
     except (KeyError, TypeError) as error:
@@ -66,8 +69,8 @@ def _is_emulated(run: Run) -> bool:
 def _lead(run: Run, label: str) -> str:
     result, config = run.result, run.config
     if result is None:
-        epochs = f"{len(run.metrics)} of {config.schedule.last_epoch}"
-        return f"{label} was trained for {epochs} epochs; the run is not finished."
+        epochs = f"{len(run.metrics)} of {counted(config.schedule.last_epoch, 'epoch')}"
+        return f"{label} was trained for {epochs}; the run is not finished."
     dataset = config.dataset
     where = f"{dataset.name}, {dataset.split_title} split, {config.binning.steps_title}, seed {config.seed}"
     if result.get("test_accuracy") is None:
@@ -104,7 +107,7 @@ def _cards(result: Mapping[str, Any]) -> tuple[Card, ...]:
         if result.get(f"{split}_accuracy") is not None:
             cards.append(Card(f"{split} accuracy", f"{format_percent(result[f'{split}_accuracy'])} %"))
     cards.append(Card("firing rate", f"{result['firing_rate']:.3f}", "spikes / (neurons × T × samples)"))
-    cards.append(Card("training", f"{result['seconds']:.0f} s", f"{result['epochs']} epochs"))
+    cards.append(Card("training", f"{result['seconds']:.0f} s", counted(result["epochs"], "epoch")))
     return tuple(cards)
 
 

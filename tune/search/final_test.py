@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.run_config import RunConfig, fingerprint, override
 from preprocess.errors import RunError
 from preprocess.files import read_json, write_json
+from preprocess.terminal.plural import counted
 from preprocess.terminal.progress import Progress
 from tune.rendering.table import format_percent
 from tune.resources.execution_options import ExecutionOptions
@@ -67,8 +68,9 @@ class Final:
         elif self.failures:
             missing = f"; {self.seeds - len(self.accuracies)} of {self.seeds} seeds failed"
         return (
-            f"Selected configuration, retrained on train + validation for {self.epochs} epochs: test accuracy "
-            f"{format_percent(fmean(self.accuracies))}{spread} % of {self.samples} samples ({each}){missing}."
+            f"Selected configuration, retrained on train + validation for {counted(self.epochs, 'epoch')}: test "
+            f"accuracy {format_percent(fmean(self.accuracies))}{spread} % of {counted(self.samples, 'sample')} "
+            f"({each}){missing}."
         )
 
 

@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.neurons import NEURONS
+from pipeline.config.neurons import NEURONS, restore_traits, traits_entry
 from pipeline.config.registrations import registrations
 from pipeline.config.run_config import RunConfig, from_dict, override, to_dict
+from pipeline.config.surrogates import accept_stored
 from pipeline.data.run_splits import split_for
 from pipeline.presets.registry import PRESETS
 from preprocess.datasets.emulated_names import is_emulated
@@ -136,6 +137,7 @@ class Search:
             "final_seeds": self.final_seeds,
             "config": to_dict(self.config),
             "trials": list(self.trials),
+            **traits_entry(config.neuron.name for config in self.configs()),
         }
 
     @classmethod
@@ -145,6 +147,9 @@ class Search:
         Raises:
             KeyError, TypeError, ValueError, AttributeError, SpikeloomError: If the content is damaged.
         """
+        restore_traits(plan.get("traits", {}))
+        for changes in plan["trials"]:
+            accept_stored(str(changes.get("neuron.surrogate", "rect")))
         search = cls(
             name=str(plan["name"]),
             config=from_dict(plan["config"]),
@@ -283,11 +288,23 @@ def _name_errors(search: Search, space: Space, store: EventStore | FrameCache) -
         return
     from tune.trials.custom_code import check_classes
 
+    configured = False
     for network, neuron in itertools.product(*asked.values()):
         if {network, neuron} <= known:
+            configured = True
             continue
         try:
             config = override(search.config, {"network.name": network, "neuron.name": neuron})
-            check_classes(config, store)
+            configured |= check_classes(config, store)
         except ConfigError as error:
+            configured = True
             yield from error.errors
+    if not configured:
+        # All trials would train the same network.
+        yield from (
+            f"--space {part.path}: expected a field that affects the network, found '{search.config.network.name}', "
+            "which makes all its spiking layers itself. Leave the field out, or let the network make them with "
+            "make_neuron."
+            for part in space.dimensions
+            if part.path.startswith("neuron.")
+        )

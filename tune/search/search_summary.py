@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.config.run_config import fingerprint, override, to_dict
 from pipeline.runs.changed_code import accepted_sentence
 from preprocess.files import write_json
+from preprocess.terminal.plural import counted
 from tune.rendering.labels import short_name, short_value
 from tune.rendering.table import Table, format_percent
 from tune.search.pareto import pareto_front
@@ -128,7 +129,8 @@ class Findings:
         validation = self.search.data.validation
         unranked = "; pruned trials are not ranked" if self.count("pruned") else ""
         return [
-            f"{len(self.rows)} trials: {counts}{unranked}. Compute: {spent:,} of {full:,} training samples times T.",
+            f"{counted(len(self.rows), 'trial')}: {counts}{unranked}. Compute: {spent:,} of {full:,} training samples "
+            "times T.",
             f"Resolution: one validation sample = {100 / validation:.2f} percentage points. The best of many trials is "
             "optimistically biased; the test set is not used until the final evaluation.",
             *self._repeat_sentences(),
@@ -139,7 +141,7 @@ class Findings:
 
     def _accumulation_sentences(self) -> list[str]:
         count = sum(row["micro_batch"] is not None for row in self.rows)
-        trials = "1 trial" if count == 1 else f"{count} trials"
+        trials = counted(count, "trial")
         return [f"{trials} did not fit in memory and used gradient accumulation."] if count else []
 
     def _repeat_sentences(self) -> list[str]:

@@ -178,14 +178,15 @@ def _t_interval(
     squares, parts = _mean_squares(totals, sizes), _components(totals, sizes)
     if squares is None or parts is None or sum(parts) < 1e-24:
         return None
-    from scipy.stats import t
+    # The quantile of t; scipy.stats has it too, but takes a second to load.
+    from scipy.special import stdtrit
 
     seeds, clusters = totals.shape
     degrees = seeds - 1, clusters - 1, (seeds - 1) * (clusters - 1)
     # The mean square of a component that was truncated at 0 does not contribute.
     held = (squares[0] * (parts[0] > 0), squares[1] * (parts[1] > 0), squares[2])
     freedom = sum(parts) ** 2 / sum(square**2 / degree for square, degree in zip(held, degrees, strict=True))
-    half = float(t.ppf(1 - level / 2, max(1.0, freedom))) * sum(parts) ** 0.5
+    half = float(stdtrit(max(1.0, freedom), 1 - level / 2)) * sum(parts) ** 0.5
     return estimate - half, estimate + half
 
 

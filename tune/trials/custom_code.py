@@ -39,8 +39,11 @@ def _ledgers(folder: Path) -> list[Ledger]:
     return [Ledger(path.parent) for path in sorted(folder.rglob(BASIS))]
 
 
-def check_classes(config: RunConfig, store: EventStore | FrameCache) -> None:
+def check_classes(config: RunConfig, store: EventStore | FrameCache) -> bool:
     """Build a trial's neuron and network as the trial will, on this machine's CPU.
+
+    Returns:
+        Whether the network uses the neuron; a custom network may make all its spiking layers itself.
 
     Raises:
         ConfigError: If there is no such neuron or network, or a custom class does not meet the requirements of
@@ -50,12 +53,13 @@ def check_classes(config: RunConfig, store: EventStore | FrameCache) -> None:
 
     from pipeline.data.input_encoding import input_size
     from pipeline.networks.run_network import make_run_network
+    from pipeline.networks.spiking_layers import has_configured_neuron
     from pipeline.neurons import make_neuron
 
     # The neuron alone first: a network that does not exist would hide the neuron's error.
     make_neuron(replace(config.neuron, timesteps=config.binning.timesteps))
     size = input_size(config.input, *config.binning.size(store.height, store.width))
-    make_run_network(
+    network = make_run_network(
         config,
         classes=len(store.classes),
         size=size,
@@ -63,3 +67,4 @@ def check_classes(config: RunConfig, store: EventStore | FrameCache) -> None:
         device=torch.device("cpu"),
         leave_cuda=True,
     )
+    return has_configured_neuron(network)

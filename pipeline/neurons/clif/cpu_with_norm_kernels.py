@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.kernels.bfloat16 import narrow, widen
 from pipeline.kernels.jit import compile_kernel
-from pipeline.kernels.norm_cpu import ROW, add_lanes, tile
+from pipeline.kernels.norm_cpu import ROW, add_path, tile_affine, tile_path
 from pipeline.kernels.surrogate_kernels import RECT, fill_row, fill_slope, rect, sigmoid
 from pipeline.neurons.clif.cpu_kernels import _back
 
@@ -58,9 +58,7 @@ def forward(
     one, zero = np.float32(1.0), np.float32(0.0)
     keep, rate = one - one / tau, one / tau
     tiled = np.empty(2 * len(scale) * ROW, np.float32)
-    for t in range(len(scale)):
-        tile(tiled[2 * t * ROW : (2 * t + 1) * ROW], scale[t], length)
-        tile(tiled[(2 * t + 1) * ROW : (2 * t + 2) * ROW], shift[t], length)
+    tile_affine(tiled, scale, shift, length)
     state = np.empty(2 * ROW, np.float32)  # v and m
     for block in range(l, r):
         first = block * length
@@ -143,11 +141,7 @@ def backward(
     # first contains the potential before the step; on the way back, the gradients of v and m replace sigma(u/tau) and
     # sigma(m) of the following step.
     path = np.zeros((steps + 1) * _STEP, np.float32)
-    for t in range(steps):
-        k, row = min(t, len(scale) - 1), path[t * _STEP : (t + 1) * _STEP]
-        tile(row[6 * ROW :], mean[k], length)
-        tile(row[7 * ROW :], scale[k], length)
-        tile(row[8 * ROW :], shift[k], length)
+    tile_path(path, steps, _STEP, 6, mean, scale, shift, length)
     end = path[steps * _STEP :]
     for chunk in range(l, r):
         for first in range(chunk * blocks * length, min((chunk + 1) * blocks * length, elements), length):
@@ -203,7 +197,4 @@ def backward(
             if len(before_v):
                 before_v[first:last] = path[ROW : ROW + n]
                 before_m[first:last] = path[2 * ROW : 2 * ROW + n]
-        for t in range(steps):
-            sums[chunk, t] = 0.0
-            add_lanes(sums[chunk, t, 0], path[t * _STEP + 4 * ROW : t * _STEP + 5 * ROW], length)
-            add_lanes(sums[chunk, t, 1], path[t * _STEP + 5 * ROW : t * _STEP + 6 * ROW], length)
+        add_path(sums[chunk], path, steps, _STEP, 4, length)

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.kernels.bfloat16 import narrow, widen
 from pipeline.kernels.jit import compile_kernel
-from pipeline.kernels.norm_cpu import ROW, add_lanes, tile
+from pipeline.kernels.norm_cpu import ROW, add_path, tile_affine, tile_path
 from pipeline.kernels.surrogate_kernels import RECT, fill_row, fill_slope, rect
 
 # Rows of a step in backward's path: u; sums of the gradient and of its product with x - mean; mean, scale and shift;
@@ -50,9 +50,7 @@ def forward(
     """
     one, zero = np.float32(1.0), np.float32(0.0)
     tiled = np.empty(2 * len(scale) * ROW, np.float32)
-    for t in range(len(scale)):
-        tile(tiled[2 * t * ROW : (2 * t + 1) * ROW], scale[t], length)
-        tile(tiled[(2 * t + 1) * ROW : (2 * t + 2) * ROW], shift[t], length)
+    tile_affine(tiled, scale, shift, length)
     state = np.empty(ROW, np.float32)
     for block in range(l, r):
         first = block * length
@@ -126,11 +124,7 @@ def backward(
     # The row of u first contains the potential before the step; on the way back, the gradient of v replaces u of the
     # following step.
     path = np.zeros((steps + 1) * _STEP, np.float32)
-    for t in range(steps):
-        k, row = min(t, len(scale) - 1), path[t * _STEP : (t + 1) * _STEP]
-        tile(row[3 * ROW :], mean[k], length)
-        tile(row[4 * ROW :], scale[k], length)
-        tile(row[5 * ROW :], shift[k], length)
+    tile_path(path, steps, _STEP, 3, mean, scale, shift, length)
     end = path[steps * _STEP :]
     for chunk in range(l, r):
         for first in range(chunk * blocks * length, min((chunk + 1) * blocks * length, elements), length):
@@ -167,7 +161,4 @@ def backward(
                         gb[i] = narrow(gb, du)
             if len(before_v):
                 before_v[first:last] = path[:n]
-        for t in range(steps):
-            sums[chunk, t] = 0.0
-            add_lanes(sums[chunk, t, 0], path[t * _STEP + ROW : t * _STEP + 2 * ROW], length)
-            add_lanes(sums[chunk, t, 1], path[t * _STEP + 2 * ROW : t * _STEP + 3 * ROW], length)
+        add_path(sums[chunk], path, steps, _STEP, 1, length)

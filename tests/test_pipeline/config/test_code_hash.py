@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.config.code_hash import code_sha256
+from pipeline.config.code_hash import code_sha256, values_sha256
 
 SCRIPT = '''
 import math
@@ -74,6 +77,54 @@ def test_what_a_function_refers_to_counts_and_the_rest_of_the_script_does_not():
     assert hash_of("with_default", ("LIMIT = 3", "LIMIT = 4")) != hash_of("with_default")
     assert hash_of("closed(1.0)", ("LIMIT = 3", "LIMIT = 4")) == hash_of("closed(1.0)")
     assert hash_of("with_default", ('"""Make a neuron."""', "# another text")) == hash_of("with_default")
+
+
+MODULE = """
+def closed(threshold):
+    def make(config):
+        return threshold
+    return make
+
+
+class Maker:
+    def __init__(self, threshold):
+        self.threshold = threshold
+
+    def __call__(self, config):
+        return self.threshold
+
+
+def make_class(threshold):
+    class Made:
+        def __init__(self):
+            super().__init__()
+
+        def get(self):
+            return threshold
+    return Made
+
+
+class Plain:
+    def __init__(self):
+        super().__init__()
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    (tmp_path / "own_hashed.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("own_hashed")
+    del sys.modules["own_hashed"]
+
+
+def test_values_that_a_script_gives_to_what_a_module_makes_count(module: Any):
+    for make in (module.closed, module.Maker):
+        assert code_sha256(make(1.0)) == code_sha256(make(1.0)) != code_sha256(make(2.0))
+    makers = (module.closed, lambda threshold: module.Maker(threshold).__call__, module.make_class)
+    for make in makers:
+        assert values_sha256(make(1.0)) == values_sha256(make(1.0)) != values_sha256(make(2.0))
+    assert {values_sha256(plain) for plain in (module.closed, module.Plain, module.Maker(1.0), print)} == {""}
 
 
 def test_what_a_module_defines_is_known_by_its_name():

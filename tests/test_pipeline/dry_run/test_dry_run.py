@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from messages import refuses
 from tiny_run import TINY, tiny_cache
 
 from pipeline.cli import COMMANDS
@@ -259,8 +260,10 @@ def test_what_training_refuses_is_refused(cache: Path, tmp_path: Path, monkeypat
     with pytest.raises(ConfigError, match="expected at least 2 if feature maps shrink to one pixel"):
         dry_run(override(SMALL_GESTURES, {"binning.downsample": 32, "network.name": "snn5", "batch_size": 1}), tmp_path)
     monkeypatch.setattr(Learner, "loss", lambda *_: (torch.tensor(float("nan")), None))
-    with pytest.raises(RunError, match="expected a finite loss, found nan"):
+    with refuses(RunError, where="--dry-run", expected="a finite loss", found="nan", remedy="initial ones"):
         dry_run(TINY, cache)
+    with refuses(RunError, where="--dry-run", expected="a finite loss", found="nan", remedy="precision fp32"):
+        dry_run(override(TINY, {"precision": "bf16"}), cache)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="without torchrun"):
         dry_run(TINY, cache)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from tiny_run import TINY, tiny_cache
 
@@ -82,11 +82,9 @@ def plain_accuracy(network: torch.nn.Module, data: RunData, steps: int) -> float
 
 
 @pytest.mark.parametrize(("correct", "samples"), [(98, 100), (0, 7), (7, 7), (1, 2), (281, 288)])
-def test_the_interval_is_wilsons_closed_form(correct: int, samples: int):
-    z, p = 1.959963984540054, correct / samples
-    centre = (p + z * z / (2 * samples)) / (1 + z * z / samples)
-    half = z / (1 + z * z / samples) * math.sqrt(p * (1 - p) / samples + z * z / (4 * samples * samples))
-    assert accuracy_interval(correct, samples) == pytest.approx((centre - half, centre + half), abs=1e-12)
+def test_the_interval_is_wilsons_as_in_scipy(correct: int, samples: int):
+    theirs = scipy.stats.binomtest(correct, samples).proportion_ci(confidence_level=0.95, method="wilson")
+    assert accuracy_interval(correct, samples) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
 @pytest.mark.parametrize("lengths", [None, [6, 1, 3, 5, 2, 6, 4, 3] * 5], ids=["fixed", "varying"])
@@ -276,7 +274,7 @@ def test_a_result_of_an_older_version_has_no_interval_and_is_printed(trained: Pa
     there = open_run(trained)
     assert there.result is not None
     old = {name: value for name, value in there.result.items() if not name.startswith("test_accuracy_")}
-    print_result(old, there.config, there.folder)
+    print_result(old, there)
     out = capsys.readouterr().out
     assert f"({old['correct']} of 36)" in out and "interval" not in out
 

@@ -156,7 +156,7 @@ class Lazy(nn.Module):
 BAD = {
     "neuron.name=NoReset": r"NoReset' must have a method reset\(\) that clears what it keeps .*it has none",
     "neuron.name=Detached": r"Detached' must have a method reset\(\)",
-    "neuron.name=BadReset": r"BadReset' must have a method reset\(\) .* a graph of the previous batch is left after it",
+    "neuron.name=BadReset": r"BadReset' must have a method reset\(\) .* state of the previous batch is left after it",
     "neuron.name=LastStep": r"LastStep' must return spikes .* \(3, 2, 3, 16, 16\), found \(2, 3, 16, 16\)",
     "neuron.name=WithState": r"WithState' must return spikes as one floating-point tensor .* found a tuple",
     "neuron.name=Booleans": r"Booleans' must return spikes .* found \(3, 2, 3, 16, 16\) of torch.bool",

@@ -47,6 +47,13 @@ def make_slow(config):
     return neuron.LIFNode(4.0, surrogate_function=make_surrogate(config), step_mode="m")
 
 
+def make_slow_with(tau):
+    def make(config):
+        return neuron.LIFNode(tau, step_mode="m")
+
+    return make
+
+
 class Tiny(nn.Module):
     def __init__(self, make_neuron, channels, classes, size):
         super().__init__()
@@ -124,6 +131,18 @@ def test_a_name_that_a_script_registers_otherwise_is_refused(own: RunConfig, tmp
     assert train_run(own, tmp_path / "run", cache) == result
 
 
+def test_a_name_registered_with_other_values_of_a_module_is_refused(own: RunConfig, tmp_path: Path):
+    module = sys.modules["own_registered"]
+    cache = tiny_cache(tmp_path)
+    register_neuron("slow", module.make_slow_with(4.0))
+    result = train_run(own, tmp_path / "run", cache)
+    register_neuron("slow", module.make_slow_with(4.0))
+    assert train_run(own, tmp_path / "run", cache) == result
+    register_neuron("slow", module.make_slow_with(8.0))
+    with pytest.raises(RunError, match=r"the values in neuron\.name 'slow' has SHA-256 .* --accept-changed-code"):
+        train_run(own, tmp_path / "run", cache)
+
+
 def test_traits_decide_what_is_checked_and_counted(own: RunConfig):
     assert is_inactive("neuron.tau", flatten(own)) and not is_inactive("neuron.v_threshold", flatten(own))
     assert own.neuron.title == "slow"
@@ -165,7 +184,7 @@ def test_registering_again_replaces_and_built_in_names_are_refused(own: RunConfi
         register_neuron("a,b", make_neuron)
     with refuses(ConfigError, where="network.name", expected="a function or class", found="3"):
         register_network("three", 3)  # type: ignore[arg-type]
-    assert set(registrations._NETWORKS) == set(NETWORKS)
+    assert set(registrations.BUILT_IN_NETWORKS) == set(NETWORKS)
     with refuses(ConfigError, where="network.name", expected="not built in", found="'snn5'"):
         register_network("snn5", torch.nn.Linear)
     with refuses(ConfigError, where="neuron.name", expected="letters, digits", found="None"):

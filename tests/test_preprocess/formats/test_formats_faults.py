@@ -11,10 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mutated_files import MUTATORS, flip
-from raw_files import AEDAT2_HEADER, AEDAT31_HEADER, Packet, aedat2, aedat31, atis, polarity_payload, text_header
+from raw_files import (
+    AEDAT2_HEADER,
+    AEDAT31_HEADER,
+    Packet,
+    aedat2,
+    aedat31,
+    atis,
+    decode,
+    polarity_payload,
+    text_header,
+)
 
 from preprocess.errors import RecordingError
-from preprocess.events import Events
 from preprocess.formats import open_recording
 
 EVENTS = [(10 * k, k % 34, (k * 7) % 34, k % 2) for k in range(40)]
@@ -25,11 +34,6 @@ START = len(aedat31([]))
 # Events of a DAVIS, and words that are none.
 DAVIS_WORDS = [(y << 22 | x << 12 | p << 11, t) for t, x, y, p in EVENTS]
 DAVIS_WORDS += [(1 << 31 | 511 << 22, 401), (1 << 31 | 3 << 10, 402), (1 << 10, 403), (179 << 22 | 239 << 12, 404)]
-
-
-def decode(path: Path) -> Events:
-    opened = open_recording(path)
-    return Events.concatenate(opened.chunks(), opened.height, opened.width)
 
 
 def refusal(path: Path, content: bytes) -> str:

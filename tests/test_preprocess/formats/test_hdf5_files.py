@@ -14,6 +14,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 from mutated_files import decoded_or_refused
+from raw_files import decode
 
 from preprocess.building.build_event_store import build_event_store
 from preprocess.commands import inspect_recording, preprocess
@@ -113,11 +114,6 @@ def write(path: Path, way: str) -> tuple[Path, ReadOptions]:
     return path, WAYS[way][1]
 
 
-def decode(path: Path, options: ReadOptions = NO_OPTIONS, size: tuple[int, int] | None = None) -> Events:
-    opened = open_recording(path, options=options, size=size)
-    return Events.concatenate(opened.chunks(), opened.height, opened.width)
-
-
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("block", [None, 600])
 def test_the_same_events_come_out_however_they_are_stored(
@@ -181,7 +177,7 @@ def test_other_files_are_refused_in_one_line(
     with h5py.File(path, "w") as file:
         write_file(file)
     with pytest.raises(RecordingError) as refused:
-        decode(path, options)
+        decode(path, options=options)
     (line,) = refused.value.errors
     assert line.startswith(f"{path}: expected ") and message in line and "\n" not in line
 
@@ -194,7 +190,7 @@ def test_a_file_of_thousands_of_recordings_is_described_by_its_first(tmp_path: P
                 file[f"{k:03}/{name}"] = np.arange(2)
     with pytest.raises(RecordingError, match=r"found 99: 000, 001, .*, 007 and more\. Choose one: --hdf5-path 000$"):
         decode(path)
-    assert len(decode(path, ReadOptions(hdf5_path="123"))) == 2
+    assert len(decode(path, options=ReadOptions(hdf5_path="123"))) == 2
 
 
 def test_a_missing_filter_is_named_with_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from raw_files import decode
 
 from preprocess.building.build_event_store import build_event_store
 from preprocess.commands import inspect_recording, preprocess
 from preprocess.datasets import find_layout
 from preprocess.errors import LayoutError, RecordingError
-from preprocess.events import Events
-from preprocess.formats import ReadOptions, open_recording
+from preprocess.formats import ReadOptions
 from preprocess.formats import numpy_files as arrays_module
 from preprocess.store.event_store import open_events
 from preprocess.terminal.command_line import UsageError
@@ -104,11 +104,6 @@ def write(folder: Path, way: str) -> tuple[Path, ReadOptions]:
     return path, options
 
 
-def decode(path: Path, size: tuple[int, int] | None = SIZE, options: ReadOptions | None = None) -> Events:
-    opened = open_recording(path, size=size, options=options or ReadOptions())
-    return Events.concatenate(opened.chunks(), opened.height, opened.width)
-
-
 def words_of(options: ReadOptions) -> list[str]:
     words = ["--columns", options.columns] if options.columns else []
     return words + (["--time-unit", options.time_unit] if options.time_unit else [])
@@ -127,7 +122,7 @@ def test_the_same_events_come_out_however_they_were_saved(
         monkeypatch.setattr(arrays_module, "_SKIP_BYTES", 100)
     path, options = write(tmp_path, way)
     for size in (SIZE, None):
-        events = decode(path, size, options)
+        events = decode(path, size=size, options=options or ReadOptions())
         for name, values in TRUE.items():
             np.testing.assert_array_equal(getattr(events, name), values)
     assert (events.height, events.width) == (TRUE["y"].max() + 1, TRUE["x"].max() + 1)
@@ -233,7 +228,7 @@ def test_what_is_no_event_is_refused_in_one_line_that_names_file_and_event(
 ):
     save(tmp_path / name)
     with pytest.raises(RecordingError) as refused:
-        decode(tmp_path / name, SIZE, options)
+        decode(tmp_path / name, size=SIZE, options=options or ReadOptions())
     (line,) = refused.value.errors
     assert line.startswith(f"{tmp_path / name}: expected ") and message in line and "\n" not in line
 
@@ -244,7 +239,7 @@ def test_a_damaged_column_of_a_compressed_table_is_found(tmp_path: Path):
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(RecordingError, match="found a damaged archive"):
-        decode(path, SIZE, options)
+        decode(path, size=SIZE, options=options or ReadOptions())
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from mutated_files import MUTATORS, decoded_or_refused
+from raw_files import decode
 
 from preprocess.building.build_event_store import build_event_store
 from preprocess.commands import inspect_recording
@@ -102,11 +103,6 @@ WAYS: dict[str, tuple[str, bytes, ReadOptions]] = {
 }  # fmt: skip
 
 
-def decode(path: Path, size: tuple[int, int] | None = SIZE, options: ReadOptions = NO_OPTIONS) -> Events:
-    opened = open_recording(path, size=size, options=options)
-    return Events.concatenate(opened.chunks(), opened.height, opened.width)
-
-
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("block", [None, 100])
 def test_the_same_events_come_out_however_they_were_written(
@@ -130,7 +126,7 @@ def test_values_are_those_of_pandas(tmp_path: Path):
     path = tmp_path / "a.csv"
     path.write_bytes(WAYS["more columns"][1])
     table = pd.read_csv(path, skipinitialspace=True)
-    events = decode(path)
+    events = decode(path, size=SIZE)
     for letter, name in {"t": "ts", "x": "x", "y": "y"}.items():
         np.testing.assert_array_equal(getattr(events, letter), table[name])
     np.testing.assert_array_equal(events.p, table["pol"] == 1)
@@ -145,7 +141,7 @@ def test_seconds_are_rounded_as_decimal_numbers(tmp_path: Path, number: Decimal,
     path = tmp_path / "a.txt"
     path.write_text(f"{text} 1 2 1\n")
     expected = int((Decimal(text) * 10**6 + Decimal("0.5")).to_integral_value(ROUND_FLOOR))
-    assert decode(path, options=IN_S).t.tolist() == [expected]
+    assert decode(path, size=SIZE, options=IN_S).t.tolist() == [expected]
 
 
 # What is written, what is said to be known, and what the line says.
@@ -182,7 +178,7 @@ def test_what_is_no_event_is_refused_in_one_line_that_names_line_and_byte(
     path = tmp_path / "a.txt"
     path.write_text(content)
     with pytest.raises(RecordingError) as refused:
-        decode(path, options=options)
+        decode(path, size=SIZE, options=options)
     (line,) = refused.value.errors
     assert line.startswith(f"{path}: expected ") and message in line and "\n" not in line
 
@@ -191,11 +187,11 @@ def test_archives_of_several_files_and_damaged_ones_are_refused(tmp_path: Path):
     path = tmp_path / "a.zip"
     path.write_bytes(zipped(rows(), "a.txt", "b.txt"))
     with pytest.raises(RecordingError, match=r"expected an archive of one text file, found 2 files: a.txt, b.txt\."):
-        decode(path, options=ORDERED)
+        decode(path, size=SIZE, options=ORDERED)
     path = tmp_path / "a.gz"
     path.write_bytes(gzip.compress(rows())[:-200])
     with pytest.raises(RecordingError, match="expected a compressed text, found a damaged one"):
-        decode(path, options=ORDERED)
+        decode(path, size=SIZE, options=ORDERED)
 
 
 def test_salvage_keeps_the_lines_before_the_damage(tmp_path: Path):
@@ -250,11 +246,11 @@ def test_mutated_texts_are_decoded_or_refused_and_never_crash(tmp_path: Path, sh
 def test_reading_is_as_fast_as_pandas(tmp_path: Path):
     path = tmp_path / "a.csv"
     path.write_bytes(b"t,x,y,p\n" + rows(separator=",") * 1000)
-    decode(path)
+    decode(path, size=SIZE)
     ours, theirs = [], []
     for _ in range(3):
         start = time.perf_counter()
-        events = decode(path)
+        events = decode(path, size=SIZE)
         ours.append(time.perf_counter() - start)
         start = time.perf_counter()
         table = pd.read_csv(path, engine="c")

@@ -15,7 +15,7 @@ from messages import refuses
 from pipeline import NeuronTraits, register_network, register_neuron, register_surrogate
 from pipeline.config import registrations
 from pipeline.config.neurons import NEURONS
-from pipeline.config.run_config import RunConfig, override
+from pipeline.config.run_config import RunConfig, fingerprint, override
 from pipeline.config.surrogates import SURROGATES
 from preprocess.errors import ConfigError
 from tune.cluster.registered_code import pack_registrations
@@ -87,6 +87,38 @@ def test_a_search_a_comparison_and_its_report_use_registered_names(
     assert conclusion.errors == ()
     page = write_report(tmp_path / "compare").read_text()
     assert "Slow: its tau is 4" in page and "tiny-linear" in page
+
+
+def test_other_programs_read_what_one_registered_and_are_told_where_to_continue(
+    own: RunConfig, tiny_cache: Path, tmp_path: Path
+):
+    # Its tau has no effect, so that the runs of both values of tau are the same one.
+    config = override(own, {"neuron.name": "slow", "neuron.tau": 3.0})
+    comparison = compare_neurons("tiny", config, ("lif", "slow"), (3,), tiny_cache)
+    (tmp_path / "compare").mkdir()
+    comparison.write(tmp_path / "compare")
+    words = SearchOptions(("neuron.surrogate=rect,flat",), "grid", scheduler="none")
+    search = plan_search("tiny", override(config, {"neuron.surrogate": "rect"}), words, tiny_cache)
+    (tmp_path / "search").mkdir()
+    search.write(tmp_path / "search")
+    expected = [list(map(fingerprint, plan.configs())) for plan in (comparison, search)]
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from pipeline.config.run_config import fingerprint\n"
+        "from tune.cli import main\n"
+        "from tune.comparison.comparison_plan import read_comparison\n"
+        "from tune.search.search_plan import read_search\n"
+        "compared, searched = read_comparison(Path('compare')), read_search(Path('search'))\n"
+        "print([list(map(fingerprint, plan.configs())) for plan in (compared, searched)], compared.labels)\n"
+        "for command, folder in (('compare', 'compare'), ('tune', 'search')):\n"
+        "    sys.argv = ['spikeloom', command, '--resume', folder]\n"
+        "    print(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.splitlines() == [f"{expected} ['LIF', 'Slow']", "2", "2"]
+    errors = done.stderr.splitlines()
+    assert len(errors) == 2 and all("'slow'" in line and "'flat'" in line for line in errors), errors
+    assert all("another program registered. Run that program again" in line for line in errors)
 
 
 def test_a_function_of_the_script_itself_runs_in_another_process(tmp_path: Path):

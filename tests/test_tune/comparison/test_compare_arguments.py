@@ -25,6 +25,8 @@ ONE = ExecutionOptions(request=ResourceRequest(concurrent=1))
         ([], "expected a preset, a design or --config"),
         (["gesture-smal"], "Did you mean 'gestures-small'?"),
         (["--resume", "x", "--seeds", "9"], "--resume: expected only --accept-changed-code, --address"),
+        (["gestures-small", "--over", "neuron.tau"], "--over neuron.tau: expected field=a,b,c"),
+        (["gestures-small", "--over", "neuron.tau=1.5:3"], "expected a list of values, found a range"),
         (["--resume", "nowhere"], "expected a comparison (with comparison.json), found none"),
     ],
 )

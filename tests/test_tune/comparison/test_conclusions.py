@@ -27,7 +27,8 @@ from tune.comparison.comparison_tables import (
 from tune.comparison.conclusions import Conclusion, conclude, count_arms, seeds_warning
 from tune.comparison.equal_cost import accuracies_at_equal_cost
 from tune.comparison.overview_figures import overview_figures
-from tune.comparison.run_comparison import compare, plan_lines, write_conclusion
+from tune.comparison.planned_runs import plan_lines
+from tune.comparison.run_comparison import compare, write_conclusion
 from tune.comparison.setting_axes import number_axes
 from tune.report import write_report
 from tune.stats.bootstrap import Bootstrap, bootstrap_accuracy

@@ -23,7 +23,8 @@ from tune.comparison.arms import Setting, exchanged_arm, neuron_arm
 from tune.comparison.comparison_plan import Comparison, Tuning, compare_neurons, read_comparison, read_outcomes
 from tune.comparison.comparison_tables import accuracy_table, csv_text, seed_table
 from tune.comparison.conclusions import Conclusion, conclude, seeds_warning
-from tune.comparison.run_comparison import _with_earlier, compare, plan_lines, write_conclusion
+from tune.comparison.planned_runs import plan_lines
+from tune.comparison.run_comparison import _with_earlier, compare, write_conclusion
 from tune.rendering.labels import format_seeds, neuron_label
 from tune.rendering.table import number, points
 from tune.resources.allocation import ResourceRequest
@@ -274,6 +275,10 @@ def test_plan_says_how_many_runs_and_what_so_few_seeds_cannot_show(tmp_path: Pat
     assert warning.startswith("2 seeds cannot show a significant difference: the smallest possible p")
     assert "sign-flip test is 0.5" in warning
     assert "(--seeds 6)" in warning
+    setting = comparison.settings[0]
+    short = replace(setting, config=override(setting.config, {"schedule.epochs": 1}))
+    runs = plan_lines(replace(comparison, settings=(short,), seeds=(7,)), tmp_path)[0]
+    assert runs == "2 runs of 1 epoch: LIF, CLIF, 1 seed each (7); 0 already done"
     _, smallest = plan_lines(replace(comparison, seeds=tuple(range(6))), tmp_path)
     assert "80 % power to detect differences of at least 1.8 standard deviations" in smallest
 

@@ -22,7 +22,7 @@ from made_up import (
 
 from pipeline.config.run_config import override
 from preprocess.errors import RunError
-from preprocess.files import write_json
+from preprocess.files import read_json, write_json
 from tune.commands import report as command
 from tune.comparison.arms import Setting, neuron_arm
 from tune.comparison.comparison_plan import Comparison
@@ -164,6 +164,18 @@ def test_run_page_says_what_was_reached(tmp_path: Path, cache: Path):
     assert "LIF classifies 31 of 40 test samples correctly, 77.5 %" in page.text["p"][1]
     assert page.source.count("<svg") == 4
     assert "Evaluated weights: best validation epoch (epoch 5 of 5)." in page.text["li"]
+
+
+def test_run_page_names_a_custom_network_that_has_its_own_neurons(tmp_path: Path):
+    config = replace(CONFIG, network=replace(CONFIG.network, name="/code/own.py:Tiny"))
+    write_run(tmp_path, config)
+    environment = read_json(tmp_path / "environment.json") or {}
+    own = {"neurons": ["IFNode (torch)"], "configured_neuron": False, "network": "Tiny()"}
+    write_json(tmp_path / "environment.json", environment | own)
+    (tmp_path / "result.json").unlink()
+    page = Page(write_report(tmp_path))
+    assert page.text["h1"] == ["Emulated data: Tiny on emulated-gestures, T = 4"]
+    assert "LIF" not in page.source and "neuron.tau" not in page.source and "network.width" not in page.source
 
 
 def test_page_of_an_unfinished_run_says_so(tmp_path: Path):

@@ -16,7 +16,7 @@ from pipeline.cli import COMMANDS
 from pipeline.commands.config_arguments import inactive_notes
 from pipeline.commands.tables import print_steps
 from pipeline.config.run_config import RunConfig, override, to_dict
-from pipeline.runs.run_folder import open_run
+from pipeline.runs.run_folder import Run, open_run
 from pipeline.training.train_run import train_run
 from preprocess.terminal.command_line import run_main
 from tune.report.frame_strips import read_strips
@@ -129,7 +129,7 @@ def test_damaged_runs_are_left_out_of_the_list_by_name(trained: Path, capsys):
 
 def test_a_shortened_table_says_so(config: RunConfig, capsys):
     result = {"latency_curve": [k / 40 for k in range(40)], "test_samples": 40, "timesteps": 40}
-    print_steps(result, config)
+    print_steps(result, Run(Path(), config, [], [], None, {}))  # type: ignore[arg-type]
     assert "12 of 40 rows, all in evaluation.json" in said(capsys)
 
 
