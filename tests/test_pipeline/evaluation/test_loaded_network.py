@@ -40,7 +40,8 @@ def test_the_same_input_has_the_same_output_also_after_training_mode(cache: Path
     assert not network.training
     first = network(FRAMES)
     assert torch.equal(network(FRAMES), first)
-    assert torch.equal(network(FRAMES[:, :2]), first[:, :2])
+    # Of another batch size; some processors then sum in another order.
+    torch.testing.assert_close(network(FRAMES[:, :2]), first[:, :2])
     before = copy.deepcopy(network.state_dict())
     network.train()
     network(FRAMES)
