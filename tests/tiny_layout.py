@@ -84,6 +84,7 @@ class TinyLayout:
     width: int
     classes: tuple[str, ...]
     recordings: tuple[TinySource, ...]
+    format: None = None
     decoder: str = "npy 1"
     orientation: str | None = None
     windows: None = None

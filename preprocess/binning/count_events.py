@@ -14,12 +14,12 @@ from preprocess.errors import RecordingError
 from preprocess.events import Events
 
 
-def bin_ranges(t: NDArray[np.int64], binning: Binning) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def bin_ranges(t: NDArray[np.int64] | range, binning: Binning) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Index ranges [l_i, r_i) of the events of each frame, by `preprocess.binning.rules`.
 
     Args:
         t: Times in µs in recording order, int64, shape (N,); N >= 1. Only its length is used if the rule does not
-            need times.
+            need times, and ``range(N)`` is enough.
         binning: Its downsampling is not used here.
 
     Returns:
@@ -97,11 +97,52 @@ def bin_addresses_into(
     return len(l)
 
 
+def bin_samples(
+    address: NDArray[Any],
+    t: NDArray[np.int64] | None,
+    counts: NDArray[np.int64],
+    binning: Binning,
+    height: int,
+    width: int,
+    shape: tuple[int, Any],
+) -> NDArray[Any] | None:
+    """As `bin_addresses`, for several samples at once.
+
+    Args:
+        address: The addresses of all samples, one sample after another, any unsigned type, shape (N,).
+        t: Their times, int64, shape (N,); may be None if the binning needs no times.
+        counts: Number of events of each sample, int64, shape (S,).
+        binning: The rule.
+        height: Sensor rows.
+        width: Sensor columns.
+        shape: Number of frames of the result, at least that of every sample, and its type.
+
+    Returns:
+        Counts, shape (S, frames, 2, ceil(H/k), ceil(W/k)), zero in frames that a sample does not have; None if a count
+        does not fit into the type.
+
+    Raises:
+        RecordingError: As `bin_addresses`.
+    """
+    from preprocess.binning.counting_kernels import count_samples
+
+    longest, dtype = shape
+    starts = np.cumsum(counts) - counts
+    borders = np.zeros((2, len(counts), longest), np.int64)
+    for s, (start, events) in enumerate(zip(starts.tolist(), counts.tolist(), strict=True)):
+        l, r = _ranges(events, None if t is None else t[start : start + events], binning)
+        borders[0, s, : len(l)], borders[1, s, : len(l)] = l, r
+    address = _pixels(address, binning, height, width)
+    frames: NDArray[Any] = np.zeros((len(counts), longest, 2, *binning.size(height, width)), dtype)
+    fitting = count_samples(address, starts, *borders, frames.reshape(*frames.shape[:2], -1), _largest(frames))
+    return frames if fitting == len(counts) else None
+
+
 def _ranges(events: int, t: NDArray[np.int64] | None, binning: Binning) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     if t is None:
         if binning.needs_times:
             raise ValueError(f"expected times, because split_by {binning.split_by} needs them, found None")
-        t = np.broadcast_to(np.int64(0), events)
+        return bin_ranges(range(events), binning)
     return bin_ranges(t, binning)
 
 
@@ -117,13 +158,21 @@ def _count(
     """Count every event in its frames, which are zero before; False if a count does not fit into their type."""
     from preprocess.binning.counting_kernels import count_events
 
+    pixels = _pixels(address, binning, height, width)
+    return bool(count_events(pixels, l, r, frames.reshape(len(frames), -1), _largest(frames)))
+
+
+def _pixels(address: NDArray[Any], binning: Binning, height: int, width: int) -> NDArray[Any]:
+    """Pixel numbers in a frame; RecordingError if an address is outside the sensor."""
     limit = 2 * height * width
     if int(address.max()) >= limit:
         raise RecordingError(f"binning: expected addresses below {limit}, found {int(address.max())}. Decode it again.")
-    if binning.downsample > 1:
-        address = _downsampled(height, width, binning.downsample)[address]
-    largest = min(np.iinfo(frames.dtype).max, np.iinfo(np.int64).max)
-    return bool(count_events(address, l, r, frames.reshape(len(frames), -1), largest))
+    return address if binning.downsample == 1 else _downsampled(height, width, binning.downsample)[address]
+
+
+def _largest(frames: NDArray[Any]) -> int:
+    """The largest value of a type that is compared as int64."""
+    return int(min(np.iinfo(frames.dtype).max, np.iinfo(np.int64).max))
 
 
 def measure_sample(events: int, t: NDArray[np.int64] | None, binning: Binning) -> tuple[int, int, int]:

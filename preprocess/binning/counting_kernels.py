@@ -90,3 +90,24 @@ def count_events(address: Any, l: Any, r: Any, frames: Any, largest: int) -> boo
                 return False
             frame[a] = count
     return True
+
+
+@compile_kernel
+def count_samples(address: Any, starts: Any, l: Any, r: Any, frames: Any, largest: int) -> int:
+    """As `count_events`, for several samples.
+
+    Args:
+        address: Pixel numbers of all samples, any unsigned type, shape (N,), all < P.
+        starts: First event of each sample, int64 (S,).
+        l: First event of each frame, counted from its sample's first, int64 (S, T).
+        r: Last event + 1 of each frame, likewise, int64 (S, T).
+        frames: Zeros, any unsigned type, shape (S, T, P).
+        largest: The largest value of the type of the frames.
+
+    Returns:
+        Number of samples whose counts fit, before the first whose counts do not.
+    """
+    for s in range(len(starts)):
+        if not count_events(address[starts[s] :], l[s], r[s], frames[s], largest):
+            return s
+    return len(starts)

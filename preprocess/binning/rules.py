@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,13 +46,13 @@ class Rule:
 
     Attributes:
         fields: The fields of `Binning` that it uses besides `split_by` and `downsample`; it ignores the others.
-        ranges: Called with the times of a sample and the binning.
+        ranges: Called with the times of a sample, int64 (N,), and the binning; with ``range(N)`` without needs_times.
         needs_times: Whether the frames depend on the times of the events, not only on their number.
         drops: Whether even sorted events may be in no frame.
     """
 
     fields: tuple[str, ...]
-    ranges: Callable[[NDArray[np.int64], Binning], Ranges]
+    ranges: Callable[[Any, Binning], Ranges]
     needs_times: bool
     drops: bool
 

@@ -13,9 +13,10 @@ import h5py
 
 from preprocess.building import source_fingerprint
 from preprocess.building.build_frame_cache import ensure_every_frames, ensure_frames
+from preprocess.building.finished_parts import Part
 from preprocess.building.lock import building
 from preprocess.building.merge import merge_parts
-from preprocess.building.recordings_to_samples import Part, PartPlan, build_part, plan_parts
+from preprocess.building.recordings_to_samples import PartPlan, build_part, plan_parts
 from preprocess.building.worker_pool import Workers
 from preprocess.datasets.layout import Layout, first_errors
 from preprocess.errors import CacheError, CacheMismatchError, RecordingError
@@ -119,7 +120,7 @@ def _decode(layout: Layout, plans: list[PartPlan], folder: Path, workers: Worker
         if len(missing) < len(plans):
             advance(total - sum(plan.size for plan in missing) / 1e6)
         # Workers need the options of the layout, but not its thousands of samples: each plan has its own.
-        build = functools.partial(build_part, dataclasses.replace(layout, recordings=()), folder)
+        build = functools.partial(build_part, dataclasses.replace(layout, recordings=()), folder, len(missing) == 1)
         # Closed immediately on Ctrl-C, so that no worker is still running when the message is printed.
         with contextlib.closing(workers.map(build, missing)) as built:
             for plan, found in zip(missing, built, strict=True):

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from preprocess.binning.binning_config import Binning
-from preprocess.binning.count_events import bin_addresses
+from preprocess.binning.count_events import bin_addresses, bin_samples
 from preprocess.building.lock import building
 from preprocess.building.worker_pool import Workers
 from preprocess.errors import CacheError
 from preprocess.store.cache_file_names import events_path, frames_path
 from preprocess.store.chunk_compression import Packed
 from preprocess.store.event_store import EventStore, open_events
-from preprocess.store.frame_cache import chunk_shape, create_frames, open_frames, pack_frames, write_frames
+from preprocess.store.frame_cache import chunk_shape, create_frames, open_frames, pack_samples, write_frames
 from preprocess.store.frame_lengths import Steps, measure_steps, refuse_empty
 from preprocess.store.image_store import ImageStore, find_images
 from preprocess.store.imported_frames import DataFile, check_input, open_imported
@@ -29,6 +30,8 @@ _OWN_HINT = (
     "Set SPIKELOOM_CACHE_FRAMES to a folder with write permission, or bin events during training (train, tune and "
     "compare): --input.source events"
 )
+# Samples are binned together up to these sizes, in which arrays fit into the second-level cache of a CPU.
+_EVENTS_AT_ONCE, _BYTES_AT_ONCE = 1 << 18, 1 << 20
 MOST_LOST = 0.5
 """Share of the events in no frame above which a warning is printed."""
 
@@ -172,44 +175,63 @@ def _build_pass(
     task = progress.task(f"{store.path.parent.name}: {names}", len(store), "samples")
     chunks = {path: chunk_shape(store, wanted[path], steps[path], dtype) for path, dtype in dtypes.items()}
 
-    def bin_sample(i: int) -> list[tuple[Path, Any, list[Packed]]]:
-        """Each cache's path, the type that its counts need, and its chunks (none if that type is too wide)."""
-        address = store.addresses(i)
-        t = store.times(i) if needs_times else None
-        made = []
+    def bin_group(samples: range) -> list[tuple[Path, Any, list[list[Packed]]]]:
+        """Each cache's path, the type that its counts need, and the chunks of each sample, if that type fits."""
+        address = store.addresses_of(samples)
+        t = store.times_of(samples) if needs_times else None
+        counts = store.samples.events[samples.start : samples.stop]
+        made: list[tuple[Path, Any, list[list[Packed]]]] = []
         for path, dtype in dtypes.items():
-            frames = bin_addresses(address, t, wanted[path], store.height, store.width)
-            fits = frames.dtype.itemsize <= np.dtype(dtype).itemsize and path not in wider
-            packed: list[Packed] = []
-            if fits:
-                packed = pack_frames(frames.astype(dtype, copy=False), steps[path].longest, chunks[path])
-            made.append((path, frames.dtype, packed))
+            shape = steps[path].longest, dtype
+            frames = bin_samples(address, t, counts, wanted[path], store.height, store.width, shape)
+            if frames is None:
+                made.append((path, _type_needed(address, t, counts, wanted[path], store), []))
+            else:
+                # A cache that will be rebuilt only needs to know the type.
+                made.append((path, dtype, [] if path in wider else pack_samples(frames, chunks[path])))
         return made
 
     with task as advance, contextlib.ExitStack() as files:
         pool = files.enter_context(Workers(min(threads, len(store)), "threads"))
+        frame_bytes = sum(int(np.prod(chunk[2:])) * steps[path].longest for path, chunk in chunks.items())
+        groups = store.groups(_EVENTS_AT_ONCE, max(1, _BYTES_AT_ONCE // frame_bytes))
         # The first samples are binned while the tables are written.
-        results = pool.map(bin_sample, range(len(store)), ahead=4 * threads)
+        results = pool.map(bin_group, groups, ahead=4 * threads)
         written = {path: files.enter_context(_writing_unless(path, wider)) for path in dtypes}
         datasets = {
             path: create_frames(written[path], store, wanted[path], steps[path], dtype)
             for path, dtype in dtypes.items()
         }
-        for i, made in enumerate(results):
+        for group, made in zip(groups, results, strict=True):
             for path, dtype, packed in made:
                 if np.dtype(dtype).itemsize > np.dtype(dtypes[path]).itemsize:
                     wider[path] = np.promote_types(dtype, wider.get(path, dtype))
                 elif path not in wider:
-                    write_frames(datasets[path], i, packed)
+                    for i, chunks_of_sample in zip(group, packed, strict=True):
+                        write_frames(datasets[path], i, chunks_of_sample)
                     written[path].check()
-            advance(1)
+            advance(len(group))
     return wider
+
+
+def _type_needed(
+    address: NDArray[Any], t: NDArray[np.int64] | None, counts: NDArray[np.int64], binning: Binning, store: EventStore
+) -> Any:
+    """The smallest type that fits the counts of several samples."""
+    ends = np.cumsum(counts)
+    needed: Any = np.uint8
+    for start, end in zip(ends - counts, ends, strict=True):
+        times = None if t is None else t[start:end]
+        frames = bin_addresses(address[start:end], times, binning, store.height, store.width)
+        needed = np.promote_types(needed, frames.dtype)
+    return needed
 
 
 @contextlib.contextmanager
 def _writing_unless(path: Path, refused: dict[Path, Any]) -> Iterator[NewFile]:
     """As `writing`, but discard the file if its path was added to `refused` meanwhile."""
-    with contextlib.suppress(_Dropped), writing(path) as file:
+    # A frame cache is built again if it is missing.
+    with contextlib.suppress(_Dropped), writing(path, durable_name=False) as file:
         yield file
         if path in refused:
             raise _Dropped

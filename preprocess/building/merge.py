@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.building import source_fingerprint
-from preprocess.building.recordings_to_samples import Part, read_part
+from preprocess.building.finished_parts import Part, read_part
 from preprocess.building.worker_pool import Workers
 from preprocess.errors import CacheError, RecordingError
 from preprocess.store import chunk_compression as chunks
@@ -162,7 +162,10 @@ def _pack_range(dtype: Any, chunk: tuple[int], cut: _Range) -> tuple[list[chunks
 
 
 def _pack_column(column: NDArray[Any], codec: chunks.Codec, chunk: tuple[int]) -> list[chunks.Packed]:
-    return [chunks.pack(column[k : k + chunk[0]], codec, chunk) for k in range(0, len(column), chunk[0])]
+    whole = len(column) // chunk[0]
+    packed = chunks.pack_many(column[: whole * chunk[0]].reshape(whole, chunk[0]), codec, chunk) if whole else []
+    rest = column[whole * chunk[0] :]
+    return [*packed, chunks.pack(rest, codec, chunk)] if len(rest) else packed
 
 
 def _write_jumps(events: h5py.Group, parts: list[Part]) -> None:

@@ -8,29 +8,28 @@ used.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.building import source_fingerprint
 from preprocess.building.event_order import sort_chunks
-from preprocess.building.segments import SegmentReader, SegmentWriter
+from preprocess.building.segments import SegmentWriter
+from preprocess.building.small_recordings import SmallRecordings, decode_small
 from preprocess.building.source_fingerprint import Source
 from preprocess.building.windows import WindowCutter
 from preprocess.errors import CacheError, RecordingError
 from preprocess.events import Events
 from preprocess.files import whole_file
 from preprocess.store import event_store
-from preprocess.store.columns import read_column, write_column
+from preprocess.store.columns import write_column
 from preprocess.store.sample_table import SampleTable
 from preprocess.store.sealed_hdf5 import NewFile, new_file
 
@@ -38,8 +37,13 @@ if TYPE_CHECKING:
     from preprocess.datasets.layout import Layout, Sample, SourceRecording
     from preprocess.formats import Recording
 
-# Recordings of a few kilobytes share a part: one file each would take longer than decoding them.
-_PART_BYTES = 1 << 22
+# Recordings of a few kilobytes share a part: one file each would take longer than decoding them. Parts of large data
+# sets are larger, because each takes as long as decoding dozens of recordings.
+_PART_BYTES, _LARGE_PART_BYTES = 1 << 22, 1 << 24
+_MANY_PARTS = 32
+
+# Smaller files are hashed sooner than a thread starts.
+_LARGE_BYTES = 1 << 20
 
 # Incremented when the contents of parts change, so that parts of earlier versions are never used.
 _PART_VERSION = 2
@@ -60,51 +64,62 @@ class PartPlan:
 
 
 def plan_parts(layout: Layout) -> list[PartPlan]:
-    """Group the recordings, in source order, into parts of about four megabytes or of a single recording.
+    """Group the recordings, in source order, into parts of a few megabytes or of a single recording.
 
     Raises:
         RecordingError: If recordings are missing; lists all of them.
     """
     plans: list[PartPlan] = []
-    pending: list[SourceRecording] = []
-    states: list[tuple[int, int]] = []
     errors: list[str] = []
-    general = source_fingerprint.describe_layout(layout, event_store.VERSION)
-
-    def finish() -> None:
-        if pending:
-            described = [source_fingerprint.describe_recording(r) for r in pending]
-            part_id = source_fingerprint.digest([_PART_VERSION, general, described, states])
-            plans.append(PartPlan(part_id, tuple(pending), sum(size for size, _ in states)))
-            pending.clear()
-            states.clear()
-
+    states: list[tuple[int, int]] = []
+    found: list[SourceRecording] = []
     for recording in layout.recordings:
         try:
-            state = source_fingerprint.stat_source(recording)
+            states.append(source_fingerprint.stat_source(recording))
+            found.append(recording)
         except RecordingError as error:
             errors += error.errors
-            continue
-        if sum(size for size, _ in states) + state[0] > _PART_BYTES:
-            finish()
-        pending.append(recording)
-        states.append(state)
-    finish()
     if errors:
         raise RecordingError(*errors)
+    general = source_fingerprint.describe_layout(layout, event_store.VERSION)
+    sizes = [size for size, _ in states]
+    limit = min(max(_PART_BYTES, sum(sizes) // _MANY_PARTS), max(_PART_BYTES, _LARGE_PART_BYTES))
+    for first, last in _group(sizes, limit):
+        recordings = tuple(found[first:last])
+        described = [source_fingerprint.describe_recording(r) for r in recordings]
+        part_id = source_fingerprint.digest([_PART_VERSION, general, described, states[first:last]])
+        plans.append(PartPlan(part_id, recordings, sum(sizes[first:last])))
     return plans
 
 
-def build_part(layout: Layout, folder: Path, plan: PartPlan) -> tuple[str, ...]:
+def _group(sizes: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
+    """Divide recordings into consecutive groups [first, last) of at most `limit` bytes, or of a single recording."""
+    first = total = 0
+    for k, size in enumerate(sizes):
+        if k > first and total + size > limit:
+            yield first, k
+            first, total = k, 0
+        total += size
+    if sizes:
+        yield first, len(sizes)
+
+
+def build_part(layout: Layout, folder: Path, alone: bool, plan: PartPlan) -> tuple[str, ...]:
     """Decode the recordings of a part into its file; returns the errors of damaged recordings.
 
     Runs in a worker process. The file gets its final name when it is complete; if there are errors, no file is written.
+
+    Args:
+        layout: The data set; its recordings are not used.
+        folder: The folder of the parts.
+        alone: Whether no other part is to be built, so that a second thread has a processor for itself.
+        plan: The part.
     """
     temporary = folder / f".{plan.id}.{os.getpid()}.tmp"
     try:
         with whole_file(plan.path(folder), temporary=temporary, durable=False):
             with new_file(temporary) as file:
-                errors = _decode_into(file, layout, plan.recordings)
+                errors = _decode_into(file, layout, plan.recordings, alone)
             if errors:
                 raise RecordingError(*errors)
         return ()
@@ -115,15 +130,21 @@ def build_part(layout: Layout, folder: Path, plan: PartPlan) -> tuple[str, ...]:
         raise CacheError(f"{temporary}: cannot be written ({error}). {hint}") from None
 
 
-def _decode_into(file: NewFile, layout: Layout, recordings: Sequence[SourceRecording]) -> list[str]:
+def _decode_into(file: NewFile, layout: Layout, recordings: Sequence[SourceRecording], alone: bool) -> list[str]:
     writer = _PartWriter(file, layout)
     sources: list[Source] = []
     errors: list[str] = []
-    for recording in recordings:
+    for recording in decode_small(layout, recordings):
+        if isinstance(recording, SmallRecordings):
+            writer.take_small(recording)
+            sources += recording.sources
+            continue
         try:
             before = source_fingerprint.stat_source(recording)
-            writer.decode(recording)
-            content = source_fingerprint.hash_file(recording.path)
+            in_thread = alone and before[0] >= _LARGE_BYTES
+            with source_fingerprint.hashing(recording.path, together=in_thread) as content_hash:
+                writer.decode(recording)
+                content = content_hash()
             if source_fingerprint.stat_source(recording) != before:
                 raise RecordingError(f"{recording.path}: changed while it was being read. Run the same command again.")
             sources.append(Source(recording.relative, *before, content))
@@ -310,6 +331,26 @@ class _PartWriter:
         sample.count += n
         sample.backwards += backwards
 
+    def take_small(self, small: SmallRecordings) -> None:
+        """Store the events of recordings that were decoded together."""
+        from preprocess.building.segment_kernels import select_recordings
+
+        events, counts = small.events, small.counts
+        address, delta = self._segments.room(len(events))
+        found, checksums = np.empty((len(counts), 3), np.int64), np.empty(len(counts), np.int64)
+        select_recordings(
+            events.t, events.x, events.y, events.p, counts, self._layout.height, self._layout.width,
+            address, delta, found, checksums,
+        )  # fmt: skip
+        self._segments.add_many(len(self._samples), counts, checksums)
+        crc32, addresses, times = zlib.crc32, address.data, events.t.data
+        ends = np.cumsum(counts)
+        rows = zip(small.recordings, (ends - counts).tolist(), ends.tolist(), found.tolist(), strict=True)
+        for recording, l, r, (low, high, backwards) in rows:
+            sample = _PendingSample(recording.samples[0], r - l, int(times[l]), bounds=[low, high], backwards=backwards)
+            sample.address_crc, sample.time_crc = crc32(addresses[l:r]), crc32(times[l:r])
+            self._samples.append(sample)
+
     def finish(self, sources: Sequence[Source]) -> None:
         """Write the tables of the samples that are kept, of the sources and of the notes."""
         kept = np.flatnonzero([not sample.dropped for sample in self._samples])
@@ -367,50 +408,3 @@ def _table(pending: Sequence[_PendingSample], *, joined: bool) -> SampleTable:
             "offset": np.cumsum([0] + [g.count for g in pending]),
         }
     )
-
-
-class Part:
-    """The tables of a finished part, for merging; CacheError if its file is damaged."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with _deleted_if_damaged(path), h5py.File(path, "r") as file:
-            self.samples = SampleTable.read(file["samples"])
-            self.backwards: NDArray[np.int64] = read_column(file, "backwards")
-            self.sources = source_fingerprint.read_sources(file["sources"])
-            self.notes: dict[str, int] = json.loads(read_column(file, "notes")[0])
-
-    def jumps(self) -> NDArray[np.int64]:
-        """Indices of the events with jumps, sample by sample, and what to add to their differences, int64 (J, 2)."""
-        with _deleted_if_damaged(self.path), h5py.File(self.path, "r") as file:
-            return SegmentReader(file).jumps()
-
-    @property
-    def events(self) -> int:
-        """Total number of events."""
-        return int(self.samples.offset[-1])
-
-
-def read_part(path: Path, l: int, r: int) -> Iterator[tuple[NDArray[Any], NDArray[np.uint32]]]:
-    """Yield addresses and time differences of a part's events [l, r), ordered by sample, in blocks.
-
-    Raises:
-        CacheError: If the part is damaged.
-    """
-    with _deleted_if_damaged(path), h5py.File(path, "r") as file:
-        yield from SegmentReader(file).read(l, r)
-
-
-@contextlib.contextmanager
-def _deleted_if_damaged(path: Path) -> Iterator[None]:
-    # Parts are not synced to disk, so one may be damaged after a power failure.
-    try:
-        yield
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            # An error of the system, not of HDF5, such as too many open files: the part may be intact.
-            raise CacheError(f"{path}: cannot be read ({error}). Run the same command again.") from None
-        with contextlib.suppress(OSError):
-            path.unlink()
-        again = "It was deleted. Run the same command again."
-        raise CacheError(f"{path}: expected a readable part, found damage ({error}). {again}") from None

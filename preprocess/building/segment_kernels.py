@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from preprocess.jit import compile_kernel
+from preprocess.store.fletcher32 import fletcher32
 
 
 @compile_kernel
@@ -98,6 +99,94 @@ def select_events(
     found[2] = jumps
     found[3] = backwards
     return belong
+
+
+@compile_kernel
+def select_recordings(
+    t: Any,
+    x: Any,
+    y: Any,
+    p: Any,
+    counts: Any,
+    height: int,
+    width: int,
+    address: Any,
+    delta: Any,
+    found: Any,
+    checksums: Any,
+) -> None:
+    """As `select_events`, for all events of several recordings without jumps, each of which is one sample.
+
+    Args:
+        t: Times in µs of all recordings, int64 (N,).
+        x: Columns, uint16 (N,); as all events, within the sensor.
+        y: Rows, uint16 (N,).
+        p: Polarities, uint8 (N,).
+        counts: Number of events of each recording, at least one, int64 (R,).
+        height: Sensor rows.
+        width: Sensor columns.
+        address: Output, any unsigned type that fits 2 * height * width - 1, (N,).
+        delta: Output, uint32 (N,).
+        found: Output, the earliest and the latest time and the number of negative differences, int64 (R, 3).
+        checksums: Output, `checksum_segment` of each recording, int64 (R,).
+    """
+    for n in range(len(t)):
+        address[n] = (np.int64(p[n]) * height + np.int64(y[n])) * width + np.int64(x[n])
+    l = 0
+    for k in range(len(counts)):
+        r = l + counts[k]
+        low = high = t[l]
+        backwards = np.int64(0)
+        delta[l] = 0
+        for n in range(l + 1, r):
+            step = t[n] - t[n - 1]
+            delta[n] = np.uint32(step)
+            backwards += step < 0
+            low = min(low, t[n])
+            high = max(high, t[n])
+        found[k, 0], found[k, 1], found[k, 2] = low, high, backwards
+        checksums[k] = checksum_segment(address[l:r], delta[l:r])
+        l = r
+
+
+@compile_kernel
+def mark_unordered(t: Any, starts: Any, counts: Any, ordered: Any) -> None:
+    """Mark recordings with a time that is earlier than its predecessor.
+
+    Args:
+        t: Times in µs of all recordings, int64 (N,).
+        starts: The first event of each recording, int64 (R,).
+        counts: Number of events of each recording, int64 (R,).
+        ordered: Recordings to look at, bool (R,); becomes False for unordered ones.
+    """
+    for k in range(len(starts)):
+        if ordered[k]:
+            backwards = np.int64(0)
+            for n in range(starts[k] + 1, starts[k] + counts[k]):
+                backwards += t[n] < t[n - 1]
+            ordered[k] = backwards == 0
+
+
+@compile_kernel
+def checksum_segment(address: Any, delta: Any) -> Any:
+    """Return the checksum of the addresses and time differences of a segment, 63 bits."""
+    return np.int64(fletcher32(address.view(np.uint8)) << np.uint64(31) ^ fletcher32(delta.view(np.uint8)))
+
+
+@compile_kernel
+def find_damaged(address: Any, delta: Any, segments: Any) -> int:
+    """Return the first segment that does not match its checksum, or -1.
+
+    Args:
+        address: Addresses, any unsigned type, (N,).
+        delta: Time differences, uint32 (N,).
+        segments: Sample, first event, last event + 1 and checksum of each segment, int64 (S, 4).
+    """
+    for k in range(len(segments)):
+        l, r = segments[k, 1], segments[k, 2]
+        if checksum_segment(address[l:r], delta[l:r]) != segments[k, 3]:
+            return k
+    return -1
 
 
 @compile_kernel

@@ -53,9 +53,9 @@ class SegmentWriter:
         They are valid until the next call of `room`.
         """
         if self._filled + events > len(self._buffers[0]):
-            self._flush()
-            if events > len(self._buffers[0]):
-                self._buffers = [np.empty(events, buffer.dtype) for buffer in self._buffers]
+            self._write_chunks()
+            if self._filled + events > len(self._buffers[0]):
+                self._buffers = [np.resize(buffer, self._filled + events) for buffer in self._buffers]
         address, delta = (buffer[self._filled : self._filled + events] for buffer in self._buffers)
         return address, delta
 
@@ -74,7 +74,34 @@ class SegmentWriter:
         self._jumps += [(l + int(k), int(us)) for k, us in zip(at, lacking, strict=True)]
         self._filled += events
 
+    def add_many(self, first: int, counts: NDArray[np.int64], checksums: NDArray[np.int64]) -> None:
+        """Append a segment of each of several consecutive samples, which fill the buffers of the last `room` call.
+
+        Args:
+            first: Number of the first sample in this file.
+            counts: Number of events of each sample, at least one, int64 (S,).
+            checksums: Their `checksum_segment`, int64 (S,).
+        """
+        ends = self._written + self._filled + np.cumsum(counts)
+        samples = range(first, first + len(counts))
+        self._segments += zip(samples, (ends - counts).tolist(), ends.tolist(), checksums.tolist(), strict=True)
+        self._filled += int(counts.sum())
+
+    def _write_chunks(self) -> None:
+        """Write the complete chunks of the buffers, without HDF5's copy of them; keep the rest."""
+        whole = self._filled // _CHUNK_EVENTS * _CHUNK_EVENTS
+        for column, buffer in zip(self._columns, self._buffers, strict=True):
+            column.resize((self._written + whole,))
+            for k in range(0, whole, _CHUNK_EVENTS):
+                column.id.write_direct_chunk((self._written + k,), buffer[k : k + _CHUNK_EVENTS])
+            buffer[: self._filled - whole] = buffer[whole : self._filled].copy()
+        self._file.check()
+        self._written += whole
+        self._filled -= whole
+
     def _flush(self) -> None:
+        """Write everything."""
+        self._write_chunks()
         if self._filled:
             for column, buffer in zip(self._columns, self._buffers, strict=True):
                 column.resize((self._written + self._filled,))
@@ -124,14 +151,16 @@ class SegmentReader:
 
     def read(self, l: int, r: int) -> Iterator[tuple[Column, Column]]:
         """Yield addresses and time differences of events [l, r), ordered by sample, in blocks."""
+        from preprocess.building.segment_kernels import find_damaged
+
         first, last = np.searchsorted(self._starts, l, "right") - 1, np.searchsorted(self._starts, r, "left")
         start = int(self._starts[first])
         for run in _runs(self._segments[first:last]):
             begin, end = int(run[0, 1]), int(run[-1, 2])
             addresses, deltas = self._address[begin:end], self._delta[begin:end]
-            for _, a, b, checksum in run.tolist():
-                if _checksum(addresses[a - begin : b - begin], deltas[a - begin : b - begin]) != checksum:
-                    raise ValueError(f"events {a} to {b} do not match their checksum")
+            damaged = find_damaged(addresses, deltas, run - np.array([0, begin, begin, 0]))
+            if damaged >= 0:
+                raise ValueError(f"events {run[damaged, 1]} to {run[damaged, 2]} do not match their checksum")
             wanted = slice(max(l - start, 0), r - start)
             yield addresses[wanted], deltas[wanted]
             start += end - begin
@@ -151,7 +180,6 @@ def _runs(segments: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 
 def _checksum(address: Column, delta: Column) -> int:
-    from preprocess.store.fletcher32 import fletcher32
+    from preprocess.building.segment_kernels import checksum_segment
 
-    # 63 bits.
-    return int(fletcher32(address.view(np.uint8))) << 31 ^ int(fletcher32(delta.view(np.uint8)))
+    return int(checksum_segment(address, delta))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import operator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from preprocess.datasets.layout import Layout, SourceRecording
+
+
+_BLOCK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,36 @@ def hash_file(path: Path) -> str:
     """Return the sha256 of a file's content, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def hashing(path: Path, *, together: bool) -> Iterator[Callable[[], str]]:
+    """Yield the function that returns the sha256 of a file.
+
+    Args:
+        path: The file.
+        together: Whether another thread hashes the file while the block runs, instead of the function.
+    """
+    if not together:
+        yield lambda: hash_file(path)
+        return
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(_hash_unless, path, stop)
+        try:
+            yield found.result
+        finally:
+            stop.set()
+
+
+def _hash_unless(path: Path, stop: threading.Event) -> str:
+    """As `hash_file`, but end early if the result is not wanted any more."""
+    content = hashlib.sha256()
+    block = bytearray(_BLOCK_BYTES)
+    with path.open("rb", buffering=0) as file:
+        while not stop.is_set() and (read := file.readinto(block)):
+            content.update(memoryview(block)[:read])
+    return content.hexdigest()
 
 
 _sample_values = operator.attrgetter(*(field.name for field in dataclasses.fields(Sample)))

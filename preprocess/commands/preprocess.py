@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import time
 from collections.abc import Iterator
@@ -216,6 +217,8 @@ def run(argv: list[str]) -> None:
 
     keep_freed_memory()
     start_numba()
+    # What was imported stays, so that the garbage collector need not go through it again and again.
+    gc.freeze()
     start = time.perf_counter()
     progress = progress_on_stderr()
     cache = default_cache(arguments.cache)

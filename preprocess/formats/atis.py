@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from preprocess.events import Events
 from preprocess.formats.recording import Recording, Size, ends_within_event, file_size, outside_sensor, reading
@@ -33,12 +34,28 @@ class AtisRecording(Recording):
     MAGIC: ClassVar[bytes] = b""
     VERSION: ClassVar[int] = 2
     STORES_SIZE = "never"
+    DECODES_FILES: ClassVar[bool] = True
 
     @classmethod
     def open(cls, path: Path, size: Size | None = None) -> AtisRecording:
         """Check the length of the file, which has no header; RecordingError if it cannot be read or is empty."""
         height, width = size or (34, 34)
         return cls(path, height, width, 0, file_size(path))
+
+    @classmethod
+    def decode_files(
+        cls, data: NDArray[np.uint8], ends: NDArray[np.int64], height: int, width: int
+    ) -> tuple[Events, NDArray[np.int64]]:
+        """The events of several files in memory, and their number in each, or -1."""
+        from preprocess.formats.atis_kernels import decode_atis_files
+        from preprocess.formats.clock_wraps import new_clock
+
+        most = len(data) // _EVENT_BYTES
+        t, p = np.empty(most, np.int64), np.empty(most, np.uint8)
+        x, y = np.empty((2, most), np.uint16)
+        counts = np.empty(len(ends), np.int64)
+        n = decode_atis_files(data, ends, height, width, new_clock(), t, x, y, p, counts)
+        return Events(t, x, y, p, height, width)[:n], counts
 
     def decode(self) -> Iterator[Events]:
         """All events in recording order; RecordingError at the first outside the sensor or cut off."""

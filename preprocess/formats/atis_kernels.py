@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from preprocess.formats.clock_wraps import advance_clock, unwrap_times
+from preprocess.formats.clock_wraps import advance_clock, is_plain, reset_clock, unwrap_times
 from preprocess.jit import compile_kernel
 
 # Number of events after which their times are unwrapped, while they are still in the first-level cache.
@@ -54,6 +54,48 @@ def decode_atis(
             unwrap_times(t[n:end], clock, _ATIS_BITS, marks[0] * _MARK_US)
             n = end
     return len(t), n
+
+
+@compile_kernel
+def decode_atis_files(
+    data: Any, ends: Any, height: int, width: int, clock: Any, t: Any, x: Any, y: Any, p: Any, counts: Any
+) -> int:
+    """Decode files that follow one another in memory.
+
+    Args:
+        data: The files, uint8 (B,).
+        ends: The end of each file, int64 (F,).
+        height: Sensor rows.
+        width: Sensor columns.
+        clock: Made by `new_clock`; overwritten.
+        t: int64 (N,), N >= B // 5.
+        x: uint16 (N,).
+        y: uint16 (N,).
+        p: uint8 (N,).
+        counts: Output, int64 (F,): number of events of each file; -1, and no events, if something about it must be
+            reported: it is empty, cut off, or has an event outside the sensor, an overflow mark or a clock that wraps.
+
+    Returns:
+        Number of events.
+    """
+    marks = np.zeros(1, np.int64)
+    n = 0
+    start = 0
+    for k in range(len(ends)):
+        content = data[start : ends[k]]
+        start = ends[k]
+        events = len(content) // 5
+        counts[k] = -1
+        if events == 0 or len(content) % 5:
+            continue
+        reset_clock(clock)
+        marks[0] = 0
+        end = n + events
+        taken, good = decode_atis(content, height, width, clock, marks, t[n:end], x[n:end], y[n:end], p[n:end])
+        if taken == events and marks[0] == 0 and is_plain(clock):
+            counts[k] = good
+            n += good
+    return n
 
 
 @njit(nogil=True, error_model="numpy")

@@ -31,6 +31,19 @@ def new_clock() -> NDArray[np.int64]:
     return np.array([_NEVER, 0, _NEVER, 0, 0], np.int64)
 
 
+@njit(nogil=True, error_model="numpy")
+def reset_clock(clock: Any) -> None:
+    """Set a clock to its initial state."""
+    clock[:] = 0
+    clock[_LAST] = clock[_EARLIER] = _NEVER
+
+
+@njit(nogil=True, error_model="numpy")
+def is_plain(clock: Any) -> Any:
+    """Whether `note_clock` has nothing to record."""
+    return clock[_WRAPS] == 0 and clock[_ISOLATED] == 0
+
+
 def note_clock(recording: Recording, clock: NDArray[np.int64]) -> None:
     """Record the number of wraps, and of timestamps that are far from both neighbours, in the recording's notes."""
     recording.note("clock_wraps", int(clock[_WRAPS]))

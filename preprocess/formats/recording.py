@@ -73,6 +73,8 @@ class Recording(ABC):
     """Increased when the same file is decoded to other events, so that older caches are rebuilt."""
     STORES_SIZE: ClassVar[Literal["always", "sometimes", "never"]] = "always"
     """Whether such files store the size of their sensor."""
+    DECODES_FILES: ClassVar[bool] = False
+    """Whether many small files can be decoded in one call, by `decode_files`."""
     OPTIONS: ClassVar[tuple[str, ...]] = ()
     """The fields of `ReadOptions` that such files may need."""
 
@@ -83,7 +85,7 @@ class Recording(ABC):
 
     @classmethod
     def recognises(cls, head: bytes) -> bool:
-        """Whether a file that begins with these bytes, at most HEAD_BYTES, has this format."""
+        """Whether a file that begins with these bytes, at most HEAD_BYTES, has this format; only if MAGIC is first."""
         return bool(cls.MAGIC) and head.startswith(cls.MAGIC)
 
     @classmethod
@@ -112,6 +114,25 @@ class Recording(ABC):
     @abstractmethod
     def decode(self) -> Iterator[Events]:
         """All events up to the first byte that violates the format; there it raises a RecordingError."""
+
+    @classmethod
+    def decode_files(
+        cls, data: NDArray[np.uint8], ends: NDArray[np.int64], height: int, width: int
+    ) -> tuple[Events, NDArray[np.int64]]:
+        """Decode several small files in one call; only if `DECODES_FILES`.
+
+        Args:
+            data: The contents of the files, one after another, uint8 (B,); the file names fit the format.
+            ends: The end of each file, int64 (F,).
+            height: Sensor rows.
+            width: Sensor columns.
+
+        Returns:
+            The events of all files, one file after another, and their number in each, int64 (F,). It is -1 for a file
+            with anything that `decode` raises or notes, or with times 2^31 µs apart: its events are left out, and it is
+            to be decoded by itself.
+        """
+        raise NotImplementedError
 
     def chunks(self) -> Iterator[Events]:
         """All events in recording order, about a hundred thousand at a time; may be called again.

@@ -193,10 +193,7 @@ def open_recording(
     path = Path(path).expanduser()
     file_size(path)
     head = first_bytes(path)
-    if format is not None and _is(FORMATS[format], head, path):
-        kind: type[Recording] | None = FORMATS[format]
-    else:
-        kind = next((kind for kind in (*registered_formats(), *_BUILT_IN) if _is(kind, head, path)), None)
+    kind = find_format(path, head, format)
     if format is not None and kind is not FORMATS[format]:
         found = kind.TITLE if kind else f"a file that begins with {head[:16]!r}"
         raise RecordingError(f"{path}: expected {FORMATS[format].TITLE}, found {found}. Leave the file out.")
@@ -214,11 +211,26 @@ def open_recording(
     return kind.open(path, size, options) if issubclass(kind, ColumnRecording) else kind.open(path, size)
 
 
+def find_format(path: Path, head: bytes, expected: str | None) -> type[Recording] | None:
+    """Return the format of a file that begins with these bytes, or None.
+
+    Args:
+        path: The file.
+        head: Its first HEAD_BYTES bytes, or all of a shorter one.
+        expected: A key of FORMATS, which is preferred if it fits the file; None prefers none.
+    """
+    if expected is not None and _is(FORMATS[expected], head, path):
+        return FORMATS[expected]
+    return next((kind for kind in (*registered_formats(), *_BUILT_IN) if _is(kind, head, path)), None)
+
+
 def _is(kind: type[Recording], head: bytes, path: Path) -> bool:
     if kind.MAGIC:
         return kind.recognises(head)
+    if path.suffix.lower() not in kind.suffixes():
+        return False
     # The signature of another format outweighs the suffix, unless the user registered the suffix.
-    others = () if issubclass(kind, CustomRecording) else FORMATS.values()
-    return path.suffix.lower() in kind.suffixes() and not any(
-        other.MAGIC and other.recognises(head) for other in others
-    )
+    signatures = tuple(other.MAGIC for other in FORMATS.values() if other.MAGIC)
+    if issubclass(kind, CustomRecording) or not head.startswith(signatures):
+        return True
+    return not any(other.MAGIC and other.recognises(head) for other in FORMATS.values())

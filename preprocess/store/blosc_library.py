@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import hdf5plugin
 import numpy as np
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 # The header of Blosc, the most that it adds to incompressible data.
 OVERHEAD = 16
+
+# The names of compressors as C strings, which stay at their addresses.
+COMPRESSOR_NAMES = {name: np.frombuffer(name.encode() + b"\0", np.uint8) for name in ("lz4", "zstd")}
 
 
 @cache
@@ -22,22 +25,9 @@ def load() -> Any:
         compress, decompress = library.blosc_compress_ctx, library.blosc_decompress_ctx
     except (AttributeError, KeyError, OSError, TypeError):
         return None
-    size, address, number = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int
-    compress.argtypes = [number, number, size, size, address, address, size, ctypes.c_char_p, size, number]
-    decompress.argtypes = [ctypes.c_char_p, address, size, number]
-    compress.restype = decompress.restype = number
+    decompress.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    compress.restype = decompress.restype = ctypes.c_int
     return library
-
-
-def compress(
-    values: NDArray[Any], out: NDArray[np.uint8], compressor: Literal["lz4", "zstd"], level: int, shuffle: int
-) -> int:
-    """Compress contiguous values as one block; returns bytes written, or a code <= 0."""
-    size: int = load().blosc_compress_ctx(
-        level, shuffle, values.itemsize, values.nbytes, values.ctypes.data,
-        out.ctypes.data, values.nbytes + OVERHEAD, compressor.encode(), values.nbytes, 1,
-    )  # fmt: skip
-    return size
 
 
 def decompress(packed: bytes, out: NDArray[Any]) -> int:

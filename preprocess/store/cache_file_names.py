@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from preprocess.binning.binning_config import Binning
@@ -57,7 +58,8 @@ def image_store_in(path: Path) -> Path:
 
 def _only_file(path: Path, patterns: tuple[str, ...], kind: str) -> Path:
     path = path.expanduser().absolute()
-    if not path.is_dir():
+    # False also for what may not be looked at, which opening the file then says.
+    if not os.path.isdir(path):
         return path
     found = sorted(str(file.relative_to(path)) for pattern in patterns for file in path.glob(pattern))
     if len(found) == 1:

@@ -8,6 +8,7 @@ plugin's library does not export its functions, the pipeline does the same work.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -60,20 +61,26 @@ def pack(values: NDArray[Any], codec: Codec, chunk: tuple[int, ...]) -> Packed:
         codec: Codec of the dataset.
         chunk: Shape of the dataset's chunks.
     """
-    if blosc.load() is None or values.shape != chunk:
-        # Chunks at the end of a dataset are stored at full size: the pipeline pads them.
-        return values
-    from preprocess.store.fletcher32 import fletcher32
+    return pack_many(values[None], codec, chunk)[0]
 
-    values = np.ascontiguousarray(values)
-    packed = np.empty(values.nbytes + blosc.OVERHEAD + _CHECKSUM_BYTES, np.uint8)
-    size = blosc.compress(values, packed, codec.compressor, LEVEL, codec.shuffle)
-    if size <= 0:
-        raise CacheError(f"Blosc could not compress a chunk (code {size}). Run the same command again.")
-    packed[size : size + _CHECKSUM_BYTES] = np.frombuffer(
-        int(fletcher32(packed[:size])).to_bytes(4, "little"), np.uint8
-    )
-    return packed[: size + _CHECKSUM_BYTES].tobytes()
+
+def pack_many(values: NDArray[Any], codec: Codec, chunk: tuple[int, ...]) -> list[Packed]:
+    """As `pack`, for C chunks of one shape, in one compiled loop; the first axis of `values` has C elements."""
+    if blosc.load() is None or values.shape[1:] != chunk:
+        # Chunks at the end of a dataset are stored at full size: the pipeline pads them.
+        return list(values)
+    from preprocess.store.chunk_encoder import Compress, pack_chunks
+
+    plain = np.ascontiguousarray(values).reshape(len(values), -1)
+    rows = plain.view(np.uint8)
+    packed = np.empty(len(rows) * (rows.shape[1] + blosc.OVERHEAD + _CHECKSUM_BYTES), np.uint8)
+    ends = np.empty(len(rows), np.int64)
+    name = blosc.COMPRESSOR_NAMES[codec.compressor]
+    code = pack_chunks(Compress(), rows, values.itemsize, name.ctypes.data, LEVEL, codec.shuffle, packed, ends)
+    if code:
+        raise CacheError(f"Blosc could not compress a chunk (code {code}). Run the same command again.")
+    borders = [0, *ends.tolist()]
+    return [packed[start:end].tobytes() for start, end in itertools.pairwise(borders)]
 
 
 def write(dataset: h5py.Dataset, start: tuple[int, ...], packed: Packed) -> None:
@@ -97,6 +104,8 @@ class ChunkReader:
         self.dtype: np.dtype[Any] = dataset.dtype
         self._chunk_bytes = int(np.prod(self.chunks)) * self.dtype.itemsize
         direct = blosc.load() is not None and _filters(dataset) == ["blosc", "fletcher32"]
+        # Where each chunk is in the file: HDF5 looks through all chunks to find one.
+        self._places: dict[tuple[int, ...], Any] = {}
         # The file descriptor of HDF5, valid while its file is open.
         self._descriptor: int | None = dataset.file.id.get_vfd_handle() if direct else None
 
@@ -136,7 +145,11 @@ class ChunkReader:
 
         if self._descriptor is None:
             return 0
-        places = [self.dataset.id.get_chunk_info_by_coord(start) for start in starts]
+        if len(self._places) < len(starts):
+            self._places = _places(self.dataset)
+        places = [self._places[start] for start in starts if start in self._places]
+        if len(places) < len(starts):
+            return 0  # chunks that were never written
         largest = self._chunk_bytes + blosc.OVERHEAD + _CHECKSUM_BYTES
         if any(place.byte_offset is None or place.filter_mask or place.size > largest for place in places):
             return 0
@@ -163,6 +176,13 @@ class ChunkReader:
         done = blosc.decompress(packed, out)
         if done != out.nbytes:
             raise ValueError(f"a chunk cannot be decompressed (Blosc code {done})")
+
+
+def _places(dataset: h5py.Dataset) -> dict[tuple[int, ...], Any]:
+    """The position, size and filter mask of every chunk."""
+    found: dict[tuple[int, ...], Any] = {}
+    dataset.id.chunk_iter(lambda info: found.__setitem__(info.chunk_offset, info))
+    return found
 
 
 def _join_runs(intervals: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -97,25 +97,57 @@ class EventStore(CacheFile):
         Raises:
             CacheError: If a byte of it changed since it was written.
         """
-        l, r = self._bounds(i)
-        try:
-            return self._handle().address.read_range(l, r)
-        except (OSError, ValueError) as error:
-            raise self._damaged(i, error) from None
+        self._check_number(i)
+        return self.addresses_of(range(i, i + 1))
 
     def times(self, i: int) -> NDArray[np.int64]:
         """Sample i's times in µs, int64, shape (n,); raises as `addresses` does."""
-        l, r = self._bounds(i)
+        self._check_number(i)
+        return self.times_of(range(i, i + 1))
+
+    def addresses_of(self, samples: range) -> NDArray[Any]:
+        """The addresses of consecutive samples, one after another: each chunk is read and decompressed once."""
+        l, r = self._bounds(samples)
+        try:
+            return self._handle().address.read_range(l, r)
+        except (OSError, ValueError) as error:
+            if len(samples) > 1:
+                return np.concatenate([self.addresses(i) for i in samples])  # the damaged one is named
+            raise self._damaged(samples.start, error) from None
+
+    def times_of(self, samples: range) -> NDArray[np.int64]:
+        """The times of consecutive samples, one after another; as `addresses_of`."""
+        from preprocess.store.time_kernels import sum_differences
+
+        l, r = self._bounds(samples)
         try:
             delta = self._handle().time_delta.read_range(l, r)
         except (OSError, ValueError) as error:
-            raise self._damaged(i, error) from None
-        # As signed numbers, differences are correct up to a jump of more than half an hour.
-        step = delta.view(np.int32).astype(np.int64)
-        step[0] = self.samples.start_us[i]
+            if len(samples) > 1:
+                return np.concatenate([self.times(i) for i in samples])
+            raise self._damaged(samples.start, error) from None
         first, last = np.searchsorted(self._jump_at, (l, r))
-        step[self._jump_at[first:last] - l] += self._jump_us[first:last]
-        return np.cumsum(step, out=step)
+        t = np.empty(r - l, np.int64)
+        sum_differences(
+            delta,
+            self.samples.offset[samples.start : samples.stop + 1] - l,
+            self.samples.start_us[samples.start : samples.stop],
+            self._jump_at[first:last] - l,
+            self._jump_us[first:last],
+            t,
+        )
+        return t
+
+    def groups(self, events: int, samples: int) -> list[range]:
+        """All samples in groups of consecutive ones: at most so many events and samples, or a single sample."""
+        found: list[range] = []
+        first = 0
+        while first < len(self):
+            last = int(np.searchsorted(self.samples.offset, self.samples.offset[first] + events, "right")) - 1
+            last = min(max(first + 1, last), first + samples)
+            found.append(range(first, last))
+            first = last
+        return found
 
     def addresses_and_times(self, i: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Sample i's addresses and times."""
@@ -125,10 +157,12 @@ class EventStore(CacheFile):
         """Sample i's events in recording order."""
         return Events.from_address(*self.addresses_and_times(i), self.height, self.width)
 
-    def _bounds(self, i: int) -> tuple[int, int]:
+    def _bounds(self, samples: range) -> tuple[int, int]:
+        return int(self.samples.offset[samples.start]), int(self.samples.offset[samples.stop])
+
+    def _check_number(self, i: int) -> None:
         if not 0 <= i < len(self):
             raise IndexError(f"{self.path}: expected a sample number below {len(self)}, found {i}")
-        return int(self.samples.offset[i]), int(self.samples.offset[i + 1])
 
     def check_sample(self, i: int) -> NDArray[np.int64]:
         """Check sample i's events against their checksum and the sensor size; returns its times in µs, int64 (n,).

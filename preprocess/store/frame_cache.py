@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from preprocess.binning.binning_config import Binning
 from preprocess.store.cache_file_names import frame_cache_in
-from preprocess.store.chunk_compression import FRAMES, ChunkReader, Packed, create, pack, write
+from preprocess.store.chunk_compression import FRAMES, ChunkReader, Packed, create, pack, pack_many, write
 from preprocess.store.frame_lengths import Steps
 from preprocess.store.sample_table import SampleTable
 from preprocess.store.sealed_hdf5 import READ_WITH, CacheFile, seal
@@ -198,11 +198,21 @@ def pack_frames(frames: NDArray[Any], longest: int, chunk: tuple[int, int, int, 
     if len(frames) < longest:
         padding = np.zeros((longest - len(frames), *frames.shape[1:]), frames.dtype)
         frames = np.concatenate([frames, padding])
-    return [pack(frames[None, t : t + chunk[1]], FRAMES, chunk) for t in range(0, len(frames), chunk[1])]
+    return pack_samples(frames[None], chunk)[0]
+
+
+def pack_samples(frames: NDArray[Any], chunk: tuple[int, int, int, int, int]) -> list[list[Packed]]:
+    """Pack the counts of S samples, (S, T, 2, H, W) of the dataset's type; returns the chunks of each."""
+    steps = chunk[1]
+    if frames.shape[1] == steps:
+        return [[packed] for packed in pack_many(frames[:, None], FRAMES, chunk)]
+    starts = range(0, frames.shape[1], steps)
+    return [[pack(sample[None, t : t + steps], FRAMES, chunk) for t in starts] for sample in frames]
 
 
 def write_frames(dataset: h5py.Dataset, i: int, packed: list[Packed]) -> None:
     """Write the chunks of sample i."""
-    steps = dataset.chunks[1]
+    # Asking HDF5 for the shape of its chunks takes as long as writing one.
+    steps = dataset.chunks[1] if len(packed) > 1 else 0
     for k, chunk in enumerate(packed):
         write(dataset, (i, k * steps, 0, 0, 0), chunk)

@@ -26,11 +26,16 @@ _HDF5_VERSIONS = ("v110", "v114")
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[NewFile]:
+def writing(path: Path, *, durable_name: bool = True) -> Iterator[NewFile]:
     """An HDF5 file that gets its name only when it is complete and on the disk.
 
     It is written as ``.<name>.tmp`` in the same folder, which is removed after an error or a signal and
     overwritten by the next builder; the caller has the lock of the folder.
+
+    Args:
+        path: The final name.
+        durable_name: Whether the name is on the disk, too, so that a power failure cannot take it away. Without it, the
+            file is complete or missing.
 
     Raises:
         CacheError: If the disk is full or the folder cannot be written.
@@ -39,7 +44,8 @@ def writing(path: Path) -> Iterator[NewFile]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as temporary, new_file(temporary) as file:
             yield file
-        sync(path.parent)
+        if durable_name:
+            sync(path.parent)
     except OSError as error:
         hint = "Check the free space and the folder's permissions, then run the same command again."
         raise CacheError(f"{path}: cannot be written ({_reason(error)}). {hint}") from error

@@ -99,8 +99,9 @@ class Aedat4Recording(Recording):
                         yield batch.events
                     if not batch.left:
                         break
-                    yield from self._decode_large(batch.left[0], read)
-                    batch = decode(batch.left[1:])
+                    if batch.large:
+                        yield from self._decode_large(batch.left[0], read)
+                    batch = decode(batch.left[batch.large :])
                 if batch.fault is not None:
                     raise self._fault(*batch.fault)
         if damage:

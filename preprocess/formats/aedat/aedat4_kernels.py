@@ -72,6 +72,40 @@ def decode_packet(data: Any, at: int, t: Any, x: Any, y: Any, p: Any) -> tuple[i
     return n, right, bottom
 
 
+@compile_kernel
+def decode_packets(data: Any, ends: Any, height: int, width: int, t: Any, x: Any, y: Any, p: Any) -> tuple[int, int]:
+    """As `decode_packet`, for packets that follow one another, up to the first that is not valid.
+
+    Args:
+        data: The packets, uint8 (B,).
+        ends: The end of each packet, int64 (K,).
+        height: Sensor rows.
+        width: Sensor columns.
+        t: int64 (N,), N >= B // 16.
+        x: uint16 (N,).
+        y: uint16 (N,).
+        p: uint8 (N,).
+
+    Returns:
+        Number of packets that are valid and have no event outside the sensor, and number of their events.
+    """
+    start = 0
+    used = 0
+    for k in range(len(ends)):
+        packet = data[start : ends[k]]
+        start = ends[k]
+        first, n = _locate(packet, len(packet))
+        if first < 0:
+            return k, used
+        end = used + n
+        words = packet[first : first + 16 * n].view(np.uint64)
+        right, bottom = _convert(words, t[used:end], x[used:end], y[used:end], p[used:end])
+        if right >= width or bottom >= height:
+            return k, used
+        used = end
+    return len(ends), used
+
+
 @njit(nogil=True, error_model="numpy")
 def _locate(data: Any, total: int) -> Any:
     if len(data) < 12 or total < 12:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 from preprocess.events import Events
 from preprocess.formats.aedat.aedat4_codecs import DamagedPacket, open_codec
+from preprocess.formats.aedat.aedat4_header import COMPRESSIONS
+from preprocess.formats.aedat.aedat4_lz4 import decompress_packets
 from preprocess.formats.recording import first_outside
 
 # Content of the packets of a batch, after which the others of the batch are left to the next one.
@@ -26,6 +29,9 @@ _MOST_BEFORE_EVENTS = 1 << 16
 
 # More threads do not help, because one thread reads the file and takes the events.
 _MOST_THREADS = 4
+
+# The content of the packets that a thread decodes.
+_buffers = threading.local()
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -52,17 +58,47 @@ class Batch:
 
     Attributes:
         events: The events.
-        left: Packets that were not decoded, because the first one or their content is large.
+        left: Packets that were not decoded.
+        large: Whether the first of them is to be decoded in pieces, because it or the content of those before is large.
         fault: The position of the packet that cannot be decoded or has an event outside the sensor, and the error.
     """
 
     events: Events
     left: list[Packet] = field(default_factory=list)
+    large: bool = False
     fault: tuple[int, DamagedPacket | OutsideSensor] | None = None
 
 
 def decode_batch(packets: list[Packet], compression: int, height: int, width: int) -> Batch:
     """Decode packets up to the first that is damaged, large, or has an event outside the sensor."""
+    if COMPRESSIONS[compression].startswith("LZ4"):
+        done, events = _decode_lz4(packets, height, width)
+        if done:
+            return Batch(events, packets[done:])
+    return _decode_one_by_one(packets, compression, height, width)
+
+
+def _decode_lz4(packets: list[Packet], height: int, width: int) -> tuple[int, Events]:
+    """Decode the first packets that are neither damaged nor large, as many as fit; returns how many, and their events.
+
+    They are decompressed into one buffer.
+    """
+    from preprocess.formats.aedat.aedat4_kernels import EVENT_BYTES, decode_packets
+
+    payloads = []
+    for packet in packets:
+        if packet.payload is None:
+            break
+        payloads.append(packet.payload)
+    if not hasattr(_buffers, "content"):
+        _buffers.content = np.empty(_MOST_BATCH_BYTES, np.uint8)
+    ends = np.cumsum(np.array(decompress_packets(payloads, _buffers.content), np.int64))
+    t, x, y, p = _new_columns(int(ends[-1]) // EVENT_BYTES if len(ends) else 0)
+    done, n = decode_packets(_buffers.content, ends, height, width, t, x, y, p)
+    return done, Events(t[:n], x[:n], y[:n], p[:n], height, width)
+
+
+def _decode_one_by_one(packets: list[Packet], compression: int, height: int, width: int) -> Batch:
     from preprocess.formats.aedat.aedat4_kernels import EVENT_BYTES, decode_packet
 
     codec, contents, size = open_codec(compression), list[bytes | memoryview](), 0
@@ -74,7 +110,7 @@ def decode_batch(packets: list[Packet], compression: int, height: int, width: in
             batch.fault = position, error
             break
         if content is None:
-            batch.left = packets[number:]
+            batch.left, batch.large = packets[number:], True
             break
         contents.append(content)
         size += len(content)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
+import threading
 from pathlib import Path
 
 import h5py
@@ -288,3 +290,20 @@ def test_a_damaged_part_is_deleted_and_told(tmp_path: Path, samples, monkeypatch
     ):
         build_event_store(layout, tmp_path / "cache")
     check(build_event_store(layout, tmp_path / "cache"), samples)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_large_recording_is_hashed_as_it_is(tmp_path: Path, monkeypatch, alone: bool):
+    """Alone, in another thread; that thread ends if the recording is damaged."""
+    monkeypatch.setattr(parts, "_LARGE_BYTES", 0)
+    layout = tiny_layout(tmp_path / "src", [random_events(k, 3000) for k in range(1 if alone else 2)])
+    path = build_event_store(layout, tmp_path / "cache")
+    with h5py.File(path) as file:
+        found = file["sources/sha256"][...].tolist()
+    contents = [recording.path.read_bytes() for recording in layout.recordings]
+    assert found == [hashlib.sha256(content).hexdigest().encode() for content in contents]
+    layout.recordings[0].path.write_bytes(contents[0][:100])
+    before = threading.active_count()
+    with pytest.raises(RecordingError, match="damaged"):
+        build_event_store(layout, tmp_path / "cache")
+    assert threading.active_count() == before

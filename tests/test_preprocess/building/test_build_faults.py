@@ -37,8 +37,9 @@ from preprocess.building import build_frame_cache as build_frames
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames
 if __name__ == "__main__":
     layout, binnings, delay_s, workers = pickle.loads(Path(sys.argv[1]).read_bytes())
-    plain = build_frames.bin_addresses
-    build_frames.bin_addresses = lambda *words: (time.sleep(delay_s), plain(*words))[1]
+    plain = build_frames.bin_samples
+    build_frames.bin_samples = lambda *words: (time.sleep(delay_s), plain(*words))[1]
+    build_frames._EVENTS_AT_ONCE = 1
     print("ready", flush=True)
     build_event_store(layout, Path(sys.argv[2]), workers=workers)
     ensure_every_frames(Path(sys.argv[2]), layout.name, binnings, workers=workers)

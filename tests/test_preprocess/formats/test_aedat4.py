@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pickle
+import re
 import struct
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -41,7 +43,7 @@ from preprocess.errors import RecordingError
 from preprocess.events import Events
 from preprocess.formats import Recording, open_recording, recording
 from preprocess.formats.aedat import aedat4 as aedat4_module
-from preprocess.formats.aedat import aedat4_codecs
+from preprocess.formats.aedat import aedat4_codecs, aedat4_lz4, aedat4_packets
 
 compressions = pytest.mark.parametrize("compression", range(5), ids=NAMES)
 
@@ -157,6 +159,35 @@ def test_threads_keep_the_order_and_raise_the_error_at_its_packet(
     salvaged = dataclasses.replace(open_recording(path), salvage=True)
     assert_equal(decode(salvaged), events[: 150 * 200])
     assert salvaged.notes == {"recordings_salvaged": 1, "bytes_lost_to_damage": opened.size - at}
+
+
+@pytest.mark.parametrize("damage", [None, 3], ids=["whole", "damaged"])
+def test_lz4_gives_the_same_with_and_without_its_library(tmp_path: Path, monkeypatch, damage: int | None):
+    """Packets that do not fit into the buffer, and those that are damaged, are left to the package."""
+    content = bytearray(file_of(some_events(3000), LZ4, each=250))
+    if damage is not None:
+        frames = [found.start() for found in re.finditer(rb"\x04\x22\x4d\x18", content)]
+        content[frames[damage]] ^= 255
+    path = write(tmp_path / "a.aedat4", bytes(content))
+
+    def outcome() -> tuple[list[int], str]:
+        chunks, message = [], ""
+        try:
+            for chunk in open_recording(path).chunks():
+                chunks.append(chunk)
+        except RecordingError as error:
+            message = str(error)
+        events = Events.concatenate(chunks, 1, 1)
+        return [*events.t, *events.x, *events.y, *events.p], message
+
+    assert aedat4_lz4._load() is not None
+    found = outcome()
+    monkeypatch.setattr(aedat4_packets, "_MOST_BATCH_BYTES", 10_000)
+    monkeypatch.setattr(aedat4_packets, "_buffers", threading.local())
+    assert outcome() == found
+    monkeypatch.setattr(aedat4_lz4, "_load", lambda: None)
+    assert outcome() == found
+    assert ("cannot be decoded" in found[1]) == (damage is not None)
 
 
 def test_a_consumer_that_stops_early_leaves_no_thread_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

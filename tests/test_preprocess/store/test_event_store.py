@@ -230,6 +230,28 @@ def test_a_flipped_byte_in_a_chunk_names_the_sample(store_path: Path, tmp_path: 
         store.read(4)
 
 
+def test_consecutive_samples_are_read_together_and_the_damaged_one_is_named(
+    store_path: Path, tmp_path: Path, samples: list[Events]
+):
+    store = open_events(store_path)
+    some = range(1, 5)
+    np.testing.assert_array_equal(store.addresses_of(some), np.concatenate([store.addresses(i) for i in some]))
+    np.testing.assert_array_equal(store.times_of(some), np.concatenate([store.times(i) for i in some]))
+    for events, most in ((1, 9), (1000, 9), (10**9, 2), (10**9, 9)):
+        groups = store.groups(events, most)
+        assert [i for group in groups for i in group] == list(range(len(samples)))
+        assert all(len(group) == 1 or store.samples.events[group].sum() <= events for group in map(list, groups))
+        assert max(map(len, groups)) <= most
+    path = shutil.copy(store_path, tmp_path / "events.h5")
+    with h5py.File(path) as file:
+        place = file["events/address"].id.get_chunk_info(0).byte_offset + 40
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CacheError, match="sample 0 "):
+        open_events(path).addresses_of(range(len(samples)))
+
+
 def test_no_flipped_byte_is_ever_read_as_events(tmp_path: Path, share_of):
     samples = [random_events(i, 60) for i in range(3)]
     path = build_event_store(tiny_layout(tmp_path / "src", samples), tmp_path / "cache")

@@ -131,9 +131,11 @@ def test_a_second_call_builds_nothing(cache: Path, monkeypatch):
 
 def test_several_binnings_take_one_pass_over_the_events(tmp_path: Path, monkeypatch):
     build_event_store(tiny_layout(tmp_path / "src", [random_events(i) for i in range(5)]), tmp_path)
-    reads = []
-    read = build_frame_cache.EventStore.addresses
-    monkeypatch.setattr(build_frame_cache.EventStore, "addresses", lambda self, i: (reads.append(i), read(self, i))[1])
+    reads: list[int] = []
+    read = build_frame_cache.EventStore.addresses_of
+    monkeypatch.setattr(
+        build_frame_cache.EventStore, "addresses_of", lambda self, some: (reads.extend(some), read(self, some))[1]
+    )
     ensure_every_frames(tmp_path, "tiny", BINNINGS)
     assert reads == [0, 1, 2, 3, 4]
 
