@@ -249,6 +249,7 @@ class _Watch:
         """Record the connections of a recurrent layer, whose inputs are its own outputs; returns their number."""
         count = module.weight.numel()
         self.layers[name] = Layer(name, "linear", count, count, module.out_features, source)
+        self.elements[name] = self.elements[name.removesuffix(".recurrent")]
         return count
 
     def follow(self, source: torch.Tensor, copy: torch.Tensor) -> None:

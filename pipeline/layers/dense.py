@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.layers.batch_norm import SequenceBatchNorm
-from pipeline.layers.blocks import MakeNeuron, fire, make_dropout
+from pipeline.layers.blocks import MakeNeuron, fire, make_dropout, over_time
 from preprocess.errors import ConfigError
 
 
@@ -31,9 +31,11 @@ class DenseBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(T, B, features) to spikes (T, B, out)."""
-        # Batch norm takes maps: here of one pixel.
-        current = self.linear(x)[..., None, None]
-        return self.dropout(fire(self.norm, self.neuron, current).flatten(2))
+        return self.dropout(fire(self.norm, self.neuron, self.current(x)).flatten(2))
+
+    def current(self, x: torch.Tensor) -> torch.Tensor:
+        """The linear layer, (T, B, features) to (T, B, out, 1, 1): batch norm takes maps, here of one pixel."""
+        return over_time(self.linear, x)[..., None, None]
 
 
 class RecurrentNeuron(nn.Module):
@@ -93,7 +95,7 @@ class RecurrentBlock(DenseBlock):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(T, B, features) to spikes (T, B, out)."""
-        return self.dropout(self.neuron(self.norm(self.linear(x)[..., None, None]).flatten(2)))
+        return self.dropout(self.neuron(self.norm(self.current(x)).flatten(2)))
 
 
 def _check_runs_by_steps(neuron: nn.Module, features: int) -> None:

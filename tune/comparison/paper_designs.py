@@ -168,7 +168,7 @@ def _figures() -> Iterator[Design]:
     )
     yield Design(
         "figure2b-small",
-        "Figure 2b on a CPU: accuracy over T, five-layer network without average pooling",
+        "Figure 2b on a CPU: accuracy over T, four convolutions without average pooling",
         SMALL,
         PAIR,
         {"binning.timesteps": (2, 4, 8, 16)},

@@ -96,6 +96,16 @@ def test_every_parameter_belongs_to_a_layer_that_is_counted(name: str):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+def test_layers_before_the_first_neuron_are_computed_once_for_a_static_image(name: str):
+    operations = count_operations(build(name, "lif"), torch.ones(1, 1, 2, *SIZE), static=True)
+    layers = operations.of("conv", "linear")
+    assert layers[0].once and operations.once_macs > 0
+    # A shortcut around the first neuron may be computed once too; what receives spikes never is.
+    assert not any(layer.once for layer in layers if layer.binary_input)
+    assert sum(layer.once for layer in layers) <= 2
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_batch_norm_per_step_equals_one_call_for_each_time_step(name: str):
     x = images(torch.float64)
     results = []

@@ -19,7 +19,7 @@ from pipeline.networks.run_network import make_run_network
 from pipeline.runtime.distributed import Group
 from pipeline.training.learner import Learner
 
-SIDE, CROPS = 32, 24
+CROPS = 24
 # Of 24 crops, chance gives more than 14 right with a probability of 0.3 %.
 ABOVE_CHANCE = 14
 
@@ -30,13 +30,16 @@ class Effort(NamedTuple):
     updates: int = 12
     learning_rate: float = 1e-2
     width: float = 1 / 8
+    side: int = 32
 
 
-GENTLE = Effort(24, 3e-3)
 EFFORTS = {
-    **dict.fromkeys(("spiking-vgg16", "spiking-vgg19", "sew-resnet34", "tc-lif"), GENTLE),
+    **dict.fromkeys(("spiking-vgg16", "spiking-vgg19", "tc-lif"), Effort(24, 3e-3)),
     **dict.fromkeys(("spiking-vgg-small", "psn"), Effort(24)),
-    "spiking-resnet34": Effort(36, 3e-3, 1 / 16),
+    **dict.fromkeys(("spiking-resnet34", "sew-resnet34"), Effort(36, 3e-3, side=16)),
+    # Without poolings for which images must be large.
+    **dict.fromkeys(("spiking-resnet18", "spikformer", "spike-driven-transformer", "wide-7b"), Effort(side=16)),
+    **dict.fromkeys(("plif-net-cifar10", "modified-plif-net-cifar10"), Effort(20, side=16)),
 }
 
 # Three time steps, because what some neurons learn has an effect on the third.
@@ -51,9 +54,9 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def photographs(timesteps: int) -> Batch:
+def photographs(timesteps: int, side: int) -> Batch:
     """Crops as the network sees images: normalised, and the same at each time step."""
-    pixels, labels = crops(CROPS, SIDE, test=False)
+    pixels, labels = crops(CROPS, side, test=False)
     return Batch(repeated((torch.from_numpy(pixels).float() - 128) / 64, timesteps), torch.from_numpy(labels))
 
 
@@ -78,8 +81,10 @@ def small(network: str, neuron: str, timesteps: int, effort: Effort) -> RunConfi
 def test_it_learns(network_name: str, neuron: str, timesteps: int):
     effort = EFFORTS.get(network_name) or EFFORTS.get(neuron) or Effort()
     config, device = small(network_name, neuron, timesteps, effort), torch.device("cpu")
-    network = make_run_network(config, classes=PHOTOGRAPHS, size=(SIDE, SIDE), timesteps=timesteps, device=device)
-    learner, counter, batch = Learner(config, network, device, Group()), SpikeCounter(network), photographs(timesteps)
+    size = (effort.side, effort.side)
+    network = make_run_network(config, classes=PHOTOGRAPHS, size=size, timesteps=timesteps, device=device)
+    learner, counter = Learner(config, network, device, Group()), SpikeCounter(network)
+    batch = photographs(timesteps, effort.side)
     losses, without_gradient = [], {name for name, _ in network.named_parameters()}
     network.train()
     for module in network.modules():
