@@ -24,7 +24,7 @@ from tune.comparison.comparison_figures import learning_panels
 from tune.comparison.comparison_plan import read_comparison
 from tune.comparison.comparison_tables import accuracy_table, difference_table, equal_cost_table
 from tune.comparison.conclusions import Conclusion, conclude, excluded_lines
-from tune.comparison.designs import paper_table
+from tune.comparison.designs.registry import paper_table
 from tune.comparison.equal_cost import accuracies_at_equal_cost
 from tune.comparison.overview_figures import overview_figures
 from tune.rendering.firing_rate_figure import rates_panel

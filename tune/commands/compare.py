@@ -29,7 +29,7 @@ from tune.space.named_spaces import NEURONS
 if TYPE_CHECKING:
     from tune.comparison.arms import Arm, Setting
     from tune.comparison.comparison_plan import Comparison
-    from tune.comparison.design import Design
+    from tune.comparison.designs.design import Design
 
 PROG = "spikeloom compare"
 _SEEDS = 5
@@ -98,7 +98,7 @@ def run(argv: list[str]) -> None:
     """Run what is missing, then print the tables and the conclusions."""
     arguments = parse_arguments(argv)
     if arguments.list:
-        from tune.comparison.designs import list_table
+        from tune.comparison.designs.registry import list_table
 
         list_table().print()
         return
@@ -134,7 +134,7 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
         ConfigError: If the preset or file is unknown, or the configuration is invalid.
     """
     from pipeline.presets.registry import PRESETS
-    from tune.comparison.designs import DESIGNS
+    from tune.comparison.designs.registry import DESIGNS
 
     if argv and not argv[0].startswith("-") and argv[0] not in {*PRESETS, *DESIGNS}:
         near = difflib.get_close_matches(argv[0], [*PRESETS, *DESIGNS], n=1, cutoff=0.4)
@@ -177,7 +177,7 @@ def plan_comparison(arguments: Arguments) -> Comparison:
 
 
 def _design(arguments: Arguments) -> Design | None:
-    from tune.comparison.designs import DESIGNS, find_design
+    from tune.comparison.designs.registry import DESIGNS, find_design
 
     return find_design(arguments.preset) if arguments.preset in DESIGNS else None
 
@@ -260,7 +260,7 @@ def _settings(arguments: Arguments, design: Design | None, config: RunConfig) ->
     """The settings in which the arms are compared; a field on the command line applies to all of them."""
     from pipeline.presets.registry import find_preset
     from tune.comparison.arms import Setting
-    from tune.comparison.design import make_settings
+    from tune.comparison.designs.design import make_settings
 
     given = arguments.given
     if design is not None:

@@ -13,7 +13,7 @@ from tune.comparison.comparison_figures import difference_panels, learning_panel
 from tune.comparison.comparison_plan import PRIMARY_METRIC, STOPPING_RULE, read_comparison
 from tune.comparison.comparison_tables import tables
 from tune.comparison.conclusions import Conclusion, conclude
-from tune.comparison.designs import paper_table
+from tune.comparison.designs.registry import paper_table
 from tune.comparison.overview_figures import overview_figures
 from tune.comparison.setting_analysis import SettingResult
 from tune.rendering.confusion_matrix import confusion_panel

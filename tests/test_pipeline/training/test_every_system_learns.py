@@ -36,9 +36,11 @@ class Effort(NamedTuple):
 EFFORTS = {
     **dict.fromkeys(("spiking-vgg16", "spiking-vgg19", "tc-lif"), Effort(24, 3e-3)),
     **dict.fromkeys(("spiking-vgg-small", "psn"), Effort(24)),
-    **dict.fromkeys(("spiking-resnet34", "sew-resnet34"), Effort(36, 3e-3, side=16)),
+    "spiking-resnet18": Effort(24, side=16),
+    "spiking-resnet34": Effort(36, 3e-3),
+    "sew-resnet34": Effort(36, 3e-3, side=16),
     # Without poolings for which images must be large.
-    **dict.fromkeys(("spiking-resnet18", "spikformer", "spike-driven-transformer", "wide-7b"), Effort(side=16)),
+    **dict.fromkeys(("spikformer", "spike-driven-transformer", "wide-7b"), Effort(side=16)),
     **dict.fromkeys(("plif-net-cifar10", "modified-plif-net-cifar10"), Effort(20, side=16)),
 }
 

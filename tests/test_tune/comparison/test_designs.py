@@ -14,8 +14,8 @@ from preprocess.files import write_json
 from tune.commands import compare as command
 from tune.comparison.arms import Setting, exchanged_arm, neuron_arm
 from tune.comparison.comparison_plan import Comparison, Tuning
-from tune.comparison.design import make_settings
-from tune.comparison.designs import DESIGNS, find_design, list_table
+from tune.comparison.designs.design import make_settings
+from tune.comparison.designs.registry import DESIGNS, find_design, list_table
 from tune.comparison.fairness_notes import equality_notes
 from tune.comparison.run_comparison import _with_earlier
 from tune.space.named_spaces import NEURONS

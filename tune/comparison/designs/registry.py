@@ -1,4 +1,4 @@
-"""All designs by name: predefined comparisons of the paper (`tune.comparison.paper_designs`), and our own controls."""
+"""All designs by name: those of the paper (`tune.comparison.designs.paper_designs`), and our own controls."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from preprocess.errors import ConfigError
 from tune.comparison.arms import Arm, Changes, neuron_arm
 from tune.comparison.comparison_plan import Comparison
-from tune.comparison.design import PAIR, SHORT, SMALL, Design, neuron_arms
-from tune.comparison.paper_designs import paper_designs
+from tune.comparison.designs.design import PAIR, SHORT, SMALL, Design, neuron_arms
+from tune.comparison.designs.paper_designs import paper_designs
 from tune.rendering.table import Table
 
 

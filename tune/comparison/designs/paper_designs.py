@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pipeline.presets.paper import TABLE3, TAUS
 from pipeline.presets.paper_images import TABLE3_CIFAR10
 from tune.comparison.arms import exchanged_arm
-from tune.comparison.design import PAIR, SHORT, SMALL, Design, neuron_arms
+from tune.comparison.designs.design import PAIR, SHORT, SMALL, Design, neuron_arms
 from tune.rendering.table import Table
 
 _SELECTED = {"selection": "paper"}

@@ -1,0 +1,1 @@
+"""Designs: predefined comparisons, declared before they run."""
