@@ -307,8 +307,14 @@ def test_dropout_is_before_the_addition_and_keeps_one_mask():
     assert names == {f"blocks.{part}{k}.branch.dropout" for k in (1, 2) for part in ("attention", "mlp")}
 
 
-@pytest.mark.parametrize("neuron", ["lif", "clif"])
-@pytest.mark.parametrize("name", TRANSFORMERS)
+@pytest.mark.parametrize(
+    ("name", "neuron"),
+    [
+        *((name, "clif") for name in TRANSFORMERS),
+        ("spike-driven-transformer-gesture", "lif"),
+        ("spikformer-dvs", "lif"),
+    ],
+)
 def test_it_learns_to_tell_two_patterns_apart(name: str, neuron: str):
     network = build(NetworkConfig(name, width=1 / 16, batch_norm="joint"), NeuronConfig(neuron), classes=2)
     optimiser = torch.optim.Adam(network.parameters(), 0.01)
