@@ -44,9 +44,7 @@ def _training(config: RunConfig) -> list[str]:
     rate, batch = config.optimiser.learning_rate, config.batch_size
     # No batch is larger than the configuration's, which suits the memory and the training set.
     batches = sorted({min(batch, max(2, batch // k)) for k in (1, 2, 4)})
-    augmentations = [config.dataset.augmentation, "none", "roll", "roll+rotation", "event-drop"]
-    if config.dataset.name.startswith(_FLIPPED):
-        augmentations.append("flip+crop")
+    augmentations = [config.dataset.augmentation, "none", *_augmentations(config)]
     return [
         # Rates that are too high fail sooner than those that are too low.
         f"optimiser.learning_rate={rate / 30:.4g}:{rate * 3:.4g}:log",
@@ -55,6 +53,13 @@ def _training(config: RunConfig) -> list[str]:
         f"batch_size={_listed(batches)}",
         f"dataset.augmentation={_listed(augmentations)}",
     ]
+
+
+def _augmentations(config: RunConfig) -> tuple[str, ...]:
+    if config.input.encoding == "direct":
+        return "crop+flip", "crop+flip+cutout"
+    others = ("roll", "roll+rotation", "event-drop")
+    return (*others, "flip+crop") if config.dataset.name.startswith(_FLIPPED) else others
 
 
 def _everything(config: RunConfig) -> list[str]:
