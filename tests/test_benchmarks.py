@@ -27,6 +27,7 @@ def test_peers_give_equal_results():
         assert any(work in line for line in lines), work
 
 
+@pytest.mark.slow
 def test_frames_of_many_small_recordings_equal_those_of_peers():
     words = [sys.executable, "-m", "benchmarks.small_recordings", "--tiny"]
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
@@ -34,6 +35,7 @@ def test_frames_of_many_small_recordings_equal_those_of_peers():
     assert "SpikingJelly" in done.stdout and "tonic" in done.stdout and "peak memory" in done.stdout
 
 
+@pytest.mark.slow
 def test_readers_of_raw_files_give_equal_events():
     """Readers of other packages are checked where $SPIKELOOM_PEERS is an interpreter that has them."""
     words = [sys.executable, "-m", "benchmarks.decoding", "--tiny"]
@@ -44,6 +46,7 @@ def test_readers_of_raw_files_give_equal_events():
         assert any(line.startswith(f"| {work}") for line in done.stdout.splitlines()), work
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["neurons", "training", "training_resnet", "training_transformer"])
 def test_networks_of_peers_give_equal_results(name: str):
     words = [sys.executable, "-m", f"benchmarks.{name}", "--tiny"]
