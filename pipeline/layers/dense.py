@@ -46,7 +46,7 @@ class RecurrentNeuron(nn.Module):
         features: Their number.
 
     Raises:
-        ConfigError: If the neuron cannot run step by step.
+        ConfigError: If the neuron cannot run step by step, or limits how far gradients flow back.
     """
 
     is_neuron = True
@@ -58,6 +58,12 @@ class RecurrentNeuron(nn.Module):
         self.recurrent = nn.Linear(features, features, bias=False)
         self._previous: torch.Tensor | None = None
         _check_runs_by_steps(neuron, features)
+        # Each call is one step, in which a window would begin anew: any window would act as 0.
+        if (window := getattr(neuron, "temporal_window", None)) is not None:
+            raise ConfigError(
+                "neuron.temporal_window: expected none, because the neurons of recurrent networks run step by step, "
+                f"found {window}. Remove it, or use network.name fc-snn."
+            )
 
     def forward(self, current: torch.Tensor) -> torch.Tensor:
         """Input current (T, B, features) to spikes of the same shape."""

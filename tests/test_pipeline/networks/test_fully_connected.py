@@ -126,6 +126,13 @@ def test_neurons_that_need_all_steps_at_once_are_refused():
         RecurrentNeuron(AllAtOnce(), 8)
 
 
+@pytest.mark.parametrize("name", ["lif", "clif", "alif", "ar-lif", "tc-lif"])
+def test_a_window_of_gradients_is_refused_by_recurrent_networks(name: str):
+    line = {"where": "neuron.temporal_window", "expected": "none", "found": "1", "remedy": "network.name fc-snn"}
+    with refuses(ConfigError, **line):
+        build(NetworkConfig("rsnn"), NeuronConfig(name, temporal_window=1))
+
+
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of a file in the format of SHD, whose classes differ in how the units move over time."""
