@@ -142,9 +142,14 @@ def build_ours(shape: Shape, config: RunConfig) -> nn.Module:
 def our_step(
     shape: Shape, batch: Batch, neuron: str, precision: str, batch_norm: str = "joint", compiles: bool = False
 ) -> Callable[[], Tensor]:
-    """A step as in `spikeloom train`, including the counting of spikes."""
+    """A step of our network with these settings."""
     config = configured(shape, neuron, precision, batch_norm, compiles)
-    learner = Learner(config, build_ours(shape, config), torch.device("cpu"), Group())
+    return train_step(config, build_ours(shape, config), batch)
+
+
+def train_step(config: RunConfig, network: nn.Module, batch: Batch) -> Callable[[], Tensor]:
+    """A step as in `spikeloom train`, including the counting of spikes."""
+    learner = Learner(config, network, torch.device("cpu"), Group())
     counter = SpikeCounter(learner.network)
     counter.__enter__()
 

@@ -18,13 +18,11 @@ from torch import Tensor, nn
 from benchmarks.measuring import Row, format_table
 from benchmarks.neuron_peers import make_spikingjellys
 from benchmarks.residual_peers import copy_weights, make_peer, parts_of
-from benchmarks.training import LOSS, both_ways, plain_step, relative, timed
+from benchmarks.training import LOSS, both_ways, plain_step, relative, timed, train_step
 from pipeline.config.run_config import NetworkConfig, NeuronConfig, OptimiserConfig, RunConfig
 from pipeline.data.loader import Batch
-from pipeline.networks import SpikeCounter, build_network, reset_network
+from pipeline.networks import build_network, reset_network
 from pipeline.networks.spiking_resnet import SpikingResNet
-from pipeline.runtime.distributed import Group
-from pipeline.training.learner import Learner
 from preprocess.freed_memory import keep_freed_memory
 
 LAYERS, CHANNELS, CLASSES, TARGET = 18, 3, 10, 1.8
@@ -96,18 +94,9 @@ def build_theirs(shape: Shape, neuron: str) -> nn.Sequential:
 
 
 def our_step(shape: Shape, batch: Batch, neuron: str) -> Callable[[], Tensor]:
-    """A step as in `spikeloom train`, including the counting of spikes."""
+    """A step of our network."""
     config, network = build_ours(shape, neuron)
-    learner = Learner(config, network, torch.device("cpu"), Group())
-    counter = SpikeCounter(learner.network)
-    counter.__enter__()
-
-    def step() -> Tensor:
-        loss, _ = learner.loss(batch, counter)
-        learner.update(loss)
-        return loss.detach()
-
-    return step
+    return train_step(config, network, batch)
 
 
 def their_step(shape: Shape, batch: Batch, neuron: str) -> Callable[[], Tensor]:

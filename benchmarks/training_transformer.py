@@ -20,14 +20,12 @@ from torch import Tensor, nn
 
 from benchmarks.measuring import Row, Timing, format_table
 from benchmarks.neuron_peers import make_spikingjellys
-from benchmarks.training import LOSS, both_ways, distance, plain_step, timed
+from benchmarks.training import LOSS, both_ways, distance, plain_step, timed, train_step
 from pipeline.config.run_config import NetworkConfig, NeuronConfig, OptimiserConfig, RunConfig
 from pipeline.data.loader import Batch
 from pipeline.layers.attention import GATE_THRESHOLD
-from pipeline.networks import SpikeCounter, build_network
+from pipeline.networks import build_network
 from pipeline.networks.spike_driven_transformer import HEADS, SIZES, SpikeDrivenTransformer
-from pipeline.runtime.distributed import Group
-from pipeline.training.learner import Learner
 from preprocess.freed_memory import keep_freed_memory
 
 NAME, CLASSES, TARGET = "spike-driven-transformer-gesture", 11, 1.3
@@ -165,18 +163,9 @@ def _head(neuron: nn.Module, linear: nn.Module, potentials: Tensor) -> Tensor:
 
 
 def our_step(shape: Shape, batch: Batch, neuron: str) -> Callable[[], Tensor]:
-    """A step as in `spikeloom train`, including the counting of spikes."""
+    """A step of our network."""
     config, network = build_ours(shape, neuron)
-    learner = Learner(config, network, torch.device("cpu"), Group())
-    counter = SpikeCounter(learner.network)
-    counter.__enter__()
-
-    def step() -> Tensor:
-        loss, _ = learner.loss(batch, counter)
-        learner.update(loss)
-        return loss.detach()
-
-    return step
+    return train_step(config, network, batch)
 
 
 def their_step(shape: Shape, batch: Batch, neuron: str) -> Callable[[], Tensor]:

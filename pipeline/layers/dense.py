@@ -58,7 +58,7 @@ class RecurrentNeuron(nn.Module):
         self.recurrent = nn.Linear(features, features, bias=False)
         self._previous: torch.Tensor | None = None
         _check_runs_by_steps(neuron, features)
-        # Each call is one step, in which a window would begin anew: any window would act as 0.
+        # The neuron is called once per time step, so that every window would be cut after one step, as if it were 0.
         if (window := getattr(neuron, "temporal_window", None)) is not None:
             raise ConfigError(
                 "neuron.temporal_window: expected none, because the neurons of recurrent networks run step by step, "

@@ -139,7 +139,7 @@ class EventStore(CacheFile):
         return t
 
     def groups(self, events: int, samples: int) -> list[range]:
-        """All samples in groups of consecutive ones: at most so many events and samples, or a single sample."""
+        """Groups of consecutive samples within both limits; a sample with more events is a group of its own."""
         found: list[range] = []
         first = 0
         while first < len(self):

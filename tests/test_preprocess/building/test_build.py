@@ -23,22 +23,6 @@ from preprocess.interrupts import Terminated
 from preprocess.store.event_store import open_events
 from preprocess.terminal.progress import Progress
 
-TESTS = Path(__file__).resolve().parent.parent.parent
-
-# A builder in a process of its own; it makes every recording a part and decodes slowly, so that kills hit all moments.
-BUILDER = """
-import pickle, sys
-from pathlib import Path
-from preprocess.building import recordings_to_samples as parts
-from preprocess.binning.binning_config import Binning
-from preprocess.building.build_event_store import build_event_store, ensure_frames
-parts._PART_BYTES = 0
-if __name__ == "__main__":
-    layout = pickle.loads(Path(sys.argv[1]).read_bytes())
-    build_event_store(layout, Path(sys.argv[2]), workers=int(sys.argv[3]))
-    ensure_frames(Path(sys.argv[2]), layout.name, Binning(4))
-"""
-
 
 @pytest.fixture
 def samples() -> list[Events]:
