@@ -138,7 +138,7 @@ def count_operations(network: nn.Module, frames: torch.Tensor, *, static: bool =
 def _run(network: nn.Module, frames: torch.Tensor) -> _Watch:
     watch = _Watch(frames.shape[0] * frames.shape[1])
     with ExitStack() as stack:
-        stack.enter_context(_evaluating(network))
+        stack.enter_context(evaluating(network))
         for name, module, kind in _layers(network):
             hook = module.register_forward_hook(watch.hook(name, kind))
             stack.callback(hook.remove)
@@ -181,7 +181,7 @@ def macs_per_step(operations: Operations, per_neuron: int) -> int:
 
 
 @contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
+def evaluating(network: nn.Module) -> Iterator[None]:
     trains = [module for module in network.modules() if module.training]
     network.eval()
     reset_network(network)
@@ -299,8 +299,8 @@ def _macs(module: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor
         return inputs[0].numel()
     if isinstance(module, SpikeMask):
         return out.numel()
-    return 4 * out.numel() if _averages_2x2(module) else 0
+    return 4 * out.numel() if averages_2x2(module) else 0
 
 
-def _averages_2x2(module: nn.Module) -> bool:
+def averages_2x2(module: nn.Module) -> bool:
     return isinstance(module, AveragePool) or (isinstance(module, nn.AvgPool2d) and module.kernel_size in (2, (2, 2)))

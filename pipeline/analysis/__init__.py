@@ -1,1 +1,0 @@
-"""Analyses of a network besides its accuracy: operations and energy."""
