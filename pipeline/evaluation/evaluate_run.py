@@ -8,7 +8,7 @@ from typing import cast
 
 from torch import nn
 
-from pipeline.analysis.energy import EnergyCount
+from pipeline.cost.energy import EnergyCount
 from pipeline.evaluation.evaluate import describe_test, mean_steps
 from pipeline.evaluation.finished_run import evaluate_test, load_selected, open_run_data, require_weights
 from pipeline.evaluation.nir_export import ReadNetwork, export_nir, refuse_inexpressible

@@ -12,7 +12,7 @@ from typing import NotRequired, TypedDict
 
 
 class EnergyResult(TypedDict):
-    """The energy of one inference; see `pipeline.analysis.energy.Energy`."""
+    """The energy of one inference; see `pipeline.cost.energy.Energy`."""
 
     macs_per_step: float
     acs_per_step: float

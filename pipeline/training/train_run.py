@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.analysis.energy import Energy, EnergyCount
 from pipeline.config.run_config import RunConfig, fingerprint, to_dict
+from pipeline.cost.energy import Energy, EnergyCount
 from pipeline.data.input_description import TrainingInput
 from pipeline.data.loader import Batch, FrameLoader
 from pipeline.data.run_data import RunData, open_data

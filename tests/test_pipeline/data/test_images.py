@@ -14,11 +14,11 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from pipeline import FrameDataset, evaluate, find_preset, load_run, override, time_first_collate, train
-from pipeline.analysis.energy import PJ_PER_MAC, EnergyCount, count_energy
-from pipeline.analysis.operations import count_operations, count_run_operations
 from pipeline.cli import COMMANDS
 from pipeline.config.augmentation_names import IMAGE_AUGMENTATIONS
 from pipeline.config.run_config import InputConfig, RunConfig, fingerprint
+from pipeline.cost.energy import PJ_PER_MAC, EnergyCount, count_energy
+from pipeline.cost.operations import count_operations, count_run_operations
 from pipeline.data.image_augmentation import CUTOUT_AREA, CUTOUT_RATIO, augment_images
 from pipeline.data.loader import FrameLoader
 from pipeline.data.run_data import open_data

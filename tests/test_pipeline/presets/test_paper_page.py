@@ -8,10 +8,10 @@ import shlex
 import torch
 
 from benchmarks.paper_table import BEGIN, END, HEADS, PAGE, Row, rows, work
-from pipeline.analysis.operations import count_run_operations
 from pipeline.commands.config_arguments import given_fields
 from pipeline.config.neurons import NEURONS
 from pipeline.config.run_config import flatten
+from pipeline.cost.operations import count_run_operations
 from pipeline.data.input_encoding import input_size
 from pipeline.networks import build_network
 from pipeline.presets.registry import PRESETS

@@ -10,9 +10,9 @@ import torch
 from tiny_run import TINY, tiny_cache
 from torch import nn
 
-from pipeline.analysis.energy import PJ_PER_AC, PJ_PER_MAC, Energy, EnergyCount, count_energy
-from pipeline.analysis.operations import count_operations
 from pipeline.config.run_config import NetworkConfig, NeuronConfig, override
+from pipeline.cost.energy import PJ_PER_AC, PJ_PER_MAC, Energy, EnergyCount, count_energy
+from pipeline.cost.operations import count_operations
 from pipeline.evaluation.evaluate_run import evaluate_run
 from pipeline.networks import SpikeCounter, build_network
 from pipeline.runs.run_folder import open_run

@@ -3,7 +3,7 @@
 A multiply-accumulate operation (MAC, 32 bits) takes 4.6 pJ, an accumulate operation (AC) 0.9 pJ (Horowitz, ISSCC 2014).
 A layer whose inputs are only spikes adds one weight per spike: its ACs are its dense MACs times the share of its inputs
 that are 1. So does a matrix product of attention, which adds a row of the other matrix, and a sum of spikes. All other
-layers, average pooling and the updates of the neurons use MACs (`pipeline.analysis.operations.macs_per_step`). Values
+layers, average pooling and the updates of the neurons use MACs (`pipeline.cost.operations.macs_per_step`). Values
 in the table are for one time step; an inference has T of them, of which layers whose input does not change over time
 are computed in the first only. This is an estimate, not a measurement, and does not include memory accesses.
 """
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from pipeline.analysis.operations import ADDING, Operations, count_run_operations, macs_per_step
 from pipeline.config.neurons import traits_of
 from pipeline.config.run_config import RunConfig
+from pipeline.cost.operations import ADDING, Operations, count_run_operations, macs_per_step
 from pipeline.networks.spiking_layers import has_configured_neuron
 from pipeline.runs.result_json import EnergyResult
 
