@@ -13,13 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import nn
-
 from pipeline.config.neurons import traits_of
-from pipeline.config.run_config import RunConfig
-from pipeline.cost.operations import ADDING, Operations, count_run_operations, macs_per_step
-from pipeline.networks.spiking_layers import has_configured_neuron
+from pipeline.cost.operations import ADDING, Operations, macs_per_step
 from pipeline.runs.result_json import EnergyResult
 
 PJ_PER_MAC = 4.6
@@ -81,25 +76,3 @@ def count_energy(operations: Operations, neuron: str, rates: Mapping[str, float]
     acs = sum(layer.macs * rates[layer.source] for layer in accumulating)
     once = sum(layer.macs for layer in operations.of("conv", "linear") if layer.once and not layer.binary_input)
     return Energy(macs_per_step(operations, per_neuron), acs, timesteps, once)
-
-
-class EnergyCount:
-    """The operations of a run's network, counted once, to calculate its energy at any firing rates.
-
-    Attributes:
-        watched: Modules besides the spiking layers whose rates are required: poolings and masks of spikes.
-    """
-
-    def __init__(
-        self, config: RunConfig, network: nn.Module, size: tuple[int, int], timesteps: int, device: torch.device
-    ) -> None:
-        # A custom network may have its own neurons, of which nothing is known.
-        self._neuron = config.neuron.name if has_configured_neuron(network) else ""
-        self._operations = count_run_operations(config, network, size, timesteps, device)
-        neurons = {layer.name for layer in self._operations.of("neuron")}
-        sources = {layer.source for layer in self._operations.of(*ADDING) if layer.source}
-        self.watched = tuple(sorted(sources - neurons))
-
-    def energy(self, rates: Mapping[str, float], timesteps: float) -> Energy:
-        """Calculate the energy for one sample at these firing rates."""
-        return count_energy(self._operations, self._neuron, rates, timesteps)

@@ -3,7 +3,7 @@
 Five terms: reading and writing the potentials of the neurons, reading parameters, reading inputs and writing outputs,
 arithmetic, and computing addresses. There are two versions.
 
-`printed_terms` are the CLIF paper's own (Huang et al., ICML 2024, Table 7), from which all digits of its numbers follow.
+`printed_terms` are the CLIF paper's own (Huang et al., ICML 2024, Table 7); all digits of its numbers follow from them.
 They depart from Lemaire et al. and from the paper's Table 6:
 
 - an access costs what a memory would whose size in bytes is the *number of accesses*, so that all but the smallest

@@ -190,7 +190,10 @@ class _Layer:
             effective, dense = nonzeros * each, each * shape.numel()
         elements = x.numel() if rows is None else rows.sum() * shape.numel()
         images = elements // shape.numel()
-        if self._spikes:
+        if self.kind == "pool":
+            # As in Table 6, an average multiplies, although its inputs may be spikes.
+            self._macs = self._macs + effective
+        elif self._spikes:
             self._acs = self._acs + effective
         else:
             binary = ((x == 0) | (x.abs() == 1)).all()
@@ -247,7 +250,7 @@ def _counted_rows(x: torch.Tensor, size: int, mask: torch.Tensor | None, call: i
 
 def input_dims(module: nn.Module) -> int:
     """Number of dimensions of one input of a convolution or linear layer."""
-    return 1 if isinstance(module, nn.Linear) else module.weight.dim() - 1  # type: ignore[operator, union-attr]
+    return 1 if isinstance(module, nn.Linear) else module.weight.dim() - 1  # type: ignore[operator]
 
 
 def _fan_out(module: nn.Module, x: torch.Tensor, shape: tuple[int, ...]) -> tuple[torch.Tensor, int]:
