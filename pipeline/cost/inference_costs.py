@@ -2,7 +2,7 @@
 
 - `Energy`: Table 6's rule. A layer that receives other values than spikes counts in full.
 - `sparse_uj`: the same energies of operations, but a zero input costs nothing (`pipeline.cost.synaptic_operations`);
-  an average pooling multiplies its nonzero inputs. Updates of neurons count in full, because they happen in each step.
+  an average pooling of spikes multiplies these only. Updates of neurons count in full: they happen in each step.
 - `memory`: with memory accesses and addressing, the corrected terms of `pipeline.cost.memory_energy`.
 - NeuroBench's metrics: effective MACs and ACs, activation sparsity, connection sparsity and footprint.
 """
@@ -123,7 +123,9 @@ class CostCount:
         """
         neurons = self.operations.of("neuron")
         updates = self.traits.macs_per_step(timesteps) * self.operations.neurons * timesteps
-        macs = updates + sum(layer.macs for layer in synapses.layers)
+        pools = self.operations.of("pool")
+        pooled = sum(layer.macs * (rates[layer.source] if layer.source else 1.0) for layer in pools)
+        macs = updates + pooled * timesteps + sum(layer.macs for layer in synapses.layers)
         acs = sum(layer.acs for layer in synapses.layers)
         return InferenceCosts(
             energy=self.energy(rates, timesteps),
@@ -137,9 +139,9 @@ class CostCount:
 
 
 def watched(operations: Operations) -> tuple[str, ...]:
-    """Modules besides the spiking layers whose rates Table 6's rule requires: poolings and masks of spikes."""
+    """Modules besides the spiking layers whose rates are required: poolings and masks of spikes."""
     neurons = {layer.name for layer in operations.of("neuron")}
-    sources = {layer.source for layer in operations.of(*ADDING) if layer.source}
+    sources = {layer.source for layer in operations.of(*ADDING, "pool") if layer.source}
     return tuple(sorted(sources - neurons))
 
 

@@ -314,8 +314,8 @@ def _macs(module: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor
         return inputs[0].numel()
     if isinstance(module, SpikeMask):
         return out.numel()
-    return 4 * out.numel() if averages_2x2(module) else 0
+    return 4 * out.numel() if _averages_2x2(module) else 0
 
 
-def averages_2x2(module: nn.Module) -> bool:
+def _averages_2x2(module: nn.Module) -> bool:
     return isinstance(module, AveragePool) or (isinstance(module, nn.AvgPool2d) and module.kernel_size in (2, (2, 2)))

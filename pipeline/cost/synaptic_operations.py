@@ -12,6 +12,7 @@ batch are the nonzero inputs at each position, summed, times the position's fan-
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
@@ -19,18 +20,19 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from pipeline.cost.operations import Operations, averages_2x2
+from pipeline.cost.operations import Operations
 from pipeline.layers.spike_products import SpikeProduct, TokenSum
 from pipeline.networks.spiking_layers import neuron_layers
 
-Kind = Literal["conv", "linear", "product", "sum", "pool"]
+Kind = Literal["conv", "linear", "product", "sum"]
 SYNAPTIC: tuple[Kind, ...] = ("conv", "linear")
 """Layers with weights, which NeuroBench counts."""
 
 # As many bytes can be added without overflow.
 _MOST_ROWS = 255
+# Which elements are looked at first to see that a tensor has other values than -1, 0 and 1.
+_STRIDE = 31
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class SynapticLayer:
 
     Attributes:
         name: Dotted name, as in the network's state dict.
-        kind: conv and linear have weights. product and sum are parts of attention, pool is a 2x2 average pooling.
+        kind: conv and linear have weights; product and sum are parts of attention.
         acs: Accumulate operations that its inputs cause.
         macs: Multiply-accumulate operations that its inputs cause.
         dense: Operations if no input and no weight were zero, without those of padding.
@@ -174,14 +176,11 @@ class _Layer:
             shape = x.shape[x.dim() - input_dims(self.module) :]
             rows = _counted_rows(x, shape.numel(), mask, self.calls)
             if shape not in self._fan_outs:
-                self._fan_outs[shape] = _fan_out(self.module, x, shape)
+                self._fan_outs[shape] = _fan_out(self.module, shape)
             fan_out, dense = self._fan_outs[shape]
             found = nonzeros_by_position(x, len(shape), rows)
             nonzeros, effective = found.sum(), (found * fan_out).sum()
         else:
-            if self.kind == "pool":
-                # An odd last row or column is left out.
-                x = x[..., : x.shape[-2] // 2 * 2, : x.shape[-1] // 2 * 2]
             shape = x.shape[2:]
             rows = _counted_rows(x, shape.numel(), mask, self.calls)
             each = inputs[1].shape[-1] if isinstance(self.module, SpikeProduct) else 1
@@ -190,13 +189,10 @@ class _Layer:
             effective, dense = nonzeros * each, each * shape.numel()
         elements = x.numel() if rows is None else rows.sum() * shape.numel()
         images = elements // shape.numel()
-        if self.kind == "pool":
-            # As in Table 6, an average multiplies, although its inputs may be spikes.
-            self._macs = self._macs + effective
-        elif self._spikes:
+        if self._spikes:
             self._acs = self._acs + effective
         else:
-            binary = ((x == 0) | (x.abs() == 1)).all()
+            binary = _is_binary(x)
             self._acs = self._acs + effective * binary
             self._macs = self._macs + effective * ~binary
         self.inputs = elements if self.inputs is None else self.inputs + elements
@@ -253,25 +249,52 @@ def input_dims(module: nn.Module) -> int:
     return 1 if isinstance(module, nn.Linear) else module.weight.dim() - 1  # type: ignore[operator]
 
 
-def _fan_out(module: nn.Module, x: torch.Tensor, shape: tuple[int, ...]) -> tuple[torch.Tensor, int]:
-    """The number of nonzero weights that each element of an input meets, int64; their sum if no weight were zero.
+def _is_binary(x: torch.Tensor) -> torch.Tensor:
+    """Whether all elements are -1, 0 or 1; bool, ()."""
+    some = x.flatten()[::_STRIDE] if x.is_contiguous() else x[..., ::_STRIDE]
+    if x.device.type == "cpu" and not _is_sign(some):
+        # A few elements suffice, and on the CPU it costs nothing to look at them.
+        return torch.tensor(False)
+    return _is_sign(x)
 
-    It is the gradient of the sum of all outputs with each weight as 1.
+
+def _is_sign(x: torch.Tensor) -> torch.Tensor:
+    return ((x == 0) | (x.abs() == 1)).all()
+
+
+def _fan_out(module: nn.Module, shape: tuple[int, ...]) -> tuple[torch.Tensor, int]:
+    """The number of nonzero weights that each element of an input of this shape meets, int64, which broadcasts to it.
+
+    Returns also their sum if no weight were zero.
     """
     weight = module.weight
     assert isinstance(weight, torch.Tensor)
-    found = []
-    for ones in ((weight != 0).double(), torch.ones_like(weight, dtype=torch.float64)):
-        with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
-            one = torch.ones((1, *shape), dtype=torch.float64, device=x.device, requires_grad=True)
-            if isinstance(module, nn.Linear):
-                out = functional.linear(one, ones)
-            else:
-                assert isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
-                out = module._conv_forward(one, ones, None)
-            (fan_out,) = torch.autograd.grad(out.sum(), one)
-        found.append(fan_out[0].round().long())
-    return found[0], int(found[1].sum())
+    nonzero = weight.detach() != 0
+    if isinstance(module, nn.Linear):
+        return nonzero.sum(0), weight.numel()
+    assert isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+    outputs = module.out_channels // module.groups
+    taps = torch.ones((1, *module.kernel_size), dtype=torch.float64, device=weight.device)
+    met = _taps_met(module, taps, shape[1:])
+    dense = int(met.sum()) * module.in_channels * outputs
+    if bool(nonzero.all()):
+        return met * outputs, dense
+    # Of each input channel and tap, to how many output channels it leads.
+    leading = nonzero.unflatten(0, (module.groups, outputs)).sum(1).flatten(0, 1)
+    return _taps_met(module, leading.double(), shape[1:]), dense
+
+
+def _taps_met(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d, taps: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+    """The sum of the taps, (channels, *kernel), that meet each input element, int64 (channels, *size).
+
+    It is the gradient of the sum of the outputs of a convolution of each channel on its own.
+    """
+    alone = copy.copy(conv)
+    alone.groups = len(taps)
+    with torch.enable_grad(), torch.autocast(taps.device.type, enabled=False):
+        one = torch.ones((1, len(taps), *size), dtype=taps.dtype, device=taps.device, requires_grad=True)
+        (found,) = torch.autograd.grad(alone._conv_forward(one, taps[:, None], None).sum(), one)
+    return found[0].round().long()
 
 
 def _counted_layers(network: nn.Module) -> Iterable[tuple[str, nn.Module, Kind]]:
@@ -288,5 +311,3 @@ def _counted_layers(network: nn.Module) -> Iterable[tuple[str, nn.Module, Kind]]
             yield name, module, "product"
         elif isinstance(module, TokenSum):
             yield name, module, "sum"
-        elif averages_2x2(module):
-            yield name, module, "pool"
