@@ -64,3 +64,11 @@ class RateOptions(SampledOptions):
         yield from super().errors()
         if not 0.0 < self.saturated_above < 1.0:
             yield f"--saturated-above: expected a share in (0, 1), found {self.saturated_above}"
+
+
+@dataclass(frozen=True)
+class EnergyOptions(SampledOptions):
+    """What one inference costs: Table 6, Table 7's memory accesses, NeuroBench's metrics, and a count without zeros.
+
+    Example: spikeloom analyse runs/train-n-mnist-small-1 energy --samples 500
+    """
