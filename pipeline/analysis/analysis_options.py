@@ -51,6 +51,22 @@ class SampledOptions(AnalysisOptions):
 
 
 @dataclass(frozen=True)
+class GradientOptions(SampledOptions):
+    """Parts of the gradient dL/du[t] by distance in time, and how far ds[t']/dx[t] reaches (the paper's Eqs. 10-24).
+
+    Gradients are those of a training step at the selected weights. For runs with lif, clif, lif-reset1.8, clif-detached
+    or clif-undecayed.
+
+    Example: spikeloom analyse runs/train-n-mnist-small-1 gradients --samples 64
+    """
+
+    samples: int = 128
+    """Number of samples, drawn at random; all if the split has fewer."""
+    part: Part = "train"
+    """Split that the samples are drawn from."""
+
+
+@dataclass(frozen=True)
 class RateOptions(SampledOptions):
     """Firing rates by layer and time step, silent and saturated neurons, and sparsity (the paper's Figure 11).
 
