@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pipeline.analysis.analysis_options import AnalysisOptions, GradientOptions, RateOptions
+from pipeline.analysis.analysis_options import AnalysisOptions, DynamicsOptions, GradientOptions, RateOptions
 from preprocess.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,6 +56,13 @@ ANALYSES: dict[str, Analysis] = {
         GradientOptions,
         "pipeline.analysis.gradients:analyse_gradients",
         "pipeline.analysis.gradients:GradientResult",
+    ),
+    "dynamics": Analysis(
+        "Dynamics",
+        "traces of single neurons, inter-spike intervals, rate over input, autocorrelation",
+        DynamicsOptions,
+        "pipeline.analysis.dynamics:analyse_dynamics",
+        "pipeline.analysis.dynamics:DynamicsResult",
     ),
     "rates": Analysis(
         "Firing rates",
