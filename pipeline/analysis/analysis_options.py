@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -9,6 +10,9 @@ from typing import Literal
 from preprocess.errors import ConfigError
 
 Part = Literal["test", "train"]
+
+# More would not fit into memory, or into the integers of Poisson numbers.
+MOST_STEPS, MOST_RATE = 20_000, 1e6
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,66 @@ class SampledOptions(AnalysisOptions):
             yield f"--samples: expected at least 1, found {self.samples}"
         if self.seed < 0:
             yield f"--seed: expected at least 0, found {self.seed}"
+
+
+@dataclass(frozen=True)
+class GradientOptions(SampledOptions):
+    """Parts of the gradient dL/du[t] by distance in time, and how far ds[t']/dx[t] reaches (the paper's Eqs. 10-24).
+
+    Gradients are those of a training step at the selected weights. For runs with lif, clif, lif-reset1.8, clif-detached
+    or clif-undecayed.
+
+    Example: spikeloom analyse runs/train-n-mnist-small-1 gradients --samples 64
+    """
+
+    samples: int = 128
+    """Number of samples, drawn at random; all if the split has fewer."""
+    part: Part = "train"
+    """Split that the samples are drawn from."""
+
+
+@dataclass(frozen=True)
+class DynamicsOptions(SampledOptions):
+    """Traces of u, m and spikes, inter-spike intervals, rate over input, autocorrelation (the paper's Figures 7 and 8).
+
+    Neurons have the settings of the run or preset: lif, clif, lif-reset1.8, clif-detached or clif-undecayed. All of
+    them receive the same input.
+
+    Example: spikeloom analyse n-mnist-small dynamics --neurons lif clif --input poisson --steps 200
+
+    What a layer of a run does: spikeloom analyse runs/train-n-mnist-small-1 dynamics --layer features.conv2
+    """
+
+    neurons: tuple[str, ...] = ()
+    """Neurons to compare (default: that of the run, lif and clif)."""
+    layer: str | None = None
+    """Use the input currents of this layer of the run for samples of its data, instead of --input."""
+    input: str = "poisson"
+    """poisson: input spikes at random. constant: the same current at each time step. Or a file with the current of each
+    time step: a .npy array, or text with one number per line."""
+    steps: int = 200
+    """Number of time steps T with poisson and constant input."""
+    amplitude: float = 0.6
+    """Current of an input spike, or the constant current."""
+    rate: float = 1.0
+    """Mean number of Poisson input spikes per time step."""
+    tau: float | None = None
+    """Time constant of all neurons in time steps (default: that of the run)."""
+    lags: int = 50
+    """Largest lag of the autocorrelation, in time steps."""
+
+    def errors(self) -> Iterator[str]:
+        yield from super().errors()
+        if not 2 <= self.steps <= MOST_STEPS:
+            yield f"--steps: expected 2 to {MOST_STEPS} time steps, found {self.steps}"
+        if not math.isfinite(self.amplitude):
+            yield f"--amplitude: expected a finite number, found {self.amplitude}"
+        if not 0.0 <= self.rate <= MOST_RATE:
+            yield f"--rate: expected 0 to {MOST_RATE:g} input spikes per time step, found {self.rate}"
+        if self.tau is not None and not 1.0 < self.tau < math.inf:
+            yield f"--tau: expected more than 1 time step, found {self.tau}"
+        if self.lags < 1:
+            yield f"--lags: expected at least 1 time step, found {self.lags}"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pipeline.analysis.analysis_options import AnalysisOptions, RateOptions
+from pipeline.analysis.analysis_options import AnalysisOptions, DynamicsOptions, GradientOptions, RateOptions
 from preprocess.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,6 +50,20 @@ class Analysis:
 
 
 ANALYSES: dict[str, Analysis] = {
+    "gradients": Analysis(
+        "Gradients",
+        "parts of the gradient by distance in time, and how far inputs reach later spikes",
+        GradientOptions,
+        "pipeline.analysis.gradients:analyse_gradients",
+        "pipeline.analysis.gradients:GradientResult",
+    ),
+    "dynamics": Analysis(
+        "Dynamics",
+        "traces of single neurons, inter-spike intervals, rate over input, autocorrelation",
+        DynamicsOptions,
+        "pipeline.analysis.dynamics:analyse_dynamics",
+        "pipeline.analysis.dynamics:DynamicsResult",
+    ),
     "rates": Analysis(
         "Firing rates",
         "firing rate by layer and time step, silent and saturated neurons, sparsity",

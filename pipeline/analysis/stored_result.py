@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from preprocess.errors import RunError
 from preprocess.files import make_folder, read_json, write_json
+from preprocess.terminal.plural import counted
 
 FORMAT, VERSION = "spikeloom-analysis", 1
 FOLDER = "analysis"
@@ -31,10 +32,10 @@ class Subject:
         emulated: Whether its recordings are emulated.
         part: ``test`` or ``train``: the split of the samples; "" for an analysis without samples.
         samples: Number of samples that the network was run on; 0 likewise.
-        network: Name of the network.
+        network: Name of the network; "" for an analysis that does not use it.
         neuron: Name of the neuron, which is a key of `pipeline.config.neurons.NEURONS` or a custom class.
         tau: Its time constant in time steps; None for a neuron without one.
-        timesteps: T; that of the longest sample if it varies.
+        timesteps: T of the data; that of the longest sample if it varies, 0 for an analysis that does not depend on it.
         epoch: The epoch whose weights are selected; None for a preset.
         weights: SHA-256 of the file of the weights; None for a preset.
     """
@@ -55,12 +56,16 @@ class Subject:
     @property
     def about(self) -> str:
         """What the numbers were measured on, for the line above a figure."""
-        data = f"{self.dataset}{' (emulated)' if self.emulated else ''}"
         tau = "" if self.tau is None else f", tau {self.tau:g}"
-        weights = f"weights of epoch {self.epoch}" if self.trained else "initial weights, not trained"
-        samples = f"{self.samples} {'training' if self.part == 'train' else self.part} samples" if self.samples else ""
-        parts = (f"{self.name}: {self.network}, {self.neuron}{tau}", f"T = {self.timesteps}", data, samples, weights)
-        return ", ".join(part for part in parts if part)
+        network = f"{self.network}, " if self.network else ""
+        kind = "training" if self.part == "train" else self.part
+        parts = [f"{self.name}: {network}{self.neuron}{tau}"]
+        parts += [f"T = {self.timesteps}"] if self.timesteps else []
+        parts += [f"{self.dataset}{' (emulated)' if self.emulated else ''}"] if self.dataset else []
+        parts += [counted(self.samples, f"{kind} sample")] if self.samples else []
+        if self.network:
+            parts.append(f"weights of epoch {self.epoch}" if self.trained else "initial weights, not trained")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,7 @@ def rates_view(result: RateResult) -> AnalysisView:
         ),
         sentences=(
             "A neuron is silent if it fires for none of the samples, and saturated if it fires at more than "
-            f"{format_percent(result.saturated_above)} % of all time steps. Both contribute nothing to the distinction "
-            "of the samples.",
+            f"{format_percent(result.saturated_above)} % of all time steps. Neither distinguishes samples well.",
             "Rates do not show how much a spike contributes to the prediction, nor what it costs; see the analyses "
             "gradients and energy.",
         ),

@@ -13,6 +13,8 @@ from tune.rendering.panels import draw_panels
 from tune.rendering.style import PAPER, drawing, save
 
 VIEWS = {
+    "dynamics": "tune.analysis_views.dynamics_view:dynamics_view",
+    "gradients": "tune.analysis_views.gradients_view:gradients_view",
     "rates": "tune.analysis_views.rates_view:rates_view",
 }
 """By the name of the analysis: ``module:function``, imported on use, from its result to an `AnalysisView`."""
