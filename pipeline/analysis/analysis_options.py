@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from preprocess.errors import ConfigError
 
 Part = Literal["test", "train"]
+Disturbance = Literal["noise", "hot-pixels", "dropped", "jitter", "timesteps"]
 
 # More would not fit into memory, or into the integers of Poisson numbers.
 MOST_STEPS, MOST_RATE = 20_000, 1e6
@@ -136,3 +138,80 @@ class EnergyOptions(SampledOptions):
 
     Example: spikeloom analyse runs/train-n-mnist-small-1 energy --samples 500
     """
+
+
+@dataclass(frozen=True)
+class InferenceOptions(SampledOptions):
+    """Accuracy of trained weights with the dynamics of LIF, with soft reset and hard resets (the paper's Table 8).
+
+    For runs with lif, clif, lif-reset1.8, clif-detached or clif-undecayed.
+
+    Example: spikeloom analyse runs/train-n-mnist-small-1 inference
+
+    Write the most accurate one with hard reset as a NIR graph: spikeloom analyse RUN_DIR inference --nir network.nir
+    """
+
+    samples: int = 1000
+    """Number of samples, drawn at random; all if the split has fewer."""
+    resets: tuple[float, ...] = (0.0, -0.02, -0.04, -0.06, -0.08, -0.1)
+    """Values of the hard reset, in the unit of neuron.v_threshold: the potential after a spike, at rest and before the
+    first step."""
+    nir: Path | None = None
+    """Also write the network with the most accurate hard reset as a NIR graph to this file."""
+
+    def errors(self) -> Iterator[str]:
+        yield from super().errors()
+        if not self.resets:
+            yield "--resets: expected at least one value, found none"
+        for value in self.resets:
+            if not math.isfinite(value):
+                yield f"--resets: expected finite values, found {value}"
+
+
+@dataclass(frozen=True)
+class RobustnessOptions(SampledOptions):
+    """Accuracy with test-time noise events, hot pixels, dropped events, time jitter, and other time steps.
+
+    Events are changed before they are binned. Without an event store, or if T varies, frames are changed instead, which
+    cannot express jitter and other T.
+
+    Example: spikeloom analyse runs/train-n-mnist-small-1 robustness
+
+    Only time steps: spikeloom analyse RUN_DIR robustness --kinds timesteps --timesteps 2 4 8 16
+    """
+
+    samples: int = 500
+    """Number of samples, drawn at random; all if the split has fewer."""
+    kinds: tuple[Disturbance, ...] = ("noise", "hot-pixels", "dropped", "jitter", "timesteps")
+    """Kinds of disturbance."""
+    noise: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0, 2.0)
+    """Number of noise events as shares of a sample's events; they are uniform over pixels, time and polarity."""
+    hot_pixels: tuple[int, ...] = (1, 2, 5, 10, 20)
+    """Numbers of pixels that fire at --hot-hz whatever they see; each sample has others."""
+    hot_hz: float = 500.0
+    """Events per second of a hot pixel."""
+    dropped: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
+    """Probabilities with which events are dropped."""
+    jitter_ms: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0, 100.0)
+    """Standard deviations in ms of normal noise on the time of each event."""
+    timesteps: tuple[int, ...] = ()
+    """Other T (default: half and twice the trained one)."""
+
+    def errors(self) -> Iterator[str]:
+        yield from super().errors()
+        if not self.kinds:
+            yield "--kinds: expected at least one, found none"
+        for name, values, most in (
+            ("--noise", self.noise, 100.0),
+            ("--hot-pixels", self.hot_pixels, 1_000_000),
+            ("--dropped", self.dropped, 1.0),
+            ("--jitter-ms", self.jitter_ms, 1e6),
+        ):
+            wrong = [value for value in values if not 0 < value <= most]
+            if wrong:
+                yield f"{name}: expected more than 0 and at most {most:g}, found {', '.join(f'{w:g}' for w in wrong)}"
+        if not 0 < self.hot_hz <= 1e6:
+            yield f"--hot-hz: expected more than 0 and at most 1e+06 events per second, found {self.hot_hz:g}"
+        wrong_steps = [steps for steps in self.timesteps if steps < 1]
+        if wrong_steps:
+            yield f"--timesteps: expected at least 1, found {', '.join(map(str, wrong_steps))}"

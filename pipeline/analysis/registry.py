@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pipeline.analysis.analysis_options import AnalysisOptions, DynamicsOptions, GradientOptions, RateOptions
+from pipeline.analysis.analysis_options import (
+    AnalysisOptions,
+    DynamicsOptions,
+    EnergyOptions,
+    GradientOptions,
+    InferenceOptions,
+    RateOptions,
+    RobustnessOptions,
+)
 from preprocess.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -70,6 +78,27 @@ ANALYSES: dict[str, Analysis] = {
         RateOptions,
         "pipeline.analysis.rates:analyse_rates",
         "pipeline.analysis.rates:RateResult",
+    ),
+    "energy": Analysis(
+        "Energy",
+        "operations and energy of an inference by several rules, with and without memory accesses",
+        EnergyOptions,
+        "pipeline.analysis.energy_costs:analyse_energy",
+        "pipeline.analysis.energy_costs:CostResult",
+    ),
+    "robustness": Analysis(
+        "Robustness",
+        "accuracy with noise events, hot pixels, dropped events, time jitter and other time steps",
+        RobustnessOptions,
+        "pipeline.analysis.robustness:analyse_robustness",
+        "pipeline.analysis.robustness:RobustnessResult",
+    ),
+    "inference": Analysis(
+        "Inference with LIF dynamics",
+        "accuracy of the trained weights with LIF neurons of soft and hard reset; NIR export",
+        InferenceOptions,
+        "pipeline.analysis.lif_inference:analyse_inference",
+        "pipeline.analysis.lif_inference:InferenceResult",
     ),
 }
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from pipeline.analysis.energy_costs import CostResult
-from pipeline.cost.memory_energy import MemoryEnergy
 from tune.analysis_views.analysis_view import AnalysisView
 from tune.rendering.firing_rate_figure import short_layer
 from tune.rendering.panels import Panel
@@ -36,16 +34,18 @@ def energy_view(result: CostResult) -> AnalysisView:
             "memory accesses."
         ),
         sentences=(
-            "Table 6 counts a layer that receives other values than spikes in full, also behind an average pooling. Such "
-            "an energy hardly depends on how much the neurons fire; the sparse count does.",
-            "The memory model is that of Lemaire et al. (2022). Table 7 departs from it, for example in that it charges "
-            "CLIF's second state for each synaptic operation; docs/science.md lists the differences.",
+            "Table 6 counts a layer that receives other values than spikes in full, also behind an average pooling. "
+            "Such an energy hardly depends on how much the neurons fire; the sparse count does.",
+            "The memory model is that of Lemaire et al. (2022). Table 7 departs from it, for example in that it "
+            "charges CLIF's second state for each synaptic operation; docs/science.md lists the differences.",
             "All are estimates for 45 nm from numbers of operations, not measurements of a chip.",
             *([f"No terms as in Table 7: {result.why_not_printed}."] if result.printed is None else []),
         ),
         tables=(_rules(result), _terms(result), _layers(result)),
         panels=(
-            Panel("Synaptic operations by layer", f"For one inference, on a logarithmic scale. {measured}", _bars(result)),
+            Panel(
+                "Synaptic operations by layer", f"For one inference, on a logarithmic scale. {measured}", _bars(result)
+            ),
             Panel("Energy by rule", f"For one inference. {measured}", _energies(result)),
         ),
     )
@@ -120,26 +120,20 @@ def _bars(result: CostResult) -> Callable[[Axes], None]:
 
 def _energies(result: CostResult) -> Callable[[Axes], None]:
     def draw(axes: Axes) -> None:
-        rules = {"Table 6": result.table6_uj, "zero inputs free": result.sparse_uj}
-        axes.bar(list(rules), list(rules.values()), 0.6, color=PALETTE[-1])
-        stacked = {"with memory": result.corrected}
+        totals = {
+            "Table 6": result.table6_uj,
+            "zero inputs free": result.sparse_uj,
+            "with memory": result.corrected.total_uj,
+        }
         if result.printed is not None:
-            stacked["as in Table 7"] = result.printed
-        for name, terms in stacked.items():
-            _stack(axes, name, terms, labelled=terms is result.corrected)
+            totals["as in Table 7"] = result.printed.total_uj
+        bars = axes.bar(list(totals), list(totals.values()), 0.6, color=PALETTE[0])
+        axes.bar_label(bars, [_uj(value) for value in totals.values()], fontsize=8)
+        axes.set_yscale("log")
+        axes.tick_params(axis="x", labelsize=8)
         axes.set_ylabel("energy, µJ")
-        axes.legend(fontsize=8)
 
     return draw
-
-
-def _stack(axes: Axes, name: str, terms: MemoryEnergy, *, labelled: bool) -> None:
-    below = 0.0
-    for k, term in enumerate(fields(terms)):
-        value = getattr(terms, term.name) * 1e-6
-        label = _TERMS[term.name] if labelled else None
-        axes.bar([name], [value], 0.6, bottom=below, color=PALETTE[k], label=label)
-        below += value
 
 
 def _uj(value: float) -> str:

@@ -16,6 +16,9 @@ VIEWS = {
     "dynamics": "tune.analysis_views.dynamics_view:dynamics_view",
     "gradients": "tune.analysis_views.gradients_view:gradients_view",
     "rates": "tune.analysis_views.rates_view:rates_view",
+    "energy": "tune.analysis_views.energy_view:energy_view",
+    "robustness": "tune.analysis_views.robustness_view:robustness_view",
+    "inference": "tune.analysis_views.inference_view:inference_view",
 }
 """By the name of the analysis: ``module:function``, imported on use, from its result to an `AnalysisView`."""
 
