@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,8 +107,13 @@ class Analysed:
         return np.sort(np.random.default_rng(options.seed).choice(split, count, replace=False))
 
     def load_samples(self, data: RunData, indices: NDArray[np.int64], device: torch.device) -> FrameLoader:
-        """A loader of samples in batches of the configured size, in order and without augmentation."""
-        size = min(self.config.batch_size, len(indices))
+        """A loader of samples in order and without augmentation.
+
+        Batches are as large as in training, or a little smaller, so that the last one is as large as the others: batch
+        norm needs more than one sample in training mode.
+        """
+        most = self.config.micro_batch or self.config.batch_size
+        size = math.ceil(len(indices) / math.ceil(len(indices) / most))
         return FrameLoader(data.frames, indices, size, self.config.input, device, seed=self.config.seed)
 
     def subject(

@@ -117,7 +117,6 @@ class LayerSums:
     def add(
         self,
         x: torch.Tensor,
-        spikes: torch.Tensor,
         of_spikes: torch.Tensor,
         of_x: torch.Tensor,
         mask: torch.Tensor | None,
@@ -126,14 +125,15 @@ class LayerSums:
 
         Args:
             x: Input current, (T, B, ...).
-            spikes: Output, likewise.
-            of_spikes: dL/ds, likewise, without paths through the layer's own later steps.
+            of_spikes: dL/ds of its output, likewise, without paths through the layer's own later steps.
             of_x: dL/dx of autograd, likewise.
             mask: The steps that count, bool (T, B); None for all.
         """
         self._neurons = x[0, 0].numel()
         u = node_potentials(self._node, self._own, x)  # type: ignore[arg-type]
         valid = None if mask is None else mask[..., None].expand(*mask.shape, self._neurons).flatten(1)
+        # Compared in the type of u, as the node compares.
+        spikes = u >= self._own.v_threshold
         tensors = [tensor.flatten(1) for tensor in (x, u, spikes, of_spikes, of_x)]
         for part in _chunks(x.shape[0], tensors[0].shape[1]):
             wide = [tensor[:, part].double() for tensor in tensors]

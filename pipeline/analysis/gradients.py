@@ -163,12 +163,12 @@ class _Watching:
 
     def _follow(self, name: str, x: torch.Tensor, spikes: torch.Tensor) -> torch.Tensor:
         mask, of_spikes = self.mask, []
-        current, fired = x.detach(), spikes.detach()
+        current = x.detach()
         out = spikes.view_as(spikes)
         out.register_hook(lambda grad: of_spikes.append(grad.detach()))
 
         def split(of_x: torch.Tensor) -> None:
-            self._sums[name].add(current, fired, of_spikes.pop(), of_x.detach(), mask)
+            self._sums[name].add(current, of_spikes.pop(), of_x.detach(), mask)
 
         x.register_hook(split)
         return out

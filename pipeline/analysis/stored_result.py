@@ -149,6 +149,8 @@ def _value(hint: Any, value: Any) -> Any:
         others = [option for option in inner if option is not type(None)]
         return None if value is None else _value(others[0], value)
     if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise TypeError(f"expected an object, found {value!r}")
         return _typed(typing.cast(type[Any], hint), value)
     if origin is tuple:
         if not isinstance(value, list):
@@ -157,8 +159,8 @@ def _value(hint: Any, value: Any) -> Any:
         return tuple(_value(part, each) for part, each in zip(types_of, value, strict=True))
     if origin is dict:
         return {name: _value(inner[1], each) for name, each in value.items()}
-    if hint is float and type(value) in (int, float):
+    if hint is float and type(value) is int:
         return float(value)
-    if hint in (bool, int, str) and type(value) is not hint:
+    if hint in (bool, int, float, str) and type(value) is not hint:
         raise TypeError(f"expected {hint.__name__}, found {value!r}")
     return value

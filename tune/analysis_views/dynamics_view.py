@@ -34,11 +34,11 @@ def dynamics_view(result: DynamicsResult) -> AnalysisView:
         lead=_lead(result),
         sentences=(
             f"Input: {_input(result)}. tau {result.tau:g}, threshold {result.v_threshold:g}.",
-            "R[k] is the paper's autocorrelation, without subtracting the mean: m is never negative, so that its R does "
-            "not fall to zero, however little it remembers. The autocovariance, with the mean subtracted, shows how long "
-            "a signal remembers.",
-            "Nothing is learnt here: that a neuron fires less or remembers longer does not show that networks of it are "
-            "more accurate.",
+            "R[k] is the paper's autocorrelation, without subtracting the mean: m is never negative, so that its R "
+            "does not fall to zero, however little it remembers. The autocovariance, with the mean subtracted, shows "
+            f"how long a signal remembers{_heterogeneity(result)}.",
+            "Nothing is learnt here: that a neuron fires less or remembers longer does not show that networks of it "
+            "are more accurate.",
         ),
         tables=(_table(result),),
         panels=(
@@ -49,6 +49,10 @@ def dynamics_view(result: DynamicsResult) -> AnalysisView:
             _correlation_panel(result, "autocovariance"),
         ),
     )
+
+
+def _heterogeneity(result: DynamicsResult) -> str:
+    return "; in a layer, it includes the lasting differences between neurons" if result.layer else ""
 
 
 def _input(result: DynamicsResult) -> str:
