@@ -29,11 +29,11 @@ from preprocess.store.frame_source import EventFrames, FrameSource
 # In the random seeds of a kind, so that kinds draw independently.
 _NUMBERS: dict[Disturbance, int] = {"noise": 1, "hot-pixels": 2, "dropped": 3, "jitter": 4, "timesteps": 5}
 UNITS: dict[str, str] = {
-    "noise": "noise events / events",
+    "noise": "noise events per event",
     "hot-pixels": "hot pixels",
-    "dropped": "probability that an event is dropped",
-    "jitter": "standard deviation of the time, ms",
-    "timesteps": "T, time steps",
+    "dropped": "share of events that are dropped",
+    "jitter": "time jitter, ms",
+    "timesteps": "time steps T",
 }
 
 

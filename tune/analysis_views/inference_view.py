@@ -34,7 +34,6 @@ def inference_view(result: InferenceResult) -> AnalysisView:
             "95 %); the samples are the same for all rows, so that differences are more certain than the intervals.",
             "The best reset value was selected on these samples, so that its accuracy is optimistically biased.",
             "The reset value is also the resting potential, as in SpikingJelly and NIR. Weights are not trained again.",
-            *_nir_sentence(result),
         ),
         tables=(_table(result, neuron),),
         panels=(
@@ -47,14 +46,14 @@ def inference_view(result: InferenceResult) -> AnalysisView:
     )
 
 
-def _nir_sentence(result: InferenceResult) -> tuple[str, ...]:
+def _nir_note(result: InferenceResult) -> str:
     nir = result.nir
     if nir is None:
-        return ()
+        return ""
     return (
         f"The network with hard reset to {number(nir.reset_value, 'g')} was written as a NIR graph of {nir.nodes} "
         f"nodes to {nir.file}; read again, it has the same predictions for {nir.same} of {result.subject.samples} "
-        "samples.",
+        "samples."
     )
 
 
@@ -73,7 +72,7 @@ def _table(result: InferenceResult, neuron: str) -> Table:
     )
     columns = ("dynamics", "reset value", "accuracy, %", "95 % interval", "same predictions", "firing rate")
     title = f"The same weights with other dynamics, {result.subject.samples} samples"
-    return Table(title, columns, rows, "lrrrrr")
+    return Table(title, columns, rows, "lrrrrr", note=_nir_note(result))
 
 
 def _curve(result: InferenceResult, neuron: str) -> Callable[[Axes], None]:

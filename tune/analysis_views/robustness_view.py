@@ -46,14 +46,20 @@ def robustness_view(result: RobustnessResult) -> AnalysisView:
 
 def _lead(result: RobustnessResult) -> str:
     """The undisturbed accuracy, and the lowest accuracy of each kind."""
-    clean = _undisturbed(result)
     found = []
     for curve in result.curves:
         worst = min(curve.points, key=lambda point: point.accuracy)
-        where = f"T = {worst.level:g}" if curve.kind == "timesteps" else f"{worst.level:g} {UNITS[curve.kind]}"
-        found.append(f"{format_percent(worst.accuracy)} % at {where}")
+        where = f"with {worst.level:g} {UNITS[curve.kind]}"
+        if curve.kind == "timesteps":
+            where = f"at T = {worst.level:g}"
+        elif curve.kind == "dropped":
+            where = f"with {100 * worst.level:g} % of the events dropped"
+        elif curve.kind == "jitter":
+            where = f"with a time jitter of {worst.level:g} ms"
+        found.append(f"{format_percent(worst.accuracy)} % {where}")
     label = neuron_label(result.subject.neuron)
-    return f"{label} classifies {format_percent(clean)} % of undisturbed samples; at worst {', '.join(found)}"
+    clean = format_percent(_undisturbed(result))
+    return f"{label} classifies {clean} % of the undisturbed samples, and at worst {', '.join(found)}"
 
 
 def _undisturbed(result: RobustnessResult) -> float:
