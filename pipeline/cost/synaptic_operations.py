@@ -12,11 +12,12 @@ batch are the nonzero inputs at each position, summed, times the position's fan-
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
@@ -97,7 +98,7 @@ class SynapseCounter:
     """A context manager that counts the synaptic operations of every forward pass.
 
     Counts stay on the device; nothing waits for it until they are requested. Layers without state whose input is the
-    same at each time step are computed, and counted, once.
+    same at each time step are computed, and counted, once. Compiled networks run without their compiled code.
 
     Args:
         network: Any network.
@@ -110,7 +111,9 @@ class SynapseCounter:
     def __init__(self, network: nn.Module, operations: Operations) -> None:
         spikes = {layer.name for layer in operations.layers if layer.binary_input}
         self._layers = {name: _Layer(module, kind, name in spikes) for name, module, kind in _counted_layers(network)}
-        self._hooks: list[Any] = []
+        self._hooks = contextlib.ExitStack()
+        # Compiled code does not call hooks that were not there when it was compiled.
+        self._compiled = any(module._compiled_call_impl is not None for module in network.modules())
         self.mask: torch.Tensor | None = None
 
     @property
@@ -125,15 +128,16 @@ class SynapseCounter:
 
     def __enter__(self) -> SynapseCounter:
         for layer in self._layers.values():
-            self._hooks.append(layer.module.register_forward_pre_hook(_Observer(self, layer)))
+            hook = layer.module.register_forward_pre_hook(_Observer(self, layer))
+            self._hooks.callback(hook.remove)
+        if self._compiled:
+            self._hooks.enter_context(torch.compiler.set_stance("force_eager"))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks.clear()
+        self._hooks.close()
 
     def operations(self, samples: int) -> SynapticOperations:
         """Return the mean operations of one sample; layers that never ran are left out."""

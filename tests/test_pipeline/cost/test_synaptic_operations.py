@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from typing import Any
 
 import pytest
 import torch
+from patience import PATIENCE_S
 from spikingjelly.activation_based.neuron import BaseNode
 from tiny_run import TINY
 from torch import nn
@@ -185,3 +188,35 @@ def test_energy_depends_on_firing_where_table_6_counts_in_full():
     updates = 2 * T * count.operations.neurons
     assert silent.sparse_uj == pytest.approx(4.6e-6 * (first + updates))
     assert silent.memory.total < firing.memory.total
+
+
+# In a process of its own: the compiler's warnings and caches stay out of the other tests.
+COMPILED = """
+import torch
+from pipeline.config.run_config import NetworkConfig, NeuronConfig
+from pipeline.cost.operations import count_operations
+from pipeline.cost.synaptic_operations import SynapseCounter
+from pipeline.networks import build_network, reset_network
+network = build_network(NetworkConfig("spiking-vgg-small", width=0.125), NeuronConfig(), channels=2, classes=3,
+    size=(16, 16), timesteps=3, seed=0).eval()
+operations = count_operations(network, torch.ones(1, 1, 2, 16, 16))
+x = torch.randint(0, 3, (3, 4, 2, 16, 16)).float()
+found = []
+for compiles in (False, True):
+    if compiles:
+        network.compile(backend="aot_eager")
+        with torch.no_grad():
+            network(x)
+        reset_network(network)
+    with torch.no_grad(), SynapseCounter(network, operations) as counter:
+        network(x)
+    reset_network(network)
+    found.append(counter.operations(4))
+assert found[0] == found[1] and found[0].effective_macs > 0, found
+"""
+
+
+@pytest.mark.slow
+def test_a_compiled_network_is_counted_as_another():
+    result = subprocess.run([sys.executable, "-c", COMPILED], timeout=PATIENCE_S, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
