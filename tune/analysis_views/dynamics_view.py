@@ -108,7 +108,9 @@ def _trace_panel(result: DynamicsResult, neuron: NeuronDynamics) -> Panel:
     def draw(axes: Axes) -> None:
         from matplotlib.ticker import MaxNLocator
 
-        axes.bar(places, result.current[:steps], width=0.8, color=PALETTE[6], alpha=0.35, label="input")
+        axes.fill_between(
+            places, result.current[:steps], step="mid", color=PALETTE[6], alpha=0.35, linewidth=0, label="input"
+        )
         axes.axhline(result.v_threshold, color=PALETTE[6], linewidth=1, linestyle="--")
         axes.plot(places, neuron.u[:steps], color=PALETTE[0], linewidth=1.4, label="u")
         if neuron.m is not None:
