@@ -85,7 +85,7 @@ class DynamicsOptions(SampledOptions):
     """
 
     neurons: tuple[str, ...] = ()
-    """Neurons to compare (default: that of the run, lif and clif)."""
+    """Neurons to compare (default: lif, clif and that of the run)."""
     layer: str | None = None
     """Use the input currents of this layer of the run for samples of its data, instead of --input."""
     input: str = "poisson"

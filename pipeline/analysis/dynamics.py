@@ -23,9 +23,10 @@ from pipeline.analysis.stored_result import AnalysisResult, Subject
 
 # Neurons that get independent Poisson input, over which statistics are taken.
 _REPEATS = 256
-# Points of a curve of rate over input, and the time steps that are left out at the beginning of each.
-_POINTS, _SETTLING = 41, 100
-_CURVE_STEPS, _CURVE_REPEATS = 1000, 10
+# Points of a curve of rate over input, and Poisson sequences for each of them; the time steps that are left out at the
+# beginning, and those that count.
+_POINTS, _CURVE_REPEATS = 41, 10
+SETTLING, CURVE_STEPS = 100, 1000
 # Bins of a layer's neurons by their mean input.
 _BINS = 20
 
@@ -162,8 +163,8 @@ def analyse_dynamics(target: Path | str | Analysed, options: DynamicsOptions | N
 
 
 def _names(analysed: Analysed, options: DynamicsOptions) -> tuple[str, ...]:
-    """The neurons to compare, without repetition."""
-    return tuple(dict.fromkeys(options.neurons or (analysed.config.neuron.name, "lif", "clif")))
+    """The neurons to compare, without repetition; LIF first by default, as in comparisons."""
+    return tuple(dict.fromkeys(options.neurons or ("lif", "clif", analysed.config.neuron.name)))
 
 
 def _changes(options: DynamicsOptions) -> dict[str, float]:
@@ -197,7 +198,7 @@ def _layer_input(analysed: Analysed, options: DynamicsOptions) -> _Input:
         for name in names
     }
     subject = analysed.subject(data=data, part=options.part, samples=samples, epoch=epoch)
-    return _Input(current, _lively(equations[names[0]], current, options.seed), equations, subject)
+    return _Input(current, _lively(own, current, options.seed), equations, subject)
 
 
 def _lively(equations: Equations, current: torch.Tensor, seed: int) -> int:
@@ -236,19 +237,19 @@ def _curves(
         return (_layer_curve(given.current, spikes),)
     # Up to where LIF fires at every step.
     inputs = torch.linspace(0.0, 1.5 * equations.v_threshold / equations.gain, _POINTS, dtype=torch.float64)
-    constant = inputs.expand(_SETTLING + _CURVE_STEPS, -1)
+    constant = inputs.expand(SETTLING + CURVE_STEPS, -1)
     curves = [_curve("constant", equations, inputs, constant)]
     if options.input == "poisson" and options.amplitude > 0:
         # Independent input spikes at each rate, the same for all neurons.
         rng = np.random.default_rng(options.seed)
-        counts = rng.poisson((inputs / options.amplitude).numpy(), (_SETTLING + _CURVE_STEPS, _CURVE_REPEATS, _POINTS))
+        counts = rng.poisson((inputs / options.amplitude).numpy(), (SETTLING + CURVE_STEPS, _CURVE_REPEATS, _POINTS))
         poisson = torch.from_numpy(options.amplitude * counts.astype(np.float64))
         curves.append(_curve("poisson", equations, inputs, poisson))
     return tuple(curves)
 
 
 def _curve(kind: str, equations: Equations, inputs: torch.Tensor, current: torch.Tensor) -> RateCurve:
-    rates = trace(equations, current).spikes[_SETTLING:].flatten(0, -2).mean(0)
+    rates = trace(equations, current).spikes[SETTLING:].flatten(0, -2).mean(0)
     return RateCurve(kind, tuple(inputs.tolist()), tuple(rates.tolist()))
 
 

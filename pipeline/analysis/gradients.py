@@ -62,7 +62,7 @@ def analyse_gradients(target: Path | str | Analysed, options: GradientOptions | 
 
     Raises:
         RunError: If the run has no selected weights, or its data changed since the training.
-        ConfigError: If a spiking layer is not of a neuron for which the parts are defined.
+        ConfigError: If a spiking layer is not of a neuron for which the parts are defined, or T is 1.
         CacheError: If the data set has no event store.
     """
     options = options or GradientOptions()
@@ -70,6 +70,13 @@ def analyse_gradients(target: Path | str | Analysed, options: GradientOptions | 
     analysed.require_weights()
     config = analysed.config
     data = analysed.open_data()
+    steps = config.grad_steps or data.frames.timesteps
+    if steps < 2:
+        name = "binning.timesteps" if config.grad_steps is None else "grad_steps"
+        raise ConfigError(
+            f"{name}: expected at least 2 time steps, because one has no temporal gradient, found {steps}. Analyse a "
+            "run with more."
+        )
     indices = analysed.choose_samples(data, options)
     with analysed.device() as device:
         network, epoch = analysed.load_network(data, device)
@@ -84,7 +91,7 @@ def analyse_gradients(target: Path | str | Analysed, options: GradientOptions | 
     return GradientResult(
         subject=analysed.subject(data=data, part=options.part, samples=len(indices), epoch=epoch),
         loss=total / len(indices),
-        timesteps=config.grad_steps or data.frames.timesteps,
+        timesteps=steps,
         layers=tuple(each.result() for each in sums.values()),
     )
 

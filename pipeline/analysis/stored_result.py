@@ -95,12 +95,15 @@ class AnalysisResult:
             raise ValueError(f"expected {(FORMAT, VERSION, cls.ANALYSIS)}, found {found}")
         return _typed(cls, {name: value for name, value in content.items() if name in _fields(cls)})
 
-    def write(self, folder: Path) -> Path:
+    def write(self, folder: Path | str) -> Path:
         """Write ``<analysis>.json`` into a folder, which is created if missing; returns its path.
+
+        A report shows the results in the folder ``analysis`` of a run.
 
         Raises:
             RunError: If the folder cannot be written.
         """
+        folder = Path(folder)
         make_folder(folder)
         path = folder / f"{self.ANALYSIS}.json"
         write_json(path, self.to_json())

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.analysis.dynamics import DynamicsResult, NeuronDynamics
+from pipeline.analysis.dynamics import CURVE_STEPS, SETTLING, DynamicsResult, NeuronDynamics
 from tune.analysis_views.analysis_view import AnalysisView
 from tune.rendering.firing_rate_figure import short_layer
 from tune.rendering.labels import neuron_label
@@ -108,7 +108,9 @@ def _trace_panel(result: DynamicsResult, neuron: NeuronDynamics) -> Panel:
     def draw(axes: Axes) -> None:
         from matplotlib.ticker import MaxNLocator
 
-        axes.bar(places, result.current[:steps], width=0.8, color=PALETTE[6], alpha=0.35, label="input")
+        axes.fill_between(
+            places, result.current[:steps], step="mid", color=PALETTE[6], alpha=0.35, linewidth=0, label="input"
+        )
         axes.axhline(result.v_threshold, color=PALETTE[6], linewidth=1, linestyle="--")
         axes.plot(places, neuron.u[:steps], color=PALETTE[0], linewidth=1.4, label="u")
         if neuron.m is not None:
@@ -175,7 +177,9 @@ def _curve_panels(result: DynamicsResult) -> tuple[Panel, ...]:
             axes.set_ylabel("spikes per time step")
             _legend(axes)
 
-        measured = "Means over bins of neurons." if kind == "layer" else "After 100 steps, over 1,000 steps."
+        measured = (
+            "Means over bins of neurons." if kind == "layer" else f"Over {CURVE_STEPS:,} steps, after {SETTLING}."
+        )
         return Panel(title, measured, draw)
 
     return tuple(panel(curve.kind) for curve in result.neurons[0].curves)

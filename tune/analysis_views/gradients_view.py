@@ -41,16 +41,14 @@ def _lead(result: GradientResult) -> str:
         f"The temporal part of dL/du is {min(ratios):.2f} to {max(ratios):.2f} times the spatial part" if ratios else ""
     )
     return (
-        f"{share or 'No layer has a gradient'} ({neuron}, by layer; root mean squares); it is exactly zero at "
+        f"{share or 'No layer has a gradient'} ({neuron}, by layer; root mean squares); it is exactly zero for "
         f"{format_percent(min(zeros))} to {format_percent(max(zeros))} % of all neurons and steps.{_comparison(result)}"
     )
 
 
 def _comparison(result: GradientResult) -> str:
-    """How far the compared neurons reach, relative to LIF, as a sentence after a space; "" without a later step."""
+    """How far the compared neurons reach, relative to LIF, as a sentence after a space; "" if LIF does not."""
     distance = _far(result)
-    if distance == 0:
-        return ""
     means = {name: _mean_reach(result, name, distance) for name in COMPARED}
     if not means["lif"]:
         return ""
@@ -115,7 +113,7 @@ _TABLE_NOTE = (
 
 
 def _through_m(layer: LayerGradients) -> float:
-    return (layer.by_source[1].complementary or 0.0) if len(layer.by_source) > 1 else 0.0
+    return layer.by_source[1].complementary or 0.0
 
 
 def _reach_table(result: GradientResult) -> Table:
@@ -182,8 +180,6 @@ def _zeros_panel(result: GradientResult, measured: str) -> Panel:
 
 def _reach_panels(result: GradientResult, measured: str) -> tuple[Panel, ...]:
     names = _compared(result)
-    if result.timesteps == 1:
-        return ()
 
     def panel(layer: LayerGradients) -> Panel:
         by_name = {reach.neuron: reach for reach in layer.reach}

@@ -138,6 +138,12 @@ def test_sliding_windows_are_refused(untrained: Untrained):
         analyse_gradients(analysed, FEW)
 
 
+@pytest.mark.parametrize("changes", [{"binning__timesteps": 1}, {"grad_steps": 1}], ids=str)
+def test_one_time_step_has_no_temporal_gradient(untrained: Untrained, changes: dict[str, int]):
+    with refuses(ConfigError, expected="at least 2 time steps", found="1", errors=1):
+        analyse_gradients(untrained(**changes), FEW)
+
+
 def test_a_run_without_weights_is_refused(trained: Path, tmp_path: Path):
     for path in ("config.json", "environment.json"):
         (tmp_path / path).write_bytes((trained / path).read_bytes())
