@@ -43,10 +43,8 @@ def energy_view(result: CostResult) -> AnalysisView:
         ),
         tables=(_rules(result), _terms(result), _layers(result)),
         panels=(
-            Panel(
-                "Synaptic operations by layer", f"For one inference, on a logarithmic scale. {measured}", _bars(result)
-            ),
-            Panel("Energy by rule", f"For one inference. {measured}", _energies(result)),
+            Panel("Synaptic operations by layer", f"Of one inference. {measured}", _bars(result)),
+            Panel("Energy by rule", f"Of one inference. {measured}", _energies(result)),
         ),
     )
 
@@ -111,7 +109,6 @@ def _bars(result: CostResult) -> Callable[[Axes], None]:
             axes.bar([place + 0.27 * (k - 1) for place in places], values, 0.25, color=PALETTE[k], label=name)
         names = [short_layer(layer.layer) for layer in result.layers]
         axes.set_xticks(places, names, rotation=30, ha="right", rotation_mode="anchor")
-        axes.set_yscale("log")
         axes.set_ylabel("operations")
         axes.legend(fontsize=8)
 
@@ -129,7 +126,6 @@ def _energies(result: CostResult) -> Callable[[Axes], None]:
             totals["as in Table 7"] = result.printed.total_uj
         bars = axes.bar(list(totals), list(totals.values()), 0.6, color=PALETTE[0])
         axes.bar_label(bars, [_uj(value) for value in totals.values()], fontsize=8)
-        axes.set_yscale("log")
         axes.tick_params(axis="x", labelsize=8)
         axes.set_ylabel("energy, µJ")
 

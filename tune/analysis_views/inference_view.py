@@ -85,6 +85,9 @@ def _curve(result: InferenceResult, neuron: str) -> Callable[[Axes], None]:
             axes.axhline(100 * row.accuracy, color=colour, linestyle="--", label=name)
         axes.invert_xaxis()
         axes.set_xlabel("reset value, in the unit of the threshold")
-        axes.legend(labelcolor="linecolor", fontsize=8)
+        # Room for the legend, below the lowest interval.
+        low, high = axes.get_ylim()
+        axes.set_ylim(low - 0.35 * (high - low), high)
+        axes.legend(labelcolor="linecolor", fontsize=8, loc="lower left")
 
     return draw
