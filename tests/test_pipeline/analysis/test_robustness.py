@@ -77,6 +77,7 @@ def test_undisturbed_accuracy_is_the_runs_and_other_t_is_that_of_evaluate(traine
     point = next(point for point in found.curves[0].points if point.level == 5)
     assert (point.low, point.high) == (run.result["test_accuracy_low"], run.result["test_accuracy_high"])
     assert point.firing_rate == pytest.approx(run.result["firing_rate"])
+    assert len({point.firing_rate for point in found.curves[0].points}) == 3
 
 
 def test_without_a_fixed_t_frames_are_changed_and_times_left_out(untrained: Untrained):
