@@ -50,10 +50,10 @@ class SteppedNode(RunsOnce, BaseNode):
         return tuple(
             state.to(dtype)
             if isinstance(state, torch.Tensor) and state.shape == x.shape
-            else torch.full((), 0.0 if isinstance(state, torch.Tensor) else state, dtype=dtype, device=x.device).expand(
+            else torch.full((), rest if isinstance(state, torch.Tensor) else state, dtype=dtype, device=x.device).expand(
                 x.shape
             )
-            for state in states
+            for state, rest in zip(states, self._memories_rv.values(), strict=True)
         )
 
     def single_step_functional_forward(
