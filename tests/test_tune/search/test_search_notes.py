@@ -113,6 +113,11 @@ def test_fields_without_effect_are_named(config: RunConfig, tmp_path: Path, tiny
     assert run("train", *words, "--neuron.name", "if", "--neuron.tau", "3") == 0
     assert "neuron.tau: has no effect with neuron.name if" in capsys.readouterr().err
     assert inactive_notes(["--neuron.tau", "3"], config) == []
+    whole = override(config, {"neuron.name": "clif", "binning.timesteps": 4, "neuron.temporal_window": 3})
+    expected = ["neuron.temporal_window: 3 has no effect with binning.timesteps 4"]
+    assert inactive_notes(["--neuron.temporal-window", "3"], whole) == expected and inactive_notes([], whole) == []
+    part = override(whole, {"binning.timesteps": 5})
+    assert inactive_notes(["--neuron.temporal-window=3"], part) == []
 
 
 def test_damaged_runs_are_left_out_of_the_list_by_name(trained: Path, capsys):
