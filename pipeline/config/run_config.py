@@ -101,6 +101,11 @@ class RunConfig:
         if errors:
             raise ConfigError(*errors)
 
+    def batches_per_epoch(self, samples: int) -> int:
+        """Number of training batches of so many samples."""
+        full, rest = divmod(samples, self.batch_size)
+        return full + (self.keep_last and rest > 0)
+
     def errors(self) -> Iterator[str]:
         """A line for every error of every section."""
         for part in dataclasses.fields(self):

@@ -111,6 +111,14 @@ def test_a_batch_larger_than_the_training_set_is_refused(cache: Path):
         open_data(replace(TINY, batch_size=999), cache)
 
 
+def test_a_batch_larger_than_the_training_set_is_all_of_it_where_the_last_batch_is_kept(cache: Path):
+    config = replace(TINY, batch_size=999, keep_last=True)
+    data = open_data(config, cache)
+    loader = FrameLoader(data.frames, data.splits.train, 999, InputConfig(), CPU, seed=0, training=True, keep_last=True)
+    assert [len(batch.labels) for batch in loader.batches(1)] == [len(data.splits.train)]
+    assert config.batches_per_epoch(len(data.splits.train)) == 1 and not config.batches_per_epoch(0)
+
+
 def test_no_sample_is_in_two_splits_and_selection_last_trains_on_all(cache: Path, data: RunData):
     parts = (data.splits.train, data.splits.validation, data.splits.test)
     assert len(np.unique(np.concatenate(parts))) == sum(map(len, parts)) == len(data.frames)
