@@ -55,8 +55,10 @@ _FORMS: dict[str, tuple[Form, ...]] = {dataset.name: dataset.forms for dataset i
 
 ARCHIVES: dict[str, Mapping[str, str]] = {dataset.name: dataset.archives for dataset in _DATASETS}
 
-TONIC_CLASSES: dict[str, str] = {dataset.name: dataset.tonic_class for dataset in _DATASETS if dataset.tonic_class}
-"""The data sets that can be downloaded, with the class of ``tonic.datasets`` that knows where."""
+DOWNLOADS: dict[str, str] = {
+    dataset.name: dataset.download for dataset in (*_DATASETS, *_IMAGE_DATASETS) if dataset.download
+}
+"""The data sets that can be downloaded, each with its `Dataset.download`."""
 
 DATASETS: Mapping[str, tuple[Form, ...]] = _FORMS
 """Every data set of events by name, with the forms in which it can be stored; `register_dataset` adds to it."""

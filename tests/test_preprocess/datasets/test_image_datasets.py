@@ -237,7 +237,7 @@ def test_damaged_batches_are_refused_in_one_line(tmp_path: Path, capsys, damage:
     assert run("preprocess", "cifar10", "--source", tmp_path / "src", "--cache", tmp_path / "cache") == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "expected" in line]
     assert str(path) in line and message in line and line.endswith("Download and unpack the data set again.")
-    assert not (tmp_path / "cache" / "cifar10" / "images.h5").exists()
+    assert not (tmp_path / "cache" / "cifar10").exists()
 
 
 def test_damaged_binary_batches_are_refused(tmp_path: Path):
