@@ -8,7 +8,8 @@ from collections.abc import Iterable
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that a wrong one most likely means; None if none is similar.
 
-    A part of a name means the first that contains it, such as ``resnet18`` the first of all networks of that name.
+    A beginning means the shortest name with it, such as ``cifar`` cifar10, and any other part the first name that
+    contains it, such as ``resnet18`` spiking-resnet18.
 
     Args:
         name: What was found.
@@ -18,5 +19,6 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
 
     known = list(known)
     if len(name) > 2 and (containing := [other for other in known if name.lower() in other]):
-        return containing[0]
+        beginning = [other for other in containing if other.startswith(name.lower())]
+        return min(beginning, key=len) if beginning else containing[0]
     return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.4)), None)

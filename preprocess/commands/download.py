@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from preprocess.datasets.registry import DOWNLOADS
+from preprocess.nearest_name import nearest_name
 from preprocess.terminal.command_line import UsageError, parse
 
 
@@ -36,7 +37,9 @@ def run(argv: list[str]) -> None:
     arguments = parse(Arguments, argv, prog="spikeloom download")
     if arguments.dataset not in DOWNLOADS:
         known = ", ".join(DOWNLOADS)
-        raise UsageError(f"expected a data set ({known}), found '{arguments.dataset}'. See: spikeloom download --help")
+        near = nearest_name(arguments.dataset, DOWNLOADS)
+        hint = f"Did you mean '{near}'?" if near else "See: spikeloom download --help"
+        raise UsageError(f"expected a data set ({known}), found '{arguments.dataset}'. {hint}")
     from preprocess.datasets.download import check_raw_gestures, download
     from preprocess.terminal.progress import progress_on_stderr
 
