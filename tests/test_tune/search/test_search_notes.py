@@ -173,6 +173,18 @@ def test_trials_in_pieces_of_a_batch_are_counted(config: RunConfig, tiny_cache: 
     assert "1 trial did not fit in memory and used gradient accumulation." in sentences
 
 
+def test_the_table_of_trials_has_no_value_where_a_field_has_no_effect(
+    config: RunConfig, tiny_cache: Path, tmp_path: Path
+):
+    search = plan(config, tiny_cache, "neuron.name=lif,lm-h", samples=2)
+    for trial in search.configs():
+        measured = {"validation_accuracy": 0.5, "firing_rate": 0.1, "energy_uj": 1.0, "epochs": 1, "seconds": 1.0}
+        Ledger(tmp_path).write_done(trial, {"status": "done", "micro_batch": None, **measured})
+    table = read_findings(search, tmp_path).table()
+    place = table.columns.index("tau")
+    assert {row[place + 1]: row[place] for row in table.rows} == {"lif": "2", "lm-h": "–"}
+
+
 def test_a_report_of_many_classes_says_how_many_are_shown(trained: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tune.report.frame_strips._MOST_STRIPS", 2)
     strips, note = read_strips({"LIF": open_run(trained)})
