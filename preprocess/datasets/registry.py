@@ -203,7 +203,8 @@ def _read_unpacked(
         # If a folder fits already, only archives beside it are unpacked, such as classes that were downloaded later.
         fitting = first_folder(source, lambda place: any(form.fits(place, dataset) for form in forms))
         unpack_known([fitting] if fitting else [source, *folders(source)], archives, notify)
-        form, found = locate_form(source, forms, dataset)
+        missing = f"Check --source, or download it: spikeloom download {dataset} --out {source}"
+        form, found = locate_form(source, forms, dataset, *([missing] if dataset in DOWNLOADS else []))
         contents = form.read(found, dataset)
     except OSError as error:
         where = error.filename or source

@@ -104,6 +104,9 @@ def test_missing_frames_are_made_and_found_again(cache: Path):
 def test_a_missing_event_store_names_the_command_that_makes_it(cache: Path):
     with pytest.raises(CacheError, match="Make it: spikeloom preprocess folder --name elsewhere --source DIR --cache"):
         open_data(replace(TINY, dataset=DatasetConfig(name="elsewhere")), cache)
+    # A name that is almost that of a data set in the cache.
+    with pytest.raises(CacheError, match=r"no such file. Did you mean 'tiny'\? Make it: spikeloom preprocess"):
+        open_data(replace(TINY, dataset=DatasetConfig(name="tini")), cache)
 
 
 def test_a_batch_larger_than_the_training_set_is_refused(cache: Path):

@@ -313,7 +313,8 @@ def test_missing_and_wrong_sources_of_images(tmp_path: Path, dataset: str):
         (line,) = refused.value.errors
         return line
 
-    assert refusal(tmp_path / "none").endswith("found no such folder. Check --source.")
+    download = f"Check --source, or download it: spikeloom download {dataset} --out {tmp_path / 'none'}"
+    assert refusal(tmp_path / "none").endswith(f"found no such folder. {download}")
     (tmp_path / "empty").mkdir()
     assert refusal(tmp_path / "empty").endswith("found an empty folder. Give the folder that contains them.")
     (tmp_path / "empty" / "notes.txt").write_bytes(b"")
