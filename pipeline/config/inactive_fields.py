@@ -80,6 +80,7 @@ _ONE_HEAD = (
 )
 
 _STEPPED = _Rule(("schedule.name",), lambda values: values["schedule.name"] != "step")
+_COSINE = _Rule(("schedule.name",), lambda values: values["schedule.name"] != "cosine")
 
 _OF_T = ("binning.timesteps", "binning.split_by")
 
@@ -95,8 +96,21 @@ _RULES: dict[str, _Rule] = {
         lambda values: values["neuron.temporal_window"] == 0 or _is_whole_window(values),
     ),
     "network.dropout_mask": _Rule(("network.dropout",), lambda values: values["network.dropout"] == 0),
-    "loss.average_over": _Rule(("grad_steps", "loss.last_steps", *_OF_T), _all_steps_count),
-    "optimiser.momentum": _Rule(("optimiser.name",), lambda values: values["optimiser.name"] == "adamw"),
+    "loss.average_over": _Rule(
+        ("loss.readout", "grad_steps", "loss.last_steps", *_OF_T),
+        lambda values: values["loss.readout"] == "mean" or _all_steps_count(values),
+    ),
+    "optimiser.momentum": _Rule(("optimiser.name",), lambda values: values["optimiser.name"] != "sgd"),
+    "optimiser.decay_biases": _Rule(("optimiser.weight_decay",), lambda values: values["optimiser.weight_decay"] == 0),
+    "schedule.warmup_learning_rate": _Rule(
+        ("schedule.warmup_epochs",), lambda values: values["schedule.warmup_epochs"] == 0
+    ),
+    "schedule.cosine_from": _Rule(
+        ("schedule.name", "schedule.warmup_epochs"),
+        lambda values: values["schedule.name"] != "cosine" or values["schedule.warmup_epochs"] == 0,
+    ),
+    "schedule.min_learning_rate": _COSINE,
+    "schedule.cooldown_epochs": _COSINE,
     "schedule.step_epochs": _STEPPED,
     "schedule.step_factor": _STEPPED,
     "loss.mse_target": _Rule(("loss.mse_weight",), lambda values: values["loss.mse_weight"] == 0),

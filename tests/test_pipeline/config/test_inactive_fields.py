@@ -72,6 +72,7 @@ def test_class_from_outside_hears_everything():
     [
         ({"optimiser.name": "adamw", "input.size": 8}, {"optimiser.momentum"}),
         ({"optimiser.name": "sgd", "input.size": 8}, set()),
+        ({"optimiser.weight_decay": 0.0, "input.size": 8}, {"optimiser.decay_biases"}),
         ({"input.size": None}, {"input.resize"}),
         ({"input.size": 8, "input.encoding": "pil-la"}, {"input.resize"}),
         ({"input.size": 8, "loss.mse_weight": 0.0}, {"loss.mse_target"}),
@@ -83,9 +84,12 @@ def test_idle_fields_of_a_run(changes: dict[str, Any], expected: set[str]):
     stepped = override(RunConfig(), {"schedule.name": "step"} | changes)
     # Without dropout, a window and a k.
     expected = expected | {"network.dropout_mask", "neuron.truncation", "loss.average_over"}
-    assert idle({"schedule.name": "step"} | changes) == expected
+    # Without warm-up.
+    expected = expected | {"schedule.warmup_learning_rate", "schedule.cosine_from"}
+    cosine = {"schedule.min_learning_rate", "schedule.cooldown_epochs"}
+    assert idle({"schedule.name": "step"} | changes) == expected | cosine
     assert idle(changes) == expected | {"schedule.step_epochs", "schedule.step_factor"}
-    for path in expected:
+    for path in expected | cosine:
         assert fingerprint(override(stepped, {path: _another(path)})) == fingerprint(stepped)
 
 
@@ -100,6 +104,11 @@ def _another(path: str) -> Any:
         "network.dropout_mask": "per-step",
         "neuron.truncation": "sliding",
         "loss.average_over": "T",
+        "optimiser.decay_biases": False,
+        "schedule.warmup_learning_rate": 0.01,
+        "schedule.cosine_from": "start",
+        "schedule.min_learning_rate": 0.01,
+        "schedule.cooldown_epochs": 2,
     }[path]
 
 
@@ -110,6 +119,9 @@ def _another(path: str) -> Any:
         ("neuron.truncation", {"neuron.temporal_window": 3}),
         ("loss.average_over", {"grad_steps": 3}),
         ("loss.average_over", {"loss.last_steps": 3}),
+        ("optimiser.decay_biases", {"optimiser.weight_decay": 0.1}),
+        ("schedule.warmup_learning_rate", {"schedule.warmup_epochs": 3}),
+        ("schedule.cosine_from", {"schedule.warmup_epochs": 3}),
     ],
 )
 def test_field_has_an_effect_with_the_field_that_governs_it(path: str, changes: dict[str, Any]):
@@ -127,6 +139,7 @@ def test_loss_does_not_hear_what_is_idle_in_it():
     assert loss(mse_weight=0.0) == loss(mse_weight=0.0, mse_target="one-hot")
     assert loss(mse_weight=1.0) == loss(mse_weight=1.0, label_smoothing=0.3)
     assert loss() != loss(mse_target="one-hot") and loss() != loss(label_smoothing=0.3)
+    assert loss(last_steps=2, readout="mean") == loss(last_steps=2, readout="mean", average_over="T")
 
 
 @pytest.mark.parametrize(
@@ -143,8 +156,11 @@ def test_input_hears_how_to_resize_where_it_resizes_by_it(words: dict[str, Any],
 
 
 def test_optimiser_and_schedule_do_not_hear_what_is_idle_in_them():
-    def rates(name: str) -> tuple[list[float], list[float]]:
-        changed = {"schedule.step_epochs": 2, "schedule.step_factor": 0.5}
+    stepped = {"schedule.step_epochs": 2, "schedule.step_factor": 0.5}
+    cosine = {"schedule.min_learning_rate": 0.01, "schedule.cooldown_epochs": 2}
+    unused = {"schedule.warmup_learning_rate": 0.01, "schedule.cosine_from": "start"}
+
+    def rates(name: str, changed: dict[str, Any] = stepped) -> tuple[list[float], list[float]]:
         config = override(RunConfig(), {"schedule.name": name, "schedule.epochs": 8})
         return tuple([learning_rate(c, e) for e in range(1, 9)] for c in (config, override(config, changed)))  # type: ignore[return-value]
 
@@ -153,13 +169,22 @@ def test_optimiser_and_schedule_do_not_hear_what_is_idle_in_them():
         "constant": True,
         "step": False,
     }
+    for name, used in (("cosine", True), ("constant", False), ("step", False)):
+        for path, value in cosine.items():
+            found, changed = rates(name, {path: value})
+            assert (found != changed) == used
+        assert len({tuple(found) for found in rates(name, unused)}) == 1
 
-    def groups(name: str, momentum: float) -> list[dict[str, Any]]:
-        config = override(RunConfig(), {"optimiser.name": name, "optimiser.momentum": momentum}).optimiser
+    def groups(name: str, momentum: float, **more: Any) -> list[dict[str, Any]]:
+        words = {"name": name, "momentum": momentum} | more
+        config = override(RunConfig(), {f"optimiser.{word}": value for word, value in words.items()}).optimiser
         groups = make_optimiser(torch.nn.Linear(2, 2), config).param_groups
         return [{word: value for word, value in group.items() if word != "params"} for group in groups]
 
-    assert groups("adamw", 0.9) == groups("adamw", 0.1)
+    for name in ("adamw", "lamb"):
+        assert groups(name, 0.9) == groups(name, 0.1)
+        assert groups(name, 0.9) != groups(name, 0.9, decay_biases=False)
+        assert groups(name, 0.9, weight_decay=0.0) == groups(name, 0.9, weight_decay=0.0, decay_biases=False)
     assert groups("sgd", 0.9) != groups("sgd", 0.1)
 
 
