@@ -57,7 +57,7 @@ def _print_table() -> None:
 # One line for each family of variants; `--json` lists every name.
 _VARIANTS = """Variants:
   cifar10-resnet18, cifar100-resnet18[-t4|-t8|-ann]-aug
-      rows of Table 1 with an asterisk; AutoAugment instead of TrivialAugment, random erasing, Mixup and CutMix
+      rows of Table 1 with an asterisk: TrivialAugment, random erasing, Mixup or CutMix
   cifar10-resnet18-k<1|2|3|4|5|6>-tau<1.1|1.3|1.5|1.8|2>
       Table 3, CIFAR-10, as below; k6-tau2 is the configuration of cifar10-resnet18, with LIF 93.73 in Table 3
   tiny-imagenet-vgg13-readme, tiny-imagenet-vgg13-scripts
