@@ -242,9 +242,9 @@ class OptimiserConfig:
     """Momentum of sgd."""
     weight_decay: float = 5e-4
     """Weight decay: L2 regularisation for sgd, decoupled for adamw, part of the update that lamb scales."""
-    decay_biases: bool = True
-    """Apply weight decay to all parameters, as the CLIF authors do; false: not to biases, batch norm and other
-    parameters of one dimension, as timm. lamb does not scale the step of what has no weight decay."""
+    weight_decay_of: Literal["all", "weights"] = "all"
+    """Parameters with weight decay. all: as in the CLIF authors' code. weights: not biases, batch norm and other
+    parameters of one dimension, as in timm. lamb does not scale the step of what has no weight decay."""
     clip_norm: float | None = None
     """Clip the global gradient norm to this value (default: no clipping)."""
     ema_decay: float | None = None

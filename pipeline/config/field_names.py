@@ -15,7 +15,7 @@ _SYNONYMS = {
     "optimiser.weight_decay": "wd l2 l2_penalty weightdecay",
     "optimiser.name": "optim optimizer optimiser opt",
     "optimiser.momentum": "mom",
-    "optimiser.decay_biases": "filter_bias_and_bn decay_bias decay_norm",
+    "optimiser.weight_decay_of": "filter_bias_and_bn decay_bias decay_norm",
     "optimiser.clip_norm": "clip grad_clip clip_grad gradient_clip gradient_clipping max_grad_norm clip_grad_norm",
     "optimiser.ema_decay": "ema ema_rate average_decay",
     "schedule.epochs": "epoch num_epochs n_epochs max_epochs nepochs total_epochs train_epochs",

@@ -101,7 +101,9 @@ _RULES: dict[str, _Rule] = {
         lambda values: values["loss.readout"] == "mean" or _all_steps_count(values),
     ),
     "optimiser.momentum": _Rule(("optimiser.name",), lambda values: values["optimiser.name"] != "sgd"),
-    "optimiser.decay_biases": _Rule(("optimiser.weight_decay",), lambda values: values["optimiser.weight_decay"] == 0),
+    "optimiser.weight_decay_of": _Rule(
+        ("optimiser.weight_decay",), lambda values: values["optimiser.weight_decay"] == 0
+    ),
     "schedule.warmup_learning_rate": _Rule(
         ("schedule.warmup_epochs",), lambda values: values["schedule.warmup_epochs"] == 0
     ),

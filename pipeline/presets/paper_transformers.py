@@ -31,7 +31,9 @@ _GESTURE = RunConfig(
     binning=Binning(timesteps=16),
     network=NetworkConfig(name="spike-driven-transformer-gesture", batch_norm="joint"),
     loss=LossConfig(mse_weight=0.0, label_smoothing=0.1, readout="mean"),
-    optimiser=OptimiserConfig(name="lamb", learning_rate=3e-4, weight_decay=0.06, decay_biases=False, clip_norm=1.0),
+    optimiser=OptimiserConfig(
+        name="lamb", learning_rate=3e-4, weight_decay=0.06, weight_decay_of="weights", clip_norm=1.0
+    ),
     schedule=ScheduleConfig(
         epochs=210,
         warmup_epochs=10,
@@ -54,7 +56,7 @@ _CIFAR10_DVS = replace(
     input=InputConfig(size=64),
     network=NetworkConfig(name="spike-driven-transformer-cifar10dvs", batch_norm="joint"),
     loss=LossConfig(mse_weight=1e-3, mse_target="constant", label_smoothing=0.1),
-    optimiser=OptimiserConfig(name="adamw", learning_rate=7.5e-3, weight_decay=1e-4, decay_biases=False),
+    optimiser=OptimiserConfig(name="adamw", learning_rate=7.5e-3, weight_decay=1e-4, weight_decay_of="weights"),
     schedule=replace(_GESTURE.schedule, warmup_learning_rate=1e-3, min_learning_rate=3e-4),
     batch_size=32,
 )

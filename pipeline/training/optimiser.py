@@ -17,11 +17,11 @@ _EXCLUDED_FROM_COMPILATION = ("add_param_group", "zero_grad", "state_dict", "loa
 def make_optimiser(network: torch.nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
     """SGD with momentum, AdamW or LAMB over all parameters.
 
-    All have weight decay, as in the paper's code, or, without `decay_biases`, those of at least two dimensions: the
-    weights of convolutions and linear layers.
+    All have weight decay, as in the paper's code, or, with `weight_decay_of` weights, those of at least two
+    dimensions, such as the weights of convolutions and linear layers.
     """
     rate, decay = config.learning_rate, config.weight_decay
-    parameters = list(network.parameters()) if config.decay_biases or not decay else _groups(network)
+    parameters = list(network.parameters()) if config.weight_decay_of == "all" or not decay else _groups(network)
     if config.name == "adamw":
         return _eager(torch.optim.AdamW)(parameters, lr=rate, weight_decay=decay)
     if config.name == "lamb":

@@ -73,7 +73,7 @@ def test_class_from_outside_hears_everything():
     [
         ({"optimiser.name": "adamw", "input.size": 8}, {"optimiser.momentum"}),
         ({"optimiser.name": "sgd", "input.size": 8}, set()),
-        ({"optimiser.weight_decay": 0.0, "input.size": 8}, {"optimiser.decay_biases"}),
+        ({"optimiser.weight_decay": 0.0, "input.size": 8}, {"optimiser.weight_decay_of"}),
         ({"input.size": None}, {"input.resize"}),
         ({"input.size": 8, "input.encoding": "pil-la"}, {"input.resize"}),
         ({"input.size": 8, "loss.mse_weight": 0.0}, {"loss.mse_target"}),
@@ -105,7 +105,7 @@ def _another(path: str) -> Any:
         "network.dropout_mask": "per-step",
         "neuron.truncation": "sliding",
         "loss.average_over": "T",
-        "optimiser.decay_biases": False,
+        "optimiser.weight_decay_of": "weights",
         "schedule.warmup_learning_rate": 0.01,
         "schedule.cosine_from": "start",
         "schedule.min_learning_rate": 0.01,
@@ -120,7 +120,7 @@ def _another(path: str) -> Any:
         ("neuron.truncation", {"neuron.temporal_window": 3}),
         ("loss.average_over", {"grad_steps": 3}),
         ("loss.average_over", {"loss.last_steps": 3}),
-        ("optimiser.decay_biases", {"optimiser.weight_decay": 0.1}),
+        ("optimiser.weight_decay_of", {"optimiser.weight_decay": 0.1}),
         ("schedule.warmup_learning_rate", {"schedule.warmup_epochs": 3}),
         ("schedule.cosine_from", {"schedule.warmup_epochs": 3}),
     ],
@@ -184,8 +184,8 @@ def test_optimiser_and_schedule_do_not_hear_what_is_idle_in_them():
 
     for name in ("adamw", "lamb"):
         assert groups(name, 0.9) == groups(name, 0.1)
-        assert groups(name, 0.9) != groups(name, 0.9, decay_biases=False)
-        assert groups(name, 0.9, weight_decay=0.0) == groups(name, 0.9, weight_decay=0.0, decay_biases=False)
+        assert groups(name, 0.9) != groups(name, 0.9, weight_decay_of="weights")
+        assert groups(name, 0.9, weight_decay=0.0) == groups(name, 0.9, weight_decay=0.0, weight_decay_of="weights")
     assert groups("sgd", 0.9) != groups("sgd", 0.1)
 
 

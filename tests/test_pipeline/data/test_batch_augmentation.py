@@ -156,7 +156,7 @@ def test_a_run_with_every_part_of_the_recipe_resumes_bit_for_bit(cache: Path, tm
     changes = {
         "dataset.augmentation": "flip+trivialaugment+random-erasing+mixup+cutmix",
         "optimiser.name": "lamb",
-        "optimiser.decay_biases": False,
+        "optimiser.weight_decay_of": "weights",
         "optimiser.learning_rate": 0.02,
         "loss.readout": "mean",
         "loss.label_smoothing": 0.1,

@@ -129,7 +129,7 @@ def test_the_transformers_are_trained_as_their_authors_configuration_says():
         "schedule.cosine_from": "start",
         "optimiser.name": "lamb",
         "optimiser.clip_norm": 1.0,
-        "optimiser.decay_biases": False,
+        "optimiser.weight_decay_of": "weights",
         "optimiser.learning_rate": 3e-4,
         "optimiser.weight_decay": 0.06,
         "loss.readout": "mean",

@@ -52,7 +52,7 @@ def test_a_tensor_that_needs_no_step_stays():
 @pytest.mark.parametrize("name", ["sgd", "adamw", "lamb"])
 def test_weights_alone_have_weight_decay_without_that_of_biases(name: str):
     network = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3))
-    config = OptimiserConfig(name=name, weight_decay=0.1, decay_biases=False)  # type: ignore[arg-type]
+    config = OptimiserConfig(name=name, weight_decay=0.1, weight_decay_of="weights")  # type: ignore[arg-type]
     decay = {
         id(tensor): group["weight_decay"]
         for group in make_optimiser(network, config).param_groups
@@ -65,7 +65,7 @@ def test_weights_alone_have_weight_decay_without_that_of_biases(name: str):
 
 def test_a_resumed_optimiser_steps_as_one_that_was_not_interrupted():
     networks = [torch.nn.Linear(3, 2) for _ in range(2)]
-    config = OptimiserConfig(name="lamb", learning_rate=0.1, decay_biases=False)
+    config = OptimiserConfig(name="lamb", learning_rate=0.1, weight_decay_of="weights")
     networks[1].load_state_dict(networks[0].state_dict())
     optimisers = [make_optimiser(network, config) for network in networks]
     for k, x in enumerate(torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0))):
