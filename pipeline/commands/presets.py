@@ -62,8 +62,8 @@ _VARIANTS = """Variants:
       Table 3, CIFAR-10, as below; k6-tau2 is the configuration of cifar10-resnet18, with LIF 93.73 in Table 3
   tiny-imagenet-vgg13-readme, tiny-imagenet-vgg13-scripts
       settings of the authors' README and scripts, where they differ from Table 5
-  gesture-sdt-sdtrepo, cifar10dvs-sdt[-sdtrepo]
-      Spike-Driven Transformer with its authors' LIF; with their settings for CIFAR10-DVS
+  gesture-sdt-sdtrepo, cifar10dvs-sdt[-sdtrepo], cifar10-sdt[-sdtrepo], cifar100-sdt[-sdtrepo]
+      Spike-Driven Transformer with its authors' LIF; with their settings for CIFAR10-DVS and CIFAR
   cifar10dvs-vgg11[-t10][-pil][-aug][-first-100-test|-random-0.9]
       T = 10; input as in the released loader; augmentation by flip and rotation (our choice); another split
   cifar10dvs-vggsnn[-aug][-clif-loss|-clifrepo][-first-900-train|-random-0.9]

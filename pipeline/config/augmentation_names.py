@@ -11,7 +11,9 @@ FRAME_AUGMENTATIONS = ("flip", "roll", "crop", "rotation", "shear", "cutout", "e
 EVENT_AUGMENTATIONS = ("time-jitter", "spatial-jitter", "drop-events")
 """Augmentations of events before binning in `pipeline.data.event_augmentation`; only one can be used at a time."""
 
-IMAGE_AUGMENTATIONS = ("crop", "flip", "autoaugment-cifar10", "autoaugment-imagenet", "trivialaugment", "cutout")
+IMAGE_AUGMENTATIONS = (
+    "crop", "flip", "autoaugment-cifar10", "autoaugment-imagenet", "trivialaugment", "randaugment", "cutout",
+)  # fmt: skip
 """Augmentations of static images in `pipeline.data.image_augmentation`, in the order in which they are applied."""
 
 BATCH_AUGMENTATIONS = ("random-erasing", "mixup", "cutmix")

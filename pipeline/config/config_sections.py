@@ -36,7 +36,11 @@ class DatasetConfig:
     """Augmentation of training samples, redrawn every epoch; join several with +, such as flip+rotation. On frames:
     flip, roll, rotation, shear, crop, cutout, event-drop. On events (needs input.source events): time-jitter,
     spatial-jitter, drop-events. On images: crop, flip, cutout, autoaugment-cifar10, autoaugment-imagenet,
-    trivialaugment, random-erasing, and mixup and cutmix, which mix the images and labels of a batch."""
+    trivialaugment, randaugment, random-erasing, and mixup and cutmix, which mix the images and labels of a batch."""
+    mixup_alpha: float = 0.2
+    """Parameter alpha of mixup, whose shares have the distribution Beta(alpha, alpha)."""
+    mixing_epochs: int | None = None
+    """Number of epochs, from the first, in which mixup and cutmix mix images (default: all)."""
 
     @property
     def split_title(self) -> str:
@@ -49,6 +53,10 @@ class DatasetConfig:
         if not 0.0 < self.validation_fraction < 1.0:
             yield f"dataset.validation_fraction: expected a share in (0, 1), found {self.validation_fraction}"
         yield from augmentation_errors(self.augmentation)
+        if not 0 < self.mixup_alpha < math.inf:
+            yield f"dataset.mixup_alpha: expected more than 0, found {self.mixup_alpha}"
+        if self.mixing_epochs is not None and self.mixing_epochs < 0:
+            yield f"dataset.mixing_epochs: expected at least 0, found {self.mixing_epochs}"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.config.augmentation_names import parse_augmentation
 from pipeline.config.neurons import NeuronTraits, traits_of
 from preprocess.binning.binning_config import Binning
 from preprocess.binning.rules import SplitBy
@@ -121,6 +122,13 @@ _RULES: dict[str, _Rule] = {
     "input.resize": _Rule(
         ("input.size", "input.encoding"),
         lambda values: values["input.size"] is None or values["input.encoding"] == "pil-la",
+    ),
+    "dataset.mixup_alpha": _Rule(
+        ("dataset.augmentation",), lambda values: "mixup" not in parse_augmentation(values["dataset.augmentation"])
+    ),
+    "dataset.mixing_epochs": _Rule(
+        ("dataset.augmentation",),
+        lambda values: not {"mixup", "cutmix"} & set(parse_augmentation(values["dataset.augmentation"])),
     ),
     # Otherwise all training samples are used for training.
     "dataset.validation_fraction": _Rule(("selection",), lambda values: values["selection"] != "validation"),

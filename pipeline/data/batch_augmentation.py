@@ -8,7 +8,7 @@ asterisk of their Table 1; both take it from torchvision's reference scripts for
   its place uniform within the image; up to ten rectangles are drawn until one is smaller than the image. The random
   numbers depend on the run's seed, the epoch and the sample's number only.
 - mixup (Zhang et al., ICLR 2018): the images and labels of a batch are averaged with those of their neighbours in it,
-  with one share for all, drawn from the distribution Beta(0.2, 0.2).
+  with one share for all, drawn from the distribution Beta(alpha, alpha), in those codes Beta(0.2, 0.2).
 - cutmix (Yun et al., ICCV 2019): a rectangle of each image is that of its neighbour, with the same place in all images
   of a batch; its share of the image is drawn from Beta(1, 1), and is less where it crosses the edge. Labels are
   averaged with the share of the pixels.
@@ -39,14 +39,13 @@ ERASING_PROBABILITY = 0.1
 ERASING_AREA = (0.02, 0.33)
 ERASING_RATIO = (0.3, 3.3)
 _ERASING_TRIES = 10
-MIXUP_ALPHA = 0.2
 CUTMIX_ALPHA = 1.0
 
 _Mixing = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
 def augment_batch(
-    names: Sequence[str], classes: int, seed: int, epoch: int
+    names: Sequence[str], classes: int, seed: int, epoch: int, mixup_alpha: float = 0.2
 ) -> Callable[[torch.Tensor, torch.Tensor, NDArray[np.int64]], tuple[torch.Tensor, torch.Tensor | None]]:
     """Return the function that augments a batch of images in one epoch.
 
@@ -59,6 +58,7 @@ def augment_batch(
         classes: Number of classes.
         seed: Seed of the run.
         epoch: Number of the epoch.
+        mixup_alpha: Parameter of the distribution of Mixup's shares; 1 is uniform, and less is nearer to 0 and 1.
 
     Raises:
         ValueError: If a name is not in `BATCH_AUGMENTATIONS`.
@@ -79,7 +79,7 @@ def augment_batch(
         generator = np.random.default_rng([seed, epoch, int(samples[0]), NUMBERS[mixing[0]]])
         name = mixing[int(generator.integers(len(mixing)))]
         with DrawingFrom(generator):
-            return _mixing(name, classes)(images, labels)
+            return _mixing(name, classes, mixup_alpha)(images, labels)
 
     return change
 
@@ -100,12 +100,12 @@ def _erase(image: torch.Tensor, generator: Generator) -> None:
 
 
 @functools.cache
-def _mixing(name: str, classes: int) -> _Mixing:
+def _mixing(name: str, classes: int, mixup_alpha: float) -> _Mixing:
     # Imported here, because it takes a second.
     from torchvision.transforms import v2
 
     mixing: _Mixing = (
-        v2.MixUp(alpha=MIXUP_ALPHA, num_classes=classes)
+        v2.MixUp(alpha=mixup_alpha, num_classes=classes)
         if name == "mixup"
         else v2.CutMix(alpha=CUTMIX_ALPHA, num_classes=classes)
     )

@@ -12,6 +12,7 @@ The random numbers depend only on the run's seed, the epoch, the sample's number
   one random operation with a random strength, with bilinear interpolation, as in the code of the CLIF authors and of
   PSN (Fang et al., NeurIPS 2023) for CIFAR. There it is applied to images of Pillow, whose bilinear rotation rounds
   differently.
+- randaugment: RandAugment in the strength of the spiking transformers' authors; see `pipeline.data.rand_augment`.
 - cutout: with probability 0.5, a rectangle of one random grey value, as the CLIF authors use it for CIFAR (Cutout of
   torchtoolbox): its area is uniform in 0.02 to 0.4 of the image, height / width uniform in 0.4 to 2.5, its place
   uniform within the image. There it precedes the flip, which gives the same distribution of images.
@@ -34,6 +35,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.augmentation_names import IMAGE_AUGMENTATIONS
 from pipeline.data.frame_augmentation import CROP_PADDING, FLIP_PROBABILITY, NUMBERS
+from pipeline.data.rand_augment import rand_augment
 from pipeline.data.torch_draws import DrawingFrom
 
 CUTOUT_PROBABILITY = 0.5
@@ -45,7 +47,7 @@ Image = NDArray[np.uint8]
 
 
 def augment_images(
-    names: Sequence[str], seed: int, epoch: int
+    names: Sequence[str], seed: int, epoch: int, mean: Sequence[float] = (0.0, 0.0, 0.0)
 ) -> Callable[[NDArray[np.uint8], NDArray[np.int64]], NDArray[np.uint8]]:
     """Return the function that augments a batch of images in one epoch.
 
@@ -56,6 +58,7 @@ def augment_images(
         names: Names from `IMAGE_AUGMENTATIONS`, in any order.
         seed: Seed of the run.
         epoch: Number of the epoch.
+        mean: Mean of each channel of the data set, from 0 to 1: the colour outside of what randaugment moves.
 
     Raises:
         ValueError: If a name is not in `IMAGE_AUGMENTATIONS`.
@@ -63,7 +66,9 @@ def augment_images(
     unknown = [name for name in names if name not in IMAGE_AUGMENTATIONS]
     if unknown:
         raise ValueError(f"expected names of {', '.join(IMAGE_AUGMENTATIONS)}, found {', '.join(unknown)}")
-    chosen = [(NUMBERS[name], _CHANGES[name]) for name in IMAGE_AUGMENTATIONS if name in names]
+    fill = tuple(min(255, round(255 * value)) for value in mean)
+    changes = _CHANGES | {"randaugment": functools.partial(_rand_augment, fill)}
+    chosen = [(NUMBERS[name], changes[name]) for name in IMAGE_AUGMENTATIONS if name in names]
 
     def change(images: NDArray[np.uint8], samples: NDArray[np.int64]) -> NDArray[np.uint8]:
         out = np.empty_like(images)
@@ -104,6 +109,11 @@ def _cut_out(image: Image, generator: Generator) -> Image:
 def _by_torchvision(name: str, image: Image, generator: Generator) -> Image:
     with DrawingFrom(generator):
         found: Image = _transform(name)(torch.from_numpy(np.ascontiguousarray(image))).numpy()
+    return found
+
+
+def _rand_augment(fill: tuple[int, ...], image: Image, generator: Generator) -> Image:
+    found: Image = rand_augment(torch.from_numpy(np.ascontiguousarray(image)), generator, fill).numpy()
     return found
 
 

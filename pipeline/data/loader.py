@@ -85,6 +85,8 @@ class FrameLoader:
         training: bool = False,
         keep_last: bool = False,
         augmentation: str = "none",
+        mixup_alpha: float = 0.2,
+        mixing_epochs: int | None = None,
         group: Group | None = None,
     ) -> None:
         """
@@ -98,6 +100,8 @@ class FrameLoader:
             training: Whether samples are shuffled in every epoch. The order depends on the seed and the epoch only.
             keep_last: Whether training includes a last batch of fewer samples.
             augmentation: As `dataset.augmentation`; only for training. Augmentation of events requires `EventFrames`.
+            mixup_alpha: As `dataset.mixup_alpha`.
+            mixing_epochs: As `dataset.mixing_epochs`.
             group: Processes that share each batch; each loads the same number of its samples.
 
         Raises:
@@ -130,6 +134,7 @@ class FrameLoader:
         self._images = frames if isinstance(frames, RepeatedImages) else None
         self._image_augmentations = names_in(IMAGE_AUGMENTATIONS if self._images is not None else ())
         self._batch_augmentations = names_in(BATCH_AUGMENTATIONS)
+        self._mixup_alpha, self._mixing_epochs = mixup_alpha, mixing_epochs
         self._frame_augmentations = names_in(FRAME_AUGMENTATIONS if self._images is None else ())
         self._event_augmentations = names_in(EVENT_AUGMENTATIONS)
         self._normalisation = normalisation_of(frames)
@@ -223,7 +228,10 @@ class FrameLoader:
         shares = None
         if self._batch_augmentations:
             assert self._seed is not None
-            augment = augment_batch(self._batch_augmentations, len(self._images.classes), self._seed, epoch)
+            names = self._batch_augmentations
+            if self._mixing_epochs is not None and epoch > self._mixing_epochs:
+                names = tuple(name for name in names if name not in ("mixup", "cutmix"))
+            augment = augment_batch(names, len(self._images.classes), self._seed, epoch, self._mixup_alpha)
             images, shares = augment(frames[0], labels, samples)
             frames = images[None]
         return frames.expand(self._images.timesteps, *frames.shape[1:]), shares
@@ -259,7 +267,9 @@ class FrameLoader:
         if not self._image_augmentations:
             return images
         assert self._seed is not None
-        return augment_images(self._image_augmentations, self._seed, epoch)(images, indices)
+        assert self._images is not None
+        augment = augment_images(self._image_augmentations, self._seed, epoch, self._images.store.mean)
+        return augment(images, indices)
 
 
 class _Buffer:

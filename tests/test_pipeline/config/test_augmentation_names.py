@@ -19,7 +19,8 @@ from pipeline.config.augmentation_names import (
 
 RULE = (
     "dataset.augmentation: expected none or any of flip, roll, crop, rotation, shear, cutout, event-drop, time-jitter, "
-    "spatial-jitter, drop-events, autoaugment-cifar10, autoaugment-imagenet, trivialaugment, random-erasing, "
+    "spatial-jitter, drop-events, autoaugment-cifar10, autoaugment-imagenet, trivialaugment, randaugment, "
+    "random-erasing, "
     "mixup, cutmix joined by +"
 )
 

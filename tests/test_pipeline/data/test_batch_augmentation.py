@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def images(cache: Path) -> RepeatedImages:
     return RepeatedImages(open_images(cache / "cifar10" / "images.h5"), 4)
 
 
-def batches(images: RepeatedImages, augmentation: str, epoch: int) -> list[Batch]:
+def batches(images: RepeatedImages, augmentation: str, epoch: int, **more: Any) -> list[Batch]:
     loader = FrameLoader(
         images,
         np.arange(24),
@@ -133,6 +134,7 @@ def batches(images: RepeatedImages, augmentation: str, epoch: int) -> list[Batch
         seed=5,
         training=True,
         augmentation=augmentation,
+        **more,
     )
     return list(loader.batches(epoch))
 
@@ -150,6 +152,25 @@ def test_batches_have_the_mixed_images_at_every_step_and_the_class_of_the_larger
             torch.testing.assert_close(after.frames, expected, rtol=1e-5, atol=1e-5)
             neighbours += int((after.labels != before.labels).sum())
     assert neighbours > 10
+
+
+def test_images_are_mixed_in_the_first_epochs_only(images: RepeatedImages):
+    names = "random-erasing+mixup"
+    for epoch, mixed in ((1, True), (2, True), (3, False)):
+        plain, found = (batches(images, name, epoch, mixing_epochs=2) for name in ("random-erasing", names))
+        assert all((batch.shares is not None) == mixed for batch in found)
+        same = (torch.equal(a.frames, b.frames) for a, b in zip(plain, found, strict=True))
+        assert all(same) == (not mixed)
+
+
+def test_a_larger_alpha_draws_shares_nearer_to_a_half():
+    def spread(alpha: float) -> float:
+        images, labels = torch.zeros(2, 3, 4, 4), torch.tensor([0, 1])
+        shares = [augment_batch(["mixup"], 2, 0, e, alpha)(images, labels, SAMPLES[:2])[1] for e in range(60)]
+        return float(torch.stack([share[0, 0] for share in shares if share is not None]).std())
+
+    # Beta(a, a) has the variance 1 / (8 a + 4).
+    assert spread(0.2) == pytest.approx(0.42, abs=0.06) and spread(5.0) == pytest.approx(0.15, abs=0.04)
 
 
 def test_a_run_with_every_part_of_the_recipe_resumes_bit_for_bit(cache: Path, tmp_path: Path):

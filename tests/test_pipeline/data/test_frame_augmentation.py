@@ -235,7 +235,7 @@ def test_another_seed_epoch_or_sample_draws_anew(name: str):
 def test_no_draws_repeat_those_of_the_order_or_of_augmented_events():
     """NumPy takes a seed that ends in zeros for one without them."""
     assert np.random.default_rng([5, 2, 3]).random() == np.random.default_rng([5, 2, 3, 0]).random()
-    of_images = {"autoaugment-cifar10": 8, "autoaugment-imagenet": 9, "trivialaugment": 10}
+    of_images = {"autoaugment-cifar10": 8, "autoaugment-imagenet": 9, "trivialaugment": 10, "randaugment": 14}
     of_batches = {"random-erasing": 11, "mixup": 12, "cutmix": 13}
     every = NUMBERS | of_images | of_batches
     assert every == frame_augmentation.NUMBERS and min(every.values()) > 0

@@ -148,6 +148,31 @@ def test_the_transformers_are_trained_as_their_authors_configuration_says():
     }
 
 
+def test_the_transformer_on_cifar_is_trained_as_its_authors_configuration_says():
+    found = flatten(PRESETS["cifar100-sdt"].config)
+    expected = {
+        "dataset.augmentation": "flip+randaugment+mixup",
+        "dataset.mixup_alpha": 0.5,
+        "dataset.mixing_epochs": 200,
+        "binning.timesteps": 4,
+        "batch_size": 64,
+        "schedule.epochs": 310,
+        "schedule.warmup_epochs": 20,
+        "schedule.cooldown_epochs": 10,
+        "schedule.min_learning_rate": 1e-5,
+        "optimiser.name": "adamw",
+        "optimiser.learning_rate": 3e-4,
+        "optimiser.weight_decay": 0.06,
+        "optimiser.clip_norm": None,
+        "loss.readout": "mean",
+        "loss.label_smoothing": 0.1,
+        "precision": "fp32",
+        "keep_last": False,
+    }
+    assert {path: found[path] for path in expected} == expected
+    assert set(differing("cifar10-sdt", "cifar100-sdt")) == {"dataset.name"}
+
+
 def test_rows_with_an_asterisk_are_augmented_as_in_the_code_of_psn():
     for name in ("cifar10-resnet18", "cifar10-resnet18-t4", "cifar100-resnet18-t8", "cifar100-resnet18-ann"):
         assert differing(name, f"{name}-aug") == {
