@@ -32,6 +32,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from pipeline.config.augmentation_names import BATCH_AUGMENTATIONS
+from pipeline.config.config_sections import DatasetConfig
 from pipeline.data.frame_augmentation import NUMBERS
 from pipeline.data.torch_draws import DrawingFrom
 
@@ -45,7 +46,7 @@ _Mixing = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tenso
 
 
 def augment_batch(
-    names: Sequence[str], classes: int, seed: int, epoch: int, mixup_alpha: float = 0.2
+    names: Sequence[str], classes: int, seed: int, epoch: int, mixup_alpha: float = DatasetConfig.mixup_alpha
 ) -> Callable[[torch.Tensor, torch.Tensor, NDArray[np.int64]], tuple[torch.Tensor, torch.Tensor | None]]:
     """Return the function that augments a batch of images in one epoch.
 

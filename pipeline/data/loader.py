@@ -19,7 +19,7 @@ from pipeline.config.augmentation_names import (
     IMAGE_AUGMENTATIONS,
     parse_augmentation,
 )
-from pipeline.config.run_config import InputConfig
+from pipeline.config.run_config import DatasetConfig, InputConfig
 from pipeline.data.batch_augmentation import augment_batch
 from pipeline.data.event_augmentation import augment_events
 from pipeline.data.frame_augmentation import augment_frames
@@ -85,7 +85,7 @@ class FrameLoader:
         training: bool = False,
         keep_last: bool = False,
         augmentation: str = "none",
-        mixup_alpha: float = 0.2,
+        mixup_alpha: float = DatasetConfig.mixup_alpha,
         mixing_epochs: int | None = None,
         group: Group | None = None,
     ) -> None:
