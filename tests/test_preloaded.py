@@ -76,6 +76,20 @@ def test_other_settings_of_libraries_are_left_to_the_interpreter(environment: di
     assert run(executable, "-I", "-c", code).stdout == "False\n"
 
 
+def test_a_program_from_standard_input_has_the_filters_of_warnings(executable: Path):
+    code = "import sys, warnings; print(sys.argv, sys.warnoptions)\nassert 1 is 1, warnings.warn('no', UserWarning)"
+    results = [
+        run(program, "-W", "error::SyntaxWarning", "-", "x", input=code) for program in (sys.executable, executable)
+    ]
+    assert results[0].returncode == results[1].returncode == 1 and "SyntaxError" in results[1].stderr
+    code = code.replace("1 is 1", "False")
+    results = [
+        run(program, "-W", "error::UserWarning", "-", "x", input=code) for program in (sys.executable, executable)
+    ]
+    assert results[0].returncode == results[1].returncode == 1
+    assert results[0].stdout == results[1].stdout == "['-', 'x'] ['error::UserWarning']\n"
+
+
 def test_an_exception_is_printed_as_by_the_interpreter(executable: Path):
     code = "def f():\n    1 / 0\nf()"
     results = [run(program, "-c", code) for program in (sys.executable, executable)]

@@ -28,13 +28,23 @@ def run_interpreter() -> None:
     os.execv(PYTHON, [PYTHON, *sys.argv[1:]])
 
 
-def program(argv: list[str]) -> tuple[bool, str, list[str]] | None:
-    """Unbuffered or not, the option that names the program ("" a script's path), its name and arguments."""
-    unbuffered = argv[:1] == ["-u"]
-    argv = argv[unbuffered:]
-    if argv[:1] in (["-m"], ["-c"]) and len(argv) > 1:
-        return None if "multiprocessing" in argv[1] else (unbuffered, argv[0], argv[1:])
-    return (unbuffered, "", argv) if argv and not argv[0].startswith("-") else None
+def program(argv: list[str]) -> dict[str, object] | None:
+    """What the interpreter's arguments ask for; None if that is more than the server reproduces.
+
+    `option` is -m, -c, - (standard input) or "" (the path of a script); `argv` are the module, code or path, and the
+    program's own arguments.
+    """
+    unbuffered, filters = False, []
+    while argv[:1] in (["-u"], ["-W"]):
+        if argv[0] == "-u":
+            unbuffered, argv = True, argv[1:]
+        else:
+            filters, argv = [*filters, *argv[1:2]], argv[2:]
+    option = argv[0] if argv and argv[0].startswith("-") else ""
+    rest = argv[1:] if option in ("-m", "-c") else argv
+    if not rest or option not in ("-m", "-c", "-", "") or "multiprocessing" in rest[0]:
+        return None
+    return {"unbuffered": unbuffered, "filters": filters, "option": option, "argv": rest}
 
 
 def open_files() -> list[int]:

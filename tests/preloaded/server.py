@@ -29,6 +29,7 @@ import subprocess
 import sys
 import threading
 import types
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -247,13 +248,16 @@ def renew_interpreter(unbuffered: bool) -> None:
 
 def run(request: Request, executable: str) -> None:
     """Runs the program of a request as the interpreter does."""
-    unbuffered, option, argv = request.fields["program"]
-    renew_interpreter(unbuffered)
+    program = request.fields["program"]
+    option, argv = program["option"], program["argv"]
+    renew_interpreter(program["unbuffered"])
     sys.executable = executable
     sys.argv = ["-c", *argv[1:]] if option == "-c" else argv
-    sys.orig_argv = [executable, *([option] if option else []), *argv]
+    sys.orig_argv = [executable, *([option] if option in ("-m", "-c") else []), *argv]
+    sys.warnoptions.extend(program["filters"])
+    warnings._processoptions(program["filters"])  # type: ignore[attr-defined]
     extra = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    first = {"-c": "", "-m": os.getcwd(), "": os.path.dirname(os.path.realpath(argv[0]))}[option]
+    first = {"-c": "", "-": "", "-m": os.getcwd()}.get(option, os.path.dirname(os.path.realpath(argv[0])))
     sys.path[:0] = [first, *extra]
     importlib.invalidate_caches()
     main = sys.modules["__main__"]
@@ -261,6 +265,8 @@ def run(request: Request, executable: str) -> None:
         runpy._run_module_as_main(argv[0])  # type: ignore[attr-defined]
     elif option == "-c":
         exec(compile(argv[0], "<string>", "exec"), main.__dict__)
+    elif option == "-":
+        exec(compile(sys.stdin.read(), "<stdin>", "exec"), main.__dict__)
     else:
         main.__dict__.update(__file__=argv[0], __cached__=None)
         exec(compile(Path(argv[0]).read_bytes(), argv[0], "exec"), main.__dict__)
