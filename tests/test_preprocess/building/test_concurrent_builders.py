@@ -69,6 +69,7 @@ def wait_for(condition, what: str, seconds: float = 60.0) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_killed_builders_are_taken_up(tmp_path: Path, samples: list[Events]):
     layout = tiny_layout(tmp_path / "src", samples, chunk=100, delay_s=0.02)
     cache = tmp_path / "cache"
@@ -89,6 +90,7 @@ def test_killed_builders_are_taken_up(tmp_path: Path, samples: list[Events]):
     assert whole_files(cache / "tiny") == {"events.h5", "frames/number-T4-8x10.h5"}
 
 
+@pytest.mark.slow
 def test_kills_at_any_moment_leave_only_whole_files(tmp_path: Path, samples: list[Events], share_of):
     layout = tiny_layout(tmp_path / "src", samples, chunk=100, delay_s=0.004)
     rng = np.random.default_rng(5)

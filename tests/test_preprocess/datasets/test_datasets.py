@@ -166,6 +166,7 @@ def test_real_label_files(real_data: Path):
     assert [label for label, _, _ in read_labels(clips)] == [1, 2, 3, 5, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_real_gesture_clips_equal_what_spikingjelly_cuts(real_data: Path, tmp_path: Path):
     from spikingjelly.datasets.dvs128_gesture import _split_aedat_files_to_np

@@ -330,6 +330,7 @@ def test_machine_that_is_not_in_the_cluster_is_told_how_to_join(pair: tuple[Mach
         assert stranger.processes() == [] and stranger.shell(f"ls {stranger.own}/t") == ""
 
 
+@pytest.mark.new_interpreter
 def test_machine_that_was_half_killed_is_tidied():
     """`ray start` is killed: what it started is left, and is stopped by `down`; a dead member's files go, too."""
     with machines(1) as (head,):
