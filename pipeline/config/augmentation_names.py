@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
+
+from preprocess.nearest_name import nearest_name
 
 FRAME_AUGMENTATIONS = ("flip", "roll", "crop", "rotation", "shear", "cutout", "event-drop")
 """Augmentations of frames in `pipeline.data.frame_augmentation`, in the order in which they are applied."""
@@ -11,10 +12,16 @@ FRAME_AUGMENTATIONS = ("flip", "roll", "crop", "rotation", "shear", "cutout", "e
 EVENT_AUGMENTATIONS = ("time-jitter", "spatial-jitter", "drop-events")
 """Augmentations of events before binning in `pipeline.data.event_augmentation`; only one can be used at a time."""
 
-IMAGE_AUGMENTATIONS = ("crop", "flip", "autoaugment-cifar10", "autoaugment-imagenet", "cutout")
+IMAGE_AUGMENTATIONS = (
+    "crop", "flip", "autoaugment-cifar10", "autoaugment-imagenet", "trivialaugment", "randaugment", "cutout",
+)  # fmt: skip
 """Augmentations of static images in `pipeline.data.image_augmentation`, in the order in which they are applied."""
 
-_NAMES = tuple(dict.fromkeys((*FRAME_AUGMENTATIONS, *EVENT_AUGMENTATIONS, *IMAGE_AUGMENTATIONS)))
+BATCH_AUGMENTATIONS = ("random-erasing", "mixup", "cutmix")
+"""Augmentations of batches of normalised images in `pipeline.data.batch_augmentation`, after those of images."""
+
+_ALL_OF_IMAGES = (*IMAGE_AUGMENTATIONS, *BATCH_AUGMENTATIONS)
+_NAMES = tuple(dict.fromkeys((*FRAME_AUGMENTATIONS, *EVENT_AUGMENTATIONS, *_ALL_OF_IMAGES)))
 _RULE = f"dataset.augmentation: expected none or any of {', '.join(_NAMES)} joined by +"
 
 
@@ -29,8 +36,8 @@ def augmentation_errors(text: str) -> Iterator[str]:
     # Without duplicates, so that an error is not reported twice.
     for name in dict.fromkeys(names):
         if name not in (*_NAMES, "none"):
-            near = difflib.get_close_matches(name, (*_NAMES, "none"), n=1, cutoff=0.4)
-            yield f"{_RULE}, found '{name}'" + (f". Did you mean '{near[0]}'?" if near else "")
+            near = nearest_name(name, (*_NAMES, "none"))
+            yield f"{_RULE}, found '{name}'" + (f". Did you mean '{near}'?" if near else "")
         elif name != "none" and names.count(name) > 1:
             yield f"dataset.augmentation: expected each name once, found '{name}' {names.count(name)} times in '{text}'"
     if "none" in names and len(names) > 1:
@@ -48,7 +55,7 @@ def kind_errors(text: str, *, images: bool) -> Iterator[str]:
         text: `dataset.augmentation`, without other errors.
         images: Whether the input is static images, not frames of events.
     """
-    accepted = IMAGE_AUGMENTATIONS if images else (*FRAME_AUGMENTATIONS, *EVENT_AUGMENTATIONS)
+    accepted = _ALL_OF_IMAGES if images else (*FRAME_AUGMENTATIONS, *EVENT_AUGMENTATIONS)
     wrong = [name for name in parse_augmentation(text) if name not in accepted]
     if wrong:
         kind = "images (input.encoding direct)" if images else "events"

@@ -129,11 +129,14 @@ def test_crop_and_flip_equal_torchvisions_functions():
     assert 10 < mirrored < 30
 
 
-def test_autoaugment_is_torchvisions_with_the_numbers_of_the_sample():
+def test_policies_are_torchvisions_with_the_numbers_of_the_sample():
     images, numbers = crops(20, 32, test=False)[0], np.arange(20)
-    for stream, policy in ((8, "CIFAR10"), (9, "IMAGENET")):
-        found = augment_images([f"autoaugment-{policy.lower()}"], 5, 2)(images, numbers)
-        transform = v2.AutoAugment(v2.AutoAugmentPolicy[policy])
+    for name, stream, transform in (
+        ("autoaugment-cifar10", 8, v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)),
+        ("autoaugment-imagenet", 9, v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET)),
+        ("trivialaugment", 10, v2.TrivialAugmentWide(interpolation=v2.InterpolationMode.BILINEAR)),
+    ):
+        found = augment_images([name], 5, 2)(images, numbers)
         for k in numbers:
             torch.manual_seed(int(np.random.default_rng([5, 2, k, stream]).integers(0, 1 << 62)))
             np.testing.assert_array_equal(found[k], transform(torch.from_numpy(images[k])))
@@ -281,8 +284,15 @@ def test_a_trained_network_classifies_arrays_and_files(trained: Path, cache: Pat
     Image.new("RGB", (48, 32)).save(paths[1])
     paths[2].write_bytes(b"nothing")
     assert run("predict", trained, *paths) == 2
-    first, second = (line for line in capsys.readouterr().err.splitlines() if "expected" in line)
+    printed = capsys.readouterr()
+    assert paths[0].name in printed.out and found[0].name in printed.out and paths[1].name not in printed.out
+    first, second = (line for line in printed.err.splitlines() if "expected" in line)
     assert "expected 32x32 pixels (rows x columns), found 32x48" in first and "other first bytes" in second
+    assert run("predict", trained, *paths[1:]) == 2 and capsys.readouterr().out == ""
+    assert run("predict", trained, tmp_path) == 2
+    assert capsys.readouterr().err == (
+        f"spikeloom: {tmp_path}: expected an image, found a folder. Give the files in it.\n"
+    )
     assert run("predict", trained, paths[0], "--sort") == 2
 
 

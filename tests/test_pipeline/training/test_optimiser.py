@@ -50,7 +50,7 @@ from tune.stats.summary import t_interval
 
 network = torch.nn.Sequential(torch.nn.Conv2d(2, 2, 3), torch.nn.Flatten())
 count_operations(network, torch.ones(1, 1, 2, 4, 4)[0])
-for name in ("sgd", "adamw"):
+for name in ("sgd", "adamw", "lamb"):
     optimiser = make_optimiser(network, OptimiserConfig(name=name))
     optimiser.zero_grad()
     network(torch.ones(1, 2, 4, 4)).sum().backward()
@@ -62,6 +62,7 @@ print([name for name in ("torch._dynamo", "torch._inductor", "sympy", "scipy.sta
 """
 
 
+@pytest.mark.slow
 def test_a_training_process_loads_neither_pytorchs_compiler_nor_scipy_stats():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
     assert done.stdout == "[]\n", done.stderr
