@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -135,9 +136,10 @@ class LayerSums:
         # Compared in the type of u, as the node compares.
         spikes = u >= self._own.v_threshold
         tensors = [tensor.flatten(1) for tensor in (x, u, spikes, of_spikes, of_x)]
-        for part in _chunks(x.shape[0], tensors[0].shape[1]):
-            wide = [tensor[:, part].double() for tensor in tensors]
-            self._add_chunk(wide, None if valid is None else valid[:, part])
+        with _one_thread():
+            for part in _chunks(x.shape[0], tensors[0].shape[1]):
+                wide = [tensor[:, part].double() for tensor in tensors]
+                self._add_chunk(wide, None if valid is None else valid[:, part])
 
     def _add_chunk(self, tensors: list[torch.Tensor], valid: torch.Tensor | None) -> None:
         x, u, spikes, of_spikes, of_x = tensors
@@ -275,6 +277,21 @@ def _count(values: torch.Tensor, valid: torch.Tensor | None) -> float:
 def _square(values: torch.Tensor, valid: torch.Tensor | None = None) -> float:
     """The sum of squares."""
     return float(torch.linalg.vector_norm(values if valid is None else values * valid)) ** 2
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one CPU thread in the context.
+
+    A chunk is thousands of short operations, after each of which threads wait for each other: with other processes on
+    the machine, two threads took ten times as long as one.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _chunks(steps: int, columns: int) -> Iterator[slice]:

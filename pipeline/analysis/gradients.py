@@ -54,7 +54,7 @@ def analyse_gradients(target: Path | str | Analysed, options: GradientOptions | 
     """Split the gradient of the training loss with respect to each neuron's potential by distance in time.
 
     The network runs in training mode, with the batch statistics of batches of the run's size, dropout, and the run's
-    loss. Weights do not change.
+    loss, in float32 and without augmentation. Weights do not change.
 
     Args:
         target: A run folder, the name of a preset (whose network is not trained), or an opened one.
