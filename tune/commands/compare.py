@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 PROG = "spikeloom compare"
 _SEEDS = 5
 _BUDGET = 8
+# Three doublings.
+_MOST_TIMES = 8
 # The options that a resumed comparison accepts: none of them changes what is compared.
 _BESIDE_RESUME = frozenset({"--accept-changed-code", "--address", "--storage"})
 
@@ -55,6 +57,9 @@ class Arguments(ConfiguredArguments):
         "seeds",
         "over",
         "fairness",
+        "epochs",
+        "max_epochs",
+        "margin",
         "list",
         "schedule.epochs",
         "config",
@@ -79,6 +84,16 @@ class Arguments(ConfiguredArguments):
     validation samples only."""
     budget: int | None = None
     """Number of trials per neuron and setting for --fairness equal-budget (default: 8)."""
+    epochs: Literal["auto"] | None = None
+    """auto: double the epochs of all runs, from --schedule.epochs on, until every run has converged; whether it has is
+    decided by its training alone."""
+    max_epochs: int | None = None
+    """Largest number of epochs for --epochs auto (default: 8 times --schedule.epochs)."""
+    margin: float | None = None
+    """Largest difference that does not matter, in percentage points, declared before the first run. The verdict is then
+    equivalent within the margin (two one-sided tests), different, or not decided."""
+    speed_at: float = 90.0
+    """Training accuracy in per cent at which the speed of learning is compared."""
     list: bool = False
     """List the designs and exit."""
     resume: Path | None = None
@@ -120,7 +135,7 @@ def run(argv: list[str]) -> None:
     if len(conclusion.results) == 1:
         seed_table(conclusion, conclusion.results[0]).print()
     difference_table(conclusion).print()
-    for sentence in (*conclusion.sentences(), *excluded_lines(conclusion.errors)):
+    for sentence in (*conclusion.statements(), *excluded_lines(conclusion.errors)):
         print(sentence)
     print(f"Results are in {folder}: table.md, table.csv, results.csv and figures/.")
     print(f"For one page with all of them: spikeloom report {folder}")
@@ -155,7 +170,7 @@ def plan_comparison(arguments: Arguments) -> Comparison:
         UsageError: If arguments contradict each other.
         ConfigError: If a design, preset or configuration is unknown or invalid.
     """
-    from tune.comparison.comparison_plan import Comparison, Tuning
+    from tune.comparison.comparison_plan import AutoEpochs, Comparison, Tuning
     from tune.comparison.tuning_per_neuron import tuning_space
 
     design = _design(arguments)
@@ -166,14 +181,20 @@ def plan_comparison(arguments: Arguments) -> Comparison:
     count = arguments.seeds or (design.seeds if design else _SEEDS)
     space = tuning_space(arguments.fairness, config.optimiser.learning_rate)
     trials = (arguments.budget or _BUDGET) if arguments.fairness == "equal-budget" else None
-    return Comparison(
+    comparison = Comparison(
         arguments.label,
         _settings(arguments, design, config),
         _arms(arguments, design),
         tuple(range(config.seed, config.seed + count)),
         default_cache(arguments.cache),
         Tuning(space, trials),
+        margin=None if arguments.margin is None else arguments.margin / 100,
+        speed_at=arguments.speed_at / 100,
     )
+    if arguments.epochs is None:
+        return comparison
+    most = _MOST_TIMES * comparison.longest if arguments.max_epochs is None else arguments.max_epochs
+    return replace(comparison, auto=AutoEpochs(most))
 
 
 def _design(arguments: Arguments) -> Design | None:
@@ -235,6 +256,17 @@ def _refuse(arguments: Arguments, design: Design | None) -> None:
             f"--budget: expected --fairness equal-budget, found --fairness {arguments.fairness}. Leave --budget out, "
             "or change --fairness."
         )
+    if arguments.max_epochs is not None and arguments.epochs is None:
+        errors.append(
+            f"--max-epochs: expected --epochs auto with it, found --max-epochs {arguments.max_epochs} alone. "
+            "For a fixed number of epochs: --schedule.epochs"
+        )
+    if arguments.margin is not None and not 0 < arguments.margin < 100:
+        errors.append(
+            f"--margin: expected percentage points between 0 and 100, found {arguments.margin:g}. Such as: --margin 0.5"
+        )
+    if not 0 < arguments.speed_at <= 100:
+        errors.append(f"--speed-at: expected more than 0 and at most 100 per cent, found {arguments.speed_at:g}")
     if design is not None and (arguments.over or arguments.also):
         errors.append(
             f"--over, --also: expected neither, because the design {design.name} defines its own settings. Leave them "

@@ -122,5 +122,5 @@ def compare(
         )
         for verdict, difference in conclusion.differences
     )
-    said = (*conclusion.sentences(), *excluded_lines(conclusion.errors))
+    said = (*conclusion.statements(), *excluded_lines(conclusion.errors))
     return ComparisonResult(folder, differences, said)

@@ -1,11 +1,9 @@
-"""Equivalence within a margin: two one-sided t-tests of paired differences, their power, and the pairs that they need."""
+"""Equivalence within a margin: two one-sided t-tests of paired differences, their power, and the pairs they need."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-
-import numpy as np
 
 from tune.stats.summary import LEVEL, summarise
 
@@ -65,7 +63,7 @@ def equivalence_power(mean: float, std: float, margin: float, pairs: int, level:
     critical = float(stdtrit(pairs - 1, 1 - level))
     above = 1 - float(nctdtr(pairs - 1, (mean + margin) / error, critical))
     below = float(nctdtr(pairs - 1, (mean - margin) / error, -critical))
-    return float(np.clip(np.nan_to_num(above, nan=1.0) + np.nan_to_num(below, nan=1.0) - 1, 0, 1))
+    return max(0.0, above + below - 1)
 
 
 def difference_power(mean: float, std: float, pairs: int, level: float = LEVEL) -> float:
@@ -80,8 +78,7 @@ def difference_power(mean: float, std: float, pairs: int, level: float = LEVEL) 
     from scipy.special import nctdtr, stdtrit
 
     critical = float(stdtrit(pairs - 1, 1 - level / 2))
-    found = 1 - float(nctdtr(pairs - 1, abs(mean) / std * math.sqrt(pairs), critical))
-    return float(np.nan_to_num(found, nan=1.0))
+    return 1 - float(nctdtr(pairs - 1, abs(mean) / std * math.sqrt(pairs), critical))
 
 
 def pairs_to_decide(
@@ -130,4 +127,4 @@ def _fewest(suffices: Callable[[int], bool], least: int) -> int | None:
 
 def _check_margin(margin: float) -> None:
     if not (margin > 0 and math.isfinite(margin)):
-        raise ValueError(f"margin: expected a difference of more than 0, found {margin}. 0.005 is 0.5 percentage points.")
+        raise ValueError(f"margin: expected a difference of more than 0, found {margin}. Half a percent is 0.005.")
