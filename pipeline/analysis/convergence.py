@@ -11,12 +11,14 @@ learning rate goes to 0 (the last quarter of its epochs has 2.5 % of the sum of 
 of the learning rates so far, s, which is 1 at the end of the run and 2 at the end of a run twice as long, and what a
 falling learning rate alone brings is a term of its own:
 
-    accuracy(epoch) = a - b phi((s - s_0) / tau) - c rate(epoch) + noise,    b, c >= 0
+    value(epoch) = a - b phi((s - s_0) / tau) - c rate(epoch) + noise,    b >= 0,    0 <= c <= a fifth of the range
 
-with phi an exponential, a power law (1 + x)^(-1/2) or a late fall exp(-x^3), and tau from 0.03 to 3 runs. Gains
-b (phi(end of the run) - phi(end of twice the run)) are averaged over all of these shapes and over b = 0, each weighted
-by its likelihood (Gaussian noise of unknown variance) and by its prior: one half for b = 0, the rest shared, and
-1/sqrt(n) for the further parameter, as in the Bayesian information criterion (Schwarz 1978).
+of training accuracy and minus training loss, with phi, common to both, an exponential, a power law (1 + x)^(-1/2) or a
+late fall exp(-x^3), and tau from 0.03 to 3 runs. Gains b (phi(end of the run) - phi(end of twice the run)) in accuracy
+are averaged over all of these shapes and over b = 0, each weighted by its likelihood (Gaussian noise of unknown
+variance) and by its prior: one half for b = 0, the rest shared, and 1/sqrt(n) for each b, as in the Bayesian
+information criterion (Schwarz 1978). The limit of c matters: without it, a whole curve under a cosine schedule could be
+put down to the falling learning rate.
 
 What the rule cannot see: a run of fewer than `FEWEST_EPOCHS` epochs is too short for a projection; a run that has
 hardly learned may be on the plateau before the learning begins. Neither counts as converged. Nor does the rule know the
@@ -35,12 +37,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 FITTED = 0.99
-MOST_GAIN = 0.015
+MOST_GAIN = 0.0125
 FEWEST_EPOCHS = 12
 # Less than this share of the way from chance to all training samples: the run has hardly learned.
 _LEARNED = 0.25
 # The fit leaves out the epochs before this share of the summed learning rates, whose shape is that of the beginning.
 _FIT_FROM = 0.1
+# The largest share of a curve's range that a falling learning rate alone may explain.
+_MOST_BY_RATE = 0.2
 _TAUS = np.geomspace(0.03, 3.0, 16)
 
 State = Literal["fitted", "flat", "improving", "too short", "hardly learned"]
@@ -111,9 +115,9 @@ def assess_convergence(
     known = [row for row in rows if row.get("train_accuracy") is not None]
     if not known:
         return None
-    accuracies = _column(known, "train_accuracy")
+    accuracies, losses = _column(known, "train_accuracy"), _column(known, "train_loss")
     accuracy, accuracy_change = _last_quarter(accuracies)
-    _, loss_change = _last_quarter(_column(known, "train_loss"))
+    _, loss_change = _last_quarter(losses)
     chance = 1 / classes if classes else 0.0
     gain: float | None = None
     state: State
@@ -127,7 +131,7 @@ def assess_convergence(
     elif len(known) < FEWEST_EPOCHS:
         state = "too short"
     else:
-        gain = projected_gain(accuracies, _column(known, "learning_rate", 1.0))
+        gain = projected_gain(accuracies, losses, _column(known, "learning_rate", 1.0))
         state = "improving" if gain > MOST_GAIN else "flat"
     reached = np.flatnonzero(accuracies >= FITTED)
     return Convergence(
@@ -164,54 +168,63 @@ def epochs_to(rows: Sequence[Mapping[str, Any]], accuracy: float) -> float | Non
     return None
 
 
-def projected_gain(values: NDArray[np.float64], rates: NDArray[np.float64]) -> float:
-    """How much a curve would still rise in twice as many epochs; see the module for the model.
+def projected_gain(accuracies: NDArray[np.float64], losses: NDArray[np.float64], rates: NDArray[np.float64]) -> float:
+    """How much the training accuracy would still rise in twice as many epochs; see the module for the model.
 
     Args:
-        values: The value of each epoch, such as the training accuracy, float64 (epochs,).
+        accuracies: The training accuracy of each epoch, float64 (epochs,), fractions.
+        losses: The training loss of each epoch, float64 (epochs,).
         rates: The learning rate of each epoch, float64 (epochs,), not all 0.
 
     Returns:
-        In the unit of the values, at least 0.
+        A fraction, at least 0.
     """
     # An epoch's value is measured while it is trained: in its middle.
     time = (np.cumsum(rates) - rates / 2) / rates.sum()
     kept = time >= _FIT_FROM
-    y, rate, time = values[kept], rates[kept] / rates.max(), time[kept]
-    ends = _shapes(np.array([1.0, 2.0]) - time[0])
-    gain_of_one = ends[:, 0] - ends[:, 1]
-    learned, residual, without = _fit(y - y.mean(), -_shapes(time - time[0]), -rate)
-    gains = np.append(learned * gain_of_one, 0.0)
-    # Residuals below the resolution of an accuracy say nothing.
-    squares = np.maximum(np.append(residual, without), 1e-9)
-    priors = np.append(np.full(len(learned), 1 / (len(learned) * math.sqrt(len(y)))), 1.0)
-    logs = np.log(priors) - (len(y) - 2) / 2 * np.log(squares)
+    time, rate = time[kept], rates[kept] / rates.max()
+    shapes, ends = _shapes(time - time[0]), _shapes(np.array([1.0, 2.0]) - time[0])
+    count, parameter = len(time), 1 / math.sqrt(len(time))
+    # The last entry is that of b = 0.
+    logs = np.log(np.append(np.full(len(shapes), parameter**2 / len(shapes)), 1.0))
+    gains = np.zeros(len(logs))
+    for values in (-losses, accuracies):
+        y = values[kept]
+        learned, squares = _fit(y - y.mean(), -shapes, -rate, _MOST_BY_RATE * float(np.ptp(values)))
+        # Residuals below the resolution of an accuracy say nothing.
+        logs = logs - (count - 2) / 2 * np.log(np.maximum(squares, 1e-9))
+        gains[:-1] = learned * (ends[:, 0] - ends[:, 1])
     weights = np.exp(logs - logs.max())
     return float((weights * gains).sum() / weights.sum())
 
 
 def _fit(
-    y: NDArray[np.float64], shapes: NDArray[np.float64], rate: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Least squares of y on each shape and the rate, with coefficients >= 0.
+    y: NDArray[np.float64], shapes: NDArray[np.float64], rate: NDArray[np.float64], most: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Least squares of y on each shape and the rate.
+
+    Args:
+        y: Centred values, float64 (epochs,).
+        shapes: float64 (shapes, epochs), whose coefficients are at least 0.
+        rate: float64 (epochs,), whose coefficient is between 0 and `most`.
+        most: See `rate`.
 
     Returns:
-        The coefficient of each shape, the residual sum of squares with it, and that without any shape.
+        The coefficient of each shape, and the residual sum of squares with each of them and, last, with none.
     """
     p, e = shapes - shapes.mean(1, keepdims=True), rate - rate.mean()
     pp, ee, pe, py, ey, yy = (p * p).sum(1), float(e @ e), p @ e, p @ y, float(e @ y), float(y @ y)
-    without = yy - (max(ey, 0.0) ** 2 / ee if ee > 1e-12 else 0.0)
     determinant = pp * ee - pe**2
+    # With a constant rate, and where a shape is as the rate, the shape takes all.
     apart = determinant > 1e-9 * pp * ee + 1e-30
-    safe = np.where(apart, determinant, 1.0)
-    both, of_rate = (py * ee - ey * pe) / safe, (ey * pp - py * pe) / safe
-    inside = apart & (both >= 0) & (of_rate >= 0)
-    alone = np.maximum(py / pp, 0.0)
-    residual_alone = yy - alone * py
-    # On the boundary one of the two is 0: the better one stays.
-    boundary = np.where(residual_alone <= without, alone, 0.0)
-    residual = np.where(inside, yy - both * py - of_rate * ey, np.minimum(residual_alone, without))
-    return np.where(inside, both, boundary), residual, without
+    of_rate = np.where(apart, (ey * pp - py * pe) / np.where(apart, determinant, 1.0), 0.0).clip(0.0, most)
+    of_shape = np.maximum((py - of_rate * pe) / pp, 0.0)
+    rate_alone = min(max(ey / ee, 0.0), most) if ee > 1e-12 else 0.0
+    alone = yy - 2 * rate_alone * ey + rate_alone**2 * ee
+    squares = yy - 2 * of_shape * py - 2 * of_rate * ey
+    squares += of_shape**2 * pp + 2 * of_shape * of_rate * pe + of_rate**2 * ee
+    # Where b is 0, the rate's own optimum is the best there is.
+    return of_shape, np.append(np.where(of_shape > 0, squares, alone), alone)
 
 
 def _shapes(time: NDArray[np.float64]) -> NDArray[np.float64]:

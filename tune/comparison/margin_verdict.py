@@ -85,7 +85,10 @@ def margin_sentence(verdict: MarginVerdict, difference: Difference, margin: floa
         interval = difference.interval
         beyond = interval is not None and min(abs(interval[0]), abs(interval[1])) > margin
         size = f"by more than {within}" if beyond else f"whether by more than {within} is not shown"
-        return f"different: {better.label} is significantly better on this test set, {size}."
+        low, high = difference.crossed_interval or (summary.mean, summary.mean)
+        # The test is over seeds; all of them share the same few test samples.
+        limit = f"; the interval over {difference.unit} includes zero, so this may not generalise" * (low <= 0 <= high)
+        return f"different: {better.label} is significantly better on this test set, {size}{limit}."
     if summary.n == 1:
         return f"not decided whether equivalent within {within}: one pair of runs cannot show it."
     if verdict.more_seeds is None:

@@ -60,11 +60,12 @@ def simulate(rng: np.random.Generator) -> Simulated:
 
     share = learned(np.cumsum(rates) - rates / 2) * (1 - rng.choice([0, rng.uniform(0, 0.08)]) * rates / rates.max())
     noise = rng.choice([0, 0.003, 0.01]) * np.sqrt(rates / rates.max()) * rng.standard_normal(epochs)
-    accuracy = rng.binomial(samples, np.clip(1 / classes + (limit - 1 / classes) * share + noise, 0, 1)) / samples
+    mean = np.clip(1 / classes + (limit - 1 / classes) * share + noise, 0, 1)
+    accuracy, loss = rng.binomial(samples, mean) / samples, 2 - 2 * mean + rng.normal(0, 0.5 / samples**0.5, epochs)
     end, twice = learned(np.array([whole, 2 * whole]))
     rows = [
-        {"epoch": k + 1, "train_accuracy": value, "train_loss": 2 * (1 - value), "learning_rate": rate}
-        for k, (value, rate) in enumerate(zip(accuracy.tolist(), rates.tolist(), strict=True))
+        {"epoch": k + 1, "train_accuracy": value, "train_loss": lost, "learning_rate": rate}
+        for k, (value, lost, rate) in enumerate(zip(accuracy.tolist(), loss.tolist(), rates.tolist(), strict=True))
     ]
     return Simulated(rows, classes, float((limit - 1 / classes) * (twice - end)), accuracy[-2:].min() >= 0.99)
 
