@@ -53,8 +53,8 @@ _REASONS: Mapping[State, str] = {
     "fitted": "fits its training samples",
     "flat": "no longer improves",
     "improving": "still improving",
-    "too short": f"fewer than {FEWEST_EPOCHS} epochs, and training samples not fitted",
-    "hardly learned": "has hardly learned its training samples",
+    "too short": "too few epochs to tell",
+    "hardly learned": "has hardly learned",
 }
 
 

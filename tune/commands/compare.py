@@ -120,6 +120,7 @@ def run(argv: list[str]) -> None:
     comparison, folder = _resumed(arguments, argv) if arguments.resume else _started(arguments)
     from tune.comparison.comparison_tables import accuracy_table, difference_table, seed_table
     from tune.comparison.conclusions import excluded_lines
+    from tune.comparison.convergence.convergence_table import convergence_table
     from tune.comparison.run_comparison import compare
     from tune.resources.storage_settings import with_kept_storage
     from tune.trials.custom_code import check_folder_code
@@ -135,9 +136,10 @@ def run(argv: list[str]) -> None:
     if len(conclusion.results) == 1:
         seed_table(conclusion, conclusion.results[0]).print()
     difference_table(conclusion).print()
+    convergence_table(conclusion).print()
     for sentence in (*conclusion.statements(), *excluded_lines(conclusion.errors)):
         print(sentence)
-    print(f"Results are in {folder}: table.md, table.csv, results.csv and figures/.")
+    print(f"Results are in {folder}: table.md, table.csv, convergence.csv, results.csv and figures/.")
     print(f"For one page with all of them: spikeloom report {folder}")
 
 

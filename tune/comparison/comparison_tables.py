@@ -73,7 +73,8 @@ def accuracy_table(conclusion: Conclusion) -> Table:
     note = (
         "Mean ± standard deviation over seeds; differences are paired by seed, in percentage points. Intervals are "
         "Student's t over seeds and test samples (over groups of related samples where there are any). Energy is "
-        "estimated per inference from operation counts, not measured. Converged: the runs whose training had ended."
+        "estimated per inference from operation counts, not measured. Converged: the runs that more epochs would "
+        "hardly improve; see the table of convergence."
     )
     if several:
         columns = ("setting", *columns)

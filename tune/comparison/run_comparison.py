@@ -15,7 +15,7 @@ from preprocess.files import make_folder, write_whole
 from preprocess.store.imported_frames import check_input, open_dataset
 from preprocess.terminal.progress import Progress
 from tune.comparison.arms import Setting
-from tune.comparison.comparison_plan import FILE, Comparison, read_comparison, read_outcomes
+from tune.comparison.comparison_plan import FILE, AutoEpochs, Comparison, read_comparison, read_outcomes
 from tune.comparison.conclusions import Conclusion, conclude, excluded_lines
 from tune.comparison.convergence.auto_epochs import check_rounds, train_rounds
 from tune.comparison.convergence.convergence_table import convergence_csv
@@ -194,7 +194,7 @@ def _with_earlier(comparison: Comparison, folder: Path) -> Comparison:
         seeds=tuple(sorted({*earlier.seeds, *comparison.seeds})),
         tuned=earlier.tuned,
         declared=earlier.declared,
-        auto=earlier.auto,
+        auto=_raised(earlier.auto, comparison.auto),
     )
 
 
@@ -218,19 +218,22 @@ def _changed_settings(earlier: Comparison, now: Comparison) -> list[str]:
 
 
 def _changed_declaration(earlier: Comparison, now: Comparison) -> list[str]:
-    """What was declared before the first run and must not depend on results: margin, speed and maximum of epochs."""
+    """What was declared before the first run, so that it cannot depend on results."""
     declared = {
         "--margin": (_percent(earlier.margin), _percent(now.margin)),
         "--speed-at": (_percent(earlier.speed_at), _percent(now.speed_at)),
-        "--epochs auto, --max-epochs": tuple(
-            "none" if auto is None else f"{auto.most}" for auto in (earlier.auto, now.auto)
-        ),
+        "--epochs": ("auto" if earlier.auto else "none", "auto" if now.auto else "none"),
     }
     return [
         f"expected {option} {there}, as declared before the first run, found {here}"
         for option, (there, here) in declared.items()
         if there != here
     ]
+
+
+def _raised(earlier: AutoEpochs | None, now: AutoEpochs | None) -> AutoEpochs | None:
+    """The present doubling with the larger maximum: what is trained depends on training alone, not on test results."""
+    return None if earlier is None or now is None else replace(earlier, most=max(earlier.most, now.most))
 
 
 def _percent(share: float | None) -> str:

@@ -108,7 +108,7 @@ def test_the_table_of_convergence_gives_each_run_s_reason_and_the_numbers_behind
         "+25.0",
         "4",
     )
-    assert clif[3] == "fits its training samples: 7; fewer than 12 epochs, and training samples not fitted: 8"
+    assert clif[3] == "fits its training samples: 7; too few epochs to tell: 8"
     assert convergence_table(conclusion) in tables(conclusion)
 
 
@@ -308,12 +308,22 @@ def test_what_was_declared_before_the_runs_cannot_be_changed_afterwards(tmp_path
         (replace(comparison, margin=0.02), "expected --margin 0.5, as declared before the first run, found 2"),
         (replace(comparison, margin=None), "expected --margin 0.5, as declared before the first run, found none"),
         (replace(comparison, speed_at=0.5), "expected --speed-at 90, .* found 50"),
-        (replace(comparison, auto=AutoEpochs(99)), "--max-epochs 16, .* found 99"),
-        (replace(comparison, auto=None), "--max-epochs 16, .* found none"),
+        (replace(comparison, auto=None), "expected --epochs auto, as declared before the first run, found none"),
     ):
         with pytest.raises(RunError, match=message):
             _with_earlier(changed, tmp_path)
     assert _with_earlier(comparison, tmp_path) == comparison
+
+
+def test_the_maximum_of_epochs_may_be_raised_to_continue_but_not_lowered(tmp_path: Path):
+    comparison = auto_comparison(tmp_path, most=8)
+    comparison.write(tmp_path)
+    last = train_rounds(comparison, tmp_path, trainer(tmp_path, {"lif": 2, "clif": 12}), Progress())
+    assert "a larger `--max-epochs` than 8 continues" in conclude(last, tmp_path).warning
+    lowered, raised = (_with_earlier(replace(comparison, auto=AutoEpochs(most)), tmp_path) for most in (4, 16))
+    assert lowered == last
+    last = train_rounds(raised, tmp_path, trainer(tmp_path, {"lif": 2, "clif": 12}), Progress())
+    assert last.longest == 16 and conclude(last, tmp_path).warning == ""
 
 
 def test_folders_of_earlier_versions_declare_nothing(tmp_path: Path):

@@ -31,8 +31,14 @@ def convergence_warning(comparison: Comparison, results: Sequence[SettingResult]
     return (
         f"Not trained to convergence: this compares speed of learning at {listed} "
         f"epoch{'' if epochs == [1] else 's'}{where}, not what the neurons can learn. Runs that had not converged: "
-        f"{counts}. `--epochs auto` trains until they have."
+        f"{counts}. {_remedy(comparison)}"
     )
+
+
+def _remedy(comparison: Comparison) -> str:
+    if comparison.auto is None:
+        return "`--epochs auto` trains until they have."
+    return f"Epochs were doubled up to the maximum; a larger `--max-epochs` than {comparison.auto.most} continues."
 
 
 def convergence_sentences(comparison: Comparison, results: Sequence[SettingResult]) -> list[str]:

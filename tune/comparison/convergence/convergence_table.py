@@ -59,19 +59,19 @@ def convergence_table(conclusion: Conclusion) -> Table:
         for figures in result.arms.values()
     ]
     columns = (
-        "neuron", "epochs", "converged", "runs (seeds)", "training accuracy, %", "its change, percentage points",
-        "change of training loss", "gain of twice the epochs, percentage points", "gap to test, percentage points",
-        f"epoch of {100 * FITTED:.0f} %",
+        "neuron", "epochs", "converged", "why (seeds)", "training accuracy, %", "change, points", "change of loss",
+        "gain of twice the epochs, points", "gap to test, points", f"epoch of {100 * FITTED:.0f} %",
     )  # fmt: skip
     fitted, gain = f"{100 * FITTED:.0f} %", f"{100 * MOST_GAIN:g} percentage points"
     note = (
-        "Means over seeds. Training accuracy is that of the last quarter of the epochs; changes are from the quarter "
-        f"before. A run has converged if its training accuracy is at least {fitted}, or if twice as many epochs, with "
-        f"the schedule stretched to them, would raise it by no more than {gain}. This gain is projected from the "
-        "learning curve over the summed learning rate, because a cosine schedule makes every curve flat at its end; "
-        f"with --epochs auto, it is measured against the run of half the epochs. Runs of fewer than {FEWEST_EPOCHS} "
-        "epochs, or that have hardly learned, can only be shown to have converged by fitting their samples. "
-        f"Epoch of {fitted}: the first, over the runs that reached it."
+        "Means over seeds; changes, gains and gaps of accuracy in percentage points. Training accuracy and loss are "
+        "those of the last quarter of the epochs; changes are from the quarter before. A run has converged if its "
+        f"training accuracy is at least {fitted}, or if twice as many epochs, with the schedule stretched to them, would "
+        f"raise it by no more than {gain}. This gain is projected from the learning curve over the summed learning "
+        "rate, because a cosine schedule makes every curve flat at its end; with --epochs auto, it is measured against "
+        f"the run of half the epochs. Runs of fewer than {FEWEST_EPOCHS} epochs, or that have hardly learned, can only "
+        f"be shown to have converged by fitting their samples. Epoch of {fitted}: the first, over the runs that reached "
+        "it."
     )
     headers = ("setting", *columns) if several else columns
     title = data_title("Convergence", conclusion.results)
