@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 PROG = "spikeloom compare"
 _SEEDS = 5
 _BUDGET = 8
-# Three doublings.
-_MOST_TIMES = 8
 # The options that a resumed comparison accepts: none of them changes what is compared.
 _BESIDE_RESUME = frozenset({"--accept-changed-code", "--address", "--storage"})
 
@@ -172,7 +170,8 @@ def plan_comparison(arguments: Arguments) -> Comparison:
         UsageError: If arguments contradict each other.
         ConfigError: If a design, preset or configuration is unknown or invalid.
     """
-    from tune.comparison.comparison_plan import AutoEpochs, Comparison, Tuning
+    from tune.comparison.comparison_plan import Comparison, Tuning
+    from tune.comparison.convergence.auto_epochs import auto_epochs
     from tune.comparison.tuning_per_neuron import tuning_space
 
     design = _design(arguments)
@@ -195,8 +194,7 @@ def plan_comparison(arguments: Arguments) -> Comparison:
     )
     if arguments.epochs is None:
         return comparison
-    most = _MOST_TIMES * comparison.longest if arguments.max_epochs is None else arguments.max_epochs
-    return replace(comparison, auto=AutoEpochs(most))
+    return replace(comparison, auto=auto_epochs(comparison, arguments.max_epochs))
 
 
 def _design(arguments: Arguments) -> Design | None:

@@ -121,6 +121,12 @@ class Conclusion:
         """That runs had not converged, which stands above every sentence; "" if they had."""
         return convergence_warning(self.comparison, self.results)
 
+    @property
+    def converged(self) -> bool:
+        """Whether every finished run had converged; False if none could be assessed."""
+        arms = [figures for result in self.results for figures in result.arms.values()]
+        return any(figures.convergence for figures in arms) and not any(figures.unconverged for figures in arms)
+
     def statements(self) -> list[str]:
         """The warning if there is one, then the sentences."""
         return [*filter(None, [self.warning]), *self.sentences()]

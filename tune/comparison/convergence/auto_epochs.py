@@ -16,8 +16,16 @@ from pathlib import Path
 from preprocess.errors import ConfigError
 from preprocess.terminal.plural import counted
 from preprocess.terminal.progress import Progress
-from tune.comparison.comparison_plan import Comparison
+from tune.comparison.comparison_plan import AutoEpochs, Comparison
 from tune.comparison.conclusions import conclude
+
+# The default maximum allows three doublings.
+_MOST_TIMES = 8
+
+
+def auto_epochs(comparison: Comparison, most: int | None) -> AutoEpochs:
+    """The doubling of a comparison's epochs up to this number; None is eight times that of the first round."""
+    return AutoEpochs(_MOST_TIMES * comparison.longest if most is None else most)
 
 
 def check_rounds(comparison: Comparison) -> None:

@@ -66,12 +66,12 @@ def convergence_table(conclusion: Conclusion) -> Table:
     note = (
         "Means over seeds; changes, gains and gaps of accuracy in percentage points. Training accuracy and loss are "
         "those of the last quarter of the epochs; changes are from the quarter before. A run has converged if its "
-        f"training accuracy is at least {fitted}, or if twice as many epochs, with the schedule stretched to them, would "
-        f"raise it by no more than {gain}. This gain is projected from the learning curve over the summed learning "
-        "rate, because a cosine schedule makes every curve flat at its end; with --epochs auto, it is measured against "
-        f"the run of half the epochs. Runs of fewer than {FEWEST_EPOCHS} epochs, or that have hardly learned, can only "
-        f"be shown to have converged by fitting their samples. Epoch of {fitted}: the first, over the runs that reached "
-        "it."
+        f"training accuracy is at least {fitted}, or if twice as many epochs, with the schedule stretched to them, "
+        f"would raise it by no more than {gain}. This gain is projected from the learning curve over the summed "
+        "learning rate, because a cosine schedule makes every curve flat at its end; with --epochs auto, it is "
+        f"measured against the run of half the epochs. Runs of fewer than {FEWEST_EPOCHS} epochs, or that have hardly "
+        f"learned, can only be shown to have converged by fitting their samples. Epoch of {fitted}: the first, over "
+        "the runs that reached it."
     )
     headers = ("setting", *columns) if several else columns
     title = data_title("Convergence", conclusion.results)
