@@ -13,7 +13,6 @@ from tune.comparison.convergence.convergence_table import converged_count, conve
 from tune.comparison.convergence.learning_speed import (
     SpeedDifference,
     censored_seeds,
-    corrected_p,
     epochs_summary,
     samples_summary,
     speed_differences,
@@ -297,7 +296,7 @@ def _csv_speed(conclusion: Conclusion, result: SettingResult, speed: SpeedDiffer
     return {
         "speed_at": conclusion.comparison.speed_at,
         "speed_sign_flip_p": speed.p,
-        "speed_holm_p": corrected_p(conclusion.results)[result.setting.name, speed.arm.name],
+        "speed_holm_p": conclusion.speed_p[result.setting.name, speed.arm.name],
         **_csv_summary("epochs_to_accuracy", summarise(speed.values)),
     }
 

@@ -12,6 +12,7 @@ from preprocess.terminal.plural import counted
 from tune.comparison.arms import Arm
 from tune.comparison.comparison_plan import Comparison, Outcomes, read_outcomes
 from tune.comparison.convergence.convergence_notes import convergence_sentences, convergence_warning
+from tune.comparison.convergence.learning_speed import corrected_p
 from tune.comparison.fairness_notes import equality_notes
 from tune.comparison.margin_verdict import MarginVerdict, equivalence_evidence, judge_margin, margin_sentence
 from tune.comparison.setting_analysis import Difference, SettingResult, analyse_setting
@@ -115,6 +116,11 @@ class Conclusion:
             difference_p=self.adjusted(result, difference),
             family=self.family,
         )
+
+    @cached_property
+    def speed_p(self) -> Mapping[tuple[str, str], float | None]:
+        """p of each difference of speed by setting's and arm's name, after Holm's correction over all of them."""
+        return corrected_p(self.results)
 
     @property
     def warning(self) -> str:

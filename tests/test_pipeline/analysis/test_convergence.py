@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,3 +193,67 @@ def test_epochs_to_an_accuracy_are_interpolated_and_none_if_it_was_never_reached
     assert epochs_to(rows, 0.8) == pytest.approx(2.0)
     assert epochs_to(rows, 0.85) == pytest.approx(3.75)
     assert epochs_to(rows, 0.95) is None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The rows of a real run, and those of the run with twice as many epochs."""
+
+    name: str
+    rows: list[dict[str, Any]]
+    twice: list[dict[str, Any]]
+    classes: int
+
+    @property
+    def gain(self) -> float:
+        """What twice as many epochs brought, by the last quarters of the epochs."""
+        ends = [
+            np.mean([row["train_accuracy"] for row in rows[-max(2, -(-len(rows) // 4)) :]])
+            for rows in (self.twice, self.rows)
+        ]
+        return float(ends[0] - ends[1])
+
+
+def recorded() -> Iterator[Recorded]:
+    """Pairs of runs under a cosine schedule; under a constant one, the beginning of a run is a shorter run."""
+    runs: dict[tuple[str, ...], tuple[list[dict[str, Any]], int]] = {}
+    for run in json.loads(CURVES.read_text()):
+        place = np.arange(run["epochs"]) / run["epochs"]
+        rates = (1 + np.cos(np.pi * place)) / 2 if run["schedule"] == "cosine" else np.ones(run["epochs"])
+        rows = [
+            {"epoch": k + 1, "train_accuracy": accuracy, "train_loss": loss, "learning_rate": float(rate)}
+            for k, (accuracy, loss, rate) in enumerate(
+                zip(run["train_accuracy"], run["train_loss"], run["learning_rate"] * rates, strict=True)
+            )
+        ]
+        name = ", ".join(str(run[key]) for key in ("task", "neuron", "schedule", "seed"))
+        runs[name, str(run["epochs"])] = rows, run["classes"]
+        if run["schedule"] == "constant":
+            for epochs in (8, 12, 16, 24, 32, 40, 48):
+                if 2 * epochs <= len(rows):
+                    yield Recorded(f"{name}, {epochs}", rows[:epochs], rows[: 2 * epochs], run["classes"])
+    for (name, epochs), (rows, classes) in runs.items():
+        if "cosine" in name and (name, str(2 * int(epochs))) in runs:
+            yield Recorded(f"{name}, {epochs}", rows, runs[name, str(2 * int(epochs))][0], classes)
+
+
+def test_real_runs_are_flagged_if_twice_as_many_epochs_improved_them_and_rarely_otherwise():
+    found = [(run, assess_convergence(run.rows, classes=run.classes)) for run in recorded()]
+    wrong: list[str] = []
+    flagged_runs: dict[str, list[bool]] = {"unconverged": [], "converged": []}
+    for run, convergence in found:
+        assert convergence is not None
+        if run.gain > UNCONVERGED:
+            flagged_runs["unconverged"].append(not convergence.converged)
+        # Not those that are too short, or too close to chance, to show that they have converged.
+        elif run.gain < CONVERGED and convergence.state not in ("too short", "hardly learned"):
+            flagged_runs["converged"].append(not convergence.converged)
+        else:
+            continue
+        if convergence.converged == (run.gain > UNCONVERGED):
+            wrong.append(f"{run.name} epochs: {convergence.state}, {run.gain:+.3f}")
+    for kind, flags in flagged_runs.items():
+        print(f"real {kind} runs flagged: {sum(flags)} of {len(flags)}")
+    print("\n".join(wrong))
+    assert len(flagged_runs["unconverged"]) > 50 and np.mean(flagged_runs["unconverged"]) >= 0.95
+    assert len(flagged_runs["converged"]) > 10 and np.mean(flagged_runs["converged"]) <= 0.05

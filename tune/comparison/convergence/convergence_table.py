@@ -12,7 +12,6 @@ from pipeline.analysis.convergence import FEWEST_EPOCHS, FITTED, MOST_GAIN, Conv
 from tune.comparison.captions import data_title
 from tune.comparison.convergence.learning_speed import (
     censored_seeds,
-    corrected_p,
     epochs_summary,
     samples_summary,
     speed_differences,
@@ -94,7 +93,6 @@ def _mean(figures: ArmResults, name: str, scale: float, form: str) -> str:
 def speed_table(conclusion: Conclusion) -> Table:
     """Epochs and samples to a training accuracy by arm, and each paired difference with its test."""
     several = len(conclusion.results) > 1
-    adjusted = corrected_p(conclusion.results)
     rows: list[tuple[str, ...]] = []
     for result in conclusion.results:
         name = (result.setting.name,) if several else ()
@@ -111,7 +109,7 @@ def speed_table(conclusion: Conclusion) -> Table:
                 )
             )
         for difference in speed_differences(result):
-            p, holm_p = difference.p, adjusted[result.setting.name, difference.arm.name]
+            p, holm_p = difference.p, conclusion.speed_p[result.setting.name, difference.arm.name]
             rows.append(
                 (
                     *name,
