@@ -67,10 +67,9 @@ def unconverged_counts(results: Sequence[SettingResult]) -> Mapping[str, tuple[i
 def _rounds_sentence(comparison: Comparison, unconverged: int) -> str:
     assert comparison.auto is not None
     first, last = comparison.first_round().longest, comparison.longest
-    chosen = f"doubled from {first} to {last} for all runs" if last > first else f"left at {first}"
-    end = (
-        f"stopped at the stated maximum of {comparison.auto.most}"
-        if unconverged
-        else f"where every run had converged (stated maximum: {comparison.auto.most})"
+    chosen = f"doubled for all runs from {first} to {last}" if last > first else f"left at {first} for all runs"
+    end = "as many as the maximum allows" if unconverged else "where every run had converged"
+    return (
+        f"The number of epochs was {chosen}, {end} (at most {comparison.auto.most}), by the rule of convergence alone, "
+        "whatever the test accuracy."
     )
-    return f"By the rule of convergence, whatever the test results, the epochs were {chosen}, {end}."
