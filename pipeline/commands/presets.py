@@ -57,13 +57,13 @@ def _print_table() -> None:
 # One line for each family of variants; `--json` lists every name.
 _VARIANTS = """Variants:
   cifar10-resnet18, cifar100-resnet18[-t4|-t8|-ann]-aug
-      rows of Table 1 with an asterisk; AutoAugment instead of TrivialAugment, random erasing, Mixup and CutMix
+      rows of Table 1 with an asterisk: TrivialAugment, random erasing, Mixup or CutMix
   cifar10-resnet18-k<1|2|3|4|5|6>-tau<1.1|1.3|1.5|1.8|2>
       Table 3, CIFAR-10, as below; k6-tau2 is the configuration of cifar10-resnet18, with LIF 93.73 in Table 3
   tiny-imagenet-vgg13-readme, tiny-imagenet-vgg13-scripts
       settings of the authors' README and scripts, where they differ from Table 5
-  gesture-sdt-sdtrepo, cifar10dvs-sdt[-sdtrepo]
-      Spike-Driven Transformer with its authors' LIF; with their settings for CIFAR10-DVS
+  gesture-sdt-sdtrepo, cifar10dvs-sdt[-sdtrepo], cifar10-sdt[-sdtrepo], cifar100-sdt[-sdtrepo]
+      Spike-Driven Transformer with its authors' LIF; with their settings for CIFAR10-DVS and CIFAR
   cifar10dvs-vgg11[-t10][-pil][-aug][-first-100-test|-random-0.9]
       T = 10; input as in the released loader; augmentation by flip and rotation (our choice); another split
   cifar10dvs-vggsnn[-aug][-clif-loss|-clifrepo][-first-900-train|-random-0.9]

@@ -11,10 +11,16 @@ FRAME_AUGMENTATIONS = ("flip", "roll", "crop", "rotation", "shear", "cutout", "e
 EVENT_AUGMENTATIONS = ("time-jitter", "spatial-jitter", "drop-events")
 """Augmentations of events before binning in `pipeline.data.event_augmentation`; only one can be used at a time."""
 
-IMAGE_AUGMENTATIONS = ("crop", "flip", "autoaugment-cifar10", "autoaugment-imagenet", "cutout")
+IMAGE_AUGMENTATIONS = (
+    "crop", "flip", "autoaugment-cifar10", "autoaugment-imagenet", "trivialaugment", "randaugment", "cutout",
+)  # fmt: skip
 """Augmentations of static images in `pipeline.data.image_augmentation`, in the order in which they are applied."""
 
-_NAMES = tuple(dict.fromkeys((*FRAME_AUGMENTATIONS, *EVENT_AUGMENTATIONS, *IMAGE_AUGMENTATIONS)))
+BATCH_AUGMENTATIONS = ("random-erasing", "mixup", "cutmix")
+"""Augmentations of batches of normalised images in `pipeline.data.batch_augmentation`, after those of images."""
+
+_ALL_OF_IMAGES = (*IMAGE_AUGMENTATIONS, *BATCH_AUGMENTATIONS)
+_NAMES = tuple(dict.fromkeys((*FRAME_AUGMENTATIONS, *EVENT_AUGMENTATIONS, *_ALL_OF_IMAGES)))
 _RULE = f"dataset.augmentation: expected none or any of {', '.join(_NAMES)} joined by +"
 
 
@@ -48,7 +54,7 @@ def kind_errors(text: str, *, images: bool) -> Iterator[str]:
         text: `dataset.augmentation`, without other errors.
         images: Whether the input is static images, not frames of events.
     """
-    accepted = IMAGE_AUGMENTATIONS if images else (*FRAME_AUGMENTATIONS, *EVENT_AUGMENTATIONS)
+    accepted = _ALL_OF_IMAGES if images else (*FRAME_AUGMENTATIONS, *EVENT_AUGMENTATIONS)
     wrong = [name for name in parse_augmentation(text) if name not in accepted]
     if wrong:
         kind = "images (input.encoding direct)" if images else "events"

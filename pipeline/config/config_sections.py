@@ -35,7 +35,12 @@ class DatasetConfig:
     augmentation: str = "none"
     """Augmentation of training samples, redrawn every epoch; join several with +, such as flip+rotation. On frames:
     flip, roll, rotation, shear, crop, cutout, event-drop. On events (needs input.source events): time-jitter,
-    spatial-jitter, drop-events. On images: crop, flip, cutout, autoaugment-cifar10, autoaugment-imagenet."""
+    spatial-jitter, drop-events. On images: crop, flip, cutout, autoaugment-cifar10, autoaugment-imagenet,
+    trivialaugment, randaugment, random-erasing, and mixup and cutmix, which mix the images and labels of a batch."""
+    mixup_alpha: float = 0.2
+    """Parameter alpha of mixup, whose shares have the distribution Beta(alpha, alpha)."""
+    mixing_epochs: int | None = None
+    """Number of epochs, from the first, in which mixup and cutmix mix images (default: all)."""
 
     @property
     def split_title(self) -> str:
@@ -48,6 +53,10 @@ class DatasetConfig:
         if not 0.0 < self.validation_fraction < 1.0:
             yield f"dataset.validation_fraction: expected a share in (0, 1), found {self.validation_fraction}"
         yield from augmentation_errors(self.augmentation)
+        if not 0 < self.mixup_alpha < math.inf:
+            yield f"dataset.mixup_alpha: expected more than 0, found {self.mixup_alpha}"
+        if self.mixing_epochs is not None and self.mixing_epochs < 0:
+            yield f"dataset.mixing_epochs: expected at least 0, found {self.mixing_epochs}"
 
 
 @dataclass(frozen=True)
@@ -199,19 +208,26 @@ class NeuronConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """(1 - mse_weight) * mean CE(o_t, y) + mse_weight * MSE(o_t, target), over time steps and samples."""
+    """(1 - mse_weight) * mean CE(o_t, y) + mse_weight * MSE(o_t, target), over time steps and samples.
+
+    With readout mean, o_t is replaced by the mean output over the time steps.
+    """
 
     mse_weight: float = 0.05
     """Weight of the mean squared error, lambda in the paper; cross-entropy has 1 - mse_weight."""
     mse_target: Literal["constant", "one-hot"] = "constant"
-    """Target of the mean squared error. constant: 1.0 for every class, a regulariser. one-hot: the label."""
+    """Target of the mean squared error. constant: 1.0 for every class, a regulariser. one-hot: the label, or the
+    mixture of labels with mixup and cutmix."""
     label_smoothing: float = 0.0
     """Label smoothing of the cross-entropy, in [0, 1)."""
+    readout: Literal["per-step", "mean"] = "per-step"
+    """Output that the loss sees. per-step: that of each time step, and the losses are averaged, as in temporal
+    efficient training (TET). mean: the mean output over the time steps, of which there is one loss."""
     last_steps: int | None = None
     """Use only the last K time steps of a sample for the loss and the prediction (default: all T)."""
     average_over: Literal["k", "T"] = "k"
     """What the sum of the losses of single time steps is divided by if only k of T steps count (grad_steps,
-    loss.last_steps): their number k, or T, which makes gradients k / T times as large."""
+    loss.last_steps): their number k, or T, which makes gradients k / T times as large. Only with readout per-step."""
 
     def errors(self) -> Iterator[str]:
         if not 0.0 <= self.mse_weight <= 1.0:
@@ -226,14 +242,17 @@ class LossConfig:
 class OptimiserConfig:
     """The optimiser."""
 
-    name: Literal["sgd", "adamw"] = "sgd"
+    name: Literal["sgd", "adamw", "lamb"] = "sgd"
     """Optimisation algorithm."""
     learning_rate: float = 0.1
     """Initial learning rate."""
     momentum: float = 0.9
     """Momentum of sgd."""
     weight_decay: float = 5e-4
-    """Weight decay: L2 regularisation for sgd, decoupled for adamw."""
+    """Weight decay: L2 regularisation for sgd, decoupled for adamw, part of the update that lamb scales."""
+    weight_decay_of: Literal["all", "weights"] = "all"
+    """Parameters with weight decay. all: as in the CLIF authors' code. weights: not biases, batch norm and other
+    parameters of one dimension, as in timm. lamb does not scale the step of what has no weight decay."""
     clip_norm: float | None = None
     """Clip the global gradient norm to this value (default: no clipping)."""
     ema_decay: float | None = None
@@ -258,11 +277,20 @@ class ScheduleConfig:
     """The number of epochs and the learning-rate schedule."""
 
     name: Literal["cosine", "step", "constant"] = "cosine"
-    """cosine: decay to 0 over all epochs. step: multiply by step_factor every step_epochs. constant: no decay."""
+    """cosine: decay to min_learning_rate. step: multiply by step_factor every step_epochs. constant: no decay."""
     epochs: int = 300
     """Number of training epochs."""
     warmup_epochs: int = 0
     """Number of epochs of linear warm-up at the beginning."""
+    warmup_learning_rate: float | None = None
+    """Learning rate of the first warm-up epoch (default: learning_rate / (warmup_epochs + 1))."""
+    cosine_from: Literal["warmup", "start"] = "warmup"
+    """First epoch of the cosine. warmup: the one after the warm-up, which has the full learning rate. start: the first
+    of the run, so that the warm-up replaces a part of the cosine, as in timm."""
+    min_learning_rate: float = 0.0
+    """Learning rate to which the cosine decays."""
+    cooldown_epochs: int = 0
+    """How many of the epochs, at the end, have min_learning_rate; the cosine decays over the others."""
     step_epochs: int = 100
     """Epochs between the steps of the step schedule."""
     step_factor: float = 0.1
@@ -282,6 +310,13 @@ class ScheduleConfig:
             yield f"schedule.epochs: expected at least 1, found {self.epochs}"
         if not 0 <= self.warmup_epochs < max(self.epochs, 1):
             yield f"schedule.warmup_epochs: expected 0 to epochs - 1, found {self.warmup_epochs}"
+        elif not 0 <= self.cooldown_epochs < max(self.epochs, 1) - self.warmup_epochs:
+            most = "epochs - warmup_epochs - 1"
+            yield f"schedule.cooldown_epochs: expected 0 to {most}, found {self.cooldown_epochs}"
+        for name in ("warmup_learning_rate", "min_learning_rate"):
+            rate = getattr(self, name)
+            if rate is not None and not 0 <= rate < math.inf:
+                yield f"schedule.{name}: expected at least 0, found {rate}"
         if self.step_epochs < 1:
             yield f"schedule.step_epochs: expected at least 1, found {self.step_epochs}"
         if not 0.0 < self.step_factor <= 1.0:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.config.augmentation_names import parse_augmentation
 from pipeline.config.neurons import NeuronTraits, traits_of
 from preprocess.binning.binning_config import Binning
 from preprocess.binning.rules import SplitBy
@@ -80,6 +81,7 @@ _ONE_HEAD = (
 )
 
 _STEPPED = _Rule(("schedule.name",), lambda values: values["schedule.name"] != "step")
+_COSINE = _Rule(("schedule.name",), lambda values: values["schedule.name"] != "cosine")
 
 _OF_T = ("binning.timesteps", "binning.split_by")
 
@@ -95,8 +97,23 @@ _RULES: dict[str, _Rule] = {
         lambda values: values["neuron.temporal_window"] == 0 or _is_whole_window(values),
     ),
     "network.dropout_mask": _Rule(("network.dropout",), lambda values: values["network.dropout"] == 0),
-    "loss.average_over": _Rule(("grad_steps", "loss.last_steps", *_OF_T), _all_steps_count),
-    "optimiser.momentum": _Rule(("optimiser.name",), lambda values: values["optimiser.name"] == "adamw"),
+    "loss.average_over": _Rule(
+        ("loss.readout", "grad_steps", "loss.last_steps", *_OF_T),
+        lambda values: values["loss.readout"] == "mean" or _all_steps_count(values),
+    ),
+    "optimiser.momentum": _Rule(("optimiser.name",), lambda values: values["optimiser.name"] != "sgd"),
+    "optimiser.weight_decay_of": _Rule(
+        ("optimiser.weight_decay",), lambda values: values["optimiser.weight_decay"] == 0
+    ),
+    "schedule.warmup_learning_rate": _Rule(
+        ("schedule.warmup_epochs",), lambda values: values["schedule.warmup_epochs"] == 0
+    ),
+    "schedule.cosine_from": _Rule(
+        ("schedule.name", "schedule.warmup_epochs"),
+        lambda values: values["schedule.name"] != "cosine" or values["schedule.warmup_epochs"] == 0,
+    ),
+    "schedule.min_learning_rate": _COSINE,
+    "schedule.cooldown_epochs": _COSINE,
     "schedule.step_epochs": _STEPPED,
     "schedule.step_factor": _STEPPED,
     "loss.mse_target": _Rule(("loss.mse_weight",), lambda values: values["loss.mse_weight"] == 0),
@@ -105,6 +122,13 @@ _RULES: dict[str, _Rule] = {
     "input.resize": _Rule(
         ("input.size", "input.encoding"),
         lambda values: values["input.size"] is None or values["input.encoding"] == "pil-la",
+    ),
+    "dataset.mixup_alpha": _Rule(
+        ("dataset.augmentation",), lambda values: "mixup" not in parse_augmentation(values["dataset.augmentation"])
+    ),
+    "dataset.mixing_epochs": _Rule(
+        ("dataset.augmentation",),
+        lambda values: not {"mixup", "cutmix"} & set(parse_augmentation(values["dataset.augmentation"])),
     ),
     # Otherwise all training samples are used for training.
     "dataset.validation_fraction": _Rule(("selection",), lambda values: values["selection"] != "validation"),

@@ -114,6 +114,9 @@ class RunConfig:
         yield from self._augmentation_errors()
         if self.input.static:
             yield from self._static_errors()
+        lowest, highest = self.schedule.min_learning_rate, self.optimiser.learning_rate
+        if lowest > highest > 0:
+            yield f"schedule.min_learning_rate: expected 0 to optimiser.learning_rate = {highest:g}, found {lowest:g}"
         if self.schedule.patience is not None and self.selection == "last":
             yield "schedule.patience: expected selection validation or paper, which measure accuracy, found last"
         if self.grad_steps is not None:

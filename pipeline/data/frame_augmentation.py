@@ -51,7 +51,8 @@ CUTOUT_PIXELS = 8
 # epoch, sample, 0) would give the same random numbers as (seed, epoch, sample) in `pipeline.data.event_augmentation`.
 NUMBERS = {
     "flip": 1, "roll": 2, "rotation": 3, "shear": 4, "crop": 5, "cutout": 6, "event-drop": 7,
-    "autoaugment-cifar10": 8, "autoaugment-imagenet": 9,
+    "autoaugment-cifar10": 8, "autoaugment-imagenet": 9, "trivialaugment": 10, "random-erasing": 11, "mixup": 12,
+    "cutmix": 13, "randaugment": 14,
 }  # fmt: skip
 """The random stream of each augmentation, of frames and of images."""
 

@@ -12,8 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.config.augmentation_names import EVENT_AUGMENTATIONS, FRAME_AUGMENTATIONS, parse_augmentation
-from pipeline.config.run_config import InputConfig
+from pipeline.config.augmentation_names import (
+    BATCH_AUGMENTATIONS,
+    EVENT_AUGMENTATIONS,
+    FRAME_AUGMENTATIONS,
+    IMAGE_AUGMENTATIONS,
+    parse_augmentation,
+)
+from pipeline.config.run_config import DatasetConfig, InputConfig
+from pipeline.data.batch_augmentation import augment_batch
 from pipeline.data.event_augmentation import augment_events
 from pipeline.data.frame_augmentation import augment_frames
 from pipeline.data.image_augmentation import augment_images
@@ -27,8 +34,8 @@ from preprocess.store.frame_source import EventFrames, FrameSource
 from preprocess.store.repeated_images import RepeatedImages
 
 Transform = Callable[[torch.Tensor, NDArray[np.int64], torch.Tensor | None], torch.Tensor]
-"""From counts (T, B, 2, H, W) or images (1, B, 3, H, W), the B sample numbers, and their lengths, to the network's
-input."""
+"""From counts (T, B, 2, H, W) or images (1, B, 3, H, W), the B sample numbers, and their lengths, to encoded frames of
+the same T."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +45,20 @@ class Batch:
     Attributes:
         frames: Input of the network, float32, shape (T, B, C, H, W); for images, all T share the memory of one, so that
             layers can compute once what does not change (`pipeline.kernels.tensors.is_repeated`).
-        labels: Class numbers, int64, shape (B,).
+        labels: Class numbers, int64, shape (B,); that of the largest share where Mixup or CutMix mix samples.
         lengths: Number of time steps before padding, int64, shape (B,); None if there is no padding.
+        shares: Share of each class, float32, shape (B, classes), with Mixup or CutMix, else None.
     """
 
     frames: torch.Tensor
     labels: torch.Tensor
     lengths: torch.Tensor | None = None
+    shares: torch.Tensor | None = None
+
+    @property
+    def targets(self) -> torch.Tensor:
+        """What the loss compares the logits to: the shares of the classes if samples are mixed, else the labels."""
+        return self.labels if self.shares is None else self.shares
 
     @cached_property
     def mask(self) -> torch.Tensor | None:
@@ -71,6 +85,8 @@ class FrameLoader:
         training: bool = False,
         keep_last: bool = False,
         augmentation: str = "none",
+        mixup_alpha: float = DatasetConfig.mixup_alpha,
+        mixing_epochs: int | None = None,
         group: Group | None = None,
     ) -> None:
         """
@@ -84,6 +100,8 @@ class FrameLoader:
             training: Whether samples are shuffled in every epoch. The order depends on the seed and the epoch only.
             keep_last: Whether training includes a last batch of fewer samples.
             augmentation: As `dataset.augmentation`; only for training. Augmentation of events requires `EventFrames`.
+            mixup_alpha: As `dataset.mixup_alpha`.
+            mixing_epochs: As `dataset.mixing_epochs`.
             group: Processes that share each batch; each loads the same number of its samples.
 
         Raises:
@@ -109,12 +127,16 @@ class FrameLoader:
         self._seed = seed
         self._training, self._keep_last = training, keep_last
         names = parse_augmentation(augmentation)
+
+        def names_in(kind: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(name for name in names if name in kind)
+
         self._images = frames if isinstance(frames, RepeatedImages) else None
-        self._image_augmentations = names if self._images is not None else ()
-        self._frame_augmentations = [
-            n for n in names if n in FRAME_AUGMENTATIONS and n not in self._image_augmentations
-        ]
-        self._event_augmentations = [name for name in names if name in EVENT_AUGMENTATIONS]
+        self._image_augmentations = names_in(IMAGE_AUGMENTATIONS if self._images is not None else ())
+        self._batch_augmentations = names_in(BATCH_AUGMENTATIONS)
+        self._mixup_alpha, self._mixing_epochs = mixup_alpha, mixing_epochs
+        self._frame_augmentations = names_in(FRAME_AUGMENTATIONS if self._images is None else ())
+        self._event_augmentations = names_in(EVENT_AUGMENTATIONS)
         self._normalisation = normalisation_of(frames)
         self._group = group
         self._labels = torch.from_numpy(frames.samples.label)
@@ -163,7 +185,8 @@ class FrameLoader:
                 steps = None if self._lengths is None else self._lengths[indices]
                 lengths = None if steps is None else self._send(steps)
                 self.waited_s += time.perf_counter() - start
-                yield Batch(transform(sent, indices, steps), labels, lengths)
+                inputs, shares = self._augmented_batch(transform(sent, indices, steps), labels, indices, epoch)
+                yield Batch(inputs, labels if shares is None else shares.argmax(1), lengths, shares)
 
     def _send(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self._device, non_blocking=True)
@@ -189,11 +212,29 @@ class FrameLoader:
 
         def transform(counts: torch.Tensor, samples: NDArray[np.int64], lengths: torch.Tensor | None) -> torch.Tensor:
             frames = encode(reorder(counts, samples, lengths), self._config, self._normalisation)
-            if self._images is not None:
-                frames = frames.expand(self._images.timesteps, *frames.shape[1:])
             return frames if augment is None else augment(frames, samples)
 
         return transform
+
+    def _augmented_batch(
+        self, frames: torch.Tensor, labels: torch.Tensor, samples: NDArray[np.int64], epoch: int
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Augment a batch of encoded images and repeat them at each time step; frames of events stay as they are.
+
+        Returns the input of the network and, if samples are mixed, the shares of the classes.
+        """
+        if self._images is None:
+            return frames, None
+        shares = None
+        if self._batch_augmentations:
+            assert self._seed is not None
+            names = self._batch_augmentations
+            if self._mixing_epochs is not None and epoch > self._mixing_epochs:
+                names = tuple(name for name in names if name not in ("mixup", "cutmix"))
+            augment = augment_batch(names, len(self._images.classes), self._seed, epoch, self._mixup_alpha)
+            images, shares = augment(frames[0], labels, samples)
+            frames = images[None]
+        return frames.expand(self._images.timesteps, *frames.shape[1:]), shares
 
     def _plan(self, epoch: int) -> list[NDArray[np.int64]]:
         """The sample numbers of each batch of an epoch that this process loads."""
@@ -226,7 +267,9 @@ class FrameLoader:
         if not self._image_augmentations:
             return images
         assert self._seed is not None
-        return augment_images(self._image_augmentations, self._seed, epoch)(images, indices)
+        assert self._images is not None
+        augment = augment_images(self._image_augmentations, self._seed, epoch, self._images.store.mean)
+        return augment(images, indices)
 
 
 class _Buffer:

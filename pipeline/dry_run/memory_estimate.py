@@ -41,8 +41,8 @@ def _bytes_of_sample(frames: torch.Tensor) -> int:
 
 
 def optimiser_copies(optimiser: OptimiserConfig) -> int:
-    """Number of values that the optimiser stores per weight: two moments for AdamW, the momentum for SGD."""
-    return 2 if optimiser.name == "adamw" else int(optimiser.momentum > 0)
+    """Number of values that the optimiser stores per weight: two moments for AdamW and LAMB, the momentum for SGD."""
+    return int(optimiser.momentum > 0) if optimiser.name == "sgd" else 2
 
 
 def cuda_only_bytes(config: RunConfig, network: nn.Module, operations: Operations, tiny: TinyFrames) -> int:

@@ -41,11 +41,13 @@ def spiking_loss(
     After temporal efficient training (Deng et al., ICLR 2022) as in the CLIF authors' code: the target is 1 for every
     class, as a regulariser, or the one-hot label. If T varies, each sample's mean is over its own steps, so that long
     and short samples have the same weight; with `last_steps`, it is over the last of them. With `average_over` T, the
-    sum over the steps that count is divided by the number of all steps.
+    sum over the steps that count is divided by the number of all steps. With `readout` mean, o is the mean over the
+    time steps that count, and there is one loss of each sample.
 
     Args:
         logits: o, shape (T, B, classes), or those of the first time steps; converted to float32.
-        labels: Class numbers, int64, shape (B,).
+        labels: Class numbers, int64, shape (B,), or the share of each class, float, shape (B, classes), where Mixup or
+            CutMix mix samples; the shares are then the target of the cross-entropy and the "one-hot" one.
         config: lambda (`mse_weight`), the target, the label smoothing, the steps that count (`last_steps`) and what
             their sum is divided by (`average_over`).
         mask: As returned by `step_mask`, shape (T, B), with at least one step of every sample; None counts all steps.
@@ -58,13 +60,17 @@ def spiking_loss(
     if timesteps is None:
         timesteps = steps if mask is None else mask.sum(0)
     mask = answer_mask(mask, logits, config.last_steps)
+    if config.readout == "mean":
+        counted = steps if mask is None else mask.sum(0)[:, None]
+        logits, mask, steps, timesteps = (sum_logits(logits, mask) / counted)[None], None, 1, 1
     flat = logits.float().reshape(steps * batch, classes)
-    repeated = labels.repeat(steps)
+    mixed = labels.ndim == 2
+    repeated = labels.repeat(steps, 1) if mixed else labels.repeat(steps)
     reduction = "mean" if mask is None else "none"
     loss = functional.cross_entropy(flat, repeated, label_smoothing=config.label_smoothing, reduction=reduction)
     if config.mse_weight != 0.0:
         if config.mse_target == "one-hot":
-            target = functional.one_hot(repeated, classes).float()
+            target = repeated if mixed else functional.one_hot(repeated, classes).float()
         else:
             target = torch.ones_like(flat)
         error = functional.mse_loss(flat, target, reduction=reduction)

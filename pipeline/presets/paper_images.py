@@ -77,9 +77,10 @@ _RESNET18_RELU = {
 }
 # The printed T = 1, at which frames are not added up.
 _ANN = {"neuron.name": "relu", "binning.timesteps": 1}
-# There, the loader leaves out the last batch.
-_AUGMENTED = {"dataset.augmentation": "flip+autoaugment-cifar10", "keep_last": False}
-_STARRED = "row with asterisk; AutoAugment instead of TrivialAugment, random erasing, Mixup and CutMix"
+# Option -cutupmix_auto of the authors' code, after PSN's; there, the loader leaves out the last batch.
+STARRED_AUGMENTATION = "flip+trivialaugment+random-erasing+mixup+cutmix"
+_AUGMENTED = {"dataset.augmentation": STARRED_AUGMENTATION, "keep_last": False}
+_STARRED = "row with asterisk: TrivialAugment, random erasing, Mixup or CutMix"
 
 
 def image_presets() -> Iterator[Preset]:

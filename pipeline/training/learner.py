@@ -97,7 +97,7 @@ class Learner:
             counter.mask = first
             logits = self._forward(frames[:steps])
             timesteps = len(frames) if batch.lengths is None else batch.lengths
-            loss = spiking_loss(logits, batch.labels, self._config.loss, first, timesteps=timesteps)
+            loss = spiking_loss(logits, batch.targets, self._config.loss, first, timesteps=timesteps)
             if steps < len(frames):
                 # The other steps continue from the current state. They count for the prediction, but have no gradient.
                 counter.mask = rest
@@ -147,7 +147,11 @@ def _micro_batches(batch: Batch, maximum: int) -> list[Batch]:
         return [batch]
     count = -(-samples // maximum)
     ends = [round(samples * k / count) for k in range(count + 1)]
+
+    def part(tensor: torch.Tensor | None, a: int, b: int) -> torch.Tensor | None:
+        return None if tensor is None else tensor[a:b]
+
     return [
-        Batch(batch.frames[:, a:b], batch.labels[a:b], None if batch.lengths is None else batch.lengths[a:b])
+        Batch(batch.frames[:, a:b], batch.labels[a:b], part(batch.lengths, a, b), part(batch.shares, a, b))
         for a, b in pairwise(ends)
     ]

@@ -182,6 +182,8 @@ class _Training:
             training=training,
             keep_last=config.keep_last,
             augmentation=config.dataset.augmentation if training else "none",
+            mixup_alpha=config.dataset.mixup_alpha,
+            mixing_epochs=config.dataset.mixing_epochs,
             group=self.group if training else None,
         )
 

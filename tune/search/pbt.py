@@ -172,7 +172,7 @@ PBT = SearchMethod(
     generations=True,
     # What may change while a network trains.
     searchable=("optimiser.", "loss.", "network.dropout", "dataset.augmentation", "batch_size"),
-    # A checkpoint has the state of one optimiser, and either averaged weights or none.
-    fixed=("optimiser.name", "optimiser.ema_decay"),
+    # A checkpoint has the state of one optimiser and its groups of parameters, and either averaged weights or none.
+    fixed=("optimiser.name", "optimiser.weight_decay_of", "optimiser.ema_decay"),
     limits="Poor members of the population continue from better ones, ranked by accuracy.",
 )

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from pipeline.config.augmentation_names import (
+    BATCH_AUGMENTATIONS,
     EVENT_AUGMENTATIONS,
     FRAME_AUGMENTATIONS,
     IMAGE_AUGMENTATIONS,
@@ -18,7 +19,9 @@ from pipeline.config.augmentation_names import (
 
 RULE = (
     "dataset.augmentation: expected none or any of flip, roll, crop, rotation, shear, cutout, event-drop, time-jitter, "
-    "spatial-jitter, drop-events, autoaugment-cifar10, autoaugment-imagenet joined by +"
+    "spatial-jitter, drop-events, autoaugment-cifar10, autoaugment-imagenet, trivialaugment, randaugment, "
+    "random-erasing, "
+    "mixup, cutmix joined by +"
 )
 
 
@@ -29,12 +32,12 @@ def test_names_are_split_at_plus_and_none_has_none():
 
 
 def test_images_and_events_have_augmentations_of_their_own():
-    assert not list(kind_errors("+".join(IMAGE_AUGMENTATIONS), images=True))
+    assert not list(kind_errors("+".join((*IMAGE_AUGMENTATIONS, *BATCH_AUGMENTATIONS)), images=True))
     assert not list(kind_errors("none", images=True)) and not list(kind_errors("flip+time-jitter", images=False))
     (line,) = kind_errors("crop+roll+drop-events", images=True)
     assert "for images (input.encoding direct), found roll and drop-events" in line
-    (line,) = kind_errors("crop+autoaugment-cifar10", images=False)
-    assert "for events, found autoaugment-cifar10" in line
+    (line,) = kind_errors("crop+autoaugment-cifar10+mixup", images=False)
+    assert "for events, found autoaugment-cifar10 and mixup" in line
 
 
 @pytest.mark.parametrize("text", ["none", *FRAME_AUGMENTATIONS, *EVENT_AUGMENTATIONS, "shear+flip", "roll+time-jitter"])

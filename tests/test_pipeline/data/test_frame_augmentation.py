@@ -13,7 +13,7 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from pipeline.config.augmentation_names import FRAME_AUGMENTATIONS, IMAGE_AUGMENTATIONS
+from pipeline.config.augmentation_names import BATCH_AUGMENTATIONS, FRAME_AUGMENTATIONS, IMAGE_AUGMENTATIONS
 from pipeline.data import frame_augmentation
 from pipeline.data.frame_augmentation import augment_frames
 
@@ -235,11 +235,12 @@ def test_another_seed_epoch_or_sample_draws_anew(name: str):
 def test_no_draws_repeat_those_of_the_order_or_of_augmented_events():
     """NumPy takes a seed that ends in zeros for one without them."""
     assert np.random.default_rng([5, 2, 3]).random() == np.random.default_rng([5, 2, 3, 0]).random()
-    of_images = {"autoaugment-cifar10": 8, "autoaugment-imagenet": 9}
-    every = NUMBERS | of_images
+    of_images = {"autoaugment-cifar10": 8, "autoaugment-imagenet": 9, "trivialaugment": 10, "randaugment": 14}
+    of_batches = {"random-erasing": 11, "mixup": 12, "cutmix": 13}
+    every = NUMBERS | of_images | of_batches
     assert every == frame_augmentation.NUMBERS and min(every.values()) > 0
     assert set(NUMBERS) == set(FRAME_AUGMENTATIONS)
-    assert set(IMAGE_AUGMENTATIONS) <= frame_augmentation.NUMBERS.keys()
+    assert {*IMAGE_AUGMENTATIONS, *BATCH_AUGMENTATIONS} <= frame_augmentation.NUMBERS.keys()
     assert len(set(frame_augmentation.NUMBERS.values())) == len(frame_augmentation.NUMBERS)
 
 

@@ -129,11 +129,14 @@ def test_crop_and_flip_equal_torchvisions_functions():
     assert 10 < mirrored < 30
 
 
-def test_autoaugment_is_torchvisions_with_the_numbers_of_the_sample():
+def test_policies_are_torchvisions_with_the_numbers_of_the_sample():
     images, numbers = crops(20, 32, test=False)[0], np.arange(20)
-    for stream, policy in ((8, "CIFAR10"), (9, "IMAGENET")):
-        found = augment_images([f"autoaugment-{policy.lower()}"], 5, 2)(images, numbers)
-        transform = v2.AutoAugment(v2.AutoAugmentPolicy[policy])
+    for name, stream, transform in (
+        ("autoaugment-cifar10", 8, v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)),
+        ("autoaugment-imagenet", 9, v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET)),
+        ("trivialaugment", 10, v2.TrivialAugmentWide(interpolation=v2.InterpolationMode.BILINEAR)),
+    ):
+        found = augment_images([name], 5, 2)(images, numbers)
         for k in numbers:
             torch.manual_seed(int(np.random.default_rng([5, 2, k, stream]).integers(0, 1 << 62)))
             np.testing.assert_array_equal(found[k], transform(torch.from_numpy(images[k])))

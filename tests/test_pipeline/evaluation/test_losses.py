@@ -59,6 +59,43 @@ def test_averaged_over_all_steps_samples_of_different_lengths_keep_their_own():
     torch.testing.assert_close(found, (short + long) / 2)
 
 
+@pytest.mark.parametrize("target", ["constant", "one-hot"])
+@pytest.mark.parametrize("readout", ["per-step", "mean"])
+def test_labels_that_are_mixed_are_a_mixture_of_losses(target: str, readout: str):
+    """Cross-entropy is linear in its target; so is the squared error, but for the part that all mixtures share."""
+    logits = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    config = LossConfig(0.3, target, 0.1, readout)  # type: ignore[arg-type]
+    first, second, share = torch.tensor([0, 1, 4]), torch.tensor([3, 1, 2]), 0.7
+    one_hot = torch.nn.functional.one_hot
+    mixed = share * one_hot(first, 5) + (1 - share) * one_hot(second, 5)
+    found = spiking_loss(logits, mixed, config)
+    expected = share * spiking_loss(logits, first, config) + (1 - share) * spiking_loss(logits, second, config)
+    if target == "one-hot":
+        # |x - (s a + (1 - s) b)|^2 = s |x - a|^2 + (1 - s) |x - b|^2 - s (1 - s) |a - b|^2, as a mean over classes.
+        apart = (one_hot(first, 5) - one_hot(second, 5)).float().square().mean()
+        expected = expected - 0.3 * share * (1 - share) * apart
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    # A class with the whole share is its label.
+    torch.testing.assert_close(
+        spiking_loss(logits, one_hot(first, 5).float(), config), spiking_loss(logits, first, config)
+    )
+
+
+@pytest.mark.parametrize("last_steps", [None, 2])
+def test_the_loss_of_the_mean_output_is_that_of_a_network_of_one_step(last_steps: int | None):
+    logits = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(3))
+    labels = torch.tensor([0, 3, 1])
+    config, plain = LossConfig(readout="mean", last_steps=last_steps), LossConfig()
+    found = spiking_loss(logits, labels, config, timesteps=9)
+    torch.testing.assert_close(found, spiking_loss(logits[-(last_steps or 5) :].mean(0)[None], labels, plain))
+    # Padding is in no mean: samples of two and of five steps.
+    mask = torch.arange(5)[:, None] < torch.tensor([5, 2, 5])
+    short = torch.where(mask[..., None], logits, torch.inf)
+    found = spiking_loss(short, labels, LossConfig(readout="mean"), mask)
+    means = torch.stack([logits[:, 0].mean(0), logits[:2, 1].mean(0), logits[:, 2].mean(0)])
+    torch.testing.assert_close(found, spiking_loss(means[None], labels, plain))
+
+
 def test_half_precision_logits_are_computed_with_in_float32():
     logits = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
     labels = torch.tensor([0, 1, 3])

@@ -120,10 +120,19 @@ def test_the_transformers_are_trained_as_their_authors_configuration_says():
     expected = {
         "binning.timesteps": 16,
         "batch_size": 16,
-        "schedule.epochs": 200,
+        # 200 of the cosine, and 10 at its lowest rate.
+        "schedule.epochs": 210,
+        "schedule.cooldown_epochs": 10,
         "schedule.warmup_epochs": 10,
+        "schedule.warmup_learning_rate": 1e-6,
+        "schedule.min_learning_rate": 1e-5,
+        "schedule.cosine_from": "start",
+        "optimiser.name": "lamb",
+        "optimiser.clip_norm": 1.0,
+        "optimiser.weight_decay_of": "weights",
         "optimiser.learning_rate": 3e-4,
         "optimiser.weight_decay": 0.06,
+        "loss.readout": "mean",
         "loss.label_smoothing": 0.1,
         "loss.mse_weight": 0.0,
         "network.batch_norm": "joint",
@@ -137,6 +146,57 @@ def test_the_transformers_are_trained_as_their_authors_configuration_says():
         "neuron.decay_input": (False, True),
         "neuron.detach_reset": (False, True),
     }
+
+
+def test_the_transformer_on_cifar_is_trained_as_its_authors_configuration_says():
+    found = flatten(PRESETS["cifar100-sdt"].config)
+    expected = {
+        "dataset.augmentation": "flip+randaugment+mixup",
+        "dataset.mixup_alpha": 0.5,
+        "dataset.mixing_epochs": 200,
+        "binning.timesteps": 4,
+        "batch_size": 64,
+        "schedule.epochs": 310,
+        "schedule.warmup_epochs": 20,
+        "schedule.cooldown_epochs": 10,
+        "schedule.min_learning_rate": 1e-5,
+        "optimiser.name": "adamw",
+        "optimiser.learning_rate": 3e-4,
+        "optimiser.weight_decay": 0.06,
+        "optimiser.clip_norm": None,
+        "loss.readout": "mean",
+        "loss.label_smoothing": 0.1,
+        "precision": "fp32",
+        "keep_last": False,
+    }
+    assert {path: found[path] for path in expected} == expected
+    assert set(differing("cifar10-sdt", "cifar100-sdt")) == {"dataset.name"}
+
+
+def test_rows_with_an_asterisk_are_augmented_as_in_the_code_of_psn():
+    for name in ("cifar10-resnet18", "cifar10-resnet18-t4", "cifar100-resnet18-t8", "cifar100-resnet18-ann"):
+        assert differing(name, f"{name}-aug") == {
+            "dataset.augmentation": ("crop+flip+cutout", "flip+trivialaugment+random-erasing+mixup+cutmix"),
+            "keep_last": (True, False),
+        }
+    found = flatten(PRESETS["cifar10-modified-plif-net-psn"].config)
+    expected = {
+        "dataset.augmentation": "flip+trivialaugment+random-erasing+mixup+cutmix",
+        "loss.readout": "mean",
+        "loss.label_smoothing": 0.1,
+        "loss.mse_weight": 0.0,
+        "optimiser.name": "sgd",
+        "optimiser.weight_decay": 0.0,
+        "schedule.epochs": 1024,
+        "precision": "fp16",
+        "keep_last": False,
+    }
+    assert {path: found[path] for path in expected} == expected
+
+
+def test_quoted_rows_have_the_loss_of_the_mean_output_as_their_authors_codes():
+    for name in ("gesture-plif-net", "cifar10-plif-net", "cifar10-resnet18-glif", "cifar10dvs-wide-7b"):
+        assert PRESETS[name].config.loss.readout == "mean", name
 
 
 def _shape(name: str) -> dict[str, object]:

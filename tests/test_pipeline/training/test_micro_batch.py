@@ -22,7 +22,9 @@ from preprocess.errors import ConfigError
 CPU = torch.device("cpu")
 
 
-def gradients(micro_batch: int | None, config: RunConfig = TINY, lengths: bool = False) -> dict[str, torch.Tensor]:
+def gradients(
+    micro_batch: int | None, config: RunConfig = TINY, lengths: bool = False, mixed: bool = False
+) -> dict[str, torch.Tensor]:
     """Of one batch of seven samples, batch norm at its running statistics."""
     network = build_network(
         config.network, config.neuron, channels=2, classes=3, size=(16, 16), timesteps=3, seed=0
@@ -32,7 +34,8 @@ def gradients(micro_batch: int | None, config: RunConfig = TINY, lengths: bool =
     frames = torch.randint(0, 4, (3, 7, 2, 16, 16), generator=generator).float()
     labels = torch.arange(7) % 3
     with SpikeCounter(network) as counter:
-        batch = Batch(frames, labels, torch.tensor([3, 2, 1, 3, 3, 2, 1]) if lengths else None)
+        shares = torch.rand(7, 3, generator=generator).softmax(1) if mixed else None
+        batch = Batch(frames, labels, torch.tensor([3, 2, 1, 3, 3, 2, 1]) if lengths else None, shares)
         loss, logits = learner.loss(batch, counter)
         loss.backward()
     assert logits.shape == (3, 7, 3)
@@ -47,6 +50,14 @@ def test_pieces_add_up_to_the_gradient_of_the_batch(micro_batch: int, lengths: b
     assert whole.keys() == pieces.keys()
     for name, expected in whole.items():
         torch.testing.assert_close(pieces[name], expected, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_pieces_keep_the_labels_of_mixed_samples():
+    whole, pieces = gradients(None, mixed=True), gradients(3, mixed=True)
+    for name, expected in whole.items():
+        torch.testing.assert_close(pieces[name], expected, rtol=1e-4, atol=1e-6, msg=name)
+    labelled = gradients(None)
+    assert any(not torch.allclose(whole[name], labelled[name]) for name in whole)
 
 
 def test_pieces_add_up_where_few_steps_carry_gradient():

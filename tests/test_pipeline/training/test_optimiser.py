@@ -50,7 +50,7 @@ from tune.stats.summary import t_interval
 
 network = torch.nn.Sequential(torch.nn.Conv2d(2, 2, 3), torch.nn.Flatten())
 count_operations(network, torch.ones(1, 1, 2, 4, 4)[0])
-for name in ("sgd", "adamw"):
+for name in ("sgd", "adamw", "lamb"):
     optimiser = make_optimiser(network, OptimiserConfig(name=name))
     optimiser.zero_grad()
     network(torch.ones(1, 2, 4, 4)).sum().backward()

@@ -78,7 +78,7 @@ def test_population_changes_training_settings_only():
         "optimiser.name",
         "optimiser.ema_decay",
     ]
-    assert errors[0].endswith("batch_size (but not optimiser.name, optimiser.ema_decay).")
+    assert errors[0].endswith("batch_size (but not optimiser.name, optimiser.weight_decay_of, optimiser.ema_decay).")
     assert not list(SearchOptions(method="pbt").space_errors(parse_space(["training"], CONFIG)))
 
 
