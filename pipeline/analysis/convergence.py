@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 
 FITTED = 0.99
 MOST_GAIN = 0.0125
-FEWEST_EPOCHS = 12
+FEWEST_EPOCHS = 20
 # Less than this share of the way from chance to all training samples: the run has hardly learned.
 _LEARNED = 0.25
 # The fit leaves out the epochs before this share of the summed learning rates, whose shape is that of the beginning.

@@ -110,7 +110,7 @@ def test_simulated_converged_runs_are_rarely_flagged(simulated: list[Simulated])
     print(f"simulated converged runs flagged: {np.mean(found):.3f} of {len(found)}")
     print(f"of those below 100 %: {np.mean(flat):.3f} of {len(flat)}")
     assert len(found) > 700 and np.mean(found) <= 0.05
-    assert len(flat) > 300 and np.mean(flat) <= 0.05
+    assert len(flat) > 200 and np.mean(flat) <= 0.05
 
 
 def rows_of(accuracies: list[float], rates: list[float] | None = None) -> list[dict[str, Any]]:
@@ -254,6 +254,12 @@ def test_real_runs_are_flagged_if_twice_as_many_epochs_improved_them_and_rarely_
             wrong.append(f"{run.name} epochs: {convergence.state}, {run.gain:+.3f}")
     for kind, flags in flagged_runs.items():
         print(f"real {kind} runs flagged: {sum(flags)} of {len(flags)}")
-    print("\n".join(wrong))
+    long = [
+        not convergence.converged
+        for run, convergence in found
+        if convergence and run.gain > UNCONVERGED and len(run.rows) >= FEWEST_EPOCHS
+    ]
+    print(f"of {FEWEST_EPOCHS} epochs or more: {sum(long)} of {len(long)}", *wrong, sep="\n")
     assert len(flagged_runs["unconverged"]) > 50 and np.mean(flagged_runs["unconverged"]) >= 0.95
+    assert len(long) > 10 and np.mean(long) >= 0.95
     assert len(flagged_runs["converged"]) > 10 and np.mean(flagged_runs["converged"]) <= 0.05
