@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from made_up import write_comparison
 
+from preprocess.errors import ConfigError
+from tune import compare
 from tune.comparison.comparison_plan import Comparison
 from tune.comparison.comparison_tables import csv_text
 from tune.comparison.conclusions import Conclusion, conclude
@@ -127,3 +129,14 @@ def test_the_page_says_which_margin_was_declared_before_the_first_run(tmp_path: 
     comparison.write(tmp_path)
     page = write_report(tmp_path).read_text()
     assert "primary metric is test accuracy; the margin is 0.5 percentage points;" in page
+
+
+def test_margin_and_maximum_of_the_python_call_are_checked_before_anything_runs(tmp_path: Path):
+    for options, message in (
+        ({"margin": 0.0}, "margin: expected a fraction between 0 and 1, found 0.0"),
+        ({"margin": 2}, "found 2. Half a point is 0.005"),
+        ({"max_epochs": 8}, "max_epochs: expected epochs='auto' with it"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            compare("gestures-small", out=tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
