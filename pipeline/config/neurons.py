@@ -101,6 +101,7 @@ NEURONS: dict[str, Neuron] = {
             has_window=False,
             fixed_timesteps=True,
             macs=4,
+            states=2,
             unequal="it has learnt gates, decays and conductances for each step instead of tau",
         ),
     ),
@@ -163,6 +164,7 @@ NEURONS: dict[str, Neuron] = {
             has_reset=False,
             has_decay_input=False,
             macs=5,
+            states=2,
             unequal="it has a second compartment, learnt leaks and couplings in each layer instead of tau, and a reset "
             "without gradient",
         ),

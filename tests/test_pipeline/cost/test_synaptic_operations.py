@@ -18,6 +18,7 @@ from pipeline.config.run_config import NetworkConfig, NeuronConfig, override
 from pipeline.cost.inference_costs import CostCount, InferenceCosts, connection_sparsity, footprint_bytes
 from pipeline.cost.operations import count_operations
 from pipeline.cost.synaptic_operations import SynapseCounter, SynapticOperations, nonzeros_by_position
+from pipeline.kernels.tensors import repeated
 from pipeline.layers import spike_conv
 from pipeline.layers.pooling import AveragePool
 from pipeline.networks import SpikeCounter, build_network, reset_network
@@ -137,6 +138,13 @@ def test_padding_of_short_samples_does_not_count_in_maps():
     alone = [counted(network, frames[: int(n), k : k + 1]) for k, n in enumerate(lengths)]
     for k, layer in enumerate(together.layers):
         assert layer.nonzeros * B == sum(found.layers[k].nonzeros for found in alone)
+
+
+def test_a_layer_whose_input_does_not_change_is_counted_once():
+    network, image = network_of("spiking-vgg-small"), frames_of()[0]
+    once, each = counted(network, repeated(image, T)), counted(network, torch.stack([image] * T))
+    assert each.layers[0].macs == T * once.layers[0].macs > 0 and once.layers[0].inputs == 2 * SIDE**2
+    assert each.layers[1:] == once.layers[1:]
 
 
 @pytest.mark.parametrize("order", ["channels first", "channels last"])
