@@ -39,6 +39,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
+# Every process of the tests would otherwise compile the sources again, where the environment says not to keep the result.
+export PYTHONDONTWRITEBYTECODE :=
+
 # Half of the time is waiting for Ray and for child processes; a third file at once does not shorten it. Whole files, in
 # order: tests of one share what they set up.
 TWO_FILES := -n 2 --dist loadfile --no-loadscope-reorder
@@ -51,9 +54,9 @@ test-fast: $(VENV)/.installed-dev
 test: lint
 	$(BIN)/python -m pytest $(TWO_FILES)
 
-# The full counts.
+# The full counts, and every program started by the interpreter instead of forked from one with the libraries.
 test-all: lint
-	SPIKELOOM_TEST_SHARE=1.0 $(BIN)/python -m pytest $(TWO_FILES)
+	SPIKELOOM_TEST_SHARE=1.0 SPIKELOOM_TEST_PRELOADED=0 $(BIN)/python -m pytest $(TWO_FILES)
 
 # Beside SpikingJelly, tonic and other readers ($SPIKELOOM_PEERS), on the same files; equality first.
 bench: $(VENV)/.installed-dev

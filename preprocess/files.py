@@ -153,10 +153,19 @@ def lock_folder(folder: Path, *, soft: bool, on_wait: Callable[[], object] | Non
         if on_wait is None:
             raise
         on_wait()
-        lock.acquire()
+        _acquire_at_last(lock, folder)
     except NotImplementedError as error:
         raise OSError(str(error)) from None
     return lock
+
+
+def _acquire_at_last(lock: BaseFileLock, folder: Path) -> None:
+    """Wait for a lock; whoever had it may have removed the folder."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            lock.acquire()
+            return
 
 
 def is_locked(folder: Path) -> bool:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
+import preloaded.server
 import pytest
 
 # Before anything imports Ray or starts a thread pool: no telemetry, one thread, no display. Networks of tests are so
@@ -27,6 +32,47 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first, those with most of them in front: they wait a lot, beside the others, not after."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+
+
+# Programs of tests with Ray are forked from a process that has loaded the libraries (tests/preloaded), which takes most
+# of their time otherwise; 0 has each load them itself, as make test-all does.
+PRELOADED = os.environ.get("SPIKELOOM_TEST_PRELOADED", "1") != "0" and sys.platform == "linux"
+INTERPRETER = sys.executable
+
+
+class _PreloadedPrograms:
+    """Puts the preloaded interpreter in the place of sys.executable while a test with the mark `ray` runs."""
+
+    def __init__(self) -> None:
+        self.folder: Path | None = None
+        self.executable = ""
+        self.server: subprocess.Popen[bytes] | None = None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        if not item.get_closest_marker("ray") or item.get_closest_marker("new_interpreter"):
+            return (yield)
+        if self.server is None:
+            self.folder = Path(tempfile.mkdtemp(prefix="spikeloom-preloaded-"))
+            executable, self.server = preloaded.server.start(self.folder)
+            self.executable = str(executable)
+        sys.executable = self.executable
+        try:
+            return (yield)
+        finally:
+            sys.executable = INTERPRETER
+
+    def pytest_unconfigure(self) -> None:
+        if self.server is not None and self.folder is not None:
+            assert self.server.stdin is not None
+            self.server.stdin.close()
+            self.server.wait()
+            shutil.rmtree(self.folder)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if PRELOADED:
+        config.pluginmanager.register(_PreloadedPrograms())
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,7 @@ def test_networks_of_peers_give_equal_results(name: str):
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.new_interpreter
 def test_searches_leave_nothing_behind(tmp_path: Path):
     """The part of the benchmark that counts processes and files, on four trials of emulated digits."""
     emulate_digits(tmp_path / "raw", samples_per_class=8, seed=1)

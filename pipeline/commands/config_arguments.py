@@ -16,7 +16,7 @@ import tyro
 
 from pipeline.commands.configuration_help import print_help
 from pipeline.config.field_names import nearest_field
-from pipeline.config.inactive_fields import governors_of, inactive_fields
+from pipeline.config.inactive_fields import governors_of, inactive_fields, redundant_fields
 from pipeline.config.run_config import RunConfig, field_paths, flatten, load_config, override
 from pipeline.presets.registry import PRESETS, find_preset
 from preprocess.terminal.command_line import UsageError, parse
@@ -127,11 +127,14 @@ def refuse_beside_resume(argv: Sequence[str], allowed: Collection[str], *, next_
 def inactive_notes(argv: Sequence[str], config: RunConfig) -> list[str]:
     """Return a line for each field that a command line sets although it has no effect with the other values."""
     values, given = flatten(config), given_fields(argv)
-    return [
-        f"{path}: has no effect with {', '.join(f'{name} {values[name]}' for name in governors_of(path))}"
+    notes = {
+        path: f"has no effect with {', '.join(f'{name} {values[name]}' for name in governors_of(path))}"
         for path in inactive_fields(values)
-        if path in given
-    ]
+    }
+    notes |= {
+        path: f"{values[path]} has no effect with {whole} {values[whole]}" for path, whole in redundant_fields(values)
+    }
+    return [f"{path}: {note}" for path, note in notes.items() if path in given]
 
 
 def absolute_class(name: str) -> str:

@@ -27,7 +27,8 @@ class Arguments:
     cache: Path | None = None
     """Folder of all caches (default: that of the run, or else $SPIKELOOM_CACHE, or ./cache)."""
     timesteps: tuple[int, ...] = ()
-    """Also test at these T, with the samples binned again; not for psn and glif, whose weights fit a single T."""
+    """Also test at these T, with the samples binned again, or images repeated; not for psn and glif, whose weights fit
+    a single T."""
     device: str | None = None
     """Device to compute on (default: that of the run)."""
     accept_changed_code: bool = False

@@ -82,7 +82,7 @@ def draw_latency(path: Path, result: EvaluationJson) -> bool:
         low, high = bounds(list(others.values()))
         # Rounding may make a bar minimally negative.
         bars = np.maximum([heights - low, high - heights], 0.0)
-        label = "samples binned again into T steps"
+        label = "the same weights at other T"
         places = [int(steps) for steps in others]
         axes.errorbar(places, heights, bars, fmt="s", markersize=5, capsize=3, color="tab:orange", label=label)
     classes = len(result["classes"])

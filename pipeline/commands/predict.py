@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from preprocess.datasets.layout import Windows
+from preprocess.errors import RecordingError
 from preprocess.formats.read_options import ReadOptions, TimeUnit
 from preprocess.terminal.command_line import UsageError, parse
 from preprocess.terminal.progress import Bars, Progress
@@ -32,7 +33,8 @@ class Arguments:
 
     Each recording is one sample, or with --window-us is cut into windows as by preprocess folder. Events are binned as
     in training. The sensor must have the same size as that of the training data. A network that was trained on images
-    classifies JPEG and PNG files of the same size.
+    classifies JPEG and PNG files of the same size. Files that cannot be classified stop no others; the exit code is
+    then 2.
 
     Example: spikeloom predict runs/train-folder-small-1 new/*.aedat4 --window-us 500000
 
@@ -105,7 +107,7 @@ class Arguments:
 
 
 def run(argv: list[str]) -> None:
-    """Classify, write the CSV file, and print the table or the JSON object."""
+    """Classify, write the CSV file, and print the table or the JSON object; then RecordingError if files failed."""
     arguments = parse(Arguments, argv, prog="spikeloom predict")
     errors = list(dict.fromkeys(arguments.errors()))
     if errors:
@@ -143,6 +145,8 @@ def run(argv: list[str]) -> None:
         print(json.dumps(_answer(arguments, trained, found)))
     else:
         _print_table(found, arguments)
+    if found.failed:
+        raise RecordingError(*found.errors)
 
 
 def _answer(arguments: Arguments, trained: TrainedNetwork, found: Classified) -> dict[str, object]:
@@ -157,6 +161,7 @@ def _answer(arguments: Arguments, trained: TrainedNetwork, found: Classified) ->
         "files_without_window": [str(path) for path in found.without_window],
         "windows_of_too_few_events": found.too_few_events,
         "windows_cut_short": found.cut_short,
+        "failed": {str(path): list(messages) for path, messages in found.failed.items()},
     }
 
 

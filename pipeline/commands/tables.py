@@ -184,7 +184,7 @@ def _timesteps_table(result: EvaluationJson) -> Any:
     from pipeline.evaluation.wilson_interval import accuracy_interval
 
     samples = result["test_samples"]
-    table = Table(title="Test accuracy by T (same weights, samples binned again)")
+    table = Table(title="Test accuracy by T (same weights)")
     for name in ("T", "per cent", "95 % interval"):
         table.add_column(name, justify="right")
     for steps, accuracy in result["accuracy_by_timesteps"].items():

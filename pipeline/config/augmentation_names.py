@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
+
+from preprocess.nearest_name import nearest_name
 
 FRAME_AUGMENTATIONS = ("flip", "roll", "crop", "rotation", "shear", "cutout", "event-drop")
 """Augmentations of frames in `pipeline.data.frame_augmentation`, in the order in which they are applied."""
@@ -35,8 +36,8 @@ def augmentation_errors(text: str) -> Iterator[str]:
     # Without duplicates, so that an error is not reported twice.
     for name in dict.fromkeys(names):
         if name not in (*_NAMES, "none"):
-            near = difflib.get_close_matches(name, (*_NAMES, "none"), n=1, cutoff=0.4)
-            yield f"{_RULE}, found '{name}'" + (f". Did you mean '{near[0]}'?" if near else "")
+            near = nearest_name(name, (*_NAMES, "none"))
+            yield f"{_RULE}, found '{name}'" + (f". Did you mean '{near}'?" if near else "")
         elif name != "none" and names.count(name) > 1:
             yield f"dataset.augmentation: expected each name once, found '{name}' {names.count(name)} times in '{text}'"
     if "none" in names and len(names) > 1:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.augmentation_names import parse_augmentation
+from pipeline.config.networks import network_traits
 from pipeline.config.neurons import NeuronTraits, traits_of
 from preprocess.binning.binning_config import Binning
 from preprocess.binning.rules import SplitBy
@@ -63,30 +64,13 @@ def _is_whole_window(values: Values) -> bool:
     return window is None or (not _varies(values) and window >= values["binning.timesteps"] - 1)
 
 
-# Networks whose last layer receives a mean over all positions anyway, or that have no maps.
-_ONE_HEAD = (
-    "spiking-resnet18",
-    "spiking-resnet34",
-    "sew-resnet18",
-    "sew-resnet34",
-    "ms-resnet18",
-    "ms-resnet34",
-    "spike-driven-transformer",
-    "spike-driven-transformer-gesture",
-    "spike-driven-transformer-cifar10dvs",
-    "spikformer",
-    "spikformer-dvs",
-    "fc-snn",
-    "rsnn",
-)
-
 _STEPPED = _Rule(("schedule.name",), lambda values: values["schedule.name"] != "step")
 _COSINE = _Rule(("schedule.name",), lambda values: values["schedule.name"] != "cosine")
 
 _OF_T = ("binning.timesteps", "binning.split_by")
 
 _RULES: dict[str, _Rule] = {
-    "network.head": _Rule(("network.name",), lambda values: values["network.name"] in _ONE_HEAD),
+    "network.head": _Rule(("network.name",), lambda values: not network_traits(values["network.name"]).has_head),
     "neuron.tau": _unless_neuron(lambda traits: traits.has_tau),
     "neuron.v_threshold": _unless_neuron(lambda traits: traits.has_threshold),
     "neuron.surrogate": _unless_neuron(lambda traits: traits.has_surrogate),
@@ -154,19 +138,26 @@ def governors_of(path: str) -> tuple[str, ...]:
     return _RULES[path].governors if path in _RULES else ()
 
 
-def redundant_fields(values: Values) -> Iterator[str]:
-    """Iterate over the paths of fields whose value is equivalent to None, such as `grad_steps` equal to T.
+_WHOLES: dict[str, str] = {
+    "grad_steps": "binning.timesteps",
+    "loss.last_steps": "binning.timesteps",
+    "neuron.temporal_window": "binning.timesteps",
+    "micro_batch": "batch_size",
+    "schedule.stop_epoch": "schedule.epochs",
+}
+"""Fields that limit something, and the fields that say how much of it there is."""
+
+
+def redundant_fields(values: Values) -> Iterator[tuple[str, str]]:
+    """Iterate over fields whose value is equivalent to None, such as `grad_steps` equal to T.
 
     Unlike inactive fields, they have an effect with other values.
+
+    Returns:
+        The path of each field, and that of the field to whose value it adds nothing.
     """
-    varies = _varies(values)
-    if not varies and values["grad_steps"] == values["binning.timesteps"]:
-        yield "grad_steps"
-    if not varies and values["loss.last_steps"] == values["binning.timesteps"]:
-        yield "loss.last_steps"
-    if values["neuron.temporal_window"] is not None and _is_whole_window(values):
-        yield "neuron.temporal_window"
-    if values["micro_batch"] == values["batch_size"]:
-        yield "micro_batch"
-    if values["schedule.stop_epoch"] == values["schedule.epochs"]:
-        yield "schedule.stop_epoch"
+    for path, whole in _WHOLES.items():
+        if values[path] is None or (whole == "binning.timesteps" and _varies(values)):
+            continue
+        if _is_whole_window(values) if path == "neuron.temporal_window" else values[path] == values[whole]:
+            yield path, whole

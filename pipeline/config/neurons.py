@@ -69,7 +69,7 @@ class Neuron:
 # resets, glif multiplies by decay, gated reset, input and reset, alif has a second state that decays, grows and raises
 # the threshold, and clif-undecayed saves the two of the decay of m. psn has a row of its matrix, T, and sliding-psn one
 # of two inputs. ar-lif decays v and m, multiplies the input by c and a, and the increment of m and the reset by the
-# spike; tc-lif couples its compartments in both directions and resets both.
+# spike; tc-lif couples its compartments in both directions and resets both, and lm-h also leaks in both and resets one.
 NEURONS: dict[str, Neuron] = {
     "lif": Neuron("pipeline.neurons.lif.node:make_lif", NeuronTraits("LIF", fused=True)),
     "clif": Neuron(
@@ -144,6 +144,18 @@ NEURONS: dict[str, Neuron] = {
             has_decay_input=False,
             macs=4,
             unequal="it has a second compartment, and a learnt coupling in each layer instead of tau",
+        ),
+    ),
+    "lm-h": Neuron(
+        "pipeline.neurons.lm_h:make_lm_h",
+        NeuronTraits(
+            "LM-H",
+            has_tau=False,
+            has_reset=False,
+            has_decay_input=False,
+            macs=5,
+            unequal="it has a second compartment, learnt leaks and couplings in each layer instead of tau, and a reset "
+            "without gradient",
         ),
     ),
     "if": Neuron(

@@ -10,11 +10,12 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.config.networks import NETWORKS
 from pipeline.config.neurons import NEURONS, Neuron, NeuronTraits
 from pipeline.config.surrogates import SURROGATES
 from preprocess.errors import ConfigError, RunError
@@ -25,38 +26,6 @@ if TYPE_CHECKING:
 Field = Literal["neuron.name", "network.name", "neuron.surrogate"]
 
 # Names are listed with commas, set with =, and become parts of folder names.
-# Kept here because the networks themselves load torch.
-BUILT_IN_NETWORKS = (
-    "spiking-vgg11",
-    "spiking-vgg13",
-    "spiking-vgg16",
-    "spiking-vgg19",
-    "spiking-vgg-small",
-    "plif-net-gesture",
-    "plif-net-cifar10dvs",
-    "plif-net-cifar10",
-    "modified-plif-net-cifar10",
-    "modified-plif-net-gesture",
-    "modified-plif-net-cifar10dvs",
-    "spiking-resnet18",
-    "spiking-resnet34",
-    "sew-resnet18",
-    "sew-resnet34",
-    "ms-resnet18",
-    "ms-resnet34",
-    "wide-7b",
-    "snn4",
-    "snn5",
-    "vggsnn",
-    "spike-driven-transformer",
-    "spike-driven-transformer-gesture",
-    "spike-driven-transformer-cifar10dvs",
-    "spikformer",
-    "spikformer-dvs",
-    "fc-snn",
-    "rsnn",
-)
-
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -114,7 +83,7 @@ def register_network(name: str, build: Callable[..., Any]) -> None:
     Raises:
         ConfigError: If the name is not valid or is that of a built-in network.
     """
-    _register("network.name", name, build, BUILT_IN_NETWORKS)
+    _register("network.name", name, build, NETWORKS)
 
 
 def register_surrogate(name: str, make: Callable[[float], Any]) -> None:
@@ -144,9 +113,9 @@ def require_registered(where: Path, configs: Iterable[RunConfig]) -> None:
     """
     missing: dict[tuple[str, str], None] = {}
     for config in configs:
-        names = {
+        names: dict[Field, tuple[str, Container[str]]] = {
             "neuron.name": (config.neuron.name, NEURONS),
-            "network.name": (config.network.name, BUILT_IN_NETWORKS),
+            "network.name": (config.network.name, NETWORKS),
             "neuron.surrogate": (config.neuron.surrogate, SURROGATES),
         }
         for field, (name, known) in names.items():

@@ -101,6 +101,11 @@ class RunConfig:
         if errors:
             raise ConfigError(*errors)
 
+    def batches_per_epoch(self, samples: int) -> int:
+        """Number of training batches of so many samples."""
+        full, rest = divmod(samples, self.batch_size)
+        return full + (self.keep_last and rest > 0)
+
     def errors(self) -> Iterator[str]:
         """A line for every error of every section."""
         for part in dataclasses.fields(self):
@@ -337,7 +342,7 @@ def fingerprint(config: RunConfig) -> str:
     plain, defaults = flatten(config), flatten(RunConfig())
     # Augmentations are applied in a fixed order, whatever the order of their names.
     plain["dataset.augmentation"] = "+".join(sorted(parse_augmentation(config.dataset.augmentation))) or "none"
-    plain |= {path: defaults[path] for path in (*inactive_fields(plain), *redundant_fields(plain))}
+    plain |= {path: defaults[path] for path in (*inactive_fields(plain), *dict(redundant_fields(plain)))}
     changed = {path: value for path, value in plain.items() if path not in PLACE_FIELDS and value != defaults[path]}
     text = json.dumps(changed, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

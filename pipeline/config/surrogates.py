@@ -5,11 +5,11 @@ Names are checked without loading torch.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from preprocess.errors import ConfigError
+from preprocess.nearest_name import nearest_name
 
 if TYPE_CHECKING:
     from spikingjelly.activation_based.surrogate import SurrogateFunctionBase
@@ -42,8 +42,8 @@ def accept_stored(name: str) -> None:
 def surrogate_errors(name: str) -> Iterator[str]:
     """A line if there is no surrogate of this name."""
     if name not in SURROGATES and name not in _STORED:
-        near = difflib.get_close_matches(name, SURROGATES, n=1, cutoff=0.4)
-        similar = f"Did you mean '{near[0]}'? " if near else ""
+        near = nearest_name(name, SURROGATES)
+        similar = f"Did you mean '{near}'? " if near else ""
         hint = f"{similar}In Python, register others with pipeline.register_surrogate before they are used."
         yield f"neuron.surrogate: expected one of {', '.join(SURROGATES)}, found '{name}'. {hint}"
 

@@ -58,14 +58,14 @@ def open_data(config: RunConfig, cache: Path, progress: Progress | None = None, 
 
     Raises:
         CacheError: If there is no event store, with the command that builds it.
-        ConfigError: If the split does not exist for the data set, or a batch is larger than the training set.
+        ConfigError: If the split does not exist for the data set, or the training set does not fill a batch.
     """
     frames = _open_frames(config, cache, progress)
     splits = split_for(config, frames, needs_test=needs_test)
-    if config.batch_size > len(splits.train):
+    if not config.batches_per_epoch(len(splits.train)):
         raise ConfigError(
             f"batch_size: expected at most the {len(splits.train)} training samples of {config.dataset.name}, "
-            f"found {config.batch_size}. Lower batch_size."
+            f"found {config.batch_size}. Lower batch_size, or train on the incomplete batch with keep_last."
         )
     return RunData(frames, splits, input_size(config.input, frames.height, frames.width))
 

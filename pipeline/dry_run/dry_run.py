@@ -121,12 +121,13 @@ def _work(config: RunConfig, operations: Operations, tiny: TinyFrames) -> dict[s
     passes = changing * (tiny.timesteps + 2 * grad_steps) + once * (3 + (grad_steps < tiny.timesteps))
     step = 2 * config.batch_size * passes
     samples = tiny.train_samples
+    steps = None if samples is None else config.batches_per_epoch(samples)
     if samples is not None and not config.keep_last:
         samples -= samples % config.batch_size
     return {
         "train_samples": tiny.train_samples,
         "train_samples_from": tiny.train_samples_from,
-        "steps_per_epoch": None if samples is None else -(-samples // config.batch_size),
+        "steps_per_epoch": steps,
         "epochs": config.schedule.last_epoch,
         "flops_per_step": step,
         "flops_of_run": None if samples is None else step * samples // config.batch_size * config.schedule.last_epoch,

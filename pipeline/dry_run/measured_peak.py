@@ -46,7 +46,14 @@ def peak_of_one_step(config: RunConfig, cache: Path) -> tuple[float, float]:
         network.train()
         samples = data.splits.train[: config.batch_size]
         loader = FrameLoader(
-            data.frames, samples, config.batch_size, config.input, device, seed=config.seed, training=True
+            data.frames,
+            samples,
+            config.batch_size,
+            config.input,
+            device,
+            seed=config.seed,
+            training=True,
+            keep_last=True,
         )
         with SpikeCounter(network) as counter:
             for batch in loader.batches(1):

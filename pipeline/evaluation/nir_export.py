@@ -19,20 +19,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from pipeline.config.networks import NETWORKS, network_traits
 from pipeline.config.run_config import RunConfig
 from pipeline.evaluation.plain_layers import plain_network
-from pipeline.networks.modified_plif_net import PLANS as MODIFIED_PLIF_PLANS
-from pipeline.networks.ms_resnet import LAYERS as MS_RESNETS
-from pipeline.networks.spiking_resnet import LAYERS as RESNETS
-from pipeline.networks.spiking_vgg import PLANS as VGG_PLANS
 from pipeline.runs.result_json import NirResult
 from preprocess.errors import ConfigError
 from preprocess.files import write_whole
 
 TIME_STEP_S = 1e-4
 """The default of SpikingJelly and of most frameworks that read NIR."""
-
-NETWORKS = (*VGG_PLANS, "vggsnn", "snn4", "snn5", "fc-snn", *MODIFIED_PLIF_PLANS, *RESNETS, *MS_RESNETS, "wide-7b")
 
 
 def refuse_inexpressible(config: RunConfig) -> None:
@@ -46,9 +41,10 @@ def refuse_inexpressible(config: RunConfig) -> None:
             f"neuron.reset: NIR's {name.upper()} resets to a fixed value (hard reset); this run's neuron resets "
             "softly. Train with --neuron.reset hard to export"
         )
-    if config.network.name not in NETWORKS:
+    if not network_traits(config.network.name).has_nir:
+        exported = (name for name, network in NETWORKS.items() if network.traits.has_nir)
         errors.append(
-            f"network.name: NIR export is for {', '.join(NETWORKS)}; found '{config.network.name}'. Max pooling, "
+            f"network.name: NIR export is for {', '.join(exported)}; found '{config.network.name}'. Max pooling, "
             "attention and recurrent layers, for example, cannot be written"
         )
     if any(find_spec(package) is None for package in ("nir", "nirtorch")):

@@ -2,58 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 
 from torch import nn
 
 from pipeline.config.custom_classes import is_outside, make_outside, make_registered
+from pipeline.config.networks import NETWORKS as NETWORKS
 from pipeline.config.registrations import registration_of
 from pipeline.config.run_config import NetworkConfig, NeuronConfig
 from pipeline.layers.blocks import MakeNeuron, SpikingBlock
 from pipeline.layers.dropout import set_dropout_masks
-from pipeline.networks.fc_snn import HIDDEN, FullyConnected
 from pipeline.networks.initialisation import initialise, seeded
-from pipeline.networks.modified_plif_net import PLANS as MODIFIED_PLIF_PLANS
-from pipeline.networks.modified_plif_net import ModifiedPLIFNet
-from pipeline.networks.ms_resnet import LAYERS as MS_RESNETS
-from pipeline.networks.ms_resnet import MSResNet
-from pipeline.networks.plif_net import PLANS as PLIF_PLANS
-from pipeline.networks.plif_net import PLIFNet
-from pipeline.networks.sew_resnet import LAYERS as SEW_RESNETS
-from pipeline.networks.sew_resnet import SEWResNet
-from pipeline.networks.snn4 import SNN4
-from pipeline.networks.snn5 import SNN5
-from pipeline.networks.spike_driven_transformer import SIZES as SPIKE_DRIVEN_SIZES
-from pipeline.networks.spike_driven_transformer import SpikeDrivenTransformer
-from pipeline.networks.spikformer import SIZES as SPIKFORMER_SIZES
-from pipeline.networks.spikformer import Spikformer
-from pipeline.networks.spiking_resnet import LAYERS as RESNETS
-from pipeline.networks.spiking_resnet import SpikingResNet
-from pipeline.networks.spiking_vgg import PLANS as VGG_PLANS
-from pipeline.networks.spiking_vgg import SpikingVGG
-from pipeline.networks.vggsnn import VGGSNN
-from pipeline.networks.wide_7b import Wide7B
 from pipeline.neurons import make_neuron
 from preprocess.errors import ConfigError
-
-NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    **dict.fromkeys(VGG_PLANS, SpikingVGG),
-    **dict.fromkeys(PLIF_PLANS, PLIFNet),
-    **dict.fromkeys(MODIFIED_PLIF_PLANS, ModifiedPLIFNet),
-    **dict.fromkeys(RESNETS, SpikingResNet),
-    **dict.fromkeys(SEW_RESNETS, SEWResNet),
-    **dict.fromkeys(MS_RESNETS, MSResNet),
-    "wide-7b": Wide7B,
-    "snn4": SNN4,
-    "snn5": SNN5,
-    "vggsnn": VGGSNN,
-    **dict.fromkeys(SPIKE_DRIVEN_SIZES, SpikeDrivenTransformer),
-    **dict.fromkeys(SPIKFORMER_SIZES, Spikformer),
-    **dict.fromkeys(HIDDEN, FullyConnected),
-}
+from preprocess.nearest_name import nearest_name
 
 
 def build_network(
@@ -89,6 +54,10 @@ def build_network(
             f"neuron.timesteps: expected T = {timesteps} as the frames have, found {neuron.timesteps}. Leave it out."
         )
     neuron = replace(neuron, timesteps=timesteps)
+    if neuron.temporal_window is not None and neuron.temporal_window >= timesteps - 1:
+        # No limit, and computed as such: in windows, the kernels that include batch norm are not used, and round
+        # otherwise.
+        neuron = replace(neuron, temporal_window=None)
     arguments = {
         "config": network,
         "make_neuron": _seeded_neurons(neuron, seed),
@@ -99,7 +68,7 @@ def build_network(
     with seeded(seed, "network"):
         if make_custom is not None:
             return make_custom(network.name, "network.name", arguments | {"timesteps": timesteps})
-        built = NETWORKS[network.name](**arguments)
+        built = _built_in(network.name)(**arguments)
     initialise(built, seed, network.linear_weights)
     set_dropout_masks(built, network.dropout_mask)
     # Random numbers fill weights in the order of memory, so the memory layout may only change now.
@@ -120,14 +89,20 @@ def _custom(name: str) -> Callable[..., nn.Module] | None:
             )
         return make_registered
     if name not in NETWORKS:
-        near = difflib.get_close_matches(name, NETWORKS, n=1, cutoff=0.4)
+        near = nearest_name(name, NETWORKS)
         hint = (
-            f"Did you mean '{near[0]}'?"
+            f"Did you mean '{near}'?"
             if near
             else "Name a custom class, path/to/file.py:Class; a program can also call pipeline.register_network first."
         )
         raise ConfigError(f"network.name: expected one of {', '.join(NETWORKS)}, found '{name}'. {hint}")
     return None
+
+
+def _built_in(name: str) -> Callable[..., nn.Module]:
+    module, _, kind = NETWORKS[name].make.partition(":")
+    found: Callable[..., nn.Module] = getattr(import_module(module), kind)
+    return found
 
 
 def _seeded_neurons(config: NeuronConfig, seed: int) -> MakeNeuron:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -17,6 +16,7 @@ from pipeline.config.registrations import registration_of
 from pipeline.config.run_config import NeuronConfig
 from pipeline.config.surrogates import make_surrogate
 from preprocess.errors import ConfigError
+from preprocess.nearest_name import nearest_name
 
 
 def make_neuron(config: NeuronConfig) -> nn.Module:
@@ -41,9 +41,9 @@ def make_neuron(config: NeuronConfig) -> nn.Module:
     elif config.name in NEURONS:
         neuron = _built_in(config.name)(config)
     else:
-        near = difflib.get_close_matches(config.name, NEURONS, n=1, cutoff=0.4)
+        near = nearest_name(config.name, NEURONS)
         hint = (
-            f"Did you mean '{near[0]}'?"
+            f"Did you mean '{near}'?"
             if near
             else "Name a custom class, path/to/file.py:Class; a program can also call pipeline.register_neuron first."
         )

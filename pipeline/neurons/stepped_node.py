@@ -46,15 +46,15 @@ class SteppedNode(RunsOnce, BaseNode):
     ) -> tuple[Any, ...]:
         """SpikingJelly's hook for states that are still numbers, or those of another batch size."""
         x = inputs[0][0] if step_mode == "m" else inputs[0]
-        dtype = _state_dtype(x)
-        return tuple(
-            state.to(dtype)
-            if isinstance(state, torch.Tensor) and state.shape == x.shape
-            else torch.full((), 0.0 if isinstance(state, torch.Tensor) else state, dtype=dtype, device=x.device).expand(
-                x.shape
-            )
-            for state in states
-        )
+        dtype, rests = _state_dtype(x), self._memories_rv.values()
+
+        def whole(state: Any, rest: float) -> torch.Tensor:
+            if isinstance(state, torch.Tensor) and state.shape == x.shape:
+                return state.to(dtype)
+            value = rest if isinstance(state, torch.Tensor) else state
+            return torch.full((), value, dtype=dtype, device=x.device).expand(x.shape)
+
+        return tuple(whole(state, rest) for state, rest in zip(states, rests, strict=True))
 
     def single_step_functional_forward(
         self, inputs: tuple[torch.Tensor, ...], states: tuple[Any, ...], **kwargs: object

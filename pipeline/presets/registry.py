@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -23,6 +22,7 @@ from pipeline.presets.paper_transformers import transformer_presets
 from pipeline.presets.preset import Preset
 from preprocess.binning.binning_config import Binning
 from preprocess.errors import ConfigError
+from preprocess.nearest_name import nearest_name
 
 # A VGG with three convolutions trains in minutes on two cores. The head is the paper's, because global pooling discards
 # positions, which distinguish digits (N-MNIST, LIF, 6 epochs, validation: 59 % with global pooling, 97 % without).
@@ -134,8 +134,8 @@ def find_preset(name: str) -> Preset:
         ConfigError: If there is none, with a suggestion.
     """
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.4)
-        hint = f"Did you mean '{near[0]}'?" if near else "See: spikeloom presets"
+        near = nearest_name(name, PRESETS)
+        hint = f"Did you mean '{near}'?" if near else "See: spikeloom presets"
         rows = ", ".join(preset.name for preset in PRESETS.values() if not preset.variant)
         raise ConfigError(f"preset: expected one of {rows}, or a variant, found '{name}'. {hint}")
     return PRESETS[name]

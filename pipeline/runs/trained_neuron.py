@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config.registrations import BUILT_IN_NETWORKS
+from pipeline.config.networks import NETWORKS
 from pipeline.config.run_config import RunConfig
 
 
@@ -40,7 +40,7 @@ def subject(config: RunConfig, environment: Mapping[str, Any]) -> str:
 def network_title(config: RunConfig) -> str:
     """Such as ``vggsnn, width 1``; of a custom network the class and its file, because only it knows what it uses."""
     name = config.network.name
-    if name in BUILT_IN_NETWORKS:
+    if name in NETWORKS:
         return f"{name}, width {config.network.width:g}"
     where, _, kind = name.rpartition(":")
     return f"{kind} ({where})" if where else name

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from pipeline.config.run_config import RunConfig, fingerprint, to_dict
+from pipeline.config.slow_precision import slow_precision
 from pipeline.cost.energy import Energy, EnergyCount
 from pipeline.data.input_description import TrainingInput
 from pipeline.data.loader import Batch, FrameLoader
@@ -122,6 +123,9 @@ def train_run(
         training.command = command
         training.accepted = accepted
         training.start_or_resume(cache)
+        slow = slow_precision([config], device.type)
+        if slow is not None and progress is not None and group.first and not training.done:
+            progress.note(slow)
         scalars = stack.enter_context(Scalars(folder, training.epoch + 1)) if group.first else None
         while not training.done:
             row = training.run_epoch()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from preprocess.errors import CacheError
-from preprocess.files import lock_folder
+from preprocess.files import LOCK, lock_folder
 from preprocess.terminal.progress import Progress
 
 
@@ -38,5 +38,16 @@ def building(folder: Path, progress: Progress, hint: str = "Choose another --cac
         ) from None
     try:
         yield
+    except BaseException:
+        _remove_if_empty(folder)
+        raise
     finally:
         lock.release()
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Leave nothing of a build that failed before it wrote anything; others that wait for the lock make a new one."""
+    with contextlib.suppress(OSError):
+        if [path.name for path in folder.iterdir()] == [LOCK]:
+            (folder / LOCK).unlink()
+            folder.rmdir()

@@ -8,23 +8,25 @@ from typing import Annotated
 
 import tyro
 
-from preprocess.datasets.registry import TONIC_CLASSES
+from preprocess.datasets.registry import DOWNLOADS
+from preprocess.nearest_name import nearest_name
 from preprocess.terminal.command_line import UsageError, parse
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Download a data set from the addresses that tonic uses, and check it.
+    """Download a data set from the addresses that tonic and torchvision use, and check it.
 
     Run the same command again to resume an interrupted download.
 
     DVS128-Gesture is published cut into samples, with times in whole ms. IBM's original recordings cannot be
-    downloaded by a program: the command prints how to get them, and checks them if they are in the folder.
+    downloaded by a program: the command prints how to get them, and checks them if they are in the folder. No checksum
+    is published for Tiny ImageNet: its archive is checked by the CRC-32 of each file in it.
 
     Example: spikeloom download n-mnist --out data/n-mnist
     """
 
-    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="{" + ",".join(TONIC_CLASSES) + "}")]
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="{" + ",".join(DOWNLOADS) + "}")]
     """The data set."""
     out: Path
     """The folder to download to."""
@@ -33,9 +35,11 @@ class Arguments:
 def run(argv: list[str]) -> None:
     """Download what is missing, then print the next command."""
     arguments = parse(Arguments, argv, prog="spikeloom download")
-    if arguments.dataset not in TONIC_CLASSES:
-        known = ", ".join(TONIC_CLASSES)
-        raise UsageError(f"expected a data set ({known}), found '{arguments.dataset}'. See: spikeloom download --help")
+    if arguments.dataset not in DOWNLOADS:
+        known = ", ".join(DOWNLOADS)
+        near = nearest_name(arguments.dataset, DOWNLOADS)
+        hint = f"Did you mean '{near}'?" if near else "See: spikeloom download --help"
+        raise UsageError(f"expected a data set ({known}), found '{arguments.dataset}'. {hint}")
     from preprocess.datasets.download import check_raw_gestures, download
     from preprocess.terminal.progress import progress_on_stderr
 

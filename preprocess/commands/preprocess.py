@@ -19,6 +19,7 @@ from preprocess.datasets.layout import Windows
 from preprocess.datasets.registry import DATASETS, IMAGE_DATASETS
 from preprocess.default_folders import default_cache
 from preprocess.formats.read_options import ReadOptions, TimeUnit, flags
+from preprocess.nearest_name import nearest_name
 from preprocess.terminal.command_line import UsageError, parse
 
 _KNOWN = [*DATASETS, *IMAGE_DATASETS]
@@ -99,12 +100,10 @@ class Arguments:
         if self.dataset == FRAMES:
             errors.append("frames: expected it before all options. Run: spikeloom preprocess frames --help")
         elif self.dataset not in (*DATASETS, *IMAGE_DATASETS):
-            import difflib
-
             # Registered data sets are among them.
             known = [*DATASETS, *IMAGE_DATASETS]
-            near = difflib.get_close_matches(self.dataset, known, n=1, cutoff=0.4)
-            hint = f"Did you mean '{near[0]}'?" if near else "See: spikeloom preprocess --help"
+            near = nearest_name(self.dataset, known)
+            hint = f"Did you mean '{near}'?" if near else "See: spikeloom preprocess --help"
             errors.append(f"expected a data set ({', '.join(known)}), found '{self.dataset}'. {hint}")
         errors += self._image_errors()
         errors += self._binning_errors()

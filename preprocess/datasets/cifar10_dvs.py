@@ -112,7 +112,7 @@ DATASET = Dataset(
     "cifar10-dvs",
     (FORM, SPIKINGJELLY_FORM, TONIC_FORM),
     archives={"CIFAR10DVS.zip": "CIFAR10DVS"} | {f"{name}.zip": name for name in CLASSES},
-    tonic_class="CIFAR10DVS",
+    download="tonic.datasets:CIFAR10DVS",
     caches=(
         CacheKind("cifar10-dvs"),
         CacheKind("cifar10-dvs-clif", options="--orientation clif"),

@@ -96,7 +96,7 @@ N_CALTECH101 = Dataset(
     "n-caltech101",
     (Form("ATIS .bin", "folders accordion to yin_yang of image_NUMBER.bin", _CALTECH.fits, _CALTECH.read),),
     archives={"N-Caltech101-archive.zip": "N-Caltech101-archive", "Caltech101.zip": "Caltech101"},
-    tonic_class="NCALTECH101",
+    download="tonic.datasets:NCALTECH101",
     caches=(CacheKind("n-caltech101"),),
     published={"n-caltech101": Published(180, 240, 101)},
 )

@@ -53,7 +53,8 @@ class Dataset:
         name: Name in commands, and default name of the caches.
         forms: The forms in which its recordings can be stored.
         archives: The archives in which it is published, and the folder that each one is unpacked to.
-        tonic_class: The class of ``tonic.datasets`` with the download addresses; "" if there is none.
+        download: The class with the addresses and MD5 checksums of its archives, as ``package.module:Class``, or the
+            address of its archive if no checksum is published; "" if it cannot be downloaded.
         caches: The names of its caches; all other names are custom.
         published: Its published size, by the beginning of the name of its caches.
         validation_users: Users of the official training split whose samples form the validation split; if empty,
@@ -63,7 +64,7 @@ class Dataset:
     name: str
     forms: tuple[Form, ...]
     archives: Mapping[str, str] = field(default_factory=dict)
-    tonic_class: str = ""
+    download: str = ""
     caches: tuple[CacheKind, ...] = ()
     published: Mapping[str, Published] = field(default_factory=dict)
     validation_users: frozenset[int] = frozenset()

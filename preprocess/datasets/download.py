@@ -1,4 +1,4 @@
-"""Downloading the published data sets through tonic: its addresses, its checksums and its download code.
+"""Downloading the published data sets: addresses and checksums of tonic and torchvision, and tonic's download code.
 
 A complete file is not downloaded again, and an incomplete one is removed, so that the same command resumes with the
 file at which it stopped. The raw DVS128-Gesture cannot be downloaded by a program.
@@ -9,11 +9,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import zipfile
+import zlib
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from preprocess.datasets.archives import Notify
-from preprocess.datasets.registry import TONIC_CLASSES
+from preprocess.datasets.registry import DOWNLOADS
 from preprocess.errors import LayoutError
 
 GESTURE_PAGE = "https://ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8/folder/50167556794"
@@ -35,7 +38,8 @@ class Remote:
     Attributes:
         url: Address.
         name: Local file name, under which `preprocess` unpacks it.
-        md5: MD5 checksum of the content, hexadecimal.
+        md5: MD5 checksum of the content, hexadecimal; "" if none is published, which is for .zip only: it contains
+            checksums of its files.
     """
 
     url: str
@@ -44,10 +48,13 @@ class Remote:
 
 
 def list_remotes(dataset: str) -> tuple[Remote, ...]:
-    """The files of a data set according to tonic; loads tonic and with it torch."""
-    import tonic.datasets
-
-    t = getattr(tonic.datasets, TONIC_CLASSES[dataset])
+    """The files of a data set according to tonic or torchvision, which are loaded, and torch with them."""
+    module, _, kind = DOWNLOADS[dataset].partition(":")
+    if kind.startswith("//"):
+        return (Remote(DOWNLOADS[dataset], kind.rpartition("/")[2], ""),)
+    t = getattr(import_module(module), kind)
+    if hasattr(t, "tgz_md5"):
+        return (Remote(t.url, t.filename, t.tgz_md5),)
     if hasattr(t, "train_zip"):
         return (
             Remote(t.base_url + t.train_zip, t.train_zip, t.train_md5),
@@ -65,15 +72,13 @@ def download(dataset: str, out: Path, *, notify: Notify) -> list[Path]:
     """Fetch a data set's archives into a folder, in the form that `preprocess` reads.
 
     Args:
-        dataset: A key of TONIC_CLASSES; for dvs-gesture tonic's version, cut into samples, with times in whole ms.
+        dataset: A key of DOWNLOADS; for dvs-gesture tonic's version, cut into samples, with times in whole ms.
         out: The folder.
         notify: Called with messages about the progress.
 
     Raises:
         LayoutError: If files could not be downloaded, with the manual steps for each; the others are downloaded.
     """
-    from tonic.download_utils import check_md5
-
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -81,10 +86,12 @@ def download(dataset: str, out: Path, *, notify: Notify) -> list[Path]:
     paths, errors = [], []
     for remote in list_remotes(dataset):
         path = out / remote.name
-        if path.is_file() and check_md5(str(path), remote.md5):
+        if path.is_file() and _is_intact(path, remote):
             notify(f"{path}: already complete")
         else:
             notify(f"{remote.url}: downloading to {path}")
+            if not remote.md5:
+                notify(f"{remote.name}: no checksum is published; the CRC-32 of each file in it is checked instead")
             message = _fetch(remote, path)
             if message:
                 errors.append(message)
@@ -97,16 +104,17 @@ def download(dataset: str, out: Path, *, notify: Notify) -> list[Path]:
 
 def _fetch(remote: Remote, path: Path) -> str | None:
     """Download one file under a temporary name; returns the manual steps if that fails."""
-    from tonic.download_utils import check_md5, download_url
+    from tonic.download_utils import download_url
 
     temporary = path.with_name(f".{path.name}.download")
     try:
         # tonic prints on stdout, which is reserved for the result.
         with contextlib.redirect_stdout(io.StringIO()):
             download_url(remote.url, str(path.parent), temporary.name)
-        if not check_md5(str(temporary), remote.md5):
+        if not _is_intact(temporary, remote):
+            found = "another MD5 checksum" if remote.md5 else "a damaged file"
             size = temporary.stat().st_size
-            return _by_hand(remote, path, f"{size:,} bytes with another MD5 checksum, as after an interrupted transfer")
+            return _by_hand(remote, path, f"{size:,} bytes with {found}, as after an interrupted transfer")
         temporary.replace(path)
     except Exception as error:  # urllib, http and tonic raise many kinds
         return _by_hand(remote, path, " ".join(str(error).split()) or type(error).__name__)
@@ -115,10 +123,22 @@ def _fetch(remote: Remote, path: Path) -> str | None:
     return None
 
 
+def _is_intact(path: Path, remote: Remote) -> bool:
+    if remote.md5:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest() == remote.md5
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, zlib.error, EOFError):
+        return False
+
+
 def _by_hand(remote: Remote, path: Path, found: str) -> str:
+    checksum = f"MD5 {remote.md5}" if remote.md5 else "no checksum is published"
     return (
         f"{remote.url}: expected the archive {remote.name}, found {found.rstrip('.')}. Run the same command again, or "
-        f"download it with a browser, save it as {path} (MD5 {remote.md5}), and continue with preprocess."
+        f"download it with a browser, save it as {path} ({checksum}), and continue with preprocess."
     )
 
 

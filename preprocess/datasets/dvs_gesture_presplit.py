@@ -146,7 +146,7 @@ DATASET = Dataset(
         "ibmGestureTrain.tar.gz": "ibmGestureTrain",
         "ibmGestureTest.tar.gz": "ibmGestureTest",
     },
-    tonic_class="DVSGesture",
+    download="tonic.datasets:DVSGesture",
     caches=(CacheKind("dvs-gesture"), CacheKind("dvs-gesture-tonic")),
     published={
         "dvs-gesture": Published(128, 128, 11, 1_176),

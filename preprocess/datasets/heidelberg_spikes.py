@@ -67,7 +67,7 @@ def _dataset(name: str, tonic_class: str, published: Published) -> Dataset:
         name,
         (Form("spike trains in HDF5", f"the files {files}, or one of them", _fits, _read),),
         archives={f"{name}_{part}.h5.zip": f"{name}_{part}" for part in _PARTS},
-        tonic_class=tonic_class,
+        download=f"tonic.datasets:{tonic_class}",
         caches=(CacheKind(name),),
         published={name: published},
     )

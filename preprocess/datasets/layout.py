@@ -15,6 +15,7 @@ from preprocess.errors import LayoutError, RecordingError
 from preprocess.formats import NO_OPTIONS, ReadOptions, Recording, open_recording
 from preprocess.formats.registry import decoder_of
 
+CHECK_SOURCE = "Check --source."
 _MOST_ERRORS = 20
 _MOST_NAMES = 4
 
@@ -169,8 +170,16 @@ class Form(Generic[Contents]):
     read: Callable[[Path, str], Contents]
 
 
-def locate_form(source: Path, forms: Sequence[Form[Contents]], dataset: str) -> tuple[Form[Contents], Path]:
+def locate_form(
+    source: Path, forms: Sequence[Form[Contents]], dataset: str, missing: str = CHECK_SOURCE
+) -> tuple[Form[Contents], Path]:
     """Return the first of the forms that is found in the source or up to two levels below it, and its folder.
+
+    Args:
+        source: The folder given by the user.
+        forms: The forms.
+        dataset: Name of the data set.
+        missing: The next step if there is no such folder.
 
     Raises:
         LayoutError: If none is found, or one is found several times.
@@ -181,7 +190,7 @@ def locate_form(source: Path, forms: Sequence[Form[Contents]], dataset: str) -> 
             return form, locate(source, fits, form.expected)
     others = [form.title for form in forms[1:]]
     expected = forms[0].expected + (f" (or {', or '.join(others)})" if others else "")
-    locate(source, lambda _: False, expected)
+    locate(source, lambda _: False, expected, missing)
     raise AssertionError("nothing fits")
 
 
@@ -196,7 +205,7 @@ def first_folder(source: Path, fits: Callable[[Path], bool]) -> Path | None:
     return next((folder for folder in chain([source], _below(source)) if fits(folder)), None)
 
 
-def locate(source: Path, fits: Callable[[Path], bool], expected: str) -> Path:
+def locate(source: Path, fits: Callable[[Path], bool], expected: str, missing: str = CHECK_SOURCE) -> Path:
     """Return the folder that fits: the source, or the only one up to two levels below it.
 
     Archives are unpacked into a subfolder, and SpikingJelly stores the recordings in ``extract/``.
@@ -205,6 +214,7 @@ def locate(source: Path, fits: Callable[[Path], bool], expected: str) -> Path:
         source: The folder given by the user.
         fits: Quick check of a folder.
         expected: Readable description of the folder.
+        missing: The next step if there is no such folder.
 
     Raises:
         LayoutError: If none fits, or several do.
@@ -214,7 +224,7 @@ def locate(source: Path, fits: Callable[[Path], bool], expected: str) -> Path:
         return LayoutError(f"{source}: expected {expected}, found {found}. {hint}")
 
     if not source.exists():
-        raise message("no such folder", "Check --source.")
+        raise message("no such folder", missing)
     if not source.is_dir():
         raise message("a file", "Give the folder.")
     if fits(source):

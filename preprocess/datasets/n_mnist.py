@@ -59,7 +59,7 @@ DATASET = Dataset(
     "n-mnist",
     (FORM,),
     archives={"train.zip": "Train", "test.zip": "Test", "Train.zip": "Train", "Test.zip": "Test"},
-    tonic_class="NMNIST",
+    download="tonic.datasets:NMNIST",
     caches=(CacheKind("n-mnist"),),
     published={"n-mnist": Published(34, 34, 10, 60_000)},
 )

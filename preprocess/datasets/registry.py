@@ -55,8 +55,10 @@ _FORMS: dict[str, tuple[Form, ...]] = {dataset.name: dataset.forms for dataset i
 
 ARCHIVES: dict[str, Mapping[str, str]] = {dataset.name: dataset.archives for dataset in _DATASETS}
 
-TONIC_CLASSES: dict[str, str] = {dataset.name: dataset.tonic_class for dataset in _DATASETS if dataset.tonic_class}
-"""The data sets that can be downloaded, with the class of ``tonic.datasets`` that knows where."""
+DOWNLOADS: dict[str, str] = {
+    dataset.name: dataset.download for dataset in (*_DATASETS, *_IMAGE_DATASETS) if dataset.download
+}
+"""The data sets that can be downloaded, each with its `Dataset.download`."""
 
 DATASETS: Mapping[str, tuple[Form, ...]] = _FORMS
 """Every data set of events by name, with the forms in which it can be stored; `register_dataset` adds to it."""
@@ -201,7 +203,8 @@ def _read_unpacked(
         # If a folder fits already, only archives beside it are unpacked, such as classes that were downloaded later.
         fitting = first_folder(source, lambda place: any(form.fits(place, dataset) for form in forms))
         unpack_known([fitting] if fitting else [source, *folders(source)], archives, notify)
-        form, found = locate_form(source, forms, dataset)
+        missing = f"Check --source, or download it: spikeloom download {dataset} --out {source}"
+        form, found = locate_form(source, forms, dataset, *([missing] if dataset in DOWNLOADS else []))
         contents = form.read(found, dataset)
     except OSError as error:
         where = error.filename or source

@@ -16,6 +16,7 @@ import hdf5plugin  # noqa: F401  (registers the Blosc filter with HDF5)
 from preprocess.errors import CacheError, CacheMismatchError
 from preprocess.files import sync, whole_file
 from preprocess.hdf5_heap import check_heap
+from preprocess.nearest_name import nearest_name
 from preprocess.store.sample_table import SampleTable
 
 READ_WITH = "h5py with hdf5plugin: import hdf5plugin before the file is opened"
@@ -163,7 +164,7 @@ class CacheFile:
                 "permissions of the folders above it, or give another --cache."
             ) from None
         if not is_there:
-            raise CacheError(f"{self.path}: expected {self.KIND}, found no such file. {self._next()}")
+            raise CacheError(f"{self.path}: expected {self.KIND}, found no such file. {self._meant()}{self._next()}")
         self._state = self._stat()
         try:
             check_heap(self.path)
@@ -221,6 +222,13 @@ class CacheFile:
         first = f"{emulate} --out DIR, then " if emulate and source == "DIR" else ""
         return f"Make it: {first}{preprocess} --source {source} --cache {cache}"
 
+    def _meant(self) -> str:
+        """The data set of this cache that a name probably means, if it is not the name of a data set itself."""
+        name, cache = self.path.parent.name, self.path.parent.parent
+        known = "--name" not in import_module("preprocess.datasets.registry").cache_command(name)[1]
+        near = None if known else nearest_name(name, _names(cache))
+        return f"Did you mean '{near}'? " if near else ""
+
     def _stat(self) -> tuple[int, int, int] | None:
         with contextlib.suppress(OSError):
             found = self.path.stat()
@@ -266,6 +274,14 @@ class CacheFile:
 
     def _repair(self) -> str:
         return f"Delete the file. {self._next()}"
+
+
+def _names(cache: Path) -> list[str]:
+    """The names of the data sets in a cache."""
+    try:
+        return sorted(path.parent.name for file in ("events.h5", "images.h5") for path in cache.glob(f"*/{file}"))
+    except OSError:
+        return []
 
 
 def _reopen(kind: type[Any], path: Path, fingerprint: str) -> Any:

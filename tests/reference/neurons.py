@@ -142,6 +142,34 @@ def tc_lif(
     return spikes, grad_x, (ddown * down * (1.0 - down), dup * up * (1.0 - up))
 
 
+def lm_h(
+    x: Array, grad: Array, v_th: float, surrogate: Surrogate, alpha: tuple[float, float], beta: tuple[float, float]
+) -> tuple[Array, Array, tuple[float, ...]]:
+    """Spikes, the gradient of the input, each (T,), and those of alpha and beta, of one LM-H neuron (ICLR 2024).
+
+    The soma starts from half the threshold, and the reset passes no gradient.
+    """
+    steps = len(x)
+    u, spikes = np.zeros(steps), np.zeros(steps)
+    soma, dendrite = np.full(steps + 1, 0.5 * v_th), np.zeros(steps + 1)
+    keep_d, keep_v, down, up = sigmoid(alpha[0]), sigmoid(alpha[1]), sigmoid(beta[0]), sigmoid(beta[1])
+    for t in range(steps):
+        dendrite[t + 1] = (keep_d - 0.5) * dendrite[t] + (down - 0.5) * soma[t] + x[t]
+        u[t] = (keep_v + 0.5) * soma[t] + (up + 0.5) * dendrite[t + 1]
+        spikes[t] = 1.0 if u[t] >= v_th else 0.0
+        soma[t + 1] = u[t] - v_th * spikes[t]
+    grad_x, grads = np.zeros(steps), np.zeros(4)
+    dsoma = ddendrite = 0.0
+    for t in reversed(range(steps)):
+        du = dsoma + grad[t] * surrogate(u[t] - v_th)
+        dcharged = ddendrite + (up + 0.5) * du
+        grad_x[t] = dcharged
+        grads += [dcharged * dendrite[t], du * soma[t], dcharged * soma[t], du * dendrite[t + 1]]
+        dsoma, ddendrite = (keep_v + 0.5) * du + (down - 0.5) * dcharged, (keep_d - 0.5) * dcharged
+    slopes = [value * (1.0 - value) for value in (keep_d, keep_v, down, up)]
+    return spikes, grad_x, tuple(grads * slopes)
+
+
 def sliding_psn(
     x: Array, grad: Array, surrogate: Surrogate, weight: Array, bias: float
 ) -> tuple[Array, Array, tuple[float, ...]]:

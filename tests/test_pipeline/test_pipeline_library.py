@@ -198,6 +198,7 @@ def test_a_network_with_learned_settings_is_the_same_after_training() -> None:
     assert describe_network(network) == before and network[0].w.item() > 0
 
 
+@pytest.mark.slow
 def test_an_object_typed_into_an_interpreter_is_trained(cache: Path, tmp_path: Path) -> None:
     code = f"""
 import sys

@@ -48,6 +48,7 @@ def run(copy: Path, home: Path, temporary: Path) -> tuple[Path, int]:
     return Path(kept), int(hits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("home_writable", [True, False])
 def test_a_read_only_package_keeps_its_kernels_elsewhere(tmp_path: Path, copy: Path, home_writable: bool):
     home, temporary = tmp_path / "home", tmp_path / "temporary"
@@ -87,6 +88,7 @@ def add(x, times):
 """
 
 
+@pytest.mark.slow
 def test_a_changed_helper_changes_what_the_kernel_computes(tmp_path: Path):
     copied = tmp_path / "preprocess"
     copied.mkdir()
@@ -128,6 +130,7 @@ def total(x):
 """
 
 
+@pytest.mark.slow
 def test_processes_that_need_one_kernel_compile_it_once(tmp_path: Path):
     (tmp_path / "sum_kernel.py").write_text(SUM)
     environment = os.environ | {"PYTHONPATH": f"{Path(preprocess.__file__).parent.parent}:{tmp_path}"}

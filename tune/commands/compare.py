@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipeline.config.run_config import RunConfig, flatten, override
 from preprocess.default_folders import default_cache, default_out
 from preprocess.errors import ConfigError
 from preprocess.interrupts import Terminated
+from preprocess.nearest_name import nearest_name
 from preprocess.terminal.command_line import UsageError
 from preprocess.terminal.progress import progress_on_stderr
 from tune.resources.execution_options import ExecutionOptions
@@ -137,8 +137,8 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     from tune.comparison.designs.registry import DESIGNS
 
     if argv and not argv[0].startswith("-") and argv[0] not in {*PRESETS, *DESIGNS}:
-        near = difflib.get_close_matches(argv[0], [*PRESETS, *DESIGNS], n=1, cutoff=0.4)
-        hint = f"Did you mean '{near[0]}'? " if near else ""
+        near = nearest_name(argv[0], [*PRESETS, *DESIGNS])
+        hint = f"Did you mean '{near}'? " if near else ""
         raise ConfigError(
             f"PRESET: expected a preset or a design, found '{argv[0]}'. {hint}List them: spikeloom presets, "
             f"{PROG} --list"

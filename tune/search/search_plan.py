@@ -97,7 +97,7 @@ class Search:
     def fits(self, changes: Changes) -> bool:
         """Whether a trial with these changes is valid, and there are enough training samples for a batch of it."""
         try:
-            return override(self.config, changes).batch_size <= self.data.train
+            return override(self.config, changes).batches_per_epoch(self.data.train) > 0
         except ConfigError:
             return False
 
@@ -263,13 +263,13 @@ def _binning_errors(search: Search, drawn: Sequence[Changes], store: DataFile) -
 
 
 def _size_errors(search: Search, drawn: Sequence[Changes]) -> Iterator[str]:
-    """Batch sizes larger than the training set; an adaptive search leaves them out, as long as others fit."""
-    sizes = dict.fromkeys(override(search.config, changes).batch_size for changes in drawn)
-    if search.traits.adaptive and min(sizes) <= search.data.train:
+    """Batches that the training set does not fill; an adaptive search leaves them out, as long as others fit."""
+    if search.traits.adaptive and any(search.fits(changes) for changes in drawn):
         return
-    for size in sizes:
-        if size > search.data.train:
-            yield f"batch_size: expected at most the {search.data.train} training samples, found {size}"
+    configs = (override(search.config, changes) for changes in drawn)
+    empty = [config.batch_size for config in configs if not config.batches_per_epoch(search.data.train)]
+    for size in dict.fromkeys(empty):
+        yield f"batch_size: expected at most the {search.data.train} training samples, found {size}"
 
 
 def _name_errors(search: Search, space: Space, store: DataFile) -> Iterator[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.run_config import fingerprint, override, to_dict
+from pipeline.config.inactive_fields import is_inactive
+from pipeline.config.run_config import fingerprint, flatten, override, to_dict
 from pipeline.runs.changed_code import accepted_sentence
 from preprocess.files import write_json
 from preprocess.terminal.plural import counted
@@ -105,7 +106,7 @@ class Findings:
         rows = tuple(
             (
                 row["trial"],
-                *(short_value(row[path]) for path in shown),
+                *self._cells(row, shown),
                 _with_spread(row),
                 f"{row['firing_rate']:.3f}",
                 *((f"{row['energy_uj']:.3g}",) if energy else ()),
@@ -121,6 +122,11 @@ class Findings:
         means = f", means over {self._repeats} seeds" if self._repeats > 1 else ""
         title = f"{self.search.about}: {which}{means}, selected by validation accuracy on {samples} samples"
         return Table(title, columns, rows, "l" + "r" * (len(columns) - 1))
+
+    def _cells(self, row: dict[str, Any], fields: Sequence[str]) -> Iterator[str]:
+        """The values of a trial's fields, without those that have no effect, such as tau of a neuron without one."""
+        values = flatten(self.search.config) | {path: row[path] for path in fields}
+        return ("–" if is_inactive(path, values) else short_value(row[path]) for path in fields)
 
     def sentences(self) -> list[str]:
         """Notes below the table: unranked trials, the compute used, and the resolution of the accuracy."""

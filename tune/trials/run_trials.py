@@ -18,6 +18,7 @@ from ray.tune.search import Searcher
 
 from pipeline.config.custom_classes import outside_sources, source_files
 from pipeline.config.run_config import RunConfig, fingerprint, from_dict, to_dict
+from pipeline.config.slow_precision import slow_precision
 from pipeline.runs.run_folder import holding
 from preprocess.building.build_frame_cache import ensure_every_frames
 from preprocess.errors import RunError
@@ -210,13 +211,12 @@ class _Driver:
         """The resources of each trial, by a measurement of the most expensive one if several may run at once."""
         job = self._job
         measured = MeasuredNeeds(self._ledger.folder, self._cache, caches, self._progress)
-        return decide_resources(
-            [*known, *job.representatives],
-            max(1, remaining),
-            job.execution.request,
-            measured,
-            self._view.note,
-        )
+        configs = [*known, *job.representatives]
+        found = decide_resources(configs, max(1, remaining), job.execution.request, measured, self._view.note)
+        slow = slow_precision(configs, found.device)
+        if slow is not None:
+            self._view.note(slow)
+        return found
 
     def _fit(
         self, trainable: Any, suggestions: Searcher, scheduler: EpochScheduler, callbacks: list[ray_tune.Callback]

@@ -157,6 +157,7 @@ CIFAR10_DATASET = Dataset(
         "cifar-10-python.tar.gz": "cifar-10-batches-py",
         "cifar-10-binary.tar.gz": "cifar-10-batches-bin",
     },
+    download="torchvision.datasets:CIFAR10",
     caches=(CacheKind("cifar10"),),
     published={"cifar10": Published(SIDE, SIDE, 10, 50_000, images=True)},
 )
@@ -179,6 +180,7 @@ CIFAR100_DATASET = Dataset(
         "cifar-100-python.tar.gz": "cifar-100-python",
         "cifar-100-binary.tar.gz": "cifar-100-binary",
     },
+    download="torchvision.datasets:CIFAR100",
     caches=(CacheKind("cifar100"),),
     published={"cifar100": Published(SIDE, SIDE, 100, 50_000, images=True)},
 )

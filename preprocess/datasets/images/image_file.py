@@ -13,6 +13,8 @@ from preprocess.errors import RecordingError
 
 def read_image(path: Path, height: int, width: int) -> NDArray[np.uint8]:
     """The image of a file, uint8 (3, H, W); RecordingError as `decode_image`, or if it cannot be read."""
+    if path.is_dir():
+        raise RecordingError(f"{path}: expected an image, found a folder. Give the files in it.")
     try:
         content = path.read_bytes()
     except OSError as error:

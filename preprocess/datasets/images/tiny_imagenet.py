@@ -104,6 +104,7 @@ DATASET = Dataset(
     "tiny-imagenet",
     (Form("folders of JPEG", f"tiny-imagenet-200 with train and val/{_NOTES}", _fits, _read),),
     archives={"tiny-imagenet-200.zip": "tiny-imagenet-200"},
+    download="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
     caches=(CacheKind("tiny-imagenet"),),
     published={"tiny-imagenet": Published(SIDE, SIDE, _CLASSES, 100_000, images=True)},
 )

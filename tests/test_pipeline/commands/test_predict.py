@@ -134,6 +134,29 @@ def test_bad_input_is_one_line_and_exit_code_2(folder: Path, tmp_path: Path, cap
         assert all(part in err for part in parts), (argv, err)
 
 
+@pytest.mark.parametrize("window", [(), ("--window-us", "45000")])
+def test_files_that_fail_are_named_and_stop_no_others(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], window: tuple[str, ...]
+):
+    good = new_files(folder)[::12]
+    (tmp_path / "empty.npz").touch()
+    # Found only when it is decoded, as damage within a file is.
+    save(tmp_path / "wide.npz", replace(_somewhere(1, 1), x=_somewhere(1, 1).x + 20))
+    bad = [tmp_path / name for name in ("none.npz", "wide.npz", "empty.npz")]
+    argv = (folder / "run", good[0], *bad, *good[1:], *window)
+    code, out, err = predict(capsys, folder / "run", *good, *window, "--json")
+    expected = json.loads(out)["windows"]
+    code, out, err = predict(capsys, *argv, "--json", "--csv", tmp_path / "found.csv")
+    answer = json.loads(out)
+    assert code == 2 and answer["windows"] == expected and answer["files_without_window"] == []
+    assert answer["failed"].keys() == set(map(str, bad))
+    lines = err.splitlines()
+    assert len(lines) == 3 and all(any(f"{path}: " in line for line in lines) for path in bad)
+    assert len((tmp_path / "found.csv").read_text().splitlines()) == 1 + len(expected)
+    code, out, err = predict(capsys, *argv)
+    assert code == 2 and good[2].name in out and "wide" not in out and "expected a pixel within 16x16" in err
+
+
 def test_files_without_a_label_are_classified_and_not_scored(folder: Path, capsys: pytest.CaptureFixture[str]):
     files = new_files(folder)[:3]
     labels = folder / "one_label.csv"

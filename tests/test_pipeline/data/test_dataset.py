@@ -73,6 +73,7 @@ def test_forked_workers_read_the_same(dataset: FrameDataset):
         assert all(map(torch.equal, found, expected))
 
 
+@pytest.mark.slow
 def test_spawned_workers_read_the_same(cache: Path):
     both = ConcatDataset([from_cache(cache), from_events(cache)])
     found = everything(both, num_workers=1, multiprocessing_context="spawn")

@@ -284,8 +284,15 @@ def test_a_trained_network_classifies_arrays_and_files(trained: Path, cache: Pat
     Image.new("RGB", (48, 32)).save(paths[1])
     paths[2].write_bytes(b"nothing")
     assert run("predict", trained, *paths) == 2
-    first, second = (line for line in capsys.readouterr().err.splitlines() if "expected" in line)
+    printed = capsys.readouterr()
+    assert paths[0].name in printed.out and found[0].name in printed.out and paths[1].name not in printed.out
+    first, second = (line for line in printed.err.splitlines() if "expected" in line)
     assert "expected 32x32 pixels (rows x columns), found 32x48" in first and "other first bytes" in second
+    assert run("predict", trained, *paths[1:]) == 2 and capsys.readouterr().out == ""
+    assert run("predict", trained, tmp_path) == 2
+    assert capsys.readouterr().err == (
+        f"spikeloom: {tmp_path}: expected an image, found a folder. Give the files in it.\n"
+    )
     assert run("predict", trained, paths[0], "--sort") == 2
 
 

@@ -104,11 +104,22 @@ def test_missing_frames_are_made_and_found_again(cache: Path):
 def test_a_missing_event_store_names_the_command_that_makes_it(cache: Path):
     with pytest.raises(CacheError, match="Make it: spikeloom preprocess folder --name elsewhere --source DIR --cache"):
         open_data(replace(TINY, dataset=DatasetConfig(name="elsewhere")), cache)
+    # A name that is almost that of a data set in the cache.
+    with pytest.raises(CacheError, match=r"no such file. Did you mean 'tiny'\? Make it: spikeloom preprocess"):
+        open_data(replace(TINY, dataset=DatasetConfig(name="tini")), cache)
 
 
 def test_a_batch_larger_than_the_training_set_is_refused(cache: Path):
     with pytest.raises(ConfigError, match=r"batch_size: expected at most the \d+ training samples of tiny, found 999"):
         open_data(replace(TINY, batch_size=999), cache)
+
+
+def test_a_batch_larger_than_the_training_set_is_all_of_it_where_the_last_batch_is_kept(cache: Path):
+    config = replace(TINY, batch_size=999, keep_last=True)
+    data = open_data(config, cache)
+    loader = FrameLoader(data.frames, data.splits.train, 999, InputConfig(), CPU, seed=0, training=True, keep_last=True)
+    assert [len(batch.labels) for batch in loader.batches(1)] == [len(data.splits.train)]
+    assert config.batches_per_epoch(len(data.splits.train)) == 1 and not config.batches_per_epoch(0)
 
 
 def test_no_sample_is_in_two_splits_and_selection_last_trains_on_all(cache: Path, data: RunData):

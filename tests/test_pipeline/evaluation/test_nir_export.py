@@ -14,7 +14,6 @@ from torch import nn
 
 from pipeline.cli import COMMANDS
 from pipeline.config.run_config import NetworkConfig, NeuronConfig, override, to_dict
-from pipeline.evaluation.nir_export import NETWORKS as EXPORTED
 from pipeline.evaluation.nir_export import TIME_STEP_S, ReadNetwork, export_nir
 from pipeline.evaluation.plain_layers import fold_pooling, plain_network
 from pipeline.layers.batch_norm import SequenceBatchNorm
@@ -26,6 +25,7 @@ from preprocess.terminal.command_line import run_main
 
 nir = pytest.importorskip("nir", reason="no package nir: pip install 'spikeloom[nir]'")
 
+EXPORTED = [name for name, network in NETWORKS.items() if network.traits.has_nir]
 HARD = NeuronConfig(reset="hard", backend="torch")
 CPU = torch.device("cpu")
 

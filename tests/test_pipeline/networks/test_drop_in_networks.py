@@ -169,6 +169,7 @@ def kinds(network: nn.Module) -> set[type]:
     return {type(module) for module in network.modules()}
 
 
+@pytest.mark.slow
 def test_no_network_of_spikingjelly_is_left_out():
     node, setting = their_node(SETTINGS["lif-defaults"]), SETTINGS["lif-defaults"]
     compared: dict[type, set[type]] = {}

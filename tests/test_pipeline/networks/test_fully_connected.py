@@ -126,7 +126,7 @@ def test_neurons_that_need_all_steps_at_once_are_refused():
         RecurrentNeuron(AllAtOnce(), 8)
 
 
-@pytest.mark.parametrize("name", ["lif", "clif", "alif", "ar-lif", "tc-lif"])
+@pytest.mark.parametrize("name", ["lif", "clif", "alif", "ar-lif", "tc-lif", "lm-h"])
 def test_a_window_of_gradients_is_refused_by_recurrent_networks(name: str):
     line = {"where": "neuron.temporal_window", "expected": "none", "found": "1", "remedy": "network.name fc-snn"}
     with refuses(ConfigError, **line):

@@ -248,6 +248,7 @@ assert os.waitpid(child, 0)[1] == 0
 """
 
 
+@pytest.mark.slow
 def test_a_forked_child_computes_too():
     result = subprocess.run(
         [sys.executable, "-c", FORKED], timeout=PATIENCE_S, env=os.environ, capture_output=True, text=True

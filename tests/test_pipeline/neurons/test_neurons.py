@@ -74,8 +74,8 @@ def test_clif_without_kernels_equals_spikingjellys_node_bit_for_bit():
 
 def test_unknown_neurons_name_the_nearest_or_how_to_bring_ones_own():
     names = (
-        "lif, clif, plif, klif, glif, psn, sliding-psn, ar-lif, tc-lif, if, relu, alif, lif-reset1.8, clif-detached, "
-        "clif-undecayed"
+        "lif, clif, plif, klif, glif, psn, sliding-psn, ar-lif, tc-lif, lm-h, if, relu, alif, lif-reset1.8, "
+        "clif-detached, clif-undecayed"
     )
     with pytest.raises(ConfigError, match=rf"neuron.name: .* one of {names}, found 'cliff'. Did you mean 'clif'"):
         make_neuron(NeuronConfig("cliff"))

@@ -99,10 +99,12 @@ def run_apart(script: str, *words: str, **environment: str) -> None:
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 def test_interpreted_kernels_equal_the_cpus(tmp_path: Path):
     run_apart(INTERPRETED, TRITON_INTERPRET="1", TRITON_CACHE_DIR=str(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", [80, 90])
 def test_kernels_compile_for_a_gpu_and_spill_nothing(architecture: int, tmp_path: Path):
     import triton

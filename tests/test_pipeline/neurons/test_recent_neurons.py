@@ -1,4 +1,4 @@
-"""Sliding PSN, AR-LIF and TC-LIF are their papers' equations, with the gradients of the chain rule."""
+"""Sliding PSN, AR-LIF, TC-LIF and LM-H are their papers' equations, with the gradients of the chain rule."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from torch.utils.checkpoint import checkpoint
 from pipeline.config.run_config import NeuronConfig
 from pipeline.neurons import make_neuron
 from pipeline.neurons.ar_lif import ARLIFNode
+from pipeline.neurons.lm_h import LMHNode
 from pipeline.neurons.recomputation import RecomputationError
 from pipeline.neurons.sliding_psn import SlidingPSN
 from pipeline.neurons.tc_lif import TCLIFNode
 
 TAU, THRESHOLD, ALPHA = 1.7, 0.9, 1.4
-NAMES = ("sliding-psn", "ar-lif", "tc-lif")
+NAMES = ("sliding-psn", "ar-lif", "tc-lif", "lm-h")
 
 
 def drawn() -> tuple[np.ndarray, np.ndarray]:
@@ -48,6 +49,9 @@ def twin(node: torch.nn.Module, kind: str) -> Callable[[np.ndarray, np.ndarray],
     if isinstance(node, ARLIFNode):
         a, c = node.a.item(), node.c.item()
         return lambda x, grad: reference.ar_lif(x, grad, TAU, THRESHOLD, slope, a, c)
+    if isinstance(node, LMHNode):
+        alpha, beta = tuple(node.alpha.tolist()), tuple(node.beta.tolist())
+        return lambda x, grad: reference.lm_h(x, grad, THRESHOLD, slope, alpha, beta)
     assert isinstance(node, TCLIFNode)
     first, second = node.c.tolist()
     return lambda x, grad: reference.tc_lif(x, grad, THRESHOLD, slope, (first, second), 0.5)
@@ -129,7 +133,22 @@ def test_sliding_psn_refuses_to_run_again_inside_backward():
         y.sum().backward()
 
 
-def test_tc_lif_and_ar_lif_begin_as_in_their_authors_code():
+def test_neurons_begin_as_in_their_authors_code():
     assert make_neuron(NeuronConfig("tc-lif")).c.tolist() == [0.0, 0.0]
     ar_lif = make_neuron(NeuronConfig("ar-lif"))
     assert (ar_lif.a.item(), ar_lif.c.item(), ar_lif.tau) == (0.0, 1.0, 2.0)
+    lm_h = make_neuron(NeuronConfig("lm-h", v_threshold=3.0))
+    assert [*lm_h.alpha.tolist(), *lm_h.beta.tolist(), lm_h.v, lm_h.d] == [0.0] * 4 + [1.5, 0.0]
+
+
+def test_lm_h_begins_as_an_if_neuron_from_half_the_threshold_without_gradient_through_the_reset():
+    x = torch.from_numpy(drawn()[0])
+    found = []
+    for node in (make_neuron(NeuronConfig("lm-h")), neuron.IFNode(1.0, None, surrogate.Rect(1.0), True, "m")):
+        node.v = 0.5
+        inputs = x.clone().requires_grad_()
+        spikes = node(inputs)
+        (spikes * x.flip(0)).sum().backward()
+        found.append((spikes, inputs.grad))
+    assert torch.equal(found[0][0], found[1][0])
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-12, atol=1e-13)

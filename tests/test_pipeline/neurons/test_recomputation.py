@@ -15,7 +15,7 @@ from pipeline.config.run_config import NeuronConfig
 from pipeline.neurons import make_neuron
 from pipeline.neurons.recomputation import RecomputationError
 
-KINDS = ("lif", "clif", "alif", "glif", "clif-undecayed", "ar-lif", "tc-lif")
+KINDS = ("lif", "clif", "alif", "glif", "clif-undecayed", "ar-lif", "tc-lif", "lm-h")
 T = 4
 
 

@@ -8,7 +8,8 @@ from messages import refuses
 from spikingjelly.activation_based import neuron, surrogate
 
 from pipeline.config.neurons import NEURONS
-from pipeline.config.run_config import NeuronConfig, RunConfig, fingerprint, override
+from pipeline.config.run_config import NetworkConfig, NeuronConfig, RunConfig, fingerprint, override
+from pipeline.networks import build_network
 from pipeline.neurons import make_neuron
 from preprocess.errors import ConfigError
 
@@ -105,6 +106,22 @@ def test_learnt_parameters_get_the_gradient_of_the_windows():
         found[window] = node.tau.grad
     torch.testing.assert_close(found[T - 1], found[None])
     assert not torch.isclose(found[0], found[None])
+
+
+@pytest.mark.parametrize("truncation", ["block", "sliding"])
+@pytest.mark.parametrize("window", [T - 1, 40])
+def test_networks_with_a_window_of_all_steps_compute_what_they_do_without_one(window: int, truncation: str):
+    """Bit for bit, because the runs have one fingerprint: with the kernels that include batch norm, too."""
+    x = torch.rand(T, 2, 2, 16, 16, generator=torch.Generator().manual_seed(3))
+    found = []
+    for neuron_config in (NeuronConfig(), NeuronConfig(temporal_window=window, truncation=truncation)):  # type: ignore[arg-type]
+        network = build_network(
+            NetworkConfig(width=0.5), neuron_config, channels=2, classes=3, size=(16, 16), timesteps=T, seed=1
+        )
+        logits = network(x)
+        (logits * torch.arange(3)).sum().backward()
+        found.append([logits, *(parameter.grad for parameter in network.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -30,6 +30,7 @@ def small(lag_ms: int) -> RunConfig:
     return override(PRESETS["cue-small"].config, changes | {"dataset.name": f"emulated-cue-lag{lag_ms}"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lag_ms", "steps"), [(0, 4), (75, 6)])
 def test_steps_grow_with_the_lag_and_the_probes_steps_answer(cache: Path, tmp_path: Path, lag_ms: int, steps: int):
     config = small(lag_ms)

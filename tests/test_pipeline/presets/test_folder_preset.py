@@ -36,6 +36,7 @@ def test_classes_of_one_recording_are_refused_by_name(cache: Path, tmp_path: Pat
     assert len(told.splitlines()) == 1 and not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_a_split_in_time_is_called_same_recording_in_every_table(cache: Path, tmp_path: Path, monkeypatch, capsys):
     words = ("--cache", cache, "--out", tmp_path / "run", "--dataset.split", "split-in-time", *QUICK)

@@ -79,6 +79,7 @@ def small(network: str, neuron: str, timesteps: int, effort: Effort) -> RunConfi
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("network_name", "neuron", "timesteps"), SYSTEMS)
 def test_it_learns(network_name: str, neuron: str, timesteps: int):
     effort = EFFORTS.get(network_name) or EFFORTS.get(neuron) or Effort()

@@ -62,6 +62,7 @@ print([name for name in ("torch._dynamo", "torch._inductor", "sympy", "scipy.sta
 """
 
 
+@pytest.mark.slow
 def test_a_training_process_loads_neither_pytorchs_compiler_nor_scipy_stats():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
     assert done.stdout == "[]\n", done.stderr

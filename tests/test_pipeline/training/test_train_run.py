@@ -18,6 +18,7 @@ from patience import PATIENCE_S
 from tiny_run import TINY, tiny_cache
 
 from pipeline.config.run_config import OptimiserConfig, RunConfig, ScheduleConfig, fingerprint, override, to_dict
+from pipeline.config.slow_precision import slow_precision
 from pipeline.data.run_data import open_data
 from pipeline.runs.checkpoint import load_checkpoint
 from pipeline.runs.run_folder import find_runs, open_run
@@ -25,6 +26,7 @@ from pipeline.training.schedule import learning_rate
 from pipeline.training.train_run import train_run
 from preprocess.errors import ConfigError, RunError
 from preprocess.files import read_lines
+from preprocess.terminal.progress import Progress
 
 TESTS = Path(__file__).resolve().parent.parent.parent
 
@@ -69,6 +71,16 @@ def test_a_run_learns_and_leaves_a_whole_folder(cache: Path, tmp_path: Path, neu
     assert timings["epoch_s"] > 0 and 0 <= timings["waiting_share"] <= 1 and timings["peak_memory_mb"] > 10
     assert list((tmp_path / "run" / "tensorboard").iterdir())
     assert not [path for path in (tmp_path / "run").iterdir() if path.name.endswith(".tmp")]
+
+
+def test_half_precision_that_a_cpu_has_no_kernels_for_is_noted_before_training(cache: Path, tmp_path: Path, capsys):
+    changes = {"schedule.epochs": 1, "batch_size": 27, "network.width": 0.05, "device": "cpu", "precision": "fp16"}
+    config = override(TINY, changes)
+    train_run(config, tmp_path / "run", cache, progress=Progress())
+    assert "precision: fp16 takes tens of times as long as fp32 on a CPU" in capsys.readouterr().err
+    train_run(config, tmp_path / "run", cache, progress=Progress())
+    assert "precision" not in capsys.readouterr().err
+    assert slow_precision([config], "cuda") is None and slow_precision([TINY], "cpu") is None
 
 
 def test_predictions_are_the_tests_samples_and_give_its_accuracy(cache: Path, tmp_path: Path):

@@ -175,6 +175,7 @@ def test_empty_samples_are_named_all_together(tmp_path: Path, samples: list[Even
     assert decoded(layout)[12:] == ["r002.npy", "r007.npy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_damaged_and_missing_recordings_are_told_together(tmp_path: Path, samples: list[Events], workers: int):
     layout = tiny_layout(tmp_path / "src", samples)
@@ -210,6 +211,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, samples: list[E
         build_event_store(tiny_layout(tmp_path / "src", samples), tmp_path / "cache")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, Terminated])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_interrupt_keeps_parts_and_leaves_nothing_half_written(tmp_path: Path, samples, stop, workers: int):

@@ -109,6 +109,7 @@ def test_kills_while_frames_are_made_leave_them_whole_or_absent(tmp_path: Path, 
         assert build(layout, cache) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_two_builders_at_once_make_the_bytes_of_one(tmp_path: Path, layout: TinyLayout, workers: int):
     expected = build(layout, tmp_path / "reference")

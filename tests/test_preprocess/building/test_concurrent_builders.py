@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,9 @@ from tiny_layout import TinyLayout, random_events, tiny_layout
 from preprocess.binning.binning_config import Binning
 from preprocess.building import recordings_to_samples as parts
 from preprocess.building.build_event_store import build_event_store, ensure_frames
+from preprocess.building.lock import building
 from preprocess.events import Events
+from preprocess.terminal.progress import Progress
 
 TESTS = Path(__file__).resolve().parent.parent.parent
 
@@ -65,6 +69,7 @@ def wait_for(condition, what: str, seconds: float = 60.0) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_killed_builders_are_taken_up(tmp_path: Path, samples: list[Events]):
     layout = tiny_layout(tmp_path / "src", samples, chunk=100, delay_s=0.02)
     cache = tmp_path / "cache"
@@ -85,6 +90,7 @@ def test_killed_builders_are_taken_up(tmp_path: Path, samples: list[Events]):
     assert whole_files(cache / "tiny") == {"events.h5", "frames/number-T4-8x10.h5"}
 
 
+@pytest.mark.slow
 def test_kills_at_any_moment_leave_only_whole_files(tmp_path: Path, samples: list[Events], share_of):
     layout = tiny_layout(tmp_path / "src", samples, chunk=100, delay_s=0.004)
     rng = np.random.default_rng(5)
@@ -144,3 +150,31 @@ def test_threads_of_one_process_build_once(tmp_path: Path, samples: list[Events]
         thread.join()
     assert len(decoded(layout)) == 12
     check(tmp_path / "cache" / "tiny" / "events.h5", samples)
+
+
+def test_a_build_that_failed_leaves_no_folder_and_who_waited_makes_it(tmp_path: Path):
+    folder, waits, failed = tmp_path / "cache" / "tiny", threading.Event(), threading.Event()
+
+    class Waiting(Progress):
+        def note(self, text: str) -> None:
+            waits.set()
+
+    def wait_and_build() -> None:
+        with building(folder, Waiting()):
+            assert failed.is_set()
+            (folder / "events.h5").write_text("whole")
+
+    def fail(place: Path, before: Callable[[], object] = bool) -> None:
+        with contextlib.suppress(ValueError), building(place, Progress()):
+            before()
+            failed.set()
+            raise ValueError("damaged")
+
+    other = threading.Thread(target=wait_and_build)
+    fail(folder, lambda: (other.start(), waits.wait(10)))
+    other.join()
+    # What was there before stays.
+    fail(folder)
+    assert (folder / "events.h5").read_text() == "whole"
+    fail(tmp_path / "cache" / "other")
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["tiny"]

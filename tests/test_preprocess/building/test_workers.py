@@ -103,6 +103,7 @@ def test_a_process_with_threads_does_not_fork(monkeypatch):
     assert _start_method() == "spawn"
 
 
+@pytest.mark.slow
 @KINDS
 def test_an_error_while_others_work_leaves_nothing_waiting(kind):
     for _ in range(200 if kind == "threads" else 5):

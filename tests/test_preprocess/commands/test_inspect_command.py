@@ -209,6 +209,7 @@ def test_faulty_files_and_samples_are_one_line(cache: Path, tmp_path: Path, caps
     assert "found 3 bytes left at byte 0" in refusal(capsys, recording)
 
 
+@pytest.mark.slow
 def test_inspect_loads_neither_torch_nor_spikingjelly(cache: Path, tmp_path: Path):
     code = (
         "import sys; from preprocess.commands.inspect_recording import run\n"

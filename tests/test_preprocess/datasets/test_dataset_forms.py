@@ -64,6 +64,7 @@ def test_faults_of_spikingjellys_gestures(gestures_np: Path):
     assert eleven.endswith("11: expected folders named 0 to 10, found '11'. Move it elsewhere.")
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_spikingjellys_own_cut_of_real_gestures_gives_the_events_of_the_recording(real_data: Path, tmp_path: Path):
     from spikingjelly.datasets.dvs128_gesture import _split_aedat_files_to_np

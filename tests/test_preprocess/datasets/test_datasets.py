@@ -16,6 +16,7 @@ from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_frames
 from preprocess.datasets import DATASETS, Layout, find_layout
 from preprocess.datasets.dvs_gesture import read_labels
+from preprocess.datasets.registry import DOWNLOADS
 from preprocess.errors import LayoutError, RecordingError
 from preprocess.store.event_store import open_events
 from preprocess.store.frame_cache import open_frames
@@ -165,6 +166,7 @@ def test_real_label_files(real_data: Path):
     assert [label for label, _, _ in read_labels(clips)] == [1, 2, 3, 5, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_real_gesture_clips_equal_what_spikingjelly_cuts(real_data: Path, tmp_path: Path):
     from spikingjelly.datasets.dvs128_gesture import _split_aedat_files_to_np
@@ -248,7 +250,8 @@ def test_faults_of_an_n_mnist_folder(digits: Path):
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_missing_and_wrong_sources(tmp_path: Path, dataset: str):
     (line,) = refusals(dataset, tmp_path / "none", name="mine")
-    assert line.startswith(f"{tmp_path / 'none'}: expected ") and line.endswith("found no such folder. Check --source.")
+    assert line.startswith(f"{tmp_path / 'none'}: expected ") and "found no such folder. Check --source" in line
+    assert ("spikeloom download" in line) == (dataset in DOWNLOADS)
     (tmp_path / "empty").mkdir()
     (line,) = refusals(dataset, tmp_path / "empty", name="mine")
     assert line.endswith("found an empty folder. Give the folder that contains them.")

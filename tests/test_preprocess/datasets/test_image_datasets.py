@@ -237,7 +237,7 @@ def test_damaged_batches_are_refused_in_one_line(tmp_path: Path, capsys, damage:
     assert run("preprocess", "cifar10", "--source", tmp_path / "src", "--cache", tmp_path / "cache") == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "expected" in line]
     assert str(path) in line and message in line and line.endswith("Download and unpack the data set again.")
-    assert not (tmp_path / "cache" / "cifar10" / "images.h5").exists()
+    assert not (tmp_path / "cache" / "cifar10").exists()
 
 
 def test_damaged_binary_batches_are_refused(tmp_path: Path):
@@ -313,7 +313,8 @@ def test_missing_and_wrong_sources_of_images(tmp_path: Path, dataset: str):
         (line,) = refused.value.errors
         return line
 
-    assert refusal(tmp_path / "none").endswith("found no such folder. Check --source.")
+    download = f"Check --source, or download it: spikeloom download {dataset} --out {tmp_path / 'none'}"
+    assert refusal(tmp_path / "none").endswith(f"found no such folder. {download}")
     (tmp_path / "empty").mkdir()
     assert refusal(tmp_path / "empty").endswith("found an empty folder. Give the folder that contains them.")
     (tmp_path / "empty" / "notes.txt").write_bytes(b"")

@@ -156,6 +156,7 @@ def test_samples_that_are_no_spikes_are_refused(tmp_path: Path, column: str, val
     assert message in str(refused.value)
 
 
+@pytest.mark.slow
 def test_mutated_files_are_decoded_or_refused_and_never_crash(tmp_path: Path, share_of: Callable[[int], int]):
     write(tmp_path / "base.h5", 30, 1)
     contents = [("a.h5", (tmp_path / "base.h5").read_bytes(), NO_OPTIONS)]

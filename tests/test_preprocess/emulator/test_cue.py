@@ -66,6 +66,7 @@ def within(events: Events, start: int, end: int) -> Events:
     return events[(events.t >= start) & (events.t < end)]
 
 
+@pytest.mark.slow
 def test_folder_is_a_layout_with_every_cue_in_each_recording(folder: Path):
     layout = find_layout("emulated-cue", folder)
     assert layout.classes == PLACES and len(PLACES) == 8 and len(layout.recordings) == 16

@@ -60,6 +60,7 @@ def test_plain_gestures_are_the_bytes_that_they_were(plain: Path):
     assert digests(plain) == GOLDEN
 
 
+@pytest.mark.slow
 def test_hard_gestures_are_the_same_bytes_again_and_others_than_plain_ones(plain: Path, hard: Path, tmp_path: Path):
     again = emulate_gestures(tmp_path / "again", samples_per_class=2, seed=1, difficulty="hard", test_share=0.5)
     assert digests(again) == digests(hard)

@@ -164,6 +164,7 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path: Path):
     assert all(first[name] != other[name] for name in first if name.endswith((".aedat", ".csv")))
 
 
+@pytest.mark.slow
 def test_a_user_has_the_same_habits_in_every_light_and_others_with_another_seed(tmp_path: Path, monkeypatch):
     random, met = User.random, []
 

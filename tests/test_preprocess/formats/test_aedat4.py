@@ -314,6 +314,7 @@ def test_nothing_is_allocated_because_a_packet_claims_it(tmp_path: Path, claimed
             tracemalloc.stop()
 
 
+@pytest.mark.slow
 @compressions
 @pytest.mark.parametrize("each", [10_000, 2_000_000])
 def test_memory_stays_bounded(tmp_path: Path, compression: int, each: int):
@@ -383,6 +384,7 @@ def test_any_bytes_as_packets_are_refused_or_decoded(tmp_path: Path, content: by
             decode(path)
 
 
+@pytest.mark.slow
 def test_zstd_frames_of_other_writers_are_read(tmp_path: Path):
     """Written as a stream, as by a compressor that does not know the size: the frame refers back 8 MB at most."""
     events = some_events(400_000)

@@ -328,6 +328,7 @@ def test_small_steps_back_stay_small(clock: Clock, tmp_path: Path):
     assert notes.get("clock_wraps", 0) == 2 * clock.wraps and "isolated_timestamps" not in notes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clock", [c for c in CLOCKS.values() if not c.is_of_steps], ids=lambda clock: clock.format)
 def test_a_damaged_word_spoils_only_its_own_event(clock: Clock, tmp_path: Path):
     """The damaged time is kept as it is; the clock counts it where it had to tell it from a wrap."""

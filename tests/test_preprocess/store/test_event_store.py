@@ -129,6 +129,7 @@ def read_all(store: EventStore) -> list[int]:
     return [int(store.addresses(i).sum(dtype=np.int64) + store.times(i).sum()) for i in range(len(store))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_store_travels_to_other_processes(store_path: Path, method: str):
     store = open_events(store_path)

@@ -195,6 +195,7 @@ def read_all(frames: FrameCache) -> list[int]:
     return [int((frames.read(i) * np.arange(1.0, 11.0)).sum()) for i in range(len(frames))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_frames_travel_to_other_processes(cache: Path, method: str):
     frames = open_frames(ensure_frames(cache, "tiny", BINNINGS[0]))

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from image_files import write_cifar10
 from patience import PATIENCE_S, QUICK_S
 from tiny_run import TINY, tiny_cache
 from two_nodes import REPOSITORY, Machine, free_port, machines, namespaces_refused, nodes_of, up, wait_for
 
 from pipeline.config.run_config import override, to_dict
+from preprocess import preprocess_images
 
 pytestmark = [
     pytest.mark.ray,
@@ -33,7 +35,12 @@ ONLY_IN_FULL = pytest.mark.skipif(
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache and configurations of short, middle and long runs, for machines to copy."""
     folder = tmp_path_factory.mktemp("data")
-    tiny_cache(folder)
+    cache = tiny_cache(folder)
+    write_cifar10(folder / "src")
+    preprocess_images(folder / "src", "cifar10", cache)
+    # As short ones, on images.
+    images = {"dataset.name": "cifar10", "input.encoding": "direct", "schedule.epochs": 2}
+    (folder / "images.json").write_text(json.dumps(to_dict(override(TINY, images))))
     for name, epochs in (("short", 2), ("middle", 10), ("long", 60)):
         (folder / f"{name}.json").write_text(json.dumps(to_dict(override(TINY, {"schedule.epochs": epochs}))))
     return folder
@@ -89,6 +96,18 @@ def test_trials_train_on_both_machines_and_come_home(pair: tuple[Machine, Machin
     assert code == 0, err
     assert worker.shell(copies) == first
     assert "spikeloom runs" not in out
+
+
+@ONLY_IN_FULL
+def test_images_are_copied_to_the_machine_that_lacks_them(pair: tuple[Machine, Machine, str]):
+    head, worker, address = pair
+    code, _, err = head.spikeloom(*words(head, address, "i", "--space", "neuron.tau=1.5,2,3,4", config="images"))
+    assert code == 0, err
+    assert [record["status"] for record in records(head, "i")] == ["done"] * 4
+    processes = head.shell(f"grep -h process.: {head.own}/i/trials/*/environment.json | sort | uniq -c")
+    assert len(processes.splitlines()) == 2, "trials ran in one process of each machine"
+    copies = worker.shell(f"find {worker.own}/home/.cache/spikeloom -path '*cifar10*' -name '*.h5'")
+    assert len(copies.splitlines()) == 1 and copies.endswith("/cifar10/images.h5")
 
 
 def test_trials_of_a_lost_machine_go_on_from_their_checkpoint_elsewhere(data: Path):
@@ -311,6 +330,7 @@ def test_machine_that_is_not_in_the_cluster_is_told_how_to_join(pair: tuple[Mach
         assert stranger.processes() == [] and stranger.shell(f"ls {stranger.own}/t") == ""
 
 
+@pytest.mark.new_interpreter
 def test_machine_that_was_half_killed_is_tidied():
     """`ray start` is killed: what it started is left, and is stopped by `down`; a dead member's files go, too."""
     with machines(1) as (head,):

@@ -231,6 +231,7 @@ def test_the_csv_has_the_interval_that_the_table_shows_and_the_bootstrap(tmp_pat
         assert (float(row["bootstrap_low"]), float(row["bootstrap_high"])) == drawn.interval
 
 
+@pytest.mark.slow
 def test_two_axes_are_maps(tmp_path: Path):
     settings = tuple(
         Setting(

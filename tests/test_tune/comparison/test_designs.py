@@ -68,6 +68,7 @@ def test_every_table_and_figure_of_the_paper_has_a_design_of_full_size():
         assert all(setting.config.selection == "paper" for setting in design.settings({}))
 
 
+@pytest.mark.slow
 def test_the_list_names_every_design_its_runs_and_what_is_not_run(capsys: pytest.CaptureFixture[str]):
     rows = {row[0]: row for row in list_table().rows}
     assert list(rows) == list(DESIGNS)

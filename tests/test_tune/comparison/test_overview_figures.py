@@ -66,6 +66,7 @@ def hover_of(picture: Picture) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "abouts"),
     [
@@ -95,6 +96,7 @@ def words_of(svg: Path) -> str:
     return " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", svg.read_text()))
 
 
+@pytest.mark.slow
 def test_they_are_a_paper_s_and_a_figure_of_recordings_alone_is_not_called_emulated(paper: dict[str, Path]):
     drawn = {name: words_of(path) for name, path in paper.items() if path.suffix == ".svg"}
     overviews = ("figure-paired-differences.svg", "figure-test-accuracy.svg", "figure-the-gap.svg")
@@ -112,6 +114,7 @@ def test_every_figure_of_the_page_tells_its_values(tmp_path: Path):
     assert all(picture.draw is not None and hover_of(picture) for picture in pictures)
 
 
+@pytest.mark.slow
 def test_a_forest_tells_seed_and_row_and_how_sure_the_mean_is(pictures: dict[str, Picture]):
     (axes,) = hover_of(pictures["Paired differences"])
     dots, mean = axes["series"][:2]
@@ -132,6 +135,7 @@ def test_a_curve_tells_its_seeds_and_interval_and_a_map_its_cells(pictures: dict
     assert (gap["name"], gap["at"][0][4:]) == ("CLIF − LIF, percentage points", ["1.5", "2", "3.333"])
 
 
+@pytest.mark.slow
 def test_titles_of_tables_say_on_what_and_whether_it_is_emulated(
     timesteps: tuple[Path, Conclusion], paper: dict[str, Path]
 ):

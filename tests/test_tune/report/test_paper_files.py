@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from made_up import CONFIG, write_comparison, write_run
 
 from tune.rendering.table import Table
@@ -11,6 +12,7 @@ from tune.report import read_report
 from tune.report.paper_files import count_files
 
 
+@pytest.mark.slow
 def test_every_table_and_figure_is_a_file_of_each_kind(tmp_path: Path):
     write_comparison(tmp_path, {"lif": [30, 31], "clif": [31, None]})
     paths = read_report(tmp_path).write_paper()
@@ -25,6 +27,7 @@ def test_every_table_and_figure_is_a_file_of_each_kind(tmp_path: Path):
     assert all(path.read_bytes().startswith(b"%PDF") for path in paths if path.suffix == ".pdf")
 
 
+@pytest.mark.slow
 def test_figures_say_that_data_are_emulated_and_have_no_page_s_colours(tmp_path: Path):
     write_run(tmp_path, CONFIG)
     figures = [path.read_text() for path in read_report(tmp_path).write_paper() if path.suffix == ".svg"]
@@ -33,12 +36,14 @@ def test_figures_say_that_data_are_emulated_and_have_no_page_s_colours(tmp_path:
     assert all("#010203" not in svg and "var(" not in svg for svg in figures)
 
 
+@pytest.mark.slow
 def test_a_report_that_is_made_again_writes_the_same_files(tmp_path: Path):
     write_run(tmp_path, CONFIG)
     first = {path: path.read_bytes() for path in read_report(tmp_path).write_paper()}
     assert {path: path.read_bytes() for path in read_report(tmp_path).write_paper()} == first
 
 
+@pytest.mark.slow
 def test_files_of_several_parts_are_named_after_their_folders(tmp_path: Path):
     write_run(tmp_path / "one", CONFIG)
     write_run(tmp_path / "two", CONFIG)

@@ -268,6 +268,7 @@ def test_a_damaged_folder_is_refused_and_leaves_no_page(tmp_path: Path):
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_report_prints_where_the_page_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     write_comparison(tmp_path, {"lif": [30] * 5, "clif": [31] * 5})
     start = time.process_time()
@@ -328,6 +329,7 @@ def test_a_card_tells_a_difference_over_settings(tmp_path: Path, datasets: tuple
     assert comparison_section(tmp_path, "c").cards == (card,)
 
 
+@pytest.mark.slow
 def test_a_comparison_of_several_settings_opens_with_the_figure_that_says_most(tmp_path: Path):
     def headings(*settings: Setting) -> list[str]:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))

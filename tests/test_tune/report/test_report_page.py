@@ -325,6 +325,7 @@ def test_the_theme_switch_changes_the_ground_and_is_kept(browser: Any, compariso
     tab.context.close()
 
 
+@pytest.mark.slow
 def test_a_phone_scrolls_tables_in_their_box_and_never_the_page(browser: Any, comparison: Path, search: Path):
     for path in (comparison, search):
         tab = Tab(browser, path, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
@@ -339,6 +340,7 @@ def test_a_phone_scrolls_tables_in_their_box_and_never_the_page(browser: Any, co
         tab.context.close()
 
 
+@pytest.mark.slow
 def test_on_a_desktop_tables_fit_without_scrolling_sideways(browser: Any, comparison: Path, search: Path, wide: Path):
     widths = "[...document.querySelectorAll('.table')].map(box => [box.scrollWidth, box.clientWidth])"
     for path in (comparison, search, wide):
@@ -386,6 +388,7 @@ def test_a_search_of_200_trials_is_a_small_page_whose_points_name_their_trial(br
     tab.context.close()
 
 
+@pytest.mark.slow
 def test_a_report_of_200_trials_is_built_in_ten_seconds(search: Path):
     # Processor time: other work on the machine is not the report's.
     start = time.process_time()

@@ -218,6 +218,8 @@ def test_names_that_do_not_exist_are_told_together_before_anything_runs(tiny_con
 def test_batch_larger_than_the_training_set_is_told_before_anything_runs(tiny_config: RunConfig, tiny_cache: Path):
     with pytest.raises(ConfigError, match="batch_size: expected at most the 15 training samples, found 64"):
         plan(tiny_config, tiny_cache, "batch_size=4,64")
+    kept = plan(override(tiny_config, {"keep_last": True}), tiny_cache, "batch_size=4,64")
+    assert [changes["batch_size"] for changes in kept.trials] == [4, 64]
 
 
 @pytest.mark.parametrize("method", ["tpe", "pbt"])

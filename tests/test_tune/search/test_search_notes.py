@@ -113,6 +113,11 @@ def test_fields_without_effect_are_named(config: RunConfig, tmp_path: Path, tiny
     assert run("train", *words, "--neuron.name", "if", "--neuron.tau", "3") == 0
     assert "neuron.tau: has no effect with neuron.name if" in capsys.readouterr().err
     assert inactive_notes(["--neuron.tau", "3"], config) == []
+    whole = override(config, {"neuron.name": "clif", "binning.timesteps": 4, "neuron.temporal_window": 3})
+    expected = ["neuron.temporal_window: 3 has no effect with binning.timesteps 4"]
+    assert inactive_notes(["--neuron.temporal-window", "3"], whole) == expected and inactive_notes([], whole) == []
+    part = override(whole, {"binning.timesteps": 5})
+    assert inactive_notes(["--neuron.temporal-window=3"], part) == []
 
 
 def test_damaged_runs_are_left_out_of_the_list_by_name(trained: Path, capsys):
@@ -166,6 +171,18 @@ def test_trials_in_pieces_of_a_batch_are_counted(config: RunConfig, tiny_cache: 
         Ledger(tmp_path).write_done(trial, {"status": "done", "micro_batch": held, **measured})
     sentences = read_findings(search, tmp_path).sentences()
     assert "1 trial did not fit in memory and used gradient accumulation." in sentences
+
+
+def test_the_table_of_trials_has_no_value_where_a_field_has_no_effect(
+    config: RunConfig, tiny_cache: Path, tmp_path: Path
+):
+    search = plan(config, tiny_cache, "neuron.name=lif,lm-h", samples=2)
+    for trial in search.configs():
+        measured = {"validation_accuracy": 0.5, "firing_rate": 0.1, "energy_uj": 1.0, "epochs": 1, "seconds": 1.0}
+        Ledger(tmp_path).write_done(trial, {"status": "done", "micro_batch": None, **measured})
+    table = read_findings(search, tmp_path).table()
+    place = table.columns.index("tau")
+    assert {row[place + 1]: row[place] for row in table.rows} == {"lif": "2", "lm-h": "–"}
 
 
 def test_a_report_of_many_classes_says_how_many_are_shown(trained: Path, monkeypatch: pytest.MonkeyPatch):

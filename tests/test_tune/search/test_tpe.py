@@ -53,6 +53,7 @@ def run(source: TpeTrials, folder: Path, count: int, value: Callable[[RunConfig]
     return asked
 
 
+@pytest.mark.slow
 def test_it_finds_better_points_than_as_many_random_ones(tmp_path: Path):
     """Medians over seeds of the best of 40: chance alone is no proof."""
     found, random = [], []

@@ -65,6 +65,7 @@ def test_ties_that_scipy_misses_are_counted():
     assert found == 10 / 128
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pairs", "comparisons", "power"), [(6, 1, 0.8), (8, 2, 0.8), (10, 5, 0.5), (20, 1, 0.9)])
 def test_detectable_difference_is_found_with_its_power(pairs: int, comparisons: int, power: float):
     true = detectable_difference(0.01, pairs, power=power, comparisons=comparisons)
@@ -85,6 +86,7 @@ def test_many_pairs_find_about_what_a_t_test_finds():
     assert detectable_difference(1.0, 34) == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.slow
 @given(st.integers(9, 13), st.floats(0.001, 1), st.integers(1, 4))
 def test_more_pairs_detect_less_and_more_comparisons_need_more(pairs: int, std: float, comparisons: int):
     here = detectable_difference(std, pairs, comparisons=comparisons)

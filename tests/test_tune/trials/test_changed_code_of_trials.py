@@ -88,6 +88,7 @@ def test_a_comparison_refuses_it_before_it_starts_and_lists_what_was_accepted(
     assert Ledger(folder / "tuning" / "Mine").accepted()[0]["trained"] == "0" * 64
 
 
+@pytest.mark.slow
 def test_a_report_of_a_run_refuses_it_or_says_so_on_the_page(
     tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, capsys
 ):

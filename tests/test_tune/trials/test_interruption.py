@@ -21,7 +21,7 @@ from tune.search.search_plan import Search, read_search
 from tune.trials.ledger import Ledger
 from tune.trials.results_tables import read_results
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.new_interpreter]
 
 EPOCHS = 30
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
 from preprocess.errors import ConfigError
+from preprocess.nearest_name import nearest_name
 from tune.comparison.arms import Arm, Changes, neuron_arm
 from tune.comparison.comparison_plan import Comparison
 from tune.comparison.designs.design import PAIR, SHORT, SMALL, Design, neuron_arms
@@ -90,8 +90,8 @@ def find_design(name: str) -> Design:
         ConfigError: If there is none, with the nearest name.
     """
     if name not in DESIGNS:
-        near = difflib.get_close_matches(name, DESIGNS, n=1, cutoff=0.4)
-        hint = f"Did you mean '{near[0]}'?" if near else "List them: spikeloom compare --list"
+        near = nearest_name(name, DESIGNS)
+        hint = f"Did you mean '{near}'?" if near else "List them: spikeloom compare --list"
         raise ConfigError(f"unknown design '{name}'. {hint}")
     return DESIGNS[name]
 
