@@ -56,6 +56,7 @@ def test_every_analysis_has_a_view():
     assert VIEWS.keys() == ANALYSES.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ANALYSES)
 def test_an_analysis_writes_its_result_and_its_figure_and_prints_tables(analysed: dict[str, str], name: str, run: Path):
     printed, folder = analysed[name], run / "analysis"
@@ -78,6 +79,7 @@ def test_the_help_of_an_analysis_shows_its_options(name: str, capsys):
     assert "--json" in shown and ("--seed" in shown or name not in FEW)
 
 
+@pytest.mark.slow
 def test_the_report_shows_stored_analyses_with_tables_and_figures(analysed: dict[str, str], run: Path):
     report = read_report(run)
     (section,) = report.sections
@@ -92,6 +94,7 @@ def test_the_report_shows_stored_analyses_with_tables_and_figures(analysed: dict
     assert {"figure-firing-rate-by-time-step.svg", "table-firing-rates-by-layer.tex"} <= paper
 
 
+@pytest.mark.slow
 def test_the_report_says_if_weights_changed_or_a_result_is_damaged(analysed: dict[str, str], run: Path, tmp_path: Path):
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
