@@ -116,6 +116,7 @@ class Section:
         title: Its title, which does not mention whether data are emulated.
         emulated: Whether an emulator made the recordings.
         lead: The headline sentence.
+        warning: Why the headline must be read with care, shown above it; "" if there is nothing to warn of.
         sentences: Notes on what the data do and do not show.
         cards: The key numbers.
         tables: In the order of the page; the first is shown before the notes.
@@ -134,6 +135,7 @@ class Section:
     title: str
     emulated: bool
     lead: str
+    warning: str = ""
     sentences: tuple[str, ...] = ()
     cards: tuple[Card, ...] = ()
     tables: tuple[Table, ...] = ()
