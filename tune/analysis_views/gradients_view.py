@@ -9,7 +9,7 @@ from pipeline.analysis.gradient_sums import LayerGradients, Reach
 from pipeline.analysis.gradients import COMPARED, GradientResult
 from tune.analysis_views.analysis_view import AnalysisView
 from tune.analysis_views.layer_choice import shown_layers
-from tune.rendering.firing_rate_figure import short_layer
+from tune.rendering.firing_rate_figure import name_layers, short_layer
 from tune.rendering.labels import neuron_label
 from tune.rendering.panels import Panel
 from tune.rendering.style import PALETTE, colour_of
@@ -37,12 +37,12 @@ def _lead(result: GradientResult) -> str:
     neuron = neuron_label(result.subject.neuron)
     ratios = [layer.temporal / layer.spatial for layer in result.layers if layer.spatial]
     zeros = [layer.zero_temporal for layer in result.layers]
-    share = (
-        f"The temporal part of dL/du is {min(ratios):.2f} to {max(ratios):.2f} times the spatial part" if ratios else ""
-    )
+    if not ratios:
+        return f"No layer has a gradient ({neuron})."
     return (
-        f"{share or 'No layer has a gradient'} ({neuron}, by layer; root mean squares); it is exactly zero for "
-        f"{format_percent(min(zeros))} to {format_percent(max(zeros))} % of all neurons and steps.{_comparison(result)}"
+        f"The temporal part of dL/du is {min(ratios):.2f} to {max(ratios):.2f} times the spatial part ({neuron}, by "
+        f"layer; root mean squares); it is exactly zero for {format_percent(min(zeros))} to "
+        f"{format_percent(max(zeros))} % of all neurons and steps.{_comparison(result)}"
     )
 
 
@@ -64,7 +64,8 @@ def _mean_reach(result: GradientResult, neuron: str, distance: int) -> float:
 
 
 def _far(result: GradientResult) -> int:
-    return min(result.timesteps - 1, _FAR)
+    # Where T varies, the samples may all be shorter than the longest of the data set.
+    return min(len(result.layers[0].reach[0].mean) - 1, _FAR)
 
 
 def _sentences(result: GradientResult) -> tuple[str, ...]:
@@ -135,11 +136,12 @@ def _compared(result: GradientResult) -> list[str]:
 
 
 def _parts_panel(result: GradientResult, measured: str) -> Panel:
-    names = [layer.layer for layer in result.layers]
+    shown = shown_layers(result.layers)
+    names = [layer.layer for layer in shown]
     has_m = any(layer.printed_difference is not None for layer in result.layers)
 
     def draw(axes: Axes) -> None:
-        for layer in shown_layers(result.layers):
+        for layer in shown:
             colour = colour_of(names, layer.layer)
             totals = [part.total or math.nan for part in layer.by_source]
             name = short_layer(layer.layer)
@@ -165,8 +167,7 @@ def _zeros_panel(result: GradientResult, measured: str) -> Panel:
         rest = [100 * (layer.zero_temporal - layer.zero_cut) for layer in result.layers]
         axes.bar(places, rest, width=0.6, color=PALETTE[6], label="no later gradient")
         axes.bar(places, cut, bottom=rest, width=0.6, color=PALETTE[1], label="cut on the way")
-        names = [short_layer(layer.layer) for layer in result.layers]
-        axes.set_xticks(places, names, rotation=30, ha="right", rotation_mode="anchor")
+        name_layers(axes, [layer.layer for layer in result.layers])
         axes.set_ylim(0, 100)
         axes.set_ylabel("zero temporal part, %")
         axes.legend(fontsize=8)

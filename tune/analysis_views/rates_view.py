@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.analysis.rates import BINS, RateResult
+from pipeline.analysis.rates import BINS, LayerRates, RateResult
 from tune.analysis_views.analysis_view import AnalysisView
+from tune.analysis_views.layer_choice import shown_layers
 from tune.rendering.firing_rate_figure import rates_panel, short_layer
 from tune.rendering.panels import Panel
 from tune.rendering.style import colour_of
@@ -17,9 +18,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+# A legend with more lines would cover them.
+_MOST_LINES = 6
+
+
 def rates_view(result: RateResult) -> AnalysisView:
     """Tables and figures of firing rates."""
-    layers = [layer.layer for layer in result.layers]
+    shown = shown_layers(result.layers, _MOST_LINES)
+    some = "" if len(shown) == len(result.layers) else f" {len(shown)} of {len(result.layers)} layers."
     measured = f"Measured on {result.subject.samples} samples."
     return AnalysisView(
         lead=(
@@ -35,11 +41,11 @@ def rates_view(result: RateResult) -> AnalysisView:
         tables=(_table(result),),
         panels=(
             rates_panel(measured, {result.subject.neuron: {layer.layer: layer.rate for layer in result.layers}}),
-            Panel("Firing rate by time step", f"Spikes / (neurons × samples). {measured}", _steps(result, layers)),
+            Panel("Firing rate by time step", f"Spikes / (neurons × samples). {measured}{some}", _steps(shown)),
             Panel(
                 "Neurons by firing rate",
-                f"Share of the neurons of a layer, in bins of {1 / BINS:g}, on a logarithmic scale. {measured}",
-                _histogram(result, layers),
+                f"Share of the neurons of a layer, in bins of {1 / BINS:g}, on a logarithmic scale. {measured}{some}",
+                _histogram(shown),
             ),
         ),
     )
@@ -64,14 +70,16 @@ def _table(result: RateResult) -> Table:
     return Table("Firing rates by layer", columns, tuple(rows), "lrrrrrr", summary=1)
 
 
-def _steps(result: RateResult, layers: list[str]) -> Callable[[Axes], None]:
+def _steps(layers: Sequence[LayerRates]) -> Callable[[Axes], None]:
+    names = [layer.layer for layer in layers]
+
     def draw(axes: Axes) -> None:
         from matplotlib.ticker import MaxNLocator
 
-        for layer in result.layers:
+        for layer in layers:
             places = range(1, len(layer.by_step) + 1)
             name = short_layer(layer.layer)
-            axes.plot(places, layer.by_step, color=colour_of(layers, layer.layer), marker="o", markersize=4, label=name)
+            axes.plot(places, layer.by_step, color=colour_of(names, layer.layer), marker="o", markersize=4, label=name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(bottom=0)
         axes.set_xlabel("time step")
@@ -81,13 +89,15 @@ def _steps(result: RateResult, layers: list[str]) -> Callable[[Axes], None]:
     return draw
 
 
-def _histogram(result: RateResult, layers: list[str]) -> Callable[[Axes], None]:
+def _histogram(layers: Sequence[LayerRates]) -> Callable[[Axes], None]:
+    names = [layer.layer for layer in layers]
+
     def draw(axes: Axes) -> None:
         places = [(k + 0.5) / BINS for k in range(BINS)]
-        for layer in result.layers:
+        for layer in layers:
             name = short_layer(layer.layer)
             shares = [share or math.nan for share in layer.histogram]
-            axes.plot(places, shares, color=colour_of(layers, layer.layer), marker="o", markersize=3, label=name)
+            axes.plot(places, shares, color=colour_of(names, layer.layer), marker="o", markersize=3, label=name)
         axes.set_yscale("log")
         axes.set_xlim(0, 1)
         axes.set_xlabel("firing rate of a neuron")

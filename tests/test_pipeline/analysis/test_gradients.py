@@ -41,7 +41,11 @@ def test_parts_sum_to_the_gradient_in_a_network_of_each_neuron(untrained: Untrai
         {"network__name": "sew-resnet18", "network__width": 0.03},
         {"network__name": "ms-resnet18", "network__width": 0.03, "network__batch_norm": "joint"},
         {"network__name": "vggsnn", "network__width": 0.03, "network__dropout": 0.3},
-        {"network__name": "spikformer", "network__width": 0.02, "input__size": 32},
+        pytest.param(
+            {"network__name": "spikformer", "network__width": 0.02, "input__size": 32},
+            marks=pytest.mark.slow,
+            id="spikformer",
+        ),
         {"network__name": "fc-snn", "network__width": 0.1},
         {"grad_steps": 3, "loss__label_smoothing": 0.1},
         {"neuron__temporal_window": 1},

@@ -20,6 +20,7 @@ from preprocess.terminal.command_line import run_main
 from tune.analysis_views.layer_choice import shown_layers
 from tune.analysis_views.registry import VIEWS
 from tune.cli import COMMANDS
+from tune.rendering.firing_rate_figure import name_layers
 from tune.report.analysis_parts import analysis_parts
 from tune.report.page import read_report
 
@@ -62,6 +63,7 @@ def test_every_analysis_has_a_view():
     assert VIEWS.keys() == ANALYSES.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ANALYSES)
 def test_an_analysis_writes_its_result_and_its_figure_and_prints_tables(analysed: dict[str, str], name: str, run: Path):
     printed, folder = analysed[name], run / "analysis"
@@ -84,6 +86,7 @@ def test_the_help_of_an_analysis_shows_its_options(name: str, capsys):
     assert "--json" in shown and ("--seed" in shown or name not in FEW)
 
 
+@pytest.mark.slow
 def test_the_report_shows_stored_analyses_with_tables_and_figures(analysed: dict[str, str], run: Path):
     report = read_report(run)
     (section,) = report.sections
@@ -99,6 +102,7 @@ def test_the_report_shows_stored_analyses_with_tables_and_figures(analysed: dict
     assert {"figure-firing-rate-by-time-step.svg", "table-firing-rates-by-layer.tex"} <= paper
 
 
+@pytest.mark.slow
 def test_the_report_says_if_weights_changed_or_a_result_is_damaged(analysed: dict[str, str], run: Path, tmp_path: Path):
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
@@ -147,6 +151,16 @@ def test_bad_input_is_one_line_and_exit_code_two(run: Path, tmp_path: Path, argv
     assert spikeloom(*(places.get(word, word) for word in argv)) == 2
     err = capsys.readouterr().err
     assert part in err and err.count("\n") == 1, err
+
+
+def test_many_layers_are_numbered_because_their_names_would_overlap():
+    from matplotlib.figure import Figure
+
+    axes = Figure().add_subplot()
+    name_layers(axes, ["a.neuron", "b.neuron"])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b"]
+    name_layers(axes, [f"layer{k}" for k in range(25)])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "4", "7", "10", "13", "16", "19", "22", "25"]
 
 
 def test_figures_show_the_first_the_last_and_a_middle_layer():
