@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +83,11 @@ class Evaluation:
 
 
 def evaluate(
-    network: torch.nn.Module, loader: FrameLoader, config: LossConfig, operations: Operations | None = None
+    network: torch.nn.Module,
+    loader: FrameLoader,
+    config: LossConfig,
+    operations: Operations | None = None,
+    counted_batches: int | None = None,
 ) -> Evaluation:
     """Run a network in evaluation mode over all batches of a loader; its mode is restored at the end.
 
@@ -91,19 +96,26 @@ def evaluate(
         loader: Loader of a split.
         config: Configuration of the loss.
         operations: The network's operations, to count also those that the inputs of its layers cause.
+        counted_batches: Count them in at most so many batches, spread evenly over the samples, because counting takes
+            up to half of a batch's time; None counts all samples.
     """
     training = network.training
     network.eval()
     losses, labels, logits, correct = [], [], [], []
     synapses = None if operations is None else SynapseCounter(network, operations)
     also = () if operations is None else watched(operations)
+    total, counted_samples = len(loader.indices), 0
+    stride = 1 if counted_batches is None else math.ceil(math.ceil(total / loader.batch_size) / counted_batches)
     try:
-        with torch.no_grad(), SpikeCounter(network, also) as counter, synapses or contextlib.nullcontext():
-            for batch in loader.batches():
+        with torch.no_grad(), SpikeCounter(network, also) as counter:
+            for k, batch in enumerate(loader.batches()):
                 counter.mask = batch.mask
+                counting = synapses is not None and k % stride == 0
                 if synapses is not None:
                     synapses.mask = batch.mask
-                out = network(batch.frames)
+                counted_samples += len(batch.labels) if counting else 0
+                with synapses if counting and synapses is not None else contextlib.nullcontext():
+                    out = network(batch.frames)
                 reset_network(network)
                 losses.append(spiking_loss(out, batch.labels, config, batch.mask) * len(batch.labels))
                 labels.append(batch.labels.cpu())
@@ -112,7 +124,6 @@ def evaluate(
                 correct.append(correct_by_step(out, batch.labels, counted))
     finally:
         network.train(training)
-    total = len(loader.indices)
     return Evaluation(
         float(torch.stack(losses).sum()) / total,
         torch.cat(labels).numpy(),
@@ -121,7 +132,7 @@ def evaluate(
         counter.rate(),
         None if looks_ahead(network) else torch.stack(correct).sum(0).cpu().numpy(),
         counter.input_rates(),
-        None if synapses is None else synapses.operations(total),
+        None if synapses is None else synapses.operations(counted_samples),
     )
 
 

@@ -48,6 +48,8 @@ from preprocess.terminal.progress import Progress
 OnEpoch = Callable[[MetricsRow, TimingRow], None]
 
 _CUDA_CHECK_STEPS = 16
+# Batches of an evaluation after an epoch in which operations are counted; the test counts all.
+_COUNTED_BATCHES = 4
 
 
 def train_run(
@@ -322,7 +324,7 @@ class _Training:
         if self.config.selection == "last":
             return False
         split = "validation" if self.config.selection == "validation" else "test"
-        found = self._evaluate(split)
+        found = self._evaluate(split, _COUNTED_BATCHES)
         row |= cast(MetricsRow, {f"{split}_loss": found.loss, f"{split}_accuracy": found.accuracy})
         row |= cast(MetricsRow, self._costs(found, split).columns())
         if split == "validation":
@@ -332,9 +334,10 @@ class _Training:
         self.best = Best(epoch, found.accuracy, found.loss)
         return True
 
-    def _evaluate(self, split: str) -> Evaluation:
+    def _evaluate(self, split: str, counted_batches: int | None = None) -> Evaluation:
         loader = self._loader(getattr(self.data.splits, split))
-        found = evaluate(self.learner.evaluated, loader, self.config.loss, self.cost_count.operations)
+        operations = self.cost_count.operations
+        found = evaluate(self.learner.evaluated, loader, self.config.loss, operations, counted_batches)
         if not math.isfinite(found.loss):
             raise RunError(
                 f"{self.folder}: expected a finite loss, found {found.loss} on the {split} split. {self._advice()}"
