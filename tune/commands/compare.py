@@ -55,6 +55,9 @@ class Arguments(ConfiguredArguments):
         "seeds",
         "over",
         "fairness",
+        "epochs",
+        "max_epochs",
+        "margin",
         "list",
         "schedule.epochs",
         "config",
@@ -79,6 +82,16 @@ class Arguments(ConfiguredArguments):
     validation samples only."""
     budget: int | None = None
     """Number of trials per neuron and setting for --fairness equal-budget (default: 8)."""
+    epochs: Literal["auto"] | None = None
+    """auto: double the epochs of all runs, from --schedule.epochs on, until every run has converged; whether it has is
+    decided by its training alone."""
+    max_epochs: int | None = None
+    """Largest number of epochs for --epochs auto (default: 8 times --schedule.epochs)."""
+    margin: float | None = None
+    """Largest difference that does not matter, in percentage points, declared before the first run. The verdict is then
+    equivalent within the margin (two one-sided tests), different, or not decided."""
+    speed_at: float = 90.0
+    """Training accuracy in per cent at which the speed of learning is compared."""
     list: bool = False
     """List the designs and exit."""
     resume: Path | None = None
@@ -105,6 +118,7 @@ def run(argv: list[str]) -> None:
     comparison, folder = _resumed(arguments, argv) if arguments.resume else _started(arguments)
     from tune.comparison.comparison_tables import accuracy_table, difference_table, seed_table
     from tune.comparison.conclusions import excluded_lines
+    from tune.comparison.convergence.convergence_table import convergence_table
     from tune.comparison.run_comparison import compare
     from tune.resources.storage_settings import with_kept_storage
     from tune.trials.custom_code import check_folder_code
@@ -120,9 +134,10 @@ def run(argv: list[str]) -> None:
     if len(conclusion.results) == 1:
         seed_table(conclusion, conclusion.results[0]).print()
     difference_table(conclusion).print()
-    for sentence in (*conclusion.sentences(), *excluded_lines(conclusion.errors)):
+    convergence_table(conclusion).print()
+    for sentence in (*conclusion.statements(), *excluded_lines(conclusion.errors)):
         print(sentence)
-    print(f"Results are in {folder}: table.md, table.csv, results.csv and figures/.")
+    print(f"Results are in {folder}: table.md, table.csv, convergence.csv, results.csv and figures/.")
     print(f"For one page with all of them: spikeloom report {folder}")
 
 
@@ -156,6 +171,7 @@ def plan_comparison(arguments: Arguments) -> Comparison:
         ConfigError: If a design, preset or configuration is unknown or invalid.
     """
     from tune.comparison.comparison_plan import Comparison, Tuning
+    from tune.comparison.convergence.auto_epochs import auto_epochs
     from tune.comparison.tuning_per_neuron import tuning_space
 
     design = _design(arguments)
@@ -166,14 +182,19 @@ def plan_comparison(arguments: Arguments) -> Comparison:
     count = arguments.seeds or (design.seeds if design else _SEEDS)
     space = tuning_space(arguments.fairness, config.optimiser.learning_rate)
     trials = (arguments.budget or _BUDGET) if arguments.fairness == "equal-budget" else None
-    return Comparison(
+    comparison = Comparison(
         arguments.label,
         _settings(arguments, design, config),
         _arms(arguments, design),
         tuple(range(config.seed, config.seed + count)),
         default_cache(arguments.cache),
         Tuning(space, trials),
+        margin=None if arguments.margin is None else arguments.margin / 100,
+        speed_at=arguments.speed_at / 100,
     )
+    if arguments.epochs is None:
+        return comparison
+    return replace(comparison, auto=auto_epochs(comparison, arguments.max_epochs))
 
 
 def _design(arguments: Arguments) -> Design | None:
@@ -235,6 +256,17 @@ def _refuse(arguments: Arguments, design: Design | None) -> None:
             f"--budget: expected --fairness equal-budget, found --fairness {arguments.fairness}. Leave --budget out, "
             "or change --fairness."
         )
+    if arguments.max_epochs is not None and arguments.epochs is None:
+        errors.append(
+            f"--max-epochs: expected --epochs auto with it, found --max-epochs {arguments.max_epochs} alone. "
+            "For a fixed number of epochs: --schedule.epochs"
+        )
+    if arguments.margin is not None and not 0 < arguments.margin < 100:
+        errors.append(
+            f"--margin: expected percentage points between 0 and 100, found {arguments.margin:g}. Such as: --margin 0.5"
+        )
+    if not 0 < arguments.speed_at <= 100:
+        errors.append(f"--speed-at: expected more than 0 and at most 100 per cent, found {arguments.speed_at:g}")
     if design is not None and (arguments.over or arguments.also):
         errors.append(
             f"--over, --also: expected neither, because the design {design.name} defines its own settings. Leave them "

@@ -14,6 +14,7 @@ from preprocess.errors import ConfigError
 from preprocess.terminal.progress import Progress
 from tune.comparison.comparison_plan import Tuning, compare_neurons
 from tune.comparison.conclusions import excluded_lines
+from tune.comparison.convergence.auto_epochs import auto_epochs
 from tune.comparison.run_comparison import compare as run_comparison
 from tune.comparison.tuning_per_neuron import tuning_space
 from tune.resources.execution_options import ExecutionOptions
@@ -31,6 +32,7 @@ class NeuronDifference:
         p: p-value of the sign-flip test over seeds, not corrected for other differences.
         p_adjusted: p-value after Holm's correction over all differences of the comparison.
         by_seed: The difference for each seed.
+        verdict: equivalent, different or not decided, by the declared margin; None without a margin or a difference.
     """
 
     neuron: str
@@ -40,6 +42,7 @@ class NeuronDifference:
     p: float | None
     p_adjusted: float | None
     by_seed: dict[int, float]
+    verdict: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,14 @@ class ComparisonResult:
     Attributes:
         folder: The folder, with table.md, table.csv, results.csv and figures/; see also `load_results` and `report`.
         differences: One difference for each neuron but the first.
-        sentences: The conclusions in plain sentences.
+        sentences: The conclusions in plain sentences; first the warning that runs had not converged, if so.
+        converged: Whether every finished run had converged (`pipeline.analysis.convergence`).
     """
 
     folder: Path
     differences: tuple[NeuronDifference, ...]
     sentences: tuple[str, ...]
+    converged: bool = False
 
 
 def compare(
@@ -67,6 +72,9 @@ def compare(
     selection: str = "last",
     fairness: Literal["equal", "tau-grid", "equal-budget"] = "equal",
     budget: int = 8,
+    epochs: Literal["auto"] | None = None,
+    max_epochs: int | None = None,
+    margin: float | None = None,
     address: str | None = None,
     storage: str | None = None,
     progress: Progress | None = None,
@@ -84,12 +92,16 @@ def compare(
         selection: How the evaluated epoch is selected; "last" trains on all training samples.
         fairness: The tuning protocol; see ``spikeloom compare --help``.
         budget: Number of trials per neuron for fairness "equal-budget".
+        epochs: "auto" doubles the epochs of all runs, from the configuration's number on, until all have converged.
+        max_epochs: The largest number of epochs for "auto"; 8 times the configuration's if None.
+        margin: The largest difference that does not matter, a fraction, declared before the first run.
         address: Address of a Ray cluster, ``host:port`` or ``auto``; this machine if None.
         storage: A path that all machines share, or a URL, for checkpoints.
         progress: Where to report progress; None prints only warnings and notes.
 
     Raises:
-        ConfigError: If a neuron or the split does not exist, or the tuning does not fit.
+        ConfigError: If a neuron or the split does not exist, the tuning does not fit, or the margin or the maximum of
+            epochs is out of range.
         RunError: If the folder contains another comparison, is in use, or no run was completed.
         CacheError: If there is no event store.
         ClusterError: If Ray does not start, or the cluster does not answer.
@@ -108,6 +120,11 @@ def compare(
     asked = compare_neurons(name, chosen, neurons, numbers, default_cache(None if cache is None else Path(cache)))
     space = tuning_space(fairness, chosen.optimiser.learning_rate)
     asked = replace(asked, tuning=Tuning(space, budget if fairness == "equal-budget" else None))
+    if margin is not None and not 0 < margin < 1:
+        raise ConfigError(f"margin: expected a fraction between 0 and 1, found {margin}. Half a point is 0.005")
+    if max_epochs is not None and epochs is None:
+        raise ConfigError(f"max_epochs: expected epochs='auto' with it, found max_epochs={max_epochs} alone")
+    asked = replace(asked, margin=margin, auto=auto_epochs(asked, max_epochs) if epochs == "auto" else None)
     options = ExecutionOptions(address, storage=storage)
     conclusion = run_comparison(asked, folder, place=options, progress=progress)
     differences = tuple(
@@ -117,10 +134,11 @@ def compare(
             sum(difference.values) / len(difference.values) if difference.values else None,
             difference.interval,
             difference.p,
-            conclusion.adjusted(verdict, difference),
+            conclusion.adjusted(result, difference),
             difference.by_seed,
+            None if (judged := conclusion.margin_verdict(result, difference)) is None else judged.decision,
         )
-        for verdict, difference in conclusion.differences
+        for result, difference in conclusion.differences
     )
-    said = (*conclusion.sentences(), *excluded_lines(conclusion.errors))
-    return ComparisonResult(folder, differences, said)
+    said = (*conclusion.statements(), *excluded_lines(conclusion.errors))
+    return ComparisonResult(folder, differences, said, converged=conclusion.converged)

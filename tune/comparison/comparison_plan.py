@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.neurons import restore_traits, traits_entry
-from pipeline.config.run_config import PLACE_FIELDS, RunConfig, fingerprint, flatten, from_dict, to_dict
+from pipeline.config.run_config import PLACE_FIELDS, RunConfig, fingerprint, flatten, from_dict, override, to_dict
 from pipeline.runs.result_json import ResultJson
 from pipeline.runs.run_folder import Run, open_run
 from preprocess.errors import RunError, SpikeloomError
@@ -28,6 +28,7 @@ FILE = "comparison.json"
 VERSION = 2
 
 PRIMARY_METRIC = "test_accuracy"
+SPEED_AT = 0.9
 STOPPING_RULE = "the number of seeds is declared in advance, whatever the results; later additions are listed"
 
 
@@ -45,6 +46,19 @@ class Tuning:
 
 
 @dataclass(frozen=True)
+class AutoEpochs:
+    """Training until every run has converged: the epochs of all runs are doubled until then.
+
+    Attributes:
+        most: The largest number of epochs of a run.
+        factor: The present number of epochs divided by that of the first round: 1, 2, 4, ...
+    """
+
+    most: int
+    factor: int = 1
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Arms in settings, paired by seed.
 
@@ -57,6 +71,9 @@ class Comparison:
         tuning: The fields that are tuned for each arm first.
         tuned: The tuned values, by setting's and arm's name.
         declared: One entry for the first declaration and each addition: when, arms, seeds, and the runs done by then.
+        margin: The largest difference of accuracies that does not matter, a fraction; None declares none.
+        speed_at: The training accuracy, a fraction, at which the speed of learning is read.
+        auto: Whether and how far epochs are doubled; the settings have the present number. None trains as configured.
     """
 
     name: str
@@ -67,6 +84,9 @@ class Comparison:
     tuning: Tuning = Tuning()
     tuned: Mapping[tuple[str, str], Changes] = field(default_factory=dict)
     declared: tuple[Mapping[str, Any], ...] = ()
+    margin: float | None = None
+    speed_at: float = SPEED_AT
+    auto: AutoEpochs | None = None
 
     def parts_of(self, setting: Setting, arm: Arm, seed: int) -> list[RunConfig]:
         """The runs of one arm with one seed, each starting from the one before."""
@@ -91,6 +111,26 @@ class Comparison:
     def cells(self) -> list[tuple[Setting, Arm]]:
         """Every setting with every arm."""
         return [(setting, arm) for setting in self.settings for arm in self.arms]
+
+    @property
+    def longest(self) -> int:
+        """The largest number of epochs of a run."""
+        return max(setting.config.schedule.last_epoch for setting in self.settings)
+
+    def stretched(self, factor: int) -> Comparison:
+        """The same comparison with all epochs multiplied, or divided by -factor, for `auto`."""
+        assert self.auto is not None
+        settings = tuple(replace(part, config=_stretch(part.config, factor)) for part in self.settings)
+        now = self.auto.factor * factor if factor > 0 else self.auto.factor // -factor
+        return replace(self, settings=settings, auto=replace(self.auto, factor=now))
+
+    def first_round(self) -> Comparison:
+        """The comparison as declared, before any doubling of its epochs."""
+        return self if self.auto is None else self.stretched(-self.auto.factor)
+
+    def round_before(self) -> Comparison | None:
+        """The comparison with half of the epochs; None if they were not doubled."""
+        return self.stretched(-2) if self.auto is not None and self.auto.factor > 1 else None
 
     @property
     def labels(self) -> list[str]:
@@ -142,6 +182,9 @@ class Comparison:
             "stopping_rule": STOPPING_RULE,
             "tuning": {"space": list(self.tuning.space), "trials": self.tuning.trials},
             "tuned": tuned,
+            "margin": self.margin,
+            "speed_at": self.speed_at,
+            "auto_epochs": None if self.auto is None else {"most": self.auto.most, "factor": self.auto.factor},
             "declared": [dict(entry) for entry in self.declared],
             "cache": str(self.cache),
             "settings": [
@@ -155,6 +198,16 @@ class Comparison:
 
 def _once(configs: Iterable[RunConfig]) -> list[RunConfig]:
     return list({fingerprint(config): config for config in configs}.values())
+
+
+def _stretch(config: RunConfig, factor: int) -> RunConfig:
+    """The configuration with its schedule stretched to factor times as many epochs, or compressed by -factor."""
+    fields = ("epochs", "warmup_epochs", "step_epochs")
+    values = {name: getattr(config.schedule, name) for name in fields}
+    return override(
+        config,
+        {f"schedule.{name}": value * factor if factor > 0 else value // -factor for name, value in values.items()},
+    )
 
 
 def compare_neurons(
@@ -197,6 +250,10 @@ def read_comparison(folder: Path) -> Comparison:
             Tuning(tuple(content["tuning"]["space"]), content["tuning"]["trials"]),
             {(part["setting"], part["arm"]): part["changes"] for part in content["tuned"]},
             tuple(content["declared"]),
+            # Earlier versions declared none of these.
+            content.get("margin"),
+            content.get("speed_at", SPEED_AT),
+            None if content.get("auto_epochs") is None else AutoEpochs(**content["auto_epochs"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError, SpikeloomError) as error:
         raise RunError(f"{path}: damaged ({error!r}). Start the comparison again in another folder.") from None

@@ -9,7 +9,16 @@ from typing import Any
 
 from tune.comparison.captions import data_title
 from tune.comparison.conclusions import Conclusion
+from tune.comparison.convergence.convergence_table import converged_count, convergence_table, has_speed, speed_table
+from tune.comparison.convergence.learning_speed import (
+    SpeedDifference,
+    censored_seeds,
+    epochs_summary,
+    samples_summary,
+    speed_differences,
+)
 from tune.comparison.equal_cost import AccuraciesAtCost, accuracies_at_equal_cost
+from tune.comparison.number_cells import ends, mean_std
 from tune.comparison.setting_analysis import ArmResults, Difference, SettingResult
 from tune.comparison.setting_axes import number_axes
 from tune.rendering.labels import format_seeds, short_name, short_value
@@ -24,6 +33,9 @@ _CSV_COLUMNS = (
     "interval_low", "interval_high", "crossed_low", "crossed_high", "bootstrap_low", "bootstrap_high", "sign_flip_p",
     "holm_p", "effect_size", "curve_area_mean", "curve_area_std",
     "firing_rate_mean", "firing_rate_std", "energy_uj_mean", "energy_uj_std", "seconds_mean", "seconds_std",
+    "converged_runs", "unconverged_seeds", "margin", "equivalence_p", "equivalence_holm_p", "verdict",
+    "speed_at", "epochs_to_accuracy_mean", "epochs_to_accuracy_std", "samples_to_accuracy_mean",
+    "samples_to_accuracy_std", "not_reached_seeds", "speed_sign_flip_p", "speed_holm_p",
 )  # fmt: skip
 
 _PLACE = ("data set", "split", "T", "seeds", "selection")
@@ -32,6 +44,10 @@ _PLACE = ("data set", "split", "T", "seeds", "selection")
 def tables(conclusion: Conclusion) -> list[Table]:
     """Every table, the most important first."""
     found = [accuracy_table(conclusion), difference_table(conclusion)]
+    if any(figures.convergence for result in conclusion.results for figures in result.arms.values()):
+        found.append(convergence_table(conclusion))
+    if has_speed(conclusion.results):
+        found.append(speed_table(conclusion))
     found += [curve_table(conclusion)] if any(_areas(conclusion)) else []
     found += [seed_table(conclusion, result) for result in conclusion.results if result.test_samples]
     matches = accuracies_at_equal_cost(conclusion)
@@ -46,7 +62,7 @@ def accuracy_table(conclusion: Conclusion) -> Table:
     """A row for each arm and each difference in each setting, with the data that it was measured on."""
     several = len(conclusion.results) > 1
     columns: tuple[str, ...] = (
-        "neuron", "test accuracy, %", "95 % interval", "firing rate", "energy, µJ", "training, s", *_PLACE
+        "neuron", "test accuracy, %", "95 % interval", "firing rate", "energy, µJ", "training, s", "converged", *_PLACE
     )  # fmt: skip
     rows = []
     for result in conclusion.results:
@@ -56,22 +72,24 @@ def accuracy_table(conclusion: Conclusion) -> Table:
     note = (
         "Mean ± standard deviation over seeds; differences are paired by seed, in percentage points. Intervals are "
         "Student's t over seeds and test samples (over groups of related samples where there are any). Energy is "
-        "estimated per inference from operation counts, not measured."
+        "estimated per inference from operation counts, not measured. Converged: the runs that more epochs would "
+        "hardly improve; see the table of convergence."
     )
     if several:
         columns = ("setting", *columns)
     title = f"{'Emulated data: ' if conclusion.emulated else ''}{conclusion.title()}"
-    return Table(title, columns, tuple(rows), "l" * several + "lrrrrrllrll", note)
+    return Table(title, columns, tuple(rows), "l" * several + "lrrrrrrllrll", note)
 
 
 def _arm_row(conclusion: Conclusion, result: SettingResult, arm_results: ArmResults) -> tuple[str, ...]:
     return (
         arm_results.arm.label,
         mean_std(arm_results.summary, 100, ".1f"),
-        _ends(arm_results.crossed_interval, ".1f"),
+        ends(arm_results.crossed_interval, ".1f"),
         mean_std(arm_results.firing_rate, 1, ".3f"),
         mean_std(arm_results.energy_uj, 1, ".3g"),
         mean_std(arm_results.seconds, 1, ".0f"),
+        converged_count(arm_results),
         *_place(conclusion, result, list(arm_results.accuracy), arm_results.diverged),
     )
 
@@ -80,7 +98,8 @@ def _difference_row(conclusion: Conclusion, result: SettingResult, difference: D
     return (
         difference.label,
         mean_std(summarise(difference.values), 100, "+.1f"),
-        _ends(difference.crossed_interval, "+.1f"),
+        ends(difference.crossed_interval, "+.1f"),
+        "",
         "",
         "",
         "",
@@ -122,9 +141,9 @@ def difference_table(conclusion: Conclusion) -> Table:
                 *((result.setting.name,) if len(conclusion.results) > 1 else ()),
                 difference.label,
                 mean_std(summarise(difference.values), 100, "+.2f"),
-                _ends(difference.interval),
-                _ends(difference.crossed_interval),
-                _ends(None if difference.bootstrap is None else difference.bootstrap.interval),
+                ends(difference.interval),
+                ends(difference.crossed_interval),
+                ends(None if difference.bootstrap is None else difference.bootstrap.interval),
                 "–" if difference.p is None else f"{difference.p:.2g}",
                 "–" if adjusted is None else f"{adjusted:.2g}",
                 "–" if effect is None else number(effect, "+.1f"),
@@ -165,7 +184,7 @@ def seed_table(conclusion: Conclusion, result: SettingResult) -> Table:
         rows.append((str(seed), *cells))
     values = [(list(by_seed.values()), form) for _, by_seed, form in columns]
     rows.append(("mean ± std", *(mean_std(summarise(column), 100, form) for column, form in values)))
-    rows.append(("95 % interval", *(_ends(t_interval(column), form) for column, form in values)))
+    rows.append(("95 % interval", *(ends(t_interval(column), form) for column, form in values)))
     where = f": {result.setting.name}" if result.setting.name else ""
     title = f"{data_title(f'Test accuracy by seed{where}', [result])}, {result.selection}"
     note = "Differences are in percentage points. Intervals are Student's t over seeds and may extend beyond 100 %."
@@ -249,13 +268,50 @@ def _csv_rows(conclusion: Conclusion, result: SettingResult) -> Iterator[dict[st
         values |= {"diverged_seeds": " ".join(map(str, arm_results.diverged))} | _csv_bootstrap(arm_results.bootstrap)
         for column in ("curve_area", "firing_rate", "energy_uj", "seconds"):
             values |= _csv_summary(column, getattr(arm_results, column))
-        yield values
-    for difference in result.differences:
+        yield values | _csv_training(conclusion, result, arm_results)
+    speeds = speed_differences(result)
+    for difference, speed in zip(result.differences, speeds, strict=True):
         values = {"row": "difference", "neuron": difference.arm.name, "minus": difference.minus.name}
         values |= _csv_values(conclusion, result, difference.by_seed)
         values |= {"sign_flip_p": sign_flip_p(difference.values), "effect_size": difference.effect}
         values["holm_p"] = conclusion.adjusted(result, difference)
+        values |= _csv_margin(conclusion, result, difference) | _csv_speed(conclusion, result, speed)
         yield values | _csv_bootstrap(difference.bootstrap)
+
+
+def _csv_training(conclusion: Conclusion, result: SettingResult, arm_results: ArmResults) -> dict[str, Any]:
+    """Convergence of an arm's runs, and their speed of learning."""
+    name = arm_results.arm.name
+    return {
+        "converged_runs": len(arm_results.convergence) - len(arm_results.unconverged),
+        "unconverged_seeds": " ".join(map(str, arm_results.unconverged)),
+        "speed_at": conclusion.comparison.speed_at,
+        "not_reached_seeds": " ".join(map(str, censored_seeds(result, name))),
+        **_csv_summary("epochs_to_accuracy", epochs_summary(result, name)),
+        **_csv_summary("samples_to_accuracy", samples_summary(result, name)),
+    }
+
+
+def _csv_speed(conclusion: Conclusion, result: SettingResult, speed: SpeedDifference) -> dict[str, Any]:
+    return {
+        "speed_at": conclusion.comparison.speed_at,
+        "speed_sign_flip_p": speed.p,
+        "speed_holm_p": conclusion.speed_p[result.setting.name, speed.arm.name],
+        **_csv_summary("epochs_to_accuracy", summarise(speed.values)),
+    }
+
+
+def _csv_margin(conclusion: Conclusion, result: SettingResult, difference: Difference) -> dict[str, Any]:
+    margin = conclusion.comparison.margin
+    if margin is None:
+        return {}
+    verdict = conclusion.margin_verdict(result, difference)
+    return {
+        "margin": margin,
+        "equivalence_p": difference.equivalence_p(margin),
+        "equivalence_holm_p": None if verdict is None else verdict.equivalence_p,
+        "verdict": None if verdict is None else verdict.decision,
+    }
 
 
 def _csv_values(conclusion: Conclusion, result: SettingResult, by_seed: Mapping[int, float]) -> dict[str, Any]:
@@ -277,18 +333,6 @@ def _csv_values(conclusion: Conclusion, result: SettingResult, by_seed: Mapping[
         "interval_high": high,
         **_csv_summary("test_accuracy", summarise(list(by_seed.values()))),
     }
-
-
-def mean_std(summary: Summary | None, scale: float, form: str) -> str:
-    """Mean ± standard deviation for a table; a dash if there is none."""
-    if summary is None:
-        return "–"
-    mean = number(scale * summary.mean, form)
-    return mean if summary.std is None else f"{mean} ± {number(scale * summary.std, form.lstrip('+'))}"
-
-
-def _ends(interval: tuple[float, float] | None, form: str = "+.2f") -> str:
-    return "–" if interval is None else " to ".join(number(100 * end, form) for end in interval)
 
 
 def _csv_summary(name: str, summary: Summary | None) -> dict[str, float | None]:

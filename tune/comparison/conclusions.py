@@ -11,7 +11,10 @@ from pipeline.runs.changed_code import accepted_sentence
 from preprocess.terminal.plural import counted
 from tune.comparison.arms import Arm
 from tune.comparison.comparison_plan import Comparison, Outcomes, read_outcomes
+from tune.comparison.convergence.convergence_notes import convergence_sentences, convergence_warning
+from tune.comparison.convergence.learning_speed import corrected_p
 from tune.comparison.fairness_notes import equality_notes
+from tune.comparison.margin_verdict import MarginVerdict, equivalence_evidence, judge_margin, margin_sentence
 from tune.comparison.setting_analysis import Difference, SettingResult, analyse_setting
 from tune.rendering.table import number, points
 from tune.stats.holm import holm
@@ -92,12 +95,55 @@ class Conclusion:
             if all(seed in by_seed for by_seed in by_setting)
         }
 
+    @cached_property
+    def _equivalence(self) -> dict[tuple[str, str], float | None]:
+        """p of the tests of equivalence within the margin, after Holm's correction over all differences."""
+        margin = self.comparison.margin
+        assert margin is not None
+        raw = [difference.equivalence_p(margin) for _, difference in self.differences]
+        every = holm([1.0 if p is None else p for p in raw])
+        keys = [(result.setting.name, difference.arm.name) for result, difference in self.differences]
+        return {key: None if p is None else value for key, p, value in zip(keys, raw, every, strict=True)}
+
+    def margin_verdict(self, result: SettingResult, difference: Difference) -> MarginVerdict | None:
+        """The verdict by the declared margin; None if there is no margin or no difference."""
+        if self.comparison.margin is None:
+            return None
+        return judge_margin(
+            difference,
+            self.comparison.margin,
+            equivalence_p=self._equivalence[result.setting.name, difference.arm.name],
+            difference_p=self.adjusted(result, difference),
+            family=self.family,
+        )
+
+    @cached_property
+    def speed_p(self) -> Mapping[tuple[str, str], float | None]:
+        """p of each difference of speed by setting's and arm's name, after Holm's correction over all of them."""
+        return corrected_p(self.results)
+
+    @property
+    def warning(self) -> str:
+        """That runs had not converged, which stands above every sentence; "" if they had."""
+        return convergence_warning(self.comparison, self.results)
+
+    @property
+    def converged(self) -> bool:
+        """Whether every finished run had converged; False if none could be assessed."""
+        arms = [figures for result in self.results for figures in result.arms.values()]
+        return any(figures.convergence for figures in arms) and not any(figures.unconverged for figures in arms)
+
+    def statements(self) -> list[str]:
+        """The warning if there is one, then the sentences."""
+        return [*filter(None, [self.warning]), *self.sentences()]
+
     def sentences(self) -> list[str]:
-        """The conclusions and their limits; the first sentence is the headline."""
+        """The conclusions and their limits; the first sentence is the headline, under the warning."""
         if self.family <= _MOST_LISTED:
             found = [self._sentence(result, difference) for result, difference in self.differences]
         else:
             found = [self._counted(arm.name) for arm in self.comparison.arms[1:]]
+        found += convergence_sentences(self.comparison, self.results)
         found += [*self._power(), *self._resolution(), *self._missing_intervals(), *self._diverged()]
         found += self._declarations()
         if changed := accepted_sentence(self.accepted):
@@ -132,11 +178,15 @@ class Conclusion:
         found += f"sign-flip p = {difference.p:.2g}"
         if self.family > 1:
             found += f", {self.adjusted(result, difference):.2g} with Holm's correction for {self.family} differences"
-        return found
+        verdict = self.margin_verdict(result, difference)
+        return found if verdict is None else f"{found}{equivalence_evidence(verdict, self.family)}"
 
     def _decision(self, result: SettingResult, difference: Difference) -> str:
         summary, adjusted = summarise(difference.values), self.adjusted(result, difference)
         assert summary is not None and adjusted is not None
+        verdict, margin = self.margin_verdict(result, difference), self.comparison.margin
+        if verdict is not None and margin is not None:
+            return margin_sentence(verdict, difference, margin)
         if adjusted <= LEVEL:
             better = difference.arm if summary.mean > 0 else difference.minus
             low, high = difference.crossed_interval or (summary.mean, summary.mean)
@@ -171,6 +221,14 @@ class Conclusion:
             f"negative in {sum(mean < 0 for mean in means)} (significantly in {sum(mean < 0 for mean in shown)}), "
             "by Holm-corrected sign-flip tests."
         )
+        if self.comparison.margin is not None:
+            verdicts = [self.margin_verdict(result, difference) for result, difference in there]
+            decisions = [verdict.decision for verdict in verdicts if verdict is not None]
+            within = f"{number(100 * self.comparison.margin, 'g')} percentage points"
+            found += (
+                f" Equivalent within {within} in {decisions.count('equivalent')}, different in "
+                f"{decisions.count('different')}, not decided in {decisions.count('not decided')}."
+            )
         return f"{found} {self._overall_sentence(arm)}".strip()
 
     def _overall_sentence(self, arm: str) -> str:
@@ -283,7 +341,9 @@ class Conclusion:
 def conclude(comparison: Comparison, folder: Path) -> Conclusion:
     """Read the results in a comparison's folder, and analyse them."""
     outcomes = read_outcomes(comparison, folder)
-    results = tuple(analyse_setting(comparison, setting, outcomes) for setting in comparison.settings)
+    earlier = comparison.round_before()
+    before = None if earlier is None else read_outcomes(earlier, folder)
+    results = tuple(analyse_setting(comparison, setting, outcomes, before) for setting in comparison.settings)
     return Conclusion(comparison, outcomes, results, Ledger(folder).accepted())
 
 

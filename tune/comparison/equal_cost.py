@@ -43,7 +43,8 @@ def accuracies_at_equal_cost(conclusion: Conclusion) -> list[AccuraciesAtCost]:
 def _along_settings(conclusion: Conclusion) -> Iterator[AccuraciesAtCost]:
     """The settings of one data set along an axis, such as T, give each arm a curve of accuracy against cost."""
     axes = number_axes(conclusion)
-    if len(axes) != 1:
+    # Along epochs, an inference costs the same: what changes is how far training came.
+    if len(axes) != 1 or axes[0].startswith("schedule."):
         return
     for name, results in by_other_axes(conclusion, axes).items():
         if len({result.dataset for result in results}) > 1:

@@ -8,6 +8,7 @@ from preprocess.terminal.plural import counted
 from tune.comparison.comparison_plan import Comparison, read_outcomes
 from tune.comparison.conclusions import seeds_warning
 from tune.rendering.labels import format_seeds
+from tune.rendering.table import number
 from tune.stats.sign_flip import detectable_difference
 
 
@@ -21,6 +22,7 @@ def plan_lines(comparison: Comparison, folder: Path) -> list[str]:
     length = " or ".join(counted(number, "epoch") for number in epochs)
     arms = f"{', '.join(comparison.labels)}{settings}, {counted(count, 'seed')} each ({format_seeds(comparison.seeds)})"
     lines = [f"{counted(len(outcomes), 'run')} of {length}: {arms}; {there} already done"]
+    lines += _declared_lines(comparison)
     family = len(comparison.settings) * (len(comparison.arms) - 1)
     if warning := seeds_warning(count, family):
         return [*lines, warning]
@@ -30,3 +32,17 @@ def plan_lines(comparison: Comparison, folder: Path) -> list[str]:
         f"With {count} seeds, the sign-flip test has 80 % power to detect differences of at least {smallest:.1f} "
         "standard deviations of the paired differences",
     ]
+
+
+def _declared_lines(comparison: Comparison) -> list[str]:
+    """What the options declare before the first run."""
+    lines = []
+    if comparison.auto is not None:
+        lines.append(
+            "All runs are trained again for twice as many epochs until every run has converged, for at most "
+            f"{comparison.auto.most} epochs"
+        )
+    if comparison.margin is not None:
+        margin = number(100 * comparison.margin, "g")
+        lines.append(f"Declared margin: differences within {margin} percentage points do not matter")
+    return lines

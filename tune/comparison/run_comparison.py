@@ -15,8 +15,10 @@ from preprocess.files import make_folder, write_whole
 from preprocess.store.imported_frames import check_input, open_dataset
 from preprocess.terminal.progress import Progress
 from tune.comparison.arms import Setting
-from tune.comparison.comparison_plan import FILE, Comparison, read_comparison, read_outcomes
+from tune.comparison.comparison_plan import FILE, AutoEpochs, Comparison, read_comparison, read_outcomes
 from tune.comparison.conclusions import Conclusion, conclude, excluded_lines
+from tune.comparison.convergence.auto_epochs import check_rounds, train_rounds
+from tune.comparison.convergence.convergence_table import convergence_csv
 from tune.comparison.planned_runs import plan_lines
 from tune.comparison.tuning_per_neuron import check_tuning, tune_arms
 from tune.resources.execution_options import ExecutionOptions
@@ -26,6 +28,10 @@ from tune.trials.trial_source import FixedTrials
 
 # The fields that each run of a comparison sets itself, and those that do not affect its results.
 _FREE_FIELDS = frozenset({"neuron.name", "seed"}) | PLACE_FIELDS
+
+
+# A column of results.csv if the rounds differ in them.
+_EPOCHS = ("schedule.epochs",)
 
 
 def compare(
@@ -68,12 +74,15 @@ def compare(
         # One Ray instance for all parts, because starting it takes seconds.
         with ray_running(place.address, resume) if _several_parts(comparison) else nullcontext():
             comparison = tune_arms(comparison, folder, place=place, progress=progress, resume=resume)
-            _run(comparison, folder, place, progress, resume)
+            comparison = train_rounds(
+                comparison, folder, lambda now: _run(now, folder, place, progress, resume), progress
+            )
         return write_conclusion(comparison, folder)
 
 
 def _several_parts(comparison: Comparison) -> bool:
-    return bool(comparison.tuning.space) or any(arm.begins for arm in comparison.arms)
+    several_runs = comparison.auto is not None or any(arm.begins for arm in comparison.arms)
+    return bool(comparison.tuning.space) or several_runs
 
 
 def _run(comparison: Comparison, folder: Path, place: ExecutionOptions, progress: Progress, resume: str) -> None:
@@ -89,7 +98,7 @@ def _run(comparison: Comparison, folder: Path, place: ExecutionOptions, progress
                 open_test=True,
                 # Micro-batches change batch norm, so that runs would differ in more than the neuron.
                 accumulate=False,
-                fields=[*comparison.axes, "neuron.name", "seed"],
+                fields=[*comparison.axes, *_EPOCHS[comparison.auto is None :], "neuron.name", "seed"],
                 resume=resume,
                 locked=True,
             )
@@ -97,7 +106,7 @@ def _run(comparison: Comparison, folder: Path, place: ExecutionOptions, progress
 
 
 def write_conclusion(comparison: Comparison, folder: Path) -> Conclusion:
-    """Write table.md, table.csv and figures/ of the finished runs.
+    """Write table.md, table.csv, convergence.csv and figures/ of the finished runs.
 
     Raises:
         RunError: If there are none, with the cause of the first.
@@ -108,10 +117,11 @@ def write_conclusion(comparison: Comparison, folder: Path) -> Conclusion:
     conclusion = conclude(comparison, folder)
     if not conclusion.tested:
         raise RunError(f"{folder}: expected a run with a result, found none. The first run: {conclusion.errors[0]}")
-    lines = "".join(f"- {line}\n" for line in (*conclusion.sentences(), *excluded_lines(conclusion.errors)))
+    lines = "".join(f"- {line}\n" for line in (*conclusion.statements(), *excluded_lines(conclusion.errors)))
     parts = [*(table.markdown() for table in tables(conclusion)), f"## What the data show\n\n{lines}"]
     write_whole(folder / "table.md", lambda path: path.write_text("\n".join(parts)))
     write_whole(folder / "table.csv", lambda path: path.write_text(csv_text(conclusion)))
+    write_whole(folder / "convergence.csv", lambda path: path.write_text(convergence_csv(conclusion)))
     write_figures(conclusion, folder / "figures")
     return conclusion
 
@@ -121,6 +131,7 @@ def _check_runs(comparison: Comparison) -> None:
     from pipeline.neurons import make_neuron
 
     check_tuning(comparison)
+    check_rounds(comparison)
     for setting, arm in comparison.cells():
         config = comparison.config_of(setting, arm, comparison.seeds[0])
         make_neuron(replace(config.neuron, timesteps=config.binning.timesteps))
@@ -164,7 +175,11 @@ def _with_earlier(comparison: Comparison, folder: Path) -> Comparison:
             f"{folder}: expected the comparison {comparison.name}, found {earlier.name}. Choose another --out, or "
             f"continue the one that is there: spikeloom compare --resume {folder}"
         )
-    changed = [*_changed_settings(earlier, comparison), *_changed_tuning(earlier, comparison)]
+    changed = [
+        *_changed_settings(earlier.first_round(), comparison.first_round()),
+        *_changed_tuning(earlier, comparison),
+        *_changed_declaration(earlier, comparison),
+    ]
     if changed:
         raise RunError(
             *(f"{folder}: {line}" for line in changed),
@@ -173,10 +188,13 @@ def _with_earlier(comparison: Comparison, folder: Path) -> Comparison:
     arms = {arm.name: arm for arm in (*earlier.arms, *comparison.arms)}
     return replace(
         comparison,
+        # With the present number of epochs, if they are doubled.
+        settings=comparison.settings if comparison.auto is None else earlier.settings,
         arms=tuple(arms.values()),
         seeds=tuple(sorted({*earlier.seeds, *comparison.seeds})),
         tuned=earlier.tuned,
         declared=earlier.declared,
+        auto=_raised(earlier.auto, comparison.auto),
     )
 
 
@@ -197,6 +215,29 @@ def _changed_settings(earlier: Comparison, now: Comparison) -> list[str]:
             if path not in _FREE_FIELDS and here[path] != there[path]
         ]
     return lines
+
+
+def _changed_declaration(earlier: Comparison, now: Comparison) -> list[str]:
+    """What was declared before the first run, so that it cannot depend on results."""
+    declared = {
+        "--margin": (_percent(earlier.margin), _percent(now.margin)),
+        "--speed-at": (_percent(earlier.speed_at), _percent(now.speed_at)),
+        "--epochs": ("auto" if earlier.auto else "none", "auto" if now.auto else "none"),
+    }
+    return [
+        f"expected {option} {there}, as declared before the first run, found {here}"
+        for option, (there, here) in declared.items()
+        if there != here
+    ]
+
+
+def _raised(earlier: AutoEpochs | None, now: AutoEpochs | None) -> AutoEpochs | None:
+    """The present doubling with the larger maximum: what is trained depends on training alone, not on test results."""
+    return None if earlier is None or now is None else replace(earlier, most=max(earlier.most, now.most))
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{100 * share:g}"
 
 
 def _changed_tuning(earlier: Comparison, now: Comparison) -> list[str]:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.analysis.convergence import Convergence
 from pipeline.config.run_config import RunConfig
 from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import SpikeloomError
 from preprocess.store.imported_frames import open_dataset
 from tune.comparison.arms import Arm, Setting
 from tune.comparison.comparison_plan import Comparison, Outcome, Outcomes
+from tune.comparison.convergence.run_convergence import Speed, convergence_by_seed, speed_by_seed
 from tune.comparison.sample_predictions import has_predictions, read_correct, read_groups
 from tune.comparison.training_time import training_seconds
 from tune.stats.bootstrap import Bootstrap, bootstrap_accuracy, paired_bootstrap
 from tune.stats.clustered_samples import effective_samples
 from tune.stats.curves import learning_curve_area
+from tune.stats.equivalence import equivalence_p
 from tune.stats.sign_flip import detectable_difference, sign_flip_p
 from tune.stats.summary import Summary, effect_size, summarise, t_interval
 
@@ -49,6 +52,8 @@ class ArmResults:
         seconds: Training time, including that of both parts if the neuron was exchanged.
         curve_area: Mean accuracy over the epochs, on the split that each epoch measured; None if nothing was measured.
         bootstrap: Bootstrap of the accuracy over seeds and test samples, if the predictions of every seed can be read.
+        convergence: Whether the training of each finished run had ended, by seed.
+        speed: The epochs that each run took to the training accuracy `Comparison.speed_at`, by seed.
     """
 
     arm: Arm
@@ -60,6 +65,13 @@ class ArmResults:
     seconds: Summary | None
     curve_area: Summary | None
     bootstrap: Bootstrap | None = None
+    convergence: Mapping[int, Convergence] = field(default_factory=dict)
+    speed: Mapping[int, Speed] = field(default_factory=dict)
+
+    @property
+    def unconverged(self) -> tuple[int, ...]:
+        """The seeds of the runs that had not converged."""
+        return tuple(seed for seed, found in self.convergence.items() if not found.converged)
 
     @property
     def summary(self) -> Summary | None:
@@ -83,6 +95,7 @@ class Difference:
         by_seed: The difference by seed.
         bootstrap: Bootstrap over seeds and test samples, if the predictions of every pair can be read.
         unit: The unit that the bootstrap resamples besides seeds: test samples, or groups of them such as subjects.
+        test_samples: The number of test samples; 0 if unknown.
     """
 
     arm: Arm
@@ -90,6 +103,7 @@ class Difference:
     by_seed: dict[int, float]
     bootstrap: Bootstrap | None = None
     unit: str = "test samples"
+    test_samples: int = 0
 
     @property
     def values(self) -> list[float]:
@@ -103,6 +117,15 @@ class Difference:
     def p(self) -> float | None:
         """p-value of the sign-flip test, not corrected for other differences."""
         return sign_flip_p(self.values)
+
+    def equivalence_p(self, margin: float) -> float | None:
+        """p-value of the two one-sided t-tests, not corrected; the spread is at least one test sample."""
+        return equivalence_p(self.values, margin, least_std=self.resolution)
+
+    @property
+    def resolution(self) -> float:
+        """The share of one test sample; 0 if their number is unknown."""
+        return 1 / self.test_samples if self.test_samples else 0.0
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -187,29 +210,52 @@ class SettingResult:
         return SELECTIONS[self.config.selection]
 
 
-def analyse_setting(comparison: Comparison, setting: Setting, outcomes: Outcomes) -> SettingResult:
-    """Analyse the runs of a setting."""
-    every = {
-        arm.name: {seed: outcomes[setting.name, arm.name, seed] for seed in comparison.seeds} for arm in comparison.arms
-    }
+def analyse_setting(
+    comparison: Comparison, setting: Setting, outcomes: Outcomes, before: Outcomes | None = None
+) -> SettingResult:
+    """Analyse the runs of a setting.
+
+    Args:
+        comparison: The comparison.
+        setting: The setting.
+        outcomes: The outcome of each run.
+        before: Those with half of the epochs, if epochs were doubled.
+    """
+    every = _by_arm(comparison, setting, outcomes)
+    halves = {} if before is None else _by_arm(comparison, setting, before)
     results = [outcome.result for mine in every.values() for outcome in mine.values() if outcome.run is not None]
     chance = _chance(comparison, setting, results)
     predictions, unread = _read_predictions(comparison, setting, every)
-    arms = {arm.name: _arm_results(arm, every[arm.name], chance, predictions) for arm in comparison.arms}
+    classes = None if chance is None else round(1 / chance)
+    arms = {
+        arm.name: replace(
+            _arm_results(arm, every[arm.name], chance, predictions),
+            convergence=convergence_by_seed(every[arm.name], halves.get(arm.name, {}), classes),
+            speed=speed_by_seed(every[arm.name], comparison.speed_at, setting.config.schedule.last_epoch),
+        )
+        for arm in comparison.arms
+    }
     first, *others = arms.values()
     groups, independent_samples = predictions.grouping() if predictions else (0, None)
+    test_samples = int(results[0]["test_samples"]) if results else None
     return SettingResult(
         setting=setting,
         seeds=comparison.seeds,
         arms=arms,
-        differences=tuple(_difference(arm_results, first, predictions) for arm_results in others),
+        differences=tuple(_difference(arm_results, first, predictions, test_samples or 0) for arm_results in others),
         emulated=any(result["emulated"] for result in results) or is_emulated(setting.config.dataset.name),
-        test_samples=int(results[0]["test_samples"]) if results else None,
+        test_samples=test_samples,
         groups=groups,
         independent_samples=independent_samples,
         tuned={arm.name: comparison.tuned.get((setting.name, arm.name), {}) for arm in comparison.arms},
         unread=(unread,) if unread else tuple(_without_predictions(setting, arms, every)),
     )
+
+
+def _by_arm(comparison: Comparison, setting: Setting, outcomes: Outcomes) -> dict[str, dict[int, Outcome]]:
+    return {
+        arm.name: {seed: outcomes[setting.name, arm.name, seed] for seed in comparison.seeds} for arm in comparison.arms
+    }
 
 
 def _chance(comparison: Comparison, setting: Setting, results: Sequence[Mapping[str, Any]]) -> float | None:
@@ -328,7 +374,7 @@ def _area(outcome: Outcome) -> float | None:
     return None
 
 
-def _difference(ours: ArmResults, first: ArmResults, predictions: _Predictions | None) -> Difference:
+def _difference(ours: ArmResults, first: ArmResults, predictions: _Predictions | None, test_samples: int) -> Difference:
     """A later arm minus the first."""
     by_seed = {seed: ours.accuracy[seed] - first.accuracy[seed] for seed in ours.accuracy if seed in first.accuracy}
     bootstrap = None
@@ -337,4 +383,5 @@ def _difference(ours: ArmResults, first: ArmResults, predictions: _Predictions |
         if mine is not None and theirs is not None:
             bootstrap = paired_bootstrap(mine, theirs, clusters=predictions.groups)
     grouped = predictions is not None and predictions.groups is not None
-    return Difference(ours.arm, first.arm, by_seed, bootstrap, "groups of test samples" if grouped else "test samples")
+    unit = "groups of test samples" if grouped else "test samples"
+    return Difference(ours.arm, first.arm, by_seed, bootstrap, unit, test_samples)

@@ -20,7 +20,7 @@ from tune.rendering.confusion_matrix import confusion_panel
 from tune.rendering.firing_rate_figure import rates_panel
 from tune.rendering.labels import format_seeds
 from tune.rendering.panels import Panel
-from tune.rendering.table import format_percent, points
+from tune.rendering.table import format_percent, number, points
 from tune.report.frame_strips import read_strips
 from tune.report.section import (
     Card,
@@ -35,8 +35,6 @@ from tune.stats.summary import summarise
 
 # With more settings than these the page shows only figures of all of them; the curves of each are in figures/.
 _MOST_SETTINGS = 4
-
-_DECLARED = f"Declared before the first run: the primary metric is {PRIMARY_METRIC.replace('_', ' ')}; {STOPPING_RULE}."
 
 _OVERVIEW = {
     "accuracy": ("Test accuracy", "Lines are means over seeds, bands their 95 % intervals (Student's t)."),
@@ -74,7 +72,8 @@ def comparison_section(folder: Path, name: str) -> Section:
         title=conclusion.title(),
         emulated=conclusion.emulated,
         lead=lead,
-        sentences=(*sentences, _setup_sentence(conclusion), _DECLARED),
+        warning=conclusion.warning,
+        sentences=(*sentences, _setup_sentence(conclusion), _declared_sentence(conclusion)),
         cards=_cards(conclusion),
         tables=(*tables(conclusion), *((paper,) if paper else ())),
         pictures=(*_overview(conclusion, name), *_own_pictures(conclusion, shown, name)),
@@ -83,6 +82,16 @@ def comparison_section(folder: Path, name: str) -> Section:
         errors=conclusion.errors,
         settings=settings_of(result.config, leave_out=("neuron.name", "seed", *comparison.axes)),
         environment=environment_of(first.environment) if first else {},
+    )
+
+
+def _declared_sentence(conclusion: Conclusion) -> str:
+    """What was declared before the first run."""
+    margin = conclusion.comparison.margin
+    stated = "" if margin is None else f"the margin is {number(100 * margin, 'g')} percentage points; "
+    return (
+        f"Declared before the first run: the primary metric is {PRIMARY_METRIC.replace('_', ' ')}; {stated}"
+        f"{STOPPING_RULE}."
     )
 
 

@@ -87,6 +87,25 @@ class Strip:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of a section with a heading of its own, such as an analysis of a run.
+
+    Attributes:
+        title: Its heading.
+        lead: Its main finding.
+        sentences: Notes on what it does and does not show.
+        tables: Its tables.
+        pictures: Its figures.
+    """
+
+    title: str
+    lead: str
+    sentences: tuple[str, ...]
+    tables: tuple[Table, ...]
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
 class Section:
     """One run, search or comparison.
 
@@ -97,12 +116,14 @@ class Section:
         title: Its title, which does not mention whether data are emulated.
         emulated: Whether an emulator made the recordings.
         lead: The headline sentence.
+        warning: Why the headline must be read with care, shown above it; "" if there is nothing to warn of.
         sentences: Notes on what the data do and do not show.
         cards: The key numbers.
         tables: In the order of the page; the first is shown before the notes.
         pictures: In the order of the page.
         strips: Samples as the network sees them.
         strips_note: What the strips show, or why there are none.
+        parts: Further parts with their own headings.
         errors: Excluded runs (damaged, failed or missing), with the cause.
         settings: Field path and value of the configuration.
         environment: The software and hardware of the runs.
@@ -114,12 +135,14 @@ class Section:
     title: str
     emulated: bool
     lead: str
+    warning: str = ""
     sentences: tuple[str, ...] = ()
     cards: tuple[Card, ...] = ()
     tables: tuple[Table, ...] = ()
     pictures: tuple[Picture, ...] = ()
     strips: tuple[Strip, ...] = ()
     strips_note: str = ""
+    parts: tuple[Part, ...] = ()
     errors: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -167,9 +167,9 @@ def test_table_rows_say_what_they_were_measured_on(tmp_path: Path):
     assert table.title == "Emulated data: LIF against CLIF on emulated-gestures"
     place = ("emulated-gestures", "official", "4", "3: 7–9", "last epoch")
     assert table.rows == (
-        ("LIF", "75.0 ± 2.5", "–", "0.080 ± 0.000", "19 ± 0", "12 ± 0", *place),
-        ("CLIF", "79.2 ± 2.9", "–", "0.080 ± 0.000", "20 ± 0", "12 ± 0", *place),
-        ("CLIF − LIF", "+4.2 ± 1.4", "–", "", "", "", *place),
+        ("LIF", "75.0 ± 2.5", "–", "0.080 ± 0.000", "19 ± 0", "12 ± 0", "0 of 3", *place),
+        ("CLIF", "79.2 ± 2.9", "–", "0.080 ± 0.000", "20 ± 0", "12 ± 0", "0 of 3", *place),
+        ("CLIF − LIF", "+4.2 ± 1.4", "–", "", "", "", "", *place),
     )
 
 
@@ -287,7 +287,7 @@ def test_tables_and_figures_are_written(tmp_path: Path):
     comparison = write_comparison(tmp_path, {"lif": [30, None, 31], "clif": [31, 31, 33]})
     write_conclusion(comparison, tmp_path)
     text = (tmp_path / "table.md").read_text()
-    assert text.count("\n## ") == 5
+    assert text.count("\n## ") == 6
     assert "- Excluded run: LIF seed 8: failed" in text
     figures = {path.name for path in (tmp_path / "figures").iterdir()}
     names = ("learning-curves", "paired-differences")

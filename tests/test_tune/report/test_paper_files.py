@@ -16,7 +16,7 @@ from tune.report.paper_files import count_files
 def test_every_table_and_figure_is_a_file_of_each_kind(tmp_path: Path):
     write_comparison(tmp_path, {"lif": [30, 31], "clif": [31, None]})
     paths = read_report(tmp_path).write_paper()
-    assert count_files(paths) == "5 tables (.md, .tex) and 7 figures (.svg, .pdf)"
+    assert count_files(paths) == "6 tables (.md, .tex) and 7 figures (.svg, .pdf)"
     assert sorted(paths) == sorted((tmp_path / "paper").iterdir())
     names = {path.name for path in paths}
     assert {

@@ -111,6 +111,7 @@ def test_comparison_page_has_every_table_and_figure(comparison_page: Page):
     tables = [
         "Emulated data: LIF against CLIF on emulated-gestures",
         "Emulated data: Paired differences: emulated-gestures, official split, T = 4",
+        "Emulated data: Convergence: emulated-gestures, official split, T = 4",
         "Emulated data: Mean accuracy over the epochs: emulated-gestures, official split, T = 4",
         "Emulated data: Test accuracy by seed: emulated-gestures, official split, T = 4, last epoch",
         "Emulated data: Accuracy at equal cost: emulated-gestures, official split, T = 4",
@@ -278,7 +279,7 @@ def test_report_prints_where_the_page_is(tmp_path: Path, capsys: pytest.CaptureF
     command.run([str(tmp_path), "--paper"])
     page, paper = capsys.readouterr().out.splitlines()
     assert page == f"{tmp_path}/report.html"
-    assert paper == f"{tmp_path}/paper: 5 tables (.md, .tex) and 7 figures (.svg, .pdf)"
+    assert paper == f"{tmp_path}/paper: 6 tables (.md, .tex) and 7 figures (.svg, .pdf)"
 
 
 def test_the_page_shows_headline_figure_table_and_notes_in_this_order(comparison_page: Page):

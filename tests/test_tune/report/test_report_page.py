@@ -137,7 +137,7 @@ def test_the_page_opens_without_a_fault_and_loads_nothing(tab: Tab, comparison: 
     assert tab.errors == []
     assert tab.requests == [comparison.as_uri()]
     assert tab.page.locator(".pictures svg").count() == 7
-    assert tab.page.locator(".table table").count() == 5
+    assert tab.page.locator(".table table").count() == 6
 
 
 TABLE = Table(

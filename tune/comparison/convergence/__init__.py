@@ -1,0 +1,1 @@
+"""Convergence of a comparison's runs: whether training had ended, its speed, and epochs doubled until it has."""

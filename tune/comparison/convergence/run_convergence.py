@@ -1,0 +1,77 @@
+"""The convergence of every finished run of an arm, and the epochs that each took to a training accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.analysis.convergence import Convergence, assess_convergence, epochs_to
+from tune.comparison.comparison_plan import Outcome
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The epochs that a run took to a training accuracy.
+
+    Attributes:
+        epochs: The number of epochs; for a run that did not reach it, all epochs that it was trained.
+        reached: Whether it reached the accuracy. Otherwise it would have taken more, and the number is a lower bound.
+        samples: Training samples seen in these epochs; None if the run's number of samples is unknown.
+    """
+
+    epochs: float
+    reached: bool
+    samples: float | None
+
+
+def convergence_by_seed(
+    mine: Mapping[int, Outcome], before: Mapping[int, Outcome], classes: int | None
+) -> dict[int, Convergence]:
+    """The convergence of each finished run.
+
+    Args:
+        mine: The runs of one arm in one setting, by seed.
+        before: Those with half of the epochs, as far as there are any.
+        classes: The number of classes, if it is known.
+    """
+    found = {}
+    for seed, outcome in mine.items():
+        if outcome.run is None:
+            continue
+        half = before[seed].run if seed in before else None
+        convergence = assess_convergence(
+            outcome.run.metrics,
+            classes=classes,
+            test_accuracy=float(outcome.result["test_accuracy"]),
+            half=() if half is None else half.metrics,
+        )
+        if convergence is not None:
+            found[seed] = convergence
+    return found
+
+
+def speed_by_seed(mine: Mapping[int, Outcome], accuracy: float, epochs: int) -> dict[int, Speed]:
+    """The speed of each finished run, and of each that diverged, which never reaches the accuracy.
+
+    Args:
+        mine: The runs of one arm in one setting, by seed.
+        accuracy: The training accuracy, a fraction.
+        epochs: The number of epochs of the setting.
+    """
+    found = {}
+    for seed, outcome in mine.items():
+        if outcome.run is not None and any(row.get("train_accuracy") is not None for row in outcome.run.metrics):
+            taken = epochs_to(outcome.run.metrics, accuracy)
+            used = float(len(outcome.run.metrics)) if taken is None else taken
+            found[seed] = Speed(used, taken is not None, _samples(outcome.result, used))
+        elif outcome.diverged:
+            found[seed] = Speed(float(epochs), False, None)
+    return found
+
+
+def _samples(result: Mapping[str, Any], epochs: float) -> float | None:
+    """The number of samples in these epochs; runs of earlier versions did not record it."""
+    if result.get("train_samples") is None:
+        return None
+    return epochs * (result["train_samples"] - result.get("left_out_per_epoch", 0))
