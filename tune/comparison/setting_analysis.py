@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.analysis.convergence import Convergence
+from pipeline.analysis.convergence_rule import Convergence
 from pipeline.config.run_config import RunConfig
 from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import SpikeloomError
 from preprocess.store.imported_frames import open_dataset
 from tune.comparison.arms import Arm, Setting
 from tune.comparison.comparison_plan import Comparison, Outcome, Outcomes
-from tune.comparison.convergence.run_convergence import Speed, convergence_by_seed, speed_by_seed
+from tune.comparison.convergence.convergence_by_seed import Speed, convergence_by_seed, speed_by_seed
 from tune.comparison.sample_predictions import has_predictions, read_correct, read_groups
 from tune.comparison.training_time import training_seconds
 from tune.stats.bootstrap import Bootstrap, bootstrap_accuracy, paired_bootstrap

@@ -1,4 +1,7 @@
-"""The convergence of every finished run of an arm, and the epochs that each took to a training accuracy."""
+"""The convergence of every finished run of an arm, and the epochs that each took to a training accuracy.
+
+The rule for one run is `pipeline.analysis.convergence_rule`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.analysis.convergence import Convergence, assess_convergence, epochs_to
+from pipeline.analysis.convergence_rule import Convergence, assess_convergence, epochs_to
 from tune.comparison.comparison_plan import Outcome
 
 
