@@ -31,7 +31,8 @@ def map_axes(conclusion: Conclusion) -> list[str]:
     if len(numbers) > 1:
         return numbers if len(numbers) == 2 else []
     settings = conclusion.comparison.settings
-    fields = [axis for axis in settings[0].place if axis not in (PRESET, POINT)]
+    # Data sets have panels of their own: their accuracies share no scale.
+    fields = [axis for axis in settings[0].place if axis not in (PRESET, POINT, "dataset.name")]
     varying = [axis for axis in fields if len({setting.place.get(axis) for setting in settings}) > 1]
     return varying if len(varying) == 2 and all(axis in s.place for s in settings for axis in varying) else []
 
