@@ -73,7 +73,7 @@ def test_the_list_names_every_design_its_runs_and_what_is_not_run(capsys: pytest
     rows = {row[0]: row for row in list_table().rows}
     assert list(rows) == list(DESIGNS)
     assert rows["table3"][2:4] == ("6 of 11 needed", str(2 * 6 * 5 * 6))
-    assert rows["delayed-cue-small"][2:4] == ("8", str(2 * 4 * 8))
+    assert rows["delayed-cue-small"][2:4] == ("7", str(4 * 7))
     assert rows["time-order-small"][2:4] == ("3 of 9 needed", str(4 * 3 * 3))
     assert rows["figure4"][4].endswith("; needs a GPU, and the complete data of cifar10, cifar100")
     command.run(["--list"])
@@ -83,7 +83,10 @@ def test_the_list_names_every_design_its_runs_and_what_is_not_run(capsys: pytest
 def test_small_designs_use_recordings_of_a_sensor_have_controls_and_train_until_runs_have_converged():
     small = {name: design for name, design in DESIGNS.items() if name.endswith("-small")}
     first = {name: design.settings({})[0].config.dataset.name for name, design in small.items()}
-    assert {name for name, dataset in first.items() if dataset != "n-mnist"} == {"delayed-cue-small"}
+    assert {name for name, dataset in first.items() if dataset != "n-mnist"} == {
+        "delayed-cue-small",
+        "delayed-cue-tau5-small",
+    }
     # The epochs of an exchange cannot be doubled.
     assert {name for name, design in small.items() if design.most_epochs is None} == {"figure3a-small"}
     for name, design in small.items():
