@@ -54,10 +54,21 @@ def main(arguments: Arguments) -> None:
             argv = [design, "--cache", str(arguments.cache), "--out", str(folder)]
             taken = take_common_runs(plan_comparison(parse_arguments(argv)), folder)
             start = time.perf_counter()
-            subprocess.run([sys.executable, "-m", "tune", "compare", *argv], check=True, stdout=subprocess.DEVNULL)
+            _compare(argv)
             print(f"{design}: {time.perf_counter() - start:.0f} s, {taken} runs of other designs", flush=True)
         write_page(design, folder, arguments.docs, arguments.commit or _commit())
         write_index(arguments.docs)
+
+
+def _compare(argv: list[str]) -> None:
+    """Run the comparison in a process of its own; its messages are on stderr already if it ends with an error."""
+    program = [sys.executable, "-m", "tune", "compare", *argv]
+    try:
+        code = subprocess.run(program, check=False, stdout=subprocess.DEVNULL).returncode
+    except KeyboardInterrupt:
+        code = 130
+    if code:
+        sys.exit(code)
 
 
 def _commit() -> str:

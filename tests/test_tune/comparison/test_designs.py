@@ -275,6 +275,12 @@ def test_what_is_the_same_within_a_seed_is_told_with_its_exceptions():
     assert any(line.startswith("'LIF, other seeds' is not paired: 1000 is added") for line in notes_of("a-a-small"))
 
 
+def test_a_comparison_of_the_pair_without_a_control_says_what_it_cannot_tell():
+    unable = {name for name in DESIGNS if any(line.startswith("These runs cannot tell") for line in notes_of(name))}
+    assert {"table3-small", "table2", "figure4"} <= unable
+    assert not unable & {"table2-small", "figure11-small", "controls", "a-a-small", "delayed-cue-small"}
+
+
 def test_neurons_on_which_the_tuned_fields_have_no_effect_are_named():
     settings = (Setting("", DESIGNS["table2-small"].config),)
     arms = tuple(map(neuron_arm, ("lif", "psn", "relu")))

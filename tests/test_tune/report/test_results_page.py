@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from made_up import CONFIG, write_comparison, write_comparison_runs, write_run
 
-from benchmarks.results import take_common_runs
+from benchmarks.results import Arguments, main, take_common_runs
 from benchmarks.results_index import NAME, RESULTS, facts, index_text, write_index
 from benchmarks.results_page import changes_table, write_page
 from preprocess.files import write_json
@@ -151,6 +151,14 @@ def test_committed_pages_have_their_facts_and_a_warning_above_verdicts_on_runs_t
     warned = text.split("\n")[2].startswith("**Not trained to convergence: ")
     assert warned == found["Converged"].startswith("no")
     assert warned == found["Verdict"].startswith("speed of learning at ")
+
+
+def test_the_command_writes_the_page_and_the_index(tmp_path: Path):
+    write_comparison(tmp_path / "runs" / "table2-small", {"lif": [30, 31], "clif": [31, 31]})
+    docs = tmp_path / "docs"
+    main(Arguments(("table2-small",), runs=tmp_path / "runs", docs=docs, commit="0ff1ce", page_only=True))
+    assert {path.name for path in docs.iterdir()} == {"table2-small.md", NAME}
+    assert "[table2-small](table2-small.md)" in (docs / NAME).read_text()
 
 
 def test_runs_that_two_designs_have_in_common_are_copied_unless_their_data_differ(tmp_path: Path):
