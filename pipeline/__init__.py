@@ -7,6 +7,18 @@ from typing import TYPE_CHECKING
 from preprocess.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from pipeline.analysis.analysis_options import DynamicsOptions as DynamicsOptions
+    from pipeline.analysis.analysis_options import EnergyOptions as EnergyOptions
+    from pipeline.analysis.analysis_options import GradientOptions as GradientOptions
+    from pipeline.analysis.analysis_options import InferenceOptions as InferenceOptions
+    from pipeline.analysis.analysis_options import RateOptions as RateOptions
+    from pipeline.analysis.analysis_options import RobustnessOptions as RobustnessOptions
+    from pipeline.analysis.dynamics import analyse_dynamics as analyse_dynamics
+    from pipeline.analysis.energy_costs import analyse_energy as analyse_energy
+    from pipeline.analysis.gradients import analyse_gradients as analyse_gradients
+    from pipeline.analysis.lif_inference import analyse_inference as analyse_inference
+    from pipeline.analysis.rates import analyse_rates as analyse_rates
+    from pipeline.analysis.robustness import analyse_robustness as analyse_robustness
     from pipeline.config.config_sections import LossConfig as LossConfig
     from pipeline.config.neurons import NeuronTraits as NeuronTraits
     from pipeline.config.registrations import register_network as register_network
@@ -49,6 +61,18 @@ _HOMES = {
     "register_neuron": "pipeline.config.registrations",
     "register_network": "pipeline.config.registrations",
     "register_surrogate": "pipeline.config.registrations",
+    "analyse_gradients": "pipeline.analysis.gradients",
+    "analyse_dynamics": "pipeline.analysis.dynamics",
+    "analyse_rates": "pipeline.analysis.rates",
+    "analyse_energy": "pipeline.analysis.energy_costs",
+    "analyse_robustness": "pipeline.analysis.robustness",
+    "analyse_inference": "pipeline.analysis.lif_inference",
+    "GradientOptions": "pipeline.analysis.analysis_options",
+    "DynamicsOptions": "pipeline.analysis.analysis_options",
+    "RateOptions": "pipeline.analysis.analysis_options",
+    "EnergyOptions": "pipeline.analysis.analysis_options",
+    "RobustnessOptions": "pipeline.analysis.analysis_options",
+    "InferenceOptions": "pipeline.analysis.analysis_options",
 }
 
 __all__ = list(_HOMES)

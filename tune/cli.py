@@ -11,6 +11,7 @@ COMMANDS = {
     "runs": Command(PIPELINE_COMMANDS["runs"].summary, "tune.commands.list_runs"),
     "tune": Command("search over T, tau, neuron and any other field", "tune.commands.tune"),
     "compare": Command("compare neurons in otherwise equal runs, paired by seed", "tune.commands.compare"),
+    "analyse": Command("analyse how a network works: firing rates and more", "tune.commands.analyse"),
     "status": Command("show the progress of a search or comparison", "tune.commands.status"),
     "cluster": Command("start, join or leave a Ray cluster, or show its status", "tune.commands.cluster"),
     "report": Command("write the tables and figures of a folder as one HTML page", "tune.commands.report"),

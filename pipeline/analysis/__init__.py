@@ -1,1 +1,1 @@
-"""Analyses of a network besides its accuracy: operations and energy."""
+"""Analyses of a trained network besides its accuracy, each a function with a typed result; `registry` lists them."""

@@ -112,9 +112,12 @@ def _energy(result: ResultJson) -> str:
     found = result["energy"]
     macs, acs = found["macs_per_step"] / 1e6, found["acs_per_step"] / 1e6
     once = f", {found['macs_once'] / 1e6:.3g} M of the MACs only once" if "macs_once" in found else ""
+    others = ""
+    if "sparse_uj" in found and "memory_uj" in found:
+        others = f"; {found['sparse_uj']:.3g} µJ if zero inputs cost nothing, {found['memory_uj']:.3g} µJ with memory"
     return (
         f"{found['per_inference_uj']:.3g} µJ per inference: {found['timesteps']:g} steps of {macs:.3g} M MACs and "
-        f"{acs:.3g} M ACs{once} (as in Table 6 of the paper; without memory accesses)"
+        f"{acs:.3g} M ACs{once} (as in Table 6 of the paper; without memory accesses{others})"
     )
 
 

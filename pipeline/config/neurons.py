@@ -27,6 +27,7 @@ class NeuronTraits:
         fixed_timesteps: Whether it has weights for each time step, so that it works with one T only.
         fused: Whether it has fused kernels, so that `neuron.backend` may be ``fused``.
         macs: Multiply-accumulate operations of one neuron in one time step; None means T of them.
+        states: Values that one neuron keeps from one time step to the next; None means T of them.
         unequal: What a comparison cannot make equal between this neuron and LIF; empty where nothing differs.
     """
 
@@ -40,11 +41,16 @@ class NeuronTraits:
     fixed_timesteps: bool = False
     fused: bool = False
     macs: int | None = 2
+    states: int | None = 1
     unequal: str = ""
 
     def macs_per_step(self, timesteps: float) -> int:
         """Multiply-accumulate operations of one neuron in one of T time steps."""
         return round(timesteps) if self.macs is None else self.macs
+
+    def state_values(self, timesteps: float) -> int:
+        """Values that one neuron keeps from one of T time steps to the next; 0 for a neuron that does not spike."""
+        return round(timesteps) if self.states is None else self.states
 
     def accepts(self, field: str) -> bool:
         """Whether `reset`, `detach_reset`, `decay_input` or `temporal_window` may differ from its default."""
@@ -74,7 +80,7 @@ NEURONS: dict[str, Neuron] = {
     "lif": Neuron("pipeline.neurons.lif.node:make_lif", NeuronTraits("LIF", fused=True)),
     "clif": Neuron(
         "pipeline.neurons.clif.node:make_clif",
-        NeuronTraits("CLIF", has_reset=False, has_decay_input=False, fused=True, macs=6),
+        NeuronTraits("CLIF", has_reset=False, has_decay_input=False, fused=True, macs=6, states=2),
     ),
     "plif": Neuron(
         "pipeline.neurons.spikingjelly_neurons:make_plif",
@@ -95,6 +101,7 @@ NEURONS: dict[str, Neuron] = {
             has_window=False,
             fixed_timesteps=True,
             macs=4,
+            states=2,
             unequal="it has learnt gates, decays and conductances for each step instead of tau",
         ),
     ),
@@ -109,6 +116,7 @@ NEURONS: dict[str, Neuron] = {
             has_window=False,
             fixed_timesteps=True,
             macs=None,
+            states=None,
             unequal="it has learnt weights between all steps, no reset and no tau, and sees later steps",
         ),
     ),
@@ -132,6 +140,7 @@ NEURONS: dict[str, Neuron] = {
             has_reset=False,
             has_decay_input=False,
             macs=6,
+            states=2,
             unequal="its reset and threshold adapt, with two learnt parameters in each layer",
         ),
     ),
@@ -143,6 +152,7 @@ NEURONS: dict[str, Neuron] = {
             has_reset=False,
             has_decay_input=False,
             macs=4,
+            states=2,
             unequal="it has a second compartment, and a learnt coupling in each layer instead of tau",
         ),
     ),
@@ -154,6 +164,7 @@ NEURONS: dict[str, Neuron] = {
             has_reset=False,
             has_decay_input=False,
             macs=5,
+            states=2,
             unequal="it has a second compartment, learnt leaks and couplings in each layer instead of tau, and a reset "
             "without gradient",
         ),
@@ -180,6 +191,7 @@ NEURONS: dict[str, Neuron] = {
             has_decay_input=False,
             has_window=False,
             macs=4,
+            states=0,
             unequal="it is not a spiking neuron: each frame passes alone, and the logits add up over the frames",
         ),
     ),
@@ -190,6 +202,7 @@ NEURONS: dict[str, Neuron] = {
             has_reset=False,
             has_decay_input=False,
             macs=5,
+            states=2,
             unequal="its threshold adapts, with a time constant of twice tau",
         ),
     ),
@@ -211,12 +224,15 @@ NEURONS: dict[str, Neuron] = {
             has_decay_input=False,
             fused=True,
             macs=6,
+            states=2,
             unequal="the gradient through m is cut",
         ),
     ),
     "clif-undecayed": Neuron(
         "pipeline.neurons.control_neurons:make_clif_undecayed",
-        NeuronTraits("CLIF-undecayed", has_reset=False, has_decay_input=False, macs=4, unequal="m does not decay"),
+        NeuronTraits(
+            "CLIF-undecayed", has_reset=False, has_decay_input=False, macs=4, states=2, unequal="m does not decay"
+        ),
     ),
 }
 """Built-in neurons, and those that a program registered (`pipeline.config.registrations`)."""

@@ -121,7 +121,7 @@ class FrameLoader:
         self.indices = indices
         self.waited_s = 0.0
         self._frames = frames
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._config = config
         self._device = device
         self._seed = seed
@@ -242,7 +242,7 @@ class FrameLoader:
         if self._training:
             assert self._seed is not None
             order = np.random.default_rng([self._seed, epoch]).permutation(order)
-        size = self._batch_size
+        size = self.batch_size
         batches = [order[start : start + size] for start in range(0, len(order), size)]
         if self._training and not self._keep_last and len(batches[-1]) < size:
             batches.pop()

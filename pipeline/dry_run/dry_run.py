@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.analysis.operations import Operations, count_run_operations
 from pipeline.config.run_config import RunConfig
+from pipeline.cost.operations import Operations, count_run_operations
 from pipeline.dry_run.available_memory import available_bytes
 from pipeline.dry_run.kept_memory import Kept, keeping
 from pipeline.dry_run.memory_estimate import (

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pipeline.analysis.operations import count_run_operations
 from pipeline.config.run_config import RunConfig
+from pipeline.cost.operations import count_run_operations
 from pipeline.data.loader import FrameLoader
 from pipeline.data.run_data import RunData, open_data
 from pipeline.dry_run.available_memory import available_bytes

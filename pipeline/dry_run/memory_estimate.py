@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.analysis.operations import Operations
 from pipeline.config.run_config import OptimiserConfig, RunConfig
+from pipeline.cost.operations import Operations
 from pipeline.dry_run.sample_frames import TinyFrames
 from pipeline.kernels.tensors import is_repeated
 from pipeline.layers.pooling import AveragePool

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.config.run_config import LossConfig
+from pipeline.cost.inference_costs import CostCount, InferenceCosts, watched
+from pipeline.cost.operations import Operations
+from pipeline.cost.synaptic_operations import SynapseCounter, SynapticOperations
 from pipeline.data.loader import FrameLoader
 from pipeline.data.run_data import RunData
 from pipeline.evaluation.latency import correct_by_step, looks_ahead
@@ -31,7 +35,8 @@ class Evaluation:
         firing_rate: The same over all layers.
         correct_by_step: Number of samples that are classified correctly from the first t steps, t = 1 .. T, int64 (T,);
             None if outputs depend on later frames.
-        input_rates: `firing_rates`, and the rates of the other modules that were requested.
+        input_rates: `firing_rates`, and the rates of the other modules whose outputs are spikes.
+        synapses: The operations that inputs caused; None if they were not requested.
     """
 
     loss: float
@@ -41,6 +46,7 @@ class Evaluation:
     firing_rate: float
     correct_by_step: NDArray[np.int64] | None
     input_rates: dict[str, float]
+    synapses: SynapticOperations | None = None
 
     @property
     def predictions(self) -> NDArray[np.int64]:
@@ -76,23 +82,40 @@ class Evaluation:
         return [int(confusion[c, c]) / int(n) if n else None for c, n in enumerate(totals)]
 
 
-def evaluate(network: torch.nn.Module, loader: FrameLoader, config: LossConfig, also: Iterable[str] = ()) -> Evaluation:
+def evaluate(
+    network: torch.nn.Module,
+    loader: FrameLoader,
+    config: LossConfig,
+    operations: Operations | None = None,
+    counted_batches: int | None = None,
+) -> Evaluation:
     """Run a network in evaluation mode over all batches of a loader; its mode is restored at the end.
 
     Args:
         network: A network on the device of the loader.
         loader: Loader of a split.
         config: Configuration of the loss.
-        also: Other modules whose spikes are counted; see `SpikeCounter`.
+        operations: The network's operations, to count also those that the inputs of its layers cause.
+        counted_batches: Count them in at most so many batches, spread evenly over the samples, because counting takes
+            up to half of a batch's time; None counts all samples.
     """
     training = network.training
     network.eval()
     losses, labels, logits, correct = [], [], [], []
+    synapses = None if operations is None else SynapseCounter(network, operations)
+    also = () if operations is None else watched(operations)
+    total, counted_samples = len(loader.indices), 0
+    stride = 1 if counted_batches is None else math.ceil(math.ceil(total / loader.batch_size) / counted_batches)
     try:
         with torch.no_grad(), SpikeCounter(network, also) as counter:
-            for batch in loader.batches():
+            for k, batch in enumerate(loader.batches()):
                 counter.mask = batch.mask
-                out = network(batch.frames)
+                counting = synapses is not None and k % stride == 0
+                if synapses is not None:
+                    synapses.mask = batch.mask
+                counted_samples += len(batch.labels) if counting else 0
+                with synapses if counting and synapses is not None else contextlib.nullcontext():
+                    out = network(batch.frames)
                 reset_network(network)
                 losses.append(spiking_loss(out, batch.labels, config, batch.mask) * len(batch.labels))
                 labels.append(batch.labels.cpu())
@@ -101,7 +124,6 @@ def evaluate(network: torch.nn.Module, loader: FrameLoader, config: LossConfig, 
                 correct.append(correct_by_step(out, batch.labels, counted))
     finally:
         network.train(training)
-    total = len(loader.indices)
     return Evaluation(
         float(torch.stack(losses).sum()) / total,
         torch.cat(labels).numpy(),
@@ -110,7 +132,21 @@ def evaluate(network: torch.nn.Module, loader: FrameLoader, config: LossConfig, 
         counter.rate(),
         None if looks_ahead(network) else torch.stack(correct).sum(0).cpu().numpy(),
         counter.input_rates(),
+        None if synapses is None else synapses.operations(counted_samples),
     )
+
+
+def costs_of(count: CostCount, network: torch.nn.Module, found: Evaluation, timesteps: float) -> InferenceCosts:
+    """Calculate what an inference costs from an evaluation with `count.operations`.
+
+    Args:
+        count: The operations of the network.
+        network: The network that was evaluated.
+        found: Its evaluation.
+        timesteps: See `mean_steps`.
+    """
+    assert found.synapses is not None
+    return count.costs(network, found.input_rates, found.firing_rate, found.synapses, timesteps)
 
 
 def mean_steps(data: RunData, indices: NDArray[np.int64]) -> float:

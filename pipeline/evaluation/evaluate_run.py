@@ -8,8 +8,8 @@ from typing import cast
 
 from torch import nn
 
-from pipeline.analysis.energy import EnergyCount
-from pipeline.evaluation.evaluate import describe_test, mean_steps
+from pipeline.cost.inference_costs import CostCount
+from pipeline.evaluation.evaluate import costs_of, describe_test, mean_steps
 from pipeline.evaluation.finished_run import evaluate_test, load_selected, open_run_data, require_weights
 from pipeline.evaluation.nir_export import ReadNetwork, export_nir, refuse_inexpressible
 from pipeline.evaluation.other_timesteps import accuracy_by_timesteps, refuse_timesteps
@@ -69,8 +69,8 @@ def evaluate_run(
     data = open_run_data(run, config, cache, progress)
     with compute_device(config) as device:
         network, epoch = load_selected(run, data, device, given)
-        count = EnergyCount(config, network, data.size, data.frames.timesteps, device)
-        tested = evaluate_test(run, network, data, device, count.watched)
+        count = CostCount(config, network, data.size, data.frames.timesteps, device)
+        tested = evaluate_test(run, network, data, device, count.operations)
         result = cast(
             EvaluationJson,
             {**describe_run(config, data, run.metrics, run.timings, epoch), **describe_test(tested)},
@@ -78,7 +78,7 @@ def evaluate_run(
         result["micro_batch"] = run.environment.get("micro_batch")
         if accepted:
             result["accepted_changed_code"] = accepted
-        result["energy"] = count.energy(tested.input_rates, mean_steps(data, data.splits.test)).describe()
+        result["energy"] = costs_of(count, network, tested, mean_steps(data, data.splits.test)).describe()
         if timesteps:
             trained = data.frames.timesteps
             others = [steps for steps in timesteps if steps != trained]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ from torch import nn
 
 from pipeline.config.registrations import require_registered
 from pipeline.config.run_config import RunConfig
+from pipeline.cost.operations import Operations
 from pipeline.data.input_encoding import input_size
 from pipeline.data.loader import FrameLoader
 from pipeline.data.run_data import RunData, open_data
@@ -102,9 +102,9 @@ def _reset_before_inference(network: nn.Module, _inputs: object) -> None:
 
 
 def evaluate_test(
-    run: Run, network: nn.Module, data: RunData, device: torch.device, also: Iterable[str] = ()
+    run: Run, network: nn.Module, data: RunData, device: torch.device, operations: Operations | None = None
 ) -> Evaluation:
-    """Evaluate a network on the test split of a run; see `pipeline.evaluation.evaluate.evaluate` for `also`."""
+    """Evaluate a network on the test split of a run; see `pipeline.evaluation.evaluate.evaluate` for `operations`."""
     config = run.config
     loader = FrameLoader(data.frames, data.splits.test, config.batch_size, config.input, device, seed=config.seed)
-    return evaluate(network, loader, config.loss, also)
+    return evaluate(network, loader, config.loss, operations)

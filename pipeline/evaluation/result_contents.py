@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.config.run_config import RunConfig, fingerprint
 from pipeline.data.run_data import RunData
 from pipeline.evaluation.evaluate import Evaluation
-from pipeline.runs.result_json import ResultJson
+from pipeline.runs.result_json import COST_COLUMNS, ResultJson
 from preprocess.errors import RunError
 from preprocess.files import write_whole
 
@@ -58,7 +58,7 @@ def describe_run(
         "validation_accuracy": chosen["validation_accuracy"],
         "firing_rate": chosen["firing_rate"],
         # Missing in runs of earlier versions.
-        "energy_uj": chosen.get("energy_uj"),
+        **{name: chosen.get(name) for name in COST_COLUMNS},  # type: ignore[typeddict-item]
         "seconds": math.fsum(row.get("epoch_s", 0.0) for row in timings),
     }
 

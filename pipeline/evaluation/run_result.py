@@ -29,7 +29,13 @@ class RunResult:
         epochs: Number of epochs trained.
         validation_accuracy: Validation accuracy of the selected epoch; None without validation samples.
         firing_rate: Spikes per neuron and time step on the test samples, or without them on the validation samples.
-        energy_uj: Estimated energy of one inference on the validation samples, in µJ.
+        energy_uj: Estimated energy of one inference on the validation samples, in µJ, by the rule of Table 6.
+        sparse_energy_uj: The same if a zero input costs nothing (`pipeline.cost.inference_costs`).
+        memory_energy_uj: The same with memory accesses.
+        effective_macs: NeuroBench's effective MACs of one inference on the validation samples.
+        effective_acs: NeuroBench's effective ACs.
+        connection_sparsity: Share of the weights that are zero.
+        footprint_bytes: Memory of the network's parameters and buffers.
         seconds: Training time.
         train_samples: Number of training samples.
         left_out_per_epoch: Number of training samples that each epoch drops, because they do not fill a batch.
@@ -44,7 +50,7 @@ class RunResult:
         confusion: Confusion matrix; rows are true classes, columns are predictions.
         latency_curve: Accuracy from the first t time steps, t = 1 .. T; None if outputs depend on later frames.
         firing_rates: Firing rate on the test samples by the name of the spiking layer.
-        energy: Operations and energy of one inference on the test samples.
+        energy: Operations, energies and NeuroBench's metrics of one inference on the test samples.
         accuracy_by_timesteps: Accuracy by T, for the T passed to `evaluate`.
         nir: File and size of the exported NIR graph.
         accepted_changed_code: Files of custom code that changed since the training, as accepted by the user.
@@ -64,6 +70,12 @@ class RunResult:
     firing_rate: float
     seconds: float
     energy_uj: float | None = None
+    sparse_energy_uj: float | None = None
+    memory_energy_uj: float | None = None
+    effective_macs: float | None = None
+    effective_acs: float | None = None
+    connection_sparsity: float | None = None
+    footprint_bytes: int | None = None
     train_samples: int | None = None
     left_out_per_epoch: int | None = None
     micro_batch: int | None = None

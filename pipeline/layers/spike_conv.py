@@ -46,6 +46,8 @@ def convolve(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
     """
     if find_obstacle(conv, x) is not None:
         return conv(x)
+    for observe in conv._forward_pre_hooks.values():
+        observe(conv, (x,))
     return spike_conv2d(x, conv.weight, conv.bias)
 
 
@@ -54,9 +56,10 @@ def find_obstacle(conv: nn.Conv2d, x: torch.Tensor) -> str | None:
     # To compile or transform, torch needs its own operators.
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
         return "torch compiles, traces or transforms the call"
-    hooks = (conv._forward_hooks, conv._forward_pre_hooks, conv._backward_hooks, conv._backward_pre_hooks)
+    changing = [hook for hook in conv._forward_pre_hooks.values() if not getattr(hook, "only_observes", False)]
+    hooks = (conv._forward_hooks, changing, conv._backward_hooks, conv._backward_pre_hooks)
     if type(conv) is not nn.Conv2d or any(hooks):
-        return "expected a plain nn.Conv2d without hooks"
+        return "expected a plain nn.Conv2d without hooks, except forward pre-hooks that are marked as only_observes"
     shape = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
     if shape != ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros"):
         return f"expected a 3x3 convolution with a stride and a padding of 1, found {conv}"

@@ -11,8 +11,24 @@ from __future__ import annotations
 from typing import NotRequired, TypedDict
 
 
+class CostColumns(TypedDict):
+    """The costs of one inference in a row of ``metrics.jsonl``; see `pipeline.cost.inference_costs`."""
+
+    energy_uj: float
+    sparse_energy_uj: float
+    memory_energy_uj: float
+    effective_macs: float
+    effective_acs: float
+    connection_sparsity: float
+    footprint_bytes: int
+
+
+COST_COLUMNS = tuple(CostColumns.__annotations__)
+"""Tables of trials have these columns, and searches can have them as objectives."""
+
+
 class EnergyResult(TypedDict):
-    """The energy of one inference; see `pipeline.analysis.energy.Energy`."""
+    """The costs of one inference; see `pipeline.cost.inference_costs`."""
 
     macs_per_step: float
     acs_per_step: float
@@ -20,6 +36,12 @@ class EnergyResult(TypedDict):
     per_step_uj: float
     per_inference_uj: float
     macs_once: NotRequired[float]
+    sparse_uj: NotRequired[float]
+    memory_uj: NotRequired[float]
+    effective_macs: NotRequired[float]
+    effective_acs: NotRequired[float]
+    connection_sparsity: NotRequired[float]
+    footprint_bytes: NotRequired[int]
 
 
 class NirResult(TypedDict):
@@ -64,6 +86,12 @@ class ResultJson(EvaluatedTest):
     epochs: int
     validation_accuracy: float | None
     energy_uj: NotRequired[float | None]
+    sparse_energy_uj: NotRequired[float | None]
+    memory_energy_uj: NotRequired[float | None]
+    effective_macs: NotRequired[float | None]
+    effective_acs: NotRequired[float | None]
+    connection_sparsity: NotRequired[float | None]
+    footprint_bytes: NotRequired[int | None]
     seconds: float
     micro_batch: NotRequired[int | None]
     accepted_changed_code: NotRequired[list[dict[str, str]]]
@@ -89,6 +117,12 @@ class MetricsRow(TypedDict):
     learning_rate: float
     firing_rate: float
     energy_uj: NotRequired[float | None]
+    sparse_energy_uj: NotRequired[float | None]
+    memory_energy_uj: NotRequired[float | None]
+    effective_macs: NotRequired[float | None]
+    effective_acs: NotRequired[float | None]
+    connection_sparsity: NotRequired[float | None]
+    footprint_bytes: NotRequired[int | None]
 
 
 class TimingRow(TypedDict):

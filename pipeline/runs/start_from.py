@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.config.run_config import RunConfig, fingerprint
+from pipeline.config.run_config import OptimiserConfig, RunConfig, fingerprint
 from pipeline.runs.changed_code import KEY, check_code, joined_records
 from pipeline.runs.run_folder import Run, open_run
 from preprocess.errors import RunError
@@ -49,7 +50,7 @@ def find_start(config: RunConfig, folder: Path) -> Run:
         folder: The folder of the run that starts from it.
 
     Raises:
-        RunError: If there is no such run, or it has no checkpoint yet.
+        RunError: If there is no such run, it has no checkpoint yet, or its optimiser's state does not fit this run's.
     """
     assert config.start_from is not None
     origin = open_run(folder.parent / Path(config.start_from).expanduser())
@@ -58,7 +59,24 @@ def find_start(config: RunConfig, folder: Path) -> Run:
             f"{origin.folder}: expected a checkpoint to start from, found none after {len(origin.metrics)} epochs. "
             f"Train it first: spikeloom train --resume {origin.folder}"
         )
+    for expected, found in _optimiser_differences(origin.config.optimiser, config.optimiser):
+        raise RunError(
+            f"start_from: expected {expected}, as in {origin.folder}, whose optimiser state this run continues, found "
+            f"{found}. Use the same optimiser in both runs."
+        )
     return origin
+
+
+def _optimiser_differences(origin: OptimiserConfig, own: OptimiserConfig) -> Iterator[tuple[str, str]]:
+    """Iterate over what makes the state of an optimiser useless for another one, as texts of both."""
+    # AdamW and LAMB have the same moments, and SGD can begin without its own.
+    if origin.name == "sgd" and own.name != "sgd":
+        yield f"optimiser.name {origin.name}", f"optimiser.name {own.name}"
+    texts = {False: "weight decay of all parameters or none", True: "weight decay of weights only"}
+    # Parameters without weight decay are then a group of their own.
+    before, now = (texts[each.weight_decay > 0 and each.weight_decay_of == "weights"] for each in (origin, own))
+    if before != now:
+        yield before, now
 
 
 def same_selection(origin: RunConfig, config: RunConfig) -> bool:

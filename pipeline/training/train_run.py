@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.analysis.energy import Energy, EnergyCount
 from pipeline.config.run_config import RunConfig, fingerprint, to_dict
 from pipeline.config.slow_precision import slow_precision
+from pipeline.cost.inference_costs import CostCount, InferenceCosts
 from pipeline.data.input_description import TrainingInput
 from pipeline.data.loader import Batch, FrameLoader
 from pipeline.data.run_data import RunData, open_data
-from pipeline.evaluation.evaluate import Evaluation, describe_test, evaluate, mean_steps
+from pipeline.evaluation.evaluate import Evaluation, costs_of, describe_test, evaluate, mean_steps
 from pipeline.evaluation.losses import answer_mask, predict
 from pipeline.evaluation.result_contents import describe_run, save_predictions
 from pipeline.networks import SpikeCounter
@@ -27,7 +27,7 @@ from pipeline.networks.run_network import make_run_network
 from pipeline.runs import checkpoint as checkpoints
 from pipeline.runs.changed_code import KEY
 from pipeline.runs.checkpoint import BEST, CHECKPOINT, Best, Checkpoint
-from pipeline.runs.result_json import MetricsRow, ResultJson, TimingRow
+from pipeline.runs.result_json import COST_COLUMNS, MetricsRow, ResultJson, TimingRow
 from pipeline.runs.run_folder import Run, holding
 from pipeline.runs.start_from import check_beginning, find_start, same_selection
 from pipeline.runs.tensorboard import Scalars
@@ -48,6 +48,8 @@ from preprocess.terminal.progress import Progress
 OnEpoch = Callable[[MetricsRow, TimingRow], None]
 
 _CUDA_CHECK_STEPS = 16
+# Batches of an evaluation after an epoch in which operations are counted; the test counts all.
+_COUNTED_BATCHES = 4
 
 
 def train_run(
@@ -157,7 +159,7 @@ class _Training:
         network = make_run_network(config, **form, device=device, given=given)  # type: ignore[arg-type]
         self.given = given
         # Counted before the network is compiled or trained; does not change the network.
-        self.energy_count = EnergyCount(config, network, data.size, data.frames.timesteps, device)
+        self.cost_count = CostCount(config, network, data.size, data.frames.timesteps, device)
         self.learner = Learner(config, network, device, group, micro_batch)
         self.train_loader = self._loader(data.splits.train, training=True)
         self.epoch = 0
@@ -303,7 +305,7 @@ class _Training:
             "validation_accuracy": None,
             "learning_rate": rate,
             "firing_rate": float(spikes[0] / spikes[1]) if spikes[1] else 0.0,
-            "energy_uj": None,
+            **dict.fromkeys(COST_COLUMNS),  # type: ignore[typeddict-item]
         }
 
     def _check_finite(self, epoch: int, losses: list[torch.Tensor], batch: Batch) -> None:
@@ -322,9 +324,9 @@ class _Training:
         if self.config.selection == "last":
             return False
         split = "validation" if self.config.selection == "validation" else "test"
-        found = self._evaluate(split)
+        found = self._evaluate(split, _COUNTED_BATCHES)
         row |= cast(MetricsRow, {f"{split}_loss": found.loss, f"{split}_accuracy": found.accuracy})
-        row["energy_uj"] = self._energy(found, split).per_inference_uj
+        row |= cast(MetricsRow, self._costs(found, split).columns())
         if split == "validation":
             row["firing_rate"] = found.firing_rate
         if not self.best.is_beaten_by(found.accuracy, found.loss):
@@ -332,17 +334,19 @@ class _Training:
         self.best = Best(epoch, found.accuracy, found.loss)
         return True
 
-    def _evaluate(self, split: str) -> Evaluation:
+    def _evaluate(self, split: str, counted_batches: int | None = None) -> Evaluation:
         loader = self._loader(getattr(self.data.splits, split))
-        found = evaluate(self.learner.evaluated, loader, self.config.loss, self.energy_count.watched)
+        operations = self.cost_count.operations
+        found = evaluate(self.learner.evaluated, loader, self.config.loss, operations, counted_batches)
         if not math.isfinite(found.loss):
             raise RunError(
                 f"{self.folder}: expected a finite loss, found {found.loss} on the {split} split. {self._advice()}"
             )
         return found
 
-    def _energy(self, found: Evaluation, split: str) -> Energy:
-        return self.energy_count.energy(found.input_rates, mean_steps(self.data, getattr(self.data.splits, split)))
+    def _costs(self, found: Evaluation, split: str) -> InferenceCosts:
+        steps = mean_steps(self.data, getattr(self.data.splits, split))
+        return costs_of(self.cost_count, self.learner.evaluated, found, steps)
 
     def _advice(self) -> str:
         """What to do about a non-finite loss."""
@@ -378,7 +382,7 @@ class _Training:
         if open_test:
             tested = self._evaluate("test")
             result |= cast(ResultJson, describe_test(tested))
-            result["energy"] = self._energy(tested, "test").describe()
+            result["energy"] = self._costs(tested, "test").describe()
             save_predictions(self.folder / "predictions.npz", self.data, tested)
         write_json(self.folder / "result.json", result)
         return cast(ResultJson, self.group.broadcast(result))

@@ -61,7 +61,7 @@ class Arguments(ConfiguredArguments):
 
     With another space: spikeloom tune n-mnist-small --space neuron.tau=1.1:4:log optimiser.learning_rate=0.03,0.1,0.3
 
-    Accuracy against energy: spikeloom tune n-mnist-small --search tpe --objectives accuracy energy
+    Accuracy against energy: spikeloom tune n-mnist-small --search tpe --objectives accuracy sparse-energy
 
     Resume an interrupted search: spikeloom tune --resume runs/tune-n-mnist-small-1
     """
@@ -95,8 +95,9 @@ class Arguments(ConfiguredArguments):
     repeats: int = 1
     """Runs per configuration, with seeds --seed, --seed + 1, ...; configurations are ranked by their mean."""
     objectives: tuple[str, ...] = ("accuracy",)
-    """What to optimise: accuracy, alone or with energy, timesteps or firing-rate. Several objectives give a Pareto
-    front."""
+    """What to optimise: accuracy, alone or with others, which give a Pareto front: energy (rule of Table 6),
+    sparse-energy (zero inputs cost nothing), memory-energy (with memory accesses), timesteps, firing-rate, or
+    NeuroBench's effective-macs, effective-acs, activation-sparsity, connection-sparsity and footprint."""
     interval: int | None = None
     """PBT only: epochs after which poor members continue from better ones. Default: a tenth of all epochs."""
     final_seeds: int = 3

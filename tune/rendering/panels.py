@@ -29,16 +29,22 @@ class Panel:
     height: float = 3.2
 
 
-def draw_panels(*panels: Panel, about: str = "") -> Figure:
+def draw_panels(*panels: Panel, about: str = "", columns: int | None = None) -> Figure:
     """A figure of panels side by side; call it within `tune.rendering.style.drawing(theme)`.
 
     Args:
-        *panels: From left to right.
+        *panels: From left to right, in rows from top to bottom.
         about: For a figure that stands alone: the data that it was measured on, shown above the panels and titles.
+        columns: Maximum number of panels in a row; all are in one row if None.
     """
-    width, height = sum(panel.width for panel in panels), max(panel.height for panel in panels)
-    figure, every_axes = new_figure(width, height, len(panels))
-    for axes, panel in zip(every_axes, panels, strict=True):
+    columns = len(panels) if columns is None else min(columns, len(panels))
+    rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
+    width = max(sum(panel.width for panel in row) for row in rows)
+    height = sum(max(panel.height for panel in row) for row in rows)
+    figure, every_axes = new_figure(width, height, columns, len(rows))
+    for axes in every_axes[len(panels) :]:
+        axes.remove()
+    for axes, panel in zip(every_axes, panels, strict=False):
         panel.draw(axes)
         if about:
             axes.set_title(panel.title)

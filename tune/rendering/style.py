@@ -104,12 +104,12 @@ def drawing_ink() -> str:
     return str(mpl.rcParams["text.color"])
 
 
-def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure of this size in inches with axes side by side; it has no window and need not be closed."""
+def new_figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of this size in inches with axes, row by row; it has no window and need not be closed."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height))
-    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
 # No date in files, so that the same numbers give the same bytes.

@@ -39,12 +39,12 @@ def write_paper(sections: Sequence[Section], folder: Path) -> list[Path]:
     paths: list[Path] = []
     for section in sections:
         before = f"{section.folder.name} " if len(sections) > 1 else ""
-        for table in section.tables:
+        for table in (*section.tables, *(table for part in section.parts for table in part.tables)):
             paths += _write_table(table, folder, names.take(f"{before}table {_subject(table.title)}"))
     with drawing(PAPER):
         for section in sections:
             before = f"{section.folder.name} " if len(sections) > 1 else ""
-            for picture in section.pictures:
+            for picture in (*section.pictures, *(picture for part in section.parts for picture in part.pictures)):
                 if picture.draw is not None:
                     name = names.take(f"{before}figure {picture.title}")
                     paths += save(picture.draw(picture.about or _about(section)), folder, name, ("svg", "pdf"))

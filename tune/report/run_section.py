@@ -19,6 +19,7 @@ from tune.rendering.labels import neuron_label
 from tune.rendering.learning_curves import run_panels
 from tune.rendering.panels import Panel
 from tune.rendering.table import Table, format_percent
+from tune.report.analysis_parts import analysis_parts
 from tune.report.frame_strips import read_strips
 from tune.report.section import Card, Section, draw_pictures, environment_of, open_with, settings_of
 
@@ -41,6 +42,7 @@ def run_section(folder: Path, name: str) -> Section:
     tested = result is not None and result.get("test_accuracy") is not None
     try:
         strips, note = read_strips({label: run}) if tested else ((), "")
+        parts, errors = analysis_parts(folder, name)
         return Section(
             kind="run",
             folder=folder,
@@ -54,6 +56,8 @@ def run_section(folder: Path, name: str) -> Section:
             pictures=open_with(draw_pictures(_panels(run, label), name), "Accuracy, %"),
             strips=strips,
             strips_note=note,
+            parts=parts,
+            errors=errors,
             settings=settings_of(config, leave_out=unused_fields(config, run.environment)),
             environment=environment_of(run.environment),
         )

@@ -100,13 +100,18 @@ def _pictures(findings: Findings, folder: Path, name: str) -> tuple[Picture, ...
             "τ against T", lambda _: draw_heat_map(rows, search.about), f"{name}-heat", caption, wide=True
         )
         pictures.append(heat)
-    if costs_of(rows):
+    objectives = search.objectives
+    if costs_of(rows, objectives):
         caption = (
             "Trials below a line are matched or beaten in both accuracy and cost (Pareto front). Energy is estimated "
             "from operation counts, not measured."
         )
         cost = draw_picture(
-            "Accuracy against cost", lambda _: draw_trade_off(rows, search.about), f"{name}-pareto", caption, wide=True
+            "Accuracy against cost",
+            lambda _: draw_trade_off(rows, search.about, objectives),
+            f"{name}-pareto",
+            caption,
+            wide=True,
         )
         pictures.append(cost)
     if spending.epochs:

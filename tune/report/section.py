@@ -87,6 +87,25 @@ class Strip:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of a section with a heading of its own, such as an analysis of a run.
+
+    Attributes:
+        title: Its heading.
+        lead: Its main finding.
+        sentences: Notes on what it does and does not show.
+        tables: Its tables.
+        pictures: Its figures.
+    """
+
+    title: str
+    lead: str
+    sentences: tuple[str, ...]
+    tables: tuple[Table, ...]
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
 class Section:
     """One run, search or comparison.
 
@@ -104,6 +123,7 @@ class Section:
         pictures: In the order of the page.
         strips: Samples as the network sees them.
         strips_note: What the strips show, or why there are none.
+        parts: Further parts with their own headings.
         errors: Excluded runs (damaged, failed or missing), with the cause.
         settings: Field path and value of the configuration.
         environment: The software and hardware of the runs.
@@ -122,6 +142,7 @@ class Section:
     pictures: tuple[Picture, ...] = ()
     strips: tuple[Strip, ...] = ()
     strips_note: str = ""
+    parts: tuple[Part, ...] = ()
     errors: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)

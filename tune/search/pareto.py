@@ -10,6 +10,14 @@ OBJECTIVES = {
     "energy": ("energy_uj", -1.0),
     "timesteps": ("binning.timesteps", -1.0),
     "firing-rate": ("firing_rate", -1.0),
+    # As few spikes as possible, by the name that NeuroBench gives to 1 - firing rate.
+    "activation-sparsity": ("firing_rate", -1.0),
+    "sparse-energy": ("sparse_energy_uj", -1.0),
+    "memory-energy": ("memory_energy_uj", -1.0),
+    "effective-macs": ("effective_macs", -1.0),
+    "effective-acs": ("effective_acs", -1.0),
+    "connection-sparsity": ("connection_sparsity", 1.0),
+    "footprint": ("footprint_bytes", -1.0),
 }
 """The column of each objective, and its sign: 1 to maximise, -1 to minimise."""
 

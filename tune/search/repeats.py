@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.runs.result_json import COST_COLUMNS
 from tune.stats.summary import summarise
 
-_MEANS = ("validation_accuracy", "firing_rate", "energy_uj", "epochs")
+_MEANS = ("validation_accuracy", "firing_rate", *COST_COLUMNS, "epochs")
 _UNFINISHED = ("failed", "pruned", "started", "waiting")
 
 
@@ -34,7 +35,7 @@ def _is_complete(group: Sequence[dict[str, Any]], repeats: int) -> bool:
 def _mean(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
     means: dict[str, Any] = {}
     for name in _MEANS:
-        known = [row[name] for row in group if row[name] is not None]
+        known = [row[name] for row in group if row.get(name) is not None]
         summary = summarise(known) if len(known) == len(group) else None
         means[name] = summary and summary.mean
         if name == "validation_accuracy":

@@ -31,8 +31,8 @@ _COLOURS = "viridis"
 Rows = Sequence[dict[str, Any]]
 
 
-def write_figures(folder: Path, rows: Rows, fields: Sequence[str], about: str) -> None:
-    """Write accuracy.svg/.png, tau-timesteps if T and tau are searched, and pareto if a cost (energy or T) varies.
+def write_figures(folder: Path, rows: Rows, fields: Sequence[str], about: str, objectives: Sequence[str] = ()) -> None:
+    """Write accuracy.svg/.png, tau-timesteps if T and tau are searched, and pareto if a cost varies.
 
     Nothing is written if no trial is complete.
 
@@ -41,6 +41,7 @@ def write_figures(folder: Path, rows: Rows, fields: Sequence[str], about: str) -
         rows: As `tune.search.repeats.group_rows` gives them, with the columns T, tau and neuron.
         fields: The searched field paths.
         about: Data set and split, and whether the data are emulated; the heading of the figures.
+        objectives: The objectives of the search.
     """
     if not complete_rows(rows):
         return
@@ -48,8 +49,8 @@ def write_figures(folder: Path, rows: Rows, fields: Sequence[str], about: str) -
         save(draw_accuracy(rows, fields, about), folder, "accuracy")
         if T in fields and TAU in fields:
             save(draw_heat_map(rows, about), folder, "tau-timesteps")
-        if costs_of(rows):
-            save(draw_trade_off(rows, about), folder, "pareto")
+        if costs_of(rows, objectives):
+            save(draw_trade_off(rows, about, objectives), folder, "pareto")
 
 
 def draw_accuracy(rows: Rows, fields: Sequence[str], about: str) -> Figure:

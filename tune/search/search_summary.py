@@ -11,11 +11,12 @@ from typing import Any
 from pipeline.config.inactive_fields import is_inactive
 from pipeline.config.run_config import fingerprint, flatten, override, to_dict
 from pipeline.runs.changed_code import accepted_sentence
+from pipeline.runs.result_json import COST_COLUMNS
 from preprocess.files import write_json
 from preprocess.terminal.plural import counted
 from tune.rendering.labels import short_name, short_value
 from tune.rendering.table import Table, format_percent
-from tune.search.pareto import pareto_front
+from tune.search.pareto import OBJECTIVES, pareto_front
 from tune.search.repeats import group_rows
 from tune.search.search_plan import Search
 from tune.trials.ledger import Ledger
@@ -23,6 +24,8 @@ from tune.trials.results_tables import collect_results, rank, write_results
 
 _SHOWN = ("binning.timesteps", "neuron.tau", "neuron.name")
 _BEST = 10
+# Shown where they are objectives.
+_FURTHER_COSTS = frozenset(COST_COLUMNS) - {"energy_uj"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +104,10 @@ class Findings:
         ranked = self.front if several else self.ranked
         shown = list(dict.fromkeys((*_SHOWN, *self.search.fields)))
         energy = all(row["energy_uj"] is not None for row in ranked)
+        # The columns of objectives that the table does not have anyway.
+        costs = {name: OBJECTIVES[name][0] for name in self.search.objectives if OBJECTIVES[name][0] in _FURTHER_COSTS}
         columns = ("trial", *map(short_name, shown), "validation %", "firing rate")
-        columns += (*(("energy, µJ",) if energy else ()), "epochs", "seconds")
+        columns += (*(("energy, µJ",) if energy else ()), *map(_with_unit, costs), "epochs", "seconds")
         rows = tuple(
             (
                 row["trial"],
@@ -110,6 +115,7 @@ class Findings:
                 _with_spread(row),
                 f"{row['firing_rate']:.3f}",
                 *((f"{row['energy_uj']:.3g}",) if energy else ()),
+                *(f"{row[column]:.4g}" for column in costs.values()),
                 f"{row['epochs']:g}",
                 f"{row['seconds']:.1f}",
             )
@@ -169,6 +175,10 @@ class Findings:
         ]
 
 
+def _with_unit(cost: str) -> str:
+    return f"{cost.replace('-', ' ')}{', µJ' if cost.endswith('energy') else ''}"
+
+
 def _with_spread(row: dict[str, Any]) -> str:
     spread = row.get("validation_accuracy_std")
     return format_percent(row["validation_accuracy"]) + ("" if spread is None else f" ± {100 * spread:.1f}")
@@ -210,7 +220,7 @@ def write_findings(search: Search, folder: Path) -> Findings:
 
     findings = write_tables(search, folder)
     if findings.ranked:
-        write_figures(folder / "figures", findings.points, search.fields, search.about)
+        write_figures(folder / "figures", findings.points, search.fields, search.about, search.objectives)
         write_budget(folder, search)
     return findings
 

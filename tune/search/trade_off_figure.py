@@ -19,9 +19,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 T, NEURON = "binning.timesteps", "neuron.name"
+_ALWAYS = ("energy", "timesteps")
 _LABELS = {
     "energy": "energy per inference, µJ (estimated by the rule of Table 6)",
     "timesteps": "T, time steps per inference",
+    "firing-rate": "firing rate, spikes / (neurons × T × samples)",
+    "activation-sparsity": "1 - activation sparsity, spikes / (neurons × T × samples)",
+    "sparse-energy": "energy per inference, µJ (estimated, zero inputs cost nothing)",
+    "memory-energy": "energy per inference, µJ (estimated, with memory accesses)",
+    "effective-macs": "effective MACs per inference",
+    "effective-acs": "effective ACs per inference",
+    "connection-sparsity": "connection sparsity, share of weights that are 0",
+    "footprint": "footprint, bytes of parameters and buffers",
 }
 # The size of a label, as fractions of the width and height of the axes.
 _LABEL_WIDTH, _LABEL_HEIGHT = 0.11, 0.06
@@ -29,20 +38,25 @@ _LABEL_WIDTH, _LABEL_HEIGHT = 0.11, 0.06
 Rows = Sequence[dict[str, Any]]
 
 
-def costs_of(rows: Rows) -> list[str]:
-    """The costs in which complete rows differ and that all of them have: names in `tune.search.pareto.OBJECTIVES`."""
-    values = {cost: [row.get(OBJECTIVES[cost][0]) for row in complete_rows(rows)] for cost in _LABELS}
+def costs_of(rows: Rows, objectives: Sequence[str] = ()) -> list[str]:
+    """The costs to draw, names in `tune.search.pareto.OBJECTIVES`: energy, T and the costs among the objectives.
+
+    Complete rows differ in each of them, and all have it.
+    """
+    shown = [cost for cost in _LABELS if cost in _ALWAYS or cost in objectives]
+    values = {cost: [row.get(OBJECTIVES[cost][0]) for row in complete_rows(rows)] for cost in shown}
     return [cost for cost, found in values.items() if None not in found and len(set(found)) > 1]
 
 
-def draw_trade_off(rows: Rows, about: str) -> Figure:
+def draw_trade_off(rows: Rows, about: str, objectives: Sequence[str] = ()) -> Figure:
     """Draw validation accuracy against each cost: one point per complete trial, and a line along the Pareto front.
 
     Args:
         rows: As `tune.search.repeats.group_rows` gives them; at least one cost must differ (`costs_of`).
         about: Data set and split, and whether the data are emulated; the heading of the figure.
+        objectives: The objectives of the search, whose costs are drawn too.
     """
-    done, costs = complete_rows(rows), costs_of(rows)
+    done, costs = complete_rows(rows), costs_of(rows, objectives)
     neurons = neurons_of(rows)
     figure, panels = new_figure(max(5.2, 4.3 * len(costs)), 3.6, len(costs))
     for axes, cost in zip(panels, costs, strict=True):

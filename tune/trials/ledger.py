@@ -17,6 +17,7 @@ from pipeline.config.custom_classes import sha256_of
 from pipeline.config.run_config import RunConfig, fingerprint
 from pipeline.runs.best_epoch import selection_order
 from pipeline.runs.changed_code import FLAG, KEY, CodeChange, joined_records
+from pipeline.runs.result_json import COST_COLUMNS
 from preprocess.errors import RunError
 from preprocess.files import read_json, read_lines, write_json, write_whole
 
@@ -43,7 +44,13 @@ class TrialRecord(TypedDict, total=False):
         validation_accuracy: Validation accuracy of the selected epoch, a fraction; None if nothing was validated.
         test_accuracy: Test accuracy, a fraction; None if the test set was not used.
         firing_rate: Firing rate in the selected epoch, spikes per neuron and time step.
-        energy_uj: Energy per sample in the selected epoch, in µJ.
+        energy_uj: Energy per sample in the selected epoch, in µJ, by the rule of Table 6.
+        sparse_energy_uj: The same if a zero input costs nothing (`pipeline.cost.inference_costs`).
+        memory_energy_uj: The same with memory accesses.
+        effective_macs: NeuroBench's effective MACs per sample.
+        effective_acs: NeuroBench's effective ACs per sample.
+        connection_sparsity: Share of the weights that are zero.
+        footprint_bytes: Memory of the network's parameters and buffers.
         seconds: Training time of its own epochs.
         own_epochs: The number of epochs that it trained itself.
         memory_mb: Peak memory.
@@ -59,6 +66,12 @@ class TrialRecord(TypedDict, total=False):
     test_accuracy: float | None
     firing_rate: float | None
     energy_uj: float | None
+    sparse_energy_uj: float | None
+    memory_energy_uj: float | None
+    effective_macs: float | None
+    effective_acs: float | None
+    connection_sparsity: float | None
+    footprint_bytes: int | None
     seconds: float
     own_epochs: int
     memory_mb: float | None
@@ -221,7 +234,7 @@ class Ledger:
             "validation_accuracy": chosen.get("validation_accuracy"),
             "test_accuracy": result.get("test_accuracy"),
             "firing_rate": chosen.get("firing_rate"),
-            "energy_uj": chosen.get("energy_uj"),
+            **{name: chosen.get(name) for name in COST_COLUMNS},  # type: ignore[typeddict-item]
             "seconds": sum(row["epoch_s"] for row in timings),
             # A trial that started from another has that one's rows, but spent time on its own epochs alone.
             "own_epochs": len(timings),

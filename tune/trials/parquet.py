@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.runs.result_json import COST_COLUMNS
 from preprocess.files import write_whole
 
 # Measured columns have these types even if no row has a value yet, so that files of several searches can be joined.
 _INTEGERS = frozenset({"seed", "epoch", "epochs", "micro_batch"})
 _TEXTS = frozenset({"trial", "status"})
-_FRACTIONS = frozenset({"firing_rate", "energy_uj", "seconds", "learning_rate", "ended", "epoch_s", "memory_mb"})
+_FRACTIONS = frozenset({"firing_rate", *COST_COLUMNS, "seconds", "learning_rate", "ended", "epoch_s", "memory_mb"})
 
 
 def write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.run_config import RunConfig, fingerprint, flatten
+from pipeline.runs.result_json import COST_COLUMNS
 from preprocess.errors import RunError
 from preprocess.files import write_whole
 from tune.trials.ledger import Ledger, select_epoch
 from tune.trials.parquet import write_parquet
 
-_MEASURED = ("epochs", "validation_accuracy", "test_accuracy", "firing_rate", "energy_uj", "seconds", "micro_batch")
+_MEASURED = (
+    *("epochs", "validation_accuracy", "test_accuracy", "firing_rate", "energy_uj", "seconds", "micro_batch"),
+    *(name for name in COST_COLUMNS if name != "energy_uj"),
+)
 _TEXTS = frozenset({"trial", "status"})
 
 

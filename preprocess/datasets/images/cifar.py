@@ -101,12 +101,12 @@ class _Version:
             raise RecordingError(f"{path}: expected images as uint8 (n, {_ROW:,}) under data, found {kind}. {_AGAIN}")
         return self._images(path, rows, self._as_labels(path, found.get(self.labels)))
 
-    def _as_labels(self, path: Path, found: Any) -> NDArray[np.int64]:
+    def _as_labels(self, path: Path, found: Any) -> list[int]:
         values = found.tolist() if isinstance(found, np.ndarray) and found.ndim == 1 else found
         if not isinstance(values, list) or not all(type(value) is int for value in values):
             expected = f"a list of class numbers under {self.labels}"
             raise RecordingError(f"{path}: expected {expected}, found {type(found).__name__}. {_AGAIN}")
-        return np.array(values, np.int64)
+        return values
 
     def _binary(self, path: Path, content: bytes) -> Images:
         record = self.before + _ROW
@@ -114,17 +114,17 @@ class _Version:
             expected = f"records of {record:,} bytes"
             raise RecordingError(f"{path}: expected {expected}, found {len(content):,} bytes in all. {_AGAIN}")
         records = np.frombuffer(content, np.uint8).reshape(-1, record)
-        return self._images(path, records[:, self.before :], records[:, self.before - 1].astype(np.int64))
+        return self._images(path, records[:, self.before :], records[:, self.before - 1].tolist())
 
-    def _images(self, path: Path, rows: NDArray[np.uint8], labels: NDArray[np.int64]) -> Images:
+    def _images(self, path: Path, rows: NDArray[np.uint8], labels: list[int]) -> Images:
         if len(rows) != len(labels) or not len(rows):
             found = f"{len(rows):,} images and {len(labels):,} labels"
             raise RecordingError(f"{path}: expected a label for each image, found {found}. {_AGAIN}")
-        if labels.min() < 0 or labels.max() >= self.classes:
-            found = f"{labels.min()} to {labels.max()}"
+        if min(labels) < 0 or max(labels) >= self.classes:
+            found = f"{min(labels)} to {max(labels)}"
             raise RecordingError(f"{path}: expected class numbers 0 to {self.classes - 1}, found {found}. {_AGAIN}")
         names = [f"{path.stem}/{number}" for number in range(len(rows))]
-        return Images(rows.reshape(-1, CHANNELS, SIDE, SIDE), labels, names)
+        return Images(rows.reshape(-1, CHANNELS, SIDE, SIDE), np.array(labels, np.int64), names)
 
 
 def _form(title: str, expected: str, version: _Version) -> Form[ImageLayout]:

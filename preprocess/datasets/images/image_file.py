@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 def read_image(path: Path, height: int, width: int) -> NDArray[np.uint8]:
@@ -26,19 +30,22 @@ def decode_image(path: Path, content: bytes, height: int, width: int) -> NDArray
     """The image in the bytes of a file, uint8 (3, H, W); a grey image has three equal channels.
 
     Raises:
-        RecordingError: If it is not a JPEG or PNG file, is damaged, or has another size.
+        RecordingError: If it is not a JPEG or PNG file, is damaged, has another size, more than 8 bits per colour, or
+            transparent pixels.
     """
     # Imported here, because most data sets do not need it.
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image as pillow
+    from PIL import UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
+        with pillow.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
             # Known before anything is decoded.
             if (image.height, image.width) != (height, width):
                 raise RecordingError(
                     f"{path}: expected {height}x{width} pixels (rows x columns), found {image.height}x{image.width}. "
                     f"Scale the image to {height}x{width}."
                 )
+            _refuse_other_pixels(path, image)
             pixels = np.asarray(image.convert("RGB"), np.uint8)
     except RecordingError:
         raise
@@ -50,3 +57,16 @@ def decode_image(path: Path, content: bytes, height: int, width: int) -> NDArray
             f"{path}: expected a JPEG or PNG image, found a file that cannot be read ({reason}). Copy it again."
         ) from None
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _refuse_other_pixels(path: Path, image: Image) -> None:
+    """Raise a RecordingError for pixels of which Pillow would cut off high values, or ignore transparency."""
+    may_be_clear = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+    if image.mode.startswith(("I", "F")):
+        found = "more than 8 bits per colour"
+    elif may_be_clear and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
+        found = "transparent pixels"
+    else:
+        return
+    expected = "expected 8 bits per colour and no transparency"
+    raise RecordingError(f"{path}: {expected}, found {found}. Convert the image.")

@@ -65,6 +65,7 @@ def _validation(folder: Path, numbers: dict[str, int], errors: list[str]) -> Ite
     """The images that the annotations list; in order, with the class of each."""
     notes, place = folder / "val" / _NOTES, folder / "val" / "images"
     present = {path.name for path in files(place, _SUFFIX)} if place.is_dir() else set()
+    listed: set[str] = set()
     for number, line in enumerate(notes.read_text(encoding="latin1").splitlines(), 1):
         name, _, rest = line.partition("\t")
         class_id = rest.partition("\t")[0]
@@ -73,9 +74,12 @@ def _validation(folder: Path, numbers: dict[str, int], errors: list[str]) -> Ite
         if class_id not in numbers:
             expected = "the name of an image and its class, separated by a tab"
             errors.append(f"{notes}: line {number}: expected {expected}, found '{line[:60]}'. {_AGAIN}")
+        elif name in listed:
+            errors.append(f"{notes}: line {number}: expected each image once, found {name} again. {_AGAIN}")
         elif name not in present:
             errors.append(f"{place / name}: expected the image of {_NOTES}, found no such file. {_AGAIN}")
         else:
+            listed.add(name)
             yield _file(place / name, folder, TEST, numbers[class_id], f"val/{Path(name).stem}")
 
 

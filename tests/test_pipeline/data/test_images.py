@@ -14,11 +14,12 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from pipeline import FrameDataset, evaluate, find_preset, load_run, override, time_first_collate, train
-from pipeline.analysis.energy import PJ_PER_MAC, EnergyCount, count_energy
-from pipeline.analysis.operations import count_operations, count_run_operations
 from pipeline.cli import COMMANDS
 from pipeline.config.augmentation_names import IMAGE_AUGMENTATIONS
 from pipeline.config.run_config import InputConfig, RunConfig, fingerprint
+from pipeline.cost.energy import PJ_PER_MAC, count_energy
+from pipeline.cost.inference_costs import CostCount
+from pipeline.cost.operations import count_operations, count_run_operations
 from pipeline.data.image_augmentation import CUTOUT_AREA, CUTOUT_RATIO, augment_images
 from pipeline.data.loader import FrameLoader
 from pipeline.data.run_data import open_data
@@ -224,7 +225,7 @@ def test_operations_energy_and_dry_run_count_the_first_layer_once(cache: Path, t
     assert [layer.name for layer in operations.layers if layer.once] == ["features.conv1.conv", "features.conv1.norm"]
     first = 12 * 3 * 9 * 1024
     assert operations.once_macs == first and operations.layers[0].macs == first
-    energy = EnergyCount(config, network, (32, 32), 4, CPU).energy({}, 4)
+    energy = CostCount(config, network, (32, 32), 4, CPU).energy({}, 4)
     assert energy.per_inference_uj == pytest.approx(4 * energy.per_step_uj - 3 * PJ_PER_MAC * first * 1e-6)
     assert energy.describe()["macs_once"] == first
     events = count_operations(network, torch.ones(1, 1, 3, 32, 32))

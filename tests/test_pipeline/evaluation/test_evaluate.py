@@ -297,3 +297,24 @@ def test_the_pass_leaves_a_network_in_training_mode_as_it_was(trained: Path, cac
     loader = FrameLoader(data.frames, data.splits.test, 8, config.input, torch.device("cpu"))
     evaluate(network, loader, config.loss)
     assert network.training
+
+
+def test_operations_are_counted_in_a_few_batches_of_all_samples(trained: Path, cache: Path):
+    from pipeline.cost.operations import count_run_operations
+    from pipeline.data.loader import FrameLoader
+
+    data = open_data(CONFIG, cache)
+    network = network_of(trained, data)
+    cpu = torch.device("cpu")
+    operations = count_run_operations(CONFIG, network, (16, 16), data.frames.timesteps, cpu)
+
+    def found(indices: np.ndarray[Any, Any], counted_batches: int | None) -> Any:
+        loader = FrameLoader(data.frames, indices, 8, CONFIG.input, cpu)
+        return evaluate(network, loader, CONFIG.loss, operations, counted_batches)
+
+    test = data.splits.test[:36]
+    whole, two = found(test, None), found(test, 2)
+    assert found(test, 5).synapses == whole.synapses
+    # Five batches: the first and the fourth are two that lie evenly.
+    assert two.synapses == found(test[[*range(8), *range(24, 32)]], None).synapses != whole.synapses
+    assert two.accuracy == whole.accuracy and two.firing_rate == whole.firing_rate

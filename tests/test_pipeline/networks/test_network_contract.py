@@ -10,9 +10,9 @@ import torch
 from spikingjelly.activation_based.neuron import PSN
 from torch import nn
 
-from pipeline.analysis.operations import count_operations
 from pipeline.config.neurons import traits_of
 from pipeline.config.run_config import NetworkConfig, NeuronConfig
+from pipeline.cost.operations import count_operations
 from pipeline.layers.batch_norm import SequenceBatchNorm
 from pipeline.layers.blocks import ConvBlock
 from pipeline.networks import NETWORKS, build_network, neuron_layers, reset_network

@@ -11,9 +11,9 @@ import torch
 from tiny_run import TINY, tiny_cache
 
 from pipeline import load_run
-from pipeline.analysis.operations import count_run_operations
 from pipeline.cli import COMMANDS
 from pipeline.config.run_config import InputConfig, RunConfig, fingerprint, override
+from pipeline.cost.operations import count_run_operations
 from pipeline.data.dataset import FrameDataset
 from pipeline.data.input_encoding import encode
 from pipeline.data.loader import FrameLoader

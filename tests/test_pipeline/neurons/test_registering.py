@@ -16,14 +16,14 @@ from spikingjelly.activation_based import neuron
 from tiny_run import TINY, tiny_cache
 
 from pipeline import NeuronTraits, register_network, register_neuron, register_surrogate
-from pipeline.analysis.energy import count_energy
-from pipeline.analysis.operations import Operations
 from pipeline.config import registrations
 from pipeline.config.custom_classes import load_outside
 from pipeline.config.inactive_fields import is_inactive
 from pipeline.config.neurons import NEURONS
 from pipeline.config.run_config import RunConfig, flatten, override
 from pipeline.config.surrogates import SURROGATES, make_surrogate
+from pipeline.cost.energy import count_energy
+from pipeline.cost.operations import Operations
 from pipeline.evaluation.evaluate_run import evaluate_run
 from pipeline.networks.run_network import make_run_network
 from pipeline.networks.spiking_layers import neuron_layers

@@ -11,10 +11,10 @@ import torch
 from benchmarks import paper_rows
 from benchmarks.paper_rows import HEADS, Row
 from benchmarks.paper_table import BEGIN, END, PAGE, describe, work
-from pipeline.analysis.operations import count_run_operations
 from pipeline.commands.config_arguments import given_fields
 from pipeline.config.neurons import NEURONS
 from pipeline.config.run_config import override
+from pipeline.cost.operations import count_run_operations
 from pipeline.data.input_encoding import input_size
 from pipeline.networks import build_network
 from pipeline.presets.paper import TAUS

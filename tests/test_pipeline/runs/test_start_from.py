@@ -69,6 +69,16 @@ def test_run_that_does_not_exist_or_is_too_long_is_refused(cache: Path, origin: 
         train_run(goes_on(origin, schedule__stop_epoch=2), origin.parent / "b", cache)
 
 
+def test_optimiser_that_cannot_continue_the_state_is_refused(cache: Path, origin: Path):
+    for name in ("adamw", "lamb"):
+        with pytest.raises(RunError, match=rf"start_from: expected optimiser\.name sgd, as in .*, found .* {name}"):
+            train_run(goes_on(origin, optimiser__name=name), origin.parent / name, cache)
+        assert not (origin.parent / name).exists()
+    config = goes_on(origin, optimiser__weight_decay_of="weights", optimiser__weight_decay=0.1)
+    with pytest.raises(RunError, match=r"expected weight decay of all parameters or none, as in .*, found .* only"):
+        train_run(config, origin.parent / "weights", cache)
+
+
 def test_stop_beyond_the_schedule_is_a_fault():
     with pytest.raises(ConfigError, match=r"schedule\.stop_epoch: expected 1 to epochs = 3, found 4"):
         override(TINY, {"schedule.stop_epoch": 4})

@@ -41,7 +41,7 @@ def test_an_optimiser_steps_and_resumes_as_that_of_pytorch(name: str):
 
 PROGRAM = """
 import sys, torch
-from pipeline.analysis.operations import count_operations
+from pipeline.cost.operations import count_operations
 from pipeline.config.run_config import OptimiserConfig
 from pipeline.evaluation.wilson_interval import accuracy_interval
 from pipeline.training import train_run

@@ -24,6 +24,7 @@ from preprocess import RepeatedImages, open_images, preprocess_dataset, preproce
 from preprocess.building.build_event_store import build_event_store
 from preprocess.cli import COMMANDS
 from preprocess.datasets.images.array_pickle import Refused, read_arrays
+from preprocess.datasets.images.image_file import decode_image
 from preprocess.datasets.registry import IMAGE_DATASETS, cache_command, find_image_layout, find_published
 from preprocess.datasets.splits import split_samples
 from preprocess.errors import CacheError, CacheMismatchError, LayoutError, RecordingError, SpikeloomError
@@ -227,6 +228,7 @@ def _with(**values: object) -> Callable[[Path], None]:
         (_with(data=[1]), "found list"),
         (_with(labels=[0] * 11), "expected a label for each image, found 12 images and 11 labels"),
         (_with(labels=[10] * 12), "expected class numbers 0 to 9, found 10 to 10"),
+        (_with(labels=[0] * 11 + [2**70]), "expected class numbers 0 to 9, found 0 to 1180591620717411303424"),
         (_with(labels=["cat"] * 12), "expected a list of class numbers under labels, found list"),
         (_with(labels=None), "found NoneType"),
     ],
@@ -275,13 +277,14 @@ def test_what_is_wrong_with_tiny_imagenet_is_said_at_once(tmp_path: Path):
     (folder / "val/images/val_1.JPEG").unlink()
     shutil.rmtree(folder / "train/n01629819/images")
     with (folder / "val/val_annotations.txt").open("a") as notes:
-        notes.write("val_2.JPEG\tn99999999\t0\n")
+        notes.write("val_2.JPEG\tn99999999\t0\nval_0.JPEG\tn01443537\t0\n")
     with pytest.raises(LayoutError) as refused:
         find_image_layout("tiny-imagenet", tmp_path / "src")
-    first, second, third = refused.value.errors
+    first, second, third, fourth = refused.value.errors
     assert "n01629819/images: expected images (.JPEG), found none" in first
     assert "val_1.JPEG: expected the image of val_annotations.txt, found no such file" in second
     assert "val_annotations.txt: line 4: expected the name of an image and its class" in third
+    assert "val_annotations.txt: line 5: expected each image once, found val_0.JPEG again" in fourth
 
 
 @pytest.mark.parametrize(
@@ -303,6 +306,23 @@ def test_damaged_jpegs_are_refused_in_one_line(tmp_path: Path, content: bytes | 
         build(tmp_path / "src", "tiny-imagenet", tmp_path / "cache")
     (line,) = refused.value.errors
     assert str(path) in line and message in line and "0x7" not in line
+
+
+def _png(image: Image.Image) -> bytes:
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    return content.getvalue()
+
+
+def test_pixels_that_would_lose_their_meaning_are_refused():
+    deep = Image.fromarray(np.full((4, 4), 40_000, np.uint16))
+    clear = Image.new("RGBA", (4, 4), (9, 8, 7, 255))
+    clear.putpixel((1, 2), (9, 8, 7, 254))
+    for image, found in ((deep, "more than 8 bits per colour"), (clear, "transparent pixels")):
+        with pytest.raises(RecordingError, match=f"no transparency, found {found}"):
+            decode_image(Path("x.png"), _png(image), 4, 4)
+    opaque = decode_image(Path("x.png"), _png(Image.new("RGBA", (4, 4), (9, 8, 7, 255))), 4, 4)
+    assert [channel.tolist() for channel in opaque] == [[[value] * 4] * 4 for value in (9, 8, 7)]
 
 
 @pytest.mark.parametrize("dataset", IMAGE_DATASETS)

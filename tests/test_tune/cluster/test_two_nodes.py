@@ -41,7 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # As short ones, on images.
     images = {"dataset.name": "cifar10", "input.encoding": "direct", "schedule.epochs": 2}
     (folder / "images.json").write_text(json.dumps(to_dict(override(TINY, images))))
-    for name, epochs in (("short", 2), ("middle", 10), ("long", 60)):
+    for name, epochs in (("short", 2), ("middle", 10), ("long", 30)):
         (folder / f"{name}.json").write_text(json.dumps(to_dict(override(TINY, {"schedule.epochs": epochs}))))
     return folder
 

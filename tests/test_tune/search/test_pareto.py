@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.runs.result_json import COST_COLUMNS
 from tune.search.pareto import OBJECTIVES, pareto_front
 
 ROWS = st.lists(
@@ -16,6 +17,7 @@ ROWS = st.lists(
             "energy_uj": st.integers(0, 4) | st.none(),
             "binning.timesteps": st.integers(1, 3),
             "firing_rate": st.integers(0, 2),
+            **{name: st.integers(0, 2) for name in COST_COLUMNS if name != "energy_uj"},
         }
     ),
     max_size=12,
@@ -42,3 +44,10 @@ def test_front_holds_what_no_other_row_beats(rows: list[dict[str, Any]], objecti
 def test_equal_rows_are_both_on_the_front():
     row = {"validation_accuracy": 0.9, "energy_uj": 1.0, "binning.timesteps": 4, "firing_rate": 0.1}
     assert pareto_front([row, dict(row)], ("accuracy", "energy")) == [row, row]
+
+
+def test_every_cost_of_an_inference_is_an_objective():
+    columns = {column for column, _ in OBJECTIVES.values()}
+    assert set(COST_COLUMNS) < columns
+    # Less is better, except of what is sparse.
+    assert {name for name, (_, sign) in OBJECTIVES.items() if sign > 0} == {"accuracy", "connection-sparsity"}

@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.config.run_config import RunConfig, load_config, override
+from pipeline.runs.result_json import COST_COLUMNS
 from preprocess.errors import CacheError, ConfigError, RunError
 from preprocess.terminal.command_line import run_main
 from tune.cli import COMMANDS
@@ -97,6 +98,7 @@ def test_tables_hold_every_trial_and_epoch(finished: tuple[Search, Path]):
     assert list(rows[0]) == [
         *("trial", "status", "binning.timesteps", "neuron.tau", "neuron.name", "seed"),
         *("epochs", "validation_accuracy", "test_accuracy", "firing_rate", "energy_uj", "seconds", "micro_batch"),
+        *(name for name in COST_COLUMNS if name != "energy_uj"),
     ]
     assert len(rows) == 6
     done = [row for row in rows if row["status"] == "done"]

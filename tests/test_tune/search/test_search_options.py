@@ -11,6 +11,7 @@ from pipeline.config.run_config import override
 from pipeline.presets.registry import PRESETS
 from preprocess.errors import ConfigError
 from tune.search.options import SearchOptions
+from tune.search.pareto import OBJECTIVES
 from tune.search.pbt import PBT
 from tune.search.search_plan import plan_search
 from tune.space.space import parse_space
@@ -35,7 +36,7 @@ CONFIG = PRESETS["n-mnist-small"].config
         ),
         (
             {"objectives": ("speed",)},
-            "--objectives: expected one or more of accuracy, energy, timesteps, firing-rate, found 'speed'",
+            f"--objectives: expected one or more of {', '.join(OBJECTIVES)}, found 'speed'",
         ),
         (
             {"objectives": ("accuracy", "energy"), "scheduler": "asha"},

@@ -42,6 +42,8 @@ def test_cost_is_drawn_where_it_differs_and_every_complete_trial_has_it():
     assert costs_of([point(4, 1.0, 0.5), point(8, None, 0.5)]) == ["timesteps"]
     assert costs_of([point(4, 1.0, 0.5), point(4, 1.0, 0.5)]) == []
     assert costs_of([point(4, 1.0, 0.5), point(8, 2.0, 0.9, status="pruned")]) == []
+    rows = [point(4, 1.0, 0.5, sparse_energy_uj=3.0), point(4, 1.0, 0.5, sparse_energy_uj=4.0)]
+    assert costs_of(rows) == [] and costs_of(rows, ("accuracy", "sparse-energy")) == ["sparse-energy"]
 
 
 def test_figure_says_what_the_data_are_and_what_the_bars_mean(tmp_path: Path):

@@ -10,6 +10,7 @@ import pytest
 from ledger_rows import begin, rows
 
 from pipeline.config.run_config import RunConfig, fingerprint, override
+from pipeline.runs.result_json import COST_COLUMNS
 from preprocess.errors import RunError
 from preprocess.files import write_json, write_lines
 from tune.trials.ledger import Ledger, select_epoch
@@ -53,7 +54,7 @@ def test_record_of_a_pruned_trial_is_its_best_epoch_and_that_of_a_done_one_its_r
         "validation_accuracy": 0.6,
         "test_accuracy": None,
         "firing_rate": 0.1,
-        "energy_uj": None,
+        **dict.fromkeys(COST_COLUMNS),
         "seconds": 4.5,
         "own_epochs": 3,
         "memory_mb": None,
@@ -64,7 +65,7 @@ def test_record_of_a_pruned_trial_is_its_best_epoch_and_that_of_a_done_one_its_r
     assert record == ledger.read_done(CONFIG)
     age = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(record.pop("ended"))
     assert record == expected and 0 <= age.total_seconds() < 60
-    found = {"validation_accuracy": 0.6, "test_accuracy": 0.7, "firing_rate": 0.3, "energy_uj": 12.5}
+    found = {"validation_accuracy": 0.6, "test_accuracy": 0.7, "firing_rate": 0.3, "sparse_energy_uj": 12.5}
     write_json(folder / "result.json", found)
     done = ledger.end(CONFIG, "done")
     assert done["status"] == "done" and {name: done[name] for name in found} == found

@@ -41,11 +41,12 @@ def folder(tmp_path: Path) -> Path:
 
 def test_one_row_a_trial_with_every_searched_field(folder: Path):
     assert (folder / "results.csv").read_text() == (
-        "trial,status,neuron.tau,neuron.name,input.size,seed,epochs,validation_accuracy,test_accuracy,firing_rate,energy_uj,seconds,micro_batch\n"
-        f"{fingerprint(CONFIGS[0])},done,1.5,lif,,7,3,0.5,,0.1,2.5,4.5,\n"
-        f"{fingerprint(CONFIGS[1])},failed,2.0,clif,16,7,1,0.1,,0.0,,1.5,\n"
-        f"{fingerprint(CONFIGS[2])},started,3.0,clif,16,7,2,0.9,,0.0,,,\n"
-        f"{fingerprint(CONFIGS[3])},waiting,4.0,lif,,7,,,,,,,\n"
+        "trial,status,neuron.tau,neuron.name,input.size,seed,epochs,validation_accuracy,test_accuracy,firing_rate,energy_uj,seconds,micro_batch,"
+        "sparse_energy_uj,memory_energy_uj,effective_macs,effective_acs,connection_sparsity,footprint_bytes\n"
+        f"{fingerprint(CONFIGS[0])},done,1.5,lif,,7,3,0.5,,0.1,2.5,4.5,,,,,,,\n"
+        f"{fingerprint(CONFIGS[1])},failed,2.0,clif,16,7,1,0.1,,0.0,,1.5,,,,,,,\n"
+        f"{fingerprint(CONFIGS[2])},started,3.0,clif,16,7,2,0.9,,0.0,,,,,,,,,\n"
+        f"{fingerprint(CONFIGS[3])},waiting,4.0,lif,,7,,,,,,,,,,,,,\n"
     )
     epochs = (folder / "epochs.csv").read_text().splitlines()
     assert epochs[0] == (

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.analysis.operations import Operations, count_operations, macs_per_step
 from pipeline.config.neurons import traits_of
 from pipeline.config.run_config import NetworkConfig, NeuronConfig
+from pipeline.cost.operations import Operations, count_operations, macs_per_step
 from pipeline.networks import build_network
 
 

@@ -3,7 +3,7 @@
 A multiply-accumulate operation (MAC, 32 bits) takes 4.6 pJ, an accumulate operation (AC) 0.9 pJ (Horowitz, ISSCC 2014).
 A layer whose inputs are only spikes adds one weight per spike: its ACs are its dense MACs times the share of its inputs
 that are 1. So does a matrix product of attention, which adds a row of the other matrix, and a sum of spikes. All other
-layers, average pooling and the updates of the neurons use MACs (`pipeline.analysis.operations.macs_per_step`). Values
+layers, average pooling and the updates of the neurons use MACs (`pipeline.cost.operations.macs_per_step`). Values
 in the table are for one time step; an inference has T of them, of which layers whose input does not change over time
 are computed in the first only. This is an estimate, not a measurement, and does not include memory accesses.
 """
@@ -13,13 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import nn
-
-from pipeline.analysis.operations import ADDING, Operations, count_run_operations, macs_per_step
 from pipeline.config.neurons import traits_of
-from pipeline.config.run_config import RunConfig
-from pipeline.networks.spiking_layers import has_configured_neuron
+from pipeline.cost.operations import ADDING, Operations, macs_per_step
 from pipeline.runs.result_json import EnergyResult
 
 PJ_PER_MAC = 4.6
@@ -81,25 +76,3 @@ def count_energy(operations: Operations, neuron: str, rates: Mapping[str, float]
     acs = sum(layer.macs * rates[layer.source] for layer in accumulating)
     once = sum(layer.macs for layer in operations.of("conv", "linear") if layer.once and not layer.binary_input)
     return Energy(macs_per_step(operations, per_neuron), acs, timesteps, once)
-
-
-class EnergyCount:
-    """The operations of a run's network, counted once, to calculate its energy at any firing rates.
-
-    Attributes:
-        watched: Modules besides the spiking layers whose rates are required: poolings and masks of spikes.
-    """
-
-    def __init__(
-        self, config: RunConfig, network: nn.Module, size: tuple[int, int], timesteps: int, device: torch.device
-    ) -> None:
-        # A custom network may have its own neurons, of which nothing is known.
-        self._neuron = config.neuron.name if has_configured_neuron(network) else ""
-        self._operations = count_run_operations(config, network, size, timesteps, device)
-        neurons = {layer.name for layer in self._operations.of("neuron")}
-        sources = {layer.source for layer in self._operations.of(*ADDING) if layer.source}
-        self.watched = tuple(sorted(sources - neurons))
-
-    def energy(self, rates: Mapping[str, float], timesteps: float) -> Energy:
-        """Calculate the energy for one sample at these firing rates."""
-        return count_energy(self._operations, self._neuron, rates, timesteps)

@@ -138,7 +138,7 @@ def count_operations(network: nn.Module, frames: torch.Tensor, *, static: bool =
 def _run(network: nn.Module, frames: torch.Tensor) -> _Watch:
     watch = _Watch(frames.shape[0] * frames.shape[1])
     with ExitStack() as stack:
-        stack.enter_context(_evaluating(network))
+        stack.enter_context(evaluating(network))
         for name, module, kind in _layers(network):
             hook = module.register_forward_hook(watch.hook(name, kind))
             stack.callback(hook.remove)
@@ -159,10 +159,25 @@ def count_run_operations(
         timesteps: T.
         device: Device of the network.
     """
+    frames = probe_frames(config, size, timesteps, device)
+    return count_operations(network, frames, static=config.input.static)
+
+
+def probe_frames(config: RunConfig, size: tuple[int, int], timesteps: int, device: torch.device) -> torch.Tensor:
+    """Frames of ones to run a network once: one sample, and one time step unless the network requires T.
+
+    Args:
+        config: Configuration of the network, and of the frames' channels.
+        size: Height and width of the frames.
+        timesteps: T.
+        device: Device of the network.
+
+    Returns:
+        float32, shape (1 or T, 1, channels, H, W).
+    """
     fixed = config.neuron.name not in NEURONS or traits_of(config.neuron.name).fixed_timesteps
     bound = fixed or is_custom("network.name", config.network.name)
-    shape = (timesteps if bound else 1, 1, config.input.channels, *size)
-    return count_operations(network, torch.ones(shape, device=device), static=config.input.static)
+    return torch.ones((timesteps if bound else 1, 1, config.input.channels, *size), device=device)
 
 
 def macs_per_step(operations: Operations, per_neuron: int) -> int:
@@ -181,7 +196,7 @@ def macs_per_step(operations: Operations, per_neuron: int) -> int:
 
 
 @contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
+def evaluating(network: nn.Module) -> Iterator[None]:
     trains = [module for module in network.modules() if module.training]
     network.eval()
     reset_network(network)

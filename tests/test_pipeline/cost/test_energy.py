@@ -10,9 +10,10 @@ import torch
 from tiny_run import TINY, tiny_cache
 from torch import nn
 
-from pipeline.analysis.energy import PJ_PER_AC, PJ_PER_MAC, Energy, EnergyCount, count_energy
-from pipeline.analysis.operations import count_operations
 from pipeline.config.run_config import NetworkConfig, NeuronConfig, override
+from pipeline.cost.energy import PJ_PER_AC, PJ_PER_MAC, Energy, count_energy
+from pipeline.cost.inference_costs import CostCount, watched
+from pipeline.cost.operations import count_operations
 from pipeline.evaluation.evaluate_run import evaluate_run
 from pipeline.networks import SpikeCounter, build_network
 from pipeline.runs.run_folder import open_run
@@ -85,8 +86,9 @@ def test_additions_are_counted_by_hand():
         seed=1,
     )
     config = override(TINY, {"network.name": "plif-net-gesture", "network.width": 0.05})
-    count = EnergyCount(config, network.eval(), (32, 32), 4, torch.device("cpu"))
-    assert count.watched and all("pool" in name for name in count.watched)
+    count = CostCount(config, network.eval(), (32, 32), 4, torch.device("cpu"))
+    others = watched(count.operations)
+    assert others and all("pool" in name for name in others)
     operations = count_operations(network, torch.ones(1, 1, 2, 32, 32))
     inputs: dict[str, float] = {}
     for name, module in network.named_modules():
@@ -95,7 +97,7 @@ def test_additions_are_counted_by_hand():
                 lambda m, x, name=name: inputs.update({name: x[0].count_nonzero() / x[0].numel()})
             )
     frames = torch.randint(0, 9, (4, 2, 2, 32, 32), generator=torch.Generator().manual_seed(0)).float()
-    with torch.no_grad(), SpikeCounter(network, count.watched) as counter:
+    with torch.no_grad(), SpikeCounter(network, watched(count.operations)) as counter:
         network(frames)
     expected = sum(layer.macs * float(inputs[layer.name]) for layer in operations.of("conv", "linear") if layer.source)
     found = count.energy(counter.input_rates(), 4)
@@ -121,14 +123,14 @@ def test_sums_of_attention_add_as_often_as_keys_and_values_spike_together():
             nn.init.normal_(module.bias, 0.1, 0.2, generator=torch.Generator().manual_seed(module.num_features))
     name = "spike-driven-transformer-gesture"
     config = override(TINY, {"network.name": name, "network.width": 1 / 8})
-    count = EnergyCount(config, network.eval(), (32, 32), 4, torch.device("cpu"))
-    assert "blocks.attention1.branch.key_mask" in count.watched
+    count = CostCount(config, network.eval(), (32, 32), 4, torch.device("cpu"))
+    assert "blocks.attention1.branch.key_mask" in watched(count.operations)
     fired: dict[str, torch.Tensor] = {}
     pairs = [(f"blocks.attention{k}.branch.key", f"blocks.attention{k}.branch.value") for k in (1, 2)]
     for part in (part for pair in pairs for part in pair):
         network.get_submodule(part).register_forward_hook(lambda _m, _i, out, part=part: fired.update({part: out}))
     frames = 3 * torch.rand(4, 2, 2, 32, 32, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(), SpikeCounter(network, count.watched) as counter:
+    with torch.no_grad(), SpikeCounter(network, watched(count.operations)) as counter:
         network(frames)
     together = sum(int((fired[key].bool() & fired[value].bool()).sum()) for key, value in pairs)
     assert 0 < together < sum(fired[key].numel() for key, _ in pairs)

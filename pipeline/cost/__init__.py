@@ -1,0 +1,1 @@
+"""What one inference of a network costs: operations and energy."""
