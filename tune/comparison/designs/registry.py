@@ -64,7 +64,7 @@ def _own_designs() -> Iterator[Design]:
                 "network.width": 0.5,
                 "schedule.epochs": epochs,
             },
-            most_epochs=4 * epochs,
+            most_epochs=2 * epochs,
         )
     yield Design(
         "time-order-small",
