@@ -27,8 +27,8 @@ learning at that number of epochs, and not about what the neurons can learn.
 _AGAIN = """## Run one again
 
 One command trains what is missing, and writes the page, its figures and this index. Interrupted, the same command
-continues where it was. Runs that several designs in the folder `runs` have in common are trained once; with `--page-only`
-nothing is trained.
+continues where it was. Runs that several designs in the folder `runs` have in common are trained once. `--page-only`
+trains nothing.
 
 <!-- not run: takes minutes to hours -->
 ```sh
