@@ -15,7 +15,7 @@ from typing import Literal
 from pipeline.config.augmentation_names import augmentation_errors
 from pipeline.config.neurons import NEURONS, traits_of
 from pipeline.config.surrogates import surrogate_errors
-from preprocess.datasets.splits import SplitName, title_of_split
+from preprocess.datasets.splits import Resampling, SplitName, title_of_split
 
 TimeOrder = Literal["as-is", "shuffled", "reversed", "one-frame"]
 
@@ -28,8 +28,16 @@ class DatasetConfig:
     """Data set: the name of its folder in the cache, such as n-mnist or dvs-gesture."""
     split: SplitName = "official"
     """How test samples are chosen. official: the split that comes with the data set. random-0.9: a random tenth of each
-    class. by-group: whole recordings or subjects. split-in-time: the last fifth of every recording. first-900-train and
-    first-100-test: by the number of a sample within its class."""
+    class. by-group: a fifth, in whole recordings or subjects. leave-groups-out: one of dataset.folds parts, in whole
+    recordings or subjects, whatever the official split. split-in-time: the last fifth of every recording.
+    first-900-train and first-100-test: by the number of a sample within its class."""
+    fold: int = 0
+    """The part of the recordings or subjects that is tested with split leave-groups-out: 0 to dataset.folds - 1."""
+    folds: int = 5
+    """Number of parts of leave-groups-out. Over all folds, each recording or subject is tested exactly once."""
+    split_seed: int = 0
+    """Draws other test samples with split random-0.9 or by-group, and divides groups into other folds with
+    leave-groups-out. Independent of seed."""
     validation_fraction: float = 0.1
     """Share of the training samples that is held out for validation, in whole groups where the data set has groups."""
     augmentation: str = "none"
@@ -45,13 +53,19 @@ class DatasetConfig:
     @property
     def split_title(self) -> str:
         """The name of the split for people, marked where training and test samples share recordings."""
-        return title_of_split(self.split)
+        return title_of_split(self.split, [self.resampling])
+
+    @property
+    def resampling(self) -> Resampling:
+        """Which of several splits of one kind is used."""
+        return Resampling(self.split_seed, self.fold, self.folds)
 
     def errors(self) -> Iterator[str]:
         if not self.name or "/" in self.name:
             yield f"dataset.name: expected a cache name such as n-mnist, found '{self.name}'"
         if not 0.0 < self.validation_fraction < 1.0:
             yield f"dataset.validation_fraction: expected a share in (0, 1), found {self.validation_fraction}"
+        yield from self.resampling.errors(self.split)
         yield from augmentation_errors(self.augmentation)
         if not 0 < self.mixup_alpha < math.inf:
             yield f"dataset.mixup_alpha: expected more than 0, found {self.mixup_alpha}"

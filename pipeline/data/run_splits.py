@@ -28,4 +28,5 @@ def split_for(config: RunConfig, store: DataFile | FrameSource, *, needs_test: b
         config.selection,
         store.classes,
         needs_test=needs_test or config.selection == "paper",
+        resampling=dataset.resampling,
     )

@@ -16,6 +16,7 @@ from pipeline.kernels.tensors import is_repeated, repeated
 from preprocess.datasets.dataset_description import Published
 from preprocess.datasets.images.image_layout import Normalisation
 from preprocess.datasets.registry import find_published
+from preprocess.datasets.splits import in_folds
 from preprocess.errors import ConfigError
 from preprocess.store.cache_file_names import events_path
 from preprocess.store.image_store import find_images
@@ -119,7 +120,7 @@ def _real(config: RunConfig, cache: Path, samples: int, device: torch.device, pr
 
 def _made_up(config: RunConfig, path: Path, form: Published, samples: int, device: torch.device) -> TinyFrames:
     binning, dataset = config.binning, config.dataset
-    if form.train is not None and dataset.split not in form.splits:
+    if form.train is not None and dataset.split not in form.splits and not in_folds(dataset.split):
         raise ConfigError(
             f"dataset.split: expected one of {', '.join(form.splits)} for {dataset.name}, found {dataset.split}"
         )
@@ -152,7 +153,7 @@ def _made_up(config: RunConfig, path: Path, form: Published, samples: int, devic
 
 def _official_number(config: RunConfig, form: Published) -> tuple[int | None, str | None]:
     dataset = config.dataset
-    if form.train is None:
+    if form.train is None or in_folds(dataset.split):
         return None, None
     if config.selection != "validation":
         return form.train, "official number"

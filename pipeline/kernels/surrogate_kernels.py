@@ -1,4 +1,7 @@
-"""The sigmoid and the surrogate gradients in compiled loops; without a call to the C library they vectorise."""
+"""The sigmoid and the surrogate gradients in compiled loops; without a call to the C library they vectorise.
+
+Their names, and the functions that they are the gradients of, are in `pipeline.config.surrogates`.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ from typing import Any, cast
 from pipeline.config.run_config import RunConfig, load_config
 from pipeline.runs.result_json import ResultJson
 from preprocess.errors import RunError
-from preprocess.files import LOCK, lock_folder, read_json, read_lines
+from preprocess.files import read_json, read_lines
+from preprocess.folder_lock import LOCK, lock_folder
 
 FORMAT_VERSION = 1
 

@@ -39,7 +39,7 @@ class Learner:
     ) -> None:
         self.micro_batch = micro_batch or config.micro_batch or config.batch_size
         self.network = network
-        self._config, self._device, self._group = config, device, group
+        self.config, self._device, self._group = config, device, group
         self.precision = resolve_precision(config.precision, device)
         self._optimiser = make_optimiser(network, config.optimiser)
         # In half precision, small gradients underflow unless the loss is scaled up.
@@ -91,13 +91,13 @@ class Learner:
 
     def _forward_micro_batch(self, batch: Batch, counter: SpikeCounter) -> tuple[torch.Tensor, torch.Tensor]:
         frames, mask = batch.frames, batch.mask
-        steps = self._config.grad_steps or len(frames)
+        steps = self.config.grad_steps or len(frames)
         first, rest = (None, None) if mask is None else (mask[:steps], mask[steps:])
         with self.autocast():
             counter.mask = first
             logits = self._forward(frames[:steps])
             timesteps = len(frames) if batch.lengths is None else batch.lengths
-            loss = spiking_loss(logits, batch.targets, self._config.loss, first, timesteps=timesteps)
+            loss = spiking_loss(logits, batch.targets, self.config.loss, first, timesteps=timesteps)
             if steps < len(frames):
                 # The other steps continue from the current state. They count for the prediction, but have no gradient.
                 counter.mask = rest
@@ -108,7 +108,7 @@ class Learner:
     def update(self, loss: torch.Tensor) -> None:
         """Run the backward pass and one optimiser step, and clear the state of the network."""
         self._scaler.scale(loss).backward()
-        clip = self._config.optimiser.clip_norm
+        clip = self.config.optimiser.clip_norm
         if clip is not None:
             self._scaler.unscale_(self._optimiser)
             nn.utils.clip_grad_norm_(self.network.parameters(), clip)

@@ -1,13 +1,54 @@
-"""Find the layer that causes a loss that is NaN or infinite."""
+"""What happens when a loss is NaN or infinite: training stops, and names the layer at fault and what may help."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from pipeline.config.run_config import RunConfig
+from pipeline.data.loader import Batch
 from pipeline.networks import reset_network
+from pipeline.training.learner import Learner
+from preprocess.errors import RunError
+
+
+def check_finite(
+    folder: Path, learner: Learner, epoch: int, losses: Sequence[torch.Tensor], steps: int, batch: Batch
+) -> None:
+    """Stop training if a loss is not finite.
+
+    Args:
+        folder: The run's folder.
+        learner: The network and its configuration.
+        epoch: The number of the epoch.
+        losses: The last losses, those that were not checked before.
+        steps: The number of steps of this epoch, up to the last of `losses`.
+        batch: The last batch.
+
+    Raises:
+        RunError: If one is not finite; it names the step, the first layer with such a value and what may help.
+    """
+    wrong = torch.nonzero(~torch.isfinite(torch.stack(list(losses))))
+    if not len(wrong):
+        return
+    first = int(wrong[0])
+    with learner.autocast():
+        layer = find_layer(learner.network, batch.frames)
+    raise RunError(
+        f"{folder}: expected a finite loss, found {float(losses[first])} at step {steps - len(losses) + first + 1} of "
+        f"epoch {epoch}. First non-finite value: {layer}. {advice(learner.config, learner.precision)}"
+    )
+
+
+def advice(config: RunConfig, precision: str) -> str:
+    """What to do about a loss that is not finite."""
+    clips = "" if config.optimiser.clip_norm is not None else ", set optimiser.clip_norm 1"
+    precise = "" if precision == "fp32" else ", or choose precision fp32"
+    return f"Lower optimiser.learning_rate{clips}{precise}."
 
 
 def find_layer(network: nn.Module, frames: torch.Tensor) -> str:

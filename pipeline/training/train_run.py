@@ -17,7 +17,7 @@ from pipeline.config.run_config import RunConfig, fingerprint, to_dict
 from pipeline.config.slow_precision import slow_precision
 from pipeline.cost.inference_costs import CostCount, InferenceCosts
 from pipeline.data.input_description import TrainingInput
-from pipeline.data.loader import Batch, FrameLoader
+from pipeline.data.loader import FrameLoader
 from pipeline.data.run_data import RunData, open_data
 from pipeline.evaluation.evaluate import Evaluation, costs_of, describe_test, evaluate, mean_steps
 from pipeline.evaluation.losses import answer_mask, predict
@@ -38,7 +38,7 @@ from pipeline.training.early_stopping import stops_early
 from pipeline.training.environment_record import describe_environment
 from pipeline.training.given_network import check_given, describe_network, load_finished
 from pipeline.training.learner import Learner
-from pipeline.training.non_finite import find_layer
+from pipeline.training.non_finite import advice, check_finite
 from pipeline.training.resume import note_changed_environment, read_state, restore_learner
 from pipeline.training.schedule import learning_rate
 from preprocess.errors import ConfigError, RunError
@@ -290,7 +290,7 @@ class _Training:
                 loss, logits = learner.loss(batch, counter)
                 losses.append(loss.detach())
                 if len(losses) % check_steps == 0 or len(losses) == len(loader):
-                    self._check_finite(epoch, losses, batch)
+                    check_finite(self.folder, learner, epoch, losses[-check_steps:], len(losses), batch)
                 learner.update(loss)
                 counted = answer_mask(batch.mask, logits, self.config.loss.last_steps)
                 correct += (predict(logits, counted) == batch.labels).sum()
@@ -307,17 +307,6 @@ class _Training:
             "firing_rate": float(spikes[0] / spikes[1]) if spikes[1] else 0.0,
             **dict.fromkeys(COST_COLUMNS),  # type: ignore[typeddict-item]
         }
-
-    def _check_finite(self, epoch: int, losses: list[torch.Tensor], batch: Batch) -> None:
-        wrong = torch.nonzero(~torch.isfinite(torch.stack(losses[-_CUDA_CHECK_STEPS:])))
-        if len(wrong):
-            step = max(0, len(losses) - _CUDA_CHECK_STEPS) + int(wrong[0]) + 1
-            with self.learner.autocast():
-                layer = find_layer(self.learner.network, batch.frames)
-            raise RunError(
-                f"{self.folder}: expected a finite loss, found {float(losses[step - 1])} at step {step} of epoch "
-                f"{epoch}. First non-finite value: {layer}. {self._advice()}"
-            )
 
     def _select(self, epoch: int, row: MetricsRow) -> bool:
         """Evaluate the split that selects and add it to the row; returns whether the weights are the best so far."""
@@ -340,19 +329,14 @@ class _Training:
         found = evaluate(self.learner.evaluated, loader, self.config.loss, operations, counted_batches)
         if not math.isfinite(found.loss):
             raise RunError(
-                f"{self.folder}: expected a finite loss, found {found.loss} on the {split} split. {self._advice()}"
+                f"{self.folder}: expected a finite loss, found {found.loss} on the {split} split. "
+                f"{advice(self.config, self.learner.precision)}"
             )
         return found
 
     def _costs(self, found: Evaluation, split: str) -> InferenceCosts:
         steps = mean_steps(self.data, getattr(self.data.splits, split))
         return costs_of(self.cost_count, self.learner.evaluated, found, steps)
-
-    def _advice(self) -> str:
-        """What to do about a non-finite loss."""
-        clips = "" if self.config.optimiser.clip_norm is not None else ", set optimiser.clip_norm 1"
-        precise = "" if self.learner.precision == "fp32" else ", or choose precision fp32"
-        return f"Lower optimiser.learning_rate{clips}{precise}."
 
     def _state(self) -> Checkpoint:
         return Checkpoint(

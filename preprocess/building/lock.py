@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from preprocess.errors import CacheError
-from preprocess.files import LOCK, lock_folder
+from preprocess.folder_lock import LOCK, lock_folder
 from preprocess.terminal.progress import Progress
 
 

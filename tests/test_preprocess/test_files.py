@@ -8,7 +8,8 @@ import pytest
 
 from preprocess import files
 from preprocess.errors import RunError
-from preprocess.files import is_locked, lock_folder, read_json, read_lines, whole_file, write_json, write_whole
+from preprocess.files import read_json, read_lines, whole_file, write_json, write_whole
+from preprocess.folder_lock import is_locked, lock_folder
 
 
 def test_file_appears_when_the_block_ends(tmp_path: Path):

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.config.run_config import RunConfig
 from preprocess.errors import RunError
-from preprocess.files import is_locked
+from preprocess.folder_lock import is_locked
 from preprocess.terminal.plural import counted
 from tune.comparison import comparison_plan as comparison_plan
 from tune.objective.objective_findings import ObjectiveFindings, read_objective

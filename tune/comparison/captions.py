@@ -11,7 +11,7 @@ _STEPS = "T = "
 
 def measured_on(results: Sequence[SettingResult]) -> str:
     """Data sets, splits and T, each once: ``n-mnist, emulated-digits, official split, T = 4, 8``."""
-    splits = _once(result.config.dataset.split_title for result in results)
+    splits = _once(result.split_title for result in results)
     steps = _once(result.config.binning.steps_title for result in results)
     if all(title.startswith(_STEPS) for title in steps):
         steps = [_STEPS + ", ".join(title.removeprefix(_STEPS) for title in steps)]

@@ -53,7 +53,7 @@ class ComparisonResult:
         folder: The folder, with table.md, table.csv, results.csv and figures/; see also `load_results` and `report`.
         differences: One difference for each neuron but the first.
         sentences: The conclusions in plain sentences; first the warning that runs had not converged, if so.
-        converged: Whether every finished run had converged (`pipeline.analysis.convergence`).
+        converged: Whether every finished run had converged (`pipeline.analysis.convergence_rule`).
     """
 
     folder: Path

@@ -12,8 +12,9 @@ from preprocess.terminal.plural import counted
 from tune.comparison.captions import about_figure
 from tune.comparison.comparison_plan import Outcome
 from tune.comparison.conclusions import Conclusion
+from tune.comparison.convergence.run_convergence import EPOCH_SPLITS
 from tune.comparison.overview_figures import draw_difference, file_part, overview_figures
-from tune.comparison.setting_analysis import EPOCH_SPLITS, SettingResult
+from tune.comparison.setting_analysis import SettingResult
 from tune.rendering.hover_text import set_hover
 from tune.rendering.learning_curves import finish_epochs
 from tune.rendering.panels import Panel, draw_panels

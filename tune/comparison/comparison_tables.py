@@ -19,6 +19,7 @@ from tune.comparison.convergence.learning_speed import (
 )
 from tune.comparison.equal_cost import AccuraciesAtCost, accuracies_at_equal_cost
 from tune.comparison.number_cells import ends, mean_std
+from tune.comparison.resampling.split_notes import TABLE_NOTE
 from tune.comparison.setting_analysis import ArmResults, Difference, SettingResult
 from tune.comparison.setting_axes import number_axes
 from tune.rendering.labels import format_seeds, short_name, short_value
@@ -74,7 +75,7 @@ def accuracy_table(conclusion: Conclusion) -> Table:
         "Student's t over seeds and test samples (over groups of related samples where there are any). Energy is "
         "estimated per inference from operation counts, not measured. Converged: the runs that more epochs would "
         "hardly improve; see the table of convergence."
-    )
+    ) + _splits_note(conclusion)
     if several:
         columns = ("setting", *columns)
     title = f"{'Emulated data: ' if conclusion.emulated else ''}{conclusion.title()}"
@@ -114,7 +115,7 @@ def _place(
     steps = config.binning.steps_title.removeprefix("T = ")
     return (
         result.dataset,
-        config.dataset.split_title,
+        result.split_title,
         steps,
         _seeds(conclusion, there, diverged),
         result.selection,
@@ -166,10 +167,14 @@ def difference_table(conclusion: Conclusion) -> Table:
         "the paired differences, corrected for few seeds. Seed share: the share of the variance that more seeds would "
         "reduce, and more test samples would not. Detectable: the smallest true difference that the sign-flip test "
         "detects with 80 % power at this spread; – where the number of seeds is too small for any."
-    )
+    ) + _splits_note(conclusion)
     headers = ("setting", *columns) if several else columns
     title = data_title("Paired differences", conclusion.results)
     return Table(title, headers, tuple(rows), "l" * several + "lrrrrrrrrrr", note)
+
+
+def _splits_note(conclusion: Conclusion) -> str:
+    return TABLE_NOTE if any(result.draws for result in conclusion.results) else ""
 
 
 def seed_table(conclusion: Conclusion, result: SettingResult) -> Table:
@@ -321,7 +326,7 @@ def _csv_values(conclusion: Conclusion, result: SettingResult, by_seed: Mapping[
         "setting": result.setting.name,
         "dataset": config.dataset.name,
         "emulated": str(result.emulated).lower(),
-        "split": config.dataset.split_title,
+        "split": result.split_title,
         "timesteps": None if config.binning.varies else config.binning.timesteps,
         "selection": config.selection,
         "network": config.network.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,8 @@ from tune.comparison.convergence.convergence_notes import convergence_sentences,
 from tune.comparison.convergence.learning_speed import corrected_p
 from tune.comparison.fairness_notes import equality_notes
 from tune.comparison.margin_verdict import MarginVerdict, equivalence_evidence, judge_margin, margin_sentence
+from tune.comparison.resampling.joined_splits import join_splits
+from tune.comparison.resampling.split_notes import split_sentences
 from tune.comparison.setting_analysis import Difference, SettingResult, analyse_setting
 from tune.rendering.table import number, points
 from tune.stats.holm import holm
@@ -62,6 +65,11 @@ class Conclusion:
     def family(self) -> int:
         """The number of declared differences, all of which Holm's correction covers."""
         return len(self.comparison.settings) * (len(self.comparison.arms) - 1)
+
+    @property
+    def splits(self) -> int:
+        """The number of splits on which each seed is trained; 1 if they are not a factor."""
+        return max(1, *(len(result.draws) for result in self.results))
 
     @property
     def differences(self) -> list[tuple[SettingResult, Difference]]:
@@ -143,7 +151,7 @@ class Conclusion:
             found = [self._sentence(result, difference) for result, difference in self.differences]
         else:
             found = [self._counted(arm.name) for arm in self.comparison.arms[1:]]
-        found += convergence_sentences(self.comparison, self.results)
+        found += [*split_sentences(self.results), *convergence_sentences(self.comparison, self.results)]
         found += [*self._power(), *self._resolution(), *self._missing_intervals(), *self._diverged()]
         found += self._declarations()
         if changed := accepted_sentence(self.accepted):
@@ -161,7 +169,7 @@ class Conclusion:
         summary = summarise(difference.values)
         if summary is None:
             return f"{where}{difference.label}: no seed has finished runs of both, so the difference is unknown."
-        seeds = counted(summary.n, "seed")
+        seeds = counted(summary.n, difference.pair)
         found = f"{where}{difference.label} is {points(summary.mean)} percentage points over {seeds}"
         if summary.n == 1:
             return f"{found}: one pair of runs cannot distinguish a difference from chance."
@@ -171,10 +179,10 @@ class Conclusion:
         assert difference.p is not None
         ends = []
         if difference.interval is not None:
-            ends.append(f"{_ends(difference.interval)} over seeds")
+            ends.append(f"{_ends(difference.interval)} over {difference.pair}s")
         if difference.crossed_interval is not None:
             ends.append(f"{_ends(difference.crossed_interval)} over seeds and {difference.unit}")
-        found = f"95 % interval {', '.join(ends)}; " if ends else "the same for every seed; "
+        found = f"95 % interval {', '.join(ends)}; " if ends else f"the same for every {difference.pair}; "
         found += f"sign-flip p = {difference.p:.2g}"
         if self.family > 1:
             found += f", {self.adjusted(result, difference):.2g} with Holm's correction for {self.family} differences"
@@ -193,12 +201,12 @@ class Conclusion:
             if low <= 0 <= high:
                 # The test is over seeds; all of them share the same few test samples.
                 return (
-                    f"{better.label} is significantly better on this test set, but the interval over {difference.unit} "
-                    "includes zero, so this may not generalise."
+                    f"{better.label} is significantly better {difference.tested_on}, but the interval over "
+                    f"{difference.unit} includes zero, so this may not generalise."
                 )
             return f"{better.label} is significantly better in this setting."
         if smallest_p(summary.n) * self.family > LEVEL:
-            return "no significant difference; with so few seeds none could be significant."
+            return f"no significant difference; with so few {difference.pair}s none could be significant."
         return "no significant difference."
 
     def _counted(self, arm: str) -> str:
@@ -254,7 +262,7 @@ class Conclusion:
     def _power(self) -> list[str]:
         """The difference that this number of seeds can detect at the observed spread."""
         pairs = [len(difference.by_seed) for _, difference in self.differences if difference.by_seed]
-        if pairs and (warning := seeds_warning(max(pairs), self.family)):
+        if pairs and (warning := seeds_warning(max(pairs), self.family, self.splits)):
             return [f"{warning}."]
         found = [
             (value, difference)
@@ -339,12 +347,17 @@ class Conclusion:
 
 
 def conclude(comparison: Comparison, folder: Path) -> Conclusion:
-    """Read the results in a comparison's folder, and analyse them."""
-    outcomes = read_outcomes(comparison, folder)
+    """Read the results in a comparison's folder, and analyse them; splits that are a factor are joined."""
+    outcomes: Outcomes = read_outcomes(comparison, folder)
     earlier = comparison.round_before()
-    before = None if earlier is None else read_outcomes(earlier, folder)
-    results = tuple(analyse_setting(comparison, setting, outcomes, before) for setting in comparison.settings)
-    return Conclusion(comparison, outcomes, results, Ledger(folder).accepted())
+    before: Outcomes | None = None if earlier is None else read_outcomes(earlier, folder)
+    joined = join_splits(comparison)
+    outcomes, before = joined.outcomes(outcomes), None if before is None else joined.outcomes(before)
+    view = joined.comparison
+    results = tuple(
+        analyse_setting(view, setting, outcomes, before, joined.draws_of(setting)) for setting in view.settings
+    )
+    return Conclusion(view, outcomes, results, Ledger(folder).accepted())
 
 
 def count_arms(arms: Sequence[Arm]) -> str:
@@ -354,16 +367,23 @@ def count_arms(arms: Sequence[Arm]) -> str:
     return f"{count} and {exchanged} exchange{'' if exchanged == 1 else 's'}" if exchanged else count
 
 
-def seeds_warning(count: int, family: int) -> str:
-    """The reason why this number of seeds cannot show a significant difference; "" if it can."""
+def seeds_warning(count: int, family: int, splits: int = 1) -> str:
+    """The reason why this number of seeds cannot show a significant difference; "" if it can.
+
+    Args:
+        count: The number of pairs of runs: seeds, or seeds on splits.
+        family: The number of differences that are tested.
+        splits: The number of splits on which each seed is trained.
+    """
     if smallest_p(count) * family <= LEVEL:
         return ""
     needed = pairs_needed(comparisons=family)
+    noun = "seed" if splits == 1 else "pair"
     corrected = f", times {family} by Holm's correction for {family} differences" if family > 1 else ""
     return (
-        f"{counted(count, 'seed')} cannot show a significant difference: the smallest possible p of the "
-        f"sign-flip test is {number(smallest_p(count), '.2g')}{corrected}; p <= {LEVEL} needs at least {needed} seeds "
-        f"(--seeds {needed})"
+        f"{counted(count, noun)} cannot show a significant difference: the smallest possible p of the "
+        f"sign-flip test is {number(smallest_p(count), '.2g')}{corrected}; p <= {LEVEL} needs at least {needed} "
+        f"{noun}s (--seeds {math.ceil(needed / splits)})"
     )
 
 

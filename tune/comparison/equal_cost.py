@@ -10,7 +10,8 @@ from statistics import fmean
 from pipeline.runs.run_folder import Run
 from tune.comparison.arms import Arm
 from tune.comparison.conclusions import Conclusion
-from tune.comparison.setting_analysis import EPOCH_SPLITS, SettingResult
+from tune.comparison.convergence.run_convergence import EPOCH_SPLITS
+from tune.comparison.setting_analysis import SettingResult
 from tune.comparison.setting_axes import by_other_axes, number_axes
 from tune.comparison.training_time import seconds_by_epoch
 from tune.stats.curves import at_equal

@@ -74,8 +74,8 @@ def margin_sentence(verdict: MarginVerdict, difference: Difference, margin: floa
         crossed = difference.crossed_interval
         if crossed is not None and not -margin <= crossed[0] <= crossed[1] <= margin:
             return (
-                f"equivalent within {within} on this test set, but the interval over {difference.unit} goes beyond "
-                "that, so this may not generalise."
+                f"equivalent within {within} {difference.tested_on}, but the interval over {difference.unit} goes "
+                "beyond that, so this may not generalise."
             )
         return f"equivalent within {within}."
     summary = summarise(difference.values)
@@ -88,12 +88,14 @@ def margin_sentence(verdict: MarginVerdict, difference: Difference, margin: floa
         low, high = difference.crossed_interval or (summary.mean, summary.mean)
         # The test is over seeds; all of them share the same few test samples.
         limit = f"; the interval over {difference.unit} includes zero, so this may not generalise" * (low <= 0 <= high)
-        return f"different: {better.label} is significantly better on this test set, {size}{limit}."
+        return f"different: {better.label} is significantly better {difference.tested_on}, {size}{limit}."
     if summary.n == 1:
         return f"not decided whether equivalent within {within}: one pair of runs cannot show it."
     if verdict.more_seeds is None:
-        return f"not decided whether equivalent within {within}; {MOST_PAIRS} seeds would not suffice at this spread."
+        most = f"{MOST_PAIRS} {difference.pair}s"
+        return f"not decided whether equivalent within {within}; {most} would not suffice at this spread."
     return (
         f"not decided whether equivalent within {within} or different; about {verdict.more_seeds} more "
-        f"seed{'' if verdict.more_seeds == 1 else 's'} would, with 80 % power, if mean and spread stay as observed."
+        f"{difference.pair}{'' if verdict.more_seeds == 1 else 's'} would, with 80 % power, if mean and spread stay "
+        "as observed."
     )

@@ -14,7 +14,7 @@ from preprocess.terminal.plural import counted
 from tune.comparison.captions import about_figure
 from tune.comparison.conclusions import Conclusion
 from tune.comparison.setting_analysis import Difference, SettingResult
-from tune.comparison.setting_axes import by_other_axes, number_axes
+from tune.comparison.setting_axes import by_other_axes, in_order, map_axes, number_axes
 from tune.rendering.hover_text import set_hover
 from tune.rendering.labels import short_name, short_value
 from tune.rendering.panels import set_about
@@ -61,10 +61,10 @@ def overview_figures(conclusion: Conclusion) -> dict[str, Overview]:
     if len(axes) == 1:
         figures["accuracy"] = Overview(about, partial(draw_lines, conclusion, groups, axes[0]))
         figures["gap"] = Overview(about, partial(draw_gap, conclusion, groups, axes[0]))
-    elif len(axes) == 2:
-        for name, results in groups.items():
+    if plane := map_axes(conclusion):
+        for name, results in by_other_axes(conclusion, plane).items():
             key = "-".join(filter(None, ("map", file_part(name))))
-            figures[key] = Overview(about_figure(results), partial(draw_maps, results, axes))
+            figures[key] = Overview(about_figure(results), partial(draw_maps, results, plane))
     return figures
 
 
@@ -143,8 +143,8 @@ def _draw_mean_line(axes: Axes, by_place: Sequence[tuple[float, list[float]]], c
 def draw_maps(results: Sequence[SettingResult], axes_names: Sequence[str], about: str = "") -> Figure:
     """Mean test accuracy over two axes: a map for each arm on one scale, and a map of each difference."""
     down, across = axes_names
-    rows = sorted({result.setting.place[down] for result in results})
-    columns = sorted({result.setting.place[across] for result in results})
+    rows = in_order(result.setting.place[down] for result in results)
+    columns = in_order(result.setting.place[across] for result in results)
     cells = {(result.setting.place[down], result.setting.place[across]): result for result in results}
     arms, differences = list(results[0].arms), results[0].differences
     figure, panels = new_figure(3.6 * (len(arms) + len(differences)), 3.4, len(arms) + len(differences))

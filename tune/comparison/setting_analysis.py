@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.analysis.convergence import Convergence
+from pipeline.analysis.convergence_rule import Convergence
 from pipeline.config.run_config import RunConfig
 from preprocess.datasets.emulated_names import is_emulated
+from preprocess.datasets.splits import Resampling, title_of_split
 from preprocess.errors import SpikeloomError
 from preprocess.store.imported_frames import open_dataset
 from tune.comparison.arms import Arm, Setting
 from tune.comparison.comparison_plan import Comparison, Outcome, Outcomes
-from tune.comparison.convergence.run_convergence import Speed, convergence_by_seed, speed_by_seed
+from tune.comparison.convergence.convergence_by_seed import Speed, convergence_by_seed, curve_area, speed_by_seed
+from tune.comparison.resampling.over_splits import interval_over_splits, test_per_train
 from tune.comparison.sample_predictions import has_predictions, read_correct, read_groups
 from tune.comparison.training_time import training_seconds
 from tune.stats.bootstrap import Bootstrap, bootstrap_accuracy, paired_bootstrap
 from tune.stats.clustered_samples import effective_samples
-from tune.stats.curves import learning_curve_area
 from tune.stats.equivalence import equivalence_p
 from tune.stats.sign_flip import detectable_difference, sign_flip_p
 from tune.stats.summary import Summary, effect_size, summarise, t_interval
@@ -33,9 +34,6 @@ SELECTIONS = {
     "paper": "best test epoch (the paper's convention)",
 }
 """How the evaluated epoch was selected, short enough for the column of a table."""
-
-# The accuracy that is measured after each epoch: the first of these that a run has.
-EPOCH_SPLITS = ("validation", "test", "train")
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,7 @@ class ArmResults:
         bootstrap: Bootstrap of the accuracy over seeds and test samples, if the predictions of every seed can be read.
         convergence: Whether the training of each finished run had ended, by seed.
         speed: The epochs that each run took to the training accuracy `Comparison.speed_at`, by seed.
+        over_splits: Interval of the accuracy over splits, if they are a factor; there is no bootstrap then.
     """
 
     arm: Arm
@@ -67,6 +66,7 @@ class ArmResults:
     bootstrap: Bootstrap | None = None
     convergence: Mapping[int, Convergence] = field(default_factory=dict)
     speed: Mapping[int, Speed] = field(default_factory=dict)
+    over_splits: tuple[float, float] | None = None
 
     @property
     def unconverged(self) -> tuple[int, ...]:
@@ -80,8 +80,8 @@ class ArmResults:
 
     @property
     def crossed_interval(self) -> tuple[float, float] | None:
-        """Interval of the test accuracy, Student's t over seeds and test samples, within 0 and 1."""
-        found = None if self.bootstrap is None else self.bootstrap.t_interval
+        """Interval of the test accuracy, Student's t over seeds and test samples or splits, within 0 and 1."""
+        found = self.over_splits if self.bootstrap is None else self.bootstrap.t_interval
         return None if found is None else (max(0.0, found[0]), min(1.0, found[1]))
 
 
@@ -96,6 +96,8 @@ class Difference:
         bootstrap: Bootstrap over seeds and test samples, if the predictions of every pair can be read.
         unit: The unit that the bootstrap resamples besides seeds: test samples, or groups of them such as subjects.
         test_samples: The number of test samples; 0 if unknown.
+        pair: What the values are paired by: "seed", or "pair" of seed and split if splits are a factor.
+        over_splits: Interval of the mean over splits, if they are a factor; there is no bootstrap then.
     """
 
     arm: Arm
@@ -104,6 +106,8 @@ class Difference:
     bootstrap: Bootstrap | None = None
     unit: str = "test samples"
     test_samples: int = 0
+    pair: str = "seed"
+    over_splits: tuple[float, float] | None = None
 
     @property
     def values(self) -> list[float]:
@@ -134,8 +138,13 @@ class Difference:
 
     @property
     def crossed_interval(self) -> tuple[float, float] | None:
-        """Interval of the mean, Student's t over seeds and test samples."""
-        return None if self.bootstrap is None else self.bootstrap.t_interval
+        """Interval of the mean, Student's t over seeds and test samples or splits."""
+        return self.over_splits if self.bootstrap is None else self.bootstrap.t_interval
+
+    @property
+    def tested_on(self) -> str:
+        """Where a difference is shown by the test over pairs."""
+        return "on this test set" if self.pair == "seed" else "on these splits"
 
     @property
     def effect(self) -> float | None:
@@ -167,6 +176,7 @@ class SettingResult:
         independent_samples: The effective number of independent samples; None if it cannot be estimated.
         tuned: The tuned values of each arm, by its name.
         unread: Why intervals over test samples are missing, one cause each.
+        draws: The splits, if they are a factor; `config` is then that of the first, and `test_samples` the smallest.
     """
 
     setting: Setting
@@ -179,6 +189,7 @@ class SettingResult:
     independent_samples: float | None = None
     tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
+    draws: tuple[Resampling, ...] = ()
 
     @property
     def config(self) -> RunConfig:
@@ -201,9 +212,15 @@ class SettingResult:
         return f"{name} (emulated)" if self.emulated and not is_emulated(name) else name
 
     @property
+    def split_title(self) -> str:
+        """The split, or all of them."""
+        dataset = self.config.dataset
+        return title_of_split(dataset.split, self.draws) if self.draws else dataset.split_title
+
+    @property
     def about(self) -> str:
         """Data set, split and T."""
-        return f"{self.dataset}, {self.config.dataset.split_title} split, {self.config.binning.steps_title}"
+        return f"{self.dataset}, {self.split_title} split, {self.config.binning.steps_title}"
 
     @property
     def selection(self) -> str:
@@ -211,7 +228,11 @@ class SettingResult:
 
 
 def analyse_setting(
-    comparison: Comparison, setting: Setting, outcomes: Outcomes, before: Outcomes | None = None
+    comparison: Comparison,
+    setting: Setting,
+    outcomes: Outcomes,
+    before: Outcomes | None = None,
+    draws: tuple[Resampling, ...] = (),
 ) -> SettingResult:
     """Analyse the runs of a setting.
 
@@ -220,12 +241,15 @@ def analyse_setting(
         setting: The setting.
         outcomes: The outcome of each run.
         before: Those with half of the epochs, if epochs were doubled.
+        draws: The splits of the setting, if they are a factor: the seeds are then pairs of seed and split.
     """
     every = _by_arm(comparison, setting, outcomes)
     halves = {} if before is None else _by_arm(comparison, setting, before)
     results = [outcome.result for mine in every.values() for outcome in mine.values() if outcome.run is not None]
     chance = _chance(comparison, setting, results)
-    predictions, unread = _read_predictions(comparison, setting, every)
+    # Splits have different test samples: their variance is that over splits.
+    predictions, unread = (None, "") if draws else _read_predictions(comparison, setting, every)
+    share = test_per_train(results) if draws else None
     classes = None if chance is None else round(1 / chance)
     arms = {
         arm.name: replace(
@@ -237,18 +261,27 @@ def analyse_setting(
     }
     first, *others = arms.values()
     groups, independent_samples = predictions.grouping() if predictions else (0, None)
-    test_samples = int(results[0]["test_samples"]) if results else None
+    test_samples = min((int(result["test_samples"]) for result in results), default=None)
+    if draws:
+        arms = {
+            name: replace(mine, over_splits=interval_over_splits(mine.accuracy, share)) for name, mine in arms.items()
+        }
+        first, *others = arms.values()
     return SettingResult(
         setting=setting,
         seeds=comparison.seeds,
         arms=arms,
-        differences=tuple(_difference(arm_results, first, predictions, test_samples or 0) for arm_results in others),
+        differences=tuple(
+            _over_splits(difference, share) if draws else difference
+            for difference in (_difference(ours, first, predictions, test_samples or 0) for ours in others)
+        ),
         emulated=any(result["emulated"] for result in results) or is_emulated(setting.config.dataset.name),
         test_samples=test_samples,
         groups=groups,
         independent_samples=independent_samples,
         tuned={arm.name: comparison.tuned.get((setting.name, arm.name), {}) for arm in comparison.arms},
-        unread=(unread,) if unread else tuple(_without_predictions(setting, arms, every)),
+        unread=(unread,) if unread else () if draws else tuple(_without_predictions(setting, arms, every)),
+        draws=draws,
     )
 
 
@@ -339,7 +372,7 @@ def _arm_results(
     accuracy |= {seed: chance for seed in diverged if chance is not None}
     accuracy = dict(sorted(accuracy.items()))
     correct = None if predictions is None else predictions.of(arm, accuracy)
-    areas = [area for outcome in mine.values() if outcome.run is not None and (area := _area(outcome)) is not None]
+    areas = [area for outcome in mine.values() if outcome.run is not None and (area := curve_area(outcome)) is not None]
     return ArmResults(
         arm,
         accuracy,
@@ -364,16 +397,6 @@ def _energy(result: Mapping[str, Any]) -> float | None:
     return None if found is None else float(found)
 
 
-def _area(outcome: Outcome) -> float | None:
-    assert outcome.run is not None
-    metrics = outcome.run.metrics
-    for split in EPOCH_SPLITS:
-        rows = [row for row in metrics if row.get(f"{split}_accuracy") is not None]
-        if rows:
-            return learning_curve_area([row["epoch"] for row in rows], [row[f"{split}_accuracy"] for row in rows])
-    return None
-
-
 def _difference(ours: ArmResults, first: ArmResults, predictions: _Predictions | None, test_samples: int) -> Difference:
     """A later arm minus the first."""
     by_seed = {seed: ours.accuracy[seed] - first.accuracy[seed] for seed in ours.accuracy if seed in first.accuracy}
@@ -385,3 +408,9 @@ def _difference(ours: ArmResults, first: ArmResults, predictions: _Predictions |
     grouped = predictions is not None and predictions.groups is not None
     unit = "groups of test samples" if grouped else "test samples"
     return Difference(ours.arm, first.arm, by_seed, bootstrap, unit, test_samples)
+
+
+def _over_splits(difference: Difference, share: float | None) -> Difference:
+    """The difference with an interval over splits."""
+    interval = interval_over_splits(difference.by_seed, share)
+    return replace(difference, unit="splits", pair="pair", over_splits=interval)

@@ -1,10 +1,12 @@
-"""The axes along which a comparison's settings differ: numeric ones, such as T, and all others."""
+"""The axes along which a comparison's settings differ: numeric ones, such as T, those of a map, and all others."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from tune.comparison.conclusions import Conclusion
+from tune.comparison.designs.design import POINT, PRESET
 from tune.comparison.setting_analysis import SettingResult
 
 
@@ -18,6 +20,30 @@ def number_axes(conclusion: Conclusion) -> list[str]:
         if len(values) > 1 and numbers and all(axis in setting.place for setting in settings):
             found.append(axis)
     return found
+
+
+def map_axes(conclusion: Conclusion) -> list[str]:
+    """The two axes of maps: the numeric ones, or else the only two fields in which the settings differ; [] if none.
+
+    Fields need not be numeric: `neuron.temporal_window` may have no limit, and `neuron.truncation` has names.
+    """
+    numbers = number_axes(conclusion)
+    if len(numbers) > 1:
+        return numbers if len(numbers) == 2 else []
+    settings = conclusion.comparison.settings
+    # Data sets have panels of their own: their accuracies share no scale.
+    fields = [axis for axis in settings[0].place if axis not in (PRESET, POINT, "dataset.name")]
+    varying = [axis for axis in fields if len({setting.place.get(axis) for setting in settings}) > 1]
+    return varying if len(varying) == 2 and all(axis in s.place for s in settings for axis in varying) else []
+
+
+def in_order(values: Iterable[Any]) -> list[Any]:
+    """Each value once: numbers ascending, with None, no limit, after them; names as they were given."""
+    once = list(dict.fromkeys(values))
+    numbers = [value for value in once if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    if len(numbers) + once.count(None) < len(once):
+        return once
+    return sorted(numbers) + [None] * once.count(None)
 
 
 def by_other_axes(conclusion: Conclusion, axes: Sequence[str]) -> dict[str, list[SettingResult]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from preprocess.errors import RunError
-from preprocess.files import is_locked, read_json
+from preprocess.files import read_json
+from preprocess.folder_lock import is_locked
 from preprocess.terminal.plural import counted
 from tune.objective.objective_folder import FILE
 from tune.objective.objective_search import ObjectiveLedger, ObjectiveSearch

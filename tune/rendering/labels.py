@@ -20,8 +20,41 @@ def neuron_label(name: str) -> str:
     return "-".join((kind.upper(), *variant))
 
 
+class DrawnSeed(int):
+    """A seed on one of several splits, written 2022/fold1.
+
+    As a number it is its position among all seeds and splits, so that it is unique and sorts.
+
+    Attributes:
+        seed: The seed.
+        split: The short name of the split.
+    """
+
+    seed: int
+    split: str
+
+    def __new__(cls, position: int, seed: int, split: str) -> DrawnSeed:
+        found = super().__new__(cls, position)
+        found.seed, found.split = seed, split
+        return found
+
+    def __str__(self) -> str:
+        return f"{self.seed}/{self.split}"
+
+    __repr__ = __str__
+
+
 def format_seeds(seeds: Sequence[int]) -> str:
-    """Seeds as a range, 2022–2024, if they are consecutive, otherwise as a list, 2022, 2024."""
+    """Seeds as a range, 2022–2024, if they are consecutive, otherwise as a list, 2022, 2024.
+
+    All seeds on all splits are the product of both, 2022–2024 on fold0, fold1.
+    """
+    drawn = [seed for seed in seeds if isinstance(seed, DrawnSeed)]
+    if drawn:
+        numbers, splits = (list(dict.fromkeys(part)) for part in zip(*((d.seed, d.split) for d in drawn), strict=True))
+        if len(numbers) * len(splits) == len(seeds):
+            return f"{format_seeds(numbers)} on {', '.join(splits)}"
+        return ", ".join(map(str, seeds))
     if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]}–{seeds[-1]}"
     return ", ".join(str(seed) for seed in seeds)

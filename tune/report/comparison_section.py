@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tune.comparison.overview_figures import overview_figures
 from tune.comparison.setting_analysis import SettingResult
 from tune.rendering.confusion_matrix import confusion_panel
 from tune.rendering.firing_rate_figure import rates_panel
-from tune.rendering.labels import format_seeds
+from tune.rendering.labels import DrawnSeed, format_seeds
 from tune.rendering.panels import Panel
 from tune.rendering.table import format_percent, number, points
 from tune.report.frame_strips import read_strips
@@ -105,7 +105,7 @@ def _setup_sentence(conclusion: Conclusion) -> str:
         return f"{seeds}{len(conclusion.results)} settings; {config.network.name}; {result.selection}."
     return (
         f"{seeds}{config.binning.steps_title}; {config.network.name}, {counted(epochs, 'epoch')}; "
-        f"{result.selection}; {config.dataset.split_title} split."
+        f"{result.selection}; {result.split_title} split."
     )
 
 
@@ -132,12 +132,19 @@ def _cards(conclusion: Conclusion) -> tuple[Card, ...]:
         summary = figures.summary
         std = "" if summary is None or summary.std is None else f" ± {format_percent(summary.std)}"
         value = "–" if summary is None else f"{format_percent(summary.mean)}{std} %"
-        cards.append(Card(f"{figures.arm.label} test accuracy", value, counted(len(figures.accuracy), "seed")))
+        cards.append(Card(f"{figures.arm.label} test accuracy", value, _runs(figures.accuracy)))
     for difference in result.differences:
         summary = summarise(difference.values)
         value = "–" if summary is None else f"{points(summary.mean)} percentage points"
-        cards.append(Card(difference.label, value, counted(len(difference.by_seed), "paired seed")))
+        cards.append(Card(difference.label, value, _runs(difference.by_seed, "paired ")))
     return tuple(cards)
+
+
+def _runs(by_seed: Mapping[int, float], paired: str = "") -> str:
+    """The number of seeds, or of seeds on splits."""
+    if any(isinstance(seed, DrawnSeed) for seed in by_seed):
+        return counted(len(by_seed), "pair") + " of seed and split"
+    return counted(len(by_seed), f"{paired}seed")
 
 
 def _overall_card(conclusion: Conclusion, arm: str) -> Card:
@@ -193,8 +200,9 @@ def _own_pictures(conclusion: Conclusion, shown: dict[str, Run], name: str) -> I
 
 
 def _of_networks(result: SettingResult, shown: dict[str, Run]) -> list[Panel]:
-    seed = next(iter(shown.values())).config.seed
-    where = f"{result.setting.name}, seed {seed}" if result.setting.name else f"seed {seed}"
+    config = next(iter(shown.values())).config
+    split = f", {config.dataset.split_title}" if result.draws else ""
+    where = f"{result.setting.name}, seed {config.seed}{split}" if result.setting.name else f"seed {config.seed}{split}"
     panels = []
     for label, run in shown.items():
         assert run.result is not None

@@ -28,6 +28,7 @@ from tune.objective.objective_folder import refuse_objective
 from tune.search.options import SCHEDULERS, SearchOptions
 from tune.search.registry import find_method
 from tune.search.search_method import SearchMethod
+from tune.space.parser import SPLIT_DRAWS
 from tune.space.space import Changes, Space, parse_space
 
 FILE = "search.json"
@@ -217,6 +218,12 @@ def plan_search(name: str, config: RunConfig, options: SearchOptions, cache: Pat
     config = override(config, {"selection": "validation"})
     try:
         space = parse_space(options.space, config)
+        errors += [
+            f"--space {path}: expected a field whose values can be ranked: trials that differ in it are scored on "
+            f"different samples. Run one search for each value, or compare: spikeloom compare --over {path}=..."
+            for path in SPLIT_DRAWS
+            if path in space.fields
+        ]
         errors += options.space_errors(space)
     except ConfigError as error:
         errors += error.errors

@@ -25,6 +25,8 @@ FORMS = f"a named space ({', '.join(NAMED_SPACES)}), a file, field=a,b,c or fiel
 _MOST_VALUES = 1000
 # These fields decide which samples score a trial; an augmentation changes only training samples.
 _SCORED_ON = ("dataset.name", "dataset.split", "dataset.validation_fraction", "selection")
+SPLIT_DRAWS = ("dataset.fold", "dataset.split_seed")
+"""The fields that choose among splits of one kind: repetitions in a comparison, but other samples in a search."""
 _NOT_SEARCHED = ("schedule.stop_epoch", "start_from")
 
 

@@ -1,4 +1,8 @@
-"""Holm's correction of several p-values for multiple comparisons."""
+"""Holm's correction of several p-values for multiple comparisons.
+
+The differences of a comparison are corrected in `tune.comparison.conclusions`, those of the speed of learning in
+`tune.comparison.convergence.learning_speed`.
+"""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def test_one_group_for_all_or_for_each_is_no_group():
     [
         (CIFAR, "official", "x has no official split. Choose one of first-900-train, first-100-test, random-0.9,"),
         (OFFICIAL, "first-900-train", "first-900-train splits by the number within a class, but in x the official"),
-        (CIFAR, "half", "random-0.9, by-group, split-in-time, found half."),
+        (CIFAR, "half", "by-group, leave-groups-out, split-in-time, found half."),
         (table([0, 1]), "first-900-train", "expected training and test samples from first-900-train, found 2 and 0"),
         (table([0, 1], split=[0, 1]), "official", "expected training and validation samples, found 1 samples in all"),
         (table([0, 1, 1], split=[0, 1, 255]), "official", "some samples of x belong to no official split"),

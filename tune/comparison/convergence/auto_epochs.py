@@ -1,9 +1,9 @@
 """`--epochs auto`: all runs are trained again for twice as many epochs until every one of them has converged.
 
 Each round trains every arm in every setting with every seed, from scratch and with the schedule stretched to its number
-of epochs, so that all arms have the same. A run has converged by the rule of `pipeline.analysis.convergence`; from the
-second round on, the gain that doubling the epochs brought is measured instead of projected. Test results play no part,
-so that stopping does not depend on the differences that are tested. The number of epochs is recorded in
+of epochs, so that all arms have the same. A run has converged by the rule of `pipeline.analysis.convergence_rule`;
+from the second round on, the gain that doubling the epochs brought is measured instead of projected. Test results play
+no part, so that stopping does not depend on the differences that are tested. The number of epochs is recorded in
 `comparison.json` before the first run of a round, and finished runs are kept: an interrupted comparison continues in
 its round.
 """

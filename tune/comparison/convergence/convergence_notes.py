@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.analysis.convergence import MOST_GAIN
+from pipeline.analysis.convergence_rule import MOST_GAIN
 from preprocess.terminal.plural import counted
 from tune.comparison.comparison_plan import Comparison
 from tune.comparison.setting_analysis import SettingResult

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from pipeline.analysis.convergence import FEWEST_EPOCHS, FITTED, MOST_GAIN, Convergence
+from pipeline.analysis.convergence_rule import FEWEST_EPOCHS, FITTED, MOST_GAIN, Convergence
 from tune.comparison.captions import data_title
 from tune.comparison.convergence.learning_speed import (
     censored_seeds,

@@ -18,6 +18,7 @@ from tune.stats.sign_flip import pairs_needed
 
 # Axes besides the field paths: the preset, for designs of several presets, and the lag of delayed cues.
 PRESET = "preset"
+POINT = "point"
 LAG = "lag, ms"
 _LAG = re.compile(r"-lag(\d+)$")
 
@@ -117,7 +118,7 @@ def make_settings(
             config = override(base, {**changes, **own})
             for point, more in (points or {"": {}}).items():
                 name = ", ".join([*parts, point] if point else parts)
-                place = {PRESET: preset, **own} | ({"point": point} if point else {})
+                place = {PRESET: preset, **own} | ({POINT: point} if point else {})
                 found.append(Setting(name, override(config, more), _with_lag(place)))
     return tuple(found)
 

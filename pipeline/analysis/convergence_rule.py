@@ -23,7 +23,7 @@ put down to the falling learning rate.
 What the rule cannot see: a run of fewer than `FEWEST_EPOCHS` epochs is too short for a projection; a run that has
 hardly learned may be on the plateau before the learning begins. Neither counts as converged. Nor does the rule know the
 test accuracy, which may change after the training samples are fitted. How often the rule is wrong is measured by
-`tests/test_pipeline/analysis/test_convergence.py`.
+`tests/test_pipeline/analysis/test_convergence_rule.py`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.analysis.convergence import (
+from pipeline.analysis.convergence_rule import (
     FEWEST_EPOCHS,
     MOST_GAIN,
     Convergence,

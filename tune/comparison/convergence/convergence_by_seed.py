@@ -1,4 +1,7 @@
-"""The convergence of every finished run of an arm, and the epochs that each took to a training accuracy."""
+"""The convergence of every finished run of an arm, and the epochs that each took to a training accuracy.
+
+The rule for one run is `pipeline.analysis.convergence_rule`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.analysis.convergence import Convergence, assess_convergence, epochs_to
+from pipeline.analysis.convergence_rule import Convergence, assess_convergence, epochs_to
 from tune.comparison.comparison_plan import Outcome
+from tune.stats.curves import learning_curve_area
+
+EPOCH_SPLITS = ("validation", "test", "train")
+"""The accuracy that is measured after each epoch: the first of these that a run has."""
 
 
 @dataclass(frozen=True)
@@ -75,3 +82,14 @@ def _samples(result: Mapping[str, Any], epochs: float) -> float | None:
     if result.get("train_samples") is None:
         return None
     return epochs * (result["train_samples"] - result.get("left_out_per_epoch", 0))
+
+
+def curve_area(outcome: Outcome) -> float | None:
+    """The mean accuracy of a finished run over its epochs, on the first of `EPOCH_SPLITS` that it measured."""
+    assert outcome.run is not None
+    metrics = outcome.run.metrics
+    for split in EPOCH_SPLITS:
+        rows = [row for row in metrics if row.get(f"{split}_accuracy") is not None]
+        if rows:
+            return learning_curve_area([row["epoch"] for row in rows], [row[f"{split}_accuracy"] for row in rows])
+    return None

@@ -1,0 +1,31 @@
+"""The interval of an accuracy or a difference over splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tune.rendering.labels import DrawnSeed
+from tune.stats.resampled_interval import resampled_interval
+
+
+def test_per_train(results: Sequence[Mapping[str, Any]]) -> float | None:
+    """Test samples divided by training samples, the mean over the runs; None without results."""
+    ratios = [result["test_samples"] / result["train_samples"] for result in results if result.get("train_samples")]
+    return float(np.mean(ratios)) if ratios else None
+
+
+def interval_over_splits(by_pair: Mapping[int, float], ratio: float | None) -> tuple[float, float] | None:
+    """Interval of the mean over splits; each split counts with its mean over seeds.
+
+    Args:
+        by_pair: The value by pair of seed and split.
+        ratio: Test samples divided by training samples; None if unknown.
+    """
+    by_split: dict[str, list[float]] = {}
+    for pair, value in by_pair.items():
+        if isinstance(pair, DrawnSeed):
+            by_split.setdefault(pair.split, []).append(value)
+    return None if ratio is None else resampled_interval([float(np.mean(part)) for part in by_split.values()], ratio)
