@@ -1,46 +1,36 @@
 """Run designs and write a page with the results of each: ``python -m benchmarks.results``.
 
-docs/results/<design>.md    command, commit, training time and machine; figures, conclusions and tables; and the
-                            paper's results in a separate table
+docs/results/<design>.md    question, verdict, whether runs had converged, command, commit, training time and machine;
+                            figures, conclusions, tables and each seed's counts; the settings that the design changes;
+                            and the paper's results in a separate table
+docs/results/README.md      a line for each page (`benchmarks.results_index`)
 """
 
 from __future__ import annotations
 
-import os
-import platform
-import shlex
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from preprocess.files import write_whole
-from tune.comparison.captions import about_figure
-from tune.comparison.comparison_figures import learning_panels
-from tune.comparison.comparison_plan import read_comparison
-from tune.comparison.comparison_tables import accuracy_table, difference_table, equal_cost_table
-from tune.comparison.conclusions import Conclusion, conclude, excluded_lines
-from tune.comparison.designs.registry import paper_table
-from tune.comparison.equal_cost import accuracies_at_equal_cost
-from tune.comparison.overview_figures import overview_figures
-from tune.rendering.firing_rate_figure import rates_panel
-from tune.rendering.panels import Panel, draw_panels
-from tune.rendering.style import PAPER, drawing
-
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
-
-# Designs whose pages show these figures in addition to the differences.
-_CURVES = ("figure3a-small", "figure4-small", "figure10-small")
-_RATES = ("figure11-small",)
+from benchmarks.results_index import RESULTS, write_index
+from benchmarks.results_page import write_page
+from pipeline.config.run_config import RunConfig
+from preprocess.files import read_json, write_json
+from tune.commands.compare import parse_arguments, plan_comparison
+from tune.comparison.comparison_plan import FILE, Comparison
+from tune.trials.ledger import BASIS, Ledger
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Run designs, or continue them, and write their pages.
+    """Run designs, or continue them, and write their pages and the index.
 
     Example: python -m benchmarks.results table3-small figure2b-small figure3a-small figure4-small --cache cache
     """
@@ -48,20 +38,37 @@ class Arguments:
     designs: Annotated[tuple[str, ...], tyro.conf.Positional]
     cache: Path = Path("cache")
     runs: Path = Path("runs")
-    """The folder with one comparison folder per design; finished runs are not repeated."""
+    """The folder with one comparison folder per design; finished runs are not repeated, and those that several designs
+    have in common are trained once."""
     docs: Path = RESULTS
     commit: str | None = None
     """The commit that trained the runs, if it is not that of this checkout."""
+    page_only: bool = False
+    """Write the page from the runs that are there, without training."""
 
 
 def main(arguments: Arguments) -> None:
     for design in arguments.designs:
         folder = arguments.runs / design
-        argv = ["compare", design, "--cache", str(arguments.cache), "--out", str(folder)]
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "tune", *argv], check=True, stdout=subprocess.DEVNULL)
-        print(f"{design}: {time.perf_counter() - start:.0f} s", flush=True)
+        if not arguments.page_only:
+            argv = [design, "--cache", str(arguments.cache), "--out", str(folder)]
+            taken = take_common_runs(plan_comparison(parse_arguments(argv)), folder)
+            start = time.perf_counter()
+            _compare(argv)
+            print(f"{design}: {time.perf_counter() - start:.0f} s, {taken} runs of other designs", flush=True)
         write_page(design, folder, arguments.docs, arguments.commit or _commit())
+        write_index(arguments.docs)
+
+
+def _compare(argv: list[str]) -> None:
+    """Run the comparison in a process of its own; its messages are on stderr already if it ends with an error."""
+    program = [sys.executable, "-m", "tune", "compare", *argv]
+    try:
+        code = subprocess.run(program, check=False, stdout=subprocess.DEVNULL).returncode
+    except KeyboardInterrupt:
+        code = 130
+    if code:
+        sys.exit(code)
 
 
 def _commit() -> str:
@@ -71,69 +78,52 @@ def _commit() -> str:
     return found.stdout.strip() or "unknown"
 
 
-def write_page(design: str, folder: Path, docs: Path, commit: str) -> None:
-    """Write a design's page and its figures."""
-    conclusion = conclude(read_comparison(folder), folder)
-    docs.mkdir(parents=True, exist_ok=True)
-    names = _write_figures(design, conclusion, docs)
-    paper = paper_table(design)
-    tables = [accuracy_table(conclusion), difference_table(conclusion)]
-    matches = accuracies_at_equal_cost(conclusion)
-    tables += [equal_cost_table(conclusion, matches)] if matches else []
-    sentences = [f"- {line}" for line in (*conclusion.sentences(), *excluded_lines(conclusion.errors))]
-    parts = [
-        f"# {design}",
-        _about(design, conclusion, commit),
-        *(f"![{name.removesuffix('.svg')}]({name})" for name in names),
-        "## What the data show\n\n" + "\n".join(sentences),
-        *(table.markdown().rstrip() for table in tables),
-        *([paper.markdown().rstrip()] if paper else []),
-    ]
-    write_whole(docs / f"{design}.md", lambda path: path.write_text("\n\n".join(parts) + "\n"))
+def take_common_runs(planned: Comparison, folder: Path) -> int:
+    """Copy finished runs of the same configuration from the folders beside it; the number of copied runs.
+
+    A run is the same whichever design it belongs to, as long as the data are: `basis.json` is copied with it, so that
+    `compare` refuses runs on another version of a data set.
+
+    Args:
+        planned: The comparison as the command would declare it.
+        folder: Its folder, existing or not.
+    """
+    mine = read_json(folder / BASIS) or {}
+    ledger, taken = Ledger(folder), 0
+    for other in sorted(path for path in folder.parent.glob("*") if path != folder and (path / FILE).is_file()):
+        theirs, basis = Ledger(other), read_json(other / BASIS) or {}
+        if any(mine.get(what, basis[what]) != basis[what] for what in basis):
+            continue
+        for config in _every_round(planned):
+            record = None if ledger.is_final(config) else theirs.read_done(config)
+            if record is None or record["status"] != "done":
+                continue
+            if not (folder / FILE).is_file():
+                folder.mkdir(parents=True, exist_ok=True)
+                planned.declare(0).write(folder)
+            _copy_run(theirs.trial_folder(config), ledger.trial_folder(config))
+            mine |= basis
+            write_json(folder / BASIS, mine)
+            taken += 1
+    return taken
 
 
-def _about(design: str, conclusion: Conclusion, commit: str) -> str:
-    count = len(conclusion.comparison.configs()) + len(conclusion.comparison.first_parts())
-    runs = [outcome.run for outcome in conclusion.outcomes.values() if outcome.run is not None]
-    spent = sum(row["epoch_s"] for run in runs for row in run.timings)
-    first = runs[0]
-    lines = {
-        "Command": f"`spikeloom compare {shlex.quote(design)}`",
-        "Commit": commit,
-        "Date": str(first.environment.get("started"))[:10],
-        "Runs": f"{count}, {spent / 60:.0f} minutes of training in total",
-        "Machine": f"{len(os.sched_getaffinity(0))} cores, {first.environment.get('processor')}, {platform.system()}",
-        "Data": ", ".join(dict.fromkeys(f"{v.dataset} ({v.test_samples} test samples)" for v in conclusion.results)),
-    }
-    return "\n".join(f"- {name}: {value}" for name, value in lines.items())
+def _every_round(planned: Comparison) -> Iterator[RunConfig]:
+    """The runs of the first round, and of those with doubled epochs."""
+    yield from planned.first_parts()
+    yield from planned.configs()
+    while planned.auto is not None and 2 * planned.longest <= planned.auto.most:
+        planned = planned.stretched(2)
+        yield from planned.configs()
 
 
-def _write_figures(design: str, conclusion: Conclusion, docs: Path) -> list[str]:
-    names = []
-    with drawing(PAPER):
-        figures = {name: overview.draw(overview.about) for name, overview in overview_figures(conclusion).items()}
-        for result in conclusion.results:
-            where = f"{result.dataset}-".replace(" ", "-") if len(conclusion.results) > 1 else ""
-            about = about_figure([result])
-            if design in _CURVES:
-                figures[f"{where}curves"] = draw_panels(*learning_panels(conclusion, result), about=about)
-            if design in _RATES:
-                figures[f"{where}rates"] = draw_panels(_rates(conclusion, result.setting.name), about=about)
-        for name, figure in figures.items():
-            path = docs / f"{design}-{name}.svg"
-            write_whole(path, lambda to, figure=figure: figure.savefig(to, format="svg", metadata={"Date": None}))
-            names.append(path.name)
-    return names
-
-
-def _rates(conclusion: Conclusion, setting: str) -> Panel:
-    """Mean firing rates by layer over the seeds."""
-    rates: dict[str, dict[str, float]] = {}
-    for arm in conclusion.comparison.arms:
-        runs = [conclusion.outcomes[setting, arm.name, seed].run for seed in conclusion.comparison.seeds]
-        every = [run.result["firing_rates"] for run in runs if run is not None and run.result is not None]
-        rates[arm.label] = {layer: sum(row[layer] for row in every) / len(every) for layer in every[0]}
-    return rates_panel("Measured on the test samples; means over seeds.", rates)
+def _copy_run(source: Path, target: Path) -> None:
+    """Copy a run's folder as a whole: an interrupted copy is not taken for a finished run."""
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
 
 
 if __name__ == "__main__":

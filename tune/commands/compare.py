@@ -84,9 +84,10 @@ class Arguments(ConfiguredArguments):
     """Number of trials per neuron and setting for --fairness equal-budget (default: 8)."""
     epochs: Literal["auto"] | None = None
     """auto: double the epochs of all runs, from --schedule.epochs on, until every run has converged; whether it has is
-    decided by its training alone."""
+    decided by its training alone. Small designs declare this with a maximum of their own, unless --schedule.epochs is
+    given alone."""
     max_epochs: int | None = None
-    """Largest number of epochs for --epochs auto (default: 8 times --schedule.epochs)."""
+    """Largest number of epochs for --epochs auto (default: 8 times --schedule.epochs, or that of the design)."""
     margin: float | None = None
     """Largest difference that does not matter, in percentage points, declared before the first run. The verdict is then
     equivalent within the margin (two one-sided tests), different, or not decided."""
@@ -192,9 +193,15 @@ def plan_comparison(arguments: Arguments) -> Comparison:
         margin=None if arguments.margin is None else arguments.margin / 100,
         speed_at=arguments.speed_at / 100,
     )
-    if arguments.epochs is None:
+    most = design.most_epochs if design is not None and arguments.max_epochs is None else arguments.max_epochs
+    if arguments.epochs is None and not _declares_auto(arguments, design):
         return comparison
-    return replace(comparison, auto=auto_epochs(comparison, arguments.max_epochs))
+    return replace(comparison, auto=auto_epochs(comparison, most))
+
+
+def _declares_auto(arguments: Arguments, design: Design | None) -> bool:
+    """Whether the design has its epochs doubled; a number of epochs on the command line is meant as it stands."""
+    return design is not None and design.most_epochs is not None and "schedule.epochs" not in arguments.given
 
 
 def _design(arguments: Arguments) -> Design | None:
@@ -256,7 +263,7 @@ def _refuse(arguments: Arguments, design: Design | None) -> None:
             f"--budget: expected --fairness equal-budget, found --fairness {arguments.fairness}. Leave --budget out, "
             "or change --fairness."
         )
-    if arguments.max_epochs is not None and arguments.epochs is None:
+    if arguments.max_epochs is not None and arguments.epochs is None and not _declares_auto(arguments, design):
         errors.append(
             f"--max-epochs: expected --epochs auto with it, found --max-epochs {arguments.max_epochs} alone. "
             "For a fixed number of epochs: --schedule.epochs"

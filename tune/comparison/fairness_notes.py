@@ -7,7 +7,8 @@ from tune.comparison.arms import Arm
 from tune.comparison.comparison_plan import Comparison
 from tune.rendering.labels import neuron_label, short_value
 
-_CONTROLS = ("lif-reset1.8", "clif-detached")
+# LIF with CLIF's reset alone, and CLIF without its gradient: either separates the two.
+_CONTROLS = frozenset({"lif-reset1.8", "clif-detached"})
 
 
 def equality_notes(comparison: Comparison) -> list[str]:
@@ -31,7 +32,7 @@ def equality_notes(comparison: Comparison) -> list[str]:
             "All neurons have the same tau, which may suit one better than another (`--fairness tau-grid` tunes it for "
             "each neuron)."
         )
-    if {"lif", "clif"} <= neurons and not set(_CONTROLS) <= neurons:
+    if {"lif", "clif"} <= neurons and not _CONTROLS & neurons:
         notes.append(
             "These runs cannot tell whether a difference comes from CLIF's gradient or from its deeper reset, because "
             "LIF with a reset of 1.8 thresholds has nearly the same spikes as CLIF: the design `controls` can."

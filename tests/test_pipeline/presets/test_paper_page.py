@@ -135,4 +135,6 @@ def test_every_design_of_full_size_is_on_the_page():
         "table3",
         "table3-cifar10",
         *(f"figure{number}" for number in figures),
+        "figure10-events",
+        "figure11-events",
     }

@@ -1,12 +1,22 @@
-"""The page in docs/results that ``python -m benchmarks.results`` writes of a design."""
+"""The pages in docs/results that ``python -m benchmarks.results`` writes of designs, and their index."""
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from pathlib import Path
 
-from made_up import write_comparison
+import pytest
+from made_up import CONFIG, write_comparison, write_comparison_runs, write_run
 
-from benchmarks.results import write_page
+from benchmarks.results import Arguments, main, take_common_runs
+from benchmarks.results_index import NAME, RESULTS, facts, index_text, write_index
+from benchmarks.results_page import changes_table, write_page
+from preprocess.files import write_json
+from tune.comparison.arms import neuron_arm
+from tune.comparison.comparison_plan import AutoEpochs, Comparison, compare_neurons, read_outcomes
+from tune.comparison.designs.registry import DESIGNS
+from tune.trials.ledger import BASIS, Ledger
 
 
 def test_page_has_what_was_run_and_the_paper_s_numbers_apart(tmp_path: Path):
@@ -30,3 +40,143 @@ def test_page_has_what_was_run_and_the_paper_s_numbers_apart(tmp_path: Path):
     before = {path: path.read_bytes() for path in docs.iterdir()}
     write_page("figure11-small", tmp_path / "runs", docs, "0ff1ce")
     assert {path: path.read_bytes() for path in docs.iterdir()} == before
+
+
+def section(text: str, title: str) -> list[dict[str, str]]:
+    """The rows of the first table under a heading with this text, by column."""
+    lines = text.partition(f"## {title}")[2].splitlines()
+    table = [line.strip("| ").split(" | ") for line in itertools.takewhile(lambda x: not x.startswith("## "), lines[1:])
+             if line.startswith("|")]  # fmt: skip
+    return [dict(zip(table[0], row, strict=True)) for row in table[2:]]
+
+
+def enumerated_p(counts: list[int]) -> float:
+    """The sign-flip test with whole numbers, one pattern after another."""
+    patterns = list(itertools.product((1, -1), repeat=len(counts)))
+    sums = [abs(sum(sign * count for sign, count in zip(signs, counts, strict=True))) for signs in patterns]
+    return sum(found >= abs(sum(counts)) for found in sums) / len(sums)
+
+
+def test_every_p_value_of_a_page_can_be_recomputed_from_its_counts(tmp_path: Path):
+    correct: dict[str, list[int | None]] = {
+        "lif": [30, 31, 29, 33, 28, 30, 32],
+        "clif": [33, 35, 30, 36, 32, 31, 36],
+        "lif-reset1.8": [31, 30, 29, 34, 30, 29, 33],
+    }
+    write_comparison(tmp_path / "runs", correct)
+    write_page("table2-small", tmp_path / "runs", tmp_path, "0ff1ce")
+    text = (tmp_path / "table2-small.md").read_text()
+    counts = {
+        row["neuron"]: [int(value) for column, value in row.items() if column.startswith("seed")]
+        for row in section(text, "Emulated data: Correct test samples by seed")
+    }
+    assert list(counts.values()) == list(correct.values())
+    differences = section(text, "Emulated data: Paired differences")
+    raw = {}
+    for row in differences:
+        later, _, first = row["difference"].partition(" − ")
+        raw[later] = enumerated_p([a - b for a, b in zip(counts[later], counts[first], strict=True)])
+        assert row["sign-flip p"] == f"{raw[later]:.2g}"
+    assert 0 < raw["CLIF"] <= 0.05 < raw["LIF-reset1.8"] < 1
+    # Seven seeds are enough for two differences.
+    assert facts(text)["Verdict"].endswith(
+        "(significant, p = 0.031); LIF-reset1.8 − LIF: +1.1 percentage points (no "
+        f"significant difference, p = {raw['LIF-reset1.8']:.2g})"
+    )
+    # Holm: twice the smaller one, and no less for the larger one.
+    holm = {row["difference"].partition(" − ")[0]: row["Holm p"] for row in differences}
+    smaller = min(1.0, 2 * raw["CLIF"])
+    assert holm == {"CLIF": f"{smaller:.2g}", "LIF-reset1.8": f"{max(smaller, raw['LIF-reset1.8']):.2g}"}
+
+
+def test_a_page_of_short_runs_says_above_all_that_it_compares_speed(tmp_path: Path):
+    write_comparison(tmp_path / "runs", {"lif": [30, 31], "clif": [31, 31]})
+    write_page("table2-small", tmp_path / "runs", tmp_path, "0ff1ce")
+    text = (tmp_path / "table2-small.md").read_text()
+    assert text.startswith(
+        "# table2-small\n\n**Not trained to convergence: this compares speed of learning at 5 epochs"
+    )
+    found = facts(text)
+    assert found["Converged"] == "no, 4 of 4 runs had not after 5 epochs"
+    assert found["Verdict"].startswith("speed of learning at 5 epochs only: CLIF − LIF: +1.3 percentage points (2 ")
+    assert "## Emulated data: Convergence" in text
+
+
+def fitted(folder: Path, counts: dict[str, list[int]]) -> None:
+    """A comparison of runs of 40 epochs that fit all of their training samples."""
+    config = replace(CONFIG, schedule=replace(CONFIG.schedule, epochs=40))
+    write_comparison(folder, {neuron: list(mine) for neuron, mine in counts.items()}, config=config)
+
+
+def test_a_page_of_converged_runs_says_so(tmp_path: Path):
+    fitted(tmp_path / "runs", {"lif": [30, 31], "clif": [31, 31]})
+    write_page("table2-small", tmp_path / "runs", tmp_path, "0ff1ce")
+    text = (tmp_path / "table2-small.md").read_text()
+    assert "Not trained to convergence" not in text
+    assert facts(text)["Converged"] == "yes, all 4 runs after 40 epochs"
+    assert facts(text)["Verdict"] == "CLIF − LIF: +1.3 percentage points (2 seeds are too few for a test)"
+
+
+def test_the_settings_that_a_design_changes_in_its_preset_are_listed():
+    design = DESIGNS["table3-small"]
+    table = changes_table(Comparison("table3-small", design.settings({}), design.arms, (1, 2), Path("cache")))
+    assert table is not None
+    found = {row[1]: row[2:] for row in table.rows}
+    assert found["network.width"] == ("1", "0.25") and found["binning.timesteps"] == ("10", "4")
+    assert found["schedule.epochs"] == ("10", "32") and found["grad_steps"] == ("none", "1, 2, 4")
+    assert found["neuron.tau"] == ("2", "1.1, 1.5, 2") and found["selection"][1] == "last"
+    assert "dataset.name" not in found and "seed" not in found
+
+
+def test_the_index_has_a_line_for_each_page_and_is_that_of_the_committed_pages(tmp_path: Path):
+    fitted(tmp_path / "runs", {"lif": [30, 31], "clif": [31, 31]})
+    write_page("table2-small", tmp_path / "runs", tmp_path, "0ff1ce")
+    write_index(tmp_path)
+    lines = [line for line in (tmp_path / NAME).read_text().splitlines() if line.startswith("| [")]
+    assert lines == [
+        f"| [table2-small](table2-small.md) | {DESIGNS['table2-small'].summary} "
+        "| CLIF − LIF: +1.3 percentage points (2 seeds are too few for a test) | yes, all 4 runs after 40 epochs "
+        "| emulated-gestures (40 test samples) |"
+    ]
+    assert (RESULTS / NAME).read_text("utf-8") == index_text(RESULTS), "run: python -m benchmarks.results_index"
+
+
+@pytest.mark.parametrize(
+    "page", sorted(path for path in RESULTS.glob("*.md") if path.name != NAME), ids=lambda p: p.stem
+)
+def test_committed_pages_have_their_facts_and_a_warning_above_verdicts_on_runs_that_had_not_converged(page: Path):
+    text = page.read_text("utf-8")
+    found = facts(text)
+    assert {"Question", "Verdict", "Converged", "Data", "Command", "Commit"} <= found.keys()
+    warned = text.split("\n")[2].startswith("**Not trained to convergence: ")
+    assert warned == found["Converged"].startswith("no")
+    assert warned == found["Verdict"].startswith("speed of learning at ")
+
+
+def test_the_command_writes_the_page_and_the_index(tmp_path: Path):
+    write_comparison(tmp_path / "runs" / "table2-small", {"lif": [30, 31], "clif": [31, 31]})
+    docs = tmp_path / "docs"
+    main(Arguments(("table2-small",), runs=tmp_path / "runs", docs=docs, commit="0ff1ce", page_only=True))
+    assert {path.name for path in docs.iterdir()} == {"table2-small.md", NAME}
+    assert "[table2-small](table2-small.md)" in (docs / NAME).read_text()
+
+
+def test_runs_that_two_designs_have_in_common_are_copied_unless_their_data_differ(tmp_path: Path):
+    auto = AutoEpochs(2 * CONFIG.schedule.epochs)
+    one = compare_neurons("one", CONFIG, ("lif", "clif"), (7, 8), tmp_path / "cache")
+    write_comparison_runs(tmp_path / "one", one, {("", "lif"): [30, None], ("", "clif"): [31, 32]})
+    write_json(tmp_path / "one" / BASIS, {"the data set": "abc"})
+    other = replace(one, name="other", arms=(neuron_arm("lif"), neuron_arm("plif")), auto=auto)
+    # A run of the doubled round is taken as well.
+    long = other.stretched(2).configs()[0]
+    write_run(Ledger(tmp_path / "one").trial_folder(long), long)
+    Ledger(tmp_path / "one").end(long, "done")
+    (tmp_path / "other").mkdir()
+    write_json(tmp_path / "other" / BASIS, {"the data set": "another"})
+    assert take_common_runs(other, tmp_path / "other") == 0
+    assert take_common_runs(other, tmp_path / "third") == 2
+    # Seed 8 of LIF had failed, and is left to be trained.
+    there = {key: outcome.run is not None for key, outcome in read_outcomes(other, tmp_path / "third").items()}
+    assert [key for key, done in there.items() if done] == [("", "lif", 7)]
+    assert Ledger(tmp_path / "third").is_final(long)
+    assert take_common_runs(other, tmp_path / "third") == 0

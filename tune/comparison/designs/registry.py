@@ -9,7 +9,7 @@ from preprocess.errors import ConfigError
 from preprocess.nearest_name import nearest_name
 from tune.comparison.arms import Arm, Changes, neuron_arm
 from tune.comparison.comparison_plan import Comparison
-from tune.comparison.designs.design import PAIR, SHORT, SMALL, Design, neuron_arms
+from tune.comparison.designs.design import CONTROLLED, REAL, RESET_CONTROLLED, SHORT, SHORT_MOST, Design, neuron_arms
 from tune.comparison.designs.paper_designs import paper_designs
 from tune.rendering.table import Table
 
@@ -17,16 +17,18 @@ from tune.rendering.table import Table
 def _own_designs() -> Iterator[Design]:
     for suffix, presets, changes in (
         ("", ("gesture-vgg11",), {"selection": "last"}),
-        ("-small", SMALL, SHORT),
+        ("-small", REAL, SHORT),
     ):
         full_size = not suffix
-        where = ", on a CPU" if suffix else ", on DVS-Gesture"
+        where = ", on N-MNIST and a CPU" if suffix else ", on DVS-Gesture"
+        most = SHORT_MOST if suffix else None
         yield Design(
             f"controls{suffix}",
             f"Ablation of CLIF: neurons with one of its components each{where}",
             presets,
             neuron_arms("lif", "clif", "lif-reset1.8", "clif-detached", "clif-undecayed", "alif"),
             changes=changes,
+            most_epochs=most,
             full_size=full_size,
         )
         yield Design(
@@ -35,38 +37,56 @@ def _own_designs() -> Iterator[Design]:
             presets,
             (neuron_arm("lif"), Arm("LIF, other seeds", {"neuron.name": "lif"}, seed_offset=1000)),
             changes=changes,
+            most_epochs=most,
             full_size=full_size,
         )
         yield Design(
             f"robustness{suffix}",
             f"Robustness of the sign of CLIF − LIF to changes of shared settings{where}",
             presets,
-            (neuron_arm("lif"), _CLIF_ALONE),
+            (neuron_arm("lif"), *(_alone(name) for name in (("clif", "lif-reset1.8") if suffix else ("clif",)))),
             changes=changes,
             points=_ROBUSTNESS,
-            seeds=3 if suffix else 0,
+            seeds=2 if suffix else 0,
+            most_epochs=most,
             full_size=full_size,
         )
-    yield Design(
-        "delayed-cue-small",
-        "Delayed cue: the class is shown before a lag of distractors; difference between the neurons over the lag",
-        ("cue-small",),
-        PAIR,
-        {"dataset.name": tuple(f"emulated-cue-lag{lag}" for lag in (0, 50, 100, 200))},
-        changes={"network.width": 0.5, "schedule.epochs": 8},
-    )
+    # With tau = 5 a potential outlasts the lag, so that the task is learnt several times faster: fewer epochs.
+    for suffix, tau, epochs in (("", 2.0, 32), ("-tau5", 5.0, 20)):
+        yield Design(
+            f"delayed-cue{suffix}-small",
+            f"Delayed cue: the class is shown 100 ms before it must be reported, in two time steps; tau = {tau:g}",
+            ("cue-small",),
+            CONTROLLED,
+            changes={
+                "dataset.name": "emulated-cue-lag100",
+                "neuron.tau": tau,
+                "network.width": 0.5,
+                "schedule.epochs": epochs,
+            },
+            most_epochs=2 * epochs,
+        )
     yield Design(
         "time-order-small",
-        "Importance of temporal order: time steps as they are, shuffled, reversed, or a single frame",
-        ("gestures-hard-small",),
-        PAIR,
+        "Importance of temporal order: time steps as they are, shuffled, reversed, or a single frame; N-MNIST on a CPU",
+        REAL,
+        RESET_CONTROLLED,
         {"input.time_order": ("as-is", "shuffled", "reversed", "one-frame")},
         changes=SHORT,
+        # A test of all differences needs nine seeds: 108 runs.
+        seeds=3,
+        most_epochs=SHORT_MOST,
     )
 
 
-# CLIF has one kind of reset and one gradient of it: points that change these change LIF only, as their names say.
-_CLIF_ALONE = Arm("clif", {"neuron.name": "clif", "neuron.reset": "soft", "neuron.detach_reset": False})
+def _alone(neuron: str) -> Arm:
+    """The arm of a neuron with one kind of reset and one gradient of it.
+
+    Points that change these change LIF only, as their names say.
+    """
+    return Arm(neuron, {"neuron.name": neuron, "neuron.reset": "soft", "neuron.detach_reset": False})
+
+
 _ROBUSTNESS: dict[str, Changes] = {
     "as it is": {},
     "surrogate triangle": {"neuron.surrogate": "triangle"},
