@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.util
 import inspect
 import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.code_hash import code_sha256, values_sha256
@@ -194,11 +195,23 @@ def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+class _SourceLoader(importlib.machinery.SourceFileLoader):
+    """Compiles a file at every load: a compiled copy is recognised by the file's size and second alone.
+
+    A file that was changed within a second to one of the same size would otherwise be loaded as it was, and recorded
+    with the checksum of its new content.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
+
+
 def _load_file(path: Path) -> ModuleType:
     # One module for one content, so that its classes are the same for every network of a process.
     key = f"spikeloom_outside_{hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:16]}"
     if key not in sys.modules:
-        spec = importlib.util.spec_from_file_location(key, path)
+        spec = importlib.util.spec_from_file_location(key, path, loader=_SourceLoader(key, str(path)))
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[key] = module
