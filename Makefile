@@ -42,21 +42,20 @@ lint: $(VENV)/.installed-dev
 # Every process of the tests would otherwise compile the sources again, where the environment says not to keep the result.
 export PYTHONDONTWRITEBYTECODE :=
 
-# Half of the time is waiting for Ray and for child processes; a third file at once does not shorten it. Whole files, in
-# order: tests of one share what they set up.
-TWO_FILES := -n 2 --dist loadfile --no-loadscope-reorder
+# Whole files, in order: tests of one share what they set up. Tests with Ray wait a lot, so that two cores run three files.
+FILES := --dist loadfile --no-loadscope-reorder
 
 # For the loop of work: without what takes long, Ray, and the linters.
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(TWO_FILES) -m 'not slow and not ray'
+	$(BIN)/python -m pytest -n 2 $(FILES) -m 'not slow and not ray'
 
 # Every kind of test, with a fixed small share of the long fault and fuzz counts.
 test: lint
-	$(BIN)/python -m pytest $(TWO_FILES)
+	$(BIN)/python -m pytest -n 3 $(FILES)
 
 # The full counts, and every program started by the interpreter instead of forked from one with the libraries.
 test-all: lint
-	SPIKELOOM_TEST_SHARE=1.0 SPIKELOOM_TEST_PRELOADED=0 $(BIN)/python -m pytest $(TWO_FILES)
+	SPIKELOOM_TEST_SHARE=1.0 SPIKELOOM_TEST_PRELOADED=0 $(BIN)/python -m pytest -n 3 $(FILES)
 
 # Beside SpikingJelly, tonic and other readers ($SPIKELOOM_PEERS), on the same files; equality first.
 bench: $(VENV)/.installed-dev
