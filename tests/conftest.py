@@ -29,8 +29,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, those with most of them in front: they wait a lot, beside the others, not after."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    """Files with slow tests or Ray first, those with most of them in front: they wait a lot, beside the others."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("ray"))
     items.sort(key=lambda item: -slow[item.path])
 
 
