@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.analysis.lif_inference import analyse_inference as analyse_inference
     from pipeline.analysis.rates import analyse_rates as analyse_rates
     from pipeline.analysis.robustness import analyse_robustness as analyse_robustness
-    from pipeline.config.config_sections import LossConfig as LossConfig
+    from pipeline.config.field_defaults import LossConfig as LossConfig
     from pipeline.config.neurons import NeuronTraits as NeuronTraits
     from pipeline.config.registrations import register_network as register_network
     from pipeline.config.registrations import register_neuron as register_neuron
@@ -56,7 +56,7 @@ _HOMES = {
     "LIFNode": "pipeline.neurons.lif.node",
     "CLIFNode": "pipeline.neurons.clif.node",
     "spiking_loss": "pipeline.evaluation.losses",
-    "LossConfig": "pipeline.config.config_sections",
+    "LossConfig": "pipeline.config.field_defaults",
     "NeuronTraits": "pipeline.config.neurons",
     "register_neuron": "pipeline.config.registrations",
     "register_network": "pipeline.config.registrations",

@@ -24,14 +24,14 @@ from pipeline.config.augmentation_names import (
     kind_errors,
     parse_augmentation,
 )
-from pipeline.config.config_sections import DatasetConfig as DatasetConfig
-from pipeline.config.config_sections import InputConfig as InputConfig
-from pipeline.config.config_sections import LossConfig as LossConfig
-from pipeline.config.config_sections import NetworkConfig as NetworkConfig
-from pipeline.config.config_sections import NeuronConfig as NeuronConfig
-from pipeline.config.config_sections import OptimiserConfig as OptimiserConfig
-from pipeline.config.config_sections import ScheduleConfig as ScheduleConfig
-from pipeline.config.config_sections import TimeOrder as TimeOrder
+from pipeline.config.field_defaults import DatasetConfig as DatasetConfig
+from pipeline.config.field_defaults import InputConfig as InputConfig
+from pipeline.config.field_defaults import LossConfig as LossConfig
+from pipeline.config.field_defaults import NetworkConfig as NetworkConfig
+from pipeline.config.field_defaults import NeuronConfig as NeuronConfig
+from pipeline.config.field_defaults import OptimiserConfig as OptimiserConfig
+from pipeline.config.field_defaults import ScheduleConfig as ScheduleConfig
+from pipeline.config.field_defaults import TimeOrder as TimeOrder
 from pipeline.config.field_names import nearest_field
 from pipeline.config.inactive_fields import inactive_fields, redundant_fields
 from pipeline.config.neurons import traits_of

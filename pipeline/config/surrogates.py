@@ -14,7 +14,7 @@ from preprocess.nearest_name import nearest_name
 if TYPE_CHECKING:
     from spikingjelly.activation_based.surrogate import SurrogateFunctionBase
 
-    from pipeline.config.config_sections import NeuronConfig
+    from pipeline.config.field_defaults import NeuronConfig
 
 SURROGATES: dict[str, str | Callable[[float], Any]] = {
     "rect": "Rect",

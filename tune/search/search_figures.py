@@ -14,7 +14,7 @@ from tune.rendering.hover_text import set_hover
 from tune.rendering.labels import describe_trial, short_name, short_value
 from tune.rendering.style import PAPER, colour_of, drawing, neurons_of, new_figure, save, set_title
 from tune.search.trade_off_figure import costs_of, draw_trade_off
-from tune.trials.results_tables import complete_rows
+from tune.trials.trial_ranking import complete_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -20,7 +20,8 @@ from tune.search.pareto import OBJECTIVES, pareto_front
 from tune.search.repeats import group_rows
 from tune.search.search_plan import Search
 from tune.trials.ledger import Ledger
-from tune.trials.results_tables import collect_results, rank, write_results
+from tune.trials.results_tables import collect_results, write_results
+from tune.trials.trial_ranking import rank
 
 _SHOWN = ("binning.timesteps", "neuron.tau", "neuron.name")
 _BEST = 10

@@ -12,7 +12,7 @@ from tune.rendering.hover_text import set_hover
 from tune.rendering.labels import describe_trial, short_value
 from tune.rendering.style import colour_of, drawing_ink, neurons_of, new_figure, set_title
 from tune.search.pareto import OBJECTIVES, pareto_front
-from tune.trials.results_tables import complete_rows
+from tune.trials.trial_ranking import complete_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,8 @@ from preprocess.files import read_lines
 from tune.rendering.labels import duration, short_name, short_value
 from tune.rendering.table import format_percent
 from tune.trials.ledger import Ledger, TrialRecord
-from tune.trials.results_tables import collect_results, rank, score_columns
+from tune.trials.results_tables import collect_results, score_columns
+from tune.trials.trial_ranking import rank
 
 if TYPE_CHECKING:
     from rich.table import Table

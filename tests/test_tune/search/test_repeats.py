@@ -15,7 +15,7 @@ from pipeline.config.run_config import fingerprint, override
 from tune.search.repeats import group_rows
 from tune.search.search_summary import read_findings, write_findings
 from tune.trials.ledger import Ledger
-from tune.trials.results_tables import rank
+from tune.trials.trial_ranking import rank
 
 
 def row(accuracy: float | None, status: str = "done", **others: Any) -> dict[str, Any]:

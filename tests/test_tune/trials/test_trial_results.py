@@ -11,14 +11,8 @@ from pipeline.config.run_config import RunConfig, fingerprint, override
 from preprocess.errors import RunError
 from tune.trials.ledger import Ledger
 from tune.trials.parquet import write_parquet
-from tune.trials.results_tables import (
-    collect_epochs,
-    collect_results,
-    differing_fields,
-    rank,
-    read_results,
-    write_results,
-)
+from tune.trials.results_tables import collect_epochs, collect_results, differing_fields, read_results, write_results
+from tune.trials.trial_ranking import rank
 
 CONFIGS = [
     override(RunConfig(), {"neuron.tau": tau, "neuron.name": name, "schedule.epochs": 3, "input.size": size, "seed": 7})
