@@ -41,7 +41,7 @@ INTERPRETER = sys.executable
 
 
 class _PreloadedPrograms:
-    """Puts the preloaded interpreter in the place of sys.executable while a test with the mark `ray` runs."""
+    """Replaces sys.executable with the preloaded interpreter while a test marked `ray` runs."""
 
     def __init__(self) -> None:
         self.folder: Path | None = None

@@ -104,11 +104,9 @@ def test_a_signal_ends_it_and_what_started_it(number: signal.Signals, executable
         assert started.stdout is not None
         pid = int(started.stdout.readline())
         assert pid != started.pid
-        program = os.pidfd_open(pid)
         started.send_signal(number)
         assert started.wait(PATIENCE_S) == -number
         assert run("sh", "-c", f"while kill -0 {pid} 2>/dev/null; do sleep 0.02; done").returncode == 0
-        os.close(program)
 
 
 def test_it_runs_in_the_namespaces_of_its_caller(executable: Path, tmp_path: Path):

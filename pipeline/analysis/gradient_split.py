@@ -72,7 +72,7 @@ def linearise(equations: Equations, along: Trace, block: int | None = None) -> L
     Args:
         equations: The neuron's.
         along: Its trace.
-        block: Gradients do not flow between blocks of so many steps; None for no blocks.
+        block: Number of time steps in a block; gradients do not flow between blocks. None for no blocks.
     """
     u, m, s = along.u, along.m, along.spikes
     slope = equations.slope(u)

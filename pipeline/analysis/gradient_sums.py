@@ -100,7 +100,7 @@ class LayerSums:
         node: The layer.
         own: Its equations.
         compared: Equations of all neurons whose reach is measured, the layer's own first.
-        block: Gradients do not flow between blocks of so many steps; None for no blocks.
+        block: Number of time steps in a block; gradients do not flow between blocks. None for no blocks.
     """
 
     def __init__(

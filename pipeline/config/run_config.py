@@ -102,7 +102,7 @@ class RunConfig:
             raise ConfigError(*errors)
 
     def batches_per_epoch(self, samples: int) -> int:
-        """Number of training batches of so many samples."""
+        """The number of batches in an epoch of `samples` training samples."""
         full, rest = divmod(samples, self.batch_size)
         return full + (self.keep_last and rest > 0)
 

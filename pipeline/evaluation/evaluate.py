@@ -96,8 +96,8 @@ def evaluate(
         loader: Loader of a split.
         config: Configuration of the loss.
         operations: The network's operations, to count also those that the inputs of its layers cause.
-        counted_batches: Count them in at most so many batches, spread evenly over the samples, because counting takes
-            up to half of a batch's time; None counts all samples.
+        counted_batches: Maximum number of batches in which they are counted, spread evenly over the samples, because
+            counting takes up to half of a batch's time; None counts in all.
     """
     training = network.training
     network.eval()

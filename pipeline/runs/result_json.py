@@ -27,6 +27,18 @@ COST_COLUMNS = tuple(CostColumns.__annotations__)
 """Tables of trials have these columns, and searches can have them as objectives."""
 
 
+class StoredCosts(TypedDict, total=False):
+    """`CostColumns` in files: None for a split that was not measured, missing in files of earlier versions."""
+
+    energy_uj: float | None
+    sparse_energy_uj: float | None
+    memory_energy_uj: float | None
+    effective_macs: float | None
+    effective_acs: float | None
+    connection_sparsity: float | None
+    footprint_bytes: int | None
+
+
 class EnergyResult(TypedDict):
     """The costs of one inference; see `pipeline.cost.inference_costs`."""
 
@@ -70,7 +82,7 @@ class EvaluatedTest(TypedDict, total=False):
     energy: EnergyResult
 
 
-class ResultJson(EvaluatedTest):
+class ResultJson(EvaluatedTest, StoredCosts):
     """What a finished run reached: the content of ``result.json``."""
 
     fingerprint: str
@@ -85,13 +97,6 @@ class ResultJson(EvaluatedTest):
     epoch: int
     epochs: int
     validation_accuracy: float | None
-    energy_uj: NotRequired[float | None]
-    sparse_energy_uj: NotRequired[float | None]
-    memory_energy_uj: NotRequired[float | None]
-    effective_macs: NotRequired[float | None]
-    effective_acs: NotRequired[float | None]
-    connection_sparsity: NotRequired[float | None]
-    footprint_bytes: NotRequired[int | None]
     seconds: float
     micro_batch: NotRequired[int | None]
     accepted_changed_code: NotRequired[list[dict[str, str]]]
@@ -104,7 +109,7 @@ class EvaluationJson(ResultJson):
     nir: NotRequired[NirResult]
 
 
-class MetricsRow(TypedDict):
+class MetricsRow(StoredCosts):
     """One epoch in ``metrics.jsonl``: reproducible values. Values are None for a split that was not measured."""
 
     epoch: int
@@ -116,13 +121,6 @@ class MetricsRow(TypedDict):
     test_accuracy: NotRequired[float]
     learning_rate: float
     firing_rate: float
-    energy_uj: NotRequired[float | None]
-    sparse_energy_uj: NotRequired[float | None]
-    memory_energy_uj: NotRequired[float | None]
-    effective_macs: NotRequired[float | None]
-    effective_acs: NotRequired[float | None]
-    connection_sparsity: NotRequired[float | None]
-    footprint_bytes: NotRequired[int | None]
 
 
 class TimingRow(TypedDict):

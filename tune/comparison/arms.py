@@ -1,13 +1,15 @@
-"""Arms and settings: which neurons a comparison compares, and in which configurations."""
+"""Arms, settings and paired differences: which neurons are compared, and in which configurations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from pipeline.config.run_config import RunConfig, fingerprint, override
 from tune.rendering.labels import neuron_label
+from tune.stats.sign_flip import sign_flip_p
 
 Changes = Mapping[str, Any]
 """Field path to value."""
@@ -85,3 +87,31 @@ def parts_of(setting: Setting, arm: Arm, seed: int, tuned: Changes) -> list[RunC
         return [last]
     first = override(setting.config, {**own, **arm.begins})
     return [first, override(last, {"start_from": fingerprint(first)})]
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """A number of an arm minus that of the first arm, over the seeds that both have.
+
+    Attributes:
+        arm: The later arm.
+        minus: The first arm.
+        by_seed: The difference by seed.
+    """
+
+    arm: Arm
+    minus: Arm
+    by_seed: dict[int, float]
+
+    @property
+    def values(self) -> list[float]:
+        return list(self.by_seed.values())
+
+    @property
+    def label(self) -> str:
+        return f"{self.arm.label} − {self.minus.label}"
+
+    @cached_property
+    def p(self) -> float | None:
+        """p-value of the sign-flip test, not corrected for other differences."""
+        return sign_flip_p(self.values)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from preprocess.datasets.emulated_names import is_emulated
 from preprocess.datasets.splits import Resampling, title_of_split
 from preprocess.errors import SpikeloomError
 from preprocess.store.imported_frames import open_dataset
-from tune.comparison.arms import Arm, Setting
+from tune.comparison.arms import Arm, PairedDifference, Setting
 from tune.comparison.comparison_plan import Comparison, Outcome, Outcomes
 from tune.comparison.convergence.convergence_by_seed import Speed, convergence_by_seed, curve_area, speed_by_seed
 from tune.comparison.resampling.over_splits import interval_over_splits, test_per_train
@@ -25,7 +24,7 @@ from tune.comparison.training_time import training_seconds
 from tune.stats.bootstrap import Bootstrap, bootstrap_accuracy, paired_bootstrap
 from tune.stats.clustered_samples import effective_samples
 from tune.stats.equivalence import equivalence_p
-from tune.stats.sign_flip import detectable_difference, sign_flip_p
+from tune.stats.sign_flip import detectable_difference
 from tune.stats.summary import Summary, effect_size, summarise, t_interval
 
 SELECTIONS = {
@@ -86,13 +85,10 @@ class ArmResults:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """An arm's accuracy minus that of the first arm over the seeds that both have; fractions.
+class Difference(PairedDifference):
+    """A difference of accuracies; fractions.
 
     Attributes:
-        arm: The later arm.
-        minus: The first arm.
-        by_seed: The difference by seed.
         bootstrap: Bootstrap over seeds and test samples, if the predictions of every pair can be read.
         unit: The unit that the bootstrap resamples besides seeds: test samples, or groups of them such as subjects.
         test_samples: The number of test samples; 0 if unknown.
@@ -100,27 +96,11 @@ class Difference:
         over_splits: Interval of the mean over splits, if they are a factor; there is no bootstrap then.
     """
 
-    arm: Arm
-    minus: Arm
-    by_seed: dict[int, float]
     bootstrap: Bootstrap | None = None
     unit: str = "test samples"
     test_samples: int = 0
     pair: str = "seed"
     over_splits: tuple[float, float] | None = None
-
-    @property
-    def values(self) -> list[float]:
-        return list(self.by_seed.values())
-
-    @property
-    def label(self) -> str:
-        return f"{self.arm.label} − {self.minus.label}"
-
-    @cached_property
-    def p(self) -> float | None:
-        """p-value of the sign-flip test, not corrected for other differences."""
-        return sign_flip_p(self.values)
 
     def equivalence_p(self, margin: float) -> float | None:
         """p-value of the two one-sided t-tests, not corrected; the spread is at least one test sample."""

@@ -172,7 +172,7 @@ def auto_comparison(folder: Path, most: int = 16, epochs: int = 4) -> Comparison
 
 
 def trainer(folder: Path, needs: dict[str, int], stop_at: int = 10**9) -> Callable[[Comparison], None]:
-    """Trains runs whose accuracy rises to 1 over so many epochs; is killed before the run number `stop_at`."""
+    """Trains runs whose accuracy reaches 1 after `needs` epochs of their neuron; it is killed before run `stop_at`."""
     trained = 0
 
     def train(comparison: Comparison) -> None:

@@ -9,37 +9,16 @@ understates the difference where only one of a pair reached the accuracy, and se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
 
-from tune.comparison.arms import Arm
+from tune.comparison.arms import PairedDifference
 from tune.comparison.setting_analysis import SettingResult
 from tune.stats.holm import holm
-from tune.stats.sign_flip import sign_flip_p
 from tune.stats.summary import Summary, summarise
 
 
-@dataclass(frozen=True)
-class SpeedDifference:
+class SpeedDifference(PairedDifference):
     """A later arm's epochs minus those of the first arm, by seed; negative if it learns faster."""
-
-    arm: Arm
-    minus: Arm
-    by_seed: Mapping[int, float]
-
-    @property
-    def values(self) -> list[float]:
-        return list(self.by_seed.values())
-
-    @property
-    def label(self) -> str:
-        return f"{self.arm.label} − {self.minus.label}"
-
-    @cached_property
-    def p(self) -> float | None:
-        """p-value of the sign-flip test, not corrected for other differences."""
-        return sign_flip_p(self.values)
 
 
 def speed_differences(result: SettingResult) -> Iterator[SpeedDifference]:
