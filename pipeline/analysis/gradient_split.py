@@ -204,7 +204,7 @@ def parts_of_paper(steps: Linearised, source: torch.Tensor) -> Iterator[PartsAtD
 
 
 def _parts_in_windows(steps: Linearised, source: torch.Tensor, furthest: int) -> Iterator[PartsAtDistance]:
-    """The temporal parts of Eqs. 20-24, where each u[t] has the total derivatives of its own window t .. t + furthest."""
+    """The temporal parts of Eqs. 20-24 with the total derivatives of each u[t]'s own window t .. t + furthest."""
     assert steps.psi is not None and steps.mu is not None and steps.rho is not None
     after = _window_gradients(steps, source, furthest)
     of_epsilon, of_rho = torch.ones_like(source), torch.ones_like(source[1:])

@@ -29,7 +29,6 @@ from pipeline.neurons.clif.node import CLIFNode
 from pipeline.neurons.lif.node import LIFNode
 from preprocess.errors import ConfigError
 
-
 # Neurons whose nodes `with_lif` replaces.
 REPLACED = ("lif", "clif", "lif-reset1.8", "clif-detached", "clif-undecayed")
 

@@ -2,9 +2,9 @@
 
 u[t] = keep v[t-1] + gain x[t] + offset; s[t] = 1 where u[t] >= v_th, else 0; without m, v[t] = u[t] - reset s[t] (soft)
 or v_reset where s[t] = 1 (hard). CLIF adds m[t] = m[t-1] sigma(u[t] / tau) + s[t] and resets by v_th + sigma(m[t])
-(Huang et al., ICML 2024, Eqs. 1-3 and Algorithm 1; `pipeline.neurons` has the nodes and their kernels). PLIF is LIF with
-a learnt tau (Fang et al., ICCV 2021), and IF is LIF with an infinite one. KLIF's u contains its learnt slope k, as keep
-and gain do, and max(u, 0) is in the place of u where it fires and resets (Jiang and Zhang, 2023).
+(Huang et al., ICML 2024, Eqs. 1-3 and Algorithm 1; `pipeline.neurons` has the nodes and their kernels). PLIF is LIF
+with a learnt tau (Fang et al., ICCV 2021), and IF is LIF with an infinite one. KLIF's u contains its learnt slope k, as
+keep and gain do, and KLIF fires and resets by max(u, 0) instead of u (Jiang and Zhang, 2023).
 """
 
 from __future__ import annotations

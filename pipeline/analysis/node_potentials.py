@@ -1,7 +1,7 @@
 """The potentials of a node for given input currents, rounded as the node itself rounds them.
 
-Where u is within a rounding error of an edge of the surrogate, only the node's own u tells its gradient. So this runs the
-kernels that a node runs, or the same operations in the same order.
+Where u is within a rounding error of an edge of the surrogate, only the node's own u tells its gradient. So this runs
+the kernels that a node runs, or the same operations in the same order.
 """
 
 from __future__ import annotations

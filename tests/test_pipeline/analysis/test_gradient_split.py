@@ -190,7 +190,7 @@ def test_the_printed_equations_count_the_path_through_m_twice():
     assert float(excess) == pytest.approx(3 * mu * 1.0)
 
 
-@pytest.mark.parametrize("name", (*DEFINED, *LEARNT))
+@pytest.mark.parametrize("name", [*DEFINED, *LEARNT])
 def test_parts_of_the_slope_are_the_derivatives_of_later_spikes(name: str):
     backend: Any = "auto" if name in (*LEARNT, "if") else "torch"
     node = made(NeuronConfig(name, surrogate="atan", backend=backend))
@@ -203,7 +203,7 @@ def test_parts_of_the_slope_are_the_derivatives_of_later_spikes(name: str):
         assert torch.allclose(part.total[:, 0] * steps.gain, jacobian.diagonal(-distance), atol=1e-14)
 
 
-@pytest.mark.parametrize("name", (*DEFINED, *LEARNT))
+@pytest.mark.parametrize("name", [*DEFINED, *LEARNT])
 def test_traces_are_those_of_the_nodes(name: str):
     node = made(NeuronConfig(name, tau=3.0))
     x = torch.rand(20, 50, generator=torch.Generator().manual_seed(1))

@@ -25,7 +25,7 @@ Untrained = Callable[..., Analysed]
 FEW = GradientOptions(samples=6)
 
 
-@pytest.mark.parametrize("name", (*DEFINED, *LEARNT))
+@pytest.mark.parametrize("name", [*DEFINED, *LEARNT])
 def test_parts_sum_to_the_gradient_in_a_network_of_each_neuron(untrained: Untrained, name: str):
     found = analyse_gradients(untrained(neuron__name=name), FEW)
     assert len(found.layers) == 3 and found.residual < 1e-6
@@ -141,7 +141,8 @@ def test_neurons_without_known_equations_are_refused_in_one_line(
 
 @pytest.mark.parametrize("name", ["lif", "clif"])
 def test_a_sliding_window_limits_the_distance_of_parts_and_reach(untrained: Untrained, name: str):
-    found = analyse_gradients(untrained(neuron__name=name, neuron__temporal_window=2, neuron__truncation="sliding"), FEW)
+    analysed = untrained(neuron__name=name, neuron__temporal_window=2, neuron__truncation="sliding")
+    found = analyse_gradients(analysed, FEW)
     for layer in found.layers:
         for parts in (layer.by_source, layer.of_paper):
             assert [part.total > 0 for part in parts] == [True, True, True, False, False]
