@@ -197,7 +197,8 @@ def named_equations(name: str, config: NeuronConfig, **changes: Any) -> Equation
     if name not in DEFINED:
         known = "found a neuron without them" if name in NEURONS else "found no such neuron"
         raise ConfigError(
-            f"neuron {name}: expected one whose equations this analysis knows ({', '.join(DEFINED)}), {known}"
+            f"neuron {name}: expected one whose equations this analysis knows ({', '.join(DEFINED)}), {known}. Use "
+            "--neurons with some of these."
         )
     defaults = NeuronConfig()
     plain = {field: getattr(defaults, field) for field in ("reset", "detach_reset", "decay_input", "temporal_window")}
