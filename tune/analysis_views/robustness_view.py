@@ -24,6 +24,15 @@ _TITLES = {
     "timesteps": "Time steps",
 }
 
+# In the table, where the accuracy shall also be seen in a narrow window.
+_SHORT = {
+    "noise": "noise, per event",
+    "hot-pixels": "hot pixels",
+    "dropped": "dropped, share",
+    "jitter": "jitter, ms",
+    "timesteps": "T",
+}
+
 
 def robustness_view(result: RobustnessResult) -> AnalysisView:
     """Tables and figures of accuracies on disturbed samples."""
@@ -102,7 +111,7 @@ def _table(result: RobustnessResult) -> Table:
         clean = result.subject.timesteps if curve.kind == "timesteps" else 0.0
         for point in curve.points:
             if point.level != clean:
-                rows.append((UNITS[curve.kind], f"{point.level:g}", *_row(point)))
+                rows.append((_SHORT[curve.kind], f"{point.level:g}", *_row(point)))
             else:
                 undisturbed = ("undisturbed", "–", *_row(point))
     rows = [undisturbed, *rows] if undisturbed else rows
