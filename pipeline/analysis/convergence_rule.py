@@ -127,12 +127,12 @@ def assess_convergence(
         state = "hardly learned"
     elif half:
         gain = accuracy - _last_quarter(_column(half, "train_accuracy"))[0]
-        state = "improving" if gain > MOST_GAIN else "flat"
+        state = _by_gain(gain)
     elif len(known) < FEWEST_EPOCHS:
         state = "too short"
     else:
         gain = projected_gain(accuracies, losses, _column(known, "learning_rate", 1.0))
-        state = "improving" if gain > MOST_GAIN else "flat"
+        state = _by_gain(gain)
     reached = np.flatnonzero(accuracies >= FITTED)
     return Convergence(
         state,
@@ -231,6 +231,11 @@ def _shapes(time: NDArray[np.float64]) -> NDArray[np.float64]:
     """Every shape at these times, float64 (shapes, times): from 1 at time 0 towards 0."""
     scaled = time[None] / _TAUS[:, None]
     return np.concatenate([np.exp(-scaled), (1 + scaled) ** -0.5, np.exp(-(scaled**3))])
+
+
+def _by_gain(gain: float) -> State:
+    """Flat only if the gain is known to be small: that of a curve with a missing value is NaN."""
+    return "flat" if gain <= MOST_GAIN else "improving"
 
 
 def _last_quarter(values: NDArray[np.float64]) -> tuple[float, float | None]:

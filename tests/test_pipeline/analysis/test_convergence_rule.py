@@ -179,6 +179,17 @@ def test_a_run_of_half_the_epochs_replaces_the_projection():
     assert found.state == "improving" and found.projected_gain == pytest.approx(0.05 + 0.05 + MOST_GAIN)
 
 
+@pytest.mark.parametrize("name", ["train_accuracy", "train_loss"])
+@pytest.mark.parametrize("half", [False, True])
+def test_a_curve_with_a_missing_number_has_not_converged(name: str, half: bool):
+    rows = rows_of([0.5, *[0.8] * 39])
+    rows[-1][name] = float("nan")
+    found = assess_convergence(rows, half=rows[:20] if half else ())
+    assert found is not None
+    # The loss plays no part where the gain is measured.
+    assert found.converged == (half and name == "train_loss")
+
+
 def test_a_run_without_epochs_is_not_assessed():
     assert assess_convergence([]) is None
     assert assess_convergence([{"epoch": 1, "train_loss": 1.0}]) is None

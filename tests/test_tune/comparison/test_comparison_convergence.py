@@ -150,6 +150,17 @@ def test_speed_of_learning_is_paired_by_seed_and_censored_runs_count_with_all_th
     assert float(rows[2]["speed_sign_flip_p"]) == sign_flip_p(values)
 
 
+def test_a_run_that_early_stopping_ended_is_not_faster_than_one_that_reached_the_accuracy(tmp_path: Path):
+    comparison = concluded(tmp_path, {"lif": [FITTED, FITTED], "clif": [SLOW[:2], SLOW[:2]]}).comparison
+    for seed in comparison.seeds:
+        config = comparison.config_of(comparison.settings[0], comparison.arms[1], seed)
+        path = Ledger(tmp_path).trial_folder(config) / "result.json"
+        write_json(path, json.loads(path.read_text()) | {"epochs": 2})
+    lif, clif, difference = speed_table(conclude(comparison, tmp_path)).rows
+    assert (lif[1], lif[3], clif[1], clif[3]) == ("3.0 ± 0.0", "0 of 2", "6.0 ± 0.0", "2 of 2")
+    assert difference[1] == "+3.0 ± 0.0"
+
+
 def test_samples_to_an_accuracy_are_epochs_times_the_samples_of_an_epoch(tmp_path: Path):
     conclusion = concluded(tmp_path, {"lif": [FITTED, FITTED], "clif": [FITTED, FITTED]})
     for path in tmp_path.glob("trials/*/result.json"):
