@@ -89,7 +89,7 @@ def test_a_verdict_over_unconverged_runs_stands_below_a_warning_everywhere(tmp_p
 def test_a_comparison_of_converged_runs_says_so_and_warns_of_nothing(tmp_path: Path):
     conclusion = concluded(tmp_path, {"lif": [FITTED, FITTED], "clif": [FITTED, FITTED]})
     assert conclusion.warning == "" and conclusion.statements() == conclusion.sentences()
-    assert any(line.startswith("All 4 runs had converged: ") for line in conclusion.sentences())
+    assert any(line.startswith("All 4 finished runs had converged: ") for line in conclusion.sentences())
     assert 'class="warning"' not in write_report(tmp_path).read_text()
 
 
@@ -280,12 +280,14 @@ def test_comparisons_whose_epochs_cannot_be_doubled_alike_are_refused(tmp_path: 
     comparison = auto_comparison(tmp_path)
     place = Setting("4", comparison.settings[0].config, {"schedule.epochs": 4})
     stopped = Setting("", override(comparison.settings[0].config, {"schedule.stop_epoch": 2}))
+    early = Setting("", override(comparison.settings[0].config, {"schedule.patience": 2, "selection": "validation"}))
     for wrong, message in (
         (
             replace(comparison, settings=(place,)),
             "expected settings of one schedule, found schedule.epochs as a factor",
         ),
         (replace(comparison, settings=(stopped,)), "expected no schedule.stop_epoch, found one"),
+        (replace(comparison, settings=(early,)), "expected no schedule.patience, found one"),
         (replace(comparison, arms=(*comparison.arms, exchanged_arm("lif", "clif", 2))), "trained from start to end"),
         (replace(comparison, auto=AutoEpochs(3)), "--max-epochs: expected at least 4, .* found 3"),
     ):
