@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from pipeline.analysis.lif_inference import analyse_inference as analyse_inference
     from pipeline.analysis.rates import analyse_rates as analyse_rates
     from pipeline.analysis.robustness import analyse_robustness as analyse_robustness
-    from pipeline.config.field_defaults import LossConfig as LossConfig
     from pipeline.config.neurons import NeuronTraits as NeuronTraits
     from pipeline.config.registrations import register_network as register_network
     from pipeline.config.registrations import register_neuron as register_neuron
     from pipeline.config.registrations import register_surrogate as register_surrogate
     from pipeline.config.run_config import RunConfig as RunConfig
     from pipeline.config.run_config import override as override
+    from pipeline.config.sections.loss_config import LossConfig as LossConfig
     from pipeline.data.dataset import FrameDataset as FrameDataset
     from pipeline.data.time_first_collate import time_first_collate as time_first_collate
     from pipeline.evaluation.evaluate_call import evaluate as evaluate
@@ -56,7 +56,7 @@ _HOMES = {
     "LIFNode": "pipeline.neurons.lif.node",
     "CLIFNode": "pipeline.neurons.clif.node",
     "spiking_loss": "pipeline.evaluation.losses",
-    "LossConfig": "pipeline.config.field_defaults",
+    "LossConfig": "pipeline.config.sections.loss_config",
     "NeuronTraits": "pipeline.config.neurons",
     "register_neuron": "pipeline.config.registrations",
     "register_network": "pipeline.config.registrations",

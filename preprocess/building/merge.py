@@ -22,7 +22,7 @@ from preprocess.store import event_store
 from preprocess.store.columns import write_column
 from preprocess.store.event_store import CHUNK_EVENTS
 from preprocess.store.sample_table import SampleTable
-from preprocess.store.sealed_hdf5 import READ_WITH, NewFile, seal, writing
+from preprocess.store.sealed_cache_file import READ_WITH, NewFile, seal, writing
 from preprocess.terminal.progress import Advance, Progress
 
 if TYPE_CHECKING:

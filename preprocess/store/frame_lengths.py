@@ -93,7 +93,7 @@ def measure_steps(store: EventStore, binnings: Sequence[Binning], progress: Prog
 
     Raises:
         CacheError: If a sample of the store is damaged.
-        ConfigError: If a sample would have more than `rules.MOST_FRAMES` frames.
+        ConfigError: If a sample would have more than `frame_ranges.MOST_FRAMES` frames.
     """
     counts = store.samples.events
     # Rules that do not depend on the events only need samples that may be out of order.

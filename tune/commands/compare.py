@@ -17,7 +17,8 @@ from pipeline.commands.config_arguments import (
     refuse_beside_resume,
 )
 from pipeline.config.run_config import RunConfig, flatten, override
-from preprocess.default_folders import default_cache, default_out
+from pipeline.runs.run_folder import default_out
+from preprocess.default_cache_folder import default_cache
 from preprocess.errors import ConfigError
 from preprocess.interrupts import Terminated
 from preprocess.nearest_name import nearest_name

@@ -9,7 +9,8 @@ from typing import Literal
 
 from pipeline.config.run_config import RunConfig, override
 from pipeline.presets.registry import find_preset
-from preprocess.default_folders import default_cache, default_out
+from pipeline.runs.run_folder import default_out
+from preprocess.default_cache_folder import default_cache
 from preprocess.errors import ConfigError
 from preprocess.terminal.progress import Progress
 from tune.comparison.comparison_plan import Tuning, compare_neurons
