@@ -25,8 +25,8 @@ from pipeline.config.augmentation_names import (
     kind_errors,
     parse_augmentation,
 )
-from pipeline.config.field_names import nearest_field
 from pipeline.config.inactive_fields import inactive_fields, redundant_fields
+from pipeline.config.nearest_field import nearest_field
 from pipeline.config.neurons import traits_of
 from pipeline.config.sections.dataset_config import DatasetConfig as DatasetConfig
 from pipeline.config.sections.input_config import InputConfig as InputConfig

@@ -13,8 +13,8 @@ import h5py
 
 from preprocess.building import source_fingerprint
 from preprocess.building.build_frame_cache import ensure_every_frames, ensure_frames
+from preprocess.building.cache_lock import building
 from preprocess.building.finished_parts import Part
-from preprocess.building.lock import building
 from preprocess.building.merge import merge_parts
 from preprocess.building.recordings_to_samples import PartPlan, build_part, plan_parts
 from preprocess.building.worker_pool import DEFAULT_WORKERS, Workers

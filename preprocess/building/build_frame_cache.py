@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import bin_addresses, bin_samples
-from preprocess.building.lock import building
+from preprocess.building.cache_lock import building
 from preprocess.building.worker_pool import DEFAULT_WORKERS, Workers
 from preprocess.errors import CacheError
 from preprocess.store.cache_file_names import events_path, frames_path

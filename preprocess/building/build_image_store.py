@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.building.lock import building
+from preprocess.building.cache_lock import building
 from preprocess.building.source_fingerprint import Source, digest, hash_file, read_sources, write_sources
 from preprocess.building.worker_pool import DEFAULT_WORKERS, Workers
 from preprocess.datasets.images.image_layout import ImageFile, ImageLayout, Images

@@ -29,7 +29,7 @@ from preprocess.errors import CacheError, RecordingError
 from preprocess.events import Events
 from preprocess.files import whole_file
 from preprocess.store import event_store
-from preprocess.store.columns import write_column
+from preprocess.store.hdf5_columns import write_column
 from preprocess.store.sample_table import SampleTable
 from preprocess.store.sealed_cache_file import NewFile, new_file
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.binning.binning_config import Binning
-from preprocess.building.lock import building
+from preprocess.building.cache_lock import building
 from preprocess.building.source_fingerprint import Source, digest, hash_file, read_sources, write_sources
 from preprocess.building.worker_pool import DEFAULT_WORKERS, Workers
 from preprocess.datasets.layout import first_errors

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import measure_sample
 from preprocess.errors import ConfigError
-from preprocess.store.columns import read_column, write_column
 from preprocess.store.event_store import EventStore
+from preprocess.store.hdf5_columns import read_column, write_column
 from preprocess.store.sample_table import SampleTable
 from preprocess.terminal.progress import Progress
 

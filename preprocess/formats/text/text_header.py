@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preprocess.formats.array_columns import match_names
+from preprocess.formats.column_names import match_names
 from preprocess.formats.read_options import COLUMNS, TimeUnit
 from preprocess.formats.recording import Size
 from preprocess.formats.text.polarity_words import POLARITY_WORDS
