@@ -25,7 +25,7 @@ from tune.comparison.comparison_tables import accuracy_table, csv_text, tables
 from tune.comparison.conclusions import Conclusion, conclude
 from tune.comparison.convergence.auto_epochs import check_rounds, train_rounds
 from tune.comparison.convergence.convergence_table import convergence_table, speed_table
-from tune.comparison.overview_figures import overview_figures
+from tune.comparison.figures.overview_figures import overview_figures
 from tune.comparison.planned_runs import plan_lines
 from tune.comparison.run_comparison import _with_earlier, write_conclusion
 from tune.report import write_report
