@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.analysis.convergence_rule import (
     FEWEST_EPOCHS,
+    FITTED,
     MOST_GAIN,
     Convergence,
     assess_convergence,
@@ -113,8 +114,8 @@ def test_simulated_converged_runs_are_rarely_flagged(simulated: list[Simulated])
     assert len(flat) > 200 and np.mean(flat) <= 0.05
 
 
-def outside_the_fit(rng: np.random.Generator, rises: int) -> Simulated:
-    """A curve of shapes that the fit lacks: one or two logistic rises over the summed learning rate, 20 to 80 epochs.
+def logistic_rises(rng: np.random.Generator, rises: int) -> Simulated:
+    """One or two logistic rises over the summed learning rate, 20 to 80 epochs.
 
     The second rise, of half the height, comes at six times the summed learning rate of the first.
     """
@@ -138,11 +139,11 @@ def outside_the_fit(rng: np.random.Generator, rises: int) -> Simulated:
     return Simulated(rows, 10, float((limit - 0.1) * (twice - end)), accuracy[-2:].min() >= 0.99)
 
 
-# The rule is worse on these; docs/statistics.md quotes the printed shares.
-@pytest.mark.parametrize(("rises", "seen", "alarms"), [(1, 0.85, 0.35), (2, 0.35, 0.6)])
-def test_shapes_that_the_fit_lacks_are_judged_within_the_documented_bounds(rises: int, seen: float, alarms: float):
+# A pause between two rises cannot be told from the end; docs/statistics.md quotes the printed shares.
+@pytest.mark.parametrize(("rises", "seen", "alarms"), [(1, 0.95, 0.1), (2, 0.3, 0.3)])
+def test_logistic_rises_are_judged_within_the_documented_bounds(rises: int, seen: float, alarms: float):
     rng = np.random.default_rng(5)
-    curves = [outside_the_fit(rng, rises) for _ in range(800)]
+    curves = [logistic_rises(rng, rises) for _ in range(800)]
     found = [(curve.gain, assess_convergence(curve.rows, classes=curve.classes)) for curve in curves]
     learned = [(gain, not one.converged) for gain, one in found if one is not None and one.state != "hardly learned"]
     unconverged = [flag for gain, flag in learned if gain > UNCONVERGED]
@@ -210,6 +211,17 @@ def test_a_falling_learning_rate_may_explain_a_small_rise_alone_but_not_a_whole_
     whole = assess_convergence(rows_of((0.7 - 0.5 * rates).tolist(), rates.tolist()))
     assert small is not None and small.state == "flat"
     assert whole is not None and whole.state == "improving"
+
+
+def test_no_gain_beyond_an_accuracy_of_one_is_projected():
+    time = (np.arange(40) + 0.5) / 40
+    shape = (1 + time / 0.02) ** -0.5
+    accuracy = 0.992 - 0.4 * (shape - shape[-1])
+    rows = [{"epoch": k + 1, "train_accuracy": a, "train_loss": 2 - 2 * a} for k, a in enumerate(accuracy.tolist())]
+    assert projected_gain(accuracy, 2 - 2 * accuracy, np.ones(40)) > MOST_GAIN
+    found = assess_convergence(rows, classes=10)
+    assert found is not None and 1 - MOST_GAIN < found.accuracy < FITTED
+    assert found.state == "flat" and found.projected_gain == pytest.approx(1 - found.accuracy)
 
 
 def test_a_run_of_half_the_epochs_replaces_the_projection():
