@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from pipeline.analysis.analysed import Analysed, open_analysed
+from pipeline.analysis.analysed_network import Analysed, open_analysed
 from pipeline.analysis.analysis_options import InferenceOptions
 from pipeline.analysis.stored_result import AnalysisResult
 from pipeline.config.run_config import RunConfig, override
