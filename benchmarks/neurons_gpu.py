@@ -25,7 +25,7 @@ from pipeline.networks import build_network
 from pipeline.presets.registry import PRESETS
 
 # Bytes per element and step, forward and backward together, with float32 input and spikes: docs/internals/neurons.md.
-MOVED_BYTES = {"clif": 32, "lif": 24}
+MOVED_BYTES = {"clif": 36, "lif": 24}
 GESTURE_CLASSES, GESTURE_SIZE = 11, (128, 128)
 
 
