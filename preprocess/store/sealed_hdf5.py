@@ -25,7 +25,7 @@ READ_WITH = "h5py with hdf5plugin: import hdf5plugin before the file is opened"
 # Since 1.10 HDF5 keeps checksums of its own structures; 1.14 still reads these files.
 _HDF5_VERSIONS = ("v110", "v114")
 
-_MOST_JOINED_BYTES = 1 << 19
+_MOST_JOINED_BYTES = 1 << 17
 
 
 @contextlib.contextmanager
