@@ -46,10 +46,12 @@ def decompress_packets(
     if library is None or library.LZ4F_createDecompressionContext(ctypes.byref(context), _VERSION):
         return sizes
     source, at, end = data.ctypes.data, out.ctypes.data, out.ctypes.data + len(out)
+    written, read = _SIZE(), _SIZE()
+    sizes_at = ctypes.byref(written), ctypes.byref(read)
     try:
         for first, after in zip(starts.tolist(), ends.tolist(), strict=True):
-            written, read = _SIZE(end - at), _SIZE(after - first)
-            if library.LZ4F_decompress(context, at, ctypes.byref(written), source + first, ctypes.byref(read), None):
+            written.value, read.value = end - at, after - first
+            if library.LZ4F_decompress(context, at, sizes_at[0], source + first, sizes_at[1], None):
                 # An error, or what the frame lacks; 0 is its end.
                 break
             sizes.append(written.value)
