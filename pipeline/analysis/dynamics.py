@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from pipeline.analysis.analysed import Analysed, open_analysed
+from pipeline.analysis.analysed_network import Analysed, open_analysed
 from pipeline.analysis.analysis_options import DynamicsOptions
 from pipeline.analysis.input_currents import layer_currents, poisson_current, read_current
 from pipeline.analysis.neuron_equations import Equations, equations_of, named_equations, trace
@@ -153,7 +153,7 @@ def analyse_dynamics(target: Path | str | Analysed, options: DynamicsOptions | N
         layer=options.layer or "",
         amplitude=options.amplitude,
         input_rate=options.rate,
-        tau=first.tau,
+        tau=analysed.config.neuron.tau if options.tau is None else options.tau,
         v_threshold=first.v_threshold,
         steps=len(given.current),
         inputs=given.current.shape[1],

@@ -75,6 +75,14 @@ def test_differences_beyond_the_margin_are_different(tmp_path: Path, shift: int,
     assert conclusion.sentences()[0].endswith(f"different: CLIF is significantly better on this test set, {size}")
 
 
+def test_an_interval_on_both_sides_of_the_margin_does_not_show_a_difference_beyond_it(tmp_path: Path):
+    # All signs agree, so the sign-flip test finds a difference; one outlier makes the interval wide on both sides.
+    conclusion = judged(tmp_path, 0.01, lif=[10] * 8, clif=[11, 11, 11, 11, 11, 11, 11, 40])
+    low, high = conclusion.results[0].differences[0].interval or (0.0, 0.0)
+    assert low < -0.01 < 0.01 < high and verdict_of(conclusion) == "different"
+    assert "whether by more than 1 percentage points is not shown" in conclusion.sentences()[0]
+
+
 def test_what_is_not_decided_says_about_how_many_more_seeds_would(tmp_path: Path):
     mixed = [count + shift for count, shift in zip(LIF, [4, -4, 3, -3, 2, -2, 4, -3], strict=True)]
     conclusion = judged(tmp_path, 0.02, lif=LIF, clif=mixed)
@@ -118,10 +126,18 @@ def test_several_tests_of_equivalence_are_corrected_by_holm(tmp_path: Path):
     assert "with Holm's correction for 2 differences" in conclusion.sentences()[0]
 
 
-def test_many_settings_are_counted_by_their_verdict(tmp_path: Path):
+def test_each_of_many_neurons_in_one_setting_has_its_sentence(tmp_path: Path):
     names = ("clif", "plif", "klif", "glif", "psn")
     conclusion = judged(tmp_path, 0.05, lif=LIF, **dict.fromkeys(names, LIF))
-    assert "Equivalent within 5 percentage points in 1, different in 0, not decided in 0." in conclusion.sentences()[0]
+    assert [said.split(" − ")[0] for said in conclusion.sentences()[:5]] == ["CLIF", "PLIF", "KLIF", "GLIF", "PSN"]
+    assert all("within 5 percentage points" in said for said in conclusion.sentences()[:5])
+
+
+def test_many_settings_are_counted_by_their_verdict(tmp_path: Path):
+    conclusion = judged(tmp_path, 0.05, lif=LIF, **dict.fromkeys(("clif", "plif", "klif", "glif", "psn"), LIF))
+    (result,) = conclusion.results
+    twice = replace(conclusion, results=(result, result))
+    assert "Equivalent within 5 percentage points in 2, different in 0, not decided in 0." in twice.sentences()[0]
 
 
 def test_the_page_says_which_margin_was_declared_before_the_first_run(tmp_path: Path):
