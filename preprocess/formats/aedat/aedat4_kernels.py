@@ -141,7 +141,7 @@ def find_packets(data: Any, left: int, streams: Any, starts: Any, ends: Any) -> 
             skipped += 1
         else:
             break
-        at = end
+        at = int(end)
     return found, at, skipped
 
 
