@@ -16,6 +16,7 @@ import hashlib
 import inspect
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -26,6 +27,7 @@ import numba
 from numba.core import config
 from numba.core.compiler_lock import global_compiler_lock
 
+_LINEAR_ALGEBRA = "scipy.linalg.cython_blas"
 _ROOT = Path(__file__).resolve().parent.parent
 _IMPORT = re.compile(
     r"^(?:from|import)\s+(?P<module>(?:preprocess|pipeline|tune)[\w.]*)(?:\s+import\s+(?P<names>\([^)]*\)|.+))?", re.M
@@ -58,9 +60,19 @@ def compile_kernel(function: Callable[..., Any], **options: Any) -> Any:
 
 
 def start_numba() -> None:
-    """Load the modules that Numba loads at its first call (0.3 s), so that forks of this process have them."""
-    numba.core.registry.cpu_target.target_context.refresh()
-    numba.core.registry.cpu_target.typing_context.refresh()
+    """Load the modules that Numba loads at its first call (0.2 s), so that forks of this process have them.
+
+    Compiled loops of this process cannot use linear algebra, for which Numba would load SciPy (0.1 s).
+    """
+    halted = {_LINEAR_ALGEBRA: None} if _LINEAR_ALGEBRA not in sys.modules else {}
+    modules: dict[str, Any] = sys.modules
+    modules.update(halted)
+    try:
+        numba.core.registry.cpu_target.target_context.refresh()
+        numba.core.registry.cpu_target.typing_context.refresh()
+    finally:
+        for name in halted:
+            del modules[name]
 
 
 def _compile_in_one_process(compiled: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,23 @@ def merge_parts(layout: Layout, opened: list[Part], path: Path, workers: Workers
         RecordingError: If no window has enough events.
     """
     table = _merged_table(layout, [part.samples for part in opened])
+    total = int(table.offset[-1])
+    dtype = np.min_scalar_type(2 * layout.height * layout.width - 1)
+    ranges = _cut_ranges(opened, total)
+    pack = functools.partial(_pack_range, dtype, (min(CHUNK_EVENTS, total),))
+    # Workers compress while the tables are written.
+    with contextlib.closing(workers.map(pack, ranges, ahead=4 * workers.count)) as packed:
+        _write_store(layout, opened, table, path, zip(ranges, packed, strict=True), progress)
+
+
+def _write_store(
+    layout: Layout,
+    opened: list[Part],
+    table: SampleTable,
+    path: Path,
+    packed: Iterable[_PackedRange],
+    progress: Progress,
+) -> None:
     sources = [source for part in opened for source in part.sources]
     notes: dict[str, int] = {}
     for part in opened:
@@ -72,7 +90,7 @@ def merge_parts(layout: Layout, opened: list[Part], path: Path, workers: Workers
     with progress.task(f"{layout.name}: merging", len(table), "samples") as advance, writing(path) as file:
         seal(file, table, attributes)
         write_column(file["samples"], "backwards", backwards)
-        _write_events(file, opened, table, layout, workers, advance)
+        _write_events(file, opened, table, layout, packed, advance)
         source_fingerprint.write_sources(file.create_group("sources"), sources)
 
 
@@ -104,27 +122,33 @@ class _Range:
     """Where these events are: the file of a part, and the first and last + 1 event in it."""
 
 
+# A range, its chunks of addresses, and its chunks of time differences.
+_PackedRange = tuple[_Range, tuple[list[chunks.Packed], list[chunks.Packed]]]
+
+
 def _write_events(
-    file: NewFile, parts: list[Part], table: SampleTable, layout: Layout, workers: Workers, advance: Advance
+    file: NewFile,
+    parts: list[Part],
+    table: SampleTable,
+    layout: Layout,
+    packed: Iterable[_PackedRange],
+    advance: Advance,
 ) -> None:
     events = file.create_group("events")
     total = int(table.offset[-1])
     dtype = np.min_scalar_type(2 * layout.height * layout.width - 1)
     address = chunks.create(events, "address", (total,), dtype, (CHUNK_EVENTS,), chunks.ADDRESSES)
     delta = chunks.create(events, "time_delta", (total,), np.uint32, (CHUNK_EVENTS,), chunks.TIMES)
-    ranges = _cut_ranges(parts, total)
-    packed = workers.map(functools.partial(_pack_range, dtype, address.chunks), ranges, ahead=4 * workers.count)
     done = 0
-    with contextlib.closing(packed):
-        for cut, (addresses, deltas) in zip(ranges, packed, strict=True):
-            for dataset, columns in ((address, addresses), (delta, deltas)):
-                for k, chunk in enumerate(columns):
-                    chunks.write(dataset, (cut.first + k * CHUNK_EVENTS,), chunk)
-            file.check()
-            # Progress counts the samples that are completely written.
-            samples = int(np.searchsorted(table.offset, cut.last, "right")) - 1
-            advance(samples - done)
-            done = samples
+    for cut, (addresses, deltas) in packed:
+        for dataset, columns in ((address, addresses), (delta, deltas)):
+            for k, chunk in enumerate(columns):
+                chunks.write(dataset, (cut.first + k * CHUNK_EVENTS,), chunk)
+        file.check()
+        # Progress counts the samples that are completely written.
+        samples = int(np.searchsorted(table.offset, cut.last, "right")) - 1
+        advance(samples - done)
+        done = samples
     _write_jumps(events, parts)
 
 

@@ -6,6 +6,7 @@ import pickle
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from preprocess.errors import ConfigError, RecordingError
@@ -230,7 +231,11 @@ def _is(kind: type[Recording], head: bytes, path: Path) -> bool:
     if path.suffix.lower() not in kind.suffixes():
         return False
     # The signature of another format outweighs the suffix, unless the user registered the suffix.
-    signatures = tuple(other.MAGIC for other in FORMATS.values() if other.MAGIC)
-    if issubclass(kind, CustomRecording) or not head.startswith(signatures):
+    if issubclass(kind, CustomRecording) or not head.startswith(_signatures(tuple(FORMATS.values()))):
         return True
     return not any(other.MAGIC and other.recognises(head) for other in FORMATS.values())
+
+
+@lru_cache(maxsize=1)
+def _signatures(kinds: tuple[type[Recording], ...]) -> tuple[bytes, ...]:
+    return tuple(kind.MAGIC for kind in kinds if kind.MAGIC)

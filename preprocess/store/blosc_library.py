@@ -30,6 +30,12 @@ def load() -> Any:
     return library
 
 
+@cache
+def address(name: str) -> int:
+    """The address of a function of the library, for compiled loops."""
+    return ctypes.cast(getattr(load(), name), ctypes.c_void_p).value or 0
+
+
 def decompress(packed: bytes, out: NDArray[Any]) -> int:
     """Decompress into a contiguous array; returns bytes written, or a code <= 0. The caller has checked the header."""
     size: int = load().blosc_decompress_ctx(packed, out.ctypes.data, out.nbytes, 1)

@@ -69,14 +69,15 @@ def pack_many(values: NDArray[Any], codec: Codec, chunk: tuple[int, ...]) -> lis
     if blosc.load() is None or values.shape[1:] != chunk:
         # Chunks at the end of a dataset are stored at full size: the pipeline pads them.
         return list(values)
-    from preprocess.store.chunk_encoder import Compress, pack_chunks
+    from preprocess.store.chunk_encoder import pack_chunks
 
     plain = np.ascontiguousarray(values).reshape(len(values), -1)
     rows = plain.view(np.uint8)
     packed = np.empty(len(rows) * (rows.shape[1] + blosc.OVERHEAD + _CHECKSUM_BYTES), np.uint8)
     ends = np.empty(len(rows), np.int64)
     name = blosc.COMPRESSOR_NAMES[codec.compressor]
-    code = pack_chunks(Compress(), rows, values.itemsize, name.ctypes.data, LEVEL, codec.shuffle, packed, ends)
+    compress = blosc.address("blosc_compress_ctx")
+    code = pack_chunks(compress, rows, values.itemsize, name.ctypes.data, LEVEL, codec.shuffle, packed, ends)
     if code:
         raise CacheError(f"Blosc could not compress a chunk (code {code}). Run the same command again.")
     borders = [0, *ends.tolist()]
@@ -141,7 +142,7 @@ class ChunkReader:
 
         HDF5 provides their positions; they are read without its lock and without the GIL.
         """
-        from preprocess.store.chunk_decoder import Decompress, unpack_chunks
+        from preprocess.store.chunk_decoder import unpack_chunks
 
         if self._descriptor is None:
             return 0
@@ -160,7 +161,8 @@ class ChunkReader:
             if os.preadv(self._descriptor, [packed[filled : filled + end - begin].data], begin) != end - begin:
                 return 0
             filled += end - begin
-        return int(unpack_chunks(Decompress(), packed, ends, out.view(np.uint8), self._chunk_bytes))
+        decompress = blosc.address("blosc_decompress_ctx")
+        return int(unpack_chunks(decompress, packed, ends, out.view(np.uint8), self._chunk_bytes))
 
     def _unpack(self, packed: bytes, out: NDArray[Any]) -> None:
         from preprocess.store.fletcher32 import fletcher32

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import numpy as np
-from numba import types
-from numba.core.typing import Signature
-from numba.experimental import function_type  # noqa: F401  (lets kernels call functions given to them)
 
+from preprocess.c_function import call_c
 from preprocess.jit import compile_kernel
-from preprocess.store import blosc_library as blosc
 from preprocess.store.fletcher32 import fletcher32
 
 
-class Decompress(types.WrapperAddressProtocol):
-    """``blosc_decompress_ctx(source, destination, size, threads)`` for compiled loops."""
-
-    def __wrapper_address__(self) -> int:
-        return ctypes.cast(blosc.load().blosc_decompress_ctx, ctypes.c_void_p).value or 0
-
-    def signature(self) -> Signature:
-        return types.int32(types.intp, types.intp, types.intp, types.int32)
-
-
 @compile_kernel
-def unpack_chunks(decompress: Any, packed: Any, ends: Any, out: Any, size: int) -> int:
+def unpack_chunks(decompress: int, packed: Any, ends: Any, out: Any, size: int) -> int:
     """Check and decompress consecutive chunks.
 
     Args:
-        decompress: `Decompress`.
+        decompress: Address of ``blosc_decompress_ctx(source, destination, size, threads)``.
         packed: The chunks as in the file, each followed by its checksum, uint8 (B,).
         ends: The end of each chunk, int64 (C,).
         out: Output, uint8 (C * size,).
@@ -54,6 +40,7 @@ def unpack_chunks(decompress: Any, packed: Any, ends: Any, out: Any, size: int) 
         if unpacked != size or fletcher32(data[:n]) != checksum:
             return k
         target = out[k * size : (k + 1) * size]
-        if decompress(np.intp(data.ctypes.data), np.intp(target.ctypes.data), np.intp(size), np.int32(1)) != size:
+        pointers = np.intp(data.ctypes.data), np.intp(target.ctypes.data)
+        if call_c(decompress, (*pointers, np.intp(size), np.int32(1))) != size:
             return k
     return len(ends)

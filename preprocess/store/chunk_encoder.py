@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import numpy as np
-from numba import types
-from numba.core.typing import Signature
-from numba.experimental import function_type  # noqa: F401  (lets kernels call functions given to them)
 
+from preprocess.c_function import call_c
 from preprocess.jit import compile_kernel
-from preprocess.store import blosc_library as blosc
 from preprocess.store.fletcher32 import fletcher32
-
-
-class Compress(types.WrapperAddressProtocol):
-    """``blosc_compress_ctx(level, shuffle, type size, bytes, source, destination, room, compressor, block, threads)``.
-
-    For compiled loops.
-    """
-
-    def __wrapper_address__(self) -> int:
-        return ctypes.cast(blosc.load().blosc_compress_ctx, ctypes.c_void_p).value or 0
-
-    def signature(self) -> Signature:
-        size, number = types.intp, types.int32
-        return types.int32(number, number, size, size, size, size, size, size, size, number)
 
 
 @compile_kernel
 def pack_chunks(
-    compress: Any, values: Any, itemsize: int, compressor: int, level: int, shuffle: int, packed: Any, ends: Any
+    compress: int, values: Any, itemsize: int, compressor: int, level: int, shuffle: int, packed: Any, ends: Any
 ) -> int:
     """Compress chunks, each followed by its checksum, one after another.
 
     Args:
-        compress: `Compress`.
+        compress: Address of ``blosc_compress_ctx(level, shuffle, type size, bytes, source, destination, room,
+            compressor, block, threads)``.
         values: The bytes of each chunk, uint8 (C, S).
         itemsize: Bytes of a value.
         compressor: Address of the compressor's name, which ends with a zero byte.
@@ -52,10 +35,10 @@ def pack_chunks(
     end = 0
     for k in range(len(values)):
         source, target = values[k], packed[end : end + size + 16]
-        done = compress(
+        done = call_c(compress, (
             np.int32(level), np.int32(shuffle), np.intp(itemsize), np.intp(size), np.intp(source.ctypes.data),
             np.intp(target.ctypes.data), np.intp(size + 16), np.intp(compressor), np.intp(size), np.int32(1),
-        )  # fmt: skip
+        ))  # fmt: skip
         if done <= 0:
             return done if done else -1
         checksum = fletcher32(target[:done])

@@ -25,6 +25,8 @@ READ_WITH = "h5py with hdf5plugin: import hdf5plugin before the file is opened"
 # Since 1.10 HDF5 keeps checksums of its own structures; 1.14 still reads these files.
 _HDF5_VERSIONS = ("v110", "v114")
 
+_MOST_JOINED_BYTES = 1 << 17
+
 
 @contextlib.contextmanager
 def writing(path: Path, *, durable_name: bool = True) -> Iterator[NewFile]:
@@ -73,6 +75,7 @@ def new_file(path: Path) -> Iterator[NewFile]:
         try:
             with NewFile(path, disk) as file:
                 yield file
+            disk.flush()
         except (OSError, RuntimeError) as error:
             # The error of HDF5 only has the place in its code, that of the disk has the reason.
             raise (disk.error or error) from None
@@ -83,31 +86,76 @@ def new_file(path: Path) -> Iterator[NewFile]:
 class _Disk:
     """A file for HDF5's driver; it keeps its first error and discards all later writes.
 
-    HDF5 cannot close a file that it cannot write: it fails again, prints to stderr, and keeps the file open.
+    HDF5 cannot close a file that it cannot write: it fails again, prints to stderr, and keeps the file open. Small
+    writes that follow one another, such as those of the chunks of small samples, are joined.
     """
 
     def __init__(self, raw: FileIO) -> None:
         self._raw = raw
+        self._position = 0
+        self._first, self._joined = 0, bytearray()
         self.error: OSError | None = None
-        self.seek, self.tell, self.flush, self.readinto = raw.seek, raw.tell, raw.flush, raw.readinto
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Set the position for the next call."""
+        if whence == os.SEEK_SET:
+            self._position = offset
+        else:
+            self.flush()
+            self._raw.seek(self._position)
+            self._position = self._raw.seek(offset, whence)
+        return self._position
+
+    def tell(self) -> int:
+        """The position."""
+        return self._position
 
     def write(self, data: memoryview) -> int:
         """All of the data."""
-        try:
-            written = 0 if self.error is None else len(data)
-            while written < len(data):
-                written += self._raw.write(data[written:])
-        except OSError as error:
-            self.error = error
+        if self._position != self._first + len(self._joined) or len(self._joined) + len(data) > _MOST_JOINED_BYTES:
+            self.flush()
+            self._first = self._position
+        self._position += len(data)
+        if len(data) > _MOST_JOINED_BYTES:
+            self._write(self._first, data)
+            self._first = self._position
+        elif self.error is None:
+            self._joined += data
+        else:
+            self._first = self._position
         return len(data)
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the buffer; returns the number of bytes read."""
+        self.flush()
+        self._raw.seek(self._position)
+        read = self._raw.readinto(buffer) or 0
+        self._position += read
+        return read
+
+    def flush(self) -> None:
+        """Write what was joined."""
+        joined, self._joined = self._joined, bytearray()
+        if joined:
+            self._write(self._first, memoryview(joined))
 
     def truncate(self, size: int) -> int:
         """Cut or lengthen the file."""
+        self.flush()
         try:
             return self._raw.truncate(size)
         except OSError as error:
             self.error = self.error or error
             return size
+
+    def _write(self, at: int, data: memoryview) -> None:
+        try:
+            self._raw.seek(at)
+            written = 0 if self.error is None else len(data)
+            while written < len(data):
+                written += self._raw.write(data[written:])
+        except OSError as error:
+            self.error = error
 
 
 def _reason(error: Exception) -> str:

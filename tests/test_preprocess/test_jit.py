@@ -143,3 +143,11 @@ def test_processes_that_need_one_kernel_compile_it_once(tmp_path: Path):
         process.stdin.flush()
     found = sorted(process.communicate()[0].split() for process in processes)
     assert found == [["3.0", "0", "1"], ["3.0", "1", "1"], ["3.0", "1", "1"]]
+
+
+def test_starting_numba_neither_loads_scipy_nor_keeps_it_from_being_loaded():
+    code = (
+        "import sys; from preprocess.jit import start_numba; start_numba(); assert 'scipy.linalg' not in sys.modules;"
+        "import numba, scipy.linalg.cython_blas; assert numba.njit(lambda x: x + 1)(1) == 2"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

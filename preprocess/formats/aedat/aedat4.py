@@ -12,13 +12,15 @@ Source: https://docs.inivation.com/software/software-advanced-usage/file-formats
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterator
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
@@ -26,8 +28,9 @@ from preprocess.events import Events
 from preprocess.formats.aedat.aedat4_codecs import DamagedPacket
 from preprocess.formats.aedat.aedat4_header import event_stream, read_aedat4_header
 from preprocess.formats.aedat.aedat4_packets import (
+    PACKET_HEADER,
     OutsideSensor,
-    Packet,
+    Packets,
     decode_batch,
     decode_large_packet,
     decoding_threads,
@@ -37,10 +40,8 @@ from preprocess.formats.recording import Recording, Size, damaged, file_size, ou
 
 Read = Callable[[int], NDArray[Any]]
 
-_PACKET_HEADER = struct.Struct("<iI")
-
-# Bytes of packets that a thread decodes at a time: about 30,000 to 120,000 events.
-_BATCH_BYTES = 1 << 19
+# A thread decodes the packets of a block at a time, at most so many: about 60,000 to 300,000 events.
+_MOST_PACKETS = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -90,87 +91,86 @@ class Aedat4Recording(Recording):
         """All events in recording order; RecordingError at the first damaged packet or event outside the sensor."""
         decode = partial(decode_batch, compression=self.compression, height=self.height, width=self.width)
         damage: list[RecordingError] = []
-        with reading(self, keep=True) as read:
-            # Packets that are not compressed are copied at the speed of memory, which threads only share.
-            threads = decoding_threads() if self.compression else 1
-            for batch in map_ahead(decode, self._batches(read, damage), threads):
+        # Packets that are not compressed are copied at the speed of memory, which threads only share.
+        threads = decoding_threads() if self.compression else 1
+        with contextlib.ExitStack() as opened:
+            # The packets of so many blocks may not be decoded yet when the next block is read.
+            readers = [opened.enter_context(reading(self)) for _ in range(threads + (threads > 1))]
+            for batch in map_ahead(decode, self._batches(readers, damage), threads):
                 while True:
                     if len(batch.events):
                         yield batch.events
-                    if not batch.left:
+                    if batch.left is None:
                         break
                     if batch.large:
-                        yield from self._decode_large(batch.left[0], read)
-                    batch = decode(batch.left[batch.large :])
+                        yield from self._decode_large(batch.left.header(0))
+                        if len(batch.left) == 1:
+                            break
+                    batch = decode(batch.left.since(int(batch.large)))
                 if batch.fault is not None:
                     raise self._fault(*batch.fault)
         if damage:
             raise damage[0]
 
-    def _batches(self, read: Read, damage: list[RecordingError]) -> Iterator[list[Packet]]:
-        """Yield the packets of the event stream in batches.
+    def _batches(self, readers: Sequence[Read], damage: list[RecordingError]) -> Iterator[Packets]:
+        """Yield the packets of the event stream, those of a block at a time, with the readers in turn.
 
-        Damage ends them. It is added to a list instead of raised, because earlier batches may still be decoded.
+        Damage ends them. It is added to a list instead of raised, because earlier packets may still be decoded.
         """
+        from preprocess.formats.aedat.aedat4_kernels import find_packets
+
         end = self.table if self.start <= self.table <= self.size else self.size
-        position, block, first = self.start, memoryview(b""), self.start
-        packets: list[Packet] = []
-        collected = skipped = 0
+        streams, position, skipped, turns = np.array(self.streams), self.start, 0, itertools.cycle(readers)
         while position < end:
-            if position + _PACKET_HEADER.size > first + len(block):
-                block, first = read(position).data, position
-            try:
-                stream, size = self._packet_header(block[position - first :], position, end)
-            except RecordingError as error:
-                damage.append(error)
-                break
-            after = position + _PACKET_HEADER.size + size
-            if stream == self.streams[0]:
-                if after > first + len(block):
-                    block, first = read(position).data, position
-                whole = after <= first + len(block)
-                payload = block[position - first + _PACKET_HEADER.size : after - first] if whole else None
-                packets.append(Packet(position, payload))
-                collected += size
-            else:
-                skipped += 1
+            read, found = next(turns), 0
+            while position < end and not found:
+                data = read(position)[: end - position]
+                starts, ends = np.empty((2, _MOST_PACKETS), np.int64)
+                found, after, others = find_packets(data, end - position, streams, starts, ends)
+                skipped += others
                 self.note("packets_of_other_streams_skipped", skipped)
-            position = after
-            if collected >= _BATCH_BYTES:
-                yield packets
-                packets, collected = [], 0
-        if packets:
-            yield packets
-        if not damage and end < self.table:
+                if found:
+                    yield Packets(position, data, starts[:found], ends[:found])
+                elif not others:
+                    try:
+                        after = self._packet_end(data.data, position, end)
+                    except RecordingError as error:
+                        damage.append(error)
+                        return
+                    found, first = 1, np.array([PACKET_HEADER.size])
+                    yield Packets(position, data, first, np.array([after]))
+                position += after
+        if end < self.table:
             expected = f"the table of packets at byte {self.table}"
             damage.append(self._damaged(expected, "the end of the file", end))
 
-    def _packet_header(self, content: memoryview, position: int, end: int) -> tuple[int, int]:
-        """Return the stream of the packet that begins with `content`, and the bytes of its payload."""
-        left = end - position - _PACKET_HEADER.size
+    def _packet_end(self, content: memoryview, position: int, end: int) -> int:
+        """Return where the packet ends whose first bytes are `content`, counted from its header."""
+        left = end - position - PACKET_HEADER.size
         if left < 0:
             raise self._damaged("a packet", f"the last {end - position} bytes", position)
-        stream, size = _PACKET_HEADER.unpack_from(content)
+        stream, size = PACKET_HEADER.unpack_from(content)
         # Checked before anything is allocated.
         if size > left:
             raise self._damaged("a packet", f"one that claims {size} bytes, more than are left", position)
         if stream not in self.streams:
             known = ", ".join(map(str, sorted(self.streams)))
             raise self._damaged(f"a packet of one of the streams {known}", f"one of stream {stream}", position)
-        return stream, size
+        return PACKET_HEADER.size + size
 
-    def _decode_large(self, packet: Packet, read: Read) -> Iterator[Events]:
-        position, payload = packet
-        parts = self._parts(position, read) if payload is None else [bytes(payload)]
+    def _decode_large(self, position: int) -> Iterator[Events]:
+        """Decode the packet at `position` in pieces."""
         try:
-            yield from decode_large_packet(parts, self.compression, self.height, self.width)
+            with reading(self) as read:
+                parts = self._parts(position, read)
+                yield from decode_large_packet(parts, self.compression, self.height, self.width)
         except (DamagedPacket, OutsideSensor) as error:
             raise self._fault(position, error) from None
 
     def _parts(self, position: int, read: Read) -> Iterator[bytes]:
         """Yield the payload of the packet at `position` in blocks."""
-        _, size = _PACKET_HEADER.unpack(read(position)[: _PACKET_HEADER.size].tobytes())
-        at = position + _PACKET_HEADER.size
+        _, size = PACKET_HEADER.unpack(read(position)[: PACKET_HEADER.size].tobytes())
+        at = position + PACKET_HEADER.size
         end = at + size
         while at < end:
             part = read(at)[: end - at].tobytes()

@@ -32,6 +32,10 @@ class Codec(ABC):
             DamagedPacket: If the packet cannot be decompressed.
         """
 
+    def claimed_size(self, packet: memoryview) -> int:
+        """Return how large the content of a packet is by what it says itself; -1 if it does not."""
+        return -1
+
     @abstractmethod
     def pieces(self, parts: Iterable[bytes]) -> Iterator[bytes]:
         """Yield the content of a packet of any size in pieces of at most MOST_BYTES.
@@ -104,6 +108,12 @@ class _Zstd(Codec):
         self._package = zstandard
         self._errors = (zstandard.ZstdError, ValueError, MemoryError, OverflowError)
         self._frames = zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW)
+
+    def claimed_size(self, packet: memoryview) -> int:
+        try:
+            return self._package.frame_content_size(packet)
+        except self._errors:
+            return -1
 
     def whole(self, packet: memoryview) -> bytes | memoryview | None:
         size = -1

@@ -14,6 +14,9 @@ TOO_SHORT, NO_EVENTS, BEYOND_PACKET = -1, -2, -3
 
 EVENT_BYTES = 16
 
+# A packet begins with its stream i32 and the bytes of its payload u32.
+PACKET_HEADER_BYTES = 8
+
 # "EVTS" as a little-endian number.
 _IDENTIFIER = np.uint32(0x53545645)
 
@@ -73,15 +76,18 @@ def decode_packet(data: Any, at: int, t: Any, x: Any, y: Any, p: Any) -> tuple[i
 
 
 @compile_kernel
-def decode_packets(data: Any, ends: Any, height: int, width: int, t: Any, x: Any, y: Any, p: Any) -> tuple[int, int]:
-    """As `decode_packet`, for packets that follow one another, up to the first that is not valid.
+def decode_packets(
+    data: Any, starts: Any, ends: Any, height: int, width: int, t: Any, x: Any, y: Any, p: Any
+) -> tuple[int, int]:
+    """As `decode_packet`, for several packets, up to the first that is not valid.
 
     Args:
-        data: The packets, uint8 (B,).
-        ends: The end of each packet, int64 (K,).
+        data: Bytes that contain the packets, uint8 (B,).
+        starts: The first byte of each packet, int64 (K,).
+        ends: The byte after each packet, int64 (K,).
         height: Sensor rows.
         width: Sensor columns.
-        t: int64 (N,), N >= B // 16.
+        t: int64 (N,), N >= the bytes of all packets // 16.
         x: uint16 (N,).
         y: uint16 (N,).
         p: uint8 (N,).
@@ -89,11 +95,9 @@ def decode_packets(data: Any, ends: Any, height: int, width: int, t: Any, x: Any
     Returns:
         Number of packets that are valid and have no event outside the sensor, and number of their events.
     """
-    start = 0
     used = 0
     for k in range(len(ends)):
-        packet = data[start : ends[k]]
-        start = ends[k]
+        packet = data[starts[k] : ends[k]]
         first, n = _locate(packet, len(packet))
         if first < 0:
             return k, used
@@ -104,6 +108,41 @@ def decode_packets(data: Any, ends: Any, height: int, width: int, t: Any, x: Any
             return k, used
         used = end
     return len(ends), used
+
+
+@compile_kernel
+def find_packets(data: Any, left: int, streams: Any, starts: Any, ends: Any) -> tuple[int, int, int]:
+    """Find packets of the event stream that follow one another, up to the first that is not whole or not valid.
+
+    Args:
+        data: Bytes of the file from the header of a packet on, uint8 (B,).
+        left: Number of bytes up to the end of all packets, B or more.
+        streams: The numbers of all streams; that of the events is the first, int64 (S,).
+        starts: Where the first byte of each payload goes, int64 (K,).
+        ends: Where the byte after each payload goes, int64 (K,).
+
+    Returns:
+        The number of packets; the byte after the last packet that was found or skipped; the number of packets skipped,
+        which are of other streams and may reach beyond B.
+    """
+    found = skipped = at = 0
+    while found < len(starts) and at + PACKET_HEADER_BYTES <= len(data):
+        stream = np.int64(np.int32(_word(data, at)))
+        start = at + PACKET_HEADER_BYTES
+        end = start + np.int64(_word(data, at + 4))
+        if end > left:
+            break
+        if stream == streams[0]:
+            if end > len(data):
+                break
+            starts[found], ends[found] = start, end
+            found += 1
+        elif np.any(streams == stream):
+            skipped += 1
+        else:
+            break
+        at = int(end)
+    return found, at, skipped
 
 
 @njit(nogil=True, error_model="numpy")

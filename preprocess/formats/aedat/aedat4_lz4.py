@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -28,11 +27,15 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
-def decompress_packets(packets: Sequence[memoryview], out: NDArray[np.uint8]) -> list[int]:
+def decompress_packets(
+    data: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64], out: NDArray[np.uint8]
+) -> list[int]:
     """Decompress packets one after another into `out`, up to the first that is damaged or does not fit.
 
     Args:
-        packets: The packets.
+        data: Bytes that contain the packets, uint8 (B,).
+        starts: The first byte of each packet, int64 (K,).
+        ends: The byte after each packet, int64 (K,).
         out: The buffer, uint8.
 
     Returns:
@@ -42,12 +45,13 @@ def decompress_packets(packets: Sequence[memoryview], out: NDArray[np.uint8]) ->
     context = _ADDRESS()
     if library is None or library.LZ4F_createDecompressionContext(ctypes.byref(context), _VERSION):
         return sizes
-    at, end = out.ctypes.data, out.ctypes.data + len(out)
+    source, at, end = data.ctypes.data, out.ctypes.data, out.ctypes.data + len(out)
+    written, read = _SIZE(), _SIZE()
+    sizes_at = ctypes.byref(written), ctypes.byref(read)
     try:
-        for packet in packets:
-            source = np.frombuffer(packet, np.uint8).__array_interface__["data"][0]
-            written, read = _SIZE(end - at), _SIZE(len(packet))
-            if library.LZ4F_decompress(context, at, ctypes.byref(written), source, ctypes.byref(read), None):
+        for first, after in zip(starts.tolist(), ends.tolist(), strict=True):
+            written.value, read.value = end - at, after - first
+            if library.LZ4F_decompress(context, at, sizes_at[0], source + first, sizes_at[1], None):
                 # An error, or what the frame lacks; 0 is its end.
                 break
             sizes.append(written.value)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,9 @@ _MOST_BEFORE_EVENTS = 1 << 16
 # More threads do not help, because one thread reads the file and takes the events.
 _MOST_THREADS = 4
 
+PACKET_HEADER = struct.Struct("<iI")
+"""The stream of a packet, and the bytes of its payload."""
+
 # The content of the packets that a thread decodes.
 _buffers = threading.local()
 
@@ -37,11 +41,41 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Packet(NamedTuple):
-    """A packet of the event stream: the byte at which its header begins, and its payload; None if it is large."""
+@dataclass(frozen=True, slots=True)
+class Packets:
+    """Packets of the event stream that follow one another in a file.
+
+    Attributes:
+        position: The byte of the file at which `data` begins.
+        data: A block of the file, uint8 (B,).
+        starts: The first byte in `data` of each payload, int64 (K,).
+        ends: The byte after each payload, int64 (K,); beyond B only if a large packet is by itself.
+    """
 
     position: int
-    payload: memoryview | None
+    data: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there is one packet, which is larger than a block."""
+        return len(self) == 1 and int(self.ends[0]) > len(self.data)
+
+    def header(self, k: int) -> int:
+        """The byte of the file at which a packet begins."""
+        return self.position + int(self.starts[k]) - PACKET_HEADER.size
+
+    def payload(self, k: int) -> memoryview:
+        """The payload of a packet that is not large."""
+        return self.data[self.starts[k] : self.ends[k]].data
+
+    def since(self, k: int) -> Packets:
+        """The packets from number `k` on."""
+        return Packets(self.position, self.data, self.starts[k:], self.ends[k:])
 
 
 class OutsideSensor(Exception):
@@ -54,7 +88,7 @@ class OutsideSensor(Exception):
 
 @dataclass
 class Batch:
-    """What became of a batch of packets.
+    """What became of packets.
 
     Attributes:
         events: The events.
@@ -64,67 +98,101 @@ class Batch:
     """
 
     events: Events
-    left: list[Packet] = field(default_factory=list)
+    left: Packets | None = None
     large: bool = False
     fault: tuple[int, DamagedPacket | OutsideSensor] | None = None
 
 
-def decode_batch(packets: list[Packet], compression: int, height: int, width: int) -> Batch:
+def decode_batch(packets: Packets, compression: int, height: int, width: int) -> Batch:
     """Decode packets up to the first that is damaged, large, or has an event outside the sensor."""
-    if COMPRESSIONS[compression].startswith("LZ4"):
-        done, events = _decode_lz4(packets, height, width)
+    if not packets.is_large:
+        decode = _decode_zstd if COMPRESSIONS[compression].startswith("Zstd") else _decode_together
+        done, events = decode(packets, compression, height, width)
         if done:
-            return Batch(events, packets[done:])
+            return Batch(events, packets.since(done) if done < len(packets) else None)
     return _decode_one_by_one(packets, compression, height, width)
 
 
-def _decode_lz4(packets: list[Packet], height: int, width: int) -> tuple[int, Events]:
+def _decode_together(packets: Packets, compression: int, height: int, width: int) -> tuple[int, Events]:
     """Decode the first packets that are neither damaged nor large, as many as fit; returns how many, and their events.
 
-    They are decompressed into one buffer.
+    Those of LZ4 are decompressed into one buffer.
     """
     from preprocess.formats.aedat.aedat4_kernels import EVENT_BYTES, decode_packets
 
-    payloads = []
-    for packet in packets:
-        if packet.payload is None:
-            break
-        payloads.append(packet.payload)
-    if not hasattr(_buffers, "content"):
-        _buffers.content = np.empty(_MOST_BATCH_BYTES, np.uint8)
-    ends = np.cumsum(np.array(decompress_packets(payloads, _buffers.content), np.int64))
-    t, x, y, p = _new_columns(int(ends[-1]) // EVENT_BYTES if len(ends) else 0)
-    done, n = decode_packets(_buffers.content, ends, height, width, t, x, y, p)
+    content, starts, ends = packets.data, packets.starts, packets.ends
+    if compression:
+        if not hasattr(_buffers, "content"):
+            _buffers.content = np.empty(_MOST_BATCH_BYTES, np.uint8)
+        content = _buffers.content
+        sizes = np.array(decompress_packets(packets.data, starts, ends, content), np.int64)
+        ends = np.cumsum(sizes)
+        starts = ends - sizes
+    # Packets of other streams may lie between those of a block.
+    t, x, y, p = _new_columns(int(ends[-1] - starts[0]) // EVENT_BYTES if len(ends) else 0)
+    done, n = decode_packets(content, starts, ends, height, width, t, x, y, p)
     return done, Events(t[:n], x[:n], y[:n], p[:n], height, width)
 
 
-def _decode_one_by_one(packets: list[Packet], compression: int, height: int, width: int) -> Batch:
+def _decode_zstd(packets: Packets, compression: int, height: int, width: int) -> tuple[int, Events]:
+    """As `_decode_together`, for frames that say how large their content is.
+
+    Each content is converted at once, while it is in the cache of the CPU.
+    """
+    from preprocess.formats.aedat.aedat4_kernels import EVENT_BYTES, decode_packet
+
+    codec, size, whole = open_codec(compression), 0, list[memoryview]()
+    for k in range(len(packets)):
+        payload = packets.payload(k)
+        claimed = codec.claimed_size(payload)
+        if not 0 <= claimed <= _MOST_BATCH_BYTES - size:
+            break
+        size += claimed
+        whole.append(payload)
+    t, x, y, p = _new_columns(size // EVENT_BYTES)
+    done = used = 0
+    for payload in whole:
+        try:
+            content = codec.whole(payload)
+        except DamagedPacket:
+            break
+        if content is None:
+            break
+        n, right, bottom = decode_packet(np.frombuffer(content, np.uint8), used, t, x, y, p)
+        if n < 0 or right >= width or bottom >= height:
+            break
+        used += n
+        done += 1
+    return done, Events(t[:used], x[:used], y[:used], p[:used], height, width)
+
+
+def _decode_one_by_one(packets: Packets, compression: int, height: int, width: int) -> Batch:
     from preprocess.formats.aedat.aedat4_kernels import EVENT_BYTES, decode_packet
 
     codec, contents, size = open_codec(compression), list[bytes | memoryview](), 0
     batch = Batch(Events.empty(height, width))
-    for number, (position, payload) in enumerate(packets):
+    for k in range(len(packets)):
         try:
-            content = None if payload is None or size > _MOST_BATCH_BYTES else codec.whole(payload)
+            content = None if packets.is_large or size > _MOST_BATCH_BYTES else codec.whole(packets.payload(k))
         except DamagedPacket as error:
-            batch.fault = position, error
+            batch.fault = packets.header(k), error
             break
         if content is None:
-            batch.left, batch.large = packets[number:], True
+            batch.left, batch.large = packets.since(k), True
             break
         contents.append(content)
         size += len(content)
     t, x, y, p = _new_columns(size // EVENT_BYTES)
     used = 0
-    for (position, _), content in zip(packets, contents, strict=False):
+    for k, content in enumerate(contents):
         n, right, bottom = decode_packet(np.frombuffer(content, np.uint8), used, t, x, y, p)
         if n < 0:
-            batch.left, batch.fault = [], (position, DamagedPacket(_explain(n)))
+            batch.left, batch.fault = None, (packets.header(k), DamagedPacket(_explain(n)))
             break
         if right >= width or bottom >= height:
-            k = first_outside(x[used : used + n], y[used : used + n], height, width)
-            batch.left, batch.fault = [], (position, _outside(k, x[used + k], y[used + k]))
-            used += k
+            outside = first_outside(x[used : used + n], y[used : used + n], height, width)
+            used += outside
+            batch.left, batch.fault = None, (packets.header(k), _outside(outside, x[used], y[used]))
             break
         used += n
     batch.events = Events(t[:used], x[:used], y[:used], p[:used], height, width)

@@ -135,7 +135,7 @@ def test_threads_keep_the_order_and_raise_the_error_at_its_packet(
 ):
     events = some_events(60_000)
     packets = [compressed(event_packet(events[at : at + 200]), compression) for at in range(0, len(events), 200)]
-    monkeypatch.setattr(aedat4_module, "_BATCH_BYTES", 2000)
+    monkeypatch.setattr(aedat4_module, "_MOST_PACKETS", 3)
     monkeypatch.setattr(aedat4_module, "decoding_threads", lambda: 3)
     path = write(tmp_path / "a.aedat4", aedat4(packets, compression))
     assert_equal(decode(path), events)
@@ -193,7 +193,7 @@ def test_lz4_gives_the_same_with_and_without_its_library(tmp_path: Path, monkeyp
 def test_a_consumer_that_stops_early_leaves_no_thread_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import threading
 
-    monkeypatch.setattr(aedat4_module, "_BATCH_BYTES", 2000)
+    monkeypatch.setattr(aedat4_module, "_MOST_PACKETS", 3)
     monkeypatch.setattr(aedat4_module, "decoding_threads", lambda: 3)
     chunks = open_recording(write(tmp_path / "a.aedat4", file_of(some_events(60_000), LZ4, each=200))).chunks()
     before = threading.active_count()
