@@ -249,12 +249,12 @@ def test_reading_is_as_fast_as_pandas(tmp_path: Path):
     decode(path, size=SIZE)
     ours, theirs = [], []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         events = decode(path, size=SIZE)
-        ours.append(time.perf_counter() - start)
-        start = time.perf_counter()
+        ours.append(time.process_time() - start)
+        start = time.process_time()
         table = pd.read_csv(path, engine="c")
-        theirs.append(time.perf_counter() - start)
+        theirs.append(time.process_time() - start)
     np.testing.assert_array_equal(events.t, table["t"])
     assert min(ours) < min(theirs), (ours, theirs)
 
