@@ -102,7 +102,8 @@ class FrameLoader:
             augmentation: As `dataset.augmentation`; only for training. Augmentation of events requires `EventFrames`.
             mixup_alpha: As `dataset.mixup_alpha`.
             mixing_epochs: As `dataset.mixing_epochs`.
-            group: Processes that share each batch; each loads the same number of its samples.
+            group: Processes that share the samples. In training, each loads the same number of samples of every batch;
+                otherwise, consecutive batches as one process would load them, possibly none.
 
         Raises:
             ValueError: If there is no seed for training, or augmentation outside training.
@@ -122,6 +123,7 @@ class FrameLoader:
         self.waited_s = 0.0
         self._frames = frames
         self.batch_size = batch_size
+        self.group = group
         self._config = config
         self._device = device
         self._seed = seed
@@ -138,12 +140,12 @@ class FrameLoader:
         self._frame_augmentations = names_in(FRAME_AUGMENTATIONS if self._images is None else ())
         self._event_augmentations = names_in(EVENT_AUGMENTATIONS)
         self._normalisation = normalisation_of(frames)
-        self._group = group
         self._labels = torch.from_numpy(frames.samples.label)
         self._lengths = torch.from_numpy(frames.lengths) if frames.binning.varies else None
         # Of images, one time step is read.
         self._stored_shape = frames.sample_shape if self._images is None else (1, *self._images.store.shape)
-        self._counts = np.empty((share_of(batch_size, group), *self._stored_shape), frames.dtype)
+        most = share_of(batch_size, group) if training else batch_size
+        self._counts = np.empty((most, *self._stored_shape), frames.dtype)
         self._buffers = [self._new_buffer() for _ in range(2)]
 
     def _new_buffer(self) -> _Buffer:
@@ -168,6 +170,8 @@ class FrameLoader:
     def batches(self, epoch: int = 0) -> Iterator[Batch]:
         """Iterate over the batches of an epoch; adds the seconds spent waiting for them to `waited_s`."""
         plan = self._plan(epoch)
+        if not plan:
+            return
         frames = self._source(epoch)
         transform = self._transform(epoch)
         with ThreadPoolExecutor(1, thread_name_prefix="frames") as reader:
@@ -246,7 +250,17 @@ class FrameLoader:
         batches = [order[start : start + size] for start in range(0, len(order), size)]
         if self._training and not self._keep_last and len(batches[-1]) < size:
             batches.pop()
-        return [batch[self._group.rank :: self._group.size] for batch in batches]
+        if self._training:
+            return [batch[self.group.rank :: self.group.size] for batch in batches]
+        return batches[self.first_batch : self._first_batch_of(self.group.rank + 1)]
+
+    @property
+    def first_batch(self) -> int:
+        """How many batches of an epoch, outside training, the processes before this one load."""
+        return self._first_batch_of(self.group.rank)
+
+    def _first_batch_of(self, rank: int) -> int:
+        return rank * -(-len(self.indices) // self.batch_size) // self.group.size
 
     def _read(self, frames: FrameSource, indices: NDArray[np.int64], buffer: _Buffer, epoch: int) -> torch.Tensor:
         """Read counts into a buffer, time first, shape (T, B, 2, H, W); every second batch reuses the same buffer.
