@@ -98,8 +98,12 @@ def search(arguments: Arguments) -> None:
     argv = ["--space", "neuron.tau=1.5,2.5", "--search", "grid", "--scheduler", "none", "--final-seeds", 0]
     argv += ["--concurrent", 2, "--cpus-per-trial", 1, *shares, "--cache", arguments.cache, "--out", folder]
     spikeloom("tune", arguments.preset, *argv, *_epochs(arguments))
-    ledger, device = Ledger(folder), "cpu" if arguments.tiny else "cuda"
-    spans, done = [], 0
+    measure_trials(folder, "cpu" if arguments.tiny else "cuda")
+
+
+def measure_trials(folder: Path, device: str) -> None:
+    """Measure the two trials of a search: how many ended on a device of this type, and their overlap."""
+    ledger, spans, done = Ledger(folder), [], 0
     for config in read_search(folder).configs():
         own = ledger.trial_folder(config)
         rows = read_lines(own / "timings.jsonl")

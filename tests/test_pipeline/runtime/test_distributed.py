@@ -27,9 +27,9 @@ from preprocess.files import read_lines
 
 TESTS = Path(__file__).resolve().parent.parent.parent
 
-# First evaluations, from running statistics that differ by process. Then one step with batch norm in evaluation mode: the
-# gradients that each process holds afterwards. It ends by an exception whose traceback, like the variables, still refers
-# to the wrapped network.
+# First evaluations, from running statistics that differ by process. Then one step with batch norm in evaluation mode:
+# the gradients that each process holds afterwards. It ends by an exception whose traceback, like the variables, still
+# refers to the wrapped network.
 STEP = """
 import json, os, sys
 from dataclasses import replace
