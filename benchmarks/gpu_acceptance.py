@@ -71,7 +71,7 @@ def parts_of(out: Path, recordings: Path | None) -> list[Part]:
         Part("gesture-step", python("benchmarks.training_gpu", "gesture"), 90),
         Part("vggsnn-step", python("benchmarks.training_gpu", "vggsnn"), 60),
         Part("training", python("benchmarks.acceptance_runs", "training", "--out", str(work), *raw), 100),
-        Part("search", python("benchmarks.acceptance_runs", "search", "--out", str(work), "--epochs", "6", *raw), 80),
+        Part("search", python("benchmarks.acceptance_runs", "search", "--out", str(work), "--epochs", "20", *raw), 80),
     ]
 
 
