@@ -11,7 +11,8 @@ import numpy as np
 
 from preprocess.datasets import find_layout
 from preprocess.emulator.aedat_writers import write_aedat31
-from preprocess.emulator.gestures import LIGHTS, emulate_gestures
+from preprocess.emulator.gestures import emulate_gestures
+from preprocess.emulator.lighting import LIGHTS
 from preprocess.events import Events
 
 # The size of DVS128-Gesture: recordings, samples, and approximate number of events.

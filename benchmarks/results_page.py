@@ -12,7 +12,6 @@ from pipeline.presets.registry import find_preset
 from preprocess.files import write_whole
 from preprocess.terminal.plural import counted
 from tune.comparison.captions import about_figure, data_title
-from tune.comparison.comparison_figures import learning_panels
 from tune.comparison.comparison_plan import Comparison, read_comparison
 from tune.comparison.comparison_tables import accuracy_table, difference_table, equal_cost_table
 from tune.comparison.conclusions import Conclusion, conclude, excluded_lines
@@ -20,7 +19,8 @@ from tune.comparison.convergence.convergence_table import convergence_table, has
 from tune.comparison.designs.design import PRESET
 from tune.comparison.designs.registry import DESIGNS, paper_table
 from tune.comparison.equal_cost import accuracies_at_equal_cost
-from tune.comparison.overview_figures import overview_figures
+from tune.comparison.figures.learning_curves import learning_panels
+from tune.comparison.figures.overview_figures import overview_figures
 from tune.comparison.setting_analysis import SettingResult
 from tune.rendering.firing_rate_figure import rates_panel
 from tune.rendering.labels import format_seeds, short_value

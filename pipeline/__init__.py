@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from pipeline.analysis.lif_inference import analyse_inference as analyse_inference
     from pipeline.analysis.rates import analyse_rates as analyse_rates
     from pipeline.analysis.robustness import analyse_robustness as analyse_robustness
-    from pipeline.config.field_defaults import LossConfig as LossConfig
     from pipeline.config.neurons import NeuronTraits as NeuronTraits
     from pipeline.config.registrations import register_network as register_network
     from pipeline.config.registrations import register_neuron as register_neuron
     from pipeline.config.registrations import register_surrogate as register_surrogate
     from pipeline.config.run_config import RunConfig as RunConfig
     from pipeline.config.run_config import override as override
+    from pipeline.config.sections.loss_config import LossConfig as LossConfig
     from pipeline.data.dataset import FrameDataset as FrameDataset
     from pipeline.data.time_first_collate import time_first_collate as time_first_collate
     from pipeline.evaluation.evaluate_call import evaluate as evaluate
     from pipeline.evaluation.losses import spiking_loss as spiking_loss
+    from pipeline.evaluation.prediction import Prediction as Prediction
     from pipeline.evaluation.run_result import RunResult as RunResult
-    from pipeline.evaluation.trained_network import Prediction as Prediction
     from pipeline.evaluation.trained_network import TrainedNetwork as TrainedNetwork
     from pipeline.evaluation.trained_network import load_run as load_run
     from pipeline.neurons.clif.node import CLIFNode as CLIFNode
@@ -50,13 +50,13 @@ _HOMES = {
     "evaluate": "pipeline.evaluation.evaluate_call",
     "load_run": "pipeline.evaluation.trained_network",
     "TrainedNetwork": "pipeline.evaluation.trained_network",
-    "Prediction": "pipeline.evaluation.trained_network",
+    "Prediction": "pipeline.evaluation.prediction",
     "FrameDataset": "pipeline.data.dataset",
     "time_first_collate": "pipeline.data.time_first_collate",
     "LIFNode": "pipeline.neurons.lif.node",
     "CLIFNode": "pipeline.neurons.clif.node",
     "spiking_loss": "pipeline.evaluation.losses",
-    "LossConfig": "pipeline.config.field_defaults",
+    "LossConfig": "pipeline.config.sections.loss_config",
     "NeuronTraits": "pipeline.config.neurons",
     "register_neuron": "pipeline.config.registrations",
     "register_network": "pipeline.config.registrations",

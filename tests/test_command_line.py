@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from patience import PATIENCE_S
 
-from preprocess.default_folders import default_cache, default_out
+from pipeline.runs.run_folder import default_out
+from preprocess.default_cache_folder import default_cache
 from preprocess.errors import SpikeloomError
 from preprocess.interrupts import raise_if_stopped
 from preprocess.terminal.command_line import Command, parse, run_main

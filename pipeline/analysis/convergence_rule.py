@@ -4,7 +4,7 @@ The rule asks how much the training accuracy would still rise if the run were tr
 same schedule stretched to them. A run has converged if that is at most `MOST_GAIN`, which is seen in one of two ways:
 
 - fitted: over the last quarter of the epochs, the training accuracy is at least `FITTED`. Nothing is left to gain.
-- flat: the projected gain is at most `MOST_GAIN`.
+- flat: the projected gain, which cannot exceed what is missing to an accuracy of 1, is at most `MOST_GAIN`.
 
 The projection cannot look at the last epochs alone: a cosine schedule makes every curve flat at its end, because the
 learning rate goes to 0 (the last quarter of its epochs has 2.5 % of the sum of all learning rates). So time is the sum
@@ -13,12 +13,12 @@ falling learning rate alone brings is a term of its own:
 
     value(epoch) = a - b phi((s - s_0) / tau) - c rate(epoch) + noise,    b >= 0,    0 <= c <= a fifth of the range
 
-of training accuracy and minus training loss, with phi, common to both, an exponential, a power law (1 + x)^(-1/2) or a
-late fall exp(-x^3), and tau from 0.03 to 3 runs. Gains b (phi(end of the run) - phi(end of twice the run)) in accuracy
-are averaged over all of these shapes and over b = 0, each weighted by its likelihood (Gaussian noise of unknown
-variance) and by its prior: one half for b = 0, the rest shared, and 1/sqrt(n) for each b, as in the Bayesian
-information criterion (Schwarz 1978). The limit of c matters: without it, a whole curve under a cosine schedule could be
-put down to the falling learning rate.
+of training accuracy and minus training loss, with phi, common to both, an exponential, a power law (1 + x)^(-1/2), a
+late fall exp(-x^3) or a logistic 1 / (1 + exp((2 x - 1) / w)) of three widths w, and tau from 0.03 to 3 runs. Gains b
+(phi(end of the run) - phi(end of twice the run)) in accuracy are averaged over all of these shapes and over b = 0, each
+weighted by its likelihood (Gaussian noise of unknown variance) and by its prior: one half for b = 0, the rest shared,
+and 1/sqrt(n) for each b, as in the Bayesian information criterion (Schwarz 1978). The limit of c matters: without it, a
+whole curve under a cosine schedule could be put down to the falling learning rate.
 
 What the rule cannot see: a run of fewer than `FEWEST_EPOCHS` epochs is too short for a projection; a run that has
 hardly learned may be on the plateau before the learning begins. Neither counts as converged. Nor does the rule know the
@@ -46,6 +46,8 @@ _FIT_FROM = 0.1
 # The largest share of a curve's range that a falling learning rate alone may explain.
 _MOST_BY_RATE = 0.2
 _TAUS = np.geomspace(0.03, 3.0, 16)
+# Widths of a logistic rise, relative to the time of its middle.
+_WIDTHS = (0.1, 0.2, 0.33)
 
 State = Literal["fitted", "flat", "improving", "too short", "hardly learned"]
 
@@ -127,12 +129,13 @@ def assess_convergence(
         state = "hardly learned"
     elif half:
         gain = accuracy - _last_quarter(_column(half, "train_accuracy"))[0]
-        state = "improving" if gain > MOST_GAIN else "flat"
+        state = _by_gain(gain)
     elif len(known) < FEWEST_EPOCHS:
         state = "too short"
     else:
-        gain = projected_gain(accuracies, losses, _column(known, "learning_rate", 1.0))
-        state = "improving" if gain > MOST_GAIN else "flat"
+        # A projection does not know that no accuracy exceeds 1.
+        gain = min(projected_gain(accuracies, losses, _column(known, "learning_rate", 1.0)), 1 - accuracy)
+        state = _by_gain(gain)
     reached = np.flatnonzero(accuracies >= FITTED)
     return Convergence(
         state,
@@ -228,9 +231,16 @@ def _fit(
 
 
 def _shapes(time: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Every shape at these times, float64 (shapes, times): from 1 at time 0 towards 0."""
+    """Every shape at these times, float64 (shapes, times): from 1, or for a logistic almost 1, at time 0 towards 0."""
     scaled = time[None] / _TAUS[:, None]
-    return np.concatenate([np.exp(-scaled), (1 + scaled) ** -0.5, np.exp(-(scaled**3))])
+    # The exponent's limit avoids an overflow and changes nothing: what is left is below 1e-21.
+    logistic = [1 / (1 + np.exp(np.minimum((2 * scaled - 1) / width, 50.0))) for width in _WIDTHS]
+    return np.concatenate([np.exp(-scaled), (1 + scaled) ** -0.5, np.exp(-(scaled**3)), *logistic])
+
+
+def _by_gain(gain: float) -> State:
+    """Flat only if the gain is known to be small: that of a curve with a missing value is NaN."""
+    return "flat" if gain <= MOST_GAIN else "improving"
 
 
 def _last_quarter(values: NDArray[np.float64]) -> tuple[float, float | None]:

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from pipeline.analysis.analysed import Analysed, open_analysed
+from pipeline.analysis.analysed_network import Analysed, open_analysed
 from pipeline.analysis.analysis_options import DynamicsOptions
 from pipeline.analysis.input_currents import layer_currents, poisson_current, read_current
 from pipeline.analysis.neuron_equations import Equations, equations_of, named_equations, trace

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipeline.analysis.analysed import Analysed, open_analysed
+from pipeline.analysis.analysed_network import Analysed, open_analysed
 from pipeline.analysis.analysis_options import EnergyOptions
 from pipeline.analysis.stored_result import AnalysisResult
 from pipeline.config.run_config import RunConfig

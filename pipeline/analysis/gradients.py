@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from pipeline.analysis.analysed import Analysed, open_analysed
+from pipeline.analysis.analysed_network import Analysed, open_analysed
 from pipeline.analysis.analysis_options import GradientOptions
 from pipeline.analysis.gradient_sums import LayerGradients, LayerSums
 from pipeline.analysis.neuron_equations import Equations, equations_of, named_equations

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.analysis.analysed import Analysed
+from pipeline.analysis.analysed_network import Analysed
 from pipeline.analysis.analysis_options import DynamicsOptions
 from pipeline.data.run_data import RunData
 from pipeline.networks import neuron_layers, reset_network

@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from pipeline.analysis.analysed import Analysed, open_analysed
+from pipeline.analysis.analysed_network import Analysed, open_analysed
 from pipeline.analysis.analysis_options import InferenceOptions
 from pipeline.analysis.neuron_equations import DEFINED
 from pipeline.analysis.stored_result import AnalysisResult

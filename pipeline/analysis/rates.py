@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from pipeline.analysis.analysed import Analysed, open_analysed
+from pipeline.analysis.analysed_network import Analysed, open_analysed
 from pipeline.analysis.analysis_options import RateOptions
 from pipeline.analysis.stored_result import AnalysisResult
 from pipeline.networks import neuron_layers, reset_network

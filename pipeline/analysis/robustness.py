@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.analysis.analysed import Analysed, open_analysed
+from pipeline.analysis.analysed_network import Analysed, open_analysed
 from pipeline.analysis.analysis_options import Disturbance, RobustnessOptions
 from pipeline.analysis.stored_result import AnalysisResult
 from pipeline.config.run_config import override

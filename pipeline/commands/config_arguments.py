@@ -15,8 +15,8 @@ from typing import Annotated, Any, ClassVar, TypeVar
 import tyro
 
 from pipeline.commands.configuration_help import print_help
-from pipeline.config.field_names import nearest_field
 from pipeline.config.inactive_fields import governors_of, inactive_fields, redundant_fields
+from pipeline.config.nearest_field import nearest_field
 from pipeline.config.run_config import RunConfig, field_paths, flatten, load_config, override
 from pipeline.presets.registry import PRESETS, find_preset
 from preprocess.terminal.command_line import UsageError, parse

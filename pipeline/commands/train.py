@@ -18,7 +18,8 @@ from pipeline.commands.config_arguments import (
 )
 from pipeline.config.run_config import RunConfig
 from pipeline.runs.result_json import MetricsRow, TimingRow
-from preprocess.default_folders import default_cache, default_out
+from pipeline.runs.run_folder import default_out
+from preprocess.default_cache_folder import default_cache
 from preprocess.interrupts import Terminated
 from preprocess.terminal.command_line import UsageError
 from preprocess.terminal.progress import progress_on_stderr

@@ -15,7 +15,7 @@ from pipeline.config.augmentation_names import parse_augmentation
 from pipeline.config.networks import network_traits
 from pipeline.config.neurons import NeuronTraits, traits_of
 from preprocess.binning.binning_config import Binning
-from preprocess.binning.rules import SplitBy
+from preprocess.binning.frame_ranges import SplitBy
 
 Values = Mapping[str, Any]
 """Field path to value, for every field."""

@@ -6,7 +6,10 @@ reason of the neurons' (`pipeline.config.neurons`): they are read without loadin
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from preprocess.nearest_name import nearest_name
 
 
 @dataclass(frozen=True)
@@ -83,3 +86,15 @@ _UNKNOWN = NetworkTraits()
 def network_traits(name: str) -> NetworkTraits:
     """Facts about a network; a registered network and a class from a file may have any trait."""
     return NETWORKS[name].traits if name in NETWORKS else _UNKNOWN
+
+
+def network_errors(name: str) -> Iterator[str]:
+    """A line if no built-in network has this name."""
+    if name not in NETWORKS:
+        near = nearest_name(name, NETWORKS)
+        hint = (
+            f"Did you mean '{near}'?"
+            if near
+            else "Name a custom class, path/to/file.py:Class; a program can also call pipeline.register_network first."
+        )
+        yield f"network.name: expected one of {', '.join(NETWORKS)}, found '{name}'. {hint}"

@@ -7,9 +7,11 @@ entry therefore gives the function that makes the neuron as text, and `pipeline.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from preprocess.nearest_name import nearest_name
 
 
 @dataclass(frozen=True)
@@ -247,6 +249,18 @@ _STORED: dict[str, NeuronTraits] = {}
 def traits_of(name: str) -> NeuronTraits:
     """Facts about a neuron; a class from a file may have any trait."""
     return NEURONS[name].traits if name in NEURONS else _STORED.get(name, _UNKNOWN)
+
+
+def neuron_errors(name: str) -> Iterator[str]:
+    """A line if no neuron that is built in or registered has this name."""
+    if name not in NEURONS:
+        near = nearest_name(name, NEURONS)
+        hint = (
+            f"Did you mean '{near}'?"
+            if near
+            else "Name a custom class, path/to/file.py:Class; a program can also call pipeline.register_neuron first."
+        )
+        yield f"neuron.name: expected one of {', '.join(NEURONS)}, found '{name}'. {hint}"
 
 
 def traits_entry(names: Iterable[str]) -> dict[str, Any]:

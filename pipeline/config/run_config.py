@@ -1,7 +1,8 @@
 """Configuration of a run: frozen dataclasses that validate themselves and report all errors together.
 
 A field path, such as ``neuron.tau`` or ``batch_size``, names a field on the command line, in a search space
-and as a column of a table. DESIGN: presets are values of `RunConfig`.
+and as a column of a table. `pipeline.config.sections` has the sections, with the defaults of their fields; those of
+`batch_size`, `seed` and others of no section are here. DESIGN: presets are values of `RunConfig`.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from pipeline.config.augmentation_names import (
     kind_errors,
     parse_augmentation,
 )
-from pipeline.config.field_defaults import DatasetConfig as DatasetConfig
-from pipeline.config.field_defaults import InputConfig as InputConfig
-from pipeline.config.field_defaults import LossConfig as LossConfig
-from pipeline.config.field_defaults import NetworkConfig as NetworkConfig
-from pipeline.config.field_defaults import NeuronConfig as NeuronConfig
-from pipeline.config.field_defaults import OptimiserConfig as OptimiserConfig
-from pipeline.config.field_defaults import ScheduleConfig as ScheduleConfig
-from pipeline.config.field_defaults import TimeOrder as TimeOrder
-from pipeline.config.field_names import nearest_field
 from pipeline.config.inactive_fields import inactive_fields, redundant_fields
+from pipeline.config.nearest_field import nearest_field
 from pipeline.config.neurons import traits_of
+from pipeline.config.sections.dataset_config import DatasetConfig as DatasetConfig
+from pipeline.config.sections.input_config import InputConfig as InputConfig
+from pipeline.config.sections.input_config import TimeOrder as TimeOrder
+from pipeline.config.sections.loss_config import LossConfig as LossConfig
+from pipeline.config.sections.network_config import NetworkConfig as NetworkConfig
+from pipeline.config.sections.neuron_config import NeuronConfig as NeuronConfig
+from pipeline.config.sections.optimiser_config import OptimiserConfig as OptimiserConfig
+from pipeline.config.sections.schedule_config import ScheduleConfig as ScheduleConfig
 from pipeline.config.surrogates import accept_stored
 from preprocess.binning.binning_config import Binning
 from preprocess.errors import ConfigError

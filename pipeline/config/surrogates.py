@@ -14,7 +14,7 @@ from preprocess.nearest_name import nearest_name
 if TYPE_CHECKING:
     from spikingjelly.activation_based.surrogate import SurrogateFunctionBase
 
-    from pipeline.config.field_defaults import NeuronConfig
+    from pipeline.config.sections.neuron_config import NeuronConfig
 
 SURROGATES: dict[str, str | Callable[[float], Any]] = {
     "rect": "Rect",

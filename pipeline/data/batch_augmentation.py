@@ -32,7 +32,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from pipeline.config.augmentation_names import BATCH_AUGMENTATIONS
-from pipeline.config.field_defaults import DatasetConfig
+from pipeline.config.sections.dataset_config import DatasetConfig
 from pipeline.data.frame_augmentation import NUMBERS
 from pipeline.data.torch_draws import DrawingFrom
 

@@ -16,7 +16,7 @@ from pipeline.cost.operations import Operations
 from pipeline.cost.synaptic_operations import SynapseCounter, SynapticOperations
 from pipeline.data.loader import FrameLoader
 from pipeline.data.run_data import RunData
-from pipeline.evaluation.latency import correct_by_step, looks_ahead
+from pipeline.evaluation.accuracy_over_time import correct_by_step, looks_ahead
 from pipeline.evaluation.losses import answer_mask, spiking_loss, sum_logits
 from pipeline.evaluation.wilson_interval import accuracy_interval
 from pipeline.networks import SpikeCounter, reset_network

@@ -18,7 +18,7 @@ from pipeline.runs.changed_code import KEY, check_code, joined_records
 from pipeline.runs.result_json import EvaluationJson
 from pipeline.runs.run_folder import Run
 from pipeline.runtime.device import compute_device
-from preprocess.default_folders import default_cache
+from preprocess.default_cache_folder import default_cache
 from preprocess.files import write_json
 from preprocess.terminal.progress import Progress
 

@@ -1,7 +1,7 @@
 """Accuracy of a run's weights at a number of time steps other than the one it was trained with.
 
 Each sample is binned again into T frames, and never truncated; for the accuracy of the first t time steps see
-`pipeline.evaluation.latency`.
+`pipeline.evaluation.accuracy_over_time`.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from torch import nn
 
 from pipeline.config.custom_classes import is_outside, make_outside, make_registered
 from pipeline.config.networks import NETWORKS as NETWORKS
+from pipeline.config.networks import network_errors
 from pipeline.config.registrations import registration_of
 from pipeline.config.run_config import NetworkConfig, NeuronConfig
 from pipeline.layers.blocks import MakeNeuron, SpikingBlock
@@ -18,7 +19,6 @@ from pipeline.layers.dropout import set_dropout_masks
 from pipeline.networks.initialisation import initialise, seeded
 from pipeline.neurons import make_neuron
 from preprocess.errors import ConfigError
-from preprocess.nearest_name import nearest_name
 
 
 def build_network(
@@ -88,14 +88,8 @@ def _custom(name: str) -> Callable[..., nn.Module] | None:
                 f"network.name: expected a registered name that is not built in, found '{name}'. Rename it."
             )
         return make_registered
-    if name not in NETWORKS:
-        near = nearest_name(name, NETWORKS)
-        hint = (
-            f"Did you mean '{near}'?"
-            if near
-            else "Name a custom class, path/to/file.py:Class; a program can also call pipeline.register_network first."
-        )
-        raise ConfigError(f"network.name: expected one of {', '.join(NETWORKS)}, found '{name}'. {hint}")
+    if errors := list(network_errors(name)):
+        raise ConfigError(*errors)
     return None
 
 

@@ -11,12 +11,11 @@ from torch import nn
 
 from pipeline.config.custom_classes import is_outside, make_outside, make_registered
 from pipeline.config.neurons import NEURONS as NEURONS
-from pipeline.config.neurons import traits_of
+from pipeline.config.neurons import neuron_errors, traits_of
 from pipeline.config.registrations import registration_of
 from pipeline.config.run_config import NeuronConfig
 from pipeline.config.surrogates import make_surrogate
 from preprocess.errors import ConfigError
-from preprocess.nearest_name import nearest_name
 
 
 def make_neuron(config: NeuronConfig) -> nn.Module:
@@ -38,16 +37,10 @@ def make_neuron(config: NeuronConfig) -> nn.Module:
         neuron = _multi_step(make_outside(config.name, "neuron.name", _constructor_arguments(config)), config.name)
     elif registration_of("neuron.name", config.name) is not None:
         neuron = _multi_step(make_registered(config.name, "neuron.name", {"config": config}), config.name)
-    elif config.name in NEURONS:
-        neuron = _built_in(config.name)(config)
+    elif errors := list(neuron_errors(config.name)):
+        raise ConfigError(*errors)
     else:
-        near = nearest_name(config.name, NEURONS)
-        hint = (
-            f"Did you mean '{near}'?"
-            if near
-            else "Name a custom class, path/to/file.py:Class; a program can also call pipeline.register_neuron first."
-        )
-        raise ConfigError(f"neuron.name: expected one of {', '.join(NEURONS)}, found '{config.name}'. {hint}")
+        neuron = _built_in(config.name)(config)
     # This marks a spiking layer for counters, whatever class it is.
     neuron.is_neuron = True  # type: ignore[assignment]
     return neuron

@@ -85,6 +85,16 @@ def find_runs(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.rglob("config.json") if (path.parent / "environment.json").exists())
 
 
+def default_out(out: Path | None, command: str, name: str) -> Path:
+    """The given output folder, else the first free ``./runs/<command>-<name>-<n>``; absolute."""
+    if out is not None:
+        return out.expanduser().absolute()
+    number = 1
+    while (folder := Path("runs") / f"{command}-{name}-{number}").exists():
+        number += 1
+    return folder.absolute()
+
+
 @contextlib.contextmanager
 def holding(folder: Path) -> Iterator[None]:
     """Create a run folder and lock it in the context; the lock is released at the latest when the process ends.

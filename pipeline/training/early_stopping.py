@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.config.field_defaults import ScheduleConfig
+from pipeline.config.sections.schedule_config import ScheduleConfig
 
 
 def stops_early(schedule: ScheduleConfig, epoch: int, best_epoch: int) -> bool:

@@ -10,9 +10,10 @@ from pipeline.config.given_classes import name_class
 from pipeline.config.run_config import RunConfig, override
 from pipeline.evaluation.run_result import RunResult
 from pipeline.presets.registry import find_preset
+from pipeline.runs.run_folder import default_out
 from pipeline.runtime.distributed import group_from_env
 from pipeline.training.train_run import OnEpoch, train_run
-from preprocess.default_folders import default_cache, default_out
+from preprocess.default_cache_folder import default_cache
 from preprocess.errors import ConfigError
 from preprocess.files import read_json
 from preprocess.terminal.progress import Progress

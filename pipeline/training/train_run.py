@@ -24,9 +24,11 @@ from pipeline.evaluation.losses import answer_mask, predict
 from pipeline.evaluation.result_contents import describe_run, save_predictions
 from pipeline.networks import SpikeCounter
 from pipeline.networks.run_network import make_run_network
+from pipeline.networks.spiking_layers import describe_spiking_layers
 from pipeline.runs import checkpoint as checkpoints
 from pipeline.runs.changed_code import KEY
 from pipeline.runs.checkpoint import BEST, CHECKPOINT, Best, Checkpoint
+from pipeline.runs.environment_record import describe_environment
 from pipeline.runs.result_json import COST_COLUMNS, MetricsRow, ResultJson, TimingRow
 from pipeline.runs.run_folder import Run, holding
 from pipeline.runs.start_from import check_beginning, find_start, same_selection
@@ -35,7 +37,6 @@ from pipeline.runtime.device import compute_device, peak_memory_mb
 from pipeline.runtime.distributed import Group, group_from_env, joined, share_of
 from pipeline.training import given_network
 from pipeline.training.early_stopping import stops_early
-from pipeline.training.environment_record import describe_environment
 from pipeline.training.given_network import check_given, describe_network, load_finished
 from pipeline.training.learner import Learner
 from pipeline.training.non_finite import advice, check_finite
@@ -204,7 +205,9 @@ class _Training:
         if not self.group.first:
             return
         write_json(self.folder / "config.json", to_dict(self.config))
-        about = describe_environment(self.config, self.learner.network, self.device, self.command)
+        network = self.learner.network
+        layers = describe_spiking_layers(network)
+        about = describe_environment(self.config, network, layers, self.device, self.command)
         frames = self.data.frames
         data: dict[str, Any] = {"cache": str(cache), "frames": str(frames.path), "data": frames.fingerprint}
         before = read_json(self.folder / "environment.json") or {}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from preprocess.binning.rules import RULES, SplitBy, refuse_to_bin
+from preprocess.binning.frame_ranges import RULES, SplitBy, refuse_to_bin
 from preprocess.errors import ConfigError
 
 

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.binning.binning_config import Binning
-from preprocess.binning.rules import RULES, count_coverage
+from preprocess.binning.frame_ranges import RULES, count_coverage
 from preprocess.errors import RecordingError
 from preprocess.events import Events
 
 
 def bin_ranges(t: NDArray[np.int64] | range, binning: Binning) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Index ranges [l_i, r_i) of the events of each frame, by `preprocess.binning.rules`.
+    """Index ranges [l_i, r_i) of the events of each frame, by `preprocess.binning.frame_ranges`.
 
     Args:
         t: Times in µs in recording order, int64, shape (N,); N >= 1. Only its length is used if the rule does not

@@ -13,11 +13,11 @@ import h5py
 
 from preprocess.building import source_fingerprint
 from preprocess.building.build_frame_cache import ensure_every_frames, ensure_frames
+from preprocess.building.cache_lock import building
 from preprocess.building.finished_parts import Part
-from preprocess.building.lock import building
 from preprocess.building.merge import merge_parts
 from preprocess.building.recordings_to_samples import PartPlan, build_part, plan_parts
-from preprocess.building.worker_pool import Workers
+from preprocess.building.worker_pool import DEFAULT_WORKERS, Workers
 from preprocess.datasets.layout import Layout, first_errors
 from preprocess.errors import CacheError, CacheMismatchError, RecordingError
 from preprocess.formats.recording import OUTSIDE
@@ -29,7 +29,9 @@ from preprocess.terminal.progress import Progress
 __all__ = ["build_event_store", "ensure_every_frames", "ensure_frames", "find_stale"]
 
 
-def build_event_store(layout: Layout, cache: Path, *, workers: int = 1, progress: Progress | None = None) -> Path:
+def build_event_store(
+    layout: Layout, cache: Path, *, workers: int = DEFAULT_WORKERS, progress: Progress | None = None
+) -> Path:
     """Build ``CACHE/<name>/events.h5`` from the recordings of a layout, unless it exists and is up to date.
 
     A build resumes from the parts that an interrupted build has decoded. If several processes build at the same time,

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import bin_addresses, bin_samples
-from preprocess.building.lock import building
-from preprocess.building.worker_pool import Workers
+from preprocess.building.cache_lock import building
+from preprocess.building.worker_pool import DEFAULT_WORKERS, Workers
 from preprocess.errors import CacheError
 from preprocess.store.cache_file_names import events_path, frames_path
 from preprocess.store.chunk_compression import Packed
@@ -22,7 +22,7 @@ from preprocess.store.frame_cache import chunk_shape, create_frames, open_frames
 from preprocess.store.frame_lengths import Steps, measure_steps, refuse_empty
 from preprocess.store.image_store import ImageStore, find_images
 from preprocess.store.imported_frames import DataFile, check_input, open_imported
-from preprocess.store.sealed_hdf5 import NewFile, writing
+from preprocess.store.sealed_cache_file import NewFile, writing
 from preprocess.store.user_frame_caches import can_build, own_frames_folder, own_frames_path
 from preprocess.terminal.progress import Progress
 
@@ -48,7 +48,12 @@ def ensure_frames(cache: Path, name: str, binning: Binning, *, progress: Progres
 
 
 def ensure_every_frames(
-    cache: Path, name: str, binnings: Sequence[Binning], *, workers: int = 1, progress: Progress | None = None
+    cache: Path,
+    name: str,
+    binnings: Sequence[Binning],
+    *,
+    workers: int = DEFAULT_WORKERS,
+    progress: Progress | None = None,
 ) -> list[Path]:
     """As `ensure_frames`, for several binnings; each sample is read once for all missing frame caches.
 

@@ -15,13 +15,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.building.lock import building
+from preprocess.building.cache_lock import building
 from preprocess.building.source_fingerprint import Source, digest, hash_file, read_sources, write_sources
-from preprocess.building.worker_pool import Workers
+from preprocess.building.worker_pool import DEFAULT_WORKERS, Workers
 from preprocess.datasets.images.image_layout import ImageFile, ImageLayout, Images
 from preprocess.datasets.layout import first_errors
 from preprocess.datasets.registry import find_image_layout
-from preprocess.default_folders import default_cache
+from preprocess.default_cache_folder import default_cache
 from preprocess.errors import CacheError, CacheMismatchError, ConfigError, RecordingError
 from preprocess.store.cache_file_names import events_path, images_path
 from preprocess.store.image_store import (
@@ -34,7 +34,7 @@ from preprocess.store.image_store import (
 )
 from preprocess.store.imported_frames import find_imported
 from preprocess.store.sample_table import TEST, TRAIN, SampleTable
-from preprocess.store.sealed_hdf5 import writing
+from preprocess.store.sealed_cache_file import writing
 from preprocess.terminal.progress import Progress
 
 VERSION = 1
@@ -72,7 +72,7 @@ def preprocess_images(
     cache: Path | str | None = None,
     *,
     name: str | None = None,
-    workers: int = 1,
+    workers: int = DEFAULT_WORKERS,
     progress: Progress | None = None,
 ) -> PreprocessedImages:
     """Read a data set of static images into an image store; what ``spikeloom preprocess cifar10`` does.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from preprocess.building import source_fingerprint
 from preprocess.building.segments import SegmentReader
 from preprocess.errors import CacheError
-from preprocess.store.columns import read_column
+from preprocess.store.hdf5_columns import read_column
 from preprocess.store.sample_table import SampleTable
 
 

@@ -19,10 +19,10 @@ from preprocess.building.worker_pool import Workers
 from preprocess.errors import CacheError, RecordingError
 from preprocess.store import chunk_compression as chunks
 from preprocess.store import event_store
-from preprocess.store.columns import write_column
 from preprocess.store.event_store import CHUNK_EVENTS
+from preprocess.store.hdf5_columns import write_column
 from preprocess.store.sample_table import SampleTable
-from preprocess.store.sealed_hdf5 import READ_WITH, NewFile, seal, writing
+from preprocess.store.sealed_cache_file import READ_WITH, NewFile, seal, writing
 from preprocess.terminal.progress import Advance, Progress
 
 if TYPE_CHECKING:

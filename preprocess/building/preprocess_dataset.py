@@ -10,9 +10,10 @@ import numpy as np
 
 from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames
+from preprocess.building.worker_pool import DEFAULT_WORKERS
 from preprocess.datasets import find_layout
 from preprocess.datasets.layout import Windows
-from preprocess.default_folders import default_cache
+from preprocess.default_cache_folder import default_cache
 from preprocess.errors import ConfigError
 from preprocess.formats import ReadOptions, Size
 from preprocess.formats.read_options import TimeUnit
@@ -71,7 +72,7 @@ def preprocess_dataset(
     hdf5_path: str | None = None,
     salvage: bool = False,
     sort: bool = False,
-    workers: int = 1,
+    workers: int = DEFAULT_WORKERS,
     progress: Progress | None = None,
 ) -> PreprocessedDataset:
     """Decode all recordings into an event store and bin its events into frame caches.

@@ -29,9 +29,9 @@ from preprocess.errors import CacheError, RecordingError
 from preprocess.events import Events
 from preprocess.files import whole_file
 from preprocess.store import event_store
-from preprocess.store.columns import write_column
+from preprocess.store.hdf5_columns import write_column
 from preprocess.store.sample_table import SampleTable
-from preprocess.store.sealed_hdf5 import NewFile, new_file
+from preprocess.store.sealed_cache_file import NewFile, new_file
 
 if TYPE_CHECKING:
     from preprocess.datasets.layout import Layout, Sample, SourceRecording
@@ -250,7 +250,7 @@ class _PartWriter:
         self._note("events_in_no_sample", outside.events)
         pending = self._samples[first:]
         if windows:
-            self._drop_windows(cutters, windows.min_events)
+            self._drop_windows(cutters)
         elif "recordings_salvaged" in opened.notes and any(g.count for g in pending):
             self._drop_lost(pending)
         else:
@@ -275,13 +275,13 @@ class _PartWriter:
                     self._samples.append(_PendingSample(cutter.sample(k)))
                 yield cutter.numbers[k]
 
-    def _drop_windows(self, cutters: Sequence[WindowCutter], min_events: int) -> None:
-        """Drop the windows that are incomplete or have too few events."""
+    def _drop_windows(self, cutters: Sequence[WindowCutter]) -> None:
+        """Drop the windows that their cutter does not keep, and note why."""
         kept = 0
         for cutter in cutters:
             for k, number in cutter.numbers.items():
                 sample = self._samples[number]
-                sample.dropped = not cutter.is_complete(k) or sample.count < min_events
+                sample.dropped = not cutter.keeps(k, sample.count)
                 kept += not sample.dropped
                 self._note("windows_of_too_few_events", cutter.is_complete(k) and sample.dropped)
                 self._note("windows_cut_short", not cutter.is_complete(k))

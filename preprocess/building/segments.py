@@ -15,8 +15,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.store.columns import read_column, write_column
-from preprocess.store.sealed_hdf5 import NewFile
+from preprocess.store.hdf5_columns import read_column, write_column
+from preprocess.store.sealed_cache_file import NewFile
 
 # A call of HDF5 takes as long for ten events as for ten thousand, so small segments are written and read together.
 _EVENTS_AT_ONCE = 1 << 18

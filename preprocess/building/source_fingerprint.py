@@ -19,7 +19,7 @@ import numpy as np
 
 from preprocess.datasets.layout import Sample
 from preprocess.errors import RecordingError
-from preprocess.store.columns import read_column, write_column
+from preprocess.store.hdf5_columns import read_column, write_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

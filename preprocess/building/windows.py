@@ -1,4 +1,4 @@
-"""Cut a long recording into windows, samples of equal duration, while it is being decoded."""
+"""Cut a long recording into windows, samples of equal duration, while it is being decoded, and say which are kept."""
 
 from __future__ import annotations
 
@@ -65,6 +65,10 @@ class WindowCutter:
         start, end = self._bounds(k)
         name = f"{self._whole.name}/window_{k}"
         return dataclasses.replace(self._whole, name=name, start_us=start, end_us=end)
+
+    def keeps(self, k: int, events: int) -> bool:
+        """Whether window k becomes a sample: it is complete and has the minimum number of events."""
+        return self.is_complete(k) and events >= self._windows.min_events
 
     def is_complete(self, k: int) -> bool:
         """Whether window k ends within the interval, or by the latest event, once all events were counted."""

@@ -23,6 +23,9 @@ from preprocess.interrupts import raise_if_stopped
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+DEFAULT_WORKERS = 1
+"""The number of workers where none is given, in commands and functions."""
+
 _SWITCH_S = 5e-4
 
 

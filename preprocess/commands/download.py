@@ -40,7 +40,8 @@ def run(argv: list[str]) -> None:
         near = nearest_name(arguments.dataset, DOWNLOADS)
         hint = f"Did you mean '{near}'?" if near else "See: spikeloom download --help"
         raise UsageError(f"expected a data set ({known}), found '{arguments.dataset}'. {hint}")
-    from preprocess.datasets.download import check_raw_gestures, download
+    from preprocess.datasets.download import download
+    from preprocess.datasets.dvs_gesture import check_raw_gestures
     from preprocess.terminal.progress import progress_on_stderr
 
     out = arguments.out.expanduser().absolute()

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from preprocess.binning.binning_config import Binning
-from preprocess.binning.rules import EventRule
+from preprocess.binning.frame_ranges import EventRule
+from preprocess.building.worker_pool import DEFAULT_WORKERS
 from preprocess.datasets.layout import Windows
 from preprocess.datasets.registry import DATASETS, IMAGE_DATASETS
-from preprocess.default_folders import default_cache
+from preprocess.default_cache_folder import default_cache
 from preprocess.formats.read_options import ReadOptions, TimeUnit, flags
 from preprocess.nearest_name import nearest_name
 from preprocess.terminal.command_line import UsageError, parse
@@ -87,7 +88,7 @@ class Arguments:
     sort: bool = False
     """Sort the events of each recording by time (stably) before cutting samples and frames. Without it, frames equal
     those of SpikingJelly and tonic bit by bit, but events out of order may be counted twice or not at all."""
-    workers: int = 1
+    workers: int = DEFAULT_WORKERS
     """Number of processes for decoding, and of threads for binning and compression."""
     name: str | None = None
     """Name of the cache (default: the data set's name; required for folder)."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from preprocess.building.worker_pool import DEFAULT_WORKERS
 from preprocess.terminal.command_line import UsageError, parse
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Arguments:
     axes: str | None = None
     """Order of the axes of a sample: the letters t (time), p (polarity), y (rows) and x (columns), such as ptyx
     (default: tpyx, or tpxy where the size is that of a known camera on its side)."""
-    workers: int = 1
+    workers: int = DEFAULT_WORKERS
     """Number of threads."""
     json: bool = False
     """Print one JSON object instead of lines."""

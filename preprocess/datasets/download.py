@@ -1,7 +1,8 @@
 """Downloading the published data sets: addresses and checksums of tonic and torchvision, and tonic's download code.
 
 A complete file is not downloaded again, and an incomplete one is removed, so that the same command resumes with the
-file at which it stopped. The raw DVS128-Gesture cannot be downloaded by a program.
+file at which it stopped. Each data set names its addresses in its own module; the raw DVS128-Gesture cannot be
+downloaded by a program (`preprocess.datasets.dvs_gesture`).
 """
 
 from __future__ import annotations
@@ -18,17 +19,6 @@ from pathlib import Path
 from preprocess.datasets.archives import Notify
 from preprocess.datasets.registry import DOWNLOADS
 from preprocess.errors import LayoutError
-
-GESTURE_PAGE = "https://ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8/folder/50167556794"
-GESTURE_LAYOUT = """\
-DvsGesture/trials_to_train.txt            98 names
-DvsGesture/trials_to_test.txt             24 names
-DvsGesture/user01_fluorescent.aedat       AEDAT 3.1, 122 recordings
-DvsGesture/user01_fluorescent_labels.csv  class,startTime_usec,endTime_usec"""
-
-_CHECKED = "user01_natural.aedat"
-_CHECKED_BYTES = 67_386_381
-_CHECKED_SHA256 = "c32f9c9e465424794fcddb0b31317c5d7ef627c3ef95277b364f3728fff79f04"
 
 
 @dataclass(frozen=True)
@@ -140,37 +130,3 @@ def _by_hand(remote: Remote, path: Path, found: str) -> str:
         f"{remote.url}: expected the archive {remote.name}, found {found.rstrip('.')}. Run the same command again, or "
         f"download it with a browser, save it as {path} ({checksum}), and continue with preprocess."
     )
-
-
-def check_raw_gestures(out: Path) -> str:
-    """Return a message about IBM's recordings in a folder, or instructions to download them.
-
-    Raises:
-        LayoutError: If the recordings are present, but the one that is checked is damaged.
-    """
-    folder = next((f for f in (out / "DvsGesture", out) if (f / "trials_to_train.txt").is_file()), None)
-    if folder is None:
-        archive = out / "DvsGesture.tar.gz"
-        if archive.is_file():
-            return f"{archive} exists; preprocess unpacks it: spikeloom preprocess dvs-gesture --source {out}"
-        return (
-            "IBM's raw recordings (1,176 and 288 samples, times in µs) must be downloaded with a browser:\n"
-            f"  1. open {GESTURE_PAGE}\n"
-            f"  2. download DvsGesture.tar.gz into {out}\n"
-            "  3. run this command again to check it, or directly: "
-            f"spikeloom preprocess dvs-gesture --source {out}\n"
-            "Contents:\n" + "\n".join(f"  {line}" for line in GESTURE_LAYOUT.splitlines())
-        )
-    path = folder / _CHECKED
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest() if size == _CHECKED_BYTES else "not computed"
-    except OSError as error:
-        raise LayoutError(f"{path}: cannot be read ({error.strerror}). Unpack DvsGesture.tar.gz again.") from None
-    if found != _CHECKED_SHA256:
-        raise LayoutError(
-            f"{path}: expected {_CHECKED_BYTES:,} bytes with sha256 {_CHECKED_SHA256}, found {size:,} bytes with "
-            f"sha256 {found}. Download DvsGesture.tar.gz again."
-        )
-    return f"{folder} contains IBM's recordings; {_CHECKED} is intact"

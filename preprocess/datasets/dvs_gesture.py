@@ -11,11 +11,14 @@ Source: Amir et al., A Low Power, Fully Event-Based Gesture Recognition System, 
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from preprocess.datasets.dataset_description import CacheKind, Dataset, Published
+from preprocess.datasets.dvs_gesture_presplit import spikingjelly_form, tonic_form
 from preprocess.datasets.layout import Form, Layout, Sample, SourceRecording, raise_all
 from preprocess.errors import LayoutError
 from preprocess.store.sample_table import TEST, TRAIN
@@ -35,6 +38,19 @@ CLASSES = (
     "air_guitar",
     "other_gestures",
 )
+
+PAGE = "https://ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8/folder/50167556794"
+"""Where IBM's recordings are downloaded with a browser."""
+
+_CONTENTS = """\
+DvsGesture/trials_to_train.txt            98 names
+DvsGesture/trials_to_test.txt             24 names
+DvsGesture/user01_fluorescent.aedat       AEDAT 3.1, 122 recordings
+DvsGesture/user01_fluorescent_labels.csv  class,startTime_usec,endTime_usec"""
+
+_CHECKED = "user01_natural.aedat"
+_CHECKED_BYTES = 67_386_381
+_CHECKED_SHA256 = "c32f9c9e465424794fcddb0b31317c5d7ef627c3ef95277b364f3728fff79f04"
 
 _HEADER = "class,startTime_usec,endTime_usec"
 _LATEST_US = 1 << 62
@@ -171,6 +187,40 @@ def _samples(
     return tuple(samples)
 
 
+def check_raw_gestures(out: Path) -> str:
+    """Return a message about IBM's recordings in a folder, or instructions to download them.
+
+    Raises:
+        LayoutError: If the recordings are present, but the one that is checked is damaged.
+    """
+    folder = next((f for f in (out / "DvsGesture", out) if (f / "trials_to_train.txt").is_file()), None)
+    if folder is None:
+        archive = out / "DvsGesture.tar.gz"
+        if archive.is_file():
+            return f"{archive} exists; preprocess unpacks it: spikeloom preprocess dvs-gesture --source {out}"
+        return (
+            "IBM's raw recordings (1,176 and 288 samples, times in µs) must be downloaded with a browser:\n"
+            f"  1. open {PAGE}\n"
+            f"  2. download DvsGesture.tar.gz into {out}\n"
+            "  3. run this command again to check it, or directly: "
+            f"spikeloom preprocess dvs-gesture --source {out}\n"
+            "Contents:\n" + "\n".join(f"  {line}" for line in _CONTENTS.splitlines())
+        )
+    path = folder / _CHECKED
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest() if size == _CHECKED_BYTES else "not computed"
+    except OSError as error:
+        raise LayoutError(f"{path}: cannot be read ({error.strerror}). Unpack DvsGesture.tar.gz again.") from None
+    if found != _CHECKED_SHA256:
+        raise LayoutError(
+            f"{path}: expected {_CHECKED_BYTES:,} bytes with sha256 {_CHECKED_SHA256}, found {size:,} bytes with "
+            f"sha256 {found}. Download DvsGesture.tar.gz again."
+        )
+    return f"{folder} contains IBM's recordings; {_CHECKED} is intact"
+
+
 def recordings_form(classes: Sequence[str]) -> Form:
     """IBM's recordings, lists and label files, with custom classes."""
     return Form(
@@ -181,4 +231,21 @@ def recordings_form(classes: Sequence[str]) -> Form:
     )
 
 
-FORM = recordings_form(CLASSES)
+# With the samples that SpikingJelly and tonic cut from them, which `dvs_gesture_presplit` reads.
+DATASET = Dataset(
+    "dvs-gesture",
+    (recordings_form(CLASSES), spikingjelly_form(CLASSES), tonic_form(CLASSES)),
+    archives={
+        "DvsGesture.tar.gz": "DvsGesture",
+        "ibmGestureTrain.tar.gz": "ibmGestureTrain",
+        "ibmGestureTest.tar.gz": "ibmGestureTest",
+    },
+    download="tonic.datasets:DVSGesture",
+    caches=(CacheKind("dvs-gesture"), CacheKind("dvs-gesture-tonic")),
+    published={
+        "dvs-gesture": Published(128, 128, 11, 1_176),
+        "dvs-gesture-tonic": Published(128, 128, 11, 1_077),
+    },
+    # The official training users are 1 to 23; the last four validate.
+    validation_users=frozenset({20, 21, 22, 23}),
+)

@@ -11,7 +11,7 @@ from typing import Any
 from preprocess.datasets import (
     cifar10_dvs,
     class_folders,
-    dvs_gesture_presplit,
+    dvs_gesture,
     emulated,
     folder,
     heidelberg_spikes,
@@ -29,7 +29,7 @@ from preprocess.errors import ConfigError, LayoutError, SpikeloomError
 from preprocess.formats import NO_OPTIONS, ReadOptions, Size
 
 _DATASETS: tuple[Dataset, ...] = (
-    dvs_gesture_presplit.DATASET,
+    dvs_gesture.DATASET,
     cifar10_dvs.DATASET,
     n_mnist.DATASET,
     heidelberg_spikes.SHD_DATASET,

@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from preprocess.emulator.aedat_writers import DVS128_SIZE, write_aedat31
 from preprocess.emulator.cue_positions import PLACES, ring
 from preprocess.emulator.distractors import random_distractor
-from preprocess.emulator.recording_sessions import LIGHTS, Light, emulate_trials, stem_of, write_labels
+from preprocess.emulator.lighting import LIGHTS, Light
+from preprocess.emulator.recording_sessions import emulate_trials, stem_of, write_labels
 from preprocess.emulator.sensor import PixelModel, Sensor
 from preprocess.emulator.shapes import SHAPES, Motion, film
 from preprocess.errors import ConfigError

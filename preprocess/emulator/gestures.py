@@ -19,7 +19,8 @@ from preprocess.emulator.aedat_writers import DVS128_SIZE, write_aedat31
 from preprocess.emulator.difficulty import PLAIN, Difficulty, find_difficulty
 from preprocess.emulator.distractors import random_distractor
 from preprocess.emulator.gesture_motions import GESTURES, path_of
-from preprocess.emulator.recording_sessions import LIGHTS, Light, emulate_trials, stem_of, write_labels
+from preprocess.emulator.lighting import LIGHTS, Light
+from preprocess.emulator.recording_sessions import emulate_trials, stem_of, write_labels
 from preprocess.emulator.sensor import PixelModel, Sensor
 from preprocess.emulator.shapes import SHAPES, Motion, film
 from preprocess.events import Events

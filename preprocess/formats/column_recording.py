@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
 from preprocess.events import Events
-from preprocess.formats.array_columns import LARGEST_TIME_US, to_us
+from preprocess.formats.column_names import LARGEST_TIME_US, to_us
 from preprocess.formats.read_options import COLUMNS, NO_OPTIONS, ReadOptions, TimeUnit
 from preprocess.formats.recording import Recording, Size, first_outside, outside_sensor
 

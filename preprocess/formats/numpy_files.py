@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
-from preprocess.formats.array_columns import (
+from preprocess.formats.column_names import (
     LARGEST_TIME_US,
     TABLE_NAMES,
     Header,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.binning.rules import MOST_FRAMES
+from preprocess.binning.frame_ranges import MOST_FRAMES
 from preprocess.errors import RecordingError
 from preprocess.frame_import.torch_file import read_torch_file
 from preprocess.hdf5_heap import check_heap

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.binning.binning_config import Binning
-from preprocess.building.lock import building
+from preprocess.building.cache_lock import building
 from preprocess.building.source_fingerprint import Source, digest, hash_file, read_sources, write_sources
-from preprocess.building.worker_pool import Workers
+from preprocess.building.worker_pool import DEFAULT_WORKERS, Workers
 from preprocess.datasets.layout import first_errors
-from preprocess.default_folders import default_cache
+from preprocess.default_cache_folder import default_cache
 from preprocess.errors import CacheError, CacheMismatchError, ConfigError, RecordingError
 from preprocess.frame_import.frame_file import AXES, arrange, find_axes, read_frame_file
 from preprocess.frame_import.frame_folder import FrameFile, FrameFolder, find_frame_folder
@@ -30,7 +30,7 @@ from preprocess.store.frame_cache import chunk_shape, create_frames, open_frames
 from preprocess.store.frame_lengths import Steps
 from preprocess.store.imported_frames import find_imported
 from preprocess.store.sample_table import SampleTable
-from preprocess.store.sealed_hdf5 import writing
+from preprocess.store.sealed_cache_file import writing
 from preprocess.terminal.progress import Progress
 
 VERSION = 1
@@ -83,7 +83,7 @@ def import_frames(
     cache: Path | str | None = None,
     *,
     axes: str | None = None,
-    workers: int = 1,
+    workers: int = DEFAULT_WORKERS,
     progress: Progress | None = None,
 ) -> ImportedDataset:
     """Import a folder of frames; the same as ``spikeloom preprocess frames``.

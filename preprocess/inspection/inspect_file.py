@@ -25,7 +25,7 @@ from preprocess.store.frame_cache import FrameCache, open_frames
 from preprocess.store.image_store import FORMAT as IMAGES_FORMAT
 from preprocess.store.image_store import ImageStore, open_images
 from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN, SampleTable
-from preprocess.store.sealed_hdf5 import CacheFile
+from preprocess.store.sealed_cache_file import CacheFile
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 

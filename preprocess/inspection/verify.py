@@ -14,9 +14,9 @@ from preprocess.building.event_order import count_backwards
 from preprocess.building.source_fingerprint import fingerprint
 from preprocess.datasets.layout import folders
 from preprocess.errors import CacheError
-from preprocess.inspection.verified import Verified, few, stored_sources, verify_recordings
 from preprocess.inspection.verify_images import verify_images
 from preprocess.inspection.verify_imported import verify_imported
+from preprocess.inspection.verify_result import Verified, few, stored_sources, verify_recordings
 from preprocess.store.event_store import EventStore, open_events
 from preprocess.store.frame_cache import FrameCache, open_frames
 from preprocess.store.image_store import find_images

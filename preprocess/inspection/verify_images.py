@@ -8,7 +8,7 @@ from pathlib import Path
 
 from preprocess.building.build_image_store import fingerprint_of
 from preprocess.errors import CacheError
-from preprocess.inspection.verified import Verified, few, stored_sources, verify_recordings
+from preprocess.inspection.verify_result import Verified, few, stored_sources, verify_recordings
 from preprocess.store.image_store import ImageStore, image_crc32, open_images
 from preprocess.terminal.progress import Progress
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from preprocess.errors import CacheError
 from preprocess.frame_import.import_frames import fingerprint_of, frames_crc32
-from preprocess.inspection.verified import Verified, few, stored_sources, verify_recordings
+from preprocess.inspection.verify_result import Verified, few, stored_sources, verify_recordings
 from preprocess.store.frame_cache import FrameCache, open_frames
 from preprocess.terminal.progress import Progress
 

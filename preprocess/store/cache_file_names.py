@@ -27,6 +27,8 @@ def frames_path(cache: Path, name: str, binning: Binning, height: int, width: in
 def frame_cache_name(binning: Binning, height: int, width: int) -> str:
     """The readable name of a frame cache, such as ``number-T20-128x128`` or ``duration-10000us-128x128``.
 
+    `Binning.rule_title` writes the part before the size.
+
     Args:
         binning: The rule and its values; fields that the rule does not use are not in the name.
         height: Sensor rows; the name has those of the frames.

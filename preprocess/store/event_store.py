@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from preprocess.events import Events
 from preprocess.store.cache_file_names import event_store_in
 from preprocess.store.chunk_compression import ChunkReader
-from preprocess.store.columns import read_column
-from preprocess.store.sealed_hdf5 import CacheFile
+from preprocess.store.hdf5_columns import read_column
+from preprocess.store.sealed_cache_file import CacheFile
 
 FORMAT = "spikeloom-events"
 VERSION = 1

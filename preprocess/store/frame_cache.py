@@ -23,7 +23,7 @@ from preprocess.store.cache_file_names import frame_cache_in
 from preprocess.store.chunk_compression import FRAMES, ChunkReader, Packed, create, pack, pack_many, write
 from preprocess.store.frame_lengths import Steps
 from preprocess.store.sample_table import SampleTable
-from preprocess.store.sealed_hdf5 import READ_WITH, CacheFile, seal
+from preprocess.store.sealed_cache_file import READ_WITH, CacheFile, seal
 
 FORMAT = "spikeloom-frames"
 VERSION = 1

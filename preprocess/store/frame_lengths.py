@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import measure_sample
 from preprocess.errors import ConfigError
-from preprocess.store.columns import read_column, write_column
 from preprocess.store.event_store import EventStore
+from preprocess.store.hdf5_columns import read_column, write_column
 from preprocess.store.sample_table import SampleTable
 from preprocess.terminal.progress import Progress
 
@@ -93,7 +93,7 @@ def measure_steps(store: EventStore, binnings: Sequence[Binning], progress: Prog
 
     Raises:
         CacheError: If a sample of the store is damaged.
-        ConfigError: If a sample would have more than `rules.MOST_FRAMES` frames.
+        ConfigError: If a sample would have more than `frame_ranges.MOST_FRAMES` frames.
     """
     counts = store.samples.events
     # Rules that do not depend on the events only need samples that may be out of order.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from preprocess.store.cache_file_names import events_path, image_store_in, images_path
 from preprocess.store.chunk_compression import FRAMES, ChunkReader, Packed, create, pack, write
 from preprocess.store.sample_table import SampleTable
-from preprocess.store.sealed_hdf5 import READ_WITH, CacheFile, seal
+from preprocess.store.sealed_cache_file import READ_WITH, CacheFile, seal
 
 FORMAT = "spikeloom-images"
 VERSION = 1

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.store.columns import read_column, write_column
+from preprocess.store.hdf5_columns import read_column, write_column
 
 TRAIN, TEST, NO_SPLIT = 0, 1, 255
 

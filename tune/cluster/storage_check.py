@@ -10,8 +10,8 @@ from pathlib import Path
 from preprocess.files import write_whole
 from preprocess.terminal.progress import Progress
 from tune.cluster.nodes import actor_here, on_every_node
-from tune.cluster.object_store import open_storage
 from tune.cluster.ray_session import ClusterError
+from tune.cluster.storage_urls import open_storage
 from tune.cluster.trial_storage import TOKEN, Receiver, TrialStorage, remove_abandoned, sees
 
 _TRIAL = re.compile("[0-9a-f]{12}")

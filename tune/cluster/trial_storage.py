@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from preprocess.errors import RunError
 from preprocess.files import write_whole
-from tune.cluster.object_store import fetch_large, store_large
+from tune.cluster.storage_urls import fetch_large, store_large
 
 if TYPE_CHECKING:
     from filelock import FileLock

@@ -48,7 +48,7 @@ def run(argv: list[str]) -> None:
     name = _analysis_in(argv)
     analysis = find_analysis(name)
     arguments, options = _parse(argv, analysis.options)
-    from pipeline.analysis.analysed import open_analysed
+    from pipeline.analysis.analysed_network import open_analysed
     from tune.analysis_views.registry import draw_analysis, view_of
 
     analysed = open_analysed(

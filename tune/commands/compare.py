@@ -17,12 +17,14 @@ from pipeline.commands.config_arguments import (
     refuse_beside_resume,
 )
 from pipeline.config.run_config import RunConfig, flatten, override
-from preprocess.default_folders import default_cache, default_out
+from pipeline.runs.run_folder import default_out
+from preprocess.default_cache_folder import default_cache
 from preprocess.errors import ConfigError
 from preprocess.interrupts import Terminated
 from preprocess.nearest_name import nearest_name
 from preprocess.terminal.command_line import UsageError
 from preprocess.terminal.progress import progress_on_stderr
+from tune.comparison.comparison_defaults import DEFAULT_BUDGET, DEFAULT_SEEDS
 from tune.resources.execution_options import ExecutionOptions
 from tune.space.named_spaces import NEURONS
 
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from tune.comparison.designs.design import Design
 
 PROG = "spikeloom compare"
-_SEEDS = 5
-_BUDGET = 8
 # The options that a resumed comparison accepts: none of them changes what is compared.
 _BESIDE_RESUME = frozenset({"--accept-changed-code", "--address", "--storage"})
 
@@ -180,9 +180,9 @@ def plan_comparison(arguments: Arguments) -> Comparison:
     config = arguments.fields
     if design is None and "selection" not in arguments.given:
         config = override(config, {"selection": "last"})
-    count = arguments.seeds or (design.seeds if design else _SEEDS)
+    count = arguments.seeds or (design.seeds if design else DEFAULT_SEEDS)
     space = tuning_space(arguments.fairness, config.optimiser.learning_rate)
-    trials = (arguments.budget or _BUDGET) if arguments.fairness == "equal-budget" else None
+    trials = (arguments.budget or DEFAULT_BUDGET) if arguments.fairness == "equal-budget" else None
     comparison = Comparison(
         arguments.label,
         _settings(arguments, design, config),

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import tyro
 
 from pipeline.commands.config_arguments import ConfiguredArguments, parse_configured, refuse_beside_resume
-from preprocess.default_folders import default_cache, default_out
+from pipeline.runs.run_folder import default_out
+from preprocess.default_cache_folder import default_cache
 from preprocess.interrupts import Terminated
 from preprocess.terminal.command_line import UsageError
 from preprocess.terminal.plural import counted
 from preprocess.terminal.progress import progress_on_stderr
 from tune.resources.allocation import ResourceRequest
 from tune.resources.execution_options import ExecutionOptions
-from tune.search.options import SearchOptions
+from tune.search.options import DEFAULT_SAMPLES, SearchOptions
 from tune.search.registry import SEARCH_METHODS
 from tune.trials.experiment_trackers import tracker_callbacks, tracker_errors
 
@@ -46,6 +47,15 @@ def _list_methods() -> str:
     """The help of --search: what each method does."""
     methods = (f"{method.name}: {method.summary}" for method in SEARCH_METHODS.values())
     return f"Search method. {'; '.join(methods)}."
+
+
+def _describe_samples() -> str:
+    """The help of --samples: its default."""
+    population = SEARCH_METHODS["pbt"].default_samples
+    return (
+        f"Maximum number of configurations (default: {DEFAULT_SAMPLES}; PBT: population of {population}). Smaller "
+        "spaces are searched exhaustively. For grid search: the whole grid, or a random subset of this size."
+    )
 
 
 @dataclass(frozen=True)
@@ -86,9 +96,7 @@ class Arguments(ConfiguredArguments):
     field only for some values of another: 'neuron.tau=1.5:4 if neuron.name=lif,plif'. An explicit field overrides a
     named space."""
     search: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(SEARCH_METHODS)}}}", help=_list_methods())] = "random"
-    samples: int | None = None
-    """Maximum number of configurations (default: 24; PBT: population of 8). Smaller spaces are searched exhaustively.
-    For grid search: the whole grid, or a random subset of this size."""
+    samples: Annotated[int | None, tyro.conf.arg(help=_describe_samples())] = None
     scheduler: Literal["asha", "none"] | None = None
     """asha stops poor trials early; none trains every trial to the end. Default: asha; none with pbt, --repeats or
     several objectives."""

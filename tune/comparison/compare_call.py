@@ -9,9 +9,11 @@ from typing import Literal
 
 from pipeline.config.run_config import RunConfig, override
 from pipeline.presets.registry import find_preset
-from preprocess.default_folders import default_cache, default_out
+from pipeline.runs.run_folder import default_out
+from preprocess.default_cache_folder import default_cache
 from preprocess.errors import ConfigError
 from preprocess.terminal.progress import Progress
+from tune.comparison.comparison_defaults import DEFAULT_BUDGET, DEFAULT_SEEDS
 from tune.comparison.comparison_plan import Tuning, compare_neurons
 from tune.comparison.conclusions import excluded_lines
 from tune.comparison.convergence.auto_epochs import auto_epochs
@@ -66,12 +68,12 @@ def compare(
     config: RunConfig | str,
     neurons: Sequence[str] = ("lif", "clif"),
     *,
-    seeds: int | Sequence[int] = 5,
+    seeds: int | Sequence[int] = DEFAULT_SEEDS,
     out: Path | str | None = None,
     cache: Path | str | None = None,
     selection: str = "last",
     fairness: Literal["equal", "tau-grid", "equal-budget"] = "equal",
-    budget: int = 8,
+    budget: int = DEFAULT_BUDGET,
     epochs: Literal["auto"] | None = None,
     max_epochs: int | None = None,
     margin: float | None = None,

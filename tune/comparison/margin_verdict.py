@@ -83,7 +83,7 @@ def margin_sentence(verdict: MarginVerdict, difference: Difference, margin: floa
     if verdict.decision == "different":
         better = difference.arm if summary.mean > 0 else difference.minus
         interval = difference.interval
-        beyond = interval is not None and min(abs(interval[0]), abs(interval[1])) > margin
+        beyond = interval is not None and (interval[0] > margin or interval[1] < -margin)
         size = f"by more than {within}" if beyond else f"whether by more than {within} is not shown"
         low, high = difference.crossed_interval or (summary.mean, summary.mean)
         # The test is over seeds; all of them share the same few test samples.

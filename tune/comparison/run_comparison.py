@@ -111,8 +111,8 @@ def write_conclusion(comparison: Comparison, folder: Path) -> Conclusion:
     Raises:
         RunError: If there are none, with the cause of the first.
     """
-    from tune.comparison.comparison_figures import write_figures
     from tune.comparison.comparison_tables import csv_text, tables
+    from tune.comparison.figures.write_figures import write_figures
 
     conclusion = conclude(comparison, folder)
     if not conclusion.tested:

@@ -83,11 +83,11 @@ def draw_values(dimensions: Sequence[Dimension], method: str, samples: int | Non
     Args:
         dimensions: The dimensions from `parse_values`.
         method: random or grid.
-        samples: Maximum number of trials; None for 24, or for all combinations of a grid.
+        samples: Maximum number of trials; None for all combinations.
         seed: Random seed; the same seed gives the same trials in the same order.
 
     Raises:
-        ConfigError: If the method does not exist, or a grid is infinite or too large.
+        ConfigError: If the method does not exist, or all combinations are meant and they are too many.
     """
     if method not in ("random", "grid"):
         raise ConfigError(f"method: expected random or grid for an objective, found {method}")
@@ -95,12 +95,12 @@ def draw_values(dimensions: Sequence[Dimension], method: str, samples: int | Non
         raise ConfigError(f"samples: expected at least 1, found {samples}")
     rng = np.random.default_rng(seed)
     size = math.prod(dimension.count for dimension in dimensions)
-    if method == "grid" and size > _MOST_COMBINATIONS:
+    if (method == "grid" or samples is None) and size > _MOST_COMBINATIONS:
         raise ConfigError(
-            f"method grid: expected at most {_MOST_COMBINATIONS:,} combinations, found {size:,.0f}. Give ranges a "
+            f"method {method}: expected at most {_MOST_COMBINATIONS:,} combinations, found {size:,.0f}. Give ranges a "
             "number of values, such as 0.001:0.1:log:5, or use random."
         )
-    wanted = samples or (24 if method == "random" else int(size))
+    wanted = samples or int(size)
     if size <= max(wanted, 10_000):
         names = [dimension.path for dimension in dimensions]
         every = [dict(zip(names, point, strict=True)) for point in itertools.product(*(d.values for d in dimensions))]

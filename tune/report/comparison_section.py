@@ -9,12 +9,13 @@ from pathlib import Path
 from pipeline.runs.run_folder import Run
 from preprocess.terminal.plural import counted
 from tune.comparison.captions import about_figure
-from tune.comparison.comparison_figures import difference_panels, learning_panels
 from tune.comparison.comparison_plan import PRIMARY_METRIC, STOPPING_RULE, read_comparison
 from tune.comparison.comparison_tables import tables
 from tune.comparison.conclusions import Conclusion, conclude
 from tune.comparison.designs.registry import paper_table
-from tune.comparison.overview_figures import overview_figures
+from tune.comparison.figures.learning_curves import learning_panels
+from tune.comparison.figures.overview_figures import overview_figures
+from tune.comparison.figures.paired_differences import difference_panels
 from tune.comparison.setting_analysis import SettingResult
 from tune.rendering.confusion_matrix import confusion_panel
 from tune.rendering.firing_rate_figure import rates_panel

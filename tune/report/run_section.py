@@ -16,8 +16,8 @@ from tune.comparison.setting_analysis import SELECTIONS
 from tune.rendering.confusion_matrix import confusion_panel
 from tune.rendering.firing_rate_figure import rates_panel
 from tune.rendering.labels import neuron_label
-from tune.rendering.learning_curves import run_panels
 from tune.rendering.panels import Panel
+from tune.rendering.run_curves import run_panels
 from tune.rendering.table import Table, format_percent
 from tune.report.analysis_parts import analysis_parts
 from tune.report.frame_strips import read_strips

@@ -18,10 +18,7 @@ from preprocess.store.frame_cache import FrameCache
 from preprocess.store.imported_frames import open_dataset
 from tune.cluster.node_caches import NodeCaches
 from tune.cluster.registered_code import pack_registrations, unpack_registrations
-from tune.resources.allocation import MemoryNeed
-
-# Later epochs also keep metrics, prefetched batches and freed blocks.
-_MARGIN = 1.2
+from tune.resources.allocation import MEMORY_MARGIN, MemoryNeed
 
 
 @dataclass(frozen=True)
@@ -105,7 +102,9 @@ def measure_need(config: RunConfig, caches: NodeCaches, *, gpu: bool) -> MemoryN
         found = None
     except (SpikeloomError, ray.exceptions.RayError):
         return MemoryNeed()
-    return MemoryNeed(fits=False) if found is None else MemoryNeed(found[0] * _MARGIN, found[1] * _MARGIN)
+    if found is None:
+        return MemoryNeed(fits=False)
+    return MemoryNeed(found[0] * MEMORY_MARGIN, found[1] * MEMORY_MARGIN)
 
 
 def _measure(plain: dict[str, Any], caches: NodeCaches, gpu: bool, registered: bytes) -> tuple[float, float] | None:

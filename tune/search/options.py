@@ -15,6 +15,9 @@ from tune.space.space import Space
 
 SCHEDULERS = ("asha", "none")
 
+DEFAULT_SAMPLES = 24
+"""The number of configurations of a search if neither the user nor its method says another."""
+
 
 @dataclass(frozen=True)
 class SearchOptions:
@@ -104,6 +107,11 @@ class SearchOptions:
                     f"--search {self.method}: expected only fields that it can search, found {path}. It can search "
                     f"{method.describe_searchable()}."
                 )
+
+    def chosen_samples(self) -> int:
+        """The maximum number of configurations; 0 for the complete space."""
+        of_method = find_method(self.method).default_samples
+        return self.samples or (DEFAULT_SAMPLES if of_method is None else of_method)
 
     def chosen_scheduler(self) -> str:
         """asha, unless another scheduler is given or asha does not suit the other options."""

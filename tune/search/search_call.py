@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline.config.run_config import RunConfig, override
 from pipeline.presets.registry import find_preset
-from preprocess.default_folders import default_cache, default_out
+from pipeline.runs.run_folder import default_out
+from preprocess.default_cache_folder import default_cache
 from preprocess.errors import ConfigError, RunError
 from preprocess.terminal.progress import Progress
 from tune.resources.allocation import ResourceRequest
 from tune.resources.execution_options import ExecutionOptions
-from tune.search.options import SearchOptions
+from tune.search.options import DEFAULT_SAMPLES, SearchOptions
 from tune.space.named_spaces import DEFAULT_SPACE
 from tune.space.space_values import SpaceValues, space_texts
 from tune.trials.search_result import SearchResult
@@ -60,7 +61,8 @@ def search(
         out: The search's folder; the first free ``./runs/tune-<name>-<n>`` if None.
         cache: The folder of all caches; ``$SPIKELOOM_CACHE`` or ``./cache`` if None. Not used by an objective.
         method: random, grid, tpe or pbt; random or grid for an objective.
-        samples: Maximum number of configurations; 24 if None, or the complete grid for method grid.
+        samples: Maximum number of configurations; if None, `tune.search.options.DEFAULT_SAMPLES`, or the complete grid
+            for method grid.
         scheduler: "asha" stops poor trials early, "none" does not; None uses asha if the other options allow it.
         repeats: Number of runs of each configuration, with different seeds. Only for a configuration.
         objectives: The objectives by which trials are ranked: accuracy and others. Only for a configuration.
@@ -107,6 +109,8 @@ def search(
             final_seeds=(final_seeds, 0),
             storage=(storage, None),
         )
+        if samples is None and method != "grid":
+            samples = DEFAULT_SAMPLES
         plan = ObjectiveSearch.of(objective, space, method, samples, scheduler, mode, epochs, seed)
         folder = default_out(where, "tune", plan.name)
         return search_objective(plan, objective, folder, execution=options, progress=progress)

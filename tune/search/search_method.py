@@ -36,7 +36,8 @@ class SearchMethod:
         runs: The maximum number of runs of a search.
         source: Proposes trials from the results of earlier ones, for the search in a folder. None if all trials are
             drawn before the first one runs.
-        default_samples: The number of configurations if the user gives none; 0 for the complete space.
+        default_samples: The number of configurations if the user gives none: None for that of most methods
+            (`tune.search.options.DEFAULT_SAMPLES`), 0 for the complete space.
         schedulers: The schedulers that the method allows.
         several_objectives: Whether it can rank trials by more than accuracy.
         repeats: Whether it can run each configuration with several seeds.
@@ -52,7 +53,7 @@ class SearchMethod:
     draw: Callable[[Space, RunConfig, int, int], list[Changes]]
     runs: Callable[[Search], int]
     source: Callable[[Search, Path], SearchSource] | None = None
-    default_samples: int = 24
+    default_samples: int | None = None
     schedulers: tuple[str, ...] = ("asha", "none")
     several_objectives: bool = True
     repeats: bool = True

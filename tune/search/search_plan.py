@@ -231,7 +231,7 @@ def plan_search(name: str, config: RunConfig, options: SearchOptions, cache: Pat
         raise ConfigError(*dict.fromkeys(errors))
     store = open_dataset(cache, config.dataset.name)
     method = find_method(options.method)
-    samples = options.samples or method.default_samples
+    samples = options.chosen_samples()
     drawn = method.draw(space, config, samples, config.seed)
     search = Search(
         name=name,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.commands.config_arguments import absolute_class
-from pipeline.config.field_names import nearest_field
+from pipeline.config.nearest_field import nearest_field
 from pipeline.config.run_config import PLACE_FIELDS, RunConfig, describe_type, field_paths, typed_value
 from preprocess.errors import ConfigError
 from tune.space.dimensions import Choice, Condition, Dimension, Range

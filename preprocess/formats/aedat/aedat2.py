@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
 from preprocess.events import Events
-from preprocess.formats.aedat.sensors import Sensor, known_sensor
+from preprocess.formats.aedat.sensor_sizes import Sensor, known_sensor
 from preprocess.formats.header import find_in_header, read_header
 from preprocess.formats.recording import (
     Recording,

@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 
 from preprocess.errors import RecordingError
-from preprocess.formats.array_columns import TABLE_NAMES, match_names
+from preprocess.formats.column_names import TABLE_NAMES, match_names
 from preprocess.formats.read_options import COLUMNS, ReadOptions, TimeUnit
 from preprocess.formats.recording import Size
 

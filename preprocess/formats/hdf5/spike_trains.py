@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
 from preprocess.events import Events
-from preprocess.formats.array_columns import to_us
+from preprocess.formats.column_names import to_us
 from preprocess.formats.hdf5.hdf5_recording import DAMAGED, Hdf5Recording, open_hdf5, reason
 from preprocess.formats.recording import Recording, Size, file_size
 from preprocess.hdf5_heap import check_heap

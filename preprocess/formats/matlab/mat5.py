@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
-from preprocess.formats.array_columns import TABLE_NAMES, match_names, no_events
+from preprocess.formats.column_names import TABLE_NAMES, match_names, no_events
 from preprocess.formats.column_recording import ColumnRecording, Columns
 from preprocess.formats.read_options import COLUMNS, NO_OPTIONS, ReadOptions
 from preprocess.formats.recording import Size, file_size, unreadable

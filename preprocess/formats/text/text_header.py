@@ -6,12 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preprocess.formats.array_columns import match_names
+from preprocess.formats.column_names import match_names
 from preprocess.formats.read_options import COLUMNS, TimeUnit
 from preprocess.formats.recording import Size
+from preprocess.formats.text.polarity_words import POLARITY_WORDS
 
 _COMMENTS = ("#", "%")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|true|false", re.IGNORECASE)
+_NUMBER = re.compile(rf"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|{'|'.join(POLARITY_WORDS)}", re.IGNORECASE)
 _SIZED = re.compile(r"([xy])@(\d{1,5})", re.IGNORECASE)
 _SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")
 

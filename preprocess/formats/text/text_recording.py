@@ -89,7 +89,7 @@ class TextRecording(ColumnRecording):
 
     def decode(self) -> Iterator[Events]:
         """All events in recording order; RecordingError at the first line that is not an event of the sensor."""
-        from preprocess.formats.text.text_kernels import FULL, GOOD, parse_lines
+        from preprocess.formats.text.parse_lines import FULL, GOOD, parse_lines
 
         roles, scale = self._roles(), _SCALES[self.time_unit or "us"]
         exact = self.time_unit is None
@@ -136,7 +136,7 @@ class TextRecording(ColumnRecording):
 
     def _roles(self) -> NDArray[np.int64]:
         """What each value of a line is, as the kernel names it."""
-        from preprocess.formats.text.text_kernels import P, T, X, Y
+        from preprocess.formats.text.parse_lines import P, T, X, Y
 
         named = self.table.order
         order = named or {letter: k for k, letter in enumerate(self.options.columns or COLUMNS)}
@@ -149,7 +149,7 @@ class TextRecording(ColumnRecording):
         self, ended: int, line: bytes, column: int, roles: NDArray[np.int64], state: NDArray[np.int64], at: int
     ) -> RecordingError:
         """The error for a line that is not an event."""
-        from preprocess.formats.text import text_kernels as kernel
+        from preprocess.formats.text import parse_lines as kernel
 
         where = f"in line {self.table.line + int(state[0])}"
         if ended == kernel.OUTSIDE_SENSOR:

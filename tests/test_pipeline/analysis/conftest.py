@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tiny_run import TINY, tiny_cache
 
-from pipeline.analysis.analysed import Analysed
+from pipeline.analysis.analysed_network import Analysed
 from pipeline.config.run_config import override
 from pipeline.training.train_run import train_run
 

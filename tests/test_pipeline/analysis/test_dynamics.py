@@ -12,7 +12,7 @@ import pytest
 import torch
 from messages import refuses
 
-from pipeline.analysis.analysed import Analysed
+from pipeline.analysis.analysed_network import Analysed
 from pipeline.analysis.analysis_options import DynamicsOptions, RateOptions
 from pipeline.analysis.dynamics import DynamicsResult, NeuronDynamics, analyse_dynamics
 from pipeline.analysis.input_currents import poisson_current

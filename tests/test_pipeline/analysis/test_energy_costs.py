@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.analysis.analysed import Analysed
+from pipeline.analysis.analysed_network import Analysed
 from pipeline.analysis.analysis_options import EnergyOptions
 from pipeline.analysis.energy_costs import CostResult, analyse_energy
 from pipeline.runs.run_folder import open_run

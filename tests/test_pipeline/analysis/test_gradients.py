@@ -11,7 +11,7 @@ import pytest
 import torch
 from messages import refuses
 
-from pipeline.analysis.analysed import Analysed, open_analysed
+from pipeline.analysis.analysed_network import Analysed, open_analysed
 from pipeline.analysis.analysis_options import GradientOptions
 from pipeline.analysis.gradient_sums import LayerSums
 from pipeline.analysis.gradients import COMPARED, GradientResult, analyse_gradients

@@ -12,7 +12,7 @@ import torch
 from messages import refuses
 from spikingjelly.activation_based import neuron
 
-from pipeline.analysis.analysed import Analysed
+from pipeline.analysis.analysed_network import Analysed
 from pipeline.analysis.analysis_options import InferenceOptions
 from pipeline.analysis.lif_inference import InferenceResult, analyse_inference, with_lif
 from pipeline.config.run_config import NetworkConfig, NeuronConfig, RunConfig

@@ -10,7 +10,7 @@ import pytest
 import torch
 from messages import refuses
 
-from pipeline.analysis.analysed import Analysed
+from pipeline.analysis.analysed_network import Analysed
 from pipeline.analysis.analysis_options import RateOptions
 from pipeline.analysis.rates import BINS, RateResult, _LayerCount, analyse_rates
 from pipeline.runs.run_folder import open_run

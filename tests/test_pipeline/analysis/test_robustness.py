@@ -13,7 +13,7 @@ from messages import refuses
 from torch import nn
 
 from pipeline.analysis import robustness
-from pipeline.analysis.analysed import Analysed, open_analysed
+from pipeline.analysis.analysed_network import Analysed, open_analysed
 from pipeline.analysis.analysis_options import RobustnessOptions
 from pipeline.analysis.robustness import RobustnessResult, analyse_robustness
 from pipeline.config.run_config import override

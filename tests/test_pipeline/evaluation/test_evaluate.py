@@ -19,9 +19,9 @@ from pipeline.config.run_config import NeuronConfig, RunConfig, override, to_dic
 from pipeline.data.dataset import FrameDataset
 from pipeline.data.padding import step_mask
 from pipeline.data.run_data import RunData, open_data
+from pipeline.evaluation.accuracy_over_time import correct_by_step, looks_ahead
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.finished_run import evaluate_test, load_selected
-from pipeline.evaluation.latency import correct_by_step, looks_ahead
 from pipeline.evaluation.losses import predict
 from pipeline.evaluation.wilson_interval import accuracy_interval
 from pipeline.networks import build_network, reset_network

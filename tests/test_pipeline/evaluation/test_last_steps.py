@@ -15,8 +15,8 @@ from pipeline.config.run_config import LossConfig, RunConfig, fingerprint, overr
 from pipeline.data.loader import FrameLoader
 from pipeline.data.padding import step_mask
 from pipeline.data.run_data import open_data
+from pipeline.evaluation.accuracy_over_time import correct_by_step
 from pipeline.evaluation.evaluate import evaluate
-from pipeline.evaluation.latency import correct_by_step
 from pipeline.evaluation.losses import answer_mask, predict, spiking_loss
 from pipeline.evaluation.other_timesteps import refuse_timesteps
 from pipeline.networks import build_network

@@ -25,7 +25,7 @@ from preprocess.inspection.verify import verify_cache
 from preprocess.store.event_store import open_events
 from preprocess.store.frame_cache import open_frames
 from preprocess.store.frame_lengths import Steps
-from preprocess.store.sealed_hdf5 import seal
+from preprocess.store.sealed_cache_file import seal
 from preprocess.terminal.command_line import run_main
 
 RULES = (*SPLITS, "duration", *TONIC)

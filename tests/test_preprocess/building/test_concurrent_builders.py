@@ -20,7 +20,7 @@ from tiny_layout import TinyLayout, random_events, tiny_layout
 from preprocess.binning.binning_config import Binning
 from preprocess.building import recordings_to_samples as parts
 from preprocess.building.build_event_store import build_event_store, ensure_frames
-from preprocess.building.lock import building
+from preprocess.building.cache_lock import building
 from preprocess.events import Events
 from preprocess.terminal.progress import Progress
 

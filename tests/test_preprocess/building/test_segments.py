@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from preprocess.building.segments import SegmentReader, SegmentWriter
-from preprocess.store.sealed_hdf5 import new_file
+from preprocess.store.sealed_cache_file import new_file
 
 JUMP_US = 1 << 32
 

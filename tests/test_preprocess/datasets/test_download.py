@@ -14,7 +14,9 @@ import pytest
 
 import preprocess.datasets.download as downloads
 from preprocess.commands.download import run
-from preprocess.datasets.download import Remote, check_raw_gestures, download
+from preprocess.datasets import dvs_gesture
+from preprocess.datasets.download import Remote, download
+from preprocess.datasets.dvs_gesture import check_raw_gestures
 from preprocess.datasets.registry import ARCHIVES, DOWNLOADS, IMAGE_DATASETS
 from preprocess.errors import LayoutError
 
@@ -159,10 +161,10 @@ def test_raw_gestures_are_told_by_hand_and_checked(tmp_path: Path, monkeypatch, 
     (folder / "user01_natural.aedat").write_bytes(b"abc")
     with pytest.raises(LayoutError, match=r"expected 67,386,381 bytes with sha256 c32f.*, found 3 bytes"):
         check_raw_gestures(tmp_path)
-    monkeypatch.setattr(downloads, "_CHECKED_BYTES", 3)
+    monkeypatch.setattr(dvs_gesture, "_CHECKED_BYTES", 3)
     with pytest.raises(LayoutError, match=rf"found 3 bytes with sha256 {hashlib.sha256(b'abc').hexdigest()}\."):
         check_raw_gestures(tmp_path)
-    monkeypatch.setattr(downloads, "_CHECKED_SHA256", hashlib.sha256(b"abc").hexdigest())
+    monkeypatch.setattr(dvs_gesture, "_CHECKED_SHA256", hashlib.sha256(b"abc").hexdigest())
     run(["dvs-gesture", "--out", str(tmp_path)])
     assert capsys.readouterr().out == f"{folder} contains IBM's recordings; user01_natural.aedat is intact\n"
 

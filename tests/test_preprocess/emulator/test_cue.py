@@ -21,7 +21,7 @@ from preprocess.emulator import cue
 from preprocess.emulator.cue import CUE_US, PROBE_US, Recorder, User, emulate_cue
 from preprocess.emulator.cue_positions import PLACES, ring
 from preprocess.emulator.gestures import emulate_gestures
-from preprocess.emulator.recording_sessions import LIGHTS, Light
+from preprocess.emulator.lighting import LIGHTS, Light
 from preprocess.emulator.sensor import PixelModel, Sensor
 from preprocess.errors import CacheError, ConfigError, LayoutError
 from preprocess.events import Events

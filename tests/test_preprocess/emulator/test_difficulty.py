@@ -14,7 +14,8 @@ from preprocess.cli import COMMANDS
 from preprocess.datasets import find_layout
 from preprocess.emulator.difficulty import HARD, PLAIN
 from preprocess.emulator.distractors import random_distractor
-from preprocess.emulator.gestures import LIGHTS, User, emulate_gestures
+from preprocess.emulator.gestures import User, emulate_gestures
+from preprocess.emulator.lighting import LIGHTS
 from preprocess.emulator.shapes import Motion, film
 from preprocess.errors import ConfigError, LayoutError
 from preprocess.formats import open_recording

@@ -11,7 +11,8 @@ import pytest
 from preprocess.datasets import find_layout
 from preprocess.emulator.difficulty import Difficulty
 from preprocess.emulator.gesture_motions import GESTURES, PAIRS, path_of
-from preprocess.emulator.gestures import LIGHTS, User, emulate_gestures
+from preprocess.emulator.gestures import User, emulate_gestures
+from preprocess.emulator.lighting import LIGHTS
 from preprocess.emulator.shapes import SHAPES, Motion, film
 from preprocess.errors import ConfigError
 from preprocess.events import Events

@@ -12,8 +12,8 @@ import pytest
 from filelock import FileLock
 
 from preprocess.errors import RunError
-from tune.cluster import object_store, trial_storage
-from tune.cluster.object_store import fetch_large, store_large
+from tune.cluster import storage_urls, trial_storage
+from tune.cluster.storage_urls import fetch_large, store_large
 from tune.cluster.trial_storage import TOKEN, Receiver, TrialSite, TrialStorage, remove_abandoned, sees
 
 TRIAL = "0123456789ab"
@@ -172,7 +172,7 @@ def test_storage_is_any_file_system_that_arrow_knows(tmp_path: Path, monkeypatch
 
     (tmp_path / "bucket").mkdir()
     bucket = fs.SubTreeFileSystem(str(tmp_path / "bucket"), fs.LocalFileSystem())
-    monkeypatch.setattr(object_store, "open_storage", lambda url: (bucket, "searches/s"))
+    monkeypatch.setattr(storage_urls, "open_storage", lambda url: (bucket, "searches/s"))
     source = tmp_path / "checkpoint.pt"
     for data in (b"first", b"the second"):
         source.write_bytes(data)

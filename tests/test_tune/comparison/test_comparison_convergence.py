@@ -25,7 +25,7 @@ from tune.comparison.comparison_tables import accuracy_table, csv_text, tables
 from tune.comparison.conclusions import Conclusion, conclude
 from tune.comparison.convergence.auto_epochs import check_rounds, train_rounds
 from tune.comparison.convergence.convergence_table import convergence_table, speed_table
-from tune.comparison.overview_figures import overview_figures
+from tune.comparison.figures.overview_figures import overview_figures
 from tune.comparison.planned_runs import plan_lines
 from tune.comparison.run_comparison import _with_earlier, write_conclusion
 from tune.report import write_report
@@ -89,7 +89,7 @@ def test_a_verdict_over_unconverged_runs_stands_below_a_warning_everywhere(tmp_p
 def test_a_comparison_of_converged_runs_says_so_and_warns_of_nothing(tmp_path: Path):
     conclusion = concluded(tmp_path, {"lif": [FITTED, FITTED], "clif": [FITTED, FITTED]})
     assert conclusion.warning == "" and conclusion.statements() == conclusion.sentences()
-    assert any(line.startswith("All 4 runs had converged: ") for line in conclusion.sentences())
+    assert any(line.startswith("All 4 finished runs had converged: ") for line in conclusion.sentences())
     assert 'class="warning"' not in write_report(tmp_path).read_text()
 
 
@@ -148,6 +148,17 @@ def test_speed_of_learning_is_paired_by_seed_and_censored_runs_count_with_all_th
     assert [float(row["epochs_to_accuracy_mean"]) for row in rows] == pytest.approx([3.0, 31.9 / 6, 13.9 / 6])
     assert rows[1]["not_reached_seeds"] == "7 8 9 10 11" and rows[0]["speed_at"] == "0.9"
     assert float(rows[2]["speed_sign_flip_p"]) == sign_flip_p(values)
+
+
+def test_a_run_that_early_stopping_ended_is_not_faster_than_one_that_reached_the_accuracy(tmp_path: Path):
+    comparison = concluded(tmp_path, {"lif": [FITTED, FITTED], "clif": [SLOW[:2], SLOW[:2]]}).comparison
+    for seed in comparison.seeds:
+        config = comparison.config_of(comparison.settings[0], comparison.arms[1], seed)
+        path = Ledger(tmp_path).trial_folder(config) / "result.json"
+        write_json(path, json.loads(path.read_text()) | {"epochs": 2})
+    lif, clif, difference = speed_table(conclude(comparison, tmp_path)).rows
+    assert (lif[1], lif[3], clif[1], clif[3]) == ("3.0 ± 0.0", "0 of 2", "6.0 ± 0.0", "2 of 2")
+    assert difference[1] == "+3.0 ± 0.0"
 
 
 def test_samples_to_an_accuracy_are_epochs_times_the_samples_of_an_epoch(tmp_path: Path):
@@ -269,12 +280,14 @@ def test_comparisons_whose_epochs_cannot_be_doubled_alike_are_refused(tmp_path: 
     comparison = auto_comparison(tmp_path)
     place = Setting("4", comparison.settings[0].config, {"schedule.epochs": 4})
     stopped = Setting("", override(comparison.settings[0].config, {"schedule.stop_epoch": 2}))
+    early = Setting("", override(comparison.settings[0].config, {"schedule.patience": 2, "selection": "validation"}))
     for wrong, message in (
         (
             replace(comparison, settings=(place,)),
             "expected settings of one schedule, found schedule.epochs as a factor",
         ),
         (replace(comparison, settings=(stopped,)), "expected no schedule.stop_epoch, found one"),
+        (replace(comparison, settings=(early,)), "expected no schedule.patience, found one"),
         (replace(comparison, arms=(*comparison.arms, exchanged_arm("lif", "clif", 2))), "trained from start to end"),
         (replace(comparison, auto=AutoEpochs(3)), "--max-epochs: expected at least 4, .* found 3"),
     ):

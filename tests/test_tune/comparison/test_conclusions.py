@@ -26,7 +26,7 @@ from tune.comparison.comparison_tables import (
 )
 from tune.comparison.conclusions import Conclusion, conclude, count_arms, seeds_warning
 from tune.comparison.equal_cost import accuracies_at_equal_cost
-from tune.comparison.overview_figures import overview_figures
+from tune.comparison.figures.overview_figures import overview_figures
 from tune.comparison.planned_runs import plan_lines
 from tune.comparison.run_comparison import compare, write_conclusion
 from tune.comparison.setting_axes import number_axes

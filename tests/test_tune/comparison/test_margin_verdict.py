@@ -75,6 +75,14 @@ def test_differences_beyond_the_margin_are_different(tmp_path: Path, shift: int,
     assert conclusion.sentences()[0].endswith(f"different: CLIF is significantly better on this test set, {size}")
 
 
+def test_an_interval_on_both_sides_of_the_margin_does_not_show_a_difference_beyond_it(tmp_path: Path):
+    # All signs agree, so the sign-flip test finds a difference; one outlier makes the interval wide on both sides.
+    conclusion = judged(tmp_path, 0.01, lif=[10] * 8, clif=[11, 11, 11, 11, 11, 11, 11, 40])
+    low, high = conclusion.results[0].differences[0].interval or (0.0, 0.0)
+    assert low < -0.01 < 0.01 < high and verdict_of(conclusion) == "different"
+    assert "whether by more than 1 percentage points is not shown" in conclusion.sentences()[0]
+
+
 def test_what_is_not_decided_says_about_how_many_more_seeds_would(tmp_path: Path):
     mixed = [count + shift for count, shift in zip(LIF, [4, -4, 3, -3, 2, -2, 4, -3], strict=True)]
     conclusion = judged(tmp_path, 0.02, lif=LIF, clif=mixed)

@@ -15,7 +15,7 @@ from tune.comparison.arms import Setting, neuron_arm
 from tune.comparison.captions import about_figure, data_title
 from tune.comparison.comparison_plan import Comparison
 from tune.comparison.conclusions import Conclusion, conclude
-from tune.comparison.overview_figures import overview_figures
+from tune.comparison.figures.overview_figures import overview_figures
 from tune.comparison.run_comparison import write_conclusion
 from tune.report import read_report
 from tune.report.comparison_section import comparison_section

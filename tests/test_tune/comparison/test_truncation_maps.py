@@ -13,7 +13,7 @@ from tune.commands import compare as command
 from tune.comparison.comparison_plan import Comparison
 from tune.comparison.conclusions import Conclusion, conclude
 from tune.comparison.designs.design import PAIR, make_settings
-from tune.comparison.overview_figures import draw_maps, overview_figures
+from tune.comparison.figures.overview_figures import draw_maps, overview_figures
 from tune.comparison.setting_axes import in_order, map_axes
 
 

@@ -49,8 +49,9 @@ def check_rounds(comparison: Comparison) -> None:
         for arm in first.arms
         if arm.begins is not None
     ]
-    if any(setting.config.schedule.stop_epoch is not None for setting in first.settings):
-        errors.append("--epochs auto: expected no schedule.stop_epoch, found one. Leave one of them out.")
+    for name in ("stop_epoch", "patience"):
+        if any(getattr(setting.config.schedule, name) is not None for setting in first.settings):
+            errors.append(f"--epochs auto: expected no schedule.{name}, found one. Leave one of them out.")
     if not errors and first.longest > comparison.auto.most:
         errors.append(
             f"--max-epochs: expected at least {first.longest}, the number of epochs of the first round, found "

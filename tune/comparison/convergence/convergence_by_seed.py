@@ -22,7 +22,7 @@ class Speed:
     """The epochs that a run took to a training accuracy.
 
     Attributes:
-        epochs: The number of epochs; for a run that did not reach it, all epochs that it was trained.
+        epochs: The number of epochs; for a run that did not reach it, all epochs of the setting.
         reached: Whether it reached the accuracy. Otherwise it would have taken more, and the number is a lower bound.
         samples: Training samples seen in these epochs; None if the run's number of samples is unknown.
     """
@@ -70,7 +70,8 @@ def speed_by_seed(mine: Mapping[int, Outcome], accuracy: float, epochs: int) -> 
     for seed, outcome in mine.items():
         if outcome.run is not None and any(row.get("train_accuracy") is not None for row in outcome.run.metrics):
             taken = epochs_to(outcome.run.metrics, accuracy)
-            used = float(len(outcome.run.metrics)) if taken is None else taken
+            # A run that early stopping ended was given all epochs too; with fewer it would count as a faster one.
+            used = float(epochs) if taken is None else taken
             found[seed] = Speed(used, taken is not None, _samples(outcome.result, used))
         elif outcome.diverged:
             found[seed] = Speed(float(epochs), False, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.analysis.convergence_rule import MOST_GAIN
+from pipeline.analysis.convergence_rule import FITTED, MOST_GAIN
 from preprocess.terminal.plural import counted
 from tune.comparison.comparison_plan import Comparison
 from tune.comparison.setting_analysis import SettingResult
@@ -47,10 +47,15 @@ def convergence_sentences(comparison: Comparison, results: Sequence[SettingResul
     unconverged = sum(count for count, _ in unconverged_counts(results).values())
     found = [_rounds_sentence(comparison, unconverged)] if comparison.auto is not None and assessed else []
     if assessed and not unconverged:
-        found.append(
-            f"All {counted(assessed, 'run')} had converged: by their learning curves, twice as many epochs would raise "
-            f"the training accuracy by no more than {100 * MOST_GAIN:g} percentage points."
-        )
+        gain = f"the training accuracy by no more than {100 * MOST_GAIN:g} percentage points"
+        shown = f"by their learning curves, twice as many epochs would raise {gain}"
+        if comparison.round_before() is not None:
+            # A measured gain is that of the doubling before.
+            shown = (
+                f"each fits {100 * FITTED:.0f} % of its training samples, or the last doubling raised {gain}, or where "
+                "that was not measured, its learning curve projects so for another"
+            )
+        found.append(f"All {counted(assessed, 'finished run')} had converged: {shown}.")
     return found
 
 

@@ -68,8 +68,9 @@ def convergence_table(conclusion: Conclusion) -> Table:
         f"training accuracy is at least {fitted}, or if twice as many epochs, with the schedule stretched to them, "
         f"would raise it by no more than {gain}. This gain is projected from the learning curve over the summed "
         "learning rate, because a cosine schedule makes every curve flat at its end; with --epochs auto, it is "
-        f"measured against the run of half the epochs. Runs of fewer than {FEWEST_EPOCHS} epochs, or that have hardly "
-        f"learned, can only be shown to have converged by fitting their samples. Epoch of {fitted}: the first, over "
+        f"measured against the run of half the epochs. Without one, runs of fewer than {FEWEST_EPOCHS} epochs can only "
+        "be shown to have converged by fitting their samples; so can all runs that have hardly learned. "
+        f"Epoch of {fitted}: the first, over "
         "the runs that reached it."
     )
     headers = ("setting", *columns) if several else columns

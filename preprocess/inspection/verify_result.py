@@ -10,7 +10,7 @@ import h5py
 
 from preprocess.building.source_fingerprint import Source, hash_file, read_sources
 from preprocess.errors import CacheError
-from preprocess.store.sealed_hdf5 import CacheFile
+from preprocess.store.sealed_cache_file import CacheFile
 from preprocess.terminal.progress import Progress
 
 # A damaged disk can damage thousands of samples, of which a few lines are enough.

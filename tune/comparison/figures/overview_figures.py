@@ -1,4 +1,4 @@
-"""Figures of all settings of a comparison: accuracy and gap over an axis, maps over two axes, and forest plots."""
+"""Figures of all settings of a comparison together: accuracy and gap over an axis, maps over two axes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.terminal.plural import counted
 from tune.comparison.captions import about_figure
 from tune.comparison.conclusions import Conclusion
-from tune.comparison.setting_analysis import Difference, SettingResult
+from tune.comparison.figures.paired_differences import draw_forest, mean_text
+from tune.comparison.setting_analysis import SettingResult
 from tune.comparison.setting_axes import by_other_axes, in_order, map_axes, number_axes
 from tune.rendering.hover_text import set_hover
 from tune.rendering.labels import short_name, short_value
 from tune.rendering.panels import set_about
 from tune.rendering.style import PALETTE, colour_of, new_figure
-from tune.rendering.table import number
 from tune.stats.summary import t_interval
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ def _draw_mean_line(axes: Axes, by_place: Sequence[tuple[float, list[float]]], c
         axes.fill_between([place for place, _ in spread], lows, highs, color=colour, alpha=0.15, linewidth=0)
     means = [float(values.mean()) for _, values in there]
     (line,) = axes.plot([place for place, _ in there], means, color=colour, marker="o", label=label)
-    set_hover(line, [_mean_text(values.tolist()) for _, values in there])
+    set_hover(line, [mean_text(values.tolist()) for _, values in there])
 
 
 def draw_maps(results: Sequence[SettingResult], axes_names: Sequence[str], about: str = "") -> Figure:
@@ -195,51 +194,3 @@ def _draw_map(
     axes.set_yticks(np.arange(len(rows)) + 0.5, [short_value(value) for value in rows])
     axes.tick_params(length=0)
     axes.grid(visible=False)
-
-
-def draw_forest(conclusion: Conclusion, about: str = "") -> Figure:
-    """Every paired difference in a row: dots for seeds, a diamond for the mean, a bar for its t-interval."""
-    arms = [arm.name for arm in conclusion.comparison.arms]
-    several = len(arms) > 2
-    shown = [(result, difference) for result, difference in conclusion.differences if difference.by_seed]
-    figure, (axes,) = new_figure(7.2, 1.0 + 0.34 * max(1, len(shown)) + 0.3 * bool(about))
-    rows = [
-        f"{result.setting.name}: {difference.label}" if several else result.setting.name for result, difference in shown
-    ]
-    for k, (_, difference) in enumerate(shown):
-        draw_difference(axes, k, difference, colour_of(arms, difference.arm.name), rows[k])
-    axes.axvline(0, color=PALETTE[-1], linewidth=1)
-    axes.set_yticks(range(len(shown)), rows)
-    axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.grid(axis="y", visible=False)
-    label = "paired difference" if several else conclusion.differences[0][1].label
-    axes.set_xlabel(f"{label}, percentage points")
-    set_about(figure, about)
-    return figure
-
-
-def draw_difference(axes: Axes, k: int, difference: Difference, colour: str, row: str) -> None:
-    """Draw dots for the seeds, and above them the mean with its interval.
-
-    Args:
-        axes: The axes.
-        k: The row's position.
-        difference: The difference.
-        colour: The colour of all of its marks.
-        row: The row's name.
-    """
-    values = 100 * np.array(difference.values)
-    dots = axes.scatter(values, np.full(len(values), k + 0.12), color=colour, s=28, alpha=0.6, linewidth=0)
-    set_hover(dots, [f"seed {seed}" for seed in difference.by_seed], row)
-    interval = t_interval(values.tolist())
-    if interval is not None:
-        axes.plot(interval, [k - 0.12, k - 0.12], color=colour, linewidth=3, solid_capstyle="butt", alpha=0.5)
-    mean = axes.scatter([values.mean()], [k - 0.12], color=colour, marker="D", s=44, zorder=3)
-    set_hover(mean, [f"mean of {_mean_text(values.tolist())}"], row)
-
-
-def _mean_text(values: Sequence[float]) -> str:
-    """The number of seeds, and the interval of their mean if there is one."""
-    interval = t_interval(values)
-    ends = "" if interval is None else f", 95 % interval {' to '.join(number(end, '.1f') for end in interval)}"
-    return f"{counted(len(values), 'seed')}{ends}"

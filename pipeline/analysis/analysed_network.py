@@ -25,9 +25,9 @@ from pipeline.evaluation.evaluate_run import run_cache
 from pipeline.evaluation.finished_run import load_selected, open_run_data, require_weights
 from pipeline.networks.run_network import make_run_network
 from pipeline.presets.registry import PRESETS, find_preset
-from pipeline.runs.run_folder import Run, open_run
+from pipeline.runs.run_folder import Run, default_out, open_run
 from pipeline.runtime.device import compute_device
-from preprocess.default_folders import default_cache, default_out
+from preprocess.default_cache_folder import default_cache
 from preprocess.errors import RunError
 from preprocess.terminal.progress import Progress
 

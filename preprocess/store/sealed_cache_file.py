@@ -1,4 +1,4 @@
-"""Shared by event stores and frame caches: written atomically, self-describing, sealed, opened lazily."""
+"""A cache file (event store, frame cache, image store): written atomically, self-describing, sealed, opened lazily."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import COMMANDS
-from pipeline.config.field_names import _SYNONYMS, nearest_field
+from pipeline.config.nearest_field import _SYNONYMS, nearest_field
 from pipeline.config.run_config import field_paths, override
 from pipeline.presets.registry import PRESETS
 from preprocess.errors import ConfigError

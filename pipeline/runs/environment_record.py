@@ -1,4 +1,4 @@
-"""The environment of a run: versions, machine, device, threads, and custom code."""
+"""The environment of a run, as in its `environment.json`: versions, machine, device, threads, and custom code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import datetime as dt
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -14,7 +14,6 @@ import torch
 
 from pipeline.config.custom_classes import outside_sources
 from pipeline.config.run_config import RunConfig
-from pipeline.networks.spiking_layers import describe_spiking_layers
 from pipeline.runs.run_folder import FORMAT_VERSION
 from pipeline.runtime.device import resolve_precision
 from pipeline.runtime.distributed import group_from_env
@@ -23,9 +22,21 @@ _PACKAGES = ("spikeloom", "torch", "spikingjelly", "numpy", "numba", "h5py")
 
 
 def describe_environment(
-    config: RunConfig, network: torch.nn.Module, device: torch.device, command: Sequence[str] | None = None
+    config: RunConfig,
+    network: torch.nn.Module,
+    layers: Mapping[str, Any],
+    device: torch.device,
+    command: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Return plain values for `environment.json`; the command is that of this process if None."""
+    """Return plain values for `environment.json`.
+
+    Args:
+        config: The run's configuration.
+        network: Its network, whose parameters are counted.
+        layers: What `pipeline.networks.spiking_layers.describe_spiking_layers` says about the network.
+        device: The device that it computes on.
+        command: The command line; that of this process if None.
+    """
     return {
         "format": FORMAT_VERSION,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
@@ -38,7 +49,7 @@ def describe_environment(
         "threads": torch.get_num_threads(),
         "processes": group_from_env().size,
         "precision": resolve_precision(config.precision, device),
-        **describe_spiking_layers(network),
+        **layers,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "outside": outside_sources(config),
         "command": list(sys.argv if command is None else command),

@@ -1,43 +1,26 @@
-"""A comparison's figures as files, and the panels of one setting: learning curves, seeds and paired differences."""
+"""Learning curves of a setting: loss and accuracy by epoch, each arm with a band over its seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from preprocess.terminal.plural import counted
-from tune.comparison.captions import about_figure
 from tune.comparison.comparison_plan import Outcome
 from tune.comparison.conclusions import Conclusion
 from tune.comparison.convergence.convergence_by_seed import EPOCH_SPLITS
-from tune.comparison.overview_figures import draw_difference, file_part, overview_figures
 from tune.comparison.setting_analysis import SettingResult
 from tune.rendering.hover_text import set_hover
-from tune.rendering.learning_curves import finish_epochs
-from tune.rendering.panels import Panel, draw_panels
-from tune.rendering.style import PALETTE, PAPER, colour_of, drawing, save
+from tune.rendering.panels import Panel
+from tune.rendering.run_curves import finish_epochs
+from tune.rendering.style import colour_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SPLIT_TITLES = {"validation": "Validation", "test": "Test", "train": "Training"}
-
-
-def write_figures(conclusion: Conclusion, folder: Path) -> None:
-    """Write every figure as .svg and .png: those of all settings together, then those of each setting."""
-    with drawing(PAPER):
-        for name, overview in overview_figures(conclusion).items():
-            save(overview.draw(overview.about), folder, name)
-        for result in conclusion.results:
-            if result.test_samples is None:
-                continue
-            about = about_figure([result])
-            suffix = f"-{file_part(result.setting.name)}" if result.setting.name else ""
-            save(draw_panels(*learning_panels(conclusion, result), about=about), folder, f"learning-curves{suffix}")
-            save(draw_panels(*difference_panels(result), about=about), folder, f"paired-differences{suffix}")
 
 
 def learning_panels(conclusion: Conclusion, result: SettingResult) -> list[Panel]:
@@ -88,40 +71,3 @@ def _draw_band(
     # A line of one epoch would be invisible without a marker.
     (line,) = axes.plot(epochs, means, color=colour, label=label, marker="o" if len(epochs) == 1 else None)
     set_hover(line, [counted(len(values[epoch]), "seed") for epoch in epochs])
-
-
-def difference_panels(result: SettingResult) -> list[Panel]:
-    """Test accuracy by arm with one line per seed, and each paired difference with its mean and t-interval."""
-    return [
-        Panel("Test accuracy by seed, %", "Lines join the runs of one seed.", lambda axes: _draw_seeds(axes, result)),
-        Panel(
-            "Paired difference, percentage points",
-            "Dots are seeds, the diamond is their mean, the bar its 95 % interval.",
-            lambda axes: _draw_differences(axes, result),
-        ),
-    ]
-
-
-def _draw_seeds(axes: Axes, result: SettingResult) -> None:
-    arms = list(result.arms)
-    for seed in result.seeds:
-        places = [k for k, arm in enumerate(arms) if seed in result.arms[arm].accuracy]
-        values = [100 * result.arms[arms[k]].accuracy[seed] for k in places]
-        axes.plot(places, values, color=PALETTE[-1], alpha=0.5, linewidth=1, zorder=1)
-        dots = axes.scatter(places, values, color=[colour_of(arms, arms[k]) for k in places], s=32, zorder=2)
-        set_hover(dots, [f"seed {seed}"] * len(places))
-    tilt: dict[str, Any] = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if len(arms) > 4 else {}
-    axes.set_xticks(range(len(arms)), [result.arms[arm].arm.label for arm in arms], **tilt)
-    axes.set_xlim(-0.5, len(arms) - 0.5)
-    axes.grid(axis="x", visible=False)
-
-
-def _draw_differences(axes: Axes, result: SettingResult) -> None:
-    arms = list(result.arms)
-    for k, difference in enumerate(result.differences):
-        if difference.by_seed:
-            draw_difference(axes, k, difference, colour_of(arms, difference.arm.name), difference.label)
-    axes.axvline(0, color=PALETTE[-1], linewidth=1)
-    axes.set_yticks(range(len(result.differences)), [difference.label for difference in result.differences])
-    axes.set_ylim(len(result.differences) - 0.4, -0.6)
-    axes.grid(axis="y", visible=False)

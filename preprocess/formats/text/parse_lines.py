@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from preprocess.formats.text.polarity_words import POLARITY_WORDS
 from preprocess.jit import compile_kernel
 
 # How a block ended. After GOOD, it was consumed up to its last complete line.
@@ -27,6 +28,13 @@ _MOST_DIGITS = 100_000_000_000_000_000
 _TEN = np.uint64(10)
 _MOST_EXPONENT = 10_000
 _LARGEST = 1 << 62
+
+# A row of bytes for each word, ended by zeros.
+_WORDS = np.array(
+    [list(word.encode().ljust(max(map(len, POLARITY_WORDS)), b"\0")) for word in POLARITY_WORDS], np.uint8
+)
+_WORD_LENGTHS = np.array([len(word) for word in POLARITY_WORDS], np.int64)
+_WORD_VALUES = np.array(list(POLARITY_WORDS.values()), np.int64)
 
 
 @compile_kernel
@@ -174,7 +182,7 @@ def _separates(byte: Any) -> Any:
 
 @njit(nogil=True, error_model="numpy")
 def _number(data: Any, at: Any) -> Any:
-    """Read a number, or one of the words true and false.
+    """Read a number, or one of `POLARITY_WORDS`.
 
     Returns:
         How it ended, the byte behind it, its digits as an integer, the power of ten to multiply them with, and whether
@@ -204,7 +212,7 @@ def _number(data: Any, at: Any) -> Any:
             break
         at += 1
     if not seen:
-        return _truth(data, at)
+        return _word(data, at)
     if data[at] == 101 or data[at] == 69:
         at += 1
         below = data[at] == _MINUS
@@ -224,22 +232,18 @@ def _number(data: Any, at: Any) -> Any:
 
 
 @njit(nogil=True, error_model="numpy")
-def _truth(data: Any, at: Any) -> Any:
-    """Read true as 1 and false as 0, in small or capital letters."""
+def _word(data: Any, at: Any) -> Any:
+    """Read one of the words in place of a polarity, in small or capital letters; returns as `_number` does."""
     zero, nothing = np.int64(0), False
     begin = at
     while not _separates(data[at]):
         at += 1
-    small = data[begin:at] | np.uint8(32)
-    if len(small) == 4 and small[0] == 116 and small[1] == 114 and small[2] == 117 and small[3] == 101:
-        return GOOD, at, np.int64(1), zero, nothing
-    if (
-        len(small) == 5
-        and small[0] == 102
-        and small[1] == 97
-        and small[2] == 108
-        and small[3] == 115
-        and small[4] == 101
-    ):
-        return GOOD, at, zero, zero, nothing
+    for k in range(len(_WORDS)):
+        length = _WORD_LENGTHS[k]
+        if at - begin == length:
+            same = True
+            for i in range(length):
+                same = same and (data[begin + i] | np.uint8(32)) == _WORDS[k, i]
+            if same:
+                return GOOD, at, _WORD_VALUES[k], zero, nothing
     return NOT_A_NUMBER, at, zero, zero, nothing
