@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo install dev lint test test-fast test-all test-gpu gpu-acceptance bench bench-full clean
+.PHONY: demo install dev lint test every-test test-fast test-all test-gpu gpu-acceptance bench bench-full clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spikeloom demo
@@ -49,8 +49,12 @@ FILES := --dist loadfile --no-loadscope-reorder
 test-fast: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 $(FILES) -m 'not slow and not ray'
 
-# Every kind of test, with a fixed small share of the long fault and fuzz counts.
-test: lint
+# Every kind of test, with a fixed small share of the long fault and fuzz counts; beside the linters, because mypy uses
+# one core, and the first tests, those with Ray, often wait.
+test: $(VENV)/.installed-dev
+	$(MAKE) --no-print-directory --jobs 2 lint every-test
+
+every-test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 3 $(FILES)
 
 # The full counts, and every program started by the interpreter instead of forked from one with the libraries.

@@ -19,6 +19,9 @@ import pytest
 # Before anything imports Ray or starts a thread pool: no telemetry, one thread, no display. Networks of tests are so
 # small that a second thread mostly waits, which costs as much processor time as the first one's work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Trials that have the machine to themselves still compute on all CPUs: OpenMP's threads must not spin while they wait,
+# which where several test files run at once took eight times the processor time of the trial itself.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -34,14 +37,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -slow[item.path])
 
 
-# Programs of tests with Ray are forked from a process that has loaded the libraries (tests/preloaded), which takes most
-# of their time otherwise; 0 has each load them itself, as make test-all does.
+# Programs of tests marked `ray` or `preloaded` are forked from a process that has loaded the libraries
+# (tests/preloaded), which takes most of their time otherwise; 0 has each load them itself, as make test-all does.
 PRELOADED = os.environ.get("SPIKELOOM_TEST_PRELOADED", "1") != "0" and sys.platform == "linux"
 INTERPRETER = sys.executable
 
 
 class _PreloadedPrograms:
-    """Replaces sys.executable with the preloaded interpreter while a test marked `ray` runs."""
+    """Replaces sys.executable with the preloaded interpreter while a test marked `ray` or `preloaded` runs."""
 
     def __init__(self) -> None:
         self.folder: Path | None = None
@@ -50,7 +53,8 @@ class _PreloadedPrograms:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        if not item.get_closest_marker("ray") or item.get_closest_marker("new_interpreter"):
+        marked = item.get_closest_marker("ray") or item.get_closest_marker("preloaded")
+        if not marked or item.get_closest_marker("new_interpreter"):
             return (yield)
         if self.server is None:
             self.folder = Path(tempfile.mkdtemp(prefix="spikeloom-preloaded-"))

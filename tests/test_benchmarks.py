@@ -17,6 +17,8 @@ from preprocess.building.build_event_store import build_event_store
 from preprocess.datasets import find_layout
 from preprocess.emulator.digits import emulate_digits
 
+pytestmark = pytest.mark.preloaded
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

@@ -47,6 +47,7 @@ def _run(argv: list[str], folder: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.preloaded
 @pytest.mark.parametrize(
     "path",
     [pytest.param(p, id=p.stem, marks=[pytest.mark.ray] if p.stem in IN_RAY else []) for p in EXAMPLES],

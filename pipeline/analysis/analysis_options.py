@@ -60,8 +60,8 @@ class SampledOptions(AnalysisOptions):
 class GradientOptions(SampledOptions):
     """Parts of the gradient dL/du[t] by distance in time, and how far ds[t']/dx[t] reaches (the paper's Eqs. 10-24).
 
-    Gradients are those of a training step at the selected weights. For runs with lif, clif, lif-reset1.8, clif-detached
-    or clif-undecayed.
+    Gradients are those of a training step at the selected weights, with neuron.temporal_window if the run has one. For
+    runs with lif, clif, lif-reset1.8, clif-detached, clif-undecayed, if, plif or klif.
 
     Example: spikeloom analyse runs/train-n-mnist-small-1 gradients --samples 64
     """
@@ -76,8 +76,8 @@ class GradientOptions(SampledOptions):
 class DynamicsOptions(SampledOptions):
     """Traces of u, m and spikes, inter-spike intervals, rate over input, autocorrelation (the paper's Figures 7 and 8).
 
-    Neurons have the settings of the run or preset: lif, clif, lif-reset1.8, clif-detached or clif-undecayed. All of
-    them receive the same input.
+    Neurons have the settings of the run or preset: lif, clif, lif-reset1.8, clif-detached, clif-undecayed or if; with
+    --layer also plif or klif, if the run has it. All of them receive the same input.
 
     Example: spikeloom analyse n-mnist-small dynamics --neurons lif clif --input poisson --steps 200
 

@@ -153,7 +153,7 @@ def analyse_dynamics(target: Path | str | Analysed, options: DynamicsOptions | N
         layer=options.layer or "",
         amplitude=options.amplitude,
         input_rate=options.rate,
-        tau=first.tau,
+        tau=analysed.config.neuron.tau if options.tau is None else options.tau,
         v_threshold=first.v_threshold,
         steps=len(given.current),
         inputs=given.current.shape[1],

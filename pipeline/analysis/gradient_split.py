@@ -39,6 +39,7 @@ class Linearised:
         psi: Of m[t] by u[t], through the spike too; None for a neuron without m or with a detached one.
         mu: Of u[t+1] by m[t]; likewise.
         rho: Of m[t+1] by m[t]; likewise.
+        furthest: The largest distance over which gradients flow; None for no limit.
     """
 
     slope: torch.Tensor
@@ -47,6 +48,7 @@ class Linearised:
     psi: torch.Tensor | None = None
     mu: torch.Tensor | None = None
     rho: torch.Tensor | None = None
+    furthest: int | None = None
 
 
 class PartsAtDistance(NamedTuple):
@@ -66,23 +68,41 @@ class PartsAtDistance(NamedTuple):
         return self.membrane if self.complementary is None else self.membrane + self.complementary
 
 
-def linearise(equations: Equations, along: Trace, block: int | None = None) -> Linearised:
+@dataclass(frozen=True)
+class Window:
+    """How far back gradients flow; `pipeline.neurons.truncation` has the two kinds.
+
+    Attributes:
+        block: Number of time steps in a block, between which no gradient flows; None for no blocks.
+        furthest: The largest distance t' - t from a spike s[t'] back to u[t]; None for no limit.
+    """
+
+    block: int | None = None
+    furthest: int | None = None
+
+
+NO_WINDOW = Window()
+
+
+def linearise(equations: Equations, along: Trace, window: Window = NO_WINDOW) -> Linearised:
     """Differentiate the steps of a neuron along a trace.
 
     Args:
         equations: The neuron's.
         along: Its trace.
-        block: Number of time steps in a block; gradients do not flow between blocks. None for no blocks.
+        window: How far back gradients flow; its blocks are in the derivatives, its distance is in the sums of parts.
     """
     u, m, s = along.u, along.m, along.spikes
     slope = equations.slope(u)
     reset_slope = torch.zeros_like(slope) if equations.detach_reset else slope
+    # 0 where a rectified potential does not reach the membrane.
+    passes = (u > 0).to(u.dtype) if equations.rectified else torch.ones_like(u)
     if equations.v_reset is not None:
-        after = 1.0 - s + (equations.v_reset - u) * reset_slope
+        after = passes * (1.0 - s) + (equations.v_reset - equations.firing(u)) * reset_slope
     elif m is None:
-        after = 1.0 - equations.reset * reset_slope
+        after = passes - equations.reset * reset_slope
     else:
-        after = 1.0 - (equations.reset + torch.sigmoid(m)) * reset_slope
+        after = passes - (equations.reset + torch.sigmoid(m)) * reset_slope
     epsilon = equations.keep * after[:-1]
     psi = mu = rho = None
     if m is not None and not equations.detach_m:
@@ -95,12 +115,12 @@ def linearise(equations: Equations, along: Trace, block: int | None = None) -> L
             rho = decay[1:]
         else:
             psi, rho = slope, torch.ones_like(mu)
-    if block is not None:
-        inside = torch.arange(1, len(u), device=u.device) % block != 0
+    if window.block is not None:
+        inside = torch.arange(1, len(u), device=u.device) % window.block != 0
         keeps = inside.view(-1, *(1,) * (u.dim() - 1)).to(u.dtype)
         epsilon = epsilon * keeps
         mu, rho = (None if each is None else each * keeps for each in (mu, rho))
-    return Linearised(slope, equations.gain, epsilon, psi, mu, rho)
+    return Linearised(slope, equations.gain, epsilon, psi, mu, rho, window.furthest)
 
 
 def parts_by_source(steps: Linearised, source: torch.Tensor) -> Iterator[PartsAtDistance]:
@@ -118,6 +138,10 @@ def parts_by_source(steps: Linearised, source: torch.Tensor) -> Iterator[PartsAt
     for distance in range(1, len(source)):
         # From parts that end at step t + 1 to those that end at step t, for all t at once.
         left = len(source) - distance
+        if steps.furthest is not None and distance > steps.furthest:
+            nothing = torch.zeros_like(source[:left])
+            yield PartsAtDistance(nothing, None if of_m is None else nothing)
+            continue
         later = of_u[1:]
         membrane = steps.epsilon[:left] * later
         complementary = None
@@ -131,6 +155,8 @@ def parts_by_source(steps: Linearised, source: torch.Tensor) -> Iterator[PartsAt
 
 def total_gradients(steps: Linearised, source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
     """dL/du and dL/dm by the recursion from the last step backwards, each (T, ...); the latter is None without m.
+
+    A largest distance has no such recursion: there, dL/du is the sum of the parts.
 
     Args:
         steps: The derivatives.
@@ -158,22 +184,59 @@ def parts_of_paper(steps: Linearised, source: torch.Tensor) -> Iterator[PartsAtD
         steps: The derivatives.
         source: P, shape (T, ...).
     """
+    if steps.psi is None or steps.mu is None or steps.rho is None:
+        yield from parts_by_source(steps, source)
+        return
     yield PartsAtDistance(source, None)
+    if steps.furthest is not None:
+        yield from _parts_in_windows(steps, source, steps.furthest)
+        return
     of_u, of_m = total_gradients(steps, source)
-    if of_m is None or steps.psi is None or steps.mu is None or steps.rho is None:
-        arriving, shared = source, None
-    else:
-        arriving = source + steps.psi * of_m
-        shared = steps.mu * of_u[1:]
+    assert of_m is not None
+    arriving = source + steps.psi * of_m
+    shared = steps.mu * of_u[1:]
     for distance in range(1, len(source)):
         left = len(source) - distance
         arriving = steps.epsilon[:left] * arriving[1:]
-        complementary = None
-        if shared is not None and steps.psi is not None and steps.rho is not None:
-            if distance > 1:
-                shared = steps.rho[:left] * shared[1:]
-            complementary = steps.psi[:left] * shared
-        yield PartsAtDistance(arriving, complementary)
+        if distance > 1:
+            shared = steps.rho[:left] * shared[1:]
+        yield PartsAtDistance(arriving, steps.psi[:left] * shared)
+
+
+def _parts_in_windows(steps: Linearised, source: torch.Tensor, furthest: int) -> Iterator[PartsAtDistance]:
+    """The temporal parts of Eqs. 20-24 with the total derivatives of each u[t]'s own window t .. t + furthest."""
+    assert steps.psi is not None and steps.mu is not None and steps.rho is not None
+    after = _window_gradients(steps, source, furthest)
+    of_epsilon, of_rho = torch.ones_like(source), torch.ones_like(source[1:])
+    for distance in range(1, len(source)):
+        left = len(source) - distance
+        if distance > furthest:
+            nothing = torch.zeros_like(source[:left])
+            yield PartsAtDistance(nothing, nothing)
+            continue
+        of_u, of_m = after[distance]
+        of_epsilon = steps.epsilon[:left] * of_epsilon[1:]
+        if distance > 1:
+            of_rho = steps.rho[:left] * of_rho[1:]
+        membrane = of_epsilon * (source[distance:] + steps.psi[distance:] * of_m)
+        yield PartsAtDistance(membrane, steps.psi[:left] * of_rho * steps.mu[distance - 1 :] * of_u)
+
+
+def _window_gradients(
+    steps: Linearised, source: torch.Tensor, furthest: int
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The derivatives by u[t + k] and m[t + k] of the loss at t + k .. t + furthest; entry k has t = 0 .. T - 1 - k."""
+    assert steps.psi is not None and steps.mu is not None and steps.rho is not None
+    last = min(furthest, len(source) - 1)
+    found = [(source[last:], torch.zeros_like(source[last:]))]
+    for k in reversed(range(last)):
+        next_u, next_m = found[-1]
+        of_u, of_m = source[k:].clone(), torch.zeros_like(source[k:])
+        of_m[:-1] = steps.mu[k:] * next_u + steps.rho[k:] * next_m
+        of_u[:-1] += steps.epsilon[k:] * next_u
+        of_u += steps.psi[k:] * of_m
+        found.append((of_u, of_m))
+    return found[::-1]
 
 
 def printed_gradient(steps: Linearised, source: torch.Tensor) -> torch.Tensor:

@@ -12,12 +12,14 @@ from torch import nn
 from pipeline.analysis.gradient_split import (
     Linearised,
     PartsAtDistance,
+    Window,
     linearise,
     parts_by_source,
     parts_of_paper,
     printed_gradient,
 )
-from pipeline.analysis.neuron_equations import Equations, follow, node_potentials, trace
+from pipeline.analysis.neuron_equations import Equations, follow, trace
+from pipeline.analysis.node_potentials import node_potentials
 
 # Values of one tensor (T, n) that are processed at a time, in float64.
 _CHUNK = 1 << 17
@@ -73,7 +75,8 @@ class LayerGradients:
             no later spatial part.
         zero_neurons: Share of all (sample, neuron) whose temporal part is exactly zero at every step.
         residual: Relative difference between the sum of the parts and autograd's gradient, in the L2 norm.
-        printed_difference: The same for the sum of the parts of Eqs. 45 and 48 as printed; None without m's gradient.
+        printed_difference: The same for the sum of the parts of Eqs. 45 and 48 as printed; None without m's
+            gradient or with a sliding window, for which the paper has no equations.
         reach: Reach of the layer's own neuron first, then of other neurons that get the same input currents.
     """
 
@@ -100,13 +103,13 @@ class LayerSums:
         node: The layer.
         own: Its equations.
         compared: Equations of all neurons whose reach is measured, the layer's own first.
-        block: Number of time steps in a block; gradients do not flow between blocks. None for no blocks.
+        window: How far back gradients flow.
     """
 
     def __init__(
-        self, name: str, node: nn.Module, own: Equations, compared: Mapping[str, Equations], block: int | None
+        self, name: str, node: nn.Module, own: Equations, compared: Mapping[str, Equations], window: Window
     ) -> None:
-        self._name, self._node, self._own, self._block = name, node, own, block
+        self._name, self._node, self._own, self._window = name, node, own, window
         self._compared = compared
         self._neurons = 0
         self._by_source, self._of_paper = _Parts(), _Parts()
@@ -131,7 +134,7 @@ class LayerSums:
             mask: The steps that count, bool (T, B); None for all.
         """
         self._neurons = x[0, 0].numel()
-        u = node_potentials(self._node, self._own, x)  # type: ignore[arg-type]
+        u = node_potentials(self._node, self._own, x)
         valid = None if mask is None else mask[..., None].expand(*mask.shape, self._neurons).flatten(1)
         # Compared in the type of u, as the node compares.
         spikes = u >= self._own.v_threshold
@@ -143,7 +146,7 @@ class LayerSums:
 
     def _add_chunk(self, tensors: list[torch.Tensor], valid: torch.Tensor | None) -> None:
         x, u, spikes, of_spikes, of_x = tensors
-        steps = linearise(self._own, follow(self._own, u, spikes), self._block)
+        steps = linearise(self._own, follow(self._own, u, spikes), self._window)
         source = of_spikes * steps.slope
         temporal = self._split(steps, source, valid)
         found = source + temporal
@@ -156,11 +159,11 @@ class LayerSums:
             ("residual", found - of_u),
         ):
             squares[name] += _square(values)
-        if steps.psi is not None:
+        if self._is_printed:
             squares["printed"] += _square(printed_gradient(steps, source) - of_u)
         self._count_zeros(source, temporal, valid)
         for neuron, equations in self._compared.items():
-            along = steps if equations is self._own else linearise(equations, trace(equations, x), self._block)
+            along = steps if equations is self._own else linearise(equations, trace(equations, x), self._window)
             for distance, part in enumerate(parts_by_source(along, along.slope)):
                 self._reach[neuron].add(distance, part.total * along.gain, valid)
 
@@ -188,6 +191,12 @@ class LayerSums:
         counts["neurons"] += int(later.any(0).sum())
         counts["zero_neurons"] += int((later.any(0) & (zero | ~later).all(0)).sum())
 
+    @property
+    def _is_printed(self) -> bool:
+        """Whether Eqs. 45 and 48 are those of this layer: it has a gradient through m, and no sliding window."""
+        through_m = self._own.adaptation != "none" and not self._own.detach_m
+        return through_m and self._window.furthest is None
+
     def result(self) -> LayerGradients:
         """The measures over all batches."""
         squares, counts = self._squares, self._counts
@@ -200,7 +209,6 @@ class LayerSums:
             return squares[name] ** 0.5 / whole if whole else 0.0
 
         before_last = max(counts["before_last"], 1.0)
-        has_m = self._own.adaptation != "none" and not self._own.detach_m
         return LayerGradients(
             layer=self._name,
             neurons=self._neurons,
@@ -213,7 +221,7 @@ class LayerSums:
             zero_cut=counts["cut"] / before_last,
             zero_neurons=counts["zero_neurons"] / max(counts["neurons"], 1.0),
             residual=relative("residual"),
-            printed_difference=relative("printed") if has_m else None,
+            printed_difference=relative("printed") if self._is_printed else None,
             reach=tuple(magnitudes.reach(neuron) for neuron, magnitudes in self._reach.items()),
         )
 

@@ -6,6 +6,7 @@ equations in the symbols used here, and what of the printed ones is corrected.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from torch import nn
 
 from pipeline.analysis.analysed_network import Analysed, open_analysed
 from pipeline.analysis.analysis_options import GradientOptions
+from pipeline.analysis.gradient_split import NO_WINDOW, Window
 from pipeline.analysis.gradient_sums import LayerGradients, LayerSums
 from pipeline.analysis.neuron_equations import Equations, equations_of, named_equations
 from pipeline.analysis.stored_result import AnalysisResult
@@ -98,13 +100,7 @@ def analyse_gradients(target: Path | str | Analysed, options: GradientOptions | 
 
 def _layer_sums(network: nn.Module, config: RunConfig) -> dict[str, LayerSums]:
     """What is summed in each spiking layer; raises ConfigError if a layer's neuron has no known equations."""
-    neuron = config.neuron
-    if neuron.temporal_window is not None and neuron.truncation == "sliding" and neuron.temporal_window > 0:
-        raise ConfigError(
-            "neuron.truncation: expected block, because sliding windows compute every step several times, found "
-            "sliding. Analyse a run without neuron.temporal_window, or with blocks."
-        )
-    block = None if neuron.temporal_window is None else neuron.temporal_window + 1
+    neuron, window = config.neuron, _window(config)
     layers = neuron_layers(network)
     if not layers:
         raise ConfigError(f"{config.network.name}: expected a network with spiking layers, found none in it")
@@ -112,13 +108,21 @@ def _layer_sums(network: nn.Module, config: RunConfig) -> dict[str, LayerSums]:
     for name, node in layers.items():
         own = equations_of(node, f"{config.network.name}, layer {name}")
         compared = {other: _like(other, own, config) for other in COMPARED if other != neuron.name}
-        found[name] = LayerSums(name, node, own, {neuron.name: own} | compared, block)
+        found[name] = LayerSums(name, node, own, {neuron.name: own} | compared, window)
     return found
 
 
 def _like(name: str, own: Equations, config: RunConfig) -> Equations:
-    """Another neuron with a layer's own threshold, which may differ from the configured one."""
-    return named_equations(name, config.neuron, v_threshold=own.v_threshold)
+    """Another neuron with a layer's own threshold and time constant, which may differ from the configured ones."""
+    tau = config.neuron.tau if math.isinf(own.tau) else own.tau
+    return named_equations(name, config.neuron, v_threshold=own.v_threshold, tau=tau)
+
+
+def _window(config: RunConfig) -> Window:
+    steps, sliding = config.neuron.temporal_window, config.neuron.truncation == "sliding"
+    if steps is None:
+        return NO_WINDOW
+    return Window(furthest=steps) if sliding else Window(block=steps + 1)
 
 
 def _backward(network: nn.Module, batch: Batch, config: RunConfig, watching: _Watching) -> float:

@@ -20,7 +20,6 @@ from torch import nn
 
 from pipeline.analysis.analysed_network import Analysed, open_analysed
 from pipeline.analysis.analysis_options import InferenceOptions
-from pipeline.analysis.neuron_equations import DEFINED
 from pipeline.analysis.stored_result import AnalysisResult
 from pipeline.config.run_config import RunConfig, override
 from pipeline.evaluation.evaluate import Evaluation, evaluate
@@ -29,6 +28,9 @@ from pipeline.evaluation.wilson_interval import accuracy_interval
 from pipeline.neurons.clif.node import CLIFNode
 from pipeline.neurons.lif.node import LIFNode
 from preprocess.errors import ConfigError
+
+# Neurons whose nodes `with_lif` replaces.
+REPLACED = ("lif", "clif", "lif-reset1.8", "clif-detached", "clif-undecayed")
 
 
 @dataclass(frozen=True)
@@ -172,9 +174,9 @@ def _row(dynamics: str, value: float | None, found: Evaluation, reference: Evalu
 
 
 def _refuse(name: str, config: RunConfig, options: InferenceOptions) -> None:
-    if config.neuron.name not in DEFINED:
+    if config.neuron.name not in REPLACED:
         raise ConfigError(
-            f"{name}: expected a run with a neuron that has LIF's membrane ({', '.join(DEFINED)}), found "
+            f"{name}: expected a run with a neuron that has LIF's membrane ({', '.join(REPLACED)}), found "
             f"'{config.neuron.name}'. Train one of them."
         )
     wrong = [value for value in options.resets if not value < config.neuron.v_threshold]

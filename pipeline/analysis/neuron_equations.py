@@ -1,31 +1,41 @@
-"""The equations of LIF and CLIF neurons as numbers and traces, from which analyses calculate what a node keeps inside.
+"""The equations of neurons with LIF's membrane, from which analyses calculate what a node keeps inside.
 
 u[t] = keep v[t-1] + gain x[t] + offset; s[t] = 1 where u[t] >= v_th, else 0; without m, v[t] = u[t] - reset s[t] (soft)
 or v_reset where s[t] = 1 (hard). CLIF adds m[t] = m[t-1] sigma(u[t] / tau) + s[t] and resets by v_th + sigma(m[t])
-(Huang et al., ICML 2024, Eqs. 1-3 and Algorithm 1; `pipeline.neurons` has the nodes and their kernels).
+(Huang et al., ICML 2024, Eqs. 1-3 and Algorithm 1; `pipeline.neurons` has the nodes and their kernels). PLIF is LIF
+with a learnt tau (Fang et al., ICCV 2021), and IF is LIF with an infinite one. KLIF's u contains its learnt slope k, as
+keep and gain do, and KLIF fires and resets by max(u, 0) instead of u (Jiang and Zhang, 2023).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
+from spikingjelly.activation_based import neuron as sj_neurons
 from torch import nn
 
 from pipeline.config.neurons import NEURONS
 from pipeline.config.run_config import NeuronConfig
-from pipeline.kernels import fused_function
 from pipeline.neurons import CLIFNode, LIFNode, make_neuron
-from pipeline.neurons.backend import chooses_fused, find_obstacle, surrogate_kind
-from pipeline.neurons.clif import custom_op as clif_op
 from pipeline.neurons.control_neurons import UndecayedCLIFNode
-from pipeline.neurons.lif import custom_op as lif_op
 from preprocess.errors import ConfigError
 
-# Neurons by name whose nodes have these equations.
-DEFINED = ("lif", "clif", "lif-reset1.8", "clif-detached", "clif-undecayed")
+# Neurons by name whose nodes have these equations: with the constants of a configuration, and with constants that are
+# learnt in each layer.
+DEFINED = ("lif", "clif", "lif-reset1.8", "clif-detached", "clif-undecayed", "if")
+LEARNT = ("plif", "klif")
+
+# Why other neurons are not among them, by the name of their class.
+_OTHERS = {
+    "PSN": "PSN, which keeps no potential from step to step, so that u[t] has no temporal part",
+    "SlidingPSN": "SlidingPSN, which keeps no potential from step to step, so that u[t] has no temporal part",
+    "ReLU": "ReLU, which does not spike",
+    "RecurrentNeuron": "RecurrentNeuron, whose spikes reach its later steps through other neurons",
+}
 
 Adaptation = Literal["none", "decayed", "undecayed"]
 
@@ -35,7 +45,7 @@ class Equations:
     """The constants of a neuron.
 
     Attributes:
-        tau: Time constant in time steps.
+        tau: Time constant in time steps; infinite without a leak.
         gain: Factor of the input.
         offset: Added to u at each step.
         v_threshold: v_th.
@@ -45,6 +55,8 @@ class Equations:
         adaptation: ``none`` without m; ``decayed`` for CLIF; ``undecayed`` for an m that only counts spikes.
         detach_m: Whether m is a constant in the gradient.
         surrogate: Maps u - v_th to spikes, with the surrogate gradient.
+        slope_factor: What `keep`, `gain` and `offset` contain besides the membrane's: k of KLIF.
+        rectified: Whether max(u, 0) fires and resets, as in KLIF.
     """
 
     tau: float
@@ -57,17 +69,23 @@ class Equations:
     adaptation: Adaptation
     detach_m: bool
     surrogate: Callable[[torch.Tensor], torch.Tensor]
+    slope_factor: float = 1.0
+    rectified: bool = False
 
     @property
     def keep(self) -> float:
-        """The factor of the potential from one step to the next: 1 - 1/tau, gamma in the paper."""
-        return 1.0 - 1.0 / self.tau
+        """The factor of the potential from one step to the next: 1 - 1/tau, gamma in the paper, times the slope k."""
+        return self.slope_factor * (1.0 - 1.0 / self.tau)
+
+    def firing(self, u: torch.Tensor) -> torch.Tensor:
+        """What of the potential fires and resets: u itself, or max(u, 0)."""
+        return u.relu() if self.rectified else u
 
     def slope(self, u: torch.Tensor) -> torch.Tensor:
         """The surrogate gradient ds/du at these potentials, of the same shape."""
         with torch.enable_grad():
-            x = (u.detach() - self.v_threshold).requires_grad_()
-            (slope,) = torch.autograd.grad(self.surrogate(x).sum(), x)
+            x = u.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.surrogate(self.firing(x) - self.v_threshold).sum(), x)
         return slope
 
 
@@ -96,9 +114,11 @@ def equations_of(node: nn.Module, where: str) -> Equations:
         where: Its name for the error message.
 
     Raises:
-        ConfigError: If it is not one of the nodes behind `DEFINED`.
+        ConfigError: If it is not one of the nodes behind `DEFINED` and `LEARNT`.
     """
     # Subclasses may have other equations.
+    if type(node) in (sj_neurons.ParametricLIFNode, sj_neurons.KLIFNode, sj_neurons.IFNode):
+        return _spikingjelly_equations(node)
     if type(node) is LIFNode:
         hard = node.v_reset is not None
         return Equations(
@@ -126,9 +146,34 @@ def equations_of(node: nn.Module, where: str) -> Equations:
             detach_m=node.detach_m,
             surrogate=node.surrogate_function,
         )
+    name = type(node).__name__
     raise ConfigError(
-        f"{where}: expected a neuron whose equations this analysis knows ({', '.join(DEFINED)}), found "
-        f"{type(node).__name__}. Analyse a run with one of these neurons."
+        f"{where}: expected a neuron whose equations this analysis knows ({', '.join((*DEFINED, *LEARNT))}), found "
+        f"{_OTHERS.get(name, name)}. Analyse a run with one of these neurons, or rates and energy, which accept every "
+        "neuron."
+    )
+
+
+def _spikingjelly_equations(node: Any) -> Equations:
+    """The equations of SpikingJelly's PLIF, KLIF or IF node, with the learnt constants."""
+    inverse, k = 0.0, 1.0
+    if type(node) is sj_neurons.ParametricLIFNode:
+        inverse = float(node.w.detach().float().sigmoid())
+    elif type(node) is sj_neurons.KLIFNode:
+        inverse, k = 1.0 / node.tau, float(node.k.detach())
+    return Equations(
+        tau=1.0 / inverse if inverse else math.inf,
+        gain=k * inverse if getattr(node, "decay_input", False) else k,
+        offset=k * inverse * (node.v_reset or 0.0),
+        v_threshold=float(node.v_threshold),
+        v_reset=node.v_reset,
+        reset=float(node.v_threshold),
+        detach_reset=node.detach_reset,
+        adaptation="none",
+        detach_m=False,
+        surrogate=node.surrogate_function,
+        slope_factor=k,
+        rectified=type(node) is sj_neurons.KLIFNode,
     )
 
 
@@ -141,12 +186,19 @@ def named_equations(name: str, config: NeuronConfig, **changes: Any) -> Equation
         **changes: Changes of these settings, by field.
 
     Raises:
-        ConfigError: If there is no such neuron, its equations are not known here, or a setting is out of range.
+        ConfigError: If there is no such neuron, its equations are not known here or have learnt constants, or a setting
+            is out of range.
     """
+    if name in LEARNT:
+        raise ConfigError(
+            f"neuron {name}: expected one whose constants are configured ({', '.join(DEFINED)}), found one that learns "
+            "them in each layer. Use --neurons with some of these, or, for a run with this neuron, also --layer."
+        )
     if name not in DEFINED:
         known = "found a neuron without them" if name in NEURONS else "found no such neuron"
         raise ConfigError(
-            f"neuron {name}: expected one whose equations this analysis knows ({', '.join(DEFINED)}), {known}"
+            f"neuron {name}: expected one whose equations this analysis knows ({', '.join(DEFINED)}), {known}. Use "
+            "--neurons with some of these."
         )
     defaults = NeuronConfig()
     plain = {field: getattr(defaults, field) for field in ("reset", "detach_reset", "decay_input", "temporal_window")}
@@ -187,40 +239,10 @@ def _after(
     equations: Equations, u: torch.Tensor, s: torch.Tensor, m: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """v and m after a step, from u and the spikes of the step and m before it."""
+    u = equations.firing(u)
     if equations.v_reset is not None:
         return torch.where(s != 0, equations.v_reset, u), m
     if equations.adaptation == "none":
         return u - equations.reset * s, m
     m = (m * torch.sigmoid(u / equations.tau) if equations.adaptation == "decayed" else m) + s
     return u - s * (equations.reset + torch.sigmoid(m)), m
-
-
-@torch.no_grad()
-def node_potentials(node: LIFNode | CLIFNode, equations: Equations, x: torch.Tensor) -> torch.Tensor:
-    """u (T, ...) as a node itself calculates it for an input x (T, ...) from a state of rest.
-
-    Where u is within a rounding error of an edge of the surrogate, only the node's own u tells its gradient. So this
-    runs the kernels that the node runs, or else the equations in the input's type.
-    """
-    if not chooses_fused(node.fused_backend, find_obstacle(node, x)) or equations.adaptation == "undecayed":
-        return trace(equations, x).u
-    kind, alpha = surrogate_kind(node.surrogate_function)
-    x = x.contiguous()
-    rest = resting(equations, x[0])
-    if equations.adaptation == "decayed":
-        settings = clif_op.Settings(equations.tau, equations.v_threshold, kind, alpha, equations.detach_m)
-        u = fused_function.results(clif_op.KERNELS, settings, x, rest, saves=True)[3]
-        return u.view(x.shape)
-    hard = equations.v_reset is not None
-    update = lif_op.Update(
-        keep=equations.keep,
-        gain=equations.gain,
-        offset=equations.offset,
-        v_threshold=equations.v_threshold,
-        hard=hard,
-        reset=equations.v_reset if equations.v_reset is not None else equations.reset,
-        detach_reset=equations.detach_reset,
-        kind=kind,
-        alpha=alpha,
-    )
-    return fused_function.results(lif_op.KERNELS, update, x, rest[:1], saves=True)[2].view(x.shape)

@@ -26,6 +26,8 @@ from preprocess.store.cache_file_names import events_path
 from preprocess.store.event_store import EventStore, open_events
 from preprocess.store.frame_source import EventFrames, FrameSource
 
+# Events of samples that are kept in memory for all levels: 100 MB.
+_KEPT_EVENTS = 8_000_000
 # In the random seeds of a kind, so that kinds draw independently.
 _NUMBERS: dict[Disturbance, int] = {"noise": 1, "hot-pixels": 2, "dropped": 3, "jitter": 4, "timesteps": 5}
 UNITS: dict[str, str] = {
@@ -148,6 +150,9 @@ class _Bench:
     ) -> None:
         self._analysed, self._data, self._indices, self._options = analysed, data, indices, options
         self.store, self.why_frames = _store_of(analysed, data)
+        self._events = None
+        if self.store is not None:
+            self._events = EventFrames(self.store, analysed.config.binning).keeping_events(_KEPT_EVENTS)
         self.left_out: dict[str, str] = {}
         self.epoch: int | None = None
         self._undisturbed: Evaluation | None = None
@@ -204,11 +209,12 @@ class _Bench:
         return RobustnessCurve(kind, tuple(_point(level, found[level]) for level in sorted(found)))
 
     def _changed(self, kind: Disturbance, level: float, seed: tuple[int, ...]) -> FrameSource:
-        if self.store is None:
+        if self._events is None:
             return ChangedFrames(self._data.frames, self._change_counts(kind, level, seed))
-        frames = EventFrames(self.store, self._analysed.config.binning).changed(self._change_events(kind, level, seed))
-        # Added events may exceed what fits any undisturbed sample.
-        frames.dtype = np.dtype(np.uint32)
+        frames = self._events.changed(self._change_events(kind, level, seed))
+        if kind in ("noise", "hot-pixels"):
+            # Added events may exceed what fits any undisturbed sample.
+            frames.dtype = np.dtype(np.uint32)
         return frames
 
     def _change_events(self, kind: Disturbance, level: float, seed: tuple[int, ...]) -> ChangeEvents:

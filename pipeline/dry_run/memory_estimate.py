@@ -12,7 +12,6 @@ from pipeline.cost.operations import Operations
 from pipeline.dry_run.sample_frames import TinyFrames
 from pipeline.kernels.tensors import is_repeated
 from pipeline.layers.pooling import AveragePool
-from pipeline.neurons import CLIFNode
 
 FLOAT32_BYTES = 4
 
@@ -48,15 +47,12 @@ def optimiser_copies(optimiser: OptimiserConfig) -> int:
 def cuda_only_bytes(config: RunConfig, network: nn.Module, operations: Operations, tiny: TinyFrames) -> int:
     """Bytes that the CUDA kernels save in addition to those of the CPU, at the configured batch size.
 
-    CLIF saves the complementary potential of every step, which the CPU kernels recompute, and average pooling saves its
-    input.
+    Average pooling saves its input.
     """
     per_step = 0
     for layer in operations.layers:
         module = network.get_submodule(layer.name)
-        if isinstance(module, CLIFNode) and config.neuron.backend != "torch":
-            per_step += FLOAT32_BYTES * layer.outputs
-        elif isinstance(module, AveragePool):
+        if isinstance(module, AveragePool):
             # Four inputs for each output, in the configured precision.
             per_step += 4 * layer.outputs * (FLOAT32_BYTES if config.precision == "fp32" else 2)
     grad_steps = min(config.grad_steps or tiny.timesteps, tiny.timesteps)

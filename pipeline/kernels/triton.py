@@ -5,14 +5,16 @@ It is only imported for CUDA tensors.
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
 
 from pipeline.kernels.surrogate_kernels import ATAN, RECT, SIGMOID, TRIANGLE
 
 BLOCK = 256
-WARPS = 4
+THREADS = 128
 """Two elements per thread: few registers, so that many programs share a multiprocessor and hide memory latency."""
+WARPS = THREADS // (64 if torch.version.hip else 32)
 
 _RECT, _TRIANGLE, _SIGMOID = tl.constexpr(RECT), tl.constexpr(TRIANGLE), tl.constexpr(SIGMOID)
 _QUARTER_TURN = tl.constexpr(1.5707963267948966)

@@ -93,6 +93,7 @@ class EventFrames:
         self.store = store
         self.binning = binning.plain()
         self._change: Callable[[int, Events], Events] | None = None
+        self._read_events: Callable[[int], Events] = store.read
         self.path, self.dataset, self.classes = store.path, store.dataset, store.classes
         self.fingerprint = store.fingerprint
         self.height, self.width = binning.size(store.height, store.width)
@@ -133,6 +134,16 @@ class EventFrames:
         other._change = change
         return other
 
+    def keeping_events(self, most: int) -> EventFrames:
+        """The same frames for several calls of `changed`: events that one of them has read stay in memory.
+
+        Args:
+            most: Maximum number of events in memory, 13 bytes each; those of further samples are read again.
+        """
+        other = copy.copy(self)
+        other._read_events = _KeptEvents(self.store, most).read
+        return other
+
     def read(self, i: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Sample i's counts, shape (T, 2, H, W).
 
@@ -149,7 +160,7 @@ class EventFrames:
             raise ValueError(f"expected a contiguous {self.dtype} buffer of shape {self.sample_shape}")
         t: NDArray[np.int64] | None
         if self._change is not None:
-            events = self._change(i, self.store.read(i))
+            events = self._change(i, self._read_events(i))
             address, t = events.address(), events.t
         elif self.binning.needs_times:
             address, t = self.store.addresses_and_times(i)
@@ -174,3 +185,21 @@ class EventFrames:
     def close(self) -> None:
         """Close this process's file; the next read opens it again."""
         self.store.close()
+
+
+class _KeptEvents:
+    """Reads the events of samples, and keeps them as long as there is room."""
+
+    def __init__(self, store: EventStore, room: int) -> None:
+        self._store, self._room = store, room
+        self._kept: dict[int, Events] = {}
+
+    def read(self, i: int) -> Events:
+        """The events of sample i, which the caller does not change."""
+        events = self._kept.get(i)
+        if events is None:
+            events = self._store.read(i)
+            if len(events) <= self._room:
+                self._room -= len(events)
+                self._kept[i] = events
+        return events

@@ -5,7 +5,7 @@ test starts; a fork of a process that has them takes a few milliseconds. A forke
 the arguments, environment, folder, limits, open files and namespaces of its caller; the project's own modules are
 loaded by it and not before. `start` gives the path of an executable (client.py) for the place of the interpreter.
 
-    python server.py SOCKET     serves until its standard input is closed
+    python server.py SOCKET FILE     serves until its standard input is closed; FILE is the number of the open socket
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ READ_AT_IMPORT = (
     *("CUDA_", "HDF5_", "KMP_", "LANG", "LC_", "LD_", "MALLOC_", "MKL_", "MPL", "NUMBA_", "OMP_", "OPENBLAS"),
     *("PYTHON", "PYTORCH", "TORCH", "TRITON"),
 )
-READ_LATER = ("PYTHONPATH", "PYTHONUNBUFFERED")
+READ_LATER = ("PYTHONPATH", "PYTHONUNBUFFERED", "TORCHELASTIC_", "TORCH_NCCL_")
 
 
 class Request(NamedTuple):
@@ -70,13 +70,18 @@ def start(folder: Path) -> tuple[Path, subprocess.Popen[bytes]]:
     command.write_text(f'#!/bin/sh\nexec {executable} {Path(sys.executable).parent / "spikeloom"} "$@"\n')
     command.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    process = subprocess.Popen(
-        [sys.executable, str(HERE / "server.py"), str(path)],
-        stdin=subprocess.PIPE,
-        cwd=HERE.parents[1],
-        env=environment,
-        start_new_session=True,
-    )
+    # Programs that ask before the libraries are loaded wait for them: the socket is there before the server is.
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(512)
+        process = subprocess.Popen(
+            [sys.executable, str(HERE / "server.py"), str(path), str(listener.fileno())],
+            stdin=subprocess.PIPE,
+            pass_fds=[listener.fileno()],
+            cwd=HERE.parents[1],
+            env=environment,
+            start_new_session=True,
+        )
     return executable, process
 
 
@@ -100,7 +105,9 @@ def namespace_numbers(files: list[int] | None = None) -> dict[str, int]:
 
 def settings_of(environment: dict[str, str]) -> dict[str, str]:
     return {
-        name: value for name, value in environment.items() if name.startswith(READ_AT_IMPORT) and name not in READ_LATER
+        name: value
+        for name, value in environment.items()
+        if name.startswith(READ_AT_IMPORT) and not name.startswith(READ_LATER)
     }
 
 
@@ -308,10 +315,7 @@ def end(code: int) -> None:
 def main() -> None:
     path = sys.argv[1]
     environment = dict(os.environ)
-    # Programs that ask while the libraries load wait for them: the socket is there from the first moment.
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    listener.listen(512)
+    listener = socket.socket(fileno=int(sys.argv[2]))
     load_libraries()
     del sys.path[0]  # this file's folder
     request = serve(listener, environment)

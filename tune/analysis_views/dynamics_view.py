@@ -60,7 +60,7 @@ def _input(result: DynamicsResult) -> str:
         return f"the currents of {short_layer(result.layer)}, {result.inputs:,} of its neurons and samples"
     if result.input == "poisson":
         return (
-            f"Poisson, {result.input_rate:g} input spikes per time step of {result.amplitude:g} each, "
+            f"Poisson spikes of {result.amplitude:g} each, {result.input_rate:g} per time step in the mean, "
             f"{result.inputs} sequences of {result.steps} steps"
         )
     return f"constant {result.amplitude:g}" if result.input == "constant" else f"the current in {result.input}"
@@ -127,13 +127,17 @@ def _trace_panel(result: DynamicsResult, neuron: NeuronDynamics) -> Panel:
         )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("time step")
-        axes.set_ylabel("potential")
+        axes.set_ylabel("potential, input current")
         bottom, top = axes.get_ylim()
         axes.set_ylim(bottom, top + 0.15 * (top - bottom))
         axes.legend(fontsize=8, ncols=4, loc="upper right")
 
     of = "" if steps == result.steps else f" The first {steps} of {result.steps} steps."
-    caption = f"Potential before firing, with the threshold dashed, and spikes, for one input sequence.{of}"
+    m = "" if neuron.m is None else " m: complementary potential after the step."
+    caption = (
+        "One of the input sequences (grey) and its spikes. u: potential before firing, with the threshold dashed."
+        f"{m}{of}"
+    )
     return Panel(f"Trace of {neuron_label(neuron.neuron)}", caption, draw)
 
 
@@ -157,7 +161,8 @@ def _interval_panel(result: DynamicsResult) -> Panel:
         axes.set_ylabel("share of intervals")
         _legend(axes)
 
-    return Panel("Inter-spike intervals", f"Over all inputs; intervals of up to {_LONGEST} steps are drawn.", draw)
+    caption = f"Time steps from a spike to the next, over all inputs, up to {_LONGEST} steps."
+    return Panel("Inter-spike intervals", caption, draw)
 
 
 def _curve_panels(result: DynamicsResult) -> tuple[Panel, ...]:
@@ -178,7 +183,9 @@ def _curve_panels(result: DynamicsResult) -> tuple[Panel, ...]:
             _legend(axes)
 
         measured = (
-            "Means over bins of neurons." if kind == "layer" else f"Over {CURVE_STEPS:,} steps, after {SETTLING}."
+            "Means over bins of neurons with similar mean input."
+            if kind == "layer"
+            else f"Mean over {CURVE_STEPS:,} time steps, after {SETTLING} to settle. Without a network."
         )
         return Panel(title, measured, draw)
 
@@ -202,9 +209,13 @@ def _correlation_panel(result: DynamicsResult, quantity: str) -> Panel:
         axes.set_ylabel("R[k] / R[0]" if raw else "correlation coefficient")
         _legend(axes)
 
+    caption = "With the mean subtracted, relative to lag 0; m is dotted."
     if raw:
-        return Panel("Autocorrelation", "As in the paper's Figure 8, without subtracting the mean; m is dotted.", draw)
-    return Panel("Autocovariance", "With the mean subtracted, relative to lag 0; m is dotted.", draw)
+        caption = (
+            "As in the paper's Figure 8, without subtracting the mean; m is dotted. A slow decay does not show memory: "
+            "any signal that is never negative has it."
+        )
+    return Panel("Autocorrelation" if raw else "Autocovariance", caption, draw)
 
 
 def _legend(axes: Axes) -> None:

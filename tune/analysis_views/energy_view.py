@@ -43,8 +43,13 @@ def energy_view(result: CostResult) -> AnalysisView:
         ),
         tables=(_rules(result), _terms(result), _layers(result)),
         panels=(
-            Panel("Synaptic operations by layer", f"Of one inference. {measured}", _bars(result)),
-            Panel("Energy by rule", f"Of one inference. {measured}", _energies(result)),
+            Panel(
+                "Synaptic operations by layer",
+                "Of one inference; dense: if no input were zero. Operations of neurons and memory accesses are not "
+                f"included. {measured}",
+                _bars(result),
+            ),
+            Panel("Energy by rule", f"Of one inference, by different models. {measured}", _energies(result)),
         ),
     )
 
@@ -106,10 +111,11 @@ def _bars(result: CostResult) -> Callable[[Axes], None]:
             "effective ACs": [layer.acs for layer in result.layers],
         }
         for k, (name, values) in enumerate(series.items()):
-            axes.bar([place + 0.27 * (k - 1) for place in places], values, 0.25, color=PALETTE[k], label=name)
+            millions = [value / 1e6 for value in values]
+            axes.bar([place + 0.27 * (k - 1) for place in places], millions, 0.25, color=PALETTE[k], label=name)
         names = [short_layer(layer.layer) for layer in result.layers]
         axes.set_xticks(places, names, rotation=30, ha="right", rotation_mode="anchor")
-        axes.set_ylabel("operations")
+        axes.set_ylabel("operations, millions")
         axes.legend(fontsize=8)
 
     return draw

@@ -155,7 +155,8 @@ def _parts_panel(result: GradientResult, measured: str) -> Panel:
 
     caption = (
         "Root mean square by the distance from u[t] to the spike s[t'] at which the loss acts; 0 is the spatial part."
-        f"{' Dotted: what of it passes through m[t].' if has_m else ''} {measured}"
+        f"{' Dotted: what of it passes through m[t].' if has_m else ''} Parts of opposite sign cancel in the sum, "
+        f"which a root mean square does not show. {measured}"
     )
     return Panel("Parts of the gradient by distance", caption, draw)
 
@@ -169,12 +170,14 @@ def _zeros_panel(result: GradientResult, measured: str) -> Panel:
         axes.bar(places, cut, bottom=rest, width=0.6, color=PALETTE[1], label="cut on the way")
         name_layers(axes, [layer.layer for layer in result.layers])
         axes.set_ylim(0, 100)
-        axes.set_ylabel("zero temporal part, %")
+        axes.set_ylabel("share of neurons and steps, %")
         axes.legend(fontsize=8)
 
     return Panel(
         "Exactly zero temporal gradients",
-        f"Share of all neurons and steps before the last whose temporal part is exactly zero. {measured}",
+        "Share of all neurons and steps before the last whose temporal part is exactly zero, because no later spike "
+        "has a gradient, or because the chain to it has a factor of exactly zero. It does not show how large the "
+        f"others are. {measured}",
         draw,
     )
 
@@ -192,7 +195,11 @@ def _reach_panels(result: GradientResult, measured: str) -> tuple[Panel, ...]:
             axes.legend(labelcolor="linecolor", fontsize=8)
 
         title = f"Reach in {short_layer(layer.layer)}"
-        return Panel(title, f"By the distance t' − t, all neurons on the same input currents. {measured}", draw)
+        caption = (
+            "How far an input current reaches later spikes by the surrogate gradient, all neurons on the same "
+            f"currents. It does not show that a network learns better. {measured}"
+        )
+        return Panel(title, caption, draw)
 
     return tuple(panel(layer) for layer in shown_layers(result.layers))
 

@@ -39,7 +39,7 @@ def inference_view(result: InferenceResult) -> AnalysisView:
         panels=(
             Panel(
                 "Accuracy over the reset value",
-                f"Of LIF with hard reset, on {samples} samples, with 95 % intervals.",
+                f"Of LIF with hard reset, on {samples} samples, with 95 % intervals. The axis does not start at 0.",
                 _curve(result, neuron),
             ),
         ),

@@ -34,14 +34,18 @@ def rates_view(result: RateResult) -> AnalysisView:
         ),
         sentences=(
             "A neuron is silent if it fires for none of the samples, and saturated if it fires at more than "
-            f"{format_percent(result.saturated_above)} % of all time steps. Neither distinguishes samples well.",
+            f"{100 * result.saturated_above:g} % of all time steps. Neither distinguishes samples well.",
             "Rates do not show how much a spike contributes to the prediction, nor what it costs; see the analyses "
             "gradients and energy.",
         ),
         tables=(_table(result),),
         panels=(
             rates_panel(measured, {result.subject.neuron: {layer.layer: layer.rate for layer in result.layers}}),
-            Panel("Firing rate by time step", f"Spikes / (neurons × samples). {measured}{some}", _steps(shown)),
+            Panel(
+                "Firing rate by time step",
+                f"Spikes / (neurons × samples) at each time step. {measured}{some}",
+                _steps(shown),
+            ),
             Panel(
                 "Neurons by firing rate",
                 f"Share of the neurons of a layer, in bins of {1 / BINS:g}, on a logarithmic scale. {measured}{some}",
@@ -81,9 +85,10 @@ def _steps(layers: Sequence[LayerRates]) -> Callable[[Axes], None]:
             name = short_layer(layer.layer)
             axes.plot(places, layer.by_step, color=colour_of(names, layer.layer), marker="o", markersize=4, label=name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_ylim(bottom=0)
+        # Room for the legend above the lines.
+        axes.set_ylim(0, 1.35 * max((max(layer.by_step) for layer in layers), default=0.0) or 1.0)
         axes.set_xlabel("time step")
-        axes.set_ylabel("firing rate")
+        axes.set_ylabel("spikes per neuron")
         axes.legend(labelcolor="linecolor", fontsize=8)
 
     return draw
@@ -100,7 +105,7 @@ def _histogram(layers: Sequence[LayerRates]) -> Callable[[Axes], None]:
             axes.plot(places, shares, color=colour_of(names, layer.layer), marker="o", markersize=3, label=name)
         axes.set_yscale("log")
         axes.set_xlim(0, 1)
-        axes.set_xlabel("firing rate of a neuron")
+        axes.set_xlabel("spikes per time step of a neuron")
         axes.set_ylabel("share of neurons")
         axes.legend(labelcolor="linecolor", fontsize=8)
 

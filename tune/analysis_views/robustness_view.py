@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pipeline.analysis.robustness import UNITS, RobustnessCurve, RobustnessResult
+from pipeline.analysis.robustness import UNITS, RobustnessCurve, RobustnessPoint, RobustnessResult
 from tune.analysis_views.accuracy_curve import draw_accuracies
 from tune.analysis_views.analysis_view import AnalysisView
 from tune.rendering.labels import neuron_label
@@ -24,6 +24,15 @@ _TITLES = {
     "timesteps": "Time steps",
 }
 
+# In the table, where the accuracy shall also be seen in a narrow window.
+_SHORT = {
+    "noise": "noise, per event",
+    "hot-pixels": "hot pixels",
+    "dropped": "dropped, share",
+    "jitter": "jitter, ms",
+    "timesteps": "T",
+}
+
 
 def robustness_view(result: RobustnessResult) -> AnalysisView:
     """Tables and figures of accuracies on disturbed samples."""
@@ -39,8 +48,11 @@ def robustness_view(result: RobustnessResult) -> AnalysisView:
             "The weights were trained on undisturbed samples, unless the run has an augmentation.",
             *(f"Left out: {kind}, because {why}." for kind, why in result.left_out.items()),
         ),
-        tables=tuple(_table(result, curve) for curve in result.curves),
-        panels=tuple(Panel(_TITLES[curve.kind], measured, _draw(result, curve), width=3.8) for curve in result.curves),
+        tables=(_table(result),),
+        panels=tuple(
+            Panel(_TITLES[curve.kind], f"{_caption(result, curve.kind)} {measured}", _draw(result, curve), width=3.8)
+            for curve in result.curves
+        ),
     )
 
 
@@ -80,18 +92,36 @@ def _what_changes(result: RobustnessResult) -> str:
     )
 
 
-def _table(result: RobustnessResult, curve: RobustnessCurve) -> Table:
-    rows = tuple(
-        (
-            f"{point.level:g}",
-            format_percent(point.accuracy),
-            f"{format_percent(point.low)} to {format_percent(point.high)}",
-            f"{point.firing_rate:.4f}",
-        )
-        for point in curve.points
-    )
-    columns = (UNITS[curve.kind], "accuracy, %", "95 % interval", "firing rate")
-    return Table(f"{_TITLES[curve.kind]}, {result.subject.samples} samples", columns, rows, "rrrr")
+def _caption(result: RobustnessResult, kind: str) -> str:
+    """What is on the x axis of a kind's figure."""
+    hot = f"at {result.hot_hz:g} Hz" if result.changed == "events" else f"{result.hot_events} times in each frame"
+    return {
+        "noise": "Random events, as a multiple of the events of the sample.",
+        "hot-pixels": f"Pixels that fire {hot}, others in each sample.",
+        "dropped": "Each event is left out with this probability.",
+        "jitter": "Standard deviation of the normal noise on the time of each event.",
+        "timesteps": "The same samples in another number of frames; dashed: the T of the training.",
+    }[kind]
+
+
+def _table(result: RobustnessResult) -> Table:
+    """All curves; the undisturbed samples, which are in each of them, are the first row."""
+    undisturbed, rows = None, []
+    for curve in result.curves:
+        clean = result.subject.timesteps if curve.kind == "timesteps" else 0.0
+        for point in curve.points:
+            if point.level != clean:
+                rows.append((_SHORT[curve.kind], f"{point.level:g}", *_row(point)))
+            else:
+                undisturbed = ("undisturbed", "–", *_row(point))
+    rows = [undisturbed, *rows] if undisturbed else rows
+    columns = ("disturbance", "strength", "accuracy, %", "95 % interval", "firing rate")
+    return Table(f"Accuracy on disturbed samples, {result.subject.samples} samples", columns, tuple(rows), "lrrrr")
+
+
+def _row(point: RobustnessPoint) -> tuple[str, str, str]:
+    interval = f"{format_percent(point.low)} to {format_percent(point.high)}"
+    return format_percent(point.accuracy), interval, f"{point.firing_rate:.4f}"
 
 
 def _draw(result: RobustnessResult, curve: RobustnessCurve) -> Callable[[Axes], None]:

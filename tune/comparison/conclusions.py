@@ -147,7 +147,7 @@ class Conclusion:
 
     def sentences(self) -> list[str]:
         """The conclusions and their limits; the first sentence is the headline, under the warning."""
-        if self.family <= _MOST_LISTED:
+        if self.family <= _MOST_LISTED or len(self.results) == 1:
             found = [self._sentence(result, difference) for result, difference in self.differences]
         else:
             found = [self._counted(arm.name) for arm in self.comparison.arms[1:]]

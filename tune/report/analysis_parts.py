@@ -35,10 +35,11 @@ def analysis_parts(folder: Path, name: str) -> tuple[tuple[Part, ...], tuple[str
 def _part(result: AnalysisResult, title: str, folder: Path, name: str) -> Part:
     view = view_of(result)
     about = result.subject.about
+    measured = "Measured on" if result.subject.network else "With the settings of"
     return Part(
         title=title,
         lead=view.lead,
-        sentences=(f"Measured on {about}.", *_warnings(result, folder), *view.sentences),
+        sentences=(f"{measured} {about}.", *_warnings(result, folder), *view.sentences),
         tables=view.tables,
         pictures=draw_pictures(view.panels, name, about=about),
     )

@@ -1,9 +1,9 @@
 """CLIF over all time steps at once for CUDA: one launch forward, one backward, for any T, tau and v_th.
 
-A thread carries one element's float32 state through all steps in registers. Memory bandwidth is the limit, so the
-number of bytes that move decides what is saved. Saving u and m moves 16 bytes per element and step forward and 16
-backward (float32 input and spikes). Recomputing m backward, as the CPU's kernel does from its cache, would move 12
-forward and 24 backward, since T values of m do not fit a thread's registers.
+A thread carries one element's float32 state through all steps in registers. As on the CPU only u is saved, 4 bytes per
+element and step. Backward first recomputes m before each step into memory that lives as long as the call, since T
+values do not fit a thread's registers. With float32 input and spikes, 12 bytes per element and step move forward and 24
+backward; saving m as well would move 16 and 16, but twice as much would be kept from forward to backward.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @triton.jit(do_not_specialize=["steps", "tau", "v_threshold"])
 def forward_kernel(
-    x, v, m, spikes, v_after, m_after, u, past, steps, elements, tau, v_threshold,
+    x, v, m, spikes, v_after, m_after, u, steps, elements, tau, v_threshold,
     SAVES: tl.constexpr, SIZE: tl.constexpr
 ):  # fmt: skip
-    """See `pipeline.neurons.clif.cpu_kernels.forward`; `past` receives m before each step."""
+    """See `pipeline.neurons.clif.cpu_kernels.forward`."""
     n = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
     inside = n < elements
     keep, rate = 1.0 - 1.0 / tau, 1.0 / tau
@@ -38,7 +38,6 @@ def forward_kernel(
         s = tl.where(un >= v_threshold, 1.0, 0.0)
         if SAVES:
             tl.store(u + at, un, inside)
-            tl.store(past + at, mn, inside)
         mn = mn * logistic(un * rate) + s
         vn = un - s * (v_threshold + logistic(mn))
         tl.store(spikes + at, s.to(spikes.dtype.element_ty), inside)
@@ -49,19 +48,28 @@ def forward_kernel(
 
 @triton.jit(do_not_specialize=["steps", "tau", "v_threshold", "alpha"])
 def backward_kernel(
-    grad_spikes, grad_v, grad_m, u, past, grad_x, before_v, before_m, steps, elements, tau, v_threshold, alpha,
+    grad_spikes, grad_v, grad_m, u, m, past, grad_x, before_v, before_m, steps, elements, tau, v_threshold, alpha,
     KIND: tl.constexpr, DETACH_M: tl.constexpr, SIZE: tl.constexpr
 ):  # fmt: skip
-    """See `pipeline.neurons.clif.cpu_kernels.backward`."""
+    """See `pipeline.neurons.clif.cpu_kernels.backward`; `past` is scratch memory, for m before each step."""
     n = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
     inside = n < elements
     keep, rate = 1.0 - 1.0 / tau, 1.0 / tau
+    mn = tl.load(m + n, inside, 0.0).to(tl.float32)
+    at = n
+    for _ in range(steps):
+        un = tl.load(u + at, inside, 0.0)
+        tl.store(past + at, mn, inside)
+        mn = mn * logistic(un * rate) + tl.where(un >= v_threshold, 1.0, 0.0)
+        at += elements
+    # A thread reads what it wrote if the compiler deals out elements alike in both loops, and else another's.
+    tl.debug_barrier()
     gv = tl.load(grad_v + n, inside, 0.0).to(tl.float32)
     gm = tl.load(grad_m + n, inside, 0.0).to(tl.float32)
     if DETACH_M:
         gm = gm * 0.0
-    at = n + (steps - 1).to(tl.int64) * elements
     for _ in range(steps):
+        at -= elements
         un = tl.load(u + at, inside, 0.0)
         mb = tl.load(past + at, inside, 0.0)
         gs = tl.load(grad_spikes + at, inside, 0.0).to(tl.float32)
@@ -76,37 +84,44 @@ def backward_kernel(
             gm = gm * decay
         tl.store(grad_x + at, du.to(grad_x.dtype.element_ty), inside)
         gv = du * keep
-        at -= elements
     tl.store(before_v + n, gv.to(before_v.dtype.element_ty), inside)
     tl.store(before_m + n, gm.to(before_m.dtype.element_ty), inside)
 
 
-def forward(
-    x: Tensor, v: Tensor, m: Tensor, settings: Settings, saves: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Spikes, v and m after the last step, and for the gradient u and m before each step, float32 (T, N), or (0, N)."""
+def forward(x: Tensor, v: Tensor, m: Tensor, settings: Settings, saves: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Spikes, v and m after the last step, and for the gradient u before firing, float32 (T, N), or (0, N)."""
     steps, elements = len(x), x[0].numel()
     x, v, m = x.contiguous(), v.contiguous(), m.contiguous()
     spikes, v_after, m_after = torch.empty_like(x), torch.empty_like(v), torch.empty_like(m)
-    u, past = (x.new_empty(steps if saves else 0, elements, dtype=torch.float32) for _ in range(2))
+    u = x.new_empty(steps if saves else 0, elements, dtype=torch.float32)
     with torch.cuda.device_of(x):
         forward_kernel[grid(elements)](
-            x, v, m, spikes, v_after, m_after, u, past, steps, elements, settings.tau, settings.v_threshold,
+            x, v, m, spikes, v_after, m_after, u, steps, elements, settings.tau, settings.v_threshold,
             SAVES=saves, SIZE=BLOCK, num_warps=WARPS,
         )  # fmt: skip
-    return spikes, v_after, m_after, u, past
+    return spikes, v_after, m_after, u
 
 
 def backward(
-    grad_spikes: Tensor, grad_v: Tensor, grad_m: Tensor, u: Tensor, past: Tensor, settings: Settings
+    grad_spikes: Tensor, grad_v: Tensor, grad_m: Tensor, u: Tensor, m: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the input and of v and m before the first step, in the dtypes of the incoming ones."""
+    """Gradients of the input and of v and m before the first step, in the dtypes of the incoming ones.
+
+    Args:
+        grad_spikes: Gradient of the spikes (T, ...).
+        grad_v: Gradient of v after the last step.
+        grad_m: Gradient of m after the last step.
+        u: As `forward` returns it.
+        m: m before the first step.
+        settings: The neuron's.
+    """
     steps, elements = u.shape
     grad_spikes, grad_v, grad_m = grad_spikes.contiguous(), grad_v.contiguous(), grad_m.contiguous()
+    m, past = m.contiguous(), torch.empty_like(u)
     grad_x, before_v, before_m = (torch.empty_like(grad) for grad in (grad_spikes, grad_v, grad_m))
     with torch.cuda.device_of(u):
         backward_kernel[grid(elements)](
-            grad_spikes, grad_v, grad_m, u, past, grad_x, before_v, before_m, steps, elements, settings.tau,
+            grad_spikes, grad_v, grad_m, u, m, past, grad_x, before_v, before_m, steps, elements, settings.tau,
             settings.v_threshold, settings.alpha, KIND=settings.kind, DETACH_M=settings.detach_m,
             SIZE=BLOCK, num_warps=WARPS,
         )  # fmt: skip

@@ -49,8 +49,8 @@ def _forward(x: Tensor, states: Tensors, settings: Settings, saves: bool) -> tup
     if x.is_cuda:
         from pipeline.neurons.clif import cuda_kernels as clif_cuda
 
-        spikes, v_after, m_after, u, past = clif_cuda.forward(x, v, m, settings, saves)
-        return spikes, (v_after, m_after), (u, past)
+        spikes, v_after, m_after, u = clif_cuda.forward(x, v, m, settings, saves)
+        return spikes, (v_after, m_after), (u,)
     current = rows(x)
     spikes = buffers.like(current)
     u = buffers.like(current) if saves else current.new_empty(0, current.shape[1])
@@ -60,18 +60,18 @@ def _forward(x: Tensor, states: Tensors, settings: Settings, saves: bool) -> tup
     membrane = _float(settings.tau), _float(settings.v_threshold)
     for_ranges(lambda l, r: clif_cpu.forward(*arrays, *membrane, *filled, l, r), current.shape[1], len(current))
     after = v_after.view(v.shape).to(v.dtype), m_after.view(m.shape).to(m.dtype)
-    # On the CPU m is recomputed from its value before the first step; the later ones are not kept.
-    return buffers.converted(spikes, x.dtype).view(x.shape), after, (u, current.new_empty(0, current.shape[1]))
+    # Backward recomputes m from its value before the first step; the later ones are not kept.
+    return buffers.converted(spikes, x.dtype).view(x.shape), after, (u,)
 
 
 def _backward(
     grad_spikes: Tensor, grads: Tensors, saved: Tensors, kept: Tensors, settings: Settings, wants_states: bool
 ) -> tuple[Tensor, OptionalTensors]:
-    (grad_v, grad_m), (u, past), (m,) = grads, saved, kept
+    (grad_v, grad_m), (u,), (m,) = grads, saved, kept
     if u.is_cuda:
         from pipeline.neurons.clif import cuda_kernels as clif_cuda
 
-        grad_x, of_v, of_m = clif_cuda.backward(grad_spikes, grad_v, grad_m, u, past, settings)
+        grad_x, of_v, of_m = clif_cuda.backward(grad_spikes, grad_v, grad_m, u, m, settings)
         return grad_x, (of_v, of_m)
     grad_x = buffers.like(u)
     befores = [buffers.empty_rows(1, u.shape[1] if wants_states else 0)[0] for _ in range(2)]
@@ -87,7 +87,7 @@ def _backward(
     return found, (of_v, of_m)
 
 
-KERNELS = Kernels(_forward, _backward, states=2, saved=2, kept=(1,))
+KERNELS = Kernels(_forward, _backward, states=2, saved=1, kept=(1,))
 
 
 @torch.library.custom_op("spikeloom::clif", mutates_args=())
@@ -101,18 +101,17 @@ def _operator(
     alpha: float,
     detach_m: bool,
     saves: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     settings = Settings(tau, v_threshold, kind, alpha, detach_m)
-    spikes, v_after, m_after, u, past = fused_function.results(KERNELS, settings, x, (v, m), saves)
-    return spikes, v_after, m_after, u, past
+    spikes, v_after, m_after, u = fused_function.results(KERNELS, settings, x, (v, m), saves)
+    return spikes, v_after, m_after, u
 
 
 @_operator.register_fake
-def _shapes(x: Tensor, v: Tensor, m: Tensor, *settings: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    saves, elements = settings[-1], x[0].numel()
-    u = x.new_empty(x.shape[0] if saves else 0, elements, dtype=torch.float32)
-    past = x.new_empty(x.shape[0] if saves and x.is_cuda else 0, elements, dtype=torch.float32)
-    return x.new_empty(x.shape), v.new_empty(v.shape), m.new_empty(m.shape), u, past
+def _shapes(x: Tensor, v: Tensor, m: Tensor, *settings: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    saves = settings[-1]
+    u = x.new_empty(x.shape[0] if saves else 0, x[0].numel(), dtype=torch.float32)
+    return x.new_empty(x.shape), v.new_empty(v.shape), m.new_empty(m.shape), u
 
 
 @torch.library.custom_op("spikeloom::clif_backward", mutates_args=())
@@ -121,7 +120,6 @@ def _operator_backward(
     grad_v: Tensor,
     grad_m: Tensor,
     u: Tensor,
-    past: Tensor,
     m: Tensor,
     tau: float,
     v_threshold: float,
@@ -130,7 +128,7 @@ def _operator_backward(
     detach_m: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     settings = Settings(tau, v_threshold, kind, alpha, detach_m)
-    found, (of_v, of_m) = _backward(grad_spikes, (grad_v, grad_m), (u, past), (m,), settings, wants_states=True)
+    found, (of_v, of_m) = _backward(grad_spikes, (grad_v, grad_m), (u,), (m,), settings, wants_states=True)
     assert of_v is not None and of_m is not None
     return found, of_v, of_m
 
@@ -142,8 +140,8 @@ def _backward_shapes(grad_spikes: Tensor, grad_v: Tensor, grad_m: Tensor, *_: An
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensors) -> None:
     _, _, m, *settings, _ = inputs
-    *_, u, past = output
-    ctx.save_for_backward(u, past, m)
+    *_, u = output
+    ctx.save_for_backward(u, m)
     ctx.settings = Settings(*settings)
 
 

@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from pipeline.analysis.gradient_split import (
+    NO_WINDOW,
     Linearised,
+    Window,
     linearise,
     parts_by_source,
     parts_of_paper,
     printed_gradient,
     total_gradients,
 )
-from pipeline.analysis.neuron_equations import DEFINED, Equations, equations_of, follow, node_potentials, trace
+from pipeline.analysis.neuron_equations import DEFINED, LEARNT, Equations, equations_of, follow, trace
+from pipeline.analysis.node_potentials import node_potentials
 from pipeline.config.run_config import NeuronConfig
 from pipeline.neurons import make_neuron
 
 T, N = 7, 400
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in DEFINED),
+    *((name, {}) for name in (*DEFINED, *LEARNT)),
     ("lif", {"reset": "hard"}),
     ("lif", {"decay_input": True, "detach_reset": True, "tau": 1.3}),
     ("lif", {"surrogate": "triangle", "tau": 5.0, "temporal_window": 2}),
     ("clif", {"surrogate": "sigmoid", "alpha": 4.0, "tau": 1.3, "v_threshold": 0.7}),
     ("clif", {"temporal_window": 2}),
     ("clif", {"temporal_window": 0}),
+    *((name, {"reset": "hard", "decay_input": True, "tau": 1.3}) for name in LEARNT),
+    *((name, {"detach_reset": True, "surrogate": "atan"}) for name in LEARNT),
+    ("lif", {"temporal_window": 2, "truncation": "sliding"}),
+    *(("clif", {"temporal_window": h, "truncation": "sliding"}) for h in (0, 2, 5, 6)),
 ]
+# After training, neither is LIF.
+LEARNT_VALUES = {"w": 0.4, "k": 1.3}
+
+
+def made(config: NeuronConfig) -> torch.nn.Module:
+    """A node, with other values of its learnt constants than at the start."""
+    node = make_neuron(config)
+    with torch.no_grad():
+        for name, parameter in node.named_parameters():
+            parameter.fill_(LEARNT_VALUES[name])
+    return node
 
 
 def settings(name: str, changes: dict[str, Any]) -> Any:
@@ -41,13 +60,15 @@ def analysed(config: NeuronConfig, dtype: torch.dtype) -> tuple[Linearised, torc
     generator = torch.Generator().manual_seed(3)
     x = (0.7 * torch.randn(T, N, generator=generator, dtype=torch.float64) + 0.4).to(dtype).requires_grad_()
     of_spikes = torch.randn(T, N, generator=generator, dtype=torch.float64).to(dtype)
-    node = make_neuron(config)
+    node = made(config)
     node(x).backward(of_spikes)
     assert x.grad is not None
     equations = equations_of(node, "")
-    u = node_potentials(node, equations, x.detach())  # type: ignore[arg-type]
+    u = node_potentials(node, equations, x.detach())
     along = follow(equations, u.double(), (u >= equations.v_threshold).double())
-    steps = linearise(equations, along, None if config.temporal_window is None else config.temporal_window + 1)
+    window, sliding = config.temporal_window, config.truncation == "sliding"
+    limit = NO_WINDOW if window is None else Window(furthest=window) if sliding else Window(block=window + 1)
+    steps = linearise(equations, along, limit)
     return steps, of_spikes.double() * steps.slope, x.grad.double() / equations.gain
 
 
@@ -65,7 +86,16 @@ def test_the_parts_sum_to_the_gradient_of_autograd(config: NeuronConfig, dtype: 
     steps, source, of_u = analysed(config, dtype)
     assert of_u.norm() > source.norm() / 2 > 0
     assert (summed(split(steps, source), source) - of_u).norm() < bound * of_u.norm()
-    assert (total_gradients(steps, source)[0] - of_u).norm() < bound * of_u.norm()
+    if steps.furthest is None or steps.furthest >= T - 1:
+        assert (total_gradients(steps, source)[0] - of_u).norm() < bound * of_u.norm()
+
+
+def test_a_window_of_all_steps_has_the_parts_without_a_window():
+    steps, source, _ = analysed(NeuronConfig("clif"), torch.float64)
+    for split in (parts_by_source, parts_of_paper):
+        for whole, part in zip(split(steps, source), split(replace(steps, furthest=T), source), strict=True):
+            assert whole.complementary is None or torch.allclose(whole.complementary, part.complementary)
+            assert torch.allclose(whole.membrane, part.membrane)
 
 
 @pytest.mark.parametrize("name", ["lif", "lif-reset1.8", "clif-detached"])
@@ -160,27 +190,28 @@ def test_the_printed_equations_count_the_path_through_m_twice():
     assert float(excess) == pytest.approx(3 * mu * 1.0)
 
 
-@pytest.mark.parametrize("name", DEFINED)
+@pytest.mark.parametrize("name", [*DEFINED, *LEARNT])
 def test_parts_of_the_slope_are_the_derivatives_of_later_spikes(name: str):
-    node = make_neuron(NeuronConfig(name, surrogate="atan", backend="torch"))
+    backend: Any = "auto" if name in (*LEARNT, "if") else "torch"
+    node = made(NeuronConfig(name, surrogate="atan", backend=backend))
     equations = equations_of(node, "")
     x = (0.9 * torch.rand(5, 1, generator=torch.Generator().manual_seed(5), dtype=torch.float64)).requires_grad_()
     spikes = node(x)
     jacobian = torch.stack([torch.autograd.grad(each.sum(), x, retain_graph=True)[0][:, 0] for each in spikes])
     steps = linearise(equations, trace(equations, x.detach()))
     for distance, part in enumerate(parts_by_source(steps, steps.slope)):
-        assert torch.allclose(part.total[:, 0], jacobian.diagonal(-distance), atol=1e-14)
+        assert torch.allclose(part.total[:, 0] * steps.gain, jacobian.diagonal(-distance), atol=1e-14)
 
 
-@pytest.mark.parametrize("name", DEFINED)
+@pytest.mark.parametrize("name", [*DEFINED, *LEARNT])
 def test_traces_are_those_of_the_nodes(name: str):
-    node = make_neuron(NeuronConfig(name, tau=3.0))
+    node = made(NeuronConfig(name, tau=3.0))
     x = torch.rand(20, 50, generator=torch.Generator().manual_seed(1))
     equations = equations_of(node, "")
     along = trace(equations, x.double())
     with torch.no_grad():
         assert torch.equal(node(x).double(), along.spikes)
     assert torch.allclose(node.v.double(), along.v[-1], atol=1e-5)
-    assert torch.allclose(node_potentials(node, equations, x).double(), along.u, atol=1e-5)  # type: ignore[arg-type]
+    assert torch.allclose(node_potentials(node, equations, x).double(), along.u, atol=1e-5)
     if along.m is not None:
         assert torch.allclose(node.m.double(), along.m[-1], atol=1e-5)

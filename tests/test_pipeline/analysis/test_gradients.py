@@ -13,9 +13,10 @@ from messages import refuses
 
 from pipeline.analysis.analysed_network import Analysed, open_analysed
 from pipeline.analysis.analysis_options import GradientOptions
+from pipeline.analysis.gradient_split import NO_WINDOW
 from pipeline.analysis.gradient_sums import LayerSums
 from pipeline.analysis.gradients import COMPARED, GradientResult, analyse_gradients
-from pipeline.analysis.neuron_equations import DEFINED, equations_of
+from pipeline.analysis.neuron_equations import DEFINED, LEARNT, equations_of
 from pipeline.config.run_config import NeuronConfig
 from pipeline.neurons import make_neuron
 from preprocess.errors import ConfigError, RunError
@@ -24,7 +25,7 @@ Untrained = Callable[..., Analysed]
 FEW = GradientOptions(samples=6)
 
 
-@pytest.mark.parametrize("name", DEFINED)
+@pytest.mark.parametrize("name", [*DEFINED, *LEARNT])
 def test_parts_sum_to_the_gradient_in_a_network_of_each_neuron(untrained: Untrained, name: str):
     found = analyse_gradients(untrained(neuron__name=name), FEW)
     assert len(found.layers) == 3 and found.residual < 1e-6
@@ -49,6 +50,8 @@ def test_parts_sum_to_the_gradient_in_a_network_of_each_neuron(untrained: Untrai
         {"network__name": "fc-snn", "network__width": 0.1},
         {"grad_steps": 3, "loss__label_smoothing": 0.1},
         {"neuron__temporal_window": 1},
+        {"neuron__temporal_window": 0, "neuron__truncation": "sliding"},
+        {"neuron__temporal_window": 2, "neuron__truncation": "sliding"},
         {"loss__last_steps": 1, "neuron__surrogate": "triangle", "neuron__tau": 4.0},
         {"binning__split_by": "duration", "binning__duration_us": 20_000},
     ],
@@ -85,7 +88,7 @@ def counted(name: str, x: list[list[float]], of_spikes: list[list[float]]) -> La
     grad = torch.tensor(of_spikes)[:, None]
     node(current).backward(grad)
     assert current.grad is not None
-    sums = LayerSums("layer", node, equations, {name: equations}, None)
+    sums = LayerSums("layer", node, equations, {name: equations}, NO_WINDOW)
     sums.add(current.detach(), grad, current.grad, None)
     return sums
 
@@ -109,7 +112,7 @@ def test_padding_does_not_count():
     node(x).backward(grad)
     assert x.grad is not None
     mask = torch.tensor([[True, True], [True, True], [True, False], [True, False]])
-    both, shorter = (LayerSums("", node, equations, {"lif": equations}, None) for _ in range(2))
+    both, shorter = (LayerSums("", node, equations, {"lif": equations}, NO_WINDOW) for _ in range(2))
     both.add(x.detach(), grad, x.grad, mask)
     shorter.add(x.detach()[:, :1], grad[:, :1], x.grad[:, :1], None)
     shorter.add(x.detach()[:2, 1:], grad[:2, 1:], x.grad[:2, 1:], None)
@@ -123,10 +126,10 @@ def test_padding_does_not_count():
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        ({"neuron__name": "psn"}, "PSN"),
-        ({"neuron__name": "plif"}, "ParametricLIFNode"),
-        ({"neuron__name": "relu"}, "ReLU"),
-        ({"network__name": "rsnn", "network__width": 0.1}, "RecurrentNeuron"),
+        ({"neuron__name": "psn"}, "PSN, which keeps no potential"),
+        ({"neuron__name": "alif"}, "AdaptiveLIFNode"),
+        ({"neuron__name": "relu"}, "ReLU, which does not spike"),
+        ({"network__name": "rsnn", "network__width": 0.1}, "RecurrentNeuron, whose spikes reach"),
     ],
 )
 def test_neurons_without_known_equations_are_refused_in_one_line(
@@ -136,10 +139,24 @@ def test_neurons_without_known_equations_are_refused_in_one_line(
         analyse_gradients(untrained(**changes), FEW)
 
 
-def test_sliding_windows_are_refused(untrained: Untrained):
-    analysed = untrained(neuron__temporal_window=2, neuron__truncation="sliding")
-    with refuses(ConfigError, where="neuron.truncation", expected="block", found="sliding", errors=1):
-        analyse_gradients(analysed, FEW)
+@pytest.mark.parametrize("name", ["lif", "clif"])
+def test_a_sliding_window_limits_the_distance_of_parts_and_reach(untrained: Untrained, name: str):
+    analysed = untrained(neuron__name=name, neuron__temporal_window=2, neuron__truncation="sliding")
+    found = analyse_gradients(analysed, FEW)
+    for layer in found.layers:
+        for parts in (layer.by_source, layer.of_paper):
+            assert [part.total > 0 for part in parts] == [True, True, True, False, False]
+        assert all(reach.mean[2] > 0 == reach.mean[3] for reach in layer.reach)
+        assert layer.printed_difference is None, "the paper has no equations for it"
+
+
+def test_learnt_constants_are_those_of_the_layer_and_its_time_constant_is_that_of_the_compared(untrained: Untrained):
+    analysed = untrained(neuron__name="plif", neuron__tau=3.0)
+    plain, other = analyse_gradients(analysed, FEW), analyse_gradients(untrained(neuron__name="plif"), FEW)
+    for layer, of_two in zip(plain.layers, other.layers, strict=True):
+        own, lif = layer.reach[0], next(reach for reach in layer.reach if reach.neuron == "lif")
+        assert own.mean == pytest.approx(lif.mean), "before training, PLIF is LIF"
+        assert own.mean[2] > of_two.reach[0].mean[2]
 
 
 @pytest.mark.parametrize("changes", [{"binning__timesteps": 1}, {"grad_steps": 1}], ids=str)

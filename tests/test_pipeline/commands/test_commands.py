@@ -252,6 +252,7 @@ def test_presets_are_listed_as_table_and_json(capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.preloaded
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_says_how_to_go_on(cache: Path, config: Path, tmp_path: Path, number: int, code: int):
     folder = tmp_path / "run"

@@ -1,23 +1,28 @@
-"""The kernels for CUDA without a GPU: equal to the CPU's under Triton's interpreter, and compiled for two GPUs.
+"""The kernels for CUDA without a GPU: equal to the CPU's under Triton's interpreter, and compiled for four GPUs.
 
 The kernels themselves are run and compiled, in a process of their own: Triton reads TRITON_INTERPRET as it is loaded.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from patience import PATIENCE_S
 
 from pipeline.config.run_config import NeuronConfig
 from pipeline.neurons import CLIFNode, make_neuron
 
 pytest.importorskip("triton", reason="Triton comes with torch for CUDA only")
+
+TESTS = Path(__file__).resolve().parents[2]
 
 INTERPRETED = """
 import torch
@@ -42,13 +47,13 @@ for dtype, tolerance in ((torch.float32, 2e-6), (torch.bfloat16, 1e-2), (torch.f
     for kind, alpha in ((0, 1.0), (1, 0.8), (2, 2.0), (3, 1.3)):
         detach = kind == 1
         settings = clif_operator.Settings(1.8, 0.9, kind, alpha, detach)
-        *found, u, past = clif_triton.forward(xd, vd, md, settings, True)
-        spikes, states, (u_cpu, _) = clif_operator._forward(xd, (vd, md), settings, True)
+        *found, u = clif_triton.forward(xd, vd, md, settings, True)
+        spikes, states, (u_cpu,) = clif_operator._forward(xd, (vd, md), settings, True)
         expected = [spikes, *states]
         assert torch.equal(found[0], expected[0]) and found[0].any()
         assert_near([*found, u], [*expected, u_cpu], tolerance)
-        found = clif_triton.backward(gsd, gvd, gmd, u, past, settings)
-        of_x, of_states = clif_operator._backward(gsd, (gvd, gmd), (u, past), (md,), settings, True)
+        found = clif_triton.backward(gsd, gvd, gmd, u, md, settings)
+        of_x, of_states = clif_operator._backward(gsd, (gvd, gmd), (u,), (md,), settings, True)
         assert_near(found, [of_x, *of_states], tolerance)
         for hard, detach in ((False, False), (False, True), (True, False), (True, True)):
             update = lif_operator.Update(0.4, 0.6, 0.1, 0.9, hard, 0.2 if hard else 0.9, detach, kind, alpha)
@@ -60,34 +65,6 @@ for dtype, tolerance in ((torch.float32, 2e-6), (torch.bfloat16, 1e-2), (torch.f
             of_x, of_states = lif_operator._backward(gsd, (gvd,), (u,), (), update, True)
             assert_near(back, [of_x, *of_states], tolerance)
     assert clif_triton.forward(xd, vd, md, settings, False)[3].shape == (0, 300)
-"""
-
-COMPILED = """
-import sys
-from pathlib import Path
-import torch
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource, compile
-from pipeline.neurons.clif import cuda_kernels as clif_triton
-from pipeline.neurons.lif import cuda_kernels as lif_triton
-from pipeline.kernels.triton import BLOCK, WARPS
-
-folder, architecture = Path(sys.argv[1]), int(sys.argv[2])
-flags = {"SAVES": True, "HARD": False, "DETACH_M": False, "DETACH_RESET": False, "KIND": 2, "SIZE": BLOCK}
-whole = {"steps": "i32", "elements": "i32"}
-floats = ("tau", "v_threshold", "alpha", "keep", "gain", "offset", "reset")
-for module in (clif_triton, lif_triton):
-    for kernel in (module.forward_kernel, module.backward_kernel):
-        for element in ("fp32", "bf16", "fp16"):
-            signature = {}
-            for name in kernel.arg_names:
-                kept = "*fp32" if name in ("u", "past") else f"*{element}"
-                signature[name] = "constexpr" if name in flags else whole.get(name, "fp32" if name in floats else kept)
-            constants = {name: flags[name] for name in kernel.arg_names if name in flags}
-            source = ASTSource(kernel, signature, constants)
-            built = compile(source, target=GPUTarget("cuda", architecture, 32), options={"num_warps": WARPS})
-            name = f"{module.__name__.split('.')[-2]}-{kernel.__name__}-{element}.cubin"
-            (folder / name).write_bytes(built.asm["cubin"])
 """
 
 
@@ -104,23 +81,37 @@ def test_interpreted_kernels_equal_the_cpus(tmp_path: Path):
     run_apart(INTERPRETED, TRITON_INTERPRET="1", TRITON_CACHE_DIR=str(tmp_path))
 
 
+def rows_of(folder: Path, share: Callable[[int], int]) -> list[dict[str, Any]]:
+    """What the binaries of all kernels say; the cases of `compiled_kernels.MORE` are for make test-all."""
+    words = [str(TESTS / "compiled_kernels.py"), str(folder), *(["--all"] if share(1000) == 1000 else [])]
+    variables = os.environ | {"OMP_NUM_THREADS": "1", "TRITON_CACHE_DIR": str(folder), "PYTHONPATH": str(TESTS.parent)}
+    ended = subprocess.run([sys.executable, *words], timeout=PATIENCE_S, capture_output=True, text=True, env=variables)
+    assert ended.returncode == 0, ended.stderr
+    return [json.loads(line) for line in ended.stdout.splitlines()]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", [80, 90])
-def test_kernels_compile_for_a_gpu_and_spill_nothing(architecture: int, tmp_path: Path):
+def test_kernels_compile_for_every_gpu_without_spills_and_with_full_vectors(
+    tmp_path: Path, share_of: Callable[[int], int]
+):
     import triton
 
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    if not tool.is_file():
-        pytest.skip(f"this Triton ships no cuobjdump (looked for {tool})")
-    run_apart(COMPILED, str(tmp_path), str(architecture), TRITON_CACHE_DIR=str(tmp_path / "cache"))
-    cubins = sorted(tmp_path.glob("*.cubin"))
-    assert len(cubins) == 12
-    for cubin in cubins:
-        told = subprocess.run([tool, "--dump-resource-usage", cubin], capture_output=True, text=True, check=True).stdout
-        usage = {name: int(value) for name, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", told)}
-        # Spilled registers go to the stack, which is local memory. 64 registers let 32 warps share a multiprocessor.
-        assert usage["STACK"] == usage["LOCAL"] == 0 and 0 < usage["REG"] <= 64, (cubin.name, usage)
-        print(cubin.name, usage)
+    tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    missing = [name for name in ("cuobjdump", "nvdisasm") if not (tools / name).is_file()]
+    if missing:
+        pytest.skip(f"this Triton ships no {', '.join(missing)} (looked in {tools})")
+    rows = rows_of(tmp_path, share_of)
+    assert {row["gpu"] for row in rows} == {"sm_80", "sm_90", "sm_100", "gfx942"}
+    for row in rows:
+        # 64 registers let 32 warps share a multiprocessor.
+        assert row["spilled"] == 0 and 0 < row["registers"] <= 64, row
+        # Two neighbouring elements of a thread in one instruction: 64 bits of float32, 32 of bfloat16 and float16. If
+        # the number of neurons is odd, each time step starts at another alignment, and they are read one by one.
+        together = 2 if row["multiple"] else 1
+        bits = {32 * together} if row["element"] == "fp32" else {16 * together, 32 * together}
+        assert row["loads"] and row["stores"], row
+        # u is float32 always.
+        assert {int(width) for width in (*row["loads"], *row["stores"])} == bits, row
 
 
 @pytest.mark.gpu

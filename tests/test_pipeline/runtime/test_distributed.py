@@ -25,6 +25,9 @@ from pipeline.runtime.distributed import Group, group_from_env, local_device, sh
 from preprocess.errors import ConfigError
 from preprocess.files import read_lines
 
+# torchrun's own processes, too: it starts them by sys.executable.
+pytestmark = pytest.mark.preloaded
+
 TESTS = Path(__file__).resolve().parent.parent.parent
 
 # First evaluations, from running statistics that differ by process. Then one step with batch norm in evaluation mode:

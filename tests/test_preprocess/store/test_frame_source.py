@@ -148,6 +148,20 @@ def test_changed_events_are_binned_instead(cache: Path, samples: list[Events]):
         EventFrames(source.store, VARYING[0]).changed(lambda i, events: events)
 
 
+def test_kept_events_are_read_once_as_long_as_there_is_room(cache: Path, samples: list[Events]):
+    source = EventFrames(open_events(cache / "tiny" / "events.h5"), Binning(4, "time"))
+    reads: list[int] = []
+    store_read = source.store.read
+    source.store.read = lambda i: reads.append(i) or store_read(i)  # type: ignore[method-assign, func-returns-value]
+    # There is room for the first two samples, of 50 and 147 events.
+    kept = source.keeping_events(300)
+    for every in (2, 3):
+        changed = kept.changed(lambda i, events, every=every: events[::every])
+        for i in range(4):
+            np.testing.assert_array_equal(changed.read(i), bin_events(samples[i][::every], Binning(4, "time")))
+    assert sorted(reads) == [0, 1, 2, 2, 3, 3]
+
+
 def test_a_damaged_event_is_told_with_its_sample(cache: Path):
     source = EventFrames(open_events(cache / "tiny" / "events.h5"), Binning(4))
     table: SampleTable = source.samples

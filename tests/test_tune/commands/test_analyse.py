@@ -15,6 +15,8 @@ from tiny_run import TINY, tiny_cache
 
 from pipeline.analysis.registry import ANALYSES
 from pipeline.config.run_config import override
+from pipeline.evaluation.evaluate_run import run_cache
+from pipeline.runs.run_folder import open_run
 from pipeline.training.train_run import train_run
 from preprocess.terminal.command_line import run_main
 from tune.analysis_views.layer_choice import shown_layers
@@ -42,6 +44,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     changes = {"neuron.name": "clif", "binning.timesteps": 4, "network.width": 0.1, "schedule.epochs": 1}
     train_run(override(TINY, changes), folder / "run", cache)
     return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def psn_run(run: Path) -> Path:
+    """The folder of a run with a neuron whose equations few analyses know."""
+    changes = {"neuron.name": "psn", "binning.timesteps": 4, "network.width": 0.1, "schedule.epochs": 1}
+    train_run(override(TINY, changes), run.parent / "psn", run_cache(open_run(run), None))
+    return run.parent / "psn"
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +161,68 @@ def test_bad_input_is_one_line_and_exit_code_two(run: Path, tmp_path: Path, argv
     assert spikeloom(*(places.get(word, word) for word in argv)) == 2
     err = capsys.readouterr().err
     assert part in err and err.count("\n") == 1, err
+
+
+# Dynamics only use the weights and data of a run for a layer.
+NEEDS_NETWORK = {"dynamics": ["--layer", "features.conv1"]}
+
+
+def refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
+    """The error of a command that ends with exit code 2 and one line."""
+    assert spikeloom(*argv) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1, err
+    return err
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "garbage", "other weights"])
+def test_missing_and_damaged_weights_are_refused_by_every_analysis(
+    run: Path, psn_run: Path, tmp_path: Path, damage: str, name: str, capsys
+):
+    for path in ("config.json", "environment.json"):
+        shutil.copy(run / path, tmp_path / path)
+    content = (run / "best.pt").read_bytes()
+    weights = {
+        "empty": b"",
+        "truncated": content[: len(content) // 2],
+        "garbage": bytes(range(256)) * 8,
+        "other weights": (psn_run / "best.pt").read_bytes(),
+    }
+    if damage in weights:
+        (tmp_path / "best.pt").write_bytes(weights[damage])
+    cache = run_cache(open_run(run), None)
+    assert "best.pt" in refused(capsys, tmp_path, name, *NEEDS_NETWORK.get(name, []), "--cache", cache)
+    assert not (tmp_path / "analysis").exists()
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_a_preset_whose_data_set_was_not_preprocessed_is_refused_by_every_analysis(tmp_path: Path, name: str, capsys):
+    out = tmp_path / "out"
+    argv = ("n-mnist-small", name, *NEEDS_NETWORK.get(name, []), "--cache", tmp_path / "cache", "--out", out)
+    assert "spikeloom preprocess" in refused(capsys, *argv)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+@pytest.mark.parametrize("tau", ["1", "0", "nan", "inf"])
+def test_a_time_constant_out_of_range_is_refused_by_every_analysis(run: Path, name: str, tau: str, capsys):
+    assert "--tau" in refused(capsys, run, name, "--tau", tau)
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_a_neuron_is_either_analysed_or_refused_with_the_reason(psn_run: Path, tmp_path: Path, name: str, capsys):
+    reasons = {
+        "gradients": "PSN, which keeps no potential from step to step",
+        "dynamics": "--neurons",
+        "inference": "'psn'",
+    }
+    argv = (psn_run, name, *FEW[name], "--out", tmp_path)
+    if name in reasons:
+        err = refused(capsys, *argv)
+        assert reasons[name] in err and "lif, clif" in err
+    else:
+        assert spikeloom(*argv) == 0
 
 
 def test_many_layers_are_numbered_because_their_names_would_overlap():

@@ -126,10 +126,18 @@ def test_several_tests_of_equivalence_are_corrected_by_holm(tmp_path: Path):
     assert "with Holm's correction for 2 differences" in conclusion.sentences()[0]
 
 
-def test_many_settings_are_counted_by_their_verdict(tmp_path: Path):
+def test_each_of_many_neurons_in_one_setting_has_its_sentence(tmp_path: Path):
     names = ("clif", "plif", "klif", "glif", "psn")
     conclusion = judged(tmp_path, 0.05, lif=LIF, **dict.fromkeys(names, LIF))
-    assert "Equivalent within 5 percentage points in 1, different in 0, not decided in 0." in conclusion.sentences()[0]
+    assert [said.split(" − ")[0] for said in conclusion.sentences()[:5]] == ["CLIF", "PLIF", "KLIF", "GLIF", "PSN"]
+    assert all("within 5 percentage points" in said for said in conclusion.sentences()[:5])
+
+
+def test_many_settings_are_counted_by_their_verdict(tmp_path: Path):
+    conclusion = judged(tmp_path, 0.05, lif=LIF, **dict.fromkeys(("clif", "plif", "klif", "glif", "psn"), LIF))
+    (result,) = conclusion.results
+    twice = replace(conclusion, results=(result, result))
+    assert "Equivalent within 5 percentage points in 2, different in 0, not decided in 0." in twice.sentences()[0]
 
 
 def test_the_page_says_which_margin_was_declared_before_the_first_run(tmp_path: Path):

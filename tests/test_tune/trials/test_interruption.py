@@ -21,21 +21,30 @@ from tune.search.search_plan import Search, read_search
 from tune.trials.ledger import Ledger
 from tune.trials.results_tables import read_results
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.new_interpreter]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 EPOCHS = 30
+# The driver is a process of this interpreter, as a user's is; Ray starts its workers by sys.executable, which is the
+# preloaded one (conftest.py) while a test runs.
+INTERPRETER = sys.executable
+START = """
+import runpy, sys
+sys.executable = sys.argv.pop(1)
+runpy.run_module("tune", run_name="__main__", alter_sys=True)
+"""
 
 
 class Driver:
-    """`spikeloom tune` in its own process group, as a terminal starts it, with its own folder for temporary files."""
+    """`spikeloom tune` in its own process group, as a terminal starts it, with a folder of its own to work in."""
 
     def __init__(self, temporary: Path, *words: object) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tune", "tune", *map(str, words)],
+            [INTERPRETER, "-c", START, sys.executable, "tune", *map(str, words)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            cwd=temporary,
             env=os.environ | {"TMPDIR": str(temporary)},
         )
 
@@ -67,13 +76,15 @@ def temporary() -> Iterator[Path]:
 def processes_of(temporary: Path) -> list[str]:
     """Command lines of live processes that know the temporary folder: Ray's servers, workers and their kin.
 
+    They work in it, or it is in their command line or environment. (A preloaded worker shows another environment.)
     Two idle agents of a killed Ray look for its head for one more minute before they leave; they are not waited for.
     """
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             known = (path / "cmdline").read_bytes() + (path / "environ").read_bytes()
-            if str(temporary).encode() in known and (path / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            own = os.readlink(path / "cwd") == str(temporary) or str(temporary).encode() in known
+            if own and (path / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
                 found.append((path / "cmdline").read_text().replace("\0", " ").strip())
         except OSError:
             continue
