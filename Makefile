@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo install dev lint test every-test test-fast test-all test-gpu bench bench-full clean
+.PHONY: demo install dev lint test every-test test-fast test-all test-gpu gpu-acceptance bench bench-full clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spikeloom demo
@@ -73,6 +73,10 @@ bench-full: $(VENV)/.installed-dev
 # Where there is a CUDA device.
 test-gpu: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m gpu
+
+# Whether everything holds on a GPU, in less than ten minutes; started again, it continues.
+gpu-acceptance: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.gpu_acceptance --json runs/gpu-acceptance/result.json
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -13,18 +13,18 @@ from functools import partial
 
 import torch
 import tyro
-from spikingjelly.activation_based import functional, layer
+from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 
 from benchmarks.measuring import Row, Timing, format_table, time_in_turns
-from benchmarks.neuron_peers import make_spikingjellys
 from benchmarks.residual_peers import copy_weights
+from benchmarks.vgg_peers import check_blocks, make_peer
 from pipeline.config.run_config import LossConfig, NetworkConfig, NeuronConfig, OptimiserConfig, RunConfig
 from pipeline.data.loader import Batch
 from pipeline.evaluation.losses import spiking_loss
-from pipeline.layers.blocks import scaled
 from pipeline.networks import SpikeCounter, build_network
 from pipeline.networks.vggsnn import PLAN
+from pipeline.runtime.device import autocast
 from pipeline.runtime.distributed import Group
 from pipeline.training.learner import Learner
 from preprocess.freed_memory import keep_freed_memory
@@ -149,7 +149,7 @@ def our_step(
 
 def train_step(config: RunConfig, network: nn.Module, batch: Batch) -> Callable[[], Tensor]:
     """A step as in `spikeloom train`, including the counting of spikes."""
-    learner = Learner(config, network, torch.device("cpu"), Group())
+    learner = Learner(config, network, batch.frames.device, Group())
     counter = SpikeCounter(learner.network)
     counter.__enter__()
 
@@ -163,20 +163,7 @@ def train_step(config: RunConfig, network: nn.Module, batch: Batch) -> Callable[
 
 def build_theirs(shape: Shape, neuron: str) -> nn.Sequential:
     """Build VGGSNN from SpikingJelly's multi-step layers."""
-    modules: list[nn.Module] = []
-    channels, side = 2, SIZE
-    for step in PLAN:
-        if step == "P":
-            modules.append(layer.AvgPool2d(2))
-            side //= 2
-            continue
-        out = scaled(step, shape.width)
-        modules += [layer.Conv2d(channels, out, 3, padding=1), layer.BatchNorm2d(out), make_spikingjellys(neuron)]
-        channels = out
-    modules += [layer.Flatten(), layer.Linear(channels * side * side, CLASSES)]
-    network = nn.Sequential(*modules)
-    functional.set_step_mode(network, "m")
-    return network
+    return make_peer(PLAN, neuron, channels=2, classes=CLASSES, size=SIZE, width=shape.width)
 
 
 def their_step(shape: Shape, batch: Batch, neuron: str, precision: str) -> Callable[[], Tensor]:
@@ -200,14 +187,18 @@ def loop_step(shape: Shape, batch: Batch, neuron: str, precision: str) -> Callab
 def plain_step(
     network: nn.Module, forward: Callable[[Tensor], Tensor], batch: Batch, precision: str, reset: Callable[[], None]
 ) -> Callable[[], Tensor]:
+    """A plain PyTorch step in fp32, bf16 or fp16, on the device of the batch."""
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    device = batch.frames.device
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
     def step() -> Tensor:
         optimiser.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        with autocast(device, precision):
             loss = spiking_loss(forward(batch.frames), batch.labels, LOSS)
-        loss.backward()
-        optimiser.step()
+        scaler.scale(loss).backward()
+        scaler.step(optimiser)
+        scaler.update()
         reset()
         return loss.detach()
 
@@ -215,58 +206,11 @@ def plain_step(
 
 
 def check_equal(neuron: str, shape: Shape, batch: Batch) -> None:
-    """Check that every block of both networks gives the same spikes and gradients for the same input.
-
-    Blocks are compared separately: a potential within rounding of the threshold fires in one network and not in the
-    other, and eight layers later a tenth of the spikes differ, as those of SpikingJelly in float32 and float64 do.
-
-    Raises:
-        SystemExit: If a block does not.
-    """
+    """Check every block with `benchmarks.vgg_peers.check_blocks`."""
     ours, theirs = build_ours(shape, configured(shape, neuron, "fp32")), build_theirs(shape, neuron)
     copy_weights(ours, theirs)
-    layers, x = list(theirs), batch.frames
-    worst = 0.0
-    for name, block in [*ours.features.named_children(), ("classifier", _Head(ours))]:
-        taken = {"p": 1, "c": 3}[name[0]] if name != "classifier" else 2
-        peer, layers = nn.Sequential(*layers[:taken]), layers[taken:]
-        mine, expected = (both_ways(part, x, list(part.parameters())) for part in (block, peer))
-        worst, x = max(worst, distance(f"{neuron}, {name}", mine, expected)), expected[0]
+    worst = check_blocks(neuron, ours, theirs, batch.frames)
     print(f"{neuron}: every block's outputs are equal, gradients at most {worst:.1e} apart", file=sys.stderr)
-
-
-def distance(name: str, mine: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> float:
-    """The distance of the gradients of two results of `both_ways`, as a fraction; SystemExit if they are not equal."""
-    flips = float((mine[0] - theirs[0]).abs().gt(1e-3).double().mean())
-    apart = relative(mine[1], theirs[1])
-    if not (flips < 1e-4 and apart < 0.02):
-        raise SystemExit(f"benchmarks: {name}: {flips:.1e} of the outputs differ, gradients {apart:.2g}")
-    return apart
-
-
-def relative(mine: Tensor, theirs: Tensor) -> float:
-    """The norm of the difference as a fraction of that of their tensor."""
-    return float((mine - theirs).norm() / theirs.norm().clamp(min=1e-12))
-
-
-class _Head(nn.Module):
-    """The layers after the last pooling of our network."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.network.classifier(x.flatten(2))  # type: ignore[operator]
-
-
-def both_ways(part: Callable[[Tensor], Tensor], x: Tensor, parameters: list[nn.Parameter]) -> tuple[Tensor, Tensor]:
-    """The output, and the gradients of input and parameters for a fixed gradient of the output."""
-    x = x.detach().clone().requires_grad_()
-    out = part(x)
-    grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(1), dtype=out.dtype)
-    found = torch.autograd.grad(out, [x, *parameters], grad, allow_unused=True)
-    return out.detach(), torch.cat([part.flatten() for part in found if part is not None])
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from benchmarks.measuring import Row, format_table
 from benchmarks.neuron_peers import make_spikingjellys
 from benchmarks.residual_peers import copy_weights, make_peer, parts_of
-from benchmarks.training import LOSS, both_ways, plain_step, relative, timed, train_step
+from benchmarks.training import LOSS, plain_step, timed, train_step
+from benchmarks.vgg_peers import both_ways, relative
 from pipeline.config.run_config import NetworkConfig, NeuronConfig, OptimiserConfig, RunConfig
 from pipeline.data.loader import Batch
 from pipeline.networks import build_network, reset_network

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from benchmarks.measuring import Row, Timing, format_table
 from benchmarks.neuron_peers import make_spikingjellys
-from benchmarks.training import LOSS, both_ways, distance, plain_step, timed, train_step
+from benchmarks.training import LOSS, plain_step, timed, train_step
+from benchmarks.vgg_peers import both_ways, distance
 from pipeline.config.run_config import NetworkConfig, NeuronConfig, OptimiserConfig, RunConfig
 from pipeline.data.loader import Batch
 from pipeline.layers.attention import GATE_THRESHOLD

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks import acceptance_runs
+from benchmarks.measurements import VARIABLE, read_measurements
 from benchmarks.measuring import Row, format_table
+from benchmarks.promises import PROMISES
 from preprocess.building.build_event_store import build_event_store
 from preprocess.datasets import find_layout
 from preprocess.emulator.digits import emulate_digits
@@ -55,6 +59,49 @@ def test_networks_of_peers_give_equal_results(name: str):
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("| work | spikeloom | peer | ratio |") and "clif" in done.stdout.lower()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", [["neurons_gpu"], ["training_gpu", "gesture"], ["training_gpu", "vggsnn"]], ids=" ".join
+)
+def test_what_is_measured_on_a_gpu_runs_and_gives_the_results_of_peers(words: list[str], tmp_path: Path):
+    file = tmp_path / "measurements.jsonl"
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{words[0]}", *words[1:], "--tiny"],
+        cwd=REPOSITORY,
+        env=os.environ | {VARIABLE: str(file)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("| work | spikeloom | peer | ratio |")
+    # What exists on a GPU only: memory, fp16, its SpikingJelly kernels, torch.compile.
+    part = {"neurons_gpu": "neurons", "training_gpu": f"{words[-1]}-step"}[words[0]]
+    promised = {promise.name for promise in PROMISES if promise.part == part}
+    found = {entry["name"] for entry in read_measurements(file)}
+    assert found & promised == ({"clif-T10-bandwidth", "lif-T10-bandwidth"} if part == "neurons" else {"bf16-speed"})
+
+
+@pytest.mark.slow
+def test_the_acceptance_trains_from_recordings_and_reports_what_it_promises(tmp_path: Path, monkeypatch):
+    file = tmp_path / "measurements.jsonl"
+    monkeypatch.setenv(VARIABLE, str(file))
+    acceptance_runs.main(acceptance_runs.Arguments("training", tmp_path / "work", epochs=1, tiny=True))
+    values = {entry["name"]: entry["value"] for entry in read_measurements(file)}
+    assert {promise.name for promise in PROMISES if promise.part == "training"} <= set(values)
+    assert 0 <= values["accuracy"] <= 1 and values["samples-per-s"] > 0
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_acceptance_runs_two_trials_at_once_and_measures_their_overlap(tmp_path: Path, monkeypatch):
+    file = tmp_path / "measurements.jsonl"
+    monkeypatch.setenv(VARIABLE, str(file))
+    acceptance_runs.main(acceptance_runs.Arguments("search", tmp_path / "work", epochs=2, tiny=True))
+    values = {entry["name"]: entry["value"] for entry in read_measurements(file)}
+    assert values["done"] == 2.0 and 0.0 <= values["overlap"] <= 1.0
 
 
 @pytest.mark.ray

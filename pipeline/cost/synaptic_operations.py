@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal
@@ -141,8 +141,21 @@ class SynapseCounter:
 
     def operations(self, samples: int) -> SynapticOperations:
         """Return the mean operations of one sample; layers that never ran are left out."""
-        ran = {name: layer for name, layer in self._layers.items() if layer.inputs is not None}
-        return SynapticOperations(tuple(layer.describe(name, samples) for name, layer in ran.items()))
+        return SynapticOperations(
+            tuple(
+                SynapticLayer(name, self._layers[name].kind, *(count / samples for count in counts))
+                for name, counts in self.counts().items()
+            )
+        )
+
+    def counts(self) -> dict[str, tuple[int, ...]]:
+        """The counts so far of every layer that ran, in the order of `SynapticLayer`."""
+        return {name: layer.counts() for name, layer in self._layers.items() if layer.inputs is not None}
+
+    def add(self, counts: Mapping[str, tuple[int, ...]]) -> None:
+        """Add the counts of another process."""
+        for name, found in counts.items():
+            self._layers[name].add(found)
 
 
 class _Observer:
@@ -202,10 +215,14 @@ class _Layer:
         self.inputs = elements if self.inputs is None else self.inputs + elements
         self._dense, self._nonzeros = self._dense + dense * images, self._nonzeros + nonzeros
 
-    def describe(self, name: str, samples: int) -> SynapticLayer:
-        counts = (self._acs, self._macs, self._dense, self._nonzeros, self.inputs or 0)
-        acs, macs, dense, nonzeros, inputs = (int(count) / samples for count in counts)
-        return SynapticLayer(name, self.kind, acs, macs, dense, nonzeros, inputs)
+    def counts(self) -> tuple[int, ...]:
+        """The counts so far, in the order of `SynapticLayer`."""
+        return tuple(map(int, (self._acs, self._macs, self._dense, self._nonzeros, self.inputs or 0)))
+
+    def add(self, counts: tuple[int, ...]) -> None:
+        acs, macs, dense, nonzeros, inputs = counts
+        self._acs, self._macs, self._dense = self._acs + acs, self._macs + macs, self._dense + dense
+        self._nonzeros, self.inputs = self._nonzeros + nonzeros, (self.inputs or 0) + inputs
 
 
 def nonzeros_by_position(x: torch.Tensor, dims: int, rows: torch.Tensor | None = None) -> torch.Tensor:

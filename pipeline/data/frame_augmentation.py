@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from pipeline.config.augmentation_names import FRAME_AUGMENTATIONS
+from pipeline.data.on_device import on_device
 
 FLIP_PROBABILITY = 0.5
 ROLL_PIXELS = 5
@@ -127,8 +128,8 @@ def _gather(frames: torch.Tensor, rows: NDArray[np.int64], columns: NDArray[np.i
         rows: Shape (B, H).
         columns: Shape (B, W).
     """
-    y = torch.from_numpy(rows).to(frames.device)[:, :, None]
-    x = torch.from_numpy(columns).to(frames.device)[:, None, :]
+    y = on_device(rows, frames.device)[:, :, None]
+    x = on_device(columns, frames.device)[:, None, :]
     pixels = (y.clamp(min=0) * frames.shape[-1] + x.clamp(min=0)).flatten(1)
     flat = frames.flatten(-2)
     out = flat.gather(-1, pixels[None, :, None].expand_as(flat)).unflatten(-1, frames.shape[-2:])
@@ -172,7 +173,7 @@ def _interpolate(frames: torch.Tensor, matrices: NDArray[np.float64]) -> torch.T
     y = torch.arange(height, dtype=torch.float32, device=frames.device)[:, None] - (height - 1) / 2
     # grid_sample places the edges at -1 and 1. A matrix product might use TF32, with errors of whole pixels.
     scaled = matrices * (2 / np.array([width, height]))[:, None]
-    factors = torch.from_numpy(scaled.astype(np.float32)).to(frames.device)[..., None, None]
+    factors = on_device(scaled.astype(np.float32), frames.device)[..., None, None]
     grid = factors[:, :, 0] * x + factors[:, :, 1] * y
     images = frames.transpose(0, 1).flatten(1, 2)
     found = functional.grid_sample(images, grid.movedim(1, -1), "bilinear", "zeros", align_corners=False)
@@ -221,4 +222,4 @@ def _drop_cells(frames: torch.Tensor, generator: Generator) -> None:
     """Drop each cell with the same probability, drawn step by step, so that the first steps do not depend on T."""
     probability = generator.uniform(0.1, 0.5)
     cells = generator.random(tuple(frames.shape), dtype=np.float32) < probability
-    frames.masked_fill_(torch.from_numpy(cells).to(frames.device), 0)
+    frames.masked_fill_(on_device(cells, frames.device), 0)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from pipeline.config.run_config import InputConfig
+from pipeline.data.on_device import on_device
 from preprocess.datasets.images.image_layout import Normalisation
 from preprocess.store.frame_source import FrameSource
 from preprocess.store.repeated_images import RepeatedImages
@@ -69,7 +70,9 @@ def encode(counts: torch.Tensor, config: InputConfig, normalisation: Normalisati
 def _normalised(images: torch.Tensor, normalisation: Normalisation) -> torch.Tensor:
     """Images (..., 3, H, W) from 0 to 255 as float32: scaled to 0 to 1, less the mean, divided by the deviation."""
     scaled = images.to(torch.float32) / 255
-    mean, deviation = (torch.tensor(values, device=images.device)[:, None, None] for values in normalisation)
+    mean, deviation = (
+        on_device(np.array(values, np.float32), images.device)[:, None, None] for values in normalisation
+    )
     return scaled.sub_(mean).div_(deviation)
 
 

@@ -102,7 +102,8 @@ class FrameLoader:
             augmentation: As `dataset.augmentation`; only for training. Augmentation of events requires `EventFrames`.
             mixup_alpha: As `dataset.mixup_alpha`.
             mixing_epochs: As `dataset.mixing_epochs`.
-            group: Processes that share each batch; each loads the same number of its samples.
+            group: Processes that share the samples. In training, each loads the same number of samples of every batch;
+                otherwise, consecutive batches as one process would load them, possibly none.
 
         Raises:
             ValueError: If there is no seed for training, or augmentation outside training.
@@ -122,6 +123,7 @@ class FrameLoader:
         self.waited_s = 0.0
         self._frames = frames
         self.batch_size = batch_size
+        self.group = group
         self._config = config
         self._device = device
         self._seed = seed
@@ -138,12 +140,13 @@ class FrameLoader:
         self._frame_augmentations = names_in(FRAME_AUGMENTATIONS if self._images is None else ())
         self._event_augmentations = names_in(EVENT_AUGMENTATIONS)
         self._normalisation = normalisation_of(frames)
-        self._group = group
         self._labels = torch.from_numpy(frames.samples.label)
         self._lengths = torch.from_numpy(frames.lengths) if frames.binning.varies else None
         # Of images, one time step is read.
         self._stored_shape = frames.sample_shape if self._images is None else (1, *self._images.store.shape)
-        self._counts = np.empty((share_of(batch_size, group), *self._stored_shape), frames.dtype)
+        most = share_of(batch_size, group) if training else batch_size
+        self._counts = np.empty((most, *self._stored_shape), frames.dtype)
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._buffers = [self._new_buffer() for _ in range(2)]
 
     def _new_buffer(self) -> _Buffer:
@@ -153,8 +156,7 @@ class FrameLoader:
         source = self._frames.dtype
         dtype = {1: torch.uint8, 2: torch.int32}.get(source.itemsize, torch.int64)
         dtype = torch.float32 if source.kind == "f" else dtype
-        pinned = self._device.type == "cuda"
-        return _Buffer(torch.empty((steps, len(self._counts), *frame), dtype=dtype, pin_memory=pinned))
+        return _Buffer((steps, len(self._counts), *frame), dtype, self._device, self._copies)
 
     @property
     def samples(self) -> int:
@@ -168,6 +170,8 @@ class FrameLoader:
     def batches(self, epoch: int = 0) -> Iterator[Batch]:
         """Iterate over the batches of an epoch; adds the seconds spent waiting for them to `waited_s`."""
         plan = self._plan(epoch)
+        if not plan:
+            return
         frames = self._source(epoch)
         transform = self._transform(epoch)
         with ThreadPoolExecutor(1, thread_name_prefix="frames") as reader:
@@ -179,17 +183,11 @@ class FrameLoader:
                 if number + 1 < len(plan):
                     # Use the other buffer, because this one may still be being copied to the device.
                     ahead = reader.submit(self._read, frames, plan[number + 1], self._buffers[(number + 1) % 2], epoch)
-                sent = self._send(counts)
-                self._buffers[number % 2].mark(self._device)
-                labels = self._send(self._labels[indices])
                 steps = None if self._lengths is None else self._lengths[indices]
-                lengths = None if steps is None else self._send(steps)
+                sent, labels, lengths = self._buffers[number % 2].send(counts, self._labels[indices], steps)
                 self.waited_s += time.perf_counter() - start
                 inputs, shares = self._augmented_batch(transform(sent, indices, steps), labels, indices, epoch)
                 yield Batch(inputs, labels if shares is None else shares.argmax(1), lengths, shares)
-
-    def _send(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to(self._device, non_blocking=True)
 
     def _source(self, epoch: int) -> FrameSource:
         """The frames of an epoch; the events are augmented before they are binned."""
@@ -246,7 +244,17 @@ class FrameLoader:
         batches = [order[start : start + size] for start in range(0, len(order), size)]
         if self._training and not self._keep_last and len(batches[-1]) < size:
             batches.pop()
-        return [batch[self._group.rank :: self._group.size] for batch in batches]
+        if self._training:
+            return [batch[self.group.rank :: self.group.size] for batch in batches]
+        return batches[self.first_batch : self._first_batch_of(self.group.rank + 1)]
+
+    @property
+    def first_batch(self) -> int:
+        """How many batches of an epoch, outside training, the processes before this one load."""
+        return self._first_batch_of(self.group.rank)
+
+    def _first_batch_of(self, rank: int) -> int:
+        return rank * -(-len(self.indices) // self.batch_size) // self.group.size
 
     def _read(self, frames: FrameSource, indices: NDArray[np.int64], buffer: _Buffer, epoch: int) -> torch.Tensor:
         """Read counts into a buffer, time first, shape (T, B, 2, H, W); every second batch reuses the same buffer.
@@ -273,17 +281,52 @@ class FrameLoader:
 
 
 class _Buffer:
-    """Memory that is reused for batches."""
+    """Memory that is reused for batches, and their way to the device.
 
-    def __init__(self, counts: torch.Tensor) -> None:
-        self.counts = counts
+    For a GPU it is pinned, and copies have a stream of their own, so that they run while the GPU computes on earlier
+    batches, and the host waits for nothing. A copy from memory that is not pinned, even of a few labels, may make the
+    host wait for all queued work.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, copies: torch.cuda.Stream | None
+    ) -> None:
+        pinned = copies is not None
+        self.counts = torch.empty(shape, dtype=dtype, pin_memory=pinned)
+        self._numbers = torch.empty((2, shape[1]), dtype=torch.int64, pin_memory=pinned)
+        self._device, self._copies = device, copies
         self._copied: torch.cuda.Event | None = None
 
-    def mark(self, device: torch.device) -> None:
-        """Record that a copy to the device was started."""
-        if device.type == "cuda":
+    def send(
+        self, counts: torch.Tensor, labels: torch.Tensor, lengths: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """The batch on the device; what computes on it there starts after the copy.
+
+        Args:
+            counts: A part of `self.counts`, in which they were read.
+            labels: int64 (B,).
+            lengths: int64 (B,), or None.
+        """
+        if self._copies is None:
+            return (
+                counts.to(self._device),
+                labels.to(self._device),
+                None if lengths is None else lengths.to(self._device),
+            )
+        numbers = self._numbers[: 1 if lengths is None else 2, : len(labels)]
+        numbers[0] = labels
+        if lengths is not None:
+            numbers[1] = lengths
+        computing = torch.cuda.current_stream(self._device)
+        with torch.cuda.stream(self._copies):
+            sent = [part.to(self._device, non_blocking=True) for part in (counts, *numbers)]
             self._copied = torch.cuda.Event()
             self._copied.record()
+        computing.wait_stream(self._copies)
+        for tensor in sent:
+            # The allocator gives the memory to another batch only after the computation on it.
+            tensor.record_stream(computing)
+        return sent[0], sent[1], None if lengths is None else sent[2]
 
     def wait(self) -> None:
         """Wait until the copy to the device is complete."""

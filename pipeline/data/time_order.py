@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.config.run_config import TimeOrder
+from pipeline.data.on_device import on_device
 
 Reorder = Callable[[torch.Tensor, NDArray[np.int64], torch.Tensor | None], torch.Tensor]
 
@@ -71,7 +72,7 @@ def _gather_steps(frames: torch.Tensor, places: list[NDArray[np.int64]]) -> torc
     for b, place in enumerate(places):
         index[: len(place), b] = place
     batch = torch.arange(len(places), device=frames.device)
-    return frames[torch.from_numpy(index).to(frames.device), batch]
+    return frames[on_device(index, frames.device), batch]
 
 
 def _keep_fullest(frames: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from pipeline.evaluation.losses import answer_mask, spiking_loss, sum_logits
 from pipeline.evaluation.wilson_interval import accuracy_interval
 from pipeline.networks import SpikeCounter, reset_network
 from pipeline.runs.result_json import EvaluatedTest
+from pipeline.runtime.distributed import Group
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +92,9 @@ def evaluate(
 ) -> Evaluation:
     """Run a network in evaluation mode over all batches of a loader; its mode is restored at the end.
 
+    If the loader has a group of processes, each of them calls this function with the same weights, and gets the result
+    of the complete split.
+
     Args:
         network: A network on the device of the loader.
         loader: Loader of a split.
@@ -101,39 +105,83 @@ def evaluate(
     """
     training = network.training
     network.eval()
-    losses, labels, logits, correct = [], [], [], []
+    found = _Found()
     synapses = None if operations is None else SynapseCounter(network, operations)
-    also = () if operations is None else watched(operations)
-    total, counted_samples = len(loader.indices), 0
+    counter = SpikeCounter(network, () if operations is None else watched(operations))
+    total = len(loader.indices)
     stride = 1 if counted_batches is None else math.ceil(math.ceil(total / loader.batch_size) / counted_batches)
     try:
-        with torch.no_grad(), SpikeCounter(network, also) as counter:
-            for k, batch in enumerate(loader.batches()):
+        with torch.no_grad(), counter:
+            for k, batch in enumerate(loader.batches(), loader.first_batch):
                 counter.mask = batch.mask
                 counting = synapses is not None and k % stride == 0
                 if synapses is not None:
                     synapses.mask = batch.mask
-                counted_samples += len(batch.labels) if counting else 0
+                found.counted_samples += len(batch.labels) if counting else 0
                 with synapses if counting and synapses is not None else contextlib.nullcontext():
                     out = network(batch.frames)
                 reset_network(network)
-                losses.append(spiking_loss(out, batch.labels, config, batch.mask) * len(batch.labels))
-                labels.append(batch.labels.cpu())
                 counted = answer_mask(batch.mask, out, config.last_steps)
-                logits.append(sum_logits(out, counted).cpu())
-                correct.append(correct_by_step(out, batch.labels, counted))
+                found.losses.append(spiking_loss(out, batch.labels, config, batch.mask) * len(batch.labels))
+                found.labels.append(batch.labels.cpu())
+                found.logits.append(sum_logits(out, counted).cpu())
+                found.correct.append(correct_by_step(out, batch.labels, counted))
     finally:
         network.train(training)
+    whole = _combine(loader.group, found, counter, synapses)
     return Evaluation(
-        float(torch.stack(losses).sum()) / total,
-        torch.cat(labels).numpy(),
-        torch.cat(logits).numpy(),
+        float(torch.stack(whole.losses).sum()) / total,
+        torch.cat(whole.labels).numpy(),
+        torch.cat(whole.logits).numpy(),
         counter.rates(),
         counter.rate(),
-        None if looks_ahead(network) else torch.stack(correct).sum(0).cpu().numpy(),
+        None if looks_ahead(network) else torch.stack(whole.correct).sum(0).numpy(),
         counter.input_rates(),
-        None if synapses is None else synapses.operations(counted_samples),
+        None if synapses is None else synapses.operations(whole.counted_samples),
     )
+
+
+@dataclass
+class _Found:
+    """The results of some batches, in order.
+
+    Attributes:
+        losses: Loss * samples, float32 ().
+        labels: int64 (B,).
+        logits: As `Evaluation.logits`, (B, classes).
+        correct: As `Evaluation.correct_by_step`, (T,).
+        counted_samples: Number of samples whose synaptic operations were counted.
+    """
+
+    losses: list[torch.Tensor] = field(default_factory=list)
+    labels: list[torch.Tensor] = field(default_factory=list)
+    logits: list[torch.Tensor] = field(default_factory=list)
+    correct: list[torch.Tensor] = field(default_factory=list)
+    counted_samples: int = 0
+
+    def on_cpu(self) -> _Found:
+        losses, correct = ([value.cpu() for value in values] for values in (self.losses, self.correct))
+        return _Found(losses, self.labels, self.logits, correct, self.counted_samples)
+
+
+def _combine(group: Group, found: _Found, counter: SpikeCounter, synapses: SynapseCounter | None) -> _Found:
+    """Join the results of all processes in the order of the batches, and add their counts to the counters.
+
+    Counts are whole numbers, and every batch is computed and summed as by one process, so that the result is the same.
+    """
+    mine = (found.on_cpu(), counter.counts(), None if synapses is None else synapses.counts())
+    whole = _Found()
+    for rank, (part, spikes, operations) in enumerate(group.gather(mine)):
+        whole.losses += part.losses
+        whole.labels += part.labels
+        whole.logits += part.logits
+        whole.correct += part.correct
+        whole.counted_samples += part.counted_samples
+        if rank != group.rank:
+            counter.add(spikes)
+            if synapses is not None and operations is not None:
+                synapses.add(operations)
+    return whole
 
 
 def costs_of(count: CostCount, network: torch.nn.Module, found: Evaluation, timesteps: float) -> InferenceCosts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -68,7 +68,7 @@ class SpikeCounter:
         neurons = neuron_layers(network)
         self._neurons = frozenset(neurons)
         self._layers = neurons | {name: network.get_submodule(name) for name in also if name not in neurons}
-        self._spikes: dict[str, torch.Tensor] = {}
+        self._spikes: dict[str, int | torch.Tensor] = {}
         self._elements: dict[str, int | torch.Tensor] = dict.fromkeys(self._layers, 0)
         self.mask: torch.Tensor | None = None
         self._hooks: list[Any] = []
@@ -100,9 +100,19 @@ class SpikeCounter:
         self._spikes[name] = self._spikes[name] + found if name in self._spikes else found
         self._elements[name] = self._elements[name] + elements
 
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Spikes and elements so far of every module that ran."""
+        return {name: (int(count), int(self._elements[name])) for name, count in self._spikes.items()}
+
+    def add(self, counts: Mapping[str, tuple[int, int]]) -> None:
+        """Add the counts of another process."""
+        for name, (spikes, elements) in counts.items():
+            self._spikes[name] = self._spikes.get(name, 0) + spikes
+            self._elements[name] = self._elements[name] + elements
+
     def totals(self) -> torch.Tensor:
         """Total spikes, and total neurons * T * samples, of all layers; float64 (2,), exact below 2^53."""
-        device = next(iter(self._spikes.values())).device if self._spikes else None
+        device = next((count.device for count in self._spikes.values() if isinstance(count, torch.Tensor)), None)
         return torch.tensor(self._both(), dtype=torch.float64, device=device)
 
     def _both(self) -> tuple[int, int]:

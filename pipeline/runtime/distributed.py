@@ -1,7 +1,8 @@
 """Data-parallel training of one network by several processes that ``torchrun`` starts, one per GPU or on CPUs.
 
-Each process gets an equal share of every batch, and DistributedDataParallel averages their gradients. Only the first
-process evaluates and writes files. Batch norm uses the statistics of each process's own share, as is usual.
+Each process gets an equal share of every batch, and DistributedDataParallel averages their gradients. Batch norm uses
+the statistics of each process's own share; the running statistics are the first process's. An evaluation is divided
+into whole batches, so that its result is equal to that of one process. Only the first process writes files.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -20,8 +22,10 @@ from torch import nn
 
 from preprocess.errors import ConfigError
 
-# The other processes wait while the first one evaluates.
+# How long a process waits for the slowest one, which may still read its share of an evaluation from a slow disk.
 _PATIENCE = dt.timedelta(hours=2)
+
+Value = TypeVar("Value")
 
 # All networks wrapped by `Group.wrap` that still exist.
 _wrapped: weakref.WeakSet[nn.parallel.DistributedDataParallel] = weakref.WeakSet()
@@ -41,7 +45,7 @@ class Group:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that evaluates and writes files."""
+        """Whether this is the process that writes files."""
         return self.rank == 0
 
     def wrap(self, network: nn.Module) -> nn.Module:
@@ -63,6 +67,32 @@ class Group:
         if self.size > 1:
             dist.all_reduce(values)
         return values
+
+    def gather(self, value: Value) -> list[Value]:
+        """Return the values of all processes by rank, in each of them; they travel pickled, as CPU objects."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    @torch.no_grad()
+    def share_state(self, network: nn.Module) -> None:
+        """Overwrite parameters and buffers by those of the first process's network.
+
+        Training keeps parameters equal, but the running statistics of batch norm are of each process's own samples.
+        """
+        if self.size == 1:
+            return
+        by_type: dict[torch.dtype, list[torch.Tensor]] = {}
+        for tensor in (*network.parameters(), *network.buffers()):
+            by_type.setdefault(tensor.dtype, []).append(tensor)
+        for tensors in by_type.values():
+            # One message for each type; flat, because weights may have any memory order.
+            flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+            dist.broadcast(flat, 0)
+            for tensor, values in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+                tensor.copy_(values.view(tensor.shape))
 
     def broadcast(self, value: object) -> object:
         """Return the value of the first process, in each of them."""

@@ -191,7 +191,7 @@ class _Training:
             augmentation=config.dataset.augmentation if training else "none",
             mixup_alpha=config.dataset.mixup_alpha,
             mixing_epochs=config.dataset.mixing_epochs,
-            group=self.group if training else None,
+            group=self.group,
         )
 
     def start_or_resume(self, cache: Path) -> None:
@@ -256,10 +256,7 @@ class _Training:
             torch.manual_seed(int(seeds.generate_state(1)[0]))
         row = self._train_epoch(epoch)
         spent = time.perf_counter() - start
-        better = False
-        if self.group.first:
-            better = self._select(epoch, row)
-        self.best = cast(Best, self.group.broadcast(self.best))
+        better = self._select(epoch, row)
         self.rows.append(row)
         self.timings.append(
             {
@@ -327,6 +324,8 @@ class _Training:
         return True
 
     def _evaluate(self, split: str, counted_batches: int | None = None) -> Evaluation:
+        """Evaluate a split, each process a part of it, with the first process's weights and running statistics."""
+        self.group.share_state(self.learner.evaluated)
         loader = self._loader(getattr(self.data.splits, split))
         operations = self.cost_count.operations
         found = evaluate(self.learner.evaluated, loader, self.config.loss, operations, counted_batches)
@@ -354,20 +353,22 @@ class _Training:
 
     def finish(self, open_test: bool) -> ResultJson:
         """Load the selected weights, evaluate them on the test split if allowed, and write the result."""
+        config, network = self.config, self.learner.evaluated
+        epoch = 0
+        if self.group.first:
+            if config.selection == "last":
+                checkpoints.save_weights(self.folder / BEST, network, self.epoch)
+            epoch = checkpoints.load_weights(self.folder / BEST, network)
+        tested = self._evaluate("test") if open_test else None
         if not self.group.first:
             return cast(ResultJson, self.group.broadcast(None))
-        config, network = self.config, self.learner.evaluated
-        if config.selection == "last":
-            checkpoints.save_weights(self.folder / BEST, network, self.epoch)
-        epoch = checkpoints.load_weights(self.folder / BEST, network)
         result = describe_run(config, self.data, self.rows, self.timings, epoch)
         result["micro_batch"] = self.learner.micro_batch
         if self.accepted:
             result["accepted_changed_code"] = self.accepted
         if len(self.data.splits.test) == 0:
             result["test_samples"] = 0
-        if open_test:
-            tested = self._evaluate("test")
+        if tested is not None:
             result |= cast(ResultJson, describe_test(tested))
             result["energy"] = self._costs(tested, "test").describe()
             save_predictions(self.folder / "predictions.npz", self.data, tested)

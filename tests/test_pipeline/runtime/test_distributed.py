@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import runpy
@@ -16,7 +17,10 @@ from patience import PATIENCE_S
 from tiny_run import TINY, tiny_cache
 
 from pipeline.config.run_config import override, to_dict
-from pipeline.runs.run_folder import open_run
+from pipeline.data.loader import FrameLoader
+from pipeline.evaluation.evaluate import describe_test, evaluate
+from pipeline.evaluation.finished_run import evaluate_test, load_selected, open_run_data
+from pipeline.runs.run_folder import Run, open_run
 from pipeline.runtime.distributed import Group, group_from_env, local_device, share_of
 from preprocess.errors import ConfigError
 from preprocess.files import read_lines
@@ -26,15 +30,21 @@ pytestmark = pytest.mark.preloaded
 
 TESTS = Path(__file__).resolve().parent.parent.parent
 
-# One step with batch norm in evaluation mode: the gradients that each process holds afterwards. It ends by an exception
-# whose traceback, like the variables, still refers to the wrapped network.
+# First evaluations, from running statistics that differ by process. Then one step with batch norm in evaluation mode:
+# the gradients that each process holds afterwards. It ends by an exception whose traceback, like the variables, still
+# refers to the wrapped network.
 STEP = """
 import json, os, sys
+from dataclasses import replace
 from pathlib import Path
 import torch
 from tiny_run import TINY
-from pipeline.data.loader import Batch
+from pipeline.cost.operations import count_run_operations
+from pipeline.data.loader import Batch, FrameLoader
+from pipeline.data.run_data import open_data
+from pipeline.evaluation.evaluate import evaluate
 from pipeline.runtime.distributed import joined, group_from_env
+from preprocess.binning.binning_config import Binning
 from pipeline.training.learner import Learner
 from pipeline.networks import SpikeCounter, build_network
 
@@ -49,8 +59,28 @@ frames = torch.randint(0, 5, (3, 8, 2, 16, 16), generator=torch.Generator().manu
 labels = torch.arange(8) % 3
 name = f"{group.size}-{group.rank}"
 
+def evaluations():
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.fill_(group.rank)
+    group.share_state(network)
+    operations = count_run_operations(TINY, network, (16, 16), 3, cpu)
+    # Of 99.5 ms on average, so that samples have 3 or 4 frames.
+    varying = Binning(split_by="duration", duration_us=33_170)
+    for case, binning, samples, counted_batches in (
+        ("uneven shares", TINY.binning, 36, None),
+        ("a few counted batches", TINY.binning, 36, 2),
+        ("fewer batches than processes", TINY.binning, 5, 2),
+        ("varying T", varying, 36, None),
+    ):
+        data = open_data(replace(TINY, binning=binning), Path(sys.argv[2]))
+        indices = data.splits.test[:samples]
+        loader = FrameLoader(data.frames, indices, 8, TINY.input, cpu, group=group)
+        yield case, sum(map(len, loader._plan(0))), evaluate(network, loader, TINY.loss, operations, counted_batches)
+
 def step():
     with joined(group, cpu):
+        torch.save(list(evaluations()), f"{sys.argv[1]}/evaluations-{name}.pt")
         learner = Learner(TINY, network, cpu, group)
         mine = slice(group.rank, None, group.size)
         with SpikeCounter(network) as counter:
@@ -100,17 +130,17 @@ def cache(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def steps(tmp_path_factory) -> Path:
+def steps(tmp_path_factory, cache: Path) -> Path:
     """What one process left, and what two did."""
     folder = tmp_path_factory.mktemp("steps")
     script = folder / "step.py"
     script.write_text(STEP)
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [str(script), str(folder)])
+        patch.setattr(sys, "argv", [str(script), str(folder), str(cache)])
         runpy.run_path(str(script))
     torch.set_num_threads(threads)
-    ended = torchrun(2, str(script), str(folder))
+    ended = torchrun(2, str(script), str(folder), str(cache))
     assert ended.returncode == 0, ended.stderr
     return folder
 
@@ -122,6 +152,22 @@ def test_two_processes_average_to_the_gradients_of_the_joint_batch(steps: Path):
     for whole, a, b in zip(joint, first, second, strict=True):
         assert torch.equal(a, b)
         assert torch.allclose(a, whole, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_processes_that_share_an_evaluation_each_get_the_result_of_one_process(steps: Path):
+    alone, first, second = (
+        {case: (samples, found) for case, samples, found in torch.load(steps / file, weights_only=False)}
+        for file in ("evaluations-1-0.pt", "evaluations-2-0.pt", "evaluations-2-1.pt")
+    )
+    shares = {case: (first[case][0], second[case][0]) for case in alone}
+    assert shares.pop("fewer batches than processes") == (0, 5) and set(shares.values()) == {(16, 20)}
+    for case, (_, expected) in alone.items():
+        assert expected.firing_rate > 0 and expected.synapses.effective_macs > 0
+        for _, found in (first[case], second[case]):
+            for field in dataclasses.fields(expected):
+                a, b = getattr(found, field.name), getattr(expected, field.name)
+                assert np.array_equal(a, b) if isinstance(b, np.ndarray) else a == b, (case, field.name)
 
 
 @pytest.mark.slow
@@ -141,6 +187,7 @@ def test_torchrun_trains_one_run_and_resumes_it_bit_for_bit(cache: Path, tmp_pat
     whole = torchrun(2, str(tmp_path / "trainer.py"), str(tmp_path), str(cache))
     assert whole.returncode == 0, whole.stderr
     run = open_run(tmp_path / "whole")
+    _check_evaluations(run, cache)
     assert run.result is not None and len(run.metrics) == 3 and run.environment["processes"] == 2
     assert len(read_lines(tmp_path / "cut/metrics.jsonl")) == 2 and not (tmp_path / "cut/result.json").exists()
     resumed = torchrun(2, "-m", "pipeline", "train", "--resume", str(tmp_path / "cut"))
@@ -149,6 +196,20 @@ def test_torchrun_trains_one_run_and_resumes_it_bit_for_bit(cache: Path, tmp_pat
     assert read_lines(tmp_path / "whole/metrics.jsonl") == read_lines(tmp_path / "cut/metrics.jsonl")
     weights = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["network"] for name in ("whole", "cut")]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def _check_evaluations(run: Run, cache: Path) -> None:
+    """What both processes evaluated together is what one finds with the weights that the first one wrote."""
+    data = open_run_data(run, run.config, cache)
+    cpu = torch.device("cpu")
+    network, epoch = load_selected(run, data, cpu)
+    tested, result = evaluate_test(run, network, data, cpu), run.result
+    assert result is not None and {name: result[name] for name in describe_test(tested)} == describe_test(tested)
+    assert np.array_equal(np.load(run.folder / "predictions.npz")["logits"], tested.logits)
+    loader = FrameLoader(data.frames, data.splits.validation, run.config.batch_size, run.config.input, cpu)
+    found, row = evaluate(network, loader, run.config.loss), run.metrics[epoch - 1]
+    expected = (row["validation_loss"], row["validation_accuracy"], row["firing_rate"])
+    assert (found.loss, found.accuracy, found.firing_rate) == expected
 
 
 @pytest.mark.slow
