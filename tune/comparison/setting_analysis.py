@@ -122,6 +122,12 @@ class Difference(PairedDifference):
         return self.over_splits if self.bootstrap is None else self.bootstrap.t_interval
 
     @property
+    def may_not_generalise(self) -> bool:
+        """Whether the interval over test samples or splits includes zero: the test is over seeds, which share those."""
+        interval = self.crossed_interval
+        return interval is not None and interval[0] <= 0 <= interval[1]
+
+    @property
     def tested_on(self) -> str:
         """Where a difference is shown by the test over pairs."""
         return "on this test set" if self.pair == "seed" else "on these splits"
