@@ -142,6 +142,8 @@ def test_the_report_says_if_weights_changed_or_a_result_is_damaged(analysed: dic
         (["NOTHING", "rates"], "expected a run folder"),
         (["no-such-preset", "rates"], "no-such-preset"),
         (["EMPTY", "gradients"], "expected selected weights (best.pt), found none"),
+        *((["RUN", name, "--device", "tpu"], "device: expected auto, cpu, cuda or") for name in ANALYSES),
+        (["n-mnist-small", "dynamics", "--device", "xla"], "cuda:<number>, found 'xla'. Use auto."),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(run: Path, tmp_path: Path, argv: list[str], part: str, capsys):
@@ -151,6 +153,20 @@ def test_bad_input_is_one_line_and_exit_code_two(run: Path, tmp_path: Path, argv
     assert spikeloom(*(places.get(word, word) for word in argv)) == 2
     err = capsys.readouterr().err
     assert part in err and err.count("\n") == 1, err
+
+
+@pytest.mark.parametrize("name", ["gradients", "rates", "energy", "robustness", "inference"])
+def test_an_analysis_works_with_fewer_samples_than_a_batch_of_training_has(
+    run: Path, tmp_path: Path, name: str, capsys
+):
+    """Of a run, as if it had been trained with more samples."""
+    for path in run.iterdir():
+        if path.is_file():
+            shutil.copy(path, tmp_path / path.name)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"batch_size": 500}))
+    few = [option if option != "6" else "3" for option in FEW[name]]
+    assert spikeloom(tmp_path, name, *few) == 0, capsys.readouterr().err
 
 
 def test_many_layers_are_numbered_because_their_names_would_overlap():
