@@ -7,10 +7,10 @@ import platform
 import shlex
 from pathlib import Path
 
+from benchmarks.results_verdict import verdict
 from pipeline.config.run_config import PLACE_FIELDS, flatten
 from pipeline.presets.registry import find_preset
 from preprocess.files import write_whole
-from preprocess.terminal.plural import counted
 from tune.comparison.captions import about_figure, data_title
 from tune.comparison.comparison_plan import Comparison, read_comparison
 from tune.comparison.comparison_tables import accuracy_table, difference_table, equal_cost_table
@@ -26,9 +26,7 @@ from tune.rendering.firing_rate_figure import rates_panel
 from tune.rendering.labels import format_seeds, short_value
 from tune.rendering.panels import Panel, draw_panels
 from tune.rendering.style import PAPER, drawing
-from tune.rendering.table import Table, points
-from tune.stats.sign_flip import smallest_p
-from tune.stats.summary import LEVEL
+from tune.rendering.table import Table
 
 # Designs whose pages show these figures in addition to the differences.
 _CURVES = ("figure3a-small", "figure4-small", "figure10-small", "delayed-cue-small")
@@ -84,29 +82,6 @@ def _about(design: str, conclusion: Conclusion, commit: str) -> str:
         "Machine": f"{len(os.sched_getaffinity(0))} cores, {first.environment.get('processor')}, {platform.system()}",
     }
     return "\n".join(f"- {name}: {value}" for name, value in lines.items())
-
-
-def verdict(conclusion: Conclusion) -> str:
-    """One line: the range of each arm's differences, and in how many settings they are significant."""
-    found = []
-    for arm in conclusion.comparison.arms[1:]:
-        mine = [(result, one) for result, one in conclusion.differences if one.arm.name == arm.name and one.values]
-        if not mine:
-            continue
-        means = [sum(one.values) / len(one.values) for _, one in mine]
-        corrected = [p for result, one in mine if (p := conclusion.adjusted(result, one)) is not None]
-        span = " to ".join(dict.fromkeys((points(min(means)), points(max(means)))))
-        clear = sum(p <= LEVEL for p in corrected)
-        if smallest_p(most := max(len(one.values) for _, one in mine)) * conclusion.family > LEVEL:
-            said = f"{counted(most, 'seed')} {'is' if most == 1 else 'are'} too few for a test"
-        elif len(mine) > 1:
-            said = f"significant in {clear} of {len(mine)} settings"
-        else:
-            said = f"{'significant' if clear else 'no significant difference'}, p = {corrected[0]:.2g}"
-        found.append(f"{mine[0][1].label}: {span} percentage points ({said})")
-    epochs = conclusion.comparison.longest
-    only = "" if conclusion.converged else f"speed of learning at {epochs} epochs only: "
-    return only + ("; ".join(found) or "no pair of runs")
 
 
 def _converged(conclusion: Conclusion) -> str:

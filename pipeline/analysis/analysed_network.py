@@ -26,7 +26,7 @@ from pipeline.evaluation.finished_run import load_selected, open_run_data, requi
 from pipeline.networks.run_network import make_run_network
 from pipeline.presets.registry import PRESETS, find_preset
 from pipeline.runs.run_folder import Run, default_out, open_run
-from pipeline.runtime.device import compute_device
+from pipeline.runtime.device import choose_device, compute_device
 from preprocess.default_cache_folder import default_cache
 from preprocess.errors import RunError
 from preprocess.terminal.progress import Progress
@@ -68,7 +68,7 @@ class Analysed:
         """
         config = override(self.config, changes) if changes else self.config
         if self.run is None:
-            return open_data(config, self.cache, self.progress, needs_test=False)
+            return open_data(config, self.cache, self.progress, needs_test=False, needs_batch=False)
         return open_run_data(self.run, config, self.cache, self.progress)
 
     @contextlib.contextmanager
@@ -170,6 +170,9 @@ def open_analysed(
     folder = Path(target).expanduser().absolute()
     where = None if cache is None else Path(cache)
     changes = {} if device is None else {"device": device}
+    if device is not None:
+        # Some analyses compute nothing on it, and would ignore a wrong one.
+        choose_device(device)
     # A preset's name has no separator, so that ./NAME is always a folder.
     if str(target) in PRESETS or not (folder.exists() or len(Path(target).parts) > 1):
         preset = find_preset(str(target))

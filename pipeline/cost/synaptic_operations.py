@@ -1,10 +1,12 @@
 """Synaptic operations that inputs cause: a zero input costs nothing, and neither does a weight of zero.
 
-This is the count of NeuroBench (Yik et al., Nature Communications 2025): each nonzero input of a convolution or linear
-layer takes one operation for each nonzero weight that it meets, an accumulation (AC) if all inputs of the layer in this
-batch are -1, 0 or 1, and a multiply-accumulate operation (MAC) otherwise. Biases and products with padding are not
-counted. Table 6's rule instead counts all MACs of a layer that receives other values than spikes, so that average
-pooling hides how much the neurons before it fire.
+This is the count of NeuroBench (Yik et al., Nature Communications 2025): each nonzero input of a convolution or
+linear layer takes one operation for each nonzero weight that it meets, an accumulation (AC) if all inputs of the
+layer in all counted samples are -1, 0 or 1, and a multiply-accumulate operation (MAC) otherwise. NeuroBench's package
+decides so for each batch, so that its numbers depend on the batch size where some samples are binary by chance; they
+are the same as these if one batch has all samples. Biases and products with padding are not counted. Table 6's rule
+instead counts all MACs of a layer that receives other values than spikes, so that average pooling hides how much the
+neurons before it fire.
 
 Counts are whole numbers and exact. They use that an input element always meets the same weights: the operations of a
 batch are the nonzero inputs at each position, summed, times the position's fan-out.
@@ -141,15 +143,11 @@ class SynapseCounter:
 
     def operations(self, samples: int) -> SynapticOperations:
         """Return the mean operations of one sample; layers that never ran are left out."""
-        return SynapticOperations(
-            tuple(
-                SynapticLayer(name, self._layers[name].kind, *(count / samples for count in counts))
-                for name, counts in self.counts().items()
-            )
-        )
+        ran = [(name, layer) for name, layer in self._layers.items() if layer.inputs is not None]
+        return SynapticOperations(tuple(layer.describe(name, samples) for name, layer in ran))
 
     def counts(self) -> dict[str, tuple[int, ...]]:
-        """The counts so far of every layer that ran, in the order of `SynapticLayer`."""
+        """The counts so far of every layer that ran, by its name, for `add`."""
         return {name: layer.counts() for name, layer in self._layers.items() if layer.inputs is not None}
 
     def add(self, counts: Mapping[str, tuple[int, ...]]) -> None:
@@ -178,8 +176,9 @@ class _Layer:
         self.module, self.kind, self._spikes = module, kind, spikes
         self.calls = 0
         self.inputs: torch.Tensor | int | None = None
-        self._acs: torch.Tensor | int = 0
-        self._macs: torch.Tensor | int = 0
+        self._effective: torch.Tensor | int = 0
+        # Whether all counted inputs so far are -1, 0 or 1.
+        self._binary: torch.Tensor | bool = True
         self._dense: torch.Tensor | int = 0
         self._nonzeros: torch.Tensor | int = 0
         # By the shape of one input: the fan-out of each element, and their sum if no weight were zero.
@@ -206,23 +205,27 @@ class _Layer:
             effective, dense = nonzeros * each, each * shape.numel()
         elements = x.numel() if rows is None else rows.sum() * shape.numel()
         images = elements // shape.numel()
-        if self._spikes:
-            self._acs = self._acs + effective
-        else:
-            binary = _is_binary(x)
-            self._acs = self._acs + effective * binary
-            self._macs = self._macs + effective * ~binary
+        if not self._spikes and self._binary is not False:
+            self._binary = _is_binary(x, len(shape), rows) & self._binary
+        self._effective = self._effective + effective
         self.inputs = elements if self.inputs is None else self.inputs + elements
         self._dense, self._nonzeros = self._dense + dense * images, self._nonzeros + nonzeros
 
     def counts(self) -> tuple[int, ...]:
-        """The counts so far, in the order of `SynapticLayer`."""
-        return tuple(map(int, (self._acs, self._macs, self._dense, self._nonzeros, self.inputs or 0)))
+        """Effective and dense operations, nonzero inputs and all inputs so far; 1 if all were -1, 0 or 1, else 0."""
+        return tuple(map(int, (self._effective, self._dense, self._nonzeros, self.inputs or 0, self._binary)))
 
     def add(self, counts: tuple[int, ...]) -> None:
-        acs, macs, dense, nonzeros, inputs = counts
-        self._acs, self._macs, self._dense = self._acs + acs, self._macs + macs, self._dense + dense
+        effective, dense, nonzeros, inputs, binary = counts
+        self._effective, self._dense = self._effective + effective, self._dense + dense
         self._nonzeros, self.inputs = self._nonzeros + nonzeros, (self.inputs or 0) + inputs
+        self._binary = self._binary & bool(binary)
+
+    def describe(self, name: str, samples: int) -> SynapticLayer:
+        *counts, binary = self.counts()
+        effective, dense, nonzeros, inputs = (count / samples for count in counts)
+        acs, macs = (effective, 0.0) if binary else (0.0, effective)
+        return SynapticLayer(name, self.kind, acs, macs, dense, nonzeros, inputs)
 
 
 def nonzeros_by_position(x: torch.Tensor, dims: int, rows: torch.Tensor | None = None) -> torch.Tensor:
@@ -270,17 +273,28 @@ def input_dims(module: nn.Module) -> int:
     return 1 if isinstance(module, nn.Linear) else module.weight.dim() - 1  # type: ignore[operator]
 
 
-def _is_binary(x: torch.Tensor) -> torch.Tensor:
-    """Whether all elements are -1, 0 or 1; bool, ()."""
-    some = x.flatten()[::_STRIDE] if x.is_contiguous() else x[..., ::_STRIDE]
-    if x.device.type == "cpu" and not _is_sign(some):
-        # A few elements suffice, and on the CPU it costs nothing to look at them.
-        return torch.tensor(False)
-    return _is_sign(x)
+def _is_binary(x: torch.Tensor, dims: int, rows: torch.Tensor | None) -> torch.Tensor | bool:
+    """Whether all counted elements are -1, 0 or 1; on a GPU a tensor, for which nothing waits.
+
+    Args:
+        x: (..., *position), with `dims` dimensions of a position.
+        dims: Number of dimensions of a position.
+        rows: The leading elements that count; None counts all.
+    """
+    if rows is not None:
+        signs = _are_signs(x).flatten(x.dim() - dims).all(-1).flatten()
+        found = (signs | ~rows.flatten()).all()
+    else:
+        some = x.flatten()[::_STRIDE] if x.is_contiguous() else x[..., ::_STRIDE]
+        if x.device.type == "cpu" and not _are_signs(some).all():
+            # A few elements suffice, and on the CPU it costs nothing to look at them.
+            return False
+        found = _are_signs(x).all()
+    return bool(found) if x.device.type == "cpu" else found
 
 
-def _is_sign(x: torch.Tensor) -> torch.Tensor:
-    return ((x == 0) | (x.abs() == 1)).all()
+def _are_signs(x: torch.Tensor) -> torch.Tensor:
+    return (x == 0) | (x.abs() == 1)
 
 
 def _fan_out(module: nn.Module, shape: tuple[int, ...]) -> tuple[torch.Tensor, int]:

@@ -47,7 +47,14 @@ class RunData:
         return is_emulated(self.frames.dataset)
 
 
-def open_data(config: RunConfig, cache: Path, progress: Progress | None = None, *, needs_test: bool = True) -> RunData:
+def open_data(
+    config: RunConfig,
+    cache: Path,
+    progress: Progress | None = None,
+    *,
+    needs_test: bool = True,
+    needs_batch: bool = True,
+) -> RunData:
     """Open the data of a configuration and split the samples; a missing frame cache is built.
 
     Args:
@@ -55,6 +62,7 @@ def open_data(config: RunConfig, cache: Path, progress: Progress | None = None, 
         cache: The folder of all caches.
         progress: Reports the progress of building a frame cache.
         needs_test: Whether a data set without a test split is refused.
+        needs_batch: Whether a training set that does not fill a batch is refused; only training needs one.
 
     Raises:
         CacheError: If there is no event store, with the command that builds it.
@@ -62,7 +70,7 @@ def open_data(config: RunConfig, cache: Path, progress: Progress | None = None, 
     """
     frames = _open_frames(config, cache, progress)
     splits = split_for(config, frames, needs_test=needs_test)
-    if not config.batches_per_epoch(len(splits.train)):
+    if needs_batch and not config.batches_per_epoch(len(splits.train)):
         raise ConfigError(
             f"batch_size: expected at most the {len(splits.train)} training samples of {config.dataset.name}, "
             f"found {config.batch_size}. Lower batch_size, or train on the incomplete batch with keep_last."

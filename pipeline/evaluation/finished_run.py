@@ -42,7 +42,7 @@ def open_run_data(run: Run, config: RunConfig, cache: Path, progress: Progress |
         RunError: If the data set was preprocessed from other files since the run was trained.
         CacheError: If the data set has no event store.
     """
-    data = open_data(config, cache, progress)
+    data = open_data(config, cache, progress, needs_batch=False)
     trained_on = run.environment.get("data")
     if trained_on not in (None, data.frames.fingerprint):
         raise RunError(

@@ -31,7 +31,10 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"device: expected auto, cpu, cuda or cuda:<number>, found '{name}'") from None
+        device = None
+    # PyTorch knows more names, such as meta and xla, for which nothing here is made.
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device: expected auto, cpu, cuda or cuda:<number>, found '{name}'. Use auto.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
         raise ConfigError(f"device: expected one of this machine's {found} CUDA devices, found '{name}'. Use auto.")

@@ -30,6 +30,12 @@ def fold_of_samples(samples: SampleTable, name: str, folds: int, seed: int) -> N
     """
     own = [group or f"\0{sample}" for group, sample in zip(samples.group, samples.name, strict=True)]
     groups, first, of_sample, counts = np.unique(own, return_index=True, return_inverse=True, return_counts=True)
+    if len(groups) == 1:
+        raise ConfigError(
+            f"dataset.split: leave-groups-out needs at least two groups (people or recordings), but all samples of "
+            f"{name} belong to one, which cannot be divided. Record more, or choose another "
+            "dataset.split."
+        )
     if len(groups) < folds:
         raise ConfigError(
             f"dataset.folds: expected at most {len(groups)}, the number of groups (people or recordings) in {name}, "

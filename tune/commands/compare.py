@@ -344,6 +344,7 @@ def _axes(entries: Sequence[str], config: RunConfig) -> Mapping[str, Sequence[An
 
     if not entries:
         return {}
+    _refuse_axes([entry.partition("=")[0].strip() for entry in entries])
     try:
         space = parse_space(entries, config)
     except ConfigError as error:
@@ -352,11 +353,6 @@ def _axes(entries: Sequence[str], config: RunConfig) -> Mapping[str, Sequence[An
         raise UsageError(*errors) from None
     axes: dict[str, Sequence[Any]] = {}
     for dimension in space.dimensions:
-        if dimension.path in ("seed", "neuron.name"):
-            raise UsageError(
-                f"--over {dimension.path}: expected another field, because seeds and neurons have options of their "
-                "own. Use --seeds and --neurons."
-            )
         if not isinstance(dimension, Choice):
             raise UsageError(
                 f"--over {dimension.path}: expected a list of values, found a range. Write its values, such as "
@@ -364,6 +360,34 @@ def _axes(entries: Sequence[str], config: RunConfig) -> Mapping[str, Sequence[An
             )
         axes[dimension.path] = dimension.values
     return axes
+
+
+def _refuse_axes(paths: Sequence[str]) -> None:
+    """Refuse fields in which settings may not differ; a search refuses them for reasons of its own."""
+    from pipeline.config.run_config import PLACE_FIELDS
+    from tune.space.parser import SCORED_ON
+
+    errors = []
+    for path in paths:
+        if path in ("seed", "neuron.name"):
+            errors.append(
+                f"--over {path}: expected another field, because seeds and neurons have options of their own. Use "
+                "--seeds and --neurons."
+            )
+        elif path in PLACE_FIELDS:
+            errors.append(
+                f"--over {path}: expected a field that affects the results of a run, found one that only affects where "
+                f"it runs. Set it for the whole comparison: --{path}"
+            )
+        elif path in SCORED_ON:
+            errors.append(
+                f"--over {path}: expected a field that leaves the evaluated samples as they are, because accuracies on "
+                f"different samples cannot be compared. Make a comparison for each value: --{path} VALUE --out DIR. "
+                "Splits of one kind can be repeated (--over dataset.fold=... or dataset.split_seed=...), and another "
+                "data set added (--also PRESET)."
+            )
+    if errors:
+        raise UsageError(*errors)
 
 
 def _resumed(arguments: Arguments, argv: Sequence[str]) -> tuple[Comparison, Path]:

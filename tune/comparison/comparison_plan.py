@@ -117,6 +117,22 @@ class Comparison:
         """The largest number of epochs of a run."""
         return max(setting.config.schedule.last_epoch for setting in self.settings)
 
+    @property
+    def equally_long(self) -> bool:
+        """Whether all settings have the same number of epochs."""
+        return len({setting.config.schedule.last_epoch for setting in self.settings}) == 1
+
+    @property
+    def added_arms(self) -> tuple[str, ...]:
+        """The names of the arms that were added after some of the first ones' runs were done."""
+        before: set[str] = set()
+        added: list[str] = []
+        for entry in self.declared:
+            if entry["runs_done"]:
+                added += [name for name in entry["arms"] if name not in before]
+            before.update(entry["arms"])
+        return tuple(added)
+
     def stretched(self, factor: int) -> Comparison:
         """The same comparison with all epochs multiplied, or divided by -factor, for `auto`."""
         assert self.auto is not None

@@ -197,9 +197,7 @@ class Conclusion:
             return margin_sentence(verdict, difference, margin)
         if adjusted <= LEVEL:
             better = difference.arm if summary.mean > 0 else difference.minus
-            low, high = difference.crossed_interval or (summary.mean, summary.mean)
-            if low <= 0 <= high:
-                # The test is over seeds; all of them share the same few test samples.
+            if difference.may_not_generalise:
                 return (
                     f"{better.label} is significantly better {difference.tested_on}, but the interval over "
                     f"{difference.unit} includes zero, so this may not generalise."

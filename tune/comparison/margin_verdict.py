@@ -82,12 +82,9 @@ def margin_sentence(verdict: MarginVerdict, difference: Difference, margin: floa
     assert summary is not None
     if verdict.decision == "different":
         better = difference.arm if summary.mean > 0 else difference.minus
-        interval = difference.interval
-        beyond = interval is not None and (interval[0] > margin or interval[1] < -margin)
-        size = f"by more than {within}" if beyond else f"whether by more than {within} is not shown"
-        low, high = difference.crossed_interval or (summary.mean, summary.mean)
-        # The test is over seeds; all of them share the same few test samples.
-        limit = f"; the interval over {difference.unit} includes zero, so this may not generalise" * (low <= 0 <= high)
+        size = f"by more than {within}" if difference.exceeds(margin) else f"whether by more than {within} is not shown"
+        limit = f"; the interval over {difference.unit} includes zero, so this may not generalise"
+        limit *= difference.may_not_generalise
         return f"different: {better.label} is significantly better {difference.tested_on}, {size}{limit}."
     if summary.n == 1:
         return f"not decided whether equivalent within {within}: one pair of runs cannot show it."

@@ -18,7 +18,7 @@ from preprocess.store.imported_frames import open_dataset
 from tune.comparison.arms import Arm, PairedDifference, Setting
 from tune.comparison.comparison_plan import Comparison, Outcome, Outcomes
 from tune.comparison.convergence.convergence_by_seed import Speed, convergence_by_seed, curve_area, speed_by_seed
-from tune.comparison.resampling.over_splits import interval_over_splits, test_per_train
+from tune.comparison.resampling.over_splits import interval_over_splits, test_per_train, unequal_shares
 from tune.comparison.sample_predictions import has_predictions, read_correct, read_groups
 from tune.comparison.training_time import training_seconds
 from tune.stats.bootstrap import Bootstrap, bootstrap_accuracy, paired_bootstrap
@@ -106,6 +106,11 @@ class Difference(PairedDifference):
         """p-value of the two one-sided t-tests, not corrected; the spread is at least one test sample."""
         return equivalence_p(self.values, margin, least_std=self.resolution)
 
+    def exceeds(self, margin: float) -> bool:
+        """Whether the interval over seeds lies beyond the margin; the spread is at least one test sample."""
+        interval = t_interval(self.values, least_std=self.resolution)
+        return interval is not None and (interval[0] > margin or interval[1] < -margin)
+
     @property
     def resolution(self) -> float:
         """The share of one test sample; 0 if their number is unknown."""
@@ -120,6 +125,12 @@ class Difference(PairedDifference):
     def crossed_interval(self) -> tuple[float, float] | None:
         """Interval of the mean, Student's t over seeds and test samples or splits."""
         return self.over_splits if self.bootstrap is None else self.bootstrap.t_interval
+
+    @property
+    def may_not_generalise(self) -> bool:
+        """Whether the interval over test samples or splits includes zero: the test is over seeds, which share those."""
+        interval = self.crossed_interval
+        return interval is not None and interval[0] <= 0 <= interval[1]
 
     @property
     def tested_on(self) -> str:
@@ -157,6 +168,7 @@ class SettingResult:
         tuned: The tuned values of each arm, by its name.
         unread: Why intervals over test samples are missing, one cause each.
         draws: The splits, if they are a factor; `config` is then that of the first, and `test_samples` the smallest.
+        unequal: The smallest and largest ratio of test to training samples, if splits are very unequal in it.
     """
 
     setting: Setting
@@ -170,6 +182,7 @@ class SettingResult:
     tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     draws: tuple[Resampling, ...] = ()
+    unequal: tuple[float, float] | None = None
 
     @property
     def config(self) -> RunConfig:
@@ -262,6 +275,7 @@ def analyse_setting(
         tuned={arm.name: comparison.tuned.get((setting.name, arm.name), {}) for arm in comparison.arms},
         unread=(unread,) if unread else () if draws else tuple(_without_predictions(setting, arms, every)),
         draws=draws,
+        unequal=unequal_shares(results) if draws else None,
     )
 
 

@@ -23,8 +23,8 @@ from tune.space.named_spaces import NAMED_SPACES
 FORMS = f"a named space ({', '.join(NAMED_SPACES)}), a file, field=a,b,c or field=lo:hi[:log][:N]"
 
 _MOST_VALUES = 1000
-# These fields decide which samples score a trial; an augmentation changes only training samples.
-_SCORED_ON = ("dataset.name", "dataset.split", "dataset.validation_fraction", "selection")
+SCORED_ON = ("dataset.name", "dataset.split", "dataset.validation_fraction", "selection")
+"""The fields that decide which samples score a trial; an augmentation changes only training samples."""
 SPLIT_DRAWS = ("dataset.fold", "dataset.split_seed")
 """The fields that choose among splits of one kind: repetitions in a comparison, but other samples in a search."""
 _NOT_SEARCHED = ("schedule.stop_epoch", "start_from")
@@ -122,7 +122,7 @@ def _refuse_fixed(path: str) -> None:
             f"expected a field that affects the results of a trial, found {path}, which only affects where it runs. "
             f"Set it with --{path}."
         )
-    if path in _SCORED_ON:
+    if path in SCORED_ON:
         raise ConfigError(
             f"expected a field whose values can be ranked, found {path}: trials that differ in it are scored on "
             "different samples. Run one search for each value."

@@ -34,13 +34,14 @@ def _spread(values: Sequence[float]) -> float:
     return std if std > _ROUNDING * max(map(abs, values)) else 0.0
 
 
-def t_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float] | None:
+def t_interval(values: Sequence[float], level: float = LEVEL, *, least_std: float = 0.0) -> tuple[float, float] | None:
     """Confidence interval of the mean with coverage 1 - level, by Student's t.
 
     mean ± t(1 - level / 2; n - 1) * std / sqrt(n), which assumes independent and approximately normal values. None for
-    a single value, and for equal values: that a few are equal does not imply that others would be.
+    a single value, and for equal values: that a few are equal does not imply that others would be. The standard
+    deviation is taken to be at least `least_std`, such as the resolution of an accuracy.
     """
-    if len(values) < 2 or not (std := _spread(values)):
+    if len(values) < 2 or not (std := max(_spread(values), least_std)):
         return None
     # The quantile of t; scipy.stats has it too, but takes a second to load.
     from scipy.special import stdtrit

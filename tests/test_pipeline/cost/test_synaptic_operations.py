@@ -115,6 +115,40 @@ def test_operations_of_a_convolution_and_a_linear_layer_by_hand():
     assert counted(network, frames.clamp(max=1)).layers[0].acs == 3 + 8
 
 
+@pytest.mark.parametrize("sizes", [(3,), (1, 2), (2, 1), (1, 1, 1)])
+def test_the_kind_of_operations_does_not_depend_on_the_batches(sizes: tuple[int, ...]):
+    """Samples whose inputs are binary by chance take MACs like the others; those that are left out decide nothing."""
+    network = nn.Sequential(nn.Flatten(0, 1), nn.Conv2d(1, 2, 3))
+    frames = (torch.rand(T, B, 1, 5, 5, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    frames[-1, -1, 0, 2, 2] = 2.0
+    operations = count_operations(network, torch.ones(1, 1, 1, 5, 5))
+    for mask in (None, torch.ones(T, B, dtype=torch.bool), torch.arange(T)[:, None].expand(T, B) < T - 1):
+        with torch.no_grad(), SynapseCounter(network, operations) as counter:
+            for batch, counts in zip(
+                frames.split(sizes, 1), [None] * B if mask is None else mask.split(sizes, 1), strict=False
+            ):
+                counter.mask = counts
+                network(batch)
+        (layer,) = counter.operations(B).layers
+        left_out = mask is not None and not mask.all()
+        assert (layer.acs > 0, layer.macs > 0) == (left_out, not left_out)
+        assert layer == counted(network, frames, mask).layers[0]
+
+
+@pytest.mark.parametrize("binary_first", [False, True])
+def test_counts_of_two_processes_add_up_to_those_of_one(binary_first: bool):
+    network = nn.Sequential(nn.Flatten(0, 1), nn.Conv2d(1, 2, 3))
+    frames = (torch.rand(T, B, 1, 5, 5, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    frames[0, -1 if binary_first else 0, 0, 2, 2] = 2.0
+    operations = count_operations(network, torch.ones(1, 1, 1, 5, 5))
+    mine, other = SynapseCounter(network, operations), SynapseCounter(network, operations)
+    for counter, share in ((mine, frames[:, :1]), (other, frames[:, 1:])):
+        with torch.no_grad(), counter:
+            network(share)
+    mine.add(other.counts())
+    assert mine.operations(B) == counted(network, frames)
+
+
 def test_padding_of_short_samples_does_not_count():
     network = network_of("rsnn")
     frames = frames_of()

@@ -120,7 +120,7 @@ def test_official_validation_users_play_no_part_in_folds():
     [
         (recordings(1), 2, r"leave-groups-out needs two groups .* in x fold \d has all samples of class \d"),
         (recordings(2), 7, "dataset.folds: expected at most 6, the number of groups .* in x, found 7"),
-        (table([0, 1, 0, 1], group="all"), 2, "expected at most 1, the number of groups"),
+        (table([0, 1, 0, 1], group="all"), 2, "all samples of x belong to one, which cannot be divided"),
     ],
 )
 def test_folds_that_cannot_be_are_refused_in_every_fold(samples: SampleTable, folds: int, message: str):

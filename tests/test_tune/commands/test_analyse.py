@@ -13,6 +13,7 @@ import pytest
 from markupsafe import escape
 from tiny_run import TINY, tiny_cache
 
+from pipeline.analysis.analysed_network import Analysed, open_analysed
 from pipeline.analysis.registry import ANALYSES
 from pipeline.config.run_config import override
 from pipeline.evaluation.evaluate_run import run_cache
@@ -152,6 +153,8 @@ def test_the_report_says_if_weights_changed_or_a_result_is_damaged(analysed: dic
         (["NOTHING", "rates"], "expected a run folder"),
         (["no-such-preset", "rates"], "no-such-preset"),
         (["EMPTY", "gradients"], "expected selected weights (best.pt), found none"),
+        *((["RUN", name, "--device", "tpu"], "device: expected auto, cpu, cuda or") for name in ANALYSES),
+        (["n-mnist-small", "dynamics", "--device", "xla"], "cuda:<number>, found 'xla'. Use auto."),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(run: Path, tmp_path: Path, argv: list[str], part: str, capsys):
@@ -223,6 +226,19 @@ def test_a_neuron_is_either_analysed_or_refused_with_the_reason(psn_run: Path, t
         assert reasons[name] in err and "lif, clif" in err
     else:
         assert spikeloom(*argv) == 0
+
+
+def test_an_analysis_works_with_fewer_samples_than_a_batch_of_training_has(run: Path, tmp_path: Path, capsys):
+    """Of a run, as if it had been trained with more samples, and of a preset."""
+    for path in run.iterdir():
+        if path.is_file():
+            shutil.copy(path, tmp_path / path.name)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"batch_size": 500}))
+    assert spikeloom(tmp_path, "rates", "--samples", "3") == 0, capsys.readouterr().err
+    cache = open_analysed(run).cache
+    preset = Analysed("tiny", override(TINY, {"batch_size": 500}), cache, None)
+    assert 0 < len(preset.open_data().splits.train) < 500
 
 
 def test_many_layers_are_numbered_because_their_names_would_overlap():

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from preprocess.errors import SpikeloomError
+from preprocess.terminal.command_line import UsageError
 from tune.commands import compare as command
 from tune.comparison.comparison_plan import Comparison
 from tune.resources.allocation import ResourceRequest
 from tune.resources.execution_options import ExecutionOptions
+from tune.space.parser import SCORED_ON
 
 # Trials one after another, in one process; nothing is measured before them.
 ONE = ExecutionOptions(request=ResourceRequest(concurrent=1))
@@ -27,6 +30,15 @@ ONE = ExecutionOptions(request=ResourceRequest(concurrent=1))
         (["--resume", "x", "--seeds", "9"], "--resume: expected only --accept-changed-code, --address"),
         (["gestures-small", "--over", "neuron.tau"], "--over neuron.tau: expected field=a,b,c"),
         (["gestures-small", "--over", "neuron.tau=1.5:3"], "expected a list of values, found a range"),
+        (["gestures-small", "--over", "neuron.name=lif,clif"], "Use --seeds and --neurons."),
+        (
+            ["gestures-small", "--over", "device=cpu,cuda"],
+            "only affects where it runs. Set it for the whole comparison",
+        ),
+        (
+            ["gestures-small", "--over", "dataset.split=by-group,random-0.9"],
+            "accuracies on different samples cannot be",
+        ),
         (["--resume", "nowhere"], "expected a comparison (with comparison.json), found none"),
     ],
 )
@@ -36,6 +48,14 @@ def test_faulty_arguments_are_refused(argv: list[str], message: str, tmp_path: P
         command.run(argv)
     assert message in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_refused_factor_is_not_answered_in_the_words_of_a_search():
+    for path in SCORED_ON:
+        with pytest.raises(UsageError) as caught:
+            plan("gestures-small", "--over", f"{path}=a,b")
+        assert str(caught.value).startswith(f"--over {path}: expected")
+        assert not {"trial", "trials", "search", "ranked"} & set(re.findall(r"\w+", str(caught.value)))
 
 
 def plan(*argv: str) -> Comparison:

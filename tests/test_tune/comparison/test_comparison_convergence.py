@@ -235,6 +235,56 @@ def test_doubling_stops_at_the_stated_maximum_and_the_verdict_keeps_its_warning(
     )
 
 
+def several_lengths(folder: Path) -> Comparison:
+    configs = {epochs: override(CONFIG, {"schedule.epochs": epochs}) for epochs in (4, 8)}
+    settings = tuple(Setting(f"p{epochs}", config, {"preset": f"p{epochs}"}) for epochs, config in configs.items())
+    return replace(auto_comparison(folder, most=16), settings=settings)
+
+
+def test_presets_of_different_lengths_are_multiplied_by_the_same_factor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    comparison = several_lengths(tmp_path)
+    comparison.write(tmp_path)
+    last = train_rounds(comparison, tmp_path, trainer(tmp_path, {"lif": 2, "clif": 6}), Progress())
+    assert "after up to 8 epochs: all runs are trained again for up to 16 epochs\n" in capsys.readouterr().err
+    said = next(line for line in conclude(last, tmp_path).sentences() if line.startswith("The number of epochs was "))
+    assert said.startswith(
+        "The number of epochs was multiplied by 2 for all runs (the longest from 8 to 16), where every"
+    )
+    said = next(line for line in conclude(comparison, tmp_path).sentences() if line.startswith("The number of epochs"))
+    assert "left as it was for all runs (the longest: 8)" in said
+
+
+def test_runs_that_all_diverged_cannot_be_assessed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    comparison = auto_comparison(tmp_path)
+    comparison.write(tmp_path)
+
+    def train(now: Comparison) -> None:
+        ledger = Ledger(tmp_path)
+        for config in ledger.unfinished(now.configs()):
+            ledger.trial_folder(config).mkdir(parents=True)
+            ledger.end(config, "failed", "expected a finite loss, found nan at step 3 of epoch 2")
+
+    assert train_rounds(comparison, tmp_path, train, Progress()) == comparison
+    said = capsys.readouterr().err
+    assert "no run could be assessed for convergence: epochs are not doubled" in said and "0 of 0" not in said
+    assert any(line.startswith("No run could be assessed for") for line in conclude(comparison, tmp_path).sentences())
+
+
+@pytest.mark.parametrize(("lif", "only"), [(2, True), (12, False)])
+def test_a_neuron_added_late_that_makes_all_others_train_longer_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lif: int, only: bool
+):
+    both = auto_comparison(tmp_path, most=8)
+    first = replace(both, arms=both.arms[:1]).declare(0)
+    comparison = replace(both, declared=first.declared).declare(2)
+    assert comparison.added_arms == ("clif",) and first.added_arms == ()
+    train_rounds(comparison, tmp_path, trainer(tmp_path, {"lif": lif, "clif": 12}), Progress())
+    said = "for 8 epochs; only CLIF, added later, had not converged, and the results of all other neurons change"
+    assert (said in capsys.readouterr().err) == only
+
+
 def test_a_plateau_is_seen_by_the_run_of_half_the_epochs(tmp_path: Path):
     comparison = auto_comparison(tmp_path)
     comparison.write(tmp_path)

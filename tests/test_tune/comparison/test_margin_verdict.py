@@ -75,6 +75,15 @@ def test_differences_beyond_the_margin_are_different(tmp_path: Path, shift: int,
     assert conclusion.sentences()[0].endswith(f"different: CLIF is significantly better on this test set, {size}")
 
 
+@pytest.mark.parametrize(("margin", "beyond"), [(0.005, True), (0.04, False)])
+def test_equal_differences_vary_by_at_least_one_test_sample(tmp_path: Path, margin: float, beyond: bool):
+    """Six times 2 of 40 samples: 5 percentage points, and one sample is 2.5."""
+    conclusion = judged(tmp_path, margin, lif=[30] * 6, clif=[32] * 6)
+    assert verdict_of(conclusion) == "different"
+    within = f"by more than {100 * margin:g} percentage points"
+    assert conclusion.sentences()[0].endswith(f", {within}." if beyond else f", whether {within} is not shown.")
+
+
 def test_an_interval_on_both_sides_of_the_margin_does_not_show_a_difference_beyond_it(tmp_path: Path):
     # All signs agree, so the sign-flip test finds a difference; one outlier makes the interval wide on both sides.
     conclusion = judged(tmp_path, 0.01, lif=[10] * 8, clif=[11, 11, 11, 11, 11, 11, 11, 40])

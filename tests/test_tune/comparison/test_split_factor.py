@@ -26,6 +26,7 @@ from tune.report.comparison_section import comparison_section
 from tune.stats.resampled_interval import resampled_interval
 from tune.stats.sign_flip import sign_flip_p
 from tune.stats.summary import t_interval
+from tune.trials.ledger import Ledger
 
 FOLDS = override(CONFIG, {"dataset.split": "leave-groups-out", "dataset.folds": 3})
 # Correct test samples of 40, by fold and seed.
@@ -97,6 +98,18 @@ def test_the_sentences_say_which_splits_and_that_test_samples_differ(tmp_path: P
     section = comparison_section(tmp_path, "c")
     assert any("leave-groups-out (folds 0, 1, 2 of 3)" in line for line in section.sentences)
     assert any("Test samples differ between splits" in table.note for table in section.tables)
+
+
+@pytest.mark.parametrize(("train", "said"), [((80, 80, 45), ""), ((80, 80, 16), "0.5 to 2.5 test samples for each")])
+def test_splits_of_very_unequal_sizes_make_the_interval_rough(tmp_path: Path, train: tuple[int, ...], said: str):
+    planned = folds()
+    written(tmp_path, planned)
+    for setting, count in zip(planned.settings, train, strict=True):
+        for arm in planned.arms:
+            path = Ledger(tmp_path).trial_folder(planned.config_of(setting, arm, 7)) / "result.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"train_samples": count}))
+    (sentence,) = [line for line in conclude(planned, tmp_path).sentences() if line.startswith("A pair is one seed")]
+    assert said in sentence and ("the interval uses the mean of these ratios" in sentence) == bool(said)
 
 
 def test_folds_that_were_not_run_are_admitted(tmp_path: Path):

@@ -12,9 +12,12 @@ from made_up import CONFIG, write_comparison, write_comparison_runs, write_run
 from benchmarks.results import Arguments, main, take_common_runs
 from benchmarks.results_index import NAME, RESULTS, facts, index_text, write_index
 from benchmarks.results_page import changes_table, write_page
+from benchmarks.results_verdict import verdict
+from pipeline.config.run_config import override
 from preprocess.files import write_json
-from tune.comparison.arms import neuron_arm
+from tune.comparison.arms import Setting, neuron_arm
 from tune.comparison.comparison_plan import AutoEpochs, Comparison, compare_neurons, read_outcomes
+from tune.comparison.conclusions import Conclusion, conclude
 from tune.comparison.designs.registry import DESIGNS
 from tune.trials.ledger import BASIS, Ledger
 
@@ -79,10 +82,7 @@ def test_every_p_value_of_a_page_can_be_recomputed_from_its_counts(tmp_path: Pat
         assert row["sign-flip p"] == f"{raw[later]:.2g}"
     assert 0 < raw["CLIF"] <= 0.05 < raw["LIF-reset1.8"] < 1
     # Seven seeds are enough for two differences.
-    assert facts(text)["Verdict"].endswith(
-        "(significant, p = 0.031); LIF-reset1.8 − LIF: +1.1 percentage points (no "
-        f"significant difference, p = {raw['LIF-reset1.8']:.2g})"
-    )
+    assert facts(text)["Verdict"].endswith(f", LIF-reset1.8 +1.1 (p = {raw['LIF-reset1.8']:.2g})")
     # Holm: twice the smaller one, and no less for the larger one.
     holm = {row["difference"].partition(" − ")[0]: row["Holm p"] for row in differences}
     smaller = min(1.0, 2 * raw["CLIF"])
@@ -98,7 +98,9 @@ def test_a_page_of_short_runs_says_above_all_that_it_compares_speed(tmp_path: Pa
     )
     found = facts(text)
     assert found["Converged"] == "no, 4 of 4 runs had not after 5 epochs"
-    assert found["Verdict"].startswith("speed of learning at 5 epochs only: CLIF − LIF: +1.3 percentage points (2 ")
+    assert found["Verdict"] == (
+        "speed of learning at 5 epochs only; percentage points against LIF: CLIF +1.3 (2 seeds, too few for a test)"
+    )
     assert "## Emulated data: Convergence" in text
 
 
@@ -114,7 +116,55 @@ def test_a_page_of_converged_runs_says_so(tmp_path: Path):
     text = (tmp_path / "table2-small.md").read_text()
     assert "Not trained to convergence" not in text
     assert facts(text)["Converged"] == "yes, all 4 runs after 40 epochs"
-    assert facts(text)["Verdict"] == "CLIF − LIF: +1.3 percentage points (2 seeds are too few for a test)"
+    assert facts(text)["Verdict"] == "percentage points against LIF: CLIF +1.3 (2 seeds, too few for a test)"
+
+
+def concluded(folder: Path, counts: dict[str, list[list[int]]], over_samples: tuple[float, float]) -> Conclusion:
+    """Runs of 40 epochs in a setting for each list of counts; every interval over test samples has these ends."""
+    config = replace(CONFIG, schedule=replace(CONFIG.schedule, epochs=40))
+    first = next(iter(counts.values()))
+    settings = [Setting(f"T = {k + 1}", override(config, {"binning.timesteps": k + 1}), {}) for k in range(len(first))]
+    arms = tuple(map(neuron_arm, counts))
+    planned = Comparison("made-up", tuple(settings), arms, tuple(range(len(first[0]))), folder / "cache")
+    by_place = {(place.name, arm): mine[k] for arm, mine in counts.items() for k, place in enumerate(settings)}
+    write_comparison_runs(folder, planned, {place: list(mine) for place, mine in by_place.items()})
+    return with_intervals(conclude(planned, folder), over_samples)
+
+
+def with_intervals(conclusion: Conclusion, ends: tuple[float, float]) -> Conclusion:
+    results = [
+        replace(result, differences=tuple(replace(one, over_splits=ends) for one in result.differences))
+        for result in conclusion.results
+    ]
+    return replace(conclusion, results=tuple(results))
+
+
+AHEAD = [31, 32, 31, 32, 31, 32, 31]
+
+
+def test_a_verdict_says_where_a_significant_difference_may_not_generalise(tmp_path: Path):
+    counts = {"lif": [[30] * 7], "clif": [AHEAD], "plif": [[30, 31, 29, 30, 30, 31, 29]]}
+    wide = concluded(tmp_path, counts, over_samples=(-0.023, 0.074))
+    limit = "; may not generalise: the interval over test samples, −2.3 to +7.4, includes 0"
+    for conclusion, more in ((wide, limit), (with_intervals(wide, (0.001, 0.071)), "")):
+        assert verdict(conclusion) == (
+            f"percentage points against LIF: CLIF +3.6 (significant, p = 0.031{more}), PLIF 0.0 (p = 1)"
+        )
+        assert bool(more) == ("so this may not generalise" in conclusion.sentences()[0])
+
+
+def test_a_verdict_over_several_settings_counts_what_may_not_generalise(tmp_path: Path):
+    conclusion = concluded(tmp_path, {"lif": [[30] * 7] * 2, "clif": [AHEAD, [30] * 7]}, (-0.02, 0.07))
+    assert verdict(conclusion) == (
+        "percentage points against LIF: CLIF 0.0 to +3.6 (1 of 2 significant, 1 of which may not generalise)"
+    )
+
+
+def test_what_all_arms_share_is_said_once(tmp_path: Path):
+    conclusion = concluded(tmp_path, {"lif": [[30, 31]], "clif": [[31, 31]], "plif": [[30, 32]]}, (-0.1, 0.1))
+    assert verdict(conclusion) == (
+        "percentage points against LIF: CLIF +1.3, PLIF +1.3 (each: 2 seeds, too few for a test)"
+    )
 
 
 def test_the_settings_that_a_design_changes_in_its_preset_are_listed():
@@ -135,7 +185,7 @@ def test_the_index_has_a_line_for_each_page_and_is_that_of_the_committed_pages(t
     lines = [line for line in (tmp_path / NAME).read_text().splitlines() if line.startswith("| [")]
     assert lines == [
         f"| [table2-small](table2-small.md) | {DESIGNS['table2-small'].summary} "
-        "| CLIF − LIF: +1.3 percentage points (2 seeds are too few for a test) | yes, all 4 runs after 40 epochs "
+        "| percentage points against LIF: CLIF +1.3 (2 seeds, too few for a test) | yes, all 4 runs after 40 epochs "
         "| emulated-gestures (40 test samples) |"
     ]
     assert (RESULTS / NAME).read_text("utf-8") == index_text(RESULTS), "run: python -m benchmarks.results_index"

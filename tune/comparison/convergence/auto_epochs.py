@@ -83,13 +83,33 @@ def train_rounds(
         arms = [arm_results for result in results for arm_results in result.arms.values()]
         open_runs = sum(len(arm_results.unconverged) for arm_results in arms)
         runs = sum(len(arm_results.convergence) for arm_results in arms)
-        said = f"{open_runs} of {counted(runs, 'run')} had not converged after {counted(comparison.longest, 'epoch')}"
+        if not runs:
+            progress.note("no run could be assessed for convergence: epochs are not doubled")
+            return comparison
+        said = f"{open_runs} of {counted(runs, 'run')} had not converged after {_epochs(comparison)}"
         if not open_runs or 2 * comparison.longest > comparison.auto.most:
             progress.note(f"{said}{_end(comparison, open_runs)}")
             return comparison
+        names = dict.fromkeys(arm_results.arm.name for arm_results in arms if arm_results.unconverged)
+        added = _only_added(comparison, tuple(names))
         comparison = comparison.stretched(2)
-        progress.note(f"{said}: all runs are trained again for {counted(comparison.longest, 'epoch')}")
+        progress.note(f"{said}: all runs are trained again for {_epochs(comparison)}{added}")
         comparison.write(folder)
+
+
+def _epochs(comparison: Comparison) -> str:
+    """The number of epochs, which presets of one comparison may differ in."""
+    up_to = "" if comparison.equally_long else "up to "
+    return f"{up_to}{counted(comparison.longest, 'epoch')}"
+
+
+def _only_added(comparison: Comparison, unconverged: tuple[str, ...]) -> str:
+    """That results seen before will change, if only arms that were added later had not converged; "" otherwise."""
+    added = comparison.added_arms
+    if not unconverged or not all(name in added for name in unconverged):
+        return ""
+    labels = ", ".join(arm.label for arm in comparison.arms if arm.name in unconverged)
+    return f"; only {labels}, added later, had not converged, and the results of all other neurons change with theirs"
 
 
 def _end(comparison: Comparison, open_runs: int) -> str:

@@ -9,6 +9,8 @@ from preprocess.terminal.plural import counted
 from tune.comparison.comparison_plan import Comparison
 from tune.comparison.setting_analysis import SettingResult
 
+_UNASSESSED = "No run could be assessed for convergence, so that the number of epochs was not changed any more."
+
 # More settings than these are counted instead of listed.
 _MOST_LISTED = 4
 
@@ -45,7 +47,9 @@ def convergence_sentences(comparison: Comparison, results: Sequence[SettingResul
     """How the number of epochs was chosen, and that every run had converged, if so."""
     assessed = sum(len(figures.convergence) for result in results for figures in result.arms.values())
     unconverged = sum(count for count, _ in unconverged_counts(results).values())
-    found = [_rounds_sentence(comparison, unconverged)] if comparison.auto is not None and assessed else []
+    found = []
+    if comparison.auto is not None:
+        found.append(_rounds_sentence(comparison, unconverged) if assessed else _UNASSESSED)
     if assessed and not unconverged:
         gain = f"the training accuracy by no more than {100 * MOST_GAIN:g} percentage points"
         shown = f"by their learning curves, twice as many epochs would raise {gain}"
@@ -72,7 +76,13 @@ def unconverged_counts(results: Sequence[SettingResult]) -> Mapping[str, tuple[i
 def _rounds_sentence(comparison: Comparison, unconverged: int) -> str:
     assert comparison.auto is not None
     first, last = comparison.first_round().longest, comparison.longest
-    chosen = f"doubled for all runs from {first} to {last}" if last > first else f"left at {first} for all runs"
+    factor = comparison.auto.factor
+    if comparison.equally_long:
+        chosen = f"doubled for all runs from {first} to {last}" if factor > 1 else f"left at {first} for all runs"
+    elif factor > 1:
+        chosen = f"multiplied by {factor} for all runs (the longest from {first} to {last})"
+    else:
+        chosen = f"left as it was for all runs (the longest: {first})"
     end = "as many as the maximum allows" if unconverged else "where every run had converged"
     return (
         f"The number of epochs was {chosen}, {end} (at most {comparison.auto.most}), by the rule of convergence alone, "

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from preprocess.datasets.splits import in_folds
 from preprocess.terminal.plural import counted
 from tune.comparison.setting_analysis import SettingResult
+from tune.rendering.table import number
 
 TABLE_NOTE = (
     " A seed is here a pair of seed and split, such as 7/fold0. Test samples differ between splits; the interval over "
@@ -40,7 +41,14 @@ def _sentence(result: SettingResult) -> str:
             if complete
             else f"Not all {dataset.folds} folds were run, so that some groups of samples are never tested. "
         )
-    return found + (
+    found += (
         "The sign-flip test holds for these splits; the interval over splits, for others like them, is widened because "
         "they share training samples (Nadeau and Bengio 2003)."
+    )
+    if result.unequal is None:
+        return found
+    low, high = (number(end, ".2g") for end in result.unequal)
+    return (
+        f"{found} The splits are very unequal, with {low} to {high} test samples for each training sample; the "
+        "interval uses the mean of these ratios and counts every split alike, so it is only rough."
     )
