@@ -18,7 +18,7 @@ from preprocess.terminal.plural import counted
 from preprocess.terminal.progress import progress_on_stderr
 from tune.resources.allocation import ResourceRequest
 from tune.resources.execution_options import ExecutionOptions
-from tune.search.options import DEFAULT_SAMPLES, SearchOptions
+from tune.search.options import DEFAULT_FINAL_SEEDS, DEFAULT_SAMPLES, SearchOptions
 from tune.search.registry import SEARCH_METHODS
 from tune.trials.experiment_trackers import tracker_callbacks, tracker_errors
 
@@ -108,7 +108,7 @@ class Arguments(ConfiguredArguments):
     NeuroBench's effective-macs, effective-acs, activation-sparsity, connection-sparsity and footprint."""
     interval: int | None = None
     """PBT only: epochs after which poor members continue from better ones. Default: a tenth of all epochs."""
-    final_seeds: int = 3
+    final_seeds: int = DEFAULT_FINAL_SEEDS
     """Number of seeds for the final evaluation, in which the best configuration is retrained and tested. With 0 the
     test set is not used."""
     hours: float | None = None

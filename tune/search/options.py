@@ -18,6 +18,9 @@ SCHEDULERS = ("asha", "none")
 DEFAULT_SAMPLES = 24
 """The number of configurations of a search if neither the user nor its method says another."""
 
+DEFAULT_FINAL_SEEDS = 3
+"""The number of seeds with which the command retrains and tests the selected configuration; in Python it is 0."""
+
 
 @dataclass(frozen=True)
 class SearchOptions:
