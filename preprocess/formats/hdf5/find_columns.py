@@ -70,6 +70,9 @@ def find_columns(path: Path, file: h5py.File, options: ReadOptions) -> Hdf5Colum
     """
     _refuse_others(path, file)
     size = _stated_size(file)
+    known = _metavision(file, size, options) or _dsec(file, size, options) or _mvsec(file, options)
+    if known is not None and _is_asked_for(known.place, options):
+        return known
     if options.hdf5_path is not None:
         item = file.get(options.hdf5_path)
         found = None if item is None else _of_item(options.hdf5_path.strip("/"), item, options)
@@ -77,9 +80,6 @@ def find_columns(path: Path, file: h5py.File, options: ReadOptions) -> Hdf5Colum
             what = "nothing there" if item is None else "other contents there"
             raise _no_events(path, file, f"events at --hdf5-path {options.hdf5_path[:80]}", what)
         return _with(found, size=size)
-    known = _metavision(file, size, options) or _dsec(file, size, options) or _mvsec(file, options)
-    if known is not None:
-        return known
     several = [found for name, item in _items(file) if (found := _of_item(name, item, options)) is not None]
     if len(several) > 1:
         names = [found.place or "/" for found in several]
@@ -128,14 +128,22 @@ def _dsec(file: h5py.File, size: Size | None, options: ReadOptions) -> Hdf5Colum
 
 
 def _mvsec(file: h5py.File, options: ReadOptions) -> Hdf5Columns | None:
-    """The left camera, unless only the right one is there."""
+    """The camera that is asked for; if none is, the left one, unless only the right one is there."""
     rows = {side: file.get(f"davis/{side}/events") for side in ("left", "right")}
     there = [side for side, item in rows.items() if isinstance(item, h5py.Dataset) and _is_table(item)]
     if not there:
         return None
+    there.sort(key=lambda side: not _is_asked_for(f"davis/{side}/events", options))
     found = _of_item(f"davis/{there[0]}/events", rows[there[0]], ReadOptions("xytp", options.time_unit))
     others = {f"events_of_the_{side}_camera_not_read": int(rows[side].shape[0]) for side in there[1:]}
     return found and _with(found, title="MVSEC", unit="s", size=(260, 346), is_usual_size=True, notes=others)
+
+
+def _is_asked_for(place: str, options: ReadOptions) -> bool:
+    """Whether no path is given, or that of these events or of the group with them: then the layout's unit, offset and
+    size apply.
+    """
+    return options.hdf5_path is None or options.hdf5_path.strip("/") in (place, place.rpartition("/")[0])
 
 
 def _with(found: Hdf5Columns, **changes: Any) -> Hdf5Columns:

@@ -134,6 +134,28 @@ def test_the_same_events_come_out_however_they_are_stored(
     assert opened.notes == ({"events_of_the_right_camera_not_read": 77} if way == "MVSEC" else {})
 
 
+@pytest.mark.parametrize(
+    ("way", "place"),
+    [("DSEC", "events"), ("DSEC", "/events/"), ("MVSEC", "davis/left/events"), ("Metavision", "CD/events")],
+)
+def test_a_path_to_the_events_of_a_known_layout_keeps_its_unit_offset_and_size(tmp_path: Path, way: str, place: str):
+    path, _ = write(tmp_path / "a.h5", way)
+    by_itself, by_path = open_recording(path), open_recording(path, options=ReadOptions(hdf5_path=place))
+    assert (by_path.format, by_path.height, by_path.width) == (by_itself.format, by_itself.height, by_itself.width)
+    np.testing.assert_array_equal(decode(path, options=ReadOptions(hdf5_path=place)).t, decode(path).t)
+
+
+def test_the_right_camera_of_mvsec_is_read_by_its_path_alone(tmp_path: Path):
+    path, _ = write(tmp_path / "a.h5", "MVSEC")
+    for place in ("davis/right/events", "davis/right"):
+        opened = open_recording(path, options=ReadOptions(hdf5_path=place))
+        events = Events.concatenate(opened.chunks(), opened.height, opened.width)
+        assert (opened.height, opened.width) == (260, 346)
+        np.testing.assert_array_equal(events.t, TRUE["t"][:77])
+        np.testing.assert_array_equal(events.p, TRUE["p"][:77])
+        assert opened.notes == {"events_of_the_left_camera_not_read": N}
+
+
 def test_a_given_size_goes_before_the_usual_one_and_not_before_that_of_the_file(tmp_path: Path):
     for way, size in (("DSEC", (48, 64)), ("MVSEC", (48, 64)), ("Metavision", SIZE), ("fields", (48, 64))):
         path, options = write(tmp_path / "a.h5", way)
