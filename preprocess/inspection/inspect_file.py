@@ -14,7 +14,7 @@ from preprocess.building.time_unit_check import check_times
 from preprocess.errors import CacheError, RecordingError
 from preprocess.formats import NO_OPTIONS, ReadOptions, Recording, Size, open_recording
 from preprocess.formats.column_recording import ColumnRecording
-from preprocess.formats.recording import OUTSIDE
+from preprocess.formats.recording import OUTSIDE, first_bytes
 from preprocess.formats.registry import files_for
 from preprocess.hdf5_heap import check_heap
 from preprocess.inspection.event_statistics import Chunks, Survey, survey_events, take_excerpt
@@ -28,6 +28,8 @@ from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN, SampleTable
 from preprocess.store.sealed_cache_file import CacheFile
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+# The format of a cache is among the first bytes of its file, in its first attributes.
+_OWN_FORMAT = b"spikeloom-"
 
 _OPEN: dict[str, Callable[[Path], EventStore | FrameCache | ImageStore]] = {
     EVENTS_FORMAT: open_events,
@@ -116,7 +118,7 @@ def _survey(recording: Recording, size: Size | None) -> Survey:
         return survey_events(recording.chunks)
     except RecordingError as error:
         if size is None and recording.STORES_SIZE != "always" and OUTSIDE in str(error):
-            hint = "If the sensor is larger, give its size: --sensor-size ROWS COLUMNS"
+            hint = "If the sensor is larger and the file does not store its size, give it: --sensor-size ROWS COLUMNS"
             raise RecordingError(f"{error} {hint}") from None
         raise
 
@@ -153,7 +155,8 @@ def _cache_format(path: Path) -> str | None:
         with h5py.File(path, "r") as file:
             found = file.attrs.get("format")
     except (OSError, ValueError, KeyError, RuntimeError, TypeError):
-        return EVENTS_FORMAT  # Opening it as an event store raises the right error.
+        # Opening it as an event store or as a recording raises the right error.
+        return EVENTS_FORMAT if _OWN_FORMAT in first_bytes(path) else None
     return found if found in _OPEN else None
 
 

@@ -50,7 +50,8 @@ class MatRecording(ColumnRecording):
         import scipy.io
 
         end = file_size(path)
-        variables = {name: shape for name, shape, kind in _scipy(path, scipy.io.whosmat) if kind in _NUMBERS}
+        listed = _scipy(path, scipy.io.whosmat)
+        variables = {name: shape for name, shape, kind in listed if kind in _NUMBERS}
         vectors = [name for name, shape in variables.items() if len(shape) == 2 and min(shape) == 1]
         found = match_names(vectors)
         ordered = found is not None or options.columns is not None
@@ -58,7 +59,7 @@ class MatRecording(ColumnRecording):
             tables = [name for name, shape in variables.items() if len(shape) == 2 and shape[1] == len(COLUMNS)]
             tables = tables if len(tables) == 1 else [name for name in tables if name.lower() in TABLE_NAMES]
             if len(tables) != 1:
-                raise no_events(path, f"the variables {', '.join(sorted(variables)[:8]) or 'none'}")
+                raise _other_variables(path, {name: kind for name, _, kind in listed})
             found = dict.fromkeys(COLUMNS, tables[0])
         counts = {max(variables[name]) if name in vectors else variables[name][0] for name in found.values()}
         if len(counts) > 1:
@@ -86,6 +87,14 @@ class MatRecording(ColumnRecording):
         if any(values.dtype.kind not in "iufb" for values in columns.values()):
             raise no_events(self.path, "a damaged file with other values than numbers")
         return columns
+
+
+def _other_variables(path: Path, kinds: Mapping[str, str]) -> RecordingError:
+    shown = [name if kind in _NUMBERS else f"{name} ({kind})" for name, kind in sorted(kinds.items())]
+    return RecordingError(
+        f"{path}: expected events with the variables t, x, y and p, found the variables "
+        f"{', '.join(shown[:8]) or 'none'}. Save the columns as four variables with MATLAB's save, or copy it again."
+    )
 
 
 def _scipy(path: Path, read: Any, **options: Sequence[str]) -> Any:

@@ -79,9 +79,10 @@ class PropheseeRecording(Recording):
         header, start = read_header(path, b"% end", end_required=False, mark=b"% ")
         found = _size_in_header(header) or _size_of_sensor(header) or size or cls.USUAL_SIZE
         if found is None:
+            stated = next((line for line in header if re.match(r"(?i)% (geometry|width|height)\b", line)), "none")
             raise RecordingError(
-                f"{path}: expected the sensor's geometry in the header (% geometry 1280x720), found none. Give it "
-                "with --sensor-size ROWS COLUMNS."
+                f"{path}: expected the sensor's geometry in the header (% geometry 1280x720), found {stated[:80]}. "
+                "Give it with --sensor-size ROWS COLUMNS."
             )
         return cls(path, *found, cls._skip(path, start, end), end, header)
 

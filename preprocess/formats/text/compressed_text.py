@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from preprocess.errors import RecordingError
-from preprocess.formats.recording import unreadable
+from preprocess.formats.recording import first_bytes, unreadable
 
 TEXT_SUFFIXES = (".txt", ".csv", ".tsv")
 
 _GZIP = b"\x1f\x8b"
 _ZIP = b"PK\x03\x04"
+_ZIP_HEADER_BYTES = 30
 
 # Exceptions of zipfile, gzip and zlib for damaged files.
 _DAMAGED = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
@@ -90,10 +91,21 @@ def open_text(path: Path) -> Iterator[OpenText]:
         yield OpenText(path, raw, text)
 
 
+def is_compressed(path: Path) -> bool:
+    """Whether a file is compressed in one of the ways that are read here."""
+    return first_bytes(path).startswith((_GZIP, _ZIP))
+
+
 def is_zipped_text(head: bytes) -> bool:
-    """Whether a file that begins with these bytes is a zip archive whose first member is a text."""
-    name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
-    return head.startswith(_ZIP) and name.decode("utf-8", "replace").lower().endswith(TEXT_SUFFIXES)
+    """Whether a file that begins with these bytes is a zip archive whose first member, behind folders, is a text."""
+    while head.startswith(_ZIP):
+        name_end = _ZIP_HEADER_BYTES + int.from_bytes(head[26:28], "little")
+        name = head[_ZIP_HEADER_BYTES:name_end].decode("utf-8", "replace").lower()
+        if not name.endswith("/") or any(head[18:22]):
+            return name.endswith(TEXT_SUFFIXES)
+        # A folder has no contents: the next member follows.
+        head = head[name_end + int.from_bytes(head[28:30], "little") :]
+    return False
 
 
 def _only_text(path: Path, archive: zipfile.ZipFile) -> str:

@@ -15,6 +15,8 @@ _COMMENTS = ("#", "%")
 _NUMBER = re.compile(rf"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|{'|'.join(POLARITY_WORDS)}", re.IGNORECASE)
 _SIZED = re.compile(r"([xy])@(\d{1,5})", re.IGNORECASE)
 _SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")
+_MARK = re.compile(r"\s*[,;]\s*")
+_MOST_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class TextHeader:
         order: Column letter -> position; None if the columns have no names.
         size: Rows and columns of the sensor, if it says them.
         unit: Unit of the times, if it follows from the kind of file.
+        odd: The first line that contains neither names nor numbers, for the error that refuses the file.
     """
 
     lines: tuple[str, ...] = ()
@@ -40,6 +43,7 @@ class TextHeader:
     order: dict[str, int] | None = None
     size: Size | None = None
     unit: TimeUnit | None = None
+    odd: str = ""
 
     @property
     def is_of_events(self) -> bool:
@@ -47,14 +51,14 @@ class TextHeader:
         return self.order is not None or len(self.first) == len(COLUMNS)
 
 
-def read_text_header(head: bytes) -> TextHeader | None:
+def read_text_header(head: bytes) -> TextHeader:
     """Read the first lines of a text.
 
     A line with names precedes the events; it may be a comment. E2VID's texts begin with a line of width and height
     instead, and their columns are t in s, x, y, p (https://github.com/uzh-rpg/rpg_e2vid).
 
     Returns:
-        The header, or None if the first line that is not a comment contains neither names nor numbers.
+        The header; it is not one of events if `odd` is a line.
     """
     shown: list[str] = []
     position, number = 0, 1
@@ -62,7 +66,7 @@ def read_text_header(head: bytes) -> TextHeader | None:
     size: Size | None = None
     for raw in head.split(b"\n"):
         text = raw.decode("utf-8", "replace").strip().removeprefix("\ufeff")
-        values = split_line(text)
+        values = _unquoted(split_line(text))
         if text and not text.startswith(_COMMENTS):
             if all(_NUMBER.fullmatch(value) for value in values):
                 if len(values) == 2 and size is None and names is None and all(v.isdecimal() for v in values):
@@ -70,9 +74,9 @@ def read_text_header(head: bytes) -> TextHeader | None:
                 else:
                     return _with_columns(shown, position, number, values, names, size)
             elif names is None and size is None:
-                names, size = _names_of_faery(values)
+                names, size = _names_of_faery(_split_names(text))
             else:
-                return None
+                return TextHeader(odd=f"'{printable(text)}' in line {number}")
         if text:
             shown.append(text)
         position += len(raw) + 1
@@ -80,13 +84,27 @@ def read_text_header(head: bytes) -> TextHeader | None:
     # No event at all.
     order = _positions(names or [])
     if names and order is None:
-        return None
+        return TextHeader(odd=f"'{printable(' '.join(names))}'")
     return TextHeader(tuple(shown), len(head), number, (), len(names or COLUMNS), order)
 
 
 def split_line(text: str) -> list[str]:
-    """The values of a line."""
-    return [value.strip("\"'") for value in _SEPARATOR.split(text)] if text else []
+    """The values of a line, as they are written."""
+    return _SEPARATOR.split(text) if text else []
+
+
+def printable(text: str) -> str:
+    """The beginning of a text, for messages of one line."""
+    return "".join(c if c.isprintable() else "?" for c in text[:_MOST_SHOWN])
+
+
+def _unquoted(values: Sequence[str]) -> list[str]:
+    return [value.strip("\"'") for value in values]
+
+
+def _split_names(text: str) -> list[str]:
+    """The names in a line; they may contain spaces if commas or semicolons separate them, as in ``time [us],x,y,p``."""
+    return _unquoted(_MARK.split(text) if _MARK.search(text) else split_line(text))
 
 
 def _names_of_faery(values: list[str]) -> tuple[list[str], Size | None]:
@@ -103,7 +121,7 @@ def _with_columns(
 ) -> TextHeader:
     if names is None:
         # As NumPy's savetxt writes names.
-        comments = (split_line(line.lstrip("#% ")) for line in reversed(shown) if line.startswith(_COMMENTS))
+        comments = (_split_names(line.lstrip("#% ")) for line in reversed(shown) if line.startswith(_COMMENTS))
         names = next((found for found in comments if len(found) == len(values) and match_names(found)), None)
     order = _positions(names or [])
     unit: TimeUnit | None = None

@@ -21,8 +21,8 @@ from preprocess.events import Events
 from preprocess.formats.column_recording import ColumnRecording, Columns
 from preprocess.formats.read_options import COLUMNS, NO_OPTIONS, ReadOptions, TimeUnit
 from preprocess.formats.recording import BLOCK_BYTES, Size, damaged, file_size, first_bytes, outside_sensor
-from preprocess.formats.text.compressed_text import OpenText, is_zipped_text, open_text
-from preprocess.formats.text.text_header import TextHeader, read_text_header, split_line
+from preprocess.formats.text.compressed_text import OpenText, is_compressed, is_zipped_text, open_text
+from preprocess.formats.text.text_header import TextHeader, printable, read_text_header, split_line
 
 _EVENTS_A_CHUNK = 1 << 17
 _HEAD_BYTES = 1 << 16
@@ -56,11 +56,7 @@ class TextRecording(ColumnRecording):
         end = file_size(path)
         table = _header_of(path)
         if table is None or not table.is_of_events:
-            found = "other text" if table is None else f"a line of {len(table.first)}: '{' '.join(table.first)[:80]}'"
-            raise RecordingError(
-                f"{path}: expected lines of the values t, x, y and p, with their names in the first line if there are "
-                f"more, found {found}. Name the columns, or leave the file out."
-            )
+            raise _not_events(path, table)
         ordered = table.order is not None or options.columns is not None
         largest = _LARGEST_SIDE, _LARGEST_SIDE
         opened = cls(path, *largest, table.start, end, table.lines, options=options, unit=table.unit, table=table)
@@ -159,12 +155,14 @@ class TextRecording(ColumnRecording):
         role = int(roles[column]) if column < len(roles) else -1
         name = COLUMNS[role] if role >= 0 else "a value"
         hint = "The columns may have another order: give it with --columns, or correct the file."
-        found = f"{name} = {_shown(values[column])}" if column < len(values) else f"'{_shown(' '.join(values))}'"
+        found = f"{name} = {printable(values[column])}" if column < len(values) else f"'{printable(' '.join(values))}'"
         if ended in (kernel.TOO_FEW, kernel.TOO_MANY):
-            expected, found = f"{len(roles)} values per line", f"{len(values)} ('{_shown(' '.join(values))}')"
+            expected, found = f"{len(roles)} values per line", f"{len(values)} ('{printable(' '.join(values))}')"
             hint = "The file is damaged or truncated; copy it again."
         elif ended == kernel.NOT_A_NUMBER:
             expected, hint = "numbers", "The file is damaged or truncated; copy it again."
+            if column < len(values) and values[column].startswith(("'", '"')):
+                expected, hint = "numbers without quotes", "Save the file without them."
         elif ended == kernel.NO_POLARITY:
             expected = "polarities 0 and 1 (or -1 and 1)"
         elif ended == kernel.TOO_LARGE:
@@ -176,8 +174,19 @@ class TextRecording(ColumnRecording):
         return damaged(f"{self.path}: expected {expected}, found {found} {where} at byte {at}. {hint}", at)
 
 
-def _shown(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text[:80])
+def _not_events(path: Path, table: TextHeader | None) -> RecordingError:
+    """The error for a file whose first lines are not events; `table` is what they say, None if they are no text."""
+    hint = "Name the columns, or leave the file out."
+    if table is not None and not table.odd:
+        found = f"a line of {len(table.first)}: '{' '.join(table.first)[:80]}'"
+    elif is_compressed(path):
+        found, hint = "a compressed file of other contents", "Unpack it, and give what it contains."
+    else:
+        found = f"other text, {table.odd}" if table else "other contents than text"
+    return RecordingError(
+        f"{path}: expected lines of the values t, x, y and p, with their names in the first line if there are more, "
+        f"found {found}. {hint}"
+    )
 
 
 def _header_of(path: Path) -> TextHeader | None:

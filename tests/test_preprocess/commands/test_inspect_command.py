@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -202,6 +203,11 @@ def test_faulty_files_and_samples_are_one_line(cache: Path, tmp_path: Path, caps
     damaged = tmp_path / "events.h5"
     damaged.write_bytes(store.read_bytes()[:3000])
     assert f"{damaged}: expected an event store, found one that cannot be read" in refusal(capsys, damaged)
+    recording = tmp_path / "events.h5"
+    with h5py.File(recording, "w") as file:
+        file["events"] = np.zeros((9000, 4))
+    recording.write_bytes(recording.read_bytes()[:3000])
+    assert f"{recording}: expected an HDF5 file, found a damaged one" in refusal(capsys, recording)
     recording = tmp_path / "a.bin"
     recording.write_bytes(atis([(1, 2, 3, 1)]))
     assert "expected a cache for --sample 0, found a recording" in refusal(capsys, recording, "--sample", 0)

@@ -238,6 +238,11 @@ FAULTS: list[tuple[str, Callable[[Path], bytes], str]] = [
     ("a.raw", lambda p: evt3([("x", 1)]) + b"\x00", "expected events of 2 bytes, found 1 bytes left at byte 29."),
     ("a.raw", lambda p: evt2([0x4 << 28]), "expected a word of Prophesee EVT 2.0, found 0x40000000 at byte 27."),
     ("a.raw", lambda p: evt3([], "% evt 3.0\n"), "expected the sensor's geometry in the header"),
+    (
+        "a.raw",
+        lambda p: evt3([], "% evt 3.0\n% geometry 99999x99999\n"),
+        "geometry in the header (% geometry 1280x720), found % geometry 99999x99999. Give it",
+    ),
     ("a.dat", lambda p: dat([(1, 64, 2, 1)]), "found row 2, column 64 in the event at byte 25."),
     ("a.dat", lambda p: dat([(1, 6, 2, 9)]), "Prophesee .dat, found 0x00000001 0x90008006 at byte 25."),
     ("a.dat", lambda p: b"% Width 64\n\x01\x08", "type 0 or 12 and of 8 bytes, found (1, 8) at byte 11."),

@@ -101,6 +101,10 @@ def test_a_folder_of_classes_becomes_a_store(tmp_path: Path):
     ("variables", "message"),
     [
         ({"frames": np.zeros((3, 3))}, "found the variables frames."),
+        (
+            {"TD": {"ts": TRUE["t"]}},
+            "found the variables TD (struct). Save the columns as four variables with MATLAB's",
+        ),
         ({"events": table()}, "Give their order, such as --columns txyp."),
         (asl_dvs() | {"x": np.zeros((3, 1))}, "found columns of 3 and 500 events."),
         (asl_dvs() | {"ts": TRUE["t"][:, None] / 1e6}, "Give the unit of the times with --time-unit s, ms, us or ns"),

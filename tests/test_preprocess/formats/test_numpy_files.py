@@ -16,7 +16,7 @@ from preprocess.building.build_event_store import build_event_store
 from preprocess.commands import inspect_recording, preprocess
 from preprocess.datasets import find_layout
 from preprocess.errors import LayoutError, RecordingError
-from preprocess.formats import ReadOptions
+from preprocess.formats import ReadOptions, open_recording
 from preprocess.formats import numpy_files as arrays_module
 from preprocess.store.event_store import open_events
 from preprocess.terminal.command_line import UsageError
@@ -233,6 +233,17 @@ def test_what_is_no_event_is_refused_in_one_line_that_names_file_and_event(
     assert line.startswith(f"{tmp_path / name}: expected ") and message in line and "\n" not in line
 
 
+def test_bytes_behind_the_array_are_counted(tmp_path: Path):
+    path = tmp_path / "a.npy"
+    with path.open("wb") as file:
+        np.save(file, table())
+        first = file.tell()
+        np.save(file, table())
+    opened = open_recording(path, size=SIZE, options=ReadOptions("txyp"))
+    assert sum(len(part) for part in opened.chunks()) == N
+    assert opened.notes == {"bytes_behind_the_array_not_read": path.stat().st_size - first}
+
+
 def test_a_damaged_column_of_a_compressed_table_is_found(tmp_path: Path):
     path, options = write(tmp_path, "Events in Fortran order")
     content = bytearray(path.read_bytes())
@@ -314,6 +325,8 @@ def test_recordings_of_a_larger_sensor_are_one_error_that_names_the_option(tmp_p
     layout = find_layout("folder", tmp_path / "101", name="caltech", size=(180, 240))
     assert open_events(build_event_store(layout, tmp_path / "cache")).read(0).x.tolist() == [200]
     first = str(layout.recordings[0].path)
-    with pytest.raises(RecordingError, match=r"If the sensor is larger, give its size: --sensor-size ROWS COLUMNS"):
+    with pytest.raises(
+        RecordingError, match=r"and the file does not store its size, give it: --sensor-size ROWS COLUMNS"
+    ):
         inspect_recording.run([first])
     inspect_recording.run([first, "--sensor-size", "180", "240"])

@@ -162,12 +162,19 @@ REFUSED: list[tuple[str, ReadOptions, str]] = [
         "expected a pixel within 34x48 (rows x columns), found row 34, column 2 in line 2,",
     ),
     ("1 2 3 1\n1 -2 3 1\n", ORDERED, "found row 3, column -2 in line 2, read by --columns txyp."),
-    ("hello\nworld\n", ORDERED, "found other text. Name the columns, or leave the file out."),
+    ("hello\nworld\n", ORDERED, "found other text, 'world' in line 2. Name the columns, or leave the file out."),
+    ("t,x,y,p\n1,2,3,ON\n", NO_OPTIONS, "found other text, '1,2,3,ON' in line 2."),
+    (
+        't,x,y,p\n"1","2","3","1"\n',
+        NO_OPTIONS,
+        'expected numbers without quotes, found t = "1" in line 2 at byte 8. Save',
+    ),
+    ("time [us],x,y,p\n1,2,3,1\n", NO_OPTIONS, "the first event is 1, 2, 3, 1. Give their order, such as --columns"),
     ("1 2 3\n", ORDERED, "found a line of 3: '1 2 3'."),
     ("a,b,c,d\n1,2,3,1\n", NO_OPTIONS, "the first event is 1, 2, 3, 1. Give their order"),
     ("1 2 3 1\n" + 70_000 * "1" + "\n", ORDERED, "expected numbers of at most 62 bits, found t = 1111"),
     ("1 2 3 1\n" + 70_000 * "1", ORDERED, "expected lines of less than 65536 bytes, found a longer one at byte 8."),
-    ("\0\0\0", ORDERED, "found other text."),
+    ("\0\0\0", ORDERED, "found other contents than text."),
 ]
 
 
@@ -192,6 +199,21 @@ def test_archives_of_several_files_and_damaged_ones_are_refused(tmp_path: Path):
     path.write_bytes(gzip.compress(rows())[:-200])
     with pytest.raises(RecordingError, match="expected a compressed text, found a damaged one"):
         decode(path, size=SIZE, options=ORDERED)
+
+
+def test_a_zipped_folder_with_one_text_is_read(tmp_path: Path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.mkdir("a recording")
+        archive.writestr("a recording/events.txt", rows())
+    np.testing.assert_array_equal(decode(path, size=SIZE, options=ORDERED).t, TRUE["t"])
+
+
+def test_other_recordings_compressed_are_to_be_unpacked(tmp_path: Path):
+    path = tmp_path / "a.aedat.gz"
+    path.write_bytes(gzip.compress(b"#!AER-DAT2.0\r\n" + bytes(8)))
+    with pytest.raises(RecordingError, match=r"found a compressed file of other contents\. Unpack it, and give what"):
+        decode(path, size=SIZE)
 
 
 def test_salvage_keeps_the_lines_before_the_damage(tmp_path: Path):
