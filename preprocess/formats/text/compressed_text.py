@@ -101,10 +101,10 @@ def is_zipped_text(head: bytes) -> bool:
     while head.startswith(_ZIP):
         name_end = _ZIP_HEADER_BYTES + int.from_bytes(head[26:28], "little")
         name = head[_ZIP_HEADER_BYTES:name_end].decode("utf-8", "replace").lower()
-        if not name.endswith("/") or any(head[18:22]):
+        if not name.endswith("/"):
             return name.endswith(TEXT_SUFFIXES)
-        # A folder has no contents: the next member follows.
-        head = head[name_end + int.from_bytes(head[28:30], "little") :]
+        # Behind the extra field and the contents, which are empty but may be compressed, the next member follows.
+        head = head[name_end + int.from_bytes(head[28:30], "little") + int.from_bytes(head[18:22], "little") :]
     return False
 
 

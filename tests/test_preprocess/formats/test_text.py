@@ -201,10 +201,11 @@ def test_archives_of_several_files_and_damaged_ones_are_refused(tmp_path: Path):
         decode(path, size=SIZE, options=ORDERED)
 
 
-def test_a_zipped_folder_with_one_text_is_read(tmp_path: Path):
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_zipped_folder_with_one_text_is_read(tmp_path: Path, compression: int):
     path = tmp_path / "a.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.mkdir("a recording")
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("a recording/", "")
         archive.writestr("a recording/events.txt", rows())
     np.testing.assert_array_equal(decode(path, size=SIZE, options=ORDERED).t, TRUE["t"])
 
