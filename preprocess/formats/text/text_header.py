@@ -68,7 +68,7 @@ def read_text_header(head: bytes) -> TextHeader:
         text = raw.decode("utf-8", "replace").strip().removeprefix("\ufeff")
         values = _unquoted(split_line(text))
         if text and not text.startswith(_COMMENTS):
-            if all(_NUMBER.fullmatch(value) for value in values):
+            if _is_event(values, names):
                 if len(values) == 2 and size is None and names is None and all(v.isdecimal() for v in values):
                     size = int(values[1]), int(values[0])
                 else:
@@ -86,6 +86,14 @@ def read_text_header(head: bytes) -> TextHeader:
     if names and order is None:
         return TextHeader(odd=f"'{printable(' '.join(names))}'")
     return TextHeader(tuple(shown), len(head), number, (), len(names or COLUMNS), order)
+
+
+def _is_event(values: Sequence[str], names: Sequence[str] | None) -> bool:
+    """Whether the values are those of an event; a column that is not one of its four may have any."""
+    order = _positions(names or [])
+    if names is not None and order is not None and len(values) == len(names):
+        values = [values[column] for column in order.values()]
+    return all(_NUMBER.fullmatch(value) for value in values)
 
 
 def split_line(text: str) -> list[str]:

@@ -83,6 +83,14 @@ WAYS: dict[str, tuple[str, bytes, ReadOptions]] = {
     "words for the polarity": (
         "csv", rows(separator=",", header="t,x,y,p\n", values=lambda c, v: bool(v) if c == "p" else v), NO_OPTIONS,
     ),
+    "ON and OFF": (
+        "csv",
+        rows(separator=",", header="t,x,y,p\n", values=lambda c, v: ("OFF", "ON")[v] if c == "p" else v),
+        NO_OPTIONS,
+    ),
+    "words in a column that is not used": (
+        "csv", rows(separator=",", header="t,x,y,p,label\n", end=",left\n"), NO_OPTIONS,
+    ),
     "tabs": ("tsv", rows(separator="\t", header="t\tx\ty\tp\n"), NO_OPTIONS),
     "names in a comment": ("txt", rows(header="# made by a tool\n# t x y p\n"), NO_OPTIONS),
     "names of NumPy's savetxt": ("txt", saved("xytp", header="x y t p"), NO_OPTIONS),
@@ -163,7 +171,7 @@ REFUSED: list[tuple[str, ReadOptions, str]] = [
     ),
     ("1 2 3 1\n1 -2 3 1\n", ORDERED, "found row 3, column -2 in line 2, read by --columns txyp."),
     ("hello\nworld\n", ORDERED, "found other text, 'world' in line 2. Name the columns, or leave the file out."),
-    ("t,x,y,p\n1,2,3,ON\n", NO_OPTIONS, "found other text, '1,2,3,ON' in line 2."),
+    ("t,x,y,p\n1,2,3,UP\n", NO_OPTIONS, "found other text, '1,2,3,UP' in line 2."),
     (
         't,x,y,p\n"1","2","3","1"\n',
         NO_OPTIONS,
