@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 
 import torch
 
+from benchmarks.measuring import time_in_turns
+
 Work = Callable[[], object]
 
 
-def time_in_turns(works: Sequence[Work], device: torch.device, repeats: int, unused: int = 2) -> list[float]:
-    """Time functions in turns, by the GPU's clock on CUDA; return their medians in seconds.
+def seconds_in_turns(works: Sequence[Work], device: torch.device, repeats: int, unused: int = 2) -> list[float]:
+    """As `benchmarks.measuring.time_in_turns`, by the GPU's clock on CUDA; return the medians in seconds.
 
     Args:
         works: What is timed.
@@ -20,18 +21,19 @@ def time_in_turns(works: Sequence[Work], device: torch.device, repeats: int, unu
         repeats: Number of timings of each.
         unused: Number of runs of each before that, which compile and warm up.
     """
-    taken: list[list[float]] = [[] for _ in works]
-    for _ in range(repeats + unused):
-        for times, work in zip(taken, works, strict=True):
-            times.append(_seconds(work, device))
-    return [statistics.median(times[unused:]) for times in taken]
-
-
-def _seconds(work: Work, device: torch.device) -> float:
+    for work in works:
+        for _ in range(unused):
+            work()
     if device.type != "cuda":
-        begin = time.perf_counter()
-        work()
-        return time.perf_counter() - begin
+        return [timing.wall_s for timing in time_in_turns(works, repeats)]
+    taken: list[list[float]] = [[] for _ in works]
+    for _ in range(repeats):
+        for times, work in zip(taken, works, strict=True):
+            times.append(_gpu_seconds(work))
+    return [statistics.median(times) for times in taken]
+
+
+def _gpu_seconds(work: Work) -> float:
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     start.record()
     work()

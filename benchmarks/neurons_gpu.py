@@ -22,12 +22,12 @@ import tyro
 from spikingjelly.activation_based import functional
 
 from benchmarks import neuron_peers as peers
-from benchmarks.gpu_timing import time_in_turns
+from benchmarks.gpu_timing import seconds_in_turns
 from benchmarks.measurements import measured
 from benchmarks.measuring import Row, format_table
 
-# Bytes per element and step, forward and backward together, with float32 input and spikes: docs/internals/neurons.md.
-MOVED_BYTES = {"clif": 36, "lif": 24}
+# Float32 values that a kernel reads and writes for each element and step besides input, spikes and their gradients.
+_FLOAT32_VALUES = {"clif": 5, "lif": 2}
 IMPLEMENTATIONS = ("triton", "cuda")
 
 
@@ -47,12 +47,22 @@ class Arguments:
     nothing."""
 
 
+def moved_bytes(kind: str, size: int) -> int:
+    """Bytes per element and step, forward and backward together (docs/internals/neurons.md).
+
+    Args:
+        kind: clif or lif.
+        size: Bytes of an element of the input.
+    """
+    return 4 * size + 4 * _FLOAT32_VALUES[kind]
+
+
 def main(arguments: Arguments) -> None:
     """Print the table."""
     if not arguments.tiny and not torch.cuda.is_available():
         raise SystemExit("benchmarks.neurons_gpu: expected a CUDA device, found none. On a CPU: benchmarks.neurons")
     rows: list[Row] = []
-    for kind in MOVED_BYTES:
+    for kind in _FLOAT32_VALUES:
         # On the CPU, SpikingJelly has one implementation.
         for implementation in ("torch",) if arguments.tiny else IMPLEMENTATIONS:
             rows += apart(arguments, kind, implementation)
@@ -123,8 +133,8 @@ def node_rows(
     nodes: list[Callable[[torch.Tensor], torch.Tensor]] = [peers.make_ours(kind), *others.values()]
     copied = torch.empty_like(x)
     works = [partial(peers.step, node, x, grad) for node in nodes]
-    mine, *theirs, copying = time_in_turns([*works, lambda: copied.copy_(x)], device, repeats)
-    bandwidth, of_copy = MOVED_BYTES[kind] * x.numel() / mine / 1e9, 2 * x.nbytes / copying / 1e9
+    mine, *theirs, copying = seconds_in_turns([*works, lambda: copied.copy_(x)], device, repeats)
+    bandwidth, of_copy = moved_bytes(kind, x.element_size()) * x.numel() / mine / 1e9, 2 * x.nbytes / copying / 1e9
     note = f"{bandwidth:.0f} GB/s, a copy {of_copy:.0f} GB/s"
     measured(f"{kind}-T{steps}-bandwidth", bandwidth / of_copy, "", note)
     for name, taken in zip(others, theirs, strict=True):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measurements import VARIABLE, read_measurements
+from preprocess.errors import RunError
 from preprocess.files import read_json, write_json
 
 # Found in the environment of everything that a part started, whatever session or process group it made for itself.
@@ -117,7 +118,7 @@ def _read_record(own: Path) -> Record | None:
     try:
         entry = read_json(own / "record.json")
         return None if entry is None else Record(**entry)
-    except Exception:  # a damaged or older record only means that the part runs again
+    except (RunError, TypeError):  # a damaged or older record only means that the part runs again
         return None
 
 

@@ -22,7 +22,7 @@ import tyro
 from spikingjelly.activation_based import functional
 from torch import nn
 
-from benchmarks.gpu_timing import peak_memory_mb, time_in_turns
+from benchmarks.gpu_timing import peak_memory_mb, seconds_in_turns
 from benchmarks.measurements import measured
 from benchmarks.measuring import Row, format_table
 from benchmarks.residual_peers import copy_weights
@@ -166,7 +166,7 @@ def rows(
         yield Row(
             f"{about}, peak memory", f"{mine:.0f} MB", f"dry run {computed:.0f} MB", mine / computed, 1.5, less=True
         )
-    fused, plain = time_in_turns([our_step(), their_step()], device, repeats, unused)
+    fused, plain = seconds_in_turns([our_step(), their_step()], device, repeats, unused)
     measured(f"{precision}-speed", plain / fused, "", f"{1000 * fused:.3g} ms, SpikingJelly {1000 * plain:.3g} ms")
     yield Row(about, f"{1000 * fused:.3g} ms", f"SpikingJelly {1000 * plain:.3g} ms", plain / fused, 1.0)
 

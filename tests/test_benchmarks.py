@@ -84,12 +84,17 @@ def test_what_is_measured_on_a_gpu_runs_and_gives_the_results_of_peers(words: li
     assert found & promised == ({"clif-T10-bandwidth", "lif-T10-bandwidth"} if part == "neurons" else {"bf16-speed"})
 
 
+def accepted(part: str, epochs: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """The measurements of a part of the acceptance at a tiny size."""
+    file = folder / "measurements.jsonl"
+    monkeypatch.setenv(VARIABLE, str(file))
+    acceptance_runs.main(acceptance_runs.Arguments(part, folder / "work", epochs=epochs, tiny=True))
+    return {entry["name"]: entry["value"] for entry in read_measurements(file)}
+
+
 @pytest.mark.slow
 def test_the_acceptance_trains_from_recordings_and_reports_what_it_promises(tmp_path: Path, monkeypatch):
-    file = tmp_path / "measurements.jsonl"
-    monkeypatch.setenv(VARIABLE, str(file))
-    acceptance_runs.main(acceptance_runs.Arguments("training", tmp_path / "work", epochs=1, tiny=True))
-    values = {entry["name"]: entry["value"] for entry in read_measurements(file)}
+    values = accepted("training", 1, tmp_path, monkeypatch)
     assert {promise.name for promise in PROMISES if promise.part == "training"} <= set(values)
     assert 0 <= values["accuracy"] <= 1 and values["samples-per-s"] > 0
 
@@ -97,10 +102,7 @@ def test_the_acceptance_trains_from_recordings_and_reports_what_it_promises(tmp_
 @pytest.mark.ray
 @pytest.mark.slow
 def test_the_acceptance_runs_two_trials_at_once_and_measures_their_overlap(tmp_path: Path, monkeypatch):
-    file = tmp_path / "measurements.jsonl"
-    monkeypatch.setenv(VARIABLE, str(file))
-    acceptance_runs.main(acceptance_runs.Arguments("search", tmp_path / "work", epochs=2, tiny=True))
-    values = {entry["name"]: entry["value"] for entry in read_measurements(file)}
+    values = accepted("search", 2, tmp_path, monkeypatch)
     assert values["done"] == 2.0 and 0.0 <= values["overlap"] <= 1.0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from preprocess.nearest_name import nearest_name
+from preprocess.nearest_name import unknown_name
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,5 @@ def network_traits(name: str) -> NetworkTraits:
 def network_errors(name: str) -> Iterator[str]:
     """A line if no built-in network has this name."""
     if name not in NETWORKS:
-        near = nearest_name(name, NETWORKS)
-        hint = (
-            f"Did you mean '{near}'?"
-            if near
-            else "Name a custom class, path/to/file.py:Class; a program can also call pipeline.register_network first."
-        )
-        yield f"network.name: expected one of {', '.join(NETWORKS)}, found '{name}'. {hint}"
+        other = "Name a custom class, path/to/file.py:Class; a program can also call pipeline.register_network first."
+        yield unknown_name("network.name", name, NETWORKS, other)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from preprocess.nearest_name import nearest_name
+from preprocess.nearest_name import unknown_name
 
 
 @dataclass(frozen=True)
@@ -254,13 +254,8 @@ def traits_of(name: str) -> NeuronTraits:
 def neuron_errors(name: str) -> Iterator[str]:
     """A line if no neuron that is built in or registered has this name."""
     if name not in NEURONS:
-        near = nearest_name(name, NEURONS)
-        hint = (
-            f"Did you mean '{near}'?"
-            if near
-            else "Name a custom class, path/to/file.py:Class; a program can also call pipeline.register_neuron first."
-        )
-        yield f"neuron.name: expected one of {', '.join(NEURONS)}, found '{name}'. {hint}"
+        other = "Name a custom class, path/to/file.py:Class; a program can also call pipeline.register_neuron first."
+        yield unknown_name("neuron.name", name, NEURONS, other)
 
 
 def traits_entry(names: Iterable[str]) -> dict[str, Any]:

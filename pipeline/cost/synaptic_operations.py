@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal
@@ -143,17 +143,19 @@ class SynapseCounter:
 
     def operations(self, samples: int) -> SynapticOperations:
         """Return the mean operations of one sample; layers that never ran are left out."""
-        ran = [(name, layer) for name, layer in self._layers.items() if layer.inputs is not None]
-        return SynapticOperations(tuple(layer.describe(name, samples) for name, layer in ran))
+        return SynapticOperations(tuple(layer.describe(name, samples) for name, layer in self._ran()))
 
     def counts(self) -> dict[str, tuple[int, ...]]:
         """The counts so far of every layer that ran, by its name, for `add`."""
-        return {name: layer.counts() for name, layer in self._layers.items() if layer.inputs is not None}
+        return {name: layer.counts() for name, layer in self._ran()}
 
     def add(self, counts: Mapping[str, tuple[int, ...]]) -> None:
         """Add the counts of another process."""
         for name, found in counts.items():
             self._layers[name].add(found)
+
+    def _ran(self) -> Iterator[tuple[str, _Layer]]:
+        return ((name, layer) for name, layer in self._layers.items() if layer.inputs is not None)
 
 
 class _Observer:

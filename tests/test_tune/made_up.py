@@ -155,6 +155,21 @@ def write_large_search(folder: Path, trials: int, epochs: int) -> Search:
     return search
 
 
+def write_curve(folder: Path, config: RunConfig, accuracies: list[float]) -> None:
+    """The learning curve of a run, by its training accuracies."""
+    rows = [
+        {
+            "epoch": k + 1,
+            "train_loss": 2 * (1 - value),
+            "train_accuracy": value,
+            "learning_rate": 0.1,
+            "firing_rate": 0.1,
+        }
+        for k, value in enumerate(accuracies)
+    ]
+    write_lines(Ledger(folder).trial_folder(config) / "metrics.jsonl", rows)
+
+
 def write_comparison(
     folder: Path, correct: dict[str, list[int | None]], *, config: RunConfig = CONFIG, cache: Path | None = None
 ) -> Comparison:

@@ -40,7 +40,7 @@ from preprocess.formats.recording import Recording, Size, damaged, file_size, ou
 
 Read = Callable[[int], NDArray[Any]]
 
-# A thread decodes the packets of a block at a time, at most so many: about 60,000 to 300,000 events.
+# Maximum number of packets that a thread decodes at a time: about 60,000 to 300,000 events.
 _MOST_PACKETS = 1 << 12
 
 
@@ -94,7 +94,7 @@ class Aedat4Recording(Recording):
         # Packets that are not compressed are copied at the speed of memory, which threads only share.
         threads = decoding_threads() if self.compression else 1
         with contextlib.ExitStack() as opened:
-            # The packets of so many blocks may not be decoded yet when the next block is read.
+            # A reader reuses its buffer, so each block that is still being decoded needs a reader of its own.
             readers = [opened.enter_context(reading(self)) for _ in range(threads + (threads > 1))]
             for batch in map_ahead(decode, self._batches(readers, damage), threads):
                 while True:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from preprocess.formats.aedat.aedat4_packets import PACKET_HEADER
 from preprocess.jit import compile_kernel
 
 # What is wrong with a packet, instead of the byte of its first event.
@@ -14,8 +15,7 @@ TOO_SHORT, NO_EVENTS, BEYOND_PACKET = -1, -2, -3
 
 EVENT_BYTES = 16
 
-# A packet begins with its stream i32 and the bytes of its payload u32.
-PACKET_HEADER_BYTES = 8
+PACKET_HEADER_BYTES = PACKET_HEADER.size
 
 # "EVTS" as a little-endian number.
 _IDENTIFIER = np.uint32(0x53545645)
