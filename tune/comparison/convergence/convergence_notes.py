@@ -9,7 +9,7 @@ from preprocess.terminal.plural import counted
 from tune.comparison.comparison_plan import Comparison
 from tune.comparison.setting_analysis import SettingResult
 
-_UNASSESSED = "No run could be assessed for convergence, so that the number of epochs was not changed any more."
+_UNASSESSED = "No run could be assessed for convergence, so the number of epochs was not increased further."
 
 # More settings than these are counted instead of listed.
 _MOST_LISTED = 4
