@@ -9,6 +9,9 @@ from typing import Literal
 
 COLUMNS = "txyp"
 
+LAYOUT_PLACES = ("events", "CD/events", "CD", *(f"davis/{s}{e}" for s in ("left", "right") for e in ("", "/events")))
+"""Paths in HDF5 files of known layouts: there, the layout gives the unit, the time offset and the size."""
+
 TimeUnit = Literal["s", "ms", "us", "ns"]
 
 
@@ -40,7 +43,10 @@ class ReadOptions:
 
     def __str__(self) -> str:
         """Text for fingerprints; empty without options."""
-        return ", ".join(f"{name.replace('_', ' ')} {getattr(self, name)}" for name in self.given)
+        text = ", ".join(f"{name.replace('_', ' ')} {getattr(self, name)}" for name in self.given)
+        # Earlier versions ignored the layout when a path was given: their event stores are not up to date.
+        known = self.hdf5_path is not None and self.hdf5_path.strip("/") in LAYOUT_PLACES
+        return f"{text} with the offset of its layout" if known else text
 
 
 NO_OPTIONS = ReadOptions()

@@ -111,7 +111,9 @@ def _refuse_others(path: Path, file: h5py.File) -> None:
 def _metavision(file: h5py.File, size: Size | None, options: ReadOptions) -> Hdf5Columns | None:
     item = file.get("CD/events")
     found = _of_item("CD/events", item, options) if isinstance(item, h5py.Dataset) and item.dtype.names else None
-    return found and _with(found, title="Metavision", unit="us", size=size)
+    triggers = file.get("EXT_TRIGGER/events")
+    notes = {"external_triggers_left_out": triggers.size} if isinstance(triggers, h5py.Dataset) else {}
+    return found and _with(found, title="Metavision", unit="us", size=size, notes=notes)
 
 
 def _dsec(file: h5py.File, size: Size | None, options: ReadOptions) -> Hdf5Columns | None:
@@ -134,7 +136,9 @@ def _mvsec(file: h5py.File, options: ReadOptions) -> Hdf5Columns | None:
     if not there:
         return None
     there.sort(key=lambda side: not _is_asked_for(f"davis/{side}/events", options))
-    found = _of_item(f"davis/{there[0]}/events", rows[there[0]], ReadOptions("xytp", options.time_unit))
+    # Files that were converted may have another order than the published ones.
+    ordered = ReadOptions(options.columns or "xytp", options.time_unit)
+    found = _of_item(f"davis/{there[0]}/events", rows[there[0]], ordered)
     others = {f"events_of_the_{side}_camera_not_read": int(rows[side].shape[0]) for side in there[1:]}
     return found and _with(found, title="MVSEC", unit="s", size=(260, 346), is_usual_size=True, notes=others)
 

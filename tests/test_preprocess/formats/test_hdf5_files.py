@@ -156,6 +156,16 @@ def test_the_right_camera_of_mvsec_is_read_by_its_path_alone(tmp_path: Path):
         assert opened.notes == {"events_of_the_left_camera_not_read": N}
 
 
+def test_given_columns_go_before_the_order_of_mvsec(tmp_path: Path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["davis/left/events"] = table("ptyx", 1e-6, (-1, 1))
+    events = decode(tmp_path / "a.h5", options=ReadOptions("ptyx"))
+    for letter, values in TRUE.items():
+        np.testing.assert_array_equal(getattr(events, letter), values)
+    with pytest.raises(RecordingError, match="The columns may have another order: give it with --columns"):
+        decode(tmp_path / "a.h5")
+
+
 def test_a_given_size_goes_before_the_usual_one_and_not_before_that_of_the_file(tmp_path: Path):
     for way, size in (("DSEC", (48, 64)), ("MVSEC", (48, 64)), ("Metavision", SIZE), ("fields", (48, 64))):
         path, options = write(tmp_path / "a.h5", way)
