@@ -77,6 +77,7 @@ def find_columns(path: Path, file: h5py.File, options: ReadOptions) -> Hdf5Colum
         item = file.get(options.hdf5_path)
         found = None if item is None else _of_item(options.hdf5_path.strip("/"), item, options)
         if found is None:
+            _refuse_unequal(path, options.hdf5_path.strip("/"), item)
             what = "nothing there" if item is None else "other contents there"
             raise _no_events(path, file, f"events at --hdf5-path {options.hdf5_path[:80]}", what)
         return _with(found, size=size)
@@ -89,6 +90,8 @@ def find_columns(path: Path, file: h5py.File, options: ReadOptions) -> Hdf5Colum
             f"--hdf5-path {names[0]}"
         )
     if not several:
+        for name, item in _items(file):
+            _refuse_unequal(path, name, item)
         raise _no_events(path, file, "events", "none")
     return _with(several[0], size=size)
 
@@ -179,6 +182,20 @@ def _of_item(place: str, item: object, options: ReadOptions) -> Hdf5Columns | No
         return None
     order = {letter: (place, k) for k, letter in enumerate(options.columns or COLUMNS)}
     return Hdf5Columns("table", place, order, int(item.shape[0]), ordered=options.columns is not None)
+
+
+def _refuse_unequal(path: Path, place: str, item: object) -> None:
+    """Refuse a group with the columns of events whose lengths differ."""
+    if not isinstance(item, h5py.Group):
+        return
+    found = match_names([name for name, inner in islice(item.items(), _MOST_GROUPS) if isinstance(inner, h5py.Dataset)])
+    if found is None or not all(_is_column(item[name]) for name in found.values()):
+        return
+    lengths = ", ".join(f"{name}: {math.prod(item[name].shape):,}" for name in found.values())
+    raise RecordingError(
+        f"{path}: expected columns of equal length in {place or '/'}, found {lengths}. The file is incomplete; copy or "
+        "write it again."
+    )
 
 
 def _is_column(item: h5py.Dataset) -> bool:

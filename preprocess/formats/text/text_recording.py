@@ -155,14 +155,17 @@ class TextRecording(ColumnRecording):
         role = int(roles[column]) if column < len(roles) else -1
         name = COLUMNS[role] if role >= 0 else "a value"
         hint = "The columns may have another order: give it with --columns, or correct the file."
-        found = f"{name} = {printable(values[column])}" if column < len(values) else f"'{printable(' '.join(values))}'"
         if ended in (kernel.TOO_FEW, kernel.TOO_MANY):
             expected, found = f"{len(roles)} values per line", f"{len(values)} ('{printable(' '.join(values))}')"
             hint = "The file is damaged or truncated; copy it again."
-        elif ended == kernel.NOT_A_NUMBER:
+            return damaged(f"{self.path}: expected {expected}, found {found} {where} at byte {at}. {hint}", at)
+        value = values[column] if column < len(values) else ""
+        found = f"{name} = {printable(value)}"
+        where += f", column {column + 1},"
+        if ended == kernel.NOT_A_NUMBER:
             expected, hint = "numbers", "The file is damaged or truncated; copy it again."
-            if column < len(values) and values[column].startswith(("'", '"')):
-                expected, hint = "numbers without quotes", "Save the file without them."
+            if not value.strip("\"' "):
+                found, hint = f"no {name}", "Its columns may have unequal lengths; write it again, or remove the line."
         elif ended == kernel.NO_POLARITY:
             expected = "polarities 0 and 1 (or -1 and 1)"
         elif ended == kernel.TOO_LARGE:

@@ -78,6 +78,12 @@ def e2vid(file: h5py.File) -> None:
     file.attrs["sensor_resolution"] = SIZE
 
 
+def unequal(file: h5py.File) -> None:
+    columns(file, "events")
+    del file["events/x"]
+    file["events/x"] = TRUE["x"][:7]
+
+
 def several(file: h5py.File) -> None:
     columns(file, "prophesee/left")
     columns(file, "prophesee/right")
@@ -182,6 +188,8 @@ def test_a_given_size_goes_before_the_usual_one_and_not_before_that_of_the_file(
             "expected one recording, found 2: prophesee/left, prophesee/right. Choose one: --hdf5-path",
         ),
         (several, ReadOptions(hdf5_path="top"), "expected events at --hdf5-path top"),
+        (unequal, NO_OPTIONS, "columns of equal length in events, found t: 3,000, x: 7, y: 3,000, p: 3,000."),
+        (unequal, ReadOptions(hdf5_path="events"), "columns of equal length in events, found t: 3,000, x: 7,"),
         (lambda f: f.create_dataset("images", data=np.zeros((2, 3))), NO_OPTIONS, "images (float64 of shape (2, 3))."),
         (lambda f: None, NO_OPTIONS, "found none; the file is empty."),
         (e2vid, NO_OPTIONS, "expected whole numbers (times in µs), found t = "),
