@@ -23,11 +23,13 @@ class ReadOptions:
         columns: Order of columns without names, a permutation of ``txyp``.
         time_unit: Unit of the timestamps; None is the unit that the file states, else integer µs.
         hdf5_path: The group or data set of an HDF5 file that contains the events.
+        topic: The topic of a ROS bag that contains the events.
     """
 
     columns: str | None = None
     time_unit: TimeUnit | None = None
     hdf5_path: str | None = None
+    topic: str | None = None
 
     def errors(self) -> Iterator[str]:
         """A line for each invalid value."""
@@ -35,6 +37,8 @@ class ReadOptions:
             yield f"--columns: expected each of t, x, y and p once, such as txyp, found '{self.columns[:80]}'"
         if self.hdf5_path is not None and not self.hdf5_path.strip("/"):
             yield f"--hdf5-path: expected a group or data set, such as events, found '{self.hdf5_path[:80]}'"
+        if self.topic is not None and not self.topic.strip("/"):
+            yield f"--topic: expected a topic, such as /dvs/events, found '{self.topic[:80]}'"
 
     @property
     def given(self) -> list[str]:

@@ -209,7 +209,11 @@ def open_recording(
             f"{path}: expected a recording of a known format, one of {known}, found a file that begins with "
             f"{head[:16]!r}. Convert it, or give another file."
         )
-    return kind.open(path, size, options) if issubclass(kind, ColumnRecording) else kind.open(path, size)
+    return (
+        kind.open(path, size, options)
+        if issubclass(kind, (ColumnRecording, RosbagRecording))
+        else kind.open(path, size)
+    )
 
 
 def find_format(path: Path, head: bytes, expected: str | None) -> type[Recording] | None:
