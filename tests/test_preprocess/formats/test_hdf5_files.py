@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ecf_chunks
 import h5py
 import hdf5plugin
 import numpy as np
@@ -233,15 +234,10 @@ def test_a_file_of_thousands_of_recordings_is_described_by_its_first(tmp_path: P
     assert len(decode(path, options=ReadOptions(hdf5_path="123"))) == 2
 
 
-def compressed_by(path: Path, number: int) -> Path:
-    """A file as Metavision writes it, whose events were compressed by the filter of this number."""
+def compressed_by(path: Path, *filters: int) -> Path:
+    """A file as Metavision writes it, whose events were compressed by the filters of these numbers."""
     with h5py.File(path, "w") as file:
-        # Optional, so that the file can be written without the filter.
-        settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        settings.set_chunk((16,))
-        settings.set_filter(number, h5py.h5z.FLAG_OPTIONAL, (0, 0, 0, 0, 5, 1, 1))
-        kind = h5py.h5t.py_create(np.dtype([("x", "u2"), ("y", "u2"), ("p", "i2"), ("t", "i8")]))
-        h5py.h5d.create(file.create_group("CD").id, b"events", kind, h5py.h5s.create_simple((64,)), dcpl=settings)
+        ecf_chunks.create(file, 64, 16, filters)
     return path
 
 
@@ -253,12 +249,12 @@ def test_a_missing_filter_is_named_with_its_source(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.skipif(h5py.h5z.filter_avail(0x8ECF), reason="Prophesee's ECF is installed")
-def test_metavisions_own_filter_is_named_with_its_source_where_it_is_not_installed(tmp_path: Path):
+def test_metavisions_own_filter_behind_others_is_named_with_its_source_where_it_is_not_installed(tmp_path: Path):
     where = r"for CD/events, found that Prophesee's ECF \(filter 36559\), which compressed it, is missing\. "
     with pytest.raises(
         RecordingError, match=rf"a\.h5: .* {where}Install it from https://github\.com/prophesee-ai/hdf5_ecf"
     ):
-        decode(compressed_by(tmp_path / "a.h5", 0x8ECF))
+        decode(compressed_by(tmp_path / "a.h5", h5py.h5z.FILTER_SHUFFLE, 0x8ECF))
 
 
 def test_a_damaged_chunk_is_named_and_salvage_keeps_the_events_before_it(
