@@ -79,7 +79,8 @@ def files_for(names: Sequence[str]) -> str:
     """Readable list of the files that options apply to, such as ``.npy or .npz file for --columns``."""
     kinds = [kind for kind in FORMATS.values() if set(names) & set(kind.OPTIONS)]
     suffixes = list(dict.fromkeys(suffix for kind in kinds for suffix in kind.suffixes()))
-    return f"{', '.join(suffixes[:-1])} or {suffixes[-1]} file for {flags(names)}"
+    listed = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}" if len(suffixes) > 1 else "".join(suffixes)
+    return f"{listed} file for {flags(names)}"
 
 
 def register_format(

@@ -200,7 +200,7 @@ def _refuse_unequal(path: Path, place: str, item: object) -> None:
 
 def _is_column(item: h5py.Dataset) -> bool:
     """Whether it has one number per event; includes MATLAB's (N, 1) and (1, N)."""
-    return item.dtype.kind in "iufb" and 1 <= item.ndim <= 2 and math.prod(item.shape) == max(item.shape)
+    return item.dtype.kind in "iufb" and 1 <= item.ndim <= 2 and math.prod(item.shape) in (0, max(item.shape))
 
 
 def _is_table(item: h5py.Dataset) -> bool:

@@ -8,6 +8,7 @@ et al., Graph-Based Object Classification for Neuromorphic Vision Sensing, 2019 
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 import warnings
@@ -69,7 +70,7 @@ class MatRecording(ColumnRecording):
         end = file_size(path)
         listed = _scipy(path, scipy.io.whosmat)
         variables = {name: shape for name, shape, kind in listed if kind in _NUMBERS}
-        vectors = [name for name, shape in variables.items() if len(shape) == 2 and min(shape) == 1]
+        vectors = [name for name, shape in variables.items() if len(shape) == 2 and min(shape) <= 1]
         found = match_names(vectors)
         ordered = found is not None or options.columns is not None
         structs = [name for name, shape, kind in listed if kind == "struct" and max(shape, default=0) == 1]
@@ -84,7 +85,9 @@ class MatRecording(ColumnRecording):
             if len(tables) != 1:
                 raise _other_variables(path, {name: kind for name, _, kind in listed})
             found = dict.fromkeys(COLUMNS, tables[0])
-        lengths = {name: max(variables[name]) if name in vectors else variables[name][0] for name in found.values()}
+        lengths = {
+            name: math.prod(variables[name]) if name in vectors else variables[name][0] for name in found.values()
+        }
         if len(set(lengths.values())) > 1:
             raise no_events(path, _of_lengths(lengths))
         return cls(path, 1, 1, 0, end, options=options, columns=found)._sized(size, ordered)
@@ -133,9 +136,7 @@ def _find_struct(path: Path, names: Sequence[str]) -> tuple[str, dict[str, str],
     read = _scipy(path, scipy.io.loadmat, variable_names=names) if names else {}
     found = []
     for name in names:
-        vectors = {
-            field: values for field, values in _fields(read.get(name)).items() if values.size == max(values.shape)
-        }
+        vectors = {field: values for field, values in _fields(read.get(name)).items() if min(values.shape) <= 1}
         if (letters := match_names(list(vectors))) is not None:
             found.append((name, letters, {field: vectors[field].size for field in letters.values()}))
     # Beside the changes (TD), an ATIS has exposure measurements (EM) of the same fields.

@@ -133,6 +133,8 @@ def parse_lines(
                     exponent += scale
                 is_whole = not dropped
                 value = digits
+                if dropped and exponent >= 0:
+                    return TOO_LARGE, start, n, column
                 if exponent > 0:
                     if digits != 0:
                         if exponent > 18 or abs(digits) > _LARGEST // powers[exponent]:

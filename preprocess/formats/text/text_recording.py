@@ -58,6 +58,13 @@ class TextRecording(ColumnRecording):
         if table is None or not table.is_of_events:
             raise _not_events(path, table)
         ordered = table.order is not None or options.columns is not None
+        if table.order is not None and options.columns is not None:
+            named = "".join(sorted(table.order, key=table.order.__getitem__))
+            if named != options.columns:
+                raise RecordingError(
+                    f"{path}: expected --columns {named}, because its first lines name the columns in this order, "
+                    f"found --columns {options.columns}. Leave it out, or correct the names."
+                )
         largest = _LARGEST_SIDE, _LARGEST_SIDE
         opened = cls(path, *largest, table.start, end, table.lines, options=options, unit=table.unit, table=table)
         return opened._sized(table.size or size, ordered)

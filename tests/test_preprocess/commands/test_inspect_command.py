@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,18 @@ def test_a_recording_in_json(tmp_path: Path, capsys):
         "backwards": 1,
         "notes": {"events_marked_invalid_left_out": 3},
     }
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, capsys):
+    os.mkfifo(tmp_path / "a.csv")
+    assert refusal(capsys, tmp_path / "a.csv").endswith(
+        "expected a recording, found a special file. Copy it to a disk first."
+    )
+
+
+def test_options_of_other_formats_are_refused(tmp_path: Path, capsys):
+    (tmp_path / "a.csv").write_text("t,x,y,p\n1,2,3,1\n")
+    assert "expected a .bag file for --topic, found text." in refusal(capsys, tmp_path / "a.csv", "--topic", "/e")
 
 
 def test_a_recording_in_lines(tmp_path: Path, capsys):

@@ -146,6 +146,15 @@ def test_other_variables_are_refused(tmp_path: Path, variables: dict[str, np.nda
     assert line.startswith(f"{path}: expected ") and message in line
 
 
+@pytest.mark.parametrize("variables", [{"ts": [], "x": [], "y": [], "pol": []}, {"TD": orchard()}, asl_dvs()])
+def test_recordings_without_events_are_read(tmp_path: Path, variables: dict[str, Any]):
+    for name, values in variables.items():
+        none = {key: v[:0] for key, v in values.items()} if isinstance(values, dict) else np.zeros((0, 1))
+        variables = variables | {name: none}
+    scipy.io.savemat(tmp_path / "a.mat", variables)
+    assert len(decode(tmp_path / "a.mat")) == 0
+
+
 def test_arrays_of_dvs_lip_are_read_by_their_fields(tmp_path: Path):
     rows = np.zeros(N, [("t", "<i4"), ("x", "i1"), ("y", "i1"), ("p", "i1")])
     rows["t"], rows["x"], rows["y"], rows["p"] = TRUE["t"], TRUE["x"] % 128, TRUE["y"] % 128, TRUE["p"]

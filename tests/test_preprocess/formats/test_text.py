@@ -197,6 +197,16 @@ REFUSED: list[tuple[str, ReadOptions, str]] = [
         "expected numbers of at most 62 bits, found t = 1e30 in line 2, column 1, at byte 8.",
     ),
     (
+        "1 2 3 1\n4611686018427387903 2 3 1\n",
+        ORDERED,
+        "numbers of at most 62 bits, found t = 4611686018427387903 in line",
+    ),
+    (
+        "x,y,t,p\n2,3,1,1\n",
+        ORDERED,
+        "--columns xytp, because its first lines name the columns in this order, found --columns",
+    ),
+    (
         "1 2 3 1\n1 2 34 1\n",
         ORDERED,
         "expected a pixel within 34x48 (rows x columns), found row 34, column 2 in line 2,",
