@@ -227,7 +227,8 @@ def compare(file: File, peers: Peers, folder: Path, repeats: int) -> Iterator[Ro
 
 def _rows(file: File, events: int, taken: dict[str, Timing]) -> Iterator[Row]:
     def rate(name: str) -> str:
-        return f"{events / taken[name].wall_s / 1e6:,.0f} M/s"
+        millions = events / taken[name].wall_s / 1e6
+        return f"{millions:,.0f} M/s" if millions >= 10 else f"{millions:.2g} M/s"
 
     mine = taken["1 threads"]
     own = ("1 threads", "2 threads", "1 codecs", "2 codecs", "copy")
