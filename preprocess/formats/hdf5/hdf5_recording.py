@@ -82,16 +82,17 @@ class Hdf5Recording(ColumnRecording):
                     "changed while it was read; run the same command again."
                 )
             step = _events_a_block(datasets.values())
+            of_ecf = {name for name, dataset in datasets.items() if is_ecf(dataset)}
             for start in range(0, self.found.count, step):
                 end = min(self.found.count, start + step)
-                blocks = {name: self._read(dataset, start, end) for name, dataset in datasets.items()}
+                blocks = {name: self._read(d, start, end, name in of_ecf) for name, d in datasets.items()}
                 yield {c: _column(blocks[name], part) for c, (name, part) in self.found.columns.items()}, 0
 
-    def _read(self, dataset: h5py.Dataset, start: int, end: int) -> _Block:
+    def _read(self, dataset: h5py.Dataset, start: int, end: int, of_ecf: bool) -> _Block:
         try:
             # MATLAB's vectors have two axes.
             is_row = dataset.ndim == 2 and dataset.shape[0] == 1 != self.found.count
-            if is_ecf(dataset):
+            if of_ecf:
                 return read_ecf(dataset, start, end)
             block: NDArray[Any] = dataset[0, start:end] if is_row else dataset[start:end]
         except DAMAGED as error:
