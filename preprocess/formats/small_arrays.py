@@ -32,8 +32,8 @@ def decode_small_arrays(
             parts.append(columns)
             taken.append(k)
     if not parts:
-        nothing = np.empty(0, np.int64)
-        return Events(nothing, *np.empty((2, 0), np.uint16), np.empty(0, np.uint8), height, width), counts
+        none = np.empty(0, np.uint16)
+        return Events(none.astype(np.int64), none, none, none.astype(np.uint8), height, width), counts
     t, x, y, p = (np.concatenate([part[letter] for part in parts]) for letter in "txyp")
     lengths = np.array([len(part["t"]) for part in parts], np.int64)
     starts = np.cumsum(lengths) - lengths

@@ -92,7 +92,7 @@ def _times(data: Any, end: Any, t: Any) -> Any:
             word = np.int64(data[at])
             at += 1
         time += word >> 4
-        length = word & 15
+        length: Any = word & 15
         if length == 15:
             length = _number(data, at, 2)
             at += 2
@@ -148,7 +148,7 @@ def _polarities(data: Any, at: Any, end: Any, p: Any) -> Any:
             return -1
         word = np.int64(data[at])
         at += 1
-        length = word & 127
+        length: Any = word & 127
         if length == 127:
             length = _number(data, at, 2)
             at += 2
