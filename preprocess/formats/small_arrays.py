@@ -56,8 +56,12 @@ def _columns(content: NDArray[np.uint8]) -> dict[str, NDArray[Any]] | None:
     """The columns of a file with at least one event, if it is regular."""
     try:
         header = read_header(io.BytesIO(content[:_LONGEST_HEADER].tobytes()))
-        (stretch,) = plan_table(Path(), header, NO_OPTIONS).stretches
+        plan = plan_table(Path(), header, NO_OPTIONS)
+        (stretch,) = plan.stretches
     except (ValueError, OSError, RecordingError):
+        return None
+    if not plan.ordered:
+        # Fields of other names: which is which is not known.
         return None
     fields = header.dtype.fields
     if fields is None or any(fields[str(name)][0].kind not in "iu" for name in stretch.columns.values()):

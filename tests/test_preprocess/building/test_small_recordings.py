@@ -153,6 +153,9 @@ def some_arrays() -> list[np.ndarray]:
 def test_files_decoded_together_are_those_decoded_alone(tmp_path: Path, name: str):
     """The contract of `decode_files`, for every format that has it."""
     damaged = [saved(array(40, x=34)), saved(array(41, p=3)), saved(array(42))[:-1], b"", saved(np.zeros((3, 4), int))]
+    unnamed = array(45)
+    unnamed.dtype.names = ("a", "b", "c", "d")
+    damaged.append(saved(unnamed))
     contents = {
         "atis": [REGULAR, *NOTED.values(), *FAULTY.values(), REGULAR],
         "npy": [*map(saved, some_arrays()), *damaged, saved(array(43)) + b"more", saved(array(44))],
