@@ -47,7 +47,11 @@ class ReadOptions:
 
     def __str__(self) -> str:
         """Text for fingerprints; empty without options."""
-        text = ", ".join(f"{name.replace('_', ' ')} {getattr(self, name)}" for name in self.given)
+        values = {name: getattr(self, name) for name in self.given}
+        if self.topic is not None:
+            # Both spellings of a topic name the same one.
+            values["topic"] = self.topic.strip("/")
+        text = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
         # Earlier versions ignored the layout when a path was given: their event stores are not up to date.
         known = self.hdf5_path is not None and self.hdf5_path.strip("/") in LAYOUT_PLACES
         return f"{text} with the offset of its layout" if known else text

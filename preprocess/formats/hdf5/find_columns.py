@@ -142,7 +142,7 @@ def _mvsec(file: h5py.File, options: ReadOptions) -> Hdf5Columns | None:
     # Files that were converted may have another order than the published ones.
     ordered = ReadOptions(options.columns or "xytp", options.time_unit)
     found = _of_item(f"davis/{there[0]}/events", rows[there[0]], ordered)
-    others = {f"events_of_the_{side}_camera_not_read": int(rows[side].shape[0]) for side in there[1:]}
+    others = {f"events_of_the_{side}_camera_not_read": _table_length(rows[side]) for side in there[1:]}
     return found and _with(found, title="MVSEC", unit="s", size=(260, 346), is_usual_size=True, notes=others)
 
 
@@ -181,7 +181,7 @@ def _of_item(place: str, item: object, options: ReadOptions) -> Hdf5Columns | No
     if not _is_table(item):
         return None
     order = {letter: (place, k) for k, letter in enumerate(options.columns or COLUMNS)}
-    return Hdf5Columns("table", place, order, int(item.shape[0]), ordered=options.columns is not None)
+    return Hdf5Columns("table", place, order, _table_length(item), ordered=options.columns is not None)
 
 
 def _refuse_unequal(path: Path, place: str, item: object) -> None:
@@ -204,7 +204,12 @@ def _is_column(item: h5py.Dataset) -> bool:
 
 
 def _is_table(item: h5py.Dataset) -> bool:
-    return item.ndim == 2 and item.shape[1] == len(COLUMNS) and item.dtype.kind in "iufb"
+    """Whether it has four numbers per event; includes MATLAB's (4, N)."""
+    return item.ndim == 2 and len(COLUMNS) in item.shape and item.dtype.kind in "iufb"
+
+
+def _table_length(item: h5py.Dataset) -> int:
+    return int(item.shape[0] if item.shape[1] == len(COLUMNS) else item.shape[1])
 
 
 def _items(file: h5py.File) -> Iterator[tuple[str, object]]:

@@ -90,11 +90,11 @@ class Hdf5Recording(ColumnRecording):
 
     def _read(self, dataset: h5py.Dataset, start: int, end: int, of_ecf: bool) -> _Block:
         try:
-            # MATLAB's vectors have two axes.
-            is_row = dataset.ndim == 2 and dataset.shape[0] == 1 != self.found.count
             if of_ecf:
                 return read_ecf(dataset, start, end)
-            block: NDArray[Any] = dataset[0, start:end] if is_row else dataset[start:end]
+            # MATLAB's vectors have two axes; those of its tables are exchanged.
+            is_across = dataset.ndim == 2 and dataset.shape[1] == self.found.count != dataset.shape[0]
+            block: NDArray[Any] = dataset[:, start:end].T if is_across else dataset[start:end]
         except DAMAGED as error:
             at = _byte_of(dataset, start)
             raise damaged(
@@ -127,7 +127,7 @@ def _byte_of(dataset: h5py.Dataset, start: int) -> int:
     try:
         if dataset.chunks is None:
             return int(dataset.id.get_offset() or 0)
-        place = (0, start) if dataset.ndim == 2 and dataset.shape[0] == 1 else (start, 0)[: dataset.ndim]
+        place = (0, start) if dataset.ndim == 2 and dataset.shape[0] < dataset.shape[1] else (start, 0)[: dataset.ndim]
         info = dataset.id.get_chunk_info_by_coord(place)
         return int(info.byte_offset or 0)
     except DAMAGED:

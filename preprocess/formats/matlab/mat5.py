@@ -77,7 +77,7 @@ class MatRecording(ColumnRecording):
         if found is None and (in_struct := _find_struct(path, structs)) is not None:
             name, fields, lengths = in_struct
             if len(set(lengths.values())) > 1:
-                raise no_events(path, f"in {name} {_of_lengths(lengths)}")
+                raise _unequal(f"{path}: expected columns of equal length in {name}", lengths)
             return cls(path, 1, 1, 0, end, options=options, columns=fields, struct=name)._sized(size, True)
         if found is None:
             tables = [name for name, shape in variables.items() if len(shape) == 2 and shape[1] == len(COLUMNS)]
@@ -89,7 +89,7 @@ class MatRecording(ColumnRecording):
             name: math.prod(variables[name]) if name in vectors else variables[name][0] for name in found.values()
         }
         if len(set(lengths.values())) > 1:
-            raise no_events(path, _of_lengths(lengths))
+            raise _unequal(f"{path}: expected columns of equal length", lengths)
         return cls(path, 1, 1, 0, end, options=options, columns=found)._sized(size, ordered)
 
     def _blocks(self) -> Iterator[tuple[Columns, int]]:
@@ -125,8 +125,9 @@ def _in_blocks(columns: Mapping[str, NDArray[Any]]) -> Iterator[tuple[Columns, i
         yield {letter: values[start : start + _EVENTS_A_CHUNK] for letter, values in columns.items()}, 0
 
 
-def _of_lengths(lengths: Mapping[str, int]) -> str:
-    return f"columns of unequal length ({', '.join(f'{name}: {n:,}' for name, n in lengths.items())})"
+def _unequal(expected: str, lengths: Mapping[str, int]) -> RecordingError:
+    found = ", ".join(f"{name}: {n:,}" for name, n in lengths.items())
+    return RecordingError(f"{expected}, found {found}. The file is incomplete; copy or write it again.")
 
 
 def _find_struct(path: Path, names: Sequence[str]) -> tuple[str, dict[str, str], dict[str, int]] | None:

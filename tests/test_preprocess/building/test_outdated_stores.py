@@ -69,6 +69,10 @@ def test_stores_read_by_a_path_before_its_layout_counted_are_not_up_to_date(plac
     assert (str(ReadOptions(hdf5_path=place)) != earlier) == changed
 
 
+def test_a_topic_written_without_slashes_is_the_same():
+    assert str(ReadOptions(topic="/dvs/events")) == str(ReadOptions(topic="dvs/events/"))
+
+
 def test_a_dsec_store_by_path_is_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name in ("box", "mug"):
         (tmp_path / "source" / name).mkdir(parents=True)

@@ -75,6 +75,10 @@ WAYS |= {
     "7.3, N-MNIST's struct": (
         lambda f: save73(f, {f"TD/{name}": values.T for name, values in orchard().items()}), NO_OPTIONS,
     ),
+    "7.3, the struct of an ATIS": (
+        lambda f: save73(f, {f"{s}/{name}": v.T for s in ("EM", "TD") for name, v in orchard(0).items()}), NO_OPTIONS,
+    ),
+    "a table of 7.3": (lambda f: save73(f, {"events": table().T}, chunks=(4, 64)), ReadOptions("xytp")),
     "version 4": (lambda f: scipy.io.savemat(f, asl_dvs(), format="4"), NO_OPTIONS),
     "a table of version 4": (lambda f: scipy.io.savemat(f, {"events": table()}, format="4"), ReadOptions("xytp")),
 }  # fmt: skip
@@ -125,7 +129,7 @@ def test_a_folder_of_classes_becomes_a_store(tmp_path: Path):
         ),
         (
             {"TD": {"x": [1, 2], "y": [1, 2], "p": [1, 2], "ts": [5]}},
-            "found in TD columns of unequal length (ts: 1, x: 2,",
+            "columns of equal length in TD, found ts: 1, x: 2, y: 2, p: 2. The file is incomplete;",
         ),
         (
             {"TD": {"x": [1, 0], "y": [1, 2], "p": [1, 2], "ts": [5, 6]}},
@@ -133,7 +137,7 @@ def test_a_folder_of_classes_becomes_a_store(tmp_path: Path):
         ),
         ({"TD": {"x": [1, 3], "y": [1, 2], "p": [0, 2], "ts": [5, 6]}}, "found p = 2 in event 1."),
         ({"events": table()}, "Give their order, such as --columns txyp."),
-        (asl_dvs() | {"x": np.zeros((3, 1))}, "found columns of unequal length (ts: 500, x: 3, y: 500, pol: 500)."),
+        (asl_dvs() | {"x": np.zeros((3, 1))}, "columns of equal length, found ts: 500, x: 3, y: 500, pol: 500."),
         (asl_dvs() | {"ts": TRUE["t"][:, None] / 1e6}, "Give the unit of the times with --time-unit s, ms, us or ns"),
     ],
 )
