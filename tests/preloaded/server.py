@@ -48,9 +48,10 @@ LIBRARIES = (
 )
 # Each brings along what it imports: together nearly all that commands, trials, figures and pages load of the project.
 OWN_MODULES = (
-    *("preprocess.cli", "preprocess.commands.preprocess", "preprocess.commands.emulate", "preprocess.emulator.gestures"),
-    *("preprocess.building.build_event_store", "pipeline.cli", "pipeline.commands.train", "pipeline.training.train_run"),
-    *("pipeline.evaluation.evaluate_run", "tune.cli", "tune.commands.tune", "tune.commands.compare"),
+    *("preprocess.cli", "preprocess.commands.preprocess", "preprocess.commands.emulate"),
+    *("preprocess.emulator.gestures", "preprocess.building.build_event_store", "pipeline.cli"),
+    *("pipeline.commands.train", "pipeline.training.train_run", "pipeline.evaluation.evaluate_run"),
+    *("tune.cli", "tune.commands.tune", "tune.commands.compare"),
     *("tune.commands.report", "tune.comparison.run_comparison", "tune.search.run_search", "tune.search.final_test"),
     *("tune.search.search_figures", "tune.search.start_notes", "tune.trials.worker", "tune.trials.custom_code"),
     *("tune.cluster.node_process",),

@@ -127,7 +127,7 @@ def save(figure: Figure, folder: Path, name: str, kinds: Sequence[str] = ("svg",
     for path, kind in zip(paths, kinds, strict=True):
         options: Any = {"format": kind, "metadata": _DATELESS.get(kind), "dpi": 160 if kind == "png" else "figure"}
         write_whole(path, partial(figure.savefig, **options))
-        # The layout, half of the work, is reused for the next file; with any engine Matplotlib would also draw it twice.
+        # The layout, half of the work, is reused for the next file; with any engine Matplotlib would draw it twice.
         with mpl.rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
             figure.set_layout_engine(None)
     return paths
