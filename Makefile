@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo install dev lint test every-test test-fast test-all test-gpu gpu-acceptance bench bench-full clean
+.PHONY: demo install dev lint test every-test test-fast test-all test-gpu gpu-acceptance bench bench-full bench-all clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spikeloom demo
@@ -69,6 +69,10 @@ bench: $(VENV)/.installed-dev
 # Also a recording of 10^8 events and a data set of full size.
 bench-full: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.preprocessing --full --plot docs/preprocessing-time.png
+
+# Every table of docs/benchmarks.md and README.md, in about an hour of an idle machine; started again, it continues.
+bench-all: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.bench_all
 
 # Where there is a CUDA device.
 test-gpu: $(VENV)/.installed-dev

@@ -18,9 +18,7 @@ from pipeline.data.loader import FrameLoader
 from pipeline.data.run_data import RunData
 from pipeline.evaluation.accuracy_over_time import correct_by_step, looks_ahead
 from pipeline.evaluation.losses import answer_mask, spiking_loss, sum_logits
-from pipeline.evaluation.wilson_interval import accuracy_interval
 from pipeline.networks import SpikeCounter, reset_network
-from pipeline.runs.result_json import EvaluatedTest
 from pipeline.runtime.distributed import Group
 
 
@@ -200,21 +198,3 @@ def costs_of(count: CostCount, network: torch.nn.Module, found: Evaluation, time
 def mean_steps(data: RunData, indices: NDArray[np.int64]) -> float:
     """Mean number of time steps of the samples of a split; T if it does not vary."""
     return float(np.mean(data.frames.lengths[indices]))
-
-
-def describe_test(evaluation: Evaluation) -> EvaluatedTest:
-    """Return the part of `result.json` on the test split, as plain values."""
-    low, high = accuracy_interval(evaluation.correct, len(evaluation.labels))
-    return {
-        "test_loss": evaluation.loss,
-        "test_accuracy": evaluation.accuracy,
-        "test_accuracy_low": low,
-        "test_accuracy_high": high,
-        "test_samples": len(evaluation.labels),
-        "correct": evaluation.correct,
-        "per_class_accuracy": evaluation.per_class_accuracy(),
-        "confusion": evaluation.confusion().tolist(),
-        "latency_curve": evaluation.latency_curve(),
-        "firing_rate": evaluation.firing_rate,
-        "firing_rates": evaluation.firing_rates,
-    }

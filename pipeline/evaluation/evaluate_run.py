@@ -9,11 +9,11 @@ from typing import cast
 from torch import nn
 
 from pipeline.cost.inference_costs import CostCount
-from pipeline.evaluation.evaluate import costs_of, describe_test, mean_steps
+from pipeline.evaluation.evaluate import costs_of, mean_steps
 from pipeline.evaluation.finished_run import evaluate_test, load_selected, open_run_data, require_weights
 from pipeline.evaluation.nir_export import ReadNetwork, export_nir, refuse_inexpressible
 from pipeline.evaluation.other_timesteps import accuracy_by_timesteps, refuse_timesteps
-from pipeline.evaluation.result_contents import describe_run, save_predictions
+from pipeline.evaluation.result_contents import describe_run, describe_test, save_predictions
 from pipeline.runs.changed_code import KEY, check_code, joined_records
 from pipeline.runs.result_json import EvaluationJson
 from pipeline.runs.run_folder import Run

@@ -12,7 +12,8 @@ import numpy as np
 from pipeline.config.run_config import RunConfig, fingerprint
 from pipeline.data.run_data import RunData
 from pipeline.evaluation.evaluate import Evaluation
-from pipeline.runs.result_json import COST_COLUMNS, ResultJson
+from pipeline.evaluation.wilson_interval import accuracy_interval
+from pipeline.runs.result_json import COST_COLUMNS, EvaluatedTest, ResultJson
 from preprocess.errors import RunError
 from preprocess.files import write_whole
 
@@ -60,6 +61,24 @@ def describe_run(
         # Missing in runs of earlier versions.
         **{name: chosen.get(name) for name in COST_COLUMNS},  # type: ignore[typeddict-item]
         "seconds": math.fsum(row.get("epoch_s", 0.0) for row in timings),
+    }
+
+
+def describe_test(evaluation: Evaluation) -> EvaluatedTest:
+    """Return the part of `result.json` on the test split, as plain values."""
+    low, high = accuracy_interval(evaluation.correct, len(evaluation.labels))
+    return {
+        "test_loss": evaluation.loss,
+        "test_accuracy": evaluation.accuracy,
+        "test_accuracy_low": low,
+        "test_accuracy_high": high,
+        "test_samples": len(evaluation.labels),
+        "correct": evaluation.correct,
+        "per_class_accuracy": evaluation.per_class_accuracy(),
+        "confusion": evaluation.confusion().tolist(),
+        "latency_curve": evaluation.latency_curve(),
+        "firing_rate": evaluation.firing_rate,
+        "firing_rates": evaluation.firing_rates,
     }
 
 

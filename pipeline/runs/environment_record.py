@@ -43,9 +43,9 @@ def describe_environment(
         "platform": platform.platform(),
         "host": platform.node(),
         "process": os.getpid(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "device": str(device),
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name(),
         "threads": torch.get_num_threads(),
         "processes": group_from_env().size,
         "precision": resolve_precision(config.precision, device),
@@ -64,7 +64,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _processor() -> str:
+def processor_name() -> str:
     """The name of the processor; its architecture if Linux does not report the name."""
     try:
         with open("/proc/cpuinfo") as file:

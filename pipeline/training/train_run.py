@@ -19,9 +19,9 @@ from pipeline.cost.inference_costs import CostCount, InferenceCosts
 from pipeline.data.input_description import TrainingInput
 from pipeline.data.loader import FrameLoader
 from pipeline.data.run_data import RunData, open_data
-from pipeline.evaluation.evaluate import Evaluation, costs_of, describe_test, evaluate, mean_steps
+from pipeline.evaluation.evaluate import Evaluation, costs_of, evaluate, mean_steps
 from pipeline.evaluation.losses import answer_mask, predict
-from pipeline.evaluation.result_contents import describe_run, save_predictions
+from pipeline.evaluation.result_contents import describe_run, describe_test, save_predictions
 from pipeline.networks import SpikeCounter
 from pipeline.networks.run_network import make_run_network
 from pipeline.networks.spiking_layers import describe_spiking_layers

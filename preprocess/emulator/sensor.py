@@ -29,16 +29,16 @@ _TIME_SHIFT = 24
 _LOWEST_THRESHOLD = 0.02
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PixelModel:
-    """Parameters of the pixels of a sensor.
+    """Parameters of the pixels of a sensor; each data set chooses its noise.
 
     Attributes:
         on_threshold: Mean over pixels of the rise of log luminance (base e) that causes an ON event.
         off_threshold: Mean over pixels of the fall of log luminance that causes an OFF event.
         mismatch: Standard deviation of both thresholds over pixels.
         refractory_us: Refractory period in µs.
-        shot_hz: Shot noise of either polarity, in events per second and pixel.
+        shot_hz: Shot noise of either polarity, in events per second and pixel; see `lighting.py`, `difficulty.py`.
         leak_hz: Leak events, which are ON, per second and pixel.
     """
 
@@ -46,7 +46,7 @@ class PixelModel:
     off_threshold: float = 0.2
     mismatch: float = 0.03
     refractory_us: float = 500.0
-    shot_hz: float = 0.3
+    shot_hz: float
     leak_hz: float = 0.1
 
 

@@ -1,4 +1,7 @@
-"""Prophesee ``.dat``: events of 8 bytes after two bytes with their type and size."""
+"""Prophesee ``.dat``: events of 8 bytes after two bytes with their type and size.
+
+The decoding loop is in `dat_kernels.py`.
+"""
 
 from __future__ import annotations
 

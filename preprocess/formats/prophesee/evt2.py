@@ -1,4 +1,7 @@
-"""Prophesee EVT 2.0 (``.raw``): 32-bit words, each an event or the upper 28 bits of the time."""
+"""Prophesee EVT 2.0 (``.raw``): 32-bit words, each an event or the upper 28 bits of the time.
+
+The decoding loop is in `evt2_kernels.py`.
+"""
 
 from __future__ import annotations
 

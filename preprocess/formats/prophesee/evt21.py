@@ -3,6 +3,7 @@
 A word has two halves. GenX320 and newer firmware send the lower half first (``endianness=little`` in the header),
 IMX636 the upper half (``endianness=legacy``). Headers of older software do not say which; then it is taken in which
 all words are of a known type.
+The decoding loop is in `evt21_kernels.py`.
 Source: https://docs.prophesee.ai/stable/data/encoding_formats/evt21.html
 """
 

@@ -1,4 +1,7 @@
-"""Prophesee EVT 3.0 (``.raw``): 16-bit words for rows, columns, vectors of columns and parts of the time."""
+"""Prophesee EVT 3.0 (``.raw``): 16-bit words for rows, columns, vectors of columns and parts of the time.
+
+The decoding loop is in `evt3_kernels.py`.
+"""
 
 from __future__ import annotations
 

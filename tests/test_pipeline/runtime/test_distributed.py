@@ -18,8 +18,9 @@ from tiny_run import TINY, tiny_cache
 
 from pipeline.config.run_config import override, to_dict
 from pipeline.data.loader import FrameLoader
-from pipeline.evaluation.evaluate import describe_test, evaluate
+from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.finished_run import evaluate_test, load_selected, open_run_data
+from pipeline.evaluation.result_contents import describe_test
 from pipeline.runs.run_folder import Run, open_run
 from pipeline.runtime.distributed import Group, group_from_env, local_device, share_of
 from preprocess.errors import ConfigError

@@ -106,7 +106,7 @@ def test_noise_makes_a_pixel_forget():
 
 
 def test_thresholds_differ_between_pixels_as_the_mismatch_says():
-    model = PixelModel(on_threshold=0.25, off_threshold=0.35, mismatch=0.03)
+    model = PixelModel(on_threshold=0.25, off_threshold=0.35, mismatch=0.03, shot_hz=0.3)
     off, on = Sensor(model, 128, 128, 7).thresholds
     for thresholds, mean in ((on, 0.25), (off, 0.35)):
         assert abs(thresholds.mean() - mean) < 5 * 0.03 / 128
