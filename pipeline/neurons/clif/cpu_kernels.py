@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.kernels.jit import compile_kernel, inline
 from pipeline.kernels.surrogate_kernels import RECT, fill_row, fill_slope, rect, sigmoid
+from pipeline.kernels.vectors import use_widest_vectors
 
 # Elements per block: its rows are long enough for prefetching, and all of them stay in the second-level cache.
 _BLOCK = 2048
@@ -47,6 +48,7 @@ def forward(
         l: First element.
         r: Last element + 1.
     """
+    use_widest_vectors()
     one, zero = np.float32(1.0), np.float32(0.0)
     keep, rate = one - one / tau, one / tau
     saves = len(u) > 0
@@ -136,6 +138,7 @@ def backward(
         l: First element.
         r: Last element + 1.
     """
+    use_widest_vectors()
     one, zero = np.float32(1.0), np.float32(0.0)
     keep, rate = one - one / tau, one / tau
     edge = np.float32(0.5) / alpha
