@@ -9,6 +9,8 @@ the weights are 4 to 6 times as fast as torch's (table: docs/internals/neurons.m
 from __future__ import annotations
 
 import math
+import platform
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from pipeline.kernels.tensors import pixels as pixels_of
 from pipeline.layers import spike_conv_gradient as gradient
 from pipeline.layers import spike_conv_kernels as kernels
 from pipeline.layers.spike_conv_kernels import LANES, ROOM, TAPS, WIDTH, WORD
-from pipeline.layers.winograd import dense_conv2d, input_gradient
+from pipeline.layers.winograd import dense_conv2d, input_gradient, pays
 
 # Words of input channels whose weights for 32 output channels, 72 KB, are between the first- and second-level caches.
 _CHUNK_WORDS = 4
@@ -51,6 +53,10 @@ def convolve(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
         return conv(x)
     for observe in conv._forward_pre_hooks.values():
         observe(conv, (x,))
+    if torch.is_autocast_enabled("cpu"):
+        # Sums in float32, of weights that are not rounded, in the dtype that autocast gives.
+        with torch.autocast("cpu", enabled=False):
+            return spike_conv2d(x.float(), conv.weight, conv.bias).to(torch.bfloat16)
     return spike_conv2d(x, conv.weight, conv.bias)
 
 
@@ -66,14 +72,28 @@ def find_obstacle(conv: nn.Conv2d, x: torch.Tensor) -> str | None:
     shape = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
     if shape != ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros"):
         return f"expected a 3x3 convolution with a stride and a padding of 1, found {conv}"
+    if torch.is_autocast_enabled("cpu") and not _replaces_bfloat16(x, conv.weight):
+        return "autocast computes convolutions in lower precision, which is faster"
     return _find_obstacle_of(x, conv.weight)
 
 
+def _replaces_bfloat16(x: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Whether skipping zeros, or Winograd's algorithm, is faster in float32 than torch's convolution in bfloat16."""
+    if torch.get_autocast_dtype("cpu") != torch.bfloat16 or x.dtype not in (torch.float32, torch.bfloat16):
+        return False
+    return multiplies_bfloat16_slowly() and x.dim() == 4 and pays(x.shape[0], *x.shape[2:], x.shape[1], len(weight))
+
+
+@cache
+def multiplies_bfloat16_slowly() -> bool:
+    """Whether bfloat16 is multiplied at most twice as fast as float32: on x86 without matrix extensions (AMX)."""
+    return platform.machine().lower() in ("x86_64", "amd64") and not torch.cpu._is_amx_tile_supported()
+
+
 def _find_obstacle_of(x: torch.Tensor, weight: torch.Tensor) -> str | None:
-    if x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32:
+    known = (torch.float32, torch.bfloat16) if torch.is_autocast_enabled("cpu") else (torch.float32,)
+    if x.device.type != "cpu" or x.dtype not in known or weight.dtype != torch.float32:
         return f"expected float32 on the CPU, found {x.dtype} and {weight.dtype} on {x.device}"
-    if torch.is_autocast_enabled("cpu"):
-        return "autocast computes convolutions in lower precision, which is faster"
     if x.dim() != 4 or not x.is_contiguous(memory_format=torch.channels_last):
         return f"expected (N, C, H, W) in channels-last memory, found {tuple(x.shape)} with strides {x.stride()}"
     if x.shape[1] != weight.shape[1] or x.shape[1] > _MOST_CHANNELS or x.shape[3] > _MOST_COLUMNS:
@@ -110,7 +130,7 @@ def spike_conv2d(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
     Returns:
         float32 (N, Cout, H, W) in channels-last memory.
     """
-    if _find_obstacle_of(x, weight) or not x.numel():
+    if torch.is_autocast_enabled("cpu") or _find_obstacle_of(x, weight) or not x.numel():
         return functional.conv2d(x, weight, bias, padding=1)
     found = find_spikes(x.detach(), weight.shape[0])
     if found is None:
