@@ -35,7 +35,8 @@ class Part:
 
     Attributes:
         name: Name of its place in docs/benchmarks.md.
-        words: Its module in `benchmarks` and arguments; {n_mnist} is the folder of 4,000 real recordings.
+        words: Its module in `benchmarks` and arguments; {n_mnist} is the folder of 4,000 real recordings, {cache} a
+            cache of 1,000 others.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Part:
 
     @property
     def needs_data(self) -> bool:
-        return any("{n_mnist}" in word for word in self.words)
+        return any("{" in word for word in self.words)
 
 
 PARTS = (
@@ -57,6 +58,11 @@ PARTS = (
     Part("training-transformer", ("training_transformer", "--repeats", "3")),
     Part("time-to-result", ("time_to_result", "one", "--source", "{n_mnist}")),
     Part("time-to-search", ("time_to_result", "search", "--source", "{n_mnist}", "--epochs", "4", "--repeats", "1")),
+    Part("search-start", ("tune", "overhead", "--cache", "{cache}")),
+    Part("search-throughput", ("tune", "throughput", "--cache", "{cache}")),
+    Part("search-early-stopping", ("tune", "asha", "--cache", "{cache}")),
+    Part("search-many", ("tune", "many", "--cache", "{cache}", "--plot", "docs/tune-memory.png")),
+    Part("trial-overhead", ("trial_overhead",)),
 )
 
 # The rows of README.md: benchmark, start of the row's work, and what README calls it.
@@ -119,7 +125,12 @@ def measure(part: Part, arguments: Arguments) -> str:
     data = os.environ.get(DATA)
     if part.needs_data and not data:
         return f"expected the folder of real recordings in ${DATA}, found none"
-    words = [word.format(n_mnist=Path(data or "") / "n-mnist-1ms") for word in part.words]
+    words = [
+        word.format(n_mnist=Path(data or "") / "n-mnist-1ms", cache=arguments.out / "cache") for word in part.words
+    ]
+    if str(arguments.out / "cache") in words:
+        source = ["--source", str(Path(data or "") / "n-mnist"), "--cache", str(arguments.out / "cache")]
+        subprocess.run([sys.executable, "-m", "preprocess", "preprocess", "n-mnist", *source], check=True)
     print(f"benchmarks: python -m benchmarks.{' '.join(words)}", file=sys.stderr, flush=True)
     load, start = os.getloadavg()[0], time.perf_counter()
     command = [sys.executable, "-m", f"benchmarks.{words[0]}", *words[1:], *(["--tiny"] if arguments.tiny else [])]
@@ -166,9 +177,10 @@ def write_tables(arguments: Arguments) -> None:
 
 def provenance(record: Mapping[str, Any]) -> str:
     """The sentence below a table."""
+    command = record["command"].format(n_mnist="N-MNIST", cache="CACHE")
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     return (
-        f"Measured on {record['date']} at commit {record['commit']} by `{record['command'].format(n_mnist='N-MNIST')}` "
+        f"Measured on {record['date']} at commit {record['commit']} by `{command}` "
         f"in {record['seconds']} s on {record['processors']} cores ({record['processor']}, load before: "
         f"{record['load_before']:g}); {versions}."
     )

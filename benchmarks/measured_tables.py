@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,17 +28,26 @@ class Summary:
 
 
 def table_lines(printed: str) -> list[str]:
-    """The first Markdown table in a benchmark's output, without the columns in `LEFT_OUT` and empty columns.
+    """The last Markdown table in a benchmark's output, without the columns in `LEFT_OUT` and empty columns.
 
     Raises:
         SystemExit: If there is none.
     """
-    rows = [cells_of(line) for line in printed.splitlines() if line.startswith("|")]
+    tables = [list(lines) for is_row, lines in itertools.groupby(printed.splitlines(), _is_row) if is_row]
+    rows = [cells_of(line) for line in tables[-1]] if tables else []
     if len(rows) < 3:
         raise SystemExit(f"benchmarks: expected a table in the benchmark's output, found {printed[-200:]!r}")
     heads, _, *body = rows
+    for row in body:
+        if "peer" in heads and not row[heads.index("peer")]:
+            # The figure itself, as its target is.
+            row[heads.index("ratio")] = ""
     kept = [i for i, head in enumerate(heads) if head not in LEFT_OUT and any(row[i] for row in body)]
     return markdown([heads[i] for i in kept], [[row[i] for i in kept] for row in body])
+
+
+def _is_row(line: str) -> bool:
+    return line.startswith("|")
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -16,7 +16,7 @@ ROWS = [Row("load 5", "1 ms", "a 8 ms", 8.0, 4, spread=(7.0, 9.5)), Row("load 5"
 
 
 def test_a_table_keeps_its_rows_and_leaves_out_targets_and_empty_columns():
-    assert table_lines(f"a note\n{format_table(ROWS)}\nmore") == [
+    assert table_lines(f"a note\n| of seeds |\n|---|\n\n{format_table(ROWS)}\nmore") == [
         "| work | spikeloom | peer | ratio | spread |",
         "|---|---|---|---|---|",
         "| load 5 | 1 ms | a 8 ms | 8 | 7 to 9.5 |",

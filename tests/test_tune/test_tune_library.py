@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
+import random
 import re
 import subprocess
 import sys
@@ -263,11 +265,14 @@ def _asked(search: ObjectiveSearch) -> dict[str, object]:
 @pytest.mark.slow
 @pytest.mark.ray
 def test_an_objective_is_searched_and_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Failed trials are recorded with their cause and tried again by the next call; finished ones are not."""
+    """Failed trials are recorded with their cause and tried again by the next call; finished ones are not.
+
+    Trials that follow each other share a process, and draw the same numbers whatever was drawn in it before.
+    """
 
     def flaky(values: dict[str, object], report: Report) -> None:
         with (tmp_path / f"calls-{values['k']}").open("a") as calls:
-            calls.write("x")
+            calls.write(f"{os.getpid()} {random.random()}\n")
         report(float(values["k"]), loss=2.0)  # type: ignore[arg-type]
         if values["k"] == 3 and not (tmp_path / "mended").exists():
             raise RuntimeError("no luck")
@@ -288,6 +293,9 @@ def test_an_objective_is_searched_and_resumed(tmp_path: Path, capsys: pytest.Cap
     assert "1 of 3 trials failed and are not ranked" in notes
     (tmp_path / "mended").touch()
     assert run().frame()["status"].tolist() == ["done"] * 3
-    assert [(tmp_path / f"calls-{k}").read_text() for k in (1, 2, 3)] == ["x", "x", "xx"]
+    calls = [[line.split() for line in (tmp_path / f"calls-{k}").read_text().splitlines()] for k in (1, 2, 3)]
+    assert [len(of_trial) for of_trial in calls] == [1, 1, 2]
+    assert len({of_trial[0][0] for of_trial in calls}) == 1 and calls[2][0][0] != calls[2][1][0]
+    assert calls[2][0][1] == calls[2][1][1] and len({of_trial[0][1] for of_trial in calls}) == 3
     epochs = (tmp_path / "search" / "epochs.csv").read_text().splitlines()
     assert epochs[0] == "trial,k,epoch,score,loss" and len(epochs) == 4

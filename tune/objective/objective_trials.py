@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
+import sys
 import time
 import traceback
 from pathlib import Path
@@ -51,6 +53,8 @@ def run_objective_trials(
             tune_config=ray_tune.TuneConfig(
                 scheduler=scheduler,
                 max_concurrent_trials=request.concurrent,
+                # A process of its own for each trial takes seconds, mostly to load the libraries.
+                reuse_actors=True,
                 time_budget_s=None if execution.hours is None else 3600 * execution.hours,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
@@ -70,12 +74,23 @@ def run_objective_trials(
 
 def _run_trial(parameters: dict[str, Any], objective: Objective) -> None:
     """Run one trial in a Ray worker; an exception of the objective is reported, and the search continues."""
+    values = json.loads(parameters["values"])
+    _seed(int(trial_id(values), 16))
     try:
-        objective(json.loads(parameters["values"]), Report(ray_tune.report))
+        objective(values, Report(ray_tune.report))
     except Exception as error:
         ray_tune.report({"end": "failed", "error": f"{describe(error)}{_place(error, objective)}"})
     else:
         ray_tune.report({"end": "done"})
+
+
+def _seed(number: int) -> None:
+    """Seed every generator that is loaded, because trials share processes: a trial draws the same in any of them."""
+    random.seed(number)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(number % 2**32)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(number % 2**63)
 
 
 def _place(error: Exception, objective: Objective) -> str:
