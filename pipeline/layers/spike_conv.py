@@ -81,7 +81,7 @@ def _replaces_bfloat16(x: torch.Tensor, weight: torch.Tensor) -> bool:
     """Whether skipping zeros, or Winograd's algorithm, is faster in float32 than torch's convolution in bfloat16."""
     if torch.get_autocast_dtype("cpu") != torch.bfloat16 or x.dtype not in (torch.float32, torch.bfloat16):
         return False
-    return multiplies_bfloat16_slowly() and x.dim() == 4 and pays(x.shape[0], *x.shape[2:], x.shape[1], len(weight))
+    return multiplies_bfloat16_slowly() and x.dim() == 4 and pays(x.shape, len(weight))
 
 
 @cache

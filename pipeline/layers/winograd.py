@@ -43,20 +43,17 @@ class _Size(NamedTuple):
         return self.images * self.height * self.width
 
 
-def pays(images: int, height: int, width: int, channels: int, out: int) -> bool:
+def pays(shape: torch.Size, out: int) -> bool:
     """Whether Winograd's algorithm is faster than torch's convolution, forward and backward.
 
     Measured for 27 layers from 16 -> 16 to 512 -> 512. The transforms take time for each channel, the products for each
     pair of channels; tiles at the edges also compute results outside the image.
 
     Args:
-        images: N.
-        height: H.
-        width: W.
-        channels: Cin.
+        shape: Of the input, (N, Cin, H, W).
         out: Cout.
     """
-    size = _Size(images, height, width)
+    size, channels = _Size(shape[0], shape[2], shape[3]), shape[1]
     if min(channels, out) < LANES or size.tiles < _LEAST_TILES:
         return False
     useful = size.pixels / (size.tiles * TILE * TILE)
@@ -74,7 +71,7 @@ def dense_conv2d(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
     Returns:
         float32 (N, Cout, H, W) in channels-last memory.
     """
-    if pays(*_size(x), x.shape[1], len(weight)):
+    if pays(x.shape, len(weight)):
         return _Winograd.apply(x, weight, bias)
     return functional.conv2d(x, weight, bias, padding=1)
 
@@ -86,7 +83,7 @@ def input_gradient(grad: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         grad: Gradient of the result, float32 (N, Cout, H, W) in channels-last memory.
         weight: float32 (Cout, Cin, 3, 3).
     """
-    if pays(*_size(grad), weight.shape[1], grad.shape[1]):
+    if pays(grad.shape, weight.shape[1]):
         return _convolve(grad, weight, None, flip=True)
     with torch.autocast("cpu", enabled=False):
         return functional.conv_transpose2d(grad, weight, padding=1)
@@ -179,7 +176,7 @@ def _weight_gradient(x: torch.Tensor, grad: torch.Tensor, weight: torch.Tensor) 
 
 
 def _size(x: torch.Tensor) -> _Size:
-    return _Size(x.shape[0], *x.shape[2:])
+    return _Size(x.shape[0], x.shape[2], x.shape[3])
 
 
 def _blocks(tiles: int, numbers: int) -> tuple[int, int]:

@@ -164,14 +164,14 @@ def test_second_derivatives_are_refused():
     [(80, 2, 64, 48), (320, 16, 16, 32), (320, 64, 64, 6), (320, 64, 64, 5), (8, 512, 512, 4), (80, 512, 512, 1)],
 )
 def test_layers_where_torch_is_faster_go_to_torch(images, channels, out, side):
-    assert not pays(images, side, side, channels, out)
+    assert not pays(torch.Size((images, channels, side, side)), out)
 
 
 @pytest.mark.parametrize(
     ("images", "channels", "out", "side"), [(80, 64, 128, 48), (80, 512, 512, 6), (80, 512, 512, 3), (320, 48, 96, 8)]
 )
 def test_wide_layers_are_transformed(images, channels, out, side):
-    assert pays(images, side, side, channels, out)
+    assert pays(torch.Size((images, channels, side, side)), out)
 
 
 def test_convolutions_of_other_inputs_than_spikes_and_gradients_of_inputs_arrive_here(monkeypatch):
