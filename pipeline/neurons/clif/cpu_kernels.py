@@ -71,8 +71,11 @@ def forward(
                 state[i + _BLOCK] = mn
                 ub[i] = un
                 sb[i] = s
-        v_after[first:last] = state[:n]
-        m_after[first:last] = state[_BLOCK : _BLOCK + n]
+        vb, mb = v_after[first:last], m_after[first:last]
+        for i in range(n):
+            vb[i] = state[i]
+        for i in range(n):
+            mb[i] = state[i + _BLOCK]
 
 
 @inline
