@@ -95,7 +95,7 @@ class TinyLayout:
     joined: bool = False
     tables: tuple[str, ...] = ()
     # With an option, files are not decoded together, but opened here.
-    options: ReadOptions = ReadOptions("txyp")
+    options: ReadOptions = field(default_factory=lambda: ReadOptions("txyp"))
     chunk: int = 128
     delay_s: float = 0.0
 
