@@ -53,6 +53,7 @@ PARTS = (
     Part("small-recordings", ("small_recordings",)),
     Part("neurons", ("neurons", "--keep-memory")),
     Part("training", ("training", "--repeats", "5")),
+    Part("training-gesture", ("training_gesture", "--repeats", "3")),
     Part("training-resnet", ("training_resnet", "--repeats", "3")),
     Part("training-transformer", ("training_transformer", "--repeats", "3")),
     Part("time-to-result", ("time_to_result", "one", "--source", "{n_mnist}")),
