@@ -70,8 +70,8 @@ SUMMARY = (
     Summary("preprocessing", "AEDAT 3.1,", "DVS-Gesture recording to events and frames, T = 20"),
     Summary("preprocessing", "another T", "another T from the same recordings"),
     Summary("preprocessing", "load 50 real gesture clips, 128×128", "load 50 cached gesture samples", peer="tonic"),
-    Summary("neurons", "CLIF, T = 10, 10.5 M", "CLIF layer, T = 10, 10.5 M element-steps"),
-    Summary("training", "CLIF, fp32", "training step of VGGSNN with CLIF, fp32"),
+    Summary("neurons", "CLIF forward + backward, T = 10, 10.5 M", "CLIF layer, T = 10, 10.5 M element-steps"),
+    Summary("training", "VGGSNN 48x48 training step, CLIF, fp32", "training step of VGGSNN with CLIF, fp32"),
     Summary("preprocessing", "disk: frames of real gesture clips", "size of cached gesture frames"),
 )
 

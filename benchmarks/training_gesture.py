@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 import tyro
 
-from benchmarks.measuring import Row, format_table
+from benchmarks.measuring import format_table, timed_row
 from benchmarks.training import timed
 from benchmarks.training_gpu import WORKLOADS, check_equal, steps_of
 from pipeline.config.run_config import override
@@ -53,14 +53,8 @@ def main(arguments: Arguments) -> None:
     found = timed(works, 1 if arguments.tiny else arguments.repeats)
     ours, theirs = found["ours"], found["theirs"]
     side = form["input_size"][0]
-    row = Row(
-        f"{workload.title} {side}x{side}, T = {form['timesteps']}, B = {arguments.batch}, training step, CLIF, fp32",
-        str(ours),
-        f"SpikingJelly fp32 {theirs}",
-        theirs.wall_s / ours.wall_s,
-        TARGET,
-        of_processor=theirs.processor_s / ours.processor_s,
-    )
+    work = f"{workload.title} {side}x{side}, T = {form['timesteps']}, B = {arguments.batch}, training step, CLIF, fp32"
+    row = timed_row(work, ours, theirs, "SpikingJelly fp32", TARGET)
     print(format_table([row]))
 
 
