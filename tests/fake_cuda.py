@@ -190,9 +190,9 @@ class CheckedNormLaunch:
             runs = -(-steps // given["EVERY"])
             sizes["kept"] = runs * self._states * channels * count if given.get("SAVES", True) else 0
         sizes.setdefault("parts", grid[0] * rows * 2 * channels)
-        states = {"ENDS": ("grad_v", "grad_m"), "STARTS": ("before_v", "before_m"), "": ("v", "m", "v_after", "m_after")}
-        for flag, names in states.items():
-            sizes |= dict.fromkeys(names, channels * count if given.get(flag, True) else sizes["table"])
+        sizes |= dict.fromkeys(("v", "m", "v_after", "m_after"), channels * count)
+        for flag, names in (("ENDS", ("grad_v", "grad_m")), ("STARTS", ("before_v", "before_m"))):
+            sizes |= dict.fromkeys(names, channels * count if given.get(flag) else sizes["table"])
         return sizes
 
     def _check(self, name: str, tensor: torch.Tensor, size: int, given: dict[str, Any]) -> None:

@@ -2,8 +2,8 @@
 
     TRITON_INTERPRET=1 python tests/interpreted_norm.py SHARE
 
-A program of its own, because Triton reads the variable as it is loaded; `test_pipeline/kernels` must be on the path, whose
-test of the CPU's kernels has the reference. SHARE of all cases run, evenly spread. Writes one line for each.
+A program of its own, because Triton reads the variable as it is loaded; `test_pipeline/kernels` must be on the path,
+whose test of the CPU's kernels has the reference. SHARE of all cases run, evenly spread. Writes one line for each.
 """
 
 from __future__ import annotations

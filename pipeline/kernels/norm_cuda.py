@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from pipeline.kernels.norm_neuron import run_length
 from pipeline.kernels.tensors import is_repeated
 from pipeline.kernels.triton import BLOCK, WARPS
 
@@ -55,11 +56,8 @@ class Form(NamedTuple):
 
     @property
     def every(self) -> int:
-        """Steps of a run: forward saves states before each run, and backward computes one run at a time again.
-
-        Four or so fit in the registers of a thread. Runs of equal length need no masks.
-        """
-        return next((length for length in (4, 5, 3) if self.steps % length == 0), min(self.steps, 4))
+        """See `pipeline.kernels.norm_neuron.run_length`."""
+        return run_length(self.steps)
 
     @property
     def runs(self) -> int:
@@ -91,7 +89,9 @@ def locate(first, channel, images, channels, pixels, SIZE: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=["images", "channels", "units", "chunks"])
-def moments_kernel(x, parts, images, channels, units, chunks, UNIT: tl.constexpr, SPAN: tl.constexpr, SIZE: tl.constexpr):
+def moments_kernel(
+    x, parts, images, channels, units, chunks, UNIT: tl.constexpr, SPAN: tl.constexpr, SIZE: tl.constexpr
+):  # fmt: skip
     """For each chunk of a channel's elements in a step: a value k near them, mean - k, and the sum of (x - mean)^2.
 
     `parts` is (T, 3, chunks, C). Each lane takes its first element as its origin: squares of large values would cancel.
@@ -214,7 +214,7 @@ def finish_kernel(
 
 
 def make_table(x: Tensor, form: Form, norm: BatchNorm, gain: float) -> Tensor:
-    """Batch norm of x as scale, shift, mean and 1 / deviation, float32 (T or 1, 4, C); scale and shift include the gain.
+    """Batch norm of x as scale, shift, mean and 1 / deviation, float32 (T or 1, 4, C); the first two include the gain.
 
     In training the running statistics are updated; in evaluation they are used. Nothing waits for the device.
     """

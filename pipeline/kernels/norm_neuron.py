@@ -107,6 +107,14 @@ class Steps(Protocol):
         """The neuron's `cuda_with_norm_kernels`, loaded on first use."""
 
 
+def run_length(steps: int) -> int:
+    """Steps of a run: on CUDA, forward saves states before each run, and backward computes one run at a time again.
+
+    Four or so fit in the registers of a thread. Runs of equal length need no masks.
+    """
+    return next((length for length in (4, 5, 3) if steps % length == 0), min(steps, 4))
+
+
 def can_fuse(neuron: nn.Module, norm: BatchNorm, x: Tensor) -> bool:
     """Whether ``neuron(x, norm=norm)`` may replace ``neuron(norm(x))``; x is (T, B, C, H, W).
 

@@ -61,7 +61,10 @@ def forward_kernel(
     tl.store(v_after + n, vn.to(v_after.dtype.element_ty), inside)
 
 
-@triton.jit(do_not_specialize=["steps", "images", "channels", "units", "keep", "v_threshold", "reset", "through", "alpha"])
+_NUMBERS = ["steps", "images", "channels", "units", "keep", "v_threshold", "reset", "through", "alpha"]
+
+
+@triton.jit(do_not_specialize=_NUMBERS)
 def backward_kernel(
     grad_spikes, grad_v, x, table, kept, grad, before_v, parts, steps, images, channels, units, keep, v_threshold,
     reset, through, alpha,
