@@ -53,6 +53,7 @@ PARTS = (
     Part("small-recordings", ("small_recordings",)),
     Part("neurons", ("neurons", "--keep-memory")),
     Part("training", ("training", "--repeats", "5")),
+    Part("training-gesture", ("training_gesture", "--repeats", "3")),
     Part("training-resnet", ("training_resnet", "--repeats", "3")),
     Part("training-transformer", ("training_transformer", "--repeats", "3")),
     Part("time-to-result", ("time_to_result", "one", "--source", "{n_mnist}")),
@@ -69,8 +70,8 @@ SUMMARY = (
     Summary("preprocessing", "AEDAT 3.1,", "DVS-Gesture recording to events and frames, T = 20"),
     Summary("preprocessing", "another T", "another T from the same recordings"),
     Summary("preprocessing", "load 50 real gesture clips, 128×128", "load 50 cached gesture samples", peer="tonic"),
-    Summary("neurons", "CLIF, T = 10, 10.5 M", "CLIF layer, T = 10, 10.5 M element-steps"),
-    Summary("training", "CLIF, fp32", "training step of VGGSNN with CLIF, fp32"),
+    Summary("neurons", "CLIF forward + backward, T = 10, 10.5 M", "CLIF layer, T = 10, 10.5 M element-steps"),
+    Summary("training", "VGGSNN 48x48 training step, CLIF, fp32", "training step of VGGSNN with CLIF, fp32"),
     Summary("preprocessing", "disk: frames of real gesture clips", "size of cached gesture frames"),
 )
 

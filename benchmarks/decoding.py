@@ -6,7 +6,8 @@ the fastest. The readers are in an interpreter of their own (``--peers``), becau
     python3.11 -m venv peers && peers/bin/pip install faery expelliarmus evt3 evlib dv-processing aedat
     python -m benchmarks.decoding --peers peers/bin/python
 
-No other package reads AEDAT 2.0 in compiled code; there, the readers are those of SpikingJelly and tonic, in NumPy.
+No other package reads AEDAT 2.0 in compiled code; there, the readers are those of SpikingJelly and tonic, in NumPy. The
+other formats are compared with the packages that people read them with, in the process of the benchmark.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import tyro
 
 from benchmarks import decoding_files as files
 from benchmarks.cached_samples import real_recordings
+from benchmarks.decoding_columns import write_columns
 from benchmarks.decoding_peers import READERS
 from benchmarks.equality import expect
 from benchmarks.measuring import Row, Timing, format_table
@@ -73,6 +75,8 @@ class File:
         readers: Readers in this process by name: each returns columns.
         parallel: Whether its packets are decoded in several threads.
         times_differ: Peers that read other times, with the reason; their columns x, y and p are compared.
+        known: What has to be said to open it.
+        target: The ratio to reach.
     """
 
     title: str
@@ -81,6 +85,8 @@ class File:
     readers: dict[str, Callable[[Path], Any]] = field(default_factory=dict)
     parallel: bool = False
     times_differ: dict[str, str] = field(default_factory=dict)
+    known: dict[str, Any] = field(default_factory=dict)
+    target: float = TARGET
 
 
 class Peers:
@@ -168,6 +174,9 @@ def write_files(folder: Path, count: int) -> Iterator[File]:
     yield File("AEDAT 2.0, DVS128", "aedat2", folder / "a.aedat", {"SpikingJelly": _spikingjelly})
     files.write_aedat2_davis346(folder / "b.aedat", files.repeat(_within(base, 260, 346), count))
     yield File("AEDAT 2.0, DAVIS346", "aedat2", folder / "b.aedat", {"tonic": _tonic})
+    within = files.repeat(_within(base, 180, 240), count)
+    for title, format, path, readers, known in write_columns(folder, events, within):
+        yield File(title, format, path, readers, known=known, target=1.0)
 
 
 def _within(events: Events, height: int, width: int) -> Events:
@@ -190,7 +199,7 @@ def _tonic(path: Path) -> Any:
 
 def compare(file: File, peers: Peers, folder: Path, repeats: int) -> Iterator[Row]:
     """Check that all readers give our events, time them in turns, and compare us with the fastest of them."""
-    ours = decode(file.path)
+    ours = decode(file)
     works: dict[str, Callable[[], Timing]] = {}
     for peer in peers.of(file.format):
         saved = folder / "saved.npz"
@@ -207,7 +216,7 @@ def compare(file: File, peers: Peers, folder: Path, repeats: int) -> Iterator[Ro
         works[reader] = partial(timed, partial(read, file.path))
     threads = (1, 2) if file.parallel else (1,)
     for count in threads:
-        works[f"{count} threads"] = partial(timed, partial(_consume, file.path, count))
+        works[f"{count} threads"] = partial(timed, partial(_consume, file, count))
     if file.parallel:
         # What two threads of this machine can give: the same packets in any order, by the codec alone.
         for count in threads:
@@ -218,7 +227,8 @@ def compare(file: File, peers: Peers, folder: Path, repeats: int) -> Iterator[Ro
 
 def _rows(file: File, events: int, taken: dict[str, Timing]) -> Iterator[Row]:
     def rate(name: str) -> str:
-        return f"{events / taken[name].wall_s / 1e6:,.0f} M/s"
+        millions = events / taken[name].wall_s / 1e6
+        return f"{millions:,.0f} M/s" if millions >= 10 else f"{millions:.2g} M/s"
 
     mine = taken["1 threads"]
     own = ("1 threads", "2 threads", "1 codecs", "2 codecs", "copy")
@@ -228,9 +238,9 @@ def _rows(file: File, events: int, taken: dict[str, Timing]) -> Iterator[Row]:
     if others:
         fastest = min(time.wall_s for time in others.values()) / mine.wall_s
         of_processor = min(time.processor_s for time in others.values()) / mine.processor_s
-        yield Row(title, rate("1 threads"), listed, fastest, TARGET, of_processor=of_processor)
+        yield Row(title, rate("1 threads"), listed, fastest, file.target, of_processor=of_processor)
     else:
-        yield Row(title, rate("1 threads"), "none", float("nan"), TARGET)
+        yield Row(title, rate("1 threads"), "none", float("nan"), file.target)
     if file.parallel:
         two = taken["2 threads"]
         ratio, work = mine.wall_s / two.wall_s, mine.processor_s / two.processor_s
@@ -269,18 +279,18 @@ def timed(work: Callable[[], object]) -> Timing:
     return Timing(time.perf_counter() - wall, time.process_time() - processor)
 
 
-def decode(path: Path) -> Events:
+def decode(file: File) -> Events:
     """All events of a file."""
-    recording = open_recording(path)
+    recording = open_recording(file.path, **file.known)
     return Events.concatenate(recording.chunks(), recording.height, recording.width)
 
 
-def _consume(path: Path, threads: int) -> list[Events]:
+def _consume(file: File, threads: int) -> list[Events]:
     """Decode a file with the given number of threads, and keep its chunks, as the peers keep theirs."""
     before = aedat4.decoding_threads
     aedat4.decoding_threads = lambda: threads
     try:
-        return list(open_recording(path).chunks())
+        return list(open_recording(file.path, **file.known).chunks())
     finally:
         aedat4.decoding_threads = before
 

@@ -31,6 +31,8 @@ PACKAGES = {
 def faery(path: str, format: str) -> Any:
     import faery
 
+    if format == "es":
+        return list(faery.events_stream_from_file(path))
     if format == "aedat4":
         with faery.aedat.Decoder(path) as decoder:
             return [packet for track, packet in decoder if track.data_type == "events"]
@@ -76,7 +78,7 @@ def aedat(path: str, format: str) -> Any:
 
 
 READERS: dict[str, tuple[Callable[[str, str], Any], tuple[str, ...]]] = {
-    "faery": (faery, ("evt2", "evt3", "dat", "aedat4")),
+    "faery": (faery, ("evt2", "evt3", "dat", "aedat4", "es")),
     "expelliarmus": (expelliarmus, ("evt2", "evt3", "dat")),
     "evt3": (evt3, ("evt3",)),
     "evlib": (evlib, ("evt2", "evt3", "aedat4")),

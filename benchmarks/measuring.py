@@ -78,6 +78,11 @@ def compare(
 ) -> Row:
     """Time our function in comparison with a peer's."""
     mine, other = time_in_turns([ours, peer], repeats)
+    return timed_row(work, mine, other, name, target)
+
+
+def timed_row(work: str, mine: Timing, other: Timing, name: str, target: float) -> Row:
+    """The row of two timings that were taken in turns."""
     return Row(
         work,
         str(mine),

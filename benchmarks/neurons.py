@@ -19,7 +19,7 @@ from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 
 from benchmarks import neuron_peers as peers
-from benchmarks.measuring import Row, format_table, time_in_turns
+from benchmarks.measuring import Row, format_table, time_in_turns, timed_row
 from pipeline.config.run_config import NetworkConfig, NeuronConfig
 from pipeline.networks import build_network
 from preprocess.freed_memory import keep_freed_memory
@@ -90,14 +90,7 @@ def node_rows(kind: str, steps: int, elements: int, repeats: int, *, compiles: b
     mine, *others = time_in_turns([partial(peers.step, node, x, grad) for node in (ours, theirs, plain)], repeats)
     names = ("SpikingJelly", "torch.compile" if compiles else "plain loop")
     for name, other, target in zip(names, others, TARGETS[kind], strict=True):
-        yield Row(
-            work,
-            str(mine),
-            f"{name} {other}",
-            other.wall_s / mine.wall_s,
-            target,
-            of_processor=other.processor_s / mine.processor_s,
-        )
+        yield timed_row(work, mine, other, name, target)
 
 
 def memory_row(kind: str, steps: int, elements: int) -> Row:

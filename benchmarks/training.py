@@ -16,7 +16,7 @@ import tyro
 from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 
-from benchmarks.measuring import Row, Timing, format_table, time_in_turns
+from benchmarks.measuring import Row, Timing, format_table, time_in_turns, timed_row
 from benchmarks.residual_peers import copy_weights
 from benchmarks.vgg_peers import check_blocks, make_peer
 from pipeline.config.run_config import LossConfig, NetworkConfig, NeuronConfig, OptimiserConfig, RunConfig
@@ -106,14 +106,8 @@ def timed(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, Tim
 
 def row(work: str, found: dict[str, Timing], ours: str, other: str, target: float, peer: str = "SpikingJelly") -> Row:
     mine, theirs = found[ours], found[other]
-    return Row(
-        f"VGGSNN {SIZE}x{SIZE} training step, {work}",
-        str(mine),
-        f"{peer} {other.removeprefix('theirs ')} {theirs}",
-        theirs.wall_s / mine.wall_s,
-        target,
-        of_processor=theirs.processor_s / mine.processor_s,
-    )
+    name = f"{peer} {other.removeprefix('theirs ')}"
+    return timed_row(f"VGGSNN {SIZE}x{SIZE} training step, {work}", mine, theirs, name, target)
 
 
 def configured(

@@ -140,12 +140,10 @@ def _theirs(workload: Workload, config: RunConfig, form: dict[str, Any], device:
     ).to(device)
 
 
-def rows(
-    workload: Workload, config: RunConfig, precision: str, device: torch.device, repeats: int, unused: int
-) -> Iterator[Row]:
-    """Peak memory of each network by itself, then the time of both in turns."""
-    config = override(config, {"precision": precision})
-    form = dry_run(config, Path("no-cache"))
+def steps_of(
+    workload: Workload, config: RunConfig, form: dict[str, Any], device: torch.device
+) -> tuple[Callable[[], Step], Callable[[], Step]]:
+    """What builds our training step, and what builds SpikingJelly's, in the precision of the configuration."""
 
     def our_step() -> Step:
         batch = draw(form, device, steps=form["timesteps"], samples=config.batch_size)
@@ -154,8 +152,18 @@ def rows(
     def their_step() -> Step:
         batch = draw(form, device, steps=form["timesteps"], samples=config.batch_size)
         network = _theirs(workload, config, form, device)
-        return plain_step(network, network, batch, precision, partial(functional.reset_net, network))
+        return plain_step(network, network, batch, config.precision, partial(functional.reset_net, network))
 
+    return our_step, their_step
+
+
+def rows(
+    workload: Workload, config: RunConfig, precision: str, device: torch.device, repeats: int, unused: int
+) -> Iterator[Row]:
+    """Peak memory of each network by itself, then the time of both in turns."""
+    config = override(config, {"precision": precision})
+    form = dry_run(config, Path("no-cache"))
+    our_step, their_step = steps_of(workload, config, form, device)
     about = f"{workload.title} training step, T = {form['timesteps']}, B = {config.batch_size}, {precision}"
     if device.type == "cuda":
         computed = form["memory_bytes"]["all"] / 1e6

@@ -15,7 +15,7 @@ import tyro
 from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 
-from benchmarks.measuring import Row, format_table
+from benchmarks.measuring import format_table, timed_row
 from benchmarks.neuron_peers import make_spikingjellys
 from benchmarks.residual_peers import copy_weights, make_peer, parts_of
 from benchmarks.training import LOSS, plain_step, timed, train_step
@@ -62,15 +62,8 @@ def main(arguments: Arguments) -> None:
     check_equal("clif", shape, batch)
     works = {"ours": our_step(shape, batch, "clif"), "theirs": their_step(shape, batch, "clif")}
     found = timed(works, 1 if arguments.tiny else arguments.repeats)
-    ours, theirs = found["ours"], found["theirs"]
-    row = Row(
-        f"ResNet-18 {shape.side}x{shape.side}, T = {shape.steps}, B = {shape.batch}, training step, CLIF, fp32",
-        str(ours),
-        f"SpikingJelly fp32 {theirs}",
-        theirs.wall_s / ours.wall_s,
-        TARGET,
-        of_processor=theirs.processor_s / ours.processor_s,
-    )
+    work = f"ResNet-18 {shape.side}x{shape.side}, T = {shape.steps}, B = {shape.batch}, training step, CLIF, fp32"
+    row = timed_row(work, found["ours"], found["theirs"], "SpikingJelly fp32", TARGET)
     print(format_table([row]))
 
 

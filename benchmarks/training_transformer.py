@@ -18,7 +18,7 @@ from spikingjelly.activation_based import functional
 from spikingjelly.activation_based.model.spike_driven_transformer import SpikeDrivenTransformer as Theirs
 from torch import Tensor, nn
 
-from benchmarks.measuring import Row, Timing, format_table
+from benchmarks.measuring import Row, Timing, format_table, timed_row
 from benchmarks.neuron_peers import make_spikingjellys
 from benchmarks.training import LOSS, plain_step, timed, train_step
 from benchmarks.vgg_peers import both_ways, distance
@@ -82,14 +82,8 @@ def rows(shape: Shape, batch: Batch, repeats: int) -> Iterator[Row]:
 def _row(neuron: str, shape: Shape, found: dict[str, Timing]) -> Row:
     ours, theirs = found["ours"], found["theirs"]
     size = f"{shape.side}x{shape.side}, T = {shape.steps}, B = {shape.batch}"
-    return Row(
-        f"Spike-Driven Transformer 2-256 {size}, training step, {neuron.upper()}, fp32",
-        str(ours),
-        f"SpikingJelly fp32 {theirs}",
-        theirs.wall_s / ours.wall_s,
-        TARGET,
-        of_processor=theirs.processor_s / ours.processor_s,
-    )
+    work = f"Spike-Driven Transformer 2-256 {size}, training step, {neuron.upper()}, fp32"
+    return timed_row(work, ours, theirs, "SpikingJelly fp32", TARGET)
 
 
 def build_ours(shape: Shape, neuron: str) -> tuple[RunConfig, SpikeDrivenTransformer]:

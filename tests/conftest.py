@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import preloaded.server
@@ -44,23 +45,34 @@ INTERPRETER = sys.executable
 
 
 class _PreloadedPrograms:
-    """Replaces sys.executable with the preloaded interpreter while a test marked `ray` or `preloaded` runs."""
+    """Replaces sys.executable with the preloaded interpreter while a test marked `ray` or `preloaded` runs.
 
-    def __init__(self) -> None:
+    Processes that share the tests (pytest -n) share one server, that of the process that starts them.
+    """
+
+    def __init__(self, executable: str) -> None:
+        self.executable = executable
         self.folder: Path | None = None
-        self.executable = ""
         self.server: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> str:
+        """The executable, of the server that is started if there is none."""
+        if not self.executable:
+            self.folder = Path(tempfile.mkdtemp(prefix="spikeloom-preloaded-"))
+            executable, self.server = preloaded.server.start(self.folder)
+            self.executable = str(executable)
+        return self.executable
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        node.workerinput["preloaded"] = self.start()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         marked = item.get_closest_marker("ray") or item.get_closest_marker("preloaded")
         if not marked or item.get_closest_marker("new_interpreter"):
             return (yield)
-        if self.server is None:
-            self.folder = Path(tempfile.mkdtemp(prefix="spikeloom-preloaded-"))
-            executable, self.server = preloaded.server.start(self.folder)
-            self.executable = str(executable)
-        sys.executable = self.executable
+        sys.executable = self.start()
         try:
             return (yield)
         finally:
@@ -76,7 +88,8 @@ class _PreloadedPrograms:
 
 def pytest_configure(config: pytest.Config) -> None:
     if PRELOADED:
-        config.pluginmanager.register(_PreloadedPrograms())
+        there: dict[str, str] = getattr(config, "workerinput", {})
+        config.pluginmanager.register(_PreloadedPrograms(there.get("preloaded", "")))
 
 
 @pytest.fixture(scope="session")

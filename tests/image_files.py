@@ -6,6 +6,7 @@ The three classes are three photographs: a temple, a flower and a portrait. Trai
 from __future__ import annotations
 
 import functools
+import importlib.util
 import io
 import pickle
 import struct
@@ -14,7 +15,6 @@ from typing import Any, ClassVar
 
 import matplotlib as mpl
 import numpy as np
-import sklearn.datasets
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -25,7 +25,10 @@ PHOTOGRAPHS = 3
 @functools.cache
 def _photographs(side: int) -> tuple[NDArray[np.uint8], ...]:
     """The photographs as uint8 (H, W, 3), scaled so that crops of this side show parts of about an eighth."""
-    folder = Path(sklearn.datasets.__file__).parent / "images"
+    # Where it is, without loading all of scikit-learn.
+    package = importlib.util.find_spec("sklearn")
+    assert package is not None and package.origin is not None
+    folder = Path(package.origin).parent / "datasets" / "images"
     paths = (
         folder / "china.jpg", folder / "flower.jpg",
         Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg",

@@ -53,7 +53,7 @@ def test_readers_of_raw_files_give_equal_events():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["neurons", "training", "training_resnet", "training_transformer"])
+@pytest.mark.parametrize("name", ["neurons", "training", "training_gesture", "training_resnet", "training_transformer"])
 def test_networks_of_peers_give_equal_results(name: str):
     words = [sys.executable, "-m", f"benchmarks.{name}", "--tiny"]
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)

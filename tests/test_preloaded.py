@@ -14,6 +14,8 @@ import preloaded.server
 import pytest
 from patience import PATIENCE_S
 
+REPOSITORY = Path(__file__).resolve().parent.parent
+
 # Everything that a program can see of its caller, and what a fork could keep from the process that it was forked from.
 PROBE = """
 import json, os, resource, signal, sys
@@ -24,7 +26,6 @@ print(json.dumps({
     "files": sorted(int(name) for name in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + name)),
     "signals": [str(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)],
     "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])), "input": sys.stdin.read(),
-    "own": sorted(name for name in sys.modules if name.partition(".")[0] in ("preprocess", "pipeline", "tune")),
     "affinity": sorted(os.sched_getaffinity(0)), "mount": os.stat("/proc/self/ns/mnt").st_ino != HERE,
 }))
 print("to stderr", file=sys.stderr)
@@ -50,7 +51,7 @@ def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]
 def test_it_sees_what_the_interpreter_s_program_sees(kind: str, executable: Path, tmp_path: Path):
     (tmp_path / "probe.py").write_text(PROBE)
     words = {"-c": ["-c", PROBE], "-m": ["-m", "probe"], "script": [tmp_path / "probe.py"]}[kind]
-    environment = {**os.environ, "A": "é", "PYTHONPATH": f"{tmp_path}:/nowhere"}
+    environment = {**os.environ, "A": "é", "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
     prefix = ["sh", "-c", 'trap "" HUP; ulimit -n 200; umask 027; exec "$@"', "sh"]
     results = [
         run(*prefix, program, *words, "x", "", cwd=tmp_path, env=environment, input="text", start_new_session=True)
@@ -62,18 +63,35 @@ def test_it_sees_what_the_interpreter_s_program_sees(kind: str, executable: Path
     assert [(done.returncode, done.stderr) for done in results] == [(3, "to stderr\n")] * 2
 
 
-def test_it_has_the_libraries_and_a_seed_of_its_own(executable: Path):
-    code = "import random, sys, numpy; print('torch' in sys.modules, random.random(), numpy.random.rand())"
-    first, second = (run(executable, "-c", code).stdout.split() for _ in range(2))
-    assert first[0] == second[0] == "True"
-    assert first[1] != second[1] and first[2] != second[2]
+def test_it_has_the_libraries_and_the_project_and_a_seed_of_its_own(executable: Path):
+    loaded = "print(*(name in sys.modules for name in ('torch', 'tune.trials.worker', 'ray')))"
+    code = f"import random, sys, numpy; {loaded}; print(random.random(), numpy.random.rand())"
+    first, second = (run(executable, "-c", code, cwd=REPOSITORY).stdout.split() for _ in range(2))
+    assert first[:3] == second[:3] == ["True", "True", "False"]
+    assert first[3] != second[3] and first[4] != second[4]
 
 
-@pytest.mark.parametrize("environment", [{"OMP_NUM_THREADS": "7"}, {"PYTHONWARNINGS": "error"}, {"NUMBA_DEBUG": "0"}])
+@pytest.mark.parametrize(
+    "environment",
+    [{"OMP_NUM_THREADS": "7"}, {"PYTHONWARNINGS": "error"}, {"NUMBA_DEBUG": "0"}],
+    ids=lambda environment: next(iter(environment)),
+)
 def test_other_settings_of_libraries_are_left_to_the_interpreter(environment: dict[str, str], executable: Path):
     code = "import sys; print('torch' in sys.modules)"
-    assert run(executable, "-c", code, env=os.environ | environment).stdout == "False\n"
-    assert run(executable, "-I", "-c", code).stdout == "False\n"
+    assert run(executable, "-c", code, env=os.environ | environment, cwd=REPOSITORY).stdout == "False\n"
+    assert run(executable, "-I", "-c", code, cwd=REPOSITORY).stdout == "False\n"
+
+
+@pytest.mark.parametrize("place", ["folder", "PYTHONPATH", "script"])
+def test_other_sources_of_the_project_are_left_to_the_interpreter(place: str, executable: Path, tmp_path: Path):
+    (tmp_path / "tune").mkdir()
+    (tmp_path / "tune" / "__init__.py").write_text("mine = True")
+    (tmp_path / "ask.py").write_text("import tune; print(tune.mine)")
+    (tmp_path / "elsewhere").mkdir()
+    folder = tmp_path if place == "folder" else tmp_path / "elsewhere"
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"} if place == "PYTHONPATH" else os.environ
+    words = [tmp_path / "ask.py"] if place == "script" else ["-c", "import tune; print(tune.mine)"]
+    assert run(executable, *words, cwd=folder, env=environment).stdout == "True\n"
 
 
 def test_a_program_from_standard_input_has_the_filters_of_warnings(executable: Path):

@@ -11,6 +11,7 @@ import numpy as np
 
 from preprocess.errors import RecordingError
 from preprocess.events import Events
+from preprocess.formats import ReadOptions
 
 
 def random_events(
@@ -93,6 +94,8 @@ class TinyLayout:
     sort: bool = False
     joined: bool = False
     tables: tuple[str, ...] = ()
+    # With an option, files are not decoded together, but opened here.
+    options: ReadOptions = field(default_factory=lambda: ReadOptions("txyp"))
     chunk: int = 128
     delay_s: float = 0.0
 

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 # Smaller allocations are pooled by the C library.
 _LEAST_BYTES = 1 << 17
 
+# Float32 numbers in a cache line.
+_LINE = 16
+
 _lock = threading.RLock()
 _idle: dict[int, list[NDArray[np.uint8]]] = {}
 """Idle memory by size, the most recently used sizes last."""
@@ -68,6 +71,13 @@ def _take_back(memory: NDArray[np.uint8]) -> None:
             while idle and _bytes.idle + _bytes.lent > _bytes.most:
                 idle.pop()
                 _bytes.idle -= size
+
+
+def aligned(elements: int) -> torch.Tensor:
+    """Uninitialised float32 (elements,) at a multiple of 64 bytes, so that no vector spans two cache lines."""
+    room = empty_rows(1, elements + _LINE).view(-1)
+    first = -room.data_ptr() // 4 % _LINE
+    return room[first : first + elements]
 
 
 def like(x: torch.Tensor) -> torch.Tensor:

@@ -44,3 +44,8 @@ def row(x: torch.Tensor) -> torch.Tensor:
 def array(x: torch.Tensor) -> NDArray[np.float32]:
     """The tensor's memory as a NumPy array."""
     return x.detach().numpy()
+
+
+def pixels(x: torch.Tensor) -> NDArray[np.float32]:
+    """Images (N, C, H, W) in channels-last memory, flat in the order of their memory."""
+    return x.detach().permute(0, 2, 3, 1).reshape(-1).numpy()

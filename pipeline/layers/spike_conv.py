@@ -1,13 +1,16 @@
 """3x3 convolutions of spikes on the CPU, which add rows of weights instead of multiplying by zeros.
 
-Spikes are inputs with few nonzero elements, all of the same value. Everything else is passed to torch: `convolve`
-replaces the call of an `nn.Conv2d`. With 10 % spikes and at least 64 channels, forward and the gradient of the weights
-are 4 to 6 times as fast as torch's; the gradient of the input is torch's (table: docs/internals/neurons.md).
+Spikes are inputs with few nonzero elements, all of the same value. Other inputs, such as averages of spikes, and the
+gradients of inputs, which are dense, go to `pipeline.layers.winograd`, and what neither is faster for goes to torch:
+`convolve` replaces the call of an `nn.Conv2d`. With 10 % spikes and at least 64 channels, forward and the gradient of
+the weights are 4 to 6 times as fast as torch's (table: docs/internals/neurons.md).
 """
 
 from __future__ import annotations
 
 import math
+import platform
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,9 +20,11 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline.kernels import buffers, threads
+from pipeline.kernels.tensors import pixels as pixels_of
 from pipeline.layers import spike_conv_gradient as gradient
 from pipeline.layers import spike_conv_kernels as kernels
 from pipeline.layers.spike_conv_kernels import LANES, ROOM, TAPS, WIDTH, WORD
+from pipeline.layers.winograd import dense_conv2d, input_gradient, pays
 
 # Words of input channels whose weights for 32 output channels, 72 KB, are between the first- and second-level caches.
 _CHUNK_WORDS = 4
@@ -48,6 +53,10 @@ def convolve(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
         return conv(x)
     for observe in conv._forward_pre_hooks.values():
         observe(conv, (x,))
+    if torch.is_autocast_enabled("cpu"):
+        # Sums in float32, of weights that are not rounded, in the dtype that autocast gives.
+        with torch.autocast("cpu", enabled=False):
+            return spike_conv2d(x.float(), conv.weight, conv.bias).to(torch.bfloat16)
     return spike_conv2d(x, conv.weight, conv.bias)
 
 
@@ -63,14 +72,28 @@ def find_obstacle(conv: nn.Conv2d, x: torch.Tensor) -> str | None:
     shape = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
     if shape != ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros"):
         return f"expected a 3x3 convolution with a stride and a padding of 1, found {conv}"
+    if torch.is_autocast_enabled("cpu") and not _replaces_bfloat16(x, conv.weight):
+        return "autocast computes convolutions in lower precision, which is faster"
     return _find_obstacle_of(x, conv.weight)
 
 
+def _replaces_bfloat16(x: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Whether skipping zeros, or Winograd's algorithm, is faster in float32 than torch's convolution in bfloat16."""
+    if torch.get_autocast_dtype("cpu") != torch.bfloat16 or x.dtype not in (torch.float32, torch.bfloat16):
+        return False
+    return multiplies_bfloat16_slowly() and x.dim() == 4 and pays(x.shape, len(weight))
+
+
+@cache
+def multiplies_bfloat16_slowly() -> bool:
+    """Whether bfloat16 is multiplied at most twice as fast as float32: on x86 without matrix extensions (AMX)."""
+    return platform.machine().lower() in ("x86_64", "amd64") and not torch.cpu._is_amx_tile_supported()
+
+
 def _find_obstacle_of(x: torch.Tensor, weight: torch.Tensor) -> str | None:
-    if x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32:
+    known = (torch.float32, torch.bfloat16) if torch.is_autocast_enabled("cpu") else (torch.float32,)
+    if x.device.type != "cpu" or x.dtype not in known or weight.dtype != torch.float32:
         return f"expected float32 on the CPU, found {x.dtype} and {weight.dtype} on {x.device}"
-    if torch.is_autocast_enabled("cpu"):
-        return "autocast computes convolutions in lower precision, which is faster"
     if x.dim() != 4 or not x.is_contiguous(memory_format=torch.channels_last):
         return f"expected (N, C, H, W) in channels-last memory, found {tuple(x.shape)} with strides {x.stride()}"
     if x.shape[1] != weight.shape[1] or x.shape[1] > _MOST_CHANNELS or x.shape[3] > _MOST_COLUMNS:
@@ -96,20 +119,22 @@ def paying_density(pixels: int, channels: int, out: int) -> float:
 
 
 def spike_conv2d(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """A 3x3 convolution with a stride and a padding of 1; results are those of torch except for the order of sums.
+    """A 3x3 convolution with a stride and a padding of 1; results are those of torch except for rounding.
 
     Args:
-        x: float32 (N, Cin, H, W) in channels-last memory. It is passed to torch unless all nonzero elements have the
-            same value and their fraction is below `paying_density`.
+        x: float32 (N, Cin, H, W) in channels-last memory. It is passed to `dense_conv2d` unless all nonzero elements
+            have the same value and their fraction is below `paying_density`.
         weight: float32 (Cout, Cin, 3, 3).
         bias: float32 (Cout,), or None.
 
     Returns:
         float32 (N, Cout, H, W) in channels-last memory.
     """
-    found = None if _find_obstacle_of(x, weight) or not x.numel() else find_spikes(x.detach(), weight.shape[0])
-    if found is None:
+    if torch.is_autocast_enabled("cpu") or _find_obstacle_of(x, weight) or not x.numel():
         return functional.conv2d(x, weight, bias, padding=1)
+    found = find_spikes(x.detach(), weight.shape[0])
+    if found is None:
+        return dense_conv2d(x, weight, bias)
     return _SpikeConv.apply(x, weight, bias, *found)
 
 
@@ -126,7 +151,7 @@ def find_spikes(x: torch.Tensor, out: int) -> tuple[torch.Tensor, float] | None:
     if not most:
         return None
     words = buffers.empty_rows(pixels, -(-channels // WORD), torch.uint16)
-    flat, filled = _flat(x), words.numpy().reshape(-1)
+    flat, filled = pixels_of(x), words.numpy().reshape(-1)
     results: list[tuple[float, bool, int]] = []
     threads.for_ranges(lambda l, r: results.append(kernels.scan(flat, channels, filled, most, l, r)), pixels, channels)
     values = {float(value) for value, _, count in results if count}
@@ -159,8 +184,7 @@ class _SpikeConv(torch.autograd.Function):
         grad = grad.contiguous(memory_format=torch.channels_last)
         grad_x = grad_weight = grad_bias = None
         if needs_x:
-            with torch.autocast("cpu", enabled=False):
-                grad_x = functional.conv_transpose2d(grad, weight, padding=1)
+            grad_x = input_gradient(grad, weight)
         if needs_weight:
             grad_weight, grad_bias = _weight_gradient(words, ctx.value, ctx.size, grad, weight)
         elif needs_bias:
@@ -183,7 +207,7 @@ def _forward(
 
     weight, strides = _strided(weight)
     memory = _memory(weight)
-    packed = _aligned(blocks * chunks * (TAPS * wide + 1) * WIDTH).numpy()
+    packed = buffers.aligned(blocks * chunks * (TAPS * wide + 1) * WIDTH).numpy()
     threads.for_parts(
         lambda l, r: kernels.pack_weights(memory, strides, channels, out, chunk_words, chunks, packed, l, r),
         blocks * chunks,
@@ -193,7 +217,7 @@ def _forward(
     if bias is not None:
         full_bias[:out] = bias.detach().numpy()
     bits = words.numpy().reshape(-1)
-    result = _aligned(images * height * width * out)
+    result = buffers.aligned(images * height * width * out)
     filled = result.numpy()
 
     def run(l: int, r: int) -> None:
@@ -201,7 +225,7 @@ def _forward(
         ends = _scratch((rows + 2) * width + 1, torch.int32)
         lists = _scratch(rows * width * chunks * (TAPS * wide + 4) + ROOM, torch.uint16)
         starts = _scratch(chunks * rows * width + 1, torch.int32)
-        sums = _aligned(rows * width * WIDTH).numpy()
+        sums = buffers.aligned(rows * width * WIDTH).numpy()
         kernels.forward(
             bits,
             kernels.PLACES,
@@ -240,8 +264,8 @@ def _weight_gradient(
     place_count = ((rows + 1) * each + 1) * (width + 1) + 1
 
     result, strides = _strided(torch.empty_like(weight))
-    filled, flat, bits = _memory(result), _flat(grad), words.numpy().reshape(-1)
-    packed = _aligned(blocks * channels * TAPS * LANES).numpy()
+    filled, flat, bits = _memory(result), pixels_of(grad), words.numpy().reshape(-1)
+    packed = buffers.aligned(blocks * channels * TAPS * LANES).numpy()
     bias = np.zeros(blocks * LANES, np.float32)
 
     def run(l: int, r: int) -> None:
@@ -259,7 +283,7 @@ def _weight_gradient(
             _scratch(pixels + 1, torch.int32),
             _scratch(bands * pixels * wide, torch.uint16),
             _scratch(bands * (wide + 1), torch.int32),
-            _aligned(place_count * LANES).numpy(),
+            buffers.aligned(place_count * LANES).numpy(),
             filled,
             bias,
             l,
@@ -275,11 +299,6 @@ def _size(x: torch.Tensor, weight: torch.Tensor) -> _Size:
     return images, height, width, channels, weight.shape[0]
 
 
-def _flat(x: torch.Tensor) -> NDArray[np.float32]:
-    """(N, C, H, W) in channels-last memory, in the order of its memory."""
-    return x.detach().permute(0, 2, 3, 1).reshape(-1).numpy()
-
-
 def _strided(weight: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int, int]]:
     """A weight whose memory is dense, and its strides over outputs, inputs and taps."""
     for layout in (torch.contiguous_format, torch.channels_last):
@@ -291,13 +310,6 @@ def _strided(weight: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int, int]]:
 
 def _memory(weight: torch.Tensor) -> NDArray[np.float32]:
     return weight.detach().as_strided((weight.numel(),), (1,)).numpy()
-
-
-def _aligned(elements: int) -> torch.Tensor:
-    """Uninitialised float32 (elements,) at a multiple of 64 bytes, so that no vector spans two cache lines."""
-    room = buffers.empty_rows(1, elements + LANES).view(-1)
-    first = -room.data_ptr() // 4 % LANES
-    return room[first : first + elements]
 
 
 def _scratch(elements: int, dtype: torch.dtype) -> NDArray[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from preprocess.building.recordings_to_samples import PartPlan, build_part, plan
 from preprocess.building.worker_pool import DEFAULT_WORKERS, Workers
 from preprocess.datasets.layout import Layout, first_errors
 from preprocess.errors import CacheError, CacheMismatchError, RecordingError
+from preprocess.formats.aedat.aedat31 import INVALID_KEPT
 from preprocess.formats.recording import OUTSIDE
 from preprocess.store import event_store
 from preprocess.store.cache_file_names import events_path
@@ -87,6 +89,8 @@ def find_stale(path: Path, layout: Layout) -> str | None:
     digest = source_fingerprint.digest_layout(layout, event_store.VERSION)
     if change is None and store.attributes["layout_digest"] != digest:
         change = "the options, the labels, the splits or the decoder changed"
+    if change is None and INVALID_KEPT in json.loads(store.attributes["notes"]):
+        change = "it contains events that their recordings mark as invalid, which are left out now"
     return change
 
 

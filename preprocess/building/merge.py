@@ -79,7 +79,7 @@ def _write_store(
         "height": layout.height,
         "width": layout.width,
         "classes": list(layout.classes),
-        "fingerprint": source_fingerprint.fingerprint(layout_digest, sources),
+        "fingerprint": source_fingerprint.fingerprint(layout_digest, sources, notes),
         "layout_digest": layout_digest,
         "source": _source_folder(layout),
         "notes": json.dumps(notes, sort_keys=True),

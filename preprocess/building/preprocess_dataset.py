@@ -70,6 +70,7 @@ def preprocess_dataset(
     columns: str | None = None,
     time_unit: TimeUnit | None = None,
     hdf5_path: str | None = None,
+    topic: str | None = None,
     salvage: bool = False,
     sort: bool = False,
     workers: int = DEFAULT_WORKERS,
@@ -96,6 +97,7 @@ def preprocess_dataset(
         columns: Order of the columns of arrays and text without column names, such as ``txyp``.
         time_unit: Unit of the timestamps; if None, the one that the files state, else integer µs.
         hdf5_path: Group or data set of HDF5 files with the events.
+        topic: Topic of ROS bags with the events, if they have several.
         salvage: Read damaged recordings up to the damage instead of raising an error.
         sort: Sort the events of each recording by time first.
         workers: Number of processes for decoding, and of threads for binning.
@@ -110,7 +112,7 @@ def preprocess_dataset(
     steps = (timesteps,) if isinstance(timesteps, int) else tuple(timesteps)
     wanted = [*(Binning(t, downsample=downsample) for t in steps), *binnings]
     windows = None if window_us is None else Windows(window_us, stride_us or window_us, min_events)
-    options = ReadOptions(columns, time_unit, hdf5_path)
+    options = ReadOptions(columns, time_unit, hdf5_path, topic)
     errors = [error for binning in wanted for error in binning.errors()]
     errors += [*(windows.errors() if windows else ()), *options.errors()]
     if workers < 1:

@@ -46,7 +46,7 @@ _MANY_PARTS = 32
 _LARGE_BYTES = 1 << 20
 
 # Incremented when the contents of parts change, so that parts of earlier versions are never used.
-_PART_VERSION = 2
+_PART_VERSION = 3
 
 _EVERY_TIME = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
 

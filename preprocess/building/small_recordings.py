@@ -47,7 +47,8 @@ class SmallRecordings:
 
 def decode_small(layout: Layout, recordings: Sequence[SourceRecording]) -> Iterator[SmallRecordings | SourceRecording]:
     """Yield all recordings in order: decoded together, or those that are to be decoded one by one."""
-    if len(recordings) == 1 or layout.windows is not None:
+    # What a user says of the files is for the decoder of single recordings.
+    if len(recordings) == 1 or layout.windows is not None or layout.options.given:
         yield from recordings
         return
     batch = _Batch(layout)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import operator
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 
 from preprocess.datasets.layout import Sample
 from preprocess.errors import RecordingError
+from preprocess.formats.aedat.aedat31 import INVALID_LEFT_OUT
 from preprocess.store.hdf5_columns import read_column, write_column
 
 if TYPE_CHECKING:
@@ -125,9 +126,18 @@ def digest_layout(layout: Layout, version: int) -> str:
     return digest([describe_layout(layout, version), [describe_recording(r) for r in layout.recordings]])
 
 
-def fingerprint(layout_digest: str, sources: Sequence[Source]) -> str:
-    """Return the fingerprint of an event store: a digest of the layout and of each recording's path and content."""
-    return digest([layout_digest, [[s.relative, s.size, s.sha256] for s in sources]])
+def fingerprint(layout_digest: str, sources: Sequence[Source], notes: Collection[str] = ()) -> str:
+    """Return the fingerprint of an event store: a digest of the layout and of each recording's path and content.
+
+    Args:
+        layout_digest: Made by `digest_layout`.
+        sources: The recordings.
+        notes: What was noted when they were decoded.
+    """
+    # Earlier versions kept these events: a store without them has another content, and needs other frames. All other
+    # stores keep their fingerprints.
+    left_out = [INVALID_LEFT_OUT] if INVALID_LEFT_OUT in notes else []
+    return digest([layout_digest, [[s.relative, s.size, s.sha256] for s in sources], *left_out])
 
 
 def write_sources(group: h5py.Group, sources: Sequence[Source]) -> None:

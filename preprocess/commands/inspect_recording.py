@@ -42,6 +42,8 @@ class Arguments:
     """Unit of the timestamps in a file that does not state it (default: us, as integers)."""
     hdf5_path: str | None = None
     """Group or data set with the events in an HDF5 file, such as davis/left/events."""
+    topic: str | None = None
+    """Topic with the events in a ROS bag, if it has several, such as /davis/left/events."""
     sensor_size: tuple[int, int] | None = None
     """Sensor rows and columns, for files that do not store them, such as .npy, .txt and .bin."""
     json: bool = False
@@ -49,7 +51,7 @@ class Arguments:
 
     def read_options(self) -> ReadOptions:
         """What the recording does not state."""
-        return ReadOptions(self.columns, self.time_unit, self.hdf5_path)
+        return ReadOptions(self.columns, self.time_unit, self.hdf5_path, self.topic)
 
     def check(self) -> None:
         """Raise a UsageError with every error that can be found without reading files."""

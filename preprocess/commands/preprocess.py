@@ -83,6 +83,8 @@ class Arguments:
     """Unit of the timestamps in a folder's files that do not state it (default: us, as integers)."""
     hdf5_path: str | None = None
     """Group or data set with the events in a folder's HDF5 files, such as davis/left/events."""
+    topic: str | None = None
+    """Topic with the events in a folder's ROS bags, if they have several, such as /davis/left/events."""
     salvage: bool = False
     """Read damaged recordings up to the damage instead of stopping with an error."""
     sort: bool = False
@@ -133,7 +135,7 @@ class Arguments:
 
     def read_options(self) -> ReadOptions:
         """What the recordings do not state."""
-        return ReadOptions(self.columns, self.time_unit, self.hdf5_path)
+        return ReadOptions(self.columns, self.time_unit, self.hdf5_path, self.topic)
 
     def _folder_errors(self) -> Iterator[str]:
         if self.dataset != "folder" and self.read_options().given:

@@ -125,9 +125,16 @@ def _entries_of_classes(folder: Path, above: str, split: int, errors: list[str])
 
 def _without_recordings(folder: Path) -> str:
     """Return the error for a class folder without recordings, with the kinds of files that it contains."""
-    kinds = Counter(path.suffix.lower() or "others" for path in folder.iterdir() if path.is_file())
+    kinds = Counter(map(_kind_of, (path for path in folder.iterdir() if not path.is_dir())))
     found = f"only {', '.join(f'{count:,} {kind}' for kind, count in kinds.most_common(4))}" if kinds else "none"
     return f"{folder}: expected recordings ({', '.join(SUFFIXES)}), found {found}. Move the folder elsewhere."
+
+
+def _kind_of(path: Path) -> str:
+    if not path.exists():
+        return "links to missing files"
+    kind = path.suffix.lower() or "others"
+    return f"{kind} without events" if kind in SUFFIXES else kind
 
 
 def _read_manifest(folder: Path, dataset: str) -> Layout:

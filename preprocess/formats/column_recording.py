@@ -138,6 +138,9 @@ class ColumnRecording(Recording):
             odd = ~np.isfinite(values) | (values != np.floor(values)) | (np.abs(values) >= LARGEST_TIME_US)
         elif values.dtype.kind == "u":
             odd = values > np.uint64(LARGEST_TIME_US)
+        elif values.dtype.itemsize > 4 and (values.min() < -LARGEST_TIME_US or values.max() > LARGEST_TIME_US):
+            odd = (values < -LARGEST_TIME_US) | (values > LARGEST_TIME_US)
+            raise self._unfit("numbers of at most 62 bits", name, values, odd, seen)
         else:
             odd = np.zeros(len(values), bool)
         if odd.any():

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
+from preprocess.events import Events
 from preprocess.formats.column_names import (
     LARGEST_TIME_US,
     TABLE_NAMES,
@@ -34,6 +35,7 @@ from preprocess.formats.column_names import (
 from preprocess.formats.column_recording import ColumnRecording, Columns
 from preprocess.formats.read_options import COLUMNS, NO_OPTIONS, ReadOptions
 from preprocess.formats.recording import Size, damaged, file_size, reading, unreadable
+from preprocess.formats.small_arrays import decode_small_arrays
 from preprocess.formats.text.compressed_text import is_zipped_text
 
 _EVENTS_A_CHUNK = 1 << 17
@@ -67,6 +69,7 @@ class NpyRecording(ArrayRecording):
     TITLE: ClassVar[str] = "NumPy .npy"
     SUFFIX: ClassVar[str] = ".npy"
     MAGIC: ClassVar[bytes] = b"\x93NUMPY"
+    DECODES_FILES: ClassVar[bool] = True
 
     @classmethod
     def open(cls, path: Path, size: Size | None = None, options: ReadOptions = NO_OPTIONS) -> ArrayRecording:
@@ -83,6 +86,13 @@ class NpyRecording(ArrayRecording):
         except ValueError as error:
             raise no_events(path, str(error)) from None
         return cls._planned(path, size, options, plan_table(path, header, options))
+
+    @classmethod
+    def decode_files(
+        cls, data: NDArray[np.uint8], ends: NDArray[np.int64], height: int, width: int
+    ) -> tuple[Events, NDArray[np.int64]]:
+        """The events of several files of structured arrays in memory, and their number in each, or -1."""
+        return decode_small_arrays(data, ends, height, width)
 
     def _blocks(self) -> Iterator[tuple[Columns, int]]:
         stretches, total = self.plan.stretches, self.plan.count
@@ -121,6 +131,7 @@ class TonicNpyRecording(NpyRecording):
 
     NAME: ClassVar[str] = "npy-tonic"
     TITLE: ClassVar[str] = "NumPy .npy as tonic ships it"
+    DECODES_FILES: ClassVar[bool] = False
 
     @classmethod
     def open(cls, path: Path, size: Size | None = None, options: ReadOptions = NO_OPTIONS) -> ArrayRecording:

@@ -18,6 +18,7 @@ def read_events(
     columns: str | None = None,
     time_unit: TimeUnit | None = None,
     hdf5_path: str | None = None,
+    topic: str | None = None,
 ) -> Events:
     """Read all events of a raw recording of any readable format.
 
@@ -29,6 +30,7 @@ def read_events(
         columns: Order of the columns of an array or a text file without column names, such as ``txyp``.
         time_unit: Unit of the timestamps; if None, the one that the file states, else integer µs.
         hdf5_path: Group or data set of an HDF5 file with the events.
+        topic: Topic of a ROS bag with the events, if it has several.
 
     Returns:
         The events in recording order.
@@ -37,7 +39,7 @@ def read_events(
         RecordingError: If the file cannot be read, is damaged or of an unknown format.
         ConfigError: If the columns or the unit are invalid.
     """
-    options = ReadOptions(columns, time_unit, hdf5_path)
+    options = ReadOptions(columns, time_unit, hdf5_path, topic)
     if errors := list(options.errors()):
         raise ConfigError(*errors)
     recording = open_recording(path, size=sensor_size, options=options)

@@ -9,6 +9,9 @@ from typing import Literal
 
 COLUMNS = "txyp"
 
+LAYOUT_PLACES = ("events", "CD/events", "CD", *(f"davis/{s}{e}" for s in ("left", "right") for e in ("", "/events")))
+"""Paths in HDF5 files of known layouts: there, the layout gives the unit, the time offset and the size."""
+
 TimeUnit = Literal["s", "ms", "us", "ns"]
 
 
@@ -20,11 +23,13 @@ class ReadOptions:
         columns: Order of columns without names, a permutation of ``txyp``.
         time_unit: Unit of the timestamps; None is the unit that the file states, else integer µs.
         hdf5_path: The group or data set of an HDF5 file that contains the events.
+        topic: The topic of a ROS bag that contains the events.
     """
 
     columns: str | None = None
     time_unit: TimeUnit | None = None
     hdf5_path: str | None = None
+    topic: str | None = None
 
     def errors(self) -> Iterator[str]:
         """A line for each invalid value."""
@@ -32,6 +37,8 @@ class ReadOptions:
             yield f"--columns: expected each of t, x, y and p once, such as txyp, found '{self.columns[:80]}'"
         if self.hdf5_path is not None and not self.hdf5_path.strip("/"):
             yield f"--hdf5-path: expected a group or data set, such as events, found '{self.hdf5_path[:80]}'"
+        if self.topic is not None and not self.topic.strip("/"):
+            yield f"--topic: expected a topic, such as /dvs/events, found '{self.topic[:80]}'"
 
     @property
     def given(self) -> list[str]:
@@ -40,7 +47,10 @@ class ReadOptions:
 
     def __str__(self) -> str:
         """Text for fingerprints; empty without options."""
-        return ", ".join(f"{name.replace('_', ' ')} {getattr(self, name)}" for name in self.given)
+        text = ", ".join(f"{name.replace('_', ' ')} {getattr(self, name)}" for name in self.given)
+        # Earlier versions ignored the layout when a path was given: their event stores are not up to date.
+        known = self.hdf5_path is not None and self.hdf5_path.strip("/") in LAYOUT_PLACES
+        return f"{text} with the offset of its layout" if known else text
 
 
 NO_OPTIONS = ReadOptions()

@@ -79,7 +79,8 @@ def files_for(names: Sequence[str]) -> str:
     """Readable list of the files that options apply to, such as ``.npy or .npz file for --columns``."""
     kinds = [kind for kind in FORMATS.values() if set(names) & set(kind.OPTIONS)]
     suffixes = list(dict.fromkeys(suffix for kind in kinds for suffix in kind.suffixes()))
-    return f"{', '.join(suffixes[:-1])} or {suffixes[-1]} file for {flags(names)}"
+    listed = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}" if len(suffixes) > 1 else "".join(suffixes)
+    return f"{listed} file for {flags(names)}"
 
 
 def register_format(
@@ -209,7 +210,11 @@ def open_recording(
             f"{path}: expected a recording of a known format, one of {known}, found a file that begins with "
             f"{head[:16]!r}. Convert it, or give another file."
         )
-    return kind.open(path, size, options) if issubclass(kind, ColumnRecording) else kind.open(path, size)
+    return (
+        kind.open(path, size, options)
+        if issubclass(kind, (ColumnRecording, RosbagRecording))
+        else kind.open(path, size)
+    )
 
 
 def find_format(path: Path, head: bytes, expected: str | None) -> type[Recording] | None:

@@ -1,6 +1,7 @@
 """ROS 1 bags (``.bag``) of ``dvs_msgs/EventArray``, or Prophesee's messages of the same layout.
 
-The package rosbags, of the extra ``rosbag``, finds and decompresses the messages; their bytes are read here. A message
+The package rosbags, of the extra ``rosbag``, finds and decompresses the messages, in the order in which they were
+received; their bytes are read here. Times are those of the events, not of the messages. A message
 is sequence number, stamp and frame (a text), then height, width and number of events as 32-bit numbers, and 13 bytes
 for each event: x, y, seconds, nanoseconds, polarity.
 Sources: https://github.com/uzh-rpg/rpg_dvs_ros/tree/master/dvs_msgs/msg and https://wiki.ros.org/Bags/Format/2.0
@@ -8,6 +9,7 @@ Sources: https://github.com/uzh-rpg/rpg_dvs_ros/tree/master/dvs_msgs/msg and htt
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
 from preprocess.events import Events
+from preprocess.formats.read_options import NO_OPTIONS, ReadOptions
 from preprocess.formats.recording import Recording, Size, file_size, first_outside, outside_sensor
 
 _TYPES = ("dvs_msgs/msg/EventArray", "prophesee_event_msgs/msg/EventArray")
@@ -28,28 +31,36 @@ _LARGEST_SIDE = 1 << 15
 
 @dataclass(frozen=True)
 class RosbagRecording(Recording):
-    """The events of the only topic with event messages."""
+    """The events of the only topic with event messages, or of the given one.
+
+    Attributes:
+        options: The options with which the file is read.
+    """
 
     NAME: ClassVar[str] = "rosbag"
     TITLE: ClassVar[str] = "ROS 1 bag"
     SUFFIX: ClassVar[str] = ".bag"
     MAGIC: ClassVar[bytes] = b"#ROSBAG V"
     VERSION: ClassVar[int] = 1
+    STORES_SIZE = "sometimes"
+    OPTIONS: ClassVar[tuple[str, ...]] = ("topic",)
+
+    options: ReadOptions = NO_OPTIONS
 
     @classmethod
-    def open(cls, path: Path, size: Size | None = None) -> RosbagRecording:
+    def open(cls, path: Path, size: Size | None = None, options: ReadOptions = NO_OPTIONS) -> RosbagRecording:
         """Read the size of the sensor from the first message.
 
         Raises:
-            RecordingError: If rosbags is not installed, or the file is damaged, or does not have exactly one topic of
-                events.
+            RecordingError: If rosbags is not installed, or the file is damaged, or has no topic of events, or several
+                of which none is chosen, or neither its messages nor `size` gives the sensor's size.
         """
-        opened = cls(path, 1, 1, 0, file_size(path))
+        opened = cls(path, *(size or (0, 0)), 0, file_size(path), options=options)
         first = next(opened._messages(), None)
         if first is None:
-            raise opened._wrong("messages with events", "none")
+            raise opened._wrong("messages with events", "none", "Nothing was recorded; leave the file out")
         height, width, _ = first
-        return cls(path, height, width, 0, opened.size)
+        return dataclasses.replace(opened, height=height, width=width)
 
     def decode(self) -> Iterator[Events]:
         """All events, message by message; RecordingError at the first that is damaged or outside the sensor."""
@@ -90,7 +101,11 @@ class RosbagRecording(Recording):
             with Reader(self.path) as reader:
                 topics = [c for c in reader.connections if c.msgtype in _TYPES]
                 self._check_topics(sorted({c.topic for c in topics}), sorted({c.msgtype for c in reader.connections}))
-                for _, _, content in reader.messages(topics):
+                wanted = self.options.topic
+                chosen = [c for c in topics if wanted is None or c.topic.strip("/") == wanted.strip("/")]
+                others = sum(c.msgcount for c in reader.connections) - sum(c.msgcount for c in chosen)
+                self.note("messages_of_other_topics_not_read", others)
+                for _, _, content in reader.messages(chosen):
                     yield self._message(content)
         except RecordingError:
             raise
@@ -100,12 +115,18 @@ class RosbagRecording(Recording):
             raise self._wrong("a ROS bag", f"a damaged one ({reason})", hint) from None
 
     def _check_topics(self, topics: list[str], types: list[str]) -> None:
-        if len(topics) > 1:
-            hint = "Extract one of them: rosbag filter"
-            raise self._wrong("one topic of events", f"{len(topics)}: {', '.join(topics)}", hint)
+        wanted = self.options.topic
+        if topics and wanted is not None and wanted.strip("/") not in [topic.strip("/") for topic in topics]:
+            raise self._wrong(
+                f"events in the topic {wanted[:80]}", f"them in {', '.join(topics[:8])}", "Give one of these"
+            )
+        if len(topics) > 1 and wanted is None:
+            found = f"{len(topics)}: {', '.join(topics[:8])}"
+            raise self._wrong("one topic of events", found, f"Choose one: --topic {topics[0]}")
         if not topics:
             hint = "Leave it out, or extract its events with the package that defines these messages"
-            raise self._wrong(f"messages of {_TYPES[0]}", f"only {', '.join(types[:8]) or 'none'}", hint)
+            found = f"only {', '.join(types[:8])}" if types else "an empty bag"
+            raise self._wrong(f"messages of {_TYPES[0]}", found, hint if types else "Leave it out")
 
     def _message(self, content: bytes) -> tuple[int, int, NDArray[Any]]:
         start = 16 + int.from_bytes(content[12:16], "little")
@@ -113,8 +134,12 @@ class RosbagRecording(Recording):
         if len(content) != start + 12 + count * _EVENT.itemsize:
             found = f"{len(content)} bytes for {count} events"
             raise self._wrong("messages of 13 bytes per event", found)
+        if 0 in (height, width) and min(self.height, self.width) > 0:
+            # Some drivers do not fill it in.
+            height, width = self.height, self.width
         if not (0 < height <= _LARGEST_SIDE and 0 < width <= _LARGEST_SIDE):
-            raise self._wrong("the size of the sensor in each message", f"{height}x{width} pixels")
+            hint = "Give it: --sensor-size ROWS COLUMNS"
+            raise self._wrong("the size of the sensor in each message", f"{height}x{width} pixels", hint)
         return height, width, np.frombuffer(content, _EVENT, count, start + 12)
 
     def _wrong(self, expected: str, found: str, hint: str = "The file is damaged; copy it again") -> RecordingError:

@@ -148,7 +148,8 @@ def _is_hdf5(path: Path) -> bool:
 
 def _cache_format(path: Path) -> str | None:
     """The format of a cache of these packages; None for recordings."""
-    if not _is_hdf5(path):
+    # A pipe would block; opening it as a recording raises the right error.
+    if not path.is_file() or not _is_hdf5(path):
         return None
     try:
         check_heap(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -100,7 +101,8 @@ def _verify_data_set(path: Path, progress: Progress) -> Iterator[Verified]:
 def _verify_events(store: EventStore, progress: Progress) -> Verified:
     start = time.perf_counter()
     errors: list[str] = []
-    if fingerprint(store.attributes["layout_digest"], stored_sources(store)) != store.fingerprint:
+    layout_digest, notes = store.attributes["layout_digest"], json.loads(store.attributes["notes"])
+    if fingerprint(layout_digest, stored_sources(store), notes) != store.fingerprint:
         errors.append(f"{store.path}: its sources do not match its fingerprint. Delete the file and preprocess again.")
     with progress.task(f"{store.path.parent.name}: events", len(store), "samples") as advance:
         backwards = np.zeros(len(store), np.int64)

@@ -1,9 +1,12 @@
 """Forks programs from a process that has loaded the libraries, so that tests do not load them for each program.
 
-Loading PyTorch, Ray and pandas takes three to four seconds of processor time, in every trial and every command that a
-test starts; a fork of a process that has them takes a few milliseconds. A forked program is a process of its own, with
-the arguments, environment, folder, limits, open files and namespaces of its caller; the project's own modules are
-loaded by it and not before. `start` gives the path of an executable (client.py) for the place of the interpreter.
+Loading PyTorch, pandas and the project takes three to four seconds of processor time, in every trial and every
+command that a test starts; a fork of a process that has them takes a few hundredths. A forked program is a process of
+its own, with the arguments, environment, folder, limits, open files and namespaces of its caller. `start` gives the
+path of an executable (client.py) for the place of the interpreter.
+
+Left to the interpreter are programs that would read another setting when they load a library, and those whose caller
+names other sources of the project than these.
 
     python server.py SOCKET FILE     serves until its standard input is closed; FILE is the number of the open socket
 """
@@ -16,6 +19,7 @@ import ctypes
 import fcntl
 import gc
 import importlib
+import importlib.util
 import io
 import json
 import os
@@ -34,11 +38,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
-# Not Ray: when it is imported it reads what the raylet sets for each worker.
+SOURCES = HERE.parents[1]
+PACKAGES = ("preprocess", "pipeline", "tune")
+# Not Ray: its library reads what the raylet sets for each worker when it is loaded, and never again.
 LIBRARIES = (
     *("torch", "numba", "h5py", "pandas", "pyarrow", "scipy.special", "matplotlib", "yaml", "requests", "msgpack"),
     *("jsonschema", "google.protobuf.json_format", "tensorboardX", "fsspec", "filelock", "click", "tyro", "jinja2"),
     *("rich", "pydantic", "tqdm", "spikingjelly.activation_based.neuron"),
+)
+# Each brings along what it imports: together nearly all that commands, trials, figures and pages load of the project.
+OWN_MODULES = (
+    *("preprocess.cli", "preprocess.commands.preprocess", "preprocess.commands.emulate"),
+    *("preprocess.emulator.gestures", "preprocess.building.build_event_store", "pipeline.cli"),
+    *("pipeline.commands.train", "pipeline.training.train_run", "pipeline.evaluation.evaluate_run"),
+    *("tune.cli", "tune.commands.tune", "tune.commands.compare"),
+    *("tune.commands.report", "tune.comparison.run_comparison", "tune.search.run_search", "tune.search.final_test"),
+    *("tune.search.search_figures", "tune.search.start_notes", "tune.trials.worker", "tune.trials.custom_code"),
+    *("tune.cluster.node_process",),
 )
 NAMESPACES = ("mnt", "net", "uts", "ipc", "pid", "user")
 # Libraries read these when they are imported; a program for which they differ is left to the interpreter.
@@ -47,6 +63,8 @@ READ_AT_IMPORT = (
     *("PYTHON", "PYTORCH", "TORCH", "TRITON"),
 )
 READ_LATER = ("PYTHONPATH", "PYTHONUNBUFFERED", "TORCHELASTIC_", "TORCH_NCCL_")
+# Where an interpreter finds each package without being told; filled when they are loaded.
+installed: dict[str, Path | None] = {}
 
 
 class Request(NamedTuple):
@@ -86,11 +104,25 @@ def start(folder: Path) -> tuple[Path, subprocess.Popen[bytes]]:
 
 
 def load_libraries() -> None:
-    """Imports LIBRARIES; raises AssertionError if one of them starts a thread, which a fork would not have."""
+    """Imports LIBRARIES and the project's modules.
+
+    Raises AssertionError if one of them starts a thread, which a fork would not have.
+    """
     os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # a fork copies no other thread
     for name in LIBRARIES:
         importlib.import_module(name)
     del os.environ["JE_ARROW_MALLOC_CONF"]
+    for package in PACKAGES:
+        spec = importlib.util.find_spec(package)
+        installed[package] = Path(spec.origin).resolve().parents[1] if spec and spec.origin else None
+    sys.path.insert(0, str(SOURCES))
+    for name in OWN_MODULES:
+        importlib.import_module(name)
+    sys.path.remove(str(SOURCES))
+    registry = importlib.import_module("numba").core.registry
+    registry.cpu_target.target_context.refresh()
+    registry.cpu_target.typing_context.refresh()
+    assert "ray" not in sys.modules
     gc.collect()
     gc.freeze()
     threads = len(os.listdir("/proc/self/task"))
@@ -111,11 +143,31 @@ def settings_of(environment: dict[str, str]) -> dict[str, str]:
     }
 
 
+def searched_first(request: Request) -> list[str]:
+    """The folders that the program's imports search before the interpreter's own."""
+    fields = request.fields
+    option, argv = fields["program"]["option"], fields["program"]["argv"]
+    extra = [entry for entry in fields["environment"].get("PYTHONPATH", "").split(os.pathsep) if entry]
+    script = os.path.dirname(os.path.realpath(os.path.join(fields["folder"], argv[0])))
+    return [{"-c": "", "-": "", "-m": fields["folder"]}.get(option, script), *extra]
+
+
+def imports_these_sources(request: Request) -> bool:
+    """Whether the program's imports find the project's packages where this process found them."""
+    folders = [Path(request.fields["folder"], entry) for entry in searched_first(request)]
+    for package in PACKAGES:
+        there = next((folder for folder in folders if (folder / package).is_dir()), installed[package])
+        if there is None or there.resolve() != SOURCES:
+            return False
+    return True
+
+
 def can_run(request: Request, environment: dict[str, str]) -> bool:
     """Whether a fork of this process behaves as a new interpreter for the request."""
     here, there = namespace_numbers(), namespace_numbers(request.namespaces)
     return (
-        settings_of(request.fields["environment"]) == settings_of(environment)
+        imports_these_sources(request)
+        and settings_of(request.fields["environment"]) == settings_of(environment)
         and request.fields["user"] == [os.getuid(), os.geteuid(), os.getgid(), os.getegid()]
         and all(here[name] == there[name] for name in ("pid", "user"))
     )
@@ -263,9 +315,7 @@ def run(request: Request, executable: str) -> None:
     sys.orig_argv = [executable, *([option] if option in ("-m", "-c") else []), *argv]
     sys.warnoptions.extend(program["filters"])
     warnings._processoptions(program["filters"])  # type: ignore[attr-defined]
-    extra = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    first = {"-c": "", "-": "", "-m": os.getcwd()}.get(option, os.path.dirname(os.path.realpath(argv[0])))
-    sys.path[:0] = [first, *extra]
+    sys.path[:0] = searched_first(request)
     importlib.invalidate_caches()
     main = sys.modules["__main__"]
     if option == "-m":

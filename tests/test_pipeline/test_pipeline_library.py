@@ -199,6 +199,7 @@ def test_a_network_with_learned_settings_is_the_same_after_training() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.preloaded
 def test_an_object_typed_into_an_interpreter_is_trained(cache: Path, tmp_path: Path) -> None:
     code = f"""
 import sys

@@ -16,6 +16,7 @@ from tune.comparison.convergence.convergence_notes import convergence_sentences,
 from tune.comparison.convergence.learning_speed import corrected_p
 from tune.comparison.fairness_notes import equality_notes
 from tune.comparison.margin_verdict import MarginVerdict, equivalence_evidence, judge_margin, margin_sentence
+from tune.comparison.outlying_runs import outlying_sentences
 from tune.comparison.resampling.joined_splits import join_splits
 from tune.comparison.resampling.split_notes import split_sentences
 from tune.comparison.setting_analysis import Difference, SettingResult, analyse_setting
@@ -151,6 +152,7 @@ class Conclusion:
             found = [self._sentence(result, difference) for result, difference in self.differences]
         else:
             found = [self._counted(arm.name) for arm in self.comparison.arms[1:]]
+        found += outlying_sentences(self.results)
         found += [*split_sentences(self.results), *convergence_sentences(self.comparison, self.results)]
         found += [*self._power(), *self._resolution(), *self._missing_intervals(), *self._diverged()]
         found += self._declarations()

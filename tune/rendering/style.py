@@ -118,6 +118,8 @@ _DATELESS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 def save(figure: Figure, folder: Path, name: str, kinds: Sequence[str] = ("svg", "png")) -> list[Path]:
     """Write ``<name>.svg`` and ``<name>.png``, or files of other kinds, each atomically; returns their paths."""
+    import matplotlib as mpl
+
     from preprocess.files import write_whole
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -125,8 +127,9 @@ def save(figure: Figure, folder: Path, name: str, kinds: Sequence[str] = ("svg",
     for path, kind in zip(paths, kinds, strict=True):
         options: Any = {"format": kind, "metadata": _DATELESS.get(kind), "dpi": 160 if kind == "png" else "figure"}
         write_whole(path, partial(figure.savefig, **options))
-        # The layout, half of the work, is reused for the next file.
-        figure.set_layout_engine("none")
+        # The layout, half of the work, is reused for the next file; with any engine Matplotlib would draw it twice.
+        with mpl.rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
+            figure.set_layout_engine(None)
     return paths
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.kernels.jit import compile_kernel, inline
 from pipeline.kernels.surrogate_kernels import RECT, fill_row, fill_slope, rect, sigmoid
+from pipeline.kernels.vectors import use_widest_vectors
 
 # Elements per block: its rows are long enough for prefetching, and all of them stay in the second-level cache.
 _BLOCK = 2048
@@ -47,6 +48,7 @@ def forward(
         l: First element.
         r: Last element + 1.
     """
+    use_widest_vectors()
     one, zero = np.float32(1.0), np.float32(0.0)
     keep, rate = one - one / tau, one / tau
     saves = len(u) > 0
@@ -69,8 +71,11 @@ def forward(
                 state[i + _BLOCK] = mn
                 ub[i] = un
                 sb[i] = s
-        v_after[first:last] = state[:n]
-        m_after[first:last] = state[_BLOCK : _BLOCK + n]
+        vb, mb = v_after[first:last], m_after[first:last]
+        for i in range(n):
+            vb[i] = state[i]
+        for i in range(n):
+            mb[i] = state[i + _BLOCK]
 
 
 @inline
@@ -136,6 +141,7 @@ def backward(
         l: First element.
         r: Last element + 1.
     """
+    use_widest_vectors()
     one, zero = np.float32(1.0), np.float32(0.0)
     keep, rate = one - one / tau, one / tau
     edge = np.float32(0.5) / alpha

@@ -14,6 +14,7 @@ from pipeline.kernels.bfloat16 import narrow, widen
 from pipeline.kernels.jit import compile_kernel
 from pipeline.kernels.norm_cpu import ROW, add_path, tile_affine, tile_path
 from pipeline.kernels.surrogate_kernels import RECT, fill_row, fill_slope, rect, sigmoid
+from pipeline.kernels.vectors import use_widest_vectors
 from pipeline.neurons.clif.cpu_kernels import _back
 
 # Rows of a step in backward's path: u, sigma(u/tau), sigma(m[t]) and m[t-1]; sums of the gradient and of its product
@@ -55,6 +56,7 @@ def forward(
         l: First block.
         r: Last block + 1.
     """
+    use_widest_vectors()
     one, zero = np.float32(1.0), np.float32(0.0)
     keep, rate = one - one / tau, one / tau
     tiled = np.empty(2 * len(scale) * ROW, np.float32)
@@ -133,6 +135,7 @@ def backward(
         l: First chunk.
         r: Last chunk + 1.
     """
+    use_widest_vectors()
     one, zero = np.float32(1.0), np.float32(0.0)
     keep, rate = one - one / tau, one / tau
     edge = np.float32(0.5) / alpha

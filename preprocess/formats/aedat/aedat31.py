@@ -29,6 +29,12 @@ from preprocess.formats.aedat.sensor_sizes import Sensor, known_sensor
 from preprocess.formats.header import find_in_header, read_header
 from preprocess.formats.recording import Recording, Size, damaged, file_size, outside_sensor, reading, unreadable
 
+INVALID_LEFT_OUT = "events_marked_invalid_left_out"
+"""The note of events whose validity bit is not set."""
+
+INVALID_KEPT = "events_marked_invalid"
+"""Earlier versions kept these events, and counted them in this note."""
+
 _EVENT_BYTES = 8
 _PACKET_HEADER_BYTES = 28
 
@@ -39,7 +45,7 @@ _VERSIONS = {"#!AER-DAT3.1": "AEDAT 3.1", "#!AER-DAT3.0": "AEDAT 3.0"}
 
 @dataclass(frozen=True)
 class Aedat31Recording(Recording):
-    """The events of a sensor; events marked invalid are kept, as in SpikingJelly, and counted in a note."""
+    """The events of a sensor; events marked invalid are left out and counted, while SpikingJelly keeps them."""
 
     NAME: ClassVar[str] = "aedat31"
     TITLE: ClassVar[str] = "AEDAT 3.1"
@@ -92,7 +98,7 @@ class Aedat31Recording(Recording):
                 ended, consumed, events = decode_aedat31(
                     data, self.size - position, self.height, self.width, packet, notes, t, x, y, p
                 )
-                self.note("events_marked_invalid", int(notes[0]))
+                self.note(INVALID_LEFT_OUT, int(notes[0]))
                 self.note("events_beyond_the_number_of_their_packet", int(notes[1]))
                 self.note("events_of_other_kinds_skipped", int(notes[2]))
                 if events:

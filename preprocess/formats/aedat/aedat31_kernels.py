@@ -1,7 +1,8 @@
 """Numba kernel that decodes AEDAT 3.1; it releases the GIL.
 
 A kernel decodes a block of bytes into columns that the caller allocates. Sums and maxima over a run of events replace
-checks of single events, so that the loops are vectorised; a run is searched only if one of its events is invalid.
+checks of single events, so that the loops are vectorised; a run is searched only if one of its events is outside the
+sensor or marked invalid.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ def decode_aedat31(
         width: Sensor columns.
         packet: The packet that the last block ended in, int64 (3,): payload bytes to come, whether they are polarity
             events, the upper bits of their timestamps. Zeros at the beginning of the data.
-        notes: Counts to add to, int64 (3,): events marked invalid, slots beyond a packet's number of events, and
-            events of other kinds, which are skipped.
+        notes: Counts to add to, int64 (3,): events marked invalid, which are left out, slots beyond a packet's number
+            of events, and events of other kinds, which are skipped.
         t: int64 (B // 8,).
         x: uint16 (B // 8,).
         y: uint16 (B // 8,).
@@ -75,13 +76,16 @@ def decode_aedat31(
             valid, right, bottom = _decode_polarity(
                 words, packet[2], t[n : n + events], x[n : n + events], y[n : n + events], p[n : n + events]
             )
-            if right >= width or bottom >= height:
-                k = 0
-                while x[n + k] < width and y[n + k] < height:
-                    k += 1
-                return OUTSIDE_SENSOR, at + 8 * k, n + k
-            notes[0] += events - valid
-            n += events
+            if valid < events or right >= width or bottom >= height:
+                checked, kept = _keep_valid(
+                    words, height, width, t[n : n + events], x[n : n + events], y[n : n + events], p[n : n + events]
+                )
+                notes[0] += checked - kept
+                n += kept
+                if checked < events:
+                    return OUTSIDE_SENSOR, at + 8 * checked, n
+            else:
+                n += events
         packet[0] -= count
         at += count
 
@@ -104,3 +108,20 @@ def _decode_polarity(words: Any, high: int, t: Any, x: Any, y: Any, p: Any) -> A
         right = max(right, column)
         bottom = max(bottom, row)
     return valid, right, bottom
+
+
+@njit(nogil=True, error_model="numpy")
+def _keep_valid(words: Any, height: int, width: int, t: Any, x: Any, y: Any, p: Any) -> Any:
+    """Move the valid events of a decoded run to its beginning, up to the first valid one outside the sensor.
+
+    Returns:
+        The number of events up to that one, or of all, and how many of them are valid.
+    """
+    kept = 0
+    for k in range(len(t)):
+        if words[2 * k] & np.uint32(1):
+            if x[k] >= width or y[k] >= height:
+                return k, kept
+            t[kept], x[kept], y[kept], p[kept] = t[k], x[k], y[k], p[k]
+            kept += 1
+    return len(t), kept

@@ -8,10 +8,11 @@ from pathlib import Path
 import h5py
 
 from preprocess.errors import RecordingError
+from preprocess.formats.hdf5.ecf_chunks import ECF, is_ecf
 
 # By the numbers that the HDF Group registered, or that their authors chose.
 _SOURCES = {
-    0x8ECF: (
+    ECF: (
         "Prophesee's ECF",
         "Install it from https://github.com/prophesee-ai/hdf5_ecf and set HDF5_PLUGIN_PATH to its folder",
     ),
@@ -32,6 +33,8 @@ def check_filters(path: Path, datasets: Iterable[h5py.Dataset]) -> None:
     import hdf5plugin  # noqa: F401  registers Blosc, LZ4, Zstandard and others
 
     for dataset in datasets:
+        if is_ecf(dataset):
+            continue  # Decoded here.
         settings = dataset.id.get_create_plist()
         for k in range(settings.get_nfilters()):
             number, _, _, name = settings.get_filter(k)

@@ -77,6 +77,7 @@ def find_columns(path: Path, file: h5py.File, options: ReadOptions) -> Hdf5Colum
         item = file.get(options.hdf5_path)
         found = None if item is None else _of_item(options.hdf5_path.strip("/"), item, options)
         if found is None:
+            _refuse_unequal(path, options.hdf5_path.strip("/"), item)
             what = "nothing there" if item is None else "other contents there"
             raise _no_events(path, file, f"events at --hdf5-path {options.hdf5_path[:80]}", what)
         return _with(found, size=size)
@@ -89,6 +90,8 @@ def find_columns(path: Path, file: h5py.File, options: ReadOptions) -> Hdf5Colum
             f"--hdf5-path {names[0]}"
         )
     if not several:
+        for name, item in _items(file):
+            _refuse_unequal(path, name, item)
         raise _no_events(path, file, "events", "none")
     return _with(several[0], size=size)
 
@@ -111,7 +114,9 @@ def _refuse_others(path: Path, file: h5py.File) -> None:
 def _metavision(file: h5py.File, size: Size | None, options: ReadOptions) -> Hdf5Columns | None:
     item = file.get("CD/events")
     found = _of_item("CD/events", item, options) if isinstance(item, h5py.Dataset) and item.dtype.names else None
-    return found and _with(found, title="Metavision", unit="us", size=size)
+    triggers = file.get("EXT_TRIGGER/events")
+    notes = {"external_triggers_left_out": triggers.size} if isinstance(triggers, h5py.Dataset) else {}
+    return found and _with(found, title="Metavision", unit="us", size=size, notes=notes)
 
 
 def _dsec(file: h5py.File, size: Size | None, options: ReadOptions) -> Hdf5Columns | None:
@@ -134,7 +139,9 @@ def _mvsec(file: h5py.File, options: ReadOptions) -> Hdf5Columns | None:
     if not there:
         return None
     there.sort(key=lambda side: not _is_asked_for(f"davis/{side}/events", options))
-    found = _of_item(f"davis/{there[0]}/events", rows[there[0]], ReadOptions("xytp", options.time_unit))
+    # Files that were converted may have another order than the published ones.
+    ordered = ReadOptions(options.columns or "xytp", options.time_unit)
+    found = _of_item(f"davis/{there[0]}/events", rows[there[0]], ordered)
     others = {f"events_of_the_{side}_camera_not_read": int(rows[side].shape[0]) for side in there[1:]}
     return found and _with(found, title="MVSEC", unit="s", size=(260, 346), is_usual_size=True, notes=others)
 
@@ -177,9 +184,23 @@ def _of_item(place: str, item: object, options: ReadOptions) -> Hdf5Columns | No
     return Hdf5Columns("table", place, order, int(item.shape[0]), ordered=options.columns is not None)
 
 
+def _refuse_unequal(path: Path, place: str, item: object) -> None:
+    """Refuse a group with the columns of events whose lengths differ."""
+    if not isinstance(item, h5py.Group):
+        return
+    found = match_names([name for name, inner in islice(item.items(), _MOST_GROUPS) if isinstance(inner, h5py.Dataset)])
+    if found is None or not all(_is_column(item[name]) for name in found.values()):
+        return
+    lengths = ", ".join(f"{name}: {math.prod(item[name].shape):,}" for name in found.values())
+    raise RecordingError(
+        f"{path}: expected columns of equal length in {place or '/'}, found {lengths}. The file is incomplete; copy or "
+        "write it again."
+    )
+
+
 def _is_column(item: h5py.Dataset) -> bool:
     """Whether it has one number per event; includes MATLAB's (N, 1) and (1, N)."""
-    return item.dtype.kind in "iufb" and 1 <= item.ndim <= 2 and math.prod(item.shape) == max(item.shape)
+    return item.dtype.kind in "iufb" and 1 <= item.ndim <= 2 and math.prod(item.shape) in (0, max(item.shape))
 
 
 def _is_table(item: h5py.Dataset) -> bool:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from preprocess.errors import RecordingError
 from preprocess.formats.column_recording import ColumnRecording, Columns
 from preprocess.formats.hdf5.compression_filters import check_filters
+from preprocess.formats.hdf5.ecf_chunks import is_ecf, read_ecf
 from preprocess.formats.hdf5.find_columns import Hdf5Columns, find_columns
 from preprocess.formats.read_options import NO_OPTIONS, ReadOptions
 from preprocess.formats.recording import Size, damaged, file_size
@@ -30,6 +31,9 @@ _MOST_EVENTS_A_CHUNK = 1 << 22
 DAMAGED = (OSError, ValueError, KeyError, RuntimeError, TypeError, OverflowError, MemoryError, IndexError)
 
 _NOTHING = Hdf5Columns("", "", {}, 0)
+
+_Block = NDArray[Any] | dict[str, NDArray[Any]]
+"""Events of a data set: an array, or columns by the names of its fields."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +82,18 @@ class Hdf5Recording(ColumnRecording):
                     "changed while it was read; run the same command again."
                 )
             step = _events_a_block(datasets.values())
+            of_ecf = {name for name, dataset in datasets.items() if is_ecf(dataset)}
             for start in range(0, self.found.count, step):
                 end = min(self.found.count, start + step)
-                blocks = {name: self._read(dataset, start, end) for name, dataset in datasets.items()}
+                blocks = {name: self._read(d, start, end, name in of_ecf) for name, d in datasets.items()}
                 yield {c: _column(blocks[name], part) for c, (name, part) in self.found.columns.items()}, 0
 
-    def _read(self, dataset: h5py.Dataset, start: int, end: int) -> NDArray[Any]:
+    def _read(self, dataset: h5py.Dataset, start: int, end: int, of_ecf: bool) -> _Block:
         try:
             # MATLAB's vectors have two axes.
             is_row = dataset.ndim == 2 and dataset.shape[0] == 1 != self.found.count
+            if of_ecf:
+                return read_ecf(dataset, start, end)
             block: NDArray[Any] = dataset[0, start:end] if is_row else dataset[start:end]
         except DAMAGED as error:
             at = _byte_of(dataset, start)
@@ -101,11 +108,11 @@ class Hdf5Recording(ColumnRecording):
         return super()._times(values, seen) + self.found.offset_us
 
 
-def _column(block: NDArray[Any], part: str | int | None) -> NDArray[Any]:
-    if part is None:
-        return block.reshape(-1)
-    column: NDArray[Any] = block[part] if isinstance(part, str) else block[:, part]
-    return column
+def _column(block: _Block, part: str | int | None) -> NDArray[Any]:
+    if isinstance(part, str):
+        return block[part]
+    assert isinstance(block, np.ndarray)
+    return block.reshape(-1) if part is None else block[:, part]
 
 
 def _events_a_block(datasets: Any) -> int:

@@ -32,6 +32,9 @@ UNITS = 700
 _EVENTS_A_CHUNK = 1 << 17
 _SAMPLES_A_READ = 64
 
+# More than any data set has: a damaged label would name as many classes.
+_MOST_CLASSES = 10_000
+
 
 @dataclass(frozen=True)
 class SpikeTrainRecording(Recording):
@@ -89,7 +92,7 @@ class SpikeTrainRecording(Recording):
         return t + k * PERIOD_US
 
     def _units(self, k: int, times: NDArray[Any], units: NDArray[Any]) -> NDArray[np.uint16]:
-        if len(times) != len(units) or units.dtype.kind not in "iu":
+        if len(times) != len(units):
             raise self._wrong("a unit for each time", f"{len(times)} times and {len(units)} units in sample {k}")
         if len(units) and not 0 <= int(units.min()) <= int(units.max()) < UNITS:
             raise self._wrong(f"units of 0 to {UNITS - 1}", f"{units.min()} to {units.max()} in sample {k}")
@@ -146,6 +149,14 @@ def read_labels(path: Path) -> SpikeTrainLabels:
                 f"{path}: expected the data sets labels, spikes/times and spikes/units, found "
                 f"{', '.join(list(file)[:8]) or 'none'}. Copy it again, or leave it out."
             )
+        for item, name in zip(datasets[1:], ("times", "units"), strict=True):
+            kind = h5py.check_vlen_dtype(item.dtype)
+            if kind is None or kind.kind not in ("iu" if name == "units" else "iuf"):
+                found = f"{kind or item.dtype} {'in arrays' if kind else 'in one array'}"
+                raise RecordingError(
+                    f"{path}: expected an array of numbers for each sample in spikes/{name}, found {found}. Copy it "
+                    "again, or leave it out."
+                )
         counts = {item.shape[0] for item in datasets}
         if len(counts) > 1 or datasets[0].dtype.kind not in "iu":
             found = " and ".join(map(str, sorted(counts)))
@@ -154,6 +165,13 @@ def read_labels(path: Path) -> SpikeTrainLabels:
                 "damaged; copy it again."
             )
         labels = np.asarray(datasets[0][()], np.int64)
+        odd = (labels < 0) | (labels >= _MOST_CLASSES)
+        if odd.any():
+            k = int(np.argmax(odd))
+            raise RecordingError(
+                f"{path}: expected labels of 0 to {_MOST_CLASSES - 1}, found {labels[k]} for sample {k}. The file is "
+                "damaged; copy it again."
+            )
         keys, speakers = file.get("extra/keys"), file.get("extra/speaker")
         names = [] if keys is None else [k.decode("utf-8", "replace") if isinstance(k, bytes) else str(k) for k in keys]
         known = speakers is not None and speakers.shape == labels.shape and speakers.dtype.kind in "iu"

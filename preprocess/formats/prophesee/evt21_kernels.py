@@ -12,7 +12,15 @@ import numpy as np
 from numba import njit
 
 from preprocess.formats.clock_wraps import advance_clock
-from preprocess.formats.prophesee.decoder_state import GOOD, HAS_CLOCK, LEFT_OUT, OUTSIDE_SENSOR, UNKNOWN_WORD
+from preprocess.formats.prophesee.decoder_state import (
+    GOOD,
+    HAS_CLOCK,
+    LEFT_OUT,
+    OUTSIDE_SENSOR,
+    TRIGGER,
+    TRIGGERS,
+    UNKNOWN_WORD,
+)
 from preprocess.jit import compile_kernel
 
 
@@ -45,8 +53,9 @@ def decode_evt21(words: Any, height: int, width: int, clock: Any, state: Any, t:
         if kind == 0x8:
             state[HAS_CLOCK] = 1
             break
-        if kind > 0x1 and kind != 0xA and kind != 0xE and kind != 0xF:
+        if kind > 0x1 and kind != TRIGGER and kind != 0xE and kind != 0xF:
             return UNKNOWN_WORD, at, n
+        state[TRIGGERS] += kind == TRIGGER
         if kind <= 0x1:
             state[LEFT_OUT] += _bits_of(words[at])
         at += 1
@@ -77,7 +86,9 @@ def decode_evt21(words: Any, height: int, width: int, clock: Any, state: Any, t:
         elif kind == 0x8:
             new = head & 0xFFFFFFF
             upper = ((advance_clock(clock, new, 28) << 28) + new) << 6
-        elif kind != 0xA and kind != 0xE and kind != 0xF:
+        elif kind == TRIGGER:
+            state[TRIGGERS] += 1
+        elif kind != 0xE and kind != 0xF:
             return UNKNOWN_WORD, at, n
         at += 1
     return GOOD, at, n

@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 
 from preprocess.formats.clock_wraps import advance_clock
-from preprocess.formats.prophesee.decoder_state import GOOD, HAS_CLOCK, LEFT_OUT, OUTSIDE_SENSOR, UNKNOWN_WORD
+from preprocess.formats.prophesee.decoder_state import (
+    GOOD,
+    HAS_CLOCK,
+    LEFT_OUT,
+    OUTSIDE_SENSOR,
+    TRIGGER,
+    TRIGGERS,
+    UNKNOWN_WORD,
+)
 from preprocess.jit import compile_kernel
 
 
@@ -42,9 +50,10 @@ def decode_evt2(words: Any, height: int, width: int, clock: Any, state: Any, t: 
         if kind == 0x8:
             state[HAS_CLOCK] = 1
             break
-        if kind > 0x1 and kind != 0xA and kind != 0xE and kind != 0xF:
+        if kind > 0x1 and kind != TRIGGER and kind != 0xE and kind != 0xF:
             return UNKNOWN_WORD, at, n
         state[LEFT_OUT] += kind <= 0x1
+        state[TRIGGERS] += kind == TRIGGER
         at += 1
     upper = ((clock[1] << 28) + clock[0]) << 6
     # Unsigned, because Numba takes a negative index from the end, at a cost.
@@ -66,7 +75,9 @@ def decode_evt2(words: Any, height: int, width: int, clock: Any, state: Any, t: 
         elif kind == 0x8:
             new = word & 0xFFFFFFF
             upper = ((advance_clock(clock, new, 28) << 28) + new) << 6
-        elif kind != 0xA and kind != 0xE and kind != 0xF:
+        elif kind == TRIGGER:
+            state[TRIGGERS] += 1
+        elif kind != 0xE and kind != 0xF:
             ended = UNKNOWN_WORD
             break
         at += 1

@@ -28,6 +28,8 @@ from preprocess.formats.prophesee.decoder_state import (
     OUTSIDE_SENSOR,
     ROW,
     SIGN,
+    TRIGGER,
+    TRIGGERS,
     UNKNOWN_WORD,
 )
 from preprocess.jit import compile_kernel
@@ -39,8 +41,8 @@ _RUN = 1024
 _ROOM = 4
 
 # Bits of the kinds of words that are rare or come in groups that a processor predicts: vectors and their bases, the
-# upper halves of the time, and unknown words. Of the known ones, 7, 10, 14 and 15 are skipped.
-_SPECIAL = 0xFFFF & ~(1 << 0x0 | 1 << 0x2 | 1 << 0x6 | 1 << 0x7 | 1 << 0xA | 1 << 0xE | 1 << 0xF)
+# upper halves of the time, triggers, and unknown words. Of the known ones, 7, 14 and 15 are skipped.
+_SPECIAL = 0xFFFF & ~(1 << 0x0 | 1 << 0x2 | 1 << 0x6 | 1 << 0x7 | 1 << 0xE | 1 << 0xF)
 
 
 def _columns_of_vectors() -> NDArray[np.uint64]:
@@ -108,6 +110,7 @@ def _decode_run(words: Any, height: int, width: int, clock: Any, state: Any, t: 
     high, upper = _upper_evt3(clock)
     time = upper + low
     clock_before = (clock[0], clock[1], clock[2], clock[3], clock[4])
+    triggers = np.int64(0)
     # Negative as soon as an event is outside the sensor.
     outside = np.int64(0)
     # Unsigned, because Numba takes a negative index from the end, which costs as much as the rest of the loop.
@@ -129,6 +132,9 @@ def _decode_run(words: Any, height: int, width: int, clock: Any, state: Any, t: 
                 base, sign = column, value >> 11
                 continue
             if (kind != 0x4 and kind != 0x5) or base < 0:
+                if kind == TRIGGER:
+                    triggers += 1
+                    continue
                 outside = np.int64(-1)
                 break
             bits = value if kind == 0x4 else word & 0xFF
@@ -149,6 +155,7 @@ def _decode_run(words: Any, height: int, width: int, clock: Any, state: Any, t: 
             clock[k] = clock_before[k]
         return -1
     state[LOW], state[ROW], state[BASE], state[SIGN] = low, row, base, sign
+    state[TRIGGERS] += triggers
     return np.int64(n)
 
 
@@ -226,7 +233,9 @@ def _decode_words(words: Any, height: int, width: int, clock: Any, state: Any, t
             if word & 0xFFF != high:
                 advance_clock(clock, word & 0xFFF, 12)
                 high, upper = _upper_evt3(clock)
-        elif kind != 0x7 and kind != 0xA and kind != 0xE and kind != 0xF:
+        elif kind == TRIGGER:
+            state[TRIGGERS] += 1
+        elif kind != 0x7 and kind != 0xE and kind != 0xF:
             ended = UNKNOWN_WORD
             break
         at += 1
@@ -259,7 +268,9 @@ def _start_evt3(words: Any, clock: Any, state: Any) -> Any:
             state[BASE], state[SIGN] = word & 0x7FF, (word >> 11) & 1
         elif kind == 0x6:
             state[LOW], state[HAS_LOW] = word & 0xFFF, state[HAS_CLOCK]
-        elif kind != 0x7 and kind != 0xA and kind != 0xE and kind != 0xF:
+        elif kind == TRIGGER:
+            state[TRIGGERS] += 1
+        elif kind != 0x7 and kind != 0xE and kind != 0xF:
             return UNKNOWN_WORD, at
         if state[HAS_CLOCK] and state[HAS_LOW] and state[HAS_ROW]:
             return GOOD, at + 1

@@ -7,7 +7,7 @@ lower 12 bits as a wrap and drifts ahead of the sensor's clock.
 The clock has 34 bits in EVT 2.0 and 2.1 (4.8 hours), 24 bits in EVT 3.0 (16.8 s) and 32 bits in ``.dat`` (71.6
 minutes). In all but the last its upper bits are sent in separate words, even while there are no events. A file that
 begins in the middle of a stream has events before the first of them: as in Metavision's reader (OpenEB, evt2_decoder.h
-and evt3_decoder.h) these are left out.
+and evt3_decoder.h) these are left out. Edges of external triggers are left out and counted.
 Source: https://docs.prophesee.ai/stable/data/encoding_formats/index.html and .../data/file_formats/dat.html
 """
 
@@ -98,7 +98,7 @@ class PropheseeRecording(Recording):
     def decode(self) -> Iterator[Events]:
         """All events in recording order; RecordingError at the first invalid word or event outside the sensor."""
         from preprocess.formats.clock_wraps import new_clock, note_clock
-        from preprocess.formats.prophesee.decoder_state import GOOD, OUTSIDE_SENSOR, new_state
+        from preprocess.formats.prophesee.decoder_state import GOOD, LEFT_OUT, OUTSIDE_SENSOR, TRIGGERS, new_state
 
         module, _, name = self.KERNEL.rpartition(".")
         kernel = getattr(import_module(module), name)
@@ -116,7 +116,8 @@ class PropheseeRecording(Recording):
                     ended, consumed, n = kernel(words[taken:], self.height, self.width, clock, state, t, x, y, p)
                     taken += consumed
                     note_clock(self, clock)
-                    self.note("events_left_out_before_the_clock", int(state[0]))
+                    self.note("events_left_out_before_the_clock", int(state[LEFT_OUT]))
+                    self.note("external_triggers_left_out", int(state[TRIGGERS]))
                     if n:
                         yield Events(t[:n], x[:n], y[:n], p[:n], self.height, self.width)
                     if ended == OUTSIDE_SENSOR:

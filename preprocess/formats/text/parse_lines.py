@@ -22,6 +22,7 @@ T, X, Y, P = range(4)
 
 _NEWLINE, _RETURN, _SPACE, _TAB, _COMMA, _SEMICOLON = 10, 13, 32, 9, 44, 59
 _HASH, _PERCENT, _PLUS, _MINUS, _POINT, _ZERO = 35, 37, 43, 45, 46, 48
+_QUOTE, _APOSTROPHE = 34, 39
 
 # Digits beyond these do not fit into 64 bits.
 _MOST_DIGITS = 100_000_000_000_000_000
@@ -43,7 +44,8 @@ def parse_lines(
 ) -> Any:
     """Parse lines of numbers that are separated by spaces, tabs, commas or semicolons.
 
-    Empty lines, and lines that begin with ``#`` or ``%``, are skipped.
+    Empty lines, and lines that begin with ``#`` or ``%``, are skipped. Numbers may be in quotes, and commas or
+    semicolons may follow the last value.
 
     Args:
         data: Text whose last byte ends a line, uint8 (N,).
@@ -87,14 +89,15 @@ def parse_lines(
         column = 0
         while True:
             if column == columns:
+                # As spreadsheets write them, for the empty columns of a table.
+                while (data[at] <= _SPACE and data[at] != _NEWLINE) or data[at] == _COMMA or data[at] == _SEMICOLON:
+                    at += 1
+                if data[at] == _NEWLINE:
+                    break
                 return TOO_MANY, start, n, column
             role = roles[column]
             if role < 0:
-                began = at
-                while not _separates(data[at]):
-                    at += 1
-                if at == began:
-                    return NOT_A_NUMBER, start, n, column
+                at = _skip_value(data, at)
             else:
                 # Nearly all numbers are a few digits, with or without a point.
                 began = at
@@ -130,6 +133,8 @@ def parse_lines(
                     exponent += scale
                 is_whole = not dropped
                 value = digits
+                if dropped and exponent >= 0:
+                    return TOO_LARGE, start, n, column
                 if exponent > 0:
                     if digits != 0:
                         if exponent > 18 or abs(digits) > _LARGEST // powers[exponent]:
@@ -181,8 +186,42 @@ def _separates(byte: Any) -> Any:
 
 
 @njit(nogil=True, error_model="numpy")
+def _skip_value(data: Any, at: Any) -> Any:
+    """The byte behind a value that is not used, which may be empty, or a text with separators in double quotes."""
+    while data[at] == _QUOTE:
+        at += 1
+        while data[at] != _QUOTE and data[at] != _NEWLINE:
+            at += 1
+        if data[at] == _QUOTE:
+            at += 1
+    while not _separates(data[at]):
+        at += 1
+    return at
+
+
+@njit(nogil=True, error_model="numpy")
 def _number(data: Any, at: Any) -> Any:
-    """Read a number, or one of `POLARITY_WORDS`.
+    """Read a number, or one of `POLARITY_WORDS`, with or without quotes; returns as `_unquoted` does."""
+    quote = data[at]
+    if quote != _QUOTE and quote != _APOSTROPHE:
+        return _unquoted(data, at, np.uint8(_SPACE))
+    at += 1
+    while data[at] == _SPACE:
+        at += 1
+    ended, at, digits, exponent, dropped = _unquoted(data, at, quote)
+    if ended == GOOD:
+        while data[at] == _SPACE:
+            at += 1
+        if data[at] != quote or not _separates(data[at + 1]):
+            ended = NOT_A_NUMBER
+        else:
+            at += 1
+    return ended, at, digits, exponent, dropped
+
+
+@njit(nogil=True, error_model="numpy")
+def _unquoted(data: Any, at: Any, quote: Any) -> Any:
+    """Read a number, or one of `POLARITY_WORDS`, that ends at a separator or at the quote.
 
     Returns:
         How it ended, the byte behind it, its digits as an integer, the power of ten to multiply them with, and whether
@@ -212,7 +251,7 @@ def _number(data: Any, at: Any) -> Any:
             break
         at += 1
     if not seen:
-        return _word(data, at)
+        return _word(data, at, quote)
     if data[at] == 101 or data[at] == 69:
         at += 1
         below = data[at] == _MINUS
@@ -226,17 +265,17 @@ def _number(data: Any, at: Any) -> Any:
         if not seen:
             return NOT_A_NUMBER, at, zero, zero, nothing
         exponent += -power if below else power
-    if not _separates(data[at]):
+    if not _separates(data[at]) and data[at] != quote:
         return NOT_A_NUMBER, at, zero, zero, nothing
     return GOOD, at, -digits if negative else digits, exponent, dropped
 
 
 @njit(nogil=True, error_model="numpy")
-def _word(data: Any, at: Any) -> Any:
-    """Read one of the words in place of a polarity, in small or capital letters; returns as `_number` does."""
+def _word(data: Any, at: Any, quote: Any) -> Any:
+    """Read one of the words in place of a polarity, in small or capital letters; returns as `_unquoted` does."""
     zero, nothing = np.int64(0), False
     begin = at
-    while not _separates(data[at]):
+    while not _separates(data[at]) and data[at] != quote:
         at += 1
     for k in range(len(_WORDS)):
         length = _WORD_LENGTHS[k]

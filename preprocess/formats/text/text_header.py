@@ -16,6 +16,10 @@ _NUMBER = re.compile(rf"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|{'|'.join(POLARITY
 _SIZED = re.compile(r"([xy])@(\d{1,5})", re.IGNORECASE)
 _SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")
 _MARK = re.compile(r"\s*[,;]\s*")
+# What spreadsheets write for empty columns behind the last one.
+_BEHIND = re.compile(r"[\s,;]+$")
+_QUOTED = re.compile(r""""(?:[^"]|"")*"|(?<![^\s,;])'[^']*'""")
+_HIDDEN = "\x1a"
 _MOST_SHOWN = 80
 
 
@@ -91,14 +95,24 @@ def read_text_header(head: bytes) -> TextHeader:
 def _is_event(values: Sequence[str], names: Sequence[str] | None) -> bool:
     """Whether the values are those of an event; a column that is not one of its four may have any."""
     order = _positions(names or [])
-    if names is not None and order is not None and len(values) == len(names):
+    if order is not None and len(values) > max(order.values()):
         values = [values[column] for column in order.values()]
     return all(_NUMBER.fullmatch(value) for value in values)
 
 
 def split_line(text: str) -> list[str]:
-    """The values of a line, as they are written."""
-    return _SEPARATOR.split(text) if text else []
+    """The values of a line, as they are written; separators in quotes do not separate."""
+    text = _BEHIND.sub("", text)
+    return _split(_SEPARATOR, text) if text else []
+
+
+def _split(separator: re.Pattern[str], text: str) -> list[str]:
+    parts: list[str] = _QUOTED.findall(text)
+    if not parts:
+        return separator.split(text)
+    hidden = iter(parts)
+    values = separator.split(_QUOTED.sub(_HIDDEN, text))
+    return [re.sub(_HIDDEN, lambda _: next(hidden, ""), value) for value in values]
 
 
 def printable(text: str) -> str:
@@ -107,12 +121,12 @@ def printable(text: str) -> str:
 
 
 def _unquoted(values: Sequence[str]) -> list[str]:
-    return [value.strip("\"'") for value in values]
+    return [value.strip("\"'").strip() for value in values]
 
 
 def _split_names(text: str) -> list[str]:
     """The names in a line; they may contain spaces if commas or semicolons separate them, as in ``time [us],x,y,p``."""
-    return _unquoted(_MARK.split(text) if _MARK.search(text) else split_line(text))
+    return _unquoted(_split(_MARK, text) if _MARK.search(text) else split_line(text))
 
 
 def _names_of_faery(values: list[str]) -> tuple[list[str], Size | None]:
@@ -131,6 +145,8 @@ def _with_columns(
         # As NumPy's savetxt writes names.
         comments = (_split_names(line.lstrip("#% ")) for line in reversed(shown) if line.startswith(_COMMENTS))
         names = next((found for found in comments if len(found) == len(values) and match_names(found)), None)
+    while names and not names[-1] and len(names) > len(values):
+        names = names[:-1]
     order = _positions(names or [])
     unit: TimeUnit | None = None
     if size is not None and order is None and len(values) == len(COLUMNS):

@@ -58,6 +58,13 @@ class TextRecording(ColumnRecording):
         if table is None or not table.is_of_events:
             raise _not_events(path, table)
         ordered = table.order is not None or options.columns is not None
+        if table.order is not None and options.columns is not None:
+            named = "".join(sorted(table.order, key=table.order.__getitem__))
+            if named != options.columns:
+                raise RecordingError(
+                    f"{path}: expected --columns {named}, because its first lines name the columns in this order, "
+                    f"found --columns {options.columns}. Leave it out, or correct the names."
+                )
         largest = _LARGEST_SIDE, _LARGEST_SIDE
         opened = cls(path, *largest, table.start, end, table.lines, options=options, unit=table.unit, table=table)
         return opened._sized(table.size or size, ordered)
@@ -155,14 +162,17 @@ class TextRecording(ColumnRecording):
         role = int(roles[column]) if column < len(roles) else -1
         name = COLUMNS[role] if role >= 0 else "a value"
         hint = "The columns may have another order: give it with --columns, or correct the file."
-        found = f"{name} = {printable(values[column])}" if column < len(values) else f"'{printable(' '.join(values))}'"
         if ended in (kernel.TOO_FEW, kernel.TOO_MANY):
             expected, found = f"{len(roles)} values per line", f"{len(values)} ('{printable(' '.join(values))}')"
             hint = "The file is damaged or truncated; copy it again."
-        elif ended == kernel.NOT_A_NUMBER:
+            return damaged(f"{self.path}: expected {expected}, found {found} {where} at byte {at}. {hint}", at)
+        value = values[column] if column < len(values) else ""
+        found = f"{name} = {printable(value)}"
+        where += f", column {column + 1},"
+        if ended == kernel.NOT_A_NUMBER:
             expected, hint = "numbers", "The file is damaged or truncated; copy it again."
-            if column < len(values) and values[column].startswith(("'", '"')):
-                expected, hint = "numbers without quotes", "Save the file without them."
+            if not value.strip("\"' "):
+                found, hint = f"no {name}", "Its columns may have unequal lengths; write it again, or remove the line."
         elif ended == kernel.NO_POLARITY:
             expected = "polarities 0 and 1 (or -1 and 1)"
         elif ended == kernel.TOO_LARGE:

@@ -265,6 +265,7 @@ assert found[0] == found[1] and found[0].effective_macs > 0, found
 
 
 @pytest.mark.slow
+@pytest.mark.preloaded
 def test_a_compiled_network_is_counted_as_another():
     result = subprocess.run([sys.executable, "-c", COMPILED], timeout=PATIENCE_S, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

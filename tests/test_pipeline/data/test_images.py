@@ -11,7 +11,6 @@ import pytest
 import torch
 from image_files import crops, write_cifar10
 from PIL import Image
-from torchvision.transforms import v2
 
 from pipeline import FrameDataset, evaluate, find_preset, load_run, override, time_first_collate, train
 from pipeline.cli import COMMANDS
@@ -71,6 +70,8 @@ def run(*words: object) -> int:
 
 
 def test_a_batch_is_normalised_as_torchvision_does_and_has_one_image_for_all_steps(cache: Path):
+    from torchvision.transforms import v2
+
     store = images_of(cache).store
     batches = list(loader_of(cache).batches())
     assert [batch.frames.shape for batch in batches] == [(4, 8, 3, 32, 32)] * 3
@@ -114,6 +115,8 @@ def test_augmentation_depends_on_seed_epoch_and_sample_only(name: str):
 
 
 def test_crop_and_flip_equal_torchvisions_functions():
+    from torchvision.transforms import v2
+
     images, numbers = crops(40, 32, test=False)[0], np.arange(40)
     flipped, cropped = (augment_images([name], 5, 2)(images, numbers) for name in ("flip", "crop"))
     both = augment_images(["flip", "crop"], 5, 2)(images, numbers)
@@ -131,6 +134,8 @@ def test_crop_and_flip_equal_torchvisions_functions():
 
 
 def test_policies_are_torchvisions_with_the_numbers_of_the_sample():
+    from torchvision.transforms import v2
+
     images, numbers = crops(20, 32, test=False)[0], np.arange(20)
     for name, stream, transform in (
         ("autoaugment-cifar10", 8, v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)),

@@ -154,7 +154,7 @@ def test_gradients_that_nobody_asked_for_are_not_computed(needed, monkeypatch):
     leaves = {"input": x, "weight": weight, "bias": bias}
     leaves[needed].requires_grad_()
     if needed != "input":
-        monkeypatch.setattr(functional, "conv_transpose2d", None)
+        monkeypatch.setattr(spike_conv, "input_gradient", None)
     if needed != "weight":
         monkeypatch.setattr(spike_conv, "_weight_gradient", None)
     spike_conv2d(x, weight, bias).backward(grad)
@@ -270,6 +270,48 @@ def test_convolve_leaves_other_memory_autocast_and_hooks_to_torch():
     seen = []
     conv.register_forward_hook(lambda *_: seen.append(1))
     assert not runs_sparse(convolve(conv, x)) and seen
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("values", [2, 5], ids=["spikes", "averages"])
+def test_autocast_sums_in_float32_where_bfloat16_is_slow(dtype, values, monkeypatch):
+    monkeypatch.setattr(spike_conv, "multiplies_bfloat16_slowly", lambda: True)
+    monkeypatch.setattr(spike_conv, "pays", lambda *_: True)
+    monkeypatch.setattr("pipeline.layers.winograd.pays", lambda *_: True)
+    torch.manual_seed(0)
+    conv = nn.Conv2d(32, 16, 3, padding=1)
+    x = channels_last(torch.randint(0, values, (2, 32, 8, 9)) / (values - 1))
+    grad = torch.randn(2, 16, 8, 9).bfloat16()
+    monkeypatch.setattr(functional, "conv2d", None)
+    given = x.to(dtype).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        result = convolve(conv, given)
+    found = torch.autograd.grad(result, (given, conv.weight, conv.bias), grad)
+    monkeypatch.undo()
+    weight, bias = conv.weight.detach().double().requires_grad_(), conv.bias.detach().double().requires_grad_()
+    wide = x.double().requires_grad_()
+    expected = dense(wide, weight, bias)
+    assert result.dtype == torch.bfloat16 and result.is_contiguous(memory_format=torch.channels_last)
+    # Nothing but the result itself is rounded.
+    assert float((result - expected).detach().norm() / expected.detach().norm()) < 2e-3
+    gradients = torch.autograd.grad(expected, (wide, weight, bias), grad.double())
+    bounds = 2e-3 if dtype == torch.bfloat16 else CLOSE, CLOSE, CLOSE
+    for mine, exact, bound in zip(found, gradients, bounds, strict=True):
+        assert float((mine - exact).norm() / exact.norm()) < bound
+    assert [part.dtype for part in found] == [dtype, torch.float32, torch.float32]
+
+
+def test_autocast_keeps_other_precisions_and_small_layers_to_torch(monkeypatch):
+    monkeypatch.setattr(spike_conv, "multiplies_bfloat16_slowly", lambda: True)
+    conv, x = nn.Conv2d(16, 16, 3, padding=1), make_spikes((2, 16, 8, 9))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert spike_conv.find_obstacle(conv, x) is not None
+    monkeypatch.setattr(spike_conv, "pays", lambda *_: True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert spike_conv.find_obstacle(conv, x) is None
+        assert spike_conv.find_obstacle(conv, x.double()) is not None
+    with torch.autocast("cpu", torch.float16):
+        assert spike_conv.find_obstacle(conv, x) is not None
 
 
 def test_convolve_is_torchs_own_convolution_where_torch_transforms():

@@ -53,6 +53,7 @@ for kind in ("clif", "lif"):
 
 
 @pytest.mark.slow
+@pytest.mark.preloaded
 def test_compiled_networks_equal_eager_ones_bit_for_bit():
     result = subprocess.run([sys.executable, "-c", COMPILED], timeout=PATIENCE_S, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

@@ -288,6 +288,7 @@ for name, setting in SETTINGS.items():
 
 
 @pytest.mark.slow
+@pytest.mark.preloaded
 def test_compiled_networks_equal_spikingjellys_eager_ones():
     paths = f"import sys; sys.path[:0] = {[path for path in sys.path if 'tests' in path]!r}\n"
     result = subprocess.run(

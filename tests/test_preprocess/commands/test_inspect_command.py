@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,7 +70,8 @@ def inked(image: np.ndarray, red: bool) -> float:
 def test_a_recording_in_json(tmp_path: Path, capsys):
     events = [(1000, 1, 2, 1), (31_000, 1, 2, 0), (20_000, 1, 2, 1), (20_000, 5, 6, 1), (40_999, 5, 6, 1)]
     path = tmp_path / "user01_led.aedat"
-    path.write_bytes(aedat31([Packet(polarity_payload(events[:2])), Packet(polarity_payload(events[2:], valid=0))]))
+    packets = [Packet(polarity_payload(events[:2])), Packet(polarity_payload(events[2:]))]
+    path.write_bytes(aedat31([*packets, Packet(polarity_payload(events[2:], valid=0))]))
     assert answer(capsys, path) == {
         "path": str(path),
         "kind": "recording",
@@ -90,8 +92,20 @@ def test_a_recording_in_json(tmp_path: Path, capsys):
         "peak_rate": 200.0,
         "rate_window_us": 10_000,
         "backwards": 1,
-        "notes": {"events_marked_invalid": 3},
+        "notes": {"events_marked_invalid_left_out": 3},
     }
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, capsys):
+    os.mkfifo(tmp_path / "a.csv")
+    assert refusal(capsys, tmp_path / "a.csv").endswith(
+        "expected a recording, found a special file. Copy it to a disk first."
+    )
+
+
+def test_options_of_other_formats_are_refused(tmp_path: Path, capsys):
+    (tmp_path / "a.csv").write_text("t,x,y,p\n1,2,3,1\n")
+    assert "expected a .bag file for --topic, found text." in refusal(capsys, tmp_path / "a.csv", "--topic", "/e")
 
 
 def test_a_recording_in_lines(tmp_path: Path, capsys):

@@ -212,12 +212,16 @@ def test_a_class_without_a_recording_that_is_read_names_what_is_there(tmp_path: 
     for name in ("box/a.doc", "box/b.doc", "box/notes.txt", "pen/notes.txt", "cup/deeper/a.aedat"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
+    (tmp_path / "vase").mkdir()
+    (tmp_path / "vase" / "a.aedat").symlink_to(tmp_path / "gone.aedat")
     with pytest.raises(LayoutError) as refused:
         find(tmp_path)
-    box, cup, pen = refused.value.errors
-    assert "box: expected recordings (.aedat" in box and "found only 2 .doc, 1 .txt. Move the folder elsewhere." in box
+    *_, lost = refused.value.errors
+    assert lost.endswith("found only 1 links to missing files. Move the folder elsewhere.")
+    box, cup, pen, _ = refused.value.errors
+    assert "box: expected recordings (.aedat" in box and "found only 2 .doc, 1 .txt without events. Move" in box
     assert cup.endswith("found none. Move the folder elsewhere.")
-    assert pen.endswith("found only 1 .txt. Move the folder elsewhere.")
+    assert pen.endswith("found only 1 .txt without events. Move the folder elsewhere.")
 
 
 def test_no_window_at_all_is_a_fault(source: Path, tmp_path: Path):

@@ -18,7 +18,6 @@ import pytest
 import torch
 from image_files import CIFAR10_NAMES, crops, write_batch, write_cifar10, write_cifar100, write_tiny_imagenet
 from PIL import Image
-from torchvision import datasets as torchvision_datasets
 
 from preprocess import RepeatedImages, open_images, preprocess_dataset, preprocess_images
 from preprocess.building.build_event_store import build_event_store
@@ -79,6 +78,8 @@ def test_the_class_of_cifar100_is_the_fine_label(tmp_path: Path, binary: bool):
 def test_images_equal_torchvisions_reading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: str, write: Callable[[Path], Path], train: bool
 ):
+    from torchvision import datasets as torchvision_datasets
+
     write(tmp_path)
     kind = getattr(torchvision_datasets, dataset)
     # Its checksums are those of the published files.

@@ -125,6 +125,10 @@ def test_archives_of_tonic_are_unpacked_and_downloaded_by_its_addresses(tmp_path
             {"labels": np.zeros((8, 2))},
             "expected the data sets labels, spikes/times and spikes/units, found extra, labels",
         ),
+        ({"labels": np.array([0] * 7 + [-1])}, "expected labels of 0 to 9999, found -1 for sample 7. The file is"),
+        ({"labels": np.array([3, 1 << 40] * 4)}, "expected labels of 0 to 9999, found 1099511627776 for sample 1."),
+        ({"spikes/times": np.zeros(8)}, "numbers for each sample in spikes/times, found float64 in one array."),
+        ({"spikes/units": np.zeros(8, "S3")}, "numbers for each sample in spikes/units, found |S3 in one array."),
     ],
 )
 def test_files_without_their_columns_are_refused(tmp_path: Path, more: dict[str, Any], message: str):
@@ -154,6 +158,16 @@ def test_samples_that_are_no_spikes_are_refused(tmp_path: Path, column: str, val
     with pytest.raises(RecordingError) as refused:
         list(open_recording(path, format="spike-trains").chunks())
     assert message in str(refused.value)
+
+
+def test_unsorted_times_are_read_as_they_are_and_counted(tmp_path: Path):
+    write(tmp_path / "ssc_train.h5", 8, 1)
+    with h5py.File(tmp_path / "ssc_train.h5", "r+") as file:
+        file["spikes/times"][4] = np.array([0.5, 0.25, 0.75])
+        file["spikes/units"][4] = np.array([3, 1, 2])
+    store = open_events(build_event_store(find_layout("ssc", tmp_path), tmp_path / "cache"))
+    assert (store.read(4).t - 4 * PERIOD_US).tolist() == [500_000, 250_000, 750_000]
+    assert store.out_of_order == {"samples": 1, "events": 1}
 
 
 @pytest.mark.slow

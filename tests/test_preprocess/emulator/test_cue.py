@@ -12,7 +12,6 @@ import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.linear_model import RidgeClassifier
 
 from preprocess.building.build_event_store import build_event_store
 from preprocess.cli import COMMANDS
@@ -142,6 +141,8 @@ def linear_accuracy(store: EventStore, begin_us: int, end_us: int) -> float:
     """Of a linear classifier of sums of events, trained on some users and tested on others."""
     frames, table = np.sqrt(frames_of(store, begin_us, end_us)), store.samples
     train, test = table.split == TRAIN, table.split == TEST
+    from sklearn.linear_model import RidgeClassifier
+
     model = RidgeClassifier(alpha=10.0).fit(frames[train], table.label[train])
     return float((model.predict(frames[test]) == table.label[test]).mean())
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
 
 from preprocess.datasets import find_layout
 from preprocess.emulator.digits import diamond, emulate_digits, enlarge, shift
@@ -29,6 +28,8 @@ def test_folder_is_a_layout_of_ten_classes(folder: Path):
 
 def test_digits_are_upright_as_spikingjelly_reads_them(folder: Path):
     layout = find_layout("emulated-digits", folder)
+    from sklearn.datasets import load_digits
+
     data = load_digits()
     for recording in layout.recordings:
         digit, i = recording.samples[0].label, recording.samples[0].index

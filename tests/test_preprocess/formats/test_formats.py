@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raw_files import Packet, aedat2, aedat31, atis, polarity_payload
 
+from preprocess.errors import RecordingError
 from preprocess.events import Events
 from preprocess.formats import Recording, open_recording, recording
 
@@ -92,8 +93,10 @@ def test_real_n_mnist_equals_spikingjelly(real_data: Path):
 def test_any_packets_equal_spikingjelly(tmp_path: Path, packets: list[Packet]):
     from spikingjelly.datasets.utils import load_aedat_v3
 
-    path = write(tmp_path / "a.aedat", aedat31(packets))
-    assert_equal_to(decode(open_recording(path)), load_aedat_v3(path))
+    # SpikingJelly keeps the events that are marked invalid.
+    valid = [packet for packet in packets if packet.kind != 1 or not packet.payload or packet.payload[0] & 1]
+    theirs = load_aedat_v3(write(tmp_path / "valid.aedat", aedat31(valid)))
+    assert_equal_to(decode(open_recording(write(tmp_path / "a.aedat", aedat31(packets)))), theirs)
 
 
 @given(st.lists(st.tuples(st.integers(0, 0xFFFF), st.integers(0, 2**32 - 1)), min_size=1, max_size=40))
@@ -160,17 +163,38 @@ def test_timestamps_beyond_31_bits_count_their_overflows(tmp_path: Path):
     assert events.t.tolist() == [2**31 - 1, 2**31, 3 * 2**31 + 5]
 
 
-def test_what_is_odd_is_noted_and_kept(tmp_path: Path):
+def test_what_is_odd_is_noted(tmp_path: Path):
     packets = [
         Packet(polarity_payload([(1, 2, 3, 0), (2, 2, 3, 1)], valid=0)),
         Packet(polarity_payload([(3, 4, 5, 1)] * 3), number=1),
         Packet(bytes(16), kind=0),
     ]
     opened = open_recording(write(tmp_path / "a.aedat", aedat31(packets)))
-    notes = {"events_marked_invalid": 2, "events_beyond_the_number_of_their_packet": 2}
+    notes = {"events_marked_invalid_left_out": 2, "events_beyond_the_number_of_their_packet": 2}
     notes["events_of_other_kinds_skipped"] = 2
-    assert len(decode(opened)) == 5 and opened.notes == notes
-    assert len(decode(opened)) == 5 and opened.notes == notes, "a second pass counts anew"
+    assert len(decode(opened)) == 3 and opened.notes == notes
+    assert len(decode(opened)) == 3 and opened.notes == notes, "a second pass counts anew"
+
+
+@pytest.mark.parametrize("block", [32, 1 << 20])
+def test_events_marked_invalid_are_left_out_wherever_they_stand(
+    tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("preprocess.formats.recording.BLOCK_BYTES", block)
+    rows = [(t, t % 34, 2 * t % 34, t & 1) for t in range(40)]
+    valid = np.random.default_rng(3).random(40) < 0.6
+    # Cameras leave anything in the slot of an event that is invalid.
+    slots = b"".join(
+        polarity_payload([row if ok else (7, 999, 999, 1)], valid=int(ok)) for row, ok in zip(rows, valid, strict=True)
+    )
+    whole, last = aedat31([Packet(slots)]), aedat31([Packet(slots + polarity_payload([(9, 999, 1, 1)]))])
+    opened = open_recording(write(tmp_path / "a.aedat", whole))
+    events = decode(opened)
+    expected = [row for row, ok in zip(rows, valid, strict=True) if ok]
+    assert list(zip(events.t, events.x, events.y, events.p, strict=True)) == expected
+    assert opened.notes == {"events_marked_invalid_left_out": 40 - len(expected)}
+    with pytest.raises(RecordingError, match=f"column 999 in the event at byte {len(last) - 8}"):
+        decode(open_recording(write(tmp_path / "b.aedat", last)))
 
 
 def test_empty_packets_and_files_without_events_are_fine(tmp_path: Path):

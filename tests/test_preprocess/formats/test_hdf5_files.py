@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ecf_chunks
 import h5py
 import hdf5plugin
 import numpy as np
@@ -76,6 +77,12 @@ def e2vid(file: h5py.File) -> None:
     columns(file, "events", "ts xs ys ps", "f8 i2 i2 ?")
     file["events/ts"][:] = TRUE["t"] / 1e6
     file.attrs["sensor_resolution"] = SIZE
+
+
+def unequal(file: h5py.File) -> None:
+    columns(file, "events")
+    del file["events/x"]
+    file["events/x"] = TRUE["x"][:7]
 
 
 def several(file: h5py.File) -> None:
@@ -156,6 +163,16 @@ def test_the_right_camera_of_mvsec_is_read_by_its_path_alone(tmp_path: Path):
         assert opened.notes == {"events_of_the_left_camera_not_read": N}
 
 
+def test_given_columns_go_before_the_order_of_mvsec(tmp_path: Path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["davis/left/events"] = table("ptyx", 1e-6, (-1, 1))
+    events = decode(tmp_path / "a.h5", options=ReadOptions("ptyx"))
+    for letter, values in TRUE.items():
+        np.testing.assert_array_equal(getattr(events, letter), values)
+    with pytest.raises(RecordingError, match="The columns may have another order: give it with --columns"):
+        decode(tmp_path / "a.h5")
+
+
 def test_a_given_size_goes_before_the_usual_one_and_not_before_that_of_the_file(tmp_path: Path):
     for way, size in (("DSEC", (48, 64)), ("MVSEC", (48, 64)), ("Metavision", SIZE), ("fields", (48, 64))):
         path, options = write(tmp_path / "a.h5", way)
@@ -172,6 +189,8 @@ def test_a_given_size_goes_before_the_usual_one_and_not_before_that_of_the_file(
             "expected one recording, found 2: prophesee/left, prophesee/right. Choose one: --hdf5-path",
         ),
         (several, ReadOptions(hdf5_path="top"), "expected events at --hdf5-path top"),
+        (unequal, NO_OPTIONS, "columns of equal length in events, found t: 3,000, x: 7, y: 3,000, p: 3,000."),
+        (unequal, ReadOptions(hdf5_path="events"), "columns of equal length in events, found t: 3,000, x: 7,"),
         (lambda f: f.create_dataset("images", data=np.zeros((2, 3))), NO_OPTIONS, "images (float64 of shape (2, 3))."),
         (lambda f: None, NO_OPTIONS, "found none; the file is empty."),
         (e2vid, NO_OPTIONS, "expected whole numbers (times in µs), found t = "),
@@ -215,15 +234,10 @@ def test_a_file_of_thousands_of_recordings_is_described_by_its_first(tmp_path: P
     assert len(decode(path, options=ReadOptions(hdf5_path="123"))) == 2
 
 
-def compressed_by(path: Path, number: int) -> Path:
-    """A file as Metavision writes it, whose events were compressed by the filter of this number."""
+def compressed_by(path: Path, *filters: int) -> Path:
+    """A file as Metavision writes it, whose events were compressed by the filters of these numbers."""
     with h5py.File(path, "w") as file:
-        # Optional, so that the file can be written without the filter.
-        settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        settings.set_chunk((16,))
-        settings.set_filter(number, h5py.h5z.FLAG_OPTIONAL, (0, 0, 0, 0, 5, 1, 1))
-        kind = h5py.h5t.py_create(np.dtype([("x", "u2"), ("y", "u2"), ("p", "i2"), ("t", "i8")]))
-        h5py.h5d.create(file.create_group("CD").id, b"events", kind, h5py.h5s.create_simple((64,)), dcpl=settings)
+        ecf_chunks.create(file, 64, 16, filters)
     return path
 
 
@@ -235,12 +249,12 @@ def test_a_missing_filter_is_named_with_its_source(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.skipif(h5py.h5z.filter_avail(0x8ECF), reason="Prophesee's ECF is installed")
-def test_metavisions_own_filter_is_named_with_its_source_where_it_is_not_installed(tmp_path: Path):
+def test_metavisions_own_filter_behind_others_is_named_with_its_source_where_it_is_not_installed(tmp_path: Path):
     where = r"for CD/events, found that Prophesee's ECF \(filter 36559\), which compressed it, is missing\. "
     with pytest.raises(
         RecordingError, match=rf"a\.h5: .* {where}Install it from https://github\.com/prophesee-ai/hdf5_ecf"
     ):
-        decode(compressed_by(tmp_path / "a.h5", 0x8ECF))
+        decode(compressed_by(tmp_path / "a.h5", h5py.h5z.FILTER_SHUFFLE, 0x8ECF))
 
 
 def test_a_damaged_chunk_is_named_and_salvage_keeps_the_events_before_it(

@@ -17,7 +17,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from preprocess.commands import inspect_recording
 from preprocess.errors import RecordingError
 from preprocess.events import Events
-from preprocess.formats import NO_OPTIONS, open_recording, rosbag1
+from preprocess.formats import NO_OPTIONS, ReadOptions, open_recording, rosbag1
 
 N = 500
 SIZE = (180, 240)
@@ -64,12 +64,40 @@ def test_events_are_those_of_the_definition_of_the_messages(
     assert list(ours) == theirs
 
 
-def test_nanoseconds_are_rounded_and_prophesees_messages_are_read(tmp_path: Path):
-    write_bag(tmp_path / "a.bag", messages(ns=500), "prophesee_event_msgs/msg/EventArray")
-    np.testing.assert_array_equal(decode(tmp_path / "a.bag").t, TRUE["t"] + 1)
+def test_one_of_several_cameras_is_chosen_and_other_messages_are_counted(tmp_path: Path, capsys):
+    path = tmp_path / "a.bag"
+    write_bag(path, messages("/dvs/left/events") + [("/dvs/right/events", message(*ONE, *SIZE))] * 3)
+    events = {}
+    for topic, others in (("/dvs/left/events", 3), ("dvs/right/events/", 5)):
+        opened = open_recording(path, options=ReadOptions(topic=topic))
+        events[topic] = Events.concatenate(opened.chunks(), *SIZE)
+        assert opened.notes == {"messages_of_other_topics_not_read": others}
+    np.testing.assert_array_equal(events["/dvs/left/events"].t, TRUE["t"])
+    assert events["dvs/right/events/"].t.tolist() == [5, 5, 5]
+    inspect_recording.run([str(path), "--topic", "/dvs/right/events"])
+    assert "messages of other topics not read: 5" in capsys.readouterr().out.replace("_", " ")
+    with pytest.raises(RecordingError, match=r"in the topic /imu, found them in /dvs/left/events, /dvs/right/events\."):
+        open_recording(path, options=ReadOptions(topic="/imu"))
+
+
+def test_messages_are_read_in_the_order_of_their_arrival_with_the_times_of_their_events(tmp_path: Path):
+    late = [("/e", message(np.array([t]), *ONE[1:], *SIZE)) for t in (9, 3, 7)]
+    write_bag(tmp_path / "a.bag", late)
+    assert decode(tmp_path / "a.bag").t.tolist() == [9, 3, 7]
+
+
+def test_a_driver_that_does_not_fill_in_the_size_needs_it(tmp_path: Path):
+    write_bag(tmp_path / "a.bag", [("/e", message(*ONE, 0, 0))] * 2)
+    opened = open_recording(tmp_path / "a.bag", size=(48, 64))
+    assert (opened.height, opened.width) == (48, 64) and sum(len(chunk) for chunk in opened.chunks()) == 2
 
 
 ONE = [np.array([5]), np.array([1]), np.array([2]), np.array([1])]
+
+
+def test_nanoseconds_are_rounded_and_prophesees_messages_are_read(tmp_path: Path):
+    write_bag(tmp_path / "a.bag", messages(ns=500), "prophesee_event_msgs/msg/EventArray")
+    np.testing.assert_array_equal(decode(tmp_path / "a.bag").t, TRUE["t"] + 1)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +106,7 @@ ONE = [np.array([5]), np.array([1]), np.array([2]), np.array([1])]
         (
             messages("/left") + messages("/right"),
             "",
-            "expected one topic of events, found 2: /left, /right. Extract one",
+            "expected one topic of events, found 2: /left, /right. Choose one: --topic /left.",
         ),
         (
             messages(),
@@ -90,7 +118,11 @@ ONE = [np.array([5]), np.array([1]), np.array([2]), np.array([1])]
             "",
             "messages of 13 bytes per event, found 158 bytes for 10 events.",
         ),
-        ([("/e", message(*ONE, 0, 9))], "", "expected the size of the sensor in each message, found 0x9 pixels."),
+        (
+            [("/e", message(*ONE, 0, 9))],
+            "",
+            "expected the size of the sensor in each message, found 0x9 pixels. Give it: --",
+        ),
         (
             [*messages("/e"), ("/e", message(*ONE, 9, 9))],
             "",
@@ -98,7 +130,7 @@ ONE = [np.array([5]), np.array([1]), np.array([2]), np.array([1])]
         ),
         ([("/e", message(*ONE, 9, 1))], "", "found row 2, column 1 in event 0 of message 0."),
         ([("/e", message(*ONE[:3], np.array([3]), 9, 9))], "", "expected polarities 0 and 1, found 3 in message 0."),
-        ([], "", "expected messages of dvs_msgs/msg/EventArray, found only none."),
+        ([], "", "expected messages of dvs_msgs/msg/EventArray, found an empty bag. Leave it out."),
     ],
 )
 def test_other_bags_are_refused_in_one_line(tmp_path: Path, content: list[tuple[str, bytes]], kind: str, error: str):

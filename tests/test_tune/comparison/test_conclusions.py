@@ -96,6 +96,15 @@ def test_a_run_that_diverged_counts_as_chance_and_is_counted(tmp_path: Path):
     assert "8" in csv_text(conclusion).splitlines()[1].split(",")
 
 
+def test_a_single_run_far_from_the_others_is_named(tmp_path: Path):
+    counts = {"lif": [[30, 31, 30], [30, 25, 20]], "clif": [[31, 20, 30], [26, 26, 29]]}
+    found = [said for said in made(tmp_path, over_t(2, 4), counts).sentences() if "about this run" in said]
+    assert found == [
+        "T = 2: CLIF reached 50.0 % with seed 8, and 75.0 to 77.5 % with the others: its mean, and every difference "
+        "from it, are about this run."
+    ]
+
+
 def test_energy_is_that_of_the_test_samples_where_it_was_counted_there(tmp_path: Path):
     conclusion = made(tmp_path, (Setting("", CONFIG),), {"lif": [[30, 30]], "clif": [[31, 31]]})
     comparison = conclusion.comparison

@@ -23,7 +23,7 @@ from tune.trials.results_tables import read_results
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-EPOCHS = 30
+EPOCHS = 20
 # The driver is a process of this interpreter, as a user's is; Ray starts its workers by sys.executable, which is the
 # preloaded one (conftest.py) while a test runs.
 INTERPRETER = sys.executable
@@ -136,7 +136,7 @@ def continued(folder: Path, before: dict[str, list[str]]) -> list[str]:
 
 @pytest.fixture
 def words(tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path) -> list[object]:
-    """Six trials of 30 short epochs, none of them stopped early."""
+    """Six trials of 20 short epochs, none of them stopped early."""
     (tmp_path / "config.json").write_text(json.dumps(to_dict(override(tiny_config, {"schedule.epochs": EPOCHS}))))
     return [
         *("--config", tmp_path / "config.json", "--cache", tiny_cache, "--out", tmp_path / "out"),
