@@ -50,7 +50,7 @@ class Form(NamedTuple):
         return cls(steps, images, channels, height * width // unit, unit, is_repeated(x))
 
     @property
-    def count(self) -> int:
+    def per_channel(self) -> int:
         """Elements of a channel in a step."""
         return self.images * self.units * self.unit
 
@@ -73,11 +73,11 @@ class Form(NamedTuple):
     @property
     def span(self) -> int:
         """Elements of a channel that one program of the statistics reads: a chunk."""
-        return max(_SHORTEST, triton.next_power_of_2(triton.cdiv(self.count, _MOST_CHUNKS)))
+        return max(_SHORTEST, triton.next_power_of_2(triton.cdiv(self.per_channel, _MOST_CHUNKS)))
 
     def grid(self, size: int) -> tuple[int, int]:
         """Programs for all elements of a step, `size` elements of a channel each."""
-        return triton.cdiv(self.count, size), self.channels
+        return triton.cdiv(self.per_channel, size), self.channels
 
 
 @triton.jit
@@ -221,7 +221,7 @@ def make_table(x: Tensor, form: Form, norm: BatchNorm, gain: float) -> Tensor:
     trains, joint = norm.training, norm.mode == "joint" or not norm.training
     steps, _, channels, *_ = form
     table = x.new_empty(1 if joint else steps, 4, channels, dtype=torch.float32)
-    chunks = triton.cdiv(form.count, form.span)
+    chunks = triton.cdiv(form.per_channel, form.span)
     with torch.cuda.device_of(x):
         parts = table
         if trains:
@@ -233,7 +233,7 @@ def make_table(x: Tensor, form: Form, norm: BatchNorm, gain: float) -> Tensor:
             )  # fmt: skip
         settle_kernel[(triton.cdiv(channels, CHANNELS),)](
             parts, norm.weight, norm.bias, norm.running_mean, norm.running_var, table, steps, channels, chunks,
-            form.count, norm.momentum, norm.eps, gain, TRAINS=trains, REPEATED=form.repeated, JOINT=joint,
+            form.per_channel, norm.momentum, norm.eps, gain, TRAINS=trains, REPEATED=form.repeated, JOINT=joint,
             SPAN=form.span, CHUNKS=triton.next_power_of_2(chunks), SIZE=CHANNELS, num_warps=WARPS,
         )  # fmt: skip
     return table
@@ -242,9 +242,9 @@ def make_table(x: Tensor, form: Form, norm: BatchNorm, gain: float) -> Tensor:
 def finish(grad: Tensor, x: Tensor, form: Form, table: Tensor, sums: Tensor) -> None:
     """The gradient of x in place of that of the normalised x, by its sums (T or 1, 2, C); see `finish_kernel`."""
     joint = len(table) == 1
-    size = min(WIDE, max(128, triton.next_power_of_2(form.count)))
+    size = min(WIDE, max(128, triton.next_power_of_2(form.per_channel)))
     with torch.cuda.device_of(x):
         finish_kernel[*form.grid(size), form.steps](
-            grad, x, table, sums, form.images, form.channels, form.units, form.count * (form.steps if joint else 1),
+            grad, x, table, sums, form.images, form.channels, form.units, form.per_channel * (form.steps if joint else 1),
             REPEATED=form.repeated, JOINT=joint, UNIT=form.unit, SIZE=size, num_warps=WARPS,
         )  # fmt: skip

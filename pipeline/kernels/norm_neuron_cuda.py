@@ -73,4 +73,5 @@ class _NormNeuron(torch.autograd.Function):
         sums = parts.sum(0)
         finish(grad, x, form, table, sums)
         of_bias, of_weight = (sums[0] if len(sums) == 1 else sums.sum(0)) * steps.gain
-        return grad, of_weight, of_bias, *(before or [None] * len(ctx.states))
+        of_states: tuple[Tensor | None, ...] = tuple(before or ()) or (None,) * len(ctx.states)
+        return grad, of_weight, of_bias, *of_states
