@@ -241,10 +241,10 @@ def make_table(x: Tensor, form: Form, norm: BatchNorm, gain: float) -> Tensor:
 
 def finish(grad: Tensor, x: Tensor, form: Form, table: Tensor, sums: Tensor) -> None:
     """The gradient of x in place of that of the normalised x, by its sums (T or 1, 2, C); see `finish_kernel`."""
-    joint = len(table) == 1
+    values = form.per_channel * (form.steps if len(table) == 1 else 1)
     size = min(WIDE, max(128, triton.next_power_of_2(form.per_channel)))
     with torch.cuda.device_of(x):
         finish_kernel[*form.grid(size), form.steps](
-            grad, x, table, sums, form.images, form.channels, form.units, form.per_channel * (form.steps if joint else 1),
-            REPEATED=form.repeated, JOINT=joint, UNIT=form.unit, SIZE=size, num_warps=WARPS,
+            grad, x, table, sums, form.images, form.channels, form.units, values,
+            REPEATED=form.repeated, JOINT=len(table) == 1, UNIT=form.unit, SIZE=size, num_warps=WARPS,
         )  # fmt: skip
