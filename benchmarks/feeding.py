@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import tyro
 
-from benchmarks.neurons_gpu import moved_bytes
+from benchmarks.neurons_gpu import moved_bytes_with_norm
 from pipeline.config.run_config import RunConfig, override
 from pipeline.data.loader import FrameLoader
 from pipeline.data.run_data import open_data
@@ -42,10 +42,9 @@ GPUS = {
 }
 # Of the data sheet's, as docs/internals/neurons.md assumes.
 REACHED_FLOPS, REACHED_MEMORY = 0.4, 0.8
-# Bytes for each output of a neuron in one step, in bf16: the neuron's own; batch norm reads its input twice and writes
-# once, and in the backward pass reads input and gradient twice and writes once; the convolution writes its output once
-# and reads its input twice, and its gradients the same way.
-BYTES_PER_NEURON = moved_bytes("clif", 2) + 2 * (3 + 5) + 2 * 6
+# Bytes for each output of a neuron in one step, in bf16: those of batch norm and neuron as one; the convolution writes
+# its output once and reads its input twice, and its gradients the same way.
+BYTES_PER_NEURON = moved_bytes_with_norm("clif", 2, 20) + 2 * 6
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Fused neurons on a GPU, in one command: ``python -m benchmarks.neurons_gpu``.
 
 First equality with the CPU; then CLIF and LIF, forward and backward, compared with SpikingJelly's nodes and with
-torch.compile of the plain loop. SpikingJelly chooses its CUDA code by environment variables as it is imported, so each
-of its implementations is measured in a process of its own: `triton` (for CLIF one launch per time step) and `cuda`,
-the compiled extension that replaced its CuPy kernels, where it was built. docs/internals/neurons.md has the expected
-times.
+torch.compile of the plain loop, and batch norm and neuron as one compared with the two apart. SpikingJelly chooses its
+CUDA code by environment variables as it is imported, so each of its implementations is measured in a process of its
+own: `triton` (for CLIF one launch per time step) and `cuda`, the compiled extension that replaced its CuPy kernels,
+where it was built. docs/internals/neurons.md has the expected times.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 import tyro
@@ -25,10 +26,13 @@ from benchmarks import neuron_peers as peers
 from benchmarks.gpu_timing import seconds_in_turns
 from benchmarks.measurements import measured
 from benchmarks.measuring import Row, format_table
+from pipeline.kernels.norm_neuron import can_fuse, run_length
+from pipeline.layers.batch_norm import SequenceBatchNorm
 
 # Float32 values that a kernel reads and writes for each element and step besides input, spikes and their gradients.
 _FLOAT32_VALUES = {"clif": 5, "lif": 2}
 IMPLEMENTATIONS = ("triton", "cuda")
+MODES: tuple[Literal["per-step", "joint"], ...] = ("per-step", "joint")
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,12 @@ def moved_bytes(kind: str, size: int) -> int:
         size: Bytes of an element of the input.
     """
     return 4 * size + 4 * _FLOAT32_VALUES[kind]
+
+
+def moved_bytes_with_norm(kind: str, size: int, steps: int) -> float:
+    """The same of batch norm and neuron as one, with states saved before each run of steps and read again."""
+    states = {"clif": 2, "lif": 1}[kind]
+    return 9 * size + 2 * 4 * states * -(-steps // run_length(steps)) / steps
 
 
 def main(arguments: Arguments) -> None:
@@ -93,7 +103,7 @@ def _measure(arguments: Arguments, kind: str, implementation: str) -> list[Row]:
         row
         for steps in (10, 4, 20)
         for row in node_rows(kind, implementation, steps, elements, repeats, device, compiles=compiles)
-    ]
+    ] + ([] if implementation == "cuda" else list(norm_rows(kind, elements, repeats, device)))
 
 
 def why_missing(kind: str, device: torch.device) -> str | None:
@@ -146,6 +156,46 @@ def node_rows(
             taken / mine,
             1.0,
         )
+
+
+def norm_rows(kind: str, elements: int, repeats: int, device: torch.device) -> Iterator[Row]:
+    """Time batch norm and neuron as one beside the two apart, in float32 and bfloat16, T = 10.
+
+    Raises:
+        SystemExit: If the gradients of the weights differ.
+    """
+    steps, channels, side = 10, 64, 16 if device.type == "cpu" else 64
+    images = max(2, elements // (channels * side * side))
+    generator = torch.Generator().manual_seed(0)
+    x, grad = (torch.randn(steps, images, channels, side, side, generator=generator).to(device) for _ in range(2))
+    for mode in MODES:
+        for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+            node, norm = peers.make_ours(kind), SequenceBatchNorm(channels, mode).to(device)
+            inputs, given = x.to(dtype).requires_grad_(), grad.to(dtype)
+
+            def step(together: bool) -> torch.Tensor:
+                functional.reset_net(node)  # noqa: B023
+                spikes = node(inputs, norm=norm) if together else node(norm(inputs))  # noqa: B023
+                return torch.autograd.grad(spikes, [inputs, norm.weight], given)[1]  # noqa: B023
+
+            if not can_fuse(node, norm, inputs):
+                raise SystemExit(f"benchmarks.neurons_gpu: {kind}: batch norm and neuron do not run as one")
+            as_one, apart = step(True), step(False)
+            found = float((as_one - apart).norm() / apart.norm())
+            # Apart, batch norm's result is rounded to the input's type, so that few spikes differ.
+            if not found < (1e-2 if dtype == torch.float32 else 0.2):
+                raise SystemExit(f"benchmarks.neurons_gpu: {kind}: the gradient of the weights is {found:.2g} away")
+            mine, theirs = seconds_in_turns([partial(step, True), partial(step, False)], device, repeats)
+            rate = moved_bytes_with_norm(kind, inputs.element_size(), steps) * inputs.numel() / mine / 1e9
+            note = f"{1000 * mine:.3g} ms ({rate:.0f} GB/s), apart {1000 * theirs:.3g} ms"
+            measured(f"{kind}-with-norm-{mode}-{name}", theirs / mine, "", note)
+            yield Row(
+                f"batch norm {mode} + {kind.upper()}, T = {steps}, {name}, {inputs.numel() / 1e6:g} M element-steps",
+                f"{1000 * mine:.3g} ms ({rate:.0f} GB/s)",
+                f"apart {1000 * theirs:.3g} ms",
+                theirs / mine,
+                1.0,
+            )
 
 
 if __name__ == "__main__":

@@ -49,8 +49,11 @@ class LaunchError(RuntimeError):
 @contextlib.contextmanager
 def fake_cuda() -> Iterator[FakeTensorMode]:
     """A context in which tensors on CUDA can be made and computed with, without a GPU."""
+    from pipeline.kernels import norm_cuda
     from pipeline.neurons.clif import cuda_kernels as clif_cuda
+    from pipeline.neurons.clif import cuda_with_norm_kernels as clif_with_norm
     from pipeline.neurons.lif import cuda_kernels as lif_cuda
+    from pipeline.neurons.lif import cuda_with_norm_kernels as lif_with_norm
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
@@ -61,6 +64,9 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
         for module in (clif_cuda, lif_cuda):
             for name in ("forward_kernel", "backward_kernel"):
                 patch.setattr(module, name, CheckedLaunch(getattr(module, name)))
+        for module in (clif_with_norm, lif_with_norm, norm_cuda):
+            for name in [name for name in vars(module) if name.endswith("_kernel")]:
+                patch.setattr(module, name, CheckedNormLaunch(getattr(module, name)))
         with noted_inputs(), FakeTensorMode() as mode:
             yield mode
 
@@ -140,6 +146,69 @@ class CheckedLaunch:
             dtype = torch.float32 if name in self.FLOAT32 else inputs.dtype
             if tensor.dtype != dtype:
                 raise LaunchError(f"{name}: expected {dtype}, found {tensor.dtype}")
+
+
+class CheckedNormLaunch:
+    """The same for the kernels of batch norm and of neurons behind it, whose arguments have other sizes."""
+
+    def __init__(self, kernel: Any) -> None:
+        self._names = kernel.arg_names
+        self._states = 2 if "m" in self._names or "grad_m" in self._names else 1
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Any:
+        def launch(*args: Any, **options: Any) -> None:
+            given = dict(zip(self._names, args, strict=False)) | options
+            if set(given) ^ set(self._names) != {"num_warps"} - set(self._names):
+                raise LaunchError(f"expected arguments {self._names}, found {sorted(given)}")
+            expected = self._sizes(grid, given)
+            for name, value in given.items():
+                if isinstance(value, torch.Tensor):
+                    self._check(name, value, expected[name], given)
+
+        return launch
+
+    def _sizes(self, grid: tuple[int, ...], given: dict[str, Any]) -> dict[str, int]:
+        """The number of elements of each argument."""
+        channels = given["channels"]
+        steps = given["steps"] if "steps" in given else grid[2]
+        rows = 1 if given.get("JOINT") else steps
+        sizes = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), channels)
+        sizes |= {"table": rows * 4 * channels, "sums": rows * 2 * channels}
+        if "chunks" in given:
+            sizes["parts"] = 3 * given["chunks"] * channels * (1 if given.get("REPEATED") else steps)
+            if not given.get("TRAINS", True):
+                sizes["parts"] = sizes["table"]
+        if "images" not in given:
+            if grid[0] * given["SIZE"] < channels:
+                raise LaunchError(f"{grid[0]} programs of {given['SIZE']} channels are too few for {channels}")
+            return sizes
+        count = given["images"] * given["units"] * given["UNIT"]
+        if grid[0] * given.get("SPAN", given["SIZE"]) < count or grid[1] != channels:
+            raise LaunchError(f"{grid} programs are too few for {channels} channels of {count} elements")
+        sizes |= dict.fromkeys(("x", "spikes", "grad_spikes", "grad"), steps * channels * count)
+        if "EVERY" in given:
+            runs = -(-steps // given["EVERY"])
+            sizes["kept"] = runs * self._states * channels * count if given.get("SAVES", True) else 0
+        sizes.setdefault("parts", grid[0] * rows * 2 * channels)
+        sizes |= dict.fromkeys(("v", "m", "v_after", "m_after"), channels * count)
+        for flag, names in (("ENDS", ("grad_v", "grad_m")), ("STARTS", ("before_v", "before_m"))):
+            sizes |= dict.fromkeys(names, channels * count if given.get(flag) else sizes["table"])
+        return sizes
+
+    def _check(self, name: str, tensor: torch.Tensor, size: int, given: dict[str, Any]) -> None:
+        part = tensor[0] if given.get("REPEATED") and name == "x" else tensor
+        if tensor.device != CUDA or not part.is_contiguous() or tensor.numel() != size:
+            raise LaunchError(
+                f"{name}: expected {size} contiguous elements on {CUDA}, found {tuple(tensor.shape)} with "
+                f"strides {tensor.stride()} on {tensor.device}"
+            )
+        small = name in ("table", "sums", "parts", "kept", "weight", "bias", "running_mean", "running_var")
+        missing = (not given.get("ENDS", True) and name in ("grad_v", "grad_m")) or (
+            not given.get("STARTS", True) and name in ("before_v", "before_m")
+        )
+        dtype = torch.float32 if small or missing else given["x"].dtype
+        if tensor.dtype != dtype:
+            raise LaunchError(f"{name}: expected {dtype}, found {tensor.dtype}")
 
 
 def backward(loss: torch.Tensor) -> None:

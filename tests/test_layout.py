@@ -17,7 +17,8 @@ MOST_LINES = 420
 TWINS = {
     "__init__", "__main__", "cli",
     "registry",  # what there is of a kind, by name
-    "cpu_kernels", "cpu_with_norm_kernels", "cuda_kernels", "custom_op", "node", "with_norm",  # one for each neuron
+    "cpu_kernels", "cpu_with_norm_kernels", "cuda_kernels", "cuda_with_norm_kernels",  # one for each neuron
+    "custom_op", "node", "with_norm",  # likewise
     "jit",  # the compiler's settings, of NumPy loops and of activations
     "table",  # a class, and that of a dry run
     "download", "evaluate", "plots", "verify",  # a command, and what does it

@@ -75,7 +75,7 @@ def dry_run(config: RunConfig, cache: Path, progress: Progress | None = None) ->
         operations = _count(config, network, tiny, device)
         # With precision auto, CUDA would use another precision than the CPU.
         planned_for_cuda = device.type == "cpu" and config.device == "auto" and config.precision != "auto"
-        measured, notes = _train_step(config, tiny, device, operations, unfused=planned_for_cuda)
+        measured, notes = _train_step(config, tiny, device, operations, as_cuda=planned_for_cuda)
     if measured["skipped"]:
         notes.append(measured["skipped"])
     spiking_layers = describe_spiking_layers(network)
@@ -135,7 +135,7 @@ def _work(config: RunConfig, operations: Operations, tiny: TinyFrames) -> dict[s
 
 
 def _train_step(
-    config: RunConfig, tiny: TinyFrames, device: torch.device, operations: Operations, unfused: bool
+    config: RunConfig, tiny: TinyFrames, device: torch.device, operations: Operations, as_cuda: bool
 ) -> tuple[dict[str, Any], list[str]]:
     """Train a step in the configured precision, or in the nearest supported one; returns notes on the reasons."""
     notes = []
@@ -147,17 +147,17 @@ def _train_step(
         notes.append("the step ran in bf16, which is as wide as fp16, because CPUs have no fast fp16 kernels")
         config = replace(config, precision="bf16")
     try:
-        return _measure(config, tiny, device, operations, unfused), notes
+        return _measure(config, tiny, device, operations, as_cuda), notes
     except (RuntimeError, NotImplementedError) as error:
         if configured == "fp32" or device.type != "cpu":
             raise
         reason = " ".join(str(error).split())[:200]
         notes.append(f"the step ran in fp32, which needs more memory: on the CPU {configured} failed ({reason})")
-        return _measure(replace(config, precision="fp32"), tiny, device, operations, unfused), notes
+        return _measure(replace(config, precision="fp32"), tiny, device, operations, as_cuda), notes
 
 
 def _measure(
-    config: RunConfig, tiny: TinyFrames, device: torch.device, operations: Operations, unfused: bool
+    config: RunConfig, tiny: TinyFrames, device: torch.device, operations: Operations, as_cuda: bool
 ) -> dict[str, Any]:
     """Train one step of two samples, after a forward pass with another number of them: the difference is one sample's.
 
@@ -181,11 +181,10 @@ def _measure(
         return skipped(1, expected)
     samples = min(_STEP_SAMPLES, config.batch_size)
     network = _build(config, tiny, device)
-    if unfused:
-        # The CPU saves less memory than CUDA where it fuses batch norm and neuron and skips zeros of spikes. It does
-        # neither if the layers have hooks.
+    if as_cuda:
+        # The CPU saves less memory than CUDA where it skips zeros of spikes. It does not if the layers have hooks.
         for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+            if isinstance(module, nn.Conv2d):
                 module.register_forward_hook(lambda *_: None)
     learner = Learner(config, network, device, Group())
     learner.set_learning_rate(learning_rate(config, 1))
@@ -193,7 +192,7 @@ def _measure(
     counter = SpikeCounter(network)
 
     def forward(number: int) -> tuple[Kept, torch.Tensor]:
-        with keeping(network, tiny.first(number)) as kept:
+        with keeping(network, tiny.first(number), as_cuda=as_cuda) as kept:
             loss, _ = learner.loss(kept.batch, counter)
         return kept, loss
 

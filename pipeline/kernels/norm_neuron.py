@@ -1,13 +1,16 @@
 """Batch norm and the neuron behind it as one function of autograd, on the CPU, over memory with the channel fastest.
 
 Unfused, batch norm reads its input twice and writes an output that the neuron reads; both keep a sequence for backward.
-Here the input is read once for the statistics and once by the neuron, and only the input is kept.
+Here the input is read once for the statistics and once by the neuron, and only the input is kept. On CUDA,
+`pipeline.kernels.norm_neuron_cuda` does the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 _float = np.float32
 _Array = NDArray[Any]
 _DTYPES = (torch.float32, torch.bfloat16)
+_CUDA_DTYPES = (*_DTYPES, torch.float16)
+# Programs of a launch along each but the first axis.
+_MOST_PROGRAMS = 65535
 # Values that are not finite stay so, as in torch, without warnings.
 _quietly = np.errstate(over="ignore", invalid="ignore")
 
@@ -96,15 +102,30 @@ class Steps(Protocol):
     ) -> Callable[..., None]:
         """The kernel, which is then called with length, blocks, l and r."""
 
+    @property
+    def cuda_kernels(self) -> ModuleType:
+        """The neuron's `cuda_with_norm_kernels`, loaded on first use."""
+
+
+def run_length(steps: int) -> int:
+    """Steps of a run: on CUDA, forward saves states before each run, and backward computes one run at a time again.
+
+    Four or so fit in the registers of a thread. Runs of equal length need no masks.
+    """
+    return next((length for length in (4, 5, 3) if steps % length == 0), min(steps, 4))
+
 
 def can_fuse(neuron: nn.Module, norm: BatchNorm, x: Tensor) -> bool:
     """Whether ``neuron(x, norm=norm)`` may replace ``neuron(norm(x))``; x is (T, B, C, H, W).
 
-    It may not where hooks would see the normalised input, inside torch.compile, or inside transforms of torch.func.
+    It may not where hooks would see the normalised input, inside torch.compile, or inside transforms of torch.func;
+    nor with a norm of another class, such as nn.SyncBatchNorm.
     """
-    if torch.compiler.is_compiling() or is_transformed() or not getattr(neuron, "takes_norm", False):
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or is_transformed():
         return False
-    if x.device.type != "cpu" or x.dtype not in _DTYPES or x.dim() != 5 or not 0 < x.shape[2] <= norm_cpu.LONGEST:
+    if not getattr(neuron, "takes_norm", False) or not hasattr(norm, "mode"):
+        return False
+    if x.dim() != 5 or not (_fits_cuda(x) if x.is_cuda else _fits_cpu(x)):
         return False
     if _hooked(norm) or neuron._forward_pre_hooks or norm.momentum is None:
         return False
@@ -118,6 +139,18 @@ def can_fuse(neuron: nn.Module, norm: BatchNorm, x: Tensor) -> bool:
     return x.numel() // x.shape[2] > (x.shape[0] if norm.mode == "per-step" else 1)
 
 
+def _fits_cpu(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype in _DTYPES and 0 < x.shape[2] <= norm_cpu.LONGEST
+
+
+def _fits_cuda(x: Tensor) -> bool:
+    steps, images, channels, height, width = x.shape
+    # The kernels count the elements of a channel, and those of an image, in 32 bits.
+    counts = max(images, channels) * height * width < 1 << 30
+    programs = 0 < channels <= _MOST_PROGRAMS and steps <= _MOST_PROGRAMS
+    return counts and programs and x.dtype in _CUDA_DTYPES and find_spec("triton") is not None
+
+
 def _hooked(module: Any) -> bool:
     own = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
     return any(own) or nn_module._has_any_global_hook()
@@ -126,8 +159,13 @@ def _hooked(module: Any) -> bool:
 def run(x: Tensor, norm: BatchNorm, states: tuple[Tensor, ...], steps: Steps) -> tuple[Tensor, ...]:
     """Spikes (T, B, C, H, W) of x before batch norm, and the new states (B, C, H, W); differentiable once.
 
-    The running statistics are updated as batch norm updates them. Results have the channel fastest in memory.
+    The running statistics are updated as batch norm updates them. On the CPU, results have the channel fastest in
+    memory.
     """
+    if x.is_cuda:
+        from pipeline.kernels import norm_neuron_cuda
+
+        return norm_neuron_cuda.run(x, norm, states, steps)
     if norm.training:
         return _NormNeuron.apply(x, norm.weight, norm.bias, norm, steps, *states)
     assert norm.running_mean is not None and norm.running_var is not None

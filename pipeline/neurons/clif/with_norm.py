@@ -1,10 +1,11 @@
-"""CLIF after a batch norm, for `pipeline.kernels.norm_neuron`: its two kernels with their settings."""
+"""CLIF after a batch norm, for `pipeline.kernels.norm_neuron`: its kernels with their settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -49,3 +50,10 @@ class CLIFSteps:
             *(norm.scale, norm.shift, norm.mean, tau, v_threshold, self.kind, alpha),
             *(filled.x, before_v, before_m, filled.sums),
         )
+
+    @property
+    def cuda_kernels(self) -> ModuleType:
+        """See `Steps`."""
+        from pipeline.neurons.clif import cuda_with_norm_kernels
+
+        return cuda_with_norm_kernels

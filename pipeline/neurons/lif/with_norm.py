@@ -1,10 +1,11 @@
-"""LIF after a batch norm, for `pipeline.kernels.norm_neuron`: its two kernels with their settings."""
+"""LIF after a batch norm, for `pipeline.kernels.norm_neuron`: its kernels with their settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -52,3 +53,10 @@ class LIFSteps:
             *(norm.scale, norm.shift, norm.mean, keep, v_threshold, reset, through, self.kind, alpha),
             *(filled.x, before_v, filled.sums),
         )
+
+    @property
+    def cuda_kernels(self) -> ModuleType:
+        """See `Steps`."""
+        from pipeline.neurons.lif import cuda_with_norm_kernels
+
+        return cuda_with_norm_kernels

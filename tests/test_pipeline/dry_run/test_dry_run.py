@@ -234,9 +234,11 @@ def test_fp16_on_a_cpu_runs_in_bf16_and_says_so(tmp_path: Path):
 def test_memory_on_cuda_is_not_that_of_the_cpus_fused_layers(tmp_path: Path):
     half = override(SMALL_GESTURES, {"precision": "bf16", "batch_size": 8})
     on_cuda, on_cpu = (dry_run(config, tmp_path)["memory_bytes"] for config in (half, replace(half, device="cpu")))
-    # Batch norm and neuron as one do not keep what lies between them: an element each, 2 or 4 bytes a step.
+    # On CUDA, neurons behind batch norms keep v before each run of steps, here one of three, and convolutions their
+    # inputs, where the CPU may keep a bit of each.
     neurons = dry_run(half, tmp_path)["neurons"]
-    assert 2 * 3 * 8 * neurons <= on_cuda["activations"] - on_cpu["activations"] <= 5 * 3 * 8 * neurons
+    states = 4 * 8 * neurons
+    assert states <= on_cuda["activations"] - on_cpu["activations"] <= states + 2 * 3 * 8 * neurons
 
 
 def test_a_precision_that_the_cpu_lacks_gives_way_to_fp32(tmp_path: Path, monkeypatch):
