@@ -42,7 +42,8 @@ lint: $(VENV)/.installed-dev
 # Every process of the tests would otherwise compile the sources again, where the environment says not to keep the result.
 export PYTHONDONTWRITEBYTECODE :=
 
-# Whole files, in order: tests of one share what they set up. Tests with Ray wait a lot, so that two cores run three files.
+# Whole files, in order: tests of one share what they set up. Tests with Ray wait a lot, so that two cores run three files;
+# those with Ray follow each other (tests/conftest.py).
 FILES := --dist loadfile --no-loadscope-reorder
 
 # For the loop of work: without what takes long, Ray, and the linters.

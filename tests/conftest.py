@@ -38,6 +38,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -slow[item.path])
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Files whose tests start Ray run one after another, in one process, beside the others.
+
+    Two clusters and a search have thirty processes that watch each other: with three such files at a time on two
+    cores, tests took four times as long as by themselves.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    files = {file.relative_to(REPOSITORY).as_posix() for file in (REPOSITORY / "tests").rglob("test_*.py")}
+    with_ray = {file for file in files if "mark.ray" in (REPOSITORY / file).read_text()}
+
+    class OneWithRayAtATime(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "files with Ray" if file in with_ray else file
+
+    return OneWithRayAtATime(config, log)
+
+
 # Programs of tests marked `ray` or `preloaded` are forked from a process that has loaded the libraries
 # (tests/preloaded), which takes most of their time otherwise; 0 has each load them itself, as make test-all does.
 PRELOADED = os.environ.get("SPIKELOOM_TEST_PRELOADED", "1") != "0" and sys.platform == "linux"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from tune.search.options import SearchOptions
 from tune.search.run_search import run_search
 from tune.search.search_plan import Search, plan_search, read_search
 from tune.search.search_summary import read_findings
+from tune.trials import queue_and_retries
 from tune.trials.ledger import Ledger
 from tune.trials.results_tables import read_results
 
@@ -27,6 +30,7 @@ pytestmark = pytest.mark.ray
 
 HUNGRY = '''
 import os
+import time
 from spikingjelly.activation_based.neuron import LIFNode
 
 class Hungry(LIFNode):
@@ -142,15 +146,21 @@ def test_several_seeds_of_a_configuration_are_ranked_by_their_mean(
 
 
 def test_time_that_is_up_leaves_trials_that_a_resumed_search_ends(
-    tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None, capsys
+    tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None, capsys, monkeypatch
 ):
-    """Trials of many epochs: none comes to its end in the time, and each goes on from its checkpoint."""
+    """The hour is over once the first trial has an epoch: none comes to its end, and it goes on from its checkpoint."""
     config = override(tiny_config, {"schedule.epochs": 400})
     search = plan(config, tiny_cache, "neuron.tau=1.5,2", scheduler="none")
     folder = tmp_path / "out"
+
+    def clock() -> float:
+        return time.monotonic() + (3600 if any(folder.glob("trials/*/metrics.jsonl")) else 0)
+
+    monkeypatch.setattr(queue_and_retries, "time", SimpleNamespace(monotonic=clock))
     findings = run_search(
-        search, folder, execution=ExecutionOptions(request=ResourceRequest(concurrent=1), hours=8 / 3600)
+        search, folder, execution=ExecutionOptions(request=ResourceRequest(concurrent=1), hours=1.0)
     )
+    monkeypatch.undo()
     assert not findings.complete and findings.ranked == []
     assert "stopped, because the time limit is reached" in capsys.readouterr().err
     counts = findings.counts()
