@@ -43,7 +43,7 @@ lint: $(VENV)/.installed-dev
 export PYTHONDONTWRITEBYTECODE :=
 
 # Whole files, in order: tests of one share what they set up. Tests with Ray wait a lot, so that two cores run three files;
-# those with Ray follow each other (tests/conftest.py).
+# those with Ray are in two of the processes (tests/conftest.py).
 FILES := --dist loadfile --no-loadscope-reorder
 
 # For the loop of work: without what takes long, Ray, and the linters.

@@ -40,22 +40,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Files whose tests start Ray run one after another, in one process, beside the others.
+    """Files whose tests start Ray run one after another in two processes, beside the others in a third.
 
-    Two clusters and a search have thirty processes that watch each other: with three such files at a time on two
-    cores, tests took four times as long as by themselves.
+    Two clusters and a search have thirty processes that watch each other: with three such files at a time on two cores,
+    tests took four times as long as by themselves. Those that start clusters of their own have a process without the
+    shared Ray.
     """
     from xdist.scheduler import LoadFileScheduling
 
-    files = {file.relative_to(REPOSITORY).as_posix() for file in (REPOSITORY / "tests").rglob("test_*.py")}
-    with_ray = {file for file in files if "mark.ray" in (REPOSITORY / file).read_text()}
+    scopes = {}
+    for file in (REPOSITORY / "tests").rglob("test_*.py"):
+        text = file.read_text()
+        if "mark.ray" in text:
+            which = "the shared Ray" if "shared_ray" in text else "a Ray of their own"
+            scopes[file.relative_to(REPOSITORY).as_posix()] = f"files with {which}"
 
-    class OneWithRayAtATime(LoadFileScheduling):  # type: ignore[misc]
+    class TwoWithRayAtATime(LoadFileScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return "files with Ray" if file in with_ray else file
+            return scopes.get(file, file)
 
-    return OneWithRayAtATime(config, log)
+    return TwoWithRayAtATime(config, log)
 
 
 # Programs of tests marked `ray` or `preloaded` are forked from a process that has loaded the libraries

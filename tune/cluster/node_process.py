@@ -26,7 +26,7 @@ from tune.cluster.ray_session import ENVIRONMENT, short_temporary_root, token_fi
 
 PORT = 6379
 _LOOPBACK = "127.0.0.1"
-_START_S = 60.0
+_START_S = 180.0
 _STOP_S = 8.0
 # Positions in /proc/PID/stat after the program's name; see proc(5).
 _STATE, _SESSION, _BEGAN = 0, 3, 19
