@@ -14,6 +14,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 
+from benchmarks.event_bags import DEFINITION, message, write_bag
 from preprocess.events import Events
 
 Columns = dict[str, Any]
@@ -108,39 +109,11 @@ def _write_spike_trains(path: Path, events: Events) -> None:
         file["labels"] = np.zeros(len(times), np.uint16)
 
 
-_DEFINITION = """std_msgs/Header header
-uint32 height
-uint32 width
-dvs_msgs/Event[] events
-================================================================================
-MSG: std_msgs/Header
-uint32 seq
-time stamp
-string frame_id
-================================================================================
-MSG: dvs_msgs/Event
-uint16 x
-uint16 y
-time ts
-bool polarity
-"""
-
-
 def _write_bag(path: Path, events: Events) -> None:
     """Messages of a thousand events."""
-    from rosbags.rosbag1 import Writer
-
-    rows = np.zeros(len(events), [("x", "<u2"), ("y", "<u2"), ("s", "<u4"), ("ns", "<u4"), ("p", "u1")])
-    rows["x"], rows["y"], rows["p"] = events.x, events.y, events.p
-    rows["s"], rows["ns"] = events.t // 1_000_000, events.t % 1_000_000 * 1000
-    with Writer(path) as writer:
-        connection = writer.add_connection(
-            "/dvs/events", "dvs_msgs/msg/EventArray", msgdef=_DEFINITION, md5sum="5e8beee5a6c107e504c2e78903c224b8"
-        )
-        for k in range(0, len(rows), 1000):
-            part = rows[k : k + 1000]
-            head = struct.pack("<IIII", 0, 0, 0, 0) + struct.pack("<III", events.height, events.width, len(part))
-            writer.write(connection, k, head + part.tobytes())
+    cuts = range(1000, len(events), 1000)
+    parts = zip(*(np.split(column, cuts) for column in (events.t, events.x, events.y, events.p)), strict=True)
+    write_bag(path, [("/dvs/events", message(*part, events.height, events.width)) for part in parts])
 
 
 def _spikingjelly_atis(path: Path) -> Columns:
@@ -217,7 +190,7 @@ def _rosbags(path: Path) -> Columns:
     from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
     types = get_typestore(Stores.EMPTY)
-    types.register(get_types_from_msg(_DEFINITION, "dvs_msgs/msg/EventArray"))
+    types.register(get_types_from_msg(DEFINITION, "dvs_msgs/msg/EventArray"))
     with Reader(path) as reader:
         read = (types.deserialize_ros1(content, c.msgtype) for c, _, content in reader.messages())
         rows = [(e.ts.sec * 1_000_000 + e.ts.nanosec // 1000, e.x, e.y, e.polarity) for m in read for e in m.events]

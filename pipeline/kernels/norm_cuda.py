@@ -39,7 +39,7 @@ class Form(NamedTuple):
     units: int
     """Pixels / unit."""
     unit: int
-    """A power of two that divides the number of pixels: so many elements lie side by side and can move at once."""
+    """Number of neighbouring elements that are moved at once: a power of two that divides the number of pixels."""
     repeated: bool
     """Whether all steps are the first one."""
 
@@ -192,8 +192,8 @@ def finish_kernel(
 ):  # fmt: skip
     """Turn the gradient of the normalised input, (T, N), into that of the input, in place.
 
-    `sums` (T or 1, 2, C) are those of the gradient g and of g xhat, xhat being (x - mean) / deviation, over so many
-    `values`: g becomes scale (g - mean of g - xhat * mean of g xhat).
+    With xhat = (x - mean) / deviation, the gradient g becomes scale * (g - mean(g) - xhat * mean(g * xhat)). `sums`
+    (T or 1, 2, C) holds the sums of g and of g * xhat, each over `values` elements.
     """
     channel, step = tl.program_id(1), tl.program_id(2)
     pixels = units * UNIT

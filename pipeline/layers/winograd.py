@@ -180,7 +180,7 @@ def _size(x: torch.Tensor) -> _Size:
 
 
 def _blocks(tiles: int, numbers: int) -> tuple[int, int]:
-    """The number of blocks, and the tiles of each for so many numbers per tile and point."""
+    """The number of blocks, and of tiles in each; a tile has `numbers` values at each of its 36 points."""
     blocks = -(-tiles // max(_LEAST_TILES_OF_BLOCK, _BLOCK // (POINTS * numbers)))
     return blocks, -(-tiles // blocks)
 

@@ -8,7 +8,7 @@ from statistics import median
 from tune.comparison.setting_analysis import SettingResult
 
 DISTANCE, RANGES = 0.1, 3
-"""A run is named if its accuracy is so far from the median of the arm's others, and so many times their range."""
+"""A run is named if its accuracy differs from the median of the arm's others by this and by three times their range."""
 _FEWEST = 3
 
 

@@ -173,7 +173,7 @@ def test_what_is_odd_is_noted(tmp_path: Path):
     notes = {"events_marked_invalid_left_out": 2, "events_beyond_the_number_of_their_packet": 2}
     notes["events_of_other_kinds_skipped"] = 2
     assert len(decode(opened)) == 3 and opened.notes == notes
-    assert len(decode(opened)) == 3 and opened.notes == notes, "a second pass counts anew"
+    assert len(decode(opened)) == 3 and opened.notes == notes, "a second pass starts its counts at zero"
 
 
 @pytest.mark.parametrize("block", [32, 1 << 20])

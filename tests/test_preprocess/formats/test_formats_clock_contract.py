@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import scipy.io
 from aedat4_files import EVENT, aedat4, event_packet
-from event_bags import message, write_bag
 from numpy.typing import NDArray
 from raw_files import AEDAT2_HEADER, Packet, aedat31, polarity_payload, text_header
 
+from benchmarks.event_bags import message, write_bag
 from preprocess.events import Events
 from preprocess.formats import FORMATS, open_recording
 

@@ -10,10 +10,10 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-from event_bags import message, write_bag
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.event_bags import message, write_bag
 from preprocess.events import Events
 from preprocess.formats import NO_OPTIONS, ReadOptions, open_recording
 

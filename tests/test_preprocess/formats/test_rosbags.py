@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from event_bags import DEFINITION, message, write_bag
 from mutated_files import decoded_or_refused
 from rosbags.rosbag1 import Reader, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from benchmarks.event_bags import DEFINITION, message, write_bag
 from preprocess.commands import inspect_recording
 from preprocess.errors import RecordingError
 from preprocess.events import Events

@@ -148,7 +148,7 @@ def test_several_seeds_of_a_configuration_are_ranked_by_their_mean(
 def test_time_that_is_up_leaves_trials_that_a_resumed_search_ends(
     tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None, capsys, monkeypatch
 ):
-    """The hour is over once the first trial has an epoch: none comes to its end, and it goes on from its checkpoint."""
+    """The time limit is reached after the first epoch of the first trial, which a resumed search continues."""
     config = override(tiny_config, {"schedule.epochs": 400})
     search = plan(config, tiny_cache, "neuron.tau=1.5,2", scheduler="none")
     folder = tmp_path / "out"
