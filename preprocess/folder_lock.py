@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,27 +30,35 @@ def lock_folder(folder: Path, *, soft: bool, on_wait: Callable[[], object] | Non
     """
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK, fallback_to_soft=soft)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if on_wait is None:
-            raise
-        on_wait()
-        _acquire_at_last(lock, folder)
-    except NotImplementedError as error:
-        raise OSError(str(error)) from None
-    return lock
-
-
-def _acquire_at_last(lock: BaseFileLock, folder: Path) -> None:
-    """Wait for a lock; whoever had it may have removed the folder."""
+    patience = 0.0
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            lock.acquire()
+        try:
+            _make_folder(folder)
+            lock.acquire(timeout=patience)
+            return lock
+        except Timeout:
+            if on_wait is None:
+                raise
+            on_wait()
+            patience = -1.0
+        except FileNotFoundError:
+            # Whoever had the lock has removed the folder, between our making it and locking it.
+            continue
+        except NotImplementedError as error:
+            raise OSError(str(error)) from None
+
+
+def _make_folder(folder: Path) -> None:
+    """Create a folder that another process may remove at any moment."""
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
             return
+        except FileExistsError:
+            # It was there and is gone now; anything else in its place stays an error.
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise
 
 
 def is_locked(folder: Path) -> bool:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,6 +151,24 @@ def test_threads_of_one_process_build_once(tmp_path: Path, samples: list[Events]
         thread.join()
     assert len(decoded(layout)) == 12
     check(tmp_path / "cache" / "tiny" / "events.h5", samples)
+
+
+def test_a_folder_may_vanish_while_it_is_made_and_before_it_is_locked(tmp_path: Path, monkeypatch):
+    """As where another builder removes the folder of its failed build at just these moments."""
+    folder, make, moments = tmp_path / "tiny", Path.mkdir, ["while made", "before locked"]
+
+    def mkdir(path: Path, *words: Any, **options: Any) -> None:
+        moment = moments.pop(0) if moments else None
+        if moment == "while made":
+            raise FileExistsError
+        make(path, *words, **options)
+        if moment == "before locked":
+            path.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with building(folder, Progress()):
+        assert not moments
+        (folder / "events.h5").write_text("whole")
 
 
 def test_a_build_that_failed_leaves_no_folder_and_who_waited_makes_it(tmp_path: Path):

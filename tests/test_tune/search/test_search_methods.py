@@ -157,9 +157,7 @@ def test_time_that_is_up_leaves_trials_that_a_resumed_search_ends(
         return time.monotonic() + (3600 if any(folder.glob("trials/*/metrics.jsonl")) else 0)
 
     monkeypatch.setattr(queue_and_retries, "time", SimpleNamespace(monotonic=clock))
-    findings = run_search(
-        search, folder, execution=ExecutionOptions(request=ResourceRequest(concurrent=1), hours=1.0)
-    )
+    findings = run_search(search, folder, execution=ExecutionOptions(request=ResourceRequest(concurrent=1), hours=1.0))
     monkeypatch.undo()
     assert not findings.complete and findings.ranked == []
     assert "stopped, because the time limit is reached" in capsys.readouterr().err
