@@ -45,6 +45,9 @@ LIBRARIES = (
     *("torch", "numba", "h5py", "pandas", "pyarrow", "scipy.special", "matplotlib", "yaml", "requests", "msgpack"),
     *("jsonschema", "google.protobuf.json_format", "tensorboardX", "fsspec", "filelock", "click", "tyro", "jinja2"),
     *("rich", "pydantic", "tqdm", "spikingjelly.activation_based.neuron"),
+    # Of benchmarks, examples and tests of compiled networks: seconds each.
+    *("torch._dynamo", "torch._inductor.standalone_compile", "torchvision", "scipy.stats", "tonic"),
+    *("spikingjelly.datasets", "spikingjelly.activation_based.functional", "spikingjelly._ops.clif"),
 )
 # Each brings along what it imports: together nearly all that commands, trials, figures and pages load of the project.
 OWN_MODULES = (
