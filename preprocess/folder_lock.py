@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 LOCK = ".lock"
+_ATTEMPTS = 100
 
 
 def lock_folder(folder: Path, *, soft: bool, on_wait: Callable[[], object] | None = None) -> BaseFileLock:
@@ -31,10 +31,10 @@ def lock_folder(folder: Path, *, soft: bool, on_wait: Callable[[], object] | Non
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / LOCK, fallback_to_soft=soft)
-    patience = 0.0
+    patience, vanished = 0.0, 0
     while True:
         try:
-            _make_folder(folder)
+            folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=patience)
             return lock
         except Timeout:
@@ -42,23 +42,14 @@ def lock_folder(folder: Path, *, soft: bool, on_wait: Callable[[], object] | Non
                 raise
             on_wait()
             patience = -1.0
-        except FileNotFoundError:
-            # Whoever had the lock has removed the folder, between our making it and locking it.
-            continue
+        except (FileExistsError, FileNotFoundError):
+            # Whoever had the lock may remove the folder while we make it and before we lock it. What is still so after
+            # many attempts has another cause, such as a file or a broken link in the path.
+            vanished += 1
+            if vanished == _ATTEMPTS:
+                raise
         except NotImplementedError as error:
             raise OSError(str(error)) from None
-
-
-def _make_folder(folder: Path) -> None:
-    """Create a folder that another process may remove at any moment."""
-    while True:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            return
-        except FileExistsError:
-            # It was there and is gone now; anything else in its place stays an error.
-            if os.path.lexists(folder) and not folder.is_dir():
-                raise
 
 
 def is_locked(folder: Path) -> bool:

@@ -22,6 +22,7 @@ from preprocess.binning.binning_config import Binning
 from preprocess.building import recordings_to_samples as parts
 from preprocess.building.build_event_store import build_event_store, ensure_frames
 from preprocess.building.cache_lock import building
+from preprocess.errors import CacheError
 from preprocess.events import Events
 from preprocess.terminal.progress import Progress
 
@@ -169,6 +170,15 @@ def test_a_folder_may_vanish_while_it_is_made_and_before_it_is_locked(tmp_path: 
     with building(folder, Progress()):
         assert not moments
         (folder / "events.h5").write_text("whole")
+
+
+@pytest.mark.parametrize("place", ["link", "link/tiny", "file", "file/tiny"])
+def test_a_path_with_a_file_or_a_broken_link_is_one_line(tmp_path: Path, place: str):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    refused = pytest.raises(CacheError, match="expected a folder that can be written and locked")
+    with refused, building(tmp_path / place, Progress()):
+        pass
 
 
 def test_a_build_that_failed_leaves_no_folder_and_who_waited_makes_it(tmp_path: Path):
