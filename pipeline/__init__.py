@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from preprocess.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from pipeline.analysis.analysis_options import BatchNormOptions as BatchNormOptions
     from pipeline.analysis.analysis_options import DynamicsOptions as DynamicsOptions
     from pipeline.analysis.analysis_options import EnergyOptions as EnergyOptions
     from pipeline.analysis.analysis_options import GradientOptions as GradientOptions
     from pipeline.analysis.analysis_options import InferenceOptions as InferenceOptions
     from pipeline.analysis.analysis_options import RateOptions as RateOptions
     from pipeline.analysis.analysis_options import RobustnessOptions as RobustnessOptions
+    from pipeline.analysis.batch_norm_statistics import analyse_batch_norm as analyse_batch_norm
     from pipeline.analysis.dynamics import analyse_dynamics as analyse_dynamics
     from pipeline.analysis.energy_costs import analyse_energy as analyse_energy
     from pipeline.analysis.gradients import analyse_gradients as analyse_gradients
@@ -67,12 +69,14 @@ _HOMES = {
     "analyse_energy": "pipeline.analysis.energy_costs",
     "analyse_robustness": "pipeline.analysis.robustness",
     "analyse_inference": "pipeline.analysis.lif_inference",
+    "analyse_batch_norm": "pipeline.analysis.batch_norm_statistics",
     "GradientOptions": "pipeline.analysis.analysis_options",
     "DynamicsOptions": "pipeline.analysis.analysis_options",
     "RateOptions": "pipeline.analysis.analysis_options",
     "EnergyOptions": "pipeline.analysis.analysis_options",
     "RobustnessOptions": "pipeline.analysis.analysis_options",
     "InferenceOptions": "pipeline.analysis.analysis_options",
+    "BatchNormOptions": "pipeline.analysis.analysis_options",
 }
 
 __all__ = list(_HOMES)

@@ -169,6 +169,18 @@ class InferenceOptions(SampledOptions):
 
 
 @dataclass(frozen=True)
+class BatchNormOptions(SampledOptions):
+    """Accuracy with batch norm's running average, with the statistics of batches, and with an average estimated again.
+
+    Example: spikeloom analyse runs/train-n-mnist-small-1 batch-norm
+    """
+
+    samples: int = 1000
+    """Number of samples, drawn at random, and of training samples that averages are estimated from; all if a split has
+    fewer."""
+
+
+@dataclass(frozen=True)
 class RobustnessOptions(SampledOptions):
     """Accuracy with test-time noise events, hot pixels, dropped events, time jitter, and other time steps.
 

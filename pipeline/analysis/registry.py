@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.analysis.analysis_options import (
     AnalysisOptions,
+    BatchNormOptions,
     DynamicsOptions,
     EnergyOptions,
     GradientOptions,
@@ -99,6 +100,13 @@ ANALYSES: dict[str, Analysis] = {
         InferenceOptions,
         "pipeline.analysis.lif_inference:analyse_inference",
         "pipeline.analysis.lif_inference:InferenceResult",
+    ),
+    "batch-norm": Analysis(
+        "Batch norm in evaluation",
+        "accuracy with the running average, with the statistics of batches, and with averages estimated again",
+        BatchNormOptions,
+        "pipeline.analysis.batch_norm_statistics:analyse_batch_norm",
+        "pipeline.analysis.batch_norm_statistics:BatchNormResult",
     ),
 }
 

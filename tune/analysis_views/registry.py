@@ -19,6 +19,7 @@ VIEWS = {
     "energy": "tune.analysis_views.energy_view:energy_view",
     "robustness": "tune.analysis_views.robustness_view:robustness_view",
     "inference": "tune.analysis_views.inference_view:inference_view",
+    "batch-norm": "tune.analysis_views.batch_norm_view:batch_norm_view",
 }
 """By the name of the analysis: ``module:function``, imported on use, from its result to an `AnalysisView`."""
 

@@ -10,6 +10,7 @@ from tune.comparison.setting_analysis import SettingResult
 DISTANCE, RANGES = 0.1, 3
 """A run is named if its accuracy differs from the median of the arm's others by this and by three times their range."""
 _FEWEST = 3
+_CAUSE = " Whether batch norm's running average is the cause: spikeloom analyse RUN_DIR batch-norm"
 
 
 def outlying_sentences(results: Sequence[SettingResult]) -> Iterator[str]:
@@ -25,6 +26,7 @@ def outlying_sentences(results: Sequence[SettingResult]) -> Iterator[str]:
                     yield (
                         f"{where}{figures.arm.label} reached {100 * accuracy:.1f} % with seed {seed}, and "
                         f"{_range(others)} with the others: its mean, and every difference from it, are about this run."
+                        f"{_CAUSE if accuracy < median(others) else ''}"
                     )
 
 

@@ -35,6 +35,7 @@ FEW = {
     "energy": ["--samples", "6"],
     "robustness": [*("--samples", "6", "--noise", "0.5", "--hot-pixels", "1", "--dropped", "0.5", "--jitter-ms", "3")],
     "inference": ["--samples", "6", "--resets", "0", "-0.1"],
+    "batch-norm": ["--samples", "6"],
 }
 
 

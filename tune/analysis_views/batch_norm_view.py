@@ -1,0 +1,141 @@
+"""The view of batch norm in evaluation: accuracies by the statistics used, and the distance of time steps from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.analysis.batch_norm_statistics import BatchNormResult, NormLayer
+from tune.analysis_views.analysis_view import AnalysisView
+from tune.analysis_views.layer_choice import shown_layers
+from tune.rendering.firing_rate_figure import short_layer
+from tune.rendering.panels import Panel
+from tune.rendering.style import colour_of
+from tune.rendering.table import Table, format_percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+# A legend with more lines would cover them.
+_MOST_LINES = 6
+
+
+def batch_norm_view(result: BatchNormResult) -> AnalysisView:
+    """Tables and figures of batch norm's statistics."""
+    running, batch, estimated = result.rows
+    shown = shown_layers(result.layers, _MOST_LINES)
+    some = "" if len(shown) == len(result.layers) else f" {len(shown)} of {len(result.layers)} layers."
+    measured = f"Measured on {result.subject.samples} samples."
+    return AnalysisView(
+        lead=(
+            f"With batch norm's running average, as in evaluation, {format_percent(running.accuracy)} % of the samples "
+            f"are classified correctly; with the statistics of batches, as in training, "
+            f"{format_percent(batch.accuracy)} %; with averages over {result.estimated_from} training samples, taken "
+            f"with the selected weights, {format_percent(estimated.accuracy)} %.{_finding(result)}"
+        ),
+        sentences=(
+            f"network.batch_norm is {result.mode}: training normalises "
+            + ("each time step by its own statistics" if result.mode == "per-step" else "all time steps together")
+            + f", over a batch (here of {result.batch} samples). Evaluation normalises all time steps by one running "
+            "average.",
+            "The statistics of batches are a control, not a way to classify: a prediction then depends on the other "
+            "samples of the batch. Intervals are over samples (Wilson, 95 %); the samples are the same for all rows.",
+            "Distances are measured with the statistics of batches in all layers. Where the lag is small and the shift "
+            "is not, time steps differ from each other, and no average fits all of them.",
+        ),
+        tables=(_accuracies(result), _layers(result)),
+        panels=(
+            Panel(
+                "Shift of time steps",
+                "Root mean square over channels of (mean of the time step − running mean) / running standard "
+                f"deviation. {measured}{some}",
+                _lines(shown, lambda layer: layer.shift, "shift, in running standard deviations", 0.0),
+            ),
+            Panel(
+                "Scale of time steps",
+                "Geometric mean over channels of standard deviation of the time step / running standard "
+                f"deviation. {measured}{some}",
+                _lines(shown, lambda layer: layer.scale, "scale", 1.0),
+            ),
+        ),
+    )
+
+
+def _short(layer: NormLayer) -> str:
+    return short_layer(layer.layer.removesuffix(".norm"))
+
+
+def _finding(result: BatchNormResult) -> str:
+    if not result.explains_errors:
+        return ""
+    running, batch, _ = result.rows
+    points = 100 * (batch.accuracy - running.accuracy)
+    joint = " Train with --network.batch-norm joint." if result.mode == "per-step" else ""
+    return (
+        f" The running average costs {points:.1f} percentage points: the accuracy of this run is about batch norm, and "
+        f"not about the neuron.{joint}"
+    )
+
+
+def _accuracies(result: BatchNormResult) -> Table:
+    names = {
+        "running": "running average of the training",
+        "batch": "of each batch",
+        "estimated": f"average over {result.estimated_from} training samples",
+    }
+    rows = tuple(
+        (
+            names[row.statistics],
+            format_percent(row.accuracy),
+            f"{format_percent(row.low)} to {format_percent(row.high)}",
+            str(row.same),
+        )
+        for row in result.rows
+    )
+    columns = ("statistics", "accuracy, %", "95 % interval", "same predictions")
+    return Table(f"The same weights with other statistics, {result.subject.samples} samples", columns, rows, "lrrr")
+
+
+def _layers(result: BatchNormResult) -> Table:
+    rows = tuple(
+        (
+            _short(layer),
+            str(layer.channels),
+            f"{layer.lag:.2f}",
+            f"{min(layer.shift):.2f} to {max(layer.shift):.2f}",
+            f"{min(layer.scale):.2f} to {max(layer.scale):.2f}",
+        )
+        for layer in result.layers
+    )
+    columns = ("layer", "channels", "lag", "shift", "scale")
+    return Table(
+        "Distance from the running average: of all time steps (lag), of each one (lowest to highest)",
+        columns,
+        rows,
+        "lrrrr",
+    )
+
+
+def _lines(
+    layers: Sequence[NormLayer], values: Callable[[NormLayer], tuple[float, ...]], label: str, equal: float
+) -> Callable[[Axes], None]:
+    names = [layer.layer for layer in layers]
+
+    def draw(axes: Axes) -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        axes.axhline(equal, color="grey", linewidth=0.8, linestyle="--")
+        for layer in layers:
+            found = values(layer)
+            places = range(1, len(found) + 1)
+            colour = colour_of(names, layer.layer)
+            axes.plot(places, found, color=colour, marker="o", markersize=4, label=_short(layer))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        # Room for the legend above the lines.
+        axes.set_ylim(0, 1.35 * max([equal, *(max(values(layer), default=0.0) for layer in layers)]) or 1.0)
+        axes.set_xlabel("time step")
+        axes.set_ylabel(label)
+        axes.legend(labelcolor="linecolor", fontsize=8)
+
+    return draw
