@@ -22,6 +22,7 @@ from preprocess.binning.frame_ranges import MOST_FRAMES
 from preprocess.errors import RecordingError
 from preprocess.frame_import.torch_file import read_torch_file
 from preprocess.hdf5_heap import check_heap
+from preprocess.hdf5_outside_data import refuse_outside_data
 
 AXES = "tpyx"
 _LARGEST_SIDE = 1 << 15
@@ -151,6 +152,7 @@ def _read_hdf5(path: Path) -> FileContent:
     try:
         check_heap(path)
         with h5py.File(path, "r") as file:
+            refuse_outside_data(path, file, RecordingError)
             data, targets = file["data"], file["target"]
             if sorted(data) != ["0"] or not isinstance(data["0"], h5py.Dataset):
                 raise RecordingError(f"{path}: expected one array data/0, found {', '.join(sorted(data))}.")

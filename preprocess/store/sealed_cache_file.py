@@ -16,6 +16,7 @@ import hdf5plugin  # noqa: F401  (registers the Blosc filter with HDF5)
 from preprocess.errors import CacheError, CacheMismatchError
 from preprocess.files import sync, whole_file
 from preprocess.hdf5_heap import check_heap
+from preprocess.hdf5_outside_data import refuse_outside_data
 from preprocess.nearest_name import nearest_name
 from preprocess.store.sample_table import SampleTable
 
@@ -217,6 +218,7 @@ class CacheFile:
         try:
             check_heap(self.path)
             with h5py.File(self.path, "r") as file:
+                refuse_outside_data(self.path, file, CacheError)
                 self._check_format(file.attrs)
                 self.attributes = _plain(dict(file.attrs))
                 self.samples = SampleTable.read(file["samples"])

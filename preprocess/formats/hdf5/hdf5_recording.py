@@ -23,6 +23,7 @@ from preprocess.formats.hdf5.find_columns import Hdf5Columns, find_columns
 from preprocess.formats.read_options import NO_OPTIONS, ReadOptions
 from preprocess.formats.recording import Size, damaged, file_size
 from preprocess.hdf5_heap import check_heap
+from preprocess.hdf5_outside_data import refuse_outside_data
 
 _EVENTS_A_CHUNK = 1 << 17
 _MOST_EVENTS_A_CHUNK = 1 << 22
@@ -139,11 +140,12 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """Open an HDF5 file for reading.
 
     Raises:
-        RecordingError: If it cannot be read or is damaged, also while the context lasts.
+        RecordingError: If it refers to other files, cannot be read, or is damaged, also while the context lasts.
     """
     try:
         check_heap(path)
         with h5py.File(path, "r") as file:
+            refuse_outside_data(path, file, RecordingError)
             yield file
     except DAMAGED as error:
         raise RecordingError(

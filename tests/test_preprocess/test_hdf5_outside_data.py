@@ -1,0 +1,111 @@
+"""Recordings and caches that refer to other files are refused, and the other file is never read."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from messages import refuses
+from tiny_layout import random_events, tiny_layout
+
+from preprocess.binning.binning_config import Binning
+from preprocess.building.build_event_store import build_event_store, ensure_frames
+from preprocess.errors import CacheError, RecordingError
+from preprocess.formats import open_recording
+from preprocess.frame_import.frame_file import READERS
+from preprocess.store.event_store import open_events
+from preprocess.store.frame_cache import open_frames
+
+OTHER = "other.h5"
+COLUMNS = {"t": np.arange(9), "x": np.arange(9), "y": np.arange(9), "p": np.arange(9) % 2}
+
+
+def link(group: h5py.Group, name: str, other: Path) -> None:
+    group[name] = h5py.ExternalLink(str(other), f"/{name}")
+
+
+def virtual(group: h5py.Group, name: str, other: Path) -> None:
+    layout = h5py.VirtualLayout((9,), np.int64)
+    layout[:] = h5py.VirtualSource(str(other), name, (9,))
+    group.create_virtual_dataset(name, layout)
+
+
+def external(group: h5py.Group, name: str, other: Path) -> None:
+    group.create_dataset(name, (9,), np.int64, external=[(str(other), 0, 72)])
+
+
+WAYS = {"a link": link, "a virtual data set": virtual, "external storage": external}
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    with h5py.File(tmp_path / OTHER, "w") as file:
+        for name, values in COLUMNS.items():
+            file[name] = values
+    return tmp_path / OTHER
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_recording_that_takes_a_column_from_another_file_is_refused(
+    tmp_path: Path, other: Path, way: str, column: str
+):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        events = file.create_group("events")
+        for name, values in COLUMNS.items():
+            if name != column:
+                events[name] = values
+        WAYS[way](events, column, other)
+    with refuses(RecordingError, where="a.h5", expected="contains all of its data", found=f"events/{column}"):
+        list(open_recording(tmp_path / "a.h5").decode())
+
+
+def test_a_reference_beside_the_events_is_refused_and_links_within_the_file_are_not(tmp_path: Path, other: Path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, values in COLUMNS.items():
+            file[f"stored/{name}"] = values
+        file["events"] = h5py.SoftLink("/stored")
+        file["nothing"] = h5py.SoftLink("/not/there")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        del file["events"]
+    found = [block.t for block in open_recording(tmp_path / "a.h5").decode()]
+    assert np.concatenate(found).tolist() == list(range(9))
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["notes"] = h5py.ExternalLink("/etc/hostname", "/")
+    with refuses(RecordingError, found="the link notes to another file"):
+        open_recording(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_frames_of_others_that_are_elsewhere_are_refused(tmp_path: Path, other: Path, way: str):
+    with h5py.File(tmp_path / "0.hdf5", "w") as file:
+        file.create_group("data")["0"] = np.zeros((2, 2, 4, 4))
+        WAYS[way](file.create_group("target"), "0" if way != "a link" else "t", other)
+    with refuses(RecordingError, where="0.hdf5", found="target/"):
+        READERS[".hdf5"](tmp_path / "0.hdf5")
+
+
+@pytest.fixture
+def caches(tmp_path: Path) -> list[tuple[Path, Callable[..., object]]]:
+    layout = tiny_layout(tmp_path / "src", [random_events(seed, 30) for seed in range(3)])
+    events = build_event_store(layout, tmp_path / "cache")
+    frames = ensure_frames(tmp_path / "cache", layout.name, Binning(4))
+    return [
+        (events, lambda: open_events(events)),
+        (frames, lambda: open_frames(frames)),
+    ]
+
+
+def test_a_cache_that_refers_to_another_file_is_refused(caches: list[tuple[Path, Callable[..., object]]], other: Path):
+    for path, reopen in caches:
+        whole = shutil.copy(path, path.with_suffix(".whole"))
+        with h5py.File(path, "a") as file:
+            file["more"] = h5py.ExternalLink(str(other), "/t")
+        with refuses(CacheError, where=path.name, found="the link more to another file"):
+            reopen()
+        shutil.copy(whole, path)
+        reopen()
