@@ -64,10 +64,11 @@ def main(arguments: Arguments) -> None:
             rows += report_rows([scaling.compare_workers(folder / "workers", clips, 128_000_000, repeats)])
         children = scaling.measure_growth(folder / "growth", clips, sizes, repeats)
         rows += report_rows(scaling.growth_rows(children))
-        print(format_table(rows))
+        print(scaling.format_growth(children))
+        # The last table is the one that `make bench-all` copies into docs/benchmarks.md.
+        print(f"\n{format_table(rows)}")
         if real is None:
             print("\nLoading and disk were not measured: set SPIKELOOM_TEST_DATA to the folder of real recordings.")
-        print(f"\n{scaling.format_growth(children)}")
         if arguments.plot:
             scaling.plot_growth(children, arguments.plot)
         if arguments.full:
