@@ -6,14 +6,19 @@ user may read. Source: HDF5 User Guide, sections 4 (external links), 5.5 (extern
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 
 import h5py
-from h5py import h5d, h5l, h5o
+from h5py import h5d, h5g, h5l, h5o
 
 from preprocess.errors import SpikeloomError
 
 _WITHIN = (h5l.TYPE_HARD, h5l.TYPE_SOFT)
+_ITSELF = "."
+# Checking takes about ten seconds for as many; recordings and caches have tens.
+MOST_OBJECTS = 1_000_000
+_MOST_LETTERS = 80
 
 
 def refuse_outside_data(path: Path, file: h5py.File, kind: type[SpikeloomError]) -> None:
@@ -25,36 +30,51 @@ def refuse_outside_data(path: Path, file: h5py.File, kind: type[SpikeloomError])
         kind: The class of the error.
 
     Raises:
-        SpikeloomError: Of this class, if one of them refers to another file.
+        SpikeloomError: Of this class, if one of them refers to another file, or there are too many to check.
         OSError, RuntimeError, ValueError or KeyError: If the file is damaged.
     """
+    # Group by group, because HDF5's own walk calls itself for each level, and files may be nested deeply.
+    root = h5g.open(file.id, b"/")
+    waiting = deque([("", root)])
+    seen, objects = {h5g.get_objinfo(root).objno}, 0
+    while waiting:
+        above, group = waiting.popleft()
+        for name, link in _links(group):
+            place = f"{above}{name.decode(errors='replace')}"[-_MOST_LETTERS:]
+            objects += 1
+            if objects > MOST_OBJECTS:
+                raise kind(f"{path}: expected at most {MOST_OBJECTS:,} objects, found more. Split the file.")
+            found = None
+            if link not in _WITHIN:
+                found = f"the link {place} to another file"
+            elif link == h5l.TYPE_HARD:
+                inner = h5o.open(group, name)
+                if isinstance(inner, h5d.DatasetID) and _is_elsewhere(inner):
+                    found = f"{place}, whose values are in another file"
+                elif isinstance(inner, h5g.GroupID) and (number := h5g.get_objinfo(inner).objno) not in seen:
+                    seen.add(number)
+                    waiting.append((f"{place}/", inner))
+            if found is not None:
+                raise kind(
+                    f"{path}: expected a file that contains all of its data, found {found}, which is never read. Copy "
+                    "the data into it, without the reference."
+                )
 
-    # Returned, and not raised, because errors do not pass through HDF5's loop.
-    def check(name: bytes, link: h5l.LinkInfo) -> str | Exception | None:
-        try:
-            return _found_outside(file, name, link)
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
-            return error
 
-    found = file.id.links.visit(check, info=True)
-    if isinstance(found, Exception):
-        raise found
-    if found is not None:
-        raise kind(
-            f"{path}: expected a file that contains all of its data, found {found}, which is never read. Copy the data "
-            "into it, without the reference."
-        )
+def _links(group: h5g.GroupID) -> list[tuple[bytes, int]]:
+    """Names and types of the links of a group."""
+    found: list[tuple[bytes, int]] = []
+
+    def keep(name: bytes, link: h5l.LinkInfo) -> bool | None:
+        found.append((name, link.type))
+        return True if len(found) > MOST_OBJECTS else None
+
+    group.links.iterate(keep, info=True)
+    return found
 
 
-def _found_outside(file: h5py.File, name: bytes, link: h5l.LinkInfo) -> str | None:
-    if link.type not in _WITHIN:
-        return f"the link {_text(name)} to another file"
-    if link.type == h5l.TYPE_HARD and h5o.get_info(file.id, name).type == h5o.TYPE_DATASET:
-        stored = h5d.open(file.id, name).get_create_plist()
-        if stored.get_layout() == h5d.VIRTUAL or stored.get_external_count():
-            return f"{_text(name)}, whose values are in another file"
-    return None
-
-
-def _text(name: bytes) -> str:
-    return name.decode(errors="replace")[:80]
+def _is_elsewhere(dataset: h5d.DatasetID) -> bool:
+    stored = dataset.get_create_plist()
+    if stored.get_layout() == h5d.VIRTUAL:
+        return any(stored.get_virtual_filename(k) != _ITSELF for k in range(stored.get_virtual_count()))
+    return bool(stored.get_external_count())

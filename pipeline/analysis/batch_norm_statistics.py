@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from pipeline.analysis.stored_result import AnalysisResult
 from pipeline.data.loader import FrameLoader
 from pipeline.evaluation.evaluate import Evaluation, evaluate
 from pipeline.evaluation.wilson_interval import accuracy_interval
+from pipeline.layers.batch_norm import SequenceBatchNorm
 from preprocess.errors import ConfigError
 
 
@@ -53,13 +54,14 @@ class StatisticsRow:
 class NormLayer:
     """How far the time steps of one layer are from its running average, with the statistics of batches in all layers.
 
-    Mean and variance of a time step are those of a channel over all samples and pixels.
+    Mean and variance of a time step are those of a channel over a batch and all pixels, averaged over batches. There is
+    no dropout and no augmentation; the padding of samples with fewer time steps counts, as it does in training.
 
     Attributes:
         layer: Name of the layer.
         channels: Number of channels C.
-        lag: The root mean square over channels of (mean of all time steps - running mean) / running standard deviation:
-            it is near 0 if the running average is up to date.
+        lag: The root mean square over channels of (average that the final weights would leave - running mean) / running
+            standard deviation; near 0 if the running mean is up to date.
         shift: For each time step, the root mean square over channels of (mean of the step - running mean) / running
             standard deviation.
         scale: For each time step, the geometric mean over channels of standard deviation of the step / running
@@ -78,7 +80,7 @@ class BatchNormResult(AnalysisResult):
     """Accuracies of the same weights with different statistics of batch norm, and the statistics of each layer.
 
     Attributes:
-        mode: `network.batch_norm` of the configuration.
+        mode: ``per-step`` or ``joint``, as the layers normalise; ``joint and per-step`` if they differ.
         batch: Number of samples of a batch.
         estimated_from: Number of training samples of the averages that were taken again.
         rows: The accuracies: running, batch, estimated.
@@ -94,10 +96,19 @@ class BatchNormResult(AnalysisResult):
     layers: tuple[NormLayer, ...]
 
     @property
-    def explains_errors(self) -> bool:
-        """Whether the network is more accurate with the statistics of batches, beyond both intervals."""
-        running, batch, _ = self.rows
-        return batch.low > running.high
+    def cause(self) -> Literal["averages", "time-steps", "samples"] | None:
+        """What the errors are due to that disappear with the statistics of batches; None if none do beyond chance.
+
+        ``averages``: the running averages are out of date, because new ones recover at least half of the errors.
+        ``time-steps``: per-step batch norm, whose time steps differ. ``samples``: what is left, as where these samples
+        differ from those of the training.
+        """
+        running, batch, estimated = self.rows
+        if not self.subject.trained or batch.low <= running.high:
+            return None
+        if 2 * (estimated.correct - running.correct) >= batch.correct - running.correct:
+            return "averages"
+        return "time-steps" if "per-step" in self.mode else "samples"
 
 
 def analyse_batch_norm(target: Path | str | Analysed, options: BatchNormOptions | None = None) -> BatchNormResult:
@@ -133,15 +144,16 @@ def analyse_batch_norm(target: Path | str | Analysed, options: BatchNormOptions 
         batch, statistics = _with_batch_statistics(network, loader, analysed)
         _, of_samples = _with_batch_statistics(network, analysed.load_samples(data, of_training, device), analysed)
         estimated = copy.deepcopy(network)
-        for name, norm in _norms(estimated).items():
-            of_samples[name].replace_averages(norm)
+        renewed_norms = _norms(estimated)
+        for name, found_statistics in of_samples.items():
+            found_statistics.replace_averages(renewed_norms[name])
         renewed = evaluate(estimated, analysed.load_samples(data, indices, device), loss)
         norms = _norms(network)
         layers = tuple(found.layer(name, norms[name]) for name, found in statistics.items())
     found = {"running": running, "batch": batch, "estimated": renewed}
     return BatchNormResult(
         subject=analysed.subject(data=data, part=options.part, samples=len(indices), epoch=epoch),
-        mode=analysed.config.network.batch_norm,
+        mode=" and ".join(sorted({_mode_of(norms[name]) for name in statistics})),
         batch=loader.batch_size,
         estimated_from=len(of_training),
         rows=tuple(_row(name, each, running) for name, each in found.items()),
@@ -150,60 +162,73 @@ def analyse_batch_norm(target: Path | str | Analysed, options: BatchNormOptions 
 
 
 class StepStatistics:
-    """Sums over samples of the statistics of each time step of a layer.
+    """Sums over batches, weighted by their samples, of the statistics of each time step of a layer.
 
     Attributes:
-        samples: Number of samples that have each time step, float64 (T,).
-        mean: Sum over samples of the means over pixels, float64 (T, C).
-        square: Sum over samples of the means of squares, float64 (T, C).
-        values: Number of values of a channel in a time step of the last batch.
+        samples: Number of samples so far.
+        mean: Sum of the means, float64 (T, C).
+        variance: Sum of the unbiased variances within each time step of a batch, float64 (T, C).
+        joint_variance: Sum of the unbiased variances of all time steps of a batch together, float64 (C,).
     """
 
     def __init__(self) -> None:
-        self.samples = torch.zeros(0, dtype=torch.float64)
-        self.mean = self.square = torch.zeros(0, 0, dtype=torch.float64)
-        self.values = 0
+        self.samples = 0
+        self.mean = self.variance = torch.zeros(0, 0, dtype=torch.float64)
+        self.joint_variance = torch.zeros(0, dtype=torch.float64)
 
     def add(self, x: torch.Tensor) -> None:
         """Add a batch (T, B, C, ...)."""
-        x = x.detach().double()
-        others = [dim for dim in range(1, x.dim()) if dim != 2]
-        batch = x.shape[1]
-        self.values = x[0, :, 0].numel()
-        self.samples = _added(self.samples, x.new_full((len(x),), batch))
-        self.mean = _added(self.mean, batch * x.mean(others))
-        self.square = _added(self.square, batch * x.square().mean(others))
+        batch, values = x.shape[1], x[0, :, 0].numel()
+        # Step by step, because a complete sequence in double precision might not fit into the memory of a device.
+        moments = [self._moments(step.detach()) for step in x]
+        mean, square = (torch.stack(each) for each in zip(*moments, strict=True))
+        joint = square.mean(0) - mean.mean(0).square()
+        self.samples += batch
+        self.mean = _added(self.mean, batch * mean)
+        self.variance = _added(self.variance, batch * _unbiased(square - mean.square(), values))
+        self.joint_variance = _added(self.joint_variance, batch * _unbiased(joint, values * len(x)))
 
-    def moments(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and variance of each time step, float64 (T, C)."""
-        mean = self.mean / self.samples[:, None]
-        return mean, (self.square / self.samples[:, None] - mean.square()).clamp_(min=0.0)
+    @staticmethod
+    def _moments(step: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and mean square of each channel of (B, C, ...), float64 (C,)."""
+        step = step.double()
+        others = [dim for dim in range(step.dim()) if dim != 1]
+        return step.mean(others).cpu(), step.square().mean(others).cpu()
+
+    def averages(self, norm: _BatchNorm) -> tuple[torch.Tensor, torch.Tensor]:
+        """The averages that training on these batches for ever would leave in a layer, float64 (C,).
+
+        Per-step batch norm updates its averages at each time step, so that later steps count more: step t of T by
+        (1 - momentum)^(T - t).
+        """
+        mean, variance = self.mean / self.samples, self.variance / self.samples
+        if _mode_of(norm) != "per-step" or norm.momentum is None:
+            return mean.mean(0), self.joint_variance / self.samples
+        weights = (1.0 - norm.momentum) ** torch.arange(len(mean) - 1, -1, -1, dtype=torch.float64)
+        weights = (weights / weights.sum())[:, None]
+        return (weights * mean).sum(0), (weights * variance).sum(0)
 
     def replace_averages(self, norm: _BatchNorm) -> None:
-        """Put the averages over samples in place of a layer's running averages; variances as training averages them."""
+        """Put `averages` in place of a layer's running averages."""
         assert norm.running_mean is not None and norm.running_var is not None
-        mean, variance = self.moments()
-        share = (self.samples / self.samples.sum())[:, None]
-        average = (share * mean).sum(0)
-        inner = (share * variance).sum(0)
-        values = self.values
-        if getattr(norm, "mode", "joint") == "joint":
-            inner += (share * (mean - average).square()).sum(0)
-            values *= len(mean)
-        norm.running_mean.copy_(average)
-        norm.running_var.copy_(inner * values / max(values - 1, 1))
+        mean, variance = self.averages(norm)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
 
     def layer(self, name: str, norm: _BatchNorm) -> NormLayer:
         """The layer's distance from its running averages."""
         assert norm.running_mean is not None and norm.running_var is not None
-        mean, variance = self.moments()
-        deviation = (norm.running_var.double().cpu() + norm.eps).sqrt()
+        mean, variance = self.mean / self.samples, self.variance / self.samples
         running = norm.running_mean.double().cpu()
-        share = (self.samples / self.samples.sum())[:, None]
-        lag = (((share * mean).sum(0) - running) / deviation).square().mean().sqrt()
+        deviation = (norm.running_var.double().cpu() + norm.eps).sqrt()
+        lag = ((self.averages(norm)[0] - running) / deviation).square().mean().sqrt()
         shift = ((mean - running) / deviation).square().mean(1).sqrt()
         scale = ((variance + norm.eps).sqrt() / deviation).log().mean(1).exp()
         return NormLayer(name, norm.num_features, float(lag), tuple(shift.tolist()), tuple(scale.tolist()))
+
+
+def _unbiased(variance: torch.Tensor, values: int) -> torch.Tensor:
+    return variance.clamp(min=0.0) * (values / max(values - 1, 1))
 
 
 def _with_batch_statistics(
@@ -217,19 +242,34 @@ def _with_batch_statistics(
     def before(norm: Any, inputs: tuple[Any, ...], name: str) -> None:
         # `evaluate` puts the complete network into evaluation mode.
         norm.training = True
-        x = inputs[0]
-        found[name].add(x if _takes_sequences(norm, x) else x[None])
+        found[name].add(_as_sequence(name, norm, inputs[0]))
 
     for name, norm in norms.items():
         # A hook also keeps batch norm apart from the neuron, so that its input exists.
         norm.register_forward_pre_hook(lambda norm, inputs, name=name: before(norm, inputs, name))
     evaluation = evaluate(copied, loader, analysed.config.loss)
-    return evaluation, {name: each for name, each in found.items() if len(each.samples)}
+    return evaluation, {name: each for name, each in found.items() if each.samples}
 
 
-def _takes_sequences(norm: _BatchNorm, x: torch.Tensor) -> bool:
-    """Whether the input is (T, B, C, ...), and not (N, C, ...)."""
-    return x.dim() == 5 or (x.dim() > 3 and isinstance(norm, nn.BatchNorm1d))
+def _as_sequence(name: str, norm: _BatchNorm, x: torch.Tensor) -> torch.Tensor:
+    """The input as (T, B, C, ...); as one time step if the layer gets (N, C, ...).
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    stepped = isinstance(norm, SequenceBatchNorm) or getattr(norm, "step_mode", "") == "m"
+    if not stepped and x.dim() > 1 and x.shape[1] == norm.num_features:
+        return x[None]
+    if x.dim() > 2 and x.shape[2] == norm.num_features:
+        return x
+    raise ConfigError(
+        f"{name}: expected {norm.num_features} channels in the second dimension of its input, or in the third of a "
+        f"sequence, found the shape {tuple(x.shape)}"
+    )
+
+
+def _mode_of(norm: _BatchNorm) -> str:
+    return str(getattr(norm, "mode", "joint"))
 
 
 def _norms(network: nn.Module) -> dict[str, _BatchNorm]:
@@ -238,13 +278,7 @@ def _norms(network: nn.Module) -> dict[str, _BatchNorm]:
 
 
 def _added(total: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
-    """The sum of two sequences (T, ...), of which one may have fewer time steps."""
-    more = more.cpu()
-    grown = torch.zeros(max(len(total), len(more)), *more.shape[1:], dtype=torch.float64)
-    grown[: len(more)] += more
-    if len(total):
-        grown[: len(total)] += total
-    return grown
+    return more if not len(total) else total + more
 
 
 def _row(statistics: str, found: Evaluation, reference: Evaluation) -> StatisticsRow:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from preprocess.building import source_fingerprint
 from preprocess.building.segments import SegmentReader
 from preprocess.errors import CacheError
+from preprocess.hdf5_outside_data import refuse_outside_data
 from preprocess.store.hdf5_columns import read_column
 from preprocess.store.sample_table import SampleTable
 
@@ -25,6 +26,7 @@ class Part:
     def __init__(self, path: Path) -> None:
         self.path = path
         with _deleted_if_damaged(path), h5py.File(path, "r") as file:
+            refuse_outside_data(path, file, CacheError)
             self.samples = SampleTable.read(file["samples"])
             self.backwards: NDArray[np.int64] = read_column(file, "backwards")
             self.sources = source_fingerprint.read_sources(file["sources"])

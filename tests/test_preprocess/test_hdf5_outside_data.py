@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +17,9 @@ from tiny_layout import random_events, tiny_layout
 from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_frames
 from preprocess.errors import CacheError, RecordingError
-from preprocess.formats import open_recording
+from preprocess.formats import ReadOptions, open_recording
 from preprocess.frame_import.frame_file import READERS
+from preprocess.hdf5_outside_data import refuse_outside_data
 from preprocess.store.event_store import open_events
 from preprocess.store.frame_cache import open_frames
 
@@ -64,20 +67,59 @@ def test_a_recording_that_takes_a_column_from_another_file_is_refused(
         list(open_recording(tmp_path / "a.h5").decode())
 
 
-def test_a_reference_beside_the_events_is_refused_and_links_within_the_file_are_not(tmp_path: Path, other: Path):
+def test_links_within_a_file_are_followed_and_a_reference_beside_the_events_is_refused(tmp_path: Path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for name, values in COLUMNS.items():
             file[f"stored/{name}"] = values
+        file["stored/again"] = file["/"]
         file["events"] = h5py.SoftLink("/stored")
         file["nothing"] = h5py.SoftLink("/not/there")
+    opened = open_recording(tmp_path / "a.h5", options=ReadOptions(hdf5_path="events"))
+    assert np.concatenate([block.t for block in opened.decode()]).tolist() == list(range(9))
     with h5py.File(tmp_path / "a.h5", "a") as file:
-        del file["events"]
-    found = [block.t for block in open_recording(tmp_path / "a.h5").decode()]
-    assert np.concatenate(found).tolist() == list(range(9))
-    with h5py.File(tmp_path / "a.h5", "a") as file:
-        file["notes"] = h5py.ExternalLink("/etc/hostname", "/")
-    with refuses(RecordingError, found="the link notes to another file"):
+        file["stored/more/notes"] = h5py.ExternalLink("/etc/hostname", "/")
+    with refuses(RecordingError, found="the link stored/more/notes to another file"):
+        open_recording(tmp_path / "a.h5", options=ReadOptions(hdf5_path="events"))
+
+
+def test_an_external_link_behind_a_soft_one_is_refused(tmp_path: Path, other: Path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["elsewhere"] = h5py.ExternalLink(str(other), "/")
+        file["events"] = h5py.SoftLink("/elsewhere")
+    with refuses(RecordingError, found="the link elsewhere to another file"):
         open_recording(tmp_path / "a.h5")
+
+
+def test_a_virtual_data_set_of_the_file_itself_is_no_reference(tmp_path: Path):
+    layout = h5py.VirtualLayout((9,), np.int64)
+    layout[:] = h5py.VirtualSource(".", "first", (9,))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["first"] = np.arange(9)
+        file.create_virtual_dataset("again", layout)
+        refuse_outside_data(tmp_path / "a.h5", file, RecordingError)
+
+
+def test_the_other_file_is_never_opened(tmp_path: Path, other: Path):
+    """A named pipe without a writer would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["events"] = h5py.ExternalLink(str(tmp_path / "pipe"), "/")
+    with refuses(RecordingError, found="the link events to another file"):
+        open_recording(tmp_path / "a.h5")
+
+
+def test_deep_and_large_files_are_checked_in_seconds(tmp_path: Path):
+    start = time.perf_counter()
+    with h5py.File(tmp_path / "a.h5", "w", libver="latest") as file:
+        group = file["/"]
+        for _ in range(3_000):
+            group = group.create_group("g")
+        for k in range(3_000):
+            file.create_dataset(f"d/{k}", data=0)
+        group["out"] = h5py.ExternalLink("x.h5", "/")
+    with h5py.File(tmp_path / "a.h5", "r") as file, refuses(RecordingError, found="/g/out to another file"):
+        refuse_outside_data(tmp_path / "a.h5", file, RecordingError)
+    assert time.perf_counter() - start < 60
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -35,14 +35,17 @@ def batch_norm_view(result: BatchNormResult) -> AnalysisView:
             f"with the selected weights, {format_percent(estimated.accuracy)} %.{_finding(result)}"
         ),
         sentences=(
-            f"network.batch_norm is {result.mode}: training normalises "
-            + ("each time step by its own statistics" if result.mode == "per-step" else "all time steps together")
+            f"Batch norm is {result.mode}: training normalises "
+            + {"per-step": "each time step by its own statistics", "joint": "all time steps together"}.get(
+                result.mode, "as the layers do"
+            )
             + f", over a batch (here of {result.batch} samples). Evaluation normalises all time steps by one running "
             "average.",
             "The statistics of batches are a control, not a way to classify: a prediction then depends on the other "
             "samples of the batch. Intervals are over samples (Wilson, 95 %); the samples are the same for all rows.",
             "Distances are measured with the statistics of batches in all layers. Where the lag is small and the shift "
-            "is not, time steps differ from each other, and no average fits all of them.",
+            "is not, the time steps differ from each other: a network with joint batch norm was trained so, one with "
+            "per-step was not.",
         ),
         tables=(_accuracies(result), _layers(result)),
         panels=(
@@ -66,21 +69,28 @@ def _short(layer: NormLayer) -> str:
     return short_layer(layer.layer.removesuffix(".norm"))
 
 
+_CAUSES = {
+    "averages": "new averages recover at least half of them. The running averages lag behind the weights.",
+    "time-steps": (
+        "new averages do not recover half of them. One average does not fit time steps that training normalised "
+        "separately. Compare neurons with --network.batch-norm joint."
+    ),
+    "samples": "new averages do not recover half of them. These samples may differ from those of the training.",
+}
+
+
 def _finding(result: BatchNormResult) -> str:
-    if not result.explains_errors:
+    cause = result.cause
+    if cause is None:
         return ""
     running, batch, _ = result.rows
-    points = 100 * (batch.accuracy - running.accuracy)
-    joint = " Train with --network.batch-norm joint." if result.mode == "per-step" else ""
-    return (
-        f" The running average costs {points:.1f} percentage points: the accuracy of this run is about batch norm, and "
-        f"not about the neuron.{joint}"
-    )
+    lost = batch.correct - running.correct
+    return f" {lost} errors disappear with the statistics of batches; {_CAUSES[cause]}"
 
 
 def _accuracies(result: BatchNormResult) -> Table:
     names = {
-        "running": "running average of the training",
+        "running": "running average",
         "batch": "of each batch",
         "estimated": f"average over {result.estimated_from} training samples",
     }

@@ -10,7 +10,7 @@ from tune.comparison.setting_analysis import SettingResult
 DISTANCE, RANGES = 0.1, 3
 """A run is named if its accuracy differs from the median of the arm's others by this and by three times their range."""
 _FEWEST = 3
-_CAUSE = " Whether batch norm's running average is the cause: spikeloom analyse RUN_DIR batch-norm"
+_CAUSE = " To see whether batch norm's running average is the cause: spikeloom analyse RUN_DIR batch-norm"
 
 
 def outlying_sentences(results: Sequence[SettingResult]) -> Iterator[str]:

@@ -101,8 +101,8 @@ def test_a_single_run_far_from_the_others_is_named(tmp_path: Path):
     found = [said for said in made(tmp_path, over_t(2, 4), counts).sentences() if "about this run" in said]
     assert found == [
         "T = 2: CLIF reached 50.0 % with seed 8, and 75.0 to 77.5 % with the others: its mean, and every difference "
-        "from it, are about this run. Whether batch norm's running average is the cause: spikeloom analyse RUN_DIR "
-        "batch-norm"
+        "from it, are about this run. To see whether batch norm's running average is the cause: spikeloom analyse "
+        "RUN_DIR batch-norm"
     ]
 
 

@@ -149,6 +149,6 @@ REAL = ("n-mnist-small",)
 # doubles them.
 SHORT = {"network.width": 0.25, "schedule.epochs": 32, "binning.timesteps": 4}
 SHORT_MOST = 128
-# Each time step normalised by its own statistics, but evaluated with one running average, costs single runs 20 to 45
-# points where time steps differ (docs/training.md, Networks): differences of accuracy would be about batch norm.
+# Each time step normalised by its own statistics, but evaluated with one running average, cost single runs up to 44
+# points where time steps differ (docs/science.md, Batch norm): differences of accuracy would be about batch norm.
 SHORT_JOINT = SHORT | {"network.batch_norm": "joint"}
