@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import acceptance_runs
+from benchmarks.measured_tables import table_lines
 from benchmarks.measurements import VARIABLE, read_measurements
 from benchmarks.measuring import Row, format_table
 from benchmarks.promises import PROMISES
@@ -27,9 +28,11 @@ def test_peers_give_equal_results():
     words = [sys.executable, "-m", "benchmarks.preprocessing", "--tiny"]
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    assert "| 10,000 |" in done.stdout
+    # What `make bench-all` copies is the table of the work.
+    lines = table_lines(done.stdout)
     assert lines[0].startswith("| work | spikeloom | peer | ratio |")
-    for work in ("decode AEDAT 3.1", "another T from the events", "second process", "| 10,000 |"):
+    for work in ("decode AEDAT 3.1", "another T from the events", "second process"):
         assert any(work in line for line in lines), work
 
 

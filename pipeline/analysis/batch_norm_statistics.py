@@ -134,14 +134,14 @@ def analyse_batch_norm(target: Path | str | Analysed, options: BatchNormOptions 
     loss = analysed.config.loss
     with analysed.device() as device:
         network, epoch = analysed.load_network(data, device)
-        if not _norms(network):
+        loader = analysed.load_samples(data, indices, device)
+        batch, statistics = _with_batch_statistics(network, loader, analysed)
+        if not statistics:
             raise ConfigError(
                 f"{analysed.name}: expected a network with batch norm that has running averages, found none in "
                 f"'{analysed.config.network.name}'"
             )
         running = evaluate(network, analysed.load_samples(data, indices, device), loss)
-        loader = analysed.load_samples(data, indices, device)
-        batch, statistics = _with_batch_statistics(network, loader, analysed)
         _, of_samples = _with_batch_statistics(network, analysed.load_samples(data, of_training, device), analysed)
         estimated = copy.deepcopy(network)
         renewed_norms = _norms(estimated)
