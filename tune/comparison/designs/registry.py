@@ -9,7 +9,16 @@ from preprocess.errors import ConfigError
 from preprocess.nearest_name import nearest_name
 from tune.comparison.arms import Arm, Changes, neuron_arm
 from tune.comparison.comparison_plan import Comparison
-from tune.comparison.designs.design import CONTROLLED, REAL, RESET_CONTROLLED, SHORT, SHORT_MOST, Design, neuron_arms
+from tune.comparison.designs.design import (
+    CONTROLLED,
+    REAL,
+    RESET_CONTROLLED,
+    SHORT,
+    SHORT_JOINT,
+    SHORT_MOST,
+    Design,
+    neuron_arms,
+)
 from tune.comparison.designs.paper_designs import paper_designs
 from tune.rendering.table import Table
 
@@ -72,7 +81,7 @@ def _own_designs() -> Iterator[Design]:
         REAL,
         RESET_CONTROLLED,
         {"input.time_order": ("as-is", "shuffled", "reversed", "one-frame")},
-        changes=SHORT,
+        changes=SHORT_JOINT,
         # A test of all differences needs nine seeds: 108 runs.
         seeds=3,
         most_epochs=SHORT_MOST,
