@@ -99,16 +99,17 @@ class BatchNormResult(AnalysisResult):
     def cause(self) -> Literal["averages", "time-steps", "samples"] | None:
         """What the errors are due to that disappear with the statistics of batches; None if none do beyond chance.
 
-        ``averages``: the running averages are out of date, because new ones recover at least half of the errors.
-        ``time-steps``: per-step batch norm, whose time steps differ. ``samples``: what is left, as where these samples
-        differ from those of the training.
+        ``time-steps``: one average for time steps that training normalises separately, where batch norm is per-step.
+        Elsewhere ``averages``, which are out of date if new ones recover at least half of the errors, or ``samples``,
+        which may differ from those of the training.
         """
         running, batch, estimated = self.rows
         if not self.subject.trained or batch.low <= running.high:
             return None
-        if 2 * (estimated.correct - running.correct) >= batch.correct - running.correct:
-            return "averages"
-        return "time-steps" if "per-step" in self.mode else "samples"
+        if "per-step" in self.mode:
+            return "time-steps"
+        recovers = 2 * (estimated.correct - running.correct) >= batch.correct - running.correct
+        return "averages" if recovers else "samples"
 
 
 def analyse_batch_norm(target: Path | str | Analysed, options: BatchNormOptions | None = None) -> BatchNormResult:

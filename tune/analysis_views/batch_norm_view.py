@@ -70,12 +70,12 @@ def _short(layer: NormLayer) -> str:
 
 
 _CAUSES = {
-    "averages": "new averages recover at least half of them. The running averages lag behind the weights.",
+    "averages": "The running averages are out of date.",
     "time-steps": (
-        "new averages do not recover half of them. One average does not fit time steps that training normalised "
-        "separately. Compare neurons with --network.batch-norm joint."
+        "Training normalises time steps separately, and one average does not fit them. Compare neurons with "
+        "--network.batch-norm joint."
     ),
-    "samples": "new averages do not recover half of them. These samples may differ from those of the training.",
+    "samples": "These samples may differ from those of the training.",
 }
 
 
@@ -83,9 +83,13 @@ def _finding(result: BatchNormResult) -> str:
     cause = result.cause
     if cause is None:
         return ""
-    running, batch, _ = result.rows
-    lost = batch.correct - running.correct
-    return f" {lost} errors disappear with the statistics of batches; {_CAUSES[cause]}"
+    running, batch, estimated = result.rows
+    errors = result.subject.samples - running.correct
+    lost, recovered = batch.correct - running.correct, max(estimated.correct - running.correct, 0)
+    return (
+        f" {lost} of {errors} errors disappear with the statistics of batches, {recovered} with new averages. "
+        f"{_CAUSES[cause]}"
+    )
 
 
 def _accuracies(result: BatchNormResult) -> Table:

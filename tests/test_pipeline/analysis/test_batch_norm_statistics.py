@@ -172,5 +172,5 @@ def test_the_cause_of_errors_is_named_only_beyond_chance_and_for_trained_weights
 
     assert cause(70, 80, 70) is None and cause(90, 70, 90) is None
     assert cause(70, 95, 75) == "time-steps" and cause(70, 95, 75, "joint") == "samples"
-    assert cause(70, 95, 90) == cause(70, 95, 90, "joint") == "averages"
+    assert cause(70, 95, 90) == "time-steps" and cause(70, 95, 90, "joint") == "averages"
     assert replace(made, subject=replace(made.subject, trained=False)).cause is None
