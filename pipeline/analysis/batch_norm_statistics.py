@@ -140,7 +140,7 @@ def analyse_batch_norm(target: Path | str | Analysed, options: BatchNormOptions 
         if not statistics:
             raise ConfigError(
                 f"{analysed.name}: expected a network with batch norm that has running averages, found none in "
-                f"'{analysed.config.network.name}'"
+                f"'{analysed.config.network.name}'. Choose another analysis."
             )
         running = evaluate(network, analysed.load_samples(data, indices, device), loss)
         _, of_samples = _with_batch_statistics(network, analysed.load_samples(data, of_training, device), analysed)
@@ -174,8 +174,7 @@ class StepStatistics:
 
     def __init__(self) -> None:
         self.samples = 0
-        self.mean = self.variance = torch.zeros(0, 0, dtype=torch.float64)
-        self.joint_variance = torch.zeros(0, dtype=torch.float64)
+        self.mean = self.variance = self.joint_variance = torch.zeros((), dtype=torch.float64)
 
     def add(self, x: torch.Tensor) -> None:
         """Add a batch (T, B, C, ...)."""
@@ -185,9 +184,9 @@ class StepStatistics:
         mean, square = (torch.stack(each) for each in zip(*moments, strict=True))
         joint = square.mean(0) - mean.mean(0).square()
         self.samples += batch
-        self.mean = _added(self.mean, batch * mean)
-        self.variance = _added(self.variance, batch * _unbiased(square - mean.square(), values))
-        self.joint_variance = _added(self.joint_variance, batch * _unbiased(joint, values * len(x)))
+        self.mean = self.mean + batch * mean
+        self.variance = self.variance + batch * _unbiased(square - mean.square(), values)
+        self.joint_variance = self.joint_variance + batch * _unbiased(joint, values * len(x))
 
     @staticmethod
     def _moments(step: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -265,7 +264,7 @@ def _as_sequence(name: str, norm: _BatchNorm, x: torch.Tensor) -> torch.Tensor:
         return x
     raise ConfigError(
         f"{name}: expected {norm.num_features} channels in the second dimension of its input, or in the third of a "
-        f"sequence, found the shape {tuple(x.shape)}"
+        f"sequence, found the shape {tuple(x.shape)}. Use a layer of spikeloom, SpikingJelly or torch.nn."
     )
 
 
@@ -276,10 +275,6 @@ def _mode_of(norm: _BatchNorm) -> str:
 def _norms(network: nn.Module) -> dict[str, _BatchNorm]:
     modules = network.named_modules()
     return {name: each for name, each in modules if isinstance(each, _BatchNorm) and each.running_mean is not None}
-
-
-def _added(total: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
-    return more if not len(total) else total + more
 
 
 def _row(statistics: str, found: Evaluation, reference: Evaluation) -> StatisticsRow:

@@ -14,8 +14,10 @@ import pytest
 from messages import refuses
 from tiny_layout import random_events, tiny_layout
 
+from preprocess import hdf5_outside_data
 from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_frames
+from preprocess.building.finished_parts import Part
 from preprocess.errors import CacheError, RecordingError
 from preprocess.formats import ReadOptions, open_recording
 from preprocess.frame_import.frame_file import READERS
@@ -129,6 +131,23 @@ def test_frames_of_others_that_are_elsewhere_are_refused(tmp_path: Path, other: 
         WAYS[way](file.create_group("target"), "0" if way != "a link" else "t", other)
     with refuses(RecordingError, where="0.hdf5", found="target/"):
         READERS[".hdf5"](tmp_path / "0.hdf5")
+
+
+def test_a_file_of_more_objects_than_are_checked_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(hdf5_outside_data, "MOST_OBJECTS", 3)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a/b/c"] = 0
+        refuse_outside_data(tmp_path / "a.h5", file, RecordingError)
+        file["a/b/d"] = 0
+        with refuses(RecordingError, where="a.h5", expected="at most 3 objects", remedy="Split the file"):
+            refuse_outside_data(tmp_path / "a.h5", file, RecordingError)
+
+
+def test_a_finished_part_that_refers_to_another_file_is_refused(tmp_path: Path, other: Path):
+    with h5py.File(tmp_path / "part.h5", "w") as file:
+        file["samples"] = h5py.ExternalLink(str(other), "/t")
+    with refuses(CacheError, where="part.h5", found="the link samples to another file"):
+        Part(tmp_path / "part.h5")
 
 
 @pytest.fixture

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
-
 from pipeline.analysis.batch_norm_statistics import BatchNormResult, NormLayer
 from tune.analysis_views.analysis_view import AnalysisView
 from tune.analysis_views.layer_choice import shown_layers
+from tune.analysis_views.time_step_lines import time_step_lines
 from tune.rendering.firing_rate_figure import short_layer
 from tune.rendering.panels import Panel
-from tune.rendering.style import colour_of
 from tune.rendering.table import Table, format_percent
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 
 # A legend with more lines would cover them.
 _MOST_LINES = 6
@@ -53,13 +46,13 @@ def batch_norm_view(result: BatchNormResult) -> AnalysisView:
                 "Shift of time steps",
                 "Root mean square over channels of (mean of the time step − running mean) / running standard "
                 f"deviation. {measured}{some}",
-                _lines(shown, lambda layer: layer.shift, "shift, in running standard deviations", 0.0),
+                time_step_lines({_short(each): each.shift for each in shown}, "shift, in running standard deviations"),
             ),
             Panel(
                 "Scale of time steps",
                 "Geometric mean over channels of standard deviation of the time step / running standard "
                 f"deviation. {measured}{some}",
-                _lines(shown, lambda layer: layer.scale, "scale", 1.0),
+                time_step_lines({_short(each): each.scale for each in shown}, "scale", 1.0),
             ),
         ),
     )
@@ -129,27 +122,3 @@ def _layers(result: BatchNormResult) -> Table:
         rows,
         "lrrrr",
     )
-
-
-def _lines(
-    layers: Sequence[NormLayer], values: Callable[[NormLayer], tuple[float, ...]], label: str, equal: float
-) -> Callable[[Axes], None]:
-    names = [layer.layer for layer in layers]
-
-    def draw(axes: Axes) -> None:
-        from matplotlib.ticker import MaxNLocator
-
-        axes.axhline(equal, color="grey", linewidth=0.8, linestyle="--")
-        for layer in layers:
-            found = values(layer)
-            places = range(1, len(found) + 1)
-            colour = colour_of(names, layer.layer)
-            axes.plot(places, found, color=colour, marker="o", markersize=4, label=_short(layer))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        # Room for the legend above the lines.
-        axes.set_ylim(0, 1.35 * max([equal, *(max(values(layer), default=0.0) for layer in layers)]) or 1.0)
-        axes.set_xlabel("time step")
-        axes.set_ylabel(label)
-        axes.legend(labelcolor="linecolor", fontsize=8)
-
-    return draw

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.analysis.rates import BINS, LayerRates, RateResult
 from tune.analysis_views.analysis_view import AnalysisView
 from tune.analysis_views.layer_choice import shown_layers
+from tune.analysis_views.time_step_lines import time_step_lines
 from tune.rendering.firing_rate_figure import rates_panel, short_layer
 from tune.rendering.panels import Panel
 from tune.rendering.style import colour_of
@@ -44,7 +45,7 @@ def rates_view(result: RateResult) -> AnalysisView:
             Panel(
                 "Firing rate by time step",
                 f"Spikes / (neurons × samples) at each time step. {measured}{some}",
-                _steps(shown),
+                time_step_lines({short_layer(each.layer): each.by_step for each in shown}, "spikes per neuron"),
             ),
             Panel(
                 "Neurons by firing rate",
@@ -72,26 +73,6 @@ def _table(result: RateResult) -> Table:
     rows.append((*total, f"{result.sparsity:.4f}", "", "", ""))
     columns = ("layer", "neurons", "firing rate", "sparsity", "silent, %", "silent in a sample, %", "saturated, %")
     return Table("Firing rates by layer", columns, tuple(rows), "lrrrrrr", summary=1)
-
-
-def _steps(layers: Sequence[LayerRates]) -> Callable[[Axes], None]:
-    names = [layer.layer for layer in layers]
-
-    def draw(axes: Axes) -> None:
-        from matplotlib.ticker import MaxNLocator
-
-        for layer in layers:
-            places = range(1, len(layer.by_step) + 1)
-            name = short_layer(layer.layer)
-            axes.plot(places, layer.by_step, color=colour_of(names, layer.layer), marker="o", markersize=4, label=name)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        # Room for the legend above the lines.
-        axes.set_ylim(0, 1.35 * max((max(layer.by_step) for layer in layers), default=0.0) or 1.0)
-        axes.set_xlabel("time step")
-        axes.set_ylabel("spikes per neuron")
-        axes.legend(labelcolor="linecolor", fontsize=8)
-
-    return draw
 
 
 def _histogram(layers: Sequence[LayerRates]) -> Callable[[Axes], None]:
