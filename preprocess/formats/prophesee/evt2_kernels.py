@@ -2,6 +2,9 @@
 
 The kernel decodes a block of words, starting from the state after the previous block, until the columns are full. It
 returns how it ended, the number of words consumed and the number of events.
+
+A fast sensor sends many events between two words with the time. As long as blocks of words are events alone, they are
+decoded by a loop that is vectorised; the blocks between are decoded word by word.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 from preprocess.formats.clock_wraps import advance_clock
 from preprocess.formats.prophesee.decoder_state import (
@@ -21,6 +25,10 @@ from preprocess.formats.prophesee.decoder_state import (
     UNKNOWN_WORD,
 )
 from preprocess.jit import compile_kernel
+
+# Words that are examined together; that are decoded one by one where those are not events alone; and that are decoded
+# together while they are in the first-level cache.
+_BLOCK, _SOME, _RUN = 64, 256, 2048
 
 
 @compile_kernel
@@ -55,12 +63,74 @@ def decode_evt2(words: Any, height: int, width: int, clock: Any, state: Any, t: 
         state[LEFT_OUT] += kind <= 0x1
         state[TRIGGERS] += kind == TRIGGER
         at += 1
-    upper = ((clock[1] << 28) + clock[0]) << 6
+    while at < len(words) and n < len(t):
+        most = min(len(words) - at, len(t) - n, _RUN)
+        run = _blocks_of_events(words[at : at + most])
+        if run:
+            first = _split_events(words[at : at + run], height, width, clock, t[n:], x[n:], y[n:], p[n:])
+            at, n = at + first, n + first
+            if first < run:
+                return OUTSIDE_SENSOR, at, n
+        else:
+            stop = at + min(most, _SOME)
+            ended, at, n = _decode_words(words, at, stop, height, width, clock, state, n, t, x, y, p)
+            if ended != GOOD:
+                return ended, at, n
+    return GOOD, at, n
+
+
+@njit(nogil=True, error_model="numpy")
+def _blocks_of_events(words: Any) -> Any:
+    """The words at the beginning that are in whole blocks of events alone."""
+    for start in range(0, len(words) - _BLOCK + 1, _BLOCK):
+        together = np.uint32(0)
+        for k in range(start, start + _BLOCK):
+            together |= words[k]
+        if together >> np.uint32(29):
+            return start
+    return len(words) // _BLOCK * _BLOCK
+
+
+@njit(nogil=True, error_model="numpy")
+def _split_events(words: Any, height: int, width: int, clock: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
+    """Decode words that are events of the same upper time; returns the number before the first outside the sensor."""
+    upper = _upper(clock)
+    right, bottom = np.uint32(0), np.uint32(0)
+    for k in range(len(words)):
+        word = words[k]
+        column, row = (word >> np.uint32(11)) & np.uint32(0x7FF), word & np.uint32(0x7FF)
+        t[k], p[k] = upper + np.int64((word >> np.uint32(22)) & np.uint32(0x3F)), word >> np.uint32(28)
+        x[k], y[k] = column, row
+        right, bottom = max(right, column), max(bottom, row)
+    k = len(words)
+    if right >= width or bottom >= height:
+        k = 0
+        while x[k] < width and y[k] < height:
+            k += 1
+    return k
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
+def _decode_words(
+    words: Any,
+    at: Any,
+    stop: Any,
+    height: int,
+    width: int,
+    clock: Any,
+    state: Any,
+    n: Any,
+    t: Any,
+    x: Any,
+    y: Any,
+    p: Any,
+) -> Any:
+    """Decode words one by one, of which there must be room for each; returns as `decode_evt2`."""
+    upper = _upper(clock)
     # Unsigned, because Numba takes a negative index from the end, at a cost.
     made: Any = np.uint64(n)
-    room = np.uint64(len(t))
     ended = GOOD
-    while at < len(words) and made < room:
+    while at < stop:
         word = np.int64(words[np.uint64(at)])
         kind = word >> 28
         if kind <= 0x1:
@@ -73,8 +143,8 @@ def decode_evt2(words: Any, height: int, width: int, clock: Any, state: Any, t: 
             p[made] = kind
             made += np.uint64(1)
         elif kind == 0x8:
-            new = word & 0xFFFFFFF
-            upper = ((advance_clock(clock, new, 28) << 28) + new) << 6
+            advance_clock(clock, word & 0xFFFFFFF, 28)
+            upper = _upper(clock)
         elif kind == TRIGGER:
             state[TRIGGERS] += 1
         elif kind != 0xE and kind != 0xF:
@@ -82,3 +152,9 @@ def decode_evt2(words: Any, height: int, width: int, clock: Any, state: Any, t: 
             break
         at += 1
     return ended, at, np.int64(made)
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
+def _upper(clock: Any) -> Any:
+    """The upper bits of the time in µs, unwrapped."""
+    return ((clock[1] << 28) + clock[0]) << 6
