@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo install dev lint test every-test test-fast test-all test-gpu gpu-acceptance bench bench-full bench-all clean
+.PHONY: demo install dev lint test every-test test-fast test-long test-all test-gpu gpu-acceptance bench bench-full bench-all clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spikeloom demo
@@ -48,17 +48,21 @@ FILES := --dist loadfile --no-loadscope-reorder
 
 # For the loop of work: without what takes long, Ray, and the linters.
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 $(FILES) -m 'not slow and not ray'
+	$(BIN)/python -m pytest -n 2 $(FILES) -m 'not slow and not ray and not long'
 
-# Every kind of test, with a fixed small share of the long fault and fuzz counts; beside the linters, because mypy uses
-# one core, and the first tests, those with Ray, often wait.
+# Every kind of test but those marked long, with a fixed small share of the fault and fuzz counts; beside the linters,
+# because mypy uses one core, and the first tests, those with Ray, often wait.
 test: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory --jobs 2 lint every-test
 
 every-test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 3 $(FILES)
+	$(BIN)/python -m pytest -n 3 $(FILES) -m 'not long'
 
-# The full counts, and every program started by the interpreter instead of forked from one with the libraries.
+# What make test leaves out: further searches, clusters, compiled networks and pages of commands, ten seconds or more each.
+test-long: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 3 $(FILES) -m long
+
+# Everything: the long tests, the full counts, and every program started by the interpreter instead of forked from one with the libraries.
 test-all: lint
 	SPIKELOOM_TEST_SHARE=1.0 SPIKELOOM_TEST_PRELOADED=0 $(BIN)/python -m pytest -n 3 $(FILES)
 

@@ -64,6 +64,7 @@ def test_networks_of_peers_give_equal_results(name: str):
     assert done.stdout.startswith("| work | spikeloom | peer | ratio |") and "clif" in done.stdout.lower()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [["neurons_gpu"], ["training_gpu", "gesture"], ["training_gpu", "vggsnn"]], ids=" ".join
@@ -96,6 +97,7 @@ def accepted(part: str, epochs: int, folder: Path, monkeypatch: pytest.MonkeyPat
     return {entry["name"]: entry["value"] for entry in read_measurements(file)}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_acceptance_trains_from_recordings_and_reports_what_it_promises(tmp_path: Path, monkeypatch):
     values = accepted("training", 1, tmp_path, monkeypatch)
@@ -103,6 +105,7 @@ def test_the_acceptance_trains_from_recordings_and_reports_what_it_promises(tmp_
     assert 0 <= values["accuracy"] <= 1 and values["samples-per-s"] > 0
 
 
+@pytest.mark.long
 @pytest.mark.ray
 @pytest.mark.slow
 def test_the_acceptance_runs_two_trials_at_once_and_measures_their_overlap(tmp_path: Path, monkeypatch):
@@ -110,6 +113,7 @@ def test_the_acceptance_runs_two_trials_at_once_and_measures_their_overlap(tmp_p
     assert values["done"] == 2.0 and 0.0 <= values["overlap"] <= 1.0
 
 
+@pytest.mark.long
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.new_interpreter

@@ -19,6 +19,9 @@ from preprocess.emulator.gestures import emulate_gestures
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 
+# Their commands take minutes, and are further ones of those on the others.
+LONG = ("api.md", "extending.md", "training.md")
+
 # A comment of its own in front of a block says why nobody can run it here.
 _BLOCK = re.compile(r"(?P<reason><!-- not run: [^>]+ -->\n)?```(?P<language>sh|python)\n(?P<code>.*?)```", re.DOTALL)
 
@@ -89,7 +92,9 @@ def gestures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.parametrize("page", _pages_to_run(), ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [pytest.param(p, id=p.name, marks=[pytest.mark.long] if p.name in LONG else []) for p in _pages_to_run()]
+)
 def test_the_commands_of_a_page_run_as_typed(page: Path, gestures: Path, tmp_path: Path) -> None:
     code = "\n".join(code for _, code in _blocks(page))
     if "gestures" in code and "spikeloom emulate" not in code:

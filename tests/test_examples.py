@@ -24,6 +24,7 @@ PRINTS = {
     "07_own_objective": ("best {'lr': ", "score"),
     "08_compare_and_report": ("clif minus lif: ", "count", "report.html"),
 }
+LONG = [pytest.mark.ray, pytest.mark.long]
 IN_RAY = ("06_search", "07_own_objective", "08_compare_and_report")
 
 
@@ -50,7 +51,7 @@ def _run(argv: list[str], folder: Path) -> str:
 @pytest.mark.preloaded
 @pytest.mark.parametrize(
     "path",
-    [pytest.param(p, id=p.stem, marks=[pytest.mark.ray] if p.stem in IN_RAY else []) for p in EXAMPLES],
+    [pytest.param(p, id=p.stem, marks=LONG if p.stem in IN_RAY else []) for p in EXAMPLES],
 )
 def test_an_example_runs_and_prints_what_it_found(path: Path, folder: Path) -> None:
     argument: list[str] = []

@@ -79,3 +79,11 @@ def test_test_files_have_names_of_their_own():
     for path in (REPOSITORY / "tests").rglob("test_*.py"):
         found[path.stem].append(name_of(path))
     assert {stem: paths for stem, paths in found.items() if len(paths) > 1} == {}
+
+
+def test_of_every_file_with_long_tests_make_test_runs_others():
+    """So that what `make test` leaves out is more of the same, and no feature is without a test there."""
+    long, all_of = "@pytest.mark.long\n", "\ndef test_"
+    texts = {name_of(path): path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py")}
+    assert any(long in text for text in texts.values())
+    assert [name for name, text in texts.items() if long in text and text.count(long) >= text.count(all_of)] == []

@@ -160,6 +160,7 @@ def test_t_that_varies_is_padded_and_masked(cache: Path, tmp_path: Path):
     assert result["test_samples"] == 36
 
 
+@pytest.mark.long
 @pytest.mark.ray
 @pytest.mark.slow
 def test_imported_frames_are_searched_compared_and_reported(

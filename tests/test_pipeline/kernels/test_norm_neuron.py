@@ -398,6 +398,7 @@ for a, b in zip(*found):
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_network_still_compiles():
     result = subprocess.run([sys.executable, "-c", COMPILED], timeout=PATIENCE_S, capture_output=True, text=True)

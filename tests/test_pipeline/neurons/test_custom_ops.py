@@ -52,6 +52,7 @@ for kind in ("clif", "lif"):
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.preloaded
 def test_compiled_networks_equal_eager_ones_bit_for_bit():

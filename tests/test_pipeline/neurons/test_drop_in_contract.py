@@ -287,6 +287,7 @@ for name, setting in SETTINGS.items():
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.preloaded
 def test_compiled_networks_equal_spikingjellys_eager_ones():

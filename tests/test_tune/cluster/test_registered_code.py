@@ -72,6 +72,7 @@ def own(tmp_path: Path, tiny_config: RunConfig, monkeypatch: pytest.MonkeyPatch)
     del NEURONS["slow"], SURROGATES["flat"], sys.modules["own_registered"]
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_a_search_a_comparison_and_its_report_use_registered_names(
     own: RunConfig, tiny_cache: Path, tmp_path: Path, shared_ray: None

@@ -26,10 +26,6 @@ pytestmark = [
     pytest.mark.skipif(bool(namespaces_refused()), reason=f"no mount namespaces here: {namespaces_refused()}"),
 ]
 
-ONLY_IN_FULL = pytest.mark.skipif(
-    float(os.environ.get("SPIKELOOM_TEST_SHARE") or 0) < 1, reason="takes a minute: make test-all runs it"
-)
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -73,6 +69,7 @@ def records(machine: Machine, out: str) -> list[dict[str, object]]:
     return loaded
 
 
+@pytest.mark.long
 def test_trials_train_on_both_machines_and_come_home(pair: tuple[Machine, Machine, str]):
     head, worker, address = pair
     code, out, err = head.spikeloom(*words(head, address, "s", "--space", "neuron.tau=1.5,2,3,4", config="middle"))
@@ -98,7 +95,7 @@ def test_trials_train_on_both_machines_and_come_home(pair: tuple[Machine, Machin
     assert "spikeloom runs" not in out
 
 
-@ONLY_IN_FULL
+@pytest.mark.long
 def test_images_are_copied_to_the_machine_that_lacks_them(pair: tuple[Machine, Machine, str]):
     head, worker, address = pair
     code, _, err = head.spikeloom(*words(head, address, "i", "--space", "neuron.tau=1.5,2,3,4", config="images"))
@@ -134,6 +131,7 @@ def lose_worker(head: Machine, worker: Machine, address: str) -> None:
     assert "3 done" in out
 
 
+@pytest.mark.long
 def test_search_goes_on_with_another_head_and_once_more(data: Path):
     """The head is lost in mid-search: the driver says so and ends; --resume on a new one, twice."""
     with machines() as (head, worker):
@@ -168,7 +166,7 @@ def test_search_goes_on_with_another_head_and_once_more(data: Path):
         assert {trial: after[trial] for trial in finished} == finished, "finished trials are not run again"
 
 
-@ONLY_IN_FULL
+@pytest.mark.long
 def test_search_that_was_stopped_is_resumed_and_leaves_nothing_on_the_worker(pair: tuple[Machine, Machine, str]):
     head, worker, address = pair
     space = ["--space", "neuron.tau=1.5,2,3"]
@@ -205,6 +203,7 @@ def test_storage_that_a_machine_does_not_reach_is_refused_before_the_first_trial
         assert head.shell(f"ls {head.own}/refused/trials 2>/dev/null | wc -l") == "0"
 
 
+@pytest.mark.long
 def test_checkpoints_go_to_a_storage_that_all_machines_reach(pair: tuple[Machine, Machine, str]):
     head, worker, address = pair
     shared = head.own.parent / "shared"
@@ -220,6 +219,7 @@ def test_checkpoints_go_to_a_storage_that_all_machines_reach(pair: tuple[Machine
     assert worker.shell(f"find {worker.own} -name checkpoint.pt | wc -l") == "0"
 
 
+@pytest.mark.long
 def test_machine_with_other_sources_is_named(data: Path, tmp_path: Path):
     with machines() as (head, worker):
         take(head, data)
@@ -238,6 +238,7 @@ def test_machine_with_other_sources_is_named(data: Path, tmp_path: Path):
         assert head.shell(f"ls {head.own}/s/trials 2>/dev/null | wc -l") == "0"
 
 
+@pytest.mark.long
 def test_machine_joins_and_leaves_with_a_line_each():
     with machines() as (head, worker):
         code, out, _ = head.spikeloom("cluster", "down")
@@ -269,7 +270,7 @@ def test_machine_joins_and_leaves_with_a_line_each():
         assert head.shell(f"ls {head.own}/t") == ""
 
 
-@ONLY_IN_FULL
+@pytest.mark.long
 def test_machine_that_joins_later_trains_and_fetches_by_itself(data: Path):
     """At first the head is alone and busy; trials run on the worker that joins then, which shares nothing with it."""
     with machines() as (head, worker):
@@ -330,6 +331,7 @@ def test_machine_that_is_not_in_the_cluster_is_told_how_to_join(pair: tuple[Mach
         assert stranger.processes() == [] and stranger.shell(f"ls {stranger.own}/t") == ""
 
 
+@pytest.mark.long
 @pytest.mark.new_interpreter
 def test_machine_that_was_half_killed_is_tidied():
     """`ray start` is killed: what it started is left, and is stopped by `down`; a dead member's files go, too."""
@@ -350,6 +352,7 @@ def test_machine_that_was_half_killed_is_tidied():
         assert head.shell(f"ls {head.own}/t") == ""
 
 
+@pytest.mark.long
 def test_full_disk_loses_no_finished_trial_and_leaves_no_half_file(data: Path):
     """The search's folder fills up in mid-search; when there is room again, the search goes on."""
     with machines(1) as (head,):

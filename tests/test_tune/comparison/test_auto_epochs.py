@@ -254,6 +254,7 @@ def test_folders_of_earlier_versions_declare_nothing(tmp_path: Path):
     assert (found.margin, found.speed_at, found.auto) == (None, 0.9, None)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.ray
 def test_epochs_are_doubled_through_ray(

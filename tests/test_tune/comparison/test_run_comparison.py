@@ -119,6 +119,7 @@ def test_a_comparison_runs_through_ray_and_more_seeds_run_only_what_is_new(
     assert (folder / "table.md").read_text() == table
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_each_neuron_is_tuned_alike_before_its_seeds_run(
     tiny_cache: Path, tiny_config: RunConfig, tmp_path: Path, shared_ray: None
@@ -141,6 +142,7 @@ def test_each_neuron_is_tuned_alike_before_its_seeds_run(
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("done.json")} == before
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_an_exchanged_neuron_goes_on_where_the_first_ended(
     tiny_cache: Path, tiny_config: RunConfig, tmp_path: Path, shared_ray: None

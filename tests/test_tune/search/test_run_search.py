@@ -176,6 +176,7 @@ def test_poor_trials_are_pruned_and_have_no_rank(
     assert "1 done, 2 pruned; pruned trials are not ranked" in findings.sentences()[0]
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_search_without_one_complete_trial_is_a_fault_with_the_causes(
     tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, outside: Path, shared_ray: None, capsys

@@ -81,6 +81,7 @@ def test_resumed_search_of_a_space_smaller_than_its_samples_is_complete(
         search = read_search(tmp_path / "out")
 
 
+@pytest.mark.long
 def test_choice_is_trained_anew_on_other_seeds_and_tested_once(
     tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None
 ):
@@ -104,6 +105,7 @@ def test_choice_is_trained_anew_on_other_seeds_and_tested_once(
     assert again == final and (folder / FOLDER / "trials").stat().st_mtime_ns == before
 
 
+@pytest.mark.long
 def test_population_goes_on_from_its_best_and_its_choice_is_trained_in_the_same_parts(
     tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None
 ):
@@ -145,6 +147,7 @@ def test_several_seeds_of_a_configuration_are_ranked_by_their_mean(
     assert "±" in "".join(findings.table().rows[0]) and "means over 2 seeds" in findings.table().title
 
 
+@pytest.mark.long
 def test_time_that_is_up_leaves_trials_that_a_resumed_search_ends(
     tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None, capsys, monkeypatch
 ):
@@ -169,6 +172,7 @@ def test_time_that_is_up_leaves_trials_that_a_resumed_search_ends(
     assert run_search(search, tmp_path / "other", execution=ExecutionOptions(hours=1.0)).complete
 
 
+@pytest.mark.long
 def test_trial_that_memory_does_not_hold_is_trained_in_pieces_and_marked(
     tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None
 ):
@@ -182,6 +186,7 @@ def test_trial_that_memory_does_not_hold_is_trained_in_pieces_and_marked(
     assert any("1 trial did not fit in memory" in sentence for sentence in findings.sentences())
 
 
+@pytest.mark.long
 def test_what_a_trial_takes_is_measured_before_several_run(
     tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None
 ):
@@ -194,6 +199,7 @@ def test_what_a_trial_takes_is_measured_before_several_run(
     assert 2e8 < measured[1]["memory"] < 3e9
 
 
+@pytest.mark.long
 def test_search_that_asks_for_its_trials_measures_its_costliest_corner_and_is_bound_to_its_data_from_the_start(
     tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None
 ):
@@ -225,6 +231,7 @@ def test_objectives_have_a_front(tmp_path: Path, tiny_config: RunConfig, tiny_ca
     assert {path.stem for path in (tmp_path / "out" / "figures").iterdir()} >= {"pareto", "budget", "accuracy"}
 
 
+@pytest.mark.long
 def test_trials_run_one_at_a_time_where_the_costliest_does_not_fit(
     tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None, capsys
 ):

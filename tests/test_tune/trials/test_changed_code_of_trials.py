@@ -42,6 +42,7 @@ def set_threshold(path: Path, threshold: float) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_a_resumed_search_refuses_it_and_goes_on_knowingly(
     tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None, capsys

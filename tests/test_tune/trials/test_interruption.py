@@ -145,6 +145,7 @@ def words(tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path) -> list[obje
     ]
 
 
+@pytest.mark.long
 def test_search_survives_kill_ctrl_c_and_terminate(tmp_path: Path, words: list[object], temporary: Path):
     folder = tmp_path / "out"
     trials = Trials(folder)
