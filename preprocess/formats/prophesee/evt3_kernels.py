@@ -46,16 +46,28 @@ _SPECIAL = 0xFFFF & ~(1 << 0x0 | 1 << 0x2 | 1 << 0x6 | 1 << 0x7 | 1 << 0xE | 1 <
 
 
 def _columns_of_vectors() -> NDArray[np.uint64]:
-    """For the twelve bits of a vector: four bits for each of the first four columns, the last column and the number."""
+    """For the twelve bits of a vector: four bits for each of the first four columns, and the number of columns."""
     table = np.zeros(1 << 12, np.uint64)
     for bits in range(1 << 12):
         columns = [column for column in range(12) if bits >> column & 1]
         packed = sum(column << 4 * k for k, column in enumerate(columns[:4]))
-        table[bits] = packed | (columns[-1] if columns else 0) << 48 | len(columns) << 56
+        table[bits] = packed | len(columns) << 56
     return table
 
 
 _COLUMNS = _columns_of_vectors()
+
+
+def _of_kind(kind: int, value: int) -> NDArray[np.int64]:
+    """For each kind of word: the value for the kind given, 0 for others."""
+    table = np.zeros(16, np.int64)
+    table[kind] = value
+    return table
+
+
+# Whether a word is an event, and which of its bits replace those of the row and of the time.
+_EVENTS_OF_KIND = _of_kind(0x2, 1).astype(np.uint64)
+_ROW_BITS_OF_KIND, _TIME_BITS_OF_KIND = _of_kind(0x0, 0x7FF), _of_kind(0x6, 0xFFF)
 
 
 @compile_kernel
@@ -106,62 +118,66 @@ def _decode_run(words: Any, height: int, width: int, clock: Any, state: Any, t: 
     Returns:
         The number of events; or -1 if the words need `_decode_words`, and then state and clock are as before.
     """
-    low, row, base, sign = state[LOW], state[ROW], state[BASE], state[SIGN]
+    row, base, sign = state[ROW], state[BASE], state[SIGN]
     high, upper = _upper_evt3(clock)
-    time = upper + low
+    time = upper | state[LOW]
     clock_before = (clock[0], clock[1], clock[2], clock[3], clock[4])
     triggers = np.int64(0)
-    # Negative as soon as an event is outside the sensor.
-    outside = np.int64(0)
     # Unsigned, because Numba takes a negative index from the end, which costs as much as the rest of the loop.
     n: Any = np.uint64(0)
+    valid = True
     for at in range(len(words)):
         word = np.int64(words[at])
         kind = word >> 12
         value = word & 0xFFF
-        column = word & 0x7FF
         if (_SPECIAL >> kind) & 1:
             if kind == 0x8:
                 # The sensor sends it every 16 µs, so most are equal to their predecessor.
                 if value != high:
+                    low = time & 0xFFF
                     advance_clock(clock, value, 12)
                     high, upper = _upper_evt3(clock)
-                    time = upper + low
+                    time = upper | low
                 continue
             if kind == 0x3:
-                base, sign = column, value >> 11
+                base, sign = word & 0x7FF, value >> 11
                 continue
             if (kind != 0x4 and kind != 0x5) or base < 0:
                 if kind == TRIGGER:
                     triggers += 1
                     continue
-                outside = np.int64(-1)
+                valid = False
                 break
             bits = value if kind == 0x4 else word & 0xFF
-            made, last = _write_vector(bits, time, base, row, sign, n, t, x, y, p)
-            outside |= ((width - 1 - base - last) | (height - 1 - row)) & -np.int64(made > np.uint64(0))
-            n += made
+            n += _write_vector(bits, time, base, row, sign, n, t, x, y, p)
             base += 12 if kind == 0x4 else 8
             continue
-        t[n], x[n], y[n], p[n] = time, column, row, value >> 11
-        event = _mask(kind, 0x2)
-        outside |= ((width - 1 - column) | (height - 1 - row)) & event
-        n += np.uint64(event & 1)
-        row ^= (row ^ column) & _mask(kind, 0x0)
-        low ^= (low ^ value) & _mask(kind, 0x6)
-        time = upper + low
-    if outside < 0:
+        t[n], x[n], y[n], p[n] = time, word & 0x7FF, row, value >> 11
+        of_kind = np.uint64(kind)
+        n += _EVENTS_OF_KIND[of_kind]
+        row ^= (row ^ word) & _ROW_BITS_OF_KIND[of_kind]
+        time ^= (time ^ word) & _TIME_BITS_OF_KIND[of_kind]
+    if not (valid and _are_within(height, width, x[:n], y[:n])):
         for k in range(5):
             clock[k] = clock_before[k]
         return -1
-    state[LOW], state[ROW], state[BASE], state[SIGN] = low, row, base, sign
+    state[LOW], state[ROW], state[BASE], state[SIGN] = time & 0xFFF, row, base, sign
     state[TRIGGERS] += triggers
     return np.int64(n)
 
 
 @njit(nogil=True, error_model="numpy", inline="always")
+def _are_within(height: int, width: int, x: Any, y: Any) -> Any:
+    """Whether all events are within the sensor."""
+    right, bottom = np.uint16(0), np.uint16(0)
+    for k in range(len(x)):
+        right, bottom = max(right, x[k]), max(bottom, y[k])
+    return len(x) == 0 or (right < width and bottom < height)
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
 def _write_vector(bits: Any, time: Any, base: Any, row: Any, sign: Any, n: Any, t: Any, x: Any, y: Any, p: Any) -> Any:
-    """Write the events of a vector from position n on; returns their number and the last column after the base.
+    """Write the events of a vector from position n on; returns their number.
 
     Nearly all vectors have up to four events, so four are always written.
     """
@@ -177,14 +193,7 @@ def _write_vector(bits: Any, time: Any, base: Any, row: Any, sign: Any, n: Any, 
             if (bits >> bit) & 1:
                 t[at], x[at], y[at], p[at] = time, base + bit, row, sign
                 at += np.uint64(1)
-    return made, np.int64((columns >> np.uint64(48)) & np.uint64(15))
-
-
-@njit(nogil=True, inline="always")
-def _mask(kind: Any, wanted: int) -> Any:
-    """-1 if the two are equal, else 0; without a branch."""
-    different = kind - wanted
-    return ~((different | -different) >> 63)
+    return made
 
 
 @njit(nogil=True, error_model="numpy")

@@ -26,6 +26,9 @@ def random_words(rng: np.random.Generator, n: int, invalid: float) -> NDArray[np
     words = (kinds << 12 | values).astype("<u2")
     wrong = rng.random(n) < invalid
     words[wrong] = rng.integers(0, 1 << 16, wrong.sum())
+    if invalid:
+        # One column, or one row, too far.
+        words[rng.integers(n)] = rng.choice([0x2 << 12 | SIZE[1], SIZE[0]])
     return np.concatenate([BEGIN, words])
 
 
