@@ -1,7 +1,8 @@
 """Refuse HDF5 files that refer to other files, so that a recording or cache from elsewhere reads nothing but itself.
 
 HDF5 follows external links, external storage and the sources of virtual data sets without asking, to any file that the
-user may read. Source: HDF5 User Guide, sections 4 (external links), 5.5 (external storage) and 5.9 (virtual data sets).
+user may read, and loads the library of a compression filter that it does not know from a folder of plugins. Source:
+HDF5 User Guide, sections 4 (external links), 5.5 (external storage) and 5.9 (virtual data sets).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import h5py
 from h5py import h5d, h5g, h5l, h5o
 
 from preprocess.errors import SpikeloomError
+from preprocess.hdf5_filters import FILTERS, filters_of
 
 _WITHIN = (h5l.TYPE_HARD, h5l.TYPE_SOFT)
 _ITSELF = "."
@@ -30,7 +32,8 @@ def refuse_outside_data(path: Path, file: h5py.File, kind: type[SpikeloomError])
         kind: The class of the error.
 
     Raises:
-        SpikeloomError: Of this class, if one of them refers to another file, or there are too many to check.
+        SpikeloomError: Of this class, if one of them refers to another file or is stored with a filter that is not in
+            `FILTERS`, or there are too many to check.
         OSError, RuntimeError, ValueError or KeyError: If the file is damaged.
     """
     # Group by group, because HDF5's own walk calls itself for each level, and files may be nested deeply.
@@ -49,8 +52,10 @@ def refuse_outside_data(path: Path, file: h5py.File, kind: type[SpikeloomError])
                 found = f"the link {place} to another file"
             elif link == h5l.TYPE_HARD:
                 inner = h5o.open(group, name)
-                if isinstance(inner, h5d.DatasetID) and _is_elsewhere(inner):
-                    found = f"{place}, whose values are in another file"
+                if isinstance(inner, h5d.DatasetID):
+                    if _is_elsewhere(inner):
+                        found = f"{place}, whose values are in another file"
+                    _refuse_unlisted_filters(path, place, inner, kind)
                 elif isinstance(inner, h5g.GroupID) and (number := h5g.get_objinfo(inner).objno) not in seen:
                     seen.add(number)
                     waiting.append((f"{place}/", inner))
@@ -59,6 +64,16 @@ def refuse_outside_data(path: Path, file: h5py.File, kind: type[SpikeloomError])
                     f"{path}: expected a file that contains all of its data, found {found}, which is never read. Copy "
                     "the data into it, without the reference."
                 )
+
+
+def _refuse_unlisted_filters(path: Path, place: str, dataset: h5d.DatasetID, kind: type[SpikeloomError]) -> None:
+    for number, title in filters_of(dataset):
+        if number not in FILTERS:
+            raise kind(
+                f"{path}: expected compression with gzip, LZF, Prophesee's ECF or a filter of the package hdf5plugin, "
+                f"found {place} compressed with {title} (filter {number}), whose library is never loaded. Store it "
+                "with another one."
+            )
 
 
 def _links(group: h5g.GroupID) -> list[tuple[bytes, int]]:

@@ -161,6 +161,15 @@ def caches(tmp_path: Path) -> list[tuple[Path, Callable[..., object]]]:
     ]
 
 
+def test_a_cache_with_a_filter_that_is_not_listed_is_refused(
+    caches: list[tuple[Path, Callable[..., object]]], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(hdf5_outside_data, "FILTERS", {})
+    for path, reopen in caches:
+        with refuses(CacheError, where=path.name, found="compressed with Blosc (filter 32001)"):
+            reopen()
+
+
 def test_a_cache_that_refers_to_another_file_is_refused(caches: list[tuple[Path, Callable[..., object]]], other: Path):
     for path, reopen in caches:
         whole = shutil.copy(path, path.with_suffix(".whole"))

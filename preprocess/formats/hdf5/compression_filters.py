@@ -1,4 +1,4 @@
-"""The compression filters of HDF5 data sets: which one is missing, and where it comes from."""
+"""Which compression filter of an HDF5 recording is missing, and where it comes from."""
 
 from __future__ import annotations
 
@@ -8,20 +8,14 @@ from pathlib import Path
 import h5py
 
 from preprocess.errors import RecordingError
-from preprocess.formats.hdf5.ecf_chunks import ECF, is_ecf
+from preprocess.formats.hdf5.ecf_chunks import is_ecf
+from preprocess.hdf5_filters import ECF, filters_of
 
-# By the numbers that the HDF Group registered, or that their authors chose.
 _SOURCES = {
-    ECF: (
-        "Prophesee's ECF",
-        "Install it from https://github.com/prophesee-ai/hdf5_ecf and set HDF5_PLUGIN_PATH to its folder",
-    ),
-    32001: ("Blosc", "Install it: pip install hdf5plugin"),
-    32026: ("Blosc2", "Install it: pip install hdf5plugin"),
-    32004: ("LZ4", "Install it: pip install hdf5plugin"),
-    32008: ("bitshuffle", "Install it: pip install hdf5plugin"),
-    32015: ("Zstandard", "Install it: pip install hdf5plugin"),
+    ECF: "Install it from https://github.com/prophesee-ai/hdf5_ecf and set HDF5_PLUGIN_PATH to its folder",
+    4: "Install an HDF5 library that is built with it",
 }
+_OF_PACKAGE = "Install it: pip install hdf5plugin"
 
 
 def check_filters(path: Path, datasets: Iterable[h5py.Dataset]) -> None:
@@ -35,13 +29,10 @@ def check_filters(path: Path, datasets: Iterable[h5py.Dataset]) -> None:
     for dataset in datasets:
         if is_ecf(dataset):
             continue  # Decoded here.
-        settings = dataset.id.get_create_plist()
-        for k in range(settings.get_nfilters()):
-            number, _, _, name = settings.get_filter(k)
+        for number, title in filters_of(dataset.id):
             if not h5py.h5z.filter_avail(number):
-                unknown = name.decode("utf-8", "replace").strip() or "unknown"
-                title, hint = _SOURCES.get(number, (unknown, "Install its HDF5 plugin and set HDF5_PLUGIN_PATH"))
                 raise RecordingError(
                     f"{path}: expected an installed HDF5 filter for {dataset.name.strip('/')}, found "
-                    f"that {title} (filter {number}), which compressed it, is missing. {hint}."
+                    f"that {title} (filter {number}), which compressed it, is missing. "
+                    f"{_SOURCES.get(number, _OF_PACKAGE)}."
                 )

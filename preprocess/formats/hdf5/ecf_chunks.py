@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-ECF = 0x8ECF
+from preprocess.hdf5_filters import ECF, filters_of
 
 _FIELDS = {"x", "y", "p", "t"}
 _MOST_EVENTS_A_CHUNK = 65_535
@@ -16,8 +16,7 @@ _MOST_EVENTS_A_CHUNK = 65_535
 
 def is_ecf(dataset: h5py.Dataset) -> bool:
     """Whether the chunks of a data set are events compressed with ECF and nothing else."""
-    settings = dataset.id.get_create_plist()
-    filters = [settings.get_filter(k)[0] for k in range(settings.get_nfilters())]
+    filters = [number for number, _ in filters_of(dataset.id)]
     names = set(dataset.dtype.names or ())
     return filters == [ECF] and names == _FIELDS and dataset.ndim == 1 and dataset.chunks[0] <= _MOST_EVENTS_A_CHUNK
 

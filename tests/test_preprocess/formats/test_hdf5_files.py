@@ -14,6 +14,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 import pytest
+from messages import refuses
 from mutated_files import decoded_or_refused
 from raw_files import decode
 
@@ -24,6 +25,7 @@ from preprocess.errors import LayoutError, RecordingError
 from preprocess.events import Events
 from preprocess.formats import NO_OPTIONS, ReadOptions, open_recording
 from preprocess.formats.hdf5 import hdf5_recording
+from preprocess.hdf5_filters import ECF, FILTERS
 from preprocess.store.event_store import open_events
 
 N = 3000
@@ -251,6 +253,21 @@ def test_a_missing_filter_is_named_with_its_source(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(h5py.h5z, "filter_avail", lambda number: number != 32001)
     with pytest.raises(RecordingError, match=r"found that Blosc \(filter 32001\), .* missing\. Install it: pip"):
         decode(path)
+
+
+def test_a_filter_that_is_not_listed_is_refused_before_its_library_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = compressed_by(tmp_path / "a.h5", 40_000)
+    monkeypatch.setattr(h5py.h5z, "filter_avail", lambda number: pytest.fail("HDF5 was asked for the library"))
+    with refuses(
+        RecordingError, where="a.h5", expected="compression with gzip", found="(filter 40000)", remedy="Store it with"
+    ):
+        decode(path)
+
+
+def test_listed_filters_are_hdf5s_h5pys_hdf5plugins_and_ecf():
+    assert set(FILTERS) == {*range(1, 7), 32000, ECF, *hdf5plugin.FILTERS.values()}
 
 
 @pytest.mark.skipif(h5py.h5z.filter_avail(0x8ECF), reason="Prophesee's ECF is installed")
