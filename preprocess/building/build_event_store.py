@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -17,7 +16,8 @@ from preprocess.building.build_frame_cache import ensure_every_frames, ensure_fr
 from preprocess.building.cache_lock import building
 from preprocess.building.finished_parts import Part
 from preprocess.building.merge import merge_parts
-from preprocess.building.recordings_to_samples import PartPlan, build_part, plan_parts
+from preprocess.building.part_plans import PartPlan, missing_parts, plan_parts, remove_other_parts
+from preprocess.building.recordings_to_samples import build_part
 from preprocess.building.worker_pool import DEFAULT_WORKERS, Workers
 from preprocess.datasets.layout import Layout, first_errors
 from preprocess.errors import CacheError, CacheMismatchError, RecordingError
@@ -100,7 +100,7 @@ def _build(layout: Layout, path: Path, folder: Path, workers: int, progress: Pro
         raise RecordingError(f"{layout.name}: expected at least one recording, found none. Check --source.")
     try:
         folder.mkdir(exist_ok=True)
-        _clear_leftovers(folder, plans)
+        remove_other_parts(folder, plans)
     except OSError as error:
         raise CacheError(f"{folder}: cannot be written ({error}). Check its permissions.") from None
     with Workers(workers) as pool:
@@ -109,18 +109,10 @@ def _build(layout: Layout, path: Path, folder: Path, workers: int, progress: Pro
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _clear_leftovers(folder: Path, plans: Sequence[PartPlan]) -> None:
-    """Remove unfinished files of killed builders, and parts of other versions of the recordings."""
-    wanted = {f"{plan.id}.h5" for plan in plans}
-    for found in folder.iterdir():
-        if found.name not in wanted:
-            found.unlink()
-
-
 def _decode(layout: Layout, plans: list[PartPlan], folder: Path, workers: Workers, progress: Progress) -> None:
     """Build the missing parts; RecordingError with the errors of all recordings, in source order."""
     total = sum(plan.size for plan in plans) / 1e6
-    missing = [plan for plan in plans if not plan.path(folder).exists()]
+    missing = missing_parts(folder, plans)
     errors: list[str] = []
     with progress.task(f"{layout.name}: decoding", total, "MB") as advance:
         if len(missing) < len(plans):

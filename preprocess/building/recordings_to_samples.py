@@ -1,9 +1,7 @@
-"""Parts: recordings decoded once into ``.parts/<id>.h5``, so that an interrupted build resumes where it stopped.
+"""Decode the recordings of a part, and cut them into samples.
 
-A part contains one recording, or several small ones. Its events are stored as segments of samples in the order of
-decoding, because label intervals may overlap and samples are not kept in memory; merging joins the segments of each
-sample. The id is a digest of everything that the part depends on, so parts of other versions of the files are never
-used.
+The events of a part are stored as segments of samples in the order of decoding, because label intervals may overlap and
+samples are not kept in memory; merging joins the segments of each sample.
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +19,8 @@ from numpy.typing import NDArray
 
 from preprocess.building import source_fingerprint
 from preprocess.building.event_order import sort_chunks
+from preprocess.building.part_plans import PartPlan
+from preprocess.building.refused_samples import refuse_empty
 from preprocess.building.segments import SegmentWriter
 from preprocess.building.small_recordings import SmallRecordings, decode_small
 from preprocess.building.source_fingerprint import Source
@@ -37,71 +37,10 @@ if TYPE_CHECKING:
     from preprocess.datasets.layout import Layout, Sample, SourceRecording
     from preprocess.formats import Recording
 
-# Recordings of a few kilobytes share a part: one file each would take longer than decoding them. Parts of large data
-# sets are larger, because each takes as long as decoding dozens of recordings.
-_PART_BYTES, _LARGE_PART_BYTES = 1 << 22, 1 << 24
-_MANY_PARTS = 32
-
 # Smaller files are hashed sooner than a thread starts.
 _LARGE_BYTES = 1 << 20
 
-# Incremented when the contents of parts change, so that parts of earlier versions are never used.
-_PART_VERSION = 3
-
 _EVERY_TIME = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
-
-
-@dataclass(frozen=True)
-class PartPlan:
-    """The recordings of a part that is to be built, and their total size in bytes."""
-
-    id: str
-    recordings: tuple[SourceRecording, ...]
-    size: int
-
-    def path(self, folder: Path) -> Path:
-        return folder / f"{self.id}.h5"
-
-
-def plan_parts(layout: Layout) -> list[PartPlan]:
-    """Group the recordings, in source order, into parts of a few megabytes or of a single recording.
-
-    Raises:
-        RecordingError: If recordings are missing; lists all of them.
-    """
-    plans: list[PartPlan] = []
-    errors: list[str] = []
-    states: list[tuple[int, int]] = []
-    found: list[SourceRecording] = []
-    for recording in layout.recordings:
-        try:
-            states.append(source_fingerprint.stat_source(recording))
-            found.append(recording)
-        except RecordingError as error:
-            errors += error.errors
-    if errors:
-        raise RecordingError(*errors)
-    general = source_fingerprint.describe_layout(layout, event_store.VERSION)
-    sizes = [size for size, _ in states]
-    limit = min(max(_PART_BYTES, sum(sizes) // _MANY_PARTS), max(_PART_BYTES, _LARGE_PART_BYTES))
-    for first, last in _group(sizes, limit):
-        recordings = tuple(found[first:last])
-        described = [source_fingerprint.describe_recording(r) for r in recordings]
-        part_id = source_fingerprint.digest([_PART_VERSION, general, described, states[first:last]])
-        plans.append(PartPlan(part_id, recordings, sum(sizes[first:last])))
-    return plans
-
-
-def _group(sizes: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
-    """Divide recordings into consecutive groups [first, last) of at most `limit` bytes, or of a single recording."""
-    first = total = 0
-    for k, size in enumerate(sizes):
-        if k > first and total + size > limit:
-            yield first, k
-            first, total = k, 0
-        total += size
-    if sizes:
-        yield first, len(sizes)
 
 
 def build_part(layout: Layout, folder: Path, alone: bool, plan: PartPlan) -> tuple[str, ...]:
@@ -254,7 +193,7 @@ class _PartWriter:
         elif "recordings_salvaged" in opened.notes and any(g.count for g in pending):
             self._drop_lost(pending)
         else:
-            _refuse_empty(recording, pending, opened.notes)
+            refuse_empty(recording, [g.sample for g in pending if g.count == 0], opened.notes)
 
     def _in_order(self, opened: Recording) -> Iterator[Events]:
         """All events of a recording, sorted by time in memory."""
@@ -367,23 +306,6 @@ def _piece(chunk: Events, start_us: int, end_us: int) -> Events:
     """The events of an ordered chunk with start_us <= t < end_us."""
     first, last = np.searchsorted(chunk.t, (start_us, end_us))
     return chunk[first:last]
-
-
-def _refuse_empty(recording: SourceRecording, pending: Sequence[_PendingSample], notes: Mapping[str, int]) -> None:
-    errors = []
-    counted = ", ".join(f"{note.replace('_', ' ')}: {count:,}" for note, count in notes.items() if count)
-    found = f"none ({counted})" if counted else "none"
-    for g in pending:
-        if g.count == 0:
-            start, end = g.sample.start_us, g.sample.end_us
-            within = "" if start is None and end is None else f" in [{start}, {end}) µs"
-            within = f" with a number in {list(g.sample.numbers)}" if g.sample.numbers else within
-            errors.append(
-                f"{recording.path}: sample '{g.sample.name}': expected at least one event{within}, found {found}. "
-                "Copy the recording again, or remove the sample from the source."
-            )
-    if errors:
-        raise RecordingError(*errors)
 
 
 def _table(pending: Sequence[_PendingSample], *, joined: bool) -> SampleTable:

@@ -32,6 +32,7 @@ from preprocess.emulator.aedat_writers import DVS128_SIZE, write_aedat31
 from preprocess.emulator.cue_positions import PLACES, ring
 from preprocess.emulator.distractors import random_distractor
 from preprocess.emulator.lighting import LIGHTS, Light
+from preprocess.emulator.noise import LEAK_HZ
 from preprocess.emulator.recording_sessions import emulate_trials, stem_of, write_labels
 from preprocess.emulator.sensor import PixelModel, Sensor
 from preprocess.emulator.shapes import SHAPES, Motion, film
@@ -45,7 +46,6 @@ PROBE_US = 100_000
 _FRAME_US = 2000
 _BLINKS = 2
 _THRESHOLD = 0.15
-_LEAK_HZ = 0.1
 _DISTRACTORS = 2
 # Distractors are replaced by others after this time, so that their number does not depend on the lag.
 _CROSSING_US = 200_000
@@ -144,7 +144,7 @@ class Recorder:
         """Random numbers depend on the seed and on a sample's position in the order, never on its class."""
         self.labels: list[tuple[int, int, int]] = []
         self._user, self._light, self._seed, self._lag_us, self._order = user, light, seed, lag_us, order
-        model = PixelModel(on_threshold=_THRESHOLD, off_threshold=_THRESHOLD, shot_hz=light.shot_hz, leak_hz=_LEAK_HZ)
+        model = PixelModel(on_threshold=_THRESHOLD, off_threshold=_THRESHOLD, shot_hz=light.shot_hz, leak_hz=LEAK_HZ)
         self._sensor = Sensor(model, DVS128_SIZE, DVS128_SIZE, [*seed, 1])
         self._time_us = 0
 

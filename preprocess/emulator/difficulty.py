@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from preprocess.emulator.noise import LEAK_HZ
 from preprocess.errors import ConfigError
 
 Range = tuple[float, float]
@@ -51,7 +52,7 @@ class Difficulty:
     tilt: float = 8
     contrast: float = 1
     shot: float = 1
-    leak_hz: float = 0.1
+    leak_hz: float = LEAK_HZ
     strokes: tuple[int, int] = (1, 1)
     distractors: tuple[int, int] = (0, 0)
     distractor_radius: Range = (0.4, 0.7)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.emulator.aedat_writers import DVS128_SIZE, write_aedat2
+from preprocess.emulator.noise import DIGITS_SHOT_HZ
 from preprocess.emulator.output_folder import make_folder
 from preprocess.emulator.sensor import PixelModel, Sensor
 from preprocess.errors import ConfigError
@@ -37,8 +38,6 @@ _LOOP_FRAMES = 100
 # Distance of the corners of the diamond from its centre in pixels.
 _SWING = 8
 _DIGIT = 96
-# Range from which each recording's shot noise is drawn, in events per second and pixel.
-_SHOT_HZ = (0.2, 0.6)
 _MARGIN = (DVS128_SIZE - _DIGIT) // 2 + _SWING + 1
 
 
@@ -99,7 +98,7 @@ def _record(image: NDArray[np.float64], seed: list[int]) -> Iterator[Events]:
     contrast = rng.uniform(0.8, 1.2)
     luminance = np.exp(contrast * enlarge(image, _DIGIT)).astype(np.float32)
     scene = np.pad(luminance, _MARGIN, constant_values=1.0)
-    sensor = Sensor(PixelModel(shot_hz=rng.uniform(*_SHOT_HZ)), DVS128_SIZE, DVS128_SIZE, [*seed, 1])
+    sensor = Sensor(PixelModel(shot_hz=rng.uniform(*DIGITS_SHOT_HZ)), DVS128_SIZE, DVS128_SIZE, [*seed, 1])
     x, y = diamond(_LOOPS, _LOOP_FRAMES)
     times = _FRAME_US * np.arange(len(x))
     frames = np.empty((_BLOCK_FRAMES, DVS128_SIZE, DVS128_SIZE), np.float32)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from preprocess.emulator.noise import SHOT_HZ
+
 
 @dataclass(frozen=True)
 class Light:
@@ -19,10 +21,5 @@ class Light:
     shot_hz: float
 
 
-LIGHTS = {
-    "fluorescent": Light(0.9, 0.3),
-    "fluorescent_led": Light(1.1, 0.2),
-    "lab": Light(0.8, 0.4),
-    "led": Light(1.2, 0.15),
-    "natural": Light(1.0, 0.25),
-}
+_CONTRASTS = {"fluorescent": 0.9, "fluorescent_led": 1.1, "lab": 0.8, "led": 1.2, "natural": 1.0}
+LIGHTS = {name: Light(contrast, SHOT_HZ[name]) for name, contrast in _CONTRASTS.items()}

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.emulator.noise import LEAK_HZ
 from preprocess.events import Events
 from preprocess.jit import compile_kernel
 
@@ -38,7 +39,7 @@ class PixelModel:
         off_threshold: Mean over pixels of the fall of log luminance that causes an OFF event.
         mismatch: Standard deviation of both thresholds over pixels.
         refractory_us: Refractory period in µs.
-        shot_hz: Shot noise of either polarity, in events per second and pixel; see `lighting.py`, `difficulty.py`.
+        shot_hz: Shot noise of either polarity, in events per second and pixel; see `noise.py`.
         leak_hz: Leak events, which are ON, per second and pixel.
     """
 
@@ -47,7 +48,7 @@ class PixelModel:
     mismatch: float = 0.03
     refractory_us: float = 500.0
     shot_hz: float
-    leak_hz: float = 0.1
+    leak_hz: float = LEAK_HZ
 
 
 class Sensor:

@@ -1,4 +1,4 @@
-"""The resources of each trial (CPUs, a fraction of a GPU, memory) and how many trials run at once."""
+"""The rules for the resources of each trial: CPUs, a fraction of a GPU, memory, and how many trials fit beside it."""
 
 from __future__ import annotations
 

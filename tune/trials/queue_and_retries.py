@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.config.run_config import RunConfig, fingerprint
 from tune.trials.ledger import Ledger, TrialRecord
-from tune.trials.out_of_memory import halved_micro_batch
+from tune.trials.smaller_micro_batches import halved_micro_batch
 from tune.trials.trial_source import TrialSource
 
 # Attempts for a trial whose process dies, because a machine was lost or another process used up all memory.

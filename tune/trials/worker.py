@@ -14,7 +14,7 @@ from tune.cluster.node_caches import NodeCaches
 from tune.cluster.registered_code import unpack_registrations
 from tune.cluster.trial_storage import TrialSite, TrialStorage
 from tune.trials.ledger import Ledger
-from tune.trials.out_of_memory import train_in_memory
+from tune.trials.smaller_micro_batches import train_in_memory
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""The state of a decoder of Prophesee's encodings between two blocks of words, and how a block may end."""
+"""The state of a decoder of Prophesee's encodings between two blocks of words, and how a block may end.
+
+The clock has a state of its own, in `formats/clock_wraps.py`.
+"""
 
 from __future__ import annotations
 

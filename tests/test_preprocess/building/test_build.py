@@ -14,8 +14,7 @@ import pytest
 from tiny_builds import Notes, check, decoded, whole_files
 from tiny_layout import TinyLayout, random_events, save_events, tiny_layout
 
-from preprocess.building import recordings_to_samples as parts
-from preprocess.building import segments
+from preprocess.building import part_plans, recordings_to_samples, segments
 from preprocess.building.build_event_store import build_event_store
 from preprocess.errors import CacheError, CacheMismatchError, RecordingError
 from preprocess.events import Events
@@ -31,7 +30,7 @@ def samples() -> list[Events]:
 
 @pytest.fixture(autouse=True)
 def _one_recording_a_part(monkeypatch) -> None:
-    monkeypatch.setattr(parts, "_PART_BYTES", 0)
+    monkeypatch.setattr(part_plans, "_PART_BYTES", 0)
 
 
 def test_each_recording_is_decoded_once(tmp_path: Path, samples: list[Events]):
@@ -47,8 +46,8 @@ def test_each_recording_is_decoded_once(tmp_path: Path, samples: list[Events]):
 def test_small_recordings_share_parts_and_large_ones_stand_alone(tmp_path: Path, monkeypatch):
     sizes = [100, 100, 100, 5000, 100, 100]
     layout = tiny_layout(tmp_path / "src", [random_events(i, n) for i, n in enumerate(sizes)])
-    monkeypatch.setattr(parts, "_PART_BYTES", 7000)
-    plans = parts.plan_parts(layout)
+    monkeypatch.setattr(part_plans, "_PART_BYTES", 7000)
+    plans = part_plans.plan_parts(layout)
     names = [[recording.relative for recording in plan.recordings] for plan in plans]
     assert names == [["r000.npy", "r001.npy"], ["r002.npy"], ["r003.npy"], ["r004.npy", "r005.npy"]]
     assert len({plan.id for plan in plans}) == 4
@@ -57,7 +56,7 @@ def test_small_recordings_share_parts_and_large_ones_stand_alone(tmp_path: Path,
 @pytest.mark.parametrize("part_bytes", [0, 20_000, 1 << 20])
 @pytest.mark.parametrize("chunk", [7, 128, 10_000])
 def test_store_does_not_depend_on_parts_or_chunks(tmp_path: Path, samples, monkeypatch, part_bytes: int, chunk: int):
-    monkeypatch.setattr(parts, "_PART_BYTES", part_bytes)
+    monkeypatch.setattr(part_plans, "_PART_BYTES", part_bytes)
     monkeypatch.setattr(segments, "_EVENTS_AT_ONCE", 300)
     path = build_event_store(tiny_layout(tmp_path / "src", samples, chunk=chunk), tmp_path / "cache")
     check(path, samples)
@@ -269,7 +268,7 @@ def test_a_damaged_part_is_deleted_and_told(tmp_path: Path, samples, monkeypatch
     layout = tiny_layout(tmp_path / "src", samples)
     folder = tmp_path / "cache" / "tiny" / ".parts"
     folder.mkdir(parents=True)
-    plan = parts.plan_parts(layout)[3]
+    plan = part_plans.plan_parts(layout)[3]
     plan.path(folder).write_bytes(b"torn by a power failure")
     with pytest.raises(
         CacheError, match=r"expected a readable part, found damage .* deleted. Run the same command again"
@@ -281,7 +280,7 @@ def test_a_damaged_part_is_deleted_and_told(tmp_path: Path, samples, monkeypatch
 @pytest.mark.parametrize("alone", [True, False])
 def test_a_large_recording_is_hashed_as_it_is(tmp_path: Path, monkeypatch, alone: bool):
     """Alone, in another thread; that thread ends if the recording is damaged."""
-    monkeypatch.setattr(parts, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(recordings_to_samples, "_LARGE_BYTES", 0)
     layout = tiny_layout(tmp_path / "src", [random_events(k, 3000) for k in range(1 if alone else 2)])
     path = build_event_store(layout, tmp_path / "cache")
     with h5py.File(path) as file:

@@ -19,7 +19,7 @@ from tiny_builds import Notes, check, decoded, whole_files
 from tiny_layout import TinyLayout, random_events, tiny_layout
 
 from preprocess.binning.binning_config import Binning
-from preprocess.building import recordings_to_samples as parts
+from preprocess.building import part_plans
 from preprocess.building.build_event_store import build_event_store, ensure_frames
 from preprocess.building.cache_lock import building
 from preprocess.errors import CacheError
@@ -32,10 +32,10 @@ TESTS = Path(__file__).resolve().parent.parent.parent
 BUILDER = """
 import pickle, sys
 from pathlib import Path
-from preprocess.building import recordings_to_samples as parts
+from preprocess.building import part_plans
 from preprocess.binning.binning_config import Binning
 from preprocess.building.build_event_store import build_event_store, ensure_frames
-parts._PART_BYTES = 0
+part_plans._PART_BYTES = 0
 if __name__ == "__main__":
     layout = pickle.loads(Path(sys.argv[1]).read_bytes())
     build_event_store(layout, Path(sys.argv[2]), workers=int(sys.argv[3]))
@@ -50,7 +50,7 @@ def samples() -> list[Events]:
 
 @pytest.fixture(autouse=True)
 def _one_recording_a_part(monkeypatch) -> None:
-    monkeypatch.setattr(parts, "_PART_BYTES", 0)
+    monkeypatch.setattr(part_plans, "_PART_BYTES", 0)
 
 
 def start_builder(layout: TinyLayout, cache: Path, workers: int = 1) -> subprocess.Popen[str]:

@@ -1,9 +1,10 @@
-"""The number of parallel trials, by the measured memory of one trial and the current machines of the cluster."""
+"""Measure the memory of the most expensive trial, and allocate resources by it on the machines that Ray lists.
+
+The rules are in `allocation.py`.
+"""
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,11 +16,8 @@ from preprocess.files import read_json, write_json
 from preprocess.terminal.progress import Progress
 from tune.cluster.node_caches import NodeCaches
 from tune.cluster.nodes import gpu_memory_of_nodes
-from tune.resources.allocation import MemoryNeed, Node, ResourceRequest, TrialResources, plan_resources, trials_that_fit
+from tune.resources.allocation import MemoryNeed, Node, ResourceRequest, TrialResources, plan_resources
 from tune.resources.trial_memory import measure_extents, measure_need, most_expensive
-
-# Seconds between checks for machines that joined or left the cluster.
-_NODES_S = 10.0
 
 
 def nodes_of_ray(gpu_memory: Mapping[str, float] | None = None) -> list[Node]:
@@ -91,27 +89,3 @@ def decide_resources(
     if not need.fits:
         note("The most expensive trial does not fit in memory; running one trial per machine.")
     return plan_resources(configs[0], count, nodes, request, need)
-
-
-class ConcurrencyLimit:
-    """The number of trials that may run at once, as machines join and leave the cluster."""
-
-    def __init__(self) -> None:
-        self._count, self._resources, self._most, self._next = 1, TrialResources(1, 1, 0.0, "cpu"), 1, 0.0
-
-    def open(self, resources: TrialResources, most: int | None) -> None:
-        """Allow as many trials as the cluster has room for, and no more than a given number."""
-        self._count, self._resources, self._most = resources.trials, resources, most or sys.maxsize
-        self._next = time.monotonic() + _NODES_S
-
-    def __call__(self) -> int:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + _NODES_S
-            resources = self._resources
-            room = sum(
-                trials_that_fit(node, resources.threads, resources.gpu, resources.memory)
-                for node in nodes_of_ray()
-                if node.cpus
-            )
-            self._count = max(1, min(room, self._most))
-        return self._count
