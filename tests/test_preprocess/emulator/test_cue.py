@@ -102,7 +102,7 @@ def test_the_cue_is_at_the_place_of_its_class_and_the_probe_at_all():
 
 
 def test_nothing_after_the_cue_depends_on_the_class(monkeypatch):
-    monkeypatch.setattr(cue, "_LEAK_HZ", 0.0)
+    monkeypatch.setattr(cue, "LEAK_HZ", 0.0)
     late = []
     for order in ([0, 1, 2], [5, 6, 3]):
         # Noise falls otherwise where there were other events before; without it, every event is the same.
