@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.building import source_fingerprint
+from preprocess.building.empty_samples import refuse_empty
 from preprocess.building.event_order import sort_chunks
 from preprocess.building.part_plans import PartPlan
-from preprocess.building.refused_samples import refuse_empty
 from preprocess.building.segments import SegmentWriter
 from preprocess.building.small_recordings import SmallRecordings, decode_small
 from preprocess.building.source_fingerprint import Source

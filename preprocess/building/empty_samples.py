@@ -1,4 +1,4 @@
-"""Samples that are refused when a store is built: those without events."""
+"""Samples without events are refused when a store is built."""
 
 from __future__ import annotations
 
