@@ -118,26 +118,6 @@ def match_names(names: Sequence[str]) -> dict[str, str] | None:
     return found
 
 
-def check_given_order(path: Path, where: str, named: Mapping[str, int], options: ReadOptions) -> None:
-    """Refuse ``--columns`` that contradicts names in the file.
-
-    Args:
-        path: The file.
-        where: What names the columns, such as "its first lines".
-        named: Letter -> position, by these names; empty if the columns have no order, such as data sets of their own.
-        options: The options with which the file is read.
-
-    Raises:
-        RecordingError: If the user gave another order.
-    """
-    order = "".join(sorted(named, key=named.__getitem__))
-    if named and options.columns is not None and options.columns != order:
-        raise RecordingError(
-            f"{path}: expected --columns {order}, because {where} name the columns in this order, found --columns "
-            f"{options.columns}. Leave it out, or correct the names."
-        )
-
-
 def read_header(file: Any) -> Header:
     """Read the header of an open .npy file; ValueError if there is none, or the array is not numeric."""
     version = npy.read_magic(file)
@@ -173,8 +153,6 @@ def plan_table(path: Path, header: Header, options: ReadOptions, member: str = "
         ordered = columns is not None or options.columns is not None
         if columns is None and len(numbers) == len(dtype.names) == len(COLUMNS):
             columns = dict(zip(order, numbers, strict=True))
-        elif columns is not None:
-            check_given_order(path, "its fields", {c: numbers.index(name) for c, name in columns.items()}, options)
         if columns is None or len(shape) != 1:
             raise no_events(path, str(header))
         return Plan((Stretch(member, header.end, dtype, 1, columns),), shape[0], ordered)

@@ -61,14 +61,6 @@ class Hdf5Columns:
     is_usual_size: bool = False
     notes: Mapping[str, int] = field(default_factory=dict)
 
-    def field_positions(self, file: h5py.File) -> dict[str, int]:
-        """Column letter -> position among the fields of a data set; empty if the columns are not fields."""
-        return {
-            letter: file[name].dtype.names.index(part)
-            for letter, (name, part) in self.columns.items()
-            if isinstance(part, str)
-        }
-
 
 def find_columns(path: Path, file: h5py.File, options: ReadOptions) -> Hdf5Columns:
     """Find the events of an open file.

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
-from preprocess.formats.column_names import check_given_order
 from preprocess.formats.column_recording import ColumnRecording, Columns
 from preprocess.formats.hdf5.compression_filters import check_filters
 from preprocess.formats.hdf5.ecf_chunks import is_ecf, read_ecf
@@ -68,7 +67,6 @@ class Hdf5Recording(ColumnRecording):
         end = file_size(path)
         with open_hdf5(path) as file:
             found = find_columns(path, file, options)
-            check_given_order(path, f"the fields of {found.place}", found.field_positions(file), options)
             check_filters(path, [file[name] for name in {name for name, _ in found.columns.values()}])
         opened = cls(path, 1, 1, 0, end, (), options=options, unit=found.unit, found=found)
         stated = size or found.size if found.is_usual_size else found.size or size

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
 from preprocess.events import Events
-from preprocess.formats.column_names import check_given_order
 from preprocess.formats.column_recording import ColumnRecording, Columns
 from preprocess.formats.read_options import COLUMNS, NO_OPTIONS, ReadOptions, TimeUnit
 from preprocess.formats.recording import BLOCK_BYTES, Size, damaged, file_size, first_bytes, outside_sensor
@@ -59,8 +58,13 @@ class TextRecording(ColumnRecording):
         if table is None or not table.is_of_events:
             raise _not_events(path, table)
         ordered = table.order is not None or options.columns is not None
-        if table.order is not None:
-            check_given_order(path, "its first lines", table.order, options)
+        if table.order is not None and options.columns is not None:
+            named = "".join(sorted(table.order, key=table.order.__getitem__))
+            if named != options.columns:
+                raise RecordingError(
+                    f"{path}: expected --columns {named}, because its first lines name the columns in this order, "
+                    f"found --columns {options.columns}. Leave it out, or correct the names."
+                )
         largest = _LARGEST_SIDE, _LARGEST_SIDE
         opened = cls(path, *largest, table.start, end, table.lines, options=options, unit=table.unit, table=table)
         return opened._sized(table.size or size, ordered)

@@ -195,11 +195,6 @@ def test_a_given_size_goes_before_the_usual_one_and_not_before_that_of_the_file(
         (unequal, ReadOptions(hdf5_path="events"), "columns of equal length in events, found t: 3,000, x: 7,"),
         (lambda f: f.create_dataset("images", data=np.zeros((2, 3))), NO_OPTIONS, "images (float64 of shape (2, 3))."),
         (lambda f: None, NO_OPTIONS, "found none; the file is empty."),
-        (
-            lambda f: f.create_dataset("events", data=np.zeros(3, [(name, "<i8") for name in "xytp"])),
-            ReadOptions("txyp"),
-            "expected --columns xytp, because the fields of events name the columns in this order, found --columns",
-        ),
         (e2vid, NO_OPTIONS, "expected whole numbers (times in µs), found t = "),
         (
             lambda f: f.create_dataset("events", data=table("txyp")),

@@ -163,15 +163,6 @@ def test_a_unit_or_an_order_makes_another_store(tmp_path: Path):
     assert stores[ReadOptions("txyp", "ms")][1:] == ([5000, 9000], [1, 3])
 
 
-def test_an_order_that_repeats_the_names_is_taken_and_does_not_concern_arrays_of_their_own(tmp_path: Path):
-    np.save(tmp_path / "a.npy", structured("x y t p", "u2 u2 i8 u1", {letter: TRUE[letter] for letter in "xytp"}))
-    np.savez(tmp_path / "b.npz", **named("t", "x", "y", "p"))
-    for name in ("a.npy", "b.npz"):
-        events = decode(tmp_path / name, size=SIZE, options=ReadOptions("xytp"))
-        for letter, values in TRUE.items():
-            np.testing.assert_array_equal(getattr(events, letter), values)
-
-
 REFUSED: list[tuple[str, Callable[[Path], None], ReadOptions, str]] = [
     (
         "a.npy",
@@ -180,12 +171,6 @@ REFUSED: list[tuple[str, Callable[[Path], None], ReadOptions, str]] = [
         "without such names; the first event is 5, 1, 2, 1. Give their order, such as --columns txyp.",
     ),
     ("a.npy", lambda f: np.save(f, structured("a b c d", "i8 i8 i8 i8")), ReadOptions(), "such as --columns txyp."),
-    (
-        "a.npy",
-        lambda f: np.save(f, structured("x y t p", "u2 u2 i8 u1")),
-        ReadOptions("yxtp"),
-        "expected --columns xytp, because its fields name the columns in this order, found --columns yxtp. Leave it",
-    ),
     ("a.npz", lambda f: np.savez(f, events=table()), ReadOptions(), "such as --columns txyp."),
     ("a.npz", lambda f: np.savez(f, *TRUE.values()), ReadOptions(), "such as --columns txyp."),
     ("a.npz", lambda f: np.savez(f, **named("t", "x", "y", "on")), ReadOptions(), "such as --columns txyp."),
