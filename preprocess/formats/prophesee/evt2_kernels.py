@@ -3,8 +3,8 @@
 The kernel decodes a block of words, starting from the state after the previous block, until the columns are full. It
 returns how it ended, the number of words consumed and the number of events.
 
-A fast sensor sends many events between two words with the time. As long as blocks of words are events alone, they are
-decoded by a loop that is vectorised; the blocks between are decoded word by word.
+A fast sensor sends many events between two words with the time. Blocks that consist only of events are decoded by a
+vectorised loop, the others word by word.
 """
 
 from __future__ import annotations
@@ -26,9 +26,13 @@ from preprocess.formats.prophesee.decoder_state import (
 )
 from preprocess.jit import compile_kernel
 
-# Words that are examined together; that are decoded one by one where those are not events alone; and that are decoded
-# together while they are in the first-level cache.
-_BLOCK, _SOME, _RUN = 64, 256, 2048
+# Words of a block.
+_BLOCK = 64
+# Most words of blocks that are decoded together, so that they are still in the first-level cache.
+_RUN = 2048
+# Words that are decoded one by one after a block with other words than events. Where such blocks follow each other, as
+# in recordings of slow sensors, it doubles each time, because looking at a block in vain costs a tenth of decoding it.
+_LEAST, _MOST = 64, 1024
 
 
 @compile_kernel
@@ -63,6 +67,7 @@ def decode_evt2(words: Any, height: int, width: int, clock: Any, state: Any, t: 
         state[LEFT_OUT] += kind <= 0x1
         state[TRIGGERS] += kind == TRIGGER
         at += 1
+    some = _LEAST
     while at < len(words) and n < len(t):
         most = min(len(words) - at, len(t) - n, _RUN)
         run = _blocks_of_events(words[at : at + most])
@@ -71,8 +76,10 @@ def decode_evt2(words: Any, height: int, width: int, clock: Any, state: Any, t: 
             at, n = at + first, n + first
             if first < run:
                 return OUTSIDE_SENSOR, at, n
+            some = _LEAST
         else:
-            stop = at + min(most, _SOME)
+            stop = at + min(most, some)
+            some = min(2 * some, _MOST)
             ended, at, n = _decode_words(words, at, stop, height, width, clock, state, n, t, x, y, p)
             if ended != GOOD:
                 return ended, at, n
@@ -81,7 +88,7 @@ def decode_evt2(words: Any, height: int, width: int, clock: Any, state: Any, t: 
 
 @njit(nogil=True, error_model="numpy")
 def _blocks_of_events(words: Any) -> Any:
-    """The words at the beginning that are in whole blocks of events alone."""
+    """Number of leading words in whole blocks that consist only of events."""
     for start in range(0, len(words) - _BLOCK + 1, _BLOCK):
         together = np.uint32(0)
         for k in range(start, start + _BLOCK):
@@ -125,7 +132,7 @@ def _decode_words(
     y: Any,
     p: Any,
 ) -> Any:
-    """Decode words one by one, of which there must be room for each; returns as `decode_evt2`."""
+    """Decode words one by one; there must be room for one event per word. Returns as `decode_evt2`."""
     upper = _upper(clock)
     # Unsigned, because Numba takes a negative index from the end, at a cost.
     made: Any = np.uint64(n)

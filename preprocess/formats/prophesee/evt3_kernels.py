@@ -65,9 +65,14 @@ def _of_kind(kind: int, value: int) -> NDArray[np.int64]:
     return table
 
 
-# Whether a word is an event, and which of its bits replace those of the row and of the time.
+# The number of events of a word, the bits of the row that it replaces, and the bits of the time.
 _EVENTS_OF_KIND = _of_kind(0x2, 1).astype(np.uint64)
-_ROW_BITS_OF_KIND, _TIME_BITS_OF_KIND = _of_kind(0x0, 0x7FF), _of_kind(0x6, 0xFFF)
+_ROW_BITS_OF_KIND = _of_kind(0x0, 0x7FF)
+_TIME_BITS_OF_KIND = _of_kind(0x6, 0xFFF)
+
+# Every vector moves the base, also one without events. From here on columns are decoded one by one, before they need
+# more bits than the array of columns has.
+_LARGEST_BASE = 1 << 15
 
 
 @compile_kernel
@@ -142,7 +147,7 @@ def _decode_run(words: Any, height: int, width: int, clock: Any, state: Any, t: 
             if kind == 0x3:
                 base, sign = word & 0x7FF, value >> 11
                 continue
-            if (kind != 0x4 and kind != 0x5) or base < 0:
+            if (kind != 0x4 and kind != 0x5) or base < 0 or base > _LARGEST_BASE:
                 if kind == TRIGGER:
                     triggers += 1
                     continue
@@ -172,7 +177,7 @@ def _are_within(height: int, width: int, x: Any, y: Any) -> Any:
     right, bottom = np.uint16(0), np.uint16(0)
     for k in range(len(x)):
         right, bottom = max(right, x[k]), max(bottom, y[k])
-    return len(x) == 0 or (right < width and bottom < height)
+    return right < width and bottom < height
 
 
 @njit(nogil=True, error_model="numpy", inline="always")
@@ -222,7 +227,7 @@ def _decode_words(words: Any, height: int, width: int, clock: Any, state: Any, t
                 if bits & 1:
                     if row >= height or column >= width:
                         # Stored for the error message.
-                        x[n], y[n] = column, row
+                        x[n], y[n] = min(column, 0xFFFF), row
                         ended = OUTSIDE_SENSOR
                         break
                     t[n], x[n], y[n], p[n] = time, column, row, polarity

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from preprocess.formats.clock_wraps import advance_clock, new_clock
@@ -86,3 +87,22 @@ def test_blocks_equal_words_one_by_one(share_of: Callable[[int], int]):
         np.testing.assert_array_equal(found[4], expected[4])
         endings.add(found[0])
     assert endings == {GOOD, OUTSIDE_SENSOR, UNKNOWN_WORD}
+
+
+@pytest.mark.parametrize("at", [1, 64, 65, 300, 1999])
+@pytest.mark.parametrize(
+    ("word", "ending"),
+    [
+        (WIDTH << 11 | HEIGHT - 1, OUTSIDE_SENSOR),
+        (WIDTH - 1 << 11 | HEIGHT, OUTSIDE_SENSOR),
+        (0x2 << 28, UNKNOWN_WORD),
+        (0x3 << 28, UNKNOWN_WORD),
+        (0x4 << 28, UNKNOWN_WORD),
+    ],
+)
+def test_one_bad_word_among_events_is_found(word: int, ending: int, at: int):
+    words = random_words(np.random.default_rng(4), 2000, 1 << 30, 0)
+    words[0], words[at] = TIME << 28 | 5, word
+    expected, found = word_by_word(words), in_blocks(words, 1 << 17)
+    assert found[:2] == expected[:2] == (ending, at)
+    assert found[2:4] == expected[2:4]

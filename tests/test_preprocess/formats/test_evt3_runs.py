@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from preprocess.formats.clock_wraps import new_clock
 from preprocess.formats.prophesee import evt3_kernels
-from preprocess.formats.prophesee.decoder_state import GOOD, new_state
+from preprocess.formats.prophesee.decoder_state import GOOD, OUTSIDE_SENSOR, new_state
 
 SIZE = 720, 1280
 KINDS = {0x0: 0.2, 0x2: 0.5, 0x3: 0.04, 0x4: 0.1, 0x5: 0.05, 0x6: 0.05, 0x7: 0.01, 0x8: 0.03, 0xA: 0.01, 0xE: 0.01}
@@ -23,6 +23,7 @@ def random_words(rng: np.random.Generator, n: int, invalid: float) -> NDArray[np
     vector = (kinds == 0x4) | (kinds == 0x5) | (kinds == 0x2)
     values[vector] |= rng.integers(0, 2, vector.sum()) << 11
     values[kinds == 0x8] = rng.integers(1, 4, (kinds == 0x8).sum())
+    values[kinds == 0x6] = rng.integers(0, 1 << 12, (kinds == 0x6).sum())
     words = (kinds << 12 | values).astype("<u2")
     wrong = rng.random(n) < invalid
     words[wrong] = rng.integers(0, 1 << 16, wrong.sum())
@@ -70,3 +71,11 @@ def test_runs_equal_words_one_by_one(share_of: Callable[[int], int]):
         np.testing.assert_array_equal(found[4], expected[4])
         stopped += found[0] != GOOD
     assert stopped > 0
+
+
+def test_vectors_without_events_move_the_base_to_no_other_column():
+    """65,544 columns to the right, which 16 bits would store as column 8."""
+    words = np.concatenate([BEGIN, [0x3000], np.full(5462, 0x4000), [0x4001]]).astype("<u2")
+    ended, taken, events, _, _ = in_runs(words, 1 << 17)
+    assert (ended, taken) == (OUTSIDE_SENSOR, len(words) - 1)
+    assert [len(column) for column in events] == [0, 0, 0, 0]
