@@ -58,7 +58,8 @@ test: $(VENV)/.installed-dev
 every-test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 3 $(FILES) -m 'not long'
 
-# What make test leaves out: further searches, clusters, compiled networks and pages of commands, ten seconds or more each.
+# What make test leaves out, about forty tests of ten seconds or more each: most of the searches with Ray, of the clusters
+# of two machines, of the compiled networks, of the benchmarks, of the examples and of the pages of commands.
 test-long: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 3 $(FILES) -m long
 

@@ -97,7 +97,6 @@ def accepted(part: str, epochs: int, folder: Path, monkeypatch: pytest.MonkeyPat
     return {entry["name"]: entry["value"] for entry in read_measurements(file)}
 
 
-@pytest.mark.long
 @pytest.mark.slow
 def test_the_acceptance_trains_from_recordings_and_reports_what_it_promises(tmp_path: Path, monkeypatch):
     values = accepted("training", 1, tmp_path, monkeypatch)

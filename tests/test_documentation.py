@@ -19,7 +19,7 @@ from preprocess.emulator.gestures import emulate_gestures
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 
-# Their commands take minutes, and are further ones of those on the others.
+# Pages whose commands take minutes: make test-long runs them.
 LONG = ("api.md", "extending.md", "training.md")
 
 # A comment of its own in front of a block says why nobody can run it here.

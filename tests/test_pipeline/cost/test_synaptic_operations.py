@@ -264,7 +264,6 @@ assert found[0] == found[1] and found[0].effective_macs > 0, found
 """
 
 
-@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.preloaded
 def test_a_compiled_network_is_counted_as_another():

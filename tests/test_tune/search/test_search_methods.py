@@ -105,7 +105,6 @@ def test_choice_is_trained_anew_on_other_seeds_and_tested_once(
     assert again == final and (folder / FOLDER / "trials").stat().st_mtime_ns == before
 
 
-@pytest.mark.long
 def test_population_goes_on_from_its_best_and_its_choice_is_trained_in_the_same_parts(
     tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None
 ):
@@ -186,7 +185,6 @@ def test_trial_that_memory_does_not_hold_is_trained_in_pieces_and_marked(
     assert any("1 trial did not fit in memory" in sentence for sentence in findings.sentences())
 
 
-@pytest.mark.long
 def test_what_a_trial_takes_is_measured_before_several_run(
     tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None
 ):
