@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from pipeline.data.time_first_collate import time_first_collate as time_first_collate
     from pipeline.evaluation.evaluate_call import evaluate as evaluate
     from pipeline.evaluation.losses import spiking_loss as spiking_loss
-    from pipeline.evaluation.prediction import Prediction as Prediction
     from pipeline.evaluation.run_result import RunResult as RunResult
+    from pipeline.evaluation.trained_network import Prediction as Prediction
     from pipeline.evaluation.trained_network import TrainedNetwork as TrainedNetwork
     from pipeline.evaluation.trained_network import load_run as load_run
     from pipeline.neurons.clif.node import CLIFNode as CLIFNode
@@ -52,7 +52,7 @@ _HOMES = {
     "evaluate": "pipeline.evaluation.evaluate_call",
     "load_run": "pipeline.evaluation.trained_network",
     "TrainedNetwork": "pipeline.evaluation.trained_network",
-    "Prediction": "pipeline.evaluation.prediction",
+    "Prediction": "pipeline.evaluation.trained_network",
     "FrameDataset": "pipeline.data.dataset",
     "time_first_collate": "pipeline.data.time_first_collate",
     "LIFNode": "pipeline.neurons.lif.node",

@@ -1,4 +1,4 @@
-"""The tables of train, evaluate and runs; fractions are shown as percentages."""
+"""The tables of train and evaluate, and cells of that of runs."""
 
 from __future__ import annotations
 

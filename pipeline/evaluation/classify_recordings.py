@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.loader import FrameLoader
-from pipeline.evaluation.prediction import Prediction
-from pipeline.evaluation.trained_network import TrainedNetwork
+from pipeline.evaluation.trained_network import Prediction, TrainedNetwork
 from pipeline.evaluation.wilson_interval import accuracy_interval
 from preprocess.building.build_event_store import build_event_store
 from preprocess.datasets.images.image_file import read_image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,29 @@ from pipeline.data.time_order import reorder_steps
 from pipeline.evaluation.evaluate_run import run_cache
 from pipeline.evaluation.finished_run import load_weights_into
 from pipeline.evaluation.losses import answer_mask
-from pipeline.evaluation.prediction import Prediction
 from pipeline.kernels.tensors import repeated
 from pipeline.runs.run_folder import Run, open_run
 from pipeline.runtime.device import choose_device
 from preprocess.binning.count_events import bin_events
 from preprocess.errors import RecordingError, RunError
 from preprocess.events import Events
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The prediction of a network for one sample.
+
+    Attributes:
+        label: Number of the predicted class.
+        name: Name of the predicted class.
+        confidence: Softmax of the mean logits for the predicted class; not calibrated.
+        logits: Mean of the logits over the time steps that count, float32, shape (classes,).
+    """
+
+    label: int
+    name: str
+    confidence: float
+    logits: NDArray[np.float32]
 
 
 class TrainedNetwork:

@@ -31,7 +31,6 @@ from pipeline.runs.checkpoint import BEST, CHECKPOINT, Best, Checkpoint
 from pipeline.runs.environment_record import describe_environment
 from pipeline.runs.result_json import COST_COLUMNS, MetricsRow, ResultJson, TimingRow
 from pipeline.runs.run_folder import Run, holding
-from pipeline.runs.start_from import check_beginning, find_start, same_selection
 from pipeline.runs.tensorboard import Scalars
 from pipeline.runtime.device import compute_device, peak_memory_mb
 from pipeline.runtime.distributed import Group, group_from_env, joined, share_of
@@ -40,7 +39,14 @@ from pipeline.training.early_stopping import stops_early
 from pipeline.training.given_network import check_given, describe_network, load_finished
 from pipeline.training.learner import Learner
 from pipeline.training.non_finite import advice, check_finite
-from pipeline.training.resume import note_changed_environment, read_state, restore_learner
+from pipeline.training.resume import (
+    check_beginning,
+    find_start,
+    note_changed_environment,
+    read_state,
+    restore_learner,
+    same_selection,
+)
 from pipeline.training.schedule import learning_rate
 from preprocess.errors import ConfigError, RunError
 from preprocess.files import copy_whole, read_json, read_lines, write_json, write_lines

@@ -55,7 +55,7 @@ OWN_MODULES = (
     *("preprocess.emulator.gestures", "preprocess.building.build_event_store", "pipeline.cli"),
     *("pipeline.commands.train", "pipeline.training.train_run", "pipeline.evaluation.evaluate_run"),
     *("tune.cli", "tune.commands.tune", "tune.commands.compare"),
-    *("tune.commands.report", "tune.comparison.run_comparison", "tune.search.run_search", "tune.search.final_test"),
+    *("tune.commands.report", "tune.comparison.run_comparison", "tune.search.run_search", "tune.search.final_runs"),
     *("tune.search.search_figures", "tune.search.start_notes", "tune.trials.worker", "tune.trials.custom_code"),
     *("tune.cluster.node_process",),
 )

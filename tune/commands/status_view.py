@@ -18,7 +18,7 @@ from tune.objective.objective_folder import FILE as OBJECTIVE
 from tune.rendering.labels import duration, short_name, short_value
 from tune.rendering.table import Table, format_percent
 from tune.search import search_plan as search_plan
-from tune.search.final_test import FOLDER, Final, read_final
+from tune.search.final_runs import FOLDER, Final, read_final
 from tune.trials.live_status import STALE_S, driver_lives, read_live_status
 from tune.trials.results_tables import collect_results, differing_fields, score_columns
 
@@ -42,7 +42,7 @@ class Status:
         epochs: The number of epochs of each trial, when complete.
         seconds: From the start of the first trial to now, or to the last change if nothing is running.
         live: The last status that the driver wrote (`tune.trials.live_status`), while one works there.
-        final: The final evaluation of a search (`tune.search.final_test`).
+        final: The final evaluation of a search (`tune.search.final_runs`).
         testing: The number of final runs with each status, while they are running.
         untested: Whether a search has a requested final evaluation that is not complete.
     """

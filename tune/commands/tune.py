@@ -23,7 +23,7 @@ from tune.search.registry import SEARCH_METHODS
 from tune.trials.experiment_trackers import tracker_callbacks, tracker_errors
 
 if TYPE_CHECKING:
-    from tune.search.final_test import Final
+    from tune.search.final_runs import Final
     from tune.search.search_plan import Search
     from tune.search.search_summary import Findings
 
@@ -167,7 +167,7 @@ def run(argv: list[str]) -> None:
     search, folder = _resumed(arguments, argv) if arguments.resume is not None else _started(arguments)
     from tune.cluster.ray_session import RaySession
     from tune.resources.storage_settings import with_kept_storage
-    from tune.search.final_test import run_final
+    from tune.search.final_runs import run_final
     from tune.search.run_search import run_search
     from tune.search.start_notes import search_notes
     from tune.trials.custom_code import check_folder_code

@@ -11,7 +11,7 @@ from tune.rendering.labels import short_name
 from tune.rendering.table import format_percent
 from tune.report.section import Card, Picture, Section, draw_picture, environment_of, open_with, settings_of
 from tune.search.budget_figure import draw_budget, read_spending
-from tune.search.final_test import read_final
+from tune.search.final_runs import read_final
 from tune.search.search_figures import draw_accuracy, draw_heat_map
 from tune.search.search_plan import read_search
 from tune.search.search_summary import Findings, describe_values, read_findings

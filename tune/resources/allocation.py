@@ -11,9 +11,6 @@ from preprocess.errors import ConfigError
 
 # The fraction of a machine's free memory that trials may use: only one trial is measured, and cached files need room.
 MEMORY_SHARE = 0.9
-# How much more memory, main or a GPU's, a trial needs than its measured first step: later epochs also keep metrics,
-# prefetched batches and freed blocks.
-MEMORY_MARGIN = 1.2
 # Small networks leave a GPU idle between their steps; with more trials than this on one GPU, they only take turns.
 _MOST_ON_A_GPU = 4
 

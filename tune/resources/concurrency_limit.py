@@ -6,7 +6,7 @@ import sys
 import time
 
 from tune.resources.allocation import TrialResources, trials_that_fit
-from tune.resources.measured_allocation import nodes_of_ray
+from tune.resources.measure_and_allocate import nodes_of_ray
 
 # Seconds between checks for machines that joined or left the cluster.
 _NODES_S = 10.0

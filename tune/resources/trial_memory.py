@@ -18,7 +18,11 @@ from preprocess.store.frame_cache import FrameCache
 from preprocess.store.imported_frames import open_dataset
 from tune.cluster.node_caches import NodeCaches
 from tune.cluster.registered_code import pack_registrations, unpack_registrations
-from tune.resources.allocation import MEMORY_MARGIN, MemoryNeed
+from tune.resources.allocation import MemoryNeed
+
+# How much more memory, main or a GPU's, a trial needs than its measured first step: later epochs also keep metrics,
+# prefetched batches and freed blocks.
+_MARGIN = 1.2
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def measure_need(config: RunConfig, caches: NodeCaches, *, gpu: bool) -> MemoryN
         return MemoryNeed()
     if found is None:
         return MemoryNeed(fits=False)
-    return MemoryNeed(found[0] * MEMORY_MARGIN, found[1] * MEMORY_MARGIN)
+    return MemoryNeed(found[0] * _MARGIN, found[1] * _MARGIN)
 
 
 def _measure(plain: dict[str, Any], caches: NodeCaches, gpu: bool, registered: bytes) -> tuple[float, float] | None:

@@ -160,7 +160,7 @@ def _search_config(
     progress: Progress | None,
 ) -> SearchResult:
     from tune.cluster.ray_session import ray_running
-    from tune.search.final_test import run_final
+    from tune.search.final_runs import run_final
     from tune.search.run_search import run_search
     from tune.search.search_plan import plan_search
 

@@ -38,7 +38,7 @@ def write_figures(folder: Path, rows: Rows, fields: Sequence[str], about: str, o
 
     Args:
         folder: ``figures`` of the search.
-        rows: As `tune.search.repeats.group_rows` gives them, with the columns T, tau and neuron.
+        rows: As `tune.search.repeated_rows.group_rows` gives them, with the columns T, tau and neuron.
         fields: The searched field paths.
         about: Data set and split, and whether the data are emulated; the heading of the figures.
         objectives: The objectives of the search.

@@ -17,7 +17,7 @@ from preprocess.terminal.plural import counted
 from tune.rendering.labels import short_name, short_value
 from tune.rendering.table import Table, format_percent
 from tune.search.pareto import OBJECTIVES, pareto_front
-from tune.search.repeats import group_rows
+from tune.search.repeated_rows import group_rows
 from tune.search.search_plan import Search
 from tune.trials.ledger import Ledger
 from tune.trials.results_tables import collect_results, write_results
@@ -49,7 +49,7 @@ class Findings:
 
     @cached_property
     def points(self) -> list[dict[str, Any]]:
-        """A row for each configuration (`tune.search.repeats.group_rows`); earlier generations of pbt have none."""
+        """A row for each configuration, by `repeated_rows.group_rows`; earlier generations of pbt have none."""
         end = self.search.config.schedule.last_epoch
         parts = self.search.traits.generations
         full = [not parts or config.schedule.last_epoch == end for config in self.search.configs()]

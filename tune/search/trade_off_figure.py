@@ -52,7 +52,7 @@ def draw_trade_off(rows: Rows, about: str, objectives: Sequence[str] = ()) -> Fi
     """Draw validation accuracy against each cost: one point per complete trial, and a line along the Pareto front.
 
     Args:
-        rows: As `tune.search.repeats.group_rows` gives them; at least one cost must differ (`costs_of`).
+        rows: As `tune.search.repeated_rows.group_rows` gives them; at least one cost must differ (`costs_of`).
         about: Data set and split, and whether the data are emulated; the heading of the figure.
         objectives: The objectives of the search, whose costs are drawn too.
     """

@@ -33,7 +33,7 @@ from tune.cluster.storage_check import connect_storage, write_token
 from tune.cluster.trial_storage import TrialStorage
 from tune.resources.allocation import TrialResources
 from tune.resources.concurrency_limit import ConcurrencyLimit
-from tune.resources.measured_allocation import MeasuredNeeds, decide_resources, nodes_of_ray
+from tune.resources.measure_and_allocate import MeasuredNeeds, decide_resources, nodes_of_ray
 from tune.trials.ledger import CODE, Ledger, TrialRecord
 from tune.trials.live_status import LiveStatus
 from tune.trials.progress_view import TrialView, view_on_stderr

@@ -18,7 +18,7 @@ from tune.comparison.comparison_plan import compare_neurons
 from tune.comparison.run_comparison import compare
 from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
-from tune.search.final_test import run_final
+from tune.search.final_runs import run_final
 from tune.search.options import SearchOptions
 from tune.search.run_search import run_search
 from tune.search.search_plan import plan_search

@@ -17,7 +17,7 @@ from preprocess.files import read_lines
 from tune.resources.allocation import ResourceRequest
 from tune.resources.execution_options import ExecutionOptions
 from tune.search.extreme_configs import extreme_configs
-from tune.search.final_test import FOLDER, run_final
+from tune.search.final_runs import FOLDER, run_final
 from tune.search.options import SearchOptions
 from tune.search.run_search import run_search
 from tune.search.search_plan import Search, plan_search, read_search

@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.config.run_config import RunConfig, override
 from tune.cluster.nodes import free_gpu_memory
-from tune.resources import measured_allocation
+from tune.resources import measure_and_allocate
 from tune.resources.allocation import MemoryNeed, ResourceRequest, TrialResources
-from tune.resources.measured_allocation import MeasuredNeeds, decide_resources
+from tune.resources.measure_and_allocate import MeasuredNeeds, decide_resources
 from tune.resources.trial_memory import Extent
 
 GIB = 2**30
@@ -28,13 +28,13 @@ def one_gpu(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
         return MemoryNeed(1 * GIB, 5 * GIB * gpu)
 
     node = {"Alive": True, "NodeID": "one", "Resources": {"CPU": 8.0, "GPU": 1.0, "memory": 64.0 * GIB}}
-    monkeypatch.setattr(measured_allocation.ray, "nodes", lambda: [node])
-    monkeypatch.setattr(measured_allocation, "gpu_memory_of_nodes", lambda: {"one": 24.0 * GIB})
-    monkeypatch.setattr(measured_allocation, "measure_need", measure)
+    monkeypatch.setattr(measure_and_allocate.ray, "nodes", lambda: [node])
+    monkeypatch.setattr(measure_and_allocate, "gpu_memory_of_nodes", lambda: {"one": 24.0 * GIB})
+    monkeypatch.setattr(measure_and_allocate, "measure_need", measure)
     monkeypatch.setattr(
-        measured_allocation, "measure_extents", lambda names, cache: {name: Extent(128, 128, 6, 7) for name in names}
+        measure_and_allocate, "measure_extents", lambda names, cache: {name: Extent(128, 128, 6, 7) for name in names}
     )
-    monkeypatch.setattr(measured_allocation, "ensure_every_frames", lambda *words, **more: None)
+    monkeypatch.setattr(measure_and_allocate, "ensure_every_frames", lambda *words, **more: None)
     return measured
 
 
@@ -63,7 +63,7 @@ def test_nothing_is_measured_for_a_single_trial_or_where_the_user_said_how_many(
 def test_a_gpu_whose_memory_nobody_tells_has_one_trial(
     one_gpu: list[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(measured_allocation, "gpu_memory_of_nodes", dict)
+    monkeypatch.setattr(measure_and_allocate, "gpu_memory_of_nodes", dict)
     assert share_of(tmp_path) == TrialResources(1, 8, 1.0, "cuda", 1 * GIB)
 
 

@@ -12,7 +12,7 @@ from made_up import write_search
 from test_search_figures import words_of
 
 from pipeline.config.run_config import fingerprint, override
-from tune.search.repeats import group_rows
+from tune.search.repeated_rows import group_rows
 from tune.search.search_summary import read_findings, write_findings
 from tune.trials.ledger import Ledger
 from tune.trials.trial_ranking import rank
