@@ -17,7 +17,7 @@ from preprocess.datasets import find_layout
 from preprocess.emulator.gestures import emulate_gestures
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "SECURITY.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 
 # Pages whose commands take minutes: make test-long runs them.
 LONG = ("api.md", "extending.md", "training.md")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -63,6 +64,44 @@ def test_every_folder_of_modules_is_a_package_that_says_what_is_in_it():
 def test_files_are_short():
     lengths = {name_of(path): len(path.read_text().splitlines()) for path in MODULES}
     assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
+
+
+# Calls that run a shell, code in a text, or whatever a pickle names, and the files in which one is meant.
+RUNS_CODE = re.compile(
+    r"\bshell=True|\bos\.(?:system|popen)\(|(?<![\w.])(?:eval|exec)\(|\ballow_pickle=True|\bweights_only=False"
+    r"|\b\w*pickle\.loads?\(|\bread_pickle\(|\bjoblib\.load\(|\btorch\.load\((?!.*weights_only=True)|\byaml\.(?!safe_load)\w*load"
+)
+MEANT = {"tune/cluster/registered_code.py"}  # what the driver of a cluster sends to its workers
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "subprocess.run(x, shell=True)",
+        "os.system(x)",
+        "y = eval(x)",
+        "pickle.load(x)",
+        "cloudpickle.loads(x)",
+        "pd.read_pickle(x)",
+        "np.load(x, allow_pickle=True)",
+        "torch.load(x)",
+        "torch.load(x, weights_only=False)",
+        "yaml.load(x)",
+    ],
+)
+def test_calls_that_run_code_are_recognised(line: str):
+    assert RUNS_CODE.search(line)
+
+
+def test_no_module_runs_a_shell_or_whatever_a_file_contains():
+    found = {name_of(path) for path in MODULES if RUNS_CODE.search(path.read_text())}
+    assert found == MEANT
+
+
+def test_no_module_opens_a_port_itself():
+    """Ray does in searches, and torch between the processes of torchrun."""
+    opens = re.compile(r"\.listen\(|create_server\(|start_server\(|\bsocketserver\b|\bhttp\.server\b")
+    assert [name_of(path) for path in MODULES if opens.search(path.read_text())] == []
 
 
 def test_tests_mirror_the_folders():

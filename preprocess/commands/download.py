@@ -20,8 +20,7 @@ class Arguments:
     Run the same command again to resume an interrupted download.
 
     DVS128-Gesture is published cut into samples, with times in whole ms. IBM's original recordings cannot be
-    downloaded by a program: the command prints how to get them, and checks them if they are in the folder. No checksum
-    is published for Tiny ImageNet: its archive is checked by the CRC-32 of each file in it.
+    downloaded by a program: the command prints how to get them, and checks them if they are in the folder.
 
     Example: spikeloom download n-mnist --out data/n-mnist
     """

@@ -54,7 +54,7 @@ class Dataset:
         forms: The forms in which its recordings can be stored.
         archives: The archives in which it is published, and the folder that each one is unpacked to.
         download: The class with the addresses and MD5 checksums of its archives, as ``package.module:Class``, or the
-            address of its archive if no checksum is published; "" if it cannot be downloaded.
+            address of its archive, followed by ``#md5=`` and the checksum; "" if it cannot be downloaded.
         caches: The names of its caches; all other names are custom.
         published: Its published size, by the beginning of the name of its caches.
         validation_users: Users of the official training split whose samples form the validation split; if empty,

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import zipfile
-import zlib
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -28,8 +26,7 @@ class Remote:
     Attributes:
         url: Address.
         name: Local file name, under which `preprocess` unpacks it.
-        md5: MD5 checksum of the content, hexadecimal; "" if none is published, which is for .zip only: it contains
-            checksums of its files.
+        md5: MD5 checksum of the content, hexadecimal.
     """
 
     url: str
@@ -41,7 +38,8 @@ def list_remotes(dataset: str) -> tuple[Remote, ...]:
     """The files of a data set according to tonic or torchvision, which are loaded, and torch with them."""
     module, _, kind = DOWNLOADS[dataset].partition(":")
     if kind.startswith("//"):
-        return (Remote(DOWNLOADS[dataset], kind.rpartition("/")[2], ""),)
+        url, _, md5 = DOWNLOADS[dataset].partition("#md5=")
+        return (Remote(url, url.rpartition("/")[2], md5),)
     t = getattr(import_module(module), kind)
     if hasattr(t, "tgz_md5"):
         return (Remote(t.url, t.filename, t.tgz_md5),)
@@ -80,8 +78,6 @@ def download(dataset: str, out: Path, *, notify: Notify) -> list[Path]:
             notify(f"{path}: already complete")
         else:
             notify(f"{remote.url}: downloading to {path}")
-            if not remote.md5:
-                notify(f"{remote.name}: no checksum is published; the CRC-32 of each file in it is checked instead")
             message = _fetch(remote, path)
             if message:
                 errors.append(message)
@@ -102,9 +98,8 @@ def _fetch(remote: Remote, path: Path) -> str | None:
         with contextlib.redirect_stdout(io.StringIO()):
             download_url(remote.url, str(path.parent), temporary.name)
         if not _is_intact(temporary, remote):
-            found = "another MD5 checksum" if remote.md5 else "a damaged file"
-            size = temporary.stat().st_size
-            return _by_hand(remote, path, f"{size:,} bytes with {found}, as after an interrupted transfer")
+            found = f"{temporary.stat().st_size:,} bytes with another MD5 checksum, as after an interrupted transfer"
+            return _by_hand(remote, path, found)
         temporary.replace(path)
     except Exception as error:  # urllib, http and tonic raise many kinds
         return _by_hand(remote, path, " ".join(str(error).split()) or type(error).__name__)
@@ -114,19 +109,12 @@ def _fetch(remote: Remote, path: Path) -> str | None:
 
 
 def _is_intact(path: Path, remote: Remote) -> bool:
-    if remote.md5:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "md5").hexdigest() == remote.md5
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, zlib.error, EOFError):
-        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest() == remote.md5
 
 
 def _by_hand(remote: Remote, path: Path, found: str) -> str:
-    checksum = f"MD5 {remote.md5}" if remote.md5 else "no checksum is published"
     return (
         f"{remote.url}: expected the archive {remote.name}, found {found.rstrip('.')}. Run the same command again, or "
-        f"download it with a browser, save it as {path} ({checksum}), and continue with preprocess."
+        f"download it with a browser, save it as {path} (MD5 {remote.md5}), and continue with preprocess."
     )

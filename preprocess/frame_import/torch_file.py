@@ -51,6 +51,9 @@ _OPCODES = frozenset(
 _MOST_PICKLE_BYTES = 1 << 20
 _MOST_DIMENSIONS = 8
 _MOST_VALUES = 1 << 32
+# A file may repeat values, with strides of 0, and objects: at most so much beyond its own bytes.
+_MOST_REPEATED_BYTES = 1 << 28
+_MOST_REPEATED_OBJECTS = 1 << 16
 _GLOBALS = frozenset(
     ["torch._utils _rebuild_tensor_v2", "collections OrderedDict", *(f"torch {storage}" for storage in _DTYPES)]
 )
@@ -146,14 +149,15 @@ def _load(file: IO[bytes]) -> Any:
     return _Unpickler(io.BytesIO(file.read(end - start))).load()
 
 
-def _read_archive(file: IO[bytes]) -> Any:
+def _read_archive(file: io.BytesIO) -> Any:
     with zipfile.ZipFile(file) as archive:
         members = {info.filename: info for info in archive.infolist()}
         (pickled,) = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
         folder = pickled.removesuffix("data.pkl")
         if members[pickled].file_size > _MOST_PICKLE_BYTES:
             raise _Refused(f"a pickle of {members[pickled].file_size:,} bytes")
-        big = folder + "byteorder" in members and archive.read(folder + "byteorder") == b"big"
+        stated = members.get(f"{folder}byteorder")
+        big = stated is not None and stated.file_size == 3 and archive.read(stated) == b"big"
         order = ">" if big else "<"
 
         def content(storage: _Storage) -> NDArray[Any]:
@@ -164,10 +168,12 @@ def _read_archive(file: IO[bytes]) -> Any:
                 raise ValueError("a storage of another size")
             return np.frombuffer(archive.read(info), dtype)
 
-        return _filled(_load(io.BytesIO(archive.read(pickled))), content)
+        found = _load(io.BytesIO(archive.read(pickled)))
+        _tensors(found, file)
+        return _filled(found, content)
 
 
-def _read_pickles(file: IO[bytes]) -> Any:
+def _read_pickles(file: io.BytesIO) -> Any:
     if file.read(len(_FIRST)) != _FIRST:
         raise ValueError("other first bytes")
     file.seek(0)
@@ -176,7 +182,7 @@ def _read_pickles(file: IO[bytes]) -> Any:
     order = "<" if _load(file).get("little_endian", True) else ">"
     found, keys = _load(file), _load(file)
     storages: dict[str, bytes] = {}
-    sizes = {storage.key: np.dtype(storage.dtype).itemsize for storage in _storages(found)}
+    sizes = {tensor.storage.key: np.dtype(tensor.storage.dtype).itemsize for tensor in _tensors(found, file)}
     for key in keys:
         length = int.from_bytes(file.read(8), "little" if order == "<" else "big")
         storages[key] = file.read(length * sizes[key])
@@ -189,11 +195,22 @@ def _read_pickles(file: IO[bytes]) -> Any:
     return _filled(found, content)
 
 
-def _storages(found: Any) -> list[_Storage]:
-    if isinstance(found, _Tensor):
-        return [found.storage]
-    inner = found.values() if isinstance(found, Mapping) else found if isinstance(found, list | tuple) else ()
-    return [storage for item in inner for storage in _storages(item)]
+def _tensors(found: Any, file: io.BytesIO) -> list[_Tensor]:
+    """The tensors in an object; _Refused if they are much larger than the file, or the objects more than its bytes."""
+    tensors: list[_Tensor] = []
+    waiting, objects, size = [found], 0, 0
+    bytes_of_file = len(file.getbuffer())
+    while waiting:
+        item = waiting.pop()
+        objects += 1
+        if isinstance(item, _Tensor):
+            tensors.append(item)
+            size += math.prod(item.shape) * np.dtype(item.storage.dtype).itemsize
+        elif isinstance(item, Mapping | list | tuple):
+            waiting += item.values() if isinstance(item, Mapping) else item
+        if size > bytes_of_file + _MOST_REPEATED_BYTES or objects > bytes_of_file + _MOST_REPEATED_OBJECTS:
+            raise _Refused(f"repeated ones, {objects:,} objects with {size:,} bytes or more")
+    return tensors
 
 
 def _filled(found: Any, content: Callable[[_Storage], NDArray[Any]]) -> Any:

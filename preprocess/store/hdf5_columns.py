@@ -5,6 +5,7 @@ h5py's `create_dataset` and indexing take twice the time, which dominates the op
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import h5py
@@ -40,8 +41,13 @@ def read_column(group: h5py.Group, name: str) -> NDArray[Any]:
     Raises:
         KeyError: If there is no such dataset.
         OSError: If it cannot be read, or a checksum does not match.
+        ValueError: If the file contains fewer values than the column claims to have.
     """
     dataset = h5d.open(group.id, name.encode())
+    claimed, stored = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.get_storage_size()
+    if claimed > stored:
+        # HDF5 would fill up what was never written. Columns are not compressed.
+        raise ValueError(f"{name} claims {claimed:,} bytes, and the file has {stored:,} of them")
     values = np.empty(dataset.shape, dataset.dtype)
     if values.size:
         dataset.read(h5s.ALL, h5s.ALL, values)

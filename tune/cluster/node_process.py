@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tune.cluster.head_node import ClusterError, check_answers, check_compatible, listens
-from tune.cluster.ray_session import ENVIRONMENT, short_temporary_root, token_file, use_token
+from tune.cluster.ray_session import ENVIRONMENT, make_token, short_temporary_root, token_file, use_token
 
 PORT = 6379
 _LOOPBACK = "127.0.0.1"
@@ -134,7 +133,7 @@ def start_member(
             raise ClusterError(f"--port {port}: expected a free port of {ip}, found one in use. Choose another --port.")
         argv = ["--head", "--port", str(port), "--include-dashboard=false", "--node-ip-address", ip]
         member_of = f"{ip}:{port}"
-        _have_token()
+        make_token()
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     else:
         member_of = address
@@ -157,15 +156,6 @@ def start_member(
         stop_member(member)
         raise
     return member
-
-
-def _have_token() -> None:
-    """Create the token of this user's clusters when the first head starts."""
-    path = token_file()
-    if "RAY_AUTH_TOKEN" not in os.environ and not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
 
 
 def _spawn(argv: list[str], folder: Path) -> subprocess.Popen[bytes]:

@@ -131,6 +131,10 @@ def _start(folder: Path) -> None:
 
     hint = "Run again when the machine is less busy; if that does not help, check the free memory and disk space"
     with _own_sigterm(), _named_errors("Ray did not start on this machine", hint):
+        # Ray listens on every address of the machine, and runs what anyone with the token sends.
+        if os.environ.get("RAY_AUTH_MODE", "token") == "token":
+            make_token()
+        use_token()
         ray.init(
             address="local",
             num_cpus=len(os.sched_getaffinity(0)),
@@ -146,6 +150,20 @@ def _start(folder: Path) -> None:
 def token_file() -> Path:
     """Where Ray keeps this user's token, without which a cluster refuses every command."""
     return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
+
+
+def make_token() -> None:
+    """Create this user's token if there is none; Ray would create one that other users may read, by the umask."""
+    path = token_file()
+    if "RAY_AUTH_TOKEN" not in os.environ and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Another process may make it at the same time.
+        with contextlib.suppress(FileExistsError), open(path, "x", opener=_private) as file:
+            file.write(secrets.token_hex(32))
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def use_token() -> bool:

@@ -121,6 +121,10 @@ def _own_root(trial: str) -> tuple[Path, FileLock]:
     remove_abandoned()
     trials = _trials_here()
     trials.mkdir(mode=0o700, exist_ok=True)
+    # Another user could have made it, and would then write what the trial reads.
+    found = trials.lstat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise RunError(f"{trials}: expected a folder that only you can use, found another. Remove it, or set TMPDIR.")
     root = trials / f"{trial}-{secrets.token_hex(4)}"
     lock = FileLock(root.with_suffix(".lock"))
     # The folder is made under the lock: a folder whose lock is free was abandoned.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import pickletools
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,10 @@ def read_arrays(content: bytes) -> dict[str, Any]:
         Refused: If there is anything but plain values and numeric arrays, or the pickle ends early.
     """
     try:
+        for number, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+            # Python makes a table as long as an index, which no pickle that it wrote has beyond its operations.
+            if opcode.name in ("PUT", "LONG_BINPUT") and (argument is None or argument > number):
+                raise Refused("a damaged pickle")
         # Reading from memory never allocates more than the file has, whatever lengths it claims.
         found = _Unpickler(io.BytesIO(content), encoding="latin1").load()
         if not isinstance(found, dict):

@@ -108,7 +108,8 @@ DATASET = Dataset(
     "tiny-imagenet",
     (Form("folders of JPEG", f"tiny-imagenet-200 with train and val/{_NOTES}", _fits, _read),),
     archives={"tiny-imagenet-200.zip": "tiny-imagenet-200"},
-    download="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+    # Stanford publishes no checksum; this is the one that other libraries, such as Avalanche, check.
+    download="https://cs231n.stanford.edu/tiny-imagenet-200.zip#md5=90528d7ca1a48142e341f4ef8d21d0de",
     caches=(CacheKind("tiny-imagenet"),),
     published={"tiny-imagenet": Published(SIDE, SIDE, _CLASSES, 100_000, images=True)},
 )

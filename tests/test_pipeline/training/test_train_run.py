@@ -263,6 +263,20 @@ def test_warm_up_rises_to_the_learning_rate_and_constant_keeps_it():
     assert [learning_rate(config, epoch) for epoch in (1, 2, 3, 4, 8)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
 
 
+@pytest.mark.parametrize("umask", [0o007, 0o077])
+def test_files_of_caches_and_runs_have_the_permissions_that_the_user_chose(tmp_path: Path, umask: int):
+    before = os.umask(umask)
+    try:
+        cache = tiny_cache(tmp_path / "data")
+        train_run(override(TINY, {"schedule.epochs": 1}), tmp_path / "runs" / "one", cache)
+    finally:
+        os.umask(before)
+    made = [path for name in ("data", "runs") for path in (tmp_path / name).rglob("*")]
+    assert {"events.h5", "checkpoint.pt", "result.json", ".lock"} <= {path.name for path in made}
+    expected = {path: (0o777 if path.is_dir() else 0o666) & ~umask for path in made}
+    assert {path: path.stat().st_mode & 0o777 for path in made} == expected
+
+
 def test_runs_below_a_folder_are_found(cache: Path, tmp_path: Path):
     train_run(TINY, tmp_path / "a" / "one", cache)
     train_run(replace(TINY, seed=8), tmp_path / "two", cache)

@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -185,6 +186,18 @@ def test_a_pickle_runs_no_code(tmp_path: Path, protocol: int):
     with pytest.raises(Refused, match=r"(nt|posix)\.mkdir"):
         read_arrays(content)
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("operation", [b"r\xff\xff\xff\x00", b"p16777215\n"], ids=["LONG_BINPUT", "PUT"])
+def test_nothing_is_allocated_because_a_pickle_claims_it(operation: bytes):
+    """Python makes a table as long as the index of an operation."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refused, match="a damaged pickle"):
+            read_arrays(b"\x80\x02}" + operation + b".")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])

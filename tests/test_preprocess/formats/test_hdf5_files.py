@@ -250,7 +250,7 @@ def test_a_missing_filter_is_named_with_its_source(tmp_path: Path, monkeypatch: 
         decode(path)
 
 
-def test_a_filter_that_is_not_listed_is_refused_before_its_library_is_looked_for(
+def test_a_filter_that_is_not_listed_is_refused_before_its_library_is_sought(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     path = compressed_by(tmp_path / "a.h5", 40_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -237,13 +238,18 @@ def test_every_fault_is_a_line(tmp_path: Path):
     np.savez(place / "text.npz", frames=np.full((4, 2, 6, 8), "a"))
     np.savez(place / "other.npz", images=np.ones((4, 2, 6, 8)))
     (place / "cut.npz").write_bytes((place / "wide.npz").read_bytes()[:300])
+    with zipfile.ZipFile(place / "claims.npz", "w") as archive, archive.open("frames.npy", "w") as file:
+        about = {"descr": "<f8", "fortran_order": False, "shape": (1 << 20, 2, 1 << 12, 1 << 12)}
+        np.lib.format.write_array_header_1_0(file, about)
     with pytest.raises(RecordingError) as refused:
         import_frames(source, "own", tmp_path / "cache")
     lines = {Path(line.split(": ")[0]).stem: line for line in refused.value.errors}
-    assert len(refused.value.errors) == len(lines) == 6
+    assert len(refused.value.errors) == len(lines) == 7
     assert "expected finite values" in lines["nan"] and "expected 6x8 pixels" in lines["wide"]
     assert "found an array of shape (2, 6, 8)" in lines["flat"] and "expected frames of numbers" in lines["text"]
     assert "expected an array 'frames'" in lines["other"] and "cannot be read" in lines["cut"]
+    # Before memory for it is allocated.
+    assert "cannot be read (an array of shape (1048576, 2, 4096, 4096) and type float64)" in lines["claims"]
 
 
 def test_folders_without_frames_or_with_two_sets_are_refused(tmp_path: Path):

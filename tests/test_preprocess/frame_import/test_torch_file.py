@@ -78,6 +78,30 @@ def test_other_files_are_refused_in_a_line(content: bytes, tmp_path: Path):
     assert len(refused.value.errors) == 1 and str(path) in str(refused.value)
 
 
+def nested(levels: int) -> list[Any]:
+    """A list that has each list below twice, written once."""
+    found: list[Any] = [torch.zeros(1)]
+    for _ in range(levels):
+        found = [found, found]
+    return found
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "content", [[torch.zeros(1).expand(1 << 30), 1], [torch.zeros(1).expand(1 << 25)] * 9, nested(40)], ids=[*"abc"]
+)
+def test_what_a_small_file_repeats_is_refused_before_it_is_made(archive: bool, content: Any, tmp_path: Path):
+    path = tmp_path / "a.pt"
+    torch.save(content, path, _use_new_zipfile_serialization=archive)
+    tracemalloc.start()
+    try:
+        with pytest.raises(RecordingError, match=r"expected tensors and plain values, found repeated ones, .* objects"):
+            read_torch_file(path)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+
+
 @BOTH
 def test_mutated_files_are_read_or_refused_in_bounded_memory(
     archive: bool, tmp_path: Path, share_of: Callable[[int], int]

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
+from messages import refuses
 from tiny_layout import TinyLayout, TinySample, TinySource, random_events, save_events, tiny_layout
 
 from preprocess.building.build_event_store import build_event_store
@@ -203,6 +204,18 @@ def test_a_changed_description_is_refused(store_path: Path, tmp_path: Path, edit
         open_events(path)
     assert message in str(error.value)
     assert str(path) in str(error.value) and len(error.value.errors) == 1
+
+
+def test_a_column_that_claims_more_than_its_file_has_is_refused(store_path: Path, tmp_path: Path):
+    def claim(file: h5py.File) -> None:
+        del file["samples/offset"]
+        file.create_dataset("samples/offset", (1 << 40,), np.int64, chunks=(1 << 10,))
+
+    path = change(Path(shutil.copy(store_path, tmp_path)), claim)
+    with refuses(
+        CacheError, where="events.h5", found="offset claims 8,796,093,022,208 bytes, and the file has 0 of them"
+    ):
+        open_events(path)
 
 
 def test_no_hdf5_and_a_cut_file_are_refused(store_path: Path, tmp_path: Path):

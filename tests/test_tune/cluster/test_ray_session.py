@@ -99,7 +99,7 @@ def test_trials_have_the_working_folder_of_the_command_that_starts_them(shared_r
 
 
 @pytest.fixture
-def no_ray(monkeypatch) -> Iterator[Path]:
+def no_ray(monkeypatch, tmp_path: Path) -> Iterator[Path]:
     """Pretends that no Ray runs and that none can start; yields the folder for temporary files."""
     import ray
 
@@ -109,6 +109,11 @@ def no_ray(monkeypatch) -> Iterator[Path]:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "ray" / "auth_token"))
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_MODE"):
+        # Set first, so that it is as before afterwards.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     # Ray's sockets need a short path, which pytest's folders have not.
     with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
         monkeypatch.setattr(tempfile, "tempdir", folder)
@@ -120,6 +125,22 @@ def test_ray_that_does_not_start_is_one_line_and_leaves_no_file(no_ray: Path):
     with pytest.raises(ClusterError, match=told), ray_running():
         pass
     assert not list(no_ray.iterdir())
+
+
+def test_ray_on_this_machine_asks_for_a_token_that_only_this_user_can_read(no_ray: Path, tmp_path: Path):
+    token = tmp_path / "ray" / "auth_token"
+    before = os.umask(0o022)
+    try:
+        with contextlib.suppress(ClusterError), ray_running():
+            pass
+    finally:
+        os.umask(before)
+    assert token.stat().st_mode & 0o777 == 0o600 and len(token.read_text()) == 64
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    kept = token.read_text()
+    with contextlib.suppress(ClusterError), ray_running():
+        pass
+    assert token.read_text() == kept
 
 
 def test_next_start_removes_what_killed_ones_left_but_nothing_in_use(no_ray: Path):

@@ -127,6 +127,18 @@ def test_folders_of_killed_workers_go_and_those_in_use_stay(home: Path):
     assert not any((home.parent / "away").iterdir())
 
 
+def test_a_folder_that_other_users_may_write_to_is_not_trained_in(home: Path):
+    shared = home.parent / "away" / f"spikeloom-trials-{os.getuid()}"
+    shared.mkdir()
+    shared.chmod(0o777)
+    # An empty one is removed as a leftover.
+    (shared / "theirs").touch()
+    with pytest.raises(RunError, match="expected a folder that only you can use, found another"):
+        away(home, checkpoint_pt=b"1")
+    shared.chmod(0o700)
+    away(home, checkpoint_pt=b"1")
+
+
 @pytest.mark.parametrize(("message", "seen"), [(None, True), (errno.EROFS, False), (errno.EACCES, False), (28, True)])
 def test_folder_that_a_machine_may_only_read_is_not_trained_in(
     home: Path, monkeypatch: pytest.MonkeyPatch, message: int | None, seen: bool

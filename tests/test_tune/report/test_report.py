@@ -19,8 +19,11 @@ from made_up import (
     write_run,
     write_search,
 )  # fmt: skip
+from tiny_layout import random_events, tiny_layout
 
 from pipeline.config.run_config import override
+from preprocess.building.build_event_store import build_event_store
+from preprocess.building.build_frame_cache import ensure_frames
 from preprocess.errors import RunError
 from preprocess.files import read_json, write_json
 from tune.commands import report as command
@@ -251,6 +254,31 @@ def test_words_from_files_cannot_break_the_page(tmp_path: Path):
     assert_loads_nothing(page)
     assert "&lt;script&gt;" in page.source
     assert "<script>alert" not in page.source
+
+
+def test_names_cannot_break_the_page(tmp_path: Path):
+    """Of a folder, classes, samples and versions; in the text, the figures and the values that the script shows."""
+    evil = "</script>\"'<b onx=1>"
+    layout = tiny_layout(tmp_path / "source", [random_events(seed) for seed in range(24)])
+    named = [
+        replace(source, samples=tuple(replace(s, name=f"{evil}{k}") for s in source.samples))
+        for k, source in enumerate(layout.recordings)
+    ]
+    classes = tuple(f"{evil}{name}" for name in CLASSES)
+    build_event_store(
+        replace(layout, name=CONFIG.dataset.name, classes=classes, recordings=tuple(named)), tmp_path / "cache"
+    )
+    ensure_frames(tmp_path / "cache", CONFIG.dataset.name, CONFIG.binning)
+    run = tmp_path / evil.replace("/", "|")
+    write_run(run, CONFIG, cache=tmp_path / "cache")
+    for name, changes in {"result": {"classes": classes}, "environment": {"versions": {evil: evil}}}.items():
+        path = run / f"{name}.json"
+        write_json(path, (read_json(path) or {}) | changes)
+    page = Page(write_report(run))
+    assert_loads_nothing(page)
+    assert not page.values("onx") and "<b onx" not in page.source
+    assert page.source.count("&lt;b onx=1&gt;") > 10 and "\\u003cb onx=1" in page.source
+    assert len(page.text["text"]) > 10 and any("<b onx=1>circle" in word for word in page.text["text"])
 
 
 @pytest.mark.parametrize(("make", "message"), [(False, "no such folder"), (True, "found none of comparison.json")])

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.custom_classes import outside_sources
 from pipeline.config.run_config import RunConfig, override, to_dict
 from pipeline.runs.changed_code import KEY
 from pipeline.runs.run_folder import open_run
 from pipeline.training.train_run import train_run
-from preprocess.errors import RunError
+from preprocess.errors import ConfigError, RunError
 from preprocess.files import write_json
 from preprocess.terminal.command_line import run_main
 from tune.cli import COMMANDS
@@ -111,3 +112,24 @@ def test_a_report_of_a_run_refuses_it_or_says_so_on_the_page(
     write_json(tmp_path / "runs" / "one" / "config.json", to_dict(open_run(tmp_path / "runs" / "one").config))
     file.unlink()
     assert len(read_report(tmp_path / "runs").sections) == 3
+
+
+def test_status_and_runs_run_no_code_of_the_folders_that_they_show(
+    tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, capsys
+):
+    file, mark, runs = tmp_path / "mine.py", tmp_path / "it ran", tmp_path / "runs"
+    set_threshold(file, 1.0)
+    config = override(tiny_config, {"neuron.name": f"{file}:Mine"})
+    (runs / "own").mkdir(parents=True)
+    compare_neurons("own", tiny_config, ("lif", f"{file}:Mine"), (1,), tiny_cache).declare(0).write(runs / "own")
+    (runs / "one").mkdir()
+    write_json(runs / "one" / "config.json", to_dict(config))
+    write_json(runs / "one" / "environment.json", {"outside": outside_sources(config)})
+    file.write_text(f"import os\nos.mkdir({str(mark)!r})\n")
+    for words in (("runs", runs), ("status", runs / "own")):
+        assert run(*words) == 0
+        assert "mine.py:Mine" in "".join(capsys.readouterr().out.split())
+    assert not mark.exists()
+    with pytest.raises(ConfigError, match="expected a class 'Mine'"):
+        outside_sources(config)
+    assert mark.exists()
