@@ -24,6 +24,8 @@ from preprocess.errors import LayoutError
 _ENDS = (".tar.gz", ".tgz", ".tar", ".zip")
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK_BYTES = 1 << 20
+# The largest data set here has 120,000 files.
+MOST_MEMBERS = 2_000_000
 
 _ARCHIVE_ERRORS = (
     tarfile.TarError,
@@ -122,7 +124,8 @@ def _runs(process: int) -> bool:
 def _unpack_tar(archive: Path, folder: Path) -> None:
     # Read as a stream, once from beginning to end. tarfile's compressed streams do not verify gzip's checksum.
     with archive.open("rb") as file, _inflated(file) as content, tarfile.open(fileobj=content, mode="r|") as tar:
-        for member in tar:
+        for number, member in enumerate(tar):
+            _refuse_too_many(archive, number + 1)
             target = _target(archive, folder, member.name)
             if member.isdir():
                 target.mkdir(parents=True, exist_ok=True)
@@ -144,6 +147,7 @@ def _inflated(file: BufferedReader) -> IO[bytes]:
 
 def _unpack_zip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as zipped:
+        _refuse_too_many(archive, len(zipped.infolist()))
         for member in zipped.infolist():
             target = _target(archive, folder, member.filename)
             # The upper half is a Unix mode, whose upper four bits distinguish links and devices from files.
@@ -155,6 +159,11 @@ def _unpack_zip(archive: Path, folder: Path) -> None:
             else:
                 with zipped.open(member) as content:
                     _write(archive, target, content, member.file_size)
+
+
+def _refuse_too_many(archive: Path, members: int) -> None:
+    if members > MOST_MEMBERS:
+        raise _refused(archive, f"at most {MOST_MEMBERS:,} files and folders", "more")
 
 
 def _target(archive: Path, folder: Path, name: str) -> Path:

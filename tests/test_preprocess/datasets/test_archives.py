@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from messages import refuses
 from raw_files import aedat2, atis
 from test_datasets import OBJECTS, gestures, refusals, samples_of  # noqa: F401
 
-from preprocess.datasets import find_layout
+from preprocess.datasets import archives, find_layout
 from preprocess.datasets.archives import unpack_archive
 from preprocess.errors import LayoutError
 
@@ -116,6 +117,22 @@ def test_a_member_larger_than_the_disk_is_refused(tmp_path: Path):
         archive.fileobj.write(info.tobuf())
     with pytest.raises(LayoutError, match=r"that fit on the disk, found one of 1,125,899,906,842,624 bytes, 'huge'"):
         unpack_archive(path, None, lambda _: None)
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_more_members_than_any_data_set_has_are_refused_and_nothing_remains(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 2)
+    for count in (3, 2):
+        members = [(f"file{k}", b"x") for k in range(count)]
+        path = (tar if kind == "tar" else zipped)(tmp_path / f"s{count}.{kind}", members)
+        if count > 2:
+            with refuses(LayoutError, where=path.name, expected="at most 2 files", remedy="download it again"):
+                unpack_archive(path, None, lambda _: None)
+            assert list(tmp_path.iterdir()) == [path]
+        else:
+            unpack_archive(path, None, lambda _: None)
 
 
 def test_the_original_gestures_are_unpacked_once(gestures: Path, tmp_path: Path):  # noqa: F811
