@@ -16,8 +16,8 @@ import tyro
 from pipeline.config.run_config import RunConfig, override, to_dict
 from preprocess.files import write_json, write_lines
 from tune.search.random_and_grid import sample_space
+from tune.search.search_findings import write_findings, write_tables
 from tune.search.search_plan import Search, SearchData, read_search
-from tune.search.search_summary import write_findings, write_tables
 from tune.search.tpe import TpeTrials
 from tune.space.space import parse_space
 from tune.trials.ledger import Ledger

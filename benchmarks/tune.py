@@ -252,7 +252,7 @@ def _asha(arguments: Arguments) -> Iterator[Row]:
 
 def _best_and_epochs(folder: Path) -> tuple[float, int]:
     """The best complete trial's validation accuracy in per cent, and the epochs of all."""
-    from tune.search.search_summary import read_findings
+    from tune.search.search_findings import read_findings
 
     findings = read_findings(read_search(folder), folder)
     return 100 * findings.ranked[0]["validation_accuracy"], sum(row["epochs"] or 0 for row in findings.rows)

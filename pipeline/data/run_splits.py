@@ -1,4 +1,7 @@
-"""The training, validation and test samples of a run; does not load torch."""
+"""The training, validation and test samples of a run, by the rules of `preprocess/datasets/splits.py`.
+
+Does not load torch.
+"""
 
 from __future__ import annotations
 

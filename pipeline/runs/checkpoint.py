@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.nn.parameter import is_lazy
 
-from pipeline.runs.best_epoch import selection_order
+from pipeline.runs.best_epoch import is_better
 from preprocess.errors import RunError
 from preprocess.files import write_whole
 
@@ -42,7 +42,7 @@ class Best:
     loss: float = float("inf")
 
     def is_beaten_by(self, accuracy: float, loss: float) -> bool:
-        return selection_order(accuracy, loss) > selection_order(self.accuracy, self.loss)
+        return is_better(accuracy, loss, than=(self.accuracy, self.loss))
 
 
 @dataclass(frozen=True)

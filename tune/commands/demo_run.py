@@ -23,7 +23,7 @@ from preprocess.terminal.progress import Progress
 
 if TYPE_CHECKING:
     from tune.comparison.conclusions import Conclusion
-    from tune.search.search_summary import Findings
+    from tune.search.search_findings import Findings
 
 PRESET = "gestures-small"
 DATASET = "emulated-gestures"

@@ -24,8 +24,8 @@ from tune.trials.experiment_trackers import tracker_callbacks, tracker_errors
 
 if TYPE_CHECKING:
     from tune.search.final_runs import Final
+    from tune.search.search_findings import Findings
     from tune.search.search_plan import Search
-    from tune.search.search_summary import Findings
 
 PROG = "spikeloom tune"
 # Options that may differ when a search is resumed.

@@ -13,8 +13,8 @@ from tune.report.section import Card, Picture, Section, draw_picture, environmen
 from tune.search.budget_figure import draw_budget, read_spending
 from tune.search.final_runs import read_final
 from tune.search.search_figures import draw_accuracy, draw_heat_map
+from tune.search.search_findings import Findings, describe_values, read_findings
 from tune.search.search_plan import read_search
-from tune.search.search_summary import Findings, describe_values, read_findings
 from tune.search.trade_off_figure import costs_of, draw_trade_off
 from tune.trials.ledger import Ledger
 

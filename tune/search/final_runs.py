@@ -21,8 +21,8 @@ from preprocess.terminal.progress import Progress
 from tune.rendering.table import format_percent
 from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
+from tune.search.search_findings import Findings
 from tune.search.search_plan import Search
-from tune.search.search_summary import Findings
 from tune.trials.ledger import Ledger
 from tune.trials.trial_job import TrialJob
 

@@ -14,8 +14,8 @@ from preprocess.files import make_folder
 from preprocess.terminal.progress import Progress
 from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
+from tune.search.search_findings import Findings, write_findings, write_tables
 from tune.search.search_plan import FILE, Search, read_search
-from tune.search.search_summary import Findings, write_findings, write_tables
 from tune.trials.trial_job import TrialJob
 from tune.trials.trial_source import FixedTrials, TrialSource
 

@@ -3,7 +3,7 @@
 The folder of a search:
 search.json    the plan, with every configuration
 trials/        a run folder for each trial, with its done.json (`tune.trials.ledger`)
-results.csv, epochs.csv, best.json, figures/    the results (`tune.search.search_summary`), rewritten as trials end
+results.csv, epochs.csv, best.json, figures/    the results (`tune.search.search_findings`), rewritten as trials end
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Any, Literal, Required, TypedDict, cast
 
 from pipeline.config.custom_classes import sha256_of
 from pipeline.config.run_config import RunConfig, fingerprint
-from pipeline.runs.best_epoch import selection_order
+from pipeline.runs.best_epoch import select_epoch
 from pipeline.runs.changed_code import FLAG, KEY, CodeChange, joined_records
 from pipeline.runs.result_json import COST_COLUMNS
 from preprocess.errors import RunError
@@ -246,13 +246,3 @@ class Ledger:
         }
         self.write_done(config, record)
         return record
-
-
-def select_epoch(metrics: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The epoch that validation selects, by the same rule as training; None if there is no epoch.
-
-    If nothing was validated, it is the last one.
-    """
-    if not metrics or metrics[-1].get("validation_accuracy") is None:
-        return metrics[-1] if metrics else None
-    return max(metrics, key=lambda row: selection_order(row["validation_accuracy"], row["validation_loss"]))

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.run_config import RunConfig, fingerprint, flatten
+from pipeline.runs.best_epoch import select_epoch
 from pipeline.runs.result_json import COST_COLUMNS
 from preprocess.errors import RunError
 from preprocess.files import write_whole
-from tune.trials.ledger import Ledger, select_epoch
+from tune.trials.ledger import Ledger
 from tune.trials.parquet import write_parquet
 
 _MEASURED = (

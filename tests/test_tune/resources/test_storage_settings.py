@@ -21,8 +21,8 @@ from tune.resources.storage_settings import own_storage, with_kept_storage
 from tune.search.final_runs import run_final
 from tune.search.options import SearchOptions
 from tune.search.run_search import run_search
+from tune.search.search_findings import read_findings
 from tune.search.search_plan import plan_search
-from tune.search.search_summary import read_findings
 from tune.trials import run_trials
 from tune.trials.trial_job import TrialJob
 

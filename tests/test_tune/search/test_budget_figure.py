@@ -12,7 +12,7 @@ from test_search_figures import words_of
 from preprocess.files import read_lines, write_lines
 from tune.rendering.style import PAPER, drawing
 from tune.search.budget_figure import End, Epoch, Spending, draw_budget, read_spending
-from tune.search.search_summary import write_findings
+from tune.search.search_findings import write_findings
 from tune.trials.ledger import Ledger
 
 

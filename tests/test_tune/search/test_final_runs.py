@@ -21,7 +21,7 @@ from preprocess.files import write_json
 from tune.commands.status_view import read_status
 from tune.resources.execution_options import ExecutionOptions
 from tune.search.final_runs import FOLDER, run_final
-from tune.search.search_summary import read_findings
+from tune.search.search_findings import read_findings
 from tune.trials.ledger import Ledger
 from tune.trials.live_status import FILE, driver_lives
 from tune.trials.trial_job import TrialJob

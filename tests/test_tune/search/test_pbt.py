@@ -10,8 +10,8 @@ from ledger_rows import begin
 
 from pipeline.config.run_config import RunConfig, fingerprint, override
 from tune.search.pbt import PopulationTrials
+from tune.search.search_findings import read_findings
 from tune.search.search_plan import Search, SearchData, read_search
-from tune.search.search_summary import read_findings
 from tune.space.space import parse_space
 from tune.trials.ledger import Ledger
 

@@ -13,7 +13,7 @@ from test_search_figures import words_of
 
 from pipeline.config.run_config import fingerprint, override
 from tune.search.repeated_rows import group_rows
-from tune.search.search_summary import read_findings, write_findings
+from tune.search.search_findings import read_findings, write_findings
 from tune.trials.ledger import Ledger
 from tune.trials.trial_ranking import rank
 

@@ -23,8 +23,8 @@ from tune.resources.allocation import ResourceRequest
 from tune.resources.execution_options import ExecutionOptions
 from tune.search.options import SearchOptions
 from tune.search.run_search import run_search
+from tune.search.search_findings import read_findings
 from tune.search.search_plan import FILE, Search, plan_search, read_search
-from tune.search.search_summary import read_findings
 from tune.trials.ledger import Ledger
 from tune.trials.progress_view import LiveTable
 from tune.trials.results_tables import read_results

@@ -20,8 +20,8 @@ from tune.search.extreme_configs import extreme_configs
 from tune.search.final_runs import FOLDER, run_final
 from tune.search.options import SearchOptions
 from tune.search.run_search import run_search
+from tune.search.search_findings import read_findings
 from tune.search.search_plan import Search, plan_search, read_search
-from tune.search.search_summary import read_findings
 from tune.trials import queue_and_retries
 from tune.trials.ledger import Ledger
 from tune.trials.results_tables import read_results

@@ -21,8 +21,8 @@ from pipeline.training.train_run import train_run
 from preprocess.terminal.command_line import run_main
 from tune.report.frame_strips import read_strips
 from tune.search.options import SearchOptions
+from tune.search.search_findings import read_findings
 from tune.search.search_plan import Search, plan_search
-from tune.search.search_summary import read_findings
 from tune.search.start_notes import search_notes
 from tune.trials.ledger import Ledger
 

@@ -10,10 +10,11 @@ import pytest
 from ledger_rows import begin, rows
 
 from pipeline.config.run_config import RunConfig, fingerprint, override
+from pipeline.runs.best_epoch import select_epoch
 from pipeline.runs.result_json import COST_COLUMNS
 from preprocess.errors import RunError
 from preprocess.files import write_json, write_lines
-from tune.trials.ledger import Ledger, select_epoch
+from tune.trials.ledger import Ledger
 from tune.trials.results_tables import collect_results
 
 CONFIG = RunConfig()
