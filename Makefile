@@ -58,12 +58,13 @@ test: $(VENV)/.installed-dev
 every-test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 3 $(FILES) -m 'not long'
 
-# What make test leaves out, about forty tests of ten seconds or more each: most of the searches with Ray, of the clusters
-# of two machines, of the compiled networks, of the benchmarks, of the examples and of the pages of commands.
+# What make test leaves out, about fifty tests of ten seconds or more each: most searches with Ray, clusters of two
+# machines, compiled networks and GPU kernels, benchmarks, examples and pages of commands.
 test-long: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 3 $(FILES) -m long
 
-# Everything: the long tests, the full counts, and every program started by the interpreter instead of forked from one with the libraries.
+# Everything: the long tests, the full counts, and every program started by the interpreter instead of forked from one
+# with the libraries.
 test-all: lint
 	SPIKELOOM_TEST_SHARE=1.0 SPIKELOOM_TEST_PRELOADED=0 $(BIN)/python -m pytest -n 3 $(FILES)
 

@@ -36,6 +36,7 @@ def test_peers_give_equal_results():
         assert any(work in line for line in lines), work
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_frames_of_many_small_recordings_equal_those_of_peers():
     words = [sys.executable, "-m", "benchmarks.small_recordings", "--tiny"]
@@ -44,6 +45,7 @@ def test_frames_of_many_small_recordings_equal_those_of_peers():
     assert "SpikingJelly" in done.stdout and "tonic" in done.stdout and "peak memory" in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_readers_of_raw_files_give_equal_events():
     """Readers of other packages are checked where $SPIKELOOM_PEERS is an interpreter that has them."""
@@ -55,8 +57,11 @@ def test_readers_of_raw_files_give_equal_events():
         assert any(line.startswith(f"| {work}") for line in done.stdout.splitlines()), work
 
 
+LONG = ("training", "training_gesture", "training_resnet", "training_transformer")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["neurons", "training", "training_gesture", "training_resnet", "training_transformer"])
+@pytest.mark.parametrize("name", ["neurons", *(pytest.param(name, marks=pytest.mark.long) for name in LONG)])
 def test_networks_of_peers_give_equal_results(name: str):
     words = [sys.executable, "-m", f"benchmarks.{name}", "--tiny"]
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
@@ -97,6 +102,7 @@ def accepted(part: str, epochs: int, folder: Path, monkeypatch: pytest.MonkeyPat
     return {entry["name"]: entry["value"] for entry in read_measurements(file)}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_acceptance_trains_from_recordings_and_reports_what_it_promises(tmp_path: Path, monkeypatch):
     values = accepted("training", 1, tmp_path, monkeypatch)

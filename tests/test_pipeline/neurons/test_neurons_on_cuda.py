@@ -90,6 +90,7 @@ def rows_of(folder: Path, share: Callable[[int], int]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_kernels_compile_for_every_gpu_without_spills_and_with_full_vectors(
     tmp_path: Path, share_of: Callable[[int], int]

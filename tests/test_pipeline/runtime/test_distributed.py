@@ -180,6 +180,7 @@ def test_no_thread_of_the_process_group_outlives_it(steps: Path):
         assert not [name for name in threads if "gloo" in name], threads
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_torchrun_trains_one_run_and_resumes_it_bit_for_bit(cache: Path, tmp_path: Path):
     config = override(TINY, {"network.dropout": 0.2, "optimiser.ema_decay": 0.5})

@@ -45,6 +45,7 @@ EFFORTS = {
 }
 
 # Three time steps, because what some neurons learn has an effect on the third.
+LONG = ("spiking-vgg11", "spiking-resnet34")
 SYSTEMS = [*((name, "lif", 2) for name in NETWORKS), *(("snn4", name, 3) for name in NEURONS if name != "lif")]
 
 
@@ -80,7 +81,10 @@ def small(network: str, neuron: str, timesteps: int, effort: Effort) -> RunConfi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("network_name", "neuron", "timesteps"), SYSTEMS)
+@pytest.mark.parametrize(
+    ("network_name", "neuron", "timesteps"),
+    [pytest.param(*system, marks=pytest.mark.long if system[0] in LONG else ()) for system in SYSTEMS],
+)
 def test_it_learns(network_name: str, neuron: str, timesteps: int):
     effort = EFFORTS.get(network_name) or EFFORTS.get(neuron) or Effort()
     config, device = small(network_name, neuron, timesteps, effort), torch.device("cpu")

@@ -30,6 +30,7 @@ def times(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in paths}
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_demo_runs_the_complete_pipeline_and_then_only_missing_steps(
     tmp_path: Path, shared_ray: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

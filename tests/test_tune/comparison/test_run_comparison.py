@@ -87,6 +87,7 @@ def test_within_a_seed_first_weights_and_every_batch_are_the_same(
     assert not all(torch.equal(ours, theirs) for ours, theirs in zip(lif, lif_next, strict=True))
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_a_comparison_runs_through_ray_and_more_seeds_run_only_what_is_new(
     tiny_cache: Path, tiny_config: RunConfig, tmp_path: Path, shared_ray: None, capsys: pytest.CaptureFixture[str]

@@ -133,6 +133,7 @@ def test_population_goes_on_from_its_best_and_its_choice_is_trained_in_the_same_
     assert final is not None and len(final.accuracies) == 1
 
 
+@pytest.mark.long
 def test_several_seeds_of_a_configuration_are_ranked_by_their_mean(
     tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None
 ):
@@ -216,6 +217,7 @@ def test_search_that_asks_for_its_trials_measures_its_costliest_corner_and_is_bo
         run_search(read_search(folder), folder)
 
 
+@pytest.mark.long
 def test_objectives_have_a_front(tmp_path: Path, tiny_config: RunConfig, tiny_cache: Path, shared_ray: None):
     words: dict[str, Any] = {"method": "grid", "objectives": ("accuracy", "energy")}
     search = plan(tiny_config, tiny_cache, "binning.timesteps=2,4", "neuron.name=lif,clif", **words)

@@ -126,9 +126,9 @@ def test_status_and_runs_run_no_code_of_the_folders_that_they_show(
     write_json(runs / "one" / "config.json", to_dict(config))
     write_json(runs / "one" / "environment.json", {"outside": outside_sources(config)})
     file.write_text(f"import os\nos.mkdir({str(mark)!r})\n")
-    for words in (("runs", runs), ("status", runs / "own")):
+    for words in (("runs", runs, "--json"), ("status", runs / "own", "--json")):
         assert run(*words) == 0
-        assert "mine.py:Mine" in "".join(capsys.readouterr().out.split())
+        assert "mine.py:Mine" in capsys.readouterr().out
     assert not mark.exists()
     with pytest.raises(ConfigError, match="expected a class 'Mine'"):
         outside_sources(config)
