@@ -24,7 +24,7 @@ from preprocess.interrupts import Terminated
 from preprocess.nearest_name import nearest_name
 from preprocess.terminal.command_line import UsageError
 from preprocess.terminal.progress import progress_on_stderr
-from tune.comparison.comparison_defaults import DEFAULT_BUDGET, DEFAULT_SEEDS
+from tune.comparison.comparison_defaults import DEFAULT_BUDGET, DEFAULT_SEEDS, SPEED_AT
 from tune.resources.execution_options import ExecutionOptions
 from tune.space.named_spaces import NEURONS
 
@@ -91,7 +91,7 @@ class Arguments(ConfiguredArguments):
     margin: float | None = None
     """Largest difference that does not matter, in percentage points, declared before the first run. The verdict is then
     equivalent within the margin (two one-sided tests), different, or not decided."""
-    speed_at: float = 90.0
+    speed_at: float = 100 * SPEED_AT
     """Training accuracy in per cent at which the speed of learning is compared."""
     list: bool = False
     """List the designs and exit."""

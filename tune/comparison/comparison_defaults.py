@@ -7,3 +7,6 @@ DEFAULT_SEEDS = 5
 
 DEFAULT_BUDGET = 8
 """Trials for each neuron with the tuning protocol equal-budget."""
+
+SPEED_AT = 0.9
+"""The training accuracy, a fraction, at which the speed of learning is read."""

@@ -21,6 +21,7 @@ from pipeline.runs.run_folder import Run, open_run
 from preprocess.errors import RunError, SpikeloomError
 from preprocess.files import read_json, write_json
 from tune.comparison.arms import Arm, Changes, Setting, neuron_arm, parts_of
+from tune.comparison.comparison_defaults import SPEED_AT
 from tune.comparison.run_validation import check_run
 from tune.trials.ledger import Ledger
 
@@ -28,7 +29,6 @@ FILE = "comparison.json"
 VERSION = 2
 
 PRIMARY_METRIC = "test_accuracy"
-SPEED_AT = 0.9
 STOPPING_RULE = "the number of seeds is declared in advance, whatever the results; later additions are listed"
 
 

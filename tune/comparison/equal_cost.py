@@ -10,7 +10,7 @@ from statistics import fmean
 from pipeline.runs.run_folder import Run
 from tune.comparison.arms import Arm
 from tune.comparison.conclusions import Conclusion
-from tune.comparison.convergence.convergence_by_seed import EPOCH_SPLITS
+from tune.comparison.convergence.speed_by_seed import EPOCH_SPLITS
 from tune.comparison.setting_analysis import SettingResult
 from tune.comparison.setting_axes import by_other_axes, number_axes
 from tune.comparison.training_time import seconds_by_epoch

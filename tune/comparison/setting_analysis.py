@@ -17,7 +17,8 @@ from preprocess.errors import SpikeloomError
 from preprocess.store.imported_frames import open_dataset
 from tune.comparison.arms import Arm, PairedDifference, Setting
 from tune.comparison.comparison_plan import Comparison, Outcome, Outcomes
-from tune.comparison.convergence.convergence_by_seed import Speed, convergence_by_seed, curve_area, speed_by_seed
+from tune.comparison.convergence.convergence_by_seed import convergence_by_seed
+from tune.comparison.convergence.speed_by_seed import Speed, curve_area, speed_by_seed
 from tune.comparison.resampling.over_splits import interval_over_splits, test_per_train, unequal_shares
 from tune.comparison.sample_predictions import has_predictions, read_correct, read_groups
 from tune.comparison.training_time import training_seconds

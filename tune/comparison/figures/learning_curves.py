@@ -10,7 +10,7 @@ import numpy as np
 from preprocess.terminal.plural import counted
 from tune.comparison.comparison_plan import Outcome
 from tune.comparison.conclusions import Conclusion
-from tune.comparison.convergence.convergence_by_seed import EPOCH_SPLITS
+from tune.comparison.convergence.speed_by_seed import EPOCH_SPLITS
 from tune.comparison.setting_analysis import SettingResult
 from tune.rendering.hover_text import set_hover
 from tune.rendering.panels import Panel
