@@ -276,14 +276,16 @@ def test_machine_that_joins_later_trains_and_fetches_by_itself(data: Path):
     with machines() as (head, worker):
         take(head, data)
         address = up(head)
-        space = ["--space", "neuron.tau=1.5,2,3,4,5,6"]
+        # Enough for the time that a machine takes to join, and the driver to look for new ones (ten seconds).
+        taus = [1.5 + 0.25 * k for k in range(16)]
+        space = ["--space", f"neuron.tau={','.join(map(str, taus))}"]
         search = head.start(sys.executable, "-m", "tune", *words(head, address, "s", *space, config="long"))
         wait_for(lambda: head.shell(f"ls {head.own}/s/trials 2>/dev/null | wc -l") != "0", "the first trial")
         code, _, err = worker.spikeloom("cluster", "up", "--address", address, "--cpus", 1)
         assert code == 0, err
         _, err = search.communicate(timeout=PATIENCE_S)
         assert search.returncode == 0, err
-        assert [record["status"] for record in records(head, "s")] == ["done"] * 6
+        assert [record["status"] for record in records(head, "s")] == ["done"] * len(taus)
         processes = head.shell(f"grep -h process.: {head.own}/s/trials/*/environment.json | sort -u")
         assert len(processes.splitlines()) == 2, "trials ran on both machines"
         assert worker.shell(f"find {worker.own}/home/.cache/spikeloom -name '*.h5' | wc -l") == "1"
