@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Everything that a program can see of its caller, and what a fork could keep from the process that it was forked from.
 PROBE = """
-import json, os, resource, signal, sys
+import json, os, resource, signal, sys, tempfile
 print(json.dumps({
     "argv": sys.argv, "name": __name__, "main": sorted(set(vars(sys.modules["__main__"])) - {"__annotations__"}),
     "path": sys.path[:3], "folder": os.getcwd(), "environment": sorted(os.environ.items()),
@@ -26,6 +26,7 @@ print(json.dumps({
     "files": sorted(int(name) for name in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + name)),
     "signals": [str(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)],
     "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])), "input": sys.stdin.read(),
+    "temporary": tempfile.gettempdir(),
     "affinity": sorted(os.sched_getaffinity(0)), "mount": os.stat("/proc/self/ns/mnt").st_ino != HERE,
 }))
 print("to stderr", file=sys.stderr)
@@ -51,7 +52,7 @@ def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]
 def test_it_sees_what_the_interpreter_s_program_sees(kind: str, executable: Path, tmp_path: Path):
     (tmp_path / "probe.py").write_text(PROBE)
     words = {"-c": ["-c", PROBE], "-m": ["-m", "probe"], "script": [tmp_path / "probe.py"]}[kind]
-    environment = {**os.environ, "A": "é", "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
+    environment = {**os.environ, "A": "é", "PYTHONPATH": f"{tmp_path}:{REPOSITORY}", "TMPDIR": str(tmp_path)}
     prefix = ["sh", "-c", 'trap "" HUP; ulimit -n 200; umask 027; exec "$@"', "sh"]
     results = [
         run(*prefix, program, *words, "x", "", cwd=tmp_path, env=environment, input="text", start_new_session=True)

@@ -31,6 +31,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import types
 import warnings
@@ -299,6 +300,8 @@ def renew_interpreter(unbuffered: bool) -> None:
         )
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+    # A library asked for the temporary folder when it was loaded, and tempfile keeps the answer.
+    tempfile.tempdir = None
     import numpy as np
 
     random.seed()
