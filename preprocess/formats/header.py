@@ -16,7 +16,8 @@ _LONGEST_HEADER = 1 << 21
 def read_header(path: Path, end: bytes, *, end_required: bool, mark: bytes = b"#") -> tuple[tuple[str, ...], int]:
     """Return the lines of the header and the byte at which the data begins.
 
-    The header ends after the line `end` or, if that is not required, before the first line without the mark.
+    The header ends after the line `end` or, if that is not required, before the first line without the mark, or with
+    bytes that no text has: the data may begin with the bytes of the mark.
 
     Args:
         path: The file.
@@ -40,7 +41,7 @@ def read_header(path: Path, end: bytes, *, end_required: bool, mark: bytes = b"#
         with path.open("rb") as file:
             while position < _LONGEST_HEADER:
                 line = file.readline(_LONGEST_LINE)
-                if not line.startswith(mark):
+                if not line.startswith(mark) or (not end_required and _is_binary(line)):
                     break
                 if len(line) == _LONGEST_LINE:
                     raise message(f"header lines of less than {_LONGEST_LINE} bytes", "a longer one")
@@ -58,6 +59,11 @@ def read_header(path: Path, end: bytes, *, end_required: bool, mark: bytes = b"#
     if end_required:
         raise message(f"the line {end.decode()} at the end of the header", "bytes that are not a header line")
     return tuple(lines), position
+
+
+def _is_binary(line: bytes) -> bool:
+    """Whether a line has control characters other than tabs and its own end."""
+    return any(byte < 0x20 and byte != 0x09 for byte in line.rstrip(b"\r\n"))
 
 
 def find_in_header(lines: tuple[str, ...], pattern: str) -> list[str]:

@@ -69,6 +69,13 @@ def test_events_are_those_of_the_vectors(tmp_path: Path, kind: str, rows: list[V
     assert list(zip(*(getattr(events, c).tolist() for c in "txyp"), strict=True)) == events_of(rows)
 
 
+def test_data_that_begin_like_a_header_line_are_no_header(tmp_path: Path):
+    """The first word, an upper half of the time, has the bytes of "% "."""
+    rows = [(0x2025 << 6, 1, 2, 1, 1), (0x2025 << 6, 10, 2, 1, 1)]
+    events = decode(write(tmp_path / "a.raw", "plain legacy", words_of(rows)))
+    assert list(zip(*(getattr(events, c).tolist() for c in "txyp"), strict=True)) == events_of(rows)
+
+
 def test_blocks_may_end_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(recording, "BLOCK_BYTES", 24)
     monkeypatch.setattr(prophesee_recording, "_EVENTS_A_CHUNK", 33)
