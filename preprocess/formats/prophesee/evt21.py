@@ -57,11 +57,16 @@ class Evt21Recording(PropheseeRecording):
 
 
 def _upper_first(recording: PropheseeRecording) -> bool:
-    """Whether more of the first words are of a known type, or of the time, when their upper half comes first."""
+    """Whether more of the first words are of a known type, or of the time, when their upper half comes first.
+
+    If both orders have as many, as in files of two words, the one in which the first word is of the time.
+    """
     with recording.path.open("rb") as file:
         file.seek(recording.start)
         data = file.read(_SEARCHED_BYTES)
     halves = np.frombuffer(data[: len(data) // 8 * 8], np.uint32).reshape(-1, 2)
     kinds = [halves[:, k] >> 28 for k in (0, 1)]
-    first, second = ((int(np.isin(kind, _TYPES).sum()), int((kind == 0x8).sum())) for kind in kinds)
+    first, second = (
+        (int(np.isin(kind, _TYPES).sum()), int((kind == 0x8).sum()), bool((kind[:1] == 0x8).any())) for kind in kinds
+    )
     return first > second

@@ -76,6 +76,12 @@ def test_data_that_begin_like_a_header_line_are_no_header(tmp_path: Path):
     assert list(zip(*(getattr(events, c).tolist() for c in "txyp"), strict=True)) == events_of(rows)
 
 
+def test_of_two_possible_orders_of_halves_the_one_that_begins_with_a_time_is_taken(tmp_path: Path):
+    rows = [(0, 0, 0, 0, 1 << 31)]
+    for kind in ("plain", "plain legacy"):
+        assert decode(write(tmp_path / "a.raw", kind, words_of(rows))).x.tolist() == [31]
+
+
 def test_blocks_may_end_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(recording, "BLOCK_BYTES", 24)
     monkeypatch.setattr(prophesee_recording, "_EVENTS_A_CHUNK", 33)
