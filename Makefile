@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo install dev lint test every-test test-fast test-long test-all test-gpu gpu-acceptance bench bench-full bench-all clean
+.PHONY: demo install dev lint test most-tests test-fast test-long test-all test-gpu gpu-acceptance bench bench-full bench-all clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spikeloom demo
@@ -53,9 +53,9 @@ test-fast: $(VENV)/.installed-dev
 # Every kind of test but those marked long, with a fixed small share of the fault and fuzz counts; beside the linters,
 # because mypy uses one core, and the first tests, those with Ray, often wait.
 test: $(VENV)/.installed-dev
-	$(MAKE) --no-print-directory --jobs 2 lint every-test
+	$(MAKE) --no-print-directory --jobs 2 lint most-tests
 
-every-test: $(VENV)/.installed-dev
+most-tests: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 3 $(FILES) -m 'not long'
 
 # What make test leaves out, about fifty tests of ten seconds or more each: most searches with Ray, clusters of two

@@ -40,9 +40,13 @@ from preprocess.events import Events
 from preprocess.formats import open_recording
 from preprocess.formats.aedat import aedat4
 from preprocess.formats.aedat.aedat4_codecs import open_codec
+from preprocess.formats.recording import BLOCK_BYTES
 from preprocess.freed_memory import keep_freed_memory
 
 TARGET, TWO_THREADS = 1.5, 1.7
+
+# As the decoders of raw files.
+_EVENTS_A_CHUNK = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -221,6 +225,7 @@ def compare(file: File, peers: Peers, folder: Path, repeats: int) -> Iterator[Ro
         # What two threads of this machine can give: the same packets in any order, by the codec alone.
         for count in threads:
             works[f"{count} codecs"] = partial(timed, partial(_decompress, file.path, count))
+    works["bytes"] = partial(timed, partial(_move_bytes, file.path, ours))
     works["copy"] = lambda: timed(lambda: [getattr(ours, name).copy() for name in "txyp"])
     yield from _rows(file, len(ours), _medians(works, repeats))
 
@@ -231,10 +236,12 @@ def _rows(file: File, events: int, taken: dict[str, Timing]) -> Iterator[Row]:
         return f"{millions:,.0f} M/s" if millions >= 10 else f"{millions:.2g} M/s"
 
     mine = taken["1 threads"]
-    own = ("1 threads", "2 threads", "1 codecs", "2 codecs", "copy")
+    own = ("1 threads", "2 threads", "1 codecs", "2 codecs", "bytes", "copy")
     others = {name: time for name, time in taken.items() if name not in own}
     listed = ", ".join(f"{name} {rate(name)}" for name in sorted(others, key=lambda name: others[name].wall_s))
-    title = f"{file.title} ({mine.wall_s / taken['copy'].wall_s:.1f} copies)"
+    bound, without = ("codec", "1 codecs") if file.parallel else ("bytes", "bytes")
+    share = taken[without].wall_s / mine.wall_s
+    title = f"{file.title} ({mine.wall_s / taken['copy'].wall_s:.1f} copies, {bound} alone {share:.0%})"
     if others:
         fastest = min(time.wall_s for time in others.values()) / mine.wall_s
         of_processor = min(time.processor_s for time in others.values()) / mine.processor_s
@@ -293,6 +300,19 @@ def _consume(file: File, threads: int) -> list[Events]:
         return list(open_recording(file.path, **file.known).chunks())
     finally:
         aedat4.decoding_threads = before
+
+
+def _move_bytes(path: Path, events: Events) -> list[Any]:
+    """Read a file into a buffer, and fill new columns as long as its events: what decoding cannot do without."""
+    buffer = bytearray(BLOCK_BYTES)
+    with path.open("rb", buffering=0) as content:
+        while content.readinto(buffer):
+            pass
+    return [
+        np.full(min(_EVENTS_A_CHUNK, len(events) - start), 1, getattr(events, name).dtype)
+        for start in range(0, len(events), _EVENTS_A_CHUNK)
+        for name in "txyp"
+    ]
 
 
 def _decompress(path: Path, threads: int) -> None:

@@ -6,7 +6,7 @@ Source: https://github.com/HDFGroup/hdf5_plugins/blob/master/docs/RegisteredFilt
 
 from __future__ import annotations
 
-from h5py import h5d
+from h5py import h5p
 
 ECF = 0x8ECF
 
@@ -35,9 +35,8 @@ FILTERS = {
 }
 
 
-def filters_of(dataset: h5d.DatasetID) -> list[tuple[int, str]]:
-    """Number and readable name of each filter that a data set is stored with."""
-    settings = dataset.get_create_plist()
+def filters_of(settings: h5p.PropDCID) -> list[tuple[int, str]]:
+    """Number and readable name of each filter in the creation properties of a data set."""
     found = []
     for k in range(settings.get_nfilters()):
         number, _, _, name = settings.get_filter(k)

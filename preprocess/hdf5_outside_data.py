@@ -11,7 +11,7 @@ from collections import deque
 from pathlib import Path
 
 import h5py
-from h5py import h5d, h5g, h5l, h5o
+from h5py import h5d, h5g, h5l, h5o, h5p
 
 from preprocess.errors import SpikeloomError
 from preprocess.hdf5_filters import FILTERS, filters_of
@@ -53,9 +53,10 @@ def refuse_outside_data(path: Path, file: h5py.File, kind: type[SpikeloomError])
             elif link == h5l.TYPE_HARD:
                 inner = h5o.open(group, name)
                 if isinstance(inner, h5d.DatasetID):
-                    if _is_elsewhere(inner):
+                    stored = inner.get_create_plist()
+                    if _is_elsewhere(stored):
                         found = f"{place}, whose values are in another file"
-                    _refuse_unlisted_filters(path, place, inner, kind)
+                    _refuse_unlisted_filters(path, place, stored, kind)
                 elif isinstance(inner, h5g.GroupID) and (number := h5g.get_objinfo(inner).objno) not in seen:
                     seen.add(number)
                     waiting.append((f"{place}/", inner))
@@ -66,8 +67,8 @@ def refuse_outside_data(path: Path, file: h5py.File, kind: type[SpikeloomError])
                 )
 
 
-def _refuse_unlisted_filters(path: Path, place: str, dataset: h5d.DatasetID, kind: type[SpikeloomError]) -> None:
-    for number, title in filters_of(dataset):
+def _refuse_unlisted_filters(path: Path, place: str, stored: h5p.PropDCID, kind: type[SpikeloomError]) -> None:
+    for number, title in filters_of(stored):
         if number not in FILTERS:
             raise kind(
                 f"{path}: expected compression with gzip, LZF, Prophesee's ECF or a filter of the package hdf5plugin, "
@@ -88,8 +89,7 @@ def _links(group: h5g.GroupID) -> list[tuple[bytes, int]]:
     return found
 
 
-def _is_elsewhere(dataset: h5d.DatasetID) -> bool:
-    stored = dataset.get_create_plist()
+def _is_elsewhere(stored: h5p.PropDCID) -> bool:
     if stored.get_layout() == h5d.VIRTUAL:
         return any(stored.get_virtual_filename(k) != _ITSELF for k in range(stored.get_virtual_count()))
     return bool(stored.get_external_count())

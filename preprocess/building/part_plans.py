@@ -87,7 +87,7 @@ def missing_parts(folder: Path, plans: Sequence[PartPlan]) -> list[PartPlan]:
 
 def remove_other_parts(folder: Path, plans: Sequence[PartPlan]) -> None:
     """Remove unfinished files of killed builders, and parts of other versions of the recordings."""
-    wanted = {f"{plan.id}.h5" for plan in plans}
+    wanted = {plan.path(folder) for plan in plans}
     for found in folder.iterdir():
-        if found.name not in wanted:
+        if found not in wanted:
             found.unlink()

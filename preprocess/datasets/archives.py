@@ -163,7 +163,8 @@ def _unpack_zip(archive: Path, folder: Path) -> None:
 
 def _refuse_too_many(archive: Path, members: int) -> None:
     if members > MOST_MEMBERS:
-        raise _refused(archive, f"at most {MOST_MEMBERS:,} files and folders", "more")
+        hint = "Nothing was unpacked. If you trust it, unpack it yourself and give the folder."
+        raise _refused(archive, f"at most {MOST_MEMBERS:,} files and folders", "more", hint)
 
 
 def _target(archive: Path, folder: Path, name: str) -> Path:
@@ -196,6 +197,7 @@ def _blocks(content: IO[bytes]) -> Iterator[bytes]:
         yield block
 
 
-def _refused(archive: Path, expected: str, found: str) -> LayoutError:
-    hint = "Nothing was unpacked; download it again."
+def _refused(
+    archive: Path, expected: str, found: str, hint: str = "Nothing was unpacked; download it again."
+) -> LayoutError:
     return LayoutError(f"{archive}: expected {expected}, found {' '.join(found.split())}. {hint}")

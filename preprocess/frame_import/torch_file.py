@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
+from preprocess.pickle_memo import is_index_too_large
 
 # A pickle of the number 0x1950A86A20F9469CFC6C.
 _FIRST = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
@@ -140,7 +141,7 @@ def _load(file: IO[bytes]) -> Any:
             raise _Refused(str(argument).replace(" ", "."))
         if opcode.name not in _OPCODES:
             raise _Refused(f"the pickle operation {opcode.name}")
-        if opcode.name == "LONG_BINPUT" and (argument is None or argument > number):
+        if is_index_too_large(number, opcode.name, argument):
             raise ValueError("a damaged pickle")
     end = file.tell()
     if end - start > _MOST_PICKLE_BYTES:
@@ -169,7 +170,7 @@ def _read_archive(file: io.BytesIO) -> Any:
             return np.frombuffer(archive.read(info), dtype)
 
         found = _load(io.BytesIO(archive.read(pickled)))
-        _tensors(found, file)
+        _tensors(found, file)  # Refuses what would fill the memory, before arrays are made.
         return _filled(found, content)
 
 

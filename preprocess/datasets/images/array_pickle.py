@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.pickle_memo import is_index_too_large
+
 _MOST_DIMENSIONS = 8
 _ARRAY_MODULES = frozenset({"numpy.core.multiarray", "numpy._core.multiarray"})
 
@@ -33,8 +35,7 @@ def read_arrays(content: bytes) -> dict[str, Any]:
     """
     try:
         for number, (opcode, argument, _) in enumerate(pickletools.genops(content)):
-            # Python makes a table as long as an index, which no pickle that it wrote has beyond its operations.
-            if opcode.name in ("PUT", "LONG_BINPUT") and (argument is None or argument > number):
+            if is_index_too_large(number, opcode.name, argument):
                 raise Refused("a damaged pickle")
         # Reading from memory never allocates more than the file has, whatever lengths it claims.
         found = _Unpickler(io.BytesIO(content), encoding="latin1").load()

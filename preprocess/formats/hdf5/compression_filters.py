@@ -29,7 +29,7 @@ def check_filters(path: Path, datasets: Iterable[h5py.Dataset]) -> None:
     for dataset in datasets:
         if is_ecf(dataset):
             continue  # Decoded here.
-        for number, title in filters_of(dataset.id):
+        for number, title in filters_of(dataset.id.get_create_plist()):
             if not h5py.h5z.filter_avail(number):
                 raise RecordingError(
                     f"{path}: expected an installed HDF5 filter for {dataset.name.strip('/')}, found "

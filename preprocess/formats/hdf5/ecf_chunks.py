@@ -16,7 +16,7 @@ _MOST_EVENTS_A_CHUNK = 65_535
 
 def is_ecf(dataset: h5py.Dataset) -> bool:
     """Whether the chunks of a data set are events compressed with ECF and nothing else."""
-    filters = [number for number, _ in filters_of(dataset.id)]
+    filters = [number for number, _ in filters_of(dataset.id.get_create_plist())]
     names = set(dataset.dtype.names or ())
     return filters == [ECF] and names == _FIELDS and dataset.ndim == 1 and dataset.chunks[0] <= _MOST_EVENTS_A_CHUNK
 

@@ -128,7 +128,7 @@ def test_more_members_than_any_data_set_has_are_refused_and_nothing_remains(
         members = [(f"file{k}", b"x") for k in range(count)]
         path = (tar if kind == "tar" else zipped)(tmp_path / f"s{count}.{kind}", members)
         if count > 2:
-            with refuses(LayoutError, where=path.name, expected="at most 2 files", remedy="download it again"):
+            with refuses(LayoutError, where=path.name, expected="at most 2 files", remedy="give the folder"):
                 unpack_archive(path, None, lambda _: None)
             assert list(tmp_path.iterdir()) == [path]
         else:
