@@ -6,6 +6,7 @@ import os
 import pickle
 import random
 import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,19 @@ def test_other_files_are_refused_in_a_line(content: bytes, tmp_path: Path):
     with pytest.raises(RecordingError, match=r"expected a file of torch.save, found") as refused:
         read_torch_file(path)
     assert len(refused.value.errors) == 1 and str(path) in str(refused.value)
+
+
+def test_an_index_beyond_the_operations_is_refused_before_a_table_is_made_for_it(tmp_path: Path):
+    path = tmp_path / "a.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02]r\xff\xff\xff\x00.")
+    tracemalloc.start()
+    try:
+        with pytest.raises(RecordingError, match="a damaged pickle"):
+            read_torch_file(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def nested(levels: int) -> list[Any]:
