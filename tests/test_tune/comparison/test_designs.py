@@ -157,6 +157,12 @@ def test_a_field_on_the_command_line_applies_to_every_setting():
     assert [arm.name for arm in controls.arms] == ["lif", "clif"] and controls.seeds == (9, 10)
 
 
+@pytest.mark.parametrize("name", ["robustness", "robustness-small"])
+def test_every_setting_of_robustness_differs_from_the_unchanged_one(name: str):
+    unchanged, *changed = DESIGNS[name].settings({})
+    assert len(changed) == 9 and all(setting.config != unchanged.config for setting in changed)
+
+
 def test_a_neuron_that_a_design_changes_is_the_designs_own_when_it_is_named():
     design = DESIGNS["robustness-small"]
     comparison = plan("robustness-small", "--neurons", "lif", "clif", "plif")

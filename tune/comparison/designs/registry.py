@@ -54,8 +54,8 @@ def _own_designs() -> Iterator[Design]:
             f"Robustness of the sign of CLIF − LIF to changes of shared settings{where}",
             presets,
             (neuron_arm("lif"), *(_alone(name) for name in (("clif", "lif-reset1.8") if suffix else ("clif",)))),
-            changes=changes,
-            points=_ROBUSTNESS,
+            changes=SHORT_JOINT if suffix else changes,
+            points=_ROBUSTNESS | (_PER_STEP if suffix else _JOINT),
             seeds=2 if suffix else 0,
             most_epochs=most,
             full_size=full_size,
@@ -105,9 +105,11 @@ _ROBUSTNESS: dict[str, Changes] = {
     "rectangle twice as wide": {"neuron.alpha": 0.5},
     "LIF with hard reset": {"neuron.reset": "hard"},
     "LIF whose reset has no gradient": {"neuron.detach_reset": True},
-    "batch norm over T·B": {"network.batch_norm": "joint"},
     "lambda 0": {"loss.mse_weight": 0.0},
 }
+# The other kind of batch norm: the small version has joint batch norm.
+_JOINT: dict[str, Changes] = {"batch norm over T·B": {"network.batch_norm": "joint"}}
+_PER_STEP: dict[str, Changes] = {"batch norm of each time step": {"network.batch_norm": "per-step"}}
 
 DESIGNS: dict[str, Design] = {design.name: design for design in (*paper_designs(), *_own_designs())}
 
