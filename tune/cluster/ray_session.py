@@ -131,20 +131,37 @@ def _start(folder: Path) -> None:
 
     hint = "Run again when the machine is less busy; if that does not help, check the free memory and disk space"
     with _own_sigterm(), _named_errors("Ray did not start on this machine", hint):
-        # Ray listens on every address of the machine, and runs what anyone with the token sends.
+        # Ray runs what anyone with the token sends: other users of this machine reach it too.
         if os.environ.get("RAY_AUTH_MODE", "token") == "token":
             make_token()
         use_token()
-        ray.init(
-            address="local",
-            num_cpus=len(os.sched_getaffinity(0)),
-            object_store_memory=_OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=_LOGGING,
-            # Ray opens its folder to every user of the machine; the folder around it is accessible to us alone.
-            _temp_dir=str(folder / "r"),
-        )
+        with _unreachable_from_elsewhere():
+            ray.init(
+                address="local",
+                num_cpus=len(os.sched_getaffinity(0)),
+                object_store_memory=_OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=_LOGGING,
+                # Ray opens its folder to every user of the machine; the folder around it is accessible to us alone.
+                _temp_dir=str(folder / "r"),
+            )
+
+
+@contextlib.contextmanager
+def _unreachable_from_elsewhere() -> Iterator[None]:
+    """Let what Ray starts listen on the loopback address alone, as it does on macOS and Windows.
+
+    Ray offers no other way: it replaces 127.0.0.1 by the machine's address, and reads the environment variable
+    RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER when it is imported, which may be before a search on a cluster as well.
+    """
+    constants = importlib.import_module("ray._private.ray_constants")
+    before = constants.ENABLE_RAY_CLUSTER
+    constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
 
 
 def token_file() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import signal
 import socket
@@ -58,6 +59,28 @@ def test_ray_sends_nothing_anywhere_and_shows_no_dashboard(shared_ray: None):
 
     assert not usage_stats_enabled()
     assert not global_worker.node.address_info["webui_url"]
+
+
+def test_ray_on_this_machine_listens_on_the_loopback_address_alone(shared_ray: None):
+    import ray
+    import psutil  # Ray brings it  # isort: skip
+
+    class Worker:
+        def pid(self) -> int:
+            return os.getpid()
+
+    # A worker listens too.
+    worker = ray.remote(num_cpus=0)(Worker).remote()
+    workers = {ray.get(worker.pid.remote())}
+    ours = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+    found = {
+        (psutil.Process(one.pid).name(), ipaddress.ip_address(one.laddr.ip))
+        for one in psutil.net_connections("tcp")
+        if one.status == psutil.CONN_LISTEN and one.pid in ours
+    }
+    assert workers <= ours and {"raylet", "gcs_server"} <= {name for name, _ in found}
+    reachable = {name for name, ip in found if not (getattr(ip, "ipv4_mapped", None) or ip).is_loopback}
+    assert reachable == set()
 
 
 def test_answer_to_sigterm_stays_ours(shared_ray: None):
