@@ -133,7 +133,11 @@ def _start(folder: Path) -> None:
     with _own_sigterm(), _named_errors("Ray did not start on this machine", hint):
         # Ray runs what anyone with the token sends: other users of this machine reach it too.
         if os.environ.get("RAY_AUTH_MODE", "token") == "token":
-            make_token()
+            try:
+                make_token()
+            except OSError:
+                # A home that cannot be written: only this process and its children need the token.
+                os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         use_token()
         with _unreachable_from_elsewhere():
             ray.init(

@@ -166,6 +166,14 @@ def test_ray_on_this_machine_asks_for_a_token_that_only_this_user_can_read(no_ra
     assert token.read_text() == kept
 
 
+def test_ray_on_this_machine_needs_no_home_to_write_to(no_ray: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/dev/null/ray/auth_token")
+    told = "The current node timed out"
+    with pytest.raises(ClusterError, match=told), ray_running():
+        pass
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64 and os.environ["RAY_AUTH_MODE"] == "token"
+
+
 def test_next_start_removes_what_killed_ones_left_but_nothing_in_use(no_ray: Path):
     for name in ("killed", "late", "alive"):
         (no_ray / f"spikeloom-ray-{name}").mkdir()
