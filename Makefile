@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo install dev lint test most-tests test-fast test-long test-all test-gpu gpu-acceptance bench bench-full bench-all clean
+.PHONY: demo install dev lint test most-tests test-fast test-long test-all test-lowest test-gpu gpu-acceptance bench bench-full bench-all clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spikeloom demo
@@ -68,6 +68,15 @@ test-long: $(VENV)/.installed-dev
 test-all: lint
 	SPIKELOOM_TEST_SHARE=1.0 SPIKELOOM_TEST_PRELOADED=0 $(BIN)/python -m pytest -n 3 $(FILES)
 
+# The fast tests with the lowest versions that pyproject.toml allows, in an environment of its own, whose packages warn of
+# newer ones that they bring along.
+test-lowest: $(VENV)/bin/python
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	$(BIN)/python tests/lowest_versions.py > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip --disable-pip-version-check install --quiet --constraint .venv-lowest/constraints.txt --editable '.[dev]'
+	NUMBA_CACHE_DIR=$(CURDIR)/.venv-lowest/numba .venv-lowest/bin/python -m pytest -n 2 $(FILES) -o filterwarnings= \
+		-m 'not slow and not ray and not long'
+
 # Beside SpikingJelly, tonic and other readers ($SPIKELOOM_PEERS), on the same files; equality first.
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.preprocessing
@@ -90,4 +99,4 @@ gpu-acceptance: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.gpu_acceptance --json runs/gpu-acceptance/result.json
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-lowest build *.egg-info .pytest_cache .mypy_cache .ruff_cache

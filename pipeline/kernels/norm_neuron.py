@@ -152,8 +152,9 @@ def _fits_cuda(x: Tensor) -> bool:
 
 
 def _hooked(module: Any) -> bool:
-    own = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return any(own) or nn_module._has_any_global_hook()
+    """Whether anything asks to be called before or after this module, or all modules."""
+    kinds = ("forward", "forward_pre", "backward", "backward_pre")
+    return any(getattr(module, f"_{kind}_hooks") or getattr(nn_module, f"_global_{kind}_hooks") for kind in kinds)
 
 
 def run(x: Tensor, norm: BatchNorm, states: tuple[Tensor, ...], steps: Steps) -> tuple[Tensor, ...]:
