@@ -14,6 +14,8 @@ Chunks = Callable[[], Iterable[Events]]
 """A function that returns an iterable over all events, in chunks, at each call."""
 
 _WINDOW_US = 10_000
+# A recording of milliseconds would be a single window.
+_FEWEST_WINDOWS = 20
 _MOST_WINDOWS = 1 << 20
 
 
@@ -27,7 +29,7 @@ class Survey:
         start_us: The earliest time; 0 without events.
         end_us: The latest time + 1, so that all events are in [start_us, end_us).
         backwards: Number of events that are earlier than their predecessor.
-        window_us: Length of the windows of `counts`, about 10 ms.
+        window_us: Length of the windows of `counts`: about 10 ms, less in a stream of under 200 ms.
         counts: Events per polarity (1 is ON) in consecutive windows from start_us on, int64, shape (2, windows).
     """
 
@@ -81,7 +83,7 @@ def survey_events(chunks: Chunks) -> Survey:
         previous = int(chunk.t[-1])
         events += len(chunk)
         on += int(np.count_nonzero(chunk.p))
-    windows = min(max(1, round((end - start) / _WINDOW_US)), _MOST_WINDOWS)
+    windows = min(max(1, min(end - start, _FEWEST_WINDOWS), round((end - start) / _WINDOW_US)), _MOST_WINDOWS)
     window_us = max(1, -(-(end - start) // windows))
     counts = np.zeros((2, windows), np.int64)
     for chunk in _with_events(chunks):
