@@ -8,7 +8,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo install dev lint test most-tests test-fast test-long test-all test-lowest test-gpu gpu-acceptance bench bench-full bench-all clean
+.PHONY: demo install dev lint test most-tests test-fast test-long test-all test-lowest test-gpu gpu-acceptance bench bench-full \
+	bench-all docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spikeloom demo
@@ -32,6 +33,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@ $(VENV)/.installed
 
 lint: $(VENV)/.installed-dev
@@ -98,5 +103,9 @@ test-gpu: $(VENV)/.installed-dev
 gpu-acceptance: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.gpu_acceptance --json runs/gpu-acceptance/result.json
 
+# The documentation as a site in site/, to open without a server or network; a broken link or anchor is an error.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) .venv-lowest build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-lowest build site *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,13 +18,33 @@ from preprocess.datasets import find_layout
 from preprocess.emulator.gestures import emulate_gestures
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PAGES = [REPOSITORY / "README.md", REPOSITORY / "SECURITY.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+DOCS = REPOSITORY / "docs"
+TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "SECURITY.md", *sorted(DOCS.glob("*.md")), *TUTORIALS]
+INSIDE = sorted({*DOCS.rglob("*.md")} - {*PAGES})
 
 # Pages whose commands take minutes: make test-long runs them.
-LONG = ("api.md", "extending.md", "training.md")
+LONG = (
+    "api.md",
+    "extending.md",
+    "training.md",
+    "own-recordings.md",
+    "own-neuron.md",
+    "cluster.md",
+    "from-spikingjelly.md",
+)
 
 # A comment of its own in front of a block says why nobody can run it here.
 _BLOCK = re.compile(r"(?P<reason><!-- not run: [^>]+ -->\n)?```(?P<language>sh|python)\n(?P<code>.*?)```", re.DOTALL)
+
+
+def _free_port() -> int:
+    """A port for the cluster of a page: the documented one may be in use."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
 
 # The documented figures suit a user with minutes; a test has seconds.
 _SMALLER = (
@@ -31,6 +52,7 @@ _SMALLER = (
     (r"--schedule\.epochs \d+", "--schedule.epochs 1"),
     (r"--samples \d+", "--samples 2"),
     (r"--seeds \d+", "--seeds 1"),
+    (r"\b6390\b", str(_free_port())),
     (r"(spikeloom (?:train|tune|compare) [\w-]+)", r"\1 --network.width 0.25 --batch-size 8"),
     (r"(spikeloom tune [\w-]+)", r"\1 --final-seeds 1 --space binning.timesteps=4,8"),
     (r"(spikeloom train [\w-]+)(?!.*schedule\.epochs)", r"\1 --schedule.epochs 1"),
@@ -68,6 +90,10 @@ def _run(program: list[str], source: str, folder: Path) -> None:
     paths = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     environment = os.environ | {"PATH": paths, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     environment.pop("SPIKELOOM_CACHE", None)
+    if "spikeloom cluster" in source:
+        # Where `cluster up` records what it started, so that a cluster of this user is left alone.
+        (folder / "tmp").mkdir(exist_ok=True)
+        environment["TMPDIR"] = str(folder / "tmp")
     result = subprocess.run(
         program,
         input=source,
@@ -99,14 +125,19 @@ def test_the_commands_of_a_page_run_as_typed(page: Path, gestures: Path, tmp_pat
     code = "\n".join(code for _, code in _blocks(page))
     if "gestures" in code and "spikeloom emulate" not in code:
         shutil.copytree(gestures, tmp_path, dirs_exist_ok=True)
-    for language, code in _blocks(page):
-        if language == "sh":
-            _run(["bash", "-euo", "pipefail"], "\n".join(_smaller(line) for line in code.splitlines()), tmp_path)
-        else:
-            _run([sys.executable, "-W", "error::SyntaxWarning", "-"], code, tmp_path)
+    try:
+        for language, block in _blocks(page):
+            if language == "sh":
+                _run(["bash", "-euo", "pipefail"], "\n".join(_smaller(line) for line in block.splitlines()), tmp_path)
+            else:
+                _run([sys.executable, "-W", "error::SyntaxWarning", "-"], block, tmp_path)
+    finally:
+        if "spikeloom cluster up" in code:
+            # Nothing is left if the page ran to its end.
+            _run(["bash"], "spikeloom cluster down || true", tmp_path)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *INSIDE], ids=lambda page: page.relative_to(REPOSITORY).as_posix())
 def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text("utf-8"))
     missing = [link for link in links if not (page.parent / link).exists()]
