@@ -136,6 +136,5 @@ def find_preset(name: str) -> Preset:
     if name not in PRESETS:
         near = nearest_name(name, PRESETS)
         hint = f"Did you mean '{near}'?" if near else "See: spikeloom presets"
-        rows = ", ".join(preset.name for preset in PRESETS.values() if not preset.variant)
-        raise ConfigError(f"preset: expected one of {rows}, or a variant, found '{name}'. {hint}")
+        raise ConfigError(f"preset: expected one that spikeloom presets lists, found '{name}'. {hint}")
     return PRESETS[name]

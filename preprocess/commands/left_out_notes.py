@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SPLITS = {"train": TRAIN, "test": TEST, "no split": NO_SPLIT}
 _MOST_CLASSES = 12
+_CUT_SHORT = "windows_cut_short"
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,12 @@ def _few(names: Sequence[str]) -> str:
 def _notes(store: EventStore) -> Remark:
     """Counts of decoding and cutting: events outside all samples, special events, windows left out, damage, ..."""
     notes = json.loads(store.attributes["notes"])
-    return Remark("notes", notes, tuple(f"{note.replace('_', ' ')}: {count:,}" for note, count in notes.items()))
+    return Remark("notes", notes, tuple(f"{_title_of(note)}: {count:,}" for note, count in notes.items()))
+
+
+def _title_of(note: str) -> str:
+    # The name in the file would also fit shorter windows that were kept.
+    return "windows left out because the recording ends within them" if note == _CUT_SHORT else note.replace("_", " ")
 
 
 def _order(store: EventStore) -> Remark:

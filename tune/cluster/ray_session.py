@@ -79,7 +79,7 @@ def ray_running(address: str | None = None, resume: str = "", session: RaySessio
             clean_up.callback(_stop)
             _start(folder)
         else:
-            _check(address)
+            check_cluster(address)
             clean_up.callback(_stop)
             _join(address)
             clean_up.enter_context(_watching_head(resume))
@@ -201,9 +201,16 @@ def use_token() -> bool:
     return os.environ.get("RAY_AUTH_MODE") == "token"
 
 
-def _check(address: str) -> None:
-    """Find within seconds the errors that Ray reports only after a minute, or that end the process."""
-    if address == "auto":
+def check_cluster(address: str | None) -> None:
+    """Find within seconds the errors that Ray reports only after a minute, or that end the process.
+
+    Args:
+        address: The head of a running cluster, ``host:port``; None (this machine) and ``auto`` are not checked.
+
+    Raises:
+        ClusterError: If the cluster does not answer, or has other versions of the software or other code.
+    """
+    if address is None or address == "auto":
         return
     _, port = split_address(address, ", or auto")
     check_answers(address, f"Start one: spikeloom cluster up --port {port}")

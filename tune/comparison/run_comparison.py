@@ -53,12 +53,14 @@ def compare(
             no run has a result.
         ConfigError: If a neuron or the split does not exist, or the tuning does not fit the settings and arms.
         CacheError: If there is no event store.
+        ClusterError: If Ray does not start, or the cluster does not answer.
     """
-    from tune.cluster.ray_session import ray_running
+    from tune.cluster.ray_session import check_cluster, ray_running
 
     progress = progress or Progress()
     # Checked first, so that a refused comparison leaves no files behind, not even a lock.
     _check_runs(_with_earlier(comparison, folder))
+    check_cluster(place.address if place else None)
     make_folder(folder)
     # Read again under the lock, which is kept to the end: another process may have written in the meantime.
     with holding(folder):

@@ -251,8 +251,11 @@ def search_objective(
 ) -> SearchResult:
     """Run the unfinished trials of the folder; see `tune.search`."""
     execution, folder = execution or ExecutionOptions(), folder.expanduser().absolute()
+    from tune.cluster.ray_session import check_cluster
+
     progress = progress or Progress()
     _check_folder(search, folder)
+    check_cluster(execution.address)
     make_folder(folder)
     with holding(folder):
         write_json(folder / FILE, asdict(search) | {"trials": list(search.trials)})

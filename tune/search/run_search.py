@@ -50,10 +50,13 @@ def run_search(
         CacheError: If there is no event store.
         ClusterError: If Ray does not start, or the cluster does not answer.
     """
+    from tune.cluster.ray_session import check_cluster
     from tune.search.extreme_configs import extreme_configs
     from tune.trials.run_trials import run_trials
 
     _check_folder(search, folder)
+    # Before anything is created.
+    check_cluster(execution.address if execution else None)
     make_folder(folder)
     # Under the lock: a search that is running there already keeps its own plan.
     with holding(folder):

@@ -125,7 +125,7 @@ def test_a_neuron_of_ones_own_is_recorded_by_its_absolute_path(cache: Path, conf
     ("words", "message"),
     [
         ((), "expected a preset or --config, found neither. List the presets: spikeloom presets"),
-        (("n-mnist-smal",), "or a variant, found 'n-mnist-smal'"),
+        (("n-mnist-smal",), "lists, found 'n-mnist-smal'. Did you mean 'n-mnist-small'"),
         (("--out", "somewhere", "nope"), "PRESET: expected it before the options, found 'nope'"),
         (("n-mnist-small", "--neuron.timesteps", "4"), "Set --binning.timesteps instead"),
         (("--neuron.tau", "2", "n-mnist-small", "--config", "x.json"), "x.json: expected a run's config.json"),

@@ -221,7 +221,7 @@ PLACES = [
     ),
     Place(
         "windows cut short", f"{MINE} --window-us 50 --min-events 5", with_gap, note("windows_cut_short"), 3,
-        "windows cut short: 3",
+        "windows left out because the recording ends within them: 3",
     ),
     Place(
         "recordings without a window", f"{MINE} --window-us 95", with_gap, note("recordings_without_a_window"), 2,

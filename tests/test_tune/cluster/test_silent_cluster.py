@@ -1,0 +1,44 @@
+"""An address at which no cluster answers is refused before a folder is made, whatever is to run there."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+import tune
+from pipeline.config.run_config import RunConfig
+from tests.messages import refuses
+from tune.cluster.head_node import ClusterError
+from tune.comparison.arms import Setting, neuron_arm
+from tune.comparison.comparison_plan import Comparison
+from tune.comparison.run_comparison import compare
+from tune.resources.execution_options import ExecutionOptions
+from tune.search.options import SearchOptions
+from tune.search.run_search import run_search
+from tune.search.search_plan import plan_search
+
+
+@pytest.fixture
+def nobody() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("work", ["search", "comparison", "objective"])
+def test_nothing_is_made_where_no_cluster_answers(
+    work: str, nobody: str, tiny_config: RunConfig, tiny_cache: Path, tmp_path: Path
+):
+    folder, there = tmp_path / "out", ExecutionOptions(address=nobody)
+    with refuses(ClusterError, where=nobody, expected="a cluster that answers", remedy="spikeloom cluster up"):
+        if work == "search":
+            search = plan_search("tiny", tiny_config, SearchOptions(space=("neuron.tau=2,3",)), tiny_cache)
+            run_search(search, folder, execution=there)
+        elif work == "comparison":
+            arms = (neuron_arm("lif"), neuron_arm("clif"))
+            compare(Comparison("tiny", (Setting("", tiny_config),), arms, (1,), tiny_cache), folder, place=there)
+        else:
+            tune.search(objective=lambda config: None, space={"x": "1,2"}, out=folder, address=nobody)
+    assert not list(tmp_path.iterdir())
