@@ -159,7 +159,7 @@ def _unreachable_from_elsewhere() -> Iterator[None]:
     Ray offers no other way: it replaces 127.0.0.1 by the machine's address, and reads the environment variable
     RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER when it is imported, which may be before a search on a cluster as well.
     """
-    constants = importlib.import_module("ray._private.ray_constants")
+    constants: Any = importlib.import_module("ray._private.ray_constants")
     before = constants.ENABLE_RAY_CLUSTER
     constants.ENABLE_RAY_CLUSTER = False
     try:
