@@ -72,8 +72,8 @@ def _warning(short: list[str], pages: int) -> list[str]:
         return []
     which = "all pages" if len(short) == pages else ", ".join(short)
     return [
-        f"**Not trained to convergence: {which}. They compare the speed of learning at the number of epochs that they "
-        "name, not what the neurons can learn.**\n"
+        f"**Not trained to convergence: {which}. What is compared there is the speed of learning at the number of "
+        "epochs that the page names, not what the neurons can learn.**\n"
     ]
 
 
