@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,6 @@ import site_pages
 from mkdocs.config.config_options import ExtraScriptValue
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
-
-log = logging.getLogger("mkdocs.hooks.spikeloom")
 
 
 def on_config(config: Any) -> Any:
@@ -28,11 +25,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    text, missing = site_pages.site_markdown(markdown, page.file.src_uri)
-    for link in missing:
-        # With --strict, a warning is an error.
-        log.warning("%s: the link to %s leads to no file", page.file.src_uri, link)
-    return text
+    return site_pages.site_markdown(markdown, page.file.src_uri)
 
 
 def on_post_build(config: Any) -> None:

@@ -30,35 +30,27 @@ def generated_pages() -> dict[str, str]:
     return pages | {f"reference/{package}.md": reference(package) for package in PACKAGES} | {"examples.md": examples()}
 
 
-def site_markdown(markdown: str, page: str) -> tuple[str, list[str]]:
-    """The Markdown of a page for MkDocs, and the links in it that lead to no file.
+def site_markdown(markdown: str, page: str) -> str:
+    """The Markdown of a page for MkDocs.
 
     Args:
         markdown: As it is in the repository.
         page: Name of the page on the site.
     """
     written = {made: source for source, made in PAGES.items()}.get(page, f"docs/{page}")
-    missing: list[str] = []
-
-    def moved(link: re.Match[str]) -> str:
-        found = site_link(link, written, page)
-        if found is None:
-            missing.append(link["target"])
-        return found or link[0]
-
     parts = _FENCE.split(markdown)  # blocks of code are at odd positions
     for k in range(0, len(parts), 2):
-        text = _LINK.sub(moved, parts[k])
+        text = _LINK.sub(lambda link: site_link(link, written, page), parts[k])
         # GitHub reads nested lists indented by two columns, and bars in code only if escaped; MkDocs needs four columns
         # and shows the backslash.
         text = re.sub(r"(?m)^  (?=- )", "    ", text)
         text = re.sub(r"`[^`\n]+`", lambda code: code[0].replace(r"\|", "|"), text)
         parts[k] = link_names(text) if page == "api.md" else text
-    return "".join(parts), missing
+    return "".join(parts)
 
 
-def site_link(link: re.Match[str], written: str, page: str) -> str | None:
-    """A link as the page on the site needs it: a file that is not on the site is named. None if there is no such file.
+def site_link(link: re.Match[str], written: str, page: str) -> str:
+    """A link as the page on the site needs it: a file that is not on the site is named.
 
     Args:
         link: As it is written.
@@ -66,13 +58,12 @@ def site_link(link: re.Match[str], written: str, page: str) -> str | None:
         page: Name of the page on the site.
     """
     target, _, anchor = link["target"].partition("#")
-    if not target or re.match(r"\w+:", target):
+    # Generated pages are written for the site.
+    if not target or re.match(r"\w+:", target) or page.startswith(("reference/", "examples.md")):
         return link[0]
     path = os.path.normpath(PurePosixPath(written).parent / target)
-    if page.startswith(("reference/", "examples.md")):  # these are written for the site
-        return link[0]
     if not (REPOSITORY / path).exists():
-        return None
+        return link[0]  # which MkDocs reports
     if PurePosixPath(path).parts[0] == "examples":
         path, anchor = "docs/examples.md", slug(PurePosixPath(path).name) if "/" in path else ""
     path = f"docs/{PAGES[path]}" if path in PAGES else path
@@ -122,7 +113,7 @@ def link_names(text: str) -> str:
     for line in text.splitlines(keepends=True):
         if heading := re.match(rf"## ({'|'.join(PACKAGES)}):", line):
             package = heading[1]
-        first = re.match(r"\| *`(?:[^|`]|`[^`]*`)*", line) if package else None
+        first = re.match(r"\| *`[^|]*", line) if package else None
         lines.append(re.sub(r"`([^`]+)`", linked, first[0]) + line[first.end() :] if first else line)
     return "".join(lines)
 
