@@ -23,6 +23,9 @@ def lowest_versions(project: dict[str, object]) -> list[str]:
         if match is None:
             raise ValueError(f"{PYPROJECT}: expected name>=version, found {requirement}")
         found.add(f"{match[1]}=={match[2]}")
+        if match[1] == "torch":
+            # Other packages bring it along, and it only works with the torch of its own version.
+            found.add(f"torchaudio=={match[2]}")
     return sorted(found)
 
 

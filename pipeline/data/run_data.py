@@ -73,7 +73,7 @@ def open_data(
     if needs_batch and not config.batches_per_epoch(len(splits.train)):
         raise ConfigError(
             f"batch_size: expected at most the {len(splits.train)} training samples of {config.dataset.name}, "
-            f"found {config.batch_size}. Lower batch_size, or train on the incomplete batch with --keep-last."
+            f"found {config.batch_size}. Lower batch_size, or train on the incomplete batch with keep_last."
         )
     return RunData(frames, splits, input_size(config.input, frames.height, frames.width))
 

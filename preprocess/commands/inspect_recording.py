@@ -132,7 +132,8 @@ def _lines_of_events(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "time", f"{facts['duration_us'] / 1e6:,.6f} s, from {start:,.6f} s to {end:,.6f} s"
     earlier = f"{facts['backwards']:,} events are earlier than their predecessor"
     yield "order", earlier if facts["backwards"] else "sorted by time"
-    window = f"{facts['rate_window_us'] / 1e3:.1f} ms"
+    window_us = facts["rate_window_us"]
+    window = f"{window_us / 1e3:.1f} ms" if window_us >= 100 else f"{window_us} µs"
     yield "rate", f"{facts['mean_rate']:,.0f} events/s on average, {facts['peak_rate']:,.0f} in the busiest {window}"
 
 

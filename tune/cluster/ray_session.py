@@ -76,6 +76,7 @@ def ray_running(address: str | None = None, resume: str = "", session: RaySessio
     with contextlib.ExitStack() if session is None else session.kept_open() as clean_up:
         if address is None:
             folder = clean_up.enter_context(_temporary_folder())
+            clean_up.enter_context(_with_token())
             clean_up.callback(_stop)
             _start(folder)
         else:
@@ -131,13 +132,6 @@ def _start(folder: Path) -> None:
 
     hint = "Run again when the machine is less busy; if that does not help, check the free memory and disk space"
     with _own_sigterm(), _named_errors("Ray did not start on this machine", hint):
-        # Ray runs what anyone with the token sends: other users of this machine reach it too.
-        if os.environ.get("RAY_AUTH_MODE", "token") == "token":
-            try:
-                make_token()
-            except OSError:
-                # A home that cannot be written: only this process and its children need the token.
-                os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         use_token()
         with _unreachable_from_elsewhere():
             ray.init(
@@ -168,6 +162,23 @@ def _unreachable_from_elsewhere() -> Iterator[None]:
         constants.ENABLE_RAY_CLUSTER = before
 
 
+@contextlib.contextmanager
+def _with_token() -> Iterator[None]:
+    """A token for Ray on this machine, which runs what anyone with the token sends, other users of the machine too."""
+    in_memory = False
+    if os.environ.get("RAY_AUTH_MODE", "token") == "token":
+        try:
+            make_token()
+        except OSError:
+            # A home that cannot be written to: only this process and its children need the token.
+            os.environ["RAY_AUTH_TOKEN"], in_memory = secrets.token_hex(32), True
+    try:
+        yield
+    finally:
+        if in_memory:
+            os.environ.pop("RAY_AUTH_TOKEN", None)
+
+
 def token_file() -> Path:
     """Where Ray keeps this user's token, without which a cluster refuses every command."""
     return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
@@ -176,11 +187,21 @@ def token_file() -> Path:
 def make_token() -> None:
     """Create this user's token if there is none; Ray would create one that other users may read, by the umask."""
     path = token_file()
-    if "RAY_AUTH_TOKEN" not in os.environ and not path.exists():
+    if "RAY_AUTH_TOKEN" in os.environ:
+        return
+    if path.exists() and path.stat().st_size == 0:
+        # Left by a full disk.
+        path.unlink()
+    if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         # Another process may make it at the same time.
         with contextlib.suppress(FileExistsError), open(path, "x", opener=_private) as file:
-            file.write(secrets.token_hex(32))
+            try:
+                file.write(secrets.token_hex(32))
+                file.flush()
+            except OSError:
+                path.unlink()
+                raise
 
 
 def _private(path: str, flags: int) -> int:
@@ -205,12 +226,15 @@ def check_cluster(address: str | None) -> None:
     """Find within seconds the errors that Ray reports only after a minute, or that end the process.
 
     Args:
-        address: The head of a running cluster, ``host:port``; None (this machine) and ``auto`` are not checked.
+        address: The head of a running cluster, ``host:port``; None (this machine) and ``auto`` are not checked, nor is
+            any while this process uses a Ray.
 
     Raises:
         ClusterError: If the cluster does not answer, or has other versions of the software or other code.
     """
-    if address is None or address == "auto":
+    import ray
+
+    if address is None or address == "auto" or ray.is_initialized():
         return
     _, port = split_address(address, ", or auto")
     check_answers(address, f"Start one: spikeloom cluster up --port {port}")

@@ -60,7 +60,8 @@ def compare(
     progress = progress or Progress()
     # Checked first, so that a refused comparison leaves no files behind, not even a lock.
     _check_runs(_with_earlier(comparison, folder))
-    check_cluster(place.address if place else None)
+    if not folder.exists():
+        check_cluster(place.address if place else None)
     make_folder(folder)
     # Read again under the lock, which is kept to the end: another process may have written in the meantime.
     with holding(folder):

@@ -255,7 +255,8 @@ def search_objective(
 
     progress = progress or Progress()
     _check_folder(search, folder)
-    check_cluster(execution.address)
+    if not folder.exists():
+        check_cluster(execution.address)
     make_folder(folder)
     with holding(folder):
         write_json(folder / FILE, asdict(search) | {"trials": list(search.trials)})

@@ -55,8 +55,9 @@ def run_search(
     from tune.trials.run_trials import run_trials
 
     _check_folder(search, folder)
-    # Before anything is created.
-    check_cluster(execution.address if execution else None)
+    # Before anything is created; what is complete needs no cluster.
+    if not folder.exists():
+        check_cluster(execution.address if execution else None)
     make_folder(folder)
     # Under the lock: a search that is running there already keeps its own plan.
     with holding(folder):

@@ -41,7 +41,16 @@ def test_counts_are_those_of_all_events_at_once(size: int):
 
 @pytest.mark.parametrize(
     ("duration_us", "windows", "window_us"),
-    [(1, 1, 1), (5, 5, 1), (8_800, 20, 440), (199_000, 20, 9950), (1_000_000, 100, 10_000), (1_004_000, 100, 10_040)],
+    [
+        (1, 1, 1),
+        (5, 5, 1),
+        (8_800, 20, 440),
+        (199_000, 20, 9950),
+        (1_000_000, 100, 10_000),
+        (1_004_000, 100, 10_040),
+        (21, 11, 2),
+        (62, 16, 4),
+    ],
 )
 def test_windows_are_ten_milliseconds_long_or_a_twentieth_of_a_short_stream(
     duration_us: int, windows: int, window_us: int
@@ -49,7 +58,7 @@ def test_windows_are_ten_milliseconds_long_or_a_twentieth_of_a_short_stream(
     survey = survey_events(in_chunks(stream(duration_us, 100), 1000))
     assert survey.counts.shape == (2, windows) and survey.window_us == window_us
     assert survey.counts.sum() == survey.events
-    start, end = survey.busiest(duration_us)
+    start, end = survey.busiest(2 * duration_us)
     assert (start, end) == (survey.start_us, survey.end_us)
 
 

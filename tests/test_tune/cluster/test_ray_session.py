@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -21,7 +22,7 @@ import pytest
 from filelock import FileLock
 
 from preprocess.interrupts import Terminated, stopped_by_signals
-from tune.cluster.ray_session import ClusterError, _own_sigterm, ray_running
+from tune.cluster.ray_session import ClusterError, _own_sigterm, make_token, ray_running
 from tune.trials.run_trials import _Watcher
 
 pytestmark = pytest.mark.ray
@@ -71,14 +72,17 @@ def test_ray_on_this_machine_listens_on_the_loopback_address_alone(shared_ray: N
 
     # A worker listens too.
     worker = ray.remote(num_cpus=0)(Worker).remote()
-    workers = {ray.get(worker.pid.remote())}
-    ours = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+    worker_pid = ray.get(worker.pid.remote())
+    names = {os.getpid(): "driver", worker_pid: "worker"}
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            names.setdefault(child.pid, child.name())
     found = {
-        (psutil.Process(one.pid).name(), ipaddress.ip_address(one.laddr.ip))
+        (names[one.pid], ipaddress.ip_address(one.laddr.ip))
         for one in psutil.net_connections("tcp")
-        if one.status == psutil.CONN_LISTEN and one.pid in ours
+        if one.status == psutil.CONN_LISTEN and one.pid in names
     }
-    assert workers <= ours and {"raylet", "gcs_server"} <= {name for name, _ in found}
+    assert {"raylet", "gcs_server", "worker", "driver"} <= {name for name, _ in found}
     reachable = {name for name, ip in found if not (getattr(ip, "ipv4_mapped", None) or ip).is_loopback}
     assert reachable == set()
 
@@ -167,11 +171,35 @@ def test_ray_on_this_machine_asks_for_a_token_that_only_this_user_can_read(no_ra
 
 
 def test_ray_on_this_machine_needs_no_home_to_write_to(no_ray: Path, monkeypatch: pytest.MonkeyPatch):
+    import ray
+
+    def note(**_: object) -> None:
+        tokens.append(os.environ.get("RAY_AUTH_TOKEN", ""))
+
+    tokens: list[str] = []
+    monkeypatch.setattr(ray, "init", note)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/dev/null/ray/auth_token")
-    told = "The current node timed out"
-    with pytest.raises(ClusterError, match=told), ray_running():
-        pass
-    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64 and os.environ["RAY_AUTH_MODE"] == "token"
+    with ray_running():
+        assert os.environ["RAY_AUTH_MODE"] == "token"
+    assert [len(token) for token in tokens] == [64]
+    # A cluster that is joined later has a token of its own.
+    assert "RAY_AUTH_TOKEN" not in os.environ
+
+
+def test_a_token_that_could_not_be_written_whole_is_made_again(no_ray: Path, monkeypatch: pytest.MonkeyPatch):
+    token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
+    with monkeypatch.context() as full:
+        full.setattr(secrets, "token_hex", refuse_to_write)
+        with pytest.raises(OSError, match="disk"):
+            make_token()
+    assert not token.exists()
+    token.touch()
+    make_token()
+    assert len(token.read_text()) == 64
+
+
+def refuse_to_write(_: int) -> str:
+    raise OSError("the disk is full")
 
 
 def test_next_start_removes_what_killed_ones_left_but_nothing_in_use(no_ray: Path):

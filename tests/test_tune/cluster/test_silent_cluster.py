@@ -9,6 +9,7 @@ import pytest
 
 import tune
 from pipeline.config.run_config import RunConfig
+from preprocess.errors import RunError
 from tests.messages import refuses
 from tune.cluster.head_node import ClusterError
 from tune.comparison.arms import Setting, neuron_arm
@@ -29,8 +30,12 @@ def nobody() -> str:
 
 @pytest.mark.parametrize("work", ["search", "comparison", "objective"])
 def test_nothing_is_made_where_no_cluster_answers(
-    work: str, nobody: str, tiny_config: RunConfig, tiny_cache: Path, tmp_path: Path
+    work: str, nobody: str, tiny_config: RunConfig, tiny_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    import ray
+
+    # Other tests may have started one.
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
     folder, there = tmp_path / "out", ExecutionOptions(address=nobody)
     with refuses(ClusterError, where=nobody, expected="a cluster that answers", remedy="spikeloom cluster up"):
         if work == "search":
@@ -42,3 +47,12 @@ def test_nothing_is_made_where_no_cluster_answers(
         else:
             tune.search(objective=lambda config: None, space={"x": "1,2"}, out=folder, address=nobody)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_finished_search_needs_no_cluster(nobody: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tune.objective.objective_search.ObjectiveLedger.unfinished", lambda self: ())
+    there = tmp_path / "out"
+    there.mkdir()
+    # It goes on to the results, of which this folder has none.
+    with pytest.raises(RunError, match="a completed trial"):
+        tune.search(objective=lambda config: None, space={"x": "1,2"}, out=there, address=nobody)

@@ -163,6 +163,11 @@ def test_every_setting_of_robustness_differs_from_the_unchanged_one(name: str):
     assert len(changed) == 9 and all(setting.config != unchanged.config for setting in changed)
 
 
+def test_the_settings_of_robustness_keep_the_order_of_folders_made_before():
+    names = [setting.name for setting in DESIGNS["robustness"].settings({})]
+    assert names[-2:] == ["batch norm over T·B", "lambda 0"]
+
+
 def test_a_neuron_that_a_design_changes_is_the_designs_own_when_it_is_named():
     design = DESIGNS["robustness-small"]
     comparison = plan("robustness-small", "--neurons", "lif", "clif", "plif")

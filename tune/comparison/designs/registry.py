@@ -55,7 +55,8 @@ def _own_designs() -> Iterator[Design]:
             presets,
             (neuron_arm("lif"), *(_alone(name) for name in (("clif", "lif-reset1.8") if suffix else ("clif",)))),
             changes=SHORT_JOINT if suffix else changes,
-            points=_ROBUSTNESS | (_PER_STEP if suffix else _JOINT),
+            # A folder continues only with its settings in the same order.
+            points=_ROBUSTNESS | (_NO_MSE | _PER_STEP if suffix else _JOINT | _NO_MSE),
             seeds=2 if suffix else 0,
             most_epochs=most,
             full_size=full_size,
@@ -105,8 +106,8 @@ _ROBUSTNESS: dict[str, Changes] = {
     "rectangle twice as wide": {"neuron.alpha": 0.5},
     "LIF with hard reset": {"neuron.reset": "hard"},
     "LIF whose reset has no gradient": {"neuron.detach_reset": True},
-    "lambda 0": {"loss.mse_weight": 0.0},
 }
+_NO_MSE: dict[str, Changes] = {"lambda 0": {"loss.mse_weight": 0.0}}
 # The other kind of batch norm: the small version has joint batch norm.
 _JOINT: dict[str, Changes] = {"batch norm over T·B": {"network.batch_norm": "joint"}}
 _PER_STEP: dict[str, Changes] = {"batch norm of each time step": {"network.batch_norm": "per-step"}}
