@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,12 +21,13 @@ from tiny_run import TINY, tiny_cache
 from pipeline.config.run_config import OptimiserConfig, RunConfig, ScheduleConfig, fingerprint, override, to_dict
 from pipeline.config.slow_precision import slow_precision
 from pipeline.data.run_data import open_data
+from pipeline.runs import checkpoint as checkpoints
 from pipeline.runs.checkpoint import load_checkpoint
 from pipeline.runs.run_folder import find_runs, open_run
 from pipeline.training.schedule import learning_rate
 from pipeline.training.train_run import train_run
 from preprocess.errors import ConfigError, RunError
-from preprocess.files import read_lines
+from preprocess.files import read_lines, write_whole
 from preprocess.terminal.progress import Progress
 
 TESTS = Path(__file__).resolve().parent.parent.parent
@@ -97,6 +99,20 @@ def test_a_finished_run_is_read_and_not_trained_again(cache: Path, tmp_path: Pat
     before = (tmp_path / "run" / "checkpoint.pt").stat().st_mtime_ns
     again = train_run(TINY, tmp_path / "run", cache, on_epoch=lambda *_: pytest.fail("an epoch ran"))
     assert again == first and (tmp_path / "run" / "checkpoint.pt").stat().st_mtime_ns == before
+
+
+def test_selected_weights_are_on_the_disk_before_the_checkpoint_that_names_them(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    written = []
+
+    def write(path: Path, write_to: Callable[[Path], object]) -> None:
+        written.append(path.name)
+        write_whole(path, write_to)
+
+    monkeypatch.setattr(checkpoints, "write_whole", write)
+    train_run(override(TINY, {"schedule.epochs": 1}), tmp_path / "run", cache)
+    assert written == ["best.pt", "checkpoint.pt"]
 
 
 class Stop(Exception):
