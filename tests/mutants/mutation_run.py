@@ -10,6 +10,7 @@ The tests of each mutant run in a fork of a process that has loaded the librarie
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import shutil
@@ -37,17 +38,10 @@ FIRST_RUN_S = 3600.0
 
 # Loaded once, before the forks: they take most of the time of a short test.
 _LIBRARIES = (
-    *("numpy", "numba", "h5py", "hdf5plugin", "scipy.special", "pandas", "pyarrow", "matplotlib", "tyro", "rich"),
+    *("numpy", "numba", "h5py", "hdf5plugin", "scipy.special", "scipy.stats", "pandas", "pyarrow", "matplotlib"),
     *("torch", "torchvision", "spikingjelly.activation_based.neuron", "spikingjelly.activation_based.functional"),
-    *(
-        "spikingjelly.activation_based.layer",
-        "spikingjelly.datasets",
-        "tonic",
-        "optuna",
-        "filelock",
-        "jinja2",
-        "pytest",
-    ),
+    *("spikingjelly.activation_based.layer", "spikingjelly.datasets", "tonic", "optuna", "filelock", "jinja2"),
+    *("tyro", "rich", "hypothesis", "pytest"),
 )
 
 State = Literal["caught", "SURVIVED", "not applied", "fails without it", "does not run here"]
@@ -168,6 +162,9 @@ def _load_libraries() -> None:
         for name in _LIBRARIES:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
+    # Collections of garbage in the forks would look at all of this, and copy its memory.
+    gc.collect()
+    gc.freeze()
 
 
 def _copy(source: Path, target: Path, copy_file: Callable[[str, str], object]) -> None:
@@ -274,12 +271,17 @@ def _run_pytest(arguments: Sequence[str], root: Path, folder: Path) -> int:
         os.dup2(file, number)
     os.environ["PYTHONPATH"] = str(folder)
     os.environ.setdefault("SPIKELOOM_TEST_DATA", str(root.parent / "shared" / "data"))
+    # What the tests without a mutant compile is used again.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Without the folders of the working tree.
     sys.path[:] = [str(folder), *(path for path in sys.path if path and not Path(path).is_relative_to(REPOSITORY))]
     importlib.invalidate_caches()
     import pytest
 
     options = ["-p", "no:cacheprovider", f"--basetemp={folder / 'temporary'}", "--rootdir", str(folder), "--tb=short"]
+    # Hypothesis is loaded already, which its plugin for pytest notes.
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     return int(pytest.main([*options, *arguments]))
 
 
