@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo install dev lint test most-tests test-fast test-long test-all test-gpu gpu-acceptance bench bench-full bench-all clean
+.PHONY: demo install dev lint test most-tests test-fast test-long test-all mutants test-gpu gpu-acceptance bench bench-full bench-all clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spikeloom demo
@@ -67,6 +67,11 @@ test-long: $(VENV)/.installed-dev
 # with the libraries.
 test-all: lint
 	SPIKELOOM_TEST_SHARE=1.0 SPIKELOOM_TEST_PRELOADED=0 $(BIN)/python -m pytest -n 3 $(FILES)
+
+# Known defects, put into copies of the sources one at a time: the tests that each names must fail. With words of titles or
+# files, those alone: make mutants MUTANTS='clock Holm'.
+mutants: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.mutants --at-once 2 $(MUTANTS)
 
 # Beside SpikingJelly, tonic and other readers ($SPIKELOOM_PEERS), on the same files; equality first.
 bench: $(VENV)/.installed-dev

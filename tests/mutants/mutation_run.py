@@ -37,11 +37,11 @@ TIME_LIMIT_S = 300.0
 FIRST_RUN_S = 3600.0
 
 # Loaded once, before the forks: they take most of the time of a short test.
-_LIBRARIES = (
+LIBRARIES = (
     *("numpy", "numba", "h5py", "hdf5plugin", "scipy.special", "scipy.stats", "pandas", "pyarrow", "matplotlib"),
     *("torch", "torchvision", "spikingjelly.activation_based.neuron", "spikingjelly.activation_based.functional"),
     *("spikingjelly.activation_based.layer", "spikingjelly.datasets", "tonic", "optuna", "filelock", "jinja2"),
-    *("tyro", "rich", "hypothesis", "pytest"),
+    *("tyro", "rich", "ray.tune", "hypothesis", "pytest"),
 )
 
 State = Literal["caught", "SURVIVED", "not applied", "fails without it", "does not run here"]
@@ -73,6 +73,7 @@ def run_mutants(
     root: Path = REPOSITORY,
     at_once: int = 1,
     limit_s: float = TIME_LIMIT_S,
+    libraries: Sequence[str] = LIBRARIES,
     report: Callable[[Outcome], object] = lambda outcome: None,
 ) -> list[Outcome]:
     """Run the tests of each mutant.
@@ -82,6 +83,7 @@ def run_mutants(
         root: The folder of the repository.
         at_once: How many of them run at the same time.
         limit_s: Time limit of the tests of a mutant, in seconds.
+        libraries: Modules that are loaded before the forks.
         report: Called with each outcome as soon as it is known.
 
     Returns:
@@ -102,7 +104,7 @@ def run_mutants(
             applied.append(mutant)
     if not applied:
         return outcomes
-    _load_libraries()
+    _load_libraries(libraries)
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         folder = Path(name)
         unchanged = folder / "unchanged"
@@ -147,19 +149,25 @@ def find_obstacle(mutant: Mutant, root: Path = REPOSITORY) -> str:
     return ""
 
 
-def _load_libraries() -> None:
+def _load_libraries(names: Sequence[str]) -> None:
     loaded = [name for name in PACKAGES if name in sys.modules]
     if loaded:
         raise RuntimeError(f"expected a process without the project's packages, found {', '.join(loaded)} loaded")
     # As in tests/conftest.py: libraries read these when they are loaded.
-    for name, value in (("OMP_NUM_THREADS", "1"), ("OMP_WAIT_POLICY", "passive"), ("MPLBACKEND", "Agg")):
+    settings = {
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "passive",
+        "MPLBACKEND": "Agg",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    for name, value in settings.items():
         os.environ.setdefault(name, value)
     os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # A fork copies no other thread.
     # Kernels of a copy are cached in the copy.
     os.environ.pop("NUMBA_CACHE_DIR", None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in _LIBRARIES:
+        for name in names:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
     # Collections of garbage in the forks would look at all of this, and copy its memory.
@@ -271,6 +279,8 @@ def _run_pytest(arguments: Sequence[str], root: Path, folder: Path) -> int:
         os.dup2(file, number)
     os.environ["PYTHONPATH"] = str(folder)
     os.environ.setdefault("SPIKELOOM_TEST_DATA", str(root.parent / "shared" / "data"))
+    # A server of programs for one test alone would take longer than a program.
+    os.environ["SPIKELOOM_TEST_PRELOADED"] = "0"
     # What the tests without a mutant compile is used again.
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

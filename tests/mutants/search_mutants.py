@@ -24,7 +24,7 @@ MUTANTS = (
         "tune/trials/successive_halving.py",
         "REDUCTION = 4",
         "REDUCTION = 2",
-        (f"{_STOPPING}::test_trial_below_the_top_quarter_of_its_stratum_stops_at_a_rung",),
+        (f"{_STOPPING}::test_more_than_the_median_is_needed_and_rungs_are_four_times_as_late",),
     ),
     Mutant(
         "early stopping: neurons stop each other",
