@@ -182,7 +182,7 @@ MUTANTS = (
         "tune/search/pareto.py",
         '"energy": ("energy_uj", -1.0)',
         '"energy": ("energy_uj", 1.0)',
-        (f"{_TESTS}/search/test_pareto.py::test_front_holds_what_no_other_row_beats",),
+        (f"{_TESTS}/search/test_pareto.py::test_every_cost_of_an_inference_is_an_objective",),
     ),
     Mutant(
         "TPE: what is to be maximised is minimised",
@@ -206,7 +206,14 @@ MUTANTS = (
         "tune/search/tpe.py",
         "return create_trial(state=TrialState.RUNNING, **known)",
         "return None",
-        (f"{_TPE}::test_running_trials_are_kept_away_from",),
+        (f"{_TPE}::test_the_estimator_knows_which_trials_run",),
+    ),
+    Mutant(
+        "TPE: the estimator passes over running trials",
+        "tune/search/tpe.py",
+        "constant_liar=True",
+        "constant_liar=False",
+        (f"{_TPE}::test_a_running_trial_changes_the_next_proposal",),
     ),
     Mutant(
         "PBT: poor members continue from poor ones",
@@ -230,10 +237,10 @@ MUTANTS = (
         (f"{_TESTS}/search/test_random_and_grid.py::test_samples_are_distinct_valid_and_repeatable",),
     ),
     Mutant(
-        "space: a range may begin behind its end",
+        "space: a range may be a single value",
         "tune/space/parser.py",
         "if not low < high or math.isinf(low) or math.isinf(high):",
-        "if math.isinf(low) or math.isinf(high):",
+        "if not low <= high or math.isinf(low) or math.isinf(high):",
         (f"{_TESTS}/space/test_space.py::test_faulty_word_says_what_was_expected",),
     ),
     Mutant(

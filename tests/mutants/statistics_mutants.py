@@ -69,7 +69,7 @@ MUTANTS = (
         "tune/stats/sign_flip.py",
         "return float((far.sum() + 1) / (len(far) + 1))",
         "return float(far.mean())",
-        (f"{_SIGNS}::test_sign_flip_p_of_many_pairs_is_drawn_and_repeatable",),
+        (f"{_SIGNS}::test_the_observed_pattern_is_one_of_those_drawn",),
     ),
     Mutant(
         "sign flips: one pair too few is said to suffice",
@@ -205,7 +205,7 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "report: sentences without code are written as they are",
+        "report: a sentence with a single back quote is written as it is",
         "tune/report/page.py",
         "return Markup.escape(sentence)",
         "return Markup(sentence)",
