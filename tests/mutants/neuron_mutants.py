@@ -8,6 +8,8 @@ _NEURONS = "pipeline/neurons"
 _TESTS = "tests/test_pipeline"
 _FUSED = f"{_TESTS}/neurons/test_fused_neurons.py"
 _NORM = f"{_TESTS}/kernels/test_norm_neuron.py"
+_AT_THE_THRESHOLD = (f"{_FUSED}::test_at_the_threshold_and_at_the_surrogate_s_edges_neurons_are_spikingjellys",)
+_BEHIND_NORM = (f"{_FUSED}::test_behind_batch_norm_a_potential_exactly_at_the_threshold_fires",)
 _PLAIN_LOOPS = (f"{_FUSED}::test_neurons_equal_the_papers_formulae_as_plain_loops",)
 
 MUTANTS = (
@@ -16,17 +18,14 @@ MUTANTS = (
         f"{_NEURONS}/lif/cpu_kernels.py",
         "s = one if un >= v_threshold else zero\n                    vb[i] = un - s * reset",
         "s = one if un > v_threshold else zero\n                    vb[i] = un - s * reset",
-        (
-            f"{_TESTS}/neurons/test_neurons.py::test_lif_is_the_papers",
-            f"{_FUSED}::test_lif_equals_spikingjelly_in_every_variant",
-        ),
+        _AT_THE_THRESHOLD,
     ),
     Mutant(
         "LIF, hard reset: no reset exactly at the threshold",
         f"{_NEURONS}/lif/cpu_kernels.py",
         "vb[i] = reset if un >= v_threshold else un",
         "vb[i] = reset if un > v_threshold else un",
-        (f"{_FUSED}::test_lif_equals_spikingjelly_in_every_variant",),
+        _AT_THE_THRESHOLD,
     ),
     Mutant(
         "LIF, soft reset: by the potential instead of the threshold",
@@ -92,10 +91,7 @@ MUTANTS = (
         f"{_NEURONS}/clif/cpu_kernels.py",
         "s = one if un >= v_threshold else zero\n                mn",
         "s = one if un > v_threshold else zero\n                mn",
-        (
-            f"{_TESTS}/neurons/test_neurons.py::test_clif_is_the_papers_and_takes_whole_numbers",
-            f"{_FUSED}::test_clif_equals_spikingjelly",
-        ),
+        _AT_THE_THRESHOLD,
     ),
     Mutant(
         "CLIF: the reset is by m of the step before",
@@ -171,10 +167,7 @@ MUTANTS = (
         "pipeline/kernels/surrogate_kernels.py",
         "return alpha if far < edge else (_ZERO if far >= edge else far)",
         "return alpha if far <= edge else (_ZERO if far > edge else far)",
-        (
-            f"{_FUSED}::test_clif_equals_spikingjelly",
-            f"{_TESTS}/neurons/test_neurons.py::test_surrogates_have_the_named_derivative",
-        ),
+        _AT_THE_THRESHOLD,
     ),
     Mutant(
         "triangular surrogate: alpha is not squared",
@@ -217,6 +210,20 @@ MUTANTS = (
         "row[i + _STEP] = un - s * (v_threshold + raised)",
         "row[i + _STEP] = un - s * v_threshold",
         (f"{_NORM}::test_spikes_gradients_statistics_and_states_equal_those_of_the_two_apart",),
+    ),
+    Mutant(
+        "batch norm folded into LIF: no spike exactly at the threshold",
+        f"{_NEURONS}/lif/cpu_with_norm_kernels.py",
+        "s = one if un >= v_threshold else zero\n                state[i] = un",
+        "s = one if un > v_threshold else zero\n                state[i] = un",
+        _BEHIND_NORM,
+    ),
+    Mutant(
+        "batch norm folded into CLIF: no spike exactly at the threshold",
+        f"{_NEURONS}/clif/cpu_with_norm_kernels.py",
+        "s = one if un >= v_threshold else zero\n                mn = state",
+        "s = one if un > v_threshold else zero\n                mn = state",
+        _BEHIND_NORM,
     ),
     Mutant(
         "batch norm of repeated images: the variance is that of one step",
