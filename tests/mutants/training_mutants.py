@@ -143,10 +143,7 @@ MUTANTS = (
         "pipeline/runs/best_epoch.py",
         "return _order(accuracy, loss) > _order(*than)",
         "return _order(accuracy, loss) >= _order(*than)",
-        (
-            "tests/test_tune/trials/test_ledger.py"
-            "::test_selected_epoch_is_the_most_accurate_then_the_one_of_least_loss_then_the_first",
-        ),
+        ("tests/test_tune/trials/test_ledger.py::test_training_selects_the_epoch_that_the_tables_select",),
     ),
     Mutant(
         "early stopping: one epoch late",
@@ -188,7 +185,7 @@ MUTANTS = (
         "pipeline/training/train_run.py",
         "self.epoch, self.best = state.epoch, state.best",
         "self.epoch = state.epoch",
-        (f"{_TRAIN}::test_an_interrupted_run_goes_on_bit_for_bit",),
+        (f"{_TRAIN}::test_a_resumed_run_keeps_a_better_epoch_before_the_interruption",),
     ),
     Mutant(
         "resuming: a checkpoint of other frames is used",
@@ -215,7 +212,7 @@ MUTANTS = (
         (f"{_TRAIN}::test_selected_weights_are_on_the_disk_before_the_checkpoint_that_names_them",),
     ),
     Mutant(
-        "a finished run is trained again",
+        "a finished run is evaluated on the test samples again",
         "pipeline/training/train_run.py",
         'isinstance(finished, dict) and ("test_accuracy" in finished or not open_test)',
         "False",

@@ -95,10 +95,14 @@ def test_predictions_are_the_tests_samples_and_give_its_accuracy(cache: Path, tm
 
 
 def test_a_finished_run_is_read_and_not_trained_again(cache: Path, tmp_path: Path):
+    def written() -> dict[str, int]:
+        return {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir() if path.name != ".lock"}
+
     first = train_run(TINY, tmp_path / "run", cache)
-    before = (tmp_path / "run" / "checkpoint.pt").stat().st_mtime_ns
+    before = written()
     again = train_run(TINY, tmp_path / "run", cache, on_epoch=lambda *_: pytest.fail("an epoch ran"))
-    assert again == first and (tmp_path / "run" / "checkpoint.pt").stat().st_mtime_ns == before
+    # Nor is it evaluated on the test samples again, which would write its result.
+    assert again == first and written() == before
 
 
 def test_selected_weights_are_on_the_disk_before_the_checkpoint_that_names_them(
@@ -137,6 +141,21 @@ def test_an_interrupted_run_goes_on_bit_for_bit(cache: Path, tmp_path: Path, cha
     assert read_lines(tmp_path / "broken" / "metrics.jsonl") == read_lines(tmp_path / "alone" / "metrics.jsonl")
     assert same(weights(tmp_path / "broken"), weights(tmp_path / "alone"))
     assert {k: v for k, v in resumed.items() if k != "seconds"} == {k: v for k, v in alone.items() if k != "seconds"}
+
+
+def test_a_resumed_run_keeps_a_better_epoch_before_the_interruption(cache: Path, tmp_path: Path):
+    def stop(row: dict, timing: dict) -> None:
+        if row["epoch"] == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train_run(TINY, tmp_path / "run", cache, on_epoch=stop)
+    state = load_checkpoint(tmp_path / "run" / "checkpoint.pt")
+    best = checkpoints.Best(state.best.epoch, accuracy=1.0, loss=0.0)
+    checkpoints.save_checkpoint(tmp_path / "run" / "checkpoint.pt", replace(state, best=best))
+    result = train_run(TINY, tmp_path / "run", cache)
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt").best == best
+    assert result["epoch"] == best.epoch < 3
 
 
 @pytest.mark.slow
