@@ -265,7 +265,7 @@ MUTANTS = (
         "pipeline/evaluation/evaluate.py",
         "np.add.at(matrix, (self.labels, self.predictions), 1)",
         "np.add.at(matrix, (self.predictions, self.labels), 1)",
-        (f"{_TRAIN}::test_predictions_are_the_tests_samples_and_give_its_accuracy",),
+        (f"{_TESTS}/evaluation/test_evaluate.py::test_rows_of_the_confusion_matrix_are_true_classes",),
     ),
     Mutant(
         "interval of an accuracy: 90 % instead of 95 %",
@@ -293,7 +293,7 @@ MUTANTS = (
         "pipeline/config/run_config.py",
         "for path in (*inactive_fields(plain), *dict(redundant_fields(plain)))}",
         "for path in ()}",
-        (f"{_TESTS}/config/test_inactive_fields.py::test_loss_does_not_hear_what_is_idle_in_it",),
+        (f"{_TESTS}/config/test_inactive_fields.py::test_idle_fields_of_a_run",),
     ),
     Mutant(
         "convergence: a run exactly at the limit has not fitted its samples",
