@@ -6,6 +6,7 @@ from .mutant import Mutant
 
 _TESTS = "tests/test_preprocess"
 _BINNING = f"{_TESTS}/binning/test_binning.py"
+_EDGES = (f"{_BINNING}::test_events_at_the_edges_of_bins_are_where_each_rule_has_them",)
 _STORE = f"{_TESTS}/store/test_event_store.py"
 
 MUTANTS = (
@@ -14,21 +15,21 @@ MUTANTS = (
         "preprocess/binning/frame_ranges.py",
         "    r[-1] = events\n",
         "",
-        (f"{_BINNING}::test_frames_equal_the_plain_twin",),
+        _EDGES,
     ),
     Mutant(
         "frames by time: an event at a bin's end belongs to the bin before",
         "preprocess/binning/counting_kernels.py",
         "if now < low or now >= high:",
         "if now < low or now > high:",
-        (f"{_BINNING}::test_frames_equal_the_plain_twin",),
+        _EDGES,
     ),
     Mutant(
         "frames by time: the last event is dropped",
         "preprocess/binning/frame_ranges.py",
         "r[-1] = len(t)",
         "r[-1] = len(t) - 1",
-        (f"{_BINNING}::test_frames_equal_the_plain_twin",),
+        _EDGES,
     ),
     Mutant(
         "frames by time: an empty bin starts where the one before starts",
@@ -42,42 +43,42 @@ MUTANTS = (
         "preprocess/binning/counting_kernels.py",
         "if t[middle] < wanted:",
         "if t[middle] <= wanted:",
-        (f"{_BINNING}::test_frames_of_a_fixed_duration_equal_spikingjelly_wherever_it_returns_a_result",),
+        _EDGES,
     ),
     Mutant(
         "frames by duration: the last one is missing",
         "preprocess/binning/frame_ranges.py",
         "max(1, -(-(int(t[-1]) - start) // duration_us))",
         "max(1, (int(t[-1]) - start) // duration_us)",
-        (f"{_BINNING}::test_frames_of_a_fixed_duration_equal_spikingjelly_wherever_it_returns_a_result",),
+        _EDGES,
     ),
     Mutant(
         "time windows: one more fits than there is time",
         "preprocess/binning/frame_ranges.py",
         "lacking = int(t[-1]) - int(t[0]) - window_us",
         "lacking = int(t[-1]) - int(t[0]) - window_us + 1",
-        (f"{_BINNING}::test_frames_and_dropped_events_equal_tonic",),
+        _EDGES,
     ),
     Mutant(
         "windows of a number of events: the overlap is ignored",
         "preprocess/binning/frame_ranges.py",
         "stride = count - overlap",
         "stride = count",
-        (f"{_BINNING}::test_frames_and_dropped_events_equal_tonic",),
+        _EDGES,
     ),
     Mutant(
         "windows between two times begin at 0 instead of the first event",
         "preprocess/binning/frame_ranges.py",
         "starts = int(t[0]) + start_us",
         "starts = start_us",
-        (f"{_BINNING}::test_frames_and_dropped_events_equal_tonic",),
+        _EDGES,
     ),
     Mutant(
         "downsampling drops the last rows and columns of a size that it does not divide",
         "preprocess/binning/count_events.py",
         "rows, columns = -(-height // k), -(-width // k)",
         "rows, columns = height // k, width // k",
-        (f"{_BINNING}::test_downsampling_sums_blocks_of_pixels", f"{_BINNING}::test_frames_equal_the_plain_twin"),
+        (f"{_BINNING}::test_downsampling_sums_blocks_of_pixels",),
     ),
     Mutant(
         "downsampling swaps the polarities",
