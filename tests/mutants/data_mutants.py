@@ -106,7 +106,7 @@ MUTANTS = (
         "preprocess/binning/frame_ranges.py",
         "np.count_nonzero(ranges > 1)",
         "np.count_nonzero(ranges >= 1)",
-        (f"{_TESTS}/binning/test_event_order.py::test_events_in_no_frame_and_in_several_equal_the_plain_twin",),
+        (f"{_TESTS}/binning/test_event_order.py::test_events_of_ranges_that_overlap_and_leave_a_gap_are_counted",),
     ),
     Mutant(
         "sorting exchanges events of the same time",

@@ -167,6 +167,7 @@ EDGES = [
     (Binning(split_by="duration", duration_us=15), [[0, 3], [3, 6], [6, 9]]),
     (Binning(split_by="time_window", duration_us=20), [[0, 4], [4, 8]]),
     (Binning(split_by="time_window", duration_us=20, overlap=10), [[0, 4], [2, 6], [4, 8]]),
+    (Binning(split_by="time_window", duration_us=21, overlap=1), [[0, 5]]),
     (Binning(split_by="time_window", duration_us=30, include_incomplete=True), [[0, 6], [6, 9]]),
     (Binning(split_by="event_count", event_count=4), [[0, 4], [4, 8]]),
     (Binning(split_by="event_count", event_count=4, overlap=1), [[0, 4], [3, 7]]),
