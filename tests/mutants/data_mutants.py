@@ -148,8 +148,8 @@ MUTANTS = (
         "return self._bounds(k)[1] <= limit",
         "return self._bounds(k)[1] < limit",
         (
-            f"{_TESTS}/datasets/test_folder.py::test_windows_hold_what_a_mask_over_the_recording_holds",
-            f"{_TESTS}/datasets/test_folder.py::test_windows_begin_and_end_with_an_interval",
+            f"{_TESTS}/datasets/test_folder.py"
+            "::test_a_window_that_ends_with_its_interval_or_with_the_last_event_is_complete",
         ),
     ),
     Mutant(
