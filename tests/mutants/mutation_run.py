@@ -30,7 +30,7 @@ from .mutant import Mutant
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ("preprocess", "pipeline", "tune")
-COPIED = (*PACKAGES, "tests", "docs", "README.md", "pyproject.toml")
+COPIED = (*PACKAGES, "tests", "benchmarks", "examples", "docs", "README.md", "pyproject.toml")
 # A defect may keep a test from ending.
 TIME_LIMIT_S = 300.0
 # The time limit of all tests without a mutant, which compile every kernel that is not in a cache.
@@ -306,14 +306,16 @@ def _results_without(mutants: Iterable[Mutant], root: Path, folder: Path) -> dic
     except BaseException:
         process.stop()
         raise
+    if not report.exists():
+        last = "\n".join(process.log.read_text(errors="replace").splitlines()[-20:])
+        raise RuntimeError(f"expected tests that can be run without a mutant, found the end {process.code}:\n{last}")
     ends: dict[str, set[str]] = {}
-    if report.exists():
-        for case in ET.parse(report).iter("testcase"):
-            tags = {child.tag for child in case}
-            end = "failed" if tags & {"failure", "error"} else "skipped" if "skipped" in tags else "passed"
-            file, name = case.get("classname", "").replace(".", "/") + ".py", case.get("name", "")
-            for test in {f"{file}::{name}", f"{file}::{name.partition('[')[0]}"}:
-                ends.setdefault(test, set()).add(end)
+    for case in ET.parse(report).iter("testcase"):
+        tags = {child.tag for child in case}
+        end = "failed" if tags & {"failure", "error"} else "skipped" if "skipped" in tags else "passed"
+        file, name = case.get("classname", "").replace(".", "/") + ".py", case.get("name", "")
+        for test in {f"{file}::{name}", f"{file}::{name.partition('[')[0]}"}:
+            ends.setdefault(test, set()).add(end)
     return {test: next(end for end in ("failed", "passed", "skipped") if end in found) for test, found in ends.items()}
 
 
