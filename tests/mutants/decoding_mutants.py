@@ -180,7 +180,7 @@ MUTANTS = (
         f"{_FORMATS}/prophesee/evt3_kernels.py",
         "if not (state[HAS_CLOCK] and state[HAS_LOW] and state[HAS_ROW]):",
         "if not (state[HAS_CLOCK] and state[HAS_LOW]):",
-        (f"{_TESTS}/test_formats_cut_streams.py::test_evt3_waits_for_the_row_the_lower_time_and_the_base_of_a_vector",),
+        (f"{_TESTS}/test_formats_cut_streams.py::test_evt3_waits_for_a_row_that_comes_after_the_time",),
     ),
     Mutant(
         "DAT: the clock wraps after 31 bits",
@@ -293,13 +293,17 @@ MUTANTS = (
         f"{_FORMATS}/clock_wraps.py",
         "elif -step > whole >> 1:",
         "elif -step > (whole >> 1) + (whole >> 2):",
-        (f"{_TESTS}/test_formats_atis_clock.py::test_equal_pauses_below_half_the_range_keep_their_length",),
+        (
+            f"{_TESTS}/test_formats_atis_clock.py::test_pauses_below_half_the_range_and_events_close_together_keep_their_length",
+        ),
     ),
     Mutant(
         "clock: a run of events behind a wrap begins at 0 again",
         f"{_FORMATS}/clock_wraps.py",
         "base = (clock[_WRAPS] << bits) + offset",
         "base = offset",
-        (f"{_TESTS}/test_formats_atis_clock.py::test_equal_pauses_below_half_the_range_keep_their_length",),
+        (
+            f"{_TESTS}/test_formats_atis_clock.py::test_pauses_below_half_the_range_and_events_close_together_keep_their_length",
+        ),
     ),
 )

@@ -122,6 +122,14 @@ def test_evt3_waits_for_the_row_the_lower_time_and_the_base_of_a_vector(
     assert events.t.tolist() == [4101] * 4 and notes == {NOTE: 3 + 2 + 2}
 
 
+@pytest.mark.parametrize("block", [2, 4, 6, 1 << 20])
+def test_evt3_waits_for_a_row_that_comes_after_the_time(tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(recording, "BLOCK_BYTES", block)
+    words = np.array([0x8001, 0x6005, 0x2003, 0x0007, 0x2004], "<u2")
+    events, notes = decode(write(tmp_path / "a.raw", "evt3", words))
+    assert (events.x.tolist(), events.y.tolist(), events.t.tolist()) == ([4], [7], [4101]) and notes == {NOTE: 1}
+
+
 @encodings
 def test_a_recording_of_which_the_clock_leaves_nothing_says_so(tmp_path: Path, encoding: str, capsys):
     words = stream(encoding)
