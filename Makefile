@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo install dev lint test most-tests test-fast test-long test-all test-lowest test-gpu gpu-acceptance bench bench-full \
+.PHONY: demo install dev lint test most-tests test-fast test-long test-all test-lowest mutants test-gpu gpu-acceptance bench bench-full \
 	bench-all docs clean
 
 demo: $(VENV)/.installed
@@ -81,6 +81,11 @@ test-lowest: $(VENV)/bin/python
 	.venv-lowest/bin/python -m pip --disable-pip-version-check install --quiet --constraint .venv-lowest/constraints.txt --editable '.[dev]'
 	NUMBA_CACHE_DIR=$(CURDIR)/.venv-lowest/numba .venv-lowest/bin/python -m pytest -n 2 $(FILES) -o filterwarnings= \
 		-m 'not slow and not ray and not long'
+
+# Known defects, put into copies of the sources one at a time: the tests that each names must fail. With words of titles or
+# files, those alone: make mutants MUTANTS='clock Holm'.
+mutants: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.mutants --at-once 2 $(MUTANTS)
 
 # Beside SpikingJelly, tonic and other readers ($SPIKELOOM_PEERS), on the same files; equality first.
 bench: $(VENV)/.installed-dev

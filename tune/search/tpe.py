@@ -85,9 +85,12 @@ class TpeTrials:
         for again in range(_TRIES):
             seed = self.search.config.seed + 1000 * number + again
             with warnings.catch_warnings():
-                # `group` estimates conditional fields together; Optuna marks it as experimental.
+                # `group` estimates conditional fields together, `constant_liar` counts running trials as poor ones, so
+                # that others are proposed elsewhere; Optuna marks both as experimental.
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                sampler = optuna.samplers.TPESampler(n_startup_trials=1, multivariate=True, group=True, seed=seed)
+                sampler = optuna.samplers.TPESampler(
+                    n_startup_trials=1, multivariate=True, group=True, constant_liar=True, seed=seed
+                )
             directions = ["maximize" if OBJECTIVES[name][1] > 0 else "minimize" for name in self.search.objectives]
             study = optuna.create_study(directions=directions, sampler=sampler)  # type: ignore[arg-type]
             study.add_trials([trial for trial in map(self._history, range(number)) if trial is not None])

@@ -20,7 +20,7 @@ from pipeline.data.dataset import FrameDataset
 from pipeline.data.padding import step_mask
 from pipeline.data.run_data import RunData, open_data
 from pipeline.evaluation.accuracy_over_time import correct_by_step, looks_ahead
-from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.evaluate import Evaluation, evaluate
 from pipeline.evaluation.finished_run import evaluate_test, load_selected
 from pipeline.evaluation.losses import predict
 from pipeline.evaluation.wilson_interval import accuracy_interval
@@ -85,6 +85,14 @@ def plain_accuracy(network: torch.nn.Module, data: RunData, steps: int) -> float
 def test_the_interval_is_wilsons_as_in_scipy(correct: int, samples: int):
     theirs = scipy.stats.binomtest(correct, samples).proportion_ci(confidence_level=0.95, method="wilson")
     assert accuracy_interval(correct, samples) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_rows_of_the_confusion_matrix_are_true_classes():
+    labels = np.array([0, 0, 0, 1, 2])
+    logits = np.eye(4, dtype=np.float32)[[0, 1, 1, 1, 0]]
+    found = Evaluation(1.0, labels, logits, {}, 0.1, None, {})
+    assert found.confusion().tolist() == [[1, 2, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+    assert found.per_class_accuracy() == [1 / 3, 1.0, 0.0, None]
 
 
 @pytest.mark.parametrize("lengths", [None, [6, 1, 3, 5, 2, 6, 4, 3] * 5], ids=["fixed", "varying"])

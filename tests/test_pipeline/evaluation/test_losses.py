@@ -105,5 +105,6 @@ def test_half_precision_logits_are_computed_with_in_float32():
 
 
 def test_prediction_is_the_largest_sum_over_time():
-    logits = torch.tensor([[[3.0, 0.0, 0.0]], [[0.0, 2.0, 0.0]], [[0.0, 2.0, 1.0]]])
-    assert predict(logits).tolist() == [1]
+    first = torch.tensor([[3.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 2.0, 1.0]])
+    second = torch.tensor([[5.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
+    assert predict(torch.stack([first, second], 1)).tolist() == [1, 0]

@@ -27,6 +27,7 @@ from pipeline.config.run_config import NeuronConfig
 from pipeline.config.surrogates import make_surrogate
 from pipeline.kernels.fused_function import DerivativeError
 from pipeline.kernels.threads import _run_on_openmp, for_ranges
+from pipeline.layers.batch_norm import SequenceBatchNorm
 from pipeline.neurons import CLIFNode, LIFNode, make_neuron
 
 SURROGATES = ("rect", "triangle", "sigmoid", "atan")
@@ -154,6 +155,48 @@ def test_neurons_equal_the_papers_formulae_as_plain_loops(kind: str, name: str):
             np.testing.assert_allclose(x.grad[:, 0, n], grad, rtol=1e-4, atol=1e-5)
             compared += 1
     assert compared >= 55
+
+
+AT_THE_THRESHOLD = {
+    "lif": lambda backend: LIFNode(2.0, False, v_reset=None, step_mode="m", backend=backend),
+    "lif, reset detached": lambda backend: LIFNode(
+        2.0, False, v_reset=None, detach_reset=True, step_mode="m", backend=backend
+    ),
+    "lif, hard reset": lambda backend: LIFNode(2.0, False, v_reset=0.0, step_mode="m", backend=backend),
+    "clif": lambda backend: CLIFNode(2.0, step_mode="m", backend=backend),
+    "clif, m detached": lambda backend: CLIFNode(2.0, step_mode="m", detach_m=True, backend=backend),
+}
+
+
+@pytest.mark.parametrize("name", AT_THE_THRESHOLD)
+def test_at_the_threshold_and_at_the_surrogate_s_edges_neurons_are_spikingjellys(name: str):
+    """Quarters of the threshold, which float32 represents: comparisons with other inputs leave such elements out."""
+    drawn = torch.randint(-2, 9, (4, 500), generator=torch.Generator().manual_seed(1))
+    # CLIF's later potentials are irrational: its first step is what meets the threshold.
+    found = []
+    for backend in ("torch", "fused"):
+        node = AT_THE_THRESHOLD[name](backend)
+        node.surrogate_function = surrogate.Rect(alpha=1.0)
+        x = (drawn / 4).requires_grad_()
+        spikes = node(x)
+        (spikes * torch.arange(1.0, 5.0)[:, None]).sum().backward()
+        found.append((spikes.detach(), node.v.detach(), x.grad))
+    for theirs, ours in zip(*found, strict=True):
+        assert ours is not None and theirs is not None
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+    assert torch.equal(found[1][0][0], (drawn[0] >= 4).float()) and (drawn[0] == 4).any()
+
+
+@pytest.mark.parametrize("kind", ["lif", "clif"])
+def test_behind_batch_norm_a_potential_exactly_at_the_threshold_fires(kind: str):
+    norm = SequenceBatchNorm(1, "per-step").eval()
+    norm.eps = 0.0  # So that it changes nothing.
+    x = torch.tensor([1.0, 0.0, 1.0]).view(3, 1, 1, 1, 1)
+    node = AT_THE_THRESHOLD[kind]("fused")
+    with torch.no_grad():
+        spikes = node(x, norm=norm)
+    expected = AT_THE_THRESHOLD[kind]("torch")(x)
+    assert torch.equal(spikes, expected) and expected.flatten()[0] == 1.0
 
 
 @pytest.mark.parametrize("name", SURROGATES)

@@ -93,6 +93,18 @@ def test_detaching_m_changes_gradients_and_nothing_else():
     assert not torch.equal(found[0][3], found[1][3])
 
 
+@pytest.mark.parametrize("backend", ["fused", "torch"])
+def test_detached_m_gives_no_gradient_to_the_m_before_the_sequence(backend: str):
+    x, _ = drawn()
+    node = CLIFNode(step_mode="m", detach_m=True, backend=backend)
+    node(x)
+    before = node.m.detach().requires_grad_()
+    node.m = before
+    spikes = node(x.clone().requires_grad_())
+    (spikes.sum() + node.v.sum() + node.m.sum()).backward()
+    assert before.any() and (before.grad is None or not before.grad.any())
+
+
 def test_single_steps_equal_the_sequence():
     x, _ = drawn()
     for make in (

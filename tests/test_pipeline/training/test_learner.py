@@ -10,7 +10,7 @@ from tiny_run import TINY, tiny_cache
 
 from pipeline.config.run_config import OptimiserConfig, RunConfig, ScheduleConfig, fingerprint, override
 from pipeline.data.loader import Batch
-from pipeline.networks import SpikeCounter, build_network
+from pipeline.networks import SpikeCounter, build_network, reset_network
 from pipeline.runs.checkpoint import load_checkpoint, load_weights
 from pipeline.runtime.device import resolve_precision
 from pipeline.runtime.distributed import Group
@@ -65,6 +65,26 @@ def test_a_step_without_options_is_plain_sgd():
     for was, parameter in zip(before, learner.network.parameters(), strict=True):
         assert parameter.grad is not None
         assert torch.allclose(parameter.detach(), was - TINY.optimiser.learning_rate * parameter.grad, atol=1e-7)
+
+
+def test_a_step_leaves_no_state_to_the_next_batch():
+    learner = learner_of({})
+    step(learner, batch_of(0))
+    with SpikeCounter(learner.network) as counter:
+        after_a_step, _ = learner.loss(batch_of(1), counter)
+        reset_network(learner.network)
+        from_rest, _ = learner.loss(batch_of(1), counter)
+    assert torch.equal(after_a_step, from_rest)
+
+
+def test_a_step_leaves_no_gradient_to_the_next_batch():
+    plain = {"optimiser.momentum": 0.0, "optimiser.weight_decay": 0.0}
+    learner, fresh = learner_of(plain), learner_of(plain)
+    step(learner, batch_of(0))
+    fresh.network.load_state_dict(learner.network.state_dict())
+    for each in (learner, fresh):
+        step(each, batch_of(1))
+    assert torch.equal(flat(learner.network), flat(fresh.network))
 
 
 def test_averaging_over_all_steps_scales_the_gradient_of_the_first_ones():

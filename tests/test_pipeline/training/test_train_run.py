@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,12 +21,13 @@ from tiny_run import TINY, tiny_cache
 from pipeline.config.run_config import OptimiserConfig, RunConfig, ScheduleConfig, fingerprint, override, to_dict
 from pipeline.config.slow_precision import slow_precision
 from pipeline.data.run_data import open_data
+from pipeline.runs import checkpoint as checkpoints
 from pipeline.runs.checkpoint import load_checkpoint
 from pipeline.runs.run_folder import find_runs, open_run
 from pipeline.training.schedule import learning_rate
 from pipeline.training.train_run import train_run
 from preprocess.errors import ConfigError, RunError
-from preprocess.files import read_lines
+from preprocess.files import read_lines, write_whole
 from preprocess.terminal.progress import Progress
 
 TESTS = Path(__file__).resolve().parent.parent.parent
@@ -93,10 +95,28 @@ def test_predictions_are_the_tests_samples_and_give_its_accuracy(cache: Path, tm
 
 
 def test_a_finished_run_is_read_and_not_trained_again(cache: Path, tmp_path: Path):
+    def written() -> dict[str, int]:
+        return {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir() if path.name != ".lock"}
+
     first = train_run(TINY, tmp_path / "run", cache)
-    before = (tmp_path / "run" / "checkpoint.pt").stat().st_mtime_ns
+    before = written()
     again = train_run(TINY, tmp_path / "run", cache, on_epoch=lambda *_: pytest.fail("an epoch ran"))
-    assert again == first and (tmp_path / "run" / "checkpoint.pt").stat().st_mtime_ns == before
+    # Nor is it evaluated on the test samples again, which would write its result.
+    assert again == first and written() == before
+
+
+def test_selected_weights_are_on_the_disk_before_the_checkpoint_that_names_them(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    written = []
+
+    def write(path: Path, write_to: Callable[[Path], object]) -> None:
+        written.append(path.name)
+        write_whole(path, write_to)
+
+    monkeypatch.setattr(checkpoints, "write_whole", write)
+    train_run(override(TINY, {"schedule.epochs": 1}), tmp_path / "run", cache)
+    assert written == ["best.pt", "checkpoint.pt"]
 
 
 class Stop(Exception):
@@ -121,6 +141,21 @@ def test_an_interrupted_run_goes_on_bit_for_bit(cache: Path, tmp_path: Path, cha
     assert read_lines(tmp_path / "broken" / "metrics.jsonl") == read_lines(tmp_path / "alone" / "metrics.jsonl")
     assert same(weights(tmp_path / "broken"), weights(tmp_path / "alone"))
     assert {k: v for k, v in resumed.items() if k != "seconds"} == {k: v for k, v in alone.items() if k != "seconds"}
+
+
+def test_a_resumed_run_keeps_a_better_epoch_before_the_interruption(cache: Path, tmp_path: Path):
+    def stop(row: dict, timing: dict) -> None:
+        if row["epoch"] == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train_run(TINY, tmp_path / "run", cache, on_epoch=stop)
+    state = load_checkpoint(tmp_path / "run" / "checkpoint.pt")
+    best = checkpoints.Best(state.best.epoch, accuracy=1.0, loss=0.0)
+    checkpoints.save_checkpoint(tmp_path / "run" / "checkpoint.pt", replace(state, best=best))
+    result = train_run(TINY, tmp_path / "run", cache)
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt").best == best
+    assert result["epoch"] == best.epoch < 3
 
 
 @pytest.mark.slow

@@ -160,6 +160,33 @@ def test_tonics_remainder_is_dropped_and_spikingjellys_kept():
     assert measure_sample(10, None, Binning(3, "n_event_bins")) == (3, 1, 0)
 
 
+EDGES = [
+    (Binning(4), [[0, 2], [2, 4], [4, 6], [6, 9]]),
+    (Binning(4, "time"), [[0, 2], [2, 4], [4, 6], [6, 9]]),
+    (Binning(split_by="duration", duration_us=10), [[0, 2], [2, 4], [4, 6], [6, 9]]),
+    (Binning(split_by="duration", duration_us=15), [[0, 3], [3, 6], [6, 9]]),
+    (Binning(split_by="time_window", duration_us=20), [[0, 4], [4, 8]]),
+    (Binning(split_by="time_window", duration_us=20, overlap=10), [[0, 4], [2, 6], [4, 8]]),
+    (Binning(split_by="time_window", duration_us=21, overlap=1), [[0, 5]]),
+    (Binning(split_by="time_window", duration_us=30, include_incomplete=True), [[0, 6], [6, 9]]),
+    (Binning(split_by="event_count", event_count=4), [[0, 4], [4, 8]]),
+    (Binning(split_by="event_count", event_count=4, overlap=1), [[0, 4], [3, 7]]),
+    (Binning(split_by="event_count", event_count=4, include_incomplete=True), [[0, 4], [4, 8], [8, 9]]),
+    (Binning(4, "n_time_bins"), [[0, 2], [2, 4], [4, 6], [6, 8]]),
+    (Binning(4, "n_event_bins"), [[0, 2], [2, 4], [4, 6], [6, 8]]),
+    (Binning(2, "fixed_window", duration_us=10, start_us=10), [[2, 4], [4, 6]]),
+]
+
+
+@pytest.mark.parametrize(("binning", "expected"), EDGES, ids=lambda value: str(value)[:60])
+def test_events_at_the_edges_of_bins_are_where_each_rule_has_them(binning: Binning, expected: list[list[int]]):
+    """Every edge of a bin is the time of an event. Random samples rarely have that, in few examples of each rule."""
+    t = np.array([100, 105, 110, 115, 120, 125, 130, 135, 140])
+    l, r = bin_ranges(t, binning)
+    assert np.stack([l, r], 1).tolist() == expected
+    assert expected == [list(pair) for pair in reference.bin_ranges(t, binning)]
+
+
 def test_an_event_at_the_end_of_the_last_duration_belongs_to_it():
     l, r = bin_ranges(np.array([100, 105, 110, 120]), Binning(split_by="duration", duration_us=10))
     assert (l.tolist(), r.tolist()) == ([0, 2], [2, 4])

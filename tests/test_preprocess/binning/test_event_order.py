@@ -17,6 +17,7 @@ from tiny_layout import TinyLayout, random_events, tiny_layout
 
 from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import bin_events, bin_ranges, measure_sample
+from preprocess.binning.frame_ranges import count_coverage
 from preprocess.building.build_event_store import build_event_store, ensure_every_frames
 from preprocess.building.event_order import count_backwards, sort_chunks
 from preprocess.cli import COMMANDS
@@ -69,6 +70,13 @@ def test_events_in_no_frame_and_in_several_equal_the_plain_twin(data: st.DataObj
     expected = (len(l), frames_of_event.count(0), sum(n > 1 for n in frames_of_event))
     assert measure_sample(len(sample), sample.t, binning) == expected
     assert bin_events(sample, binning).sum() == sum(frames_of_event)
+
+
+def test_events_of_ranges_that_overlap_and_leave_a_gap_are_counted():
+    l, r = np.array([0, 2, 2, 6]), np.array([4, 3, 1, 8])
+    # Event 2 is in two ranges, events 4, 5 and 8 are in none; a range that ends before it begins is empty.
+    assert count_coverage(9, l, r) == (3, 1)
+    assert count_coverage(9, np.array([0, 4]), np.array([4, 8])) == (1, 0)
 
 
 @hypothesis.given(st.data(), events(ordered=False), st.integers(1, 9))

@@ -16,6 +16,7 @@ from tiny_layout import TinyLayout, random_events, save_events, tiny_layout
 
 from preprocess.building import part_plans, recordings_to_samples, segments
 from preprocess.building.build_event_store import build_event_store
+from preprocess.building.source_fingerprint import Source, find_change, hash_file, stat_source
 from preprocess.errors import CacheError, CacheMismatchError, RecordingError
 from preprocess.events import Events
 from preprocess.interrupts import Terminated
@@ -62,6 +63,25 @@ def test_store_does_not_depend_on_parts_or_chunks(tmp_path: Path, samples, monke
     check(path, samples)
     with h5py.File(path) as file:
         np.testing.assert_array_equal(np.diff(file["samples/offset"]), [len(sample) for sample in samples])
+
+
+def test_jumps_of_the_time_stay_in_their_part(tmp_path: Path):
+    samples = [random_events(i, 50) for i in range(4)]
+    for k, sample in enumerate(samples):
+        sample.t[10 + k :] += 1 << 32 + k
+    check(build_event_store(tiny_layout(tmp_path / "src", samples), tmp_path / "cache"), samples)
+
+
+def test_a_recording_of_another_size_is_noticed_whatever_its_time(tmp_path: Path, samples: list[Events]):
+    layout = tiny_layout(tmp_path / "src", samples[:2])
+    found = [
+        Source(recording.relative, *stat_source(recording), hash_file(recording.path))
+        for recording in layout.recordings
+    ]
+    assert find_change(layout, found) is None
+    for difference in (-1, 1):
+        other = dataclasses.replace(found[1], size=found[1].size + difference)
+        assert find_change(layout, [found[0], other]) == f"r001.npy had {other.size} bytes and has {found[1].size}"
 
 
 def test_worker_processes_give_the_same_store(tmp_path: Path, samples: list[Events]):

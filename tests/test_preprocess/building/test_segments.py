@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from preprocess.building.segment_kernels import count_outside
 from preprocess.building.segments import SegmentReader, SegmentWriter
 from preprocess.store.sealed_cache_file import new_file
 
@@ -49,3 +50,9 @@ def test_any_range_is_the_same_part_of_the_whole(tmp_path: Path):
         for l in range(0, 40, 3):
             for r in range(l + 1, 41, 4):
                 assert np.array_equal(np.concatenate([d for _, d in reader.read(l, r)]), whole[l:r])
+
+
+def test_an_event_at_the_end_of_an_interval_is_outside():
+    t = np.array([0, 10, 19, 20, 25, 30, 39, 40, 100, 10])
+    assert count_outside(t, np.array([10, 30]), np.array([20, 40])) == 5
+    assert count_outside(np.array([15, 20]), np.array([10]), np.array([20])) == 1

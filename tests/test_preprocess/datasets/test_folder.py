@@ -201,6 +201,13 @@ def test_events_in_no_window_are_those_that_no_mask_holds(times, window_us, stri
     assert cutter.events_outside(taken) == np.count_nonzero(~held)
 
 
+@pytest.mark.parametrize("bounds", [(20, 80), (None, None), (20, None)])
+def test_a_window_that_ends_with_its_interval_or_with_the_last_event_is_complete(bounds: tuple[int | None, int | None]):
+    cutter = WindowCutter(Windows(30, 30), Sample(0, TRAIN, 0, "a", "a", *bounds))
+    cutter.touched(np.array([20, 79]))
+    assert [cutter.is_complete(k) for k in range(3)] == [True, True, False]
+
+
 def test_windows_begin_and_end_with_an_interval(source: Path, tmp_path: Path):
     (source / "manifest.csv").write_text("path,label,start_us,end_us\nmug/b.aedat,x,20,85\n")
     store = build(find(source, windows=Windows(30, 30)), tmp_path / "cache")

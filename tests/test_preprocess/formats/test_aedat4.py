@@ -273,6 +273,22 @@ def test_faults_say_where_and_what(tmp_path: Path, content: bytes, message: str)
     assert message in refusal(tmp_path / "a.aedat4", content)
 
 
+@pytest.mark.parametrize(("x", "y"), [(34, 0), (0, 34)])
+def test_the_first_column_and_row_beyond_the_sensor_are_refused(tmp_path: Path, x: int, y: int):
+    events = some_events(20)
+    events["x"][7], events["y"][7] = x, y
+    refused = refusal(tmp_path / "a.aedat4", aedat4([GOOD, event_packet(events)]))
+    assert f"found row {y}, column {x} in event 7 of the packet" in refused
+
+
+def test_the_last_event_that_a_packet_claims_lies_in_it(tmp_path: Path):
+    """Three quarters of a tenth event follow nine, as many bytes as an event less those of the number of events."""
+    content = event_packet(some_events(9))[4:] + bytes(12)
+    content = content[:24] + struct.pack("<I", 10) + content[28:]
+    packet = struct.pack("<I", len(content)) + content
+    assert "it points outside itself" in refusal(tmp_path / "a.aedat4", aedat4([GOOD, packet]))
+
+
 def lz4_that_claims(size: int) -> bytes:
     """A valid LZ4 frame, except that its header claims to contain `size` bytes."""
     frame = lz4.frame.compress(GOOD, store_size=True)

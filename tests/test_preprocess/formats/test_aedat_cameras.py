@@ -96,6 +96,20 @@ def test_any_words_of_a_davis_are_kept_or_counted(tmp_path: Path, words: list[tu
     assert opened.notes == {f"{name}_left_out": count for name, count in counts.items() if count}
 
 
+def test_samples_of_frames_and_of_the_imu_and_external_events_of_a_davis_are_counted_apart(tmp_path: Path):
+    words = [(179 << 22 | 239 << 12, 1), (1 << 31, 2), (1 << 31 | 3 << 10, 3), (1 << 31 | 1 << 10, 4), (1 << 10, 5)]
+    opened = open_recording(write(tmp_path / "a.aedat", of_chip(words, "DAVIS240C")))
+    assert columns(decode(opened)) == {"t": [1], "x": [0], "y": [0], "p": [0]}
+    assert opened.notes == {"frame_samples_left_out": 2, "imu_samples_left_out": 1, "external_events_left_out": 1}
+
+
+@pytest.mark.parametrize("beyond", [240 << 12, 180 << 22])
+def test_the_first_column_and_row_beyond_a_davis_are_refused(tmp_path: Path, beyond: int):
+    path = write(tmp_path / "a.aedat", of_chip([(0, 1), (beyond, 2)], "DAVIS240C"))
+    with pytest.raises(RecordingError, match="expected"):
+        decode(open_recording(path))
+
+
 @pytest.mark.real
 def test_a_real_davis240_keeps_its_pixels_and_counts_its_imu(real_data: Path, capsys: pytest.CaptureFixture[str]):
     path = real_data / "readers" / "davis240-with-imu.aedat"

@@ -94,6 +94,7 @@ def test_blocks_may_end_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     [
         ([0x5 << 60], 8, "expected a word of Prophesee EVT 2.1, found 0x5000000000000000 at byte"),
         ([(120 << 11 | 5) << 32 | 1 << 9], 8, "found row 5, column 129 in the event at byte"),
+        ([(120 << 11 | 5) << 32 | 1 << 8], 8, "found row 5, column 128 in the event at byte"),
         ([(1 << 11 | 48) << 32 | 1], 8, "found row 48, column 1 in the event at byte"),
         ([], 3, "expected events of 8 bytes, found 3 bytes left at byte"),
     ],

@@ -37,6 +37,18 @@ def test_any_pauses_below_half_the_range_keep_their_length(tmp_path: Path, pause
     assert notes.get("clock_wraps", 0) == t[-1] // RANGE_US
 
 
+@pytest.mark.parametrize("block", [5, 1 << 20])
+@pytest.mark.parametrize("share", [0.01, 0.26, 0.3, 0.4, 0.49])
+def test_pauses_below_half_the_range_and_events_close_together_keep_their_length(
+    tmp_path: Path, share: float, block: int, monkeypatch: pytest.MonkeyPatch
+):
+    """A wrap is then a step back of half the range or more; events close together are decoded as a run."""
+    monkeypatch.setattr(recording, "BLOCK_BYTES", block)
+    t = np.cumsum([0, *[int(share * RANGE_US), 10] * 8])
+    events, notes = decode(tmp_path / "a.bin", atis([(int(us) % RANGE_US, 1, 2, 1) for us in t]))
+    assert events.t.tolist() == t.tolist() and notes.get("clock_wraps", 0) == t[-1] // RANGE_US
+
+
 @pytest.mark.parametrize("block", [25, 1 << 20])
 @pytest.mark.parametrize("size", [(34, 34), (256, 256)])
 def test_overflow_marks_move_the_times_after_them_and_are_no_events(

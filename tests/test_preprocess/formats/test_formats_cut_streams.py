@@ -109,12 +109,25 @@ def test_a_file_without_any_word_of_the_clock_has_no_events(tmp_path: Path, enco
     assert len(events) == 0 and notes == {NOTE: events_in(without)}
 
 
-def test_evt3_waits_for_the_row_the_lower_time_and_the_base_of_a_vector(tmp_path: Path):
+@pytest.mark.parametrize("block", [2, 8, 10, 1 << 20])
+def test_evt3_waits_for_the_row_the_lower_time_and_the_base_of_a_vector(
+    tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Also where a block ends before the row."""
+    monkeypatch.setattr(recording, "BLOCK_BYTES", block)
     high, low, row, column, base, vector = 0x8001, 0x6005, 0x0007, 0x2003, 0x300A, 0x4003
     words = [low, column, high, column, row, column, vector, low, column, vector, base, vector, column]
     events, notes = decode(write(tmp_path / "a.raw", "evt3", np.array(words, "<u2")))
     assert events.x.tolist() == [3, 10, 11, 3] and set(events.y.tolist()) == {7}
     assert events.t.tolist() == [4101] * 4 and notes == {NOTE: 3 + 2 + 2}
+
+
+@pytest.mark.parametrize("block", [2, 4, 6, 1 << 20])
+def test_evt3_waits_for_a_row_that_comes_after_the_time(tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(recording, "BLOCK_BYTES", block)
+    words = np.array([0x8001, 0x6005, 0x2003, 0x0007, 0x2004], "<u2")
+    events, notes = decode(write(tmp_path / "a.raw", "evt3", words))
+    assert (events.x.tolist(), events.y.tolist(), events.t.tolist()) == ([4], [7], [4101]) and notes == {NOTE: 1}
 
 
 @encodings

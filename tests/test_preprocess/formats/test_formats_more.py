@@ -245,6 +245,7 @@ FAULTS: list[tuple[str, Callable[[Path], bytes], str]] = [
     ),
     ("a.dat", lambda p: dat([(1, 64, 2, 1)]), "found row 2, column 64 in the event at byte 25."),
     ("a.dat", lambda p: dat([(1, 6, 2, 9)]), "Prophesee .dat, found 0x00000001 0x90008006 at byte 25."),
+    ("a.dat", lambda p: dat([(1, 6, 2, 2)]), "Prophesee .dat, found 0x00000001 0x20008006 at byte 25."),
     ("a.dat", lambda p: b"% Width 64\n\x01\x08", "type 0 or 12 and of 8 bytes, found (1, 8) at byte 11."),
     ("a.aedat4", lambda p: b"#!AER-DAT4.0\r\n", "header of an AEDAT 4 file, found one of 0 bytes at byte 14."),
 ]

@@ -211,6 +211,7 @@ REFUSED: list[tuple[str, ReadOptions, str]] = [
         ORDERED,
         "expected a pixel within 34x48 (rows x columns), found row 34, column 2 in line 2,",
     ),
+    ("1 2 3 1\n1 48 3 1\n", ORDERED, "found row 3, column 48 in line 2,"),
     ("1 2 3 1\n1 -2 3 1\n", ORDERED, "found row 3, column -2 in line 2, read by --columns txyp."),
     ("hello\nworld\n", ORDERED, "found other text, 'world' in line 2. Name the columns, or leave the file out."),
     ("t,x,y,p\n1,2,3,UP\n", NO_OPTIONS, "found other text, '1,2,3,UP' in line 2."),

@@ -318,11 +318,11 @@ def test_the_page_shows_headline_figure_table_and_notes_in_this_order(comparison
 
 
 def test_what_is_between_back_quotes_is_code(tmp_path: Path):
-    told = ("`--fairness tau-grid` for <each>", "a ` alone")
+    told = ("`--fairness tau-grid` for <each>", "a ` <alone>")
     section = Section("run", tmp_path, "n-mnist", "x", emulated=False, lead="see `a`", sentences=told)
     page = render_page([section])
     assert "<li><code>--fairness tau-grid</code> for &lt;each&gt;</li>" in page
-    assert "<li>a ` alone</li>" in page and "see <code>a</code>" in page
+    assert "<li>a ` &lt;alone&gt;</li>" in page and "see <code>a</code>" in page
 
 
 def test_the_page_counts_in_the_singular_and_tells_what_was_declared(tmp_path: Path):

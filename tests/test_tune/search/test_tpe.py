@@ -92,6 +92,30 @@ def test_running_trials_are_kept_away_from(tmp_path: Path):
     assert len({fingerprint(config) for config in at_once}) == 4
 
 
+def test_a_running_trial_changes_the_next_proposal(tmp_path: Path):
+    """A failed one does not: it is no news."""
+    proposed = []
+    for ends in (False, True):
+        folder = tmp_path / str(ends)
+        source = TpeTrials(search_of(folder, 30), folder)
+        run(source, folder, 15)
+        (config,) = source.ask()
+        if ends:
+            finish(Ledger(folder), config, 0.0, "failed")
+        proposed.append((config, source.ask()))
+    assert proposed[0][0] == proposed[1][0] and proposed[0][1] != proposed[1][1]
+
+
+def test_the_estimator_knows_which_trials_run(tmp_path: Path):
+    source = TpeTrials(search_of(tmp_path, 12), tmp_path)
+    (config,) = source.ask()
+    running = source._history(0)
+    assert running is not None and running.state.name == "RUNNING" and len(running.params) >= 3
+    finish(Ledger(tmp_path), config, 0.5)
+    complete = source._history(0)
+    assert complete is not None and complete.state.name == "COMPLETE" and complete.params == running.params
+
+
 def test_field_without_effect_is_no_part_of_a_point(tmp_path: Path):
     source = TpeTrials(search_of(tmp_path, 40), tmp_path)
     run(source, tmp_path, 40)

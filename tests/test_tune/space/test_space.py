@@ -78,6 +78,7 @@ def test_every_fault_of_every_word_is_told_in_one_go():
         ("neuron.tau=a:b", "expected numbers as in neuron.tau=lo:hi, found 'a:b'"),
         ("binning.timesteps=1.5:4", "expected whole numbers as in binning.timesteps=lo:hi, found '1.5:4'"),
         ("neuron.tau=2:inf", "expected lo < hi, both finite"),
+        ("neuron.tau=2:2", "expected lo < hi, both finite, found 2.0 and 2.0"),
         ("optimiser.weight_decay=0:1:log", "expected lo > 0 for a logarithmic range, found 0.0"),
         ("neuron.tau=", "expected values between the commas, as in neuron.tau=a,b,c"),
         ("neuron.tau=2,,3", "expected values between the commas"),

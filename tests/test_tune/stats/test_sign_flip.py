@@ -28,6 +28,11 @@ def test_sign_flip_p_of_equal_runs_is_one_and_of_none_is_none():
     assert sign_flip_p([]) is None
 
 
+def test_the_observed_pattern_is_one_of_those_drawn():
+    """Without it, p would be 0, which no number of permutations can show (Phipson and Smyth 2010)."""
+    assert sign_flip_p([0.01 * (k + 1) for k in range(40)]) == 1 / (2**14 + 1)
+
+
 def test_sign_flip_p_of_many_pairs_is_drawn_and_repeatable():
     values = np.random.default_rng(3).normal(0.3, 1, 20).tolist()
     p = sign_flip_p(values)

@@ -42,6 +42,16 @@ def test_trial_below_the_top_quarter_of_its_stratum_stops_at_a_rung(scheduler: S
     assert decide(scheduler, trial(neuron_tau=1.5), 8, 0.1) == STOP
 
 
+def test_more_than_the_median_is_needed_and_rungs_are_four_times_as_late(scheduler: StratifiedASHA):
+    for k, accuracy in enumerate((0.2, 0.4, 0.6, 0.8)):
+        assert decide(scheduler, trial(neuron_tau=1.5 + k), 2, accuracy) == GO
+    # Three quarters of the others are below 0.65.
+    assert decide(scheduler, trial(neuron_tau=6.0), 2, 0.64) == STOP
+    assert decide(scheduler, trial(neuron_tau=7.0), 2, 0.66) == GO
+    assert decide(scheduler, trial(neuron_tau=4.5), 4, 0.8) == GO
+    assert decide(scheduler, trial(neuron_tau=7.0), 4, 0.1) == GO
+
+
 def test_first_epoch_is_grace(scheduler: StratifiedASHA):
     assert [decide(scheduler, trial(neuron_tau=1.5 + k), 1, 1.0 - k / 10) for k in range(4)] == [GO] * 4
 

@@ -11,6 +11,7 @@ from ledger_rows import begin, rows
 
 from pipeline.config.run_config import RunConfig, fingerprint, override
 from pipeline.runs.best_epoch import select_epoch
+from pipeline.runs.checkpoint import Best
 from pipeline.runs.result_json import COST_COLUMNS
 from preprocess.errors import RunError
 from preprocess.files import write_json, write_lines
@@ -105,6 +106,21 @@ def test_selected_epoch_is_the_most_accurate_then_the_one_of_least_loss_then_the
         row["validation_loss"] = 1.0
     assert select_epoch(tied)["epoch"] == 1  # type: ignore[index]
     assert select_epoch(rows(None, None))["epoch"] == 2  # type: ignore[index]
+
+
+def test_training_selects_the_epoch_that_the_tables_select():
+    epochs = [(0.5, 1.0), (0.6, 1.0), (0.6, 1.0), (0.6, 0.9), (0.6, 0.9), (0.5, 0.1)]
+    rows_of = [
+        {"epoch": k + 1, "validation_accuracy": accuracy, "validation_loss": loss}
+        for k, (accuracy, loss) in enumerate(epochs)
+    ]
+    best = Best()
+    for k, epoch in enumerate(epochs):
+        if best.is_beaten_by(*epoch):
+            best = Best(k + 1, *epoch)
+        selected = select_epoch(rows_of[: k + 1])
+        assert selected is not None and best.epoch == selected["epoch"]
+    assert best.epoch == 4
 
 
 def test_record_that_cannot_be_written_leaves_the_old_one_and_no_debris(ledger: Ledger, monkeypatch):

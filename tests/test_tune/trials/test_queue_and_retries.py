@@ -63,6 +63,14 @@ def test_trial_whose_process_died_is_tried_again_first_and_then_failed(ledger: L
     assert taken(queue) == TRIALS[1]
 
 
+def test_a_failed_trial_that_starts_again_has_no_end(ledger: Ledger):
+    end(ledger, TRIALS[0], "failed")
+    ledger.write_trace(TRIALS[0], "a traceback")
+    assert taken(queue_of(ledger)) == TRIALS[0]
+    assert ledger.state(TRIALS[0]) == "started"
+    assert not (ledger.trial_folder(TRIALS[0]) / "error.txt").exists()
+
+
 def test_trial_that_took_all_memory_comes_back_in_halves(ledger: Ledger):
     queue = queue_of(ledger)
     first = taken(queue)
