@@ -278,14 +278,15 @@ def _run_pytest(arguments: Sequence[str], root: Path, folder: Path) -> int:
     for number, file in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output), (2, output)):
         os.dup2(file, number)
     os.environ["PYTHONPATH"] = str(folder)
-    os.environ.setdefault("SPIKELOOM_TEST_DATA", str(root.parent / "shared" / "data"))
     # A server of programs for one test alone would take longer than a program.
     os.environ["SPIKELOOM_TEST_PRELOADED"] = "0"
     # What the tests without a mutant compile is used again.
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    # Without the folders of the working tree.
-    sys.path[:] = [str(folder), *(path for path in sys.path if path and not Path(path).is_relative_to(REPOSITORY))]
+    # Without the folders of the working tree; the environment may lie in it too.
+    others = (path for path in sys.path if path and not Path(path).is_relative_to(REPOSITORY))
+    libraries = (path for path in sys.path if Path(path).is_relative_to(sys.prefix))
+    sys.path[:] = [str(folder), *dict.fromkeys([*others, *libraries])]
     importlib.invalidate_caches()
     import pytest
 

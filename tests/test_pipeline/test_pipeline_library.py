@@ -303,7 +303,7 @@ def test_batches_have_time_first(cache: Path) -> None:
 
 def test_a_preset_is_named(cache: Path, tmp_path: Path) -> None:
     assert isinstance(pipeline.find_preset("n-mnist-small").config, RunConfig)
-    with refuses(ConfigError, where="preset", expected="n-mnist-small", found="'n-mnist-smal'"):
+    with refuses(ConfigError, where="preset", expected="lists", found="'n-mnist-smal'", remedy="n-mnist-small"):
         train("n-mnist-smal", out=tmp_path / "run", cache=cache)
     with refuses(ConfigError, where="config", expected="RunConfig", found="dict", remedy="override"):
         train({"schedule.epochs": 1}, out=tmp_path / "run", cache=cache)  # type: ignore[arg-type]

@@ -89,8 +89,8 @@ def test_a_recording_in_json(tmp_path: Path, capsys):
         "end_us": 41_000,
         "duration_us": 40_000,
         "mean_rate": 125.0,
-        "peak_rate": 200.0,
-        "rate_window_us": 10_000,
+        "peak_rate": 1000.0,
+        "rate_window_us": 2000,
         "backwards": 1,
         "notes": {"events_marked_invalid_left_out": 3},
     }
