@@ -109,7 +109,7 @@ def run_mutants(
         folder = Path(name)
         unchanged = folder / "unchanged"
         _copy(root, unchanged, shutil.copy2)
-        results = _results_without(applied, root, unchanged)
+        results = _results_without(applied, unchanged)
         waiting = []
         for mutant in applied:
             outcome = _outcome_without(mutant, results)
@@ -125,7 +125,7 @@ def run_mutants(
                     number = folder / str(len(outcomes) + len(running))
                     _copy(unchanged, number, os.link)
                     _apply(mutant, number)
-                    running.append(_start(["--exitfirst", *mutant.tests], root, number, limit_s, mutant))
+                    running.append(_start(["--exitfirst", *mutant.tests], number, limit_s, mutant))
                 for process in [each for each in running if each.has_ended()]:
                     running.remove(process)
                     note(process.outcome())
@@ -250,9 +250,7 @@ def _log(folder: Path) -> Path:
     return folder / "pytest.log"
 
 
-def _start(
-    arguments: Sequence[str], root: Path, folder: Path, limit_s: float, mutant: Mutant | None = None
-) -> _Running:
+def _start(arguments: Sequence[str], folder: Path, limit_s: float, mutant: Mutant | None = None) -> _Running:
     """Run pytest in a fork with the packages and tests of a copy."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -260,7 +258,7 @@ def _start(
     if pid == 0:
         code = 70
         try:
-            code = _run_pytest(arguments, root, folder)
+            code = _run_pytest(arguments, folder)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -271,7 +269,7 @@ def _start(
     return _Running(pid, folder, time.monotonic(), limit_s, mutant)
 
 
-def _run_pytest(arguments: Sequence[str], root: Path, folder: Path) -> int:
+def _run_pytest(arguments: Sequence[str], folder: Path) -> int:
     os.setsid()
     os.chdir(folder)
     output = os.open(_log(folder), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -296,11 +294,11 @@ def _run_pytest(arguments: Sequence[str], root: Path, folder: Path) -> int:
     return int(pytest.main([*options, *arguments]))
 
 
-def _results_without(mutants: Iterable[Mutant], root: Path, folder: Path) -> dict[str, str]:
+def _results_without(mutants: Iterable[Mutant], folder: Path) -> dict[str, str]:
     """How each test ends without a mutant: passed, failed or skipped, by the name with and without parameters."""
     tests = dict.fromkeys(test for mutant in mutants for test in mutant.tests)
     report = folder / "results.xml"
-    process = _start([*tests, f"--junit-xml={report}"], root, folder, FIRST_RUN_S)
+    process = _start([*tests, f"--junit-xml={report}"], folder, FIRST_RUN_S)
     try:
         while not process.has_ended():
             time.sleep(0.02)
