@@ -63,7 +63,7 @@ test: $(VENV)/.installed-dev
 most-tests: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 3 $(FILES) -m 'not long'
 
-# What make test leaves out, about fifty tests of ten seconds or more each: most searches with Ray, clusters of two
+# What make test leaves out, about sixty tests of ten seconds or more each: most searches with Ray, clusters of two
 # machines, compiled networks and GPU kernels, benchmarks, examples and pages of commands.
 test-long: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 3 $(FILES) -m long

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -83,10 +84,10 @@ def survey_events(chunks: Chunks) -> Survey:
         previous = int(chunk.t[-1])
         events += len(chunk)
         on += int(np.count_nonzero(chunk.p))
-    windows = min(max(1, min(end - start, _FEWEST_WINDOWS), round((end - start) / _WINDOW_US)), _MOST_WINDOWS)
-    window_us = max(1, -(-(end - start) // windows))
-    # Windows of whole microseconds are longer than the stream's share, so fewer may do.
-    windows = max(1, -(-(end - start) // window_us))
+    wanted = min(max(1, min(end - start, _FEWEST_WINDOWS), round((end - start) / _WINDOW_US)), _MOST_WINDOWS)
+    window_us = max(1, math.ceil((end - start) / wanted))
+    # Fewer than wanted may do, because a window is a whole number of microseconds.
+    windows = max(1, math.ceil((end - start) / window_us))
     counts = np.zeros((2, windows), np.int64)
     for chunk in _with_events(chunks):
         cells = chunk.p.astype(np.int64) * windows + (chunk.t - start) // window_us

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from preprocess.files import make_folder
 from preprocess.interrupts import Terminated
 from tune.cluster.head_node import ClusterError, check_answers, check_compatible, check_member, listens, split_address
 
@@ -220,6 +221,19 @@ def use_token() -> bool:
         # Ray read its environment when it was imported.
         importlib.import_module("ray._raylet").Config.initialize("")
     return os.environ.get("RAY_AUTH_MODE") == "token"
+
+
+def make_folder_for(folder: Path, address: str | None) -> None:
+    """Make the folder of a search or comparison; a new one only if the cluster where it is to run answers.
+
+    A folder that is there may be complete, and then needs no cluster.
+
+    Raises:
+        ClusterError: If the cluster does not answer, or has other versions of the software or other code.
+    """
+    if not folder.exists():
+        check_cluster(address)
+    make_folder(folder)
 
 
 def check_cluster(address: str | None) -> None:

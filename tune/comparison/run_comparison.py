@@ -11,7 +11,7 @@ from pipeline.config.run_config import PLACE_FIELDS, flatten
 from pipeline.data.run_splits import split_for
 from pipeline.runs.run_folder import holding
 from preprocess.errors import ConfigError, RunError
-from preprocess.files import make_folder, write_whole
+from preprocess.files import write_whole
 from preprocess.store.imported_frames import check_input, open_dataset
 from preprocess.terminal.progress import Progress
 from tune.comparison.arms import Setting
@@ -55,14 +55,12 @@ def compare(
         CacheError: If there is no event store.
         ClusterError: If Ray does not start, or the cluster does not answer.
     """
-    from tune.cluster.ray_session import check_cluster, ray_running
+    from tune.cluster.ray_session import make_folder_for, ray_running
 
     progress = progress or Progress()
     # Checked first, so that a refused comparison leaves no files behind, not even a lock.
     _check_runs(_with_earlier(comparison, folder))
-    if not folder.exists():
-        check_cluster(place.address if place else None)
-    make_folder(folder)
+    make_folder_for(folder, place.address if place else None)
     # Read again under the lock, which is kept to the end: another process may have written in the meantime.
     with holding(folder):
         comparison = _with_earlier(comparison, folder)

@@ -30,7 +30,7 @@ from typing import Any
 
 from pipeline.runs.run_folder import holding
 from preprocess.errors import ConfigError, RunError
-from preprocess.files import make_folder, read_json, read_lines, write_json, write_lines, write_whole
+from preprocess.files import read_json, read_lines, write_json, write_lines, write_whole
 from preprocess.terminal.progress import Progress
 from tune.objective.objective_folder import FILE
 from tune.objective.objective_space import Values, draw_values, parse_values
@@ -250,14 +250,12 @@ def search_objective(
     progress: Progress | None = None,
 ) -> SearchResult:
     """Run the unfinished trials of the folder; see `tune.search`."""
-    execution, folder = execution or ExecutionOptions(), folder.expanduser().absolute()
-    from tune.cluster.ray_session import check_cluster
+    from tune.cluster.ray_session import make_folder_for
 
+    execution, folder = execution or ExecutionOptions(), folder.expanduser().absolute()
     progress = progress or Progress()
     _check_folder(search, folder)
-    if not folder.exists():
-        check_cluster(execution.address)
-    make_folder(folder)
+    make_folder_for(folder, execution.address)
     with holding(folder):
         write_json(folder / FILE, asdict(search) | {"trials": list(search.trials)})
         ledger = ObjectiveLedger(folder, search)

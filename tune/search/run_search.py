@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.runs.run_folder import holding
 from preprocess.errors import RunError
-from preprocess.files import make_folder
 from preprocess.terminal.progress import Progress
 from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
@@ -50,15 +49,12 @@ def run_search(
         CacheError: If there is no event store.
         ClusterError: If Ray does not start, or the cluster does not answer.
     """
-    from tune.cluster.ray_session import check_cluster
+    from tune.cluster.ray_session import make_folder_for
     from tune.search.extreme_configs import extreme_configs
     from tune.trials.run_trials import run_trials
 
     _check_folder(search, folder)
-    # Before anything is created; what is complete needs no cluster.
-    if not folder.exists():
-        check_cluster(execution.address if execution else None)
-    make_folder(folder)
+    make_folder_for(folder, execution.address if execution else None)
     # Under the lock: a search that is running there already keeps its own plan.
     with holding(folder):
         if not (folder / FILE).exists():

@@ -49,10 +49,12 @@ def test_nothing_is_made_where_no_cluster_answers(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_finished_search_needs_no_cluster(nobody: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_without_unfinished_trials_needs_no_cluster(
+    nobody: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("tune.objective.objective_search.ObjectiveLedger.unfinished", lambda self: ())
     there = tmp_path / "out"
     there.mkdir()
-    # It goes on to the results, of which this folder has none.
+    # The cluster is not looked for: the call fails only because this folder has no results.
     with pytest.raises(RunError, match="a completed trial"):
         tune.search(objective=lambda config: None, space={"x": "1,2"}, out=there, address=nobody)

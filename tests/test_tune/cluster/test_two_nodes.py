@@ -29,15 +29,15 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache and configurations of short, middle and long runs, for machines to copy."""
+    """A cache and configurations of runs of several lengths, for machines to copy."""
     folder = tmp_path_factory.mktemp("data")
     cache = tiny_cache(folder)
     write_cifar10(folder / "src")
     preprocess_images(folder / "src", "cifar10", cache)
-    # As short ones, on images.
-    images = {"dataset.name": "cifar10", "input.encoding": "direct", "schedule.epochs": 2}
+    # Long enough that one machine cannot run all trials before the process of the other is up.
+    images = {"dataset.name": "cifar10", "input.encoding": "direct", "schedule.epochs": 60}
     (folder / "images.json").write_text(json.dumps(to_dict(override(TINY, images))))
-    for name, epochs in (("short", 2), ("middle", 10), ("long", 30)):
+    for name, epochs in (("short", 2), ("middle", 10), ("long", 30), ("longest", 90)):
         (folder / f"{name}.json").write_text(json.dumps(to_dict(override(TINY, {"schedule.epochs": epochs}))))
     return folder
 
@@ -279,7 +279,7 @@ def test_machine_that_joins_later_trains_and_fetches_by_itself(data: Path):
         # Enough for the time that a machine takes to join, and the driver to look for new ones (ten seconds).
         taus = [1.5 + 0.25 * k for k in range(16)]
         space = ["--space", f"neuron.tau={','.join(map(str, taus))}"]
-        search = head.start(sys.executable, "-m", "tune", *words(head, address, "s", *space, config="long"))
+        search = head.start(sys.executable, "-m", "tune", *words(head, address, "s", *space, config="longest"))
         wait_for(lambda: head.shell(f"ls {head.own}/s/trials 2>/dev/null | wc -l") != "0", "the first trial")
         code, _, err = worker.spikeloom("cluster", "up", "--address", address, "--cpus", 1)
         assert code == 0, err
