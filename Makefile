@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo install dev lint test most-tests test-fast test-long test-all test-lowest mutants test-gpu gpu-acceptance bench bench-full \
+.PHONY: demo install dev lint test most-tests test-fast test-long test-all test-lowest mutants fuzz test-gpu gpu-acceptance bench bench-full \
 	bench-all docs clean
 
 demo: $(VENV)/.installed
@@ -86,6 +86,14 @@ test-lowest: $(VENV)/bin/python
 # files, those alone: make mutants MUTANTS='clock Holm'.
 mutants: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.mutants --at-once 2 $(MUTANTS)
+
+# Changed files through every reader, ten minutes of processor time each: they are read, or refused in a line. With names
+# of targets, those alone: make fuzz TARGETS='evt3 checkpoint' FUZZ_SECONDS=60. Findings are kept in runs/fuzz. Coverage
+# guides it where there is a wheel of atheris (the extra fuzz); else changes are random.
+FUZZ_SECONDS := 600
+fuzz: $(VENV)/.installed-dev
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,fuzz]'
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(TARGETS)
 
 # Beside SpikingJelly, tonic and other readers ($SPIKELOOM_PEERS), on the same files; equality first.
 bench: $(VENV)/.installed-dev

@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
+# Control characters, line separators, marks that reverse the direction of text, and halves of surrogate pairs: a
+# terminal obeys them, they split a line, or they cannot be written as UTF-8.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_LONGEST, _END = 3000, 1000
+
+
+def one_line(text: str) -> str:
+    """The text as one line that can be printed.
+
+    Unprintable characters, such as those of a damaged header, are escapes like ``\\x1b``, and the middle of a very long
+    text is left out.
+    """
+    escaped = _UNPRINTABLE.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+    return escaped if len(escaped) <= _LONGEST else f"{escaped[: _LONGEST - _END]} ... {escaped[-_END:]}"
+
 
 class SpikeloomError(Exception):
     """An error in the user's arguments or files.
@@ -11,13 +28,14 @@ class SpikeloomError(Exception):
     """
 
     def __init__(self, *errors: str) -> None:
-        # All errors go to Exception.args, so that the error survives pickling between processes.
-        super().__init__(*errors)
+        # All errors go to Exception.args, so that the error survives pickling between processes. They quote files,
+        # whose text may be anything.
+        super().__init__(*(one_line(str(error)) for error in errors))
 
     @property
     def errors(self) -> tuple[str, ...]:
         """One line for each error."""
-        return tuple(str(message) for message in self.args)
+        return self.args
 
     def __str__(self) -> str:
         return "\n".join(self.errors)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from preprocess.errors import RunError
+from preprocess.json_types import misfit
 
 
 @contextlib.contextmanager
@@ -74,29 +75,46 @@ def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_whole(path, lambda temporary: temporary.write_text("".join(json.dumps(row) + "\n" for row in rows)))
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object; None if there is no such file, RunError if it is damaged."""
+def read_json(path: Path, kind: Any = dict[str, Any], *, complete: bool = True) -> dict[str, Any] | None:
+    """Read a JSON object; None if there is no such file, RunError if it is damaged.
+
+    Args:
+        path: The file.
+        kind: The type of its content, such as a TypedDict, as `preprocess.json_types.misfit` checks it.
+        complete: Whether all required keys of the TypedDict must be there.
+    """
     try:
         value = json.loads(_read(path))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, error) from None
     if not isinstance(value, dict):
         raise _damaged(path, f"it contains a {type(value).__name__}")
+    if (message := misfit(value, kind, complete=complete)) is not None:
+        raise _damaged(path, message)
     return value
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of a JSON-lines file; none if there is no such file, RunError if a row is damaged."""
+def read_lines(path: Path, kind: Any = dict[str, float | None]) -> list[dict[str, Any]]:
+    """Read the rows of a JSON-lines file; none if there is no such file, RunError if a row is damaged.
+
+    Args:
+        path: The file; every row has its epoch, from 1.
+        kind: The type of a row.
+    """
     try:
         rows = [json.loads(line) for line in _read(path).splitlines()]
     except FileNotFoundError:
         return []
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, error) from None
-    if not all(isinstance(row, dict) and "epoch" in row for row in rows):
-        raise _damaged(path, "a line is not the row of an epoch")
+    for number, row in enumerate(rows, 1):
+        epoch = row.get("epoch") if isinstance(row, dict) else None
+        if type(epoch) is not int or epoch < 1:
+            raise _damaged(path, f"line {number} is not the row of an epoch")
+        if (message := misfit(row, kind)) is not None:
+            raise _damaged(path, f"line {number}: {message}")
     return rows
 
 

@@ -19,7 +19,7 @@ def lowest_versions(project: dict[str, object]) -> list[str]:
     assert isinstance(extras, dict) and isinstance(project["dependencies"], list)
     found = set()
     for requirement in (*project["dependencies"], *(one for extra in extras.values() for one in extra)):
-        match = re.fullmatch(r"([\w.-]+)(?:\[\w+\])?>=([\w.]+)", requirement)
+        match = re.fullmatch(r"([\w.-]+)(?:\[\w+\])?>=([\w.]+)(?:;.*)?", requirement)
         if match is None:
             raise ValueError(f"{PYPROJECT}: expected name>=version, found {requirement}")
         found.add(f"{match[1]}=={match[2]}")

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
+from preprocess.json_types import misfit
 from preprocess.nearest_name import unknown_name
 
 
@@ -269,6 +270,14 @@ def traits_entry(names: Iterable[str]) -> dict[str, Any]:
 
 
 def restore_traits(stored: Mapping[str, Mapping[str, Any]]) -> None:
-    """Use the traits of a file's entry for neurons that this process did not register itself."""
+    """Use the traits of a file's entry for neurons that this process did not register itself.
+
+    Raises:
+        TypeError: If one is unknown or has another type.
+    """
+    hints = get_type_hints(NeuronTraits)
     for name, traits in stored.items():
+        for trait, value in traits.items():
+            if trait in hints and (message := misfit(value, hints[trait], f"traits.{name}.{trait}")) is not None:
+                raise TypeError(message)
         _STORED[name] = NeuronTraits(**traits)

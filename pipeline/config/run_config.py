@@ -48,6 +48,7 @@ PLACE_FIELDS = frozenset(
 )
 
 _MOST_THREADS = 1024
+_LARGEST_FLOAT = 1 << 1023
 # PyTorch's generators accept signed 64-bit seeds.
 _SEEDS = 1 << 63
 
@@ -224,7 +225,7 @@ def override(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
             continue
         typed, fits = typed_value(value, paths[path])
         if not fits:
-            errors.append(f"{path}: expected {describe_type(paths[path])}, found {value!r}")
+            errors.append(f"{path}: expected {describe_type(paths[path])}, found {value!r:.80}")
             continue
         flat[path] = typed
     if errors:
@@ -269,7 +270,8 @@ def typed_value(value: Any, hint: Any) -> tuple[Any, bool]:
     if hint is type(None):
         return value, value is None
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value), True
+        # There is no float of a very long integer.
+        return (float(value), True) if abs(value) < _LARGEST_FLOAT else (value, False)
     if isinstance(value, bool) and hint is not bool:
         return value, False
     return value, isinstance(value, hint)
@@ -321,7 +323,7 @@ def load_config(path: Path) -> RunConfig:
     except FileNotFoundError:
         accepted = "a run's config.json or a search's best.json"
         raise ConfigError(f"{path}: expected {accepted}, found no such file. Check the path.") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ConfigError(f"{path}: expected a configuration in JSON, found: {error}. Check the file.") from None
     if isinstance(nested, dict) and "config" in nested and "trials" in nested:
         raise ConfigError(

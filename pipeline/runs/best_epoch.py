@@ -18,9 +18,10 @@ def select_epoch(metrics: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """The row of the selected epoch; of the last one if nothing was validated; None if there is no epoch."""
     if not metrics or metrics[-1].get("validation_accuracy") is None:
         return metrics[-1] if metrics else None
+    validated = [row for row in metrics if row.get("validation_accuracy") is not None]
     # Of equal ones, max takes the first.
-    return max(metrics, key=lambda row: _order(row["validation_accuracy"], row["validation_loss"]))
+    return max(validated, key=lambda row: _order(row["validation_accuracy"], row.get("validation_loss")))
 
 
-def _order(accuracy: float, loss: float) -> tuple[float, float]:
-    return accuracy, -loss
+def _order(accuracy: float, loss: float | None) -> tuple[float, float]:
+    return accuracy, -(float("inf") if loss is None else loss)

@@ -106,5 +106,6 @@ def accepted_sentence(records: Sequence[Mapping[str, str]]) -> str:
     """Return a sentence for tables on files that changed between training and this result; "" if none did."""
     if not records:
         return ""
-    files = ", ".join(f"{r['file']} ({r['trained'][:12]} to {r['found'][:12]})" for r in records)
+    parts = ([record.get(name, "?") for name in ("file", "trained", "found")] for record in records)
+    files = ", ".join(f"{file} ({trained[:12]} to {found[:12]})" for file, trained, found in parts)
     return f"Code changed since the training, accepted with {FLAG}: {files}"

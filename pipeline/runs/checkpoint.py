@@ -104,9 +104,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     state = _load(path)
     with _named_errors(path):
         found = Checkpoint(**(state | {"best": Best(**state["best"])}))
+        numbers = (found.best.accuracy, found.best.loss)
         valid = (
-            type(found.epoch) is int
-            and type(found.best.epoch) is int
+            all(type(text) is str for text in (found.fingerprint, found.data))
+            and all(type(count) is int for count in (found.epoch, found.threads, found.best.epoch))
+            and all(type(number) in (int, float) for number in numbers)
             and 0 <= found.best.epoch <= found.epoch
             and isinstance(found.random, list)
             and len(found.random) > 0
@@ -165,7 +167,12 @@ def _has_lazy(network: torch.nn.Module) -> bool:
 def _shape(name: str, state: Mapping[str, Any]) -> str:
     if name not in state:
         return f"no {name}"
-    return f"{name} of shape {tuple(state[name].shape)}" if isinstance(state[name], torch.Tensor) else name
+    value = state[name]
+    if not isinstance(value, torch.Tensor):
+        return name
+    # PyTorch would silently leave out the imaginary part of complex numbers, and copy nothing without values.
+    odd = " of complex numbers" if value.is_complex() else " without values" if value.is_meta else ""
+    return f"{name} of shape {tuple(value.shape)}{odd}"
 
 
 def random_states() -> list[torch.Tensor]:
@@ -187,7 +194,12 @@ def _load(path: Path) -> dict[str, Any]:
     with _named_errors(path), warnings.catch_warnings():
         # torch.load warns about foreign files before it refuses them.
         warnings.simplefilter("ignore")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:
+            raise
+        except Exception as error:  # whatever a damaged file makes torch raise
+            raise ValueError(str(error) or type(error).__name__) from None
         if not isinstance(state, dict):
             raise TypeError(f"it contains a {type(state).__name__}")
         return state

@@ -1,5 +1,6 @@
 """The types of what a run writes: `ResultJson` for ``result.json``, `EvaluationJson` for ``evaluation.json``,
-`MetricsRow` and `TimingRow` for a line of ``metrics.jsonl`` and ``timings.jsonl``.
+`EnvironmentJson` for ``environment.json``, `MetricsRow` and `TimingRow` for a line of ``metrics.jsonl`` and
+``timings.jsonl``. They are checked when the files are read.
 
 They are dictionaries with known keys, so that files are read and written as plain JSON: `train_run` returns a
 `ResultJson`, and `Run.result` is one. Keys of class `total=False` or marked `NotRequired` are missing without a test
@@ -132,3 +133,44 @@ class TimingRow(TypedDict):
     samples_per_s: float
     waiting_share: float
     peak_memory_mb: NotRequired[float]
+
+
+class CustomFile(TypedDict):
+    """The file of a custom class in ``environment.json``: hashes of it, its imports and the values that it uses."""
+
+    file: str
+    sha256: str
+    imports: NotRequired[dict[str, str]]
+    values: NotRequired[dict[str, str]]
+
+
+class AcceptedChange(TypedDict):
+    """A file of custom code that changed, as `pipeline.runs.changed_code` records it."""
+
+    file: str
+    trained: str
+    found: str
+
+
+class EarlierEnvironment(TypedDict, total=False):
+    """What is read of the environments of earlier epochs, in ``environment.json``."""
+
+    micro_batch: int | None
+
+
+class EnvironmentJson(TypedDict, total=False):
+    """What is read of ``environment.json``; it has more entries."""
+
+    device: str
+    threads: int
+    processes: int
+    precision: str
+    micro_batch: int | None
+    configured_neuron: bool | None
+    neurons: list[str]
+    outside: dict[str, CustomFile] | None
+    earlier: list[EarlierEnvironment]
+    accepted_changed_code: list[AcceptedChange]
+    cache: str
+    frames: str
+    data: str | None

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pipeline.config.run_config import RunConfig, load_config
-from pipeline.runs.result_json import ResultJson
+from pipeline.runs.result_json import EnvironmentJson, ResultJson
 from preprocess.errors import RunError
 from preprocess.files import read_json, read_lines
 from preprocess.folder_lock import LOCK, lock_folder
@@ -70,8 +70,8 @@ def open_run(folder: Path, *, accept_changed_code: bool = False) -> Run:
         load_config(folder / "config.json"),
         read_lines(folder / "metrics.jsonl"),
         read_lines(folder / "timings.jsonl"),
-        cast(ResultJson | None, read_json(folder / "result.json")),
-        read_json(folder / "environment.json") or {},
+        cast(ResultJson | None, read_json(folder / "result.json", ResultJson, complete=False)),
+        read_json(folder / "environment.json", EnvironmentJson) or {},
         accept_changed_code,
     )
 

@@ -132,12 +132,39 @@ class Learner:
         self.network.load_state_dict(state["network"])
         # A run that starts from another one takes over the optimiser's state, but not its settings.
         own = [{name: value for name, value in g.items() if name != "params"} for g in self._optimiser.param_groups]
+        _check_stored(state["optimiser"])
         self._optimiser.load_state_dict(state["optimiser"])
+        _check_fit(self._optimiser)
         for group, settings in zip(self._optimiser.param_groups, own, strict=True):
             group.update(settings)
         self._scaler.load_state_dict(state["scaler"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
+
+
+# PyTorch notices a state that does not fit in the next step at the earliest.
+
+
+def _check_stored(stored: dict[str, Any]) -> None:
+    """Raise a ValueError for values in the state of an optimiser that no optimiser has."""
+    for state in stored["state"].values():
+        for name, value in state.items():
+            # Other numbers than tensors are counts of steps.
+            if isinstance(value, torch.Tensor):
+                valid = value.layout == torch.strided and not value.is_complex() and not value.is_meta
+            else:
+                valid = value is None or (name == "step" and type(value) in (int, float))
+            if not valid:
+                raise ValueError(f"the optimiser has an impossible {name}")
+
+
+def _check_fit(optimiser: torch.optim.Optimizer) -> None:
+    """Raise a ValueError for tensors of an optimiser that do not have the shape of their parameter."""
+    for parameter in (parameter for group in optimiser.param_groups for parameter in group["params"]):
+        for name, value in optimiser.state.get(parameter, {}).items():
+            if isinstance(value, torch.Tensor) and value.ndim and value.shape != parameter.shape:
+                shapes = f"shape {tuple(value.shape)} for a parameter of shape {tuple(parameter.shape)}"
+                raise ValueError(f"the optimiser's {name} has {shapes}")
 
 
 def _micro_batches(batch: Batch, maximum: int) -> list[Batch]:

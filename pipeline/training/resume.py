@@ -141,7 +141,7 @@ def restore_learner(learner: Learner, state: Checkpoint, folder: Path) -> None:
         checkpoints.check_shapes(folder / CHECKPOINT, learner.network, state.network)
         learner.restore({part: getattr(state, part) for part in PARTS})
         checkpoints.restore_random_states(state.random)
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RunError(
             f"{folder / CHECKPOINT}: expected a checkpoint of this configuration, found one that does not fit it "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 from preprocess.binning.frame_ranges import RULES, SplitBy, refuse_to_bin
 from preprocess.errors import ConfigError
+from preprocess.json_types import misfit
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,15 @@ class Binning:
 
     @staticmethod
     def from_attributes(attributes: dict[str, Any]) -> Binning:
-        """The inverse of `to_attributes`, among any other attributes."""
-        names = {field.name for field in dataclasses.fields(Binning)}
-        return Binning(**{name: value for name, value in attributes.items() if name in names})
+        """The inverse of `to_attributes`, among any other attributes.
+
+        Raises:
+            ValueError: If a field is impossible.
+        """
+        hints = get_type_hints(Binning)
+        found = {name: value for name, value in attributes.items() if name in hints}
+        errors = [message for name in found if (message := misfit(found[name], hints[name], name)) is not None]
+        errors = errors or list(Binning(**found).errors())
+        if errors:
+            raise ValueError(errors[0])
+        return Binning(**found)

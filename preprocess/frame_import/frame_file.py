@@ -62,6 +62,8 @@ def read_frame_file(path: Path) -> FileContent:
     """
     found = READERS[path.suffix.lower()](path)
     frames = found.frames
+    if not isinstance(frames, np.ndarray):
+        raise RecordingError(f"{path}: expected frames of numbers, found a {type(frames).__name__}. Save an array.")
     if frames.dtype.kind not in "uifb" or frames.dtype.itemsize > 8:
         raise RecordingError(f"{path}: expected frames of numbers, found type {frames.dtype}. Save them as numbers.")
     if frames.ndim != len(AXES):

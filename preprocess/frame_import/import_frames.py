@@ -37,6 +37,10 @@ VERSION = 1
 """Part of the fingerprint; raised when files are read in another way."""
 
 
+_MOST_EVENTS = 1 << 32
+_LARGEST_VALUE = float(np.finfo(np.float32).max)
+
+
 @dataclass(frozen=True)
 class ImportedDataset:
     """The result of importing frames.
@@ -63,7 +67,7 @@ class _Scan:
         label: The class number in the file, or None.
         total: Sum of the counts, or number of values that are not zero if they are not counts.
         largest: The largest value.
-        counts: Whether all values are whole numbers of at least 0.
+        counts: Whether all values are whole numbers of at least 0, and not so large that they are no counts.
         crc32: `frames_crc32`.
         source: The state of the file.
     """
@@ -202,9 +206,12 @@ def _scan(file: FrameFile, axes: str) -> _Scan | str:
     if frames.dtype.kind == "f":
         if not np.isfinite(frames).all():
             return f"{file.path}: expected finite values, found NaN or infinity. Make the frames again."
+        if max(float(frames.max()), -float(frames.min())) > _LARGEST_VALUE:
+            return f"{file.path}: expected values that float32 can represent, found larger ones. Scale the frames."
         counts = bool((frames >= 0).all() and (frames == np.floor(frames)).all())
     else:
         counts = frames.dtype.kind != "i" or bool(frames.min() >= 0)
+    counts = counts and float(frames.max()) < _MOST_EVENTS
     total = int(frames.sum(dtype=np.float64 if frames.dtype.kind == "f" else np.uint64)) if counts else 0
     size, mtime_ns = _stat(file)
     return _Scan(

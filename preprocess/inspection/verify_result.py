@@ -10,7 +10,7 @@ import h5py
 
 from preprocess.building.source_fingerprint import Source, hash_file, read_sources
 from preprocess.errors import CacheError
-from preprocess.store.sealed_cache_file import CacheFile
+from preprocess.store.sealed_cache_file import UNREADABLE, CacheFile
 from preprocess.terminal.progress import Progress
 
 # A damaged disk can damage thousands of samples, of which a few lines are enough.
@@ -72,7 +72,7 @@ def stored_sources(store: CacheFile) -> list[Source]:
     try:
         with h5py.File(store.path, "r") as file:
             return read_sources(file["sources"])
-    except (OSError, KeyError, ValueError) as error:
+    except UNREADABLE as error:
         remedy = "Delete the file and preprocess again."
         raise CacheError(f"{store.path}: its sources cannot be read ({error}). {remedy}") from None
 

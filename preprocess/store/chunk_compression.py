@@ -25,6 +25,7 @@ from preprocess.store import blosc_library as blosc
 LEVEL = 1  # Measured on real event columns and frames: levels 2 and 3 take longer and save less than 2 %.
 _BYTES, _BITS = 1, 2
 _CHECKSUM_BYTES = 4
+_LARGEST_ITEM = 8
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,25 @@ def create(
     chunks = tuple(min(c, s) for c, s in zip(chunks, shape, strict=True))
     filters = hdf5plugin.Blosc(cname=codec.compressor, clevel=LEVEL, shuffle=codec.shuffle)
     return group.create_dataset(name, shape, dtype, chunks=chunks, fletcher32=True, **filters)
+
+
+def check_stored(dataset: Any, shape: tuple[int, ...], kinds: str, chunk: tuple[int | None, ...]) -> None:
+    """Raise a ValueError for anything but a dataset that `create` could have made.
+
+    Args:
+        dataset: What a file has in its place.
+        shape: The expected shape.
+        kinds: NumPy's letters of the accepted kinds of types.
+        chunk: The expected shape of its chunks; None for a length that may be smaller.
+    """
+    if not isinstance(dataset, h5py.Dataset):
+        raise ValueError("a group or a link in place of a dataset")
+    if dataset.shape != shape or dataset.dtype.kind not in kinds or dataset.dtype.itemsize > _LARGEST_ITEM:
+        raise ValueError(f"{dataset.name} has shape {dataset.shape} and type {dataset.dtype}")
+    found = dataset.chunks or ()
+    fits = (0 < n <= side and wanted in (None, n) for n, side, wanted in zip(found, shape, chunk, strict=False))
+    if len(found) != len(shape) or not all(fits):
+        raise ValueError(f"{dataset.name} has chunks of shape {dataset.chunks}")
 
 
 # A chunk to be written: the bytes of the file, or its values, which HDF5 compresses.
@@ -95,7 +115,7 @@ def write(dataset: h5py.Dataset, start: tuple[int, ...], packed: Packed) -> None
 class ChunkReader:
     """Reads the chunks of one dataset; any number of threads may share it.
 
-    Its errors are ValueError and OSError; the caller adds the sample to the message.
+    Its errors are ValueError, OSError and RuntimeError; the caller adds the sample to the message.
     """
 
     def __init__(self, dataset: h5py.Dataset) -> None:

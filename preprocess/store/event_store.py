@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.events import Events
+from preprocess.json_types import misfit
 from preprocess.store.cache_file_names import event_store_in
-from preprocess.store.chunk_compression import ChunkReader
-from preprocess.store.hdf5_columns import read_column
+from preprocess.store.chunk_compression import ChunkReader, check_stored
+from preprocess.store.hdf5_columns import read_column, read_integers
 from preprocess.store.sealed_cache_file import CacheFile
 
 FORMAT = "spikeloom-events"
@@ -64,17 +66,24 @@ class EventStore(CacheFile):
 
     def _read_description(self, file: h5py.File) -> None:
         super()._read_description(file)
+        for name in ("source", "layout_digest"):
+            self._attribute(name, str)
+        if (message := misfit(json.loads(self._attribute("notes", str)), dict[str, int], "notes")) is not None:
+            raise ValueError(message)
         events = file["events"]
         self._jump_at: NDArray[np.int64] = read_column(events, "jump_at")
-        self._jump_us: NDArray[np.int64] = read_column(events, "jump_us")
+        # The kernel that adds them reads both columns side by side.
+        self._jump_us: NDArray[np.int64] = read_integers(events, "jump_us", len(self._jump_at))
+        self._jump_at = read_integers(events, "jump_at", len(self._jump_at))
         self.backwards: NDArray[np.int64] | None = None
         if "backwards_sha256" in self.attributes:
-            self.backwards = read_column(file["samples"], "backwards")
+            self.backwards = read_integers(file["samples"], "backwards", len(self.samples))
             if seal_backwards(self.backwards) != self.attributes["backwards_sha256"]:
                 raise ValueError("/samples/backwards does not match its seal (backwards_sha256)")
         for name in ("address", "time_delta"):
-            if events[name].shape != (self.samples.offset[-1],):
-                raise ValueError(f"/events/{name} has shape {events[name].shape}")
+            check_stored(events[name], (int(self.samples.offset[-1]),), "u", (None,))
+        if events["time_delta"].dtype != np.uint32:
+            raise ValueError(f"/events/time_delta has type {events['time_delta'].dtype}")
 
     def _readers(self, file: h5py.File) -> _Readers:
         return _Readers(ChunkReader(file["events/address"]), ChunkReader(file["events/time_delta"]))
@@ -110,7 +119,7 @@ class EventStore(CacheFile):
         l, r = self._bounds(samples)
         try:
             return self._handle().address.read_range(l, r)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             if len(samples) > 1:
                 return np.concatenate([self.addresses(i) for i in samples])  # the damaged one is named
             raise self._damaged(samples.start, error) from None
@@ -122,7 +131,7 @@ class EventStore(CacheFile):
         l, r = self._bounds(samples)
         try:
             delta = self._handle().time_delta.read_range(l, r)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             if len(samples) > 1:
                 return np.concatenate([self.times(i) for i in samples])
             raise self._damaged(samples.start, error) from None
@@ -154,8 +163,18 @@ class EventStore(CacheFile):
         return self.addresses(i), self.times(i)
 
     def read(self, i: int) -> Events:
-        """Sample i's events in recording order."""
-        return Events.from_address(*self.addresses_and_times(i), self.height, self.width)
+        """Sample i's events in recording order.
+
+        Raises:
+            CacheError: If a byte of them changed since they were written, or one is outside the sensor.
+        """
+        address, t = self.addresses_and_times(i)
+        self._check_addresses(i, address)
+        return Events.from_address(address, t, self.height, self.width)
+
+    def _check_addresses(self, i: int, address: NDArray[Any]) -> None:
+        if int(address.max()) >= 2 * self.height * self.width:
+            raise self._damaged(i, ValueError("an address is outside the sensor"))
 
     def _bounds(self, samples: range) -> tuple[int, int]:
         return int(self.samples.offset[samples.start]), int(self.samples.offset[samples.stop])
@@ -173,8 +192,7 @@ class EventStore(CacheFile):
         address, t = self.addresses_and_times(i)
         if events_crc32(address, t) != self.samples.crc32[i]:
             raise self._damaged(i, ValueError("its events do not match their crc32"))
-        if int(address.max()) >= 2 * self.height * self.width:
-            raise self._damaged(i, ValueError("an address is outside the sensor"))
+        self._check_addresses(i, address)
         return t
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from preprocess.binning.binning_config import Binning
 from preprocess.store.cache_file_names import frame_cache_in
-from preprocess.store.chunk_compression import FRAMES, ChunkReader, Packed, create, pack, pack_many, write
+from preprocess.store.chunk_compression import FRAMES, ChunkReader, Packed, check_stored, create, pack, pack_many, write
 from preprocess.store.frame_lengths import Steps
 from preprocess.store.sample_table import SampleTable
 from preprocess.store.sealed_cache_file import READ_WITH, CacheFile, seal
@@ -73,10 +73,13 @@ class FrameCache(CacheFile):
         self.lengths, self.dropped, self.timesteps = steps.lengths, steps.dropped, steps.longest
         # Earlier versions did not count events in several frames, or in none by a rule that drops no sorted events.
         self.repeated: NDArray[np.int64] | None = steps.repeated if "coverage_sha256" in self.attributes else None
-        frames = file["frames"]
-        self.dtype = frames.dtype
-        if frames.shape != (len(self.samples), *self.sample_shape):
-            raise ValueError(f"/frames has shape {frames.shape}")
+        if self.binning.imported:
+            for name in ("source", "axes"):
+                self._attribute(name, str)
+        check_stored(
+            file["frames"], (len(self.samples), *self.sample_shape), "uf", (1, None, 2, self.height, self.width)
+        )
+        self.dtype = file["frames"].dtype
 
     @property
     def sample_shape(self) -> tuple[int, int, int, int]:
@@ -110,7 +113,7 @@ class FrameCache(CacheFile):
                     reader.read((i, t, 0, 0, 0), out[None, t : t + steps])
                 else:
                     reader.dataset.read_direct(out, np.s_[i, t:], np.s_[t:])
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise self._damaged(i, error) from None
         return out
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from preprocess.binning.binning_config import Binning
 from preprocess.binning.count_events import measure_sample
+from preprocess.binning.frame_ranges import MOST_FRAMES
 from preprocess.errors import ConfigError
 from preprocess.store.event_store import EventStore
-from preprocess.store.hdf5_columns import read_column, write_column
+from preprocess.store.hdf5_columns import read_integers, write_column
 from preprocess.store.sample_table import SampleTable
 from preprocess.terminal.progress import Progress
 
@@ -59,12 +60,20 @@ class Steps:
 
     @staticmethod
     def read(file: h5py.File, binning: Binning, samples: int) -> Steps:
-        """The inverse of `write`; KeyError or OSError if the file lacks a column that its binning requires."""
+        """The inverse of `write`.
+
+        Raises:
+            KeyError, OSError, RuntimeError or ValueError: If a column that the binning requires is missing, or one is
+                damaged or impossible.
+        """
         table = file["samples"]
-        lengths = read_column(file, "length") if binning.varies else np.full(samples, binning.timesteps, np.int64)
-        none = np.zeros(samples, np.int64)
-        dropped = read_column(table, "dropped") if binning.drops or "dropped" in table else none
-        repeated = read_column(table, "repeated") if "repeated" in table else none
+        full, none = np.full(samples, binning.timesteps, np.int64), np.zeros(samples, np.int64)
+        lengths = read_integers(file, "length", samples) if binning.varies else full
+        dropped = read_integers(table, "dropped", samples) if binning.drops or "dropped" in table else none
+        repeated = read_integers(table, "repeated", samples) if "repeated" in table else none
+        too_long = binning.varies and lengths.max() > MOST_FRAMES
+        if too_long or lengths.min() < 1 or min(dropped.min(), repeated.min()) < 0:
+            raise ValueError(f"expected 1 to {MOST_FRAMES} frames and counts from 0, found others")
         return Steps(lengths, dropped, repeated)
 
     def refuse_empty(self, binning: Binning, samples: SampleTable) -> None:

@@ -17,6 +17,14 @@ from numpy.typing import NDArray
 _CHUNK_ROWS = 1 << 16
 
 
+def read_integers(group: h5py.Group, name: str, rows: int) -> NDArray[np.int64]:
+    """A column of whole numbers, int64 (rows,); raises as `read_column`, also for another shape or type."""
+    values = read_column(group, name)
+    if values.dtype.kind not in "iu" or values.shape != (rows,):
+        raise ValueError(f"{name} has shape {values.shape} and type {values.dtype}, expected {rows} integers")
+    return values.astype(np.int64)
+
+
 def write_column(group: h5py.Group, name: str, values: NDArray[Any]) -> None:
     """Write values of any shape, numbers, bytes or text, as the dataset of that name."""
     if values.dtype.kind == "U":

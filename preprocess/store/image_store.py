@@ -9,6 +9,7 @@ It has no time steps: training repeats an image at each of them (`preprocess.sto
 
 from __future__ import annotations
 
+import math
 import zlib
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.store.cache_file_names import events_path, image_store_in, images_path
-from preprocess.store.chunk_compression import FRAMES, ChunkReader, Packed, create, pack, write
+from preprocess.store.chunk_compression import FRAMES, ChunkReader, Packed, check_stored, create, pack, write
 from preprocess.store.sample_table import SampleTable
 from preprocess.store.sealed_cache_file import READ_WITH, CacheFile, seal
 
@@ -69,12 +70,14 @@ class ImageStore(CacheFile):
 
     def _read_description(self, file: h5py.File) -> None:
         super()._read_description(file)
-        self.mean, self.deviation = (_three(self.attributes[name]) for name in ("mean", "deviation"))
-        images = file["images"]
-        if images.shape != (len(self.samples), *self.shape) or images.dtype != np.uint8:
-            raise ValueError(f"/images has shape {images.shape} and type {images.dtype}")
-        if min(self.deviation) <= 0:
-            raise ValueError("a deviation is not above 0")
+        for name in ("source", "layout_digest"):
+            self._attribute(name, str)
+        self.mean, self.deviation = (_three(self._attribute(name, list[float])) for name in ("mean", "deviation"))
+        check_stored(file["images"], (len(self.samples), *self.shape), "u", (1, *self.shape))
+        if file["images"].dtype != np.uint8:
+            raise ValueError(f"/images has type {file['images'].dtype}")
+        if not all(map(math.isfinite, (*self.mean, *self.deviation))) or min(self.deviation) <= 0:
+            raise ValueError(f"a mean of {self.mean} and a deviation of {self.deviation}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -103,7 +106,7 @@ class ImageStore(CacheFile):
         reader = self._handle()
         try:
             reader.read((i, 0, 0, 0), out[None])
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise self._damaged(i, error) from None
         return out
 

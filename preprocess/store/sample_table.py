@@ -95,6 +95,8 @@ class SampleTable:
         columns = {}
         for name, dtype in _TYPES.items():
             values = read_column(group, name)
+            if values.dtype.kind not in ("S" if dtype is np.str_ else "iu"):
+                raise ValueError(f"/samples/{name} has type {values.dtype}")
             columns[name] = np.char.decode(values, "utf-8") if dtype is np.str_ else values
         return SampleTable.of(columns)
 
@@ -122,10 +124,13 @@ class SampleTable:
                 return f"expected /samples/{name} of shape {expected[name]}, found {shape}"
         if n == 0:
             return "expected at least one sample, found none"
-        if self.offset[0] != 0 or np.any(self.events <= 0):
+        # Differences of negative numbers may overflow.
+        if self.offset[0] != 0 or self.offset.min() < 0 or np.any(self.events <= 0):
             return "expected offsets that grow from 0, found others"
         if self.label.min() < 0 or self.label.max() >= classes:
             return f"expected labels 0 to {classes - 1}, found {self.label.min()} to {self.label.max()}"
+        if not np.isin(self.split, (TRAIN, TEST, NO_SPLIT)).all():
+            return f"expected splits {TRAIN}, {TEST} or {NO_SPLIT}, found others"
         return None
 
     def _columns(self) -> dict[str, NDArray[Any]]:

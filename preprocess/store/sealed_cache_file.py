@@ -17,6 +17,7 @@ from preprocess.errors import CacheError, CacheMismatchError
 from preprocess.files import sync, whole_file
 from preprocess.hdf5_heap import check_heap
 from preprocess.hdf5_outside_data import refuse_outside_data
+from preprocess.json_types import misfit
 from preprocess.nearest_name import nearest_name
 from preprocess.store.sample_table import SampleTable
 
@@ -27,6 +28,13 @@ READ_WITH = "h5py with hdf5plugin: import hdf5plugin before the file is opened"
 _HDF5_VERSIONS = ("v110", "v114")
 
 _MOST_JOINED_BYTES = 1 << 17
+_LARGEST_SIDE = 1 << 16
+
+UNREADABLE = (
+    OSError, KeyError, ValueError, TypeError, RuntimeError, UnicodeError, AttributeError, IndexError, OverflowError,
+    MemoryError,
+)  # fmt: skip
+"""What h5py and NumPy raise for damaged files, and for those that have other objects where a cache has data."""
 
 
 @contextlib.contextmanager
@@ -223,7 +231,7 @@ class CacheFile:
                 self.attributes = _plain(dict(file.attrs))
                 self.samples = SampleTable.read(file["samples"])
                 self._read_description(file)
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError, UnicodeError) as error:
+        except UNREADABLE as error:
             raise CacheError(
                 f"{self.path}: expected {self.KIND}, found one that cannot be read ({_reason(error)}). {self._next()}"
             ) from None
@@ -237,10 +245,17 @@ class CacheFile:
 
     def _read_description(self, file: h5py.File) -> None:
         """Read the description from the open file; subclasses extend it."""
-        self.dataset = str(self.attributes["dataset"])
-        self.classes = tuple(self.attributes["classes"])
-        self.height, self.width = int(self.attributes["height"]), int(self.attributes["width"])
-        self.fingerprint = str(self.attributes["fingerprint"])
+        self.dataset, self.fingerprint = self._attribute("dataset", str), self._attribute("fingerprint", str)
+        self.classes = tuple(self._attribute("classes", list[str]))
+        self.height, self.width = self._attribute("height", int), self._attribute("width", int)
+        if not (0 < self.height <= _LARGEST_SIDE and 0 < self.width <= _LARGEST_SIDE):
+            raise ValueError(f"a sensor of {self.height}x{self.width} pixels")
+
+    def _attribute(self, name: str, kind: Any) -> Any:
+        """An attribute; ValueError if it is missing or does not have the type, as `preprocess.json_types` checks it."""
+        if (message := misfit(self.attributes.get(name), kind, name)) is not None:
+            raise ValueError(message)
+        return self.attributes[name]
 
     def _check_format(self, attributes: Mapping[str, Any]) -> None:
         found = attributes.get("format")
@@ -304,7 +319,7 @@ class CacheFile:
             try:
                 file = h5py.File(self.path, "r")
                 handle = self._handles.setdefault(os.getpid(), (file, self._readers(file)))
-            except (OSError, KeyError, ValueError) as error:
+            except (OSError, KeyError, ValueError, RuntimeError) as error:
                 raise CacheError(f"{self.path}: cannot be opened ({_reason(error)}). {self._next()}") from None
         return handle[1]
 

@@ -113,10 +113,12 @@ class Status:
         if self.live is None or not self.alive or self.testing is not None:
             return []
         if self.live["age_s"] > STALE_S:
-            process = f"Process {self.live['process']} on {self.live['host']}"
+            process = f"Process {self.live.get('process')} on {self.live.get('host')}"
             return [f"{process} has written nothing for {duration(self.live['age_s'])}. Check whether it still works."]
+        if "steps" not in self.live:
+            return []
         done, total = self.live["steps"]["done"], self.live["steps"]["all"]
-        left = self.live["left_s"]
+        left = self.live.get("left_s")
         remaining = "" if left is None else f"; about {duration(left)} left"
         return [f"{100 * done / max(total, 1):.0f} % of the training compute (samples times T) is done{remaining}"]
 
@@ -188,7 +190,7 @@ def _mark_running(rows: list[dict[str, Any]], alive: bool, live: dict[str, Any] 
     For a trial on a machine that sends its files later, only the driver knows how far it is.
     """
     current = alive and live is not None and live.get("state") == "running" and live["age_s"] <= STALE_S
-    running = {trial["trial"]: trial for trial in live["running"]} if current and live is not None else None
+    running = {trial["trial"]: trial for trial in live.get("running", ())} if current and live is not None else None
     for row in rows:
         if row["status"] not in ("started", "waiting"):
             continue

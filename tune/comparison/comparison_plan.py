@@ -12,7 +12,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from pipeline.config.neurons import restore_traits, traits_entry
 from pipeline.config.run_config import PLACE_FIELDS, RunConfig, fingerprint, flatten, from_dict, override, to_dict
@@ -20,6 +20,7 @@ from pipeline.runs.result_json import ResultJson
 from pipeline.runs.run_folder import Run, open_run
 from preprocess.errors import RunError, SpikeloomError
 from preprocess.files import read_json, write_json
+from preprocess.json_types import misfit
 from tune.comparison.arms import Arm, Changes, Setting, neuron_arm, parts_of
 from tune.comparison.comparison_defaults import SPEED_AT
 from tune.comparison.run_validation import check_run
@@ -56,6 +57,59 @@ class AutoEpochs:
 
     most: int
     factor: int = 1
+
+
+class _ArmJson(TypedDict):
+    name: str
+    changes: dict[str, Any]
+    begins: dict[str, Any] | None
+    seed_offset: int
+
+
+class _SettingJson(TypedDict):
+    name: str
+    place: dict[str, Any]
+    config: dict[str, Any]
+
+
+class _TuningJson(TypedDict):
+    space: list[str]
+    trials: int | None
+
+
+class _TunedJson(TypedDict):
+    setting: str
+    arm: str
+    changes: dict[str, Any]
+
+
+class _AutoEpochsJson(TypedDict):
+    most: int
+    factor: int
+
+
+class _DeclaredJson(TypedDict):
+    at: str
+    runs_done: int
+    arms: list[str]
+    seeds: list[int]
+
+
+class ComparisonJson(TypedDict):
+    """The content of `comparison.json`; earlier versions had fewer entries."""
+
+    name: str
+    arms: list[_ArmJson]
+    seeds: list[int]
+    tuning: _TuningJson
+    tuned: list[_TunedJson]
+    margin: NotRequired[float | None]
+    speed_at: NotRequired[float]
+    auto_epochs: NotRequired[_AutoEpochsJson | None]
+    declared: list[_DeclaredJson]
+    cache: str
+    settings: list[_SettingJson]
+    traits: NotRequired[dict[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -250,18 +304,14 @@ def read_comparison(folder: Path) -> Comparison:
         hint = "Start the comparison again in another folder."
         raise RunError(f"{path}: expected version {VERSION}, found {version}. {hint}")
     try:
+        if (message := misfit(content, ComparisonJson)) is not None:
+            raise ValueError(message)
         restore_traits(content.get("traits", {}))
-        return Comparison(
-            str(content["name"]),
-            tuple(
-                Setting(str(part["name"]), from_dict(part["config"]), dict(part["place"]))
-                for part in content["settings"]
-            ),
-            tuple(
-                Arm(str(part["name"]), dict(part["changes"]), part["begins"], int(part["seed_offset"]))
-                for part in content["arms"]
-            ),
-            tuple(int(seed) for seed in content["seeds"]),
+        found = Comparison(
+            content["name"],
+            tuple(Setting(part["name"], from_dict(part["config"]), part["place"]) for part in content["settings"]),
+            tuple(Arm(part["name"], part["changes"], part["begins"], part["seed_offset"]) for part in content["arms"]),
+            tuple(content["seeds"]),
             Path(content["cache"]),
             Tuning(tuple(content["tuning"]["space"]), content["tuning"]["trials"]),
             {(part["setting"], part["arm"]): part["changes"] for part in content["tuned"]},
@@ -271,6 +321,13 @@ def read_comparison(folder: Path) -> Comparison:
             content.get("speed_at", SPEED_AT),
             None if content.get("auto_epochs") is None else AutoEpochs(**content["auto_epochs"]),
         )
+        counts = len(found.settings), len(found.arms), len(found.seeds)
+        if 0 in counts or (found.auto is not None and found.auto.factor < 1):
+            raise ValueError(f"{counts} settings, arms and seeds, auto_epochs {found.auto}")
+        if not all(isinstance(arm.changes["neuron.name"], str) for arm in found.arms):
+            raise ValueError("an arm without a neuron")
+        found.configs()
+        return found
     except (KeyError, TypeError, ValueError, AttributeError, SpikeloomError) as error:
         raise RunError(f"{path}: damaged ({error!r}). Start the comparison again in another folder.") from None
 

@@ -9,9 +9,10 @@ from typing import Any
 from preprocess.errors import RunError
 from preprocess.files import read_json
 from preprocess.folder_lock import is_locked
+from preprocess.json_types import misfit
 from preprocess.terminal.plural import counted
 from tune.objective.objective_folder import FILE
-from tune.objective.objective_search import ObjectiveLedger, ObjectiveSearch
+from tune.objective.objective_search import ObjectiveJson, ObjectiveLedger, ObjectiveSearch
 from tune.rendering.labels import duration, short_value
 from tune.rendering.table import Table
 
@@ -124,6 +125,10 @@ def read_objective(folder: Path) -> ObjectiveFindings:
     if content is None:
         raise RunError(f"{folder}: expected the search of an objective (with {FILE}), found none. Call tune.search.")
     try:
+        if (message := misfit(content, ObjectiveJson)) is not None:
+            raise ValueError(message)
+        if any(values.keys() != content["space"].keys() for values in content["trials"]):
+            raise ValueError("a trial has other values than the space")
         search = ObjectiveSearch(**(content | {"trials": tuple(content["trials"])}))
         ledger, alive = ObjectiveLedger(folder, search), is_locked(folder)
         rows, reports = ledger.results(), [ledger.rows(values) for values in search.trials]

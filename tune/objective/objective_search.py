@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Required, TypedDict
 
 from pipeline.runs.run_folder import holding
 from preprocess.errors import ConfigError, RunError
@@ -70,6 +70,31 @@ class Report:
 
 
 Objective = Callable[[Values, Report], object]
+
+
+class ObjectiveJson(TypedDict):
+    """The content of `objective.json`."""
+
+    name: str
+    source: str
+    space: dict[str, str]
+    method: str
+    scheduler: str
+    mode: Literal["max", "min"]
+    epochs: int | None
+    trials: list[dict[str, int | float | str | bool | None]]
+
+
+class ObjectiveRecord(TypedDict, total=False):
+    """The content of a trial's `done.json`."""
+
+    trial: str
+    status: Required[Literal["done", "pruned", "failed"]]
+    epochs: int
+    score: float | None
+    seconds: float
+    ended: str
+    error: str | None
 
 
 @dataclass(frozen=True)
@@ -180,7 +205,11 @@ class ObjectiveLedger:
 
     def rows(self, values: Values) -> list[dict[str, Any]]:
         """The reports of a trial, one row per epoch."""
-        return read_lines(self.path(values) / "metrics.jsonl")
+        path = self.path(values) / "metrics.jsonl"
+        rows = read_lines(path)
+        if any(row.get("score") is None for row in rows):
+            raise RunError(f"{path}: expected a score in every line, found none in some. Delete the folder and resume.")
+        return rows
 
     def add(self, values: Values, row: Mapping[str, Any]) -> None:
         """Append a report to those of a trial."""
@@ -188,7 +217,11 @@ class ObjectiveLedger:
 
     def done(self, values: Values) -> dict[str, Any] | None:
         """The record of a trial's end; None if it has not ended."""
-        return read_json(self.path(values) / "done.json")
+        path = self.path(values) / "done.json"
+        record = read_json(path, ObjectiveRecord)
+        if record is not None and record["status"] == "done" and record.get("score") is None:
+            raise RunError(f"{path}: expected the score of a complete trial, found none. Delete it and resume.")
+        return record
 
     def end(self, values: Values, status: str, error: str | None = None) -> None:
         """Record the end of a trial: done, pruned or failed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,7 +62,9 @@ def format_seeds(seeds: Sequence[int]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Such as ``2 h 05 min``."""
+    """Such as ``2 h 05 min``; a dash for what is not a finite number."""
+    if not math.isfinite(seconds):
+        return "–"
     hours, rest = divmod(round(seconds), 3600)
     minutes, rest = divmod(rest, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

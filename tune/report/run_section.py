@@ -61,7 +61,8 @@ def run_section(folder: Path, name: str) -> Section:
             settings=settings_of(config, leave_out=unused_fields(config, run.environment)),
             environment=environment_of(run.environment),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        # Values that are missing, or tables of other sizes than the classes.
         raise RunError(f"{folder}: damaged ({error!r}). Delete the run folder and train again.") from None
 
 

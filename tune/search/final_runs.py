@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median, stdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from pipeline.config.run_config import RunConfig, fingerprint, override
 from preprocess.errors import RunError
@@ -31,6 +31,18 @@ if TYPE_CHECKING:
 
 FOLDER = "final"
 _FILE = "final.json"
+
+
+class _FinalJson(TypedDict):
+    """The content of `final.json`."""
+
+    searched: dict[str, Any]
+    epochs: int
+    test_accuracies: list[float]
+    seeds: list[int]
+    test_samples: int
+    failures: list[str]
+    complete: NotRequired[bool]
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,7 @@ def read_final(folder: Path) -> Final | None:
         RunError: If `final.json` is damaged.
     """
     path = folder / _FILE
-    content = read_json(path)
+    content = read_json(path, _FinalJson)
     if content is None:
         return None
     try:

@@ -114,11 +114,11 @@ class Findings:
                 row["trial"],
                 *self._cells(row, shown),
                 _with_spread(row),
-                f"{row['firing_rate']:.3f}",
+                _number(row["firing_rate"], ".3f"),
                 *((f"{row['energy_uj']:.3g}",) if energy else ()),
-                *(f"{row[column]:.4g}" for column in costs.values()),
-                f"{row['epochs']:g}",
-                f"{row['seconds']:.1f}",
+                *(_number(row[column], ".4g") for column in costs.values()),
+                _number(row["epochs"], "g"),
+                _number(row["seconds"], ".1f"),
             )
             for row in ranked[:_BEST]
         )
@@ -174,6 +174,11 @@ class Findings:
             f"{len(self.front)} of {len(self.ranked)} complete trials are on the Pareto front of {objectives}: for "
             "every other trial, one on the front is at least as good in all of them."
         ]
+
+
+def _number(value: float | None, form: str) -> str:
+    """A cell of the table; a dash for a value that the trial does not have."""
+    return "–" if value is None else format(value, form)
 
 
 def _with_unit(cost: str) -> str:

@@ -12,20 +12,22 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from pipeline.config.neurons import NEURONS, restore_traits, traits_entry
 from pipeline.config.registrations import registrations
-from pipeline.config.run_config import RunConfig, from_dict, override, to_dict
+from pipeline.config.run_config import RunConfig, field_paths, from_dict, override, to_dict
 from pipeline.config.surrogates import accept_stored
 from pipeline.data.run_splits import split_for
 from pipeline.presets.registry import PRESETS
 from preprocess.datasets.emulated_names import is_emulated
 from preprocess.errors import ConfigError, RunError, SpikeloomError
 from preprocess.files import read_json, write_json
+from preprocess.json_types import misfit
 from preprocess.store.imported_frames import DataFile, check_input, open_dataset
 from tune.objective.objective_folder import refuse_objective
 from tune.search.options import SCHEDULERS, SearchOptions
+from tune.search.pareto import OBJECTIVES
 from tune.search.registry import find_method
 from tune.search.search_method import SearchMethod
 from tune.space.parser import SPLIT_DRAWS
@@ -47,6 +49,32 @@ class SearchData:
     emulated: bool
     train: int
     validation: int
+
+
+class _DataJson(TypedDict):
+    emulated: bool
+    train: int
+    validation: int
+
+
+class SearchJson(TypedDict):
+    """The content of `search.json`."""
+
+    name: str
+    config: dict[str, Any]
+    space: list[str]
+    fields: list[str]
+    trials: list[dict[str, Any]]
+    scheduler: str
+    cache: str
+    data: _DataJson
+    method: NotRequired[str]
+    samples: NotRequired[int]
+    seeds: NotRequired[list[int]]
+    objectives: NotRequired[list[str]]
+    interval: NotRequired[int]
+    final_seeds: NotRequired[int]
+    traits: NotRequired[dict[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -146,27 +174,32 @@ class Search:
         Raises:
             KeyError, TypeError, ValueError, AttributeError, SpikeloomError: If the content is damaged.
         """
+        if (message := misfit(plan, SearchJson)) is not None:
+            raise ValueError(message)
         restore_traits(plan.get("traits", {}))
         for changes in plan["trials"]:
             accept_stored(str(changes.get("neuron.surrogate", "rect")))
         search = cls(
-            name=str(plan["name"]),
+            name=plan["name"],
             config=from_dict(plan["config"]),
             space=tuple(plan["space"]),
             fields=tuple(plan["fields"]),
             trials=tuple(plan["trials"]),
-            scheduler=str(plan["scheduler"]),
+            scheduler=plan["scheduler"],
             cache=Path(plan["cache"]),
             data=SearchData(**plan["data"]),
-            method=str(plan.get("method", "random")),
-            samples=int(plan.get("samples", 0)),
-            seeds=tuple(int(seed) for seed in plan.get("seeds", ())),
-            objectives=tuple(str(name) for name in plan.get("objectives", ("accuracy",))),
-            interval=int(plan.get("interval", 0)),
-            final_seeds=int(plan.get("final_seeds", 0)),
+            method=plan.get("method", "random"),
+            samples=plan.get("samples", 0),
+            seeds=tuple(plan.get("seeds", ())),
+            objectives=tuple(plan.get("objectives", ("accuracy",))),
+            interval=plan.get("interval", 0),
+            final_seeds=plan.get("final_seeds", 0),
         )
         if not (search.trials or search.traits.adaptive) or search.scheduler not in SCHEDULERS:
             raise ValueError(f"{len(search.trials)} trials, method {search.method}, scheduler {search.scheduler}")
+        unknown = [*(set(search.fields) - set(field_paths())), *(set(search.objectives) - set(OBJECTIVES))]
+        if unknown or not search.objectives or min(search.data.train, search.data.validation) < 1:
+            raise ValueError(f"fields {search.fields}, objectives {search.objectives}, {search.data}")
         search.configs()
         return search
 

@@ -17,9 +17,10 @@ from pipeline.config.custom_classes import sha256_of
 from pipeline.config.run_config import RunConfig, fingerprint
 from pipeline.runs.best_epoch import select_epoch
 from pipeline.runs.changed_code import FLAG, KEY, CodeChange, joined_records
-from pipeline.runs.result_json import COST_COLUMNS
+from pipeline.runs.result_json import COST_COLUMNS, AcceptedChange, EnvironmentJson, ResultJson
 from preprocess.errors import RunError
 from preprocess.files import read_json, read_lines, write_json, write_whole
+from preprocess.json_types import misfit
 
 End = Literal["done", "pruned", "failed"]
 State = Literal["done", "pruned", "failed", "started", "waiting"]
@@ -80,6 +81,12 @@ class TrialRecord(TypedDict, total=False):
     error: str | None
 
 
+class _Basis(TypedDict, total=False):
+    """The entries of `basis.json` that are not a fingerprint or hash."""
+
+    accepted_changed_code: list[AcceptedChange]
+
+
 class Ledger:
     """The trials of one folder, found by the fingerprint of what they compute.
 
@@ -96,11 +103,13 @@ class Ledger:
 
     def read_done(self, config: RunConfig) -> TrialRecord | None:
         """The record of a trial's end, or None if it has not ended; RunError if its `done.json` is damaged."""
-        record = read_json(self.trial_folder(config) / "done.json")
-        if record is not None and record.get("status") not in ("done", "pruned", "failed"):
-            path = self.trial_folder(config) / "done.json"
-            raise RunError(f"{path}: expected status done, pruned or failed, found {record.get('status')}. Delete it.")
-        return cast("TrialRecord | None", record)
+        path = self.trial_folder(config) / "done.json"
+        record = read_json(path)
+        if record is None:
+            return None
+        if (message := misfit(record, TrialRecord)) is not None:
+            raise RunError(f"{path}: {message}. Delete it; the trial then runs again.")
+        return cast(TrialRecord, record)
 
     def bind(self, facts: dict[str, str]) -> None:
         """Record in `basis.json` what the trials depend on besides their configurations.
@@ -113,7 +122,7 @@ class Ledger:
                 compared.
         """
         path = self.folder / BASIS
-        known = read_json(path) or {}
+        known = self._basis()
         changed = [what for what in facts if known.get(what, facts[what]) != facts[what]]
         if changed:
             raise RunError(
@@ -130,7 +139,7 @@ class Ledger:
 
     def changed_code(self) -> list[CodeChange]:
         """The custom neuron and network files that changed since the trials; deleted files are not listed."""
-        known = read_json(self.folder / BASIS) or {}
+        known = self._basis()
         files = {Path(what.removeprefix(CODE)): trained for what, trained in known.items() if what.startswith(CODE)}
         changes = (CodeChange(str(path), was, sha256_of(path)) for path, was in files.items() if path.is_file())
         return [change for change in changes if change.found != change.trained]
@@ -138,13 +147,26 @@ class Ledger:
     def accept(self, changes: Sequence[CodeChange]) -> None:
         """Allow later trials to use changed files, and record that earlier trials used others."""
         path = self.folder / BASIS
-        known = read_json(path) or {}
+        known = self._basis()
         records = joined_records(self.accepted(), map(asdict, changes))
         write_json(path, known | {f"{CODE}{change.file}": change.found for change in changes} | {KEY: records})
 
     def accepted(self) -> list[dict[str, str]]:
         """The changes that were accepted, as `pipeline.runs.changed_code` records them."""
-        return list((read_json(self.folder / BASIS) or {}).get(KEY, ()))
+        return list(self._basis().get(KEY, ()))
+
+    def _basis(self) -> dict[str, Any]:
+        """The content of `basis.json`: names with fingerprints or hashes, and the changes that were accepted.
+
+        Raises:
+            RunError: If it is damaged.
+        """
+        path = self.folder / BASIS
+        known = read_json(path, _Basis) or {}
+        for what, value in known.items():
+            if what != KEY and not isinstance(value, str):
+                raise RunError(f"{path}: expected a fingerprint of {what}, found {value!r:.60}. Restore the file.")
+        return known
 
     def write_done(self, config: RunConfig, record: TrialRecord) -> None:
         """Record a trial's end, atomically."""
@@ -217,12 +239,12 @@ class Ledger:
             error: The cause of a failure, in one line.
         """
         folder = self.trial_folder(config)
-        result = (read_json(folder / "result.json") or {}) if status == "done" else {}
+        result = (read_json(folder / "result.json", ResultJson, complete=False) or {}) if status == "done" else {}
         metrics = self.metrics(config)
         chosen = result or select_epoch(metrics) or {}
         timings = self.timings(config)
         peaks = [row["peak_memory_mb"] for row in timings if row.get("peak_memory_mb") is not None]
-        environment = read_json(folder / "environment.json") or {}
+        environment = read_json(folder / "environment.json", EnvironmentJson) or {}
         # A resumed trial may use full batches again; the flag covers all of its parts.
         parts = (environment, *environment.get("earlier", ()))
         held = [part["micro_batch"] for part in parts if part.get("micro_batch")]
@@ -235,7 +257,7 @@ class Ledger:
             "test_accuracy": result.get("test_accuracy"),
             "firing_rate": chosen.get("firing_rate"),
             **{name: chosen.get(name) for name in COST_COLUMNS},  # type: ignore[typeddict-item]
-            "seconds": sum(row["epoch_s"] for row in timings),
+            "seconds": sum(row.get("epoch_s") or 0.0 for row in timings),
             # A trial that started from another has that one's rows, but spent time on its own epochs alone.
             "own_epochs": len(timings),
             "memory_mb": max(peaks, default=None),

@@ -8,7 +8,7 @@ import os
 import platform
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict
 
 from preprocess.errors import RunError
 from preprocess.files import read_json, write_json
@@ -18,6 +18,36 @@ FILE = "status.json"
 # A working driver writes at least this often, unless its machine is very busy.
 STALE_S = 60.0
 _EVERY_S = 2.0
+
+
+class RunningTrialJson(TypedDict):
+    """A running trial in `status.json`."""
+
+    trial: str
+    epoch: int
+    validation_accuracy: float | None
+    seconds: float
+    node: str | None
+
+
+class StepsJson(TypedDict):
+    """Time steps per sample that are trained, and that all trials need."""
+
+    done: int
+    all: int
+
+
+class LiveStatusJson(TypedDict, total=False):
+    """What is read of `status.json`; it has more entries."""
+
+    state: str
+    updated: Required[str]
+    host: str
+    process: int
+    trials: dict[str, int]
+    running: list[RunningTrialJson]
+    steps: StepsJson
+    left_s: float | None
 
 
 class LiveStatus:
@@ -75,7 +105,7 @@ def driver_lives(live: dict[str, Any]) -> bool:
 def read_live_status(folder: Path) -> dict[str, Any] | None:
     """The last status that a driver wrote, with its `age_s`; None if there is none, or it is damaged."""
     try:
-        found = read_json(folder / FILE)
+        found = read_json(folder / FILE, LiveStatusJson)
         if found is None:
             return None
         age = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(found["updated"])

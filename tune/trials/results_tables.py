@@ -109,7 +109,11 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
     path = folder / "results.csv"
     try:
         with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows = list(reader)
+            # DictReader collects values without a column under None.
+            if not {"trial", "status"} <= set(reader.fieldnames or ()) or any(None in row for row in rows):
+                raise ValueError("its columns do not fit")
     except FileNotFoundError:
         raise RunError(
             f"{folder}: expected the folder of a search or comparison, with {path.name}, found none. "

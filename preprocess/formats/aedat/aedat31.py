@@ -70,9 +70,11 @@ class Aedat31Recording(Recording):
         end = file_size(path)
         with_end = not _first_line(path).startswith(b"#!AER-DAT3.0")
         header, start = read_header(path, b"#!END-HEADER", end_required=with_end)
-        if header[0] not in _VERSIONS:
+        # A first line with control characters is data, so that there is no header.
+        first = header[0] if header else _first_line(path).decode("utf-8", "replace")
+        if first not in _VERSIONS:
             raise RecordingError(
-                f"{path}: expected AEDAT 3.1 or 3.0, found the first line '{header[0]}'. Convert it, or leave it out."
+                f"{path}: expected AEDAT 3.1 or 3.0, found the first line '{first}'. Convert it, or leave it out."
             )
         encodings = find_in_header(header, r"#Format:(.*)")
         if encodings and encodings[0].upper() != "RAW":

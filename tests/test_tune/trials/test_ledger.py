@@ -137,7 +137,9 @@ def test_record_that_cannot_be_written_leaves_the_old_one_and_no_debris(ledger: 
     assert not [path for path in folder.iterdir() if path.name.endswith(".tmp")]
 
 
-@pytest.mark.parametrize(("text", "told"), [("{", "cannot be read"), ('{"status": "ok"}', "expected status done,")])
+@pytest.mark.parametrize(
+    ("text", "told"), [("{", "cannot be read"), ('{"status": "ok"}', "expected done, pruned, failed")]
+)
 def test_damaged_record_is_named(ledger: Ledger, text: str, told: str):
     folder = begin(ledger, CONFIG, rows(0.5))
     (folder / "done.json").write_text(text)
