@@ -20,7 +20,7 @@ from preprocess.terminal.progress import Progress
 from tune.cluster.ray_session import ray_running, stdout_without_ray
 from tune.objective.objective_search import Objective, ObjectiveLedger, ObjectiveSearch, Report, trial_id
 from tune.objective.objective_space import Values
-from tune.resources.execution_options import ExecutionOptions
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.trials.queue_and_retries import TRIES
 from tune.trials.successive_halving import GRACE_EPOCHS, REDUCTION
 from tune.trials.worker import describe

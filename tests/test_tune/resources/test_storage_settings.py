@@ -16,8 +16,8 @@ from preprocess.errors import RunError
 from tune.cluster.storage_check import _report_unused_checkpoints
 from tune.comparison.comparison_plan import compare_neurons
 from tune.comparison.run_comparison import compare
-from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.search.final_runs import run_final
 from tune.search.options import SearchOptions
 from tune.search.run_search import run_search
