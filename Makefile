@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo install dev lint test most-tests test-fast test-long test-all test-lowest mutants test-gpu gpu-acceptance bench bench-full \
+.PHONY: demo install dev lint test most-tests test-fast test-long test-all test-lowest mutants coverage test-gpu gpu-acceptance bench bench-full \
 	bench-all docs clean
 
 demo: $(VENV)/.installed
@@ -86,6 +86,13 @@ test-lowest: $(VENV)/bin/python
 # files, those alone: make mutants MUTANTS='clock Holm'.
 mutants: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.mutants --at-once 2 $(MUTANTS)
+
+# The share of the lines of preprocess and of the neurons that their tests execute; less than 92 % of either is an error.
+COVERED := tests/test_preprocess tests/test_pipeline/neurons tests/test_pipeline/kernels tests/test_pipeline/networks
+coverage: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 $(FILES) --cov --cov-report= $(COVERED)
+	$(BIN)/python -m coverage report --include 'preprocess/*' --fail-under 92
+	$(BIN)/python -m coverage report --include 'pipeline/neurons/*' --fail-under 92
 
 # Beside SpikingJelly, tonic and other readers ($SPIKELOOM_PEERS), on the same files; equality first.
 bench: $(VENV)/.installed-dev
