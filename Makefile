@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: demo install dev lint test most-tests test-fast test-long test-all test-lowest mutants coverage test-gpu gpu-acceptance bench bench-full \
-	bench-all docs clean
+	bench-all pictures docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spikeloom demo
@@ -106,6 +106,10 @@ bench-full: $(VENV)/.installed-dev
 # Every table of docs/benchmarks.md and README.md, in about an hour of an idle machine; started again, it continues.
 bench-all: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.bench_all
+
+# The pictures of README.md and, with N_MNIST=DIR, of docs/science.md; minutes.
+pictures: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.pictures $(if $(N_MNIST),--n-mnist $(N_MNIST))
 
 # Where there is a CUDA device.
 test-gpu: $(VENV)/.installed-dev
