@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: demo install dev lint test most-tests test-fast test-long test-all test-lowest mutants test-gpu gpu-acceptance bench bench-full \
-	bench-all docs clean
+	bench-all soak docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spikeloom demo
@@ -99,6 +99,10 @@ bench-full: $(VENV)/.installed-dev
 # Every table of docs/benchmarks.md and README.md, in about an hour of an idle machine; started again, it continues.
 bench-all: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.bench_all
+
+# Large stores and searches, an hour of loaders, and accidents; started again, it continues. One part: make soak SOAK=kills
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.soak $(SOAK)
 
 # Where there is a CUDA device.
 test-gpu: $(VENV)/.installed-dev
