@@ -6,6 +6,7 @@ A part that has passed at the same size is not run again, so that an interrupted
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ def main(arguments: Arguments) -> int:
     unknown = [name for name in arguments.parts if name not in PARTS]
     if unknown:
         raise SystemExit(f"benchmarks: expected parts among {', '.join(PARTS)}, found {', '.join(unknown)}")
+    # Parts end what they started and unmount what they mounted, also when they are stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     chosen = arguments.parts or tuple(PARTS)
     for name in () if arguments.show else chosen:

@@ -80,11 +80,12 @@ def ray_running(address: str | None = None, resume: str = "", session: RaySessio
             clean_up.enter_context(_with_token())
             clean_up.callback(_stop)
             _start(folder)
+            clean_up.enter_context(_watching_head(resume, cluster=False))
         else:
             check_cluster(address)
             clean_up.callback(_stop)
             _join(address)
-            clean_up.enter_context(_watching_head(resume))
+            clean_up.enter_context(_watching_head(resume, cluster=True))
         with _signals_unwrapped():
             yield
 
@@ -272,8 +273,9 @@ def _join(address: str) -> None:
 
 
 @contextlib.contextmanager
-def _watching_head(resume: str) -> Iterator[None]:
-    """End this process with one line if the cluster's head is lost: Ray would wait, then exit with a long traceback.
+def _watching_head(resume: str, *, cluster: bool) -> Iterator[None]:
+    """End this process with one line if Ray's head is lost: Ray would wait for a minute, then exit and not say how to
+    resume.
 
     Nothing is lost: finished trials are in the ledger, and locks end with the process.
     """
@@ -290,8 +292,10 @@ def _watching_head(resume: str) -> Iterator[None]:
                 continue
             silent_since = silent_since or time.monotonic()
             if time.monotonic() - silent_since > _LOST_S and not done.is_set():
-                then = f" Start it again, then resume: {resume}" if resume else ""
-                line = f"spikeloom: the cluster's head {host}:{port} is gone. Finished trials are kept.{then}\n"
+                what = f"the cluster's head {host}:{port}" if cluster else "Ray's head process on this machine"
+                again = "Start it again, then resume" if cluster else "Resume with"
+                then = f" {again}: {resume}" if resume else ""
+                line = f"spikeloom: {what} is gone. Finished trials are kept.{then}\n"
                 os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, line.encode())
                 os._exit(1)
 

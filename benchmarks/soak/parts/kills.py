@@ -41,7 +41,7 @@ class Kill:
         early: Whether it was at a random moment of the start.
         code: Exit code of the command; None if it continued.
         seconds: Until the command ended or another trial had ended.
-        traceback: Whether the command printed a traceback.
+        message: The last line that the command printed if it ended.
         ended: Number of trials with an end, after that.
         errors: What the check of the ledger found.
     """
@@ -50,7 +50,7 @@ class Kill:
     early: bool
     code: int | None
     seconds: float
-    traceback: bool
+    message: str
     ended: int
     errors: list[str]
 
@@ -139,8 +139,8 @@ def _wait_for_moment(command: Command, out: Path, early: bool, chance: random.Ra
     """Wait for the moment of a kill; returns whether the command still runs."""
     if early:
         return not command.wait(chance.uniform(0, _START_S))
-    first = ended_trials(out)
-    while command.running and ended_trials(out) == first:
+    first, began = ended_trials(out), time.monotonic()
+    while command.running and ended_trials(out) == first and time.monotonic() - began < _PATIENCE_S:
         time.sleep(0.1)
     return not command.wait(chance.uniform(0, _LATER_S))
 
