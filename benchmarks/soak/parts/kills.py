@@ -176,10 +176,20 @@ def _after(
     errors += first_lines(ledger_check.errors_of(out, EPOCHS))
     if kind == "worker" and ended is not None and ended.code:
         errors.append(f"expected the search to continue, found exit code {ended.code}: {ended.last_line}")
-    traceback = ended is not None and "Traceback" in ended.err
-    if traceback:
-        errors.append(f"expected an end in one line, found a traceback: {ended.last_line if ended else ''}")
-    code = None if ended is None else ended.code
-    return Kill(
-        kind, early, code, seconds, traceback, ended_trials(out), errors
-    ), None if ended is None else ended.usage
+    if ended is None:
+        return Kill(kind, early, None, seconds, "", ended_trials(out), errors), None
+    if kind in ("raylet", "head") and ended.code:
+        errors += message_errors(ended.err)
+    return Kill(kind, early, ended.code, seconds, ended.last_line, ended_trials(out), errors), ended.usage
+
+
+def message_errors(err: str) -> list[str]:
+    """A line if a command whose Ray was lost does not say in its last line how to resume, or prints a traceback."""
+    last = (err.strip().splitlines() or ["nothing"])[-1]
+    errors = []
+    if "Traceback" in err:
+        errors.append(f"expected a message in one line, found a traceback: {last[:200]}")
+    # Before the first trial, an error of the start says to run the command again.
+    if "resume" not in last.lower() and "again" not in last:
+        errors.append(f"expected how to resume in the last line, found {last[:200]}")
+    return errors
