@@ -112,9 +112,10 @@ def test_loaders_that_lose_events_or_grow_are_noticed(cache: Path, capsys: pytes
     monkeypatch.setattr(loader_rounds, "DataLoader", lambda source, **_: ((x, y) for x, y in source))
     loader_rounds.main(cache, FILES * 500, 0.0)
     rows = [tuple(row) for row in json.loads(capsys.readouterr().out)["rows"]]
-    assert len(rows) == 4
+    assert len(rows) == 12
     loader_rounds.main(cache, FILES * 500 + 1, 0.0)
     assert "round 0, frame cache: expected 3,001 events, found 3,000" in capsys.readouterr().out
+    assert loaders.growth_errors(rows[:3]) == ["expected enough rounds to measure growth, found 3"]
     steady = [(float(k), 0.0, 100.0, 9, 3) for k in range(20)]
     assert loaders.growth_errors(steady) == []
     grown = [(float(k), 0.0, 100.0 + 10 * k, 9 + k, 3 + k) for k in range(20)]
