@@ -272,5 +272,14 @@ def test_plain_frames_have_every_event():
     assert frames.sum() == 103 and np.array_equal(frames.sum((1, 2, 3)), [10] * 9 + [13])
 
 
+def test_moved_recordings_go_around_the_sensor():
+    base = random_recording(200, 5, 6, seed=9)
+    for k in (0, 1, 4, 7, 1000):
+        found = moved(base, k)
+        assert np.array_equal(found.x, (base.x.astype(int) + k) % 6)
+        assert np.array_equal(found.y, (base.y.astype(int) + 3 * k) % 5)
+        assert np.array_equal(found.p, base.p ^ (k & 1)) and np.array_equal(found.t, base.t + 1000 * k)
+
+
 def test_settings_scale_to_a_least_size(tmp_path: Path):
     assert Setting(tmp_path, 0.5).count(100, 3) == 50 and Setting(tmp_path, 0.001).count(100, 3) == 3
