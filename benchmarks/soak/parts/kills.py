@@ -23,7 +23,7 @@ from benchmarks.soak.watching import Command, Place, Usage, run, start
 
 KINDS = ("worker", "driver", "raylet", "head")
 EPOCHS = 3
-_TRIALS_PER_KILL = 10
+_TRIALS_PER_KILL = 30
 # A search without its raylet or head, or with a lost worker, may take this long to end or to continue.
 _PATIENCE_S = 180.0
 # Some kills come before the first trial, while Ray starts; the others after a trial has ended in this session.
