@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,8 @@ def run_part(setting: Setting) -> Outcome:
     base = random_recording(each, _HEIGHT, _WIDTH, seed=1)
     source = write_folder(setting.folder / "raw", base, files)
     words = ["folder", "--name", "soak", "--source", source, "--cache", setting.folder / "cache", "--workers", 2]
+    # The files of an interrupted part are used again, but the work that is timed is not.
+    shutil.rmtree(setting.folder / "cache", ignore_errors=True)
     with Place() as place:
         ended = run(place, ["-m", "preprocess", "preprocess", *words])
     work = f"{files * each:,} events of 1280x720 in {files:,} files to one store"

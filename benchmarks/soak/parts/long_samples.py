@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,12 +40,12 @@ def _frames_and_training(setting: Setting, base: Events, files: int, steps: int,
     train = ["folder-small", "--dataset.name", "soak", "--cache", cache, "--out", setting.folder / "run"]
     train += ["--dataset.split", "random-0.9", "--dataset.validation-fraction", 0.25, "--selection", "validation"]
     train += ["--binning.timesteps", steps, "--network.width", 0.125, "--batch-size", 4, "--schedule.epochs", 1]
+    # The files of an interrupted part are used again, but the work that is timed is not.
+    for name in ("cache", "run"):
+        shutil.rmtree(setting.folder / name, ignore_errors=True)
     with Place() as place:
         built = run(place, ["-m", "preprocess", "preprocess", *words])
-        # A run that an interrupted part left is continued.
-        there = (setting.folder / "run" / "config.json").exists()
-        last = ["--resume", setting.folder / "run"] if there else [*train, *options]
-        trained = run(place, ["-m", "pipeline", "train", *last])
+        trained = run(place, ["-m", "pipeline", "train", *train, *options])
     work = f"{files} samples of {len(base):,} events, {base.width}x{base.height}, T = {steps}, and an epoch of training"
     outcome = Outcome(work, built.usage + trained.usage)
     for name, ended in (("preprocess", built), ("train", trained)):

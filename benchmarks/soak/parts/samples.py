@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def run_part(setting: Setting) -> Outcome:
     columns = write_files(setting.folder / "raw", samples)
     cache = setting.folder / "cache"
     words = ["n-mnist", "--source", setting.folder / "raw", "--cache", cache, "--timesteps", _TIMESTEPS]
+    # The files of an interrupted part are used again, but the work that is timed is not.
+    shutil.rmtree(cache, ignore_errors=True)
     with Place() as place:
         ended = run(place, ["-m", "preprocess", "preprocess", *words, "--workers", 2])
         again = run(place, ["-m", "preprocess", "preprocess", *words, "--workers", 2])
