@@ -33,6 +33,9 @@ PARTS: Mapping[str, Callable[[Setting], Outcome]] = {
     "kills": kills.run_part,
 }
 
+CONTINUED = ("events", "samples", "kills")
+"""Parts that continue what an interruption left: recordings that were written, kills that were done."""
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -77,9 +80,9 @@ def main(arguments: Arguments) -> int:
             continue
         print(f"benchmarks: {name} ...", file=sys.stderr, flush=True)
         folder = arguments.work.absolute() / name
-        # What another size left is of no use.
-        if (read_json(folder / "size.json") or size) != size:
-            shutil.rmtree(folder)
+        # What another size left is of no use, nor what an interrupted part left, but for those that take it up.
+        if name not in CONTINUED or (read_json(folder / "size.json") or size) != size:
+            shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "size.json", size)
         outcome = PARTS[name](Setting(folder, arguments.scale, arguments.minutes, arguments.kills))
