@@ -8,8 +8,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo install dev lint test most-tests test-fast test-long test-all test-lowest mutants coverage test-gpu gpu-acceptance bench bench-full \
-	bench-all pictures docs clean
+.PHONY: demo install dev lint test most-tests test-fast test-long test-all test-lowest mutants coverage test-gpu gpu-acceptance bench \
+	bench-full bench-all soak pictures docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spikeloom demo
@@ -110,6 +110,10 @@ bench-all: $(VENV)/.installed-dev
 # The pictures of README.md and, with N_MNIST=DIR, of docs/science.md; minutes.
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.pictures $(if $(N_MNIST),--n-mnist $(N_MNIST))
+
+# Large stores and searches, an hour of loaders, and accidents; started again, it continues. One part: make soak SOAK=kills
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.soak $(SOAK)
 
 # Where there is a CUDA device.
 test-gpu: $(VENV)/.installed-dev
