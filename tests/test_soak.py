@@ -249,6 +249,7 @@ def test_a_lost_ray_that_does_not_say_how_to_resume_is_noticed():
     assert len(kills.message_errors("Traceback\nConnectionError: it is gone")) == 2
 
 
+@pytest.mark.new_interpreter
 def test_processes_of_a_place_are_found_watched_and_ended():
     with Place() as place:
         ended = run(place, ["-c", "import time; held = bytearray(50_000_000); time.sleep(1.2); print('out')"])
