@@ -8,8 +8,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo install dev lint test most-tests test-fast test-long test-all test-lowest mutants fuzz test-gpu gpu-acceptance bench bench-full \
-	bench-all docs clean
+.PHONY: demo install dev lint test most-tests test-fast test-long test-all test-lowest mutants coverage fuzz test-gpu \
+	gpu-acceptance bench bench-full bench-all soak pictures docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spikeloom demo
@@ -95,6 +95,13 @@ fuzz: $(VENV)/.installed-dev
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,fuzz]'
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(TARGETS)
 
+# The share of the lines of preprocess and of the neurons that their tests execute; less than 92 % of either is an error.
+COVERED := tests/test_preprocess tests/test_pipeline/neurons tests/test_pipeline/kernels tests/test_pipeline/networks
+coverage: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 $(FILES) --cov --cov-report= $(COVERED)
+	$(BIN)/python -m coverage report --include 'preprocess/*' --fail-under 92
+	$(BIN)/python -m coverage report --include 'pipeline/neurons/*' --fail-under 92
+
 # Beside SpikingJelly, tonic and other readers ($SPIKELOOM_PEERS), on the same files; equality first.
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.preprocessing
@@ -107,6 +114,14 @@ bench-full: $(VENV)/.installed-dev
 # Every table of docs/benchmarks.md and README.md, in about an hour of an idle machine; started again, it continues.
 bench-all: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.bench_all
+
+# The pictures of README.md and, with N_MNIST=DIR, of docs/science.md; minutes.
+pictures: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.pictures $(if $(N_MNIST),--n-mnist $(N_MNIST))
+
+# Large stores and searches, an hour of loaders, and accidents; started again, it continues. One part: make soak SOAK=kills
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.soak $(SOAK)
 
 # Where there is a CUDA device.
 test-gpu: $(VENV)/.installed-dev

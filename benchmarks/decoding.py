@@ -32,6 +32,7 @@ import tyro
 
 from benchmarks import decoding_files as files
 from benchmarks.cached_samples import real_recordings
+from benchmarks.dat_files import write_dat
 from benchmarks.decoding_columns import write_columns
 from benchmarks.decoding_peers import READERS
 from benchmarks.equality import expect
@@ -167,7 +168,7 @@ def write_files(folder: Path, count: int) -> Iterator[File]:
         back = "the clock steps back by a few µs in this sensor's file, which it takes for a wrap"
         differ = {"expelliarmus": back, "evt3": back, "faery": back, "evlib": back}
         yield File("EVT 3.0, a real sensor's words", "evt3", folder / "c.raw", times_differ=differ)
-    files.write_dat(folder / "a.dat", events)
+    write_dat(folder / "a.dat", events)
     yield File("DAT", "dat", folder / "a.dat")
     for name, compression in (("not compressed", 0), ("LZ4", 1), ("Zstd", 3)):
         path = folder / f"{compression}.aedat4"

@@ -85,14 +85,6 @@ def repeat_evt3(path: Path, source: Path, count: int, events: int) -> None:
     path.write_bytes(_prophesee_header_of(1280, 720, "3.0") + np.concatenate(parts).tobytes())
 
 
-def write_dat(path: Path, events: Events) -> None:
-    words = np.empty((len(events), 2), "<u4")
-    words[:, 0] = events.t
-    words[:, 1] = events.p.astype(np.int64) << 28 | events.y.astype(np.int64) << 14 | events.x
-    header = f"% Data file\n% Version 2\n% Height {events.height}\n% Width {events.width}\n".encode() + bytes([12, 8])
-    path.write_bytes(header + words.tobytes())
-
-
 def write_aedat4(path: Path, events: Events, compression: int) -> None:
     """Packets of 10,000 events, compressed as dv-processing does; compression is 0 (none), 1 (LZ4) or 3 (Zstandard)."""
     rows = np.zeros(len(events), [("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("on", "u1"), ("pad", "u1", 3)])

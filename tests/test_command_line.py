@@ -90,6 +90,22 @@ def test_unknown_option_is_one_line_without_a_box():
     assert "See: spikeloom inspect --help" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("argv", "meant"),
+    [
+        (["inspect", "recording.aedat", "--plto"], "--plot"),
+        (["preprocess", "n-mnist", "--source", "DIR", "--cach", "DIR"], "--cache"),
+        (["evaluate", "RUN_DIR", "--time-steps", "4"], "--timesteps"),
+        (["train", "gestures-small", "--neuron.taw", "2"], "--neuron.tau"),
+    ],
+)
+def test_a_misspelt_option_is_one_line_with_the_nearest_one(argv: list[str], meant: str):
+    result = spikeloom(*argv)
+    assert result.returncode == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert f"Did you mean '{meant}'?" in result.stderr
+
+
 def test_every_error_is_a_line_and_the_exit_code_is_two(monkeypatch, capsys):
     def refuse(argv: list[str]) -> None:
         raise SpikeloomError("first error", "second error")

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 from patience import PATIENCE_S
+from PIL import Image
 
+from benchmarks.pictures import SCREEN, page_commands, photograph
 from preprocess.building.build_event_store import build_event_store
 from preprocess.datasets import find_layout
 from preprocess.emulator.gestures import emulate_gestures
@@ -152,3 +154,22 @@ def test_a_block_that_is_not_run_says_why() -> None:
 def test_the_readme_is_short() -> None:
     lines = (REPOSITORY / "README.md").read_text("utf-8").splitlines()
     assert len(lines) <= 200 and max(len(line) for line in lines if not line.startswith("|")) <= 130
+
+
+def test_every_picture_of_an_analysis_comes_from_a_command_on_its_page():
+    page = (DOCS / "science.md").read_text()
+    analysed = {argv[2] for argv in page_commands(page) if argv[0] == "analyse"}
+    assert analysed == set(re.findall(r"\]\(science/([\w-]+)\.svg\)", page))
+    assert analysed == {path.stem for path in (DOCS / "science").glob("*.svg")}
+
+
+def test_the_first_screen_of_a_page_is_photographed(tmp_path: Path):
+    pytest.importorskip("playwright.sync_api")
+    if shutil.which("chromium") is None:
+        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
+    page, picture = tmp_path / "page.html", tmp_path / "page.png"
+    page.write_text("<body style='background: rgb(10, 200, 30); height: 5000px'>")
+    photograph(page, picture)
+    with Image.open(picture) as image:
+        assert image.size == (SCREEN["width"], SCREEN["height"])
+        assert image.convert("RGB").getpixel((400, 400)) == (10, 200, 30)

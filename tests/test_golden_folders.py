@@ -94,9 +94,11 @@ def test_interrupted_run_resumes_to_the_result_of_the_uninterrupted_one(golden: 
     found = [json.loads(line) for line in (golden / "interrupted-run" / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in found] == [1, 2]
     assert found[0] == expected[0]
-    # Another processor rounds otherwise, and a spike more or less amplifies that: 4e-4 between two of Intel's. If the
-    # optimiser's momentum is lost, the loss differs by 2 %.
-    assert {name: found[1][name] for name in expected[1]} == pytest.approx(expected[1], rel=2e-3)
+    # Another processor rounds otherwise, and a spike more or less amplifies that: 4e-4 between two of Intel's, and one
+    # of ten validation samples on one of AMD's. If the momentum of the optimiser is lost, the loss differs by 2 %.
+    for name, value in expected[1].items():
+        tolerance = {"abs": 0.11} if name == "validation_accuracy" else {"rel": 2e-3}
+        assert found[1][name] == pytest.approx(value, **tolerance), name
     results = [read_object(golden / name / "result.json") for name in ("run", "interrupted-run")]
     assert results[0]["test_accuracy"] == pytest.approx(results[1]["test_accuracy"], abs=1 / results[0]["test_samples"])
 

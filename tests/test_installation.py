@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -69,17 +70,25 @@ def test_the_sdist_has_readme_licence_and_nothing_but_the_packages(built: tuple[
     assert {name.split("/")[0] for name in names if "/" in name} == {*PACKAGES, "spikeloom.egg-info"}
 
 
+def new_environment(folder: Path) -> Path:
+    """A new environment with the dependencies of this one, but without spikeloom."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    # A plain path in a .pth file: the folder's own .pth files, such as that of an editable install, are not read.
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder
+
+
+def pip_for(environment: Path) -> list[str]:
+    """The pip of this environment, for another one."""
+    return [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(environment / "bin" / "python")]
+
+
 @pytest.fixture
 def installed(built: tuple[Path, Path, Path], tmp_path: Path) -> Path:
     """The program, installed from the wheel in a new environment; its dependencies are those of this one."""
-    environment = tmp_path / "environment"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
-    python = environment / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
-    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", built[0]], check=True)
-    # A plain path in a .pth file: the folder's own .pth files, such as that of an editable install, are not read.
-    (site,) = environment.glob("lib/python*/site-packages")
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    environment = new_environment(tmp_path / "environment")
+    subprocess.run([*pip_for(environment), "install", "--quiet", "--no-deps", "--no-index", built[0]], check=True)
     return environment / "bin" / "spikeloom"
 
 
@@ -95,3 +104,32 @@ def test_the_installed_wheel_runs_the_demo_outside_the_repository(installed: Pat
     done = subprocess.run([installed, "demo"], cwd=elsewhere, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (elsewhere / "demo" / "report.html").stat().st_size > 10_000
+
+
+def docker_instructions(name: str) -> list[list[str]]:
+    """The arguments of each instruction of this name in the Dockerfile."""
+    text = (REPOSITORY / "Dockerfile").read_text().replace("\\\n", " ")
+    return [shlex.split(line)[1:] for line in text.splitlines() if line.startswith(f"{name} ")]
+
+
+def test_the_image_installs_from_the_files_that_it_copies(tmp_path: Path):
+    # There is no Docker where tests run: the files are copied, and pip is called, as the Dockerfile says.
+    allowed = {line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for *sources, target in docker_instructions("COPY"):
+        assert set(sources) <= allowed
+        folder = tmp_path / Path(target).relative_to("/")
+        for source in (REPOSITORY / name for name in sources):
+            if source.is_dir():
+                shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, folder)
+    environment = new_environment(tmp_path / "environment")
+    (install,) = [line for line in docker_instructions("RUN") if line[0] == "pip"]
+    given = [argument.replace("/opt/", f"{tmp_path}/opt/") for argument in install[1:]]
+    offline = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    subprocess.run([*pip_for(environment), *given, *offline], check=True)
+    done = subprocess.run(
+        [environment / "bin" / "spikeloom", "--version"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0 and done.stdout.startswith("spikeloom "), done.stderr

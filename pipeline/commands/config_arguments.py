@@ -6,9 +6,9 @@ PRESET is the first argument, if given; all others are options, which tyro parse
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -78,10 +78,9 @@ def parse_configured(
         raise SystemExit(0)
     for path in _NOT_OPTIONS.keys() & given_fields(argv):
         raise UsageError(f"--{path}: {_NOT_OPTIONS[path]}. See: {prog} --help")
-    try:
-        arguments = parse(kind, argv, prog=prog, default=kind(fields=base))
-    except UsageError as error:
-        raise UsageError(*(_with_nearest_option(message, kind) for message in error.errors)) from None
+    known = [*field_paths(), *(part.name for part in fields(kind))]
+    nearest = partial(nearest_field, fields=known)
+    arguments = parse(kind, argv, prog=prog, nearest=nearest, default=kind(fields=base))
     if named is not None and arguments.config is not None:
         raise UsageError(f"expected a preset or --config, found both. See: {prog} --help")
     if named is None:
@@ -164,11 +163,3 @@ def _refuse_late_preset(arguments: ConfiguredArguments, argv: Sequence[str], pro
         raise UsageError(
             f"PRESET: expected it before the options, found '{late}' after them. Write: {prog} {late} {argv[0]} ..."
         )
-
-
-def _with_nearest_option(message: str, kind: type[ConfiguredArguments]) -> str:
-    unknown = re.match(r"expected an argument of .*?, found .*?(--[^\s,=-][^\s,=]*)", message)
-    if unknown is None:
-        return message
-    near = nearest_field(unknown.group(1), [*field_paths(), *(part.name for part in fields(kind))])
-    return f"{message}. Did you mean '--{near.replace('_', '-')}'?" if near else message

@@ -70,7 +70,7 @@ class SpikingBlock(nn.Module):
         """A convolution of the block, (T, B, C, H, W) to (T, B, out, ...)."""
         if self.neuron_takes_norm and x.device.type == "cpu":
             # The convolution's output has the memory order of its input.
-            x = channels_last(x)
+            x = x.contiguous() if _damages_memory(conv) else channels_last(x)
         # On the CPU, inputs that are zero are skipped where this saves time.
         return over_time(partial(convolve, conv), x)
 
@@ -89,6 +89,15 @@ class SpikingBlock(nn.Module):
         super()._apply(fn, recurse)
         self.lay_out()
         return self
+
+
+def _damages_memory(conv: nn.Conv2d) -> bool:
+    """Whether oneDNN, torch's library for CPUs, writes outside of its buffers for this gradient (channels-last memory).
+
+    A strided 1x1 kernel with fewer input channels than a vector has (8 in AVX2, 16 in AVX-512): the process crashes or
+    hangs, or the gradient is wrong. Seen with torch 2.14.1; https://github.com/uxlfoundation/oneDNN/issues/6035.
+    """
+    return conv.kernel_size == (1, 1) and conv.stride != (1, 1) and conv.in_channels < 16
 
 
 class ConvBlock(SpikingBlock):

@@ -8,15 +8,16 @@ import io
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from importlib import import_module
 from typing import Any, TypeVar, cast
 
 from preprocess.errors import SpikeloomError
 from preprocess.interrupts import end_at_ctrl_c, raise_if_stopped, stopped_by_signals
+from preprocess.nearest_name import nearest_name
 from preprocess.terminal.exit_codes import EXIT_ERROR, exit_code_of
-from preprocess.terminal.tyro_messages import plain_message
+from preprocess.terminal.tyro_messages import plain_message, with_nearest_option
 
 T = TypeVar("T")
 
@@ -38,13 +39,22 @@ class Command:
     module: str
 
 
-def parse(target: Callable[..., T], argv: Sequence[str], *, prog: str, **options: Any) -> T:
+def parse(
+    target: Callable[..., T],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    nearest: Callable[[str], str | None] | None = None,
+    **options: Any,
+) -> T:
     """Call `target`, a function or dataclass, with the command-line arguments as its typed arguments.
 
     Args:
         target: Its signature defines the options, its docstring the help.
         argv: The arguments after the name of the command.
         prog: The program's name in the help, such as ``spikeloom inspect``.
+        nearest: Finds the option that an unknown one, such as ``--taw``, most likely means; by default it compares the
+            names of the dataclass's fields.
         **options: Passed to ``tyro.cli``, such as ``default``.
 
     Raises:
@@ -66,7 +76,13 @@ def parse(target: Callable[..., T], argv: Sequence[str], *, prog: str, **options
     except SystemExit as stop:
         if stop.code != EXIT_ERROR:
             raise
-    raise UsageError(f"{_message_of_tyro(call, prog)}. See: {prog} --help")
+    message = f"{_message_of_tyro(call, prog)}. See: {prog} --help"
+    raise UsageError(with_nearest_option(message, nearest or partial(_nearest_option, target)))
+
+
+def _nearest_option(target: Callable[..., object], option: str) -> str | None:
+    known = [part.name for part in fields(target)] if is_dataclass(target) else []
+    return nearest_name(option.lstrip("-").replace("-", "_"), known)
 
 
 def _message_of_tyro(call: Callable[[], object], prog: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 
 _NUMBERS = {"INT": ("a whole number", "whole numbers"), "FLOAT": ("a number", "numbers")}
 _CHOICE = re.compile(
@@ -13,6 +14,7 @@ _PARSING = re.compile(r"Error parsing (?P<where>\S+): (?P<why>.*)")
 _TYPES = re.compile(r"no type matching (?P<types>.*?) could be instantiated from (?P<found>\[.*?\])\. Got errors")
 _COUNT = re.compile(r"Missing value for argument '(?P<where>.*?)'\. Expected (?P<count>\d+) values?")
 _UNKNOWN = re.compile(r"Unrecognized (?:options|arguments|or misplaced options): (?P<found>.*)")
+_UNKNOWN_OPTION = re.compile(r"expected an argument of .*?, found .*?(?P<found>--[^\s,=-][^\s,=]*)")
 _LITERAL = re.compile(r"invalid literal for int\(\) with base 10: (?P<found>.*)")
 _FLOAT = re.compile(r"could not convert string to float: (?P<found>.*)")
 _UNPARSED = re.compile(r"Could not find valid parse for arguments: (?P<found>\[.*\])")
@@ -41,6 +43,13 @@ def plain_message(text: str, prog: str) -> str:
     if match := _PARSING.match(line):
         return f"{match['where']}: {_reworded_value(match['why'])}"
     return line or "invalid arguments"
+
+
+def with_nearest_option(message: str, nearest: Callable[[str], str | None]) -> str:
+    """Add the option that an unknown one most likely means to the message about it; other messages stay as they are."""
+    unknown = _UNKNOWN_OPTION.match(message)
+    near = nearest(unknown["found"]) if unknown else None
+    return f"{message}. Did you mean '--{near.replace('_', '-')}'?" if near else message
 
 
 def _reworded_value(why: str) -> str:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,8 @@ _OBJECT_STORE_BYTES = 128 * 2**20
 # Seconds between checks of a cluster's head, and seconds for which it may be silent.
 _PING_S = 2.0
 _LOST_S = 15.0
+# The servers without which a Ray on this machine runs no trials, by Ray's names.
+_SERVERS = ("gcs_server", "raylet")
 # Unix socket paths have at most 107 bytes; our folder with Ray's session and socket in it needs 89 of them.
 _LONGEST_TEMPORARY = 18
 
@@ -80,6 +82,7 @@ def ray_running(address: str | None = None, resume: str = "", session: RaySessio
             clean_up.enter_context(_with_token())
             clean_up.callback(_stop)
             _start(folder)
+            clean_up.enter_context(_watching_servers(resume))
         else:
             check_cluster(address)
             clean_up.callback(_stop)
@@ -280,22 +283,54 @@ def _watching_head(resume: str) -> Iterator[None]:
     import ray
 
     host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
+    silent_since: float | None = None
+
+    def lost() -> str | None:
+        nonlocal silent_since
+        if listens(host, int(port)) is None:
+            silent_since = None
+            return None
+        silent_since = silent_since or time.monotonic()
+        if time.monotonic() - silent_since <= _LOST_S:
+            return None
+        return f"the cluster's head {host}:{port} is gone"
+
+    then = f" Start it again, then resume: {resume}" if resume else ""
+    with _watching(lost, then):
+        yield
+
+
+@contextlib.contextmanager
+def _watching_servers(resume: str) -> Iterator[None]:
+    """End this process with one line if a server of the Ray that it started ends, as when memory runs out.
+
+    Otherwise Ray ends the process, after a minute if it was its head, with lines that do not say how to resume.
+    """
+    node: Any = importlib.import_module("ray._private.worker")._global_node
+    servers = {name: node.all_processes[name][0].process for name in _SERVERS if node.all_processes.get(name)}
+
+    def lost() -> str | None:
+        ended = [name for name, process in servers.items() if process.poll() is not None]
+        return f"Ray's {ended[0]} on this machine ended" if ended else None
+
+    with _watching(lost, f" Resume with: {resume}" if resume else ""):
+        yield
+
+
+@contextlib.contextmanager
+def _watching(lost: Callable[[], str | None], then: str) -> Iterator[None]:
+    """Ask `lost` every few seconds, and end this process once it names what is lost."""
     done = threading.Event()
 
     def watch() -> None:
-        silent_since: float | None = None
         while not done.wait(_PING_S):
-            if listens(host, int(port)) is None:
-                silent_since = None
-                continue
-            silent_since = silent_since or time.monotonic()
-            if time.monotonic() - silent_since > _LOST_S and not done.is_set():
-                then = f" Start it again, then resume: {resume}" if resume else ""
-                line = f"spikeloom: the cluster's head {host}:{port} is gone. Finished trials are kept.{then}\n"
+            what = lost()
+            if what is not None and not done.is_set():
+                line = f"spikeloom: {what}. Finished trials are kept.{then}\n"
                 os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, line.encode())
                 os._exit(1)
 
-    thread = threading.Thread(target=watch, name="head-watch", daemon=True)
+    thread = threading.Thread(target=watch, name="ray-watch", daemon=True)
     thread.start()
     try:
         yield

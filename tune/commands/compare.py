@@ -25,7 +25,7 @@ from preprocess.nearest_name import nearest_name
 from preprocess.terminal.command_line import UsageError
 from preprocess.terminal.progress import progress_on_stderr
 from tune.comparison.comparison_defaults import DEFAULT_BUDGET, DEFAULT_SEEDS, SPEED_AT
-from tune.resources.execution_options import ExecutionOptions
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.space.named_spaces import NEURONS
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from preprocess.terminal.command_line import UsageError
 from preprocess.terminal.plural import counted
 from preprocess.terminal.progress import progress_on_stderr
 from tune.resources.allocation import ResourceRequest
-from tune.resources.execution_options import ExecutionOptions
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.search.options import DEFAULT_FINAL_SEEDS, DEFAULT_SAMPLES, SearchOptions
 from tune.search.registry import SEARCH_METHODS
 from tune.trials.experiment_trackers import tracker_callbacks, tracker_errors

@@ -19,7 +19,7 @@ from tune.comparison.conclusions import excluded_lines
 from tune.comparison.convergence.auto_epochs import auto_epochs
 from tune.comparison.run_comparison import compare as run_comparison
 from tune.comparison.tuning_per_neuron import tuning_space
-from tune.resources.execution_options import ExecutionOptions
+from tune.resources.where_trials_run import ExecutionOptions
 
 
 @dataclass(frozen=True)

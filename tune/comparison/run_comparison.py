@@ -21,8 +21,8 @@ from tune.comparison.convergence.auto_epochs import check_rounds, train_rounds
 from tune.comparison.convergence.convergence_table import convergence_csv
 from tune.comparison.planned_runs import plan_lines
 from tune.comparison.tuning_per_neuron import check_tuning, tune_arms
-from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.trials.trial_job import TrialJob
 from tune.trials.trial_source import FixedTrials
 

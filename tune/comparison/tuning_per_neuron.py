@@ -15,7 +15,7 @@ from tune.comparison.arms import Arm, Setting
 from tune.comparison.comparison_plan import Comparison
 
 if TYPE_CHECKING:
-    from tune.resources.execution_options import ExecutionOptions
+    from tune.resources.where_trials_run import ExecutionOptions
 
 # The values of Huang et al. (ICML 2024), Table 3, and a longer one.
 TAU_GRID = ("neuron.tau=1.1,1.3,1.5,1.8,2,3",)

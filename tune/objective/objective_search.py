@@ -34,7 +34,7 @@ from preprocess.files import read_json, read_lines, write_json, write_lines, wri
 from preprocess.terminal.progress import Progress
 from tune.objective.objective_folder import FILE
 from tune.objective.objective_space import Values, draw_values, parse_values
-from tune.resources.execution_options import ExecutionOptions
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.space.named_spaces import DEFAULT_SPACE
 from tune.space.space_values import space_texts
 from tune.trials.parquet import write_parquet

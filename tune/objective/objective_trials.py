@@ -20,9 +20,10 @@ from preprocess.terminal.progress import Progress
 from tune.cluster.ray_session import ray_running, stdout_without_ray
 from tune.objective.objective_search import Objective, ObjectiveLedger, ObjectiveSearch, Report, trial_id
 from tune.objective.objective_space import Values
-from tune.resources.execution_options import ExecutionOptions
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.trials.queue_and_retries import TRIES
 from tune.trials.successive_halving import GRACE_EPOCHS, REDUCTION
+from tune.trials.trial_summaries import forget_summaries
 from tune.trials.worker import describe
 
 # Seconds between updates of the tables while trials run.
@@ -196,6 +197,7 @@ class _Recorder(ray_tune.Callback):
         values = _values_of(trial)
         if trial_id(values) in self._ledger.pruned and self._ledger.done(values) is None:
             self._end(values, "pruned", None)
+        forget_summaries(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._end(_values_of(trial), "failed", f"its process ended {TRIES} times without a result")

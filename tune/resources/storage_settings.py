@@ -12,7 +12,7 @@ from pathlib import Path
 from preprocess.errors import RunError
 from preprocess.files import read_json, write_json
 from preprocess.terminal.progress import Progress
-from tune.resources.execution_options import ExecutionOptions
+from tune.resources.where_trials_run import ExecutionOptions
 
 FILE = "storage.json"
 

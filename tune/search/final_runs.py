@@ -19,8 +19,8 @@ from preprocess.files import read_json, write_json
 from preprocess.terminal.plural import counted
 from preprocess.terminal.progress import Progress
 from tune.rendering.table import format_percent
-from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.search.search_findings import Findings
 from tune.search.search_plan import Search
 from tune.trials.ledger import Ledger

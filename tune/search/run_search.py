@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline.runs.run_folder import holding
 from preprocess.errors import RunError
 from preprocess.terminal.progress import Progress
-from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.search.search_findings import Findings, write_findings, write_tables
 from tune.search.search_plan import FILE, Search, read_search
 from tune.trials.trial_job import TrialJob

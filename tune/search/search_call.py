@@ -14,7 +14,7 @@ from preprocess.default_cache_folder import default_cache
 from preprocess.errors import ConfigError, RunError
 from preprocess.terminal.progress import Progress
 from tune.resources.allocation import ResourceRequest
-from tune.resources.execution_options import ExecutionOptions
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.search.options import DEFAULT_SAMPLES, SearchOptions
 from tune.space.named_spaces import DEFAULT_SPACE
 from tune.space.space_values import SpaceValues, space_texts

@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+# The number of resamples of every interval.
+REPEATS = 10_000
+
 # The largest number of draws in memory at a time, 8 bytes each.
 _MOST_DRAWS = 1 << 18
 
@@ -51,7 +54,7 @@ def paired_bootstrap(
     *,
     clusters: ArrayLike | None = None,
     level: float = 0.05,
-    repeats: int = 10_000,
+    repeats: int = REPEATS,
     seed: int = 0,
 ) -> Bootstrap:
     """Estimate the uncertainty of accuracy A minus accuracy B, with the same resampled seeds and samples for both.
@@ -81,7 +84,7 @@ def bootstrap_accuracy(
     *,
     clusters: ArrayLike | None = None,
     level: float = 0.05,
-    repeats: int = 10_000,
+    repeats: int = REPEATS,
     seed: int = 0,
 ) -> Bootstrap:
     """Estimate the uncertainty of one neuron's accuracy; arguments and errors as for `paired_bootstrap`."""

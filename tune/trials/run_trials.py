@@ -42,6 +42,7 @@ from tune.trials.results_tables import differing_fields, write_results
 from tune.trials.successive_halving import EpochScheduler
 from tune.trials.trial_job import TrialJob
 from tune.trials.trial_source import TrialSource
+from tune.trials.trial_summaries import forget_summaries
 from tune.trials.worker import TrialTask, describe, run_trial
 
 # Results are rewritten at most this often as trials end, and in at most this share of the time.
@@ -337,6 +338,7 @@ class _Watcher(ray_tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         config = _config_of(trial)
         self._show(config, self._queue.ended(config), "stopped, because the time limit is reached")
+        forget_summaries(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         config, cause = _config_of(trial), _cause(trial)

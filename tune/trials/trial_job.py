@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config.run_config import RunConfig
-from tune.resources.execution_options import ExecutionOptions
+from tune.resources.where_trials_run import ExecutionOptions
 
 if TYPE_CHECKING:
     from tune.cluster.ray_session import RaySession

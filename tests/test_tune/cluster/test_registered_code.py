@@ -23,7 +23,7 @@ from tune.comparison.comparison_plan import compare_neurons
 from tune.comparison.run_comparison import compare
 from tune.report import write_report
 from tune.resources.allocation import ResourceRequest
-from tune.resources.execution_options import ExecutionOptions
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.search.options import SearchOptions
 from tune.search.run_search import run_search
 from tune.search.search_plan import plan_search

@@ -15,7 +15,7 @@ from tune.cluster.head_node import ClusterError
 from tune.comparison.arms import Setting, neuron_arm
 from tune.comparison.comparison_plan import Comparison
 from tune.comparison.run_comparison import compare
-from tune.resources.execution_options import ExecutionOptions
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.search.options import SearchOptions
 from tune.search.run_search import run_search
 from tune.search.search_plan import plan_search

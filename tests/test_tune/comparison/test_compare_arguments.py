@@ -12,7 +12,7 @@ from preprocess.terminal.command_line import UsageError
 from tune.commands import compare as command
 from tune.comparison.comparison_plan import Comparison
 from tune.resources.allocation import ResourceRequest
-from tune.resources.execution_options import ExecutionOptions
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.space.parser import SCORED_ON
 
 # Trials one after another, in one process; nothing is measured before them.

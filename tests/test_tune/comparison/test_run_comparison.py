@@ -28,7 +28,7 @@ from tune.comparison.run_comparison import _with_earlier, compare, write_conclus
 from tune.rendering.labels import format_seeds, neuron_label
 from tune.rendering.table import number, points
 from tune.resources.allocation import ResourceRequest
-from tune.resources.execution_options import ExecutionOptions
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.stats.sign_flip import sign_flip_p
 from tune.stats.summary import t_interval
 from tune.trials.ledger import Ledger

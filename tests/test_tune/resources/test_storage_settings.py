@@ -13,11 +13,12 @@ from made_up import make_cache, write_search
 
 from pipeline.config.run_config import RunConfig
 from preprocess.errors import RunError
+from tune.cluster import ray_session
 from tune.cluster.storage_check import _report_unused_checkpoints
 from tune.comparison.comparison_plan import compare_neurons
 from tune.comparison.run_comparison import compare
-from tune.resources.execution_options import ExecutionOptions
 from tune.resources.storage_settings import own_storage, with_kept_storage
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.search.final_runs import run_final
 from tune.search.options import SearchOptions
 from tune.search.run_search import run_search
@@ -108,7 +109,7 @@ def test_checkpoints_without_epochs_at_home_are_named(tmp_path: Path):
 
 @pytest.fixture
 def jobs(monkeypatch: pytest.MonkeyPatch) -> list[TrialJob]:
-    """Every job whose trials would run; none of them is run."""
+    """Every job whose trials would run; none of them is run, and no cluster is asked."""
     found: list[TrialJob] = []
 
     def run(source: Any, job: TrialJob, **_: Any) -> bool:
@@ -116,6 +117,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[TrialJob]:
         return False
 
     monkeypatch.setattr(run_trials, "run_trials", run)
+    monkeypatch.setattr(ray_session, "check_cluster", lambda address: None)
     return found
 
 

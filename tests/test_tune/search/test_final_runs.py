@@ -19,7 +19,7 @@ from pipeline.runs.run_folder import holding
 from preprocess.errors import RunError
 from preprocess.files import write_json
 from tune.commands.status_view import read_status
-from tune.resources.execution_options import ExecutionOptions
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.search.final_runs import FOLDER, run_final
 from tune.search.search_findings import read_findings
 from tune.trials.ledger import Ledger

@@ -16,7 +16,7 @@ from preprocess.errors import ConfigError
 from preprocess.terminal.command_line import run_main
 from tune.cli import COMMANDS
 from tune.resources.allocation import ResourceRequest
-from tune.resources.execution_options import ExecutionOptions
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.search.options import SearchOptions
 from tune.search.random_and_grid import sample_space
 from tune.search.registry import SEARCH_METHODS

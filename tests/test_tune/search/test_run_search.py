@@ -20,7 +20,7 @@ from preprocess.errors import CacheError, ConfigError, RunError
 from preprocess.terminal.command_line import run_main
 from tune.cli import COMMANDS
 from tune.resources.allocation import ResourceRequest
-from tune.resources.execution_options import ExecutionOptions
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.search.options import SearchOptions
 from tune.search.run_search import run_search
 from tune.search.search_findings import read_findings

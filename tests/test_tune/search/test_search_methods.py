@@ -15,7 +15,7 @@ from pipeline.config.run_config import RunConfig, fingerprint, load_config, over
 from preprocess.errors import RunError
 from preprocess.files import read_lines
 from tune.resources.allocation import ResourceRequest
-from tune.resources.execution_options import ExecutionOptions
+from tune.resources.where_trials_run import ExecutionOptions
 from tune.search.extreme_configs import extreme_configs
 from tune.search.final_runs import FOLDER, run_final
 from tune.search.options import SearchOptions

@@ -204,6 +204,41 @@ def check_finished(folder: Path, search: Search, out: str) -> None:
     assert f"spikeloom train --config {folder}/best.json" in lines
 
 
+def server_of(temporary: Path, program: str) -> int:
+    """The number of a process that Ray started in the temporary folder."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (path / "cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if words[0].endswith(program) and str(temporary) in " ".join(words):
+            return int(path.name)
+    raise AssertionError(f"no {program}")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("program", ["gcs_server", "raylet"])
+def test_a_search_that_lost_its_ray_ends_soon_and_says_how_to_resume(
+    tmp_path: Path, words: list[object], temporary: Path, program: str
+):
+    trials, folder = Trials(tmp_path / "out"), tmp_path / "out"
+    driver = Driver(temporary, *words)
+    driver.wait_until(lambda: trials.are_under_way(more_than=0))
+    ended, running = trials.ended(), trials.running()
+    os.kill(server_of(temporary, program), signal.SIGKILL)
+    code, out, err = driver.end()
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].endswith(f"Finished trials are kept. Resume with: spikeloom tune --resume {folder}")
+    assert "Traceback" not in err
+    wait_for_no_process_of(temporary)
+    assert ended.items() <= trials.ended().items()
+    code, out, err = Driver(temporary, "--resume", folder, "--concurrent", 2).end()
+    assert code == 0, err
+    assert continued(folder, running)
+    assert ended.items() <= trials.ended().items()
+    check_finished(folder, read_search(folder), out)
+
+
 def test_sigterm_leaves_a_whole_ledger_and_no_process(tmp_path: Path, words: list[object], temporary: Path):
     trials = Trials(tmp_path / "out")
     driver = Driver(temporary, *words)

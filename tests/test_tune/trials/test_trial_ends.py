@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tune.cluster.storage_check import write_token
 from tune.cluster.trial_storage import TrialStorage
 from tune.trials import worker
 from tune.trials.ledger import Ledger
+from tune.trials.trial_summaries import forget_summaries
 from tune.trials.worker import TrialTask
 
 CONFIG = RunConfig()
@@ -71,3 +73,16 @@ def test_a_trial_that_is_stopped_has_no_end_of_its_own(ledger: Ledger, monkeypat
     with pytest.raises(SystemExit):
         run(ledger, train, monkeypatch)
     assert ledger.read_done(CONFIG) is None
+
+
+def test_summaries_that_ray_keeps_of_ended_trials_are_released():
+    """They were a third of the growth of a search's process with its trials."""
+    from ray.tune.trainable.metadata import _TrainingRunMetadata
+
+    metadata = _TrainingRunMetadata()
+    for metric in ("epoch", "score"):
+        metadata.update_metric(metric, 1.0)
+    assert metadata.metric_analysis and metadata.metric_n_steps
+    forget_summaries(SimpleNamespace(run_metadata=metadata))
+    assert not metadata.metric_analysis and not metadata.metric_n_steps
+    forget_summaries(SimpleNamespace())
