@@ -20,6 +20,11 @@ def one_line(text: str) -> str:
     return escaped if len(escaped) <= _LONGEST else f"{escaped[: _LONGEST - _END]} ... {escaped[-_END:]}"
 
 
+def reason_of(error: Exception) -> str:
+    """An error as part of a message: its text if that was written for it, else its type and text."""
+    return str(error) if type(error) is ValueError or isinstance(error, SpikeloomError) else repr(error)
+
+
 class SpikeloomError(Exception):
     """An error in the user's arguments or files.
 

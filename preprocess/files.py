@@ -13,6 +13,8 @@ from typing import Any
 from preprocess.errors import RunError
 from preprocess.json_types import misfit
 
+_AGAIN = "Delete the run folder and train again."
+
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, temporary: Path | None = None, durable: bool = True) -> Iterator[Path]:
@@ -75,24 +77,27 @@ def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_whole(path, lambda temporary: temporary.write_text("".join(json.dumps(row) + "\n" for row in rows)))
 
 
-def read_json(path: Path, kind: Any = dict[str, Any], *, complete: bool = True) -> dict[str, Any] | None:
+def read_json(
+    path: Path, kind: Any = dict[str, Any], *, complete: bool = True, next_step: str = _AGAIN
+) -> dict[str, Any] | None:
     """Read a JSON object; None if there is no such file, RunError if it is damaged.
 
     Args:
         path: The file.
         kind: The type of its content, such as a TypedDict, as `preprocess.json_types.misfit` checks it.
         complete: Whether all required keys of the TypedDict must be there.
+        next_step: What to do about a damaged file, as a sentence.
     """
     try:
         value = json.loads(_read(path))
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, error) from None
+        raise _damaged(path, error, next_step) from None
     if not isinstance(value, dict):
-        raise _damaged(path, f"it contains a {type(value).__name__}")
+        raise _damaged(path, f"it contains a {type(value).__name__}", next_step)
     if (message := misfit(value, kind, complete=complete)) is not None:
-        raise _damaged(path, message)
+        raise _damaged(path, message, next_step)
     return value
 
 
@@ -127,8 +132,8 @@ def _read(path: Path) -> str:
         raise RunError(f"{path}: cannot be read ({error.strerror}). Check the path and its permissions.") from None
 
 
-def _damaged(path: Path, reason: object) -> RunError:
-    return RunError(f"{path}: cannot be read ({reason}). Delete the run folder and train again.")
+def _damaged(path: Path, reason: object, next_step: str = _AGAIN) -> RunError:
+    return RunError(f"{path}: cannot be read ({reason}). {next_step}")
 
 
 def make_folder(folder: Path) -> None:

@@ -131,8 +131,8 @@ MUTANTS = (
     Mutant(
         "best epoch: of equal accuracies the larger loss",
         "pipeline/runs/best_epoch.py",
-        "return accuracy, -loss",
-        "return accuracy, loss",
+        "return accuracy, -(",
+        "return accuracy, (",
         (
             "tests/test_tune/trials/test_ledger.py"
             "::test_selected_epoch_is_the_most_accurate_then_the_one_of_least_loss_then_the_first",

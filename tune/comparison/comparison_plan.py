@@ -18,7 +18,7 @@ from pipeline.config.neurons import restore_traits, traits_entry
 from pipeline.config.run_config import PLACE_FIELDS, RunConfig, fingerprint, flatten, from_dict, override, to_dict
 from pipeline.runs.result_json import ResultJson
 from pipeline.runs.run_folder import Run, open_run
-from preprocess.errors import RunError, SpikeloomError
+from preprocess.errors import RunError, SpikeloomError, reason_of
 from preprocess.files import read_json, write_json
 from preprocess.json_types import misfit
 from tune.comparison.arms import Arm, Changes, Setting, neuron_arm, parts_of
@@ -28,6 +28,8 @@ from tune.trials.ledger import Ledger
 
 FILE = "comparison.json"
 VERSION = 2
+
+_ELSEWHERE = "Start the comparison again in another folder."
 
 PRIMARY_METRIC = "test_accuracy"
 STOPPING_RULE = "the number of seeds is declared in advance, whatever the results; later additions are listed"
@@ -294,15 +296,14 @@ def read_comparison(folder: Path) -> Comparison:
         RunError: If it is not a comparison's folder, or its `comparison.json` is damaged or of another version.
     """
     path = folder / FILE
-    content = read_json(path)
+    content = read_json(path, next_step=_ELSEWHERE)
     if content is None:
         hint = "Start one: spikeloom compare PRESET"
         raise RunError(f"{folder}: expected a comparison (with {FILE}), found none. {hint}")
     # Version 1 had one configuration and no version field.
     version = content.get("version", 1 if "config" in content else None)
     if version not in (VERSION, None):
-        hint = "Start the comparison again in another folder."
-        raise RunError(f"{path}: expected version {VERSION}, found {version}. {hint}")
+        raise RunError(f"{path}: expected version {VERSION}, found {version}. {_ELSEWHERE}")
     try:
         if (message := misfit(content, ComparisonJson)) is not None:
             raise ValueError(message)
@@ -329,7 +330,7 @@ def read_comparison(folder: Path) -> Comparison:
         found.configs()
         return found
     except (KeyError, TypeError, ValueError, AttributeError, SpikeloomError) as error:
-        raise RunError(f"{path}: damaged ({error!r}). Start the comparison again in another folder.") from None
+        raise RunError(f"{path}: damaged ({reason_of(error)}). {_ELSEWHERE}") from None
 
 
 @dataclass(frozen=True, eq=False)

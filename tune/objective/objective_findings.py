@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from preprocess.errors import RunError
+from preprocess.errors import RunError, reason_of
 from preprocess.files import read_json
 from preprocess.folder_lock import is_locked
 from preprocess.json_types import misfit
@@ -16,6 +16,7 @@ from tune.objective.objective_search import ObjectiveJson, ObjectiveLedger, Obje
 from tune.rendering.labels import duration, short_value
 from tune.rendering.table import Table
 
+_ELSEWHERE = "Start the search again in another folder."
 _SHOWN = 16
 _ORDER = ("running", "interrupted", "failed", "done", "pruned", "waiting")
 
@@ -121,7 +122,7 @@ def read_objective(folder: Path) -> ObjectiveFindings:
     Raises:
         RunError: If there is none, or its `objective.json` is damaged.
     """
-    content = read_json(folder / FILE)
+    content = read_json(folder / FILE, next_step=_ELSEWHERE)
     if content is None:
         raise RunError(f"{folder}: expected the search of an objective (with {FILE}), found none. Call tune.search.")
     try:
@@ -138,7 +139,7 @@ def read_objective(folder: Path) -> ObjectiveFindings:
                 row["score"] = search.better([report["score"] for report in reported])
         return ObjectiveFindings(folder, search, rows, reports, alive)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RunError(f"{folder / FILE}: damaged ({error!r}). Start the search again in another folder.") from None
+        raise RunError(f"{folder / FILE}: damaged ({reason_of(error)}). {_ELSEWHERE}") from None
 
 
 def _or_last(score: float | None, sign: int) -> float:

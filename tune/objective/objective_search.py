@@ -218,7 +218,7 @@ class ObjectiveLedger:
     def done(self, values: Values) -> dict[str, Any] | None:
         """The record of a trial's end; None if it has not ended."""
         path = self.path(values) / "done.json"
-        record = read_json(path, ObjectiveRecord)
+        record = read_json(path, ObjectiveRecord, next_step="Delete it and resume.")
         if record is not None and record["status"] == "done" and record.get("score") is None:
             raise RunError(f"{path}: expected the score of a complete trial, found none. Delete it and resume.")
         return record

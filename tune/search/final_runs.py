@@ -14,7 +14,6 @@ from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from pipeline.config.run_config import RunConfig, fingerprint, override
-from preprocess.errors import RunError
 from preprocess.files import read_json, write_json
 from preprocess.terminal.plural import counted
 from preprocess.terminal.progress import Progress
@@ -93,21 +92,18 @@ def read_final(folder: Path) -> Final | None:
         RunError: If `final.json` is damaged.
     """
     path = folder / _FILE
-    content = read_json(path, _FinalJson)
+    content = read_json(path, _FinalJson, next_step=f"Delete it, then run: spikeloom tune --resume {folder}")
     if content is None:
         return None
-    try:
-        return Final(
-            searched=dict(content["searched"]),
-            epochs=int(content["epochs"]),
-            accuracies=tuple(map(float, content["test_accuracies"])),
-            seeds=len(content["seeds"]),
-            samples=int(content["test_samples"]),
-            failures=tuple(map(str, content["failures"])),
-            complete=bool(content.get("complete", True)),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path}: damaged ({error!r}). Delete it, then run: spikeloom tune --resume {folder}") from None
+    return Final(
+        searched=content["searched"],
+        epochs=content["epochs"],
+        accuracies=tuple(content["test_accuracies"]),
+        seeds=len(content["seeds"]),
+        samples=content["test_samples"],
+        failures=tuple(content["failures"]),
+        complete=content.get("complete", True),
+    )
 
 
 class FinalRuns:

@@ -21,7 +21,7 @@ from pipeline.config.surrogates import accept_stored
 from pipeline.data.run_splits import split_for
 from pipeline.presets.registry import PRESETS
 from preprocess.datasets.emulated_names import is_emulated
-from preprocess.errors import ConfigError, RunError, SpikeloomError
+from preprocess.errors import ConfigError, RunError, SpikeloomError, reason_of
 from preprocess.files import read_json, write_json
 from preprocess.json_types import misfit
 from preprocess.store.imported_frames import DataFile, check_input, open_dataset
@@ -34,6 +34,8 @@ from tune.space.parser import SPLIT_DRAWS
 from tune.space.space import Changes, Space, parse_space
 
 FILE = "search.json"
+
+_ELSEWHERE = "Start the search again in another folder."
 
 
 @dataclass(frozen=True)
@@ -215,14 +217,14 @@ def read_search(folder: Path) -> Search:
         RunError: If the folder is not a search, or its `search.json` is damaged.
     """
     path = folder / FILE
-    plan = read_json(path)
+    plan = read_json(path, next_step=_ELSEWHERE)
     if plan is None:
         refuse_objective(folder)
         raise RunError(f"{folder}: expected a search (with {FILE}), found none. Start one: spikeloom tune PRESET")
     try:
         return Search.from_dict(plan)
     except (KeyError, TypeError, ValueError, AttributeError, SpikeloomError) as error:
-        raise RunError(f"{path}: damaged ({error!r}). Start the search again in another folder.") from None
+        raise RunError(f"{path}: damaged ({reason_of(error)}). {_ELSEWHERE}") from None
 
 
 def plan_search(name: str, config: RunConfig, options: SearchOptions, cache: Path) -> Search:

@@ -20,7 +20,6 @@ from pipeline.runs.changed_code import FLAG, KEY, CodeChange, joined_records
 from pipeline.runs.result_json import COST_COLUMNS, AcceptedChange, EnvironmentJson, ResultJson
 from preprocess.errors import RunError
 from preprocess.files import read_json, read_lines, write_json, write_whole
-from preprocess.json_types import misfit
 
 End = Literal["done", "pruned", "failed"]
 State = Literal["done", "pruned", "failed", "started", "waiting"]
@@ -104,12 +103,8 @@ class Ledger:
     def read_done(self, config: RunConfig) -> TrialRecord | None:
         """The record of a trial's end, or None if it has not ended; RunError if its `done.json` is damaged."""
         path = self.trial_folder(config) / "done.json"
-        record = read_json(path)
-        if record is None:
-            return None
-        if (message := misfit(record, TrialRecord)) is not None:
-            raise RunError(f"{path}: {message}. Delete it; the trial then runs again.")
-        return cast(TrialRecord, record)
+        record = read_json(path, TrialRecord, next_step="Delete it; the trial then runs again.")
+        return cast(TrialRecord | None, record)
 
     def bind(self, facts: dict[str, str]) -> None:
         """Record in `basis.json` what the trials depend on besides their configurations.
@@ -162,7 +157,7 @@ class Ledger:
             RunError: If it is damaged.
         """
         path = self.folder / BASIS
-        known = read_json(path, _Basis) or {}
+        known = read_json(path, _Basis, next_step="Restore the file.") or {}
         for what, value in known.items():
             if what != KEY and not isinstance(value, str):
                 raise RunError(f"{path}: expected a fingerprint of {what}, found {value!r:.60}. Restore the file.")

@@ -72,7 +72,7 @@ def test_folder_of_neither_is_one_line(tmp_path: Path, capsys):
 def test_damaged_plan_is_one_line(folder: Path, capsys):
     (folder / "search.json").write_text((folder / "search.json").read_text().replace('"trials"', '"tirals"'))
     assert status(folder) == 2
-    assert "search.json: damaged (KeyError('trials'))" in capsys.readouterr().err
+    assert "search.json: damaged (expected trials, found none). Start the search again" in capsys.readouterr().err
 
 
 def test_status_loads_neither_torch_nor_ray(folder: Path):

@@ -109,9 +109,10 @@ def test_a_single_run_far_from_the_others_is_named(tmp_path: Path):
 def test_energy_is_that_of_the_test_samples_where_it_was_counted_there(tmp_path: Path):
     conclusion = made(tmp_path, (Setting("", CONFIG),), {"lif": [[30, 30]], "clif": [[31, 31]]})
     comparison = conclusion.comparison
+    steps = {"macs_per_step": 1.0, "acs_per_step": 1.0, "timesteps": 2.0, "per_step_uj": 3.5}
     for config in comparison.configs()[::2]:
         path = Ledger(tmp_path).trial_folder(config) / "result.json"
-        write_json(path, json.loads(path.read_text()) | {"energy": {"per_inference_uj": 7.0}})
+        write_json(path, json.loads(path.read_text()) | {"energy": steps | {"per_inference_uj": 7.0}})
     assert accuracy_table(conclude(comparison, tmp_path)).rows[0][4] == "7 ± 0"
 
 

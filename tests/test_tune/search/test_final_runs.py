@@ -87,7 +87,7 @@ def test_status_and_report_show_the_final_evaluation(tmp_path: Path, capsys):
     write_json(tmp_path / "final.json", said | {"complete": False})
     assert read_status(tmp_path).lines()[-1] == resume
     (tmp_path / "final.json").write_text("{}")
-    with pytest.raises(RunError, match=r"final\.json: damaged \(KeyError\('searched'\)\)\. Delete it"):
+    with pytest.raises(RunError, match=r"final\.json: cannot be read \(expected searched, .* found none\)\. Delete it"):
         read_status(tmp_path)
 
 
