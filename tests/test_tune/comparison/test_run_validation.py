@@ -55,7 +55,7 @@ def measures(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], fil
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (says(test_accuracy="abc"), "result.json: cannot be read (test_accuracy: expected a number, found 'abc'). Delete"),
+        (says(test_accuracy="abc"), "result.json: cannot be read (test_accuracy: expected a number, found 'abc')"),
         (says(test_accuracy=float("nan")), "test_accuracy: expected a number from 0 to 1, found nan"),
         (says(test_accuracy=1.7), "test_accuracy: expected a number from 0 to 1, found 1.7"),
         (says(test_accuracy=0.9), "expected correct / test_samples, found 0.9 for 30 of 40 samples"),
