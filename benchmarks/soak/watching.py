@@ -34,7 +34,7 @@ class Usage:
 
     Attributes:
         seconds: From start to end.
-        peak_mb: Largest sum of the resident memory of all processes; shared pages count in each of them.
+        peak_mb: Largest sum of the memory of all processes; pages that several share count once.
         handles: Largest number of open files and sockets of the main process.
         growth_mb: Resident memory of the main process, median of the last quarter of the time minus that of the second
             quarter; None if it was too short, or there were several main processes.
@@ -132,6 +132,15 @@ def memory_mb(process: int | str) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def proportional_mb(process: int | str) -> float:
+    """Memory of a process in 10^6 bytes, of shared pages its part; 0 if it has ended or belongs to another user."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024 / 1e6
+
+
 def handles_of(process: int | str) -> int:
     """Number of open files and sockets of a process; 0 if it has ended."""
     try:
@@ -157,7 +166,7 @@ class Command:
 
     def _watch(self) -> None:
         while self.process.poll() is None:
-            whole = sum(map(memory_mb, self.place.processes()))
+            whole = sum(map(proportional_mb, self.place.processes()))
             mine, handles = memory_mb(self.process.pid), handles_of(self.process.pid)
             if mine:
                 self._samples.append((time.monotonic(), whole, mine, handles))
