@@ -1,7 +1,7 @@
 """Downloading the published data sets: addresses and checksums of tonic and torchvision, and tonic's download code.
 
 A complete file is not downloaded again, and an incomplete one is removed, so that the same command resumes with the
-file at which it stopped. Each data set names its addresses in its own module; the raw DVS128-Gesture cannot be
+file at which it stopped. Each data set names the class that has its addresses; the raw DVS128-Gesture cannot be
 downloaded by a program (`preprocess.datasets.dvs_gesture`).
 """
 
