@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import tyro
 
 from preprocess.errors import CacheError
-from preprocess.inspection.verify import Verified
+from preprocess.inspection.verify_result import Verified
 from preprocess.terminal.command_line import parse
 
 

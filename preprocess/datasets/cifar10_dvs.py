@@ -91,12 +91,12 @@ class _Files:
         return Sample(label, NO_SPLIT, number, f"{name}_{number}", f"{self.prefix}_{name}_{number}")
 
 
-def _form(title: str, kind: _Files) -> Form:
+def _form(title: str, kind: _Files) -> Form[Layout]:
     expected = f"folders {kind.classes[0]} to {kind.classes[-1]} of {kind.prefix}_CLASS_NUMBER{kind.suffix}"
     return Form(title, expected, kind.fits, kind.read)
 
 
-def recordings_form(title: str, classes: tuple[str, ...], prefix: str) -> Form:
+def recordings_form(title: str, classes: tuple[str, ...], prefix: str) -> Form[Layout]:
     """Return the form of the published recordings, with custom classes and a custom prefix of the file names."""
     return _form(title, _Files("aedat2", ".aedat", "spikingjelly", classes=classes, prefix=prefix))
 

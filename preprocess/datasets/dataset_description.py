@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from preprocess.datasets.layout import Form
 
@@ -62,7 +63,7 @@ class Dataset:
     """
 
     name: str
-    forms: tuple[Form, ...]
+    forms: tuple[Form[Any], ...]
     archives: Mapping[str, str] = field(default_factory=dict)
     download: str = ""
     caches: tuple[CacheKind, ...] = ()

@@ -221,7 +221,7 @@ def check_raw_gestures(out: Path) -> str:
     return f"{folder} contains IBM's recordings; {_CHECKED} is intact"
 
 
-def recordings_form(classes: Sequence[str]) -> Form:
+def recordings_form(classes: Sequence[str]) -> Form[Layout]:
     """IBM's recordings, lists and label files, with custom classes."""
     return Form(
         "IBM's recordings (AEDAT 3.1)",

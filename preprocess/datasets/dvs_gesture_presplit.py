@@ -123,7 +123,7 @@ def _layout(name: str, dataset: str, format: str, classes: tuple[str, ...], cuts
     return Layout(name, dataset, format, 128, 128, classes, tuple(recordings))
 
 
-def spikingjelly_form(classes: Sequence[str]) -> Form:
+def spikingjelly_form(classes: Sequence[str]) -> Form[Layout]:
     """SpikingJelly's samples of these classes."""
     return Form(
         "SpikingJelly's events_np (.npz)",
@@ -133,7 +133,7 @@ def spikingjelly_form(classes: Sequence[str]) -> Form:
     )
 
 
-def tonic_form(classes: Sequence[str]) -> Form:
+def tonic_form(classes: Sequence[str]) -> Form[Layout]:
     """tonic's samples of these classes."""
     return Form(
         "the samples as tonic ships them (.npy, times in whole ms)",

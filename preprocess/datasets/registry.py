@@ -51,7 +51,7 @@ _IMAGE_DATASETS: tuple[Dataset, ...] = (cifar.CIFAR10_DATASET, cifar.CIFAR100_DA
 IMAGE_DATASETS: Mapping[str, Dataset] = {dataset.name: dataset for dataset in _IMAGE_DATASETS}
 """Every data set of static images by name; `find_image_layout` reads them."""
 
-_FORMS: dict[str, tuple[Form, ...]] = {dataset.name: dataset.forms for dataset in _DATASETS}
+_FORMS: dict[str, tuple[Form[Any], ...]] = {dataset.name: dataset.forms for dataset in _DATASETS}
 
 ARCHIVES: dict[str, Mapping[str, str]] = {dataset.name: dataset.archives for dataset in _DATASETS}
 
@@ -60,7 +60,7 @@ DOWNLOADS: dict[str, str] = {
 }
 """The data sets that can be downloaded, each with its `Dataset.download`."""
 
-DATASETS: Mapping[str, tuple[Form, ...]] = _FORMS
+DATASETS: Mapping[str, tuple[Form[Any], ...]] = _FORMS
 """Every data set of events by name, with the forms in which it can be stored; `register_dataset` adds to it."""
 
 _BUILT_IN = frozenset(_FORMS) | frozenset(IMAGE_DATASETS)
@@ -193,7 +193,7 @@ def find_image_layout(
 
 
 def _read_unpacked(
-    dataset: str, source: Path, forms: tuple[Form, ...], archives: Mapping[str, str], notify: Notify | None
+    dataset: str, source: Path, forms: tuple[Form[Any], ...], archives: Mapping[str, str], notify: Notify | None
 ) -> Any:
     """What the first form that fits reads, with the form's title; archives are unpacked first."""
     notify = notify or (lambda _: None)

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tune.cluster.ray_session import ClusterError
+from tune.cluster.head_node import ClusterError
 
 _PACKAGES = ("torch", "spikeloom", "numpy", "numba", "spikingjelly", "ray")
 _SOURCES = ("preprocess", "pipeline", "tune")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from preprocess.files import write_whole
 from preprocess.terminal.progress import Progress
+from tune.cluster.head_node import ClusterError
 from tune.cluster.nodes import actor_here, on_every_node
-from tune.cluster.ray_session import ClusterError
 from tune.cluster.storage_urls import open_storage
 from tune.cluster.trial_storage import TOKEN, Receiver, TrialStorage, remove_abandoned, sees
 

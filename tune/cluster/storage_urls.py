@@ -10,7 +10,7 @@ from typing import Any
 
 from preprocess.errors import RunError
 from preprocess.files import write_whole
-from tune.cluster.ray_session import ClusterError
+from tune.cluster.head_node import ClusterError
 
 _BLOCK = 8 * 2**20
 
