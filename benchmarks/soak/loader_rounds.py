@@ -6,6 +6,7 @@ events, and how long to read.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import sys
 import threading
@@ -44,9 +45,21 @@ def main(cache: Path, events: int, minutes: float) -> None:
                 print(json.dumps({"wrong": f"round {rounds}, {name}: expected {events:,} events, found {total:,.0f}"}))
                 return
         rounds += 1
+        _return_free_memory()
         rows.append((time.monotonic(), 0.0, memory_mb("self"), handles_of("self"), threading.active_count()))
     # At most a thousand rounds are printed.
     print(json.dumps({"rounds": rounds, "rows": rows[:: 1 + len(rows) // 1000]}))
+
+
+def _return_free_memory() -> None:
+    """Make glibc return what is free to the system, so that growth is that of memory in use.
+
+    Where a process forks workers again and again, as DataLoader does, small objects that stay come to lie between large
+    ones that go: glibc's heap grew to 2 GB in 300 rounds, of which 1.9 GB were free.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _sums(cache: Path, number: int) -> Iterator[tuple[str, float]]:
@@ -55,10 +68,15 @@ def _sums(cache: Path, number: int) -> Iterator[tuple[str, float]]:
     everything, device = np.arange(len(frames)), torch.device("cpu")
     for name, source in (("frame cache", frames), ("event store", EventFrames(store, frames.binning))):
         loader = FrameLoader(source, everything, 32, _COUNTS, device, seed=1, training=True, keep_last=True)
-        yield name, sum(float(batch.frames.sum(dtype=torch.float64)) for batch in loader.batches(number))
+        yield name, sum(_events(batch.frames) for batch in loader.batches(number))
     workers = 2 if number % _WITH_WORKERS == 0 else 0
     plain = DataLoader(FrameDataset(frames, config=_COUNTS), batch_size=32, num_workers=workers)
-    yield f"torch's DataLoader, {workers} workers", sum(float(batch.sum(dtype=torch.float64)) for batch, _ in plain)
+    yield f"torch's DataLoader, {workers} workers", sum(_events(batch) for batch, _ in plain)
+
+
+def _events(frames: torch.Tensor) -> float:
+    """The number of events of a batch; exact in float32 below 2^24, and without the copy that float64 needs."""
+    return float(frames.sum())
 
 
 if __name__ == "__main__":
