@@ -6,12 +6,25 @@ import contextlib
 import json
 import os
 import shutil
+import tarfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from preprocess.errors import RunError
 from preprocess.json_types import misfit
+
+try:
+    from lzma import LZMAError
+except ImportError:  # a Python that was built without it cannot read such archives either
+    LZMAError = zlib.error  # type: ignore[misc, assignment]
+
+ARCHIVE_ERRORS = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError, ValueError, NotImplementedError, RuntimeError
+)  # fmt: skip
+"""What zipfile, tarfile, gzip and their decompressors raise for damaged archives, besides OSError."""
 
 _AGAIN = "Delete the run folder and train again."
 

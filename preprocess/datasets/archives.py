@@ -13,29 +13,19 @@ import os
 import shutil
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from preprocess.errors import LayoutError
+from preprocess.files import ARCHIVE_ERRORS
 
 _ENDS = (".tar.gz", ".tgz", ".tar", ".zip")
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK_BYTES = 1 << 20
 # The largest data set here has 120,000 files.
 MOST_MEMBERS = 2_000_000
-
-_ARCHIVE_ERRORS = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    ValueError,
-    NotImplementedError,
-    RuntimeError,
-)
 
 Notify = Callable[[str], None]
 
@@ -90,7 +80,7 @@ def unpack_archive(archive: Path, name: str | None, notify: Notify) -> Path:
         alone = inner.is_dir() and sum(1 for path in temporary.iterdir() if not path.name.startswith(("_", "."))) == 1
         with contextlib.suppress(FileExistsError):
             (inner if alone else temporary).rename(folder)
-    except _ARCHIVE_ERRORS as error:
+    except ARCHIVE_ERRORS as error:
         raise _refused(archive, "an intact archive", f"a damaged one ({error or type(error).__name__})") from None
     except gzip.BadGzipFile as error:
         raise _refused(archive, "an intact archive", f"a damaged one ({error})") from None

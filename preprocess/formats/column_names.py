@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +126,10 @@ def read_header(file: Any) -> Header:
         raise ValueError(f"an array of format version {version}")
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     try:
-        shape, by_columns, dtype = read(file, max_header_size=_LONGEST_HEADER)
+        with warnings.catch_warnings():
+            # A damaged header may look like old Python, of which Python and NumPy warn.
+            warnings.simplefilter("ignore")
+            shape, by_columns, dtype = read(file, max_header_size=_LONGEST_HEADER)
     except (OSError, ValueError):
         raise
     except Exception as error:  # NumPy reads the header as Python, which fails in many ways

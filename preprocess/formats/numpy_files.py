@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
 from preprocess.events import Events
+from preprocess.files import ARCHIVE_ERRORS
 from preprocess.formats.column_names import (
     LARGEST_TIME_US,
     TABLE_NAMES,
@@ -43,8 +43,7 @@ _SKIP_BYTES = 1 << 20
 
 _NO_PLAN = Plan((), 0, True)
 
-# Exceptions of zipfile and zlib for damaged archives.
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError)
+_ZIP_ERRORS = (*ARCHIVE_ERRORS, OSError)
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,9 @@ class TonicNpyRecording(NpyRecording):
         return super().open(path, size, ReadOptions("xypt", "ms"))
 
     def _times(self, values: NDArray[Any], seen: int) -> NDArray[np.int64]:
-        # tonic multiplies in the type of the array and truncates fractions of a µs.
+        # tonic multiplies in the type of the array, of which 1000 must be a value, and truncates fractions of a µs.
+        if values.dtype.kind in "iu" and values.dtype.itemsize == 1:
+            raise self._unfit("times in ms of at least 16 bits", "t", values, np.ones(len(values), bool), seen)
         scaled = values * values.dtype.type(1000)
         odd = ~(np.abs(scaled.astype(np.float64)) < LARGEST_TIME_US)
         if odd.any():

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from preprocess.datasets.layout import Form, Layout, folders, locate_form, raise_all
 from preprocess.errors import LayoutError
+from preprocess.files import ARCHIVE_ERRORS
 from preprocess.frame_import.frame_file import READERS
 from preprocess.store.sample_table import NO_SPLIT, TEST, TRAIN
 
@@ -119,7 +120,7 @@ def _has_frames(folder: Path) -> bool:
     try:
         with zipfile.ZipFile(first) as archive:
             return "frames.npy" in archive.namelist()
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+    except (OSError, *ARCHIVE_ERRORS):
         return False
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import gzip
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from preprocess.errors import RecordingError
+from preprocess.files import ARCHIVE_ERRORS
 from preprocess.formats.recording import first_bytes, unreadable
 
 TEXT_SUFFIXES = (".txt", ".csv", ".tsv")
@@ -20,8 +20,7 @@ _GZIP = b"\x1f\x8b"
 _ZIP = b"PK\x03\x04"
 _ZIP_HEADER_BYTES = 30
 
-# Exceptions of zipfile, gzip and zlib for damaged files.
-_DAMAGED = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+_DAMAGED = (*ARCHIVE_ERRORS, gzip.BadGzipFile)
 
 
 @dataclass
