@@ -104,8 +104,9 @@ def run(argv: list[str]) -> None:
             progress=progress,
         )
     except (KeyboardInterrupt, Terminated):
-        if (folder / "checkpoint.pt").exists():
-            progress.note(f"stopped after the last complete epoch. Resume: spikeloom train --resume {folder}")
+        if (folder / "config.json").exists():
+            where = "after the last complete epoch" if (folder / "checkpoint.pt").exists() else "in the first epoch"
+            progress.note(f"stopped {where}. Resume: spikeloom train --resume {folder}")
         raise
     if not group_from_env().first:
         return

@@ -161,7 +161,7 @@ class _PartWriter:
         if (opened.height, opened.width) != (self._layout.height, self._layout.width):
             raise RecordingError(
                 f"{recording.path}: expected a sensor of {self._layout.height}x{self._layout.width} pixels, found "
-                f"{opened.height}x{opened.width}. Leave the file out."
+                f"{opened.height}x{opened.width}. Leave the file out, or crop or scale its events."
             )
         intervals = np.array([sample.interval() for sample in self._samples[first:]], np.int64).reshape(-1, 2)
         outside, seen = _Outside(recording.samples), 0

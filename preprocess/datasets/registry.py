@@ -23,7 +23,16 @@ from preprocess.datasets.archives import Notify, unpack_archive, unpack_known
 from preprocess.datasets.dataset_description import Dataset, Published
 from preprocess.datasets.images import cifar, tiny_imagenet
 from preprocess.datasets.images.image_layout import ImageLayout
-from preprocess.datasets.layout import Form, Layout, Windows, first_folder, folders, locate_form, raise_all
+from preprocess.datasets.layout import (
+    CHECK_SOURCE,
+    Form,
+    Layout,
+    Windows,
+    first_folder,
+    folders,
+    locate_form,
+    raise_all,
+)
 from preprocess.datasets.layout_errors import layout_errors
 from preprocess.errors import ConfigError, LayoutError, SpikeloomError
 from preprocess.formats import NO_OPTIONS, ReadOptions, Size
@@ -203,8 +212,7 @@ def _read_unpacked(
         # If a folder fits already, only archives beside it are unpacked, such as classes that were downloaded later.
         fitting = first_folder(source, lambda place: any(form.fits(place, dataset) for form in forms))
         unpack_known([fitting] if fitting else [source, *folders(source)], archives, notify)
-        missing = f"Check --source, or download it: spikeloom download {dataset} --out {source}"
-        form, found = locate_form(source, forms, dataset, *([missing] if dataset in DOWNLOADS else []))
+        form, found = locate_form(source, forms, dataset, _how_to_get(dataset, source))
         contents = form.read(found, dataset)
     except OSError as error:
         where = error.filename or source
@@ -212,6 +220,14 @@ def _read_unpacked(
     if len(forms) > 1:
         notify(f"{found}: {form.title}")
     return dataclasses.replace(contents, form=form.title)
+
+
+def _how_to_get(dataset: str, source: Path) -> str:
+    """What to do if a data set is not in its folder."""
+    if dataset in DOWNLOADS:
+        return f"Check --source, or download it: spikeloom download {dataset} --out {source}"
+    emulate, _ = cache_command(dataset)
+    return f"Check --source, or make it: {emulate} --out {source}" if emulate else CHECK_SOURCE
 
 
 def cache_command(name: str, dataset: str | None = None) -> tuple[str, str]:

@@ -217,9 +217,17 @@ def split_samples(
             validates = _validates(samples, train, named, validation_fraction)
             trains = ~validates
         if not trains.any() or not validates.any():
+            groups = len(np.unique(samples.group[train]))
+            # Samples without groups all have an empty name of one.
+            found = f"{len(train)} samples in all in {dataset_name}. Add samples"
+            if groups < len(train) and np.all(samples.group[train] != ""):
+                found = (
+                    f"{len(train)} training samples of {groups} recordings in {dataset_name}, of which validation takes "
+                    "whole ones. Add recordings of each class"
+                )
             raise ConfigError(
-                f"dataset.validation_fraction: expected training and validation samples, found {len(train)} samples "
-                f"in all in {dataset_name}. Add samples, or choose --selection last."
+                f"dataset.validation_fraction: expected training and validation samples, found {found}, or choose "
+                "--selection last."
             )
     return Splits(train[trains], train[validates], np.flatnonzero(test))
 
@@ -280,8 +288,8 @@ def _by_group(samples: SampleTable, name: str, classes: Sequence[str], draw: int
     if single:
         raise ConfigError(
             f"dataset.split: by-group needs two groups (recordings) of every class, but in {name} these have one: "
-            f"{_listed(single, classes)}. Record more, or choose split-in-time, which tests on the recordings it "
-            "trains on."
+            f"{_listed(single, classes)}. Record more, or choose --dataset.split split-in-time, which tests on the "
+            "recordings it trains on."
         )
     groups, first, counts = np.unique(group, return_index=True, return_counts=True)
     chosen: list[str] = []

@@ -57,6 +57,12 @@ class Member:
             return int(first[_BEGAN]) == self.began
         return bool(_session(self.process))
 
+    @property
+    def is_left_over(self) -> bool:
+        """Whether its first process has ended, so that what is left of it is of no use to anyone."""
+        first = _read_stat(self.process)
+        return first is None or first[_STATE] == "Z" or int(first[_BEGAN]) != self.began
+
 
 def state_file() -> Path:
     """The file that records this user's member on this machine."""
@@ -121,6 +127,9 @@ def start_member(
             start.
     """
     there = read_member()
+    if there is not None and there.is_left_over:
+        stop_member(there)
+        there = None
     if there is not None:
         raise ClusterError(
             f"expected a machine outside any cluster, found the {there.role} of {there.address}. Leave it first: "

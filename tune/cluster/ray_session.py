@@ -253,8 +253,8 @@ def check_cluster(address: str | None) -> None:
 
     if address is None or address == "auto" or ray.is_initialized():
         return
-    _, port = split_address(address, ", or auto")
-    check_answers(address, f"Start one: spikeloom cluster up --port {port}")
+    host, port = split_address(address, ", or auto")
+    check_answers(address, f"Start one there: spikeloom cluster up --node-ip {host} --port {port}")
     use_token()
     check_compatible(address, token=str(token_file()))
     check_member(address)

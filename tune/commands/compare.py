@@ -117,6 +117,7 @@ def run(argv: list[str]) -> None:
         list_table().print()
         return
     comparison, folder = _resumed(arguments, argv) if arguments.resume else _started(arguments)
+    from tune.comparison.comparison_plan import FILE
     from tune.comparison.comparison_tables import accuracy_table, difference_table, seed_table
     from tune.comparison.conclusions import excluded_lines
     from tune.comparison.convergence.convergence_table import convergence_table
@@ -129,7 +130,8 @@ def run(argv: list[str]) -> None:
     try:
         conclusion = compare(comparison, folder, place=place, progress=progress_on_stderr())
     except (KeyboardInterrupt, Terminated):
-        progress_on_stderr().note(f"Finished runs are kept. Continue with: {place.resume('compare', folder)}")
+        if (folder / FILE).exists():
+            progress_on_stderr().note(f"Finished runs are kept. Continue with: {place.resume('compare', folder)}")
         raise
     accuracy_table(conclusion).print()
     if len(conclusion.results) == 1:

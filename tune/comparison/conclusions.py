@@ -311,8 +311,12 @@ class Conclusion:
             if estimates and high < (grouped[0].test_samples or 0):
                 ends = dict.fromkeys(f"{end:.0f}" for end in (low, high))
                 found += f", with about as much information as {' to '.join(ends)} independent samples"
-            few = "; with so few groups its intervals are only rough" if groups < _FEW_GROUPS else ""
-            by_sentence.setdefault(f"{found}. The bootstrap resamples groups{few}.", []).append(name)
+            how = "The bootstrap resamples groups"
+            if groups == 1:
+                how = "With a single group, the bootstrap resamples seeds alone, and other intervals over samples are –"
+            elif groups < _FEW_GROUPS:
+                how += "; with so few groups its intervals are only rough"
+            by_sentence.setdefault(f"{found}. {how}.", []).append(name)
         return [f"The test samples of {', '.join(names)} {found}" for found, names in by_sentence.items()]
 
     def _missing_intervals(self) -> list[str]:

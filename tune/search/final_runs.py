@@ -79,9 +79,9 @@ class Final:
         elif self.failures:
             missing = f"; {self.seeds - len(self.accuracies)} of {self.seeds} seeds failed"
         return (
-            f"Selected configuration, retrained on train + validation for {counted(self.epochs, 'epoch')}: test "
-            f"accuracy {format_percent(fmean(self.accuracies))}{spread} % of {counted(self.samples, 'sample')} "
-            f"({each}){missing}."
+            f"Selected configuration, retrained on train + validation for {counted(self.epochs, 'epoch')}, as many as "
+            f"validation selected: test accuracy {format_percent(fmean(self.accuracies))}{spread} % of "
+            f"{counted(self.samples, 'sample')} ({each}){missing}."
         )
 
 

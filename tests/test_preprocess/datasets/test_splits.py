@@ -178,10 +178,15 @@ def test_by_group_holds_whole_recordings_of_every_class_out():
     np.testing.assert_array_equal(found.test, cut(samples, "by-group").test)
 
 
+def test_validation_without_a_recording_to_take_says_so():
+    with pytest.raises(ConfigError, match="found 60 training samples of 3 recordings in x, of which validation takes"):
+        split_samples(recordings(2), "x", "by-group", 0.1, "validation")
+
+
 def test_by_group_names_the_classes_of_a_single_recording():
     samples = recordings(2)
     lone = SampleTable.of(vars(samples) | {"group": np.where(samples.label == 1, "rec2", samples.group)})
-    with pytest.raises(ConfigError, match=r"in x these have one: class 1\. Record more, or choose split-in-time"):
+    with pytest.raises(ConfigError, match=r"in x these have one: class 1\. Record more, or choose --dataset.split split-in-time"):
         split_samples(lone, "x", "by-group", 0.1, "validation")
     with pytest.raises(ConfigError, match=r"in x these have one: mug\. Record more"):
         split_samples(lone, "x", "by-group", 0.1, "validation", ("box", "mug", "pencil"))

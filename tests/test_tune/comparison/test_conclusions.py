@@ -320,6 +320,11 @@ def test_training_time_is_read_where_the_quickest_has_finished(tmp_path: Path):
         # Without more similarity within groups than between them, the estimate exceeds the 40 samples that there are.
         (5, [25.2, 61.0], ". The bootstrap resamples groups; with so few groups its intervals are only rough."),
         (20, [None, None], ". The bootstrap resamples groups."),
+        (
+            1,
+            [None, None],
+            ". With a single group, the bootstrap resamples seeds alone, and other intervals over samples are –.",
+        ),
     ],
 )
 def test_samples_of_groups_are_told_in_a_sentence_for_each_data_set(
@@ -332,7 +337,8 @@ def test_samples_of_groups_are_told_in_a_sentence_for_each_data_set(
     )
     alike = "with about as much information as "
     told = [line for line in replace(conclusion, results=results).sentences() if line.startswith("The test samples of")]
-    form = f"The test samples of emulated-gestures form {groups} groups of related samples"
+    counted = "1 group" if groups == 1 else f"{groups} groups"
+    form = f"The test samples of emulated-gestures form {counted} of related samples"
     assert told == [f"{form}{said.replace('ALIKE', alike)}"]
 
 

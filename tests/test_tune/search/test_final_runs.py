@@ -78,8 +78,8 @@ def test_status_and_report_show_the_final_evaluation(tmp_path: Path, capsys):
     said |= {"test_samples": 40, "failures": ["the disk is full"], "complete": True}
     write_json(tmp_path / "final.json", said)
     sentence = (
-        "Selected configuration, retrained on train + validation for 4 epochs: test accuracy 62.5 ± 17.7 % of 40 "
-        "samples (50.0, 75.0); 1 of 3 seeds failed."
+        "Selected configuration, retrained on train + validation for 4 epochs, as many as validation selected: test "
+        "accuracy 62.5 ± 17.7 % of 40 samples (50.0, 75.0); 1 of 3 seeds failed."
     )
     status = read_status(tmp_path)
     assert not status.alive and status.lines()[-1] == sentence
