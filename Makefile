@@ -74,7 +74,7 @@ test-all: lint
 	SPIKELOOM_TEST_SHARE=1.0 SPIKELOOM_TEST_PRELOADED=0 $(BIN)/python -m pytest -n 3 $(FILES)
 
 # The fast tests with the lowest versions that pyproject.toml allows, in an environment of its own, whose packages warn of
-# newer ones that they bring along. Not all pass yet: those on fake CUDA devices need a newer torch than 2.6.
+# newer ones that they bring along. Those on fake CUDA devices skip: they need a newer torch.
 test-lowest: $(VENV)/bin/python
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	$(BIN)/python tests/lowest_versions.py > .venv-lowest/constraints.txt

@@ -1,16 +1,20 @@
 """Changes of HDF5 files through the library, whose checksums are then right: data sets, attributes and links.
 
-Files are opened here before anything else has read them, so only intact ones may be passed.
+Files are opened here before anything else has read them; only the heap is checked first.
 """
 
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+
+from preprocess.hdf5_heap import check_heap
 
 Change = Callable[[np.random.Generator, h5py.File], None]
 
@@ -36,6 +40,11 @@ def edited(content: bytes | bytearray, change: Callable[[h5py.File], None]) -> b
     """The content of an HDF5 file after a change; the content itself if the change is not possible."""
     buffer = io.BytesIO(bytes(content))
     try:
+        with tempfile.NamedTemporaryFile() as copy:
+            copy.write(content)
+            copy.flush()
+            # HDF5 would read some damaged heaps forever.
+            check_heap(Path(copy.name), len(content))
         with h5py.File(buffer, "r+") as file:
             change(file)
     except Exception:  # whatever h5py raises for a change that does not fit

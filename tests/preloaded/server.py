@@ -114,7 +114,9 @@ def load_libraries() -> None:
     """
     os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # a fork copies no other thread
     for name in LIBRARIES:
-        importlib.import_module(name)
+        # The lowest versions that pyproject.toml allows lack modules of newer ones.
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(name)
     del os.environ["JE_ARROW_MALLOC_CONF"]
     for package in PACKAGES:
         spec = importlib.util.find_spec(package)

@@ -186,7 +186,9 @@ def test_validation_without_a_recording_to_take_says_so():
 def test_by_group_names_the_classes_of_a_single_recording():
     samples = recordings(2)
     lone = SampleTable.of(vars(samples) | {"group": np.where(samples.label == 1, "rec2", samples.group)})
-    with pytest.raises(ConfigError, match=r"in x these have one: class 1\. Record more, or choose --dataset.split split-in-time"):
+    with pytest.raises(
+        ConfigError, match=r"in x these have one: class 1\. Record more, or choose --dataset.split split-in-time"
+    ):
         split_samples(lone, "x", "by-group", 0.1, "validation")
     with pytest.raises(ConfigError, match=r"in x these have one: mug\. Record more"):
         split_samples(lone, "x", "by-group", 0.1, "validation", ("box", "mug", "pencil"))
