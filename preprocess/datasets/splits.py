@@ -222,8 +222,8 @@ def split_samples(
             found = f"{len(train)} samples in all in {dataset_name}. Add samples"
             if groups < len(train) and np.all(samples.group[train] != ""):
                 found = (
-                    f"{len(train)} training samples of {groups} recordings in {dataset_name}, of which validation takes "
-                    "whole ones. Add recordings of each class"
+                    f"{len(train)} training samples of {groups} recordings in {dataset_name}, of which validation "
+                    "takes whole ones. Add recordings of each class"
                 )
             raise ConfigError(
                 f"dataset.validation_fraction: expected training and validation samples, found {found}, or choose "
