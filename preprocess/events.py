@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
 
+LARGEST_SIDE = 1 << 15
+"""The most rows or columns of a sensor that a file may state or imply; larger ones are taken for damage."""
+
 _TYPES: dict[str, Any] = {"t": np.int64, "x": np.uint16, "y": np.uint16, "p": np.uint8}
 
 

@@ -13,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
-from preprocess.events import Events
+from preprocess.events import LARGEST_SIDE, Events
 from preprocess.formats.column_names import LARGEST_TIME_US, to_us
 from preprocess.formats.read_options import COLUMNS, NO_OPTIONS, ReadOptions, TimeUnit
 from preprocess.formats.recording import Recording, Size, first_outside, outside_sensor
-
-_LARGEST_SIDE = 1 << 15
 
 # Numbers of damaged files are refused where they are not whole; warnings of NumPy would only say the same.
 _QUIETLY = np.errstate(invalid="ignore", over="ignore")
@@ -79,7 +77,7 @@ class ColumnRecording(Recording):
             x, y = self._whole(columns["x"], "x", seen), self._whole(columns["y"], "y", seen)
             width, height = max(width, int(x.max()) + 1), max(height, int(y.max()) + 1)
             seen += len(x)
-        return min(height, _LARGEST_SIDE), min(width, _LARGEST_SIDE)
+        return min(height, LARGEST_SIDE), min(width, LARGEST_SIDE)
 
     @abstractmethod
     def _blocks(self) -> Iterator[tuple[Columns, int]]:

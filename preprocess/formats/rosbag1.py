@@ -19,14 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
-from preprocess.events import Events
+from preprocess.events import LARGEST_SIDE, Events
 from preprocess.formats.read_options import NO_OPTIONS, ReadOptions
 from preprocess.formats.recording import Recording, Size, file_size, first_outside, outside_sensor
 
 _TYPES = ("dvs_msgs/msg/EventArray", "prophesee_event_msgs/msg/EventArray")
 _EVENT = np.dtype([("x", "<u2"), ("y", "<u2"), ("s", "<u4"), ("ns", "<u4"), ("p", "u1")])
 _EVENTS_A_CHUNK = 1 << 17
-_LARGEST_SIDE = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ class RosbagRecording(Recording):
         if 0 in (height, width) and min(self.height, self.width) > 0:
             # Some drivers do not fill it in.
             height, width = self.height, self.width
-        if not (0 < height <= _LARGEST_SIDE and 0 < width <= _LARGEST_SIDE):
+        if not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE):
             hint = "Give it: --sensor-size ROWS COLUMNS"
             raise self._wrong("the size of the sensor in each message", f"{height}x{width} pixels", hint)
         return height, width, np.frombuffer(content, _EVENT, count, start + 12)

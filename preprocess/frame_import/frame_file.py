@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from preprocess.binning.frame_ranges import MOST_FRAMES
 from preprocess.errors import RecordingError
+from preprocess.events import LARGEST_SIDE
 from preprocess.frame_import.torch_file import read_torch_file
 from preprocess.hdf5_heap import check_heap
 from preprocess.hdf5_outside_data import refuse_outside_data
 
 AXES = "tpyx"
-_LARGEST_SIDE = 1 << 15
 _MOST_BYTES = 1 << 34
 # No deflated stream is smaller than its content by a larger factor.
 _MOST_COMPRESSION = 1100
@@ -110,8 +110,8 @@ def arrange(path: Path, frames: NDArray[Any], axes: str) -> NDArray[Any]:
             f"{path}: expected two polarities, OFF and ON, found {polarities} in shape {frames.shape} with --axes "
             f"{axes}. Give another order, or save both polarities."
         )
-    if steps > MOST_FRAMES or max(height, width) > _LARGEST_SIDE:
-        expected = f"at most {MOST_FRAMES:,} time steps and {_LARGEST_SIDE:,} rows and columns"
+    if steps > MOST_FRAMES or max(height, width) > LARGEST_SIDE:
+        expected = f"at most {MOST_FRAMES:,} time steps and {LARGEST_SIDE:,} rows and columns"
         raise RecordingError(f"{path}: expected {expected}, found shape {frames.shape}. Give another --axes.")
     return arranged
 

@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 
 from preprocess.errors import RecordingError
+from preprocess.events import LARGEST_SIDE
 from preprocess.formats.column_names import TABLE_NAMES, match_names
 from preprocess.formats.read_options import COLUMNS, ReadOptions, TimeUnit
 from preprocess.formats.recording import Size
@@ -30,7 +31,6 @@ _OWN = "spikeloom-"
 # A file may have a group for each of thousands of recordings: only the first ones are opened.
 _MOST_GROUPS = 100
 _MOST_NAMES = 8
-_LARGEST_SIDE = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def _stated_size(file: h5py.File) -> Size | None:
 
 
 def _plausible(height: int, width: int) -> Size | None:
-    return (height, width) if min(height, width) > 0 and max(height, width) <= _LARGEST_SIDE else None
+    return (height, width) if min(height, width) > 0 and max(height, width) <= LARGEST_SIDE else None
 
 
 def _no_events(path: Path, file: h5py.File, expected: str, found: str) -> RecordingError:

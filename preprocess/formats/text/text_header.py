@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from preprocess.events import LARGEST_SIDE
 from preprocess.formats.column_names import match_names
 from preprocess.formats.read_options import COLUMNS, TimeUnit
 from preprocess.formats.recording import Size
@@ -73,7 +74,7 @@ def read_text_header(head: bytes) -> TextHeader:
         values = _unquoted(split_line(text))
         if text and not text.startswith(_COMMENTS):
             if _is_event(values, names):
-                if len(values) == 2 and size is None and names is None and all(v.isdecimal() for v in values):
+                if size is None and names is None and _is_size(values):
                     size = int(values[1]), int(values[0])
                 else:
                     return _with_columns(shown, position, number, values, names, size)
@@ -90,6 +91,14 @@ def read_text_header(head: bytes) -> TextHeader:
     if names and order is None:
         return TextHeader(odd=f"'{printable(' '.join(names))}'")
     return TextHeader(tuple(shown), len(head), number, (), len(names or COLUMNS), order)
+
+
+def _is_size(values: Sequence[str]) -> bool:
+    """Whether the values are width and height of a sensor."""
+    return len(values) == 2 and all(
+        value.isdecimal() and len(value) <= len(str(LARGEST_SIDE)) and 0 < int(value) <= LARGEST_SIDE
+        for value in values
+    )
 
 
 def _is_event(values: Sequence[str], names: Sequence[str] | None) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
-from preprocess.events import Events
+from preprocess.events import LARGEST_SIDE, Events
 from preprocess.formats.column_recording import ColumnRecording, Columns
 from preprocess.formats.read_options import COLUMNS, NO_OPTIONS, ReadOptions, TimeUnit
 from preprocess.formats.recording import BLOCK_BYTES, Size, damaged, file_size, first_bytes, outside_sensor
@@ -27,7 +27,6 @@ from preprocess.formats.text.text_header import TextHeader, printable, read_text
 _EVENTS_A_CHUNK = 1 << 17
 _HEAD_BYTES = 1 << 16
 _LONGEST_LINE = 1 << 16
-_LARGEST_SIDE = 1 << 15
 
 # Powers of ten that turn a unit into µs.
 _SCALES: dict[TimeUnit, int] = {"s": 6, "ms": 3, "us": 0, "ns": -3}
@@ -65,7 +64,7 @@ class TextRecording(ColumnRecording):
                     f"{path}: expected --columns {named}, because its first lines name the columns in this order, "
                     f"found --columns {options.columns}. Leave it out, or correct the names."
                 )
-        largest = _LARGEST_SIDE, _LARGEST_SIDE
+        largest = LARGEST_SIDE, LARGEST_SIDE
         opened = cls(path, *largest, table.start, end, table.lines, options=options, unit=table.unit, table=table)
         return opened._sized(table.size or size, ordered)
 
