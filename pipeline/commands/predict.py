@@ -139,6 +139,12 @@ def run(argv: list[str]) -> None:
             sort=arguments.sort,
             progress=progress,
         )
+    if found.windows and trained.window_us not in (None, arguments.window_us):
+        here = "whole recordings" if arguments.window_us is None else f"windows of {arguments.window_us:,} µs"
+        progress.note(
+            f"trained on windows of {trained.window_us:,} µs, but these were {here}, which it may have classified "
+            f"worse. To cut them as in training: --window-us {trained.window_us}"
+        )
     if arguments.csv is not None:
         _write_csv(arguments.csv.expanduser().absolute(), found)
     if arguments.json:

@@ -22,6 +22,8 @@ class TrainingInput:
         classes: Names, by class number.
         timesteps: T of the frames; that of the longest sample if it varies.
         normalisation: Mean and standard deviation of the channels of images; None for events.
+        window_us: Length in µs of the windows that its recordings were cut into; None for whole recordings, intervals
+            of a manifest, and caches of earlier versions.
     """
 
     sensor_height: int
@@ -29,25 +31,30 @@ class TrainingInput:
     classes: tuple[str, ...]
     timesteps: int
     normalisation: Normalisation | None = None
+    window_us: int | None = None
 
     @staticmethod
     def of(frames: FrameSource) -> TrainingInput:
         """From the frames that a run reads."""
         normalisation = normalisation_of(frames)
         if normalisation is not None:
-            height, width = frames.height, frames.width
+            height, width, window = frames.height, frames.width, None
         elif isinstance(frames, EventFrames):
-            height, width = frames.store.height, frames.store.width
+            height, width, window = frames.store.height, frames.store.width, frames.store.window_us
         else:
             assert isinstance(frames, FrameCache)
             height, width = int(frames.attributes["sensor_height"]), int(frames.attributes["sensor_width"])
-        return TrainingInput(height, width, tuple(frames.classes), frames.timesteps, normalisation)
+            window = frames.window_us
+        classes = tuple(frames.classes)
+        return TrainingInput(height, width, classes, frames.timesteps, normalisation, window)
 
     def to_dict(self) -> dict[str, Any]:
         """The attributes as plain values, for JSON."""
         plain = asdict(self) | {"classes": list(self.classes)}
-        # As in earlier versions where there are no images.
+        # As in earlier versions where there are no images, or no windows.
         del plain["normalisation"]
+        if self.window_us is None:
+            del plain["window_us"]
         given = {} if self.normalisation is None else {"normalisation": [list(v) for v in self.normalisation]}
         return plain | given
 
@@ -60,4 +67,6 @@ class TrainingInput:
             mean, deviation = ((float(r), float(g), float(b)) for r, g, b in values["normalisation"])
             normalisation = Normalisation(mean, deviation)
         classes = tuple(map(str, values["classes"]))
-        return TrainingInput(height, width, classes, int(values["timesteps"]), normalisation)
+        window = values.get("window_us")
+        timesteps = int(values["timesteps"])
+        return TrainingInput(height, width, classes, timesteps, normalisation, None if window is None else int(window))

@@ -56,6 +56,7 @@ class TrainedNetwork:
         config: Configuration of the run.
         classes: Names of the classes, by class number.
         sensor: Rows and columns of the sensor that it was trained on.
+        window_us: Length in µs of the windows that it was trained on; None if they were no windows, or are not known.
         epoch: The epoch whose weights are selected.
         device: Device of the network.
     """
@@ -65,6 +66,7 @@ class TrainedNetwork:
     ) -> None:
         self.network, self.config, self.classes = network, config, trained_on.classes
         self.sensor = trained_on.sensor_height, trained_on.sensor_width
+        self.window_us = trained_on.window_us
         self.epoch, self.device = epoch, device
         self._timesteps = None if config.binning.varies else trained_on.timesteps
         self._normalisation = trained_on.normalisation

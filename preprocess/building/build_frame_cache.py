@@ -203,8 +203,9 @@ def _build_pass(
         # The first samples are binned while the tables are written.
         results = pool.map(bin_group, groups, ahead=4 * threads)
         written = {path: files.enter_context(_writing_unless(path, wider)) for path in dtypes}
+        of_store = {} if store.window_us is None else {"window_us": store.window_us}
         datasets = {
-            path: create_frames(written[path], store, wanted[path], steps[path], dtype)
+            path: create_frames(written[path], store, wanted[path], steps[path], dtype, **of_store)
             for path, dtype in dtypes.items()
         }
         for group, made in zip(groups, results, strict=True):

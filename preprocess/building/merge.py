@@ -87,6 +87,8 @@ def _write_store(
         "backwards_sha256": event_store.seal_backwards(backwards),
         "read_with": READ_WITH,
     }
+    if layout.windows is not None:
+        attributes["window_us"] = layout.windows.window_us
     with progress.task(f"{layout.name}: merging", len(table), "samples") as advance, writing(path) as file:
         seal(file, table, attributes)
         write_column(file["samples"], "backwards", backwards)

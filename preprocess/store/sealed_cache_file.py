@@ -242,6 +242,7 @@ class CacheFile:
     height: int
     width: int
     fingerprint: str
+    window_us: int | None
 
     def _read_description(self, file: h5py.File) -> None:
         """Read the description from the open file; subclasses extend it."""
@@ -250,6 +251,7 @@ class CacheFile:
         self.height, self.width = self._attribute("height", int), self._attribute("width", int)
         if not (0 < self.height <= _LARGEST_SIDE and 0 < self.width <= _LARGEST_SIDE):
             raise ValueError(f"a sensor of {self.height}x{self.width} pixels")
+        self.window_us = self._attribute("window_us", int) if "window_us" in self.attributes else None
 
     def _attribute(self, name: str, kind: Any) -> Any:
         """An attribute; ValueError if it is missing or does not have the type, as `preprocess.json_types` checks it."""

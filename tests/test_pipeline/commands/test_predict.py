@@ -56,7 +56,7 @@ def test_windows_are_those_of_the_data_set(folder: Path, capsys: pytest.CaptureF
     code, out, err = predict(
         capsys, folder / "run", *new_files(folder), "--window-us", "45000", "--labels", "folders", "--json"
     )
-    assert code == 0, err
+    assert code == 0 and "trained on windows" not in err, err
     answer = json.loads(out)
     assert answer["classes"] == list(CLASSES) and len(answer["windows"]) == 72
     by_name = {
@@ -86,6 +86,17 @@ def test_a_table_a_csv_file_and_labels_from_a_table(folder: Path, tmp_path: Path
     assert [row["label"] for row in rows] == ["a", "a", "a"] and {row["class"] for row in rows} <= set(CLASSES)
     code, out, err = predict(capsys, folder / "run", *files)
     assert code == 0 and "label" not in out and "Accuracy" not in out
+
+
+@pytest.mark.parametrize(
+    ("window", "told"), [((), "whole recordings"), (("--window-us", "20000"), "windows of 20,000 µs")]
+)
+def test_windows_of_another_length_than_in_training_are_told(
+    folder: Path, capsys: pytest.CaptureFixture[str], window: tuple[str, ...], told: str
+):
+    code, _, err = predict(capsys, folder / "run", new_files(folder)[0], *window)
+    assert code == 0 and f"trained on windows of 45,000 µs, but these were {told}, which" in err
+    assert "as in training: --window-us 45000" in err
 
 
 def test_a_recording_shorter_than_a_window_is_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -151,6 +162,7 @@ def test_files_that_fail_are_named_and_stop_no_others(
     assert code == 2 and answer["windows"] == expected and answer["files_without_window"] == []
     assert answer["failed"].keys() == set(map(str, bad))
     lines = err.splitlines()
+    lines = [line for line in lines if "trained on windows" not in line]
     assert len(lines) == 3 and all(any(f"{path}: " in line for line in lines) for path in bad)
     assert len((tmp_path / "found.csv").read_text().splitlines()) == 1 + len(expected)
     code, out, err = predict(capsys, *argv)
