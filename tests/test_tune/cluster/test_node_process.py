@@ -1,0 +1,60 @@
+"""What is left of a cluster's member on this machine."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tune.cluster import node_process
+from tune.cluster.head_node import ClusterError
+from tune.cluster.node_process import Member, start_member
+
+
+class SpawnedError(Exception):
+    """Raised in place of starting Ray."""
+
+
+@pytest.fixture
+def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """A free port, and a machine of which no member is recorded and on which none is started."""
+
+    def spawn(argv: list[str], folder: Path) -> subprocess.Popen[bytes]:
+        folder.rmdir()
+        raise SpawnedError
+
+    monkeypatch.setattr(node_process, "state_file", lambda: tmp_path / "member.json")
+    monkeypatch.setattr(node_process, "make_token", lambda: None)
+    monkeypatch.setattr(node_process, "_spawn", spawn)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def member_of(leader: int, folder: Path) -> Member:
+    stat = node_process._read_stat(leader)
+    assert stat is not None
+    return Member("head", "127.0.0.1:6390", leader, int(stat[node_process._BEGAN]), str(folder))
+
+
+@pytest.mark.new_interpreter
+def test_what_a_killed_head_left_makes_room_for_another(tmp_path: Path, port: int):
+    """The first process of a head has ended, and one that it started still runs."""
+    code = "import subprocess, sys; print(subprocess.Popen(['sleep', '60']).pid, flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], start_new_session=True, text=True, **pipes) as first:
+        assert first.stdout is not None and first.stdin is not None
+        left = int(first.stdout.readline())
+        member = member_of(first.pid, tmp_path / "ray")
+        node_process._write_state(member)
+        with pytest.raises(ClusterError, match="Leave it first: spikeloom cluster down"):
+            start_member(None, port=port, node_ip="127.0.0.1")
+        first.kill()
+    assert member.alive and member.is_left_over
+    with pytest.raises(SpawnedError):
+        start_member(None, port=port, node_ip="127.0.0.1")
+    assert not member.alive and not Path(f"/proc/{left}/cwd").exists() and not node_process.state_file().exists()
