@@ -10,13 +10,14 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-
 _LONGEST, _END = 3000, 1000
 
 
-def one_line(text: str) -> str:
-    """The text as one line that can be printed.
+def printable_text(text: str) -> str:
+    """The text with unprintable characters, such as those of a damaged header, as escapes like ``\\x1b``."""
+    return _UNPRINTABLE.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
-    Unprintable characters, such as those of a damaged header, are escapes like ``\\x1b``, and the middle of a very long
-    text is left out.
-    """
-    escaped = _UNPRINTABLE.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+def one_line(text: str) -> str:
+    """The text as one line that can be printed; the middle of a very long text is left out."""
+    escaped = printable_text(text)
     return escaped if len(escaped) <= _LONGEST else f"{escaped[: _LONGEST - _END]} ... {escaped[-_END:]}"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from preprocess.errors import printable_text
+
 
 @dataclass(frozen=True)
 class Table:
@@ -25,6 +27,11 @@ class Table:
     align: str
     note: str = ""
     summary: int = 0
+
+    def __post_init__(self) -> None:
+        # Names of files, data sets and classes may be anything.
+        object.__setattr__(self, "title", _printable_lines(self.title))
+        object.__setattr__(self, "rows", tuple(tuple(map(_printable_lines, row)) for row in self.rows))
 
     def markdown(self) -> str:
         """As a Markdown section, ending with a line break."""
@@ -71,6 +78,10 @@ class Table:
         for row in self.rows:
             table.add_row(*(escape(text) for text in row))
         console().print(table)
+
+
+def _printable_lines(text: str) -> str:
+    return "\n".join(map(printable_text, text.split("\n")))
 
 
 def _markdown_row(texts: Sequence[str]) -> str:
