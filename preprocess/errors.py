@@ -23,7 +23,9 @@ def one_line(text: str) -> str:
 
 def reason_of(error: Exception) -> str:
     """An error as part of a message: its text if that was written for it, else its type and text."""
-    return str(error) if type(error) is ValueError or isinstance(error, SpikeloomError) else repr(error)
+    if isinstance(error, SpikeloomError):
+        return "; ".join(error.errors)
+    return str(error) if type(error) is ValueError else repr(error)
 
 
 class SpikeloomError(Exception):

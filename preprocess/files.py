@@ -114,25 +114,29 @@ def read_json(
     return value
 
 
-def read_lines(path: Path, kind: Any = dict[str, float | None]) -> list[dict[str, Any]]:
+def read_lines(
+    path: Path, kind: Any = dict[str, float | None], *, numbered: bool = True, next_step: str = _AGAIN
+) -> list[dict[str, Any]]:
     """Read the rows of a JSON-lines file; none if there is no such file, RunError if a row is damaged.
 
     Args:
-        path: The file; every row has its epoch, from 1.
+        path: The file.
         kind: The type of a row.
+        numbered: Whether every row must have its epoch, a whole number from 1.
+        next_step: What to do about a damaged file, as a sentence.
     """
     try:
         rows = [json.loads(line) for line in _read(path).splitlines()]
     except FileNotFoundError:
         return []
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, error) from None
+        raise _damaged(path, error, next_step) from None
     for number, row in enumerate(rows, 1):
         epoch = row.get("epoch") if isinstance(row, dict) else None
-        if type(epoch) is not int or epoch < 1:
-            raise _damaged(path, f"line {number} is not the row of an epoch")
+        if numbered and (type(epoch) is not int or epoch < 1):
+            raise _damaged(path, f"line {number} is not the row of an epoch", next_step)
         if (message := misfit(row, kind)) is not None:
-            raise _damaged(path, f"line {number}: {message}")
+            raise _damaged(path, f"line {number}: {message}", next_step)
     return rows
 
 

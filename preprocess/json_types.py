@@ -23,6 +23,8 @@ def misfit(value: Any, hint: Any, where: str = "", *, complete: bool = True) -> 
         where: Path of the value within the file, for the message.
         complete: Whether all required keys of a TypedDict must be there; those within it are always complete.
     """
+    if _fits_plain(value, _plain_types(hint)):
+        return None
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Required, NotRequired):
         return misfit(value, inner[0], where)
@@ -36,11 +38,15 @@ def misfit(value: Any, hint: Any, where: str = "", *, complete: bool = True) -> 
             return f"{where}: expected {', '.join(lacking)}, found none".removeprefix(": ")
         return _first(misfit(each, hints[key], _below(where, key)) for key, each in value.items() if key in hints)
     if origin is list and isinstance(value, list):
+        kinds = _plain_types(inner[0])
+        if kinds and all(_fits_plain(each, kinds) for each in value):
+            return None
         return _first(misfit(each, inner[0], f"{where}[{k}]") for k, each in enumerate(value))
     if origin is dict and isinstance(value, dict):
+        kinds = _plain_types(inner[1])
+        if kinds and all(_fits_plain(each, kinds) for each in value.values()):
+            return None
         return _first(misfit(each, inner[1], _below(where, key)) for key, each in value.items())
-    if _is_plain(value, hint):
-        return None
     return f"{where}: expected {_name(hint)}, found {value!r:.60}".removeprefix(": ")
 
 
@@ -52,12 +58,22 @@ def _below(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
 
 
-def _is_plain(value: Any, hint: Any) -> bool:
+def _fits_plain(value: Any, kinds: frozenset[type]) -> bool:
+    """Whether a value has one of the types; most values do, so that this is quick."""
+    kind = type(value)
+    return kind in kinds and (kind is not int or -_LARGEST <= value < _LARGEST)
+
+
+@cache
+def _plain_types(hint: Any) -> frozenset[type]:
+    """The types of the values that fit a hint and have no parts to check; none for Any and other kinds of hints."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return frozenset().union(*map(_plain_types, typing.get_args(hint)))
     if hint is float:
-        return type(value) is float or _is_plain(value, int)
-    if hint is int:
-        return type(value) is int and -_LARGEST <= value < _LARGEST
-    return hint in (str, bool, list, dict, type(None)) and type(value) is hint
+        return frozenset((float, int))
+    if hint is None:
+        return frozenset((type(None),))
+    return frozenset((hint,)) if hint in (int, str, bool, list, dict, type(None)) else frozenset()
 
 
 def _name(hint: Any) -> str:

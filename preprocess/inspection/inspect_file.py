@@ -119,7 +119,7 @@ def _survey(recording: Recording, size: Size | None) -> Survey:
     except RecordingError as error:
         if size is None and recording.STORES_SIZE != "always" and OUTSIDE in str(error):
             hint = "If the sensor is larger and the file does not store its size, give it: --sensor-size ROWS COLUMNS"
-            raise RecordingError(f"{error} {hint}") from None
+            raise RecordingError(*error.errors[:-1], f"{error.errors[-1]} {hint}") from None
         raise
 
 

@@ -28,6 +28,7 @@ READ_WITH = "h5py with hdf5plugin: import hdf5plugin before the file is opened"
 _HDF5_VERSIONS = ("v110", "v114")
 
 _MOST_JOINED_BYTES = 1 << 17
+# Coordinates have 16 bits.
 _LARGEST_SIDE = 1 << 16
 
 UNREADABLE = (

@@ -9,6 +9,7 @@ import random
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -33,6 +34,7 @@ from tune.objective.objective_space import draw_values, parse_values
 from tune.search.search_call import space_entries
 from tune.search.search_plan import read_search
 from tune.space.dimensions import Choice, Range
+from tune.trials.results_tables import read_results, write_results
 
 SPACE = {"lr": "0.001:0.1:log", "width": "16,32"}
 
@@ -196,6 +198,24 @@ def written_search(folder: Path, mode: str = "max") -> Path:
         if end:
             ledger.end(values, end, "ValueError: no" if end == "failed" else None)
     return folder
+
+
+def test_a_measure_may_be_called_epoch(tmp_path: Path) -> None:
+    search = plan()
+    values, ledger = search.trials[0], ObjectiveLedger(tmp_path, search)
+    ledger.begin(values)
+    report = Report(partial(ledger.add, values))
+    for score in (0.25, 0.5):
+        report(score, epoch=0.0)
+    assert ledger.rows(values) == [{"epoch": 1, "score": 0.25}, {"epoch": 2, "score": 0.5}]
+    # As earlier versions wrote it.
+    (ledger.path(values) / "metrics.jsonl").write_text('{"epoch": 0.0, "score": 0.5}\n')
+    assert ledger.rows(values) == [{"epoch": 1, "score": 0.5}]
+
+
+def test_a_search_that_ended_before_its_first_trial_has_an_empty_table(tmp_path: Path) -> None:
+    write_results(tmp_path, [], ["neuron.tau"])
+    assert read_results(tmp_path) == []
 
 
 def test_commands_show_the_search_of_an_objective(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

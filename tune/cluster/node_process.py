@@ -59,9 +59,13 @@ class Member:
 
     @property
     def is_left_over(self) -> bool:
-        """Whether its first process has ended, so that what is left of it is of no use to anyone."""
+        """Whether its first process has ended, and all that is left of its session works in Ray's folder.
+
+        Other processes may have the session's id after a restart of the machine.
+        """
         first = _read_stat(self.process)
-        return first is None or first[_STATE] == "Z" or int(first[_BEGAN]) != self.began
+        ended = first is None or first[_STATE] == "Z"
+        return ended and all(_mentions(process, self.folder) for process in _session(self.process))
 
 
 def state_file() -> Path:
@@ -205,13 +209,24 @@ def stop_member(member: Member) -> None:
         end = time.monotonic() + _STOP_S
         while (left := _session(member.process)) and time.monotonic() < end:
             for process in left:
-                with contextlib.suppress(ProcessLookupError):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(process, number)
             time.sleep(0.2)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(member.process, os.WNOHANG)
     shutil.rmtree(member.folder, ignore_errors=True)
-    state_file().unlink(missing_ok=True)
+    # Another command may have recorded another member meanwhile.
+    if _read_state() == member:
+        state_file().unlink(missing_ok=True)
+
+
+def _mentions(process: int, text: str) -> bool:
+    """Whether a process of this user has a text in its command line or environment."""
+    place = Path(f"/proc/{process}")
+    try:
+        return any(text.encode() in (place / name).read_bytes() for name in ("cmdline", "environ"))
+    except OSError:
+        return False
 
 
 def _session(leader: int) -> list[int]:

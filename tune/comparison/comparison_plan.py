@@ -16,6 +16,7 @@ from typing import Any, NotRequired, TypedDict
 
 from pipeline.config.neurons import restore_traits, traits_entry
 from pipeline.config.run_config import PLACE_FIELDS, RunConfig, fingerprint, flatten, from_dict, override, to_dict
+from pipeline.config.surrogates import accept_stored
 from pipeline.runs.result_json import ResultJson
 from pipeline.runs.run_folder import Run, open_run
 from preprocess.errors import RunError, SpikeloomError, reason_of
@@ -327,7 +328,14 @@ def read_comparison(folder: Path) -> Comparison:
             raise ValueError(f"{counts} settings, arms and seeds, auto_epochs {found.auto}")
         if not all(isinstance(arm.changes["neuron.name"], str) for arm in found.arms):
             raise ValueError("an arm without a neuron")
-        found.configs()
+        for changes in (
+            *found.tuned.values(),
+            *(changes for arm in found.arms for changes in (arm.changes, arm.begins)),
+        ):
+            accept_stored(str((changes or {}).get("neuron.surrogate", "rect")))
+        # Seeds differ in nothing that could be refused.
+        for setting, arm in found.cells():
+            found.config_of(setting, arm, found.seeds[0])
         return found
     except (KeyError, TypeError, ValueError, AttributeError, SpikeloomError) as error:
         raise RunError(f"{path}: damaged ({reason_of(error)}). {_ELSEWHERE}") from None

@@ -12,11 +12,10 @@ from preprocess.folder_lock import is_locked
 from preprocess.json_types import misfit
 from preprocess.terminal.plural import counted
 from tune.objective.objective_folder import FILE
-from tune.objective.objective_search import ObjectiveJson, ObjectiveLedger, ObjectiveSearch
+from tune.objective.objective_search import ELSEWHERE, ObjectiveJson, ObjectiveLedger, ObjectiveSearch
 from tune.rendering.labels import duration, short_value
 from tune.rendering.table import Table
 
-_ELSEWHERE = "Start the search again in another folder."
 _SHOWN = 16
 _ORDER = ("running", "interrupted", "failed", "done", "pruned", "waiting")
 
@@ -122,7 +121,7 @@ def read_objective(folder: Path) -> ObjectiveFindings:
     Raises:
         RunError: If there is none, or its `objective.json` is damaged.
     """
-    content = read_json(folder / FILE, next_step=_ELSEWHERE)
+    content = read_json(folder / FILE, next_step=ELSEWHERE)
     if content is None:
         raise RunError(f"{folder}: expected the search of an objective (with {FILE}), found none. Call tune.search.")
     try:
@@ -139,7 +138,7 @@ def read_objective(folder: Path) -> ObjectiveFindings:
                 row["score"] = search.better([report["score"] for report in reported])
         return ObjectiveFindings(folder, search, rows, reports, alive)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RunError(f"{folder / FILE}: damaged ({reason_of(error)}). {_ELSEWHERE}") from None
+        raise RunError(f"{folder / FILE}: damaged ({reason_of(error)}). {ELSEWHERE}") from None
 
 
 def _or_last(score: float | None, sign: int) -> float:

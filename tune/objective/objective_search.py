@@ -40,6 +40,9 @@ from tune.space.space_values import space_texts
 from tune.trials.parquet import write_parquet
 from tune.trials.search_result import SearchResult
 
+ELSEWHERE = "Start the search again in another folder."
+_REPEAT = "Delete the trial's folder, and repeat the same call of search."
+
 
 class Report:
     """The callback with which an objective reports a score once per epoch.
@@ -66,7 +69,9 @@ class Report:
         if not math.isfinite(score):
             raise ValueError(f"expected a finite score, found {score}")
         self.epoch += 1
-        self._send({"epoch": self.epoch, "score": score} | {name: float(value) for name, value in measures.items()})
+        # A measure may have one of these names too.
+        own = {"epoch": self.epoch, "score": score}
+        self._send(own | {name: float(value) for name, value in measures.items()} | own)
 
 
 Objective = Callable[[Values, Report], object]
@@ -82,7 +87,7 @@ class ObjectiveJson(TypedDict):
     scheduler: str
     mode: Literal["max", "min"]
     epochs: int | None
-    trials: list[dict[str, int | float | str | bool | None]]
+    trials: list[dict[str, Any]]
 
 
 class ObjectiveRecord(TypedDict, total=False):
@@ -206,10 +211,11 @@ class ObjectiveLedger:
     def rows(self, values: Values) -> list[dict[str, Any]]:
         """The reports of a trial, one row per epoch."""
         path = self.path(values) / "metrics.jsonl"
-        rows = read_lines(path)
+        rows = read_lines(path, numbered=False, next_step=_REPEAT)
         if any(row.get("score") is None for row in rows):
-            raise RunError(f"{path}: expected a score in every line, found none in some. Delete the folder and resume.")
-        return rows
+            raise RunError(f"{path}: expected a score in every line, found none in some. {_REPEAT}")
+        # Earlier versions let a measure of that name replace it.
+        return [row | {"epoch": number} for number, row in enumerate(rows, 1)]
 
     def add(self, values: Values, row: Mapping[str, Any]) -> None:
         """Append a report to those of a trial."""
@@ -218,9 +224,9 @@ class ObjectiveLedger:
     def done(self, values: Values) -> dict[str, Any] | None:
         """The record of a trial's end; None if it has not ended."""
         path = self.path(values) / "done.json"
-        record = read_json(path, ObjectiveRecord, next_step="Delete it and resume.")
+        record = read_json(path, ObjectiveRecord, next_step=_REPEAT)
         if record is not None and record["status"] == "done" and record.get("score") is None:
-            raise RunError(f"{path}: expected the score of a complete trial, found none. Delete it and resume.")
+            raise RunError(f"{path}: expected the score of a complete trial, found none. {_REPEAT}")
         return record
 
     def end(self, values: Values, status: str, error: str | None = None) -> None:
@@ -326,7 +332,7 @@ def _nothing_completed(folder: Path, causes: Sequence[str]) -> RunError:
 
 def _check_folder(search: ObjectiveSearch, folder: Path) -> None:
     """Refuse a folder that contains anything other than this search."""
-    known = read_json(folder / FILE)
+    known = read_json(folder / FILE, next_step=ELSEWHERE)
     if known is None:
         if folder.is_dir() and any(path.name != ".lock" for path in folder.iterdir()):
             raise RunError(f"{folder}: expected an empty folder or this search, found other files. Choose another out.")

@@ -26,6 +26,7 @@ State = Literal["done", "pruned", "failed", "started", "waiting"]
 
 BASIS = "basis.json"
 CODE = "the file "
+_NO_BASIS = "Restore the file, or start again in another folder."
 """The prefix of the names of custom neuron and network files in `basis.json`."""
 
 _OR_ACCEPT = f", or accept the change with {FLAG}"
@@ -157,10 +158,10 @@ class Ledger:
             RunError: If it is damaged.
         """
         path = self.folder / BASIS
-        known = read_json(path, _Basis, next_step="Restore the file.") or {}
+        known = read_json(path, _Basis, next_step=_NO_BASIS) or {}
         for what, value in known.items():
             if what != KEY and not isinstance(value, str):
-                raise RunError(f"{path}: expected a fingerprint of {what}, found {value!r:.60}. Restore the file.")
+                raise RunError(f"{path}: expected a fingerprint of {what}, found {value!r:.60}. {_NO_BASIS}")
         return known
 
     def write_done(self, config: RunConfig, record: TrialRecord) -> None:

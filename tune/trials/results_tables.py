@@ -111,8 +111,10 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
         with path.open(newline="") as file:
             reader = csv.DictReader(file)
             rows = list(reader)
-            # DictReader collects values without a column under None.
-            if not {"trial", "status"} <= set(reader.fieldnames or ()) or any(None in row for row in rows):
+            # A search that ended before its first trial has no columns. DictReader collects values without a column
+            # under None.
+            columns = set(reader.fieldnames or ())
+            if (columns and not {"trial", "status"} <= columns) or any(None in row for row in rows):
                 raise ValueError("its columns do not fit")
     except FileNotFoundError:
         raise RunError(

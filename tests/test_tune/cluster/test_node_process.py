@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,11 +45,13 @@ def member_of(leader: int, folder: Path) -> Member:
 
 
 @pytest.mark.new_interpreter
-def test_what_a_killed_head_left_makes_room_for_another(tmp_path: Path, port: int):
-    """The first process of a head has ended, and one that it started still runs."""
+@pytest.mark.parametrize("of_ray", [True, False], ids=["its own", "another's"])
+def test_what_a_killed_head_left_makes_room_for_another_and_nobody_else_s(tmp_path: Path, port: int, of_ray: bool):
+    """The first process of a head has ended, and one that it started, or one of another session, still runs."""
     code = "import subprocess, sys; print(subprocess.Popen(['sleep', '60']).pid, flush=True); sys.stdin.read()"
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", code], start_new_session=True, text=True, **pipes) as first:
+    options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    options |= {"start_new_session": True, "env": os.environ | ({"OF_RAY": str(tmp_path / "ray")} if of_ray else {})}
+    with subprocess.Popen([sys.executable, "-c", code], **options) as first:
         assert first.stdout is not None and first.stdin is not None
         left = int(first.stdout.readline())
         member = member_of(first.pid, tmp_path / "ray")
@@ -54,7 +59,10 @@ def test_what_a_killed_head_left_makes_room_for_another(tmp_path: Path, port: in
         with pytest.raises(ClusterError, match="Leave it first: spikeloom cluster down"):
             start_member(None, port=port, node_ip="127.0.0.1")
         first.kill()
-    assert member.alive and member.is_left_over
-    with pytest.raises(SpawnedError):
+    assert member.alive and member.is_left_over == of_ray
+    with pytest.raises(SpawnedError if of_ray else ClusterError):
         start_member(None, port=port, node_ip="127.0.0.1")
-    assert not member.alive and not Path(f"/proc/{left}/cwd").exists() and not node_process.state_file().exists()
+    assert member.alive != of_ray and Path(f"/proc/{left}/cwd").exists() != of_ray
+    assert node_process.state_file().exists() != of_ray
+    if not of_ray:
+        os.kill(left, signal.SIGKILL)

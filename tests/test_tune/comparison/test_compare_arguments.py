@@ -78,13 +78,16 @@ def test_a_budget_is_eight_trials_unless_it_is_given():
     assert plan("gestures-small", "--fairness", "tau-grid").tuning.trials is None
 
 
-def test_ctrl_c_says_what_to_run_next(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("began", [True, False])
+def test_ctrl_c_says_what_to_run_next_if_there_is_something_to_continue(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], began: bool
 ):
     def stop(*_: object, **__: object) -> None:
+        if began:
+            (tmp_path / "comparison.json").touch()
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tune.comparison.run_comparison.compare", stop)
     with pytest.raises(KeyboardInterrupt):
         command.run(["gestures-small", "--out", str(tmp_path)])
-    assert f"spikeloom compare --resume {tmp_path}" in capsys.readouterr().err
+    assert (f"spikeloom compare --resume {tmp_path}" in capsys.readouterr().err) == began
