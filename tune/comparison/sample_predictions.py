@@ -121,7 +121,8 @@ def _read(folder: Path) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np
     """Names, labels and predicted classes of a run's test samples."""
     path = folder / _FILE
     try:
-        with np.load(path) as file:
+        # Of damaged arrays NumPy warns before it refuses them.
+        with np.errstate(all="ignore"), np.load(path) as file:
             names, labels, logits = file["name"].astype(np.str_), file["label"].astype(np.int64), file["logits"]
         predicted = logits.argmax(1).astype(np.int64)
     except FileNotFoundError:

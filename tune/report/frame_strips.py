@@ -90,7 +90,8 @@ def read_predictions(folder: Path) -> tuple[dict[str, int], dict[str, int]]:
     """
     path = folder / "predictions.npz"
     try:
-        with np.load(path) as file:
+        # Of damaged arrays NumPy warns before it refuses them.
+        with np.errstate(all="ignore"), np.load(path) as file:
             names = [str(name) for name in file["name"]]
             labels, predicted = file["label"].tolist(), file["logits"].argmax(1).tolist()
         return dict(zip(names, labels, strict=True)), dict(zip(names, predicted, strict=True))
