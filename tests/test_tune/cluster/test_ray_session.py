@@ -36,7 +36,7 @@ def test_cluster_that_does_not_answer_is_one_line_within_seconds(monkeypatch):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     start = time.monotonic()
-    told = rf"--address 127\.0\.0\.1:{port}: expected a cluster that answers, .* spikeloom cluster up --port"
+    told = rf"--address 127\.0\.0\.1:{port}: expected a cluster that answers, .* spikeloom cluster up --node-ip 127"
     with pytest.raises(ClusterError, match=told), ray_running(f"127.0.0.1:{port}"):
         pass
     assert time.monotonic() - start < 15
