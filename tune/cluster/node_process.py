@@ -59,13 +59,13 @@ class Member:
 
     @property
     def is_left_over(self) -> bool:
-        """Whether its first process has ended, and all that is left of its session works in Ray's folder.
+        """Whether its first process has ended, and all that is left of its session has files of Ray's folder open.
 
         Other processes may have the session's id after a restart of the machine.
         """
         first = _read_stat(self.process)
         ended = first is None or first[_STATE] == "Z"
-        return ended and all(_mentions(process, self.folder) for process in _session(self.process))
+        return ended and all(_has_open(process, self.folder) for process in _session(self.process))
 
 
 def state_file() -> Path:
@@ -220,11 +220,10 @@ def stop_member(member: Member) -> None:
         state_file().unlink(missing_ok=True)
 
 
-def _mentions(process: int, text: str) -> bool:
-    """Whether a process of this user has a text in its command line or environment."""
-    place = Path(f"/proc/{process}")
+def _has_open(process: int, folder: str) -> bool:
+    """Whether a process of this user has a file of a folder open, as all of Ray have their logs."""
     try:
-        return any(text.encode() in (place / name).read_bytes() for name in ("cmdline", "environ"))
+        return any(os.readlink(link).startswith(f"{folder}/") for link in Path(f"/proc/{process}/fd").iterdir())
     except OSError:
         return False
 

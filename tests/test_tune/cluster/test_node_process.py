@@ -50,8 +50,12 @@ def test_what_a_killed_head_left_makes_room_for_another_and_nobody_else_s(tmp_pa
     """The first process of a head has ended, and one that it started, or one of another session, still runs."""
     code = "import subprocess, sys; print(subprocess.Popen(['sleep', '60']).pid, flush=True); sys.stdin.read()"
     options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    options |= {"start_new_session": True, "env": os.environ | ({"OF_RAY": str(tmp_path / "ray")} if of_ray else {})}
-    with subprocess.Popen([sys.executable, "-c", code], **options) as first:
+    log = tmp_path / ("ray" if of_ray else "other") / "log"
+    log.parent.mkdir()
+    with (
+        log.open("w") as file,
+        subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stderr=file, **options) as first,
+    ):
         assert first.stdout is not None and first.stdin is not None
         left = int(first.stdout.readline())
         member = member_of(first.pid, tmp_path / "ray")
