@@ -1,4 +1,7 @@
-"""Check the types of what a JSON file contains, so that a damaged file is refused where it is read."""
+"""Check the types of what a JSON file contains, so that a damaged file is refused where it is read.
+
+Written here because pydantic takes no `typing.TypedDict` before Python 3.12, and typeguard takes true for a number.
+"""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def _return_free_memory() -> None:
     """Make glibc return what is free to the system, so that growth is that of memory in use.
 
     Where a process forks workers again and again, as DataLoader does, small objects that stay come to lie between large
-    ones that go: glibc's heap grew to 2 GB in 300 rounds, of which 1.9 GB were free.
+    ones that go: glibc's heap grows although most of it is free.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

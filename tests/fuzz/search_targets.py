@@ -59,7 +59,9 @@ _COMPARISON = compare_neurons("gestures-small", CONFIG, ("lif", "clif"), (7, 8),
 def search_targets() -> Iterator[Target]:
     """A target for each file of a search, of the search of an objective, and of a comparison."""
     done, started = (f"trials/{fingerprint(config)}" for config in (_DONE, _STARTED))
-    for name, file in {
+    trial, other = (f"trials/{trial_id(values)}" for values in _OBJECTIVE.trials[:2])
+    compared = f"trials/{fingerprint(_COMPARISON.configs()[0])}"
+    of_searches = {
         "search-plan": "search.json",
         "ledger-done": f"{done}/done.json",
         "ledger-epochs": f"{started}/metrics.jsonl",
@@ -70,22 +72,24 @@ def search_targets() -> Iterator[Target]:
         "search-final": "final.json",
         "search-best": "best.json",
         "search-results": "results.csv",
-    }.items():
-        yield _target(name, file, _write_search, _read_search)
-    trial, other = (f"trials/{trial_id(values)}" for values in _OBJECTIVE.trials[:2])
-    for name, file in {
+    }
+    of_objectives = {
         "objective-plan": "objective.json",
         "objective-done": f"{trial}/done.json",
         "objective-epochs": f"{other}/metrics.jsonl",
-    }.items():
-        yield _target(name, file, _write_objective, _read_objective)
-    compared = f"trials/{fingerprint(_COMPARISON.configs()[0])}"
-    for name, file in {
+    }
+    of_comparisons = {
         "comparison-plan": "comparison.json",
         "comparison-result": f"{compared}/result.json",
         "comparison-epochs": f"{compared}/metrics.jsonl",
-    }.items():
-        yield _target(name, file, _write_comparison, _read_comparison)
+    }
+    for write, read, files in (
+        (_write_search, _read_search, of_searches),
+        (_write_objective, _read_objective, of_objectives),
+        (_write_comparison, _read_comparison, of_comparisons),
+    ):
+        for name, file in files.items():
+            yield _target(name, file, write, read)
     # Drawing a page takes a hundred times as long as reading what it draws.
     yield _target("report-of-search", f"{done}/done.json", _write_search, _report)
     yield _target("report-of-plan", "search.json", _write_search, _report)

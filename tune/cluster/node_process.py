@@ -133,8 +133,7 @@ def start_member(
     there = read_member()
     if there is not None and there.is_left_over:
         stop_member(there)
-        there = None
-    if there is not None:
+    elif there is not None:
         raise ClusterError(
             f"expected a machine outside any cluster, found the {there.role} of {there.address}. Leave it first: "
             "spikeloom cluster down"

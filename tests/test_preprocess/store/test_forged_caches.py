@@ -42,7 +42,7 @@ def forged(path: Path, folder: Path, change: Change) -> Path:
 
 
 def replaced(name: str, values: Callable[[np.ndarray], object], **options: object) -> Change:
-    """Puts other values in the place of a data set, without compression."""
+    """Replace a data set with other values, which are not compressed."""
 
     def change(file: h5py.File) -> None:
         new = values(file[name][()])
