@@ -18,8 +18,11 @@ _HEADER_BYTES = 16
 _BLOCK_BYTES = 1 << 20
 
 
-def check_heap(path: Path, searched: int = SEARCHED_BYTES) -> int:
-    """Check every collection that begins within the first `searched` bytes; returns their number.
+def check_heap(path: Path, searched: int = SEARCHED_BYTES) -> dict[int, dict[int, int]]:
+    """Check every collection that begins within the first `searched` bytes.
+
+    Returns:
+        Bytes of each object, by its index, by the position of its collection.
 
     Raises:
         ValueError: If one is damaged.
@@ -27,7 +30,8 @@ def check_heap(path: Path, searched: int = SEARCHED_BYTES) -> int:
     """
     with path.open("rb") as file:
         end = path.stat().st_size
-        found, position = 0, 0
+        found: dict[int, dict[int, int]] = {}
+        position = 0
         while position < min(searched, end):
             file.seek(position)
             # A signature at the end of a block is found as a whole, and with the size behind it.
@@ -41,12 +45,13 @@ def check_heap(path: Path, searched: int = SEARCHED_BYTES) -> int:
             if not _HEADER_BYTES <= size <= end - position:
                 raise ValueError(f"a heap of {size} bytes at byte {position}")
             file.seek(position)
-            _walk(file.read(size), position)
-            found, position = found + 1, position + size
+            found[position] = _objects(file.read(size), position)
+            position += size
     return found
 
 
-def _walk(collection: bytes, at: int) -> None:
+def _objects(collection: bytes, at: int) -> dict[int, int]:
+    found: dict[int, int] = {}
     place = _HEADER_BYTES
     while place + _HEADER_BYTES <= len(collection):
         index = int.from_bytes(collection[place : place + 2], "little")
@@ -55,4 +60,7 @@ def _walk(collection: bytes, at: int) -> None:
         end = place + (size if index == 0 else _HEADER_BYTES + -(-size // 8) * 8)
         if not place + _HEADER_BYTES <= end <= len(collection):
             raise ValueError(f"an object of {size} bytes in the heap at byte {at}")
+        if index > 0:
+            found[index] = size
         place = end
+    return found

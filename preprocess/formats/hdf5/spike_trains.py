@@ -23,6 +23,7 @@ from preprocess.events import Events
 from preprocess.formats.column_names import to_us
 from preprocess.formats.hdf5.hdf5_recording import DAMAGED, Hdf5Recording, open_hdf5, reason
 from preprocess.formats.recording import Recording, Size, file_size
+from preprocess.hdf5_array_lengths import check_array_lengths
 from preprocess.hdf5_heap import check_heap
 
 PERIOD_US = 1 << 40
@@ -63,8 +64,10 @@ class SpikeTrainRecording(Recording):
     def decode(self) -> Iterator[Events]:
         """The spikes of all samples; RecordingError at the first that is not within the sensor or its period."""
         with open_hdf5(self.path) as file:
-            check_heap(self.path, self.size)
+            heap = check_heap(self.path, self.size)
             spikes = file["spikes"]
+            for name in ("times", "units"):
+                check_array_lengths(self.path, spikes[name], heap)
             t, x = _Buffer(np.int64), _Buffer(np.uint16)
             for start in range(0, self.samples, _SAMPLES_A_READ):
                 end = min(self.samples, start + _SAMPLES_A_READ)
@@ -141,7 +144,7 @@ def read_labels(path: Path) -> SpikeTrainLabels:
     Raises:
         RecordingError: If it is damaged, or contains other data.
     """
-    file_size(path)
+    size = file_size(path)
     with open_hdf5(path) as file:
         datasets = [file.get(name) for name in ("labels", "spikes/times", "spikes/units")]
         if not all(isinstance(item, h5py.Dataset) and item.ndim == 1 for item in datasets):
@@ -173,6 +176,8 @@ def read_labels(path: Path) -> SpikeTrainLabels:
                 "damaged; copy it again."
             )
         keys, speakers = file.get("extra/keys"), file.get("extra/speaker")
+        if isinstance(keys, h5py.Dataset) and h5py.check_vlen_dtype(keys.dtype) is not None:
+            check_array_lengths(path, keys, check_heap(path, size))
         names = [] if keys is None else [k.decode("utf-8", "replace") if isinstance(k, bytes) else str(k) for k in keys]
         known = speakers is not None and speakers.shape == labels.shape and speakers.dtype.kind in "iu"
         return SpikeTrainLabels(labels, tuple(names), np.asarray(speakers[()], np.int64) if known else None)
