@@ -1,3 +1,5 @@
+"""Run ``python -m preprocess``: the commands up to the caches."""
+
 import sys
 
 from preprocess.cli import main

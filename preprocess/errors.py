@@ -11,7 +11,7 @@ _LONGEST, _END = 3000, 1000
 
 
 def printable_text(text: str) -> str:
-    """The text with unprintable characters, such as those of a damaged header, as escapes like ``\\x1b``."""
+    r"""The text with unprintable characters, such as those of a damaged header, as escapes like ``\x1b``."""
     return _UNPRINTABLE.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 

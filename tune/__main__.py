@@ -1,3 +1,5 @@
+"""Run ``python -m tune``: all commands, as ``spikeloom`` runs them."""
+
 import sys
 
 from tune.cli import main

@@ -50,6 +50,7 @@ class SampledOptions(AnalysisOptions):
     """Random seed of the samples."""
 
     def errors(self) -> Iterator[str]:
+        """A line for each invalid value: too few samples, or a negative seed."""
         if self.samples < 1:
             yield f"--samples: expected at least 1, found {self.samples}"
         if self.seed < 0:
@@ -103,6 +104,7 @@ class DynamicsOptions(SampledOptions):
     """Largest lag of the autocorrelation, in time steps."""
 
     def errors(self) -> Iterator[str]:
+        """A line for each invalid value, those of the samples included; an input file is checked when it is read."""
         yield from super().errors()
         if not 2 <= self.steps <= MOST_STEPS:
             yield f"--steps: expected 2 to {MOST_STEPS} time steps, found {self.steps}"
@@ -127,6 +129,7 @@ class RateOptions(SampledOptions):
     """A neuron is saturated if it fires at more than this share of all time steps."""
 
     def errors(self) -> Iterator[str]:
+        """A line for each invalid value; the threshold of saturation is in (0, 1)."""
         yield from super().errors()
         if not 0.0 < self.saturated_above < 1.0:
             yield f"--saturated-above: expected a share in (0, 1), found {self.saturated_above}"
@@ -160,6 +163,7 @@ class InferenceOptions(SampledOptions):
     """Also write the network with the most accurate hard reset as a NIR graph to this file."""
 
     def errors(self) -> Iterator[str]:
+        """A line for each invalid value; resets are finite here, and compared with the run's threshold later."""
         yield from super().errors()
         if not self.resets:
             yield "--resets: expected at least one value, found none"
@@ -210,6 +214,7 @@ class RobustnessOptions(SampledOptions):
     """Other T (default: half and twice the trained one)."""
 
     def errors(self) -> Iterator[str]:
+        """A line for each invalid value: no kinds, a level outside its range, or T below 1."""
         yield from super().errors()
         if not self.kinds:
             yield "--kinds: expected at least one, found none"

@@ -87,6 +87,7 @@ class Convergence:
 
     @property
     def converged(self) -> bool:
+        """Whether the training accuracy is fitted or flat, so that more epochs would change little."""
         return self.state in ("fitted", "flat")
 
     @property

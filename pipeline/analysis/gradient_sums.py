@@ -59,8 +59,10 @@ class Reach:
 
 @dataclass(frozen=True)
 class LayerGradients:
-    """The gradient with respect to the potentials u[t] of one layer. Root mean squares (rms) are over all time steps,
-    samples and neurons, in the unit of the loss per unit of the potential.
+    """The gradient with respect to the potentials u[t] of one layer.
+
+    Root mean squares (rms) are over all time steps, samples and neurons, in the unit of the loss per unit of the
+    potential.
 
     Attributes:
         layer: Name of the layer.

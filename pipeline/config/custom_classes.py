@@ -148,8 +148,10 @@ def _required(make: Callable[..., Any]) -> list[str]:
 
 
 def outside_sources(config: RunConfig) -> dict[str, dict[str, Any]]:
-    """The custom code of a run, by field path: `file` and `sha256` of the file that defines the class, and `imports`,
-    path to SHA-256, of the user's files that it imports; see `pipeline.config.imported_files`.
+    """The custom code of a run, by field path.
+
+    Each entry has `file` and `sha256` of the file that defines the class, and `imports`, path to SHA-256, of the user's
+    files that it imports; see `pipeline.config.imported_files`.
 
     Code that is in no file of its own has a name in place of the file, and the hash of the code itself. A registered
     function that carries values, such as a closure, also has `values`: a name for them, and their hash.

@@ -209,7 +209,11 @@ def _run_paths() -> Mapping[str, Any]:
 
 
 def override(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
-    """A copy with the fields at these paths replaced.
+    """Return a copy of a configuration with some fields replaced.
+
+    Args:
+        config: The configuration, which does not change.
+        changes: New values by field path, such as ``{"neuron.tau": 2.0, "batch_size": 16}``.
 
     Raises:
         ConfigError: With every unknown path, every value of another type, and every value out of range.
@@ -278,6 +282,7 @@ def typed_value(value: Any, hint: Any) -> tuple[Any, bool]:
 
 
 def describe_type(hint: Any) -> str:
+    """The type of a field as an error message names it, such as "a whole number or null"."""
     origin = typing.get_origin(hint)
     if origin is Literal:
         return "one of " + ", ".join(str(choice) for choice in typing.get_args(hint))

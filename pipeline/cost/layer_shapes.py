@@ -39,14 +39,17 @@ class LayerShape:
 
     @property
     def input_elements(self) -> int:
+        """Number of input elements per image and time step."""
         return math.prod(self.inputs)
 
     @property
     def output_elements(self) -> int:
+        """Number of output elements per image and time step."""
         return math.prod(self.outputs)
 
     @property
     def channels_out(self) -> int:
+        """Number of output channels, or of output features of a linear layer."""
         return self.outputs[0]
 
     @property

@@ -107,6 +107,7 @@ class Operations:
 
     @property
     def neurons(self) -> int:
+        """Number of neurons."""
         return sum(layer.outputs for layer in self.of("neuron"))
 
 
@@ -197,6 +198,7 @@ def macs_per_step(operations: Operations, per_neuron: int) -> int:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
+    """A context with the network in evaluation mode; its state is reset on entry and exit."""
     trains = [module for module in network.modules() if module.training]
     network.eval()
     reset_network(network)

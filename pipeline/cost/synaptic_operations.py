@@ -120,6 +120,7 @@ class SynapseCounter:
 
     @property
     def mask(self) -> torch.Tensor | None:
+        """The steps of the next forward pass that count; setting it, also to None, starts that pass."""
         return self._mask
 
     @mask.setter

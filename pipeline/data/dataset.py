@@ -30,7 +30,8 @@ class FrameDataset(Dataset[tuple[torch.Tensor, int]]):
         indices: Sequence[int] | NDArray[Any] | None = None,
         config: InputConfig | None = None,
     ) -> None:
-        """
+        """Make a data set of some or all samples of a source.
+
         Args:
             frames: `preprocess.open_frames(path)`, `EventFrames`, or `RepeatedImages`.
             indices: Sample numbers, such as those of a split; all samples if None.

@@ -89,7 +89,8 @@ class FrameLoader:
         mixing_epochs: int | None = None,
         group: Group | None = None,
     ) -> None:
-        """
+        """Make a loader of batches on a device.
+
         Args:
             frames: Source of the frames.
             indices: Sample numbers.

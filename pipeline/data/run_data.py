@@ -39,6 +39,7 @@ class RunData:
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Class names, by class number."""
         return self.frames.classes
 
     @property

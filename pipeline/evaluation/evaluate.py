@@ -54,6 +54,7 @@ class Evaluation:
 
     @property
     def correct(self) -> int:
+        """Number of samples that are classified correctly."""
         return int((self.predictions == self.labels).sum())
 
     @property

@@ -88,5 +88,6 @@ class ReadNetwork(nn.Module):
         self.graph = import_from_nir(path, dt=TIME_STEP_S, device=str(device), step_mode="m")
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Run the graph on frames (T, B, channels, H, W); returns the logits (T, B, classes)."""
         logits, _ = self.graph(frames)
         return logits

@@ -45,6 +45,7 @@ class Form(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor) -> Form:
+        """The form of a tensor (T, B, C, H, W), with the largest unit up to 8 that divides H * W."""
         steps, images, channels, height, width = x.shape
         unit = math.gcd(height * width, 8)
         return cls(steps, images, channels, height * width // unit, unit, is_repeated(x))

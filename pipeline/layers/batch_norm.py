@@ -143,4 +143,5 @@ class SequenceBatchNorm(nn.BatchNorm2d):
         return out
 
     def extra_repr(self) -> str:
+        """Number of channels and mode, for PyTorch's ``repr`` of the module."""
         return f"{self.num_features}, mode={self.mode!r}"

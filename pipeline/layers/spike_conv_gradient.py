@@ -123,8 +123,11 @@ def _list_channels(
     lists: Any,
     n: int,
 ) -> None:
-    """Sort a band's spikes by channel, into lists[n:]: channel c's are lists[starts[first + c]:starts[first + c + 1]],
-    each the position of its pixel in a copy with borders, in eighths of the position's 64 bytes."""
+    """Sort a band's spikes by channel, into lists[n:].
+
+    Channel c's are lists[starts[first + c]:starts[first + c + 1]], each the position of its pixel in a copy with
+    borders, in eighths of the position's 64 bytes.
+    """
     # Counts are stored one entry later, because filling moves each start to its end, the start of the next one.
     starts[first : first + entries] = 0
     for k in range(ends[pixels]):

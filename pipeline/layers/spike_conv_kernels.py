@@ -128,8 +128,10 @@ def pack_weights(
 def list_pixels(
     words: Any, places: Any, a_pixel: int, w0: int, w1: int, pixel: int, pixels: int, ends: Any, cells: Any
 ) -> None:
-    """List the spikes of channels 16 w0 .. 16 w1 - 1 of `pixels` pixels from `pixel`: those of the k-th pixel are
-    cells[ends[k]:ends[k + 1]], as channel - 16 w0 in list steps."""
+    """List the spikes of channels 16 w0 .. 16 w1 - 1 of `pixels` pixels from `pixel`.
+
+    Those of the k-th pixel are cells[ends[k]:ends[k + 1]], as channel - 16 w0 in list steps.
+    """
     n = 0
     ends[0] = 0
     for k in range(pixels):

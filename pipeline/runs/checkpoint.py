@@ -42,6 +42,7 @@ class Best:
     loss: float = float("inf")
 
     def is_beaten_by(self, accuracy: float, loss: float) -> bool:
+        """Whether an epoch with this accuracy and loss is selected in place of this one."""
         return is_better(accuracy, loss, than=(self.accuracy, self.loss))
 
 

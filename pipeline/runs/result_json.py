@@ -1,6 +1,8 @@
-"""The types of what a run writes: `ResultJson` for ``result.json``, `EvaluationJson` for ``evaluation.json``,
-`EnvironmentJson` for ``environment.json``, `MetricsRow` and `TimingRow` for a line of ``metrics.jsonl`` and
-``timings.jsonl``. `ResultJson` and `EnvironmentJson` are checked where a run is opened.
+"""The types of what a run writes.
+
+They are `ResultJson` for ``result.json``, `EvaluationJson` for ``evaluation.json``, `EnvironmentJson` for
+``environment.json``, `MetricsRow` and `TimingRow` for a line of ``metrics.jsonl`` and ``timings.jsonl``. `ResultJson`
+and `EnvironmentJson` are checked where a run is opened.
 
 They are dictionaries with known keys, so that files are read and written as plain JSON: `train_run` returns a
 `ResultJson`, and `Run.result` is one. Keys of class `total=False` or marked `NotRequired` are missing without a test

@@ -21,7 +21,8 @@ class Lamb(torch.optim.Optimizer):
     """
 
     def __init__(self, parameters: Iterable[torch.Tensor] | list[dict[str, Any]], lr: float, weight_decay: float):
-        """
+        """Make an optimiser without state; moments are allocated at the first step.
+
         Args:
             parameters: Tensors to optimise, or groups of them with a `weight_decay` of their own.
             lr: Learning rate.

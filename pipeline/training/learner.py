@@ -56,6 +56,7 @@ class Learner:
         return self.network if self._average is None else self._average.module
 
     def set_learning_rate(self, rate: float) -> None:
+        """Set the learning rate of all parameter groups, from the next optimiser step on."""
         for group in self._optimiser.param_groups:
             group["lr"] = rate
 

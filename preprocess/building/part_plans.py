@@ -36,6 +36,7 @@ class PartPlan:
     size: int
 
     def path(self, folder: Path) -> Path:
+        """The part's HDF5 file in the folder of all parts."""
         return folder / f"{self.id}.h5"
 
 

@@ -29,7 +29,8 @@ class SegmentWriter:
     """Writer of segments into an HDF5 file."""
 
     def __init__(self, file: NewFile, dtype: Any) -> None:
-        """
+        """Create the empty columns in the file.
+
         Args:
             file: The file to fill.
             dtype: Type of the addresses.

@@ -33,7 +33,8 @@ class Workers:
     """A pool of processes or threads for `map`; with a count of 1 the builder works alone."""
 
     def __init__(self, count: int, kind: Literal["processes", "threads"] = "processes") -> None:
-        """
+        """Describe a pool; entering its context starts the workers.
+
         Args:
             count: Number of workers, including the builder.
             kind: Threads start faster, but only help if the work releases the GIL.

@@ -72,6 +72,7 @@ class User:
 
     @staticmethod
     def random(rng: np.random.Generator) -> User:
+        """Draw a user: sizes, and a centre within 4 pixels of the sensor's."""
         middle = DVS128_SIZE / 2 + rng.uniform(-4, 4, 2)
         return User(rng.uniform(7, 10), rng.uniform(36, 42), float(middle[0]), float(middle[1]))
 

@@ -61,6 +61,7 @@ class User:
 
     @staticmethod
     def random(rng: np.random.Generator, among: Difficulty = PLAIN) -> User:
+        """Draw a user uniformly from the ranges of a difficulty."""
         return User(
             radius=rng.uniform(*among.radius),
             seconds=rng.uniform(*among.seconds),

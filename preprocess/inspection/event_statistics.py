@@ -44,6 +44,7 @@ class Survey:
 
     @property
     def duration_us(self) -> int:
+        """Time from the start to the end in µs."""
         return self.end_us - self.start_us
 
     @property

@@ -69,6 +69,7 @@ def verify_recordings(store: CacheFile, name: str, progress: Progress) -> Verifi
 
 
 def stored_sources(store: CacheFile) -> list[Source]:
+    """The recordings that a store was built from; raises a `CacheError` if the list cannot be read."""
     try:
         with h5py.File(store.path, "r") as file:
             return read_sources(file["sources"])

@@ -36,6 +36,7 @@ class Steps:
 
     @property
     def longest(self) -> int:
+        """Number of frames of the longest sample, T of the cache."""
         return int(self.lengths.max())
 
     def seals(self, binning: Binning) -> dict[str, str]:

@@ -79,7 +79,8 @@ class EventFrames:
     """
 
     def __init__(self, store: EventStore, binning: Binning, *, progress: Progress | None = None) -> None:
-        """
+        """Bind a store to a binning.
+
         Args:
             store: The events.
             binning: The rule. If T varies or events may be in no frame, the times of all samples are read once, here.

@@ -21,10 +21,14 @@ class RepeatedImages:
     """
 
     def __init__(self, store: ImageStore, timesteps: int) -> None:
-        """
+        """Bind a store to a number of time steps.
+
         Args:
             store: The images.
-            timesteps: T.
+            timesteps: T, at least 1.
+
+        Raises:
+            ConfigError: If T is less than 1.
         """
         self.store = store
         self.binning = Binning(timesteps)

@@ -28,6 +28,7 @@ class Lines(Progress):
 
     @contextlib.contextmanager
     def task(self, name: str, total: float, unit: str) -> Iterator[Advance]:
+        """One task, whose line is printed only at its end, with the time that it took."""
         start = time.perf_counter()
         yield lambda amount: None
         self.note(f"{name}: {total:,.0f} {unit} in {time.perf_counter() - start:.1f} s")
@@ -37,12 +38,14 @@ class Bars(Progress):
     """For a terminal: a bar for each task, with the remaining time."""
 
     def note(self, line: str) -> None:
+        """Print a message above the bars."""
         from rich.console import Console
 
         Console(stderr=True).print(f"spikeloom: {line}", markup=False, highlight=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def task(self, name: str, total: float, unit: str) -> Iterator[Advance]:
+        """One task, whose bar disappears at its end."""
         from rich import progress as rich_progress
         from rich.console import Console
 

@@ -13,13 +13,16 @@ class HasAccuracy(Protocol):
     """An accuracy and the ends of its interval, as fractions."""
 
     @property
-    def accuracy(self) -> float: ...
+    def accuracy(self) -> float:
+        """Accuracy as a fraction."""
 
     @property
-    def low(self) -> float: ...
+    def low(self) -> float:
+        """Lower end of its interval, a fraction."""
 
     @property
-    def high(self) -> float: ...
+    def high(self) -> float:
+        """Upper end of its interval, a fraction."""
 
 
 def draw_accuracies(

@@ -186,6 +186,7 @@ class TrialSite:
 
     @property
     def folder(self) -> Path:
+        """The trial's run folder, ``trials/<trial>`` below the root."""
         return self.root / "trials" / self.trial
 
     def fetch(self, trial: str | None = None) -> None:

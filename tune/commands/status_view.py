@@ -61,6 +61,7 @@ class Status:
     untested: bool = False
 
     def count(self, status: str) -> int:
+        """Number of trials with a status."""
         return sum(row["status"] == status for row in self.rows)
 
     def table(self) -> Table:

@@ -105,10 +105,12 @@ class PairedDifference:
 
     @property
     def values(self) -> list[float]:
+        """The differences, in the order of `by_seed`."""
         return list(self.by_seed.values())
 
     @property
     def label(self) -> str:
+        """Both arms as tables name them, "CLIF − LIF"."""
         return f"{self.arm.label} − {self.minus.label}"
 
     @cached_property

@@ -207,6 +207,7 @@ class Comparison:
 
     @property
     def labels(self) -> list[str]:
+        """The arms as tables name them, in their order."""
         return [arm.label for arm in self.arms]
 
     @property

@@ -50,6 +50,7 @@ class Conclusion:
 
     @property
     def emulated(self) -> bool:
+        """Whether the recordings of any setting are emulated."""
         return any(result.emulated for result in self.results)
 
     @property
@@ -74,6 +75,7 @@ class Conclusion:
 
     @property
     def differences(self) -> list[tuple[SettingResult, Difference]]:
+        """Every difference with its setting, in the order of the settings."""
         return [(result, difference) for result in self.results for difference in result.differences]
 
     @cached_property

@@ -140,6 +140,7 @@ class Difference(PairedDifference):
 
     @property
     def effect(self) -> float | None:
+        """Effect size d_z with Hedges' correction; see `tune.stats.summary.effect_size`."""
         return effect_size(self.values)
 
     def detectable(self, comparisons: int) -> float | None:
@@ -187,6 +188,7 @@ class SettingResult:
 
     @property
     def config(self) -> RunConfig:
+        """Configuration of the setting, which every arm changes."""
         return self.setting.config
 
     @property
@@ -218,6 +220,7 @@ class SettingResult:
 
     @property
     def selection(self) -> str:
+        """How the evaluated epoch was selected, for people."""
         return SELECTIONS[self.config.selection]
 
 

@@ -35,6 +35,7 @@ class DrawnSeed(int):
     split: str
 
     def __new__(cls, position: int, seed: int, split: str) -> DrawnSeed:
+        """Make an integer, the position, that also has a seed and a split."""
         found = super().__new__(cls, position)
         found.seed, found.split = seed, split
         return found

@@ -24,6 +24,7 @@ class ConcurrencyLimit:
         self._next = time.monotonic() + _NODES_S
 
     def __call__(self) -> int:
+        """The number of trials that may run now, at least 1; counts the machines again after 10 s."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _NODES_S
             resources = self._resources

@@ -114,7 +114,8 @@ class FinalRuns:
     """
 
     def __init__(self, parts: Sequence[RunConfig], seeds: Sequence[int], folder: Path) -> None:
-        """
+        """Make the configurations of all parts of all seeds.
+
         Args:
             parts: The parts in order, each with the epoch at which it ends.
             seeds: The seeds, each of which has one run.
@@ -136,10 +137,12 @@ class FinalRuns:
 
     @property
     def open(self) -> Sequence[RunConfig]:
+        """Empty: `ask` also provides the runs that an earlier session did not finish."""
         return ()
 
     @property
     def exhausted(self) -> bool:
+        """Whether every seed has ended: its last part is done, or a part failed in this session."""
         return all(self._next(k) is None for k in range(len(self.last)))
 
     def _next(self, k: int) -> RunConfig | None:

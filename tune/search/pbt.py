@@ -48,6 +48,7 @@ class PopulationTrials:
 
     @property
     def configs(self) -> Sequence[RunConfig]:
+        """The members of every generation so far, in order."""
         return self.search.configs()
 
     @property
@@ -62,6 +63,7 @@ class PopulationTrials:
 
     @property
     def exhausted(self) -> bool:
+        """Whether all generations have been proposed, or every member of the latest one failed."""
         return self._generation >= self._generations or self._all_failed()
 
     def _all_failed(self) -> bool:

@@ -70,6 +70,7 @@ class Findings:
         return pareto_front(self.ranked, self.search.objectives)
 
     def count(self, status: str) -> int:
+        """Number of trials with a status."""
         return sum(row["status"] == status for row in self.rows)
 
     def counts(self) -> dict[str, int]:

@@ -51,12 +51,14 @@ class TpeTrials:
 
     @property
     def configs(self) -> Sequence[RunConfig]:
+        """The runs of every trial proposed so far, in order."""
         return self.search.configs()
 
     open = configs
 
     @property
     def exhausted(self) -> bool:
+        """Whether as many trials as requested, or all points of the space, have been proposed."""
         return self._out_of_points or len(self.search.trials) >= self.search.samples
 
     def ask(self) -> Sequence[RunConfig]:

@@ -118,6 +118,7 @@ Dimension = Choice | Range
 
 
 def listed(values: tuple[Any, ...]) -> str:
+    """Values as an entry of `--space` lists them: separated by commas, None as ``none``."""
     return ",".join("none" if value is None else str(value) for value in values)
 
 

@@ -186,6 +186,7 @@ class LiveTable(TrialView):
         self._live.__exit__(*details)
 
     def note(self, line: str) -> None:
+        """Print a message above the table, unless the table shows it already."""
         # The table shows trials that end well; there is no room for the cause of a failure.
         if not line.startswith("trial ") or ": failed: " in line or ": its process" in line:
             self._live.console.print(f"spikeloom: {line}", markup=False, highlight=False, soft_wrap=True)

@@ -51,6 +51,7 @@ class DatasetConfig:
         return Resampling(self.split_seed, self.fold, self.folds)
 
     def errors(self) -> Iterator[str]:
+        """A line for every field that is out of range, or that the split would ignore."""
         if not self.name or "/" in self.name:
             yield f"dataset.name: expected a cache name such as n-mnist, found '{self.name}'"
         if not 0.0 < self.validation_fraction < 1.0:

@@ -44,6 +44,7 @@ class InputConfig:
         return self.encoding == "direct"
 
     def errors(self) -> Iterator[str]:
+        """A line for every field that is out of range or that the encoding excludes."""
         if self.size is not None and self.size < 1:
             yield f"input.size: expected at least 1 pixel, found {self.size}"
         if self.encoding == "pil-la" and self.polarity != "split":

@@ -31,6 +31,7 @@ class LossConfig:
     loss.last_steps): their number k, or T, which makes gradients k / T times as large. Only with readout per-step."""
 
     def errors(self) -> Iterator[str]:
+        """A line for every field that is out of range."""
         if not 0.0 <= self.mse_weight <= 1.0:
             yield f"loss.mse_weight: expected a share in [0, 1], found {self.mse_weight}"
         if not 0.0 <= self.label_smoothing < 1.0:

@@ -29,6 +29,7 @@ class NetworkConfig:
     as in their Spiking-VGG. torch: PyTorch's own, as in their and PSN's VGGSNN."""
 
     def errors(self) -> Iterator[str]:
+        """A line for every field that is out of range."""
         if not 0 < self.width < math.inf:
             yield f"network.width: expected more than 0, found {self.width}"
         if not 0.0 <= self.dropout < 1.0:

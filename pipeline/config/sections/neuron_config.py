@@ -46,6 +46,7 @@ class NeuronConfig:
     frames."""
 
     def errors(self) -> Iterator[str]:
+        """A line for every field that is out of range or that the neuron does not have."""
         if not 1.0 < self.tau < math.inf:
             yield f"neuron.tau: expected more than 1 time step, found {self.tau}"
         if not 0 < self.alpha < math.inf:

@@ -30,6 +30,7 @@ class OptimiserConfig:
     over about 100 steps (default: no averaging)."""
 
     def errors(self) -> Iterator[str]:
+        """A line for every field that is out of range."""
         if not 0 < self.learning_rate < math.inf:
             yield f"optimiser.learning_rate: expected more than 0, found {self.learning_rate}"
         if not 0.0 <= self.momentum < 1.0:

@@ -42,6 +42,7 @@ class ScheduleConfig:
         return self.epochs if self.stop_epoch is None else self.stop_epoch
 
     def errors(self) -> Iterator[str]:
+        """A line for every field that is out of range; the ranges of several depend on the number of epochs."""
         if self.epochs < 1:
             yield f"schedule.epochs: expected at least 1, found {self.epochs}"
         if not 0 <= self.warmup_epochs < max(self.epochs, 1):

@@ -1,6 +1,6 @@
-"""The header of an AEDAT 4 file: how packets are compressed, which streams there are, and where the packets end.
+r"""The header of an AEDAT 4 file: how packets are compressed, which streams there are, and where the packets end.
 
-    #!AER-DAT4.0\\r\\n
+    #!AER-DAT4.0\r\n
     FlatBuffer IOHE, after its size u32: compression i32, position of the table of packets i64, XML text
 
 The text describes every stream in a node of its own below ``outInfo``: its type (``typeIdentifier``, of which ``EVTS``

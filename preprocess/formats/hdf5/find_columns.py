@@ -147,9 +147,7 @@ def _mvsec(file: h5py.File, options: ReadOptions) -> Hdf5Columns | None:
 
 
 def _is_asked_for(place: str, options: ReadOptions) -> bool:
-    """Whether no path is given, or that of these events or of the group with them: then the layout's unit, offset and
-    size apply.
-    """
+    """Whether the layout's unit, offset and size apply: no path is given, or that of these events or of their group."""
     return options.hdf5_path is None or options.hdf5_path.strip("/") in (place, place.rpartition("/")[0])
 
 
