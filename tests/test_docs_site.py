@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import re
@@ -100,6 +101,25 @@ def test_the_reference_and_the_overview_have_every_public_name(package: str):
     assert names == importlib.import_module(package).__all__
     text = (DOCS / "api.md").read_text("utf-8")
     assert [name for name in names if not re.search(rf"`(?:{package}\.)?{name}\b", text)] == []
+
+
+def _docstring(home: str) -> str | None:
+    """What the source says of a public name itself, not what it inherits; of a constant, the text below it."""
+    module, _, name = home.rpartition(".")
+    body = ast.parse((REPOSITORY / f"{module.replace('.', '/')}.py").read_text("utf-8")).body
+    for node, below in zip(body, [*body[1:], None], strict=True):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            return ast.get_docstring(node)
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name:
+            return ast.literal_eval(below.value) if isinstance(below, ast.Expr) else None
+    return None
+
+
+@pytest.mark.parametrize("package", site_pages.PACKAGES)
+def test_every_public_name_has_a_docstring_that_starts_with_one_line(package: str):
+    homes = site_pages.public_names(package)
+    first = {name: (_docstring(home) or "").partition("\n")[0] for name, home in homes.items()}
+    assert {name: line for name, line in first.items() if not line.endswith((".", ":")) or len(line) > 120} == {}
 
 
 def test_what_a_page_loads_from_the_network_is_found(tmp_path: Path):

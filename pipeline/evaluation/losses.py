@@ -36,7 +36,7 @@ def spiking_loss(
     *,
     timesteps: int | torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """(1 - lambda) * mean CE(o_t, y) + lambda * MSE(o_t, target), each the mean over time steps and samples.
+    """Return (1 - lambda) * mean CE(o_t, y) + lambda * MSE(o_t, target), each the mean over time steps and samples.
 
     After temporal efficient training (Deng et al., ICLR 2022) as in the CLIF authors' code: the target is 1 for every
     class, as a regulariser, or the one-hot label. If T varies, each sample's mean is over its own steps, so that long

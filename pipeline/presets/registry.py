@@ -125,6 +125,7 @@ PRESETS: dict[str, Preset] = {
     )
     for preset in presets
 }
+"""The presets by name, variants included, in the order of `spikeloom presets --json`."""
 
 
 def find_preset(name: str) -> Preset:

@@ -50,7 +50,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class SourceRecording:
-    """A raw file and its samples; `relative` is its path below the data set's folder."""
+    """A raw file and its samples.
+
+    Attributes:
+        path: The file.
+        relative: Its path below the data set's folder.
+        samples: Its samples.
+    """
 
     path: Path
     relative: str

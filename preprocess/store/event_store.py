@@ -45,6 +45,8 @@ class _Readers:
 def open_events(path: Path | str) -> EventStore:
     """Open an event store, ``CACHE/<name>/events.h5``, or the only one in a folder.
 
+    Its ``read(i)`` returns the `preprocess.Events` of sample i.
+
     Raises:
         CacheError: If it is missing, damaged or of another format, or a folder contains several.
         CacheMismatchError: If another version of the format wrote it.

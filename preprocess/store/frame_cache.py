@@ -33,6 +33,8 @@ LARGEST_CHUNK_BYTES = 64 << 20
 def open_frames(path: Path | str) -> FrameCache:
     """Open a frame cache, ``CACHE/<name>/frames/<binning>.h5``, or the only one in a folder.
 
+    Its ``read(i)`` returns the counts of sample i, shape (T, 2, H, W), in the unsigned type of the cache.
+
     Raises:
         CacheError: If it is missing, damaged or of another format, or a folder contains several.
         CacheMismatchError: If another version of the format wrote it.

@@ -31,6 +31,8 @@ CHANNELS = 3
 def open_images(path: Path | str) -> ImageStore:
     """Open an image store, ``CACHE/<name>/images.h5``, or the only one in a folder.
 
+    `RepeatedImages` makes frames of it, for any T.
+
     Raises:
         CacheError: If it is missing, damaged or of another format, or a folder contains several.
         CacheMismatchError: If another version of the format wrote it.

@@ -106,7 +106,17 @@ def _check_code(path: Path, marker: str, accept: bool) -> tuple[str, ...]:
 
 
 def write_report(folder: Path | str) -> Path:
-    """Write the page alone; see `read_report`, which raises the same."""
+    """Write the page of a run, a search or a comparison, or of a folder that directly contains any of these.
+
+    Args:
+        folder: Its path.
+
+    Returns:
+        The path of the page, ``report.html`` in the folder.
+
+    Raises:
+        RunError: If there is nothing to report, or everything is damaged or its custom files have changed.
+    """
     return read_report(folder).write_page()
 
 
