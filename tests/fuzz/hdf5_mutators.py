@@ -16,8 +16,6 @@ import numpy as np
 
 from preprocess.hdf5_heap import check_heap
 
-Change = Callable[[np.random.Generator, h5py.File], None]
-
 _ODD_NUMBERS = (0, 1, -1, 2, 7, 255, 65_536, 2**31 - 1, -(2**31), 2**40, 2**62, 2**63 - 1, -(2**63))
 _ODD_TEXTS = (
     "",

@@ -57,7 +57,6 @@ class Target:
         read: Called with the path of a file; reads all of it as a user's command does. An AssertionError is a finding.
         prepare: Called once with the working folder, to write the other files that the reader needs.
         mutators: Changes of the structure of such files, besides the changes of bytes.
-        is_bounded: Whether SECURITY.md promises that small files of this kind need little memory.
         makes: Files and folders, relative to the working folder, that reading a valid file may create.
     """
 
@@ -67,7 +66,6 @@ class Target:
     read: Callable[[Path], object]
     prepare: Callable[[Path], None] = _nothing
     mutators: tuple[Mutator, ...] = ()
-    is_bounded: bool = True
     makes: tuple[str, ...] = ()
 
     def contents(self, folder: Path) -> list[bytes]:

@@ -28,7 +28,6 @@ PACKAGES = ("preprocess", "pipeline", "tune")
 # Libraries whose Python code decides about a file together with the product's.
 _LIBRARIES = ("zipfile", "tarfile", "gzip", "pickletools", "rosbags")
 _PEAK = re.compile(rb"VmHWM:\s*(\d+) kB")
-_COMPILED = re.compile(r"^from numba|^import numba|compile_kernel", re.MULTILINE)
 INPUT, HEARTBEAT, TRACE, ENDED = "input", "heartbeat", "trace.txt", "ended"
 
 

@@ -214,11 +214,6 @@ class SettingResult:
         return title_of_split(dataset.split, self.draws) if self.draws else dataset.split_title
 
     @property
-    def about(self) -> str:
-        """Data set, split and T."""
-        return f"{self.dataset}, {self.split_title} split, {self.config.binning.steps_title}"
-
-    @property
     def selection(self) -> str:
         """How the evaluated epoch was selected, for people."""
         return SELECTIONS[self.config.selection]

@@ -44,11 +44,6 @@ class EqualCost:
     accuracy_a: NDArray[np.float64]
     accuracy_b: NDArray[np.float64]
 
-    @property
-    def difference(self) -> NDArray[np.float64]:
-        """A minus B at each cost, float64 (n,)."""
-        return self.accuracy_a - self.accuracy_b
-
 
 def at_equal(
     cost_a: ArrayLike,

@@ -44,10 +44,6 @@ def store(folder: Path, tmp_path_factory) -> EventStore:
     return open_events(build_event_store(find_layout("emulated-cue", folder), tmp_path_factory.mktemp("cache")))
 
 
-def read(path: Path) -> Events:
-    return Events.concatenate(open_recording(path).chunks(), 128, 128)
-
-
 def digests(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 

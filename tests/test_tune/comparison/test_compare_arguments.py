@@ -11,12 +11,7 @@ from preprocess.errors import SpikeloomError
 from preprocess.terminal.command_line import UsageError
 from tune.commands import compare as command
 from tune.comparison.comparison_plan import Comparison
-from tune.resources.allocation import ResourceRequest
-from tune.resources.where_trials_run import ExecutionOptions
 from tune.space.parser import SCORED_ON
-
-# Trials one after another, in one process; nothing is measured before them.
-ONE = ExecutionOptions(request=ResourceRequest(concurrent=1))
 
 
 @pytest.mark.parametrize(

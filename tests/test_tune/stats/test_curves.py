@@ -59,7 +59,6 @@ def test_curves_are_read_at_the_costs_that_both_cover():
     assert found.cost.tolist() == [2, 3]
     assert found.accuracy_a == pytest.approx([0.7, 0.9])
     assert found.accuracy_b == pytest.approx([0.6, 0.7])
-    assert found.difference == pytest.approx([0.1, 0.2])
 
 
 def test_curves_that_do_not_overlap_have_no_equal_cost():
@@ -70,7 +69,7 @@ def test_curves_that_do_not_overlap_have_no_equal_cost():
 def test_curves_that_touch_are_read_where_they_touch():
     found = at_equal([1, 2], [0.5, 0.9], [2, 4], [0.6, 0.8])
     assert found is not None
-    assert (found.cost.tolist(), found.difference) == ([2], pytest.approx([0.3]))
+    assert (found.cost.tolist(), found.accuracy_a, found.accuracy_b) == ([2], [0.9], [0.6])
 
 
 def test_a_single_point_is_read_where_the_other_curve_covers_it():
@@ -90,7 +89,7 @@ def test_nothing_is_extrapolated():
         at_equal([1, 3], [0.5, 0.9], [2, 4], [0.6, 0.8], at=[2.5, 3.5])
     found = at_equal([1, 3], [0.5, 0.9], [2, 4], [0.6, 0.8], at=[2.5])
     assert found is not None
-    assert found.difference == pytest.approx([0.8 - 0.65])
+    assert (found.accuracy_a, found.accuracy_b) == (pytest.approx([0.8]), pytest.approx([0.65]))
 
 
 def test_faulty_cost_curves_are_refused():
@@ -105,11 +104,12 @@ def test_faulty_cost_curves_are_refused():
 
 
 @given(increasing, increasing, st.data())
-def test_swapping_the_curves_flips_the_difference(one: list[int], other: list[int], data: st.DataObject):
+def test_swapping_the_curves_swaps_the_accuracies(one: list[int], other: list[int], data: st.DataObject):
     draw = [data.draw(st.lists(st.floats(0, 1), min_size=len(x), max_size=len(x))) for x in (one, other)]
     found, swapped = at_equal(one, draw[0], other, draw[1]), at_equal(other, draw[1], one, draw[0])
     assert (found is None) == (swapped is None) == (max(one[0], other[0]) > min(one[-1], other[-1]))
     if found is not None and swapped is not None:
         assert found.cost.tolist() == swapped.cost.tolist()
-        assert found.difference == pytest.approx(-swapped.difference)
+        assert found.accuracy_a.tolist() == swapped.accuracy_b.tolist()
+        assert found.accuracy_b.tolist() == swapped.accuracy_a.tolist()
         assert found.cost[0] == max(one[0], other[0]) and found.cost[-1] == min(one[-1], other[-1])
