@@ -116,7 +116,7 @@ def _unpack_tar(archive: Path, folder: Path) -> None:
     with archive.open("rb") as file, _inflated(file) as content, tarfile.open(fileobj=content, mode="r|") as tar:
         for number, member in enumerate(tar):
             _refuse_too_many(archive, number + 1)
-            target = _target(archive, folder, member.name)
+            target = _target(archive, folder, member.name, is_folder=member.isdir())
             if member.isdir():
                 target.mkdir(parents=True, exist_ok=True)
             elif member.isreg():
@@ -139,12 +139,13 @@ def _unpack_zip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as zipped:
         _refuse_too_many(archive, len(zipped.infolist()))
         for member in zipped.infolist():
-            target = _target(archive, folder, member.filename)
+            is_folder = member.filename.endswith("/")
+            target = _target(archive, folder, member.filename, is_folder=is_folder)
             # The upper half is a Unix mode, whose upper four bits distinguish links and devices from files.
             kind = member.external_attr >> 28
             if kind not in (0, 0x4, 0x8):
                 raise _refused(archive, "files and folders only", f"a link or device, '{member.filename[:100]}'")
-            if member.is_dir():
+            if is_folder:
                 target.mkdir(parents=True, exist_ok=True)
             else:
                 with zipped.open(member) as content:
@@ -157,10 +158,12 @@ def _refuse_too_many(archive: Path, members: int) -> None:
         raise _refused(archive, f"at most {MOST_MEMBERS:,} files and folders", "more", hint)
 
 
-def _target(archive: Path, folder: Path, name: str) -> Path:
+def _target(archive: Path, folder: Path, name: str, *, is_folder: bool) -> Path:
     """Return the path of a member in the folder; LayoutError if it would be outside the folder."""
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name:
+    # Archives of `.` list the folder itself.
+    outside = path.is_absolute() or ".." in path.parts or not (path.parts or is_folder)
+    if outside or "\\" in name or "\0" in name or ":" in name:
         raise _refused(archive, "names within its own folder", f"'{name[:100]}'")
     return folder / path
 
@@ -169,6 +172,8 @@ def _write(archive: Path, target: Path, content: IO[bytes], size: int) -> None:
     """Write a member, and check that it has the size that the archive declares."""
     if size > shutil.disk_usage(archive.parent).free:
         raise _refused(archive, "files that fit on the disk", f"one of {size:,} bytes, '{target.name[:100]}'")
+    if target.exists():
+        raise _refused(archive, "another name for each file", f"'{target.name[:100]}' twice")
     target.parent.mkdir(parents=True, exist_ok=True)
     written = 0
     # Exclusive mode, so that no member replaces another.

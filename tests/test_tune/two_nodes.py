@@ -149,9 +149,12 @@ def machines(count: int = 2) -> Iterator[list[Machine]]:
         shutil.rmtree(root)
 
 
-def wait_for(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
-    end = time.monotonic() + patience_s
+def wait_for(condition: Callable[[], object], what: str, search: subprocess.Popen[str]) -> None:
+    """Wait for what becomes true while a search runs."""
+    end = time.monotonic() + PATIENCE_S
     while not condition():
+        if search.poll() is not None:
+            raise AssertionError(f"the search ended before {what}:\n{search.communicate()[1]}")
         assert time.monotonic() < end, f"{what} takes too long"
         time.sleep(0.1)
 

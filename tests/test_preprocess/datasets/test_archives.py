@@ -47,15 +47,22 @@ def unix(name: str, mode: int) -> zipfile.ZipInfo:
     return info
 
 
+def folders(inside: str, end: str) -> list[tuple[tarfile.TarInfo | str, bytes]]:
+    """The member for the folder of the others, as `tar` and `zip` write it; none for the top."""
+    return [] if not inside else [(inside if end == "zip" else special(inside.rstrip("/"), tarfile.DIRTYPE), b"")]
+
+
 def listing(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
 @pytest.mark.parametrize("end", ["tar.gz", "zip"])
-@pytest.mark.parametrize("inside", ["", "set/"])
+@pytest.mark.parametrize("inside", ["", "./", "set/"])
 def test_an_archive_becomes_a_folder_of_its_name(tmp_path: Path, end: str, inside: str):
     make = zipped if end == "zip" else tar
-    path = make(tmp_path / f"set.{end}", [(f"{inside}a/b.bin", b"12345"), (f"{inside}c.txt", b"")])
+    path = make(
+        tmp_path / f"set.{end}", [*folders(inside, end), (f"{inside}a/b.bin", b"12345"), (f"{inside}c.txt", b"")]
+    )
     said: list[str] = []
     folder = unpack_archive(path, None, said.append)
     assert folder == tmp_path / "set" and said == [f"{path}: unpacking into {folder}"]
@@ -75,7 +82,10 @@ EVIL: list[tuple[str, Callable[[Path], Path], str]] = [
     ("zip up", lambda p: zipped(p / "s.zip", [("../evil", b"x")]), "found '../evil'"),
     ("zip drive", lambda p: zipped(p / "s.zip", [("C:evil", b"x")]), "found 'C:evil'"),
     ("zip link", lambda p: zipped(p / "s.zip", [(unix("l", stat.S_IFLNK | 0o777), b"/etc")]), "a link or device, 'l'"),
-    ("twice", lambda p: tar(p / "s.tar.gz", [("a", b"x"), ("a", b"y")]), "cannot be unpacked (File exists)"),
+    ("zip without a name", lambda p: zipped(p / "s.zip", [(zipfile.ZipInfo(""), b"x")]), "own folder, found ''"),
+    ("zip itself", lambda p: zipped(p / "s.zip", [(".", b"x")]), "own folder, found '.'"),
+    ("itself", lambda p: tar(p / "s.tar.gz", [(".", b"x")]), "own folder, found '.'"),
+    ("twice", lambda p: tar(p / "s.tar.gz", [("a", b"x"), ("a", b"y")]), "another name for each file, found 'a' twice"),
 ]
 
 

@@ -115,12 +115,13 @@ def test_trials_of_a_lost_machine_go_on_from_their_checkpoint_elsewhere(data: Pa
 
 def lose_worker(head: Machine, worker: Machine, address: str) -> None:
     space = ["--space", "neuron.tau=1.5,2,3"]
-    search = head.start(sys.executable, "-m", "tune", *words(head, address, "s", *space, config="long"))
+    search = head.start(sys.executable, "-m", "tune", *words(head, address, "s", *space, config="longest"))
+    # Trials leave the worker at their end: they take long enough to be seen on a busy machine.
     away = f"find {worker.own}/t -name metrics.jsonl"
-    wait_for(lambda: worker.shell(away), "a trial on the worker")
+    wait_for(lambda: worker.shell(away), "a trial on the worker", search)
     trial = Path(worker.shell(away)).parent.name
     home = f"{head.own}/s/trials/{trial}"
-    wait_for(lambda: int(head.shell(f"cat {home}/metrics.jsonl 2>/dev/null | wc -l")) >= 5, "five epochs")
+    wait_for(lambda: int(head.shell(f"cat {home}/metrics.jsonl 2>/dev/null | wc -l")) >= 5, "five epochs", search)
     worker.lose()
     out, err = search.communicate(timeout=PATIENCE_S)
     assert search.returncode == 0, err
@@ -141,7 +142,7 @@ def test_search_goes_on_with_another_head_and_once_more(data: Path):
         search = head.start(
             sys.executable, "-m", "tune", *words(head, address, "s", "--space", "neuron.tau=1.5,2,3", config="long")
         )
-        wait_for(lambda: len(records(head, "s")) >= 1, "a finished trial")
+        wait_for(lambda: len(records(head, "s")) >= 1, "a finished trial", search)
         finished = {record["trial"]: record["ended"] for record in records(head, "s")}
         lost = time.monotonic()
         # The head's own processes, not the driver that runs on the same machine.
@@ -171,7 +172,7 @@ def test_search_that_was_stopped_is_resumed_and_leaves_nothing_on_the_worker(pai
     head, worker, address = pair
     space = ["--space", "neuron.tau=1.5,2,3"]
     search = head.start(sys.executable, "-m", "tune", *words(head, address, "stopped", *space, config="long"))
-    wait_for(lambda: worker.shell(f"find {worker.own}/t -name checkpoint.pt"), "a trial on the worker")
+    wait_for(lambda: worker.shell(f"find {worker.own}/t -name checkpoint.pt"), "a trial on the worker", search)
     # To the driver, not to what starts it in the machine's namespace.
     (driver,) = [process for process in head.processes() if b"--out" in arguments(process)]
     os.kill(driver, signal.SIGINT)
@@ -280,7 +281,7 @@ def test_machine_that_joins_later_trains_and_fetches_by_itself(data: Path):
         taus = [1.5 + 0.25 * k for k in range(16)]
         space = ["--space", f"neuron.tau={','.join(map(str, taus))}"]
         search = head.start(sys.executable, "-m", "tune", *words(head, address, "s", *space, config="longest"))
-        wait_for(lambda: head.shell(f"ls {head.own}/s/trials 2>/dev/null | wc -l") != "0", "the first trial")
+        wait_for(lambda: head.shell(f"ls {head.own}/s/trials 2>/dev/null | wc -l") != "0", "the first trial", search)
         code, _, err = worker.spikeloom("cluster", "up", "--address", address, "--cpus", 1)
         assert code == 0, err
         _, err = search.communicate(timeout=PATIENCE_S)
@@ -364,7 +365,7 @@ def test_full_disk_loses_no_finished_trial_and_leaves_no_half_file(data: Path):
         place = ["--config", own / "long.json", "--cache", own / "cache", "--out", own / "s"]
         others = ["--space", "neuron.tau=1.5,2,3", "--scheduler", "none", "--final-seeds", "0", "--concurrent", "1"]
         search = head.start(sys.executable, "-m", "tune", "tune", *place, *others)
-        wait_for(lambda: len(records(head, "s")) >= 1, "a finished trial")
+        wait_for(lambda: len(records(head, "s")) >= 1, "a finished trial", search)
         finished = {record["trial"]: record["ended"] for record in records(head, "s")}
         head.shell(f"head -c 20m /dev/zero > {own}/s/filler 2>/dev/null; true")
         _, err = search.communicate(timeout=PATIENCE_S)
