@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,11 @@ def decode_image(path: Path, content: bytes, height: int, width: int) -> NDArray
     from PIL import UnidentifiedImageError
 
     try:
-        with pillow.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
+        with warnings.catch_warnings():
+            # Of a large size, which is refused below.
+            warnings.simplefilter("ignore", pillow.DecompressionBombWarning)
+            opened = pillow.open(io.BytesIO(content), formats=("JPEG", "PNG"))
+        with opened as image:
             # Known before anything is decoded.
             if (image.height, image.width) != (height, width):
                 raise RecordingError(
