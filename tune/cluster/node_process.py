@@ -90,6 +90,16 @@ def _read_state() -> Member | None:
         return None
 
 
+def check_state() -> None:
+    """Raise a ClusterError if the file that records the member exists, but cannot be read as this user's."""
+    path = state_file()
+    if os.path.lexists(path) and _read_state() is None:
+        raise ClusterError(
+            f"{path}: expected the record of a cluster process that this user started, found another file. "
+            "List Ray's processes (ps -ef | grep ray), stop those that are left, and remove the file."
+        )
+
+
 def _write_state(member: Member) -> None:
     path = state_file()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL

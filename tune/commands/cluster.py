@@ -77,15 +77,14 @@ def _up(arguments: Arguments) -> None:
 
 
 def _down() -> None:
-    from tune.cluster.head_node import ClusterError
-    from tune.cluster.node_process import forget_dead, read_member, stop_member
+    from tune.cluster.node_process import check_state, forget_dead, read_member, stop_member
 
+    check_state()
     member = read_member()
     if member is None:
         forget_dead()
-        raise ClusterError(
-            "expected a cluster process that spikeloom cluster up started on this machine, found none. Nothing to stop."
-        )
+        print(f"Nothing to stop: no process that {PROG} up started runs on this machine.")
+        return
     stop_member(member)
     print(f"This machine, the {member.role} of {member.address}, has left the cluster.")
 
