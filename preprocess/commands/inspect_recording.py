@@ -79,16 +79,23 @@ def run(argv: list[str]) -> None:
 
     path, size = arguments.file.expanduser().absolute(), arguments.sensor_size
     found = inspect_file(path, sample=arguments.sample, size=size, options=arguments.read_options())
+    written: dict[str, str] = {}
     if arguments.plot is not None:
-        found.draw(arguments.plot.expanduser().absolute())
+        picture = arguments.plot.expanduser().absolute()
+        found.draw(picture)
+        written["picture"] = str(picture)
     if arguments.animate is not None:
-        found.animate(arguments.animate.expanduser().absolute(), arguments.slower)
+        film = arguments.animate.expanduser().absolute()
+        found.animate(film, arguments.slower)
+        written["animation"] = str(film)
     if arguments.json:
-        print(json.dumps(found.facts))
+        print(json.dumps(found.facts | written))
     else:
         print(found.facts["path"])
         for name, text in _lines(found.facts):
             print(f"  {name:<12}  {text}")
+        for what, file in written.items():
+            print(f"{what}: {file}")
 
 
 def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:

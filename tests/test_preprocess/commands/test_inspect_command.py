@@ -198,6 +198,18 @@ def test_pictures_of_one_event_and_of_wild_times(tmp_path: Path, capsys):
         assert pixels(picture).shape[0] > 500
 
 
+def test_what_is_written_is_printed(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = (cache / "events.h5", "--plot", "a.png", "--animate", "a.gif")
+    assert run(*words) == 0
+    printed = capsys.readouterr()
+    assert printed.out.endswith(f"\npicture: {tmp_path / 'a.png'}\nanimation: {tmp_path / 'a.gif'}\n")
+    found = answer(capsys, *words)
+    assert found["picture"] == str(tmp_path / "a.png") and found["animation"] == str(tmp_path / "a.gif")
+    assert run(cache / "events.h5") == 0
+    assert "picture: " not in capsys.readouterr().out
+
+
 def test_an_unwritable_or_misnamed_picture_is_refused(cache: Path, tmp_path: Path, capsys):
     (tmp_path / "file").write_text("")
     store = cache / "events.h5"
