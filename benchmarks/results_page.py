@@ -15,7 +15,7 @@ from tune.comparison.captions import about_figure, data_title
 from tune.comparison.comparison_plan import Comparison, read_comparison
 from tune.comparison.comparison_tables import accuracy_table, difference_table, equal_cost_table
 from tune.comparison.conclusions import Conclusion, conclude, excluded_lines
-from tune.comparison.convergence.convergence_table import convergence_table, has_speed, speed_table
+from tune.comparison.convergence.convergence_table import convergence_table, has_speed, speed_seed_table, speed_table
 from tune.comparison.designs.design import PRESET
 from tune.comparison.designs.registry import DESIGNS, paper_table
 from tune.comparison.equal_cost import accuracies_at_equal_cost
@@ -48,7 +48,7 @@ def write_page(design: str, folder: Path, docs: Path, commit: str) -> None:
     paper, changed = paper_table(design), changes_table(conclusion.comparison)
     tables = [accuracy_table(conclusion), difference_table(conclusion), counts_table(conclusion)]
     tables += [convergence_table(conclusion)] if _assessed(conclusion) else []
-    tables += [speed_table(conclusion)] if has_speed(conclusion.results) else []
+    tables += [speed_table(conclusion), speed_seed_table(conclusion)] if has_speed(conclusion.results) else []
     matches = accuracies_at_equal_cost(conclusion)
     tables += [equal_cost_table(conclusion, matches)] if matches else []
     sentences = [f"- {line}" for line in (*conclusion.sentences(), *excluded_lines(conclusion.errors))]

@@ -9,7 +9,13 @@ from typing import Any
 
 from tune.comparison.captions import data_title
 from tune.comparison.conclusions import Conclusion
-from tune.comparison.convergence.convergence_table import converged_count, convergence_table, has_speed, speed_table
+from tune.comparison.convergence.convergence_table import (
+    converged_count,
+    convergence_table,
+    has_speed,
+    speed_seed_table,
+    speed_table,
+)
 from tune.comparison.convergence.learning_speed import (
     SpeedDifference,
     censored_seeds,
@@ -48,7 +54,7 @@ def tables(conclusion: Conclusion) -> list[Table]:
     if any(figures.convergence for result in conclusion.results for figures in result.arms.values()):
         found.append(convergence_table(conclusion))
     if has_speed(conclusion.results):
-        found.append(speed_table(conclusion))
+        found += [speed_table(conclusion), speed_seed_table(conclusion)]
     found += [curve_table(conclusion)] if any(_areas(conclusion)) else []
     found += [seed_table(conclusion, result) for result in conclusion.results if result.test_samples]
     matches = accuracies_at_equal_cost(conclusion)

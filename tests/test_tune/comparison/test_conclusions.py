@@ -25,6 +25,7 @@ from tune.comparison.comparison_tables import (
     tables,
 )
 from tune.comparison.conclusions import Conclusion, conclude, count_arms, seeds_warning
+from tune.comparison.convergence.convergence_table import convergence_csv
 from tune.comparison.equal_cost import accuracies_at_equal_cost
 from tune.comparison.figures.overview_figures import overview_figures
 from tune.comparison.planned_runs import plan_lines
@@ -92,6 +93,10 @@ def test_a_run_that_diverged_counts_as_chance_and_is_counted(tmp_path: Path):
     assert figures.accuracy == {7: 30 / 40, 8: 1 / len(CLASSES), 9: 31 / 40} and figures.diverged == (8,)
     assert conclusion.errors == ()
     assert accuracy_table(conclusion).rows[0][-2] == "3: 7–9; diverged 8"
+    # It never reaches an accuracy, and counts with all of its epochs in the test of the speed of learning.
+    rows = [row for row in csv.DictReader(convergence_csv(conclusion).splitlines()) if row["converged"] == ""]
+    (row,) = [row for row in rows if row["reached_accuracy"] == "false"]
+    assert (row["neuron"], row["seed"], float(row["epochs_to_accuracy"])) == ("lif", "8", CONFIG.schedule.epochs)
     assert "Diverged runs, which count with chance accuracy: LIF 1." in conclusion.sentences()
     assert "8" in csv_text(conclusion).splitlines()[1].split(",")
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_up import CONFIG, write_comparison, write_comparison_runs, write_run
+from made_up import CONFIG, write_comparison, write_comparison_runs, write_curve, write_run
 
 from benchmarks.results import Arguments, main, take_common_runs
 from benchmarks.results_index import NAME, RESULTS, facts, index_text, write_index
@@ -47,9 +47,9 @@ def test_page_has_what_was_run_and_the_paper_s_numbers_apart(tmp_path: Path):
 
 def section(text: str, title: str) -> list[dict[str, str]]:
     """The rows of the first table under a heading with this text, by column."""
-    lines = text.partition(f"## {title}")[2].splitlines()
-    table = [line.strip("| ").split(" | ") for line in itertools.takewhile(lambda x: not x.startswith("## "), lines[1:])
-             if line.startswith("|")]  # fmt: skip
+    lines = text.partition(f"## {title}")[2].splitlines()[1:]
+    own = [line for line in itertools.takewhile(lambda line: not line.startswith("## "), lines) if line.startswith("|")]
+    table = [line.removeprefix("| ").removesuffix(" |").split(" | ") for line in own]
     return [dict(zip(table[0], row, strict=True)) for row in table[2:]]
 
 
@@ -87,6 +87,31 @@ def test_every_p_value_of_a_page_can_be_recomputed_from_its_counts(tmp_path: Pat
     holm = {row["difference"].partition(" − ")[0]: row["Holm p"] for row in differences}
     smaller = min(1.0, 2 * raw["CLIF"])
     assert holm == {"CLIF": f"{smaller:.2g}", "LIF-reset1.8": f"{max(smaller, raw['LIF-reset1.8']):.2g}"}
+
+
+def test_every_p_value_of_the_speed_of_learning_can_be_recomputed_from_the_epochs_of_the_seeds(tmp_path: Path):
+    # Training accuracies after two epochs; the last run of CLIF never reaches 90 %.
+    seconds = {"lif": [0.91, 0.93, 0.95, 0.99], "clif": [0.92, 0.94, 0.9, 0.7], "plif": [0.98, 0.99, 0.99, 1.0]}
+    planned = write_comparison(tmp_path / "runs", {name: [30] * 4 for name in seconds})
+    for arm in planned.arms:
+        for seed, second in zip(planned.seeds, seconds[arm.name], strict=True):
+            curve = [0.5, second, second, second, second]
+            write_curve(tmp_path / "runs", planned.config_of(planned.settings[0], arm, seed), curve)
+    write_page("table2-small", tmp_path / "runs", tmp_path, "0ff1ce")
+    text = (tmp_path / "table2-small.md").read_text()
+    shown = {
+        row["neuron"]: [value for column, value in row.items() if column.startswith("seed")]
+        for row in section(text, "Emulated data: Epochs to 90 % training accuracy by seed")
+    }
+    assert shown["LIF"] == ["1.9756", "1.9302", "1.8889", "1.8163"] and shown["CLIF"][2:] == ["2.0000", "> 5"]
+    epochs = {name: [round(1e4 * float(value.strip("> "))) for value in mine] for name, mine in shown.items()}
+    found = section(text, "Emulated data: Speed of learning")[len(shown) :]
+    assert [row["neuron"] for row in found] == ["CLIF − LIF", "PLIF − LIF"]
+    for row in found:
+        later, _, first = row["neuron"].partition(" − ")
+        expected = enumerated_p([a - b for a, b in zip(epochs[later], epochs[first], strict=True)])
+        assert row["sign-flip p"] == f"{expected:.2g}"
+    assert found[0]["sign-flip p"] != found[1]["sign-flip p"] == "0.12"
 
 
 def test_a_page_of_short_runs_says_above_all_that_it_compares_speed(tmp_path: Path):

@@ -142,6 +142,31 @@ def speed_table(conclusion: Conclusion) -> Table:
 _BLANK = ("", "", "")
 
 
+def speed_seed_table(conclusion: Conclusion) -> Table:
+    """The epochs to a training accuracy of every run, from which each p of `speed_table` can be recomputed."""
+    seeds = conclusion.comparison.seeds
+    rows = tuple(
+        (result.setting.name or result.dataset, figures.arm.label, *(_epochs(figures, seed) for seed in seeds))
+        for result in conclusion.results
+        for figures in result.arms.values()
+    )
+    note = (
+        "Interpolated between epochs. A run that did not reach it in 32 epochs is shown as > 32 and counts with 32. "
+        "The sign-flip p of a difference of speed is that of these differences by seed."
+    )
+    level = f"{100 * conclusion.comparison.speed_at:g} %"
+    title = data_title(f"Epochs to {level} training accuracy by seed", conclusion.results)
+    columns = ("setting", "neuron", *(f"seed {seed}" for seed in seeds))
+    return Table(title, columns, rows, "ll" + "r" * len(seeds), note)
+
+
+def _epochs(figures: ArmResults, seed: int) -> str:
+    speed = figures.speed.get(seed)
+    if speed is None:
+        return "missing"
+    return f"{speed.epochs:.4f}" if speed.reached else f"> {speed.epochs:g}"
+
+
 def has_speed(results: Sequence[SettingResult]) -> bool:
     """Whether any run reached the training accuracy at which the speed is read."""
     return any(
@@ -150,18 +175,19 @@ def has_speed(results: Sequence[SettingResult]) -> bool:
 
 
 def convergence_csv(conclusion: Conclusion) -> str:
-    """A row for every finished run, with accuracies as fractions and missing values as empty cells."""
+    """A row for every run that finished or diverged: accuracies as fractions, missing values as empty cells."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, _CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for result in conclusion.results:
         for name, figures in result.arms.items():
-            for seed, found in figures.convergence.items():
+            for seed in conclusion.comparison.seeds:
+                found, speed = figures.convergence.get(seed), figures.speed.get(seed)
                 values: dict[str, Any] = {"setting": result.setting.name, "neuron": name, "seed": seed}
-                speed = figures.speed.get(seed)
                 if speed is not None:
                     values |= {"epochs_to_accuracy": speed.epochs, "reached_accuracy": str(speed.reached).lower()}
-                writer.writerow(values | _csv_values(found))
+                if found is not None or speed is not None:
+                    writer.writerow(values | ({} if found is None else _csv_values(found)))
     return buffer.getvalue()
 
 
