@@ -1,6 +1,7 @@
 """The index of docs/results, written from the pages beside it: ``python -m benchmarks.results_index``.
 
-docs/results/README.md      a line for each design: its question, verdict, whether its runs had converged, and data
+docs/results/README.md      a line for each design: its question, verdict, whether its runs had converged, data, and how
+                            many of its runs are on other pages as well
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from benchmarks.results_shared import shared_runs
 from preprocess.files import write_whole
 from tune.comparison.designs.registry import DESIGNS
 
@@ -22,6 +24,9 @@ Each page is written from the runs of a [design](../comparison.md#designs), by t
 are paired by seed, in percentage points, with p-values after Holm's correction for all differences of the design;
 [statistics.md](../statistics.md) defines every number. Where "converged" says no, a verdict is about the speed of
 learning at that number of epochs, and not about what the neurons can learn.
+
+Designs have runs in common, which are trained once. The last column says how many of a page's runs are on which other
+pages: what these pages show is the same evidence, not a repetition.
 """
 
 _AGAIN = """## Run one again
@@ -55,14 +60,18 @@ def facts(page: str) -> dict[str, str]:
 def index_text(folder: Path) -> str:
     """The index of the pages in a folder, in the order of the designs."""
     rows, short = [], []
-    for name in DESIGNS:
-        page = folder / f"{name}.md"
-        if page.is_file():
-            found = facts(page.read_text("utf-8"))
-            short += [name] if found.get("Converged", "").startswith("no") else []
-            cells = (found.get(column, "–").replace("|", "\\|") for column in _COLUMNS)
-            rows.append(f"| [{name}]({name}.md) | {' | '.join(cells)} |")
-    head = ["| design | question | verdict | converged | data |", "| --- | --- | --- | --- | --- |"]
+    paths = {name: folder / f"{name}.md" for name in DESIGNS}
+    pages = {name: path.read_text("utf-8") for name, path in paths.items() if path.is_file()}
+    shared = shared_runs(pages)
+    for name, page in pages.items():
+        found = facts(page)
+        short += [name] if found.get("Converged", "").startswith("no") else []
+        cells = [found.get(column, "–").replace("|", "\\|") for column in _COLUMNS]
+        rows.append(f"| [{name}]({name}.md) | {' | '.join((*cells, shared[name]))} |")
+    head = [
+        "| design | question | verdict | converged | data | of its runs, also on |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     return "\n".join((_ABOUT, *_warning(short, len(rows)), *head, *rows, "", _AGAIN))
 
 

@@ -12,6 +12,7 @@ from made_up import CONFIG, write_comparison, write_comparison_runs, write_curve
 from benchmarks.results import Arguments, main, take_common_runs
 from benchmarks.results_index import NAME, RESULTS, facts, index_text, write_index
 from benchmarks.results_page import changes_table, write_page
+from benchmarks.results_shared import shared_runs
 from benchmarks.results_verdict import verdict
 from pipeline.config.run_config import override
 from preprocess.files import write_json
@@ -211,7 +212,7 @@ def test_the_index_has_a_line_for_each_page_and_is_that_of_the_committed_pages(t
     assert lines == [
         f"| [table2-small](table2-small.md) | {DESIGNS['table2-small'].summary} "
         "| percentage points against LIF: CLIF +1.3 (2 seeds, too few for a test) | yes, all 4 runs after 40 epochs "
-        "| emulated-gestures (40 test samples) |"
+        "| emulated-gestures (40 test samples) | – |"
     ]
     assert (RESULTS / NAME).read_text("utf-8") == index_text(RESULTS), "run: python -m benchmarks.results_index"
 
@@ -226,6 +227,21 @@ def test_committed_pages_have_their_facts_and_a_warning_above_verdicts_on_runs_t
     warned = text.split("\n")[2].startswith("**Not trained to convergence: ")
     assert warned == found["Converged"].startswith("no")
     assert warned == found["Verdict"].startswith("speed of learning at ")
+
+
+def test_pages_of_the_same_runs_say_so_and_pages_of_the_same_configurations_with_other_results_do_not():
+    pages = {name: (RESULTS / f"{name}.md").read_text("utf-8") for name in ("table2-small", "figure11-small")}
+    counts = [section(text, "Correct test samples by seed") for text in pages.values()]
+    assert counts[1] == counts[0][:3]
+    assert shared_runs(pages) == {"table2-small": "21: figure11-small", "figure11-small": "all 21: table2-small"}
+    longer = pages | {"figure11-small": pages["figure11-small"].replace("after 32 epochs", "after 64 epochs")}
+    assert shared_runs(longer) == {"table2-small": "–", "figure11-small": "–"}
+    row = "| n-mnist | CLIF | 2000 | "
+    other = pages | {"figure11-small": pages["figure11-small"].replace(f"{row}1935", f"{row}1936")}
+    assert shared_runs(other) == {"table2-small": "20: figure11-small", "figure11-small": "20: table2-small"}
+    # The runs of a setting that the design does not have are nobody's.
+    strange = pages | {"table2-small": pages["table2-small"].replace("| n-mnist | CLIF |", "| elsewhere | CLIF |")}
+    assert shared_runs(strange)["figure11-small"] == "14: table2-small"
 
 
 def test_the_command_writes_the_page_and_the_index(tmp_path: Path):
