@@ -20,6 +20,7 @@ from pipeline.runs.changed_code import FLAG, KEY, CodeChange, joined_records
 from pipeline.runs.result_json import COST_COLUMNS, AcceptedChange, EnvironmentJson, ResultJson
 from preprocess.errors import RunError
 from preprocess.files import read_json, read_lines, write_json, write_whole
+from tune.trials.process_death import LOG
 
 End = Literal["done", "pruned", "failed"]
 State = Literal["done", "pruned", "failed", "started", "waiting"]
@@ -180,6 +181,16 @@ class Ledger:
         folder = self.trial_folder(config)
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "error.txt", lambda temporary: temporary.write_text(trace))
+
+    def write_death(self, config: RunConfig, text: str) -> str:
+        """Add the text about the death of a trial's process to `died.txt`; return its path within the folder."""
+        path = self.trial_folder(config) / LOG
+        # The disk may be full, and that the cause of the death.
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a") as file:
+                file.write(f"{dt.datetime.now(dt.UTC).isoformat(timespec='seconds')}\n{text.rstrip()}\n\n")
+        return str(path.relative_to(self.folder))
 
     def check_room(self, resume: str) -> None:
         """Stop if the folder's disk is full: no trial could save its results.

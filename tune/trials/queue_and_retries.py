@@ -14,8 +14,6 @@ from tune.trials.trial_source import TrialSource
 
 # Attempts for a trial whose process dies, because a machine was lost or another process used up all memory.
 TRIES = 3
-# Ray's name for the death of a worker that its memory monitor killed.
-_OUT_OF_MEMORY = "OutOfMemoryError"
 
 
 @dataclass(frozen=True)
@@ -85,6 +83,10 @@ class TrialQueue:
         self._running[fingerprint(attempt.config)] = attempt
         return attempt
 
+    def next_attempt(self, config: RunConfig) -> int:
+        """The number of the attempt for which a trial is waiting, from 1."""
+        return next((attempt.number for attempt in self._waiting if attempt.config == config), 1)
+
     def ended(self, config: RunConfig) -> TrialRecord | None:
         """Note that a trial finished or was stopped; return its record, or None if the time limit stopped it early."""
         self._running.pop(fingerprint(config), None)
@@ -96,13 +98,19 @@ class TrialQueue:
         self._source.tell(config, record)
         return record
 
-    def died(self, config: RunConfig, cause: str) -> TrialRecord | None:
-        """Note that a trial's process died; return None if it is tried again, otherwise the record of its failure."""
+    def died(self, config: RunConfig, cause: str, *, out_of_memory: bool = False) -> TrialRecord | None:
+        """Note that a trial's process died; return None if it is tried again, otherwise the record of its failure.
+
+        Args:
+            config: The trial.
+            cause: The cause in one line.
+            out_of_memory: Whether it was killed for its memory, so that it is tried again with smaller micro-batches.
+        """
         attempt = self._running.pop(fingerprint(config), Attempt(config))
         record = self._ledger.read_done(config)
         if record is None and attempt.number < TRIES:
             again = replace(attempt, number=attempt.number + 1)
-            if _OUT_OF_MEMORY in cause and self._accumulate:
+            if out_of_memory and self._accumulate:
                 again = replace(again, micro_batch=halved_micro_batch(config, attempt.micro_batch) or 1)
             self._waiting.appendleft(again)
             return None

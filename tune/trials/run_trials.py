@@ -36,8 +36,9 @@ from tune.resources.concurrency_limit import ConcurrencyLimit
 from tune.resources.measure_and_allocate import MeasuredNeeds, decide_resources, nodes_of_ray
 from tune.trials.ledger import CODE, Ledger, TrialRecord
 from tune.trials.live_status import LiveStatus
+from tune.trials.process_death import read_death
 from tune.trials.progress_view import TrialView, view_on_stderr
-from tune.trials.queue_and_retries import Attempt, TrialQueue
+from tune.trials.queue_and_retries import TRIES, Attempt, TrialQueue
 from tune.trials.results_tables import differing_fields, write_results
 from tune.trials.successive_halving import EpochScheduler
 from tune.trials.trial_job import TrialJob
@@ -188,7 +189,7 @@ class _Driver:
         suggestions = _Suggestions(queue, partial(self._task, resources), self._prepare)
         status = LiveStatus(self._ledger.folder, self._view, job.train_samples)
         check_room = partial(self._ledger.check_room, job.resume)
-        watcher = _Watcher(queue, self._view, status, self._refresh, check_room)
+        watcher = _Watcher(queue, self._ledger, self._view, status, self._refresh, check_room)
         trainable = ray_tune.with_resources(
             ray_tune.with_parameters(run_trial, storage=storage, caches=caches, registered=pack_registrations()),
             resources.for_ray(),
@@ -310,11 +311,13 @@ class _Watcher(ray_tune.Callback):
     def __init__(
         self,
         queue: TrialQueue,
+        ledger: Ledger,
         view: TrialView,
         status: LiveStatus,
         refresh: Callable[[], object],
         check_room: Callable[[], None],
     ) -> None:
+        self._ledger = ledger
         self._queue, self._view, self._status, self._refresh = queue, view, status, refresh
         self._check_room = check_room
         self._next_refresh = time.monotonic() + _REFRESH_S
@@ -341,12 +344,18 @@ class _Watcher(ray_tune.Callback):
         forget_summaries(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        config, cause = _config_of(trial), _cause(trial)
-        self._show(config, self._queue.died(config, cause), f"its process died and the trial is tried again: {cause}")
+        config, death = _config_of(trial), read_death(trial)
+        cause = death.cause
+        if death.text:
+            cause += f". Ray's message: {self._ledger.write_death(config, death.text)}"
+        record = self._queue.died(config, cause, out_of_memory=death.out_of_memory)
+        attempt = f"attempt {self._queue.next_attempt(config)} of {TRIES}"
+        again = f"its process died and the trial is tried again, {attempt}: {cause}"
+        self._show(config, record, again, death.text)
 
-    def _show(self, config: RunConfig, record: TrialRecord | None, otherwise: str) -> None:
+    def _show(self, config: RunConfig, record: TrialRecord | None, otherwise: str, text: str = "") -> None:
         cause = otherwise if record is None else record["error"] or ""
-        if any(message in cause for message in _FULL):
+        if any(message in part for message in _FULL for part in (cause, text)):
             # Only the disk of a remote machine may be full; then the trial is tried on another.
             self._check_room()
         if record is None:
@@ -366,15 +375,3 @@ class _Watcher(ray_tune.Callback):
 
 def _config_of(trial: Any) -> RunConfig:
     return from_dict(trial.config["task"]["config"])
-
-
-def _cause(trial: Any) -> str:
-    """The last line of Ray's record of a trial's error, after OutOfMemoryError if Ray names that."""
-    try:
-        lines = [line.strip() for line in Path(trial.error_file).read_text().splitlines() if line.strip()]
-    except (TypeError, OSError):
-        return "Ray recorded no cause"
-    memory = "OutOfMemoryError: " if any("OutOfMemoryError" in line for line in lines) else ""
-    # After the message Ray lists possible reasons.
-    message = lines[-1].partition(" Some common causes include")[0][:300]
-    return message if memory in message else f"{memory}{message}"

@@ -103,7 +103,7 @@ def test_a_search_hears_ctrl_c_that_was_dropped_in_a_finalizer():
     updates: list[None] = []
     status: Any = SimpleNamespace(update=lambda: updates.append(None))
     nothing: Any = None
-    watcher = _Watcher(nothing, nothing, status, lambda: None, lambda: None)
+    watcher = _Watcher(nothing, nothing, nothing, status, lambda: None, lambda: None)
     with stopped_by_signals():
         watcher.on_step_end(0, [])
         thing = threading.Event()

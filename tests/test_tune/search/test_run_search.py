@@ -87,8 +87,13 @@ def test_search_goes_on_when_trials_fail_or_die(finished: tuple[Search, Path]):
     assert {row["neuron.name"] for row in findings.ranked} == {"lif"}
     raised, died = findings.failures()
     assert raised.endswith("neuron=Raises) failed: ValueError: no spikes today")
-    assert "neuron=Dies) failed: its process died 3 times: " in died
-    assert "\n" not in died
+    (log,) = folder.glob("trials/*/died.txt")
+    assert died.endswith(
+        "neuron=Dies) failed: its process died 3 times: it was killed, ran out of memory or crashed. "
+        f"Ray's message: {log.relative_to(folder)}"
+    )
+    # Nothing that Ray said is lost.
+    assert log.read_text().count("The actor died unexpectedly") == 3
 
 
 @pytest.mark.ray

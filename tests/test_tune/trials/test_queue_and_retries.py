@@ -54,8 +54,9 @@ def test_unfinished_trials_come_in_order_and_no_more_at_once_than_there_are_plac
 def test_trial_whose_process_died_is_tried_again_first_and_then_failed(ledger: Ledger):
     queue = queue_of(ledger)
     first = taken(queue)
-    for _ in range(TRIES - 1):
+    for attempt in range(2, TRIES + 1):
         assert queue.died(first, "worker lost") is None
+        assert queue.next_attempt(first) == attempt
         assert not queue.finished
         assert taken(queue) == first
     record = queue.died(first, "worker lost")
@@ -76,7 +77,7 @@ def test_trial_that_took_all_memory_comes_back_in_halves(ledger: Ledger):
     first = taken(queue)
     pieces = []
     for _ in range(TRIES - 1):
-        queue.died(first, "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory.")
+        queue.died(first, "memory was full", out_of_memory=True)
         attempt = queue.next()
         assert attempt is not None
         pieces.append(attempt.micro_batch)
@@ -85,14 +86,14 @@ def test_trial_that_took_all_memory_comes_back_in_halves(ledger: Ledger):
 
 def test_trial_that_asks_for_pieces_comes_back_in_smaller_ones(ledger: Ledger):
     queue = queue_of(ledger, [override(TRIALS[0], {"micro_batch": 4})])
-    queue.died(taken(queue), "ray.exceptions.OutOfMemoryError: Task was killed")
+    queue.died(taken(queue), "memory was full", out_of_memory=True)
     attempt = queue.next()
     assert attempt is not None and attempt.micro_batch == 2
 
 
 def test_run_of_a_comparison_never_comes_back_in_pieces(ledger: Ledger):
     queue = queue_of(ledger, accumulate=False)
-    queue.died(taken(queue), "ray.exceptions.OutOfMemoryError: Task was killed")
+    queue.died(taken(queue), "memory was full", out_of_memory=True)
     attempt = queue.next()
     assert attempt is not None and attempt.micro_batch is None
 
