@@ -13,7 +13,6 @@ from __future__ import annotations
 import io
 import math
 import pickle
-import pickletools
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -25,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
-from preprocess.pickle_memo import is_index_too_large
+from preprocess.pickle_operations import read_operations
 
 # A pickle of the number 0x1950A86A20F9469CFC6C.
 _FIRST = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
@@ -136,13 +135,11 @@ class _Unpickler(pickle.Unpickler):
 def _load(file: IO[bytes]) -> Any:
     """Unpickle from the position of a file, which is then behind the pickle."""
     start = file.tell()
-    for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
-        if opcode.name == "GLOBAL" and argument not in _GLOBALS:
+    for name, argument in read_operations(file):
+        if name == "GLOBAL" and argument not in _GLOBALS:
             raise _Refused(str(argument).replace(" ", "."))
-        if opcode.name not in _OPCODES:
-            raise _Refused(f"the pickle operation {opcode.name}")
-        if is_index_too_large(number, opcode.name, argument):
-            raise ValueError("a damaged pickle")
+        if name not in _OPCODES:
+            raise _Refused(f"the pickle operation {name}")
     end = file.tell()
     if end - start > _MOST_PICKLE_BYTES:
         raise _Refused(f"a pickle of {end - start:,} bytes")
