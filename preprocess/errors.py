@@ -21,6 +21,11 @@ def one_line(text: str) -> str:
     return escaped if len(escaped) <= _LONGEST else f"{escaped[: _LONGEST - _END]} ... {escaped[-_END:]}"
 
 
+def more_errors(count: int) -> str:
+    """The number of errors that are not listed: "1 more error of this kind"."""
+    return f"{count} more error{'' if count == 1 else 's'} of this kind"
+
+
 def reason_of(error: Exception) -> str:
     """An error as part of a message: its text if that was written for it, else its type and text."""
     if isinstance(error, SpikeloomError):

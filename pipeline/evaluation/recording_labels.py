@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from preprocess.errors import LayoutError
+from preprocess.errors import LayoutError, more_errors
 
 BY_FOLDER = "folders"
 _MOST_ERRORS = 20
@@ -42,7 +42,7 @@ def read_labels(source: str, files: Sequence[Path], classes: Sequence[str]) -> d
             "with the path relative to the CSV file."
         )
     if len(errors) > _MOST_ERRORS:
-        errors[_MOST_ERRORS:] = [f"--labels: {len(errors) - _MOST_ERRORS} more errors of this kind."]
+        errors[_MOST_ERRORS:] = [f"--labels: {more_errors(len(errors) - _MOST_ERRORS)}."]
     if errors:
         raise LayoutError(*errors)
     return found

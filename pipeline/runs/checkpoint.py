@@ -111,6 +111,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             and all(type(count) is int for count in (found.epoch, found.threads, found.best.epoch))
             and all(type(number) in (int, float) for number in numbers)
             and 0 <= found.best.epoch <= found.epoch
+            and -1 <= found.best.accuracy <= 1
             and isinstance(found.random, list)
             and len(found.random) > 0
             and all(isinstance(state, torch.Tensor) and state.dtype == torch.uint8 for state in found.random)

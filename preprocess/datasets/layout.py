@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from preprocess.errors import LayoutError, RecordingError
+from preprocess.errors import LayoutError, RecordingError, more_errors
 from preprocess.formats import NO_OPTIONS, ReadOptions, Recording, open_recording
 from preprocess.formats.registry import decoder_of
 
@@ -282,5 +282,5 @@ def first_errors(where: Path | str, errors: Sequence[str]) -> list[str]:
     """Return the first errors and, if there are more, a line with the number of the others."""
     shown = list(errors[:_MOST_ERRORS])
     if len(errors) > len(shown):
-        shown.append(f"{where}: {len(errors) - len(shown)} more errors of this kind. Correct these first.")
+        shown.append(f"{where}: {more_errors(len(errors) - len(shown))}. Correct these first.")
     return shown

@@ -156,6 +156,8 @@ def _read_hdf5(path: Path) -> FileContent:
         with h5py.File(path, "r") as file:
             refuse_outside_data(path, file, RecordingError)
             data, targets = file["data"], file["target"]
+            if not isinstance(data, h5py.Group) or not isinstance(targets, h5py.Group):
+                raise RecordingError(f"{path}: expected the groups data and target, found an array. Copy it again.")
             if sorted(data) != ["0"] or not isinstance(data["0"], h5py.Dataset):
                 raise RecordingError(f"{path}: expected one array data/0, found {', '.join(sorted(data))}.")
             values, label = data["0"], targets["0"][()] if "0" in targets else None

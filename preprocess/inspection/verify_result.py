@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 
 from preprocess.building.source_fingerprint import Source, hash_file, read_sources
-from preprocess.errors import CacheError
+from preprocess.errors import CacheError, more_errors
 from preprocess.store.sealed_cache_file import UNREADABLE, CacheFile
 from preprocess.terminal.progress import Progress
 
@@ -83,4 +83,4 @@ def few(path: Path, errors: list[str]) -> tuple[str, ...]:
     more = len(errors) - _MOST_ERRORS
     if more <= 0:
         return tuple(errors)
-    return (*errors[:_MOST_ERRORS], f"{path}: {more} more errors of this kind. The remedy is the same.")
+    return (*errors[:_MOST_ERRORS], f"{path}: {more_errors(more)}. The remedy is the same.")

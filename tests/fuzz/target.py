@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 INPUTS = Path(__file__).resolve().parent / "inputs"
 """Inputs that once failed: a folder for each target."""
 
-_SAYS_WHAT_IS_WRONG = re.compile(r"\bexpected |\bcannot |\bcould not |\bdamaged\b")
+_SAYS_WHAT_IS_WRONG = re.compile(r"\bexpected |\bcannot |\bcould not |\bdamaged\b|: \d+ more errors? of this kind\.")
 _LONGEST_LINE = 4000
 _MOST_OPEN_FILES = 50
 

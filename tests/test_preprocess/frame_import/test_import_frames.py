@@ -279,6 +279,18 @@ def test_cached_events_and_wrong_targets_are_refused(tmp_path: Path):
         import_frames(tmp_path / "pt", "own", tmp_path / "cache")
 
 
+@pytest.mark.parametrize("name", ["data", "target"])
+def test_an_array_in_the_place_of_a_group_is_refused_at_once(tmp_path: Path, name: str):
+    source = tonic_folder(tmp_path / "src")
+    with h5py.File(source / "train" / "3_0.hdf5", "w") as file:
+        file["data/0"], file["target/0"] = frames_of(1), 1
+        del file[name]
+        # So many rows that nobody can go through them.
+        file.create_dataset(name, (1 << 40,), np.uint8, chunks=(1024,))
+    with pytest.raises(RecordingError, match="expected the groups data and target, found an array"):
+        import_frames(source, "own", tmp_path / "cache")
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".hdf5"])
 def test_mutated_files_are_read_or_refused_in_a_line(suffix: str, tmp_path: Path, share_of: Callable[[int], int]):
     from tonic.cached_dataset import save_to_disk_cache
