@@ -1,1 +1,1 @@
-"""Events in MATLAB files: version 5, read by SciPy, and version 7.3, which is HDF5."""
+"""Events in MATLAB files: version 4 to 7, decoded here, and version 7.3, which is HDF5."""

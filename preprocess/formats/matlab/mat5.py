@@ -1,39 +1,33 @@
 """MATLAB ``.mat`` up to version 7: vectors of t, x, y and p, a struct of them, or a table of four columns.
 
-ASL-DVS is of such files. SciPy reads version 4 and version 5, which 7 only compresses. It decompresses a variable as a
-whole, so a file needs as much memory as its variables.
-Sources: https://docs.scipy.org/doc/scipy/reference/generated/scipy.io.loadmat.html, MathWorks, MAT-File Format, and Bi
-et al., Graph-Based Object Classification for Neuromorphic Vision Sensing, 2019 (ASL-DVS: ts in µs, x, y, pol)
+ASL-DVS is of such files. The columns are read as a whole, so a file needs as much memory as they do.
+Source: Bi et al., Graph-Based Object Classification for Neuromorphic Vision Sensing, 2019 (ASL-DVS: ts in µs, x, y,
+pol)
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-import re
-import struct
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import RecordingError
 from preprocess.formats.column_names import TABLE_NAMES, match_names, no_events
 from preprocess.formats.column_recording import ColumnRecording, Columns
+from preprocess.formats.matlab.bounded_bytes import DamagedMatFile
+from preprocess.formats.matlab.mat4_variables import Mat4Variables, is_version4
+from preprocess.formats.matlab.mat5_variables import Mat5Variables
+from preprocess.formats.matlab.mat_variables import MatVariable, MatVariables
 from preprocess.formats.matlab.orchard_struct import ORCHARD_STRUCT, from_orchard
 from preprocess.formats.read_options import COLUMNS, NO_OPTIONS, ReadOptions
 from preprocess.formats.recording import Size, file_size, unreadable
 
 _EVENTS_A_CHUNK = 1 << 17
-_VERSION4_HEADER_BYTES = 20
-_NUMBERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)) | {
-    "double",
-    "single",
-    "logical",
-}
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ class MatRecording(ColumnRecording):
     @classmethod
     def recognises(cls, head: bytes) -> bool:
         """Whether it is a file of version 5 or 4."""
-        return super().recognises(head) or _is_version4(head)
+        return super().recognises(head) or is_version4(head)
 
     @classmethod
     def open(cls, path: Path, size: Size | None = None, options: ReadOptions = NO_OPTIONS) -> MatRecording:
@@ -65,16 +59,15 @@ class MatRecording(ColumnRecording):
         Raises:
             RecordingError: If the file cannot be read, is damaged, or its variables are not events.
         """
-        import scipy.io
-
         end = file_size(path)
-        listed = _scipy(path, scipy.io.whosmat)
-        variables = {name: shape for name, shape, kind in listed if kind in _NUMBERS}
-        vectors = [name for name, shape in variables.items() if len(shape) == 2 and min(shape) <= 1]
-        found = match_names(vectors)
+        with _variables(path, end) as file:
+            listed = file.list_all()
+            variables = {name: found.shape for name, found in listed.items() if found.is_numbers}
+            vectors = [name for name, shape in variables.items() if len(shape) == 2 and min(shape) <= 1]
+            found = match_names(vectors)
+            in_struct = _find_struct(file, listed) if found is None else None
         ordered = found is not None or options.columns is not None
-        structs = [name for name, shape, kind in listed if kind == "struct" and max(shape, default=0) == 1]
-        if found is None and (in_struct := _find_struct(path, structs)) is not None:
+        if in_struct is not None:
             name, fields, lengths = in_struct
             if len(set(lengths.values())) > 1:
                 raise _unequal(f"{path}: expected columns of equal length in {name}", lengths)
@@ -83,7 +76,7 @@ class MatRecording(ColumnRecording):
             tables = [name for name, shape in variables.items() if len(shape) == 2 and shape[1] == len(COLUMNS)]
             tables = tables if len(tables) == 1 else [name for name in tables if name.lower() in TABLE_NAMES]
             if len(tables) != 1:
-                raise _other_variables(path, {name: kind for name, _, kind in listed})
+                raise _other_variables(path, listed)
             found = dict.fromkeys(COLUMNS, tables[0])
         lengths = {
             name: math.prod(variables[name]) if name in vectors else variables[name][0] for name in found.values()
@@ -99,25 +92,20 @@ class MatRecording(ColumnRecording):
         return _in_blocks(columns)
 
     def _read(self) -> dict[str, NDArray[Any]]:
-        import scipy.io
-
         names = sorted(set(self.columns.values()))
-        variables = _scipy(self.path, scipy.io.loadmat, variable_names=[self.struct] if self.struct else names)
-        if self.struct:
-            variables = _fields(variables.get(self.struct))
-        missing = [name for name in names if name not in variables]
+        with _variables(self.path, self.size) as file:
+            listed = file.list_all()
+            if not self.struct:
+                arrays = {name: file.read(listed[name]) for name in names if name in listed}
+            else:
+                arrays = file.read_fields(listed[self.struct], names) if self.struct in listed else {}
+        missing = [name for name in names if name not in arrays]
         if missing:
             raise no_events(self.path, f"a damaged file without {', '.join(missing)}")
-        return self._in_order({name: variables[name] for name in names})
-
-    def _in_order(self, variables: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        if len(variables) == 1:
-            table = next(iter(variables.values()))
+        if len(arrays) == 1:
+            (table,) = arrays.values()
             return {letter: table[:, k] for k, letter in enumerate(self.options.columns or COLUMNS)}
-        columns = {letter: variables[name].reshape(-1) for letter, name in self.columns.items()}
-        if any(values.dtype.kind not in "iufb" for values in columns.values()):
-            raise no_events(self.path, "a damaged file with other values than numbers")
-        return columns
+        return {letter: arrays[name].reshape(-1) for letter, name in self.columns.items()}
 
 
 def _in_blocks(columns: Mapping[str, NDArray[Any]]) -> Iterator[tuple[Columns, int]]:
@@ -130,70 +118,44 @@ def _unequal(expected: str, lengths: Mapping[str, int]) -> RecordingError:
     return RecordingError(f"{expected}, found {found}. The file is incomplete; copy or write it again.")
 
 
-def _find_struct(path: Path, names: Sequence[str]) -> tuple[str, dict[str, str], dict[str, int]] | None:
+def _find_struct(
+    file: MatVariables, listed: Mapping[str, MatVariable]
+) -> tuple[str, dict[str, str], dict[str, int]] | None:
     """The only struct with events: its name, its fields by letter and their lengths."""
-    import scipy.io
-
-    read = _scipy(path, scipy.io.loadmat, variable_names=names) if names else {}
     found = []
-    for name in names:
-        vectors = {field: values for field, values in _fields(read.get(name)).items() if min(values.shape) <= 1}
+    for name, variable in listed.items():
+        fields = {field: each.shape for field, each in file.list_fields(variable).items() if each.is_numbers}
+        vectors = {field: shape for field, shape in fields.items() if len(shape) == 2 and min(shape) <= 1}
         if (letters := match_names(list(vectors))) is not None:
-            found.append((name, letters, {field: vectors[field].size for field in letters.values()}))
+            found.append((name, letters, {field: math.prod(vectors[field]) for field in letters.values()}))
     # Beside the changes (TD), an ATIS has exposure measurements (EM) of the same fields.
     found = [each for each in found if each[0] == ORCHARD_STRUCT] or found
     return found[0] if len(found) == 1 else None
 
 
-def _fields(value: Any) -> dict[str, NDArray[Any]]:
-    """The fields of a struct of SciPy that are arrays of numbers."""
-    if not isinstance(value, np.ndarray) or value.dtype.names is None or value.size != 1:
-        return {}
-    values = {name: value[name].reshape(-1)[0] for name in value.dtype.names}
-    return {n: v for n, v in values.items() if isinstance(v, np.ndarray) and v.ndim == 2 and v.dtype.kind in "iufb"}
-
-
-def _is_version4(head: bytes) -> bool:
-    """Whether the bytes begin like the first variable of a file of version 4, which has no signature.
-
-    Five numbers say its type (numbers of a kind, as a full matrix or text), rows, columns, whether it is complex, and
-    the length of its name, which follows.
-    """
-    for order in "<>":
-        if len(head) < _VERSION4_HEADER_BYTES:
-            return False
-        kind, rows, columns, is_complex, length = struct.unpack_from(f"{order}5i", head)
-        machine, precision, layout = kind // 1000, kind // 10 % 10, kind % 10
-        if kind // 100 % 10 or machine != "<>".index(order) or precision > 5 or layout > 2 or min(rows, columns) < 0:
-            continue
-        name = head[_VERSION4_HEADER_BYTES : _VERSION4_HEADER_BYTES + max(length, 0)]
-        if is_complex in (0, 1) and 2 <= length <= 64 and re.fullmatch(rb"[A-Za-z]\w*\0+", name):
-            return True
-    return False
-
-
-def _other_variables(path: Path, kinds: Mapping[str, str]) -> RecordingError:
-    shown = [name if kind in _NUMBERS else f"{name} ({kind})" for name, kind in sorted(kinds.items())]
+def _other_variables(path: Path, listed: Mapping[str, MatVariable]) -> RecordingError:
+    shown = [
+        name if found.is_numbers else f"{name} ({'complex ' if found.is_complex else ''}{found.kind})"
+        for name, found in sorted(listed.items())
+    ]
     return RecordingError(
         f"{path}: expected events with the variables t, x, y and p, found the variables "
         f"{', '.join(shown[:8]) or 'none'}. Save the columns as four variables with MATLAB's save, or copy it again."
     )
 
 
-def _scipy(path: Path, read: Any, **options: Sequence[str]) -> Any:
-    """Call a function of scipy.io; whatever it raises for a damaged file becomes a RecordingError."""
+@contextlib.contextmanager
+def _variables(path: Path, size: int) -> Iterator[MatVariables]:
+    """The variables of a file, while it is open; damage and what the operating system reports become errors."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return read(str(path), **options)
+        with path.open("rb") as file:
+            # The text of version 5 has no zero among its first bytes, and the type of version 4 always has.
+            yield Mat4Variables(file, size) if b"\0" in file.read(4) else Mat5Variables(file, size)
     except OSError as error:
-        if error.errno is not None:
-            raise unreadable(path, error) from None
-        raise _damaged(path, error) from None
-    except Exception as error:  # SciPy raises errors of many kinds for damaged files
+        raise unreadable(path, error) from None
+    except DamagedMatFile as error:
         raise _damaged(path, error) from None
 
 
-def _damaged(path: Path, error: Exception) -> RecordingError:
-    reason = " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__
-    return RecordingError(f"{path}: expected a MATLAB file, found a damaged one ({reason}). Copy it again.")
+def _damaged(path: Path, error: DamagedMatFile) -> RecordingError:
+    return RecordingError(f"{path}: expected a MATLAB file, found a damaged one ({error}). Copy it again.")
