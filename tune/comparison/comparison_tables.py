@@ -29,7 +29,7 @@ from tune.comparison.resampling.split_notes import TABLE_NOTE
 from tune.comparison.setting_analysis import ArmResults, Difference, SettingResult
 from tune.comparison.setting_axes import number_axes
 from tune.rendering.labels import format_seeds, short_name, short_value
-from tune.rendering.table import Table, format_percent, number
+from tune.rendering.table import POINTS, Table, format_percent, number
 from tune.stats.bootstrap import Bootstrap
 from tune.stats.sign_flip import sign_flip_p
 from tune.stats.summary import Summary, summarise, t_interval
@@ -104,8 +104,8 @@ def _arm_row(conclusion: Conclusion, result: SettingResult, arm_results: ArmResu
 def _difference_row(conclusion: Conclusion, result: SettingResult, difference: Difference) -> tuple[str, ...]:
     return (
         difference.label,
-        mean_std(summarise(difference.values), 100, "+.1f"),
-        ends(difference.crossed_interval, "+.1f"),
+        mean_std(summarise(difference.values), 100, POINTS),
+        ends(difference.crossed_interval),
         "",
         "",
         "",
@@ -147,7 +147,7 @@ def difference_table(conclusion: Conclusion) -> Table:
             (
                 *((result.setting.name,) if len(conclusion.results) > 1 else ()),
                 difference.label,
-                mean_std(summarise(difference.values), 100, "+.2f"),
+                mean_std(summarise(difference.values), 100, POINTS),
                 ends(difference.interval),
                 ends(difference.crossed_interval),
                 ends(None if difference.bootstrap is None else difference.bootstrap.interval),
@@ -187,7 +187,7 @@ def seed_table(conclusion: Conclusion, result: SettingResult) -> Table:
     """Test accuracy by seed, then its mean and interval; missing runs are shown as missing."""
     columns = [(f"{arm_results.arm.label}, %", arm_results.accuracy, ".1f") for arm_results in result.arms.values()]
     columns += [
-        (f"{difference.label}, percentage points", difference.by_seed, "+.1f") for difference in result.differences
+        (f"{difference.label}, percentage points", difference.by_seed, POINTS) for difference in result.differences
     ]
     rows = []
     for seed in conclusion.comparison.seeds:

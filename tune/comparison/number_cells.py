@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tune.rendering.table import number
+from tune.rendering.table import POINTS, number
 from tune.stats.summary import Summary
 
 
@@ -14,6 +14,6 @@ def mean_std(summary: Summary | None, scale: float, form: str) -> str:
     return mean if summary.std is None else f"{mean} ± {number(scale * summary.std, form.lstrip('+'))}"
 
 
-def ends(interval: tuple[float, float] | None, form: str = "+.2f", scale: float = 100) -> str:
+def ends(interval: tuple[float, float] | None, form: str = POINTS, scale: float = 100) -> str:
     """The ends of an interval, by default of fractions in per cent; a dash if there is none."""
     return "–" if interval is None else " to ".join(number(scale * end, form) for end in interval)

@@ -112,9 +112,13 @@ def format_percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}"
 
 
+POINTS = "+.2f"
+"""The format of differences in percentage points, and of the ends of their intervals, wherever they are shown."""
+
+
 def points(share: float) -> str:
     """A difference of fractions in percentage points, with its sign."""
-    return number(100 * share, "+.1f")
+    return number(100 * share, POINTS)
 
 
 def number(value: float, form: str) -> str:

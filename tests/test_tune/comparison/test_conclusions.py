@@ -134,8 +134,8 @@ def test_many_settings_are_counted_and_averaged_by_seed(tmp_path: Path):
     conclusion = made(tmp_path, settings, {"lif": lif, "clif": clif})
     said = conclusion.sentences()[0]
     assert said.startswith(
-        "CLIF − LIF is between −2.5 and +5.0 percentage points in 5 settings: positive in 3 (significantly in 0), "
-        "negative in 1 (significantly in 0), by Holm-corrected sign-flip tests. Averaged over all settings: +2.0 "
+        "CLIF − LIF is between −2.50 and +5.00 percentage points in 5 settings: positive in 3 (significantly in 0), "
+        "negative in 1 (significantly in 0), by Holm-corrected sign-flip tests. Averaged over all settings: +2.00 "
         "percentage points over 6 seeds"
     )
     assert "sign-flip p = 0.031" in said
@@ -364,7 +364,7 @@ def test_who_is_ahead_by_seeds_alone_is_ahead_on_these_test_samples(tmp_path: Pa
     conclusion = made(tmp_path, (Setting("", CONFIG),), {"lif": SIX, "clif": better})
     sure, unsure = crossed(conclusion, 0.01, 0.09).sentences()[0], crossed(conclusion, -0.042, 0.075).sentences()[0]
     assert sure.endswith("sign-flip p = 0.031): CLIF is significantly better in this setting.")
-    assert "(95 % interval −4.2 to +7.5 over seeds and test samples; sign-flip p = 0.031)" in unsure
+    assert "(95 % interval −4.20 to +7.50 over seeds and test samples; sign-flip p = 0.031)" in unsure
     assert unsure.endswith(
         "CLIF is significantly better on this test set, but the interval over test samples includes zero, so this may "
         "not generalise."

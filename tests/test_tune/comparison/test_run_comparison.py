@@ -172,7 +172,7 @@ def test_table_rows_say_what_they_were_measured_on(tmp_path: Path):
     assert table.rows == (
         ("LIF", "75.0 ± 2.5", "–", "0.080 ± 0.000", "19 ± 0", "12 ± 0", "0 of 3", *place),
         ("CLIF", "79.2 ± 2.9", "–", "0.080 ± 0.000", "20 ± 0", "12 ± 0", "0 of 3", *place),
-        ("CLIF − LIF", "+4.2 ± 1.4", "–", "", "", "", "", *place),
+        ("CLIF − LIF", "+4.17 ± 1.44", "–", "", "", "", "", *place),
     )
 
 
@@ -180,11 +180,11 @@ def test_seed_table_pairs_by_seed(tmp_path: Path):
     conclusion = conclusion_of(tmp_path, {"lif": [30, 29, 31], "clif": [31, 28, 33]})
     table = seed_table(conclusion, conclusion.results[0])
     assert table.columns == ("seed", "LIF, %", "CLIF, %", "CLIF − LIF, percentage points")
-    assert table.rows[0] == ("7", "75.0", "77.5", "+2.5")
-    assert table.rows[1] == ("8", "72.5", "70.0", "−2.5")
+    assert table.rows[0] == ("7", "75.0", "77.5", "+2.50")
+    assert table.rows[1] == ("8", "72.5", "70.0", "−2.50")
     low, high = t_interval([2.5, -2.5, 5.0])  # type: ignore[misc]
-    assert table.rows[3][0::3] == ("mean ± std", "+1.7 ± 3.8")
-    assert table.rows[4][0::3] == ("95 % interval", f"{low:.1f} to {high:+.1f}".replace("-", "−"))
+    assert table.rows[3][0::3] == ("mean ± std", "+1.67 ± 3.82")
+    assert table.rows[4][0::3] == ("95 % interval", f"{low:.2f} to {high:+.2f}".replace("-", "−"))
 
 
 def test_missing_seeds_are_shown_and_in_no_mean(tmp_path: Path):
@@ -193,7 +193,7 @@ def test_missing_seeds_are_shown_and_in_no_mean(tmp_path: Path):
     assert lif[1] == "76.2 ± 1.8"
     assert lif[-2] == difference[-2] == "2: 7, 9; missing 8"
     assert clif[-2] == "3: 7–9"
-    assert difference[1] == "+5.0 ± 3.5"
+    assert difference[1] == "+5.00 ± 3.54"
     assert seed_table(conclusion, conclusion.results[0]).rows[1] == ("8", "missing", "100.0", "missing")
     assert conclusion.errors == ("LIF seed 8: failed: the loss was nan at step 3 of epoch 2",)
     assert "missing 8" in accuracy_table(conclusion).markdown()
@@ -233,7 +233,7 @@ def test_a_run_that_never_began_is_missing(tmp_path: Path):
 
 def test_few_seeds_are_said_to_show_nothing(tmp_path: Path):
     said = conclusion_of(tmp_path, {"lif": [30, 29, 31], "clif": [33, 33, 34]}).sentences()
-    assert said[0].startswith("CLIF − LIF is +8.3 percentage points over 3 seeds (95 % interval ")
+    assert said[0].startswith("CLIF − LIF is +8.33 percentage points over 3 seeds (95 % interval ")
     assert said[0].endswith("p = 0.25): no significant difference; with so few seeds none could be significant.")
     assert said[1] == f"{seeds_warning(3, 1)}."
     assert said[2] == "Resolution: one test sample = 2.50 percentage points (40 test samples)."
@@ -397,8 +397,8 @@ def test_comparisons_and_searches_need_a_test_split_before_anything_is_written(t
 
 
 def test_numbers_that_round_to_nothing_have_no_sign():
-    assert points(-0.0004) == points(0.0004) == "0.0"
-    assert points(-0.0006) == "−0.1"
+    assert points(-0.00004) == points(0.00004) == "0.00"
+    assert points(-0.00006) == "−0.01"
     assert number(-1e-9, ".1f") == "0.0"
 
 

@@ -89,7 +89,7 @@ def test_more_splits_of_one_data_set_do_not_shrink_the_interval_to_nothing():
 def test_the_sentences_say_which_splits_and_that_test_samples_differ(tmp_path: Path):
     conclusion = written(tmp_path, folds())
     headline, *others = conclusion.sentences()
-    assert headline.startswith("CLIF − LIF is +6.7 percentage points over 6 pairs (95 % interval")
+    assert headline.startswith("CLIF − LIF is +6.67 percentage points over 6 pairs (95 % interval")
     assert " over pairs, " in headline and " over seeds and splits; sign-flip p = 0.031" in headline
     assert "CLIF is significantly better on these splits, but the interval over splits includes zero" in headline
     said = next(line for line in others if line.startswith("A pair is one seed on one of 3 splits"))

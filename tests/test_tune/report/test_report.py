@@ -341,9 +341,9 @@ def test_the_page_counts_in_the_singular_and_tells_what_was_declared(tmp_path: P
 @pytest.mark.parametrize(
     ("datasets", "card"),
     [
-        (("n-mnist", "n-mnist"), Card("CLIF − LIF", "+2.5 percentage points", "mean of 2 settings, 2 seeds")),
+        (("n-mnist", "n-mnist"), Card("CLIF − LIF", "+2.50 percentage points", "mean of 2 settings, 2 seeds")),
         # Nobody has a mean of two data sets.
-        (("n-mnist", "emulated-digits"), Card("CLIF − LIF", "0.0 to +5.0 percentage points", "2 settings")),
+        (("n-mnist", "emulated-digits"), Card("CLIF − LIF", "0.00 to +5.00 percentage points", "2 settings")),
     ],
 )
 def test_a_card_tells_a_difference_over_settings(tmp_path: Path, datasets: tuple[str, str], card: Card):

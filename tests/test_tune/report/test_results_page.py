@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def test_every_p_value_of_a_page_can_be_recomputed_from_its_counts(tmp_path: Pat
         assert row["sign-flip p"] == f"{raw[later]:.2g}"
     assert 0 < raw["CLIF"] <= 0.05 < raw["LIF-reset1.8"] < 1
     # Seven seeds are enough for two differences.
-    assert facts(text)["Verdict"].endswith(f", LIF-reset1.8 +1.1 (p = {raw['LIF-reset1.8']:.2g})")
+    assert facts(text)["Verdict"].endswith(f", LIF-reset1.8 +1.07 (p = {raw['LIF-reset1.8']:.2g})")
     # Holm: twice the smaller one, and no less for the larger one.
     holm = {row["difference"].partition(" − ")[0]: row["Holm p"] for row in differences}
     smaller = min(1.0, 2 * raw["CLIF"])
@@ -125,7 +126,7 @@ def test_a_page_of_short_runs_says_above_all_that_it_compares_speed(tmp_path: Pa
     found = facts(text)
     assert found["Converged"] == "no, 4 of 4 runs had not after 5 epochs"
     assert found["Verdict"] == (
-        "speed of learning at 5 epochs only; percentage points against LIF: CLIF +1.3 (2 seeds, too few for a test)"
+        "speed of learning at 5 epochs only; percentage points against LIF: CLIF +1.25 (2 seeds, too few for a test)"
     )
     assert "## Emulated data: Convergence" in text
 
@@ -142,7 +143,7 @@ def test_a_page_of_converged_runs_says_so(tmp_path: Path):
     text = (tmp_path / "table2-small.md").read_text()
     assert "Not trained to convergence" not in text
     assert facts(text)["Converged"] == "yes, all 4 runs after 40 epochs"
-    assert facts(text)["Verdict"] == "percentage points against LIF: CLIF +1.3 (2 seeds, too few for a test)"
+    assert facts(text)["Verdict"] == "percentage points against LIF: CLIF +1.25 (2 seeds, too few for a test)"
 
 
 def concluded(folder: Path, counts: dict[str, list[list[int]]], over_samples: tuple[float, float]) -> Conclusion:
@@ -171,10 +172,10 @@ AHEAD = [31, 32, 31, 32, 31, 32, 31]
 def test_a_verdict_says_where_a_significant_difference_may_not_generalise(tmp_path: Path):
     counts = {"lif": [[30] * 7], "clif": [AHEAD], "plif": [[30, 31, 29, 30, 30, 31, 29]]}
     wide = concluded(tmp_path, counts, over_samples=(-0.023, 0.074))
-    limit = "; may not generalise: the interval over test samples, −2.3 to +7.4, includes 0"
+    limit = "; may not generalise: the interval over test samples, −2.30 to +7.40, includes 0"
     for conclusion, more in ((wide, limit), (with_intervals(wide, (0.001, 0.071)), "")):
         assert verdict(conclusion) == (
-            f"percentage points against LIF: CLIF +3.6 (significant, p = 0.031{more}), PLIF 0.0 (p = 1)"
+            f"percentage points against LIF: CLIF +3.57 (significant, p = 0.031{more}), PLIF 0.00 (p = 1)"
         )
         assert bool(more) == ("so this may not generalise" in conclusion.sentences()[0])
 
@@ -182,14 +183,14 @@ def test_a_verdict_says_where_a_significant_difference_may_not_generalise(tmp_pa
 def test_a_verdict_over_several_settings_counts_what_may_not_generalise(tmp_path: Path):
     conclusion = concluded(tmp_path, {"lif": [[30] * 7] * 2, "clif": [AHEAD, [30] * 7]}, (-0.02, 0.07))
     assert verdict(conclusion) == (
-        "percentage points against LIF: CLIF 0.0 to +3.6 (1 of 2 significant, 1 of which may not generalise)"
+        "percentage points against LIF: CLIF 0.00 to +3.57 (1 of 2 significant, 1 of which may not generalise)"
     )
 
 
 def test_what_all_arms_share_is_said_once(tmp_path: Path):
     conclusion = concluded(tmp_path, {"lif": [[30, 31]], "clif": [[31, 31]], "plif": [[30, 32]]}, (-0.1, 0.1))
     assert verdict(conclusion) == (
-        "percentage points against LIF: CLIF +1.3, PLIF +1.3 (each: 2 seeds, too few for a test)"
+        "percentage points against LIF: CLIF +1.25, PLIF +1.25 (each: 2 seeds, too few for a test)"
     )
 
 
@@ -211,7 +212,7 @@ def test_the_index_has_a_line_for_each_page_and_is_that_of_the_committed_pages(t
     lines = [line for line in (tmp_path / NAME).read_text().splitlines() if line.startswith("| [")]
     assert lines == [
         f"| [table2-small](table2-small.md) | {DESIGNS['table2-small'].summary} "
-        "| percentage points against LIF: CLIF +1.3 (2 seeds, too few for a test) | yes, all 4 runs after 40 epochs "
+        "| percentage points against LIF: CLIF +1.25 (2 seeds, too few for a test) | yes, all 4 runs after 40 epochs "
         "| emulated-gestures (40 test samples) | – |"
     ]
     assert (RESULTS / NAME).read_text("utf-8") == index_text(RESULTS), "run: python -m benchmarks.results_index"
@@ -242,6 +243,22 @@ def test_pages_of_the_same_runs_say_so_and_pages_of_the_same_configurations_with
     # The runs of a setting that the design does not have are nobody's.
     strange = pages | {"table2-small": pages["table2-small"].replace("| n-mnist | CLIF |", "| elsewhere | CLIF |")}
     assert shared_runs(strange)["figure11-small"] == "14: table2-small"
+
+
+@pytest.mark.parametrize(
+    "page", sorted(path for path in RESULTS.glob("*.md") if path.name != NAME), ids=lambda p: p.stem
+)
+def test_a_committed_verdict_has_the_numbers_of_the_table_of_its_page(page: Path):
+    text = page.read_text("utf-8")
+    by_arm: dict[str, list[str]] = {}
+    for row in section(text, "Paired differences") or section(text, "Emulated data: Paired differences"):
+        arm = row["difference"].partition(" − ")[0]
+        by_arm.setdefault(arm, []).append(row["mean, percentage points"].partition(" ± ")[0])
+    assert by_arm
+    for arm, means in by_arm.items():
+        means.sort(key=lambda mean: float(mean.replace("−", "-")))
+        shown = " to ".join(dict.fromkeys((means[0], means[-1])))
+        assert re.search(rf"(?:: |, ){re.escape(arm)} {re.escape(shown)}(?:,| \(|$)", facts(text)["Verdict"])
 
 
 def test_the_command_writes_the_page_and_the_index(tmp_path: Path):
