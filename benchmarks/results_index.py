@@ -25,8 +25,8 @@ are paired by seed, in percentage points, with p-values after Holm's correction 
 [statistics.md](../statistics.md) defines every number. Where "converged" says no, a verdict is about the speed of
 learning at that number of epochs, and not about what the neurons can learn.
 
-Designs have runs in common, which are trained once. The last column says how many of a page's runs are on which other
-pages: what these pages show is the same evidence, not a repetition.
+Some designs have runs in common, which are trained once. The last column counts the runs that other pages show too:
+shared runs are the same evidence, not an independent repetition.
 """
 
 _AGAIN = """## Run one again
@@ -69,7 +69,7 @@ def index_text(folder: Path) -> str:
         cells = [found.get(column, "–").replace("|", "\\|") for column in _COLUMNS]
         rows.append(f"| [{name}]({name}.md) | {' | '.join((*cells, shared[name]))} |")
     head = [
-        "| design | question | verdict | converged | data | of its runs, also on |",
+        "| design | question | verdict | converged | data | runs shared with other pages |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     return "\n".join((_ABOUT, *_warning(short, len(rows)), *head, *rows, "", _AGAIN))

@@ -21,6 +21,7 @@ from tune.comparison.designs.registry import DESIGNS, paper_table
 from tune.comparison.equal_cost import accuracies_at_equal_cost
 from tune.comparison.figures.learning_curves import learning_panels
 from tune.comparison.figures.overview_figures import overview_figures
+from tune.comparison.number_cells import MISSING
 from tune.comparison.setting_analysis import SettingResult
 from tune.rendering.firing_rate_figure import rates_panel
 from tune.rendering.labels import format_seeds, short_value
@@ -114,7 +115,7 @@ def counts_table(conclusion: Conclusion) -> Table:
     for result in conclusion.results:
         of = result.test_samples or 0
         for figures in result.arms.values():
-            cells = (f"{figures.accuracy[seed] * of:.6g}" if seed in figures.accuracy else "missing" for seed in seeds)
+            cells = (f"{figures.accuracy[seed] * of:.6g}" if seed in figures.accuracy else MISSING for seed in seeds)
             rows.append((result.setting.name or result.dataset, figures.arm.label, str(of), *cells))
     note = (
         "A run that diverged counts with chance accuracy. The sign-flip p of a difference: of all 2^n ways to give the "

@@ -10,6 +10,7 @@ from pipeline.config.run_config import fingerprint
 from tune.comparison.comparison_plan import Comparison
 from tune.comparison.designs.design import Design
 from tune.comparison.designs.registry import DESIGNS
+from tune.comparison.number_cells import MISSING
 
 # The table of `benchmarks.results_page.counts_table`, and the number of epochs in the line "Converged".
 _COUNTS = re.compile(r"^## [^\n]*Correct test samples by seed[^\n]*\n\n((?:\|[^\n]*\n)+)", re.MULTILINE)
@@ -21,7 +22,7 @@ Run = tuple[str, str, str]
 
 
 def shared_runs(pages: Mapping[str, str]) -> dict[str, str]:
-    """By page, on which others its runs are, such as "all 21: table2-small; 6: a-a-small"; a dash for none.
+    """By page, on which others its runs are, such as "all 21 with table2-small; 6 with a-a-small"; a dash for none.
 
     Args:
         pages: The texts of pages by the name of their design.
@@ -36,8 +37,9 @@ def _others(name: str, runs: Mapping[str, frozenset[Run]]) -> str:
         if other != name and (common := len(runs[name] & theirs)):
             by_count.setdefault(common, []).append(other)
     groups = sorted(by_count.items(), reverse=True)
-    counts = (f"all {count}" if count == len(runs[name]) else str(count) for count, _ in groups)
-    return "; ".join(f"{count}: {', '.join(others)}" for count, (_, others) in zip(counts, groups, strict=True)) or "–"
+    total = len(runs[name])
+    cells = (f"{'all ' if count == total else ''}{count} with {', '.join(others)}" for count, others in groups)
+    return "; ".join(cells) or "–"
 
 
 def _runs(page: str, design: Design) -> frozenset[Run]:
@@ -56,4 +58,5 @@ def _runs(page: str, design: Design) -> frozenset[Run]:
         for place, neuron, _, *counts in rows
         if (place, neuron) in cells
         for seed, count in zip(seeds, counts, strict=True)
+        if count != MISSING
     )

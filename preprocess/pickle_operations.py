@@ -13,8 +13,9 @@ _WITH_LONG_INDEX = ("PUT", "LONG_BINPUT")
 def read_operations(pickle: bytes | IO[bytes]) -> Iterator[tuple[str, Any]]:
     """Name, as `pickletools` has it, and argument of each operation.
 
-    An object may not be stored at an index beyond the operations before it: Python makes a table as long as the index,
-    so that a few bytes would take gigabytes. No pickle that it wrote has such an index.
+    Escapes that Python does not know are damage: it only warns of them, and never writes them. Nor may an object be
+    stored at an index beyond the operations before it: Python makes a table as long as the index, so that a few bytes
+    would take gigabytes. No pickle that it wrote has such an index.
 
     Raises:
         ValueError: If the pickle is damaged.
@@ -22,9 +23,11 @@ def read_operations(pickle: bytes | IO[bytes]) -> Iterator[tuple[str, Any]]:
     operations = enumerate(pickletools.genops(pickle))
     while True:
         with warnings.catch_warnings():
-            # Python warns of escapes that its texts do not have.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            following = next(operations, None)
+            warnings.simplefilter("error", DeprecationWarning)
+            try:
+                following = next(operations, None)
+            except DeprecationWarning as warning:
+                raise ValueError(f"a damaged pickle: {warning}") from None
         if following is None:
             return
         number, (opcode, argument, _) = following

@@ -84,6 +84,9 @@ def unpack_archive(archive: Path, name: str | None, notify: Notify) -> Path:
         raise _refused(archive, "an intact archive", f"a damaged one ({error or type(error).__name__})") from None
     except gzip.BadGzipFile as error:
         raise _refused(archive, "an intact archive", f"a damaged one ({error})") from None
+    except (FileExistsError, NotADirectoryError) as error:
+        twice = Path(error.filename or archive).name[:100]
+        raise _refused(archive, "another name for each file and folder", f"'{twice}' twice") from None
     except OSError as error:
         where = error.filename or archive
         hint = "Free space on the disk, or unpack it elsewhere and give that folder."
@@ -172,8 +175,6 @@ def _write(archive: Path, target: Path, content: IO[bytes], size: int) -> None:
     """Write a member, and check that it has the size that the archive declares."""
     if size > shutil.disk_usage(archive.parent).free:
         raise _refused(archive, "files that fit on the disk", f"one of {size:,} bytes, '{target.name[:100]}'")
-    if target.exists():
-        raise _refused(archive, "another name for each file", f"'{target.name[:100]}' twice")
     target.parent.mkdir(parents=True, exist_ok=True)
     written = 0
     # Exclusive mode, so that no member replaces another.

@@ -20,8 +20,8 @@ from preprocess.formats.event_stream import EventStreamRecording
 from preprocess.formats.hdf5.hdf5_recording import Hdf5Recording
 from preprocess.formats.hdf5.spike_trains import SpikeTrainRecording
 from preprocess.formats.matlab.asl_dvs_mat import AslDvsMatRecording
-from preprocess.formats.matlab.mat5 import MatRecording
 from preprocess.formats.matlab.mat73 import Mat73Recording
+from preprocess.formats.matlab.mat_recording import MatRecording
 from preprocess.formats.numpy_files import NpyRecording, NpzRecording, TonicNpyRecording
 from preprocess.formats.prophesee.dat import DatRecording
 from preprocess.formats.prophesee.evt2 import Evt2Recording

@@ -153,7 +153,8 @@ def wait_for(condition: Callable[[], object], what: str, search: subprocess.Pope
     """Wait for what becomes true while a search runs."""
     end = time.monotonic() + PATIENCE_S
     while not condition():
-        if search.poll() is not None:
+        # It may have become true just before the end.
+        if search.poll() is not None and not condition():
             raise AssertionError(f"the search ended before {what}:\n{search.communicate()[1]}")
         assert time.monotonic() < end, f"{what} takes too long"
         time.sleep(0.1)

@@ -83,7 +83,7 @@ def _down() -> None:
     member = read_member()
     if member is None:
         forget_dead()
-        print(f"Nothing to stop: no process that {PROG} up started runs on this machine.")
+        print(f"Nothing to stop: no process started by {PROG} up is running on this machine.")
         return
     stop_member(member)
     print(f"This machine, the {member.role} of {member.address}, has left the cluster.")

@@ -24,7 +24,7 @@ from tune.comparison.convergence.learning_speed import (
     speed_differences,
 )
 from tune.comparison.equal_cost import AccuraciesAtCost, accuracies_at_equal_cost
-from tune.comparison.number_cells import ends, mean_std
+from tune.comparison.number_cells import MISSING, ends, mean_std
 from tune.comparison.resampling.split_notes import TABLE_NOTE
 from tune.comparison.setting_analysis import ArmResults, Difference, SettingResult
 from tune.comparison.setting_axes import number_axes
@@ -191,7 +191,7 @@ def seed_table(conclusion: Conclusion, result: SettingResult) -> Table:
     ]
     rows = []
     for seed in conclusion.comparison.seeds:
-        cells = (number(100 * by_seed[seed], form) if seed in by_seed else "missing" for _, by_seed, form in columns)
+        cells = (number(100 * by_seed[seed], form) if seed in by_seed else MISSING for _, by_seed, form in columns)
         rows.append((str(seed), *cells))
     values = [(list(by_seed.values()), form) for _, by_seed, form in columns]
     rows.append(("mean ± std", *(mean_std(summarise(column), 100, form) for column, form in values)))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from tune.rendering.table import POINTS, number
 from tune.stats.summary import Summary
 
+MISSING = "missing"
+"""The cell of a run without a result."""
+
 
 def mean_std(summary: Summary | None, scale: float, form: str) -> str:
     """Mean ± standard deviation; a dash if there is none."""

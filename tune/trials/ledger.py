@@ -182,14 +182,19 @@ class Ledger:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "error.txt", lambda temporary: temporary.write_text(trace))
 
-    def write_death(self, config: RunConfig, text: str) -> str:
-        """Add the text about the death of a trial's process to `died.txt`; return its path within the folder."""
+    def write_death(self, config: RunConfig, text: str) -> str | None:
+        """Add the text about the death of a trial's process to `died.txt`.
+
+        Returns:
+            The path of the file within the folder; None if it cannot be written, perhaps because the disk is full.
+        """
         path = self.trial_folder(config) / LOG
-        # The disk may be full, and that the cause of the death.
-        with contextlib.suppress(OSError):
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a") as file:
+            with path.open("a", encoding="utf-8") as file:
                 file.write(f"{dt.datetime.now(dt.UTC).isoformat(timespec='seconds')}\n{text.rstrip()}\n\n")
+        except OSError:
+            return None
         return str(path.relative_to(self.folder))
 
     def check_room(self, resume: str) -> None:

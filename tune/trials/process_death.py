@@ -38,16 +38,18 @@ class ProcessDeath:
     @property
     def cause(self) -> str:
         """The cause in one line: plain words for the known ones, otherwise the last line of Ray's text."""
-        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
-        if not lines:
-            return "Ray recorded no cause"
         known = (words for sign, words in _PLAIN if sign in self.text)
-        return next(known, lines[-1][:_MOST_LETTERS])
+        return next(known, self.last_line or "Ray recorded no cause")
+
+    @property
+    def last_line(self) -> str:
+        """The beginning of the last line of Ray's text."""
+        return " ".join(self.text.strip().rpartition("\n")[2].split())[:_MOST_LETTERS]
 
 
 def read_death(trial: Any) -> ProcessDeath:
     """The death of the process of one of Ray Tune's trials."""
     try:
-        return ProcessDeath(Path(trial.error_file).read_text(errors="replace"))
+        return ProcessDeath(Path(trial.error_file).read_text("utf-8", errors="replace"))
     except (TypeError, OSError):
         return ProcessDeath("")

@@ -347,7 +347,7 @@ class _Watcher(ray_tune.Callback):
         config, death = _config_of(trial), read_death(trial)
         cause = death.cause
         if death.text:
-            cause += f". Ray's message: {self._ledger.write_death(config, death.text)}"
+            cause += f". Ray's message: {self._ledger.write_death(config, death.text) or death.last_line}"
         record = self._queue.died(config, cause, out_of_memory=death.out_of_memory)
         attempt = f"attempt {self._queue.next_attempt(config)} of {TRIES}"
         again = f"its process died and the trial is tried again, {attempt}: {cause}"

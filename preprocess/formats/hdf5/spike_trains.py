@@ -176,8 +176,15 @@ def read_labels(path: Path) -> SpikeTrainLabels:
                 "damaged; copy it again."
             )
         keys, speakers = file.get("extra/keys"), file.get("extra/speaker")
-        if isinstance(keys, h5py.Dataset) and h5py.check_vlen_dtype(keys.dtype) is not None:
-            check_array_lengths(path, keys, check_heap(path, size))
+        if keys is not None:
+            if not isinstance(keys, h5py.Dataset) or keys.ndim != 1 or len(keys) > _MOST_CLASSES:
+                found = f"an array of shape {keys.shape}" if isinstance(keys, h5py.Dataset) else "a group"
+                raise RecordingError(
+                    f"{path}: expected the names of up to {_MOST_CLASSES:,} classes in extra/keys, found {found}. The "
+                    "file is damaged; copy it again."
+                )
+            if h5py.check_vlen_dtype(keys.dtype) is not None:
+                check_array_lengths(path, keys, check_heap(path, size))
         names = [] if keys is None else [k.decode("utf-8", "replace") if isinstance(k, bytes) else str(k) for k in keys]
         known = speakers is not None and speakers.shape == labels.shape and speakers.dtype.kind in "iu"
         return SpikeTrainLabels(labels, tuple(names), np.asarray(speakers[()], np.int64) if known else None)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from preprocess.formats.column_recording import Columns
-from preprocess.formats.matlab.mat5 import MatRecording
+from preprocess.formats.matlab.mat_recording import MatRecording
 from preprocess.formats.read_options import NO_OPTIONS, ReadOptions
 from preprocess.formats.recording import Size
 

@@ -57,7 +57,9 @@ class Mat4Variables(MatVariables):
         while position < self._size:
             variable, dtype, data = self._head(position)
             found.setdefault(variable.name, variable)
-            data.skip(math.prod(variable.shape) * dtype.itemsize * (1 + variable.is_complex))
+            # A complex sparse matrix has its imaginary part as one more column, which its shape counts.
+            parts = 2 if variable.is_complex and variable.kind != "sparse" else 1
+            data.skip(math.prod(variable.shape) * dtype.itemsize * parts)
             position = self._size - data.left
         return found
 

@@ -85,7 +85,15 @@ EVIL: list[tuple[str, Callable[[Path], Path], str]] = [
     ("zip without a name", lambda p: zipped(p / "s.zip", [(zipfile.ZipInfo(""), b"x")]), "own folder, found ''"),
     ("zip itself", lambda p: zipped(p / "s.zip", [(".", b"x")]), "own folder, found '.'"),
     ("itself", lambda p: tar(p / "s.tar.gz", [(".", b"x")]), "own folder, found '.'"),
-    ("twice", lambda p: tar(p / "s.tar.gz", [("a", b"x"), ("a", b"y")]), "another name for each file, found 'a' twice"),
+    ("in a file", lambda p: tar(p / "s.tar.gz", [("a", b"x"), ("a/b", b"y")]), "and folder, found 'a' twice"),
+    ("zip in a file", lambda p: zipped(p / "s.zip", [("a", b"x"), ("a/b", b"y")]), "and folder, found 'a' twice"),
+    ("folder", lambda p: tar(p / "s.tar.gz", [("a", b"x"), *folders("a", "tar")]), "and folder, found 'a' twice"),
+    ("deep", lambda p: tar(p / "s.tar.gz", [("a", b"x"), ("a/b/c", b"y")]), "and folder, found '"),
+    (
+        "twice",
+        lambda p: tar(p / "s.tar.gz", [("a", b"x"), ("a", b"y")]),
+        "another name for each file and folder, found 'a' twice",
+    ),
 ]
 
 

@@ -9,6 +9,7 @@ import pickle
 import shutil
 import tarfile
 import tracemalloc
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -186,6 +187,14 @@ def test_a_pickle_runs_no_code(tmp_path: Path, protocol: int):
     with pytest.raises(Refused, match=r"(nt|posix)\.mkdir"):
         read_arrays(content)
     assert not (tmp_path / "made").exists()
+
+
+def test_a_text_with_escapes_that_python_never_writes_is_refused_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_arrays(b"(dS'\\t'\nI1\ns.") == {"\t": 1}
+        with pytest.raises(Refused, match="a damaged pickle: "):
+            read_arrays(b"(dS'\\q'\nI1\ns.")
 
 
 @pytest.mark.parametrize("operation", [b"r\xff\xff\xff\x00", b"p16777215\n"], ids=["LONG_BINPUT", "PUT"])

@@ -18,7 +18,7 @@ from preprocess.errors import RecordingError
 from preprocess.events import Events
 from preprocess.formats import NO_OPTIONS, ReadOptions, open_recording
 from preprocess.formats.hdf5 import hdf5_recording
-from preprocess.formats.matlab import mat5
+from preprocess.formats.matlab import mat_recording
 from preprocess.store.event_store import open_events
 
 N = 500
@@ -95,7 +95,7 @@ def test_the_same_events_come_out_of_every_version(
     tmp_path: Path, way: str, block: int | None, monkeypatch: pytest.MonkeyPatch
 ):
     if block:
-        monkeypatch.setattr(mat5, "_EVENTS_A_CHUNK", block)
+        monkeypatch.setattr(mat_recording, "_EVENTS_A_CHUNK", block)
         monkeypatch.setattr(hdf5_recording, "_EVENTS_A_CHUNK", block)
     save, options = WAYS[way]
     path = tmp_path / "a.mat"

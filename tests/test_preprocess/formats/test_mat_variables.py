@@ -18,7 +18,7 @@ import scipy.sparse
 
 from preprocess.errors import RecordingError
 from preprocess.formats import open_recording
-from preprocess.formats.matlab.mat5 import MatRecording, _variables
+from preprocess.formats.matlab.mat_recording import MatRecording, _variables
 from preprocess.formats.matlab.mat_variables import MatVariable
 
 DTYPES = ("f8", "f4", *(f"{sign}{size}" for size in (1, 2, 4, 8) for sign in "iu"), "?")
@@ -201,6 +201,16 @@ def test_either_byte_order_and_every_type_of_version_4_is_read(tmp_path: Path, s
     check_with_scipy(tmp_path / "a.mat")
     for name, values in read_all(tmp_path / "a.mat")[1].items():
         np.testing.assert_array_equal(values, variables[name])
+
+
+def test_the_variable_after_a_complex_sparse_matrix_of_version_4_is_found(tmp_path: Path):
+    # Rows of row, column, real and imaginary part; the last row has the shape.
+    entries = np.array([[1, 1, 5, 6], [2, 2, 7, 8], [3, 3, 0, 0]], "<f8")
+    sparse = struct.pack("<5i", 2, *entries.shape, 1, 7) + b"sparse\0" + entries.tobytes("F")
+    path = tmp_path / "a.mat"
+    path.write_bytes(sparse + variable4("after", np.arange(3.0)[:, None], "f8"))
+    assert scipy.io.loadmat(path)["sparse"].toarray()[1, 1] == 7 + 8j
+    check_with_scipy(path)
 
 
 def test_objects_of_newer_classes_are_listed_beside_the_events(tmp_path: Path):

@@ -285,7 +285,7 @@ def test_an_array_in_the_place_of_a_group_is_refused_at_once(tmp_path: Path, nam
     with h5py.File(source / "train" / "3_0.hdf5", "w") as file:
         file["data/0"], file["target/0"] = frames_of(1), 1
         del file[name]
-        # So many rows that nobody can go through them.
+        # Too many rows to iterate over.
         file.create_dataset(name, (1 << 40,), np.uint8, chunks=(1024,))
     with pytest.raises(RecordingError, match="expected the groups data and target, found an array"):
         import_frames(source, "own", tmp_path / "cache")

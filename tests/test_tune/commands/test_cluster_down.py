@@ -11,7 +11,7 @@ from preprocess.terminal.command_line import run_main
 from tune.cli import COMMANDS
 from tune.cluster import node_process
 
-NOTHING = "Nothing to stop: no process that spikeloom cluster up started runs on this machine.\n"
+NOTHING = "Nothing to stop: no process started by spikeloom cluster up is running on this machine.\n"
 
 
 @pytest.fixture

@@ -234,15 +234,24 @@ def test_pages_of_the_same_runs_say_so_and_pages_of_the_same_configurations_with
     pages = {name: (RESULTS / f"{name}.md").read_text("utf-8") for name in ("table2-small", "figure11-small")}
     counts = [section(text, "Correct test samples by seed") for text in pages.values()]
     assert counts[1] == counts[0][:3]
-    assert shared_runs(pages) == {"table2-small": "21: figure11-small", "figure11-small": "all 21: table2-small"}
+    assert shared_runs(pages) == {
+        "table2-small": "21 with figure11-small",
+        "figure11-small": "all 21 with table2-small",
+    }
     longer = pages | {"figure11-small": pages["figure11-small"].replace("after 32 epochs", "after 64 epochs")}
     assert shared_runs(longer) == {"table2-small": "–", "figure11-small": "–"}
     row = "| n-mnist | CLIF | 2000 | "
     other = pages | {"figure11-small": pages["figure11-small"].replace(f"{row}1935", f"{row}1936")}
-    assert shared_runs(other) == {"table2-small": "20: figure11-small", "figure11-small": "20: table2-small"}
+    assert shared_runs(other) == {"table2-small": "20 with figure11-small", "figure11-small": "20 with table2-small"}
+    # A run that both lack is no evidence at all.
+    lacking = {name: re.sub(re.escape(row) + r"\d+", f"{row}missing", text, count=1) for name, text in pages.items()}
+    assert shared_runs(lacking) == {
+        "table2-small": "20 with figure11-small",
+        "figure11-small": "all 20 with table2-small",
+    }
     # The runs of a setting that the design does not have are nobody's.
     strange = pages | {"table2-small": pages["table2-small"].replace("| n-mnist | CLIF |", "| elsewhere | CLIF |")}
-    assert shared_runs(strange)["figure11-small"] == "14: table2-small"
+    assert shared_runs(strange)["figure11-small"] == "14 with table2-small"
 
 
 @pytest.mark.parametrize(

@@ -57,14 +57,15 @@ def test_an_error_file_that_is_not_there_is_no_text(tmp_path: Path):
 
 def test_every_text_is_kept_when_a_trial_starts_again(tmp_path: Path):
     ledger, config = Ledger(tmp_path), RunConfig()
-    for text in (KILLED, LOST):
+    for text in (KILLED, LOST, "\ufffd"):
         path = ledger.write_death(config, text)
         ledger.reopen(config)
     assert ledger.folder / path == ledger.trial_folder(config) / "died.txt"
-    kept = (ledger.folder / path).read_text()
+    kept = (ledger.folder / path).read_text("utf-8")
     assert KILLED in kept and LOST in kept
 
 
-def test_a_disk_without_room_does_not_hide_the_death(tmp_path: Path):
+def test_where_the_text_cannot_be_written_its_last_line_is_left(tmp_path: Path):
     (tmp_path / "trials").write_text("")
-    assert Ledger(tmp_path).write_death(RunConfig(), KILLED).endswith("died.txt")
+    assert Ledger(tmp_path).write_death(RunConfig(), KILLED) is None
+    assert ProcessDeath(HEAD + KILLED).last_line.startswith("The actor is dead because its worker process has died. ")

@@ -16,7 +16,7 @@ from tune.comparison.convergence.learning_speed import (
     samples_summary,
     speed_differences,
 )
-from tune.comparison.number_cells import ends, mean_std
+from tune.comparison.number_cells import MISSING, ends, mean_std
 from tune.comparison.setting_analysis import ArmResults, SettingResult
 from tune.rendering.labels import format_seeds
 from tune.rendering.table import Table, number
@@ -151,8 +151,8 @@ def speed_seed_table(conclusion: Conclusion) -> Table:
         for figures in result.arms.values()
     )
     note = (
-        "Interpolated between epochs. A run that did not reach it in 32 epochs is shown as > 32 and counts with 32. "
-        "The sign-flip p of a difference of speed is that of these differences by seed."
+        "Interpolated between epochs. A run that did not reach it is shown as more than all of its epochs, and counts "
+        "with that number. The sign-flip p of a difference of speed is computed from the differences of these values."
     )
     level = f"{100 * conclusion.comparison.speed_at:g} %"
     title = data_title(f"Epochs to {level} training accuracy by seed", conclusion.results)
@@ -163,7 +163,7 @@ def speed_seed_table(conclusion: Conclusion) -> Table:
 def _epochs(figures: ArmResults, seed: int) -> str:
     speed = figures.speed.get(seed)
     if speed is None:
-        return "missing"
+        return MISSING
     return f"{speed.epochs:.4f}" if speed.reached else f"> {speed.epochs:g}"
 
 
