@@ -131,6 +131,7 @@ class _Fuzzing:
         self._mutations = Mutations(self.seeds, target.mutators, job.seed)
         self._room = Room(job.folder / "room", target)
         self._end, self._most_kb = 0.0, sys.maxsize
+        self._supervisor = os.getppid()
 
     def run(self) -> None:
         """Read the seeds, then other inputs until the time is up."""
@@ -157,6 +158,9 @@ class _Fuzzing:
             self._end_process("memory")
         if time.process_time() > self._end:
             self._end_process("time")
+        if os.getppid() != self._supervisor:
+            # It was killed, and nobody watches any more.
+            self._end_process("no supervisor")
 
     def _end_process(self, why: str) -> None:
         """Say why, and end at once: libFuzzer would take every exit for a crash."""

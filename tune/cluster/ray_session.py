@@ -19,6 +19,8 @@ from typing import Any
 
 from preprocess.files import make_folder
 from preprocess.interrupts import Terminated
+from tune.cluster.auth_token import make_token, token_file, use_token
+from tune.cluster.cluster_address import resolve_address
 from tune.cluster.head_node import ClusterError, check_answers, check_compatible, check_member, listens, split_address
 
 # Read by Ray when it is imported or started, here and in its workers.
@@ -84,6 +86,7 @@ def ray_running(address: str | None = None, resume: str = "", session: RaySessio
             _start(folder)
             clean_up.enter_context(_watching_servers(resume))
         else:
+            address = resolve_address(address)
             check_cluster(address)
             clean_up.callback(_stop)
             _join(address)
@@ -183,49 +186,6 @@ def _with_token() -> Iterator[None]:
             os.environ.pop("RAY_AUTH_TOKEN", None)
 
 
-def token_file() -> Path:
-    """Where Ray keeps this user's token, without which a cluster refuses every command."""
-    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
-
-
-def make_token() -> None:
-    """Create this user's token if there is none; Ray would create one that other users may read, by the umask."""
-    path = token_file()
-    if "RAY_AUTH_TOKEN" in os.environ:
-        return
-    if path.exists() and path.stat().st_size == 0:
-        # Left by a full disk.
-        path.unlink()
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Another process may make it at the same time.
-        with contextlib.suppress(FileExistsError), open(path, "x", opener=_private) as file:
-            try:
-                file.write(secrets.token_hex(32))
-                file.flush()
-            except OSError:
-                path.unlink()
-                raise
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def use_token() -> bool:
-    """Let this process and its children send the token, if there is one and the user set no mode.
-
-    Returns whether they send it.
-
-    By default Ray sends a token only to a cluster that it starts; here the user has given the cluster's address.
-    """
-    if "RAY_AUTH_MODE" not in os.environ and ("RAY_AUTH_TOKEN" in os.environ or token_file().exists()):
-        os.environ["RAY_AUTH_MODE"] = "token"
-        # Ray read its environment when it was imported.
-        importlib.import_module("ray._raylet").Config.initialize("")
-    return os.environ.get("RAY_AUTH_MODE") == "token"
-
-
 def make_folder_for(folder: Path, address: str | None) -> None:
     """Make the folder of a search or comparison; a new one only if the cluster where it is to run answers.
 
@@ -243,7 +203,7 @@ def check_cluster(address: str | None) -> None:
     """Find within seconds the errors that Ray reports only after a minute, or that end the process.
 
     Args:
-        address: The head of a running cluster, ``host:port``; None (this machine) and ``auto`` are not checked, nor is
+        address: The head of a running cluster, ``host:port`` or ``auto``; None (this machine) is not checked, nor is
             any while this process uses a Ray.
 
     Raises:
@@ -251,8 +211,9 @@ def check_cluster(address: str | None) -> None:
     """
     import ray
 
-    if address is None or address == "auto" or ray.is_initialized():
+    if address is None or ray.is_initialized():
         return
+    address = resolve_address(address)
     host, port = split_address(address, ", or auto")
     check_answers(address, f"Start one there: spikeloom cluster up --node-ip {host} --port {port}")
     use_token()

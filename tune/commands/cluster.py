@@ -59,8 +59,8 @@ def run(argv: list[str]) -> None:
 
 
 def _up(arguments: Arguments) -> None:
+    from tune.cluster.auth_token import token_file
     from tune.cluster.node_process import start_member
-    from tune.cluster.ray_session import token_file
 
     member = start_member(
         arguments.address,
@@ -77,7 +77,8 @@ def _up(arguments: Arguments) -> None:
 
 
 def _down() -> None:
-    from tune.cluster.node_process import check_state, forget_dead, read_member, stop_member
+    from tune.cluster.member_record import check_state, forget_dead, read_member
+    from tune.cluster.node_process import stop_member
 
     check_state()
     member = read_member()
@@ -91,7 +92,8 @@ def _down() -> None:
 
 def _status(arguments: Arguments) -> None:
     from tune.cluster.head_node import ClusterError
-    from tune.cluster.node_process import describe_nodes, read_member
+    from tune.cluster.member_record import read_member
+    from tune.cluster.node_process import describe_nodes
 
     member = read_member()
     address = arguments.address or (member.address if member else None)

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from tune.cluster import node_process
+from tune.cluster import member_record, node_process
 from tune.cluster.head_node import ClusterError
-from tune.cluster.node_process import Member, start_member
+from tune.cluster.member_record import Member, write_member
+from tune.cluster.node_process import start_member
 
 
 class SpawnedError(Exception):
@@ -29,19 +30,13 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
         folder.rmdir()
         raise SpawnedError
 
-    monkeypatch.setattr(node_process, "state_file", lambda: tmp_path / "member.json")
+    monkeypatch.setattr(member_record, "state_file", lambda: tmp_path / "member.json")
     monkeypatch.setattr(node_process, "make_token", lambda: None)
     monkeypatch.setattr(node_process, "_spawn", spawn)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
-
-
-def member_of(leader: int, folder: Path) -> Member:
-    stat = node_process._read_stat(leader)
-    assert stat is not None
-    return Member("head", "127.0.0.1:6390", leader, int(stat[node_process._BEGAN]), str(folder))
 
 
 @pytest.mark.new_interpreter
@@ -58,8 +53,8 @@ def test_what_a_killed_head_left_makes_room_for_another_and_nobody_else_s(tmp_pa
     ):
         assert first.stdout is not None and first.stdin is not None
         left = int(first.stdout.readline())
-        member = member_of(first.pid, tmp_path / "ray")
-        node_process._write_state(member)
+        member = Member.of("head", "127.0.0.1:6390", first.pid, str(tmp_path / "ray"))
+        write_member(member)
         with pytest.raises(ClusterError, match="Leave it first: spikeloom cluster down"):
             start_member(None, port=port, node_ip="127.0.0.1")
         first.kill()
@@ -67,6 +62,6 @@ def test_what_a_killed_head_left_makes_room_for_another_and_nobody_else_s(tmp_pa
     with pytest.raises(SpawnedError if of_ray else ClusterError):
         start_member(None, port=port, node_ip="127.0.0.1")
     assert member.alive != of_ray and Path(f"/proc/{left}/cwd").exists() != of_ray
-    assert node_process.state_file().exists() != of_ray
+    assert member_record.state_file().exists() != of_ray
     if not of_ray:
         os.kill(left, signal.SIGKILL)

@@ -22,7 +22,8 @@ import pytest
 from filelock import FileLock
 
 from preprocess.interrupts import Terminated, stopped_by_signals
-from tune.cluster.ray_session import ClusterError, _own_sigterm, make_token, ray_running
+from tune.cluster.auth_token import make_token
+from tune.cluster.ray_session import ClusterError, _own_sigterm, ray_running
 from tune.trials.run_trials import _Watcher
 
 pytestmark = pytest.mark.ray

@@ -28,15 +28,24 @@ def nobody() -> str:
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
+@pytest.mark.parametrize("given", ["host:port", "auto"])
 @pytest.mark.parametrize("work", ["search", "comparison", "objective"])
 def test_nothing_is_made_where_no_cluster_answers(
-    work: str, nobody: str, tiny_config: RunConfig, tiny_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    work: str,
+    given: str,
+    nobody: str,
+    tiny_config: RunConfig,
+    tiny_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     import ray
 
     # Other tests may have started one.
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    folder, there = tmp_path / "out", ExecutionOptions(address=nobody)
+    monkeypatch.setenv("RAY_ADDRESS", nobody)
+    address = nobody if given == "host:port" else given
+    folder, there = tmp_path / "out", ExecutionOptions(address=address)
     with refuses(ClusterError, where=nobody, expected="a cluster that answers", remedy="spikeloom cluster up"):
         if work == "search":
             search = plan_search("tiny", tiny_config, SearchOptions(space=("neuron.tau=2,3",)), tiny_cache)
@@ -45,7 +54,7 @@ def test_nothing_is_made_where_no_cluster_answers(
             arms = (neuron_arm("lif"), neuron_arm("clif"))
             compare(Comparison("tiny", (Setting("", tiny_config),), arms, (1,), tiny_cache), folder, place=there)
         else:
-            tune.search(objective=lambda config: None, space={"x": "1,2"}, out=folder, address=nobody)
+            tune.search(objective=lambda config: None, space={"x": "1,2"}, out=folder, address=address)
     assert not list(tmp_path.iterdir())
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from preprocess.terminal.command_line import run_main
 from tune.cli import COMMANDS
-from tune.cluster import node_process
+from tune.cluster import member_record
 
 NOTHING = "Nothing to stop: no process started by spikeloom cluster up is running on this machine.\n"
 
@@ -17,7 +17,7 @@ NOTHING = "Nothing to stop: no process started by spikeloom cluster up is runnin
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file that records the member of this machine."""
-    monkeypatch.setattr(node_process, "state_file", lambda: tmp_path / "member.json")
+    monkeypatch.setattr(member_record, "state_file", lambda: tmp_path / "member.json")
     return tmp_path / "member.json"
 
 
