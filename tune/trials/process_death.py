@@ -13,6 +13,10 @@ _PLAIN = (
     (_OUT_OF_MEMORY, "Ray killed it, because the machine's memory was nearly full"),
     ("its node has died", "its machine was lost"),
     ("NodeDiedError", "its machine was lost"),
+    (
+        "The actor is temporarily unavailable",
+        "it cannot be reached: it, its machine or the network failed",
+    ),
     ("its worker process has died", "it was killed, ran out of memory or crashed"),
 )
 _MOST_LETTERS = 300

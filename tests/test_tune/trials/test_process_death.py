@@ -24,6 +24,10 @@ KILLED = (
     "killed by the OOM killer due to high memory usage, (2) ray stop --force was called, or (3) the worker crashed.\n"
 )
 LOST = "The actor is dead because its node has died. Node Id: 0a1b2c\n\tthe actor's node was terminated unexpectedly.\n"
+UNREACHABLE = (
+    "The actor e688f740733dad02e288a68004000000 is unavailable: The actor is temporarily unavailable: RpcError: RPC "
+    "error: Socket closed rpc_code: 14. The task may or may not have been executed on the actor.\n"
+)
 MEMORY = "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory.\n"
 RAISED = 'ray::ImplicitFunc.train() (pid=1)\n  File "a.py", line 1\nOSError: [Errno 28] No space left on device\n'
 
@@ -33,13 +37,14 @@ RAISED = 'ray::ImplicitFunc.train() (pid=1)\n  File "a.py", line 1\nOSError: [Er
     [
         (HEAD + KILLED, "it was killed, ran out of memory or crashed"),
         (HEAD + LOST, "its machine was lost"),
+        (UNREACHABLE, "it cannot be reached: it, its machine or the network failed"),
         (MEMORY, "Ray killed it, because the machine's memory was nearly full"),
         # Unknown causes are those of Ray, in its last line.
         (RAISED, "OSError: [Errno 28] No space left on device"),
         ("x" * 1000, "x" * 300),
         ("", "Ray recorded no cause"),
     ],
-    ids=["killed", "lost", "memory", "raised", "long", "none"],
+    ids=["killed", "lost", "unreachable", "memory", "raised", "long", "none"],
 )
 def test_a_death_is_one_plain_line(text: str, cause: str):
     death = ProcessDeath(text)
