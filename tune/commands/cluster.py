@@ -79,14 +79,18 @@ def _up(arguments: Arguments) -> None:
 def _down() -> None:
     from tune.cluster.member_record import check_state, forget_dead, read_member
     from tune.cluster.node_process import stop_member
+    from tune.cluster.trial_storage import remove_abandoned
 
     check_state()
     member = read_member()
     if member is None:
         forget_dead()
+        remove_abandoned()
         print(f"Nothing to stop: no process started by {PROG} up is running on this machine.")
         return
     stop_member(member)
+    # Trials that this ended, and others whose machine was lost before.
+    remove_abandoned()
     print(f"This machine, the {member.role} of {member.address}, has left the cluster.")
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from preprocess.terminal.command_line import run_main
 from tune.cli import COMMANDS
@@ -39,6 +40,18 @@ def test_files_of_a_member_that_was_killed_are_removed(state: Path, tmp_path: Pa
     assert down() == 0
     assert capsys.readouterr() == (NOTHING, "")
     assert not state.exists() and not folder.exists()
+
+
+def test_folders_of_trials_that_ended_with_their_machine_are_removed_and_those_of_running_ones_kept(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("tune.cluster.trial_storage._trials_here", lambda: tmp_path)
+    for name in ("lost", "running"):
+        (tmp_path / name / "trials").mkdir(parents=True)
+        (tmp_path / f"{name}.lock").touch()
+    with FileLock(tmp_path / "running.lock"):
+        assert down() == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"running", "running.lock"}
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"role": "head"'], ids=["empty", "no member", "cut short"])
