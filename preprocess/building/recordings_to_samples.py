@@ -160,8 +160,8 @@ class _PartWriter:
         opened = self._layout.open(recording)
         if (opened.height, opened.width) != (self._layout.height, self._layout.width):
             raise RecordingError(
-                f"{recording.path}: expected a sensor of {self._layout.height}x{self._layout.width} pixels, found "
-                f"{opened.height}x{opened.width}. Leave the file out, or crop or scale its events."
+                f"{recording.path}: expected a sensor of {self._layout.height}x{self._layout.width} pixels (rows x "
+                f"columns), found {opened.height}x{opened.width}. Leave the file out, or crop or scale its events."
             )
         intervals = np.array([sample.interval() for sample in self._samples[first:]], np.int64).reshape(-1, 2)
         outside, seen = _Outside(recording.samples), 0

@@ -100,7 +100,7 @@ def run(argv: list[str]) -> None:
 
 def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Name and text of each printed line; the name is empty where a line continues the one above."""
-    size = f"{facts['bytes'] / 1e6:,.2f} MB, {facts['height']}x{facts['width']} pixels"
+    size = f"{facts['bytes'] / 1e6:,.2f} MB, {facts['height']}x{facts['width']} pixels (rows x columns)"
     turned = f", {facts['orientation']} orientation" if facts.get("orientation") else ""
     yield facts["kind"], f"{facts['format']}, {size}{turned}"
     if facts["kind"] == "recording":

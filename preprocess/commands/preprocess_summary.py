@@ -60,7 +60,9 @@ def _samples_table(store: EventStore) -> object:
     samples = store.samples
     splits = [(name, code) for name, code in (("train", TRAIN), ("test", TEST), ("no split", NO_SPLIT))]
     splits = [(name, code) for name, code in splits if np.any(samples.split == code)]
-    table = Table(title=f"{store.path.parent.name} ({store.dataset}), {store.height}x{store.width} pixels")
+    table = Table(
+        title=f"{store.path.parent.name} ({store.dataset}), {store.height}x{store.width} pixels (rows x columns)"
+    )
     table.add_column("class", overflow="fold")
     for name in (*(name for name, _ in splits), "events", "events/sample", "seconds/sample"):
         table.add_column(name, justify="right")

@@ -39,7 +39,7 @@ class Stream:
     height: int = 0
 
     def __str__(self) -> str:
-        size = f" {self.width}x{self.height} (columns x rows)" if self.width else ""
+        size = f" {self.height}x{self.width} pixels (rows x columns)" if self.width else ""
         return f"stream {self.number}: {self.type}{size}"
 
 

@@ -116,7 +116,7 @@ def test_a_recording_in_lines(tmp_path: Path, capsys):
     out = capsys.readouterr().out
     assert out.splitlines()[0] == str(path)
     for text in (
-        "recording     AEDAT 2.0, 0.00 MB, 128x128 pixels, spikingjelly orientation",
+        "recording     AEDAT 2.0, 0.00 MB, 128x128 pixels (rows x columns), spikingjelly orientation",
         "header        #!AER-DAT2.0",
         "... and 21 more lines",
         "events        100: 50.0 % ON, 50.0 % OFF",

@@ -87,7 +87,7 @@ def test_every_compression_decodes_to_what_was_written(tmp_path: Path, compressi
     events = some_events(5000)
     content = file_of(events, compression, path=where, with_size=with_size, table=True)
     opened = open_recording(write(tmp_path / "a.aedat4", content))
-    assert (opened.height, opened.width, opened.header) == (34, 34, ("stream 0: events 34x34 (columns x rows)",))
+    assert (opened.height, opened.width, opened.header) == (34, 34, ("stream 0: events 34x34 pixels (rows x columns)",))
     assert_equal(decode(opened), events)
     assert opened.notes == {}
     assert_equal(decode(pickle.loads(pickle.dumps(opened))), events)
