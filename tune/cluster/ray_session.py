@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -83,13 +84,15 @@ def ray_running(address: str | None = None, resume: str = "", session: RaySessio
             folder = clean_up.enter_context(_temporary_folder())
             clean_up.enter_context(_with_token())
             clean_up.callback(_stop)
-            _start(folder)
+            with _watching_servers(""), _last_words(resume):
+                _start(folder)
             clean_up.enter_context(_watching_servers(resume))
         else:
             address = resolve_address(address)
             check_cluster(address)
             clean_up.callback(_stop)
-            _join(address)
+            with _last_words(resume):
+                _join(address)
             clean_up.enter_context(_watching_head(resume))
         with _signals_unwrapped():
             yield
@@ -256,26 +259,47 @@ def _watching_head(resume: str) -> Iterator[None]:
             return None
         return f"the cluster's head {host}:{port} is gone"
 
-    then = f" Start it again, then resume: {resume}" if resume else ""
-    with _watching(lost, then):
+    with _watching(lost, _resume_line("Start it again, then resume", resume)):
         yield
 
 
 @contextlib.contextmanager
 def _watching_servers(resume: str) -> Iterator[None]:
-    """End this process with one line if a server of the Ray that it started ends, as when memory runs out.
+    """End this process with one line if a server of the Ray that it starts ends, as when memory runs out.
 
     Otherwise Ray ends the process, after a minute if it was its head, with lines that do not say how to resume.
     """
-    node: Any = importlib.import_module("ray._private.worker")._global_node
-    servers = {name: node.all_processes[name][0].process for name in _SERVERS if node.all_processes.get(name)}
+    worker: Any = importlib.import_module("ray._private.worker")
 
     def lost() -> str | None:
+        # None until the servers run.
+        started = worker._global_node.all_processes if worker._global_node is not None else {}
+        servers = {name: started[name][0].process for name in _SERVERS if started.get(name)}
         ended = [name for name, process in servers.items() if process.poll() is not None]
         return f"Ray's {ended[0]} on this machine ended" if ended else None
 
-    with _watching(lost, f" Resume with: {resume}" if resume else ""):
+    with _watching(lost, _resume_line("Resume with", resume)):
         yield
+
+
+@contextlib.contextmanager
+def _last_words(resume: str) -> Iterator[None]:
+    """Say how to resume if Ray ends this process within the context, because a server that it connects to is lost.
+
+    Ray's C++ ends it then while no thread of Python can run, so that another process has to say it.
+    """
+    then = _resume_line("Resume with", resume) or " Run it again."
+    line = f"spikeloom: Ray ended the command while it connected.{then}"
+    command = ["sh", "-c", 'read -r _ || printf "%s\\n" "$0" >&2', line]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as witness:
+        try:
+            yield
+        finally:
+            witness.communicate(b"\n")
+
+
+def _resume_line(how: str, resume: str) -> str:
+    return f" Finished trials are kept. {how}: {resume}" if resume else ""
 
 
 @contextlib.contextmanager
@@ -287,7 +311,7 @@ def _watching(lost: Callable[[], str | None], then: str) -> Iterator[None]:
         while not done.wait(_PING_S):
             what = lost()
             if what is not None and not done.is_set():
-                line = f"spikeloom: {what}. Finished trials are kept.{then}\n"
+                line = f"spikeloom: {what}.{then}\n"
                 os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, line.encode())
                 os._exit(1)
 
