@@ -20,6 +20,10 @@ weighted by its likelihood (Gaussian noise of unknown variance) and by its prior
 and 1/sqrt(n) for each b, as in the Bayesian information criterion (Schwarz 1978). The limit of c matters: without it, a
 whole curve under a cosine schedule could be put down to the falling learning rate.
 
+A run whose training accuracy fell has not converged either, whatever is projected: over the last quarter of the
+epochs, it is more than `MOST_FALL` below that of an earlier quarter or of the run of half the epochs. Smaller falls are
+noise of small data sets.
+
 What the rule cannot see: a run of fewer than `FEWEST_EPOCHS` epochs is too short for a projection; a run that has
 hardly learned may be on the plateau before the learning begins. Neither counts as converged. Nor does the rule know the
 test accuracy, which may change after the training samples are fitted. How often the rule is wrong is measured by
@@ -38,6 +42,7 @@ from numpy.typing import NDArray
 
 FITTED = 0.99
 MOST_GAIN = 0.0125
+MOST_FALL = 0.05
 FEWEST_EPOCHS = 20
 # Less than this share of the way from chance to all training samples: the run has hardly learned.
 _LEARNED = 0.25
@@ -49,12 +54,13 @@ _TAUS = np.geomspace(0.03, 3.0, 16)
 # Widths of a logistic rise, relative to the time of its middle.
 _WIDTHS = (0.1, 0.2, 0.33)
 
-State = Literal["fitted", "flat", "improving", "too short", "hardly learned"]
+State = Literal["fitted", "flat", "improving", "fell", "too short", "hardly learned"]
 
 _REASONS: Mapping[State, str] = {
     "fitted": "fits its training samples",
     "flat": "no longer improves",
     "improving": "still improving",
+    "fell": "its training accuracy fell",
     "too short": "too few epochs to tell",
     "hardly learned": "has hardly learned",
 }
@@ -128,15 +134,14 @@ def assess_convergence(
         state = "fitted"
     elif accuracy < chance + _LEARNED * (1 - chance):
         state = "hardly learned"
-    elif half:
-        gain = accuracy - _last_quarter(_column(half, "train_accuracy"))[0]
-        state = _by_gain(gain)
-    elif len(known) < FEWEST_EPOCHS:
-        state = "too short"
     else:
-        # A projection does not know that no accuracy exceeds 1.
-        gain = min(projected_gain(accuracies, losses, _column(known, "learning_rate", 1.0)), 1 - accuracy)
-        state = _by_gain(gain)
+        if half:
+            gain = accuracy - _last_quarter(_column(half, "train_accuracy"))[0]
+        elif len(known) >= FEWEST_EPOCHS:
+            # A projection does not know that no accuracy exceeds 1.
+            gain = min(projected_gain(accuracies, losses, _column(known, "learning_rate", 1.0)), 1 - accuracy)
+        fall = max(_best_quarter(accuracies) - accuracy, -gain if gain is not None else 0.0)
+        state = "fell" if fall > MOST_FALL else "too short" if gain is None else _by_gain(gain)
     reached = np.flatnonzero(accuracies >= FITTED)
     return Convergence(
         state,
@@ -249,6 +254,13 @@ def _last_quarter(values: NDArray[np.float64]) -> tuple[float, float | None]:
     count = max(2, math.ceil(len(values) / 4))
     last = float(values[-count:].mean())
     return last, last - float(values[-2 * count : -count].mean()) if len(values) >= 2 * count else None
+
+
+def _best_quarter(values: NDArray[np.float64]) -> float:
+    """The highest mean over as many epochs in a row as the last quarter has, counted from the end."""
+    count = max(2, math.ceil(len(values) / 4))
+    ends = range(len(values), 0, -count)
+    return max(float(values[max(0, end - count) : end].mean()) for end in ends)
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str, missing: float = math.nan) -> NDArray[np.float64]:

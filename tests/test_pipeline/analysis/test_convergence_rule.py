@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.analysis.convergence_rule import (
     FEWEST_EPOCHS,
     FITTED,
+    MOST_FALL,
     MOST_GAIN,
     Convergence,
     assess_convergence,
@@ -229,6 +230,14 @@ def test_a_run_of_half_the_epochs_replaces_the_projection():
     assert assessed(curve, half=rows_of([0.5, 0.7, 0.8, 0.8])).state == "flat"
     found = assessed(curve, half=rows_of([0.5, 0.6, 0.7, 0.8 - 2 * MOST_GAIN - 0.1]))
     assert found.state == "improving" and found.projected_gain == pytest.approx(0.05 + 0.05 + MOST_GAIN)
+
+
+@pytest.mark.parametrize("fall", [MOST_FALL - 0.01, MOST_FALL + 0.01])
+@pytest.mark.parametrize("measured", [False, True])
+def test_a_run_whose_training_accuracy_fell_has_not_converged(fall: float, measured: bool):
+    curve = [0.5, 0.7, *[0.8 - fall] * 38] if measured else [0.5, 0.7, *[0.8] * 28, *[0.8 - fall] * 10]
+    found = assessed(curve, half=rows_of([0.5, 0.7, *[0.8] * 18]) if measured else ())
+    assert found.state == ("fell" if fall > MOST_FALL else "flat") and found.converged == (fall < MOST_FALL)
 
 
 @pytest.mark.parametrize("name", ["train_accuracy", "train_loss"])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from pipeline.analysis.convergence_rule import FEWEST_EPOCHS, FITTED, MOST_GAIN, Convergence
+from pipeline.analysis.convergence_rule import FEWEST_EPOCHS, FITTED, MOST_FALL, MOST_GAIN, Convergence
 from tune.comparison.captions import data_title
 from tune.comparison.convergence.learning_speed import (
     censored_seeds,
@@ -65,7 +65,8 @@ def convergence_table(conclusion: Conclusion) -> Table:
     note = (
         "Means over seeds; changes, gains and gaps of accuracy in percentage points. Training accuracy and loss are "
         "those of the last quarter of the epochs; changes are from the quarter before. A run has converged if its "
-        f"training accuracy is at least {fitted}, or if twice as many epochs, with the schedule stretched to them, "
+        f"training accuracy is at least {fitted}, or if it has not fallen by more than {100 * MOST_FALL:g} points and "
+        "twice as many epochs, with the schedule stretched to them, "
         f"would raise it by no more than {gain}. This gain is projected from the learning curve over the summed "
         "learning rate, because a cosine schedule makes every curve flat at its end; with --epochs auto, it is "
         f"measured against the run of half the epochs. Without one, runs of fewer than {FEWEST_EPOCHS} epochs can only "

@@ -146,9 +146,12 @@ RESET_CONTROLLED = neuron_arms("lif", "clif", "lif-reset1.8")
 REAL = ("n-mnist-small",)
 # A quarter of the channels and four time steps: a LIF run of 2,000 samples takes about a minute on one CPU. After these
 # epochs more training hardly helps (LIF and CLIF fit 98 to 99 % of the training samples); if it would, `most_epochs`
-# doubles them.
-SHORT = {"network.width": 0.25, "schedule.epochs": 32, "binning.timesteps": 4}
+# doubles them. Each time step normalised by its own statistics, but evaluated with one running average, costs single
+# runs up to 44 points (docs/science.md, Batch norm): differences of accuracy would be about batch norm.
+SHORT = {
+    "network.width": 0.25,
+    "schedule.epochs": 32,
+    "binning.timesteps": 4,
+    "network.batch_norm": "joint",
+}
 SHORT_MOST = 128
-# Each time step normalised by its own statistics, but evaluated with one running average, cost single runs up to 44
-# points where time steps differ (docs/science.md, Batch norm): differences of accuracy would be about batch norm.
-SHORT_JOINT = SHORT | {"network.batch_norm": "joint"}

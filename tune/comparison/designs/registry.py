@@ -14,7 +14,6 @@ from tune.comparison.designs.design import (
     REAL,
     RESET_CONTROLLED,
     SHORT,
-    SHORT_JOINT,
     SHORT_MOST,
     Design,
     neuron_arms,
@@ -54,7 +53,7 @@ def _own_designs() -> Iterator[Design]:
             f"Robustness of the sign of CLIF − LIF to changes of shared settings{where}",
             presets,
             (neuron_arm("lif"), *(_alone(name) for name in (("clif", "lif-reset1.8") if suffix else ("clif",)))),
-            changes=SHORT_JOINT if suffix else changes,
+            changes=SHORT if suffix else changes,
             # A folder continues only with its settings in the same order.
             points=_ROBUSTNESS | (_NO_MSE | _PER_STEP if suffix else _JOINT | _NO_MSE),
             seeds=2 if suffix else 0,
@@ -82,7 +81,7 @@ def _own_designs() -> Iterator[Design]:
         REAL,
         RESET_CONTROLLED,
         {"input.time_order": ("as-is", "shuffled", "reversed", "one-frame")},
-        changes=SHORT_JOINT,
+        changes=SHORT,
         # A test of all differences needs nine seeds: 108 runs.
         seeds=3,
         most_epochs=SHORT_MOST,
