@@ -28,7 +28,7 @@ from pipeline.presets.registry import PRESETS, find_preset
 from pipeline.runs.run_folder import Run, default_out, open_run
 from pipeline.runtime.device import choose_device, compute_device
 from preprocess.default_cache_folder import default_cache
-from preprocess.errors import RunError
+from preprocess.errors import ConfigError, RunError
 from preprocess.terminal.progress import Progress
 
 
@@ -175,7 +175,11 @@ def open_analysed(
         choose_device(device)
     # A preset's name has no separator, so that ./NAME is always a folder.
     if str(target) in PRESETS or not (folder.exists() or len(Path(target).parts) > 1):
-        preset = find_preset(str(target))
+        try:
+            preset = find_preset(str(target))
+        except ConfigError as error:
+            hint = str(error).partition("'. ")[2]
+            raise ConfigError(f"expected a run folder or a preset, found neither under '{target}'. {hint}") from None
         return Analysed(preset.name, override(preset.config, changes), default_cache(where), None, progress)
     run = open_run(folder, accept_changed_code=accept_changed_code)
     return Analysed(folder.name, override(run.config, changes), run_cache(run, where), run, progress)

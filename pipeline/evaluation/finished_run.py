@@ -28,9 +28,13 @@ def require_weights(run: Run) -> Path:
     """Return the path of a run's ``best.pt``; raises RunError if it has none yet."""
     path = run.folder / BEST
     if not path.is_file():
+        if run.result is None:
+            then = f"Resume it: spikeloom train --resume {run.folder}"
+        else:
+            again = f"spikeloom train --config {run.folder / 'config.json'}"
+            then = f"The run is finished, so that it cannot be resumed. Train it again: {again}"
         raise RunError(
-            f"{run.folder}: expected selected weights (best.pt), found none after {len(run.metrics)} epochs. "
-            f"Resume it: spikeloom train --resume {run.folder}"
+            f"{run.folder}: expected selected weights (best.pt), found none after {len(run.metrics)} epochs. {then}"
         )
     return path
 

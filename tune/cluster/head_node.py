@@ -26,11 +26,15 @@ class ClusterError(SpikeloomError):
 
 
 def split_address(address: str, otherwise: str = "") -> tuple[str, int]:
-    """Host and port of ``host:port``; ClusterError for anything else, which names the alternative in `otherwise`."""
+    """Host and port of ``host:port`` or ``[IPv6]:port``.
+
+    Raises:
+        ClusterError: For anything else, which names the alternative in `otherwise`.
+    """
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit():
         raise ClusterError(f"--address: expected host:port of a cluster's head{otherwise}, found '{address}'")
-    return host, int(port)
+    return host.strip("[]"), int(port)
 
 
 def listens(host: str, port: int) -> str | None:

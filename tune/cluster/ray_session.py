@@ -84,16 +84,18 @@ def ray_running(address: str | None = None, resume: str = "", session: RaySessio
             folder = clean_up.enter_context(_temporary_folder())
             clean_up.enter_context(_with_token())
             clean_up.callback(_stop)
-            with _watching_servers(""), _last_words(resume):
+            then = _then("Resume with", resume)
+            with _watching_servers(None), _last_words(then):
                 _start(folder)
-            clean_up.enter_context(_watching_servers(resume))
+            clean_up.enter_context(_watching_servers(then))
         else:
             address = resolve_address(address)
             check_cluster(address)
             clean_up.callback(_stop)
-            with _last_words(resume):
+            then = _then("Start its head again, then resume", resume)
+            with _watching_head(address, None), _last_words(then):
                 _join(address)
-            clean_up.enter_context(_watching_head(resume))
+            clean_up.enter_context(_watching_head(address, then))
         with _signals_unwrapped():
             yield
 
@@ -239,32 +241,28 @@ def _join(address: str) -> None:
 
 
 @contextlib.contextmanager
-def _watching_head(resume: str) -> Iterator[None]:
+def _watching_head(address: str, then: str | None) -> Iterator[None]:
     """End this process with one line if the cluster's head is lost: Ray would wait, then exit with a long traceback.
 
     Nothing is lost: finished trials are in the ledger, and locks end with the process.
     """
-    import ray
-
-    host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
+    at = split_address(address)
     silent_since: float | None = None
 
     def lost() -> str | None:
         nonlocal silent_since
-        if listens(host, int(port)) is None:
+        if listens(*at) is None:
             silent_since = None
             return None
         silent_since = silent_since or time.monotonic()
-        if time.monotonic() - silent_since <= _LOST_S:
-            return None
-        return f"the cluster's head {host}:{port} is gone"
+        return f"the cluster's head {address} is gone" if time.monotonic() - silent_since > _LOST_S else None
 
-    with _watching(lost, _resume_line("Start it again, then resume", resume)):
+    with _watching(lost, then):
         yield
 
 
 @contextlib.contextmanager
-def _watching_servers(resume: str) -> Iterator[None]:
+def _watching_servers(then: str | None) -> Iterator[None]:
     """End this process with one line if a server of the Ray that it starts ends, as when memory runs out.
 
     Otherwise Ray ends the process, after a minute if it was its head, with lines that do not say how to resume.
@@ -278,41 +276,51 @@ def _watching_servers(resume: str) -> Iterator[None]:
         ended = [name for name, process in servers.items() if process.poll() is not None]
         return f"Ray's {ended[0]} on this machine ended" if ended else None
 
-    with _watching(lost, _resume_line("Resume with", resume)):
+    with _watching(lost, then):
         yield
 
 
 @contextlib.contextmanager
-def _last_words(resume: str) -> Iterator[None]:
-    """Say how to resume if Ray ends this process within the context, because a server that it connects to is lost.
+def _last_words(then: str) -> Iterator[None]:
+    """Say how to resume if this process ends within the context without an exception.
 
-    Ray's C++ ends it then while no thread of Python can run, so that another process has to say it.
+    If a server is lost to which Ray's C++ connects, it ends the process while no thread of Python can run, so that
+    another process has to say it.
     """
-    then = _resume_line("Resume with", resume) or " Run it again."
-    line = f"spikeloom: Ray ended the command while it connected.{then}"
-    command = ["sh", "-c", 'read -r _ || printf "%s\\n" "$0" >&2', line]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as witness:
-        try:
-            yield
-        finally:
-            witness.communicate(b"\n")
+    command = [
+        "/bin/sh",
+        "-c",
+        'read -r _ || printf "%s\\n" "$0" >&2',
+        f"spikeloom: ended while connecting to Ray.{then}",
+    ]
+    try:
+        witness = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+    except OSError:
+        # Without it Ray's own line has to do.
+        yield
+        return
+    try:
+        yield
+    finally:
+        witness.communicate(b"\n")
 
 
-def _resume_line(how: str, resume: str) -> str:
-    return f" Finished trials are kept. {how}: {resume}" if resume else ""
+def _then(how: str, resume: str) -> str:
+    return f" Finished trials are kept. {how}: {resume}" if resume else " Finished trials are kept. Run it again."
 
 
 @contextlib.contextmanager
-def _watching(lost: Callable[[], str | None], then: str) -> Iterator[None]:
-    """Ask `lost` every few seconds, and end this process once it names what is lost."""
+def _watching(lost: Callable[[], str | None], then: str | None) -> Iterator[None]:
+    """Ask `lost` every few seconds, and end this process once it names what is lost, silently if `then` is None."""
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(_PING_S):
             what = lost()
             if what is not None and not done.is_set():
-                line = f"spikeloom: {what}.{then}\n"
-                os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, line.encode())
+                if then is not None:
+                    line = f"spikeloom: {what}.{then}\n"
+                    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, line.encode())
                 os._exit(1)
 
     thread = threading.Thread(target=watch, name="ray-watch", daemon=True)

@@ -15,7 +15,7 @@ _PLAIN = (
     ("NodeDiedError", "its machine was lost"),
     (
         "The actor is temporarily unavailable",
-        "it cannot be reached: it, its machine or the network failed",
+        "or its machine or the network did: it cannot be reached",
     ),
     ("its worker process has died", "it was killed, ran out of memory or crashed"),
 )

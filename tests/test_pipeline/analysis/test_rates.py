@@ -72,7 +72,7 @@ def test_a_missing_data_set_or_run_is_one_line(untrained: Untrained, tmp_path: P
         analyse_rates(untrained(dataset__name="nowhere"))
     with refuses(RunError, expected="a run folder", errors=1):
         analyse_rates(tmp_path)
-    with refuses(ConfigError, where="preset", found="no-such-preset", errors=1):
+    with refuses(ConfigError, expected="a run folder or a preset", found="no-such-preset", errors=1):
         analyse_rates("no-such-preset")
     with refuses(ConfigError, where="--saturated-above", found="1.0", errors=1):
         RateOptions(saturated_above=1.0)

@@ -197,10 +197,13 @@ def test_evaluate_of_a_folder_without_weights_is_one_line(trained: Path, tmp_pat
     shutil.copytree(trained, tmp_path / "run")
     (tmp_path / "run" / "best.pt").unlink()
     assert run("evaluate", tmp_path / "run") == 2
-    error = capsys.readouterr().err
-    assert (
-        "expected selected weights (best.pt), found none after 3 epochs. Resume it: spikeloom train --resume" in error
-    )
+    found = f"{tmp_path / 'run'}: expected selected weights (best.pt), found none after 3 epochs. "
+    # A finished run is not trained again by --resume.
+    again = f"Train it again: spikeloom train --config {tmp_path / 'run' / 'config.json'}"
+    assert capsys.readouterr().err.endswith(f"{found}The run is finished, so that it cannot be resumed. {again}\n")
+    (tmp_path / "run" / "result.json").unlink()
+    assert run("evaluate", tmp_path / "run") == 2
+    assert f"{found}Resume it: spikeloom train --resume {tmp_path / 'run'}" in capsys.readouterr().err
     assert run("evaluate", tmp_path) == 2
     assert "expected a run folder (with config.json), found none" in capsys.readouterr().err
 

@@ -10,11 +10,12 @@ import pytest
 from tune.cluster.ray_session import _last_words
 
 RESUME = "spikeloom tune --resume runs/a"
-LINE = f"spikeloom: Ray ended the command while it connected. Finished trials are kept. Resume with: {RESUME}\n"
+THEN = f" Finished trials are kept. Resume with: {RESUME}"
+LINE = f"spikeloom: ended while connecting to Ray.{THEN}\n"
 EXIT = f"""
 import os
 from tune.cluster.ray_session import _last_words
-with _last_words({RESUME!r}):
+with _last_words({THEN!r}):
     os._exit(1)
 """
 CONNECT = f"""
@@ -39,7 +40,7 @@ def test_process_that_ends_without_python_has_last_words():
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
 def test_others_have_none(error: type[BaseException] | None, capfd: pytest.CaptureFixture[str]):
     try:
-        with _last_words(RESUME):
+        with _last_words(THEN):
             if error is not None:
                 raise error
     except (ValueError, KeyboardInterrupt):

@@ -37,7 +37,7 @@ RAISED = 'ray::ImplicitFunc.train() (pid=1)\n  File "a.py", line 1\nOSError: [Er
     [
         (HEAD + KILLED, "it was killed, ran out of memory or crashed"),
         (HEAD + LOST, "its machine was lost"),
-        (UNREACHABLE, "it cannot be reached: it, its machine or the network failed"),
+        (UNREACHABLE, "or its machine or the network did: it cannot be reached"),
         (MEMORY, "Ray killed it, because the machine's memory was nearly full"),
         # Unknown causes are those of Ray, in its last line.
         (RAISED, "OSError: [Errno 28] No space left on device"),
