@@ -139,8 +139,6 @@ def neuron_arms(*neurons: str) -> tuple[Arm, ...]:
 PAIR = neuron_arms("lif", "clif")
 # LIF with CLIF's deeper reset alone, and CLIF without its second gradient: what a difference of the pair comes from.
 CONTROLLED = neuron_arms("lif", "clif", "lif-reset1.8", "clif-detached")
-# The pair with the control that explains most of their difference, for designs of many settings.
-RESET_CONTROLLED = neuron_arms("lif", "clif", "lif-reset1.8")
 
 # Recordings by a sensor, on which a difference is evidence about the neurons.
 REAL = ("n-mnist-small",)

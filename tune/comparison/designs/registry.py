@@ -12,7 +12,6 @@ from tune.comparison.comparison_plan import Comparison
 from tune.comparison.designs.design import (
     CONTROLLED,
     REAL,
-    RESET_CONTROLLED,
     SHORT,
     SHORT_MOST,
     Design,
@@ -52,7 +51,7 @@ def _own_designs() -> Iterator[Design]:
             f"robustness{suffix}",
             f"Robustness of the sign of CLIF − LIF to changes of shared settings{where}",
             presets,
-            (neuron_arm("lif"), *(_alone(name) for name in (("clif", "lif-reset1.8") if suffix else ("clif",)))),
+            (neuron_arm("lif"), *map(_alone, ("clif", "lif-reset1.8", "clif-detached") if suffix else ("clif",))),
             changes=SHORT if suffix else changes,
             # A folder continues only with its settings in the same order.
             points=_ROBUSTNESS | (_NO_MSE | _PER_STEP if suffix else _JOINT | _NO_MSE),
@@ -72,6 +71,7 @@ def _own_designs() -> Iterator[Design]:
                 "neuron.tau": tau,
                 "network.width": 0.5,
                 "schedule.epochs": epochs,
+                "network.batch_norm": SHORT["network.batch_norm"],
             },
             most_epochs=2 * epochs,
         )
@@ -79,10 +79,10 @@ def _own_designs() -> Iterator[Design]:
         "time-order-small",
         "Importance of temporal order: time steps as they are, shuffled, reversed, or a single frame; N-MNIST on a CPU",
         REAL,
-        RESET_CONTROLLED,
+        CONTROLLED,
         {"input.time_order": ("as-is", "shuffled", "reversed", "one-frame")},
         changes=SHORT,
-        # A test of all differences needs nine seeds: 108 runs.
+        # A test of all differences needs nine seeds: 144 runs.
         seeds=3,
         most_epochs=SHORT_MOST,
     )
