@@ -74,7 +74,8 @@ class Analysed:
     @contextlib.contextmanager
     def device(self) -> Iterator[torch.device]:
         """The device of the configuration, with its threads in the context."""
-        with compute_device(self.config) as device:
+        remedy = "Give fewer time steps or samples; see spikeloom analyse RUN_DIR ANALYSIS --help"
+        with compute_device(self.config, remedy) as device:
             yield device
 
     def load_network(self, data: RunData, device: torch.device) -> tuple[nn.Module, int | None]:

@@ -214,7 +214,7 @@ class RobustnessOptions(SampledOptions):
     """Other T (default: half and twice the trained one)."""
 
     def errors(self) -> Iterator[str]:
-        """A line for each invalid value: no kinds, a level outside its range, or T below 1."""
+        """A line for each invalid value: no kinds, or a level or T outside its range."""
         yield from super().errors()
         if not self.kinds:
             yield "--kinds: expected at least one, found none"
@@ -229,6 +229,6 @@ class RobustnessOptions(SampledOptions):
                 yield f"{name}: expected more than 0 and at most {most:g}, found {', '.join(f'{w:g}' for w in wrong)}"
         if not 0 < self.hot_hz <= 1e6:
             yield f"--hot-hz: expected more than 0 and at most 1e+06 events per second, found {self.hot_hz:g}"
-        wrong_steps = [steps for steps in self.timesteps if steps < 1]
+        wrong_steps = [steps for steps in self.timesteps if not 1 <= steps <= MOST_STEPS]
         if wrong_steps:
-            yield f"--timesteps: expected at least 1, found {', '.join(map(str, wrong_steps))}"
+            yield f"--timesteps: expected 1 to {MOST_STEPS}, found {', '.join(map(str, wrong_steps))}"

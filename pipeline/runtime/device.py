@@ -17,6 +17,10 @@ from pipeline.runtime.distributed import local_device
 from preprocess.errors import ConfigError, FullMemoryError
 from preprocess.freed_memory import keep_freed_memory
 
+_LESS_MEMORY = (
+    "Lower batch_size, input.size, network.width or binning.timesteps. Estimate the memory of a configuration: "
+    "spikeloom train ... --dry-run"
+)
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -57,8 +61,17 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
 
 @contextlib.contextmanager
-def compute_device(config: RunConfig) -> Iterator[torch.device]:
-    """Yield the device of a configuration, and use its threads and determinism in the context."""
+def compute_device(config: RunConfig, remedy: str = _LESS_MEMORY) -> Iterator[torch.device]:
+    """Yield the device of a configuration, and use its threads and determinism in the context.
+
+    Args:
+        config: The configuration of the run.
+        remedy: What a user is told to do if memory is full.
+
+    Raises:
+        ConfigError: If this machine does not have the device.
+        FullMemoryError: If memory is full.
+    """
     device = choose_device(local_device(config.device))
     if device.type == "cpu":
         keep_freed_memory()
@@ -67,14 +80,14 @@ def compute_device(config: RunConfig) -> Iterator[torch.device]:
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads or default_threads())
     try:
-        with deterministic_algorithms(config.deterministic), _out_of_memory_errors(device):
+        with deterministic_algorithms(config.deterministic), _out_of_memory_errors(device, remedy):
             yield device
     finally:
         torch.set_num_threads(before)
 
 
 @contextlib.contextmanager
-def _out_of_memory_errors(device: torch.device) -> Iterator[None]:
+def _out_of_memory_errors(device: torch.device, remedy: str) -> Iterator[None]:
     """Convert out-of-memory errors to FullMemoryError."""
     try:
         yield
@@ -82,10 +95,7 @@ def _out_of_memory_errors(device: torch.device) -> Iterator[None]:
         # PyTorch's CPU allocator raises a plain RuntimeError.
         if type(error) is RuntimeError and "can't allocate memory" not in str(error):
             raise
-        raise FullMemoryError(
-            f"{device}: out of memory. Lower batch_size, input.size, network.width or binning.timesteps. Estimate the "
-            "memory of a configuration: spikeloom train ... --dry-run"
-        ) from None
+        raise FullMemoryError(f"{device}: out of memory. {remedy}") from None
 
 
 def free_memory() -> None:

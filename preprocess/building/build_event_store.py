@@ -132,7 +132,8 @@ def _raise_all(layout: Layout, errors: list[str]) -> None:
         shown = first_errors(layout.name, errors)
         if layout.dataset == "folder" and any(f": {OUTSIDE} " in message for message in errors):
             shown.append(
-                f"{layout.name}: expected events within {layout.height}x{layout.width} pixels, found events outside. "
-                "If the sensor is larger and its files do not store the size, give it: --sensor-size ROWS COLUMNS"
+                f"{layout.name}: expected events within {layout.height}x{layout.width} pixels (rows x columns), found "
+                "events outside. If the sensor is larger and its files do not store the size, give it: "
+                "--sensor-size ROWS COLUMNS"
             )
         raise RecordingError(*shown)

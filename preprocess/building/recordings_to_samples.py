@@ -251,7 +251,8 @@ class _PartWriter:
         )  # fmt: skip
         if n < 0:
             raise RecordingError(
-                f"{recording.path}: expected events within {height}x{width} pixels, found others. Leave the file out."
+                f"{recording.path}: expected events within {height}x{width} pixels (rows x columns), found others. "
+                "Leave the file out."
             )
         if n == 0:
             return

@@ -80,7 +80,8 @@ class CustomRecording(Recording):
         if not isinstance(part, Events):
             raise self._wrong("Events with the columns t, x, y, p", f"{type(part).__name__}")
         if (part.height, part.width) != (self.height, self.width):
-            raise self._wrong(f"a sensor of {self.height}x{self.width} pixels", f"{part.height}x{part.width}")
+            size = f"a sensor of {self.height}x{self.width} pixels (rows x columns)"
+            raise self._wrong(size, f"{part.height}x{part.width}")
         columns = {name: np.asarray(getattr(part, name)) for name in _TYPES}
         if len({column.shape for column in columns.values()}) > 1 or columns["t"].ndim != 1:
             shapes = ", ".join(f"{name} {column.shape}" for name, column in columns.items())

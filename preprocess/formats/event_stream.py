@@ -58,7 +58,7 @@ class EventStreamRecording(Recording):
             raise refused("DVS or ATIS events", _KINDS.get(head[15], f"events of kind {head[15]}"), 15)
         width, height = (int.from_bytes(head[k : k + 2], "little") for k in (16, 18))
         if not (width and height):
-            raise refused("the size of a sensor", f"{height}x{width} pixels", 16)
+            raise refused("the size of a sensor", f"{height}x{width} pixels (rows x columns)", 16)
         return cls(path, height, width, _HEADER_BYTES, end, kind=head[15])
 
     def decode(self) -> Iterator[Events]:

@@ -68,7 +68,7 @@ class RosbagRecording(Recording):
         for number, (height, width, events) in enumerate(self._messages()):
             if (height, width) != (self.height, self.width):
                 found = f"one of {height}x{width} in message {number}"
-                raise self._wrong(f"a sensor of {self.height}x{self.width} pixels", found)
+                raise self._wrong(f"a sensor of {self.height}x{self.width} pixels (rows x columns)", found)
             outside = first_outside(events["x"], events["y"], height, width)
             if outside >= 0:
                 x, y = int(events["x"][outside]), int(events["y"][outside])
@@ -137,8 +137,8 @@ class RosbagRecording(Recording):
             # Some drivers do not fill it in.
             height, width = self.height, self.width
         if not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE):
-            hint = "Give it: --sensor-size ROWS COLUMNS"
-            raise self._wrong("the size of the sensor in each message", f"{height}x{width} pixels", hint)
+            found, hint = f"{height}x{width} pixels (rows x columns)", "Give it: --sensor-size ROWS COLUMNS"
+            raise self._wrong("the size of the sensor in each message", found, hint)
         return height, width, np.frombuffer(content, _EVENT, count, start + 12)
 
     def _wrong(self, expected: str, found: str, hint: str = "The file is damaged; copy it again") -> RecordingError:

@@ -19,7 +19,7 @@ from pipeline.analysis.robustness import RobustnessResult, analyse_robustness
 from pipeline.config.run_config import override
 from pipeline.evaluation.other_timesteps import accuracy_by_timesteps
 from pipeline.runs.run_folder import open_run
-from preprocess.errors import ConfigError
+from preprocess.errors import ConfigError, FullMemoryError
 
 Untrained = Callable[..., Analysed]
 
@@ -109,6 +109,8 @@ def test_weights_that_fit_one_t_leave_time_steps_out(untrained: Untrained):
 def test_what_is_not_defined_is_one_line(untrained: Untrained, trained: Path):
     with refuses(ConfigError, where="--timesteps", found="0", errors=1):
         RobustnessOptions(timesteps=(0,))
+    with refuses(ConfigError, where="--timesteps", found="100000000", errors=1):
+        RobustnessOptions(timesteps=(4, 100_000_000))
     with refuses(ConfigError, where="--timesteps", errors=1):
         analyse_robustness(untrained(neuron__name="psn"), RobustnessOptions(timesteps=(9,)))
     with refuses(ConfigError, where="--kinds", errors=1):
@@ -120,3 +122,15 @@ def test_what_is_not_defined_is_one_line(untrained: Untrained, trained: Path):
     config = override(images.config, {"input.encoding": "direct"})
     with refuses(ConfigError, expected="events of a camera", errors=1):
         analyse_robustness(replace(images, config=config))
+
+
+def test_an_analysis_that_does_not_fit_into_memory_names_options_that_it_has(
+    untrained: Untrained, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: object) -> None:
+        # As PyTorch's allocator does on a CPU.
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+
+    monkeypatch.setattr(robustness, "evaluate", refuse)
+    with pytest.raises(FullMemoryError, match=r"cpu: out of memory\. Give fewer time steps or samples; see spikeloom"):
+        analyse_robustness(untrained(), RobustnessOptions(samples=4, kinds=("dropped",)))

@@ -220,7 +220,7 @@ def test_many_faults_end_in_a_count(tmp_path: Path):
 
 def test_events_outside_of_the_sensor_are_refused(tmp_path: Path, samples: list[Events]):
     layout = dataclasses.replace(tiny_layout(tmp_path / "src", samples), width=9)
-    with pytest.raises(RecordingError, match="expected events within 8x9 pixels, found others"):
+    with pytest.raises(RecordingError, match=r"expected events within 8x9 pixels \(rows x columns\), found others"):
         build_event_store(layout, tmp_path / "cache")
 
 

@@ -121,12 +121,12 @@ def test_nanoseconds_are_rounded_and_prophesees_messages_are_read(tmp_path: Path
         (
             [("/e", message(*ONE, 0, 9))],
             "",
-            "expected the size of the sensor in each message, found 0x9 pixels. Give it: --",
+            "expected the size of the sensor in each message, found 0x9 pixels (rows x columns). Give it: --",
         ),
         (
             [*messages("/e"), ("/e", message(*ONE, 9, 9))],
             "",
-            "180x240 pixels, found one of 9x9 in message 5.",
+            "180x240 pixels (rows x columns), found one of 9x9 in message 5.",
         ),
         ([("/e", message(*ONE, 9, 1))], "", "found row 2, column 1 in event 0 of message 0."),
         ([("/e", message(*ONE[:3], np.array([3]), 9, 9))], "", "expected polarities 0 and 1, found 3 in message 0."),

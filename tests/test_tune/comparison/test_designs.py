@@ -74,7 +74,7 @@ def test_the_list_names_every_design_its_runs_and_what_is_not_run(capsys: pytest
     assert list(rows) == list(DESIGNS)
     assert rows["table3"][2:4] == ("6 of 11 needed", str(2 * 6 * 5 * 6))
     assert rows["delayed-cue-small"][2:4] == ("7", str(4 * 7))
-    assert rows["time-order-small"][2:4] == ("3 of 9 needed", str(4 * 3 * 3))
+    assert rows["time-order-small"][2:4] == ("3 of 9 needed", str(4 * 4 * 3))
     assert rows["figure4"][4].endswith("; needs a GPU, and the complete data of cifar10, cifar100")
     command.run(["--list"])
     assert "controls-small" in capsys.readouterr().out
@@ -92,9 +92,13 @@ def test_small_designs_use_recordings_of_a_sensor_have_controls_and_train_until_
     for name, design in small.items():
         # A run of fewer than 20 epochs that does not fit its samples never counts as converged.
         assert all(setting.config.schedule.epochs >= 20 for setting in design.settings({}))
-        if name not in ("a-a-small", "table3-small", "figure2b-small"):
-            assert "lif-reset1.8" in {arm.neuron for arm in design.arms}
-    assert {arm.name for arm in small["delayed-cue-small"].arms} == {"lif", "clif", "lif-reset1.8", "clif-detached"}
+        if name not in ("a-a-small", "table3-small", "figure3a-small"):
+            assert {arm.neuron for arm in design.arms} >= {"lif", "clif", "lif-reset1.8", "clif-detached"}
+        # With batch norm of each time step, single runs lose tens of points (docs/science.md, Batch norm).
+        assert all(
+            "joint" in {design.config.network.batch_norm, setting.config.network.batch_norm}
+            for setting in design.settings({})
+        )
 
 
 def test_a_design_declares_how_far_its_epochs_are_doubled_unless_a_number_is_given():
