@@ -19,7 +19,7 @@ from typing import Annotated
 
 import tyro
 
-from benchmarks.results_index import RESULTS, write_index
+from benchmarks.results_index import RESULTS, checkout_commit, write_index
 from benchmarks.results_page import write_page
 from pipeline.config.run_config import RunConfig
 from preprocess.files import read_json, write_json
@@ -56,7 +56,7 @@ def main(arguments: Arguments) -> None:
             start = time.perf_counter()
             _compare(argv)
             print(f"{design}: {time.perf_counter() - start:.0f} s, {taken} runs of other designs", flush=True)
-        write_page(design, folder, arguments.docs, arguments.commit or _commit())
+        write_page(design, folder, arguments.docs, arguments.commit or checkout_commit())
         write_index(arguments.docs)
 
 
@@ -69,13 +69,6 @@ def _compare(argv: list[str]) -> None:
         code = 130
     if code:
         sys.exit(code)
-
-
-def _commit() -> str:
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS.parents[1], capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip() or "unknown"
 
 
 def take_common_runs(planned: Comparison, folder: Path) -> int:

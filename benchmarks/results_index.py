@@ -1,12 +1,13 @@
 """The index of docs/results, written from the pages beside it: ``python -m benchmarks.results_index``.
 
 docs/results/README.md      a line for each design: its question, verdict, whether its runs had converged, data, and how
-                            many of its runs are on other pages as well
+                            many of its runs are on other pages as well; and a link to the analyses
 """
 
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 from benchmarks.results_shared import shared_runs
@@ -14,7 +15,7 @@ from preprocess.files import write_whole
 from tune.comparison.designs.registry import DESIGNS
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
-NAME = "README.md"
+NAME, ANALYSES_NAME = "README.md", "analyses.md"
 _COLUMNS = ("Question", "Verdict", "Converged", "Data")
 _LINE = re.compile(r"^- (\w+): (.*)$", re.MULTILINE)
 
@@ -27,6 +28,10 @@ learning at that number of epochs, and not about what the neurons can learn.
 
 Some designs have runs in common, which are trained once. The last column counts the runs that other pages show too:
 shared runs are the same evidence, not an independent repetition.
+"""
+
+_ANALYSES = """[Analyses by seed](analyses.md): how these networks work, for every run of one of the designs: gradients,
+rates, energy, robustness, inference.
 """
 
 _AGAIN = """## Run one again
@@ -72,7 +77,8 @@ def index_text(folder: Path) -> str:
         "| design | question | verdict | converged | data | runs shared with other pages |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    return "\n".join((_ABOUT, *_warning(short, len(rows)), *head, *rows, "", _AGAIN))
+    more = [_ANALYSES] if (folder / ANALYSES_NAME).is_file() else []
+    return "\n".join((_ABOUT, *_warning(short, len(rows)), *head, *rows, "", *more, _AGAIN))
 
 
 def _warning(short: list[str], pages: int) -> list[str]:
@@ -84,6 +90,13 @@ def _warning(short: list[str], pages: int) -> list[str]:
         f"**Not trained to convergence: {which}. What is compared there is the speed of learning at the number of "
         "epochs that the page names, not what the neurons can learn.**\n"
     ]
+
+
+def checkout_commit() -> str:
+    """The commit of this checkout, shortened; "unknown" outside of git."""
+    argv = ["git", "rev-parse", "--short", "HEAD"]
+    found = subprocess.run(argv, cwd=RESULTS, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
 
 
 def write_index(folder: Path = RESULTS) -> None:
