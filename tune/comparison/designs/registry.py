@@ -71,7 +71,6 @@ def _own_designs() -> Iterator[Design]:
                 "neuron.tau": tau,
                 "network.width": 0.5,
                 "schedule.epochs": epochs,
-                "network.batch_norm": SHORT["network.batch_norm"],
             },
             most_epochs=2 * epochs,
         )
