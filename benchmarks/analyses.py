@@ -37,10 +37,10 @@ from tune.rendering.labels import neuron_label
 
 OPTIONS: dict[str, AnalysisOptions] = {
     "gradients": GradientOptions(samples=256),
-    "rates": RateOptions(samples=1000),
-    "energy": EnergyOptions(samples=1000),
+    "rates": RateOptions(samples=2000),
+    "energy": EnergyOptions(samples=2000),
     "robustness": RobustnessOptions(
-        samples=1000,
+        samples=2000,
         noise=(0.5, 1.0),
         hot_pixels=(10,),
         dropped=(0.5,),
