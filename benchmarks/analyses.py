@@ -71,15 +71,17 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     found: dict[str, Results] = {section.analysis: {} for section in SECTIONS}
-    seconds = 0.0
+    seconds, processors = 0.0, dict[str, None]()
     for neuron, seed, run in _runs(arguments.runs / arguments.design):
+        processors[str(run.environment.get("processor"))] = None
         folder = arguments.runs / "analyses" / arguments.design / f"{neuron}-{seed}"
         for analysis, results in found.items():
             result, spent = analysed(analysis, run, arguments.cache, folder)
             results.setdefault(neuron, {})[seed] = result
             seconds += spent
         print(f"{arguments.design}: {neuron}, seed {seed}", flush=True)
-    text = page_text(arguments.design, found, arguments.commit or checkout_commit(), seconds)
+    commit, processor = arguments.commit or checkout_commit(), " and ".join(processors)
+    text = page_text(arguments.design, found, commit, processor, seconds)
     write_whole(arguments.docs / ANALYSES_NAME, lambda path: path.write_text(text, "utf-8"))
     write_index(arguments.docs)
 
@@ -113,13 +115,14 @@ def analysed(analysis: str, run: Run, cache: Path, folder: Path) -> tuple[Analys
     return result, spent
 
 
-def page_text(design: str, found: dict[str, Results], commit: str, seconds: float) -> str:
+def page_text(design: str, found: dict[str, Results], commit: str, processor: str, seconds: float) -> str:
     """The page.
 
     Args:
         design: The name of the design.
         found: The results by analysis, neuron and seed.
         commit: The commit that trained the runs.
+        processor: The kind of processor that they were trained on.
         seconds: The processor time of the analyses in s.
     """
     some = next(iter(found.values()))
@@ -130,8 +133,9 @@ def page_text(design: str, found: dict[str, Results], commit: str, seconds: floa
     )
     lines = {
         "Question": "How do trained networks of LIF, CLIF and its controls differ in how they work?",
-        "Runs": f"those of [{design}]({design}.md): {', '.join(map(neuron_label, some))}; "
-        f"{len(seeds)} seeds each, {seeds[0]} to {seeds[-1]}",
+        "Runs": f"the settings of [{design}]({design}.md): {', '.join(map(neuron_label, some))}; "
+        f"{len(seeds)} seeds each, {seeds[0]} to {seeds[-1]}; trained on {processor} (a CPU of another kind rounds "
+        "differently, and its runs are others)",
         "Network": f"{subject.network}, T = {subject.timesteps}, tau = {subject.tau:g}, {subject.dataset}",
         "Samples": samples,
         "Command": f"`python -m benchmarks.analyses {design}`",
