@@ -11,7 +11,7 @@ import pytest
 from made_up import CONFIG, write_comparison, write_comparison_runs, write_curve, write_run
 
 from benchmarks.results import Arguments, main, take_common_runs
-from benchmarks.results_index import NAME, RESULTS, facts, index_text, write_index
+from benchmarks.results_index import ANALYSES_NAME, NAME, RESULTS, facts, index_text, write_index
 from benchmarks.results_page import changes_table, write_page
 from benchmarks.results_shared import shared_runs
 from benchmarks.results_verdict import verdict
@@ -22,6 +22,8 @@ from tune.comparison.comparison_plan import AutoEpochs, Comparison, compare_neur
 from tune.comparison.conclusions import Conclusion, conclude
 from tune.comparison.designs.registry import DESIGNS
 from tune.trials.ledger import BASIS, Ledger
+
+DESIGN_PAGES = sorted(path for path in RESULTS.glob("*.md") if path.name not in (NAME, ANALYSES_NAME))
 
 
 def test_page_has_what_was_run_and_the_paper_s_numbers_apart(tmp_path: Path):
@@ -218,9 +220,7 @@ def test_the_index_has_a_line_for_each_page_and_is_that_of_the_committed_pages(t
     assert (RESULTS / NAME).read_text("utf-8") == index_text(RESULTS), "run: python -m benchmarks.results_index"
 
 
-@pytest.mark.parametrize(
-    "page", sorted(path for path in RESULTS.glob("*.md") if path.name != NAME), ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("page", DESIGN_PAGES, ids=lambda p: p.stem)
 def test_committed_pages_have_their_facts_and_a_warning_above_verdicts_on_runs_that_had_not_converged(page: Path):
     text = page.read_text("utf-8")
     found = facts(text)
@@ -256,9 +256,7 @@ def test_pages_of_the_same_runs_say_so_and_pages_of_the_same_configurations_with
     assert shared_runs(strange)["table2-small"] == "21 with controls-small"
 
 
-@pytest.mark.parametrize(
-    "page", sorted(path for path in RESULTS.glob("*.md") if path.name != NAME), ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("page", DESIGN_PAGES, ids=lambda p: p.stem)
 def test_a_committed_verdict_has_the_numbers_of_the_table_of_its_page(page: Path):
     text = page.read_text("utf-8")
     by_arm: dict[str, list[str]] = {}
