@@ -143,7 +143,7 @@ def test_the_report_says_if_weights_changed_or_a_result_is_damaged(analysed: dic
         (["RUN", "dynamics", "--tau", "1"], "--tau: expected more than 1"),
         (["RUN", "dynamics", "--steps", "0"], "--steps: expected 2"),
         (["RUN", "robustness", "--dropped", "1.5"], "--dropped: expected more than 0 and at most 1, found 1.5"),
-        (["RUN", "robustness", "--timesteps", "0"], "--timesteps: expected at least 1, found 0"),
+        (["RUN", "robustness", "--timesteps", "0"], "--timesteps: expected 1 to 20000, found 0"),
         (["RUN", "robustness", "--kinds", "fog"], "--kinds"),
         (["RUN", "inference", "--resets", "1"], "--resets: expected values below the threshold 1, found 1"),
         (["RUN", "inference", "--nir", "nowhere/x.nir"], "--nir: expected a file in an existing folder"),
