@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +29,12 @@ from pipeline.analysis.stored_result import AnalysisResult, Subject, read_result
 from pipeline.analysis.weights_digest import weights_digest
 from pipeline.runs.run_folder import Run
 from preprocess.errors import RunError
-from preprocess.files import read_json, write_json, write_whole
+from preprocess.files import write_whole
 from tune.comparison.comparison_plan import read_comparison
 from tune.comparison.conclusions import conclude
 from tune.rendering.labels import neuron_label
 
+# Delete runs/analyses after a change: stored results are told apart by their weights alone.
 OPTIONS: dict[str, AnalysisOptions] = {
     "gradients": GradientOptions(samples=256),
     "rates": RateOptions(samples=2000),
@@ -71,31 +71,34 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     found: dict[str, Results] = {section.analysis: {} for section in SECTIONS}
-    seconds, processors = 0.0, dict[str, None]()
+    processors = dict[str, None]()
     for neuron, seed, run in _runs(arguments.runs / arguments.design):
         processors[str(run.environment.get("processor"))] = None
         folder = arguments.runs / "analyses" / arguments.design / f"{neuron}-{seed}"
         for analysis, results in found.items():
-            result, spent = analysed(analysis, run, arguments.cache, folder)
-            results.setdefault(neuron, {})[seed] = result
-            seconds += spent
+            results.setdefault(neuron, {})[seed] = analysed(analysis, run, arguments.cache, folder)
         print(f"{arguments.design}: {neuron}, seed {seed}", flush=True)
     commit, processor = arguments.commit or checkout_commit(), " and ".join(processors)
-    text = page_text(arguments.design, found, commit, processor, seconds)
+    text = page_text(arguments.design, found, commit, processor)
     write_whole(arguments.docs / ANALYSES_NAME, lambda path: path.write_text(text, "utf-8"))
     write_index(arguments.docs)
 
 
 def _runs(folder: Path) -> Iterator[tuple[str, int, Run]]:
-    """The runs of a design with one setting; RunError if one is missing."""
-    for outcome in conclude(read_comparison(folder), folder).outcomes.values():
+    """The runs of a design; RunError if it has several settings, or a run is missing."""
+    comparison = read_comparison(folder)
+    if len(comparison.settings) > 1:
+        raise RunError(
+            f"{folder}: expected a design of one setting, found {len(comparison.settings)}. Analyse table2-small."
+        )
+    for outcome in conclude(comparison, folder).outcomes.values():
         if outcome.run is None:
             raise RunError(f"{folder}: expected every run to be finished, found {outcome.missing}. Run it again.")
         yield outcome.run.config.neuron.name, outcome.seed, outcome.run
 
 
-def analysed(analysis: str, run: Run, cache: Path, folder: Path) -> tuple[AnalysisResult, float]:
-    """The result of an analysis of a run, and the processor time that it took in s; one that is there is read.
+def analysed(analysis: str, run: Run, cache: Path, folder: Path) -> AnalysisResult:
+    """The result of an analysis of a run; one of the same weights that is there is read.
 
     Args:
         analysis: Its name.
@@ -103,19 +106,16 @@ def analysed(analysis: str, run: Run, cache: Path, folder: Path) -> tuple[Analys
         cache: The folder of all caches.
         folder: Where the result is kept.
     """
-    kind, times = find_analysis(analysis), folder / f"{analysis}.time.json"
+    kind = find_analysis(analysis)
     stored = read_result(kind.result_class, folder)
     if stored is not None and stored.subject.weights == weights_digest(run.folder):
-        return stored, float((read_json(times) or {}).get("cpu_s", 0.0))
-    start = time.process_time()
+        return stored
     result = kind.run(open_analysed(run.folder, cache=cache, device="cpu"), OPTIONS[analysis])
-    spent = time.process_time() - start
     result.write(folder)
-    write_json(times, {"cpu_s": spent})
-    return result, spent
+    return result
 
 
-def page_text(design: str, found: dict[str, Results], commit: str, processor: str, seconds: float) -> str:
+def page_text(design: str, found: dict[str, Results], commit: str, processor: str) -> str:
     """The page.
 
     Args:
@@ -123,10 +123,9 @@ def page_text(design: str, found: dict[str, Results], commit: str, processor: st
         found: The results by analysis, neuron and seed.
         commit: The commit that trained the runs.
         processor: The kind of processor that they were trained on.
-        seconds: The processor time of the analyses in s.
     """
     some = next(iter(found.values()))
-    subject: Subject = next(iter(next(iter(some.values())).values())).subject
+    subject = _subject(some)
     seeds = sorted(next(iter(some.values())))
     samples = ", ".join(
         f"{analysis} {_subject(results).samples} ({_subject(results).part})" for analysis, results in found.items()
@@ -140,7 +139,6 @@ def page_text(design: str, found: dict[str, Results], commit: str, processor: st
         "Samples": samples,
         "Command": f"`python -m benchmarks.analyses {design}`",
         "Commit": commit,
-        "Processor time": f"{seconds / 60:.0f} minutes",
         "Machine": f"{len(os.sched_getaffinity(0))} cores, {platform.system()}",
     }
     parts = [

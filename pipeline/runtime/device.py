@@ -66,7 +66,7 @@ def compute_device(config: RunConfig, remedy: str = _LESS_MEMORY) -> Iterator[to
 
     Args:
         config: The configuration of the run.
-        remedy: What a user is told to do if memory is full.
+        remedy: The advice at the end of the message if memory runs out.
 
     Raises:
         ConfigError: If this machine does not have the device.
